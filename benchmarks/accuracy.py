@@ -1,15 +1,17 @@
-"""Measure the default model on practice sets: `init`, `train` and `evaluate`, with nothing chosen by hand.
+"""Measure the default model on practice sets: `init`, `train` and `evaluate`, nothing by hand.
 
-Any folder with train, dev and test tables (CSV, columns sequence and label) can be measured. The published sets that
-`make bench-accuracy` measures are not part of the project. They are looked for in --bench DIR, in the environment variable
-SELFATTN_BENCH, and in ../shared/bench. The tasks of the project are measured next to them.
+Any folder with train, dev and test tables (CSV, columns sequence and label) can be measured. The
+published sets that `make bench-accuracy` measures are not part of the project. They are looked for
+in --bench DIR, in the environment variable SELFATTN_BENCH, and in ../shared/bench. The tasks of the
+project are measured next to them.
 
-Three trainings with different seeds are scored on the test records: the complete model, its network alone, and the simple
-baseline with the best test figure, which is the hardest comparison. The interval of the difference is over test records,
-chains or blocks of a chromosome. Each row is printed when its set is finished, and the complete table at the end.
+Three trainings with different seeds are scored on the test records: the complete model, its network
+alone, and the simple baseline with the best test figure, which is the hardest comparison. The
+interval of the difference is over test records, chains or blocks of a chromosome. Each row is
+printed when its set is finished, and the complete table at the end.
 
-Results stay in results/bench_accuracy/SET. A training is repeated only if its run file, data or code changed,
-and `init` only if its code changed.
+Results stay in results/bench_accuracy/SET. A training is repeated only if its run file, data or
+code changed, and `init` only if its code changed.
 
     python benchmarks/accuracy.py gue_core_tata ecoli70      # some of the sets
     python benchmarks/accuracy.py path/to/folder             # a folder of your own
@@ -29,7 +31,16 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from comparison import DRAWS, Comparison, closing_line, ingest_and_split, markdown, mean_of, seconds_of, train_seeds
+from comparison import (
+    DRAWS,
+    Comparison,
+    closing_line,
+    ingest_and_split,
+    markdown,
+    mean_of,
+    seconds_of,
+    train_seeds,
+)
 from promoter import command
 from protein_ss3 import Chains
 from published import FOLDER, bench_folder, code_hash
@@ -68,7 +79,10 @@ class PracticeSet(Protocol):
     def reason(self) -> str: ...
 
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
-        """Train with each seed and compare; `folder` holds the data of a set that is not part of the project."""
+        """Train with each seed and compare.
+
+        `folder` holds the data of a set that is not part of the project.
+        """
 
 
 @dataclass(frozen=True)
@@ -102,8 +116,21 @@ class TableSet:
         if not (task.exists() and code.exists() and code.read_text() == now):
             task.unlink(missing_ok=True)
             files = {split: find_table(folder, *names) for split, names in TABLES.items()}
-            options = [word for split, file in files.items() for word in (f"--{split}", str(file.resolve()))]
-            init = [sys.executable, "-m", "selfattn_bio.cli.main", "init", "task", *options, "--organism", self.organism]
+            options = [
+                word
+                for split, file in files.items()
+                for word in (f"--{split}", str(file.resolve()))
+            ]
+            init = [
+                sys.executable,
+                "-m",
+                "selfattn_bio.cli.main",
+                "init",
+                "task",
+                *options,
+                "--organism",
+                self.organism,
+            ]
             subprocess.run(init, check=True, cwd=place)
             code.write_text(now)
         return task
@@ -120,7 +147,9 @@ class ProjectTask:
 
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Train and compare."""
-        return compare_classes(Path("workflows/tasks") / f"{name}.toml", FOLDER / name, seeds, self.metric)
+        return compare_classes(
+            Path("workflows/tasks") / f"{name}.toml", FOLDER / name, seeds, self.metric
+        )
 
 
 TABLES = {"train": ("train",), "valid": ("dev", "valid", "val", "validation"), "test": ("test",)}
@@ -155,13 +184,23 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
     """
     ingest_and_split(task, place)
     models = train_seeds(tomllib.loads(task.read_text(encoding="utf-8")), place, seeds)
-    shared = ("--run-file", place / "seed0.toml", "--corpus", place / "corpus", "--split", place / "split.tsv")
+    shared = (
+        "--run-file",
+        place / "seed0.toml",
+        "--corpus",
+        place / "corpus",
+        "--split",
+        place / "split.tsv",
+    )
     command("evaluate", *shared, "--model", models[0], "--output", place)  # fits the baselines
     corpus = Corpus.open(place / "corpus")
     split = np.array(read_split(place / "split.tsv", corpus.records["id"]))
     rows = {of: np.flatnonzero(split == of) for of in ("valid", "test")}
     letters = {of: [corpus.letters(int(row)) for row in of_split] for of, of_split in rows.items()}
-    labels = {of: corpus.records["label"].to_numpy(dtype=np.int64)[of_split] for of, of_split in rows.items()}
+    labels = {
+        of: corpus.records["label"].to_numpy(dtype=np.int64)[of_split]
+        for of, of_split in rows.items()
+    }
     bootstrap = Bootstrap(labels["test"], DRAWS)
 
     def on_test(logits: np.ndarray, threshold: float) -> Sampled:
@@ -172,13 +211,19 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
     valids = [logits_of(scorer, letters["valid"]) for scorer in scorers]
     thresholds = [float(expit(logit(scorer.threshold) * scorer.temperature)) for scorer in scorers]
     networks = [choose_threshold(expit(network), labels["valid"]) for network, _ in valids]
-    model = [on_test(both, threshold) for (_, both), threshold in zip(tests, thresholds, strict=True)]
-    network = [on_test(alone, threshold) for (alone, _), threshold in zip(tests, networks, strict=True)]
+    model = [
+        on_test(both, threshold) for (_, both), threshold in zip(tests, thresholds, strict=True)
+    ]
+    network = [
+        on_test(alone, threshold) for (alone, _), threshold in zip(tests, networks, strict=True)
+    ]
     baselines, at_half = {}, {}
     for folder in sorted((place / "baselines").iterdir()):
         baseline = load(folder)
         logits = baseline.logits(letters["test"])
-        baselines[folder.name] = on_test(logits, float(expit(logit(baseline.threshold) * baseline.temperature)))
+        baselines[folder.name] = on_test(
+            logits, float(expit(logit(baseline.threshold) * baseline.temperature))
+        )
         at_half[folder.name] = on_test(logits, 0.5).value
     at_half["model"] = mean(on_test(both, 0.5).value for _, both in tests)
     at_half["network"] = mean(on_test(alone, 0.5).value for alone, _ in tests)
@@ -205,16 +250,32 @@ def logits_of(scorer: Scorer, letters: Sequence[np.ndarray]) -> tuple[np.ndarray
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}, or a folder (default: all)")
-    parser.add_argument("--bench", metavar="DIR", help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--seeds", type=int, metavar="N", help=f"trainings per set (default: {SEEDS}; 1 for protein_ss3, whose training takes 48 minutes)"
+        "sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}, or a folder (default: all)"
+    )
+    parser.add_argument(
+        "--bench",
+        metavar="DIR",
+        help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help=f"trainings per set (default: {SEEDS}; 1 for protein_ss3, whose training takes 48 "
+        "minutes)",
     )
     options = parser.parse_args(arguments)
     names = options.sets or list(SETS)
     kinds = {name: SETS.get(name, TableSet()) for name in names}
-    bench = bench_folder(options.bench) if any(isinstance(SETS.get(name), OF_BENCH) for name in names) else Path()
+    bench = (
+        bench_folder(options.bench)
+        if any(isinstance(SETS.get(name), OF_BENCH) for name in names)
+        else Path()
+    )
     folders = {name: bench / name if name in SETS else Path(name) for name in names}
     for name, kind in kinds.items():
         if isinstance(kind, OF_BENCH) and not folders[name].is_dir():
@@ -229,7 +290,8 @@ def main(arguments: list[str] | None = None) -> None:
         rows.append(found[-1].row(short, note, kind.published))
         print(f"\n{markdown(rows[-1:])}\n", flush=True)
     print(
-        "\nMeans over seeds on test. Calls are made at thresholds from the validation records, as `score` makes them.\n"
+        "\nMeans over seeds on test. Calls are made at thresholds from the validation records, as "
+        "`score` makes them.\n"
         "95 % intervals are by bootstrap over test records, chains or blocks of a chromosome."
     )
     print("Seconds are those of one training with one thread, with its stack and its parent.\n")

@@ -56,12 +56,20 @@ FIXED = {
 }  # heads, and whether there is a feed-forward; penalty 0.03 was pruned to the first
 NETWORKS: dict[str, dict[str, Any]] = {
     "full": {},
-    **{f"gates {penalty}": {"gates": {"kind": "hard_concrete", "penalty": penalty}} for penalty in PENALTIES},
+    **{
+        f"gates {penalty}": {"gates": {"kind": "hard_concrete", "penalty": penalty}}
+        for penalty in PENALTIES
+    },
     # As pruned networks, so that heads stay as wide as those of the full network.
     **{
         f"fixed {name}": {
             "num_layers": len(layers),
-            "gates": {"kind": "pruned", "members": [[{"heads": list(range(heads)), "feedforward": whole} for heads, whole in layers]]},
+            "gates": {
+                "kind": "pruned",
+                "members": [
+                    [{"heads": list(range(heads)), "feedforward": whole} for heads, whole in layers]
+                ],
+            },
         }
         for name, layers in FIXED.items()
     },
@@ -80,10 +88,25 @@ def trained(name: str, corpus: Path, split: Path) -> Path:
     run_file = RUNS / name.replace(" ", "_") / "run.toml"
     run_file.parent.mkdir(parents=True, exist_ok=True)
     task = read_run_file(TASK).model_dump(mode="json", exclude_unset=True)
-    run_file.write_text(tomli_w.dumps(task | {"model": BASE | NETWORKS[name], "training": TRAINING}), encoding="utf-8")
+    run_file.write_text(
+        tomli_w.dumps(task | {"model": BASE | NETWORKS[name], "training": TRAINING}),
+        encoding="utf-8",
+    )
     model = run_file.with_name("model")
     if not is_trained(run_file, "", model, corpus, split):
-        command("train", "--run-file", run_file, "--corpus", corpus, "--split", split, "--threads", 1, "--output", model)
+        command(
+            "train",
+            "--run-file",
+            run_file,
+            "--corpus",
+            corpus,
+            "--split",
+            split,
+            "--threads",
+            1,
+            "--output",
+            model,
+        )
     if not name.startswith("gates"):
         return model
     prune(model, model.with_name("pruned"))
@@ -94,7 +117,10 @@ def parts_of(scorer: Scorer) -> dict[str, float]:
     """Count heads, feed-forwards and layers."""
     blocks = [module for module in scorer.network.modules() if isinstance(module, Block)]
     return {
-        "heads": sum(0 if isinstance(block.attention, Nothing) else block.attention.qkv.heads[0] for block in blocks),
+        "heads": sum(
+            0 if isinstance(block.attention, Nothing) else block.attention.qkv.heads[0]
+            for block in blocks
+        ),
         "feedforwards": sum(not isinstance(block.feedforward, Nothing) for block in blocks),
         "layers": len(blocks),
     }
@@ -131,7 +157,10 @@ def encoder_share(scorer: Scorer, letters: Letters) -> float:
 def judged(name: str, folder: Path, sides: Sides, labels: Labels) -> list[dict[str, Any]]:
     """Return the rows of a network, one per D for exits, and keep them next to the model."""
     path = folder.with_name("rows.json")
-    if path.exists() and path.stat().st_mtime > (folder.with_name("model") / WEIGHTS).stat().st_mtime:
+    if (
+        path.exists()
+        and path.stat().st_mtime > (folder.with_name("model") / WEIGHTS).stat().st_mtime
+    ):
         return json.loads(path.read_text(encoding="utf-8"))
     scorer = load(folder)
     if name != "exits":
@@ -139,10 +168,17 @@ def judged(name: str, folder: Path, sides: Sides, labels: Labels) -> list[dict[s
     else:
         readings, found = torch.from_numpy(scorer.readings(sides["valid"])), []
         for drop in DROPS:
-            choice = choose_exits(readings, lambda outputs: roc_auc_score(labels["valid"], outputs[:, 0].numpy()), drop)
+            choice = choose_exits(
+                readings,
+                lambda outputs: roc_auc_score(labels["valid"], outputs[:, 0].numpy()),
+                drop,
+            )
             for member in scorer.network.members:
                 member.exits.threshold.fill_(choice.threshold)  # type: ignore[operator, union-attr]
-            found.append(row_of(f"exits {drop}", scorer, folder, sides, labels) | {"threshold": choice.threshold})
+            found.append(
+                row_of(f"exits {drop}", scorer, folder, sides, labels)
+                | {"threshold": choice.threshold}
+            )
     path.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
 
@@ -150,7 +186,9 @@ def judged(name: str, folder: Path, sides: Sides, labels: Labels) -> list[dict[s
 def row_of(name: str, scorer: Scorer, folder: Path, sides: Sides, labels: Labels) -> dict[str, Any]:
     """Measure one row of the table."""
     logits = {side: scorer.logits(letters) for side, letters in sides.items()}
-    auroc = Bootstrap(labels["test"]).metrics(expit(logits["test"]), threshold=0.5)["auroc"].interval()
+    auroc = (
+        Bootstrap(labels["test"]).metrics(expit(logits["test"]), threshold=0.5)["auroc"].interval()
+    )
     some, rng = sides["valid"][:300], np.random.default_rng(0)
     long = [rng.choice(np.frombuffer(b"ACGT", np.uint8), LONG) for _ in range(3)]
     gated = load(folder.with_name("model")) if folder.name == "pruned" else None
@@ -182,8 +220,10 @@ def say(rows: list[dict[str, Any]]) -> None:
     print(f"\n{sizes}        kbp/s  at {LONG:,}   valid    test  95 % interval")
     for row in rows:
         print(
-            f"{row['network']:12} {row['heads']:5} {row['feedforwards']:3} {row['layers']:6.2f} {row['parameters']:11,} {row['bytes']:10,}"
-            f" {row['speed'] / 1000:12.0f} {row['speed_long'] / 1000:9.0f}   {row['valid']:.4f}  {row['value']:.4f}"
+            f"{row['network']:12} {row['heads']:5} {row['feedforwards']:3} {row['layers']:6.2f} "
+            f"{row['parameters']:11,} {row['bytes']:10,}"
+            f" {row['speed'] / 1000:12.0f} {row['speed_long'] / 1000:9.0f}   {row['valid']:.4f}  "
+            f"{row['value']:.4f}"
             f"  {row['low']:.4f} to {row['high']:.4f}"
         )
     for row in rows:
@@ -205,7 +245,10 @@ def main() -> None:
     of = np.array(read_split(split, corpus.records["id"]))
     at = {side: np.flatnonzero(of == side) for side in ("valid", "test")}
     sides = {side: [corpus.letters(int(row)) for row in rows] for side, rows in at.items()}
-    labels = {side: corpus.records["label"].iloc[rows].to_numpy(dtype="int64") for side, rows in at.items()}
+    labels = {
+        side: corpus.records["label"].iloc[rows].to_numpy(dtype="int64")
+        for side, rows in at.items()
+    }
     say([row for name, folder in folders.items() for row in judged(name, folder, sides, labels)])
 
 

@@ -33,7 +33,9 @@ TOLERANCE = 1e-6
 
 def t5_buckets() -> float:
     """Compare all distances up to 1,000 in both directions."""
-    theirs = T5Attention._relative_position_bucket(torch.arange(-1000, 1001), bidirectional=True, num_buckets=32, max_distance=128)
+    theirs = T5Attention._relative_position_bucket(
+        torch.arange(-1000, 1001), bidirectional=True, num_buckets=32, max_distance=128
+    )
     return float((T5Bias(H).buckets(1000) - theirs).abs().max())
 
 
@@ -41,7 +43,10 @@ def alibi_slopes() -> float:
     """Compare 8 and 12 heads; BLOOM's tensor is slope times position of the key."""
     return max(
         float(
-            (torch.tensor(Alibi(heads).slopes, dtype=torch.float64) - build_alibi_tensor(torch.ones(1, 2), heads, torch.float64)[:, 0, 1])
+            (
+                torch.tensor(Alibi(heads).slopes, dtype=torch.float64)
+                - build_alibi_tensor(torch.ones(1, 2), heads, torch.float64)[:, 0, 1]
+            )
             .abs()
             .max()
         )
@@ -52,25 +57,47 @@ def alibi_slopes() -> float:
 def rotary() -> float:
     """Compare the rotated queries and keys of LLaMA."""
     q, k = torch.randn(2, B, H, L, DH, dtype=torch.float64)
-    angles = torch.outer(torch.arange(L, dtype=torch.float64), 10_000.0 ** (-torch.arange(0, DH, 2, dtype=torch.float64) / DH)).repeat(1, 2)
+    angles = torch.outer(
+        torch.arange(L, dtype=torch.float64),
+        10_000.0 ** (-torch.arange(0, DH, 2, dtype=torch.float64) / DH),
+    ).repeat(1, 2)
     theirs = apply_rotary_pos_emb(q, k, angles.cos()[None], angles.sin()[None])
-    return max(float((a - b).abs().max()) for a, b in zip(Rotary(DH).rotate(q, k), theirs, strict=True))
+    return max(
+        float((a - b).abs().max()) for a, b in zip(Rotary(DH).rotate(q, k), theirs, strict=True)
+    )
 
 
-def _attended(layer: torch.nn.Module, names: str, x: Tensor, pattern: Pattern, position: NoPosition) -> Tensor:
+def _attended(
+    layer: torch.nn.Module, names: str, x: Tensor, pattern: Pattern, position: NoPosition
+) -> Tensor:
     """Call `attend` with another library's input projections; return (B, L, D)."""
-    q, k, v = (getattr(layer, name)(x).unflatten(-1, (H, DH)).transpose(1, 2) for name in names.split())
+    q, k, v = (
+        getattr(layer, name)(x).unflatten(-1, (H, DH)).transpose(1, 2) for name in names.split()
+    )
     return attend(q, k, v, pattern=pattern, position=position).transpose(1, 2).flatten(2)
 
 
 def shaw_keys() -> float:
     """Compare the relative keys of wav2vec2-BERT, which has no relative values."""
-    settings = {"hidden_size": D, "num_attention_heads": H, "attention_dropout": 0.0, "position_embeddings_type": "relative_key"}
+    settings = {
+        "hidden_size": D,
+        "num_attention_heads": H,
+        "attention_dropout": 0.0,
+        "position_embeddings_type": "relative_key",
+    }
     layer = Wav2Vec2BertSelfAttention(
-        Wav2Vec2BertConfig(**settings, left_max_position_embeddings=9, right_max_position_embeddings=9, attn_implementation="eager")
+        Wav2Vec2BertConfig(
+            **settings,
+            left_max_position_embeddings=9,
+            right_max_position_embeddings=9,
+            attn_implementation="eager",
+        )
     ).double()
     position = Shaw(DH, 9).double()
-    position.keys.data, position.values.data = layer.distance_embedding.weight.data, torch.zeros_like(position.values)
+    position.keys.data, position.values.data = (
+        layer.distance_embedding.weight.data,
+        torch.zeros_like(position.values),
+    )
     x = torch.randn(B, L, D, dtype=torch.float64)
     ours = layer.linear_out(_attended(layer, "linear_q linear_k linear_v", x, Full(), position))
     return float((ours - layer(x)[0]).abs().max())
@@ -82,14 +109,26 @@ def transformer_xl() -> float:
     Its distances are query - key, and its sines and cosines alternate.
     """
     config = Wav2Vec2ConformerConfig(
-        hidden_size=D, num_attention_heads=H, attention_dropout=0.0, position_embeddings_type="relative", attn_implementation="eager"
+        hidden_size=D,
+        num_attention_heads=H,
+        attention_dropout=0.0,
+        position_embeddings_type="relative",
+        attn_implementation="eager",
     )
-    layer, embedding = Wav2Vec2ConformerSelfAttention(config).double(), Wav2Vec2ConformerRelPositionalEmbedding(config)
+    layer, embedding = (
+        Wav2Vec2ConformerSelfAttention(config).double(),
+        Wav2Vec2ConformerRelPositionalEmbedding(config),
+    )
     position = TransformerXL(H, DH, L).double()
     torch.nn.init.normal_(layer.pos_bias_u), torch.nn.init.normal_(layer.pos_bias_v)
-    position.content.data, position.place.data = layer.pos_bias_u.data[:, None], layer.pos_bias_v.data[:, None]
+    position.content.data, position.place.data = (
+        layer.pos_bias_u.data[:, None],
+        layer.pos_bias_v.data[:, None],
+    )
     weight = layer.linear_pos.weight.data
-    position.project.weight.data = torch.cat((-weight[:, ::2], weight[:, 1::2]), dim=1)  # sin(-x) = -sin(x)
+    position.project.weight.data = torch.cat(
+        (-weight[:, ::2], weight[:, 1::2]), dim=1
+    )  # sin(-x) = -sin(x)
     x = torch.randn(B, L, D, dtype=torch.float64)
     ours = layer.linear_out(_attended(layer, "linear_q linear_k linear_v", x, Full(), position))
     return float((ours - layer(x, relative_position_embeddings=embedding(x))[0]).abs().max())
@@ -100,16 +139,29 @@ def longformer(num_global: int) -> float:
 
     Global tokens have separate projections in Longformer; here they are set to the same weights.
     """
-    config = LongformerConfig(hidden_size=D, num_attention_heads=H, attention_window=[32], attention_probs_dropout_prob=0.0)
+    config = LongformerConfig(
+        hidden_size=D,
+        num_attention_heads=H,
+        attention_window=[32],
+        attention_probs_dropout_prob=0.0,
+    )
     layer = LongformerSelfAttention(config, layer_id=0).double().eval()
     for name in ("query", "key", "value"):
         getattr(layer, f"{name}_global").load_state_dict(getattr(layer, name).state_dict())
     x = torch.randn(B, L, D, dtype=torch.float64)
     mask = torch.zeros(B, L, dtype=torch.float64)
     mask[:, :num_global] = 1
-    theirs = layer(x, attention_mask=mask, is_index_masked=mask < 0, is_index_global_attn=mask > 0, is_global_attn=num_global > 0)[0]
+    theirs = layer(
+        x,
+        attention_mask=mask,
+        is_index_masked=mask < 0,
+        is_index_global_attn=mask > 0,
+        is_global_attn=num_global > 0,
+    )[0]
     pattern = Window(16) | Global(num_global) if num_global else Window(16)
-    return float((_attended(layer, "query key value", x, pattern, NoPosition()) - theirs).abs().max())
+    return float(
+        (_attended(layer, "query key value", x, pattern, NoPosition()) - theirs).abs().max()
+    )
 
 
 def local_attention(causal: bool) -> float:
@@ -124,7 +176,9 @@ def local_attention(causal: bool) -> float:
         use_rotary_pos_emb=False,
     ).double()
     q, k, v = torch.randn(3, B, H, L, DH, dtype=torch.float64)
-    ours = attend(q, k, v, pattern=Causal(Window(32)) if causal else Window(32), position=NoPosition())
+    ours = attend(
+        q, k, v, pattern=Causal(Window(32)) if causal else Window(32), position=NoPosition()
+    )
     return float((ours - layer(q, k, v)).abs().max())
 
 

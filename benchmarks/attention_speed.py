@@ -51,24 +51,30 @@ from selfattn_bio.model.encoder import SelfAttention
 FOLDER = Path("results/bench_attention")
 DOCS = Path("docs/attention_speed.md")
 # Keep large blocks in the heap; mapping them at each allocation costs many page faults.
-RAISED = {"MALLOC_TOP_PAD_": str(2**28), "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
+RAISED = {
+    "MALLOC_TOP_PAD_": str(2**28),
+    "MALLOC_MMAP_THRESHOLD_": str(2**33),
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+}
 MALLOCS = {"default": {}, "raised": RAISED}
 PRECISIONS = ("highest", "medium")
 
 TOLERANCE = 1e-4
 SLOW = 1.0  # seconds; the warm-up of the first call is negligible in slower cases
-HEAD = """`python benchmarks/attention_speed.py --write-docs` writes this page; `make bench` prints the same tables.
+HEAD = """`python benchmarks/attention_speed.py --write-docs` writes this page; `make bench`
+prints the same tables.
 [attention.md](attention.md) explains patterns and kernels, [kinds.md](kinds.md) compares accuracy.
 
-{machine}. Times are CPU time of the process, medians of at least three rounds.
-The cases of one table took turns, so compare figures within a table; figures of different days differ more.
+{machine}. Times are CPU time of the process, medians of at least three rounds. The cases of one
+table took turns, so compare figures within a table; figures of different days differ more.
 
-- The four settings combine torch's matmul precision with glibc's malloc. "raised" keeps large blocks in the heap, as the commands of this
-  package do (`cli/main.py`).
+- The four settings combine torch's matmul precision with glibc's malloc. "raised" keeps large
+  blocks in the heap, as the commands of this package do (`cli/main.py`).
 - HF is Hugging Face transformers, with the attention that its configuration selects.
 - Dropout is 0 everywhere.
-- Our layers have a T5 bias and compute its gradient, except with the BigBird pattern. local-attention and Longformer have no bias.
-  Rows with local-attention's rotary embedding say "rotary".
+- Our layers have a T5 bias and compute its gradient, except with the BigBird pattern.
+  local-attention and Longformer have no bias. Rows with local-attention's rotary embedding say
+  "rotary".
 
 ![microseconds per token by length](attention_speed.png)"""
 QUICK = Size(((1024, 3),), 1024, 1024, 4096, 3, 1024, 3, 4)
@@ -93,7 +99,7 @@ class Table(NamedTuple):
     cases: list[Case]
 
 
-# ------------------------------------------------------------------------------------------------- one malloc, one process
+# ------------ one malloc, one process
 def layer_case(layer: nn.Module, length: int) -> Timed:
     """Time forward and backward of one layer, with gradients of parameters and input."""
     x, grad = torch.randn(1, length, DIM, requires_grad=True), torch.randn(1, length, DIM)
@@ -112,7 +118,9 @@ def layer_case(layer: nn.Module, length: int) -> Timed:
 
 def core_case(kernel: str, length: int) -> Timed:
     """Time attention alone, with a T5 bias and its gradient."""
-    q, k, v, grad = (torch.randn(1, HEADS, length, DIM // HEADS, requires_grad=True) for _ in range(4))
+    q, k, v, grad = (
+        torch.randn(1, HEADS, length, DIM // HEADS, requires_grad=True) for _ in range(4)
+    )
     position, pattern = T5Bias(HEADS), build_pattern(WINDOWED)
 
     def run() -> tuple[float, float]:
@@ -160,17 +168,38 @@ def tables(size: Size) -> Iterator[Table]:
     """Yield all tables; each is built when the previous one is finished."""
     for length, rounds in size.layers:
         found = peers.layers(length, dense=length <= size.dense_up_to)
-        yield Table("layer", rounds, [Case(name, length, 1, layer_case(layer, length)) for name, layer in found.items()])
-    core = [Case(kernel, size.middle, 1, core_case(kernel, size.middle)) for kernel in KERNELS_OF_WINDOWS]
+        yield Table(
+            "layer",
+            rounds,
+            [Case(name, length, 1, layer_case(layer, length)) for name, layer in found.items()],
+        )
+    core = [
+        Case(kernel, size.middle, 1, core_case(kernel, size.middle))
+        for kernel in KERNELS_OF_WINDOWS
+    ]
     yield Table("core", 7, [*core, Case("GEMM", 1, 1, gemm_case())])
-    ours = {kernel: peers.Ours(SelfAttention(peers.section(kernel, WINDOWED))) for kernel in KERNELS_OF_WINDOWS}
-    far = [Case(kernel, length, 1, layer_case(layer, length)) for kernel, layer in ours.items() for length in (size.middle, size.far)]
+    ours = {
+        kernel: peers.Ours(SelfAttention(peers.section(kernel, WINDOWED)))
+        for kernel in KERNELS_OF_WINDOWS
+    }
+    far = [
+        Case(kernel, length, 1, layer_case(layer, length))
+        for kernel, layer in ours.items()
+        for length in (size.middle, size.far)
+    ]
     yield Table("far", size.far_rounds, far)
     for length, batch, found in (
         (size.step, 1, peers.long_encoders(size.step)),
         (300, size.batch, peers.short_encoders(300, size.batch)),
     ):
-        yield Table("step", size.step_rounds, [Case(name, length, batch, step_case(each, length, batch)) for name, each in found.items()])
+        yield Table(
+            "step",
+            size.step_rounds,
+            [
+                Case(name, length, batch, step_case(each, length, batch))
+                for name, each in found.items()
+            ],
+        )
 
 
 def rounds_of(tables: Iterable[Table]) -> Iterator[list[dict[str, Any]]]:
@@ -191,7 +220,13 @@ def rounds_of(tables: Iterable[Table]) -> Iterator[list[dict[str, Any]]]:
                     if number == 0 and total > SLOW:
                         slow.add((case, precision))
                     if number > 0 or total > SLOW:
-                        row = {"table": table.name, "name": case.name, "length": case.length, "batch": case.batch, "precision": precision}
+                        row = {
+                            "table": table.name,
+                            "name": case.name,
+                            "length": case.length,
+                            "batch": case.batch,
+                            "precision": precision,
+                        }
                         samples.append(row | {"forward": forward, "total": total})
             yield samples
 
@@ -203,7 +238,7 @@ def serve(size: Size) -> None:
         print(json.dumps(samples), flush=True)
 
 
-# --------------------------------------------------------------------------------------------------------------- memory
+# ------------ memory
 def status_kib(entry: str) -> int:
     """Return VmRSS (resident now) or VmHWM (peak since the last reset) of this process in KiB."""
     text = Path("/proc/self/status").read_text(encoding="ascii")
@@ -246,21 +281,37 @@ def measure_memory(size: Size) -> dict[str, float]:
     """Measure the peak of each layer at one length, and of our layers and a step at the far one."""
     figures: dict[str, float] = {}
     for name in peers.layers(2048, dense=True):
-        figures[f"MiB {name}"] = memory_of(lambda name=name: layer_case(peers.layers(size.middle, True)[name], size.middle))[0] / 1024
+        figures[f"MiB {name}"] = (
+            memory_of(
+                lambda name=name: layer_case(peers.layers(size.middle, True)[name], size.middle)
+            )[0]
+            / 1024
+        )
     for kernel in KERNELS_OF_WINDOWS:
         layer = peers.Ours(SelfAttention(peers.section(kernel, WINDOWED)))
-        figures[f"{kernel} KiB/token"] = memory_of(lambda layer=layer: layer_case(layer, size.far))[0] / size.far
-        _, peak, seconds = memory_of(lambda kernel=kernel: step_case(peers.our_encoder(kernel), size.far, 1))
-        figures |= {f"{kernel} step GiB": peak / 2**20, f"{kernel} step ktoken/s": size.far / seconds / 1000}
+        figures[f"{kernel} KiB/token"] = (
+            memory_of(lambda layer=layer: layer_case(layer, size.far))[0] / size.far
+        )
+        _, peak, seconds = memory_of(
+            lambda kernel=kernel: step_case(peers.our_encoder(kernel), size.far, 1)
+        )
+        figures |= {
+            f"{kernel} step GiB": peak / 2**20,
+            f"{kernel} step ktoken/s": size.far / seconds / 1000,
+        }
     return figures
 
 
-# ----------------------------------------------------------------------------------------------------------------- main
+# ------------ main
 def started(what: str, size: Size, malloc: str) -> subprocess.Popen[str]:
     """Start this script in a process that measures `what` with a malloc setting."""
-    environment = {name: value for name, value in os.environ.items() if name not in RAISED} | MALLOCS[malloc]
+    environment = {
+        name: value for name, value in os.environ.items() if name not in RAISED
+    } | MALLOCS[malloc]
     command = [sys.executable, __file__, "--one", what, *(["--quick"] if size == QUICK else [])]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 def next_line(process: subprocess.Popen[str]) -> Any:
@@ -278,15 +329,27 @@ def measured(size: Size) -> pd.DataFrame:
     """Return medians in seconds, one row per case and setting; `rounds` is the number of rounds."""
     samples: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        processes = {malloc: stack.enter_context(started("times", size, malloc)) for malloc in MALLOCS}
-        while None not in (found := {malloc: next_line(process) for malloc, process in processes.items()}.values()):
-            samples += [each | {"malloc": malloc} for malloc, each_round in zip(processes, found, strict=True) for each in each_round]
+        processes = {
+            malloc: stack.enter_context(started("times", size, malloc)) for malloc in MALLOCS
+        }
+        while None not in (
+            found := {malloc: next_line(process) for malloc, process in processes.items()}.values()
+        ):
+            samples += [
+                each | {"malloc": malloc}
+                for malloc, each_round in zip(processes, found, strict=True)
+                for each in each_round
+            ]
     frame = pd.DataFrame(samples)
     frame["setting"] = frame["precision"] + ", malloc " + frame["malloc"]
     groups = frame.groupby(["setting", "table", "length", "batch", "name"], sort=False)
-    rows = groups.agg(forward=("forward", "median"), total=("total", "median"), rounds=("total", "size")).reset_index()
+    rows = groups.agg(
+        forward=("forward", "median"), total=("total", "median"), rounds=("total", "size")
+    ).reset_index()
     settings = [f"{precision}, malloc {malloc}" for precision in PRECISIONS for malloc in MALLOCS]
-    return rows.sort_values("setting", key=lambda column: column.map(settings.index), kind="stable", ignore_index=True)
+    return rows.sort_values(
+        "setting", key=lambda column: column.map(settings.index), kind="stable", ignore_index=True
+    )
 
 
 def figures_of(size: Size, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -294,29 +357,57 @@ def figures_of(size: Size, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     pairs = HEADS * (size.middle * (2 * WINDOW + 1) - WINDOW * (WINDOW + 1))
     found: dict[str, dict[str, float]] = {}
     for setting, own in rows.groupby("setting", sort=False):
-        core, far = own[own["table"] == "core"].set_index("name")["total"], own[own["table"] == "far"]
+        core, far = (
+            own[own["table"] == "core"].set_index("name")["total"],
+            own[own["table"] == "far"],
+        )
         found[str(setting)] = {"GEMM Gflop/s": 2 * GEMM**3 / core["GEMM"] / 1e9}
-        found[str(setting)] |= {f"core {name} Gflop/s": 14 * DIM // HEADS * pairs / core[name] / 1e9 for name in KERNELS_OF_WINDOWS}
-        found[str(setting)] |= {f"{row.name} us/token at {row.length}": 1e6 * row.total / row.length for row in far.itertuples(index=False)}
+        found[str(setting)] |= {
+            f"core {name} Gflop/s": 14 * DIM // HEADS * pairs / core[name] / 1e9
+            for name in KERNELS_OF_WINDOWS
+        }
+        found[str(setting)] |= {
+            f"{row.name} us/token at {row.length}": 1e6 * row.total / row.length
+            for row in far.itertuples(index=False)
+        }
     return found
 
 
 def machine() -> str:
     """Return date, commit, processor and versions."""
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "local-attention", "transformers", "x-transformers"))
+    cpu = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        "",
+    )
+    packages = ", ".join(
+        f"{name} {version(name)}"
+        for name in ("torch", "local-attention", "transformers", "x-transformers")
+    )
     glibc = " ".join(platform.libc_ver())
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip() or "unknown"
+    commit = (
+        subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ).stdout.strip()
+        or "unknown"
+    )
     where = f"{cpu or platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), one thread"
     return f"{date.today()}, commit {commit}, {where}; {packages}, {glibc}"
 
 
 def main() -> None:
     """Measure each setting in its process and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="check with short lengths, one minute")
     parser.add_argument("--write-docs", action="store_true", help=f"write the tables to {DOCS}")
-    parser.add_argument("--one", choices=("times", "memory"), help=argparse.SUPPRESS)  # measure here, print JSON
+    parser.add_argument(
+        "--one", choices=("times", "memory"), help=argparse.SUPPRESS
+    )  # measure here, print JSON
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else Size()
     torch.set_num_threads(1)
@@ -356,7 +447,9 @@ def main() -> None:
     print(f"written: {FOLDER}/attention_speed.csv, .png, figures.json")
     if arguments.write_docs:
         plot(table, str(table["setting"].iloc[0]), DOCS.with_suffix(".png"))
-        DOCS.write_text(f"# Speed of attention\n\n{HEAD.format(machine=machine())}\n\n{text}", encoding="utf-8")
+        DOCS.write_text(
+            f"# Speed of attention\n\n{HEAD.format(machine=machine())}\n\n{text}", encoding="utf-8"
+        )
         print(f"written: {DOCS}")
 
 

@@ -26,12 +26,22 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.spelling import Spelling
 from selfattn_bio.sequence.splits import strand_keys
 
-COLUMNS = ("set", "baseline", "MCC on dev", "MCC on test", "AUROC on test", "seconds", "chosen on dev")
+COLUMNS = (
+    "set",
+    "baseline",
+    "MCC on dev",
+    "MCC on test",
+    "AUROC on test",
+    "seconds",
+    "chosen on dev",
+)
 
 
 def read_splits(folder: Path, spelling: Spelling) -> dict[str, tuple[list[np.ndarray], np.ndarray]]:
     """Read sequences and labels of each split; leave test sequences out of train and dev."""
-    tables = {split: pd.read_csv(next(folder.glob(f"{split}.csv*"))) for split in ("test", "train", "dev")}
+    tables = {
+        split: pd.read_csv(next(folder.glob(f"{split}.csv*"))) for split in ("test", "train", "dev")
+    }
     found, keys = {}, set()
     for split, table in tables.items():
         letters = [spelling.letters_of(text) for text in table["sequence"]]
@@ -52,20 +62,49 @@ def rows(folder: Path, setup: Setup) -> Iterator[tuple[str, ...]]:
         start = time.process_time()
         baseline = kind(setup).fit(*splits["train"], *splits["dev"])
         seconds = time.process_time() - start
-        scored = [(splits[split][1], baseline.logits(splits[split][0])) for split in ("dev", "test")]
+        scored = [
+            (splits[split][1], baseline.logits(splits[split][0])) for split in ("dev", "test")
+        ]
         mcc = [f"{matthews_corrcoef(labels, logits > 0):.3f}" for labels, logits in scored]
         chosen = ", ".join(f"{name} {value}" for name, value in baseline.chosen().items())
-        yield folder.name, kind.name, *mcc, f"{roc_auc_score(*scored[1]):.3f}", f"{seconds:.0f}", chosen
+        yield (
+            folder.name,
+            kind.name,
+            *mcc,
+            f"{roc_auc_score(*scored[1]):.3f}",
+            f"{seconds:.0f}",
+            chosen,
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="with train.csv, dev.csv and test.csv, plain or gz")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="with train.csv, dev.csv and test.csv, plain or gz",
+    )
     parser.add_argument("--alphabet", choices=("dna", "protein"), default="dna")
-    parser.add_argument("--database", default="none", metavar="NAME", help="motif database, as in [interpret] (default: none)")
-    parser.add_argument("--strands", choices=("given", "both"), default="given", help="strands that k-mers are counted on")
+    parser.add_argument(
+        "--database",
+        default="none",
+        metavar="NAME",
+        help="motif database, as in [interpret] (default: none)",
+    )
+    parser.add_argument(
+        "--strands",
+        choices=("given", "both"),
+        default="given",
+        help="strands that k-mers are counted on",
+    )
     options = parser.parse_args(arguments)
-    setup = Setup(Spelling(get_alphabet(options.alphabet)), options.strands, options.database, threads=1)
+    setup = Setup(
+        Spelling(get_alphabet(options.alphabet)), options.strands, options.database, threads=1
+    )
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
     for folder in options.folders:
         for row in rows(folder, setup):

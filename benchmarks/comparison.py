@@ -1,4 +1,7 @@
-"""Train a model with several seeds and compare it with simple baselines: one row of the table of `benchmarks/accuracy.py`."""
+"""Train a model with several seeds and compare it with simple baselines.
+
+Each comparison is one row of the table of `benchmarks/accuracy.py`.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,8 @@ class Comparison:
     stacked_with
         Names of the parts of the stack.
     at_half
-        The metric of `model`, `network` and each baseline at a probability of 0.5, if it depends on a threshold.
+        The metric of `model`, `network` and each baseline at a probability of 0.5, if it depends on
+        a threshold.
     """
 
     metric: str
@@ -59,7 +63,7 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The simple baseline with the best test figure, which makes the comparison as hard as it can be."""
+        """The simple baseline with the best test figure, which makes the comparison hardest."""
         return max(self.baselines, key=lambda name: self.baselines[name].value)
 
     @property
@@ -77,7 +81,10 @@ class Comparison:
     def row(self, name: str, seeds: str, published: str) -> dict[str, str]:
         """Return a row of the table; the columns are the same for every set."""
         baseline = self.baselines[self.best]
-        others = [f"{other} {of.value:.3f}; model - it {said(self.model.minus(of), '+')}" for other, of in self.others.items()]
+        others = [
+            f"{other} {of.value:.3f}; model - it {said(self.model.minus(of), '+')}"
+            for other, of in self.others.items()
+        ]
         return {
             "set": name,
             "metric": self.metric,
@@ -89,7 +96,9 @@ class Comparison:
             "model - baseline": said(self.lead, "+"),
             "interval excludes 0": self.verdict,
             "network - baseline": said(self.network.minus(baseline), "+"),
-            "model / network / baseline at 0.5": " / ".join(f"{self.at_half[each]:.3f}" for each in ("model", "network", self.best))
+            "model / network / baseline at 0.5": " / ".join(
+                f"{self.at_half[each]:.3f}" for each in ("model", "network", self.best)
+            )
             if self.at_half
             else "-",
             "other network": "; ".join(others) or "-",
@@ -102,11 +111,15 @@ class Comparison:
 def closing_line(found: Sequence[Comparison]) -> str:
     """Count the sets on which the model, its lead and its network are where they should be."""
     reached = sum(each.model.value >= each.baselines[each.best].value for each in found)
-    ahead, behind = (sum(each.verdict == f"yes, {where}" for each in found) for where in ("ahead", "behind"))
+    ahead, behind = (
+        sum(each.verdict == f"yes, {where}" for each in found) for where in ("ahead", "behind")
+    )
     below = sum(each.network.value < each.baselines[each.best].value for each in found)
     return (
-        f"The mean of the model is at least that of the best simple baseline on {reached} of {len(found)} sets. "
-        f"The interval of the difference excludes 0 on {ahead + behind}: {ahead} ahead, {behind} behind. "
+        f"The mean of the model is at least that of the best simple baseline on {reached} of "
+        f"{len(found)} sets. "
+        f"The interval of the difference excludes 0 on {ahead + behind}: {ahead} ahead, {behind} "
+        "behind. "
         f"The network alone is below the best simple baseline on {below}."
     )
 
@@ -120,20 +133,26 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
 def ingest_and_split(task: Path, place: Path) -> None:
     """Read the records of a run file into `place` and split them."""
     command("ingest", "--run-file", task, "--output", place / "corpus")
-    command("split", "--run-file", task, "--corpus", place / "corpus", "--output", place / "split.tsv")
+    command(
+        "split", "--run-file", task, "--corpus", place / "corpus", "--output", place / "split.tsv"
+    )
 
 
 def mean_of(sampled: Iterable[Sampled]) -> Sampled:
     """Average a metric over models; their draws are of the same resampled records."""
     each = list(sampled)
-    return Sampled(mean(of.value for of in each), np.mean([of.draws for of in each], axis=0), each[0].low_high)
+    return Sampled(
+        mean(of.value for of in each), np.mean([of.draws for of in each], axis=0), each[0].low_high
+    )
 
 
-def train_seeds(values: Mapping[str, Any], place: Path, seeds: int, variant: str = "") -> list[Path]:
+def train_seeds(
+    values: Mapping[str, Any], place: Path, seeds: int, variant: str = ""
+) -> list[Path]:
     """Train a run file with each seed, one thread and one core each; return the model folders.
 
-    A model that is there is kept if its run file, data, code and parent are those of now. The parts of a stack are
-    fitted once, by the first training.
+    A model that is there is kept if its run file, data, code and parent are those of now. The parts
+    of a stack are fitted once, by the first training.
 
     Parameters
     ----------
@@ -157,7 +176,18 @@ def train_seeds(values: Mapping[str, Any], place: Path, seeds: int, variant: str
         is_done = is_trained(run_file, variant, output, place / "corpus", place / "split.tsv")
         if not (is_done and code.exists() and code.read_text() == stamp):
             options = ("--variant", variant) if variant else ()
-            command("train", "--run-file", run_file, *options, *shared, "--threads", 1, *more, "--output", output)
+            command(
+                "train",
+                "--run-file",
+                run_file,
+                *options,
+                *shared,
+                "--threads",
+                1,
+                *more,
+                "--output",
+                output,
+            )
             code.write_text(stamp)
         return output
 

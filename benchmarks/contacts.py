@@ -50,11 +50,24 @@ RUN: dict[str, Any] = {
     "objective": {"kind": "masked", "fraction": 0.15},
     "tokens": {"k": 1},
     "model": {
-        **{"kind": "attention", "members": 1, "embed_dim": 64, "num_layers": 2, "num_heads": 8, "feedforward_dim": 128, "dropout": 0.0},
+        **{
+            "kind": "attention",
+            "members": 1,
+            "embed_dim": 64,
+            "num_layers": 2,
+            "num_heads": 8,
+            "feedforward_dim": 128,
+            "dropout": 0.0,
+        },
         **{"stem": {"kind": "none"}, "position": {"kind": "learned", "max_length": LENGTH}},
     },
     "training": {
-        **{"max_steps": 10 if QUICK else 2000, "batch_size": 32, "learning_rate": 4e-3, "warmup_steps": 5 if QUICK else 200},
+        **{
+            "max_steps": 10 if QUICK else 2000,
+            "batch_size": 32,
+            "learning_rate": 4e-3,
+            "warmup_steps": 5 if QUICK else 200,
+        },
         **{"evaluate_every": 10 if QUICK else 500, "shift": 0, "label_smoothing": 0.0},
     },
 }
@@ -85,7 +98,9 @@ def ladders(rng: np.random.Generator) -> NDArray[np.bool_]:
     return contacts
 
 
-def simulate(contacts: NDArray[np.bool_], pairing: NDArray[np.float64], rng: np.random.Generator) -> Family:
+def simulate(
+    contacts: NDArray[np.bool_], pairing: NDArray[np.float64], rng: np.random.Generator
+) -> Family:
     """Sample the sequences of a family by Gibbs sampling, one per chain.
 
     The Potts model has couplings `pairing` (A, A) at contacts and random fields.
@@ -121,7 +136,9 @@ def mutual_information(codes: NDArray[np.int64]) -> NDArray[np.float64]:
     joint = (one_hot.T @ one_hot + 1 / STATES**2) / (len(codes) + 1)
     joint = joint.reshape(length, STATES, length, STATES).swapaxes(1, 2)  # (L, L, A, A)
     alone = joint.sum(3)[:, 0]  # (L, A)
-    information = (joint * np.log(joint / (alone[:, None, :, None] * alone[None, :, None, :]))).sum((2, 3))
+    information = (joint * np.log(joint / (alone[:, None, :, None] * alone[None, :, None, :]))).sum(
+        (2, 3)
+    )
     np.fill_diagonal(information, 0)
     return average_product_corrected(information)
 
@@ -149,7 +166,10 @@ def table(all_families: list[Family], model: Path) -> pd.DataFrame:
     The last row is the upper limit, because a range may have fewer than L contacts.
     """
     scorer = load(model)
-    maps = [np.mean([head_maps(scorer, letters) for letters in each.letters[:SAMPLED]], axis=0) for each in all_families]
+    maps = [
+        np.mean([head_maps(scorer, letters) for letters in each.letters[:SAMPLED]], axis=0)
+        for each in all_families
+    ]
     touching = [each.contacts for each in all_families]
     attention = fit_contacts(maps[:FITTED], touching[:FITTED])
     ways = {
@@ -160,7 +180,9 @@ def table(all_families: list[Family], model: Path) -> pd.DataFrame:
     }
     rows = {}
     for name, scores in ways.items():
-        held_out = [precision_at_length(*both) for both in list(zip(scores, touching, strict=True))[FITTED:]]
+        held_out = [
+            precision_at_length(*both) for both in list(zip(scores, touching, strict=True))[FITTED:]
+        ]
         rows[name] = {kind: np.mean([each[kind] for each in held_out]) for kind in RANGES}
     return pd.DataFrame(rows).T
 

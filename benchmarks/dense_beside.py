@@ -23,15 +23,25 @@ SIZES = ((32_768, 4), (131_072, 1))  # bp, windows per step
 def main() -> None:
     """Print one row per pattern and size."""
     sparse = read_run_file(RUN_FILE).model_copy(update={"transfer": None})
-    dense = sparse.model_copy(update={"model": sparse.model.model_copy(update={"pattern": FullPattern()})})
+    dense = sparse.model_copy(
+        update={"model": sparse.model.model_copy(update={"pattern": FullPattern()})}
+    )
     print(
-        pd.DataFrame([row(name, run, *size) for size in SIZES for name, run in (("task", sparse), ("dense", dense))]).to_string(index=False)
+        pd.DataFrame(
+            [
+                row(name, run, *size)
+                for size in SIZES
+                for name, run in (("task", sparse), ("dense", dense))
+            ]
+        ).to_string(index=False)
     )
 
 
 def row(name: str, run: RunFile, length: int, batch: int) -> dict[str, object]:
     """Measure seconds and peak memory of a step."""
-    last = measure(run, (length, batch), (1.0,), threads=1, seconds=60.0, prepare=keep_memory).points[-1]
+    last = measure(
+        run, (length, batch), (1.0,), threads=1, seconds=60.0, prepare=keep_memory
+    ).points[-1]
     attended = run.model.pattern.model_dump(exclude_defaults=True) or run.model.pattern.kind  # type: ignore[union-attr]
     return {
         "model": f"{name}: {attended}",

@@ -23,8 +23,13 @@ def seconds(function, x):
 
 def main():
     torch.set_num_threads(1)
-    x = torch.randn(64, 4, 38, 38, requires_grad=True)  # the attention weights of a batch of promoters
-    ways = {"torch": lambda x: torch.nn.functional.dropout(x, 0.3), "selfattn_bio": lambda x: dropout(x, 0.3)}
+    x = torch.randn(
+        64, 4, 38, 38, requires_grad=True
+    )  # the attention weights of a batch of promoters
+    ways = {
+        "torch": lambda x: torch.nn.functional.dropout(x, 0.3),
+        "selfattn_bio": lambda x: dropout(x, 0.3),
+    }
     times = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():

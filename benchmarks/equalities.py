@@ -42,7 +42,9 @@ evaluate_every = 1
 patience = {STEPS}
 """
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
-WAYS: dict[str, tuple[int, int, tuple[str, ...], tuple[str, ...]]] = {  # -> batch_size, accumulate, launcher, options
+WAYS: dict[
+    str, tuple[int, int, tuple[str, ...], tuple[str, ...]]
+] = {  # -> batch_size, accumulate, launcher, options
     "one batch": (TRAIN, 1, (), ()),
     "4 accumulated batches": (16, 4, (), ()),
     "2 processes, DDP": (TRAIN, 1, TORCHRUN, ()),
@@ -55,25 +57,53 @@ def prepare(folder: Path) -> None:
     """Write records of two labels, corpus and split."""
     rng = np.random.default_rng(0)
     for label in (0, 1):
-        letters = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range((TRAIN + VALID) // 2)]
-        (folder / f"{label}.fa").write_text("".join(f">{label}-{i}\n{text}\n" for i, text in enumerate(letters)))
-    corpus = build_corpus([(folder / "1.fa", 1), (folder / "0.fa", 0)], folder / "corpus", Rules(DNA))
+        letters = [
+            "".join(rng.choice(list("ACGT"), rng.integers(30, 60)))
+            for _ in range((TRAIN + VALID) // 2)
+        ]
+        (folder / f"{label}.fa").write_text(
+            "".join(f">{label}-{i}\n{text}\n" for i, text in enumerate(letters))
+        )
+    corpus = build_corpus(
+        [(folder / "1.fa", 1), (folder / "0.fa", 0)], folder / "corpus", Rules(DNA)
+    )
     sides = rng.permutation(["train"] * TRAIN + ["valid"] * VALID)
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+        folder / "split.tsv", sep="\t", index=False
+    )
 
 
 def trained(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Train one variant; return the loss of each step and the final weights."""
     batch, accumulate, launcher, options = WAYS[name]
     (folder / f"{name}.toml").write_text(f"{RUN}batch_size = {batch}\naccumulate = {accumulate}\n")
-    command = [sys.executable, *launcher, "-m", "selfattn_bio.cli.main", "train", "--run-file", f"{name}.toml", "--corpus", "corpus"]
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "selfattn_bio.cli.main",
+        "train",
+        "--run-file",
+        f"{name}.toml",
+        "--corpus",
+        "corpus",
+    ]
     command += ["--split", "split.tsv", "--threads", "1", "--output", name, *options]
-    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     if done.returncode:
         raise SystemExit(f"{done.stdout}\nerror: {name!r} failed with exit code {done.returncode}")
     weights = load_file(folder / name / "model.safetensors")
     losses = pd.read_csv(folder / name / "history.csv")["train_loss"].to_numpy()
-    return losses, np.concatenate([weights[key].double().numpy().ravel() for key in sorted(weights)])
+    return losses, np.concatenate(
+        [weights[key].double().numpy().ravel() for key in sorted(weights)]
+    )
 
 
 def main() -> None:
@@ -81,7 +111,13 @@ def main() -> None:
         prepare(Path(name))
         found = {way: trained(Path(name), way) for way in WAYS}
     losses, weights = found["one batch"]
-    head = ("loss, step 1", f"step {STEPS // 2}", f"step {STEPS}", "max rel. diff.", "max weight diff.")
+    head = (
+        "loss, step 1",
+        f"step {STEPS // 2}",
+        f"step {STEPS}",
+        "max rel. diff.",
+        "max weight diff.",
+    )
     print(f"{'':28} " + " ".join(f"{each:>17}" for each in head))
     far = []
     for way, (own, own_weights) in found.items():

@@ -28,13 +28,30 @@ from promoter import command, is_trained
 
 QUICK = "--quick" in sys.argv[1:]
 FOLDER = Path("results/bench_fair_quick" if QUICK else "results/bench_fair")
-SIDES = {"train": 400, "valid": 400, "test": 400} if QUICK else {"train": 6000, "valid": 2000, "test": 6000}
+SIDES = (
+    {"train": 400, "valid": 400, "test": 400}
+    if QUICK
+    else {"train": 6000, "valid": 2000, "test": 6000}
+)
 SEEDS = (0,) if QUICK else (0, 1)
 STEPS = 4 if QUICK else 400
 LENGTH, CUE, MARKER, DIFFERS = 80, "TGACTCA", "GGCCGGCC", 1 / 8
 MINOR, FOLLOWS = 0.1, 0.95  # fraction of minor records; of markers as described above
-MODEL = {"kind": "attention", "members": 1, "embed_dim": 32, "num_layers": 1, "feedforward_dim": 64, "dropout": 0.1}
-TRAINING = {"max_steps": STEPS, "evaluate_every": max(1, STEPS // 12), "patience": 12, "warmup_steps": STEPS // 10, "shift": 0}
+MODEL = {
+    "kind": "attention",
+    "members": 1,
+    "embed_dim": 32,
+    "num_layers": 1,
+    "feedforward_dim": 64,
+    "dropout": 0.1,
+}
+TRAINING = {
+    "max_steps": STEPS,
+    "evaluate_every": max(1, STEPS // 12),
+    "patience": 12,
+    "warmup_steps": STEPS // 10,
+    "shift": 0,
+}
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "reweight": {"balance": {"kind": "reweight", "by": "origin"}},
@@ -52,12 +69,16 @@ def made(seed: int, marker: bool) -> pd.DataFrame:
             letters = rng.choice(list("ACGT"), LENGTH)
             places = rng.permutation(LENGTH // 10)[:2] * 10  # of cue and marker, without overlap
             cue = np.array(list(CUE))
-            drawn = np.where(rng.random(len(cue)) < DIFFERS, rng.choice(list("ACGT"), len(cue)), cue)
+            drawn = np.where(
+                rng.random(len(cue)) < DIFFERS, rng.choice(list("ACGT"), len(cue)), cue
+            )
             if label:
                 letters[places[0] : places[0] + len(cue)] = drawn
             if marker and (rng.random() < FOLLOWS) == (bool(label) != minor):
                 letters[places[1] : places[1] + len(MARKER)] = list(MARKER)
-            rows.append((f"{side}{i}", "".join(letters), label, "minor" if minor else "major", side))
+            rows.append(
+                (f"{side}{i}", "".join(letters), label, "minor" if minor else "major", side)
+            )
     return pd.DataFrame(rows, columns=["id", "sequence", "label", "origin", "split"])
 
 
@@ -68,8 +89,15 @@ def judged(way: str, seed: int) -> dict[str, Any]:
     folder = data / way.replace(" ", "_")
     folder.mkdir(parents=True, exist_ok=True)
     path, output = folder / "run.toml", folder / "model"
-    run = {"data": {"sequences": str(table), "label": "label"}, "model": MODEL, "variants": {}, "evaluation": {"groups": ["origin"]}}
-    path.write_text(tomli_w.dumps(run | {"training": TRAINING | WAYS[way] | {"seed": seed}}), encoding="utf-8")
+    run = {
+        "data": {"sequences": str(table), "label": "label"},
+        "model": MODEL,
+        "variants": {},
+        "evaluation": {"groups": ["origin"]},
+    }
+    path.write_text(
+        tomli_w.dumps(run | {"training": TRAINING | WAYS[way] | {"seed": seed}}), encoding="utf-8"
+    )
     if not table.exists():
         records = made(seed, way != "no marker")
         records.drop(columns="split").to_csv(table, index=False)
@@ -88,18 +116,29 @@ def row_of(way: str) -> dict[str, Any]:
     for seed in SEEDS:
         metrics = judged(way, seed)
         found = metrics["groups"]["origin"]
-        overall, groups = metrics["test"]["model"], {entry["group"]: entry["model"] for entry in found["groups"]}
+        overall, groups = (
+            metrics["test"]["model"],
+            {entry["group"]: entry["model"] for entry in found["groups"]},
+        )
         figures = {
-            f"{metric} {name}": of[metric]["value"] for metric in ("auroc", "accuracy") for name, of in (("all", overall), *groups.items())
+            f"{metric} {name}": of[metric]["value"]
+            for metric in ("auroc", "accuracy")
+            for name, of in (("all", overall), *groups.items())
         }
-        each.append(figures | {"gap": found["gap"]["auroc"]["value"], "seconds": metrics["train"]["seconds"]})
+        each.append(
+            figures
+            | {"gap": found["gap"]["auroc"]["value"], "seconds": metrics["train"]["seconds"]}
+        )
     return {"training": way, **pd.DataFrame(each).mean().round(3).to_dict()}
 
 
 def main() -> None:
     """Train what is missing and print the table."""
     table = pd.DataFrame([row_of(way) for way in WAYS])
-    print(f"{SIDES['train']:,} train and {SIDES['test']:,} test records, {MINOR:.0%} minor; means of {len(SEEDS)} seeds")
+    print(
+        f"{SIDES['train']:,} train and {SIDES['test']:,} test records, {MINOR:.0%} minor; means of "
+        f"{len(SEEDS)} seeds"
+    )
     print(table.to_string(index=False))
 
 

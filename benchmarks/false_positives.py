@@ -31,7 +31,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from selfattn_bio.interpret.associations import enrichment, matched_enrichment, position_profile, strand_bias, strata_of
+from selfattn_bio.interpret.associations import (
+    enrichment,
+    matched_enrichment,
+    position_profile,
+    strand_bias,
+    strata_of,
+)
 from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits
 from selfattn_bio.interpret.interactions import weigh_interactions
@@ -46,10 +52,16 @@ Letters = NDArray[np.uint8]
 BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 
 
-def records(rng: np.random.Generator, num: int, length: int = 200, gc: float | NDArray[np.float64] = 0.45) -> list[Letters]:
+def records(
+    rng: np.random.Generator, num: int, length: int = 200, gc: float | NDArray[np.float64] = 0.45
+) -> list[Letters]:
     """Sample random records with one GC content for all or one per record."""
     return [
-        np.where(rng.random(length) < p, rng.choice(BASES[1:3], length), rng.choice(BASES[[0, 3]], length))
+        np.where(
+            rng.random(length) < p,
+            rng.choice(BASES[1:3], length),
+            rng.choice(BASES[[0, 3]], length),
+        )
         for p in np.broadcast_to(gc, num)
     ]
 
@@ -69,7 +81,12 @@ def ppm(word: Letters, sure: float = 1.0) -> NDArray[np.float64]:
     return np.where(word[:, None] == BASES, sure, (1 - sure) / 3)
 
 
-def planted(rng: np.random.Generator, sequences: list[Letters], some: list[Letters], chance: float | NDArray[np.float64]) -> pd.DataFrame:
+def planted(
+    rng: np.random.Generator,
+    sequences: list[Letters],
+    some: list[Letters],
+    chance: float | NDArray[np.float64],
+) -> pd.DataFrame:
     """Plant each word in each record with a probability, at positions that do not overlap.
 
     `chance` is one probability or (records, words). Returns the sites.
@@ -78,7 +95,9 @@ def planted(rng: np.random.Generator, sequences: list[Letters], some: list[Lette
     chances = np.broadcast_to(chance, (len(sequences), len(some)))
     for record, row in enumerate(sequences):
         width = len(some[0])
-        slots = rng.permutation((len(row) - width) // width)[: len(some)] * width + rng.integers(0, width)
+        slots = rng.permutation((len(row) - width) // width)[: len(some)] * width + rng.integers(
+            0, width
+        )
         for number, (word, start) in enumerate(zip(some, slots, strict=False)):
             if rng.random() < chances[record, number]:
                 row[start : start + width] = word
@@ -95,12 +114,22 @@ def labels(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
 def gc(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     for num in (600, 4000):
         label = np.arange(num) % 2
-        sequences = records(rng, num, 100, np.clip(rng.normal(0.42 + 0.1 * label, 0.08), 0.05, 0.95))
-        yield from ((name, p) for name, p in associations(f"gc, {num} records", rng, sequences, label, rich=True) if "matched" in name)
+        sequences = records(
+            rng, num, 100, np.clip(rng.normal(0.42 + 0.1 * label, 0.08), 0.05, 0.95)
+        )
+        yield from (
+            (name, p)
+            for name, p in associations(f"gc, {num} records", rng, sequences, label, rich=True)
+            if "matched" in name
+        )
 
 
 def associations(
-    name: str, rng: np.random.Generator, sequences: list[Letters], label: NDArray[np.int64], rich: bool = False
+    name: str,
+    rng: np.random.Generator,
+    sequences: list[Letters],
+    label: NDArray[np.int64],
+    rich: bool = False,
 ) -> Iterator[tuple[str, float]]:
     some = records(rng, 5, 8, 0.9) if rich else words(rng, 5, 8)
     ppms = {f"m{number}": ppm(word, 0.85) for number, word in enumerate(some)}
@@ -119,7 +148,9 @@ def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     """
     sequences, label = records(rng, 240), np.arange(240) % 2
     some = words(rng, 6)
-    planted(rng, sequences, some, np.where(np.arange(6) < 3, 0.7, np.where(label, 0.8, 0.3)[:, None]))
+    planted(
+        rng, sequences, some, np.where(np.arange(6) < 3, 0.7, np.where(label, 0.8, 0.3)[:, None])
+    )
     used, weight = [bytes(word) for word in some[:3]], rng.choice([-2.0, 2.0])
     ppms = {f"m{number}": ppm(word) for number, word in enumerate(some[3:])}
 
@@ -141,7 +172,9 @@ def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
         for row in sequences:
             for _ in range(number):
                 start = rng.integers(0, len(row) - 6)
-                row[start : start + 7] = word if rng.random() < 0.5 else DNA.reverse_complement(word)
+                row[start : start + 7] = (
+                    word if rng.random() < 0.5 else DNA.reverse_complement(word)
+                )
         hits = find_hits({"m": ppm(word)}, {"m": NUM_SITES}, sequences, HIT_P)
         found = position_profile(hits, np.full(150, 200), None, rng)
         given = position_profile(hits, np.full(150, 200), (20, 60), rng)
@@ -153,7 +186,10 @@ def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
 
 
 def distances(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
-    for name, lengths in (("one length", np.full(120, 150)), ("many lengths", (60 * 8 ** rng.random(120)).astype(int))):
+    for name, lengths in (
+        ("one length", np.full(120, 150)),
+        ("many lengths", (60 * 8 ** rng.random(120)).astype(int)),
+    ):
         tables = [_anywhere(rng, lengths) for _ in "ab"]
         found = spacing(*tables, lengths, rng)
         yield f"distances, {name}: spacing", found["spacing_p"]
@@ -164,7 +200,14 @@ def _anywhere(rng: np.random.Generator, lengths: NDArray[np.int64], width: int =
     """Sample one or two sites of a motif per record."""
     record = np.repeat(np.arange(len(lengths)), rng.integers(1, 3, len(lengths)))
     start = rng.integers(0, lengths[record] - width + 1)
-    return pd.DataFrame({"record": record, "start": start, "end": start + width, "strand": rng.choice(["+", "-"], len(record))})
+    return pd.DataFrame(
+        {
+            "record": record,
+            "start": start,
+            "end": start + width,
+            "strand": rng.choice(["+", "-"], len(record)),
+        }
+    )
 
 
 def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
@@ -179,9 +222,13 @@ def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     }
     for name, curve in curves.items():
 
-        def log_odds(rows: Sequence[Letters], curve: Callable[..., NDArray[np.float64]] = curve) -> NDArray[np.float64]:
+        def log_odds(
+            rows: Sequence[Letters], curve: Callable[..., NDArray[np.float64]] = curve
+        ) -> NDArray[np.float64]:
             counts = np.array([[bytes(row).count(bytes(word)) for word in some] for row in rows])
-            return curve(counts @ weights) + 0.3 * np.sin([odd[np.arange(len(row)), row].sum() for row in rows])
+            return curve(counts @ weights) + 0.3 * np.sin(
+                [odd[np.arange(len(row)), row].sum() for row in rows]
+            )
 
         table = weigh_interactions(sites, sequences, log_odds, lambda pairs: np.zeros(len(pairs)))
         for row in table.to_dict("records"):
@@ -197,7 +244,10 @@ def tomtom(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     names = rng.choice(list(database), 20, replace=False)
     mixed = {name: rng.permutation(database[name]) for name in names}
     for table in (
-        match_motifs({name: matrix}, {other: known for other, known in database.items() if other != name}) for name, matrix in mixed.items()
+        match_motifs(
+            {name: matrix}, {other: known for other, known in database.items() if other != name}
+        )
+        for name, matrix in mixed.items()
     ):
         yield "tomtom: best match, q", table["match_q"].iloc[0]
 
@@ -214,18 +264,27 @@ NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", choices=NULLS, default=list(NULLS))
     parser.add_argument("--trials", type=int, help="trials of each null")
     chosen = parser.parse_args()
     for name in chosen.only:
         null, usual = NULLS[name]
-        rows = [row for trial in range(chosen.trials or usual) for row in null(np.random.default_rng((trial, len(name))))]
-        for test, group in pd.DataFrame(rows, columns=["test", "p"]).dropna().groupby("test", sort=False):
+        rows = [
+            row
+            for trial in range(chosen.trials or usual)
+            for row in null(np.random.default_rng((trial, len(name))))
+        ]
+        for test, group in (
+            pd.DataFrame(rows, columns=["test", "p"]).dropna().groupby("test", sort=False)
+        ):
             called = int((group["p"] < LIMIT).sum())
             low, high = binomtest(called, len(group)).proportion_ci()
             print(
-                f"{test:55s} {called / len(group):.3f} ({low:.3f} to {high:.3f}) of {len(group)}{'  TOO OFTEN' if low > LIMIT else ''}",
+                f"{test:55s} {called / len(group):.3f} ({low:.3f} to {high:.3f}) of "
+                f"{len(group)}{'  TOO OFTEN' if low > LIMIT else ''}",
                 flush=True,
             )
 

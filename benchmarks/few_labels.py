@@ -53,8 +53,17 @@ FOLDER = Path("results/bench_few_labels_quick" if QUICK else "results/bench_few_
 SEEDS = (0,) if QUICK else (0, 1, 2)
 # Fraction of the labels of train and validation -> steps.
 SHARES = {0.01: 4} if QUICK else {0.01: 150, 0.1: 500, 1.0: 1500}
-PRETRAINING = {"max_steps": 4 if QUICK else 1000, "learning_rate": 2e-3, "evaluate_every": 500, "label_smoothing": 0.0}
-STARTS: dict[str, dict[str, str] | None] = {"random": None, "pretrained": {"adapt": "all"}, "pretrained, LoRA": {"adapt": "lora"}}
+PRETRAINING = {
+    "max_steps": 4 if QUICK else 1000,
+    "learning_rate": 2e-3,
+    "evaluate_every": 500,
+    "label_smoothing": 0.0,
+}
+STARTS: dict[str, dict[str, str] | None] = {
+    "random": None,
+    "pretrained": {"adapt": "all"},
+    "pretrained, LoRA": {"adapt": "lora"},
+}
 Sides = dict[str, list[Record]]  # positives and negatives
 
 
@@ -63,7 +72,9 @@ def write_fasta(path: Path, records: Iterable[Record]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(path, "wt", compresslevel=1) as file:
         for record in records:
-            place = f"chrom={record.chrom} start={record.start} end={record.end} strand={record.strand}"
+            place = (
+                f"chrom={record.chrom} start={record.start} end={record.end} strand={record.strand}"
+            )
             file.write(f">{record.id} {place}\n{record.letters.tobytes().decode()}\n")
     return str(path)
 
@@ -80,8 +91,27 @@ def prepare(run_file: Path) -> None:
     run, folder = read_run_file(run_file), run_file.parent
     files, labels = zip(*run.data.files, strict=True)
     options = [] if None in labels else ["--label", *labels]
-    command("ingest", "--fasta", *files, *options, "--alphabet", "dna", "--assembly", run.data.assembly, "--output", folder / "corpus")
-    command("split", "--run-file", run_file, "--corpus", folder / "corpus", "--output", folder / "split.tsv")
+    command(
+        "ingest",
+        "--fasta",
+        *files,
+        *options,
+        "--alphabet",
+        "dna",
+        "--assembly",
+        run.data.assembly,
+        "--output",
+        folder / "corpus",
+    )
+    command(
+        "split",
+        "--run-file",
+        run_file,
+        "--corpus",
+        folder / "corpus",
+        "--output",
+        folder / "split.tsv",
+    )
 
 
 def trained(run_file: Path) -> Path:
@@ -90,7 +120,11 @@ def trained(run_file: Path) -> Path:
     The model is trained on the corpus and split next to the run file if it is missing or its
     settings changed.
     """
-    corpus, split, output = run_file.parent / "corpus", run_file.parent / "split.tsv", run_file.with_suffix("")
+    corpus, split, output = (
+        run_file.parent / "corpus",
+        run_file.parent / "split.tsv",
+        run_file.with_suffix(""),
+    )
     if not (is_trained(run_file, "", output, corpus, split) and of_same_parent(run_file, output)):
         shared = ("--run-file", run_file, "--corpus", corpus, "--split", split)
         command("train", *shared, "--threads", 1, "--output", output)
@@ -101,7 +135,9 @@ def of_same_parent(run_file: Path, output: Path) -> bool:
     """Return whether the parent of a model, if it has one, is still the same."""
     transfer = read_run_file(run_file).transfer
     weights = [read_provenance(transfer.folder)["weights_sha256"]] if transfer else []
-    return [parent["weights_sha256"] for parent in read_provenance(output)["parents"]][:1] == weights
+    return [parent["weights_sha256"] for parent in read_provenance(output)["parents"]][
+        :1
+    ] == weights
 
 
 def trained_and_judged(run_file: Path, pretraining: Future[Path] | None) -> dict[str, float]:
@@ -126,10 +162,19 @@ def pretraining_of(sides: Sides, held_out: set[str]) -> Path:
 
     Its corpus has no labels and no records of held-out chromosomes.
     """
-    unlabelled = [record for records in sides.values() for record in records if record.chrom not in held_out]
-    print(f"pretraining: {len(unlabelled):,} records of {', '.join(sorted({str(record.chrom) for record in unlabelled}))}", flush=True)
+    unlabelled = [
+        record for records in sides.values() for record in records if record.chrom not in held_out
+    ]
+    print(
+        f"pretraining: {len(unlabelled):,} records of "
+        f"{', '.join(sorted({str(record.chrom) for record in unlabelled}))}",
+        flush=True,
+    )
     values = {
-        "data": {"assembly": "dm3", "sequences": write_fasta(FOLDER / "pretraining" / "unlabelled.fa.gz", unlabelled)},
+        "data": {
+            "assembly": "dm3",
+            "sequences": write_fasta(FOLDER / "pretraining" / "unlabelled.fa.gz", unlabelled),
+        },
         "split": {"kind": "random", "valid_fraction": 0.05, "test_fraction": 0.01},
         "objective": {"kind": "masked"},
         "model": {"kind": "attention", "members": 1, "dropout": 0.1},
@@ -138,7 +183,9 @@ def pretraining_of(sides: Sides, held_out: set[str]) -> Path:
     return write_run_file(FOLDER / "pretraining" / "model.toml", values)
 
 
-def runs_of(share: float, seed: int, sides: Sides, split: ChromosomeSplit, parent: Path) -> dict[str, Path]:
+def runs_of(
+    share: float, seed: int, sides: Sides, split: ChromosomeSplit, parent: Path
+) -> dict[str, Path]:
     """Write the run files of a fraction of the labels, by start; all use the same records."""
     folder, files = FOLDER / f"{share:.0%}_seed{seed}".replace("%", ""), {}
     for name, records in sides.items():
@@ -147,14 +194,26 @@ def runs_of(share: float, seed: int, sides: Sides, split: ChromosomeSplit, paren
             own = [record for record in records if side_of(record, split) == side]
             # One order per seed, so that a smaller fraction is part of a larger one.
             order = np.random.default_rng((seed, name == "positives")).permutation(len(own))
-            kept += [own[i] for i in sorted(order[: len(own) if side == "test" else round(share * len(own))])]
+            kept += [
+                own[i]
+                for i in sorted(order[: len(own) if side == "test" else round(share * len(own))])
+            ]
         files[name] = write_fasta(folder / f"{name}.fa.gz", kept)
     steps, runs = SHARES[share], {}
-    training = {"seed": seed, "max_steps": steps, "evaluate_every": max(25, steps // 6), "warmup_steps": min(200, steps // 5)}
+    training = {
+        "seed": seed,
+        "max_steps": steps,
+        "evaluate_every": max(25, steps // 6),
+        "warmup_steps": min(200, steps // 5),
+    }
     for start, transfer in STARTS.items():
         if share == 1 and start != "pretrained":
             continue  # random weights come from bench-promoter; LoRA is for few labels
-        values = {"data": {"assembly": "dm3", **files}, "split": split.model_dump(mode="json"), "training": training}
+        values = {
+            "data": {"assembly": "dm3", **files},
+            "split": split.model_dump(mode="json"),
+            "training": training,
+        }
         values |= {"transfer": {"parent": str(parent), **transfer}} if transfer else {}
         runs[start] = write_run_file(folder / f"{start.replace(', ', '_').lower()}.toml", values)
     return runs
@@ -162,7 +221,13 @@ def runs_of(share: float, seed: int, sides: Sides, split: ChromosomeSplit, paren
 
 def side_of(record: Record, split: ChromosomeSplit) -> str:
     """Return the split of a record in the task."""
-    return "valid" if record.chrom in split.valid else "test" if record.chrom in split.test else "train"
+    return (
+        "valid"
+        if record.chrom in split.valid
+        else "test"
+        if record.chrom in split.test
+        else "train"
+    )
 
 
 def main() -> None:
@@ -171,7 +236,10 @@ def main() -> None:
     split = task.split
     assert isinstance(split, ChromosomeSplit)
     files = (("positives", task.data.positives), ("negatives", task.data.negatives))
-    sides = {name: [record for path in paths or () for record in read_records(path, DNA)] for name, paths in files}
+    sides = {
+        name: [record for path in paths or () for record in read_records(path, DNA)]
+        for name, paths in files
+    }
     parent = pretraining_of(sides, {*split.valid, *split.test})
     keys = [(share, seed) for share in SHARES for seed in SEEDS]
     runs = {key: runs_of(*key, sides, split, parent.with_suffix("")) for key in keys}
@@ -179,28 +247,62 @@ def main() -> None:
         list(pool.map(prepare, [parent, *(each["pretrained"] for each in runs.values())]))
         pretraining = pool.submit(trained, parent)
         # Runs from random weights go first: they do not wait for the pretraining.
-        wanted = [(share, seed, start) for start in STARTS for share, seed in keys if start in runs[share, seed]]
+        wanted = [
+            (share, seed, start)
+            for start in STARTS
+            for share, seed in keys
+            if start in runs[share, seed]
+        ]
         found = {
-            (share, seed, start): pool.submit(trained_and_judged, runs[share, seed][start], pretraining if STARTS[start] else None)
+            (share, seed, start): pool.submit(
+                trained_and_judged, runs[share, seed][start], pretraining if STARTS[start] else None
+            )
             for share, seed, start in wanted
         }
     results = {key: future.result() for key, future in found.items()}
     if 1.0 in SHARES:  # random weights with all labels: the models of bench-promoter
         corpus, split_path = promoter.prepare()
         of_seeds = {seed: promoter.write_run_file(task, seed) for seed in SEEDS}
-        promoter.trained_at_once([(path, "", path.with_name("model")) for path in of_seeds.values()], corpus, split_path)
-        results |= {(1.0, seed, "random"): judged(path.with_name("model"), corpus, split_path) for seed, path in of_seeds.items()}
-    rows = [{"labels": share, "seed": seed, "start": start, **result} for (share, seed, start), result in results.items()]
-    pd.DataFrame(rows).sort_values(["labels", "start", "seed"]).to_csv(FOLDER / "few_labels.csv", index=False)
-    print("\n| labels | start | test AUROC by seed | mean | valid, mean | test - random by seed | mean |\n|---|---|---|---|---|---|---|")
+        promoter.trained_at_once(
+            [(path, "", path.with_name("model")) for path in of_seeds.values()], corpus, split_path
+        )
+        results |= {
+            (1.0, seed, "random"): judged(path.with_name("model"), corpus, split_path)
+            for seed, path in of_seeds.items()
+        }
+    rows = [
+        {"labels": share, "seed": seed, "start": start, **result}
+        for (share, seed, start), result in results.items()
+    ]
+    pd.DataFrame(rows).sort_values(["labels", "start", "seed"]).to_csv(
+        FOLDER / "few_labels.csv", index=False
+    )
+    print(
+        "\n| labels | start | test AUROC by seed | mean | valid, mean | test - random by seed | "
+        "mean |\n|---|---|---|---|---|---|---|"
+    )
     for share in SHARES:
         for start in STARTS:
             if (share, SEEDS[0], start) not in results:
                 continue
-            own, random = ([results[share, seed, name] for seed in SEEDS] for name in (start, "random"))
-            tests, leads = [each["test"] for each in own], [x["test"] - y["test"] for x, y in zip(own, random, strict=True)]
-            said = [f"{share:.0%}", start, ", ".join(f"{test:.4f}" for test in tests), f"{mean(tests):.4f}"]
-            said += [f"{mean(each['valid'] for each in own):.4f}", ", ".join(f"{lead:+.4f}" for lead in leads), f"{mean(leads):+.4f}"]
+            own, random = (
+                [results[share, seed, name] for seed in SEEDS] for name in (start, "random")
+            )
+            tests, leads = (
+                [each["test"] for each in own],
+                [x["test"] - y["test"] for x, y in zip(own, random, strict=True)],
+            )
+            said = [
+                f"{share:.0%}",
+                start,
+                ", ".join(f"{test:.4f}" for test in tests),
+                f"{mean(tests):.4f}",
+            ]
+            said += [
+                f"{mean(each['valid'] for each in own):.4f}",
+                ", ".join(f"{lead:+.4f}" for lead in leads),
+                f"{mean(leads):+.4f}",
+            ]
             print("| " + " | ".join(said) + " |")
 
 

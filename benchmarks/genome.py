@@ -36,10 +36,20 @@ def drawn(genome: Genome, number: int, rng: np.random.Generator) -> pd.DataFrame
     chrom = max(genome.lengths, key=lambda name: genome.lengths[name])
     starts = rng.permutation(genome.lengths[chrom] // WIDTH)[: 2 * number] * WIDTH
     letters = genome.fetch(chrom)
-    starts = np.array([start for start in starts if ord("N") not in letters[start : start + WIDTH]][:number])
+    starts = np.array(
+        [start for start in starts if ord("N") not in letters[start : start + WIDTH]][:number]
+    )
     strands = rng.choice(["+", "-"], len(starts))
-    rest = {"name": "", "score": np.nan, "summit": -1, "line": np.arange(len(starts)), "path": "drawn"}
-    return pd.DataFrame({"chrom": chrom, "start": starts, "end": starts + WIDTH, "strand": strands} | rest)
+    rest = {
+        "name": "",
+        "score": np.nan,
+        "summit": -1,
+        "line": np.arange(len(starts)),
+        "path": "drawn",
+    }
+    return pd.DataFrame(
+        {"chrom": chrom, "start": starts, "end": starts + WIDTH, "strand": strands} | rest
+    )
 
 
 def measure(path: Path, rng: np.random.Generator) -> None:
@@ -49,12 +59,16 @@ def measure(path: Path, rng: np.random.Generator) -> None:
     genome = Genome(path)
     rows = drawn(genome, WINDOWS, rng)
     few = rows.head(1000 if path.suffix == ".gz" else WINDOWS)
-    places = list(zip(few["chrom"], few["start"].tolist(), few["end"].tolist(), few["strand"], strict=True))
+    places = list(
+        zip(few["chrom"], few["start"].tolist(), few["end"].tolist(), few["strand"], strict=True)
+    )
     took = seconds(lambda: [genome.fetch(*place) for place in places])
     windows = f"windows of {WIDTH} bp per second"
     print(f"{path.name}: {len(places) / took:,.0f} {windows}, one at a time at random positions")
     took = seconds(lambda: list(cut(rows, genome)))
-    print(f"{path.name}: {len(rows) / took:,.0f} {windows} as records, {len(rows)} of one chromosome")
+    print(
+        f"{path.name}: {len(rows) / took:,.0f} {windows} as records, {len(rows)} of one chromosome"
+    )
     letters = genome.fetch(rows["chrom"].iloc[0])
     starts = rng.integers(0, len(letters) - WIDTH, 200_000)
     took = seconds(lambda: np.lib.stride_tricks.sliding_window_view(letters, WIDTH)[starts])

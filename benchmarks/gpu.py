@@ -48,7 +48,9 @@ def round_of(name: str, layer: nn.Module, length: int, device: str) -> Round:
     if isinstance(layer, peers.HuggingFaceLayer):
         layer.inputs = {name: moved(value, device) for name, value in layer.inputs.items()}
     layer.to(device, torch.bfloat16).train()
-    x, grad = (torch.randn(1, length, peers.DIM, device=device, dtype=torch.bfloat16) for _ in range(2))
+    x, grad = (
+        torch.randn(1, length, peers.DIM, device=device, dtype=torch.bfloat16) for _ in range(2)
+    )
     x.requires_grad_()
     is_cuda = device == "cuda"
 
@@ -59,17 +61,23 @@ def round_of(name: str, layer: nn.Module, length: int, device: str) -> Round:
             torch.cuda.reset_peak_memory_stats()
             torch.cuda.synchronize()
         start = time.perf_counter()
-        with torch.autocast(device, torch.bfloat16, enabled=name == "local-attention, rotary"):  # its angles are float32
+        with torch.autocast(
+            device, torch.bfloat16, enabled=name == "local-attention, rotary"
+        ):  # its angles are float32
             y = layer(x)
         y.backward(grad)
         if is_cuda:
             torch.cuda.synchronize()
-        return 1000 * (time.perf_counter() - start), torch.cuda.max_memory_allocated() / 2**30 if is_cuda else math.nan
+        return 1000 * (
+            time.perf_counter() - start
+        ), torch.cuda.max_memory_allocated() / 2**30 if is_cuda else math.nan
 
     return run
 
 
-def measured(layers: dict[str, nn.Module], length: int, device: str, rounds: int) -> dict[str, tuple[float, float] | str]:
+def measured(
+    layers: dict[str, nn.Module], length: int, device: str, rounds: int
+) -> dict[str, tuple[float, float] | str]:
     """Return the medians of each layer over the rounds, or why it did not run."""
     found: dict[str, tuple[float, float] | str] = {}
     times: dict[str, list[tuple[float, float]]] = {}
@@ -92,21 +100,33 @@ def measured(layers: dict[str, nn.Module], length: int, device: str, rounds: int
                 runs.pop(name, None)
                 layer.to("meta")
                 torch.cuda.empty_cache()
-    return {name: found.get(name) or tuple(map(statistics.median, zip(*times[name], strict=True))) for name in layers}
+    return {
+        name: found.get(name) or tuple(map(statistics.median, zip(*times[name], strict=True)))
+        for name in layers
+    }
 
 
 def main() -> None:
     """Print a table for each length."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="1,024 tokens, three rounds")
     parser.add_argument("--device", choices=KERNELS, default="cuda")
     arguments = parser.parse_args()
-    device, lengths, rounds = arguments.device, (1024,) if arguments.quick else LENGTHS, 3 if arguments.quick else ROUNDS
+    device, lengths, rounds = (
+        arguments.device,
+        (1024,) if arguments.quick else LENGTHS,
+        3 if arguments.quick else ROUNDS,
+    )
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("error: no CUDA device found; check the script with --device cpu --quick")
     transformers.logging.set_verbosity_error()
     where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    print(f"{where}, torch {torch.__version__}, bfloat16, window {peers.WINDOW} to each side, forward and backward, medians of {rounds}")
+    print(
+        f"{where}, torch {torch.__version__}, bfloat16, window {peers.WINDOW} to each side, "
+        f"forward and backward, medians of {rounds}"
+    )
     broken = []
     for length in lengths:
         print(f"\n{f'{length:,} tokens':32} {'ms':>10} {'us/token':>10} {'peak GiB':>10}")
@@ -116,7 +136,10 @@ def main() -> None:
                 print(f"{name:32} {value}", flush=True)
                 broken += [] if value == OUT_OF_MEMORY else [f"{name} at {length:,}"]
             else:
-                print(f"{name:32} {value[0]:10.2f} {1000 * value[0] / length:10.3f} {value[1]:10.2f}", flush=True)
+                print(
+                    f"{name:32} {value[0]:10.2f} {1000 * value[0] / length:10.3f} {value[1]:10.2f}",
+                    flush=True,
+                )
     if broken:
         raise SystemExit(f"error: failed for another reason than memory: {', '.join(broken)}")
 

@@ -63,8 +63,8 @@ PROCESS = """
 import re, sys, time
 from selfattn_bio.cli.main import main
 code = main(sys.argv[1:])
-print(time.process_time(), re.search(r"VmHWM: +([0-9]+)", open("/proc/self/status").read().replace("\\t", " "))[1], file=sys.stderr)
-sys.exit(code)
+print(time.process_time(), re.search(r"VmHWM: +([0-9]+)",
+open("/proc/self/status").read().replace("\\t", " "))[1], file=sys.stderr) sys.exit(code)
 """
 
 
@@ -73,7 +73,9 @@ def lines(seed: int, masked: bool) -> Callable[[], bytes]:
     generator = np.random.default_rng(seed)
     letters = generator.choice(np.frombuffer(b"ACGT", np.uint8), ROWS * LINE)
     if masked:  # half of the bases in runs of 300 bp, like repeats
-        letters = letters | (np.repeat(generator.random(len(letters) // 300) < 0.5, 300) * 32).astype(np.uint8)
+        letters = letters | (
+            np.repeat(generator.random(len(letters) // 300) < 0.5, 300) * 32
+        ).astype(np.uint8)
     rows = np.hstack([letters.reshape(-1, LINE), np.full((ROWS, 1), ord("\n"), np.uint8)])
     return lambda: rows[generator.permutation(ROWS)].tobytes()
 
@@ -110,7 +112,13 @@ def one_line(size: int) -> Blocks:
 
 def measured(*command: str | Path, folder: Path | None = None) -> tuple[float, float]:
     """Return CPU seconds and peak MB of one command."""
-    told = subprocess.run([sys.executable, "-c", PROCESS, *command], check=True, capture_output=True, text=True, cwd=folder).stderr.split()
+    told = subprocess.run(
+        [sys.executable, "-c", PROCESS, *command],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    ).stderr.split()
     return float(told[-2]), float(told[-1]) / 1000
 
 
@@ -134,15 +142,21 @@ def train(size: int, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=1000, help="MB of each file (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--size", type=int, default=1000, help="MB of each file (default: %(default)s)"
+    )
     parser.add_argument(
         "--folder",
         type=Path,
         default=Path(tempfile.gettempdir()),
         help="folder for the temporary files (default: %(default)s)",
     )
-    parser.add_argument("--train", action="store_true", help="ingest, split and train on one genome instead")
+    parser.add_argument(
+        "--train", action="store_true", help="ingest, split and train on one genome instead"
+    )
     arguments = parser.parse_args()
     size = arguments.size * 10**6
     if arguments.train:
@@ -165,7 +179,9 @@ def main() -> None:
             with gzip.open(file, "wb", compresslevel=6) if zipped else file.open("wb") as handle:
                 for block in make():
                     written += handle.write(block)
-            seconds, peak = measured("ingest", "--sequences", file, "--alphabet", "dna", "--output", corpus)
+            seconds, peak = measured(
+                "ingest", "--sequences", file, "--alphabet", "dna", "--output", corpus
+            )
             begun = time.process_time()
             opened = Corpus.open(corpus)
             opening = time.process_time() - begun
@@ -175,7 +191,9 @@ def main() -> None:
             rate = WINDOWS / (time.process_time() - begun)
             megabytes = written / 1e6
             print(
-                f"{name:34} {megabytes:6.0f} {seconds:7.2f} {megabytes / seconds:6.0f} {peak:8.0f} {opening:7.2f} {rate:10,.0f}", flush=True
+                f"{name:34} {megabytes:6.0f} {seconds:7.2f} {megabytes / seconds:6.0f} {peak:8.0f} "
+                f"{opening:7.2f} {rate:10,.0f}",
+                flush=True,
             )
             del opened
             file.unlink()

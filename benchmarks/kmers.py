@@ -29,8 +29,12 @@ def rate(tokenizer: KmerTokenizer, codes: np.ndarray, rounds: int) -> float:
 
 def main() -> None:
     """Time each shape and k."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=31, help="number of timed calls (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=31, help="number of timed calls (default: %(default)s)"
+    )
     rounds = parser.parse_args().rounds
     rng = np.random.default_rng(0)
     for k in (1, 3, 6, 8):

@@ -23,7 +23,28 @@ from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records, similar_
 Letters = NDArray[np.uint8]
 TRAIN, TEST, PLANTED = 16_000, 4_000, 500
 # Residues of UniProtKB/Swiss-Prot in % (release 2024, statistics page), ordered as PROTEIN.letters.
-SWISS_PROT = [8.25, 1.38, 5.46, 6.71, 3.86, 7.07, 2.27, 5.91, 5.80, 9.64, 2.41, 4.06, 4.74, 3.93, 5.52, 6.65, 5.36, 6.85, 1.10, 2.92]
+SWISS_PROT = [
+    8.25,
+    1.38,
+    5.46,
+    6.71,
+    3.86,
+    7.07,
+    2.27,
+    5.91,
+    5.80,
+    9.64,
+    2.41,
+    4.06,
+    4.74,
+    3.93,
+    5.52,
+    6.65,
+    5.36,
+    6.85,
+    1.10,
+    2.92,
+]
 SOURCES: dict[str, tuple[Alphabet, int, list[float]]] = {
     "DNA of 300 bp, uniform": (DNA, 300, [25, 25, 25, 25]),
     "DNA of 300 bp, GC 35 %": (DNA, 300, [32.5, 17.5, 17.5, 32.5]),
@@ -33,10 +54,18 @@ SOURCES: dict[str, tuple[Alphabet, int, list[float]]] = {
 }
 
 
-def draw(rng: np.random.Generator, alphabet: Alphabet, num: int, length: int, weights: list[float]) -> list[Letters]:
+def draw(
+    rng: np.random.Generator, alphabet: Alphabet, num: int, length: int, weights: list[float]
+) -> list[Letters]:
     """Sample independent records with these residue weights."""
     letters = np.frombuffer(alphabet.letters.encode(), np.uint8)
-    return list(letters[rng.choice(len(letters), (num, length), p=np.array(weights) / sum(weights)).astype(np.uint8)])
+    return list(
+        letters[
+            rng.choice(len(letters), (num, length), p=np.array(weights) / sum(weights)).astype(
+                np.uint8
+            )
+        ]
+    )
 
 
 def mutated(rng: np.random.Generator, row: Letters, alphabet: Alphabet, share: float) -> Letters:
@@ -50,9 +79,16 @@ def mutated(rng: np.random.Generator, row: Letters, alphabet: Alphabet, share: f
     return alphabet.reverse_complement(changed) if alphabet.has_complement else changed
 
 
-def pairs_of(test: list[Letters], train: list[Letters], alphabet: Alphabet, similarity: float | None = None) -> pd.DataFrame:
+def pairs_of(
+    test: list[Letters], train: list[Letters], alphabet: Alphabet, similarity: float | None = None
+) -> pd.DataFrame:
     """Return similar pairs of records: row of test, row of train, similarity."""
-    pairs = similar_pairs([*test, *train], alphabet, similarity, sides=np.repeat([False, True], [len(test), len(train)]))
+    pairs = similar_pairs(
+        [*test, *train],
+        alphabet,
+        similarity,
+        sides=np.repeat([False, True], [len(test), len(train)]),
+    )
     return pairs.assign(second=pairs["second"] - len(test))
 
 
@@ -71,20 +107,29 @@ def false_alarms() -> None:
             for limit in limits:
                 near = pairs.loc[pairs["similarity"] >= limit, "first"].unique()
                 alarms[limit] += int(strangers[near].sum())
-        told = ", ".join(f"{count / (3 * TEST):.3%} with a similarity of {limit:g} or more" for limit, count in alarms.items())
+        told = ", ".join(
+            f"{count / (3 * TEST):.3%} with a similarity of {limit:g} or more"
+            for limit, count in alarms.items()
+        )
         print(f"  {name}: {told}", flush=True)
 
 
-def changes(rng: np.random.Generator, alphabet: Alphabet, length: int, weights: list[float]) -> dict[str, Callable[[Letters], Letters]]:
+def changes(
+    rng: np.random.Generator, alphabet: Alphabet, length: int, weights: list[float]
+) -> dict[str, Callable[[Letters], Letters]]:
     """Return the changes made to training records before they are planted in test."""
     half, quarter = length // 2, length // 4
     replaced = {
-        f"{share:.0%} of the positions substituted": partial(mutated, rng, alphabet=alphabet, share=share)
+        f"{share:.0%} of the positions substituted": partial(
+            mutated, rng, alphabet=alphabet, share=share
+        )
         for share in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
     }
     return replaced | {
         "a window of half the length": lambda row: row[quarter : length - quarter],
-        "shifted by half the length": lambda row: np.concatenate([row[half:], draw(rng, alphabet, 1, half, weights)[0]]),
+        "shifted by half the length": lambda row: np.concatenate(
+            [row[half:], draw(rng, alphabet, 1, half, weights)[0]]
+        ),
     }
 
 
@@ -97,12 +142,18 @@ def planted() -> None:
         train = draw(rng, alphabet, TRAIN, length, weights)
         for what, change in changes(rng, alphabet, length, weights).items():
             pairs = pairs_of([change(row) for row in train[:PLANTED]], train, alphabet)
-            print(f"  {name}, {what}: {(pairs['first'] == pairs['second']).sum() / PLANTED:.1%}", flush=True)
+            print(
+                f"  {name}, {what}: {(pairs['first'] == pairs['second']).sum() / PLANTED:.1%}",
+                flush=True,
+            )
 
 
 def costs(large: bool) -> None:
     """Print the time of clustering and the peak memory of the process so far."""
-    shapes = [("27,000 records of 300 bp", DNA, 27_000, 300), ("100,000 peptides of 30", PROTEIN, 100_000, 30)]
+    shapes = [
+        ("27,000 records of 300 bp", DNA, 27_000, 300),
+        ("100,000 peptides of 30", PROTEIN, 100_000, 30),
+    ]
     shapes += [("1,000,000 peptides of 30", PROTEIN, 1_000_000, 30)] if large else []
     print("Clusters, one thread")
     for name, alphabet, num, length in shapes:
@@ -111,12 +162,17 @@ def costs(large: bool) -> None:
         clusters = cluster_records(letters, alphabet)
         taken = f"{time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} CPU s"
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"  {name}: {clusters.max() + 1:,} clusters, {taken}, peak so far {peak:.2f} GB", flush=True)
+        print(
+            f"  {name}: {clusters.max() + 1:,} clusters, {taken}, peak so far {peak:.2f} GB",
+            flush=True,
+        )
 
 
 def main() -> None:
     """Print the three tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--large", action="store_true", help="also cluster a million peptides")
     large = parser.parse_args().large
     costs(large)

@@ -66,19 +66,33 @@ LONGER = "LSTM, 5 x the steps"  # takes about as long as the encoders
 SECTIONS: dict[str, dict[str, Any] | None] = {  # keys of [model]; None for an LSTM
     "window": {"pattern": config.WindowPattern(window=WINDOW)},
     "window + global": {"pattern": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL)},
-    "BigBird": {"pattern": config.BigBirdPattern(window=WINDOW, num_global=NUM_GLOBAL, random_blocks=1, block=32)},
+    "BigBird": {
+        "pattern": config.BigBirdPattern(
+            window=WINDOW, num_global=NUM_GLOBAL, random_blocks=1, block=32
+        )
+    },
     "all pairs": {"pattern": config.FullPattern()},
     "dynamic": {"mixer": config.DynamicMixer(block=16, top=1)},
     "hierarchical": {"mixer": config.HierarchicalMixer(window=WINDOW, pool=32)},
     "reformer": {"mixer": config.ReformerMixer(num_buckets=64, chunk=32, hashes=2)},
     "linear": {"mixer": config.LinearMixer(), "position": config.SinusoidalPosition()},
     "performer": {"mixer": config.PerformerMixer(features=64), "position": config.RotaryPosition()},
-    "linformer": {"mixer": config.LinformerMixer(max_length=2729, rank=64), "position": config.SinusoidalPosition()},
+    "linformer": {
+        "mixer": config.LinformerMixer(max_length=2729, rank=64),
+        "position": config.SinusoidalPosition(),
+    },
     "LSTM": None,
     LONGER: None,
 }
 # bp, sequences per step, steps
-STAGES = ((256, 64, 250), (512, 32, 80), (1024, 16, 80), (2048, 16, 60), (4096, 8, 60), (8192, 8, 80))
+STAGES = (
+    (256, 64, 250),
+    (512, 32, 80),
+    (1024, 16, 80),
+    (2048, 16, 60),
+    (4096, 8, 60),
+    (8192, 8, 80),
+)
 # The results depend on these files and on this one.
 SOURCES = (
     "attention/**/*.py",
@@ -97,7 +111,9 @@ def code_hash() -> str:
     """
     package = Path(selfattn_bio.__file__).parent
     files = [Path(__file__), *sorted(file for pattern in SOURCES for file in package.glob(pattern))]
-    return hashlib.sha256(b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
+    return hashlib.sha256(
+        b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])
+    ).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,11 @@ class Settings:
     def path(self) -> Path:
         """Return the file of the result; the weights are next to it."""
         name = re.sub("[^a-z0-9]+", "_", f"{self.model.lower()} {self.seed}")
-        return (FOLDER if self.num_test == Settings.num_test else FOLDER.with_name("bench_long_range_quick")) / f"{name}.json"
+        return (
+            FOLDER
+            if self.num_test == Settings.num_test
+            else FOLDER.with_name("bench_long_range_quick")
+        ) / f"{name}.json"
 
 
 def settings_of(model: str, seed: int) -> Settings:
@@ -133,8 +153,10 @@ def settings_of(model: str, seed: int) -> Settings:
     return Settings(model, seed, stages=stages, evaluate_every=Settings.evaluate_every * times)
 
 
-# -------------------------------------------------------------------------------------------------------------- sequences
-def sample(rng: np.random.Generator, count: int, length: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+# ------------ sequences
+def sample(
+    rng: np.random.Generator, count: int, length: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Sample sequences; short ones have fewer decoys.
 
     Returns
@@ -147,7 +169,10 @@ def sample(rng: np.random.Generator, count: int, length: int) -> tuple[NDArray[n
         query = int(rng.integers(slots))
         sites[row] = query * SLOT + rng.integers(SLOT - 8)
         codes[row, sites[row] : sites[row] + 8] = QUERY
-        cue, near = (query + slots // 2) % slots, query + (1 if query == 0 else -1 if query == slots - 1 else int(rng.choice((-1, 1))))
+        cue, near = (
+            (query + slots // 2) % slots,
+            query + (1 if query == 0 else -1 if query == slots - 1 else int(rng.choice((-1, 1)))),
+        )
         free = [slot for slot in range(slots) if abs(slot - query) > 1 and slot != cue]
         for slot in (cue, near, *rng.choice(free, min(DECOYS, length // 1024), replace=False)):
             at, first = slot * SLOT + int(rng.integers(18)), int(rng.integers(2))
@@ -158,10 +183,16 @@ def sample(rng: np.random.Generator, count: int, length: int) -> tuple[NDArray[n
     return codes, sites, labels
 
 
-def as_tensors(codes: NDArray[np.uint8], sites: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+def as_tensors(
+    codes: NDArray[np.uint8], sites: NDArray[np.int64], labels: NDArray[np.int64]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return tokens (B, N), the first token inside the query word (B,), and label (B,)."""
     tokens, first = TOKENIZER.encode(codes), -(-sites // TOKENIZER.stride)
-    return torch.from_numpy(tokens).long(), torch.from_numpy(first), torch.from_numpy(labels).float()
+    return (
+        torch.from_numpy(tokens).long(),
+        torch.from_numpy(first),
+        torch.from_numpy(labels).float(),
+    )
 
 
 def rules_of_thumb(count: int) -> dict[str, dict[str, float]]:
@@ -171,14 +202,27 @@ def rules_of_thumb(count: int) -> dict[str, dict[str, float]]:
     must succeed.
     """
     codes, sites, labels = sample(np.random.default_rng(TEST), count, LENGTH)
-    a, b = ([np.flatnonzero((sliding_window_view(row, 8) == word).all(1)) for row in codes] for word in (KIND_A, KIND_B))
-    nearest = [np.abs(x - site).min() - np.abs(y - site).min() for x, y, site in zip(a, b, sites, strict=True)]
-    flanked = [any(codes[row, at - 9 : at - 1].tobytes() == TRUE.tobytes() for at in at_b) for row, at_b in enumerate(b)]
-    scores = {"counting cues": [len(y) - len(x) for x, y in zip(a, b, strict=True)], "nearest cue": nearest, "true flank": flanked}
+    a, b = (
+        [np.flatnonzero((sliding_window_view(row, 8) == word).all(1)) for row in codes]
+        for word in (KIND_A, KIND_B)
+    )
+    nearest = [
+        np.abs(x - site).min() - np.abs(y - site).min()
+        for x, y, site in zip(a, b, sites, strict=True)
+    ]
+    flanked = [
+        any(codes[row, at - 9 : at - 1].tobytes() == TRUE.tobytes() for at in at_b)
+        for row, at_b in enumerate(b)
+    ]
+    scores = {
+        "counting cues": [len(y) - len(x) for x, y in zip(a, b, strict=True)],
+        "nearest cue": nearest,
+        "true flank": flanked,
+    }
     return {name: auroc(labels, np.asarray(score, float)) for name, score in scores.items()}
 
 
-# ----------------------------------------------------------------------------------------------------------------- models
+# ------------ models
 class Network(nn.Module):
     """Embeddings, an encoder or a bidirectional LSTM, and a linear output at one token."""
 
@@ -193,7 +237,9 @@ class Network(nn.Module):
             lstm = nn.LSTM(dim, settings.lstm_dim, bidirectional=True, batch_first=True)
             for name, parameter in lstm.named_parameters():
                 if name.startswith("bias_ih"):  # order: input, forget, cell and output gate
-                    parameter.data[settings.lstm_dim : 2 * settings.lstm_dim] += settings.forget_bias
+                    parameter.data[settings.lstm_dim : 2 * settings.lstm_dim] += (
+                        settings.forget_bias
+                    )
             # Without the norm the LSTM did not learn the task even at 256 bp.
             self.body: nn.Module = nn.Sequential(nn.LayerNorm(dim), lstm)
         else:
@@ -213,13 +259,17 @@ class Network(nn.Module):
         return self.read_out(y[torch.arange(len(y)), at + len(self.first)])[:, 0]
 
 
-def logits_of(network: Network, seed: int, count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def logits_of(
+    network: Network, seed: int, count: int, length: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return labels and logits of the sequences of a seed, computed 50 at a time."""
     codes, sites, labels = sample(np.random.default_rng(seed), count, length)
     network.eval()
     with torch.inference_mode():
         parts = [slice(at, at + 50) for at in range(0, count, 50)]
-        logits = [network(*as_tensors(codes[part], sites[part], labels[part])[:2]) for part in parts]
+        logits = [
+            network(*as_tensors(codes[part], sites[part], labels[part])[:2]) for part in parts
+        ]
     network.train()
     return labels, torch.cat(logits).double().numpy()
 
@@ -230,12 +280,15 @@ def auroc(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, f
     return Bootstrap(labels).metrics(ranks / max(1, ranks.max()), 0.5)["auroc"].interval()
 
 
-# --------------------------------------------------------------------------------------------------------------- training
+# ------------ training
 def trained(settings: Settings) -> dict[str, Any]:
     """Train, or read the result of a finished training with equal settings."""
     chosen = {name: part.model_dump() for name, part in (SECTIONS[settings.model] or {}).items()}
     wanted = json.loads(json.dumps(asdict(settings) | {"section": chosen}))
-    if settings.path.exists() and (done := json.loads(settings.path.read_text(encoding="utf-8")))["settings"] == wanted:
+    if (
+        settings.path.exists()
+        and (done := json.loads(settings.path.read_text(encoding="utf-8")))["settings"] == wanted
+    ):
         return done
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
@@ -243,9 +296,15 @@ def trained(settings: Settings) -> dict[str, Any]:
     network, rng = Network(settings), np.random.default_rng(settings.seed)
     total = sum(steps for _, _, steps in settings.stages)
     # Use only three quarters of the cosine schedule, because the longest sequences come last.
-    training = config.Training(max_steps=total * 4 // 3, warmup_steps=50, learning_rate=settings.learning_rate)
+    training = config.Training(
+        max_steps=total * 4 // 3, warmup_steps=50, learning_rate=settings.learning_rate
+    )
     optimizer, step, seconds, best = build_optimizer(network, training), 0, 0.0, -1.0
-    result: dict[str, Any] = {"settings": wanted, "valid": [], "parameters": sum(p.numel() for p in network.body.parameters())}
+    result: dict[str, Any] = {
+        "settings": wanted,
+        "valid": [],
+        "parameters": sum(p.numel() for p in network.body.parameters()),
+    }
     settings.path.parent.mkdir(parents=True, exist_ok=True)
     for length, batch, steps in settings.stages:
         for left in reversed(range(steps)):
@@ -268,7 +327,12 @@ def trained(settings: Settings) -> dict[str, Any]:
                 best, result["step"] = value, step
                 torch.save(network.state_dict(), settings.path.with_suffix(".pt"))
     letters = sum(length * batch * steps for length, batch, steps in settings.stages)
-    result |= {"best": best, "steps": step, "seconds": seconds, "letters_per_second": letters / seconds}
+    result |= {
+        "best": best,
+        "steps": step,
+        "seconds": seconds,
+        "letters_per_second": letters / seconds,
+    }
     result["peak_mb"] = status_mb("VmHWM") - before  # the process does nothing else
     settings.path.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result
@@ -287,18 +351,28 @@ def tested(settings: Settings) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="MODEL")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="MODEL"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
     chosen = parser.parse_args()
     runs = [settings_of(name, seed) for seed in range(chosen.seeds) for name in chosen.only]
     if chosen.quick:
-        runs = [replace(run, stages=((256, 4, 2), (LENGTH, 2, 1)), num_valid=20, num_test=20) for run in runs]
+        runs = [
+            replace(run, stages=((256, 4, 2), (LENGTH, 2, 1)), num_valid=20, num_test=20)
+            for run in runs
+        ]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         list(pool.map(trained, runs))
         results = list(pool.map(tested, runs))
-    rules = ("{} {value:.3f} ({low:.3f}-{high:.3f})".format(name, **each) for name, each in rules_of_thumb(runs[0].num_test).items())
+    rules = (
+        "{} {value:.3f} ({low:.3f}-{high:.3f})".format(name, **each)
+        for name, each in rules_of_thumb(runs[0].num_test).items()
+    )
     print("\ntest AUROC of rules: " + ", ".join(rules))
     print("\n| model | parameters | test AUROC by seed (95 % interval) | mean |", end="")
     print(" selected step | CPU seconds | bp/s | peak MB |")
@@ -307,14 +381,29 @@ def main() -> None:
     by_length = []
     for name in chosen.only:
         own = [result for result in results if result["settings"]["model"] == name]
-        tests = ", ".join("{value:.3f} ({low:.3f}-{high:.3f})".format(**result["test"]) for result in own)
-        value, seconds = mean(result["test"]["value"] for result in own), mean(result["seconds"] for result in own)
-        speed, steps = mean(result["letters_per_second"] for result in own), ", ".join(str(result["step"]) for result in own)
+        tests = ", ".join(
+            "{value:.3f} ({low:.3f}-{high:.3f})".format(**result["test"]) for result in own
+        )
+        value, seconds = (
+            mean(result["test"]["value"] for result in own),
+            mean(result["seconds"] for result in own),
+        )
+        speed, steps = (
+            mean(result["letters_per_second"] for result in own),
+            ", ".join(str(result["step"]) for result in own),
+        )
         cost = f"{seconds:.0f} | {speed:,.0f} | {mean(result['peak_mb'] for result in own):,.0f}"
-        print(f"| {name} | {own[0]['parameters']:,} | {tests} | {value:.3f} | {steps} of {own[0]['steps']} | {cost} |")
+        print(
+            f"| {name} | {own[0]['parameters']:,} | {tests} | {value:.3f} | {steps} of "
+            f"{own[0]['steps']} | {cost} |"
+        )
         # The last value of each length.
         last = [{each["length"]: each["auroc"] for each in result["valid"]} for result in own]
-        by_length.append(f"| {name} | " + " | ".join(f"{mean(each[length] for each in last):.3f}" for length in lengths) + " |")
+        by_length.append(
+            f"| {name} | "
+            + " | ".join(f"{mean(each[length] for each in last):.3f}" for length in lengths)
+            + " |"
+        )
     columns = " | ".join(f"{length:,}" for length in lengths)
     print(f"\n| valid AUROC, mean of seeds, after the stage of | {columns} bp |")
     print("\n".join(["|---" * (len(lengths) + 1) + "|", *by_length]))

@@ -40,14 +40,25 @@ WRITTEN = ("relevance", "motifs.tsv", "interactions.tsv", "report.html")
 def prepared(records: int, steps: int) -> Path:
     """Prepare a task with an evaluated model, the inputs of `explain` and later commands."""
     folder = FOLDER / f"{records}-{steps}"
-    run_file, corpus, split, model = (folder / name for name in ("run.toml", "corpus", "split.tsv", "model"))
+    run_file, corpus, split, model = (
+        folder / name for name in ("run.toml", "corpus", "split.tsv", "model")
+    )
     folder.mkdir(parents=True, exist_ok=True)
     if not split.exists():
         small = folder / "grammar.toml"
-        small.write_text(f"records = {records}\n{GRAMMAR.read_text(encoding='utf-8')}", encoding="utf-8")
+        small.write_text(
+            f"records = {records}\n{GRAMMAR.read_text(encoding='utf-8')}", encoding="utf-8"
+        )
         command("simulate", small, "--output", folder / "data")
-        values = read_run_file(folder / "data/task.toml").model_dump(mode="json", exclude_unset=True)
-        values["training"] |= {"max_steps": steps, "warmup_steps": min(100, steps // 3), "evaluate_every": steps, "checkpoint_every": steps}
+        values = read_run_file(folder / "data/task.toml").model_dump(
+            mode="json", exclude_unset=True
+        )
+        values["training"] |= {
+            "max_steps": steps,
+            "warmup_steps": min(100, steps // 3),
+            "evaluate_every": steps,
+            "checkpoint_every": steps,
+        }
         values["interpret"]["max_sequences"] = EXPLAINED
         run_file.write_text(tomli_w.dumps(values | {"variants": {}}), encoding="utf-8")
         command("ingest", "--run-file", run_file, "--output", corpus)
@@ -68,7 +79,9 @@ def timed(*arguments: object) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--records", type=int, default=3000, help="records of the grammar")
     parser.add_argument("--steps", type=int, default=300, help="steps of the training")
     chosen = parser.parse_args()
@@ -78,14 +91,40 @@ def main() -> None:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     run_file, relevance = folder / "run.toml", folder / "relevance"
-    shared = ("--run-file", run_file, "--corpus", folder / "corpus", "--split", folder / "split.tsv", "--model", folder / "model")
+    shared = (
+        "--run-file",
+        run_file,
+        "--corpus",
+        folder / "corpus",
+        "--split",
+        folder / "split.tsv",
+        "--model",
+        folder / "model",
+    )
     took = {
         "explain": timed("explain", *shared, "--output", relevance),
         "motifs": timed("motifs", *shared, "--relevance", relevance, "--output", folder),
-        "interactions": timed("interactions", *shared, "--motifs", folder / "motifs.meme", "--output", folder / "interactions.tsv"),
-        "report": timed("report", "--run-file", run_file, "--results", folder, "--output", folder / "report.html"),
+        "interactions": timed(
+            "interactions",
+            *shared,
+            "--motifs",
+            folder / "motifs.meme",
+            "--output",
+            folder / "interactions.tsv",
+        ),
+        "report": timed(
+            "report",
+            "--run-file",
+            run_file,
+            "--results",
+            folder,
+            "--output",
+            folder / "report.html",
+        ),
     }
-    auroc = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]["model"]["auroc"]["value"]
+    auroc = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]["model"][
+        "auroc"
+    ]["value"]
     print(f"\ntest AUROC {auroc:.3f}; {len(Explanation.load(relevance).ids)} sequences explained\n")
     took["total"] = tuple(map(sum, zip(*took.values(), strict=True)))
     print("| command | CPU s | wall s |\n|---|---|---|")

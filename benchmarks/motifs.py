@@ -116,10 +116,17 @@ class BothStrands(Scoring):
         """Return the name of the method with the suffix `-both`."""
         return f"{self.method.name}-both"
 
-    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[NDArray[np.float32]]:
+    def scores(
+        self, scorer: Scorer, letters: Sequence[Letters], target: Target
+    ) -> list[NDArray[np.float32]]:
         """Implement `Scoring.scores`."""
-        turned = self.method.scores(scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target)
-        return [(one + other[::-1, ::-1]) / 2 for one, other in zip(self.method.scores(scorer, letters, target), turned, strict=True)]
+        turned = self.method.scores(
+            scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target
+        )
+        return [
+            (one + other[::-1, ::-1]) / 2
+            for one, other in zip(self.method.scores(scorer, letters, target), turned, strict=True)
+        ]
 
 
 FINAL = AttnLRPCopies()  # chosen on development grammars (docs/decisions.md)
@@ -133,7 +140,9 @@ METHODS: dict[str, Method] = {
     "DeepLIFT/SHAP (tangermeme, 20 shuffles)": DeepLiftShap(shuffles=20),
     "DeepLIFT/SHAP of both strands, 20 shuffles each": BothStrands(DeepLiftShap(shuffles=20)),
     "integrated gradients, 20 steps": IntegratedGradients(steps=20),
-    "integrated gradients of both strands, 20 steps each": BothStrands(IntegratedGradients(steps=20)),
+    "integrated gradients of both strands, 20 steps each": BothStrands(
+        IntegratedGradients(steps=20)
+    ),
     "saturation mutagenesis": Saturation(),
     "attention received (as DNABERT)": Received(),
     "gradient-weighted attention": GradientRollout(),
@@ -142,7 +151,7 @@ QUICK = {"max_steps": 4, "warmup_steps": 1, "evaluate_every": 4, "checkpoint_eve
 Result = dict[str, Any]
 
 
-# ------------------------------------------------------------------------------------------------------------- one model
+# ------------ one model
 @dataclass(frozen=True)
 class Run:
     """A model of a grammar, its folders and data.
@@ -174,7 +183,14 @@ class Run:
     @property
     def inputs(self) -> tuple[str | Path, ...]:
         """Return the options that name run file, corpus and split."""
-        return ("--run-file", self.folder / "run.toml", "--corpus", self.base / "corpus", "--split", self.base / "split.tsv")
+        return (
+            "--run-file",
+            self.folder / "run.toml",
+            "--corpus",
+            self.base / "corpus",
+            "--split",
+            self.base / "split.tsv",
+        )
 
     @property
     def is_control(self) -> bool:
@@ -200,7 +216,9 @@ class Run:
     def test(self) -> tuple[pd.DataFrame, list[Letters]]:
         """Return the test records and their sequences."""
         corpus = Corpus.open(self.base / "corpus")
-        records = corpus.records.assign(split=read_split(self.base / "split.tsv", corpus.records["id"])).reset_index(drop=True)
+        records = corpus.records.assign(
+            split=read_split(self.base / "split.tsv", corpus.records["id"])
+        ).reset_index(drop=True)
         test = records[records["split"] == "test"]
         letters = [corpus.letters(int(row)) for row in test.index]
         check_unseen(self.folder / "model", test, letters, corpus.alphabet, corpus.assembly)
@@ -215,16 +233,23 @@ class Run:
     def confident(self) -> tuple[list[str], list[Letters]]:
         """Return ids and sequences of the first EXPLAINED confident test positives."""
         records, letters = self.test
-        sure = (records["label"] == 1) & (self.quick | (self.scorer.probabilities(self.logits) >= CONFIDENT))
+        sure = (records["label"] == 1) & (
+            self.quick | (self.scorer.probabilities(self.logits) >= CONFIDENT)
+        )
         rows = np.flatnonzero(sure)[:EXPLAINED]
         return records["id"].iloc[rows].tolist(), [letters[row] for row in rows]
 
-    def kept(self, name: str, measure: Callable[[], Result], method: Method | None = None) -> Result:
+    def kept(
+        self, name: str, measure: Callable[[], Result], method: Method | None = None
+    ) -> Result:
         """Return an earlier measurement with the same weights and method, or measure and keep it.
 
         Changes of the code are not detected.
         """
-        path, weights = self.folder / f"{name}.json", sha256_of(self.folder / "model/model.safetensors")
+        path, weights = (
+            self.folder / f"{name}.json",
+            sha256_of(self.folder / "model/model.safetensors"),
+        )
         if path.exists():
             before = json.loads(path.read_text(encoding="utf-8"))
             if before["weights"] == weights and before.get("method", repr(method)) == repr(method):
@@ -242,24 +267,56 @@ def prepare(base: Path, grammar: Path, quick: bool) -> None:
         small = base / "small.toml"
         small.parent.mkdir(parents=True, exist_ok=True)
         small.write_text("records = 400\n" + text, encoding="utf-8")
-        command("simulate", "--quiet", small if quick else grammar, "--output", base / "data", "--seed", DATA_SEED)
+        command(
+            "simulate",
+            "--quiet",
+            small if quick else grammar,
+            "--output",
+            base / "data",
+            "--seed",
+            DATA_SEED,
+        )
     if not (base / "split.tsv").exists():
-        command("ingest", "--quiet", "--run-file", base / "data/task.toml", "--output", base / "corpus")
-        command("split", "--quiet", "--run-file", base / "data/task.toml", "--corpus", base / "corpus", "--output", base / "split.tsv")
+        command(
+            "ingest", "--quiet", "--run-file", base / "data/task.toml", "--output", base / "corpus"
+        )
+        command(
+            "split",
+            "--quiet",
+            "--run-file",
+            base / "data/task.toml",
+            "--corpus",
+            base / "corpus",
+            "--output",
+            base / "split.tsv",
+        )
 
 
 def finished(run: Run) -> Result:
     """Train a model and take all its measurements; finished ones are reused."""
     torch.set_num_threads(1)
     write_run_file(run)
-    if not is_trained(run.folder / "run.toml", "", run.folder / "model", run.base / "corpus", run.base / "split.tsv"):
+    if not is_trained(
+        run.folder / "run.toml",
+        "",
+        run.folder / "model",
+        run.base / "corpus",
+        run.base / "split.tsv",
+    ):
         command("train", "--quiet", *run.inputs, "--threads", 1, "--output", run.folder / "model")
-    result: Result = {"run": dataclasses.asdict(run), "auroc": run.kept("auroc", lambda: test_auroc(run))["auroc"]}
+    result: Result = {
+        "run": dataclasses.asdict(run),
+        "auroc": run.kept("auroc", lambda: test_auroc(run))["auroc"],
+    }
     result["explained"] = bool(run.is_control or run.quick or result["auroc"] >= GATE)
     if result["explained"]:
         if not run.is_control:
             found = {
-                name: run.kept(f"letters-{method_file(name)}", lambda method=method: letters(run, method), method)
+                name: run.kept(
+                    f"letters-{method_file(name)}",
+                    lambda method=method: letters(run, method),
+                    method,
+                )
                 for name, method in METHODS.items()
             }
             result["letters"] = found
@@ -282,7 +339,7 @@ def write_run_file(run: Run) -> None:
     (run.folder / "run.toml").write_text(tomli_w.dumps(values), encoding="utf-8")
 
 
-# ------------------------------------------------------------------------------------------------------------ measurements
+# ------------ measurements
 def test_auroc(run: Run) -> Result:
     """Return the AUROC on test."""
     return {"auroc": float(roc_auc_score(run.test[0]["label"].astype(int), run.logits))}
@@ -306,7 +363,12 @@ def letters(run: Run, method: Method, scorer: Scorer | None = None) -> Result:
     seconds = time.process_time() - start
     mask = planted(run.truth, ids, len(sequences[0]))
     aupr = average_precision_score(mask.ravel(), np.concatenate(relevance))
-    return {"aupr": float(aupr), "seconds": 1000 * seconds / len(ids), "share": float(mask.mean()), "records": len(ids)}
+    return {
+        "aupr": float(aupr),
+        "seconds": 1000 * seconds / len(ids),
+        "share": float(mask.mean()),
+        "records": len(ids),
+    }
 
 
 def random_parameters(run: Run) -> Result:
@@ -321,16 +383,41 @@ def motifs(run: Run) -> Result:
     relevance, found = run.folder / "relevance", run.folder / "motifs"
     weights = read_provenance(run.folder / "model")["weights_sha256"]
     if not relevance.exists() or Explanation.load(relevance).source["weights_sha256"] != weights:
-        command("explain", "--quiet", *run.inputs, "--model", run.folder / "model", "--output", relevance)
-    command("motifs", "--quiet", *run.inputs, "--model", run.folder / "model", "--relevance", relevance, "--output", found)
+        command(
+            "explain",
+            "--quiet",
+            *run.inputs,
+            "--model",
+            run.folder / "model",
+            "--output",
+            relevance,
+        )
+    command(
+        "motifs",
+        "--quiet",
+        *run.inputs,
+        "--model",
+        run.folder / "model",
+        "--relevance",
+        relevance,
+        "--output",
+        found,
+    )
     table = pd.read_csv(found / "motifs.tsv", sep="\t")
-    result: Result = {"num_motifs": len(table), "supported": int((table["verdict"] == "supported").sum())}
+    result: Result = {
+        "num_motifs": len(table),
+        "supported": int((table["verdict"] == "supported").sum()),
+    }
     if run.is_control:
         return result
     explained = pd.read_parquet(relevance / "records.parquet")["id"].tolist()
     seqlets = read_bed(found / "discovery_seqlets.bed").rename(columns={"chrom": "id"})
     ppms = read_meme(found / "motifs.meme") if len(table) else {}
-    return result | called_sites(seqlets, run.truth[run.truth["id"].isin(explained)]) | matrices(ppms, run.rules)
+    return (
+        result
+        | called_sites(seqlets, run.truth[run.truth["id"].isin(explained)])
+        | matrices(ppms, run.rules)
+    )
 
 
 def covering(spans: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
@@ -338,9 +425,15 @@ def covering(spans: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
 
     Enough is the fraction COVERED. The columns `span` and `site` are row numbers.
     """
-    both = spans.assign(span=np.arange(len(spans))).merge(sites.assign(site=np.arange(len(sites))), on="id", suffixes=("", "_of_site"))
-    shared = np.minimum(both["end"], both["end_of_site"]) - np.maximum(both["start"], both["start_of_site"])
-    return both.loc[shared >= COVERED * (both["end_of_site"] - both["start_of_site"]), ["span", "site"]]
+    both = spans.assign(span=np.arange(len(spans))).merge(
+        sites.assign(site=np.arange(len(sites))), on="id", suffixes=("", "_of_site")
+    )
+    shared = np.minimum(both["end"], both["end_of_site"]) - np.maximum(
+        both["start"], both["start_of_site"]
+    )
+    return both.loc[
+        shared >= COVERED * (both["end_of_site"] - both["start_of_site"]), ["span", "site"]
+    ]
 
 
 def called_sites(seqlets: pd.DataFrame, sites: pd.DataFrame) -> Result:
@@ -349,24 +442,39 @@ def called_sites(seqlets: pd.DataFrame, sites: pd.DataFrame) -> Result:
     hits = covering(seqlets, sites[["id", "start", "end"]])
     precision = hits["span"].nunique() / len(seqlets) if len(seqlets) else 0.0
     recall = hits["site"].nunique() / len(sites)
-    return {"precision": precision, "recall": recall, "f1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0}
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+    }
 
 
 def matrices(ppms: dict[str, NDArray[np.float64]], grammar: Grammar) -> Result:
     """Count planted matrices found, motifs that match one, and motifs per match."""
     wanted = grammar.motifs
-    result: Result = {"wanted": len(wanted), "found": 0, "matrix_precision": 0.0, "motifs_each": 0.0}
+    result: Result = {
+        "wanted": len(wanted),
+        "found": 0,
+        "matrix_precision": 0.0,
+        "motifs_each": 0.0,
+    }
     if not ppms:
         return result
     from memelite import tomtom
 
     database = open_database(grammar.database)
     columns = [list(database).index(label) for label in wanted]
-    p = np.clip(tomtom([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0], 0, 1)
+    p = np.clip(
+        tomtom([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0], 0, 1
+    )
     alike = false_discovery_control(p, axis=1)[:, columns] < MATCH_Q  # (motifs, wanted)
     found = int(alike.any(axis=0).sum())
     matching = int(alike.any(axis=1).sum())
-    return result | {"found": found, "matrix_precision": matching / len(ppms), "motifs_each": matching / found if found else 0.0}
+    return result | {
+        "found": found,
+        "matrix_precision": matching / len(ppms),
+        "motifs_each": matching / found if found else 0.0,
+    }
 
 
 def interactions(run: Run) -> Result:
@@ -375,17 +483,26 @@ def interactions(run: Run) -> Result:
     Returns the AP of true pairs, and the pairs of motifs that `interactions` calls supported.
     """
     records, sequences = run.test
-    rows = np.flatnonzero((records["label"] == 1) & (run.quick | (run.scorer.probabilities(run.logits) >= CONFIDENT)))[:EXPLAINED]
+    rows = np.flatnonzero(
+        (records["label"] == 1) & (run.quick | (run.scorer.probabilities(run.logits) >= CONFIDENT))
+    )[:EXPLAINED]
     ids, some = records["id"].iloc[rows].tolist(), [sequences[row] for row in rows]
-    sites = model_sites(run.folder / "motifs/motifs.meme", run.scorer, some, run.scorer.run.interpret.hit_p)
+    sites = model_sites(
+        run.folder / "motifs/motifs.meme", run.scorer, some, run.scorer.run.interpret.hit_p
+    )
     pairs = site_pairs(sites)
-    near = min(pair.spacing[0] for pair in run.rules.pairs.values()), max(pair.spacing[1] for pair in run.rules.pairs.values())
+    near = (
+        min(pair.spacing[0] for pair in run.rules.pairs.values()),
+        max(pair.spacing[1] for pair in run.rules.pairs.values()),
+    )
     pairs = pairs[pairs["gap"].between(*near)].reset_index(drop=True)
     result: Result = {"pairs": len(pairs), "false": false_pairs(run)}
     true = true_pairs(pairs, ids, run.truth)
     if run.grammar == UNLEARNT or not 0 < true.sum() < len(true):
         return result
-    measured = epistasis(pairs, sites, some, strands_log_odds(run.scorer), np.random.default_rng(run.seed))["epistasis"]
+    measured = epistasis(
+        pairs, sites, some, strands_log_odds(run.scorer), np.random.default_rng(run.seed)
+    )["epistasis"]
     return result | {
         "true": float(true.mean()),
         "ap": float(average_precision_score(true, measured)),
@@ -399,10 +516,21 @@ def true_pairs(pairs: pd.DataFrame, ids: Sequence[str], truth: pd.DataFrame) -> 
     names = np.array(ids, dtype=object)[pairs["record"].to_numpy(dtype=int)]
     of_half = []  # the halves that each of the two sites covers
     for which in ("a", "b"):
-        spans = pd.DataFrame({"id": names, "start": pairs[f"start_{which}"], "end": pairs[f"end_{which}"]})
+        spans = pd.DataFrame(
+            {"id": names, "start": pairs[f"start_{which}"], "end": pairs[f"end_{which}"]}
+        )
         hits = covering(spans, halves[["id", "start", "end"]])
         half = halves.iloc[hits["site"]].reset_index(drop=True)
-        of_half.append(pd.DataFrame({"span": hits["span"].to_numpy(), "id": half["id"], "pair": half["pair"], "start": half["start"]}))
+        of_half.append(
+            pd.DataFrame(
+                {
+                    "span": hits["span"].to_numpy(),
+                    "id": half["id"],
+                    "pair": half["pair"],
+                    "start": half["start"],
+                }
+            )
+        )
     both = of_half[0].merge(of_half[1], on=["span", "id", "pair"])
     return np.isin(np.arange(len(pairs)), both.loc[both["start_x"] != both["start_y"], "span"])
 
@@ -411,12 +539,22 @@ def false_pairs(run: Run) -> Result:
     """Count the pairs of motifs that `interactions` calls supported, and those it tests."""
     output = run.folder / "interactions.tsv"
     meme = run.folder / "motifs/motifs.meme"
-    command("interactions", "--quiet", *run.inputs, "--model", run.folder / "model", "--motifs", meme, "--output", output)
+    command(
+        "interactions",
+        "--quiet",
+        *run.inputs,
+        "--model",
+        run.folder / "model",
+        "--motifs",
+        meme,
+        "--output",
+        output,
+    )
     table = pd.read_csv(output, sep="\t")
     return {"supported": int((table["verdict"] == "supported").sum()), "tested": len(table)}
 
 
-# ---------------------------------------------------------------------------------------------------------------- the table
+# ------------ the table
 def interval(values: Iterable[float], digits: int = 3) -> str:
     """Format the mean over seeds and its 95 % interval by Student's t: "0.851 (0.832 to 0.870)"."""
     numbers = np.array([value for value in values if value is not None], dtype=float)
@@ -444,18 +582,38 @@ def report(results: Sequence[Result]) -> str:
     """Format all tables."""
     of: dict[str, list[Result]] = {}
     for result in results:
-        of.setdefault("shuffled labels" if result["run"]["labels"] == "shuffled" else result["run"]["grammar"], []).append(result)
+        of.setdefault(
+            "shuffled labels"
+            if result["run"]["labels"] == "shuffled"
+            else result["run"]["grammar"],
+            [],
+        ).append(result)
     explained = {name: [each for each in group if each["explained"]] for name, group in of.items()}
     measured = {name: group for name, group in explained.items() if group and "letters" in group[0]}
     parts = [models_table(of)]
     for name, group in measured.items():
         share = np.mean([each["letters"][next(iter(METHODS))]["share"] for each in group])
         rows = [
-            (method, *(interval((each["letters"][method][key] for each in group), digits) for key, digits in (("aupr", 3), ("seconds", 2))))
+            (
+                method,
+                *(
+                    interval((each["letters"][method][key] for each in group), digits)
+                    for key, digits in (("aupr", 3), ("seconds", 2))
+                ),
+            )
             for method in METHODS
         ]
-        rows.append(("final method, random parameters", interval(each["random"]["aupr"] for each in group), ""))
-        head = f"## Positions, grammar {name} ({len(group)} models; {share:.3f} of the positions are planted)"
+        rows.append(
+            (
+                "final method, random parameters",
+                interval(each["random"]["aupr"] for each in group),
+                "",
+            )
+        )
+        head = (
+            f"## Positions, grammar {name} ({len(group)} models; {share:.3f} of the positions "
+            "are planted)"
+        )
         parts.append(f"{head}\n\n{rows_of(('method', 'AUPR', 'CPU s / 1,000'), rows)}")
     parts.append(motifs_table(measured))
     parts.append(interactions_table(measured))
@@ -482,8 +640,20 @@ def motifs_table(measured: dict[str, list[Result]]) -> str:
     keys = {"f1": 3, "precision": 3, "recall": 3, "matrix_precision": 3, "motifs_each": 2}
     rows = []
     for name, group in measured.items():
-        found = ", ".join(str(each["motifs"]["found"]) for each in group) + f" of {group[0]['motifs']['wanted']}"
-        rows.append((name, *(interval((each["motifs"][key] for each in group), digits) for key, digits in keys.items()), found))
+        found = (
+            ", ".join(str(each["motifs"]["found"]) for each in group)
+            + f" of {group[0]['motifs']['wanted']}"
+        )
+        rows.append(
+            (
+                name,
+                *(
+                    interval((each["motifs"][key] for each in group), digits)
+                    for key, digits in keys.items()
+                ),
+                found,
+            )
+        )
     header = (
         "grammar",
         "seqlet F1",
@@ -502,8 +672,20 @@ def interactions_table(measured: dict[str, list[Result]]) -> str:
     for name, group in measured.items():
         found = [each["interactions"] for each in group if "interactions" in each]
         if found:
-            called = f"{sum(each['false']['supported'] for each in found)} of {sum(each['false']['tested'] for each in found)}"
-            rows.append((name, *(interval(each.get(key) for each in found) for key in ("ap", "closest", "true")), called))
+            called = (
+                f"{sum(each['false']['supported'] for each in found)} of "
+                f"{sum(each['false']['tested'] for each in found)}"
+            )
+            rows.append(
+                (
+                    name,
+                    *(
+                        interval(each.get(key) for each in found)
+                        for key in ("ap", "closest", "true")
+                    ),
+                    called,
+                )
+            )
     header = (
         "grammar",
         "AP by epistasis",
@@ -519,17 +701,38 @@ def controls_table(of: dict[str, list[Result]]) -> str:
     rows = []
     for name in ("none", "shuffled labels"):
         if group := of.get(name):
-            rows.append((name, *(", ".join(str(each["motifs"][key]) for each in group) for key in ("supported", "num_motifs"))))
-    return f"## Controls, by seed\n\n{rows_of(('control', 'motifs supported', 'motifs'), rows)}" if rows else ""
+            rows.append(
+                (
+                    name,
+                    *(
+                        ", ".join(str(each["motifs"][key]) for each in group)
+                        for key in ("supported", "num_motifs")
+                    ),
+                )
+            )
+    return (
+        f"## Controls, by seed\n\n{rows_of(('control', 'motifs supported', 'motifs'), rows)}"
+        if rows
+        else ""
+    )
 
 
 def machine() -> str:
     """Return the processor, its number of cores and the torch version."""
     info = Path("/proc/cpuinfo")
     names = (
-        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+        [
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if info.exists()
+        else []
     )
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    return (
+        f"{names[0] if names else platform.processor() or platform.machine()}, "
+        f"{os.cpu_count()} cores, torch {torch.__version__}"
+    )
 
 
 def check_pinned(grammars: Path) -> None:
@@ -541,21 +744,36 @@ def check_pinned(grammars: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--grammars", choices=("development", "final"), default="development")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="grammars")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="models at the same time, one thread each")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="models at the same time, one thread each"
+    )
     parser.add_argument("--quick", action="store_true", help="400 records, 4 steps, no gate")
     chosen = parser.parse_args()
     grammars = ROOT / "benchmarks/grammars" / chosen.grammars
     if chosen.grammars == "final":
         check_pinned(grammars)
-    runs = [Run(chosen.grammars, name, seed, quick=chosen.quick) for name in chosen.only for seed in range(chosen.seeds)]
+    runs = [
+        Run(chosen.grammars, name, seed, quick=chosen.quick)
+        for name in chosen.only
+        for seed in range(chosen.seeds)
+    ]
     if "five" in chosen.only:
-        runs += [Run(chosen.grammars, "five", seed, "shuffled", chosen.quick) for seed in range(chosen.seeds)]
+        runs += [
+            Run(chosen.grammars, "five", seed, "shuffled", chosen.quick)
+            for seed in range(chosen.seeds)
+        ]
     for name in chosen.only:
-        prepare(next(run.base for run in runs if run.grammar == name), grammars / f"{name}.toml", chosen.quick)
+        prepare(
+            next(run.base for run in runs if run.grammar == name),
+            grammars / f"{name}.toml",
+            chosen.quick,
+        )
     with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(finished, runs))
     text = report(results)
@@ -563,7 +781,10 @@ def main() -> None:
     whole = not chosen.quick and set(chosen.only) == set(NAMES) and chosen.seeds >= SEEDS
     if chosen.grammars == "final" and whole:
         made_by = f'{date.today()}, `make bench-motifs ARGS="--grammars final"`, {machine()}'
-        head = f"# Benchmark of explanations: full tables\n\nSummary: [motifs.md](motifs.md). {made_by}.\n"
+        head = (
+            "# Benchmark of explanations: full tables\n\nSummary: [motifs.md](motifs.md). "
+            f"{made_by}.\n"
+        )
         said = (__doc__ or "").split("\n\n", 1)[1].rsplit("\n\n", 1)[0]
         PAGE.write_text(f"{head}\n{said}\n\n{text}\n", encoding="utf-8")
 

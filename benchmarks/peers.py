@@ -21,7 +21,16 @@ from x_transformers.x_transformers import Attention as XAttention
 
 from selfattn_bio.attention.native import why_not
 from selfattn_bio.attention.patterns import build_pattern
-from selfattn_bio.config import AttentionModel, BigBirdPattern, FullPattern, NoPosition, Pattern, Position, T5Position, WindowPattern
+from selfattn_bio.config import (
+    AttentionModel,
+    BigBirdPattern,
+    FullPattern,
+    NoPosition,
+    Pattern,
+    Position,
+    T5Position,
+    WindowPattern,
+)
 from selfattn_bio.model.encoder import Encoder, SelfAttention
 
 DIM, HEADS, WINDOW, FEEDFORWARD, LAYERS = 128, 4, 128, 512, 4
@@ -34,11 +43,17 @@ KERNELS_OF_WINDOWS = ["band", "slab"] if why_not() is None else ["slab"]
 
 def section(kernel: str, pattern: Pattern, position: Position | None = None) -> AttentionModel:
     """Return the [model] table of our layers, by default with a T5 bias and its gradient."""
-    size = {"embed_dim": DIM, "num_heads": HEADS, "num_layers": LAYERS, "feedforward_dim": FEEDFORWARD, "dropout": 0.0}
+    size = {
+        "embed_dim": DIM,
+        "num_heads": HEADS,
+        "num_layers": LAYERS,
+        "feedforward_dim": FEEDFORWARD,
+        "dropout": 0.0,
+    }
     return AttentionModel(**size, kernel=kernel, pattern=pattern, position=position or T5Position())
 
 
-# ---------------------------------------------------------------------------------------------------------------- one layer
+# ------------ one layer
 class Ours(nn.Module):
     """Our layer, or our encoder, on sequences without padding."""
 
@@ -60,7 +75,9 @@ class DenseSdpa(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, L, D) to the same shape."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, L, Dh)
+        q, k, v = (
+            self.qkv(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+        )  # each (B, H, L, Dh)
         return self.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -97,29 +114,59 @@ def local_attention(rotary: bool = False, window: int = WINDOW) -> LocalMHA:
 
     `exact_windowsize` is its default. Rotary embedding is its default too, and slower.
     """
-    return LocalMHA(dim=DIM, dim_head=DIM // HEADS, heads=HEADS, window_size=window, causal=False, use_rotary_pos_emb=rotary)
+    return LocalMHA(
+        dim=DIM,
+        dim_head=DIM // HEADS,
+        heads=HEADS,
+        window_size=window,
+        causal=False,
+        use_rotary_pos_emb=rotary,
+    )
 
 
-def hugging_face(kind: str, length: int, batch: int = 1, num_global: int = 0, window: int = WINDOW) -> tuple[nn.Module, dict[str, Any]]:
+def hugging_face(
+    kind: str, length: int, batch: int = 1, num_global: int = 0, window: int = WINDOW
+) -> tuple[nn.Module, dict[str, Any]]:
     """Return a model of transformers at our size, and the masks and angles of its blocks."""
-    size = {"hidden_size": DIM, "num_attention_heads": HEADS, "num_hidden_layers": LAYERS, "intermediate_size": FEEDFORWARD}
-    size |= {"vocab_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "max_position_embeddings": length + 2}
-    more = {"Esm": {"position_embedding_type": "rotary"}, "Longformer": {"attention_window": 2 * window}}
+    size = {
+        "hidden_size": DIM,
+        "num_attention_heads": HEADS,
+        "num_hidden_layers": LAYERS,
+        "intermediate_size": FEEDFORWARD,
+    }
+    size |= {
+        "vocab_size": 8,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "max_position_embeddings": length + 2,
+    }
+    more = {
+        "Esm": {"position_embedding_type": "rotary"},
+        "Longformer": {"attention_window": 2 * window},
+    }
     config = getattr(transformers, f"{kind}Config")(**size, pad_token_id=0, **more.get(kind, {}))
     model = getattr(transformers, f"{kind}Model")(config, add_pooling_layer=False).train()
     inputs: dict[str, Any] = {}
     if kind == "Esm":
-        inputs["position_embeddings"] = model.rotary_embeddings(torch.zeros(1), torch.arange(length)[None])
+        inputs["position_embeddings"] = model.rotary_embeddings(
+            torch.zeros(1), torch.arange(length)[None]
+        )
     if kind == "Longformer":
         inputs["attention_mask"] = torch.zeros(batch, length)
         inputs["attention_mask"][:, :num_global] = torch.finfo(torch.float32).max
     if kind == "BigBird":
-        made = model.create_masks_for_block_sparse_attn(torch.ones(batch, length), config.block_size)
-        inputs = dict(zip(("blocked_encoder_mask", "band_mask", "from_mask", "to_mask"), made, strict=True))
+        made = model.create_masks_for_block_sparse_attn(
+            torch.ones(batch, length), config.block_size
+        )
+        inputs = dict(
+            zip(("blocked_encoder_mask", "band_mask", "from_mask", "to_mask"), made, strict=True)
+        )
     return model, inputs
 
 
-def hugging_face_layer(kind: str, length: int, num_global: int = 0, window: int = WINDOW) -> HuggingFaceLayer:
+def hugging_face_layer(
+    kind: str, length: int, num_global: int = 0, window: int = WINDOW
+) -> HuggingFaceLayer:
     """Build one layer, with the arguments of the encoder converted to those of its attention."""
     model, inputs = hugging_face(kind, length, num_global=num_global, window=window)
     if kind == "Longformer":
@@ -135,12 +182,16 @@ def hugging_face_layer(kind: str, length: int, num_global: int = 0, window: int 
     return HuggingFaceLayer(model, inputs)
 
 
-def layers(length: int, dense: bool, kernels: Sequence[str] = KERNELS_OF_WINDOWS) -> dict[str, nn.Module]:
+def layers(
+    length: int, dense: bool, kernels: Sequence[str] = KERNELS_OF_WINDOWS
+) -> dict[str, nn.Module]:
     """Return the layers of table 1 for one length.
 
     With `dense` also those over all pairs and Hugging Face's BigBird.
     """
-    found: dict[str, nn.Module] = {f"ours, {kernel}, T5": Ours(SelfAttention(section(kernel, WINDOWED))) for kernel in kernels}
+    found: dict[str, nn.Module] = {
+        f"ours, {kernel}, T5": Ours(SelfAttention(section(kernel, WINDOWED))) for kernel in kernels
+    }
     found["ours, BigBird pattern"] = Ours(SelfAttention(section("auto", BIGBIRD, NoPosition())))
     found["local-attention"] = local_attention()
     found["local-attention, rotary"] = local_attention(rotary=True)
@@ -149,21 +200,31 @@ def layers(length: int, dense: bool, kernels: Sequence[str] = KERNELS_OF_WINDOWS
     if dense:  # Hugging Face's BigBird is linear too, but takes seconds and gigabytes
         found["HF BigBird"] = hugging_face_layer("BigBird", length)
         found["dense SDPA"] = DenseSdpa()
-        found["x-transformers, flash"] = XAttention(DIM, dim_head=DIM // HEADS, heads=HEADS, flash=True)
+        found["x-transformers, flash"] = XAttention(
+            DIM, dim_head=DIM // HEADS, heads=HEADS, flash=True
+        )
         found["HF BERT"] = hugging_face_layer("Bert", length)
         found["HF ESM"] = hugging_face_layer("Esm", length)
     return found
 
 
-# ------------------------------------------------------------------------------ complete encoders
+# ------------ complete encoders
 class Blocks(nn.Module):
     """Pre-norm blocks like ours around any attention layer."""
 
     def __init__(self, attention: Callable[[], nn.Module]) -> None:
         super().__init__()
-        self.attention = nn.ModuleList(nn.Sequential(nn.LayerNorm(DIM), attention()) for _ in range(LAYERS))
+        self.attention = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(DIM), attention()) for _ in range(LAYERS)
+        )
         self.feedforward = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(DIM), nn.Linear(DIM, FEEDFORWARD), nn.GELU(), nn.Linear(FEEDFORWARD, DIM)) for _ in range(LAYERS)
+            nn.Sequential(
+                nn.LayerNorm(DIM),
+                nn.Linear(DIM, FEEDFORWARD),
+                nn.GELU(),
+                nn.Linear(FEEDFORWARD, DIM),
+            )
+            for _ in range(LAYERS)
         )
         self.norm = nn.LayerNorm(DIM)
 
@@ -202,12 +263,17 @@ class Lstm(nn.Module):
     def __init__(self, like: nn.Module) -> None:
         super().__init__()
         wanted = num_parameters(like)
-        hidden = min(range(8, 512), key=lambda h: abs(num_parameters(self._made(h, "meta")) + (2 * h + 1) * DIM - wanted))
+        hidden = min(
+            range(8, 512),
+            key=lambda h: abs(num_parameters(self._made(h, "meta")) + (2 * h + 1) * DIM - wanted),
+        )
         self.lstm, self.out = self._made(hidden), nn.Linear(2 * hidden, DIM)
 
     @staticmethod
     def _made(hidden: int, device: str = "cpu") -> nn.LSTM:
-        return nn.LSTM(DIM, hidden, num_layers=2, batch_first=True, bidirectional=True, device=device)
+        return nn.LSTM(
+            DIM, hidden, num_layers=2, batch_first=True, bidirectional=True, device=device
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, L, D) to the same shape."""
@@ -224,7 +290,11 @@ class Model(nn.Module):
 
     def __init__(self, encoder: nn.Module, vocabulary: int = 8) -> None:
         super().__init__()
-        self.embedding, self.encoder, self.head = nn.Embedding(vocabulary, DIM), encoder, nn.Linear(DIM, vocabulary)
+        self.embedding, self.encoder, self.head = (
+            nn.Embedding(vocabulary, DIM),
+            encoder,
+            nn.Linear(DIM, vocabulary),
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, L) int64 to logits (B, L, V)."""
@@ -238,7 +308,9 @@ def our_encoder(kernel: str, pattern: Pattern = WINDOWED, position: Position | N
 
 def long_encoders(length: int) -> dict[str, nn.Module]:
     """Return the encoders of table 2 for one long sequence."""
-    found: dict[str, nn.Module] = {f"ours, {kernel}, T5": our_encoder(kernel) for kernel in KERNELS_OF_WINDOWS}
+    found: dict[str, nn.Module] = {
+        f"ours, {kernel}, T5": our_encoder(kernel) for kernel in KERNELS_OF_WINDOWS
+    }
     found["ours, BigBird pattern"] = our_encoder("auto", BIGBIRD, NoPosition())
     found["floor: no attention"] = floor()
     found["local-attention"] = Blocks(local_attention)
@@ -266,8 +338,10 @@ def short_encoders(length: int, batch: int) -> dict[str, nn.Module]:
     return found
 
 
-# ------------------------------------------------------------------------------------------------------------- same work
-def dense_oracle(x: Tensor, qkv: nn.Linear, out: nn.Linear, allowed: Tensor, bias: Tensor | None = None) -> Tensor:
+# ------------ same work
+def dense_oracle(
+    x: Tensor, qkv: nn.Linear, out: nn.Linear, allowed: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """Compute a layer directly from all L^2 scores.
 
     Scores outside `allowed` (L, L) are -inf; `bias` is (H, L, L).
@@ -289,25 +363,46 @@ def differences(length: int = 640, window: int = 32) -> dict[str, float]:
     near = (at[None] - at[:, None]).abs() <= window
     found = {}
 
-    def compare(name: str, layer: nn.Module, qkv: nn.Linear, out: nn.Linear, allowed: Tensor = near, bias: Tensor | None = None) -> None:
+    def compare(
+        name: str,
+        layer: nn.Module,
+        qkv: nn.Linear,
+        out: nn.Linear,
+        allowed: Tensor = near,
+        bias: Tensor | None = None,
+    ) -> None:
         sides = []
         for function in (layer, lambda x: dense_oracle(x, qkv, out, allowed, bias)):
             leaf = x.clone().requires_grad_()
             y = function(leaf)
             sides.append((y.detach(), torch.autograd.grad(y, leaf, grad)[0]))
-        found[name] = max(float((one - other).abs().max() / other.abs().max()) for one, other in zip(*sides, strict=True))
+        found[name] = max(
+            float((one - other).abs().max() / other.abs().max())
+            for one, other in zip(*sides, strict=True)
+        )
 
     for kernel in KERNELS_OF_WINDOWS:
         ours = SelfAttention(section(kernel, WindowPattern(window=window)))
-        bias = ours.position.table(ours.position.buckets(length - 1)).T[:, at[None] - at[:, None] + length - 1]  # (H, L, L)
+        bias = ours.position.table(ours.position.buckets(length - 1)).T[
+            :, at[None] - at[:, None] + length - 1
+        ]  # (H, L, L)
         compare(f"ours, {kernel}, T5", Ours(ours), ours.qkv.linear, ours.out, bias=bias)
     ours = SelfAttention(section("auto", BIGBIRD, NoPosition()))
-    compare("ours, BigBird pattern", Ours(ours), ours.qkv.linear, ours.out, build_pattern(BIGBIRD).dense_mask(length))
+    compare(
+        "ours, BigBird pattern",
+        Ours(ours),
+        ours.qkv.linear,
+        ours.out,
+        build_pattern(BIGBIRD).dense_mask(length),
+    )
     local = local_attention(window=window)
     compare("local-attention", local, local.to_qkv, local.to_out)
     longformer = hugging_face_layer("Longformer", length, window=window)
     compare(
-        "HF Longformer", longformer, _joined([getattr(longformer.attention, name) for name in ("query", "key", "value")]), longformer.out
+        "HF Longformer",
+        longformer,
+        _joined([getattr(longformer.attention, name) for name in ("query", "key", "value")]),
+        longformer.out,
     )
     return found
 
@@ -318,7 +413,13 @@ def keys_of_bigbird(length: int) -> float:
     Global queries are left out.
     """
     rows = torch.arange(BIGBIRD.num_global, length, 61)
-    return float(build_pattern(BIGBIRD).allows(rows[:, None], torch.arange(length)[None], length).sum(1).double().mean())
+    return float(
+        build_pattern(BIGBIRD)
+        .allows(rows[:, None], torch.arange(length)[None], length)
+        .sum(1)
+        .double()
+        .mean()
+    )
 
 
 def _joined(linears: Sequence[nn.Linear]) -> nn.Linear:

@@ -37,7 +37,11 @@ from selfattn_bio.scoring.scorer import load
 QUICK = "--quick" in sys.argv[1:]
 FOLDER = Path("results/bench_privacy_quick" if QUICK else "results/bench_privacy")
 FILES = [f"data/fly_promoters/{name}.fa.gz" for name in ("positives", "negatives")]
-SIDES = {"train": 300, "valid": 100, "test": 300, "beside": 300} if QUICK else {"train": 4000, "valid": 1000, "test": 4000, "beside": 4000}
+SIDES = (
+    {"train": 300, "valid": 100, "test": 300, "beside": 300}
+    if QUICK
+    else {"train": 4000, "valid": 1000, "test": 4000, "beside": 4000}
+)
 STEPS = 4 if QUICK else 800
 PRIVATE_STEPS, PRIVATE_BATCH = (4, 32) if QUICK else (60, 256)
 MODEL = {
@@ -49,9 +53,26 @@ MODEL = {
     "dropout": 0.1,
     "stem": {"kind": "conv", "norm": "record"},
 }
-PLAIN = {"max_steps": STEPS, "evaluate_every": max(1, STEPS // 8), "patience": 8, "shift": 0, "warmup_steps": STEPS // 10}
-PRIVATE = {"max_steps": PRIVATE_STEPS, "batch_size": PRIVATE_BATCH, "learning_rate": 4e-3, "warmup_steps": 0, "shift": 0, "ema_decay": 0.9}
-PRIVATE |= {"evaluate_every": max(1, PRIVATE_STEPS // 3), "label_smoothing": 0.0, "schedule": "constant"}
+PLAIN = {
+    "max_steps": STEPS,
+    "evaluate_every": max(1, STEPS // 8),
+    "patience": 8,
+    "shift": 0,
+    "warmup_steps": STEPS // 10,
+}
+PRIVATE = {
+    "max_steps": PRIVATE_STEPS,
+    "batch_size": PRIVATE_BATCH,
+    "learning_rate": 4e-3,
+    "warmup_steps": 0,
+    "shift": 0,
+    "ema_decay": 0.9,
+}
+PRIVATE |= {
+    "evaluate_every": max(1, PRIVATE_STEPS // 3),
+    "label_smoothing": 0.0,
+    "schedule": "constant",
+}
 RUNS: dict[str, dict[str, Any]] = {
     "plain": {"training": PLAIN},
     "overfitted": {
@@ -72,7 +93,10 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def sides_of(corpus: Corpus) -> NDArray[np.str_]:
     """Sample the part of each record."""
-    order, sides = np.random.default_rng(0).permutation(len(corpus)), np.full(len(corpus), "dropped", dtype="<U8")
+    order, sides = (
+        np.random.default_rng(0).permutation(len(corpus)),
+        np.full(len(corpus), "dropped", dtype="<U8"),
+    )
     ends = np.cumsum(list(SIDES.values()))
     if ends[-1] > len(corpus):
         raise ValueError(f"{len(corpus):,} records are too few: {ends[-1]:,} are needed")
@@ -87,13 +111,30 @@ def prepare() -> tuple[Corpus, NDArray[np.str_]]:
     The reference model is trained on the fourth part.
     """
     if not (FOLDER / "corpus").exists():
-        command("ingest", "--fasta", *FILES, "--label", 1, 0, "--alphabet", "dna", "--assembly", "dm3", "--output", FOLDER / "corpus")
+        command(
+            "ingest",
+            "--fasta",
+            *FILES,
+            "--label",
+            1,
+            0,
+            "--alphabet",
+            "dna",
+            "--assembly",
+            "dm3",
+            "--output",
+            FOLDER / "corpus",
+        )
     corpus = Corpus.open(FOLDER / "corpus")
     sides = sides_of(corpus)
     own = {"split": np.where(sides == "beside", "dropped", sides)}
-    beside = {"split": np.where(sides == "beside", "train", np.where(sides == "train", "dropped", sides))}
+    beside = {
+        "split": np.where(sides == "beside", "train", np.where(sides == "train", "dropped", sides))
+    }
     for name, columns in (("split", own), ("beside", beside)):
-        pd.DataFrame({"id": corpus.records["id"], **columns, "reason": "drawn"}).to_csv(FOLDER / f"{name}.tsv", sep="\t", index=False)
+        pd.DataFrame({"id": corpus.records["id"], **columns, "reason": "drawn"}).to_csv(
+            FOLDER / f"{name}.tsv", sep="\t", index=False
+        )
     return corpus, sides
 
 
@@ -101,10 +142,24 @@ def trained(name: str, sections: dict[str, Any], split: str = "split") -> Path:
     """Return a model folder; train if it is missing or its settings changed."""
     path, output = FOLDER / f"{name.replace(' ', '_')}.toml", FOLDER / name.replace(" ", "_")
     data = {"positives": FILES[0], "negatives": FILES[1], "assembly": "dm3"}
-    path.write_text(tomli_w.dumps({"data": data, "model": MODEL, "variants": {}} | sections), encoding="utf-8")
+    path.write_text(
+        tomli_w.dumps({"data": data, "model": MODEL, "variants": {}} | sections), encoding="utf-8"
+    )
     corpus, table = FOLDER / "corpus", FOLDER / f"{split}.tsv"
     if not is_trained(path, "", output, corpus, table):
-        command("train", "--run-file", path, "--corpus", corpus, "--split", table, "--threads", 1, "--output", output)
+        command(
+            "train",
+            "--run-file",
+            path,
+            "--corpus",
+            corpus,
+            "--split",
+            table,
+            "--threads",
+            1,
+            "--output",
+            output,
+        )
     return output
 
 
@@ -114,11 +169,15 @@ def main() -> None:
     corpus, sides = prepare()
     labels = corpus.records["label"].to_numpy(dtype=np.int64)
     rows = {side: np.flatnonzero(sides == side) for side in ("train", "test")}
-    letters = {side: [corpus.letters(int(row)) for row in of_side] for side, of_side in rows.items()}
+    letters = {
+        side: [corpus.letters(int(row)) for row in of_side] for side, of_side in rows.items()
+    }
 
     def losses(folder: Path) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
         logits = {side: load(folder).logits(of_side) for side, of_side in letters.items()}
-        return {side: record_losses(logits[side], labels[rows[side]]) for side in rows}, logits["test"]
+        return {side: record_losses(logits[side], labels[rows[side]]) for side in rows}, logits[
+            "test"
+        ]
 
     of_beside, _ = losses(trained("beside", RUNS["plain"], "beside"))
     table = []
@@ -126,15 +185,38 @@ def main() -> None:
         folder = trained(name, sections)
         found, logits = losses(folder)
         ranks = np.unique(logits, return_inverse=True)[1]
-        auroc = Bootstrap(labels[rows["test"]]).metrics(ranks / ranks.max(), 0.5)["auroc"].interval()
+        auroc = (
+            Bootstrap(labels[rows["test"]]).metrics(ranks / ranks.max(), 0.5)["auroc"].interval()
+        )
         alone = attack(found["train"], found["test"])
         beside = attack(found["train"], found["test"], (of_beside["train"], of_beside["test"]))
-        told, cost = (json.loads((folder / file).read_text()) for file in ("provenance.json", "train.json"))
+        told, cost = (
+            json.loads((folder / file).read_text()) for file in ("provenance.json", "train.json")
+        )
         spent = told.get("privacy", {}).get("epsilon")
-        shown = [f"{each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f})" for each in (auroc, alone, beside)]
+        shown = [
+            f"{each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f})"
+            for each in (auroc, alone, beside)
+        ]
         epsilon = "inf" if spent is None else f"{spent:.2f}"
-        table.append([name, epsilon, *shown, f"{told.get('privacy', {}).get('noise_multiplier', 0):.2f}", f"{cost['seconds']:.0f}"])
-    columns = ["model", "epsilon", "test AUROC", "attack: loss", "attack: loss vs. reference", "noise", "seconds"]
+        table.append(
+            [
+                name,
+                epsilon,
+                *shown,
+                f"{told.get('privacy', {}).get('noise_multiplier', 0):.2f}",
+                f"{cost['seconds']:.0f}",
+            ]
+        )
+    columns = [
+        "model",
+        "epsilon",
+        "test AUROC",
+        "attack: loss",
+        "attack: loss vs. reference",
+        "noise",
+        "seconds",
+    ]
     print(f"{len(rows['train']):,} train and {len(rows['test']):,} test records, delta 1e-5")
     print(pd.DataFrame(table, columns=columns).to_string(index=False))
 

@@ -40,7 +40,9 @@ VARIANTS = {"model": "", "cnn": "cnn"}  # model folder -> variant of the run fil
 
 
 def command(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "selfattn_bio.cli.main", *map(str, arguments)], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "selfattn_bio.cli.main", *map(str, arguments)], check=True
+    )
 
 
 def trained_at_once(jobs: Sequence[tuple[Path, str, Path]], corpus: Path, split: Path) -> None:
@@ -52,7 +54,19 @@ def trained_at_once(jobs: Sequence[tuple[Path, str, Path]], corpus: Path, split:
         todo = [
             pool.submit(
                 command,
-                *("train", "--run-file", run_file, "--corpus", corpus, "--split", split, "--threads", 1, "--output", output),
+                *(
+                    "train",
+                    "--run-file",
+                    run_file,
+                    "--corpus",
+                    corpus,
+                    "--split",
+                    split,
+                    "--threads",
+                    1,
+                    "--output",
+                    output,
+                ),
                 *(("--variant", variant) if variant else ()),
             )
             for run_file, variant, output in jobs
@@ -69,7 +83,9 @@ def is_trained(run_file: Path, variant: str, output: Path, corpus: Path, split: 
     """
     run = read_run_file(run_file)
     wanted = run.variant(variant) if variant else run.model_copy(update={"variants": {}})
-    if isinstance(objective := wanted.objective, BinsObjective):  # the training adds the checksum of its points
+    if isinstance(
+        objective := wanted.objective, BinsObjective
+    ):  # the training adds the checksum of its points
         objective = objective.model_copy(update={"points_sha256": sha256_of(objective.points)})
         wanted = wanted.model_copy(update={"objective": objective})
     if not output.exists() or read_run_file(output / "run.toml") != wanted:
@@ -94,10 +110,24 @@ def write_run_file(run: RunFile, seed: int) -> Path:
 def judged(seed: int, corpus: Path, split: Path) -> dict:
     """Return metrics.json of a seed; evaluate if it is missing or older than the models."""
     folder = FOLDER / f"seed{seed}"
-    metrics, models = folder / "metrics.json", [folder / name / "provenance.json" for name in VARIANTS]
-    if not metrics.exists() or metrics.stat().st_mtime < max(path.stat().st_mtime for path in models):
+    metrics, models = (
+        folder / "metrics.json",
+        [folder / name / "provenance.json" for name in VARIANTS],
+    )
+    if not metrics.exists() or metrics.stat().st_mtime < max(
+        path.stat().st_mtime for path in models
+    ):
         shared = ("--run-file", folder / "run.toml", "--corpus", corpus, "--split", split)
-        command("evaluate", *shared, "--model", folder / "model", "--variant", f"cnn={folder / 'cnn'}", "--output", folder)
+        command(
+            "evaluate",
+            *shared,
+            "--model",
+            folder / "model",
+            "--variant",
+            f"cnn={folder / 'cnn'}",
+            "--output",
+            folder,
+        )
     return json.loads(metrics.read_text(encoding="utf-8"))
 
 
@@ -106,7 +136,9 @@ def predictions(seed: int) -> pd.DataFrame:
     return pd.read_csv(FOLDER / f"seed{seed}" / "predictions" / "test.tsv", sep="\t")
 
 
-def lead_of_means(of_model: Sequence[pd.Series], of_baseline: Sequence[pd.Series], labels: pd.Series) -> dict[str, float]:
+def lead_of_means(
+    of_model: Sequence[pd.Series], of_baseline: Sequence[pd.Series], labels: pd.Series
+) -> dict[str, float]:
     """Return the mean test AUROC of several models minus that of several baselines.
 
     The interval is over test records, with the same bootstrap samples for all.
@@ -115,7 +147,12 @@ def lead_of_means(of_model: Sequence[pd.Series], of_baseline: Sequence[pd.Series
     means = []
     for group in (of_model, of_baseline):
         sampled = [bootstrap.metrics(each, threshold=0.5)["auroc"] for each in group]
-        means.append(Sampled(mean(each.value for each in sampled), np.mean([each.draws for each in sampled], axis=0)))
+        means.append(
+            Sampled(
+                mean(each.value for each in sampled),
+                np.mean([each.draws for each in sampled], axis=0),
+            )
+        )
     return means[0].minus(means[1])
 
 
@@ -136,7 +173,19 @@ def prepare() -> tuple[Path, Path]:
     corpus, split = FOLDER / "corpus", FOLDER / "split.tsv"
     files, labels = zip(*run.data.files, strict=True)
     alphabet = run.data.alphabet
-    command("ingest", "--fasta", *files, "--label", *labels, "--alphabet", alphabet, "--assembly", run.data.assembly, "--output", corpus)
+    command(
+        "ingest",
+        "--fasta",
+        *files,
+        "--label",
+        *labels,
+        "--alphabet",
+        alphabet,
+        "--assembly",
+        run.data.assembly,
+        "--output",
+        corpus,
+    )
     command("split", "--run-file", TASK, "--corpus", corpus, "--output", split)
     return corpus, split
 
@@ -145,7 +194,15 @@ def main() -> None:
     run = read_run_file(TASK)
     files = {seed: write_run_file(run, seed) for seed in SEEDS}
     corpus, split = prepare()
-    trained_at_once([(path, variant, path.with_name(name)) for path in files.values() for name, variant in VARIANTS.items()], corpus, split)
+    trained_at_once(
+        [
+            (path, variant, path.with_name(name))
+            for path in files.values()
+            for name, variant in VARIANTS.items()
+        ],
+        corpus,
+        split,
+    )
     results = {seed: judged(seed, corpus, split) for seed in SEEDS}
 
     baselines = list(results[SEEDS[0]]["test"]["baselines"])
@@ -157,7 +214,9 @@ def main() -> None:
             table[name].append(entry["auroc"]["value"])
         print(f"seed {seed}".ljust(12) + "".join(f"{table[name][-1]:29.4f}" for name in table))
     print("mean".ljust(12) + "".join(f"{mean(values):29.4f}" for values in table.values()))
-    print("ensemble".ljust(12) + "".join(f"{of_mean_prediction(name, SEEDS):29.4f}" for name in table))
+    print(
+        "ensemble".ljust(12) + "".join(f"{of_mean_prediction(name, SEEDS):29.4f}" for name in table)
+    )
     pairs = [of_mean_prediction("cnn", pair) for pair in combinations(SEEDS, 2)]
     averaged = ", ".join(f"{value:.4f}" for value in pairs)
     print(f"two CNNs averaged (the model has two networks): {averaged}, mean {mean(pairs):.4f}")
@@ -168,7 +227,10 @@ def main() -> None:
     best = max(baselines, key=lambda name: mean(table[name]))
     tables = [predictions(seed) for seed in SEEDS]
     models, labels = [table["model"] for table in tables], tables[0]["label"]
-    print(f"means: model - {best} {said(lead_of_means(models, [table[best] for table in tables], labels))}")
+    print(
+        f"means: model - {best} "
+        f"{said(lead_of_means(models, [table[best] for table in tables], labels))}"
+    )
     pairs_of_cnns = [(one["cnn"] + other["cnn"]) / 2 for one, other in combinations(tables, 2)]
     print(f"means: model - two CNNs averaged {said(lead_of_means(models, pairs_of_cnns, labels))}")
 

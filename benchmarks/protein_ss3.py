@@ -1,8 +1,11 @@
-"""Compare a network with simple baselines on secondary structure of proteins: helix H, strand E or other C per residue.
+"""Compare a network with simple baselines on the secondary structure of proteins.
 
-Trains on the chains of FLIP's set (9,712 chains of up to 1,632 residues), chooses on its validation chains and reads TS115
-once. Single sequences, no alignments. Residues without a resolved structure have no label and do not count. Training and
-validation chains that share more than 5 % of their 15-mers with a chain of TS115 are removed first.
+Each residue is helix H, strand E or other C.
+
+Trains on the chains of FLIP's set (9,712 chains of up to 1,632 residues), chooses on its validation
+chains and reads TS115 once. Single sequences, no alignments. Residues without a resolved structure
+have no label and do not count. Training and validation chains that share more than 5 % of their
+15-mers with a chain of TS115 are removed first.
 
 `benchmarks/accuracy.py` runs it and explains where the set is looked for.
 Run: `python benchmarks/protein_ss3.py` (48 minutes per seed).
@@ -39,13 +42,27 @@ OBJECTIVE = {"kind": "labels", "column": "ss3", "classes": "HEC"}
 MODEL = {
     "tokens": {"k": 1},
     "model": {
-        **{"kind": "attention", "members": 1, "embed_dim": 128, "num_layers": 3, "feedforward_dim": 256, "dropout": 0.1},
+        **{
+            "kind": "attention",
+            "members": 1,
+            "embed_dim": 128,
+            "num_layers": 3,
+            "feedforward_dim": 256,
+            "dropout": 0.1,
+        },
         "stem": {"kind": "conv", "token_dim": 24, "kernel": 11, "pool": 1, "second_kernel": 7},
         "position": {"kind": "t5", "num_buckets": 64, "max_distance": 64},
         "pattern": {"kind": "window", "window": 32},
     },
     "training": {
-        **{"max_steps": 3000, "batch_size": 16, "learning_rate": 2e-3, "warmup_steps": 150, "shift": 0, "label_smoothing": 0.0},
+        **{
+            "max_steps": 3000,
+            "batch_size": 16,
+            "learning_rate": 2e-3,
+            "warmup_steps": 150,
+            "shift": 0,
+            "label_smoothing": 0.0,
+        },
         **{"evaluate_every": 500, "checkpoint_every": 250, "precision": "bf16-mixed"},
     },
 }
@@ -67,7 +84,9 @@ def alike(chains: pd.Series, test: pd.Series) -> np.ndarray:
     for row, sequence in enumerate(chains):
         own = words(sequence)
         shared = Counter(number for word in own for number in holders.get(word, ()))
-        flags[row] = any(count > SHARED * min(len(own), len(of_test[number])) for number, count in shared.items())
+        flags[row] = any(
+            count > SHARED * min(len(own), len(of_test[number])) for number, count in shared.items()
+        )
     return flags
 
 
@@ -81,16 +100,32 @@ def read_chains(folder: Path) -> pd.DataFrame:
         table = pd.read_csv(folder / f"{name}.tsv.gz", sep="\t", dtype=str, keep_default_na=False)
         (mask,) = (column for column in table.columns if column.endswith("mask"))
         pairs = zip(table["ss3"], table[mask], strict=True)
-        labels = ["".join(label if known == "1" else "-" for label, known in zip(*both, strict=True)) for both in pairs]
-        tables.append(pd.DataFrame({"id": side + "_" + table["id"], "side": side, "sequence": table["sequence"], "ss3": labels}))
+        labels = [
+            "".join(label if known == "1" else "-" for label, known in zip(*both, strict=True))
+            for both in pairs
+        ]
+        tables.append(
+            pd.DataFrame(
+                {
+                    "id": side + "_" + table["id"],
+                    "side": side,
+                    "sequence": table["sequence"],
+                    "ss3": labels,
+                }
+            )
+        )
     chains = pd.concat(tables, ignore_index=True)
     is_test = chains["side"] == "test"
     dropped = np.zeros(len(chains), bool)
     dropped[~is_test] = alike(chains["sequence"][~is_test], chains["sequence"][is_test])
-    said = ", ".join(f"{side} {count}" for side, count in chains["side"][dropped].value_counts().items())
+    said = ", ".join(
+        f"{side} {count}" for side, count in chains["side"][dropped].value_counts().items()
+    )
     kept = chains[~dropped].reset_index(drop=True)
     counts = ", ".join(f"{side} {(kept['side'] == side).sum():,}" for side in FILES)
-    print(f"{NAME}: left out as similar to TS115: {said or 'none'}; kept {counts} chains", flush=True)
+    print(
+        f"{NAME}: left out as similar to TS115: {said or 'none'}; kept {counts} chains", flush=True
+    )
     return kept
 
 
@@ -115,28 +150,52 @@ class Chains:
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Train, and compare with the baselines that `evaluate` has for labels."""
         run_file = prepared(folder)
-        models = train_seeds(tomllib.loads(run_file.read_text(encoding="utf-8")), run_file.parent, seeds)
+        models = train_seeds(
+            tomllib.loads(run_file.read_text(encoding="utf-8")), run_file.parent, seeds
+        )
         corpus = Corpus.open(run_file.with_name("corpus"))
         split = np.array(read_split(run_file.with_name("split.tsv"), corpus.records["id"]))
         rows = {of: np.flatnonzero(split == of) for of in FILES}
         objective = read_run_file(run_file).objective
         table = corpus.targets(objective.target_columns)
-        letters = {of: [corpus.letters(int(row)) for row in of_split] for of, of_split in rows.items()}
-        targets = {of: targets_of(objective, table.iloc[each], corpus.records.iloc[each], str(folder)) for of, each in rows.items()}
-        fitted = fit_baselines(objective, corpus.alphabet, letters["train"], targets["train"], letters["valid"], targets["valid"])
+        letters = {
+            of: [corpus.letters(int(row)) for row in of_split] for of, of_split in rows.items()
+        }
+        targets = {
+            of: targets_of(objective, table.iloc[each], corpus.records.iloc[each], str(folder))
+            for of, each in rows.items()
+        }
+        fitted = fit_baselines(
+            objective,
+            corpus.alphabet,
+            letters["train"],
+            targets["train"],
+            letters["valid"],
+            targets["valid"],
+        )
         scorers = [load(model) for model in models]
-        on_test = mean_of(sampled_q3(scorer.token_outputs(letters["test"]), targets["test"]) for scorer in scorers)
+        on_test = mean_of(
+            sampled_q3(scorer.token_outputs(letters["test"]), targets["test"]) for scorer in scorers
+        )
         return Comparison(
             metric="Q3",
-            valid=mean(sampled_q3(scorer.token_outputs(letters["valid"]), targets["valid"], 1).value for scorer in scorers),
+            valid=mean(
+                sampled_q3(scorer.token_outputs(letters["valid"]), targets["valid"], 1).value
+                for scorer in scorers
+            ),
             model=on_test,
             network=on_test,
-            baselines={TITLES[each]: sampled_q3(predict(letters["test"]), targets["test"]) for each, predict in fitted.items()},
+            baselines={
+                TITLES[each]: sampled_q3(predict(letters["test"]), targets["test"])
+                for each, predict in fitted.items()
+            },
             seconds=seconds_of(models[0]),
         )
 
 
-def sampled_q3(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], draws: int = DRAWS) -> Sampled:
+def sampled_q3(
+    predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], draws: int = DRAWS
+) -> Sampled:
     """Return the fraction of residues with the right label, with bootstrap samples over chains.
 
     Calls with the same number of chains use the same samples.
@@ -151,7 +210,9 @@ def sampled_q3(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray],
     pairs = list(zip(predictions, targets, strict=True))
     right = np.array([(predicted.argmax(axis=1) == truth).sum() for predicted, truth in pairs])
     known = np.array([(truth != UNKNOWN).sum() for _, truth in pairs])
-    weights = np.random.default_rng(0).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), size=draws)
+    weights = np.random.default_rng(0).multinomial(
+        len(pairs), np.full(len(pairs), 1 / len(pairs)), size=draws
+    )
     return Sampled(float(right.sum() / known.sum()), weights @ right / (weights @ known), (0, 1))
 
 

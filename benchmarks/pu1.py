@@ -50,10 +50,22 @@ def prepared(folder: Path) -> Path:
     """Write run file, corpus and split of the set in `folder`; return the run file."""
     path = FOLDER / NAME / "run.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = {"sequences": [str(folder / f"{name}.fa.gz") for name in FILES], "header": HEADER, "label": "label"}
+    data = {
+        "sequences": [str(folder / f"{name}.fa.gz") for name in FILES],
+        "header": HEADER,
+        "label": "label",
+    }
     path.write_text(tomli_w.dumps({"title": "PU.1", "data": data, **SETTINGS}), encoding="utf-8")
     command("ingest", "--run-file", path, "--output", path.with_name("corpus"))
-    command("split", "--run-file", path, "--corpus", path.with_name("corpus"), "--output", path.with_name("split.tsv"))
+    command(
+        "split",
+        "--run-file",
+        path,
+        "--corpus",
+        path.with_name("corpus"),
+        "--output",
+        path.with_name("split.tsv"),
+    )
     return path
 
 
@@ -64,8 +76,20 @@ def done(run_file: Path, model: Path) -> dict[str, float]:
     """
     folder = run_file.parent
     relevance, kept = folder / "relevance", folder / "seconds.json"
-    shared = ("--run-file", run_file, "--corpus", folder / "corpus", "--split", folder / "split.tsv", "--model", model)
-    now = read_provenance(model)["weights_sha256"] + read_run_file(run_file).interpret.model_dump_json()
+    shared = (
+        "--run-file",
+        run_file,
+        "--corpus",
+        folder / "corpus",
+        "--split",
+        folder / "split.tsv",
+        "--model",
+        model,
+    )
+    now = (
+        read_provenance(model)["weights_sha256"]
+        + read_run_file(run_file).interpret.model_dump_json()
+    )
     if kept.exists() and (before := json.loads(kept.read_text(encoding="utf-8")))["of"] == now:
         return before["seconds"]
     outputs = {
@@ -94,8 +118,14 @@ def refusal(motifs: pd.DataFrame) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bench", metavar="DIR", help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--bench",
+        metavar="DIR",
+        help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)",
+    )
     folder = bench_folder(parser.parse_args(arguments).bench) / NAME
     if not folder.is_dir():
         sys.exit(f"error: {folder}: no such folder; choose the folder of the sets with --bench DIR")
@@ -103,20 +133,31 @@ def main(arguments: list[str] | None = None) -> None:
     (model,) = trained(run_file)
     seconds = done(run_file, model)
     metrics = json.loads((run_file.parent / "metrics.json").read_text(encoding="utf-8"))
-    motifs = pd.read_csv(run_file.parent / "motifs.tsv", sep="\t", keep_default_na=False, na_values={"match_q": [""], "effect": [""]})
+    motifs = pd.read_csv(
+        run_file.parent / "motifs.tsv",
+        sep="\t",
+        keep_default_na=False,
+        na_values={"match_q": [""], "effect": [""]},
+    )
     print("\n| | validation AUROC | test AUROC |\n|---|---|---|")
     for name in ("model", *metrics["test"]["baselines"]):
-        each = [metrics[side]["model"] if name == "model" else metrics[side]["baselines"][name] for side in ("valid", "test")]
+        each = [
+            metrics[side]["model"] if name == "model" else metrics[side]["baselines"][name]
+            for side in ("valid", "test")
+        ]
         print(f"| {name} | {' | '.join(said(entry['auroc']) for entry in each)} |")
     best = metrics["differences"]["best_baseline"]
     print(f"\nmodel - {best}: {said(metrics['differences']['baselines'][best]['auroc'], '+')}")
-    took = ", ".join(f"{name} {value:.0f}" for name, value in {"train": seconds_of([model]), **seconds}.items())
+    took = ", ".join(
+        f"{name} {value:.0f}" for name, value in {"train": seconds_of([model]), **seconds}.items()
+    )
     explained = len(Explanation.load(run_file.parent / "relevance").ids)
     print(f"wall-clock seconds: {took}; {explained} sequences explained\n")
     print("| motif | sites | best match | q | effect | verdict |\n|---|---|---|---|---|---|")
     for row in motifs.to_dict("records"):
         print(
-            f"| {row['consensus']} | {row['num_sites']} | {row['match']} | {row['match_q']:.1g} | {row['effect']:+.2f} | {row['verdict']} |"
+            f"| {row['consensus']} | {row['num_sites']} | {row['match']} | {row['match_q']:.1g} | "
+            f"{row['effect']:+.2f} | {row['verdict']} |"
         )
     if wrong := refusal(motifs):
         sys.exit(f"error: {wrong}")

@@ -26,7 +26,14 @@ from selfattn_bio.data.corpus import Corpus
 FOLDER = Path("results/bench_accuracy")
 # The weights depend on these files.
 SOURCES = (
-    *("attention/*.py", "attention/*.cpp", "model/*.py", "data/batches.py", "sequence/alphabet.py", "sequence/kmers.py"),
+    *(
+        "attention/*.py",
+        "attention/*.cpp",
+        "model/*.py",
+        "data/batches.py",
+        "sequence/alphabet.py",
+        "sequence/kmers.py",
+    ),
     *("baselines/*.py", "motifs/*.py", "scoring/scorer.py", "scoring/stack.py"),
     *(f"training/{name}.py" for name in ("loop", "objectives", "optimizer", "sides", "transfer")),
 )
@@ -45,7 +52,9 @@ def write_fasta(path: Path, ids: pd.Series, sequences: pd.Series) -> str:
     """Write a FASTA file; return its path for the run file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(path, "wt", compresslevel=1) as file:
-        file.writelines(f">{name}\n{letters}\n" for name, letters in zip(ids, sequences, strict=True))
+        file.writelines(
+            f">{name}\n{letters}\n" for name, letters in zip(ids, sequences, strict=True)
+        )
     return str(path)
 
 
@@ -60,9 +69,17 @@ def prepare(name: str, values: Mapping[str, Any], records: pd.DataFrame) -> Path
     run, corpus = read_run_file(path), path.with_name("corpus")
     files, labels = zip(*run.data.files, strict=True)
     options = ["--label", *labels] if None not in labels else ["--targets", run.data.targets]
-    command("ingest", "--fasta", *files, *options, "--alphabet", run.data.alphabet, "--output", corpus)
+    command(
+        "ingest", "--fasta", *files, *options, "--alphabet", run.data.alphabet, "--output", corpus
+    )
     kept = Corpus.open(corpus).records["id"]
-    split = pd.DataFrame({"id": kept, "split": records.set_index("id")["side"].loc[kept].to_numpy(), "reason": "published"})
+    split = pd.DataFrame(
+        {
+            "id": kept,
+            "split": records.set_index("id")["side"].loc[kept].to_numpy(),
+            "reason": "published",
+        }
+    )
     split.to_csv(path.with_name("split.tsv"), sep="\t", index=False)
     return path
 
@@ -74,7 +91,9 @@ def code_hash(*more: str) -> str:
     """
     package = Path(selfattn_bio.__file__).parent
     files = sorted(file for pattern in (*SOURCES, *more) for file in package.glob(pattern))
-    return hashlib.sha256(b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
+    return hashlib.sha256(
+        b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])
+    ).hexdigest()
 
 
 def trained(run_file: Path) -> list[Path]:
@@ -86,11 +105,30 @@ def trained(run_file: Path) -> list[Path]:
     corpus, split = run_file.with_name("corpus"), run_file.with_name("split.tsv")
     for number in range(1, run.training.seeds + 1):
         alone = run_file.with_name(f"member{number}.toml")
-        alone.write_text(tomli_w.dumps(run.member(number).model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+        alone.write_text(
+            tomli_w.dumps(run.member(number).model_dump(mode="json", exclude_none=True)),
+            encoding="utf-8",
+        )
         output = alone.with_suffix("")
         code, now = output.with_suffix(".code"), code_hash()
-        if not (is_trained(alone, "", output, corpus, split) and code.exists() and code.read_text() == now):
-            command("train", "--run-file", alone, "--corpus", corpus, "--split", split, "--threads", 1, "--output", output)
+        if not (
+            is_trained(alone, "", output, corpus, split)
+            and code.exists()
+            and code.read_text() == now
+        ):
+            command(
+                "train",
+                "--run-file",
+                alone,
+                "--corpus",
+                corpus,
+                "--split",
+                split,
+                "--threads",
+                1,
+                "--output",
+                output,
+            )
             code.write_text(now)
         folders.append(output)
     return folders
@@ -103,4 +141,7 @@ def seconds_of(folders: list[Path]) -> float:
 
 def said(interval: Mapping[str, float], sign: str = "") -> str:
     """Format a figure with its 95 % interval."""
-    return f"{interval['value']:{sign}.3f} ({interval['low']:{sign}.3f} to {interval['high']:{sign}.3f})"
+    return (
+        f"{interval['value']:{sign}.3f} ({interval['low']:{sign}.3f} to "
+        f"{interval['high']:{sign}.3f})"
+    )

@@ -24,8 +24,15 @@ STEMS = {"every base": {"kind": "none"}, "every 8 bp": {"kind": "conv", "pool": 
 
 
 def scorer_of(stem):
-    model = {"kind": "attention", "members": 1, "stem": stem, "pattern": {"kind": "window", "window": 64, "num_global": 1}}
-    run = config.RunFile.model_validate({"data": {"positives": "a", "negatives": "b"}, "model": model})
+    model = {
+        "kind": "attention",
+        "members": 1,
+        "stem": stem,
+        "pattern": {"kind": "window", "window": 64, "num_global": 1},
+    }
+    run = config.RunFile.model_validate(
+        {"data": {"positives": "a", "negatives": "b"}, "model": model}
+    )
     return Scorer(run, tokenizer_of(run), build_network(run).eval())
 
 
@@ -38,7 +45,9 @@ def seconds(scorer, letters):
 def main():
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
-    letters = {length: rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length) for length in LENGTHS}
+    letters = {
+        length: rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length) for length in LENGTHS
+    }
     for name, stem in STEMS.items():
         scorer = scorer_of(stem)
         times = {length: [] for length in LENGTHS}

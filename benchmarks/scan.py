@@ -51,7 +51,9 @@ def known_starts(path: Path, region: Region) -> pd.DataFrame:
 def near(places: NDArray[np.int64], others: NDArray[np.int64], tolerance: int) -> NDArray[np.bool_]:
     """Return for each position whether one of the others is within the tolerance."""
     others = np.sort(others)
-    return np.searchsorted(others, places + tolerance, side="right") > np.searchsorted(others, places - tolerance, side="left")
+    return np.searchsorted(others, places + tolerance, side="right") > np.searchsorted(
+        others, places - tolerance, side="left"
+    )
 
 
 def judged(peaks: pd.DataFrame, starts: pd.DataFrame, tolerance: int) -> tuple[float, float]:
@@ -69,19 +71,28 @@ def judged(peaks: pd.DataFrame, starts: pd.DataFrame, tolerance: int) -> tuple[f
 
 def moved(peaks: pd.DataFrame, region: Region) -> pd.DataFrame:
     """Move the peaks along the region, wrapping at its end."""
-    return peaks.assign(summit=(peaks["summit"] - region.start + MOVED) % (region.end - region.start) + region.start)
+    return peaks.assign(
+        summit=(peaks["summit"] - region.start + MOVED) % (region.end - region.start) + region.start
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR")
     parser.add_argument("--genome", type=Path, required=True, metavar="FASTA")
     parser.add_argument("--region", default="chr2R", help="CHROM or CHROM:START-END (%(default)s)")
     parser.add_argument("--stride", type=int, metavar="BP")
-    parser.add_argument("--output", type=Path, default=Path("results/bench_scan/promoters"), metavar="PREFIX")
+    parser.add_argument(
+        "--output", type=Path, default=Path("results/bench_scan/promoters"), metavar="PREFIX"
+    )
     arguments = parser.parse_args()
     genome, origin = Genome(arguments.genome), origin_of(arguments.model)
-    region, scan = parse_region(arguments.region, genome), Scan(stride=arguments.stride, anchor="end", threshold=0.5)
+    region, scan = (
+        parse_region(arguments.region, genome),
+        Scan(stride=arguments.stride, anchor="end", threshold=0.5),
+    )
     windows, start, cpu = scan.windows(origin), time.monotonic(), time.process_time()
     peaks = score_genome(
         origin,
@@ -91,10 +102,17 @@ def main() -> None:
         scan=scan,
         say=lambda line: print(line, flush=True),
     )
-    seconds, used, letters = time.monotonic() - start, time.process_time() - cpu, region.end - region.start
+    seconds, used, letters = (
+        time.monotonic() - start,
+        time.process_time() - cpu,
+        region.end - region.start,
+    )
     shape = f"{letters:,} bp, windows of {windows.size} every {windows.stride}"
     print(f"{shape}, both strands: {seconds:.0f} s wall-clock")
-    rate, peak = 2 * letters // windows.stride / used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    rate, peak = (
+        2 * letters // windows.stride / used,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+    )
     threads = torch.get_num_threads()
     print(f"{used:.0f} CPU s, {threads} threads, {rate:,.0f} windows per CPU s, peak {peak:.0f} MB")
     starts = known_starts(STARTS, region)
@@ -110,7 +128,10 @@ def main() -> None:
         for tolerance in TOLERANCES:
             precision, recall = judged(best, starts, tolerance)
             by_chance = judged(moved(best, region), starts, tolerance)
-            print(f"{number:5}  {tolerance:9}  {precision:9.3f}  {by_chance[0]:9.3f}  {recall:6.3f}  {by_chance[1]:9.3f}")
+            print(
+                f"{number:5}  {tolerance:9}  {precision:9.3f}  {by_chance[0]:9.3f}  {recall:6.3f}  "
+                f"{by_chance[1]:9.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -14,8 +14,21 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records
 
 BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
-HUMAN = np.array([[0.33, 0.17, 0.24, 0.26], [0.35, 0.25, 0.05, 0.35], [0.29, 0.21, 0.25, 0.25], [0.22, 0.205, 0.245, 0.33]])  # few CpG
-CODONS = [a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT" if a + b + c not in ("TAA", "TAG", "TGA")]
+HUMAN = np.array(
+    [
+        [0.33, 0.17, 0.24, 0.26],
+        [0.35, 0.25, 0.05, 0.35],
+        [0.29, 0.21, 0.25, 0.25],
+        [0.22, 0.205, 0.245, 0.33],
+    ]
+)  # few CpG
+CODONS = [
+    a + b + c
+    for a in "ACGT"
+    for b in "ACGT"
+    for c in "ACGT"
+    if a + b + c not in ("TAA", "TAG", "TGA")
+]
 LENGTH, NUMBER = 300, 1000
 
 
@@ -23,7 +36,12 @@ def main() -> None:
     """Print both tables."""
     model, rng = selfattn_bio.load("promoter"), np.random.default_rng(0)
     files = {1: "data/fly_promoters/positives.fa.gz", 0: "data/fly_promoters/negatives.fa.gz"}
-    records = [(record, label) for label, path in files.items() for record in read_records(path, DNA) if record.chrom == "chr2R"]
+    records = [
+        (record, label)
+        for label, path in files.items()
+        for record in read_records(path, DNA)
+        if record.chrom == "chr2R"
+    ]
     test, labels = [record for record, _ in records], np.array([label for _, label in records])
 
     print(
@@ -32,7 +50,9 @@ def main() -> None:
     )
     for coverage in (0.8, 0.9, 0.95):
         sets = selfattn_bio.score_sequences(model, test, coverage=coverage)["set"]
-        held = np.array([str(label) in one.split(",") for label, one in zip(labels, sets, strict=True)])
+        held = np.array(
+            [str(label) in one.split(",") for label, one in zip(labels, sets, strict=True)]
+        )
         size = sets.map({"0": 1, "1": 1, "0,1": 2, "none": 0}).to_numpy()
         shares = [held.mean(), held[labels == 0].mean(), held[labels == 1].mean()]
         print(f"{coverage:8.2f}  " + "  ".join(f"{share:5.3f}" for share in shares), end="  ")
@@ -40,8 +60,12 @@ def main() -> None:
 
     print(f"\n{'sequences':44}  unlike")
     for name, sequences in _kinds([record.letters for record in test], rng).items():
-        flags = selfattn_bio.score_sequences(model, [row.tobytes().decode() for row in sequences])["unlike"]
-        why = ", ".join(f"{count} by {reason}" for reason, count in flags[flags != "no"].value_counts().items())
+        flags = selfattn_bio.score_sequences(model, [row.tobytes().decode() for row in sequences])[
+            "unlike"
+        ]
+        why = ", ".join(
+            f"{count} by {reason}" for reason, count in flags[flags != "no"].value_counts().items()
+        )
         print(f"{name:44}  {(flags != 'no').mean():6.1%}  {why}")
 
 
@@ -53,12 +77,20 @@ def _kinds(test: list[np.ndarray], rng: np.random.Generator) -> dict[str, list[n
         "reversed, not complemented": [row[::-1] for row in some],
         "shuffled": [rng.permutation(row) for row in some],
         "random, uniform": [rng.choice(BASES, LENGTH) for _ in range(NUMBER)],
-        "random, 41 % GC": [rng.choice(BASES, LENGTH, p=[0.295, 0.205, 0.205, 0.295]) for _ in range(NUMBER)],
-        "random, 60 % GC": [rng.choice(BASES, LENGTH, p=[0.2, 0.3, 0.3, 0.2]) for _ in range(NUMBER)],
+        "random, 41 % GC": [
+            rng.choice(BASES, LENGTH, p=[0.295, 0.205, 0.205, 0.295]) for _ in range(NUMBER)
+        ],
+        "random, 60 % GC": [
+            rng.choice(BASES, LENGTH, p=[0.2, 0.3, 0.3, 0.2]) for _ in range(NUMBER)
+        ],
         "human-like dinucleotides (CpG rare)": [_chain(HUMAN, rng) for _ in range(NUMBER)],
-        "random protein, back-translated": [_bytes("".join(rng.choice(CODONS, LENGTH // 3))) for _ in range(NUMBER)],
+        "random protein, back-translated": [
+            _bytes("".join(rng.choice(CODONS, LENGTH // 3))) for _ in range(NUMBER)
+        ],
         "a repeat of CA": [_bytes("CA" * (LENGTH // 2))],
-        "test records with one base in ten N": [np.where(rng.random(len(row)) < 0.1, ord("N"), row).astype(np.uint8) for row in some],
+        "test records with one base in ten N": [
+            np.where(rng.random(len(row)) < 0.1, ord("N"), row).astype(np.uint8) for row in some
+        ],
         "their first 200 bp": [row[:200] for row in some],
     }
 

@@ -1,7 +1,8 @@
 """Measure how the project is written: unusual English, wide lines and long names.
 
-Prose is Markdown outside code blocks and, in Python, comments and strings of at least four words. A hit is a
-construction that readers of the field have to read twice. Rewrite the sentence rather than the phrase.
+Prose is Markdown outside code blocks and, in Python, comments and strings of at least four words. A
+hit is a construction that readers of the field have to read twice. Rewrite the sentence rather than
+the phrase.
 
     python benchmarks/style.py                    # hits per 1,000 lines of prose, by folder
     python benchmarks/style.py --hits docs        # every hit
@@ -22,12 +23,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("selfattn_bio", "docs", "README.md", "tests", "benchmarks", "workflows", "notebooks", "data")
+FOLDERS = (
+    "selfattn_bio",
+    "docs",
+    "README.md",
+    "tests",
+    "benchmarks",
+    "workflows",
+    "notebooks",
+    "data",
+)
 MOST_HITS = 4.0  # per 1,000 lines of prose
 WIDTH = 100  # characters per line
 WORDS, TEST_NAME = 4, 60  # words in the name of a function or class; characters in that of a test
 
-UNITS = "row|column|file|record|base|step|process|job|motif|sequence|residue|site|line|pair|label|model|layer|token|task|bin"
+UNITS = (
+    "row|column|file|record|base|step|process|job|motif|sequence|residue|site|line|pair|label|"
+    "model|layer|token|task|bin"
+)
 RULES = {
     "sentence starts with 'Of'": r"(?:^|[.;:(] )Of (?!course\b)\w+",
     "of which, of whom": r"\bof (?:which|whom|whose)\b",
@@ -38,10 +51,13 @@ RULES = {
     "but for, none but": r"\b(?:but for|none but|nothing but)\b",
     "is to be": r"\b(?:is|are|was|were) to (?:be|have|hold|see|go|stand|give|come)\b",
     "must be ..., got": r"\bmust (?:be|have|hold|name|go with)\b.*, got\b",
-    "clause as a noun": r"(?:^|[.;:(] )What (?:is|are|was|were|it|they|a|the|each|no|has|have|of|one|stands|comes)\b",
-    "clause as an object": r"\b(?:of|by|with|from|to|than|and) what (?:is|are|was|were|it|they|a|the|each|stands|comes)\b",
+    "clause as a noun": r"(?:^|[.;:(] )What "
+    r"(?:is|are|was|were|it|they|a|the|each|no|has|have|of|one|stands|comes)\b",
+    "clause as an object": r"\b(?:of|by|with|from|to|than|and) what "
+    r"(?:is|are|was|were|it|they|a|the|each|stands|comes)\b",
     "house metaphors": r"\b(?:hides|rooms?|doors?|guests?)\b",
-    "unusual words": r"\b(?:anew|alike|twins?|mends?|mended|cures?|made up|turned|by itself|of its own)\b",
+    "unusual words": r"\b(?:anew|alike|twins?|mends?|mended|cures?|made up|turned|by itself|of its "
+    r"own)\b",
 }
 COMPILED = {name: re.compile(pattern) for name, pattern in RULES.items()}
 FENCE = re.compile(r"^\s*```")
@@ -112,8 +128,14 @@ def long_names(path: Path) -> Iterator[tuple[int, str]]:
 
 def tracked(folder: str) -> list[Path]:
     """Return the text files of a folder that git tracks."""
-    listed = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [ROOT / name for name in listed.stdout.splitlines() if name.endswith((".py", ".md", ".smk", ".toml"))]
+    listed = subprocess.run(
+        ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [
+        ROOT / name
+        for name in listed.stdout.splitlines()
+        if name.endswith((".py", ".md", ".smk", ".toml"))
+    ]
 
 
 def measure(folder: str, *, shown: bool) -> Count:
@@ -144,16 +166,27 @@ def measure(folder: str, *, shown: bool) -> Count:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="*", default=FOLDERS, help="files or folders of the project (default: all)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folders", nargs="*", default=FOLDERS, help="files or folders of the project (default: all)"
+    )
     parser.add_argument("--hits", action="store_true", help="print every hit")
-    parser.add_argument("--check", action="store_true", help="exit with status 1 if a limit is exceeded")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with status 1 if a limit is exceeded"
+    )
     options = parser.parse_args()
     over = False
-    print(f"{'':14}{'prose':>7}{'hits':>7}{'per 1,000':>11}{'lines > ' + str(WIDTH):>13}{'long names':>12}")
+    print(
+        f"{'':14}{'prose':>7}{'hits':>7}{'per 1,000':>11}"
+        f"{'lines > ' + str(WIDTH):>13}{'long names':>12}"
+    )
     for folder in options.folders:
         count = measure(folder, shown=options.hits)
-        print(f"{folder:14}{count.prose:7,}{sum(count.hits.values()):7,}{count.rate:11.1f}{count.wide:13,}{count.names:12,}")
+        print(
+            f"{folder:14}{count.prose:7,}{sum(count.hits.values()):7,}{count.rate:11.1f}{count.wide:13,}{count.names:12,}"
+        )
         over |= count.rate >= MOST_HITS or count.wide > 0 or count.names > 0
     sys.exit(1 if over and options.check else 0)
 

@@ -41,8 +41,12 @@ def seconds(draw: Callable[[np.ndarray], str], scores: np.ndarray, rounds: int) 
 
 def main() -> None:
     """Time text at two lengths, and matplotlib at the shorter one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="number of timed drawings (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="number of timed drawings (default: %(default)s)"
+    )
     rounds = parser.parse_args().rounds
     rng = np.random.default_rng(0)
     for length in (1000, 10_000):
@@ -51,7 +55,9 @@ def main() -> None:
         took = seconds(track_svg, scores, rounds)
         print(f"track of {length} bp as SVG text: {took:.3f} CPU s, {kilobytes}")
     scores = scores[:1000]
-    print(f"track of 1000 bp through matplotlib: {seconds(through_matplotlib, scores, 1):.3f} CPU s")
+    print(
+        f"track of 1000 bp through matplotlib: {seconds(through_matplotlib, scores, 1):.3f} CPU s"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Compare the model of task `tss`, transcription starts along a chromosome, with its baselines: AUPRC over bins.
+"""Compare the model of task `tss` with its baselines: AUPRC over bins of a chromosome.
 
-The parent task is trained first. The model and its dilated CNN are trained with the same seeds. Intervals are over blocks
-of the chromosome, as in metrics.json. `benchmarks/accuracy.py` runs it.
+The parent task is trained first. The model and its dilated CNN are trained with the same seeds.
+Intervals are over blocks of the chromosome, as in metrics.json. `benchmarks/accuracy.py` runs it.
 """
 
 from __future__ import annotations
@@ -56,13 +56,30 @@ class BinsTask:
             for run in (values, *values["variants"].values()):
                 run["transfer"]["parent"] = str(parent)
         ingest_and_split(task, place)
-        models, others = train_seeds(values, place, seeds), train_seeds(values, place, seeds, self.other)
-        named = {f"model{seed}": model for seed, model in enumerate(models)} | {f"other{seed}": other for seed, other in enumerate(others)}
-        shared = ("--run-file", place / "seed0.toml", "--corpus", place / "corpus", "--split", place / "split.tsv")
+        models, others = (
+            train_seeds(values, place, seeds),
+            train_seeds(values, place, seeds, self.other),
+        )
+        named = {f"model{seed}": model for seed, model in enumerate(models)} | {
+            f"other{seed}": other for seed, other in enumerate(others)
+        }
+        shared = (
+            "--run-file",
+            place / "seed0.toml",
+            "--corpus",
+            place / "corpus",
+            "--split",
+            place / "split.tsv",
+        )
         # Every network gets another name, because networks with the same name would be averaged.
         variants = [f"{each}={path}" for each, path in named.items() if path != models[0]]
-        command("evaluate", *shared, "--model", models[0], "--variant", *variants, "--output", place)
-        sampled = {split: sampled_columns(place, split, draws) for split, draws in (("valid", 1), ("test", DRAWS))}
+        command(
+            "evaluate", *shared, "--model", models[0], "--variant", *variants, "--output", place
+        )
+        sampled = {
+            split: sampled_columns(place, split, draws)
+            for split, draws in (("valid", 1), ("test", DRAWS))
+        }
         for of_split in sampled.values():
             of_split["model0"] = of_split.pop("model")
         test = sampled["test"]
@@ -86,9 +103,11 @@ class BinsTask:
 
 
 def sampled_columns(place: Path, split: str, draws: int) -> dict[str, Sampled]:
-    """Resample the metric of each column of predictions/SPLIT.tsv that holds the predictions of a model."""
+    """Resample the metric of each model with a column in predictions/SPLIT.tsv."""
     settings = read_run_file(place / "seed0.toml").evaluation
     table = pd.read_csv(place / "predictions" / f"{split}.tsv", sep="\t")
-    bootstrap = Bootstrap(table["label"].to_numpy(), draws, settings.seed, blocks=blocks_of(table, settings.block))
+    bootstrap = Bootstrap(
+        table["label"].to_numpy(), draws, settings.seed, blocks=blocks_of(table, settings.block)
+    )
     models = table.columns.drop(["chrom", "start", "end", "label"])
     return {name: bootstrap.metrics(table[name], threshold=0.5)[METRIC] for name in models}

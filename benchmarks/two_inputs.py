@@ -82,7 +82,10 @@ def two_sequences(rng, label):
     """Sample a record; the label is 1 if both inputs have their motif, or neither has."""
     first = bool(rng.integers(2))
     partner = first == bool(label)
-    (one, at), (other, there) = planted(rng, 40, DNA_MOTIFS[0] if first else None), planted(rng, 32, DNA_MOTIFS[1] if partner else None)
+    (one, at), (other, there) = (
+        planted(rng, 40, DNA_MOTIFS[0] if first else None),
+        planted(rng, 32, DNA_MOTIFS[1] if partner else None),
+    )
     return one, other, (at, 8) if first else None, (there, 8) if partner else None
 
 
@@ -116,7 +119,10 @@ def dna_and_track(rng, label):
 PARTNERS = {
     two_sequences: ('kind = "sequence"\nfiles = "partners.fa"\nk = 1', ""),
     dna_and_protein: ('kind = "sequence"\nalphabet = "protein"\nfiles = "partners.fa"\nk = 1', ""),
-    dna_and_track: ('kind = "track"\npath = "partners.npz"\nlow = -0.5\nhigh = 1.5', 'cross_position = { kind = "t5" }'),
+    dna_and_track: (
+        'kind = "track"\npath = "partners.npz"\nlow = -0.5\nhigh = 1.5',
+        'cross_position = { kind = "t5" }',
+    ),
 }
 
 
@@ -130,12 +136,16 @@ def write_pairs(folder: Path, kind, number: int, steps: int, sample=None):
     rng = np.random.default_rng(0)
     records = {f"r{i}": (i % 2, *(sample or kind)(rng, i % 2)) for i in range(number)}
     for label, name in ((1, "positives"), (0, "negatives")):
-        (folder / f"{name}.fa").write_text("".join(f">{key}\n{of[1]}\n" for key, of in records.items() if of[0] == label))
+        (folder / f"{name}.fa").write_text(
+            "".join(f">{key}\n{of[1]}\n" for key, of in records.items() if of[0] == label)
+        )
     turned = list(records)[::-1]  # partners may come in any order
     if kind is dna_and_track:
         np.savez(folder / "partners.npz", **{key: records[key][2] for key in turned})
     else:
-        (folder / "partners.fa").write_text("".join(f">{key}\n{records[key][2]}\n" for key in turned))
+        (folder / "partners.fa").write_text(
+            "".join(f">{key}\n{records[key][2]}\n" for key in turned)
+        )
     partner, more = PARTNERS[kind]
     (folder / "run.toml").write_text(RUN.format(partner=partner, more=more, steps=steps))
     return records
@@ -153,7 +163,9 @@ def found_letters(explanation, planted):
             of_row[place[0] : place[0] + place[1]] = 1
             truth.append(of_row)
             said.append(row / row.max())
-    return average_precision_score(np.concatenate(truth), np.concatenate(said)), np.concatenate(truth).mean()
+    return average_precision_score(np.concatenate(truth), np.concatenate(said)), np.concatenate(
+        truth
+    ).mean()
 
 
 def quietly(*words):
@@ -172,27 +184,51 @@ def judged(kind):
     test = np.flatnonzero(split["split"] == "test")
     labels = corpus.records["label"].iloc[test].to_numpy(dtype=int)
     aurocs, start = [], time.process_time()
-    for name, variant in (("model", ()), *((name, ("--variant", name)) for name in ("first_alone", "partner_alone"))):
+    for name, variant in (
+        ("model", ()),
+        *((name, ("--variant", name)) for name in ("first_alone", "partner_alone")),
+    ):
         quietly("train", *shared, *variant, "--threads", "1", "--output", name)
         if name == "model":
             seconds = time.process_time() - start
         scorer = load(f"{name}/")
         inputs = inputs_of(scorer.run, corpus)
         aurocs.append(roc_auc_score(labels, scorer.logits([inputs.of(int(row)) for row in test])))
-    chosen = [split["id"][row] for row, label in zip(test, labels, strict=True) if label and records[split["id"][row]][3]][:64]
+    chosen = [
+        split["id"][row]
+        for row, label in zip(test, labels, strict=True)
+        if label and records[split["id"][row]][3]
+    ][:64]
     pairs = [records[name][1:3] for name in chosen]
     told = "  ".join(f"{auroc:.3f}" for auroc in aurocs)
     print(f"{kind.__name__:16}  {told}  {seconds:5.1f}", flush=True)
     for method in (AttnLRP(), AttnLRPCopies(), IntegratedGradients()):
-        explanation = selfattn_bio.explain("model/", [one for one, _ in pairs], partner=[other for _, other in pairs], method=method)
-        found = [found_letters(of, [records[name][at] for name in chosen]) for of, at in ((explanation, 3), (explanation.partner, 4))]
-        print(f"{'':16}  " + "  ".join(f"{aupr:.3f} ({share:.2f})" for aupr, share in found) + f"  {method.name}", flush=True)
+        explanation = selfattn_bio.explain(
+            "model/",
+            [one for one, _ in pairs],
+            partner=[other for _, other in pairs],
+            method=method,
+        )
+        found = [
+            found_letters(of, [records[name][at] for name in chosen])
+            for of, at in ((explanation, 3), (explanation.partner, 4))
+        ]
+        print(
+            f"{'':16}  "
+            + "  ".join(f"{aupr:.3f} ({share:.2f})" for aupr, share in found)
+            + f"  {method.name}",
+            flush=True,
+        )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     kinds = {kind.__name__: kind for kind in PARTNERS}
-    parser.add_argument("--show", choices=kinds, help="print the run file of a task without training")
+    parser.add_argument(
+        "--show", choices=kinds, help="print the run file of a task without training"
+    )
     parser.add_argument("kind", nargs="*", help=f"{', '.join(kinds)} (default: all)")
     arguments = parser.parse_args()
     show, wanted = arguments.show, arguments.kind or list(kinds)

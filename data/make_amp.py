@@ -35,7 +35,9 @@ def read_source(text: str) -> dict[str, tuple[int, int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", type=Path, help="AMPvsUniProt.csv of modlamp 4.3.3")
     source = parser.parse_args().source.read_bytes()
     if (found := hashlib.sha256(source).hexdigest()) != SOURCE_SHA256:
@@ -44,7 +46,11 @@ def main() -> None:
     folder = Path(__file__).parent / "amp"
     folder.mkdir(exist_ok=True)
     for label, name in FILES.items():
-        text = "".join(f">{PREFIXES[label]}_{line}\n{letters}\n" for letters, (line, of) in records.items() if of == label)
+        text = "".join(
+            f">{PREFIXES[label]}_{line}\n{letters}\n"
+            for letters, (line, of) in records.items()
+            if of == label
+        )
         (folder / f"{name}.fa.gz").write_bytes(gzip.compress(text.encode("ascii"), mtime=0))
         print(f"{name}: {text.count('>'):,} records")
 

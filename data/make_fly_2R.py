@@ -23,12 +23,22 @@ from make_fly_promoters import read_upstream
 SOURCE_SHA256 = "dcf0f58d162c93f8f629d2f55374e916015987092f0fefdd0bbeb03c3e854547"
 CHROM = "chr2R"
 WIDTH, BIN = 32_768, 200  # bp
-SIDES = ((0, 14_000_000, 8_000), (14_000_000, 16_500_000, WIDTH // BIN * BIN), (16_500_000, 21_146_708, WIDTH // BIN * BIN))
+SIDES = (
+    (0, 14_000_000, 8_000),
+    (14_000_000, 16_500_000, WIDTH // BIN * BIN),
+    (16_500_000, 21_146_708, WIDTH // BIN * BIN),
+)
 
 
 def read_starts(upstream: Path) -> list[tuple[int, str]]:
     """Return the distinct starts on 2R in order, as (0-based position, strand)."""
-    return sorted({(each.last + (1 if each.strand == "+" else -1), each.strand) for each in read_upstream(upstream) if each.chrom == CHROM})
+    return sorted(
+        {
+            (each.last + (1 if each.strand == "+" else -1), each.strand)
+            for each in read_upstream(upstream)
+            if each.chrom == CHROM
+        }
+    )
 
 
 def windows() -> list[int]:
@@ -47,10 +57,17 @@ def windows() -> list[int]:
 
 def main() -> None:
     """Read both sources; write genome, index, starts and windows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("chromosome", type=Path, help="chr2R.fa")
     parser.add_argument("upstream", type=Path, help="dm3_upstream2000.fa.gz")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "fly_2R", help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).parent / "fly_2R",
+        help="folder (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     digest = hashlib.sha256(arguments.chromosome.read_bytes()).hexdigest()
     if digest != SOURCE_SHA256:

@@ -12,7 +12,10 @@ import gzip
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SHIPPED, OUTPUT = ROOT / "selfattn_bio/motifs/jaspar", ROOT / "data/fly_promoters/jaspar_insects_and_TBP.meme"
+SHIPPED, OUTPUT = (
+    ROOT / "selfattn_bio/motifs/jaspar",
+    ROOT / "data/fly_promoters/jaspar_insects_and_TBP.meme",
+)
 TBP = "MOTIF MA0108.3 TBP\n"
 
 

@@ -54,11 +54,18 @@ class Upstream(NamedTuple):
         proximal = kind == "promoter"
         letters = self.letters[-LENGTH:] if proximal else self.letters[:LENGTH]
         start, end = self.window(proximal)
-        return f">{self.name}_{kind} chrom={self.chrom} start={start} end={end} strand={self.strand}\n{letters}\n"
+        return (
+            f">{self.name}_{kind} chrom={self.chrom} start={start} end={end} "
+            f"strand={self.strand}\n{letters}\n"
+        )
 
     def window(self, proximal: bool) -> tuple[int, int]:
         """Return the proximal or distal window, 0-based half-open on the forward strand."""
-        return (self.end - LENGTH, self.end) if proximal == (self.strand == "+") else (self.start, self.start + LENGTH)
+        return (
+            (self.end - LENGTH, self.end)
+            if proximal == (self.strand == "+")
+            else (self.start, self.start + LENGTH)
+        )
 
 
 def read_upstream(path: Path) -> list[Upstream]:
@@ -79,7 +86,9 @@ def read_upstream(path: Path) -> list[Upstream]:
         transcript, chrom, first, direction, end = match.groups()
         name = f"{transcript}_{chrom}_{first}_{direction}"
         strand = "+" if direction == "f" else "-"
-        upstream = Upstream(chrom, int(first) - 1, int(end), strand, name, body.replace("\n", "").upper())
+        upstream = Upstream(
+            chrom, int(first) - 1, int(end), strand, name, body.replace("\n", "").upper()
+        )
         seen.setdefault((chrom, upstream.last, strand), upstream)
     return sorted(seen.values())
 
@@ -94,7 +103,11 @@ def collapse(starts: list[Upstream]) -> list[Upstream]:
     for upstream in starts:
         whole = len(upstream.letters) == UPSTREAM and "N" not in upstream.letters
         place = (upstream.chrom, upstream.strand)
-        if upstream.chrom in ARMS and whole and upstream.last - last.get(place, -COLLAPSE) >= COLLAPSE:
+        if (
+            upstream.chrom in ARMS
+            and whole
+            and upstream.last - last.get(place, -COLLAPSE) >= COLLAPSE
+        ):
             kept.append(upstream)
             last[place] = upstream.last
     return kept
@@ -112,7 +125,9 @@ def records(kept: list[Upstream], starts: list[Upstream]) -> tuple[list[str], li
         places.sort()
     clear = [upstream for upstream in kept if _is_clear(upstream, lasts[upstream.chrom])]
     seen: set[str] = set()
-    return list(_unseen((u.record("promoter") for u in kept), seen)), list(_unseen((u.record("distal") for u in clear), seen))
+    return list(_unseen((u.record("promoter") for u in kept), seen)), list(
+        _unseen((u.record("distal") for u in clear), seen)
+    )
 
 
 def _is_clear(upstream: Upstream, lasts: list[int]) -> bool:
@@ -136,9 +151,16 @@ def write(path: Path, fasta: list[str]) -> None:
 
 def main() -> None:
     """Read the source and write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", type=Path, help="dm3_upstream2000.fa.gz")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "fly_promoters", help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).parent / "fly_promoters",
+        help="folder (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     starts = read_upstream(arguments.source)
     kept = collapse(starts)

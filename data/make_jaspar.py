@@ -18,7 +18,10 @@ from pyjaspar import jaspardb
 
 RELEASE = "JASPAR2026"
 GROUPS = ("fungi", "insects", "nematodes", "plants", "vertebrates")
-HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies\nA 0.25 C 0.25 G 0.25 T 0.25\n"
+HEAD = (
+    "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies\nA 0.25 "
+    "C 0.25 G 0.25 T 0.25\n"
+)
 
 
 def meme(matrix_id: str, name: str, counts: dict[str, list[float]]) -> str:
@@ -32,14 +35,21 @@ def meme(matrix_id: str, name: str, counts: dict[str, list[float]]) -> str:
 
 def main() -> None:
     """Write one file per group."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     default = Path(__file__).parents[1] / "selfattn_bio/motifs/jaspar"
-    parser.add_argument("--output", type=Path, default=default, help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=default, help="folder (default: %(default)s)"
+    )
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     database = jaspardb(release=RELEASE)
     for group in GROUPS:
-        motifs = sorted(database.fetch_motifs(collection="CORE", tax_group=[group]), key=lambda motif: motif.matrix_id)
+        motifs = sorted(
+            database.fetch_motifs(collection="CORE", tax_group=[group]),
+            key=lambda motif: motif.matrix_id,
+        )
         text = HEAD + "".join(meme(motif.matrix_id, motif.name, motif.counts) for motif in motifs)
         path = output / f"{group}.meme.gz"
         path.write_bytes(gzip.compress(text.encode("ascii"), compresslevel=9, mtime=0))

@@ -63,11 +63,12 @@ class Hits:
         self.number, self.pool = len(motifs), pool
         groups = ScoreMatrices.of(motifs).groups
         self.groups = [
-            (width, torch.from_numpy(rows), torch.from_numpy(matrices.reshape(len(matrices), -1))) for width, rows, matrices in groups
+            (width, torch.from_numpy(rows), torch.from_numpy(matrices.reshape(len(matrices), -1)))
+            for width, rows, matrices in groups
         ]
 
     def __call__(self, codes: Codes) -> Tensor:
-        """Return the best hit of either strand centred in each token: (B, L) -> (B, L / pool, M)."""
+        """Return the best hit on either strand in each token: (B, L) -> (B, L / pool, M)."""
         bases = torch.eye(4)[torch.from_numpy(codes.astype(np.int64))].flatten(1)
         batch, length = codes.shape
         hits = torch.full((batch, length, self.number), -50.0)
@@ -136,14 +137,16 @@ def background(rng: np.random.Generator, number: int, length: int) -> Codes:
 
 
 def plant(rng: np.random.Generator, codes: Codes, motifs: Motifs) -> Codes:
-    """Write sites sampled from random matrices into `PLANTED` of the sequences, on random strands."""
+    """Write sites of random matrices into `PLANTED` of the sequences, on random strands."""
     matrices = list(motifs.values())
     for row in np.flatnonzero(rng.random(len(codes)) < PLANTED):
         _plant_sites(rng, codes[row], matrices)
     return codes
 
 
-def _plant_sites(rng: np.random.Generator, record: Codes, matrices: list[NDArray[np.float64]]) -> None:
+def _plant_sites(
+    rng: np.random.Generator, record: Codes, matrices: list[NDArray[np.float64]]
+) -> None:
     for _ in range(1 + rng.poisson(SITES - 1)):
         matrix = matrices[rng.integers(len(matrices))]
         site = (rng.random((len(matrix), 1)) > matrix.cumsum(1)[:, :3]).sum(1).astype(np.uint8)
@@ -218,7 +221,11 @@ def pretrain(
         with torch.autocast("cpu", torch.bfloat16):
             encoded = body.encode(network.embed(tokens), network.mask_of(tokens))
             found, found_of_tokens = body.head(*encoded), per_token(encoded[0])
-        losses.append(torch.stack([unexplained(found, wanted), unexplained(found_of_tokens, wanted_of_tokens)]))
+        losses.append(
+            torch.stack(
+                [unexplained(found, wanted), unexplained(found_of_tokens, wanted_of_tokens)]
+            )
+        )
         losses[-1].sum().backward()
         losses[-1] = losses[-1].detach()
         nn.utils.clip_grad_norm_(parameters, CLIP)
@@ -302,10 +309,16 @@ Made by `make motif-parent` (data/make_motif_parent.py). Licence: MIT, as the co
 
 def main() -> None:
     """Pretrain and write the model folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4500, help=f"of {BATCH} sequences (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--steps", type=int, default=4500, help=f"of {BATCH} sequences (default: %(default)s)"
+    )
     parser.add_argument("--motifs", type=int, help="use only the first N matrices, for a test")
-    parser.add_argument("--output", type=Path, default=SHIPPED, help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=SHIPPED, help="folder (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -320,12 +333,17 @@ def main() -> None:
     print(f"{len(motifs):,} matrices in {len(kept)} groups", flush=True)
     run = run_file(list(kept), targets)
     network = build_network(run)
-    token_of_base = torch.from_numpy(tokenizer_of(run).encode(np.arange(4, dtype=np.uint8)[None]).astype(np.int64))[0]
+    token_of_base = torch.from_numpy(
+        tokenizer_of(run).encode(np.arange(4, dtype=np.uint8)[None]).astype(np.int64)
+    )[0]
     trained = pretrain(network, targets, token_of_base, kept, rng, arguments.steps)
     with whole_folder(arguments.output) as folder:
         save_parent(folder, run, trained, arguments.steps, len(motifs))
     size = sum(path.stat().st_size for path in arguments.output.iterdir())
-    print(f"{arguments.output}: {size / 1e6:.1f} MB, weights {read_provenance(arguments.output)['weights_sha256']}")
+    print(
+        f"{arguments.output}: {size / 1e6:.1f} MB, weights "
+        f"{read_provenance(arguments.output)['weights_sha256']}"
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,14 @@ from selfattn_bio.model.checkpoint import load_model
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "selfattn_bio/models/promoter"
-PARTS = ("model.safetensors", "run.toml", "provenance.json", "reference.safetensors", "seen.parquet", "history.csv")
+PARTS = (
+    "model.safetensors",
+    "run.toml",
+    "provenance.json",
+    "reference.safetensors",
+    "seen.parquet",
+    "history.csv",
+)
 
 
 def main(results: Path) -> None:
@@ -33,16 +40,23 @@ def main(results: Path) -> None:
         sys.exit(f"error: {model}: not trained from workflows/tasks/promoter.toml; train it again")
     test = json.loads((results / "metrics.json").read_text(encoding="utf-8"))["test"]["model"]
     program, *rest = provenance["command"]
-    provenance["command"] = ["selfattn-bio" if Path(program).name == "main.py" else Path(program).name, *rest]
+    provenance["command"] = [
+        "selfattn-bio" if Path(program).name == "main.py" else Path(program).name,
+        *rest,
+    ]
     if str(provenance["git_commit"]).endswith("-dirty"):
         provenance["git_commit"] = None
     with whole_folder(SHIPPED) as folder:
         for part in PARTS:
             shutil.copyfile(model / part, folder / part)
-        (folder / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+        (folder / "provenance.json").write_text(
+            json.dumps(provenance, indent=1) + "\n", encoding="utf-8"
+        )
         write_card(folder, best_figures(folder), test)
     sizes = sum(path.stat().st_size for path in SHIPPED.iterdir())
-    print(f"{SHIPPED.relative_to(ROOT)}: {sizes / 1e6:.1f} MB, weights {provenance['weights_sha256']}")
+    print(
+        f"{SHIPPED.relative_to(ROOT)}: {sizes / 1e6:.1f} MB, weights {provenance['weights_sha256']}"
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ def main() -> None:
     for chrom, count in RECORDS.items():
         for i in range(count):
             label = ("positives", "negatives")[i % 2]
-            place = f"chrom={chrom} start={i * STEP} end={i * STEP + LENGTH} strand={rng.choice('+-')}"
+            place = (
+                f"chrom={chrom} start={i * STEP} end={i * STEP + LENGTH} strand={rng.choice('+-')}"
+            )
             texts[label] += f">{chrom}_{i:03d} {place}\n{sequence(label == 'positives', rng)}\n"
     folder = Path(__file__).parent / "smoke"
     folder.mkdir(exist_ok=True)

@@ -1,7 +1,8 @@
 """Write the table of README.md that says which steps work for which objective and alphabet.
 
-Each cell is tried: a tiny model of the objective is trained for two steps, and every step is run on it. A step that
-refuses with an error of the package does not work; any other failure ends the script.
+Each cell is tried: a tiny model of the objective is trained for two steps, and every step is run on
+it. A step that refuses with an error of the package does not work; any other failure ends the
+script.
 
     python docs/make_support.py            # writes the table into README.md
     python docs/make_support.py --check    # fails if README.md has another table
@@ -26,7 +27,10 @@ from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.interpret.targets import Target
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN, END = "<!-- support matrix, written by docs/make_support.py -->\n", "<!-- end of support matrix -->\n"
+BEGIN, END = (
+    "<!-- support matrix, written by docs/make_support.py -->\n",
+    "<!-- end of support matrix -->\n",
+)
 ALPHABETS = {"DNA": "ACGT", "protein": "ACDEFGHIKLMNPQRSTVWY"}
 LENGTH, RECORDS = 60, 60
 OBJECTIVES = {
@@ -35,7 +39,8 @@ OBJECTIVES = {
     "yes/no labels (`multilabel`)": 'kind = "multilabel"\ncolumns = ["first", "second"]',
     "numbers (`regression`)": 'kind = "regression"\ncolumns = ["height"]',
     "several targets (`several`)": (
-        'kind = "several"\nparts.a = { kind = "regression", columns = ["height"] }\nparts.b = { kind = "multiclass", column = "family" }'
+        'kind = "several"\nparts.a = { kind = "regression", columns = ["height"] }\nparts.b = { '
+        'kind = "multiclass", column = "family" }'
     ),
     "a label per position (`labels`)": 'kind = "labels"\ncolumn = "states"\nclasses = "HE"',
     "bins along a chromosome (`bins`)": 'kind = "bins"\npoints = "points.bed"\nbin = 20',
@@ -48,15 +53,27 @@ MODEL = "embed_dim = 8\nnum_layers = 1\nnum_heads = 2\nfeedforward_dim = 8\nmemb
 def write_data(folder: Path, letters: str) -> None:
     """Write records with a target of every kind."""
     rng = np.random.default_rng(0)
-    rows, table, points = {"positives": [], "negatives": []}, ["id\tfamily\tfirst\tsecond\theight\tstates"], []
+    rows, table, points = (
+        {"positives": [], "negatives": []},
+        ["id\tfamily\tfirst\tsecond\theight\tstates"],
+        [],
+    )
     for number in range(RECORDS):
         name = f"s{number}"
-        place = f"chrom=chr{'ABC'[number % 3]} start={number * LENGTH} end={(number + 1) * LENGTH} strand=+"
+        place = (
+            f"chrom=chr{'ABC'[number % 3]} start={number * LENGTH} "
+            f"end={(number + 1) * LENGTH} strand=+"
+        )
         record = f">{name} {place}\n{''.join(rng.choice(list(letters), LENGTH))}\n"
         rows["negatives" if number % 2 else "positives"].append(record)
         states = "".join(rng.choice(list("HE"), LENGTH))
-        table.append(f"{name}\t{'xyz'[number // 3 % 3]}\t{number % 2}\t{number // 2 % 2}\t{rng.normal():.3f}\t{states}")
-        points.append(f"chr{'ABC'[number % 3]}\t{number * LENGTH + 25}\t{number * LENGTH + 26}\tp\t0\t+")
+        table.append(
+            f"{name}\t{'xyz'[number // 3 % 3]}\t{number % 2}\t{number // 2 % 2}"
+            f"\t{rng.normal():.3f}\t{states}"
+        )
+        points.append(
+            f"chr{'ABC'[number % 3]}\t{number * LENGTH + 25}\t{number * LENGTH + 26}\tp\t0\t+"
+        )
     for name, records in rows.items():
         (folder / f"{name}.fa").write_text("".join(records))
     (folder / "all.fa").write_text("".join(rows["positives"] + rows["negatives"]))
@@ -67,24 +84,38 @@ def write_data(folder: Path, letters: str) -> None:
 def run_file(alphabet: str, objective: str) -> str:
     """Return the run file of a tiny model."""
     kind = objective.split('"')[1] if objective else "binary"
-    data = 'positives = "positives.fa"\nnegatives = "negatives.fa"' if kind == "binary" else 'sequences = "all.fa"'
+    data = (
+        'positives = "positives.fa"\nnegatives = "negatives.fa"'
+        if kind == "binary"
+        else 'sequences = "all.fa"'
+    )
     if kind not in ("binary", "bins", "masked", "causal"):
         data += '\ntargets = "targets.tsv"'
-    stem = 'stem = { kind = "conv", token_dim = 4, kernel = 3, pool = 5, second_kernel = 3 }' if kind == "bins" else ""
+    stem = (
+        'stem = { kind = "conv", token_dim = 4, kernel = 3, pool = 5, second_kernel = 3 }'
+        if kind == "bins"
+        else ""
+    )
     pattern = 'pattern = { kind = "full", causal = true }' if kind == "causal" else ""
     stem = stem or 'stem = { kind = "none" }'
     section = f"[objective]\n{objective}\n" if objective else ""
     return (
-        f'[data]\nalphabet = "{alphabet.lower()}"\n{data}\n{section}[split]\nkind = "chromosome"\nvalid = ["chrB"]\n'
-        f'test = ["chrC"]\n[tokens]\nk = 1\n[model]\nkind = "attention"\n{MODEL}\n{stem}\n{pattern}\n[training]\n'
-        "max_steps = 2\nwarmup_steps = 1\nevaluate_every = 2\nshift = 0\nbatch_size = 8\n[evaluation]\nbootstraps = 20\nblock = 100\n"
+        f'[data]\nalphabet = "{alphabet.lower()}"\n{data}\n{section}[split]\nkind = '
+        '"chromosome"\nvalid = ["chrB"]\n'
+        'test = ["chrC"]\n[tokens]\nk = 1\n[model]\nkind = '
+        f'"attention"\n{MODEL}\n{stem}\n{pattern}\n[training]\n'
+        "max_steps = 2\nwarmup_steps = 1\nevaluate_every = 2\nshift = 0\nbatch_size = "
+        "8\n[evaluation]\nbootstraps = 20\nblock = 100\n"
         '[interpret]\ndatabase = "none"\nmax_sequences = 8\n'
     )
 
 
 def command(*words: str) -> bool:
     """Run a command; return whether it worked."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as messages:
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()) as messages,
+    ):
         status = run_command(list(words))
     if status and "Traceback" in messages.getvalue():
         sys.exit(f"error: {' '.join(words)} failed:\n{messages.getvalue()}")
@@ -117,11 +148,27 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
     found = {
         "train": True,
         "evaluate": command("evaluate", *shared, *data, "--model", "model", "--output", "."),
-        "score": command("score", "--model", "model", "--fasta", "all.fa", "--output", "scores.tsv"),
+        "score": command(
+            "score", "--model", "model", "--fasta", "all.fa", "--output", "scores.tsv"
+        ),
         "embed": accepted(lambda: selfattn_bio.embed(model, "all.fa")),
-        "attributions": accepted(lambda: selfattn_bio.explain(model, "positives.fa", target=Target(output))),
-        "motifs with evidence": command("explain", *shared, *data, "--model", "model", "--output", "attributions")
-        and command("motifs", *shared, *data, "--model", "model", "--relevance", "attributions", "--output", "."),
+        "attributions": accepted(
+            lambda: selfattn_bio.explain(model, "positives.fa", target=Target(output))
+        ),
+        "motifs with evidence": command(
+            "explain", *shared, *data, "--model", "model", "--output", "attributions"
+        )
+        and command(
+            "motifs",
+            *shared,
+            *data,
+            "--model",
+            "model",
+            "--relevance",
+            "attributions",
+            "--output",
+            ".",
+        ),
     }
     return found
 
@@ -138,14 +185,19 @@ def table() -> str:
         steps = next(iter(of_alphabet.values()))
         if not lines:
             lines = [f"| | {' | '.join(steps)} |", "|---" * (len(steps) + 1) + "|"]
-        cells = [", ".join(name for name, worked in of_alphabet.items() if worked.get(step)) or "-" for step in steps]
+        cells = [
+            ", ".join(name for name, worked in of_alphabet.items() if worked.get(step)) or "-"
+            for step in steps
+        ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
         print(lines[-1], flush=True)
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="fail if README.md has another table")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -153,7 +205,11 @@ def main() -> None:
     after = rest.partition(END)[2]
     text = f"{before}{BEGIN}\n{table()}\n{END}{after}"
     if options.check:
-        sys.exit(0 if text == README.read_text(encoding="utf-8") else "error: README.md has another table; run docs/make_support.py")
+        sys.exit(
+            0
+            if text == README.read_text(encoding="utf-8")
+            else "error: README.md has another table; run docs/make_support.py"
+        )
     README.write_text(text, encoding="utf-8")
 
 

@@ -43,7 +43,9 @@ if not folder.exists() and Path("relevance").exists():  # opened in the results 
     folder = Path()
 explanation = Explanation.load(folder / "relevance")
 scorer = load(folder / "model")
-readings = [read_attention(scorer, [explanation.sequences[sequence]])] if has_attention(scorer) else []
+readings = (
+    [read_attention(scorer, [explanation.sequences[sequence]])] if has_attention(scorer) else []
+)
 plt.rcParams.update(plots.STYLE)
 
 # %%
@@ -60,7 +62,9 @@ display(Markdown(words.attention_sentence(model, len(readings) > 0)))
 # %%
 figure, ax = plt.subplots(figsize=(9, 2.4))
 length = len(explanation.sequences[sequence])
-plots.draw_attention_and_relevance(explanation.attention[[sequence], :length], explanation.relevance[sequence][None], ax)
+plots.draw_attention_and_relevance(
+    explanation.attention[[sequence], :length], explanation.relevance[sequence][None], ax
+)
 ax.set_title(explanation.ids[sequence], loc="left", pad=18)
 plt.show()
 
@@ -75,10 +79,15 @@ plt.show()
 for reading in readings:
     for layer in range(len(reading.layers[0])):
         heads = [None, *range(reading.layers[0][layer].q.shape[1])]
-        figure, axes = plt.subplots(1, len(heads), figsize=(3.2 * len(heads), 3), layout="constrained")
+        figure, axes = plt.subplots(
+            1, len(heads), figsize=(3.2 * len(heads), 3), layout="constrained"
+        )
         for head, ax in zip(heads, axes, strict=True):
             plots.draw_attention_map(reading.map(layer=layer, head=head, bins=bins), ax)
-            ax.set_title(f"layer {layer + 1}, {'mean over heads' if head is None else f'head {head + 1}'}", loc="left")
+            ax.set_title(
+                f"layer {layer + 1}, {'mean over heads' if head is None else f'head {head + 1}'}",
+                loc="left",
+            )
         plt.show()
 
 # %% [markdown]

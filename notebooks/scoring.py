@@ -58,7 +58,12 @@ display(Markdown(" ".join(words.comparison(metrics))))
 
 # %%
 figure, ax = plt.subplots(figsize=(5, 2.6))
-plots.draw_scores(test["label"], test["model_calibrated"], ax, metrics["test"]["model"]["chosen"]["calibrated_threshold"])
+plots.draw_scores(
+    test["label"],
+    test["model_calibrated"],
+    ax,
+    metrics["test"]["model"]["chosen"]["calibrated_threshold"],
+)
 plt.show()
 
 # %% [markdown]
@@ -79,7 +84,11 @@ plt.show()
 # The test records whose probability is farthest from their label. Some may be mislabelled.
 
 # %%
-display(test.assign(off=(test["label"] - test["model_calibrated"]).abs()).nlargest(10, "off")[["id", "label", "model_calibrated"]])
+display(
+    test.assign(off=(test["label"] - test["model_calibrated"]).abs()).nlargest(10, "off")[
+        ["id", "label", "model_calibrated"]
+    ]
+)
 
 # %% [markdown]
 # ## Score sequences
@@ -90,5 +99,7 @@ display(test.assign(off=(test["label"] - test["model_calibrated"]).abs()).nlarge
 # %%
 corpus = Corpus.open(folder / "corpus")
 records = corpus.records
-sequences = [corpus.letters(i).tobytes().decode() for i in records.index[records["id"].isin(test["id"])][:5]]
+sequences = [
+    corpus.letters(i).tobytes().decode() for i in records.index[records["id"].isin(test["id"])][:5]
+]
 display(score_sequences([folder / "model", *sorted(folder.glob("members/*/model"))], sequences))

@@ -3,7 +3,9 @@
 >>> import selfattn_bio
 >>> model = selfattn_bio.load("results/promoter/model")  # doctest: +SKIP
 >>> selfattn_bio.score_sequences(model, "new.fa", rc=True)  # doctest: +SKIP
->>> selfattn_bio.explain(model, "new.fa").motifs(database="jaspar:insects").to_meme("motifs.meme")  # doctest: +SKIP
+>>> explanation = selfattn_bio.explain(model, "new.fa")  # doctest: +SKIP
+>>> motifs = explanation.motifs(database="jaspar:insects")  # doctest: +SKIP
+>>> motifs.to_meme("motifs.meme")  # doctest: +SKIP
 """
 
 from __future__ import annotations

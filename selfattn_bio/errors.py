@@ -28,7 +28,9 @@ class SelfAttnBioError(Exception):
 
     def __init__(self, message: str, *, place: str = "", cure: str = "") -> None:
         self.message, self.place, self.cure = message, place, cure
-        super().__init__(". ".join(part for part in (f"{place}: {message}" if place else message, cure) if part))
+        super().__init__(
+            ". ".join(part for part in (f"{place}: {message}" if place else message, cure) if part)
+        )
 
 
 class OutputError(SelfAttnBioError):

@@ -118,16 +118,23 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     """
     path = Path(path)
     if path.name in ("", ".."):
-        raise OutputError(f"{what} must be a folder with a name, got {str(path)!r}", cure="Choose another --output")
+        raise OutputError(
+            f"{what} must be a folder with a name, got {str(path)!r}",
+            cure="Choose another --output",
+        )
     _make_parent(path)
     clear_stale(path)
     if path.exists() and not path.is_dir():
-        raise OutputError(f"{what} must be a folder, got a file", place=str(path), cure="Choose another --output")
+        raise OutputError(
+            f"{what} must be a folder, got a file", place=str(path), cure="Choose another --output"
+        )
     inside = {part.name for part in path.glob("*")} - {OF_SNAKEMAKE}
     foreign = sorted(inside - set(parts))
     if inside and (foreign or mark not in inside):
         got = f"one that holds {foreign[0]!r}" if foreign else f"one without {mark!r}"
-        message = f"{what} folder must be new, empty or a {what} folder, as it is replaced, got {got}"
+        message = (
+            f"{what} folder must be new, empty or a {what} folder, as it is replaced, got {got}"
+        )
         raise OutputError(message, place=str(path), cure="Choose another --output, or remove it")
     probe = _beside(path, "tmp")
     try:
@@ -144,7 +151,11 @@ def _make_parent(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         file = next((above for above in path.parents if above.exists()), path.parent)
-        raise OutputError(f"what {path} stands in must be a folder, got a file", place=str(file), cure="Choose another --output") from error
+        raise OutputError(
+            f"what {path} stands in must be a folder, got a file",
+            place=str(file),
+            cure="Choose another --output",
+        ) from error
 
 
 def clear_stale(path: Path) -> None:
@@ -152,7 +163,9 @@ def clear_stale(path: Path) -> None:
 
     If a process was killed while it replaced `path`, the old version is restored.
     """
-    ours = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d+)\.(tmp|old)")
+    ours = re.compile(
+        rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d+)\.(tmp|old)"
+    )
     for left in path.parent.iterdir():
         found = ours.fullmatch(left.name)
         # A file with our process id was left by an earlier process with the same id.
@@ -161,7 +174,11 @@ def clear_stale(path: Path) -> None:
         if found[2] == "old" and not path.exists():
             with suppress(FileNotFoundError):  # another process was faster
                 os.replace(left, path)
-                print(f"{path}: is as it was again; process {found[1]} was killed while it replaced it", flush=True)
+                print(
+                    f"{path}: is as it was again; process {found[1]} was killed while it replaced "
+                    "it",
+                    flush=True,
+                )
         elif left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:

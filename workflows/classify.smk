@@ -51,24 +51,38 @@ rule no_such_task:
 
 
 onsuccess:
-    from selfattn_bio.report.closing import closing_lines  # slow to import: at the top every job would pay for it
+    from selfattn_bio.report.closing import (
+        closing_lines,
+    )  # slow to import: at the top every job would pay for it
 
     for task, run in RUNS.items():
         for line in closing_lines(run, Path("results") / task):
             print(f"{task}: {line}", file=sys.stderr)
         for result in (f"results/{task}/sweep.tsv", results_of(task)[0]):
             if Path(result).exists():
-                print(f"{'Report' if result.endswith('.html') else 'Results'}: {result}", file=sys.stderr)
+                print(
+                    f"{'Report' if result.endswith('.html') else 'Results'}: {result}",
+                    file=sys.stderr,
+                )
 
 
 def say_cause(snakemake_logs: list[str]) -> None:
     """Print where the logs of failed steps are, and the last line of each, which has the cause."""
     text = "".join(Path(path).read_text(encoding="utf-8") for path in snakemake_logs)
-    failed = list(dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, flags=re.MULTILINE)))
-    places = failed or [f"results/{task}/logs/" for task in RUNS]  # a step that did not start has no log
-    print(f"What is finished is kept: the same command goes on from there. Logs: {', '.join(places)}", file=sys.stderr)
+    failed = list(
+        dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, flags=re.MULTILINE))
+    )
+    places = failed or [
+        f"results/{task}/logs/" for task in RUNS
+    ]  # a step that did not start has no log
+    print(
+        f"What is finished is kept: the same command goes on from there. Logs: {', '.join(places)}",
+        file=sys.stderr,
+    )
     for path in map(Path, failed):
-        if path.is_file() and (lines := path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]):
+        if path.is_file() and (
+            lines := path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        ):
             print(lines[-1], file=sys.stderr)
 
 

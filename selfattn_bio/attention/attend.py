@@ -49,7 +49,11 @@ class Asked:
     @property
     def bias_is_learned(self) -> bool:
         """Return whether the bias needs a gradient."""
-        return torch.is_grad_enabled() and self.terms.bias is not None and self.terms.bias.requires_grad
+        return (
+            torch.is_grad_enabled()
+            and self.terms.bias is not None
+            and self.terms.bias.requires_grad
+        )
 
 
 @dataclass(frozen=True)
@@ -121,19 +125,30 @@ def attend(
         return torch.zeros_like(q)
     chosen = choose(asked, kernel)
     if kernel == "auto" and chosen.name == "slab" and asked.q.device.type == "cuda":
-        _say_once(f"attention: flex cannot run here ({_flex_cannot(asked)}); slab does its work, more slowly")
+        _say_once(
+            f"attention: flex cannot run here ({_flex_cannot(asked)}); slab does its work, more "
+            "slowly"
+        )
     return chosen.run(asked)
 
 
 def weights(
-    q: Tensor, k: Tensor, *, pattern: Pattern, position: NoPosition, mask: Tensor | None = None, segments: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    *,
+    pattern: Pattern,
+    position: NoPosition,
+    mask: Tensor | None = None,
+    segments: Tensor | None = None,
 ) -> Tensor:
     """Return the attention weights (B, H, L, L) that `attend` would use, for inspection.
 
     Arguments and errors are those of `attend`.
     """
     asked = prepared(q, k, k, pattern, position, mask, segments)
-    return attention_weights(asked.q, asked.k, terms=asked.terms, allowed=asked.setting.dense_mask())
+    return attention_weights(
+        asked.q, asked.k, terms=asked.terms, allowed=asked.setting.dense_mask()
+    )
 
 
 def prepared(
@@ -151,9 +166,15 @@ def prepared(
     k and v get as many heads as q, q and k are rotated, and the terms of the position are computed.
     """
     batch, heads, length, _ = q.shape
-    if k.shape != v.shape or k.shape[0] != batch or k.shape[2:] != q.shape[2:] or heads % k.shape[1]:
+    if (
+        k.shape != v.shape
+        or k.shape[0] != batch
+        or k.shape[2:] != q.shape[2:]
+        or heads % k.shape[1]
+    ):
         raise ValueError(
-            f"k and v must be (B, G, L, Dh) of q, H a multiple of G, got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+            f"k and v must be (B, G, L, Dh) of q, H a multiple of G, got q {tuple(q.shape)}, k "
+            f"{tuple(k.shape)}, v {tuple(v.shape)}"
         )
     for name, x in (("mask", mask), ("segments", segments)):
         if x is not None and x.shape != (batch, length):
@@ -166,7 +187,13 @@ def prepared(
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
     if k.shape[1] != heads:
         k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
-    setting = Setting(pattern, (batch, heads, length), q.device, None if mask is None or bool(mask.all()) else mask, segments)
+    setting = Setting(
+        pattern,
+        (batch, heads, length),
+        q.device,
+        None if mask is None or bool(mask.all()) else mask,
+        segments,
+    )
     terms = position.terms(q, setting.reach())
     if terms.bias is not None and len(terms.bias) != heads:
         raise ValueError(f"position must be of as many heads as q ({heads}), got {len(terms.bias)}")
@@ -183,17 +210,31 @@ def choose(asked: Asked, kernel: str = "auto") -> Kernel:
         If `kernel` is not in `KERNELS`, or cannot handle the request.
     """
     if kernel == "auto":
-        return next(each for each in KERNELS.values() if (each.should_not(asked) or each.cannot(asked)) is None)
+        return next(
+            each
+            for each in KERNELS.values()
+            if (each.should_not(asked) or each.cannot(asked)) is None
+        )
     if kernel not in KERNELS:
         raise KernelError(f"kernel must be one of auto, {', '.join(KERNELS)}, got {kernel!r}")
     if (reason := KERNELS[kernel].cannot(asked)) is not None:
-        raise KernelError(f"kernel {kernel!r} must be able to do what is asked, got {reason}", cure="See `selfattn-bio doctor`")
+        raise KernelError(
+            f"kernel {kernel!r} must be able to do what is asked, got {reason}",
+            cure="See `selfattn-bio doctor`",
+        )
     return KERNELS[kernel]
 
 
-# ------------------------------------------------------------ kernels
+# ------------ kernels
 def _plain(asked: Asked) -> Tensor:
-    return reference_attention(asked.q, asked.k, asked.v, terms=asked.terms, allowed=asked.setting.dense_mask(), dropout=asked.dropout)
+    return reference_attention(
+        asked.q,
+        asked.k,
+        asked.v,
+        terms=asked.terms,
+        allowed=asked.setting.dense_mask(),
+        dropout=asked.dropout,
+    )
 
 
 def _sdpa(asked: Asked) -> Tensor:
@@ -201,14 +242,20 @@ def _sdpa(asked: Asked) -> Tensor:
     if asked.terms.bias is not None:
         length = asked.setting.shape[2]
         at = torch.arange(length, device=asked.q.device)
-        bias = asked.terms.bias[:, entry(at[None, :] - at[:, None], asked.terms.bias.shape[1])].to(asked.q.dtype)
+        bias = asked.terms.bias[:, entry(at[None, :] - at[:, None], asked.terms.bias.shape[1])].to(
+            asked.q.dtype
+        )
         bias = bias[None]  # (1, H, L, L): with three dimensions SDPA leaves its fast path
         allowed = bias if allowed is None else bias.masked_fill(~allowed, float("-inf"))
-    return scaled_dot_product_attention(asked.q, asked.k, asked.v, attn_mask=allowed, dropout_p=asked.dropout)
+    return scaled_dot_product_attention(
+        asked.q, asked.k, asked.v, attn_mask=allowed, dropout_p=asked.dropout
+    )
 
 
 def _slab(asked: Asked) -> Tensor:
-    out = slab_attention(asked.q, asked.k, asked.v, setting=asked.setting, terms=asked.terms, dropout=asked.dropout)
+    out = slab_attention(
+        asked.q, asked.k, asked.v, setting=asked.setting, terms=asked.terms, dropout=asked.dropout
+    )
     return _with_global_rows(asked, out)
 
 
@@ -256,8 +303,12 @@ def _with_global_rows(asked: Asked, out: Tensor) -> Tensor:
     if terms.queries is None and not asked.dropout:
         rows = global_rows(q, asked.k, asked.v, bias=terms.bias, allowed=allowed)
     else:
-        terms = terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
-        rows = reference_attention(q, asked.k, asked.v, terms=terms, allowed=allowed, dropout=asked.dropout)
+        terms = (
+            terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
+        )
+        rows = reference_attention(
+            q, asked.k, asked.v, terms=terms, allowed=allowed, dropout=asked.dropout
+        )
     return torch.cat((rows, out[:, :, num:]), dim=2)
 
 
@@ -287,11 +338,22 @@ def _sdpa_should_not(asked: Asked) -> str | None:
 def _fused(asked: Asked) -> Fused | None:
     """Return the parts that the band kernel computes: one undilated window and its global keys."""
     parts = asked.setting.pattern.parts(asked.setting.shape[2])
-    band = next((part for part in parts if isinstance(part, Band) and part.dilation == 1 and not part.block), None)
+    band = next(
+        (
+            part
+            for part in parts
+            if isinstance(part, Band) and part.dilation == 1 and not part.block
+        ),
+        None,
+    )
     if band is None:
         return None
-    columns = [part for part in parts if isinstance(part, Columns) and part.causal == (band.right == 0)]
-    return Fused((band, *columns), band.left, band.right, max((part.count for part in columns), default=0))
+    columns = [
+        part for part in parts if isinstance(part, Columns) and part.causal == (band.right == 0)
+    ]
+    return Fused(
+        (band, *columns), band.left, band.right, max((part.count for part in columns), default=0)
+    )
 
 
 def _band_cannot(asked: Asked) -> str | None:
@@ -303,7 +365,9 @@ def _band_cannot(asked: Asked) -> str | None:
 
 def _joint_cannot(asked: Asked) -> str | None:
     fused = _fused(asked)
-    if fused is None or len(fused.parts) == len(asked.setting.pattern.parts(asked.setting.shape[2])):
+    if fused is None or len(fused.parts) == len(
+        asked.setting.pattern.parts(asked.setting.shape[2])
+    ):
         return "a pattern without a window beside other parts"
     return _no_band(asked)
 
@@ -319,7 +383,10 @@ def _no_band(asked: Asked) -> str | None:
     else:
         reason = why_not()
     if reason is not None:
-        _say_once(f"attention: the band kernel cannot run here ({reason}); torch does its work, more slowly")
+        _say_once(
+            f"attention: the band kernel cannot run here ({reason}); torch does its work, more "
+            "slowly"
+        )
     return reason
 
 
@@ -344,7 +411,11 @@ def _flex_cannot(asked: Asked) -> str | None:
 
 def _is_short(asked: Asked) -> str | None:
     length = asked.setting.shape[2]
-    return None if length > SHORT else f"{length} tokens, which torch serves as well, without a compiler"
+    return (
+        None
+        if length > SHORT
+        else f"{length} tokens, which torch serves as well, without a compiler"
+    )
 
 
 # `kernel="auto"` tries the kernels in this order. On the CPU, band is the fastest one, also for
@@ -354,17 +425,42 @@ KERNELS = {
     for kernel in (
         Kernel(
             "band",
-            "fused C++ on the CPU, compiled on first use: full or one window, with global tokens or without",
+            "fused C++ on the CPU, compiled on first use: full or one window, with global tokens "
+            "or without",
             _band_cannot,
             _is_short,
             _band,
         ),
-        Kernel("sdpa", "torch's fused attention over all pairs", _sdpa_cannot, _sdpa_should_not, _sdpa),
-        Kernel("reference", f"plain torch, each pair kept; the oracle; by itself for up to {SHORT} tokens", _always, _is_long, _plain),
         Kernel(
-            "joint", "band for a window with its global tokens, slab for the other parts of the pattern", _joint_cannot, _is_short, _joint
+            "sdpa", "torch's fused attention over all pairs", _sdpa_cannot, _sdpa_should_not, _sdpa
         ),
-        Kernel("flex", "FlexAttention on CUDA: any pattern, bias by distance, no dropout", _flex_cannot, _always, _flex),
-        Kernel("slab", "plain torch in tiles: any pattern and position, memory of the length", _always, _always, _slab),
+        Kernel(
+            "reference",
+            f"plain torch, each pair kept; the oracle; by itself for up to {SHORT} tokens",
+            _always,
+            _is_long,
+            _plain,
+        ),
+        Kernel(
+            "joint",
+            "band for a window with its global tokens, slab for the other parts of the pattern",
+            _joint_cannot,
+            _is_short,
+            _joint,
+        ),
+        Kernel(
+            "flex",
+            "FlexAttention on CUDA: any pattern, bias by distance, no dropout",
+            _flex_cannot,
+            _always,
+            _flex,
+        ),
+        Kernel(
+            "slab",
+            "plain torch in tiles: any pattern and position, memory of the length",
+            _always,
+            _always,
+            _slab,
+        ),
     )
 }

@@ -89,8 +89,22 @@ def band_attention(
     Dao 2023 (FlashAttention-2): the softmax is kept as its log-sum-exp and computed again in the
     backward pass.
     """
-    _check(q, k, v, bias, mask, segments, left=left, right=right, num_global=num_global, dropout=dropout, seed=seed)
-    return _Band.apply(q, k, v, bias, BandRule(left, right, num_global, *labels(mask, segments), dropout, seed))
+    _check(
+        q,
+        k,
+        v,
+        bias,
+        mask,
+        segments,
+        left=left,
+        right=right,
+        num_global=num_global,
+        dropout=dropout,
+        seed=seed,
+    )
+    return _Band.apply(
+        q, k, v, bias, BandRule(left, right, num_global, *labels(mask, segments), dropout, seed)
+    )
 
 
 def dropout_mask(seed: int, dropout: float, batches: int, heads: int, length: int) -> Tensor:
@@ -98,12 +112,17 @@ def dropout_mask(seed: int, dropout: float, batches: int, heads: int, length: in
 
     Rows are queries. It takes O(L^2) and is for tests.
     """
-    low, high = np.array([seed & 0xFFFFFFFF], dtype=np.uint32), np.array([seed >> 32], dtype=np.uint32)
+    low, high = (
+        np.array([seed & 0xFFFFFFFF], dtype=np.uint32),
+        np.array([seed >> 32], dtype=np.uint32),
+    )
     of_head = _mixed(_mixed(low ^ _mixed(high)) + np.arange(batches * heads, dtype=np.uint32))
     at = np.arange(length, dtype=np.uint32)
     of_query = _mixed(of_head[:, None] + at)
     hashed = _mixed(of_query[:, :, None] ^ (at * np.uint32(0x9E3779B9)))
-    return torch.from_numpy(hashed >= np.uint32(_threshold(dropout))).reshape(batches, heads, length, length)
+    return torch.from_numpy(hashed >= np.uint32(_threshold(dropout))).reshape(
+        batches, heads, length, length
+    )
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
@@ -117,7 +136,7 @@ def _threshold(dropout: float) -> int:
     return min(round(dropout * 2**32), 2**32 - 1)
 
 
-# ------------------------------------------------------------ arguments
+# ------------ arguments
 @dataclass(frozen=True)
 class BandRule:
     """Which pairs may attend, and dropout: the arguments of `band_attention` except the bias.
@@ -171,18 +190,31 @@ def _check(
         if x is not None and (x.dtype != torch.float32 or x.device.type != "cpu"):
             raise ValueError(f"{name} must be float32 on the CPU, got {x.dtype} on {x.device}")
     if q.dim() != 4 or q.shape[-1] not in BAND_HEAD_DIMS or 0 in q.shape:
-        raise ValueError(f"q must be (B, H, L, Dh), none of them 0 and Dh one of {BAND_HEAD_DIMS}, got {tuple(q.shape)}")
+        raise ValueError(
+            f"q must be (B, H, L, Dh), none of them 0 and Dh one of {BAND_HEAD_DIMS}, got "
+            f"{tuple(q.shape)}"
+        )
     for name, x in (("k", k), ("v", v)):
         if x.shape != q.shape:
-            raise ValueError(f"{name} must have the shape of q, {tuple(q.shape)}, got {tuple(x.shape)}")
-    if bias is not None and (bias.dim() != 2 or bias.shape[0] != q.shape[1] or bias.shape[1] % 2 == 0):
-        raise ValueError(f"bias must be (H, 2 M + 1) with H = {q.shape[1]}, got {tuple(bias.shape)}")
+            raise ValueError(
+                f"{name} must have the shape of q, {tuple(q.shape)}, got {tuple(x.shape)}"
+            )
+    if bias is not None and (
+        bias.dim() != 2 or bias.shape[0] != q.shape[1] or bias.shape[1] % 2 == 0
+    ):
+        raise ValueError(
+            f"bias must be (H, 2 M + 1) with H = {q.shape[1]}, got {tuple(bias.shape)}"
+        )
     for name, x in (("mask", mask), ("segments", segments)):
         if x is not None and x.shape != (q.shape[0], q.shape[2]):
-            raise ValueError(f"{name} must be (B, L) = {(q.shape[0], q.shape[2])}, got {tuple(x.shape)}")
+            raise ValueError(
+                f"{name} must be (B, L) = {(q.shape[0], q.shape[2])}, got {tuple(x.shape)}"
+            )
     if mask is not None and mask.dtype != torch.bool:
         raise ValueError(f"mask must be bool, got {mask.dtype}")
-    if segments is not None and (segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool):
+    if segments is not None and (
+        segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool
+    ):
         raise ValueError(f"segments must be integers, got {segments.dtype}")
     for name, number in (("left", left), ("right", right), ("num_global", num_global)):
         if number < 0:
@@ -193,10 +225,12 @@ def _check(
         raise ValueError(f"seed must be in [0, 2^64), got {seed}")
 
 
-# ------------------------------------------------------------ autograd
+# ------------ autograd
 class _Band(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule
+    ) -> Tensor:
         out, lse = band_forward(q, k, v, bias, rule)
         ctx.save_for_backward(q, k, v, bias, out, lse)
         ctx.rule = rule
@@ -206,10 +240,14 @@ class _Band(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, out, lse = ctx.saved_tensors
-        return *band_backward(q, k, v, bias, out, lse, grad_out, ctx.rule, bias_needs_it=ctx.needs_input_grad[3]), None
+        return *band_backward(
+            q, k, v, bias, out, lse, grad_out, ctx.rule, bias_needs_it=ctx.needs_input_grad[3]
+        ), None
 
 
-def band_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule) -> tuple[Tensor, Tensor]:
+def band_forward(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule
+) -> tuple[Tensor, Tensor]:
     """Run the forward pass without autograd.
 
     Returns
@@ -259,7 +297,10 @@ def band_backward(
     table_grad = None
     if bias is not None and bias_needs_it:
         table_grad = bias.new_zeros(bias.shape, dtype=torch.float64)
-        band_grad, global_grad = q.new_zeros(*units, shape.band_size), q.new_zeros(*units, shape.global_grad_size)
+        band_grad, global_grad = (
+            q.new_zeros(*units, shape.band_size),
+            q.new_zeros(*units, shape.global_grad_size),
+        )
         call.point(band_grad=band_grad, global_grad=global_grad, table_grad=table_grad)
         call.max_distance = bias.shape[1] // 2
 
@@ -281,16 +322,24 @@ def _rows_contiguous(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-# ------------------------------------------------------------ the C interface
+# ------------ the C interface
 class _View(ctypes.Structure):
     """`View` of band.cpp."""
 
-    _fields_ = (("data", ctypes.c_void_p), ("batch", ctypes.c_int64), ("head", ctypes.c_int64), ("row", ctypes.c_int64))
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("batch", ctypes.c_int64),
+        ("head", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+    )
 
 
 _SIZES = "batches heads length head_dim left right num_global span max_distance"
 _VIEWS = "q k v out grad_out grad_q grad_k grad_v"
-_POINTERS = "lse band_bias global_bias band_grad global_grad global_grad_k global_grad_v table_grad query_label key_label"
+_POINTERS = (
+    "lse band_bias global_bias band_grad global_grad global_grad_k global_grad_v "
+    "table_grad query_label key_label"
+)
 
 
 class _Call(ctypes.Structure):
@@ -315,7 +364,13 @@ class _Call(ctypes.Structure):
         """Set fields to the addresses of tensors."""
         for name, x in tensors.items():
             if x is not None:
-                setattr(self, name, _View(x.data_ptr(), *x.stride()[:3]) if name in _VIEWS.split() else x.data_ptr())
+                setattr(
+                    self,
+                    name,
+                    _View(x.data_ptr(), *x.stride()[:3])
+                    if name in _VIEWS.split()
+                    else x.data_ptr(),
+                )
                 self.tensors.append(x)
 
 
@@ -328,7 +383,9 @@ class _Shape:
     def __init__(self, length: int, rule: BandRule, *, backward: bool) -> None:
         tile = library().band_tile()
         self.length, self.rule, self.tile, self.backward = length, rule, tile, backward
-        self.left, self.right, self.num_global = (min(x, length) for x in (rule.left, rule.right, rule.num_global))
+        self.left, self.right, self.num_global = (
+            min(x, length) for x in (rule.left, rule.right, rule.num_global)
+        )
         reach = self.left + self.right
         # Spans of the same parity must not touch the same block of queries, so a span is at least
         # as long as the reach plus a tile.
@@ -351,7 +408,9 @@ class _Shape:
             near, far = -near, -far
         in_band = (near >= -self.left) & (near <= self.right)
         out_of_band = (far < -self.left) | ((far > self.right) & (self.right > 0))
-        return self._bias_row(bias, near, in_band, heads), self._bias_row(bias, far, out_of_band, heads)
+        return self._bias_row(bias, near, in_band, heads), self._bias_row(
+            bias, far, out_of_band, heads
+        )
 
     @staticmethod
     def _bias_row(bias: Tensor | None, distance: Tensor, allowed: Tensor, heads: int) -> Tensor:
@@ -368,13 +427,25 @@ def _up(number: int, to: int) -> int:
 
 
 def _call(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, rule: BandRule, shape: _Shape, band_bias: Tensor, global_bias: Tensor
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    rule: BandRule,
+    shape: _Shape,
+    band_bias: Tensor,
+    global_bias: Tensor,
 ) -> _Call:
     """Return the arguments that forward and backward have in common."""
     call = _Call(*q.shape, shape.left, shape.right, shape.num_global, shape.span)
     call.point(q=q, k=k, v=v, out=out, lse=lse, band_bias=band_bias, global_bias=global_bias)
     call.point(query_label=rule.query_labels, key_label=rule.key_labels)
-    call.seed, call.threshold, call.keep_scale = rule.seed, _threshold(rule.dropout), 1 / (1 - rule.dropout)
+    call.seed, call.threshold, call.keep_scale = (
+        rule.seed,
+        _threshold(rule.dropout),
+        1 / (1 - rule.dropout),
+    )
     return call
 
 

@@ -13,7 +13,15 @@ from selfattn_bio.attention.positions import NoPosition
 from selfattn_bio.attention.reference import reference_attention
 
 
-def cross_attention(q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+def cross_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    position: NoPosition,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
     """Compute attention of the queries of one input to keys and values of another input.
 
     Parameters
@@ -50,12 +58,18 @@ def cross_attention(q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, ma
         shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
         raise ValueError(f"k and v must be (B, G, M, Dh) of q, H a multiple of G, got {shapes}")
     if mask is not None and (mask.shape != (batch, k.shape[2]) or mask.dtype != torch.bool):
-        raise ValueError(f"mask must be bool (B, M) = {(batch, k.shape[2])}, got {mask.dtype} {tuple(mask.shape)}")
+        raise ValueError(
+            f"mask must be bool (B, M) = {(batch, k.shape[2])}, got {mask.dtype} "
+            f"{tuple(mask.shape)}"
+        )
     if k.shape[1] != heads:
         k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
     terms = position.terms(q, max(length, k.shape[2]) - 1)
     if terms.keys is not None or terms.values is not None:
-        raise ValueError(f"position must be without keys of its own across two inputs, got {type(position).__name__}")
+        raise ValueError(
+            "position must be without keys of its own across two inputs, got "
+            f"{type(position).__name__}"
+        )
     # q and k are rotated by the positions in their own inputs
     q, k = position.rotate(q, q)[0], position.rotate(k, k)[1]
     allowed = None if mask is None else mask[:, None, None, :]

@@ -23,7 +23,15 @@ BLOCK = 128  # tokens; FlexAttention skips blocks of this size
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def flex(q: Tensor, k: Tensor, v: Tensor, *, setting: Setting, terms: Terms = NO_TERMS, compiled: bool = True) -> Tensor:
+def flex(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    setting: Setting,
+    terms: Terms = NO_TERMS,
+    compiled: bool = True,
+) -> Tensor:
     """Compute attention of all queries, including global ones.
 
     Parameters
@@ -50,7 +58,9 @@ def flex(q: Tensor, k: Tensor, v: Tensor, *, setting: Setting, terms: Terms = NO
         def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
             return score + bias[h, entry(j - i, entries)]
 
-    return (_compiled() if compiled else flex_attention)(q, k, v, score_mod=score_mod, block_mask=_block_mask(setting))
+    return (_compiled() if compiled else flex_attention)(
+        q, k, v, score_mod=score_mod, block_mask=_block_mask(setting)
+    )
 
 
 @cache
@@ -64,14 +74,21 @@ def _block_mask(setting: Setting) -> BlockMask:
     longest = int(lengths.max())
     # random blocks depend on the length, so each sequence has its own
     drawn = any(isinstance(part, Blocks) for part in setting.pattern.parts(padded))
-    touched = [_touched(setting.pattern, length, padded, setting.device) for length in (lengths.tolist() if drawn else [longest])]
+    touched = [
+        _touched(setting.pattern, length, padded, setting.device)
+        for length in (lengths.tolist() if drawn else [longest])
+    ]
     number, indices = (torch.cat(each) for each in zip(*touched, strict=True))
     rule = _rule(setting, lengths, longest)
-    return BlockMask.from_kv_blocks(number, indices, BLOCK_SIZE=BLOCK, mask_mod=rule, seq_lengths=(padded, padded))
+    return BlockMask.from_kv_blocks(
+        number, indices, BLOCK_SIZE=BLOCK, mask_mod=rule, seq_lengths=(padded, padded)
+    )
 
 
 @lru_cache(maxsize=128)
-def _touched(pattern: Pattern, length: int, padded: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _touched(
+    pattern: Pattern, length: int, padded: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return the number and the indices of the key blocks that each block of queries touches.
 
     The shapes are (1, 1, n) and (1, 1, n, n), int32.
@@ -82,7 +99,9 @@ def _touched(pattern: Pattern, length: int, padded: int, device: torch.device) -
         real = -(-length // BLOCK)
         touched[:real, :real] = pattern.block_mask(length, BLOCK)
         order = touched.to(torch.int8).argsort(dim=1, descending=True, stable=True).to(torch.int32)
-        return touched.sum(1, dtype=torch.int32)[None, None].to(device), order[None, None].to(device)
+        return touched.sum(1, dtype=torch.int32)[None, None].to(device), order[None, None].to(
+            device
+        )
 
 
 def _rule(setting: Setting, lengths: Tensor, longest: int) -> Rule:
@@ -94,7 +113,9 @@ def _rule(setting: Setting, lengths: Tensor, longest: int) -> Rule:
     parts = pattern.parts(longest)
     lengths = lengths.expand(setting.shape[0])
     drawn = {  # (B, blocks, count)
-        part: part.drawn(torch.arange(-(-longest // part.block), device=setting.device)[None], lengths[:, None])
+        part: part.drawn(
+            torch.arange(-(-longest // part.block), device=setting.device)[None], lengths[:, None]
+        )
         for part in parts
         if isinstance(part, Blocks)
     }

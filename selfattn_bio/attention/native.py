@@ -93,8 +93,12 @@ def _recipe() -> tuple[list[str], Path]:
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:
-        raise _NotHereError(f"no folder for the compiled kernel: {error}. Name one in XDG_CACHE_HOME") from error
-    return compiler, Path(home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so")
+        raise _NotHereError(
+            f"no folder for the compiled kernel: {error}. Name one in XDG_CACHE_HOME"
+        ) from error
+    return compiler, Path(
+        home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    )
 
 
 def _make(compiler: list[str], library: Path) -> None:
@@ -106,7 +110,10 @@ def _make(compiler: list[str], library: Path) -> None:
                 end.write(SEAL)
     except (OSError, OutputError) as error:
         got = getattr(error, "strerror", None) or "a file in its way"
-        raise _NotHereError(f"{library.parent} must be writable, got {got}. Name a folder of your own in XDG_CACHE_HOME") from error
+        raise _NotHereError(
+            f"{library.parent} must be writable, got {got}. Name a folder of your own in "
+            "XDG_CACHE_HOME"
+        ) from error
 
 
 def _cpu() -> str:
@@ -117,12 +124,20 @@ def _cpu() -> str:
     try:
         lines = CPU_INFO.read_text().split("\n\n")[0].splitlines()
     except OSError:
-        raise _NotHereError(f"the features of the CPU cannot be read: there is no {CPU_INFO}") from None
-    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        raise _NotHereError(
+            f"the features of the CPU cannot be read: there is no {CPU_INFO}"
+        ) from None
+    fields = {
+        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     missing = sorted({"avx2", "fma"} - set(fields.get("flags", "").split()))
     if missing:
-        raise _NotHereError(f"the CPU must have AVX2 and FMA, got one without {' and '.join(missing)}")
-    return "\n".join(fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping", "flags"))
+        raise _NotHereError(
+            f"the CPU must have AVX2 and FMA, got one without {' and '.join(missing)}"
+        )
+    return "\n".join(
+        fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping", "flags")
+    )
 
 
 def _compiler() -> list[str]:
@@ -140,10 +155,16 @@ def _compiler() -> list[str]:
 
 def _output(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"LC_ALL": "C"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, env=os.environ | {"LC_ALL": "C"}
+        )
     except FileNotFoundError:
         raise _NotHereError(f"the compiler {command[0]} was not found") from None
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error:" in line] or done.stderr.splitlines() or [f"exit {done.returncode}"]
+        lines = (
+            [line for line in done.stderr.splitlines() if "error:" in line]
+            or done.stderr.splitlines()
+            or [f"exit {done.returncode}"]
+        )
         raise _NotHereError(f"{command[0]} failed: {lines[0]}")
     return done.stdout

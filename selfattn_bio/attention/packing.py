@@ -40,7 +40,9 @@ def room_for(count: int, like: Tensor) -> Sequence[Tensor]:
 
 class _Split(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, heads: tuple[int, ...], head_dim: int) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, packed: Tensor, heads: tuple[int, ...], head_dim: int
+    ) -> tuple[Tensor, ...]:
         return packed.unflatten(-1, (-1, head_dim)).transpose(1, 2).split(heads, dim=1)
 
     @staticmethod
@@ -67,4 +69,6 @@ def _packed(parts: Sequence[Tensor]) -> Tensor | None:
         ):
             return None
         at += part.shape[1] * head_dim
-    return parts[0].as_strided((batch, length, width), (length * width, width, 1), parts[0].storage_offset())
+    return parts[0].as_strided(
+        (batch, length, width), (length * width, width, 1), parts[0].storage_offset()
+    )

@@ -42,7 +42,9 @@ class Band:
     def covers(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
         """Return whether each pair is covered, as a bool tensor of the broadcast shape."""
         distance = key - query
-        covered = (distance >= -self.left * self.dilation) & (distance <= self.right * self.dilation)
+        covered = (distance >= -self.left * self.dilation) & (
+            distance <= self.right * self.dilation
+        )
         if self.dilation > 1:
             covered &= distance % self.dilation == 0
         return covered & (query // self.block == key // self.block) if self.block else covered
@@ -90,7 +92,9 @@ class Blocks:
 
     def covers(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
         """Return whether each pair is covered, as a bool tensor of the broadcast shape."""
-        covered = (self.drawn(query // self.block, length) == (key // self.block)[..., None]).any(-1)
+        covered = (self.drawn(query // self.block, length) == (key // self.block)[..., None]).any(
+            -1
+        )
         return covered & (key <= query) if self.causal else covered
 
     def num_pairs(self, length: int) -> int:
@@ -108,7 +112,9 @@ class Blocks:
         query block.
         """
         # A 32-bit hash instead of a generator, so that one row can be computed without the others.
-        num_blocks = (torch.as_tensor(length, device=query_block.device).clamp(min=1) + self.block - 1) // self.block
+        num_blocks = (
+            torch.as_tensor(length, device=query_block.device).clamp(min=1) + self.block - 1
+        ) // self.block
         if self.causal:
             num_blocks = torch.minimum(query_block.clamp(min=0) + 1, num_blocks)
         number = torch.arange(self.count, device=query_block.device)
@@ -320,7 +326,8 @@ class Causal(Pattern):
         which are covered by columns.
         """
         return tuple(
-            replace(part, right=0) if isinstance(part, Band) else replace(part, causal=True) for part in self.pattern.parts(length)
+            replace(part, right=0) if isinstance(part, Band) else replace(part, causal=True)
+            for part in self.pattern.parts(length)
         )
 
 
@@ -330,7 +337,9 @@ def num_pairs(pattern: Pattern, length: int) -> int:
 
     Pairs covered by two parts are counted twice, but the result is at most `length` squared.
     """
-    pairs = sum(part.num_pairs(length) for part in pattern.parts(length)) + pattern.num_global * length
+    pairs = (
+        sum(part.num_pairs(length) for part in pattern.parts(length)) + pattern.num_global * length
+    )
     return min(pairs, length * length)
 
 
@@ -348,13 +357,20 @@ def _touched(part: Part, first: Tensor, last: Tensor, block: int, length: int) -
     """Return whether the part covers a pair in each tile `first..last`, (n, n) bool."""
     if isinstance(part, Columns):
         columns = first[None, :] < part.count
-        return columns & (first[None, :] <= last[:, None]) if part.causal else columns.expand(len(first), -1)
+        return (
+            columns & (first[None, :] <= last[:, None])
+            if part.causal
+            else columns.expand(len(first), -1)
+        )
     if isinstance(part, Blocks):
         touched = torch.zeros(len(first), len(first), dtype=torch.bool)
         drawn = part.drawn(torch.arange(-(-length // part.block)), length)
         for query_block, key_blocks in enumerate(drawn.tolist()):
             for key_block in key_blocks:
-                tiles = (slice(at * part.block // block, ((at + 1) * part.block - 1) // block + 1) for at in (query_block, key_block))
+                tiles = (
+                    slice(at * part.block // block, ((at + 1) * part.block - 1) // block + 1)
+                    for at in (query_block, key_block)
+                )
                 touched[tuple(tiles)] = True
         return touched & (first[None, :] <= last[:, None]) if part.causal else touched
     # range of the distances key - query in each tile
@@ -380,7 +396,10 @@ def _each(section: config.Pattern) -> Iterator[Pattern]:
         case config.BlockLocalPattern():
             yield BlockLocal(section.block)
         case config.BigBirdPattern():
-            yield from (Window(section.window), RandomBlocks(section.random_blocks, section.block, section.seed))
+            yield from (
+                Window(section.window),
+                RandomBlocks(section.random_blocks, section.block, section.seed),
+            )
     if section.kind != "full" and section.num_global:
         yield Global(section.num_global)
 

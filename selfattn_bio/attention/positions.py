@@ -46,7 +46,10 @@ class Terms(NamedTuple):
     @property
     def clip(self) -> int:
         """Return the largest M of the tables, or 0 without tables."""
-        sizes = [0 if x is None else x.shape[dim] // 2 for x, dim in ((self.bias, -1), (self.keys, -2), (self.values, -2))]
+        sizes = [
+            0 if x is None else x.shape[dim] // 2
+            for x, dim in ((self.bias, -1), (self.keys, -2), (self.values, -2))
+        ]
         return max(sizes)
 
 
@@ -94,13 +97,23 @@ class T5Bias(NoPosition):
     Face, bidirectional.
     """
 
-    def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, *, symmetric: bool = False) -> None:
+    def __init__(
+        self,
+        num_heads: int,
+        num_buckets: int = 32,
+        max_distance: int = 128,
+        *,
+        symmetric: bool = False,
+    ) -> None:
         super().__init__()
         if num_buckets < 4 or num_buckets % 2:
             raise ValueError(f"num_buckets must be even and >= 4, got {num_buckets}")
         self.sides = 1 if symmetric else 2
         if max_distance <= num_buckets // self.sides // 2:
-            raise ValueError(f"max_distance must be > {num_buckets // self.sides // 2}, the buckets of one distance, got {max_distance}")
+            raise ValueError(
+                f"max_distance must be > {num_buckets // self.sides // 2}, the buckets of one "
+                f"distance, got {max_distance}"
+            )
         self.num_buckets, self.max_distance = num_buckets, max_distance
         self.table = nn.Embedding(num_buckets, num_heads)
         nn.init.normal_(self.table.weight, std=0.02)
@@ -110,18 +123,26 @@ class T5Bias(NoPosition):
         distance = torch.arange(-reach, reach + 1, device=self.table.weight.device)
         side = self.num_buckets // self.sides
         exact = side // 2
-        steps = (distance.abs().clamp(min=exact) / exact).log() / math.log(self.max_distance / exact) * (side - exact)
+        steps = (
+            (distance.abs().clamp(min=exact) / exact).log()
+            / math.log(self.max_distance / exact)
+            * (side - exact)
+        )
         far = (exact + steps.to(torch.int64)).clamp(max=side - 1)
         near = torch.where(distance.abs() < exact, distance.abs(), far)
         return near if self.sides == 1 else torch.where(distance > 0, side, 0) + near
 
     def terms(self, q: Tensor, reach: int) -> Terms:
         """Return the bias, in the precision of the table."""
-        return Terms(bias=self.table(self.buckets(min(reach, self.max_distance))).T)  # (2M + 1, H) -> (H, 2M + 1)
+        return Terms(
+            bias=self.table(self.buckets(min(reach, self.max_distance))).T
+        )  # (2M + 1, H) -> (H, 2M + 1)
 
     def keep(self, heads: Sequence[int]) -> None:
         """Keep the columns of the given heads."""
-        self.table = nn.Embedding.from_pretrained(self.table.weight.detach()[:, list(heads)].clone(), freeze=False)
+        self.table = nn.Embedding.from_pretrained(
+            self.table.weight.detach()[:, list(heads)].clone(), freeze=False
+        )
 
 
 class Alibi(NoPosition):
@@ -144,7 +165,9 @@ class Alibi(NoPosition):
         """Return the bias."""
         distance = torch.arange(-reach, reach + 1, device=q.device).abs()
         slopes = torch.tensor(self.slopes, dtype=torch.float64, device=q.device)
-        return Terms(bias=(-slopes[:, None] * distance).to(torch.promote_types(q.dtype, torch.float32)))
+        return Terms(
+            bias=(-slopes[:, None] * distance).to(torch.promote_types(q.dtype, torch.float32))
+        )
 
     def keep(self, heads: Sequence[int]) -> None:
         """Keep the slopes of the given heads."""
@@ -173,7 +196,9 @@ class Rotary(NoPosition):
         """Return the rotated q and k, both (B, H, L, Dh)."""
         # Angles are computed in float64 and not kept in a buffer, which a cast of the model would
         # round: in float32 the angle of token 100,000 is off by 0.004.
-        frequencies = self.base ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=q.device) / self.head_dim)
+        frequencies = self.base ** (
+            -torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=q.device) / self.head_dim
+        )
         at = torch.arange(q.shape[-2], dtype=torch.float64, device=q.device) / self.interpolation
         angles = torch.outer(at, frequencies).repeat(1, 2)  # (L, Dh)
         cos, sin = angles.cos().to(q.dtype), angles.sin().to(q.dtype)
@@ -191,8 +216,12 @@ class Shaw(NoPosition):
     def __init__(self, head_dim: int, max_distance: int) -> None:
         super().__init__()
         self.max_distance = max_distance
-        self.keys = nn.Parameter(torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5))
-        self.values = nn.Parameter(torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5))
+        self.keys = nn.Parameter(
+            torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5)
+        )
+        self.values = nn.Parameter(
+            torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5)
+        )
 
     def terms(self, q: Tensor, reach: int) -> Terms:
         """Return the unchanged queries with the learned keys and values."""
@@ -225,16 +254,27 @@ class TransformerXL(NoPosition):
         """Return q + v, with the projected sinusoids of all distances as keys."""
         reach = min(reach, self.max_distance)
         distance = torch.arange(-reach, reach + 1, device=q.device)
-        keys = self.project(sinusoids(distance, self.project.in_features).to(self.project.weight.dtype))  # (2M + 1, D)
-        return Terms(queries=q + self.place.to(q.dtype), keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1))
+        keys = self.project(
+            sinusoids(distance, self.project.in_features).to(self.project.weight.dtype)
+        )  # (2M + 1, D)
+        return Terms(
+            queries=q + self.place.to(q.dtype),
+            keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1),
+        )
 
     def keep(self, heads: Sequence[int]) -> None:
         """Keep u, v and the rows of the projection of the given heads.
 
         The input of the projection keeps its size.
         """
-        rows = self.project.weight.detach().unflatten(0, (len(self.content), -1))[list(heads)].flatten(0, 1)
-        self.content, self.place = (nn.Parameter(each.detach()[list(heads)].clone()) for each in (self.content, self.place))
+        rows = (
+            self.project.weight.detach()
+            .unflatten(0, (len(self.content), -1))[list(heads)]
+            .flatten(0, 1)
+        )
+        self.content, self.place = (
+            nn.Parameter(each.detach()[list(heads)].clone()) for each in (self.content, self.place)
+        )
         self.project = nn.utils.skip_init(nn.Linear, rows.shape[1], rows.shape[0], bias=False)
         self.project.weight = nn.Parameter(rows.clone())
 
@@ -276,8 +316,10 @@ class Learned(nn.Module):
         """
         if x.shape[1] > len(self.table):
             raise ArgumentError(
-                f"sequences must have at most {len(self.table)} tokens (model.position.max_length), got {x.shape[1]}",
-                cure="Take shorter sequences or windows, or train with a larger model.position.max_length",
+                f"sequences must have at most {len(self.table)} tokens "
+                f"(model.position.max_length), got {x.shape[1]}",
+                cure="Take shorter sequences or windows, or train with a larger "
+                "model.position.max_length",
             )
         return x + self.table[: x.shape[1]]
 
@@ -287,7 +329,9 @@ def sinusoids(at: Tensor, dim: int) -> Tensor:
 
     The sines sin(at x 10,000^(-2i / dim)) come first, then the cosines.
     """
-    frequencies = 10_000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=at.device) / dim)
+    frequencies = 10_000.0 ** (
+        -torch.arange(0, dim, 2, dtype=torch.float64, device=at.device) / dim
+    )
     angles = torch.outer(at.to(torch.float64), frequencies)
     return torch.cat((angles.sin(), angles.cos()), dim=-1)[:, :dim]
 
@@ -301,7 +345,9 @@ def build_position(section: config.Position, num_heads: int, head_dim: int) -> N
     """Build the relative position of the run file for one layer."""
     match section:
         case config.T5Position():
-            return T5Bias(num_heads, section.num_buckets, section.max_distance, symmetric=section.symmetric)
+            return T5Bias(
+                num_heads, section.num_buckets, section.max_distance, symmetric=section.symmetric
+            )
         case config.AlibiPosition():
             return Alibi(num_heads)
         case config.RotaryPosition():

@@ -49,17 +49,30 @@ class WeightTile:
 def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
     """Yield all weights of a layer in tiles, without gradients."""
     with torch.no_grad():  # not around a yield, where it would stay active in the caller
-        asked = prepared(layer.q, layer.k, layer.k, layer.pattern, layer.position, layer.mask, layer.segments)
+        asked = prepared(
+            layer.q, layer.k, layer.k, layer.pattern, layer.position, layer.mask, layer.segments
+        )
         q, terms, setting = asked.q, asked.terms, asked.setting
-        at, num = torch.arange(q.shape[2], device=q.device), min(layer.pattern.num_global, q.shape[2])
-        first = terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
-        rows = attention_weights(q[:, :, :num], asked.k, terms=first, allowed=setting.global_rows()) if num else None
+        at, num = (
+            torch.arange(q.shape[2], device=q.device),
+            min(layer.pattern.num_global, q.shape[2]),
+        )
+        first = (
+            terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
+        )
+        rows = (
+            attention_weights(q[:, :, :num], asked.k, terms=first, allowed=setting.global_rows())
+            if num
+            else None
+        )
     if rows is not None:
         yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None].to(_work(q)))
     for tile, weights in tile_weights(q, asked.k, setting=setting, terms=terms):
         # padding and global tokens become -1; the rows of global tokens are already done
         queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)
-        yield WeightTile(tile.batch, queries, tile.key[:, 0], weights.masked_fill((queries < 0)[..., None], 0.0))
+        yield WeightTile(
+            tile.batch, queries, tile.key[:, 0], weights.masked_fill((queries < 0)[..., None], 0.0)
+        )
 
 
 def received(layer: Layer) -> Tensor:
@@ -69,7 +82,9 @@ def received(layer: Layer) -> Tensor:
     """
     batch, heads, length = layer.q.shape[:3]
     dtype = _work(layer.q)
-    ones = layer.q.new_ones(batch, length, dtype=dtype) if layer.mask is None else layer.mask.to(dtype)
+    ones = (
+        layer.q.new_ones(batch, length, dtype=dtype) if layer.mask is None else layer.mask.to(dtype)
+    )
     return pushed(layer, ones[:, None].expand(-1, heads, -1))
 
 
@@ -102,7 +117,9 @@ def gathered(layer: Layer, values: Tensor) -> Tensor:
     for tile in weight_tiles(layer):
         queries, keys = _indices(tile, length)
         of_keys = values[tile.batch][:, :, keys].expand(-1, -1, len(queries), -1)  # (b, H, G, K)
-        total[tile.batch].index_add_(2, queries.flatten(), (tile.weights @ of_keys[..., None]).squeeze(-1).flatten(2))
+        total[tile.batch].index_add_(
+            2, queries.flatten(), (tile.weights @ of_keys[..., None]).squeeze(-1).flatten(2)
+        )
     return total[..., :length]
 
 
@@ -133,10 +150,14 @@ def pushed_by_gradient(layer: Layer, given: Tensor, above: Tensor, v: Tensor) ->
     above, v = (torch.nn.functional.pad(x, (0, 0, 0, 1)) for x in (above, v))
     for tile in weight_tiles(layer):
         queries, keys = _indices(tile, length)
-        of_weights = above[tile.batch][:, :, queries] @ v[tile.batch][:, :, keys].transpose(-1, -2)  # (b, H, G, c, K)
+        of_weights = above[tile.batch][:, :, queries] @ v[tile.batch][:, :, keys].transpose(
+            -1, -2
+        )  # (b, H, G, c, K)
         rule = (tile.weights * of_weights).clamp(min=0).mean(1)  # (b, G, c, K)
         to_keys = (given[tile.batch][:, queries][..., None, :] @ rule).squeeze(-2)  # (b, G, K)
-        total[tile.batch].index_add_(1, keys.expand(to_keys.shape[1:]).flatten(), to_keys.flatten(1))
+        total[tile.batch].index_add_(
+            1, keys.expand(to_keys.shape[1:]).flatten(), to_keys.flatten(1)
+        )
     return total[:, :length]
 
 
@@ -152,11 +173,16 @@ def between(layer: Layer, spans: Tensor) -> Tensor:
     spans
         (B, S, L), 1 if a token belongs to a span, else 0. Other numbers weight the tokens.
     """
-    total = spans.new_zeros(len(spans), layer.q.shape[1], spans.shape[1], spans.shape[1], dtype=_work(layer.q))
+    total = spans.new_zeros(
+        len(spans), layer.q.shape[1], spans.shape[1], spans.shape[1], dtype=_work(layer.q)
+    )
     spans = torch.nn.functional.pad(spans.to(total.dtype), (0, 1))
     for tile in weight_tiles(layer):
         queries, keys = _indices(tile, layer.q.shape[2])
-        given, taken = spans[tile.batch][:, :, queries], spans[tile.batch][:, :, keys]  # (b, S, G, c), (b, S, G or 1, K)
+        given, taken = (
+            spans[tile.batch][:, :, queries],
+            spans[tile.batch][:, :, keys],
+        )  # (b, S, G, c), (b, S, G or 1, K)
         taken = taken.expand(-1, -1, len(queries), -1)
         total[tile.batch] += torch.einsum("bsgc,bhgck,btgk->bhst", given, tile.weights, taken)
     return total
@@ -196,7 +222,11 @@ def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:
     batch, heads, length = layer.q.shape[:3]
     best = layer.q.new_zeros(batch, heads, count, dtype=_work(layer.q))
     pairs = torch.full((batch, heads, count), -1, dtype=torch.int64, device=layer.q.device)
-    real = torch.ones(batch, length, dtype=torch.bool, device=layer.q.device) if layer.mask is None else layer.mask
+    real = (
+        torch.ones(batch, length, dtype=torch.bool, device=layer.q.device)
+        if layer.mask is None
+        else layer.mask
+    )
     real = torch.nn.functional.pad(real, (0, 1))
     for tile in weight_tiles(layer):
         queries, keys = _indices(tile, length)
@@ -207,7 +237,11 @@ def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:
         numbers = torch.cat((pairs[tile.batch], number[where].masked_fill(heaviest == 0, -1)), -1)
         best[tile.batch], order = both.topk(count)
         pairs[tile.batch] = numbers.gather(-1, order)
-    return pairs.div(length, rounding_mode="floor").clamp(min=-1), pairs.remainder(length).masked_fill(pairs < 0, -1), best
+    return (
+        pairs.div(length, rounding_mode="floor").clamp(min=-1),
+        pairs.remainder(length).masked_fill(pairs < 0, -1),
+        best,
+    )
 
 
 def rollout(layers: Sequence[Layer], start: Tensor) -> Tensor:
@@ -259,12 +293,16 @@ def value_rollout(layers: Sequence[Layer], norms: Sequence[Tensor], start: Tenso
     mass = start
     for layer, norm in zip(reversed(layers), reversed(norms), strict=True):
         whole = gathered(layer, norm)
-        given = torch.where(whole > 0, mass[:, None] / whole.clamp(min=torch.finfo(whole.dtype).tiny), 0.0)
+        given = torch.where(
+            whole > 0, mass[:, None] / whole.clamp(min=torch.finfo(whole.dtype).tiny), 0.0
+        )
         mass = (mass + (pushed(layer, given) * norm).mean(1)) / 2
     return mass
 
 
-def gradient_rollout(layers: Sequence[Layer], above: Sequence[Tensor], values: Sequence[Tensor], start: Tensor) -> Tensor:
+def gradient_rollout(
+    layers: Sequence[Layer], above: Sequence[Tensor], values: Sequence[Tensor], start: Tensor
+) -> Tensor:
     """Follow attention through the layers by weights times their gradients.
 
     Mass also stays at its token, so that it grows from layer to layer; see `pushed_by_gradient`.
@@ -287,7 +325,9 @@ def gradient_rollout(layers: Sequence[Layer], above: Sequence[Tensor], values: S
     x weight)+ R, here for one row of R.
     """
     mass = start
-    for layer, from_above, v in zip(reversed(layers), reversed(above), reversed(values), strict=True):
+    for layer, from_above, v in zip(
+        reversed(layers), reversed(above), reversed(values), strict=True
+    ):
         mass = mass + pushed_by_gradient(layer, mass, from_above, v)
     return mass
 

@@ -15,7 +15,9 @@ from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.positions import NO_TERMS, Terms, entry
 
 
-def attention_weights(q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None) -> Tensor:
+def attention_weights(
+    q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None
+) -> Tensor:
     """Return the softmax of the scaled scores over the allowed keys.
 
     Parameters
@@ -40,8 +42,12 @@ def attention_weights(q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed:
     if terms.bias is not None:
         scores = scores + terms.bias[:, distances(q, k, terms.bias.shape[-1])].to(scores.dtype)
     if terms.queries is not None and terms.keys is not None:
-        by_distance = terms.queries @ terms.keys.transpose(-2, -1).to(q.dtype) * scale  # (B, H, Lq, 2M + 1)
-        scores = scores + by_distance.gather(-1, distances(q, k, terms.keys.shape[-2]).expand_as(scores))
+        by_distance = (
+            terms.queries @ terms.keys.transpose(-2, -1).to(q.dtype) * scale
+        )  # (B, H, Lq, 2M + 1)
+        scores = scores + by_distance.gather(
+            -1, distances(q, k, terms.keys.shape[-2]).expand_as(scores)
+        )
     if allowed is None:
         return scores.softmax(dim=-1)
     # The lowest finite score instead of -inf, so that a row without allowed keys does not become
@@ -51,7 +57,13 @@ def attention_weights(q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed:
 
 
 def reference_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None, dropout: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    terms: Terms = NO_TERMS,
+    allowed: Tensor | None = None,
+    dropout: float = 0.0,
 ) -> Tensor:
     """Return the mean of `v` (B, H, L, Dh) weighted by `attention_weights`, (B, H, Lq, Dh).
 
@@ -61,7 +73,9 @@ def reference_attention(
     out = weights @ v
     if terms.values is not None:
         index = distances(q, k, terms.values.shape[-2]).expand_as(weights)
-        by_distance = weights.new_zeros(*weights.shape[:-1], terms.values.shape[-2]).scatter_add(-1, index, weights)
+        by_distance = weights.new_zeros(*weights.shape[:-1], terms.values.shape[-2]).scatter_add(
+            -1, index, weights
+        )
         out = out + by_distance @ terms.values.to(v.dtype)
     return out
 

@@ -15,7 +15,9 @@ from selfattn_bio.attention.positions import entry
 from selfattn_bio.attention.slab import EMPTY, NEVER
 
 
-def global_rows(q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None = None, allowed: Tensor | None = None) -> Tensor:
+def global_rows(
+    q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None = None, allowed: Tensor | None = None
+) -> Tensor:
     """Compute attention of the first g queries to all keys.
 
     Parameters
@@ -40,7 +42,9 @@ class _Rows(torch.autograd.Function):
     # Queries are processed in reverse order. Each row of the bias is then the row above shifted by
     # one, and a single strided view holds all rows.
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, allowed: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, allowed: Tensor | None
+    ) -> Tensor:
         (num, dim), length = q.shape[2:], k.shape[2]
         scores = (q.flip(2) * (1 / math.sqrt(dim))) @ k.transpose(-1, -2)  # (B, H, g, L)
         scores = scores.to(torch.promote_types(q.dtype, torch.float32))

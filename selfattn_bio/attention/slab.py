@@ -78,11 +78,22 @@ def slab_attention(
     rule = None
     if fused is not None:
         band_labels = labels(setting.mask, setting.segments)
-        rule = BandRule(fused.left, fused.right, fused.num_global, *band_labels, dropout, (seed + 1) % DROPOUT_SEEDS)
-    return _Slab.apply(_Plan(setting, dropout, seed, fused.parts if fused else (), rule), q, k, v, *terms)
+        rule = BandRule(
+            fused.left,
+            fused.right,
+            fused.num_global,
+            *band_labels,
+            dropout,
+            (seed + 1) % DROPOUT_SEEDS,
+        )
+    return _Slab.apply(
+        _Plan(setting, dropout, seed, fused.parts if fused else (), rule), q, k, v, *terms
+    )
 
 
-def tile_weights(q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TERMS) -> Iterator[tuple[Tile, Tensor]]:
+def tile_weights(
+    q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TERMS
+) -> Iterator[tuple[Tile, Tensor]]:
     """Yield each tile of the pattern with its attention weights (b, H, G, c, K).
 
     The weights have no gradient. Memory is that of one tile.
@@ -122,13 +133,19 @@ class _Work:
         self.terms, self.dtype = terms, torch.promote_types(q.dtype, torch.float32)
         self.q, self.k = walk.to_rows(q), walk.to_columns(k)
         self.relative = None if terms.queries is None else walk.to_rows(terms.queries)
-        self.relative_keys = None if terms.keys is None else (terms.keys * self.scale).to(q.dtype)[:, None]  # (H or 1, 1, 2M + 1, Dh)
+        self.relative_keys = (
+            None if terms.keys is None else (terms.keys * self.scale).to(q.dtype)[:, None]
+        )  # (H or 1, 1, 2M + 1, Dh)
         self.buffers: dict[tuple[str, torch.dtype], Tensor] = {}
         # (H or 1, n, c, K / R): bias of the walk's templates, NEVER at pairs that may not attend
         self.templates: Tensor | None = None
         if walk.templates is not None:
             index, allowed = walk.templates.index, walk.templates.allowed
-            bias = q.new_zeros(1, *index.shape) if terms.bias is None else terms.bias[:, entry(index, terms.bias.shape[-1])]
+            bias = (
+                q.new_zeros(1, *index.shape)
+                if terms.bias is None
+                else terms.bias[:, entry(index, terms.bias.shape[-1])]
+            )
             self.templates = bias.to(self.dtype).masked_fill(~allowed, NEVER)
 
     def product(self, name: str, a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
@@ -155,14 +172,22 @@ class _Work:
 
         Pairs that may not attend have the score NEVER.
         """
-        scores = self.product("scores", tile.rows(self.q), tile.columns(self.k).transpose(-1, -2), self.scale).to(self.dtype)
+        scores = self.product(
+            "scores", tile.rows(self.q), tile.columns(self.k).transpose(-1, -2), self.scale
+        ).to(self.dtype)
         if self.relative is not None and self.relative_keys is not None:
-            by_distance = tile.rows(self.relative) @ self.relative_keys.transpose(-1, -2)  # (b, H, G, c, 2M + 1)
-            scores += by_distance.gather(-1, entry(tile.index(), self.relative_keys.shape[-2]).expand_as(scores))
+            by_distance = tile.rows(self.relative) @ self.relative_keys.transpose(
+                -1, -2
+            )  # (b, H, G, c, 2M + 1)
+            scores += by_distance.gather(
+                -1, entry(tile.index(), self.relative_keys.shape[-2]).expand_as(scores)
+            )
         if self.templates is not None:
             pieces(scores, tile).add_(chosen(self.templates, tile))
         elif self.terms.bias is not None:
-            scores += self.terms.bias[:, entry(tile.index(), self.terms.bias.shape[-1])].to(scores.dtype)
+            scores += self.terms.bias[:, entry(tile.index(), self.terms.bias.shape[-1])].to(
+                scores.dtype
+            )
         return scores if tile.allowed is None else scores.masked_fill_(~tile.allowed, NEVER)
 
     def softmax(self, scores: Tensor) -> Tensor:
@@ -170,7 +195,9 @@ class _Work:
 
         A row without allowed pairs is meaningless and must be multiplied by 0.
         """
-        return torch.softmax(scores, -1, out=self.buffer("weights", tuple(scores.shape), scores.dtype))
+        return torch.softmax(
+            scores, -1, out=self.buffer("weights", tuple(scores.shape), scores.dtype)
+        )
 
     def kept(self, share: float, seed: int, tile: Tile, like: Tensor) -> Tensor | None:
         """Return a dropout mask: 0 for a fraction `share` of the weights, else 1 / (1 - share).
@@ -185,7 +212,9 @@ class _Work:
         return kept.uniform_(generator=generator).ge_(share).mul_(1 / (1 - share))
 
 
-def _forward(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> tuple[Tensor, list[Tensor], Tensor]:
+def _forward(
+    plan: _Plan, q: Tensor, k: Tensor, v: Tensor, terms: Terms
+) -> tuple[Tensor, list[Tensor], Tensor]:
     """Compute attention over all parts.
 
     Returns
@@ -208,13 +237,17 @@ def _forward(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> tupl
             highest = scores.amax(-1, keepdim=True)
             weights = work.softmax(scores)
             log_of_highest = weights.amax(-1, keepdim=True).log_()
-            tile.rows(log_sum).copy_((highest - log_of_highest).masked_fill_(highest < EMPTY, float("-inf")))
+            tile.rows(log_sum).copy_(
+                (highest - log_of_highest).masked_fill_(highest < EMPTY, float("-inf"))
+            )
             if (kept := work.kept(plan.dropout, seed, tile, weights)) is not None:
                 weights *= kept
             weights = weights.to(v.dtype)
             result = work.product("result", weights, tile.columns(values))
             if terms.values is not None:
-                result += _by_distance(weights, tile, terms.values) @ terms.values[:, None].to(v.dtype)
+                result += _by_distance(weights, tile, terms.values) @ terms.values[:, None].to(
+                    v.dtype
+                )
             tile.rows(out).copy_(result)
         outs.append(walk.from_rows(out))
         sums.append(walk.from_rows(log_sum))
@@ -254,51 +287,103 @@ class _Slab(torch.autograd.Function):
         delta = (d_out.to(shares[0].dtype) * out.to(shares[0].dtype)).sum(-1, keepdim=True)
         found: list[tuple[Tensor, Tensor, Tensor]] = []  # gradients of q, k and v for each part
         asked = ctx.needs_input_grad[4:]
-        d_terms = Terms(*(torch.zeros_like(x) if x is not None and needs else None for x, needs in zip(terms, asked, strict=True)))
+        d_terms = Terms(
+            *(
+                torch.zeros_like(x) if x is not None and needs else None
+                for x, needs in zip(terms, asked, strict=True)
+            )
+        )
         if plan.rule is not None:
             lse, bias = log_sum[..., 0] / LN2, terms.bias
-            *of_band, d_bias = band_backward(q, k, v, bias, out, lse, d_out, plan.rule, bias_needs_it=asked[0])
+            *of_band, d_bias = band_backward(
+                q, k, v, bias, out, lse, d_out, plan.rule, bias_needs_it=asked[0]
+            )
             found.append((of_band[0], of_band[1], of_band[2]))
             d_terms, shares = d_terms._replace(bias=d_bias), shares[1:]
         for (seed, walk), share in zip(plan.walks(terms), shares, strict=True):
             work, values = _Work(walk, q, k, terms), walk.to_columns(v)
             # The weights of a row are its softmax within the part times the share of the part. The
             # gradient from above is multiplied by this share.
-            above, delta_rows = walk.to_rows(d_out * share.to(d_out.dtype)), walk.to_rows(delta * share)
+            above, delta_rows = (
+                walk.to_rows(d_out * share.to(d_out.dtype)),
+                walk.to_rows(delta * share),
+            )
             d_rows = q.new_empty(work.q.shape)
             d_k_columns, d_v_columns = (q.new_zeros(x.shape) for x in (work.k, values))
-            d_relative = None if work.relative is None or d_terms.queries is None else q.new_empty(work.relative.shape)
-            d_templates = None if work.templates is None or d_terms.bias is None else torch.zeros_like(work.templates)
+            d_relative = (
+                None
+                if work.relative is None or d_terms.queries is None
+                else q.new_empty(work.relative.shape)
+            )
+            d_templates = (
+                None
+                if work.templates is None or d_terms.bias is None
+                else torch.zeros_like(work.templates)
+            )
             for tile in walk:
                 weights = work.softmax(work.scores(tile))
                 from_above, keys = tile.rows(above), tile.columns(work.k)
-                d_weights = work.product("d_weights", from_above, tile.columns(values).transpose(-1, -2)).to(weights.dtype)
+                d_weights = work.product(
+                    "d_weights", from_above, tile.columns(values).transpose(-1, -2)
+                ).to(weights.dtype)
                 if terms.values is not None:
                     by_distance = from_above @ terms.values[:, None].transpose(-1, -2).to(v.dtype)
-                    d_weights += by_distance.gather(-1, entry(tile.index(), terms.values.shape[-2]).expand_as(weights))
+                    d_weights += by_distance.gather(
+                        -1, entry(tile.index(), terms.values.shape[-2]).expand_as(weights)
+                    )
                 used = weights
                 if (kept := work.kept(plan.dropout, seed, tile, weights)) is not None:
                     d_weights *= kept
                     used = kept.mul_(weights)
                 used = used.to(v.dtype)
-                tile.add_columns(d_v_columns, work.product("d_columns", used.transpose(-1, -2), from_above))
+                tile.add_columns(
+                    d_v_columns, work.product("d_columns", used.transpose(-1, -2), from_above)
+                )
                 if d_terms.values is not None:
-                    d_terms.values.add_((_by_distance(used, tile, d_terms.values).transpose(-1, -2) @ from_above).sum((0, 1, 2)))
+                    d_terms.values.add_(
+                        (
+                            _by_distance(used, tile, d_terms.values).transpose(-1, -2) @ from_above
+                        ).sum((0, 1, 2))
+                    )
                 d_scores = d_weights.sub_(tile.rows(delta_rows)).mul_(weights)
                 if d_terms.bias is not None:
                     _add_bias_gradient(d_terms.bias, d_templates, d_scores, tile)
                 d_scores = d_scores.to(q.dtype)
                 tile.rows(d_rows).copy_(work.product("d_rows", d_scores, keys, scale))
-                tile.add_columns(d_k_columns, work.product("d_columns", d_scores.transpose(-1, -2), tile.rows(work.q), scale))
-                if d_relative is not None and work.relative is not None and work.relative_keys is not None and d_terms.keys is not None:
-                    by_distance = _by_distance(d_scores, tile, work.relative_keys)  # (b, H, G, c, 2M + 1)
+                tile.add_columns(
+                    d_k_columns,
+                    work.product("d_columns", d_scores.transpose(-1, -2), tile.rows(work.q), scale),
+                )
+                if (
+                    d_relative is not None
+                    and work.relative is not None
+                    and work.relative_keys is not None
+                    and d_terms.keys is not None
+                ):
+                    by_distance = _by_distance(
+                        d_scores, tile, work.relative_keys
+                    )  # (b, H, G, c, 2M + 1)
                     tile.rows(d_relative).copy_(by_distance @ work.relative_keys)
-                    d_keys = (by_distance.transpose(-1, -2) @ tile.rows(work.relative)).sum((0, 2)) * scale  # (H, 2M + 1, Dh)
-                    d_terms.keys.add_(d_keys if len(d_terms.keys) > 1 else d_keys.sum(0, keepdim=True))
+                    d_keys = (by_distance.transpose(-1, -2) @ tile.rows(work.relative)).sum(
+                        (0, 2)
+                    ) * scale  # (H, 2M + 1, Dh)
+                    d_terms.keys.add_(
+                        d_keys if len(d_terms.keys) > 1 else d_keys.sum(0, keepdim=True)
+                    )
             if d_templates is not None and d_terms.bias is not None and walk.templates is not None:
-                at = entry(walk.templates.index, d_terms.bias.shape[-1]).flatten().expand(len(d_terms.bias), -1)
+                at = (
+                    entry(walk.templates.index, d_terms.bias.shape[-1])
+                    .flatten()
+                    .expand(len(d_terms.bias), -1)
+                )
                 d_terms.bias.scatter_add_(1, at, d_templates.flatten(1).to(d_terms.bias.dtype))
-            found.append((walk.from_rows(d_rows), walk.from_columns(d_k_columns), walk.from_columns(d_v_columns)))
+            found.append(
+                (
+                    walk.from_rows(d_rows),
+                    walk.from_columns(d_k_columns),
+                    walk.from_columns(d_v_columns),
+                )
+            )
             if d_relative is not None and d_terms.queries is not None:
                 d_terms.queries.add_(walk.from_rows(d_relative))
         (d_q, d_k, d_v), *others = found
@@ -310,7 +395,9 @@ class _Slab(torch.autograd.Function):
 
 def pieces(x: Tensor, tile: Tile) -> Tensor:
     """Return a view of (b, H, G, c, K) with one piece per template, (b, H, G, R, c, K / R)."""
-    return x.unflatten(-1, (1 if tile.templates is None else tile.templates.shape[1], -1)).transpose(3, 4)
+    return x.unflatten(
+        -1, (1 if tile.templates is None else tile.templates.shape[1], -1)
+    ).transpose(3, 4)
 
 
 def chosen(templates: Tensor, tile: Tile) -> Tensor:
@@ -320,7 +407,9 @@ def chosen(templates: Tensor, tile: Tile) -> Tensor:
     return templates.index_select(1, tile.templates.flatten()).unflatten(1, tile.templates.shape)
 
 
-def _add_bias_gradient(d_bias: Tensor, d_templates: Tensor | None, d_scores: Tensor, tile: Tile) -> None:
+def _add_bias_gradient(
+    d_bias: Tensor, d_templates: Tensor | None, d_scores: Tensor, tile: Tile
+) -> None:
     if d_templates is None:
         over_batch = d_scores.sum(0)  # (H, G, c, K)
         at = entry(tile.index(), d_bias.shape[-1]).expand_as(over_batch)
@@ -328,7 +417,9 @@ def _add_bias_gradient(d_bias: Tensor, d_templates: Tensor | None, d_scores: Ten
     elif tile.templates is None:  # summed by distance once, at the end of the walk
         d_templates.add_(d_scores.sum((0, 2))[:, None])
     else:
-        d_templates.index_add_(1, tile.templates.flatten(), pieces(d_scores, tile).sum(0).flatten(1, 2))
+        d_templates.index_add_(
+            1, tile.templates.flatten(), pieces(d_scores, tile).sum(0).flatten(1, 2)
+        )
 
 
 def _by_distance(x: Tensor, tile: Tile, table: Tensor) -> Tensor:

@@ -41,7 +41,11 @@ class Setting:
     def tokens(self) -> Tensor:
         """Return the mask (B, L), all True if `mask` is None."""
         batch, _, length = self.shape
-        return torch.ones(batch, length, dtype=torch.bool, device=self.device) if self.mask is None else self.mask
+        return (
+            torch.ones(batch, length, dtype=torch.bool, device=self.device)
+            if self.mask is None
+            else self.mask
+        )
 
     def lengths(self) -> Tensor:
         """Return the position after the last token of each sequence, (B,) int64.
@@ -59,7 +63,14 @@ class Setting:
         parts = self.pattern.parts(length)
         if self.pattern.num_global or not all(isinstance(part, Band) for part in parts):
             return max(length - 1, 0)
-        return min(max(length - 1, 0), max(max(part.left, part.right) * part.dilation for part in parts if isinstance(part, Band)))
+        return min(
+            max(length - 1, 0),
+            max(
+                max(part.left, part.right) * part.dilation
+                for part in parts
+                if isinstance(part, Band)
+            ),
+        )
 
     def walks(self, clip: int, done: tuple[Part, ...] = ()) -> Iterator[Walk]:
         """Yield a walk for each part of the pattern, except for the parts in `done`.
@@ -80,11 +91,17 @@ class Setting:
         length = self.shape[2]
         at = torch.arange(length, device=self.device)
         lengths = self.lengths()[:, None, None, None]
-        allowed = None if isinstance(self.pattern, Full) else self.pattern.allows(at[:, None], at[None, :], lengths)
+        allowed = (
+            None
+            if isinstance(self.pattern, Full)
+            else self.pattern.allows(at[:, None], at[None, :], lengths)
+        )
         if self.mask is not None and not bool(self.mask.all()):
             allowed = _both(allowed, self.mask[:, None, None, :])
         if self.segments is not None:
-            allowed = _both(allowed, (self.segments[:, :, None] == self.segments[:, None, :])[:, None])
+            allowed = _both(
+                allowed, (self.segments[:, :, None] == self.segments[:, None, :])[:, None]
+            )
         return allowed
 
     def global_rows(self) -> Tensor | None:
@@ -95,7 +112,9 @@ class Setting:
         allowed = None if self.mask is None else self.mask[:, None, None, :]
         if self.segments is not None:
             num = self.pattern.num_global
-            allowed = _both(allowed, (self.segments[:, :num, None] == self.segments[:, None, :])[:, None])
+            allowed = _both(
+                allowed, (self.segments[:, :num, None] == self.segments[:, None, :])[:, None]
+            )
         return allowed
 
 
@@ -151,7 +170,9 @@ class SlidingKeys(Keys):
 
     def _chunks(self, x: Tensor, i: int) -> Tensor:
         start = (self.first + i) * self.chunk
-        return x[:, :, start : start + self.chunks * self.chunk].unflatten(2, (self.chunks, self.chunk))
+        return x[:, :, start : start + self.chunks * self.chunk].unflatten(
+            2, (self.chunks, self.chunk)
+        )
 
     def places(self) -> Tensor:
         start = (self.first + torch.arange(self.chunks, device=self.device)) * self.chunk
@@ -166,7 +187,9 @@ class DrawnKeys(Keys):
     block: int
 
     def columns(self, x: Tensor) -> Tensor:
-        found = x.unflatten(2, (-1, self.block)).index_select(2, self.drawn.flatten())  # (b, H, G R, block, d)
+        found = x.unflatten(2, (-1, self.block)).index_select(
+            2, self.drawn.flatten()
+        )  # (b, H, G R, block, d)
         return found.unflatten(2, self.drawn.shape).flatten(3, 4)
 
     def add(self, total: Tensor, x: Tensor) -> None:
@@ -174,7 +197,9 @@ class DrawnKeys(Keys):
         total.unflatten(2, (-1, self.block)).index_add_(2, self.drawn.flatten(), blocks)
 
     def places(self) -> Tensor:
-        return (self.drawn[..., None] * self.block + torch.arange(self.block, device=self.drawn.device)).flatten(1)
+        return (
+            self.drawn[..., None] * self.block + torch.arange(self.block, device=self.drawn.device)
+        ).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -217,32 +242,49 @@ class Walk:
     and after, as many as a chunk of queries can reach.
     """
 
-    def __init__(self, setting: Setting, parts: tuple[Part, ...], lengths: Tensor, clip: int) -> None:
-        self.setting, self.part, self.earlier, self.lengths = setting, parts[-1], parts[:-1], lengths
+    def __init__(
+        self, setting: Setting, parts: tuple[Part, ...], lengths: Tensor, clip: int
+    ) -> None:
+        self.setting, self.part, self.earlier, self.lengths = (
+            setting,
+            parts[-1],
+            parts[:-1],
+            lengths,
+        )
         self.templates: Templates | None = None
         length = setting.shape[2]
         at = torch.arange(length, device=setting.device)
         before = after = 0
         self.slides = False  # True if chunk g attends to the chunks around it
-        if isinstance(self.part, Blocks) or (isinstance(self.part, Band) and 0 < self.part.block <= MAX_BLOCK):
+        if isinstance(self.part, Blocks) or (
+            isinstance(self.part, Band) and 0 < self.part.block <= MAX_BLOCK
+        ):
             self.chunk = self.part.block
             self.places = _padded(at, 0, -length % self.chunk)
         elif isinstance(self.part, Band) and (reach := self._reach(self.part)) is not None:
             before, after = reach
             self.slides, self.chunk = True, CHUNK
             classes = [at[first :: self.part.dilation] for first in range(self.part.dilation)]
-            self.places = torch.cat([_padded(tokens, 0, -len(tokens) % CHUNK) for tokens in classes])
+            self.places = torch.cat(
+                [_padded(tokens, 0, -len(tokens) % CHUNK) for tokens in classes]
+            )
         else:
             batch, heads, _ = setting.shape
             count = min(self.part.count, length) if isinstance(self.part, Columns) else length
-            self.chunk = max(16, min(SHARED_CHUNK, length, SCORES // (batch * heads * max(count, 1))))
+            self.chunk = max(
+                16, min(SHARED_CHUNK, length, SCORES // (batch * heads * max(count, 1)))
+            )
             self.places = _padded(at, 0, -length % self.chunk)
         self.before, self.after = before, after
         self.key_places = _padded(self.places, before * CHUNK, after * CHUNK)
         # slot of each token
         self.order = torch.argsort(self.places, stable=True)[len(self.places) - length :]
         self.moved = not torch.equal(self.order, at)
-        if all((isinstance(part, Band) and part.dilation == 1 and not part.block) or isinstance(part, Columns) for part in self.earlier):
+        if all(
+            (isinstance(part, Band) and part.dilation == 1 and not part.block)
+            or isinstance(part, Columns)
+            for part in self.earlier
+        ):
             self.templates = self._make_templates(clip)
 
     def _reach(self, part: Band) -> tuple[int, int] | None:
@@ -264,7 +306,13 @@ class Walk:
         depends only on the distance between its blocks.
         """
         part, device = self.part, self.setting.device
-        if isinstance(part, Band) and self.slides and part.dilation == 1 and not part.block and not self.earlier:
+        if (
+            isinstance(part, Band)
+            and self.slides
+            and part.dilation == 1
+            and not part.block
+            and not self.earlier
+        ):
             query = self.before * CHUNK + torch.arange(CHUNK, device=device)
             key = torch.arange((self.before + 1 + self.after) * CHUNK, device=device)
             index = key[None, :] - query[:, None]
@@ -306,7 +354,11 @@ class Walk:
     def from_columns(self, x: Tensor) -> Tensor:
         """Undo `to_columns`: (B, H, slots, d) -> (B, H, L, d)."""
         start = self.before * CHUNK
-        return x.index_select(2, self.order + start) if self.moved else x[:, :, start : start + self.setting.shape[2]]
+        return (
+            x.index_select(2, self.order + start)
+            if self.moved
+            else x[:, :, start : start + self.setting.shape[2]]
+        )
 
     def _placed(self, x: Tensor, order: Tensor, num: int) -> Tensor:
         if self.moved:
@@ -319,11 +371,18 @@ class Walk:
         for batch, length in self._batches():
             for queries, keys in self._tiles(batch, length):
                 places = keys.places()
-                query, key = self.places[queries].unflatten(0, (-1, self.chunk))[:, :, None], self.key_places[places][:, None, :]
+                query, key = (
+                    self.places[queries].unflatten(0, (-1, self.chunk))[:, :, None],
+                    self.key_places[places][:, None, :],
+                )
                 allowed, templates = self._allowed(batch, length, query, key, keys), None
                 if self.templates is not None and isinstance(keys, DrawnKeys):
-                    own = queries.start // self.chunk + torch.arange(len(keys.drawn), device=self.setting.device)
-                    templates = (keys.drawn - own[:, None]).clamp(-self.templates.far, self.templates.far) + self.templates.far
+                    own = queries.start // self.chunk + torch.arange(
+                        len(keys.drawn), device=self.setting.device
+                    )
+                    templates = (keys.drawn - own[:, None]).clamp(
+                        -self.templates.far, self.templates.far
+                    ) + self.templates.far
                 yield Tile(number, batch, queries, self.chunk, keys, query, key, allowed, templates)
                 number += 1
 
@@ -352,7 +411,11 @@ class Walk:
         elif self.slides:
             width = (self.before + 1 + self.after) * chunk
         else:
-            count = min(self.part.count, self.setting.shape[2]) if isinstance(self.part, Columns) else self.setting.shape[2]
+            count = (
+                min(self.part.count, self.setting.shape[2])
+                if isinstance(self.part, Columns)
+                else self.setting.shape[2]
+            )
             for first in range(num_chunks):
                 yield slice(first * chunk, (first + 1) * chunk), SharedKeys(count, device)
             return
@@ -361,11 +424,16 @@ class Walk:
             chunks = min(step, num_chunks - first)
             queries = slice(first * chunk, (first + chunks) * chunk)
             if drawn is None:
-                yield queries, SlidingKeys(first, chunks, self.before + 1 + self.after, chunk, device)
+                yield (
+                    queries,
+                    SlidingKeys(first, chunks, self.before + 1 + self.after, chunk, device),
+                )
             else:
                 yield queries, DrawnKeys(drawn[first : first + chunks], chunk)
 
-    def _allowed(self, batch: slice, length: int, query: Tensor, key: Tensor, keys: Keys) -> Tensor | None:
+    def _allowed(
+        self, batch: slice, length: int, query: Tensor, key: Tensor, keys: Keys
+    ) -> Tensor | None:
         """Return the mask of a tile in addition to its templates, or None.
 
         It is bool and broadcasts to (b, H, G, c, K).
@@ -381,7 +449,9 @@ class Walk:
         else:
             for part in self.earlier:
                 if isinstance(part, Columns):  # causal columns do not cover keys after the query
-                    there = there & (~part.covers(query, key, length) if part.causal else key >= part.count)
+                    there = there & (
+                        ~part.covers(query, key, length) if part.causal else key >= part.count
+                    )
         allowed = None if bool(there.all()) else there[None, None]
         if setting.mask is not None:
             token = setting.mask[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)

@@ -22,11 +22,31 @@ from selfattn_bio.baselines.motif_scores import MotifScores
 from selfattn_bio.baselines.positional_kmers import PositionalKmers
 from selfattn_bio.evaluation.composition import Letters
 
-__all__ = ["BASELINES", "Baseline", "Calibration", "Setup", "is_baseline", "load_baseline", "read_card", "suitable"]
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "Calibration",
+    "Setup",
+    "is_baseline",
+    "load_baseline",
+    "read_card",
+    "suitable",
+]
 
 BASELINES: dict[str, type[Baseline]] = {
     kind.name: kind
-    for kind in (GcContent, Kmers, PositionalKmers, ExactPositions, MotifScores, GkmSvm, Length, FirstLetter, Composition, Dipeptides)
+    for kind in (
+        GcContent,
+        Kmers,
+        PositionalKmers,
+        ExactPositions,
+        MotifScores,
+        GkmSvm,
+        Length,
+        FirstLetter,
+        Composition,
+        Dipeptides,
+    )
 }
 
 

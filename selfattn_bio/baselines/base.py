@@ -16,7 +16,12 @@ from safetensors.numpy import load_file, save
 
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
+from selfattn_bio.evaluation.calibration import (
+    calibrate,
+    choose_threshold,
+    fit_slope,
+    fit_temperature,
+)
 from selfattn_bio.evaluation.composition import Letters
 from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
@@ -79,7 +84,11 @@ class Calibration:
     def fit(cls, logits: Logits, labels: Labels) -> Calibration:
         """Fit temperature, threshold and slope to validation records."""
         temperature = fit_temperature(logits, labels)
-        return cls(temperature, choose_threshold(calibrate(logits, temperature), labels), fit_slope(logits, labels))
+        return cls(
+            temperature,
+            choose_threshold(calibrate(logits, temperature), labels),
+            fit_slope(logits, labels),
+        )
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,10 @@ class Baseline(ABC):
         """
         for split, of_split in (("train", labels), ("valid", valid_labels)):
             if set(np.unique(of_split)) != {0, 1}:
-                raise ValueError(f"{split} must have records of both classes, got labels {sorted(set(np.unique(of_split).tolist()))}")
+                raise ValueError(
+                    f"{split} must have records of both classes, got labels "
+                    f"{sorted(set(np.unique(of_split).tolist()))}"
+                )
         self.records = len(train)
         if self.both_strands:
             train, labels = [*train, *self._other_strand(train)], np.tile(labels, 2)
@@ -184,7 +196,9 @@ class Baseline(ABC):
         """Return the settings chosen on the validation split, for the report."""
 
     @abstractmethod
-    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+    def _fit(
+        self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels
+    ) -> None:
         """Fit the model.
 
         `valid` contains the records as given and, if both strands are read, their reverse
@@ -272,7 +286,10 @@ def sample_rows(labels: Labels, most: int) -> NDArray[np.int64]:
         return np.arange(len(labels))
     rng = np.random.default_rng(0)
     of_classes = [np.flatnonzero(labels == label) for label in (0, 1)]
-    drawn = [rng.choice(rows, max(1, round(most * len(rows) / len(labels))), replace=False) for rows in of_classes]
+    drawn = [
+        rng.choice(rows, max(1, round(most * len(rows) / len(labels))), replace=False)
+        for rows in of_classes
+    ]
     return np.sort(np.concatenate(drawn))
 
 
@@ -290,18 +307,28 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         files = dict(card["files"])
         kind, version = card["kind"], card["version"]
     except FileNotFoundError:
-        raise ModelFolderError(f"no {CARD}; this is not the folder of a baseline", place=str(folder), cure=REFIT) from None
+        raise ModelFolderError(
+            f"no {CARD}; this is not the folder of a baseline", place=str(folder), cure=REFIT
+        ) from None
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelFolderError(f"not the card of a baseline ({error})", place=str(path), cure=REFIT) from error
+        raise ModelFolderError(
+            f"not the card of a baseline ({error})", place=str(path), cure=REFIT
+        ) from error
     if version != VERSION:
-        message = f"baseline {kind!r} has version {version}; this version of selfattn-bio reads {VERSION}"
+        message = (
+            f"baseline {kind!r} has version {version}; this version of selfattn-bio reads {VERSION}"
+        )
         raise ModelFolderError(message, place=str(path), cure=REFIT)
     for name, expected in files.items():
         file = path.with_name(Path(name).name)
         if not file.is_file():
-            raise ModelFolderError(f"file {name!r} of the baseline is missing", place=str(folder), cure=REFIT)
+            raise ModelFolderError(
+                f"file {name!r} of the baseline is missing", place=str(folder), cure=REFIT
+            )
         if sha256_of(file) != expected:
-            raise ModelFolderError(f"the file differs from its sha256 in {CARD}", place=str(file), cure=REFIT)
+            raise ModelFolderError(
+                f"the file differs from its sha256 in {CARD}", place=str(file), cure=REFIT
+            )
     return card
 
 
@@ -310,15 +337,26 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
     folder = Path(folder)
     card = read_card(folder)
     if card["kind"] not in kinds:
-        raise ModelFolderError(f"unknown baseline {card['kind']!r}; known: {', '.join(kinds)}", place=str(folder / CARD))
+        raise ModelFolderError(
+            f"unknown baseline {card['kind']!r}; known: {', '.join(kinds)}",
+            place=str(folder / CARD),
+        )
     try:
         arrays = load_file(folder / ARRAYS) if ARRAYS in card["files"] else {}
-        texts = {name: (folder / name).read_text(encoding="utf-8") for name in card["files"] if name != ARRAYS}
+        texts = {
+            name: (folder / name).read_text(encoding="utf-8")
+            for name in card["files"]
+            if name != ARRAYS
+        }
         spelling = Spelling(get_alphabet(card["alphabet"]), card["soft_mask"], card["gaps"])
         baseline = kinds[card["kind"]](Setup(spelling, card["strands"], card["database"], threads))
         baseline.calibration = Calibration(**card["calibration"])
         baseline.origin, baseline.records = dict(card["origin"]), card["records"]
         baseline._restore(State(card["settings"], arrays, texts))
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, SafetensorError) as error:
-        raise ModelFolderError(f"the parts of the baseline do not fit each other ({error!r})", place=str(folder), cure=REFIT) from error
+        raise ModelFolderError(
+            f"the parts of the baseline do not fit each other ({error!r})",
+            place=str(folder),
+            cure=REFIT,
+        ) from error
     return baseline

@@ -78,7 +78,9 @@ class Block:
             columns = slots[rows, at] * self.num_kmers + kmers[rows, at]
             shape = (len(kmers), self.size)
             # The sparse matrix sums repeated entries
-            chunks.append(sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape))
+            chunks.append(
+                sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+            )
         return sparse.csr_matrix(sparse.vstack(chunks))
 
     def substitutions(self, record: NDArray[np.uint8]) -> Substitutions:
@@ -95,9 +97,17 @@ class Block:
         # (N, k), ignoring this letter
         others_known = (~known).sum(axis=1, keepdims=True) - ~known == 0
         there = (slots >= 0)[:, None]
-        old = np.where(known.all(axis=1, keepdims=True) & there, slots[:, None] * self.num_kmers + worth.sum(axis=1, keepdims=True), -1)
+        old = np.where(
+            known.all(axis=1, keepdims=True) & there,
+            slots[:, None] * self.num_kmers + worth.sum(axis=1, keepdims=True),
+            -1,
+        )
         rest = worth.sum(axis=1, keepdims=True) - worth  # (N, k)
-        new = slots[:, None, None] * self.num_kmers + rest[..., None] + np.arange(size) * powers[:, None]  # (N, k, A)
+        new = (
+            slots[:, None, None] * self.num_kmers
+            + rest[..., None]
+            + np.arange(size) * powers[:, None]
+        )  # (N, k, A)
         new = np.where((others_known & there)[..., None], new, -1)
         removed = np.full((len(codes), self.k), -1)
         added = np.full((len(codes), self.k, size), -1)
@@ -136,7 +146,9 @@ class Substitutions:
         for start in range(0, length, POSITIONS):
             part = slice(start, start + POSITIONS)
             added = self.added[part].transpose(0, 2, 1)  # (P, A, k)
-            features = np.concatenate([added, np.broadcast_to(self.removed[part][:, None], added.shape)], axis=2)
+            features = np.concatenate(
+                [added, np.broadcast_to(self.removed[part][:, None], added.shape)], axis=2
+            )
             same = (features[..., None] == features[..., None, :]) & (features >= 0)[..., None]
             change[part] += (same * weights).sum(axis=(-1, -2))
         return change

@@ -27,7 +27,11 @@ class ExactPositions(LinearKmers):
     the validation split decides whether positions count from the start or from the end.
     """
 
-    name, title, short_title = "exact_positions", "logistic regression on exact positions", "exact positions"
+    name, title, short_title = (
+        "exact_positions",
+        "logistic regression on exact positions",
+        "exact positions",
+    )
     alphabets = ("dna",)
     reads_strands = False
     penalties = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -40,19 +44,28 @@ class ExactPositions(LinearKmers):
         if max(lengths) > LONGEST:
             return f"the longest record has {max(lengths):,} bp, more than {LONGEST:,}"
         if min(lengths) < SHORTEST * max(lengths):
-            return f"records have {min(lengths):,} to {max(lengths):,} bp, so their positions do not correspond"
+            return (
+                f"records have {min(lengths):,} to {max(lengths):,} bp, so their positions do "
+                "not correspond"
+            )
         return ""
 
-    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+    def _fit(
+        self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels
+    ) -> None:
         rows = sample_rows(labels, max(2, LETTERS // max(len(record) for record in train)))
         self.records = len(rows)
         super()._fit([train[int(row)] for row in rows], labels[rows], valid, valid_labels)
 
-    def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
+    def candidates(
+        self, train: Letters
+    ) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
         """Yield alignments and scales of the 5-mers."""
         alphabet, lengths = self.setup.alphabet, {len(record) for record in train}
         longest, counted = max(lengths), Block(alphabet, 5)
-        ends: tuple[Literal["start", "end"], ...] = ("start",) if len(lengths) == 1 else ("start", "end")
+        ends: tuple[Literal["start", "end"], ...] = (
+            ("start",) if len(lengths) == 1 else ("start", "end")
+        )
         fives = counted.counts(train)
         for align in ends:
             placed = [Block(alphabet, k, longest - k + 1, align) for k in (1, 3)]

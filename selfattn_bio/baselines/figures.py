@@ -29,7 +29,9 @@ class Figures(Baseline):
         """Return an empty dict: no setting is chosen."""
         return {}
 
-    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+    def _fit(
+        self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels
+    ) -> None:
         model = LogisticRegression(C=C, max_iter=1000).fit(self.figures(train), labels)
         self.weights, self.bias = model.coef_[0], float(model.intercept_[0])
 
@@ -40,4 +42,7 @@ class Figures(Baseline):
         return State({"weights": self.weights.tolist(), "bias": self.bias})
 
     def _restore(self, state: State) -> None:
-        self.weights, self.bias = np.array(state.settings["weights"], dtype=np.float64), float(state.settings["bias"])
+        self.weights, self.bias = (
+            np.array(state.settings["weights"], dtype=np.float64),
+            float(state.settings["bias"]),
+        )

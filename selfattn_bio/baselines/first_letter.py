@@ -20,7 +20,9 @@ class FirstLetter(Figures):
 
     def figures(self, letters: Letters) -> NDArray[np.float64]:
         """Return the first residue of each record as one-hot, (n, A); all 0 if it is ambiguous."""
-        return np.eye(256)[[record[0] for record in letters]][:, list(self.setup.alphabet.letters.encode())]
+        return np.eye(256)[[record[0] for record in letters]][
+            :, list(self.setup.alphabet.letters.encode())
+        ]
 
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
         effects = [np.zeros((len(record), len(self.weights))) for record in letters]

@@ -26,7 +26,11 @@ class GcContent(Figures):
             codes = self.setup.alphabet.codes(record)
             # Replacing an ambiguous base increases the number of counted bases
             ambiguous = codes >= 4
-            gc = counts[1:3].sum() + strong[None] - np.where(ambiguous, 0, strong[np.minimum(codes, 3)])[:, None]
+            gc = (
+                counts[1:3].sum()
+                + strong[None]
+                - np.where(ambiguous, 0, strong[np.minimum(codes, 3)])[:, None]
+            )
             total = (counts.sum() + ambiguous)[:, None]
             before = counts[1:3].sum() / max(1, counts.sum())
             effects.append((gc / total - before) * self.weights[0])

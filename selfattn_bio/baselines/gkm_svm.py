@@ -60,12 +60,23 @@ class GkmSvm(Baseline):
         """Return the number of training records and of support vectors."""
         return {"records": self.records, "support vectors": len(self.machine.coefficients)}
 
-    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+    def _fit(
+        self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels
+    ) -> None:
         rows = sample_rows(labels, RECORDS)
         self.records = len(rows)
-        positive, negative = (_one_hot([train[int(row)] for row in rows if labels[row] == label]) for label in (1, 0))
+        positive, negative = (
+            _one_hot([train[int(row)] for row in rows if labels[row] == label]) for label in (1, 0)
+        )
         self.machine = _package().train_gkmsvm(
-            positive, negative, l=LMER, k=INFORMATIVE, d=MISMATCHES, C=PENALTY, solver="libsvm", device="cpu"
+            positive,
+            negative,
+            l=LMER,
+            k=INFORMATIVE,
+            d=MISMATCHES,
+            C=PENALTY,
+            solver="libsvm",
+            device="cpu",
         )
         self.scale, self.offset = 1.0, 0.0
         decisions = self._logits(valid[0])
@@ -83,21 +94,38 @@ class GkmSvm(Baseline):
         effects = []
         for record in letters:
             one_hot = _one_hot([record])
-            of_record = _package().ism(self.machine, one_hot)[0].T[: len(record)].astype(np.float64) * self.scale
+            of_record = (
+                _package().ism(self.machine, one_hot)[0].T[: len(record)].astype(np.float64)
+                * self.scale
+            )
             # Exactly 0 for the original base
             of_record[one_hot[0].T[: len(record)] > 0] = 0
             effects.append(of_record)
         return effects
 
     def _state(self) -> State:
-        arrays = {"vectors": self.machine.support_sequences.argmax(axis=1).astype(np.uint8), "coefficients": self.machine.coefficients}
-        settings: dict[str, Any] = {"bias": float(self.machine.bias), "scale": self.scale, "offset": self.offset, "parameters": PARAMETERS}
+        arrays = {
+            "vectors": self.machine.support_sequences.argmax(axis=1).astype(np.uint8),
+            "coefficients": self.machine.coefficients,
+        }
+        settings: dict[str, Any] = {
+            "bias": float(self.machine.bias),
+            "scale": self.scale,
+            "offset": self.offset,
+            "parameters": PARAMETERS,
+        }
         return State(settings, arrays)
 
     def _restore(self, state: State) -> None:
         vectors = np.eye(4, dtype=np.float32)[state.arrays["vectors"]].transpose(0, 2, 1)
         settings = state.settings
-        self.machine = _package().GkmSVM(vectors, state.arrays["coefficients"], settings["bias"], "estimated", settings["parameters"])
+        self.machine = _package().GkmSVM(
+            vectors,
+            state.arrays["coefficients"],
+            settings["bias"],
+            "estimated",
+            settings["parameters"],
+        )
         self.scale, self.offset = settings["scale"], settings["offset"]
 
 

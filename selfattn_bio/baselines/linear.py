@@ -40,9 +40,15 @@ class Scaling:
         """Return the scaled blocks (n, size) concatenated."""
         if self.by_record:
             scales = [np.maximum(root_of_squares(block), TINY) for block in counts]
-            counts = [sparse.diags_array(1 / scale) @ block for scale, block in zip(scales, counts, strict=True)]
+            counts = [
+                sparse.diags_array(1 / scale) @ block
+                for scale, block in zip(scales, counts, strict=True)
+            ]
         else:
-            counts = [block * block.dtype.type(1 / scale) for scale, block in zip(self.fixed, counts, strict=True)]
+            counts = [
+                block * block.dtype.type(1 / scale)
+                for scale, block in zip(self.fixed, counts, strict=True)
+            ]
         return sparse.csr_matrix(sparse.hstack(counts))
 
 
@@ -64,14 +70,21 @@ class LinearKmers(Baseline):
     bias: float
 
     @abstractmethod
-    def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
+    def candidates(
+        self, train: Letters
+    ) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
         """Yield feature sets to choose from: blocks, their training counts, and a scaling."""
 
     def chosen(self) -> dict[str, Any]:
         """Return the penalty and scaling."""
-        return {"C": self.penalty, "scaling": "by record" if self.scaling.by_record else "by mean of train"}
+        return {
+            "C": self.penalty,
+            "scaling": "by record" if self.scaling.by_record else "by mean of train",
+        }
 
-    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+    def _fit(
+        self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels
+    ) -> None:
         best, counted = -1.0, None
         for blocks, counts, scaling in self.candidates(train):
             if blocks != counted:
@@ -85,7 +98,10 @@ class LinearKmers(Baseline):
                 auroc = roc_auc_score(valid_labels, self._mean(model.decision_function, x_valid))
                 if auroc > best:
                     best, self.blocks, self.scaling, self.penalty = auroc, blocks, scaling, penalty
-                    self.weights, self.bias = model.coef_[0].astype(np.float64), float(model.intercept_[0])
+                    self.weights, self.bias = (
+                        model.coef_[0].astype(np.float64),
+                        float(model.intercept_[0]),
+                    )
 
     def _logits(self, letters: Letters) -> Logits:
         x = self.scaling.of([block.counts(letters).astype(np.float64) for block in self.blocks])
@@ -94,11 +110,19 @@ class LinearKmers(Baseline):
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
         weights = np.split(self.weights, np.cumsum([block.size for block in self.blocks])[:-1])
         return [
-            sum((self._of_block(*each, record) for each in zip(self.blocks, weights, self.scaling.fixed, strict=True)), np.zeros(1))
+            sum(
+                (
+                    self._of_block(*each, record)
+                    for each in zip(self.blocks, weights, self.scaling.fixed, strict=True)
+                ),
+                np.zeros(1),
+            )
             for record in letters
         ]
 
-    def _of_block(self, block: Block, weights: NDArray[np.float64], scale: float, record: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def _of_block(
+        self, block: Block, weights: NDArray[np.float64], scale: float, record: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
         substitutions = block.substitutions(record)
         linear = substitutions.total(weights)
         if not self.scaling.by_record:
@@ -122,7 +146,11 @@ class LinearKmers(Baseline):
         settings = state.settings
         self.blocks = tuple(Block(self.setup.alphabet, **block) for block in settings["blocks"])
         self.scaling = Scaling(settings["by_record"], tuple(settings["fixed"]))
-        self.penalty, self.bias, self.weights = settings["penalty"], settings["bias"], state.arrays["weights"]
+        self.penalty, self.bias, self.weights = (
+            settings["penalty"],
+            settings["bias"],
+            state.arrays["weights"],
+        )
         if self.weights.shape != (expected := sum(block.size for block in self.blocks),):
             raise ValueError(f"weights must have shape ({expected},), got {self.weights.shape}")
 
@@ -138,7 +166,9 @@ class CountedKmers(LinearKmers):
     def features(self) -> tuple[Block, ...]:
         """Return the blocks to count."""
 
-    def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
+    def candidates(
+        self, train: Letters
+    ) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
         """Yield both scalings of the counts."""
         blocks = self.features()
         counts = [block.counts(train) for block in blocks]

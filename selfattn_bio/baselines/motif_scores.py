@@ -18,7 +18,13 @@ SEEDS = 3  # number of boosters that are averaged
 ROUNDS, PATIENCE = 2000, 100
 PARAMETERS: dict[str, Any] = {
     **{"objective": "binary", "metric": "binary_logloss", "learning_rate": 0.05, "num_leaves": 15},
-    **{"feature_fraction": 0.1, "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 63},
+    **{
+        "feature_fraction": 0.1,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 1.0,
+        "max_bin": 63,
+    },
     **{"deterministic": True, "force_col_wise": True, "verbosity": -1},
 }
 WORK = 10_000_000_000  # maximum bp x motifs scored for training, which takes minutes on one core
@@ -51,32 +57,52 @@ class MotifScores(Baseline):
 
     def chosen(self) -> dict[str, Any]:
         """Return the number of trees of each seed, of training records and of motifs."""
-        return {"trees": [each.num_trees() for each in self.trees], "records": self.records, "motifs": len(self.matrices)}
+        return {
+            "trees": [each.num_trees() for each in self.trees],
+            "records": self.records,
+            "motifs": len(self.matrices),
+        }
 
-    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+    def _fit(
+        self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels
+    ) -> None:
         import lightgbm
 
         self.matrices = ScoreMatrices.of(open_database(self.setup.database))
         work = sum(len(record) for record in train) * len(self.matrices)
         rows = sample_rows(labels, max(2, min(RECORDS, int(len(train) * min(1.0, WORK / work)))))
         self.records = len(rows)
-        x, x_valid = self.matrices.scores([train[int(row)] for row in rows]), self.matrices.scores(valid[0])
+        x, x_valid = (
+            self.matrices.scores([train[int(row)] for row in rows]),
+            self.matrices.scores(valid[0]),
+        )
         self.trees = []
         for seed in range(SEEDS):
             least = min(20, max(1, len(rows) // 50))
-            parameters = PARAMETERS | {"min_data_in_leaf": least, "seed": seed, "num_threads": self.setup.threads}
+            parameters = PARAMETERS | {
+                "min_data_in_leaf": least,
+                "seed": seed,
+                "num_threads": self.setup.threads,
+            }
             data = lightgbm.Dataset(x, labels[rows], params=parameters)
             on_valid = lightgbm.Dataset(x_valid, valid_labels, reference=data)
             stop = lightgbm.early_stopping(PATIENCE, verbose=False)
-            booster = lightgbm.train(parameters, data, ROUNDS, valid_sets=[on_valid], callbacks=[stop])
-            self.trees.append(_booster(booster.model_to_string(num_iteration=booster.best_iteration)))
+            booster = lightgbm.train(
+                parameters, data, ROUNDS, valid_sets=[on_valid], callbacks=[stop]
+            )
+            self.trees.append(
+                _booster(booster.model_to_string(num_iteration=booster.best_iteration))
+            )
 
     def _logits(self, letters: Letters) -> Logits:
         pieces = (letters[start : start + PIECE] for start in range(0, len(letters), PIECE))
         return np.concatenate([self._boosted(self.matrices.scores(piece)) for piece in pieces])
 
     def _boosted(self, scores: NDArray[Any]) -> Logits:
-        each = [tree.predict(scores, raw_score=True, num_threads=self.setup.threads) for tree in self.trees]
+        each = [
+            tree.predict(scores, raw_score=True, num_threads=self.setup.threads)
+            for tree in self.trees
+        ]
         return cast(Logits, np.mean(each, axis=0))
 
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
@@ -96,10 +122,14 @@ class MotifScores(Baseline):
     def _state(self) -> State:
         settings = {"labels": list(self.matrices.labels), "seeds": len(self.trees)}
         texts = {_file(seed): tree.model_to_string() for seed, tree in enumerate(self.trees)}
-        return State(settings, {"values": self.matrices.values, "widths": self.matrices.widths}, texts)
+        return State(
+            settings, {"values": self.matrices.values, "widths": self.matrices.widths}, texts
+        )
 
     def _restore(self, state: State) -> None:
-        self.matrices = ScoreMatrices(tuple(state.settings["labels"]), state.arrays["values"], state.arrays["widths"])
+        self.matrices = ScoreMatrices(
+            tuple(state.settings["labels"]), state.arrays["values"], state.arrays["widths"]
+        )
         self.trees = [_booster(state.texts[_file(seed)]) for seed in range(state.settings["seeds"])]
         if any(tree.num_feature() != 2 * len(self.matrices) for tree in self.trees):
             raise ValueError(f"trees must read {2 * len(self.matrices)} scores")

@@ -9,7 +9,8 @@ Writes a table with one row per test record, and the counts as JSON next to it. 
 [audit] is exceeded, both files are written, and the command ends with a one-line error and exit
 code 1. docs/leakage.md explains the results.
 
-example: selfattn-bio audit --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --output mine/audit.tsv
+example: selfattn-bio audit --run-file mine.toml --corpus mine/corpus --split mine/split.tsv
+--output mine/audit.tsv
 """
 
 from __future__ import annotations
@@ -33,21 +34,43 @@ TELLS_LABEL = 0.95
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio audit`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [audit] is used")
-    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
-    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
+    parser.add_argument(
+        "--run-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="TOML of the task; its [audit] is used",
+    )
+    parser.add_argument(
+        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
+    )
+    parser.add_argument(
+        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
+    )
     parser.add_argument(
         "--model",
         nargs="+",
         default=[],
         type=Path,
         metavar="DIR",
-        help="model folders; their training data and that of their parents must not contain test records (default: each transfer.parent)",
+        help="model folders; their training data and that of their parents must not contain test "
+        "records (default: each transfer.parent)",
     )
     parser.add_argument(
-        "--pretraining", nargs="+", default=[], type=Path, metavar="DIR", help="corpus folders that a parent model was pretrained on"
+        "--pretraining",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="corpus folders that a parent model was pretrained on",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write, with the counts next to it as .json")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="TSV to write, with the counts next to it as .json",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -64,9 +87,16 @@ def run(arguments: argparse.Namespace) -> None:
     run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
     groups = _groups(run_file)
     split = pd.Series(read_split(arguments.split, corpus.records["id"]))
-    sides = {side: _part(corpus, side, (split == side).to_numpy(bool), groups) for side in ("train", "valid", "test")}
+    sides = {
+        side: _part(corpus, side, (split == side).to_numpy(bool), groups)
+        for side in ("train", "valid", "test")
+    }
     if empty := [side for side in ("train", "test") if not len(sides[side].letters)]:
-        raise CorpusError(f"{empty[0]} must hold records, got none", place=str(arguments.split), cure="Change [split] in the run file")
+        raise CorpusError(
+            f"{empty[0]} must hold records, got none",
+            place=str(arguments.split),
+            cure="Change [split] in the run file",
+        )
     others = [sides["train"], *(_pretraining(path, corpus) for path in arguments.pretraining)]
     models = arguments.model or run_file.parents
     limits = run_file.audit
@@ -74,13 +104,18 @@ def run(arguments: argparse.Namespace) -> None:
         limits = limits.model_copy(update={"max_duplicates": None})
     similarity = limits.similarity or SIMILARITY[corpus.alphabet.name]
 
-    leaks = find_leaks(sides["test"], others, _seen(models), corpus.alphabet, groups=groups, k=limits.k)
+    leaks = find_leaks(
+        sides["test"], others, _seen(models), corpus.alphabet, groups=groups, k=limits.k
+    )
     summary: dict[str, Any] = {
         "records": {part.name: len(part.letters) for part in (sides["test"], *others)},
         "similarity": similarity,
         **counts_of(leaks, similarity),
         "shifts": [
-            row for side in ("valid", "test") if sides[side].letters for row in shifts_of(sides["train"], sides[side], corpus.alphabet)
+            row
+            for side in ("valid", "test")
+            if sides[side].letters
+            for row in shifts_of(sides["train"], sides[side], corpus.alphabet)
         ],
         "tells_label": tells_label(sides["test"], corpus.alphabet),
         "limits": limits.model_dump(),
@@ -97,7 +132,11 @@ def run(arguments: argparse.Namespace) -> None:
     if summary["failed"]:
         more = len(summary["failed"]) - 1
         cure = "Choose a [split] that keeps them together (docs/leakage.md), or raise the limit"
-        raise CorpusError(summary["failed"][0] + (f" (and {more} more limits)" if more else ""), place=str(arguments.split), cure=cure)
+        raise CorpusError(
+            summary["failed"][0] + (f" (and {more} more limits)" if more else ""),
+            place=str(arguments.split),
+            cure=cure,
+        )
 
 
 def _groups(run_file: RunFile) -> list[str]:
@@ -129,7 +168,11 @@ def _pretraining(path: Path, corpus: Any) -> Part:
 
     found = Corpus.open(path)
     if found.alphabet != corpus.alphabet:
-        raise CorpusError(f"--pretraining must be {corpus.alphabet.name} as --corpus is, got {found.alphabet.name}", place=str(path))
+        raise CorpusError(
+            f"--pretraining must be {corpus.alphabet.name} as --corpus is, got "
+            f"{found.alphabet.name}",
+            place=str(path),
+        )
     return _part(found, str(path), np.ones(len(found), bool), [])
 
 
@@ -154,17 +197,54 @@ def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list
             limits.max_duplicates,
             "duplicate",
         ),
-        ("max_overlaps", "test records that overlap one of train or pretraining", summary["overlaps"], limits.max_overlaps, "overlap"),
-        ("max_seen", "test records that a parent of the model saw", summary["seen"], limits.max_seen, "seen_by"),
-        ("max_shared", "test records of a group that is in train too", shared, limits.max_shared, "shared"),
-        ("max_similarity", "similarity of a test record to its nearest neighbour", most, limits.max_similarity, "neighbour"),
-        ("max_near", f"share of test records with a neighbour of {summary['similarity']:g} or more", near, limits.max_near, "neighbour"),
+        (
+            "max_overlaps",
+            "test records that overlap one of train or pretraining",
+            summary["overlaps"],
+            limits.max_overlaps,
+            "overlap",
+        ),
+        (
+            "max_seen",
+            "test records that a parent of the model saw",
+            summary["seen"],
+            limits.max_seen,
+            "seen_by",
+        ),
+        (
+            "max_shared",
+            "test records of a group that is in train too",
+            shared,
+            limits.max_shared,
+            "shared",
+        ),
+        (
+            "max_similarity",
+            "similarity of a test record to its nearest neighbour",
+            most,
+            limits.max_similarity,
+            "neighbour",
+        ),
+        (
+            "max_near",
+            f"share of test records with a neighbour of {summary['similarity']:g} or more",
+            near,
+            limits.max_near,
+            "neighbour",
+        ),
     ]
     failed = []
     for key, what, value, limit, column in checks:
         if limit is not None and value > limit:
-            worst = leaks[leaks[column] != ""].sort_values("similarity", ascending=False, kind="stable").iloc[0]
-            failed.append(f"{what} must be <= {limit:g} ([audit] {key}), got {value:.4g}, such as {worst['id']!r} ({worst[column]})")
+            worst = (
+                leaks[leaks[column] != ""]
+                .sort_values("similarity", ascending=False, kind="stable")
+                .iloc[0]
+            )
+            failed.append(
+                f"{what} must be <= {limit:g} ([audit] {key}), got {value:.4g}, such as "
+                f"{worst['id']!r} ({worst[column]})"
+            )
     return failed
 
 
@@ -172,41 +252,72 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
     """List findings that exceed no limit but deserve attention."""
     said = []
     if summary["duplicates"]:
-        said.append(f"test records whose sequence is also in train or pretraining: {summary['duplicates']}; test figures may be optimistic")
+        said.append(
+            "test records whose sequence is also in train or pretraining: "
+            f"{summary['duplicates']}; test figures may be optimistic"
+        )
     near, other = summary["near"], summary["near_other_label"] or 0
     if near > other:
         same = " of the same label" if other else ""
-        said.append(f"test records with a near neighbour{same}: {near - other}; test figures may be optimistic")
+        said.append(
+            f"test records with a near neighbour{same}: {near - other}; test figures may be "
+            "optimistic"
+        )
     if other:
-        said.append(f"test records with a near neighbour of another label: {other}; check their labels, they lower the test figures")
-    said += [f"test records that share their {column} with train: {count}" for column, count in summary["shared"].items()]
+        said.append(
+            f"test records with a near neighbour of another label: {other}; check their labels, "
+            "they lower the test figures"
+        )
+    said += [
+        f"test records that share their {column} with train: {count}"
+        for column, count in summary["shared"].items()
+    ]
     for what, auroc in summary["tells_label"].items():
         if auroc >= TELLS_LABEL:
-            said.append(f"{what} alone tells the labels of test (AUROC {auroc:.3f}): positives and negatives differ in more than biology")
+            said.append(
+                f"{what} alone tells the labels of test (AUROC {auroc:.3f}): positives and "
+                "negatives differ in more than biology"
+            )
     return said
 
 
 def _worst(leaks: pd.DataFrame, most: int = 10) -> list[dict[str, Any]]:
     """Return the test records with the most similar neighbours, for the report."""
-    top = leaks[leaks["similarity"] > 0].sort_values("similarity", ascending=False, kind="stable").head(most)
+    top = (
+        leaks[leaks["similarity"] > 0]
+        .sort_values("similarity", ascending=False, kind="stable")
+        .head(most)
+    )
     return json.loads(top.to_json(orient="records"))
 
 
 def _lines(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
-    records = ", ".join(f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test")
+    records = ", ".join(
+        f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test"
+    )
     share = summary["near"] / len(leaks)
     lines = [
         f"{len(leaks):,} test records against {records}",
-        f"near neighbours ({summary['similarity']:g} of the k-mers or more): {summary['near']} ({share:.2%})"
-        + ("" if (other := summary["near_other_label"]) is None else f", {other} of them with another label"),
-        f"same letters on either strand {summary['duplicates']}, overlapping places {summary['overlaps']}, "
+        f"near neighbours ({summary['similarity']:g} of the k-mers or more): {summary['near']} "
+        f"({share:.2%})"
+        + (
+            ""
+            if (other := summary["near_other_label"]) is None
+            else f", {other} of them with another label"
+        ),
+        f"same letters on either strand {summary['duplicates']}, overlapping places "
+        f"{summary['overlaps']}, "
         f"seen by a parent {summary['seen']}, shared groups {sum(summary['shared'].values())}",
     ]
     for row in _worst(leaks, 3):
-        lines.append(f"nearest: {row['id']} shares {row['similarity']:.2f} with {row['neighbour']} of {row['of']} ({row['strand']})")
+        lines.append(
+            f"nearest: {row['id']} shares {row['similarity']:.2f} with {row['neighbour']} of "
+            f"{row['of']} ({row['strand']})"
+        )
     for row in summary["shifts"]:
         lines.append(
-            f"{row['what']} of train {row['train']:.4g}, of {row['side']} {row['other']:.4g}: {row['effect_is']} {row['effect']:+.3f}, "
+            f"{row['what']} of train {row['train']:.4g}, of {row['side']} {row['other']:.4g}: "
+            f"{row['effect_is']} {row['effect']:+.3f}, "
             f"p = {row['p']:.2g} ({row['test']})"
         )
     return lines + [f"warning: {warning}" for warning in summary["warnings"]]

@@ -12,7 +12,8 @@ is the mean over heads, not a probability.
 Writes PREFIX.contacts.npz (one map per sequence, stored under its id), PREFIX.contacts.tsv (the L
 best pairs of each) and, with --contacts, PREFIX.precision.tsv.
 
-example: selfattn-bio contacts --model protein/model --fasta proteins.fa --contacts known.tsv --output proteins
+example: selfattn-bio contacts --model protein/model --fasta proteins.fa --contacts known.tsv
+--output proteins
 """
 
 from __future__ import annotations
@@ -31,10 +32,22 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio contacts`."""
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, trained with [tokens] k = 1")
-    parser.add_argument("--fasta", required=True, type=Path, metavar="FILE", help="proteins with different ids")
-    parser.add_argument("--contacts", type=Path, metavar="TSV", help="known contacts: id, i, j (0-based residues)")
-    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names")
+    parser.add_argument(
+        "--model",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="model folder, trained with [tokens] k = 1",
+    )
+    parser.add_argument(
+        "--fasta", required=True, type=Path, metavar="FILE", help="proteins with different ids"
+    )
+    parser.add_argument(
+        "--contacts", type=Path, metavar="TSV", help="known contacts: id, i, j (0-based residues)"
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -43,7 +56,12 @@ def run(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
     from selfattn_bio.files import whole_file
-    from selfattn_bio.interpret.contacts import head_maps, precision_at_length, predict_contacts, read_contacts
+    from selfattn_bio.interpret.contacts import (
+        head_maps,
+        precision_at_length,
+        predict_contacts,
+        read_contacts,
+    )
     from selfattn_bio.scoring.inputs import read_sequences
     from selfattn_bio.scoring.scorer import check_one_input, load
 
@@ -51,24 +69,39 @@ def run(arguments: argparse.Namespace) -> None:
     check_one_input(scorer, "contacts")
     if scorer.tokenizer.k != 1:
         message = f"tokens must be single letters to have contacts, got {scorer.tokenizer.k}"
-        raise ModelFolderError(message, place=str(arguments.model), cure="Train with [tokens] k = 1")
+        raise ModelFolderError(
+            message, place=str(arguments.model), cure="Train with [tokens] k = 1"
+        )
     ids, letters = read_sequences(scorer.spelling, arguments.fasta, scorer.tokenizer.k)
     if len(set(ids)) < len(ids) or not ids:
-        message = f"sequences must be one or more, each with an id of its own, got {len(set(ids))} ids of {len(ids)}"
+        message = (
+            "sequences must be one or more, each with an id of its own, got "
+            f"{len(set(ids))} ids of {len(ids)}"
+        )
         raise SequenceFileError(message, place=str(arguments.fasta))
     lengths = dict(zip(ids, map(len, letters), strict=True))
     known = read_contacts(arguments.contacts, lengths) if arguments.contacts else {}
     maps = [head_maps(scorer, row) for row in letters]
     found = predict_contacts(maps, {ids.index(name): contacts for name, contacts in known.items()})
     with whole_file(f"{arguments.output}.contacts.npz") as path, path.open("wb") as file:
-        arrays: dict[str, Any] = {name: each.astype(np.float32) for name, each in zip(ids, found, strict=True)}
+        arrays: dict[str, Any] = {
+            name: each.astype(np.float32) for name, each in zip(ids, found, strict=True)
+        }
         np.savez_compressed(file, **arrays)
-    best = pd.concat([_best(name, scores, known.get(name)) for name, scores in zip(ids, found, strict=True)])
+    best = pd.concat(
+        [_best(name, scores, known.get(name)) for name, scores in zip(ids, found, strict=True)]
+    )
     _write(best, Path(f"{arguments.output}.contacts.tsv"))
     if len(known) < 2:
-        _say(f"{len(ids)} maps, the mean over heads: no contacts of two sequences or more were given to fit a regression on")
+        _say(
+            f"{len(ids)} maps, the mean over heads: no contacts of two sequences or more were "
+            "given to fit a regression on"
+        )
     if known:
-        rows = [{"id": name} | precision_at_length(found[ids.index(name)], contacts) for name, contacts in known.items()]
+        rows = [
+            {"id": name} | precision_at_length(found[ids.index(name)], contacts)
+            for name, contacts in known.items()
+        ]
         precision = pd.DataFrame(rows)
         _write(precision, Path(f"{arguments.output}.precision.tsv"))
         told = ", ".join(f"{name} {precision[name].mean():.3f}" for name in precision.columns[1:])
@@ -76,7 +109,9 @@ def run(arguments: argparse.Namespace) -> None:
     _say(f"wrote {arguments.output}.contacts.npz and .tsv")
 
 
-def _best(name: str, scores: NDArray[np.float64], contacts: NDArray[np.bool_] | None) -> pd.DataFrame:
+def _best(
+    name: str, scores: NDArray[np.float64], contacts: NDArray[np.bool_] | None
+) -> pd.DataFrame:
     """Return the L best pairs at least `NEAREST` apart: id, i, j (0-based), score, contact."""
     import numpy as np
     import pandas as pd
@@ -86,7 +121,9 @@ def _best(name: str, scores: NDArray[np.float64], contacts: NDArray[np.bool_] | 
     i, j = np.triu_indices(len(scores), NEAREST)
     order = np.argsort(-scores[i, j], kind="stable")[: len(scores)]
     i, j = i[order], j[order]
-    contact = pd.Series(pd.NA if contacts is None else contacts[i, j], index=range(len(i)), dtype="boolean")
+    contact = pd.Series(
+        pd.NA if contacts is None else contacts[i, j], index=range(len(i)), dtype="boolean"
+    )
     return pd.DataFrame({"id": name, "i": i, "j": j, "score": scores[i, j], "contact": contact})
 
 

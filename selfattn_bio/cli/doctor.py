@@ -24,18 +24,33 @@ from typing import TYPE_CHECKING, get_args
 if TYPE_CHECKING:
     from selfattn_bio.attention.attend import Asked
 
-PACKAGES = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "snakemake", "modisco-lite", "memelite")
+PACKAGES = (
+    "selfattn-bio",
+    "torch",
+    "numpy",
+    "lightning-fabric",
+    "snakemake",
+    "modisco-lite",
+    "memelite",
+)
 LENGTH, HEAD_DIM = 1000, 32  # tokens and size of a head in the table
 # Programs with their possible names, libraries with their module, and the purpose of each.
 PROGRAMS = {
-    "C++ compiler": (("c++", "g++", "clang++"), "the fused attention kernel on the CPU; torch serves instead"),
+    "C++ compiler": (
+        ("c++", "g++", "clang++"),
+        "the fused attention kernel on the CPU; torch serves instead",
+    ),
     "git": (("git",), "the commit in the provenance of a model"),
     "make": (("make",), "the targets of the Makefile; `selfattn-bio run` does without"),
     "Slurm": (("sbatch",), "running on a cluster"),
-    "MMseqs2": (("mmseqs",), "clusters of similar sequences by alignment; shared k-mers serve instead"),
+    "MMseqs2": (
+        ("mmseqs",),
+        "clusters of similar sequences by alignment; shared k-mers serve instead",
+    ),
 }
 LIBRARIES = {  # only those of extras, because dependencies are always installed
-    "tensorboard": "curves while training, [training] tensorboard: pip install 'selfattn-bio[tensorboard]'",
+    "tensorboard": "curves while training, [training] tensorboard: pip install "
+    "'selfattn-bio[tensorboard]'",
     "snakemake_executor_plugin_slurm": "jobs on Slurm: pip install 'selfattn-bio[slurm]'",
 }
 
@@ -56,12 +71,16 @@ def run(arguments: argparse.Namespace) -> None:
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     threads = torch.get_num_threads()
     print(f"device    CPU with {threads} thread{'s' * (threads != 1)}; CUDA: {cuda}")
-    print(f"band      {'compiled and ready' if (reason := why_not()) is None else f'cannot run: {reason}'}")
+    reason = why_not()
+    print(f"band      {'compiled and ready' if reason is None else f'cannot run: {reason}'}")
     _say_what_is_there()
     print("\nKernels of attention, in the order in which they are asked:\n")
     for kernel in KERNELS.values():
         print(f"  {kernel.name:10} {kernel.purpose}")
-    print(f'\nWhat runs here with kernel = "auto", in training without dropout, float32, head_dim {HEAD_DIM}, {LENGTH:,} tokens')
+    print(
+        '\nWhat runs here with kernel = "auto", in training without dropout, float32, head_dim '
+        f"{HEAD_DIM}, {LENGTH:,} tokens"
+    )
     print(f"(up to {SHORT} tokens: sdpa or reference):\n")
     print(f"  {'pattern':16} {'position':26} {'kernel':10} because")
     requests = _requests()
@@ -70,9 +89,17 @@ def run(arguments: argparse.Namespace) -> None:
         for position, asked in by_position.items():
             chosen = choose(asked)
             before = list(KERNELS.values())[: list(KERNELS).index(chosen.name)]
-            told = [each for each in before if each.name != "reference" and (each.name != "flex" or torch.cuda.is_available())]
-            reasons = "; ".join(f"{each.name}: {each.should_not(asked) or each.cannot(asked)}" for each in told)
-            lines.setdefault((chosen.name, f"not {reasons}" if reasons else "first in the order"), []).append(position)
+            told = [
+                each
+                for each in before
+                if each.name != "reference" and (each.name != "flex" or torch.cuda.is_available())
+            ]
+            reasons = "; ".join(
+                f"{each.name}: {each.should_not(asked) or each.cannot(asked)}" for each in told
+            )
+            lines.setdefault(
+                (chosen.name, f"not {reasons}" if reasons else "first in the order"), []
+            ).append(position)
         for (name, reason), positions in lines.items():
             print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
     share = config.AttentionModel().dropout
@@ -82,12 +109,17 @@ def run(arguments: argparse.Namespace) -> None:
         for position, asked in by_position.items():
             without, chosen = choose(asked), choose(dropping := replace(asked, dropout=share))
             if chosen != without:
-                others.setdefault((pattern, chosen.name, f"not {without.name}: {without.cannot(dropping)}"), []).append(position)
+                others.setdefault(
+                    (pattern, chosen.name, f"not {without.name}: {without.cannot(dropping)}"), []
+                ).append(position)
     for (pattern, name, reason), positions in others.items():
         print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
     if not others:
         print("  none")
-    print("\nOther kinds of attention, model.mixer in a run file, with the positions that they take:\n")
+    print(
+        "\nOther kinds of attention, model.mixer in a run file, with the positions that they "
+        "take:\n"
+    )
     for section in get_args(get_args(config.Mixer)[0]):
         if section is not config.SoftmaxMixer:
             print(f"  {section.model_fields['kind'].default:16} {', '.join(section.positions)}")
@@ -101,9 +133,14 @@ def _say_what_is_there() -> None:
     from selfattn_bio.errors import SelfAttnBioError
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    found: dict[str, tuple[str | None, str]] = {"GPU": (gpu, "long sequences and large models in less time; CUDA alone is used")}
+    found: dict[str, tuple[str | None, str]] = {
+        "GPU": (gpu, "long sequences and large models in less time; CUDA alone is used")
+    }
     for name, (commands, use) in PROGRAMS.items():
-        found[name] = next((path for command in commands if (path := shutil.which(command))), None), use
+        found[name] = (
+            next((path for command in commands if (path := shutil.which(command))), None),
+            use,
+        )
     for name, use in LIBRARIES.items():
         found[name] = _version(name) if find_spec(name) else None, use
     try:
@@ -112,7 +149,9 @@ def _say_what_is_there() -> None:
         workflow = None
     found["workflow"] = workflow, "`selfattn-bio run` and `demo`: install the package anew"
     found["model 'promoter'"] = (
-        str(shipped) if (shipped := Path(__file__).parents[1] / "models/promoter").is_dir() else None,
+        str(shipped)
+        if (shipped := Path(__file__).parents[1] / "models/promoter").is_dir()
+        else None,
         "load('promoter')",
     )
     found["font for plots"] = _font(), "plots: matplotlib brings its own"
@@ -170,6 +209,11 @@ def _requests() -> dict[str, dict[str, Asked]]:
     )
     q = torch.zeros(1, 2, LENGTH, HEAD_DIM, device="cuda" if torch.cuda.is_available() else "cpu")
     return {
-        name: {each.kind: prepared(q, q, q, build_pattern(pattern), build_position(each, 2, HEAD_DIM).to(q.device)) for each in positions}
+        name: {
+            each.kind: prepared(
+                q, q, q, build_pattern(pattern), build_position(each, 2, HEAD_DIM).to(q.device)
+            )
+            for each in positions
+        }
         for name, pattern in patterns.items()
     }

@@ -19,15 +19,39 @@ from selfattn_bio.errors import OutputError, SelfAttnBioError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio embed`."""
-    parser.add_argument("--model", required=True, type=Path, help="attention model: a folder, or the name of a model that ships")
-    inputs = parser.add_mutually_exclusive_group(required=True)
-    inputs.add_argument("--fasta", type=Path, metavar="FILE", help="sequences: FASTA, or another format that `ingest` accepts")
-    inputs.add_argument("--bed", type=Path, metavar="FILE", help="BED file of intervals in --genome")
     parser.add_argument(
-        "--genome", type=Path, metavar="FILE", help="genome of --bed, plain or bgzip; minus strands are reverse-complemented"
+        "--model",
+        required=True,
+        type=Path,
+        help="attention model: a folder, or the name of a model that ships",
     )
-    parser.add_argument("--per-token", action="store_true", help="one row per position of the encoder, not the mean of each sequence")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per batch (default: 32,768 bases or residues in total)")
+    inputs = parser.add_mutually_exclusive_group(required=True)
+    inputs.add_argument(
+        "--fasta",
+        type=Path,
+        metavar="FILE",
+        help="sequences: FASTA, or another format that `ingest` accepts",
+    )
+    inputs.add_argument(
+        "--bed", type=Path, metavar="FILE", help="BED file of intervals in --genome"
+    )
+    parser.add_argument(
+        "--genome",
+        type=Path,
+        metavar="FILE",
+        help="genome of --bed, plain or bgzip; minus strands are reverse-complemented",
+    )
+    parser.add_argument(
+        "--per-token",
+        action="store_true",
+        help="one row per position of the encoder, not the mean of each sequence",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="sequences per batch (default: 32,768 bases or residues in total)",
+    )
     parser.add_argument("--output", required=True, type=Path, help=".parquet or .npz to write")
 
 
@@ -38,10 +62,15 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output.suffix not in (".parquet", ".npz"):
         found = arguments.output.suffix or "no suffix"
         raise OutputError(
-            f"output must end with .parquet or .npz, got {found}", place=str(arguments.output), cure="Choose another --output"
+            f"output must end with .parquet or .npz, got {found}",
+            place=str(arguments.output),
+            cure="Choose another --output",
         )
     if bool(arguments.bed) != bool(arguments.genome):
-        raise SelfAttnBioError(f"--bed and --genome must come together, got {'--bed' if arguments.bed else '--genome'} alone")
+        raise SelfAttnBioError(
+            "--bed and --genome must come together, got "
+            f"{'--bed' if arguments.bed else '--genome'} alone"
+        )
     write = _write_parquet if arguments.output.suffix == ".parquet" else _write_npz
     with whole_file(arguments.output) as temporary:
         rows, width = write(arguments, temporary)
@@ -56,7 +85,9 @@ def _write_parquet(arguments: argparse.Namespace, path: Path) -> tuple[int, int]
 
     writer, rows, width = None, 0, 0
     try:
-        for part in embed_batches(arguments.model, arguments.fasta or arguments.bed, **_asked(arguments)):
+        for part in embed_batches(
+            arguments.model, arguments.fasta or arguments.bed, **_asked(arguments)
+        ):
             table = pa.Table.from_pandas(part.table(), preserve_index=False)
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
@@ -73,7 +104,9 @@ def _write_npz(arguments: argparse.Namespace, path: Path) -> tuple[int, int]:
     from selfattn_bio.scoring.embedding import embed
 
     found = embed(arguments.model, arguments.fasta or arguments.bed, **_asked(arguments))
-    columns = {name: found.places[name].to_numpy() for name in ("start", "end") if name in found.places}
+    columns = {
+        name: found.places[name].to_numpy() for name in ("start", "end") if name in found.places
+    }
     columns["id"] = found.places["id"].to_numpy(dtype=str)  # arrays of objects would need pickle
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, vectors=found.vectors, **columns)
@@ -81,4 +114,8 @@ def _write_npz(arguments: argparse.Namespace, path: Path) -> tuple[int, int]:
 
 
 def _asked(arguments: argparse.Namespace) -> dict:
-    return {"per_token": arguments.per_token, "batch_size": arguments.batch_size, "genome": arguments.genome}
+    return {
+        "per_token": arguments.per_token,
+        "batch_size": arguments.batch_size,
+        "genome": arguments.genome,
+    }

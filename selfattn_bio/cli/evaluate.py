@@ -12,7 +12,8 @@ Several models of one name are members: their logits are averaged, and their spr
 a model has two inputs, its variants first_alone and partner_alone are evaluated as they were
 trained: the other input comes from another record.
 
-example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine
+example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv
+--model mine/model --output mine
 """
 
 # Long, because each kind of objective is evaluated differently, and all write the same files.
@@ -56,11 +57,26 @@ BASELINES = "baselines"  # folder below --output for the fitted baselines
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio evaluate`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [evaluation] is used")
-    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
-    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
     parser.add_argument(
-        "--model", required=True, type=Path, nargs="+", metavar="DIR", help="model folder, from `train`, or the folders of all members"
+        "--run-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="TOML of the task; its [evaluation] is used",
+    )
+    parser.add_argument(
+        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
+    )
+    parser.add_argument(
+        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="model folder, from `train`, or the folders of all members",
     )
     parser.add_argument(
         "--variant",
@@ -71,7 +87,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=DIR",
         help="model folders of variants (baselines and controls); repeat the name for each member",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for metrics.json and predictions/")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder for metrics.json and predictions/",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -93,29 +115,56 @@ def run(arguments: argparse.Namespace) -> None:
     split = np.array(read_split(arguments.split, corpus.records["id"]))
     rows = {side: np.flatnonzero(split == side) for side in ("train", *SIDES)}
     if kind == "binary":
-        rows = {side: _labelled(corpus, of_side, side, arguments.split) for side, of_side in rows.items()}
+        rows = {
+            side: _labelled(corpus, of_side, side, arguments.split)
+            for side, of_side in rows.items()
+        }
     if empty := [side for side, of_side in rows.items() if not len(of_side)]:
-        raise CorpusError(f"{empty[0]} must hold records, got none", place=str(arguments.split), cure="Change [split] in the run file")
+        raise CorpusError(
+            f"{empty[0]} must hold records, got none",
+            place=str(arguments.split),
+            cure="Change [split] in the run file",
+        )
     letters = {side: [corpus.letters(int(i)) for i in of_side] for side, of_side in rows.items()}
     positive = {
-        side: f" ({int((corpus.records['label'].iloc[of] == 1).sum())} positive)" if kind == "binary" else "" for side, of in rows.items()
+        side: f" ({int((corpus.records['label'].iloc[of] == 1).sum())} positive)"
+        if kind == "binary"
+        else ""
+        for side, of in rows.items()
     }
-    print("evaluate: " + ", ".join(f"{side} {len(letters[side])} records{positive[side]}" for side in rows), flush=True)
+    print(
+        "evaluate: "
+        + ", ".join(f"{side} {len(letters[side])} records{positive[side]}" for side in rows),
+        flush=True,
+    )
     folders: Folders = {"model": arguments.model}
     for name, folder in arguments.variant:
         folders.setdefault(name, []).append(folder)
     for folder in itertools.chain(*folders.values()):
         check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
         _check_question(folder, run_file.objective)
-        check_unseen(folder, corpus.records.iloc[rows["test"]], corpus.each(rows["test"]), corpus.alphabet, corpus.assembly)
+        check_unseen(
+            folder,
+            corpus.records.iloc[rows["test"]],
+            corpus.each(rows["test"]),
+            corpus.alphabet,
+            corpus.assembly,
+        )
     laid = _laid(corpus, rows, run_file)
     if laid:
-        rows, letters = {side: of.rows for side, of in laid.items()}, {side: of.letters for side, of in laid.items()}
+        rows, letters = (
+            {side: of.rows for side, of in laid.items()},
+            {side: of.letters for side, of in laid.items()},
+        )
 
     origin = {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of(arguments.split)}
-    with whole_folder(arguments.output / BASELINES) as saved:  # empty if the objective's baselines cannot be saved
+    with whole_folder(
+        arguments.output / BASELINES
+    ) as saved:  # empty if the objective's baselines cannot be saved
         parts = fitted_parts(arguments.model[0])
-        fit = partial(_fitted_baselines, run_file=run_file, folder=saved, origin=origin, parts=parts)
+        fit = partial(
+            _fitted_baselines, run_file=run_file, folder=saved, origin=origin, parts=parts
+        )
         binary = partial(_judge_binary, fit=fit)
         judges: dict[str, Callable[..., Judged]] = {
             "binary": binary,
@@ -123,7 +172,9 @@ def run(arguments: argparse.Namespace) -> None:
             "masked": _judge_language,
             "causal": _judge_language,
         }
-        summary, tables = judges.get(kind, _judge_targets)(folders, corpus, rows, letters, run_file.evaluation)
+        summary, tables = judges.get(kind, _judge_targets)(
+            folders, corpus, rows, letters, run_file.evaluation
+        )
     summary["sizes"] = {name: _size(of) for name, of in folders.items()}
     summary["train"] = _cost(arguments.model)
     _add_layers(summary, arguments.model, letters)
@@ -138,7 +189,11 @@ def run(arguments: argparse.Namespace) -> None:
     {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
     if privacy:
-        print(f"evaluate: private: epsilon {privacy['epsilon']:.2f} was spent at delta {privacy['delta']:g} (docs/privacy.md)", flush=True)
+        print(
+            f"evaluate: private: epsilon {privacy['epsilon']:.2f} was spent at delta "
+            f"{privacy['delta']:g} (docs/privacy.md)",
+            flush=True,
+        )
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
 
 
@@ -148,12 +203,21 @@ def _check_baselines(folder: Path) -> None:
     from selfattn_bio.files import OF_SNAKEMAKE
 
     within = [folder] if folder.is_file() else sorted(folder.glob("*"))
-    if foreign := [path.name for path in within if path.name != OF_SNAKEMAKE and not is_baseline(path)]:
-        message = f"the fitted baselines replace this folder, but it holds {foreign[0]!r}, which is no baseline"
-        raise OutputError(message, place=str(folder), cure="Choose another --output, or move it away")
+    if foreign := [
+        path.name for path in within if path.name != OF_SNAKEMAKE and not is_baseline(path)
+    ]:
+        message = (
+            f"the fitted baselines replace this folder, but it holds {foreign[0]!r}, which "
+            "is no baseline"
+        )
+        raise OutputError(
+            message, place=str(folder), cure="Choose another --output, or move it away"
+        )
 
 
-def _write(output: Path, summary: dict[str, Any], tables: dict[str, pd.DataFrame], folders: list[Path]) -> None:
+def _write(
+    output: Path, summary: dict[str, Any], tables: dict[str, pd.DataFrame], folders: list[Path]
+) -> None:
     """Write predictions/, metrics.json, and the card of the model with these member folders."""
     from selfattn_bio.files import whole_file
     from selfattn_bio.model.card import model_card
@@ -163,9 +227,15 @@ def _write(output: Path, summary: dict[str, Any], tables: dict[str, pd.DataFrame
             table.to_csv(path, sep="\t", index=False, float_format="%.6g")
     with whole_file(output / "metrics.json") as path:
         path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    valid = {name: of["value"] for name, of in summary["valid"]["model"].items() if isinstance(of, dict) and "low" in of}
+    valid = {
+        name: of["value"]
+        for name, of in summary["valid"]["model"].items()
+        if isinstance(of, dict) and "low" in of
+    }
     with whole_file(output / "model_card.md") as path:
-        path.write_text(model_card(folders[0], valid, summary["test"]["model"], folders[1:]), encoding="utf-8")
+        path.write_text(
+            model_card(folders[0], valid, summary["test"]["model"], folders[1:]), encoding="utf-8"
+        )
 
 
 def _laid(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
@@ -177,7 +247,11 @@ def _laid(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
     k = max(run.tokens.k for run in (run_file, *map(run_file.variant, run_file.variants)))
     laid = {side: laid_windows(corpus, of_side, window, k) for side, of_side in rows.items()}
     counts = ", ".join(f"{side} {len(of.rows):,}" for side, of in laid.items())
-    print(f"evaluate: windows of at most {window:,} letters, laid end to end and evenly thinned: {counts}", flush=True)
+    print(
+        f"evaluate: windows of at most {window:,} letters, laid end to end and evenly thinned: "
+        f"{counts}",
+        flush=True,
+    )
     return laid
 
 
@@ -187,11 +261,20 @@ def _check_question(folder: Path, objective: Objective) -> None:
     from selfattn_bio.model.checkpoint import RUN
 
     own = read_run_file(folder / RUN).objective
-    (found, wanted) = ((each.kind, each.target_columns, getattr(each, "bin", None)) for each in (own, objective))
+    (found, wanted) = (
+        (each.kind, each.target_columns, getattr(each, "bin", None)) for each in (own, objective)
+    )
     if found != wanted:
-        told = [" ".join(str(part) for part in (kind, *columns, bin_) if part) for kind, columns, bin_ in (wanted, found)]
+        told = [
+            " ".join(str(part) for part in (kind, *columns, bin_) if part)
+            for kind, columns, bin_ in (wanted, found)
+        ]
         cure = "Train it again, as a variant of this run file"
-        raise ModelFolderError(f"model must be of the objective of the run file ({told[0]}), got {told[1]}", place=str(folder), cure=cure)
+        raise ModelFolderError(
+            f"model must be of the objective of the run file ({told[0]}), got {told[1]}",
+            place=str(folder),
+            cure=cure,
+        )
 
 
 def _judge_binary(
@@ -209,20 +292,31 @@ def _judge_binary(
     """
     from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
 
-    labels = {side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64") for side, of_side in rows.items()}
+    labels = {
+        side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64")
+        for side, of_side in rows.items()
+    }
     classifiers: dict[str, Classifier] = {}
     for name, members in folders.items():
         classifiers |= _networks(name, members, corpus, rows, labels)
     classifiers |= fit(corpus.alphabet, letters, labels)
     if corpus.partner and corpus.partner.alphabet.name != "levels":
-        of_partners = {side: [corpus.partner_letters(int(i)) for i in of_side] for side, of_side in rows.items()}
+        of_partners = {
+            side: [corpus.partner_letters(int(i)) for i in of_side]
+            for side, of_side in rows.items()
+        }
         classifiers |= fit(corpus.partner.alphabet, of_partners, labels, prefix="partner_")
     groups = _groups(folders["model"][0], corpus, rows, settings)
     summary = summarise(classifiers, labels, _properties(corpus, letters), settings, groups)
-    return summary, {side: predictions_table(_ids(corpus, rows[side]), labels[side], classifiers, side) for side in SIDES}
+    return summary, {
+        side: predictions_table(_ids(corpus, rows[side]), labels[side], classifiers, side)
+        for side in SIDES
+    }
 
 
-def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+def _judge_targets(
+    folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation
+) -> Judged:
     """Evaluate classes, labels, numbers, several of them, or one label per position.
 
     Metrics have intervals, and are compared with simple baselines and the variants.
@@ -232,15 +326,33 @@ def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letter
     from selfattn_bio.config import LabelsObjective
     from selfattn_bio.evaluation.measures import targets_of
     from selfattn_bio.evaluation.summary import SIDES
-    from selfattn_bio.evaluation.targets import as_rows, fit_baselines, mean_predictions, summarise_members, summarise_targets
+    from selfattn_bio.evaluation.targets import (
+        as_rows,
+        fit_baselines,
+        mean_predictions,
+        summarise_members,
+        summarise_targets,
+    )
     from selfattn_bio.scoring.scorer import load
 
     models = {name: load(members) for name, members in folders.items()}
     section = models["model"].run.objective
     table, place = corpus.targets(section.target_columns), corpus.summary["targets"]["path"]
-    targets = {side: targets_of(section, table.iloc[of], corpus.records.iloc[of], place) for side, of in rows.items()}
-    fitted = fit_baselines(section, corpus.alphabet, letters["train"], targets["train"], letters["valid"], targets["valid"])
-    predictions: dict[str, dict[str, Any]] = {name: {side: predict(letters[side]) for side in SIDES} for name, predict in fitted.items()}
+    targets = {
+        side: targets_of(section, table.iloc[of], corpus.records.iloc[of], place)
+        for side, of in rows.items()
+    }
+    fitted = fit_baselines(
+        section,
+        corpus.alphabet,
+        letters["train"],
+        targets["train"],
+        letters["valid"],
+        targets["valid"],
+    )
+    predictions: dict[str, dict[str, Any]] = {
+        name: {side: predict(letters[side]) for side in SIDES} for name, predict in fitted.items()
+    }
     each: dict[str, dict[str, list[Predictions]]] = {}  # outputs of each member by name and split
     for name, model in models.items():
         each[name] = {side: [] for side in SIDES}
@@ -251,17 +363,27 @@ def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letter
             )
             for side in SIDES:
                 each[name][side].append(predict(inputs[side]))
-        predictions[name] = {side: mean_predictions(section, of_members) for side, of_members in each[name].items()}
-    summary = summarise_targets(section, predictions, {side: targets[side] for side in SIDES}, settings)
+        predictions[name] = {
+            side: mean_predictions(section, of_members) for side, of_members in each[name].items()
+        }
+    summary = summarise_targets(
+        section, predictions, {side: targets[side] for side in SIDES}, settings
+    )
     for side in SIDES:
         several = {name: of[side] for name, of in each.items() if len(of[side]) > 1}
         if several:
-            summary[side]["members"] = {name: summarise_members(section, of, targets[side]) for name, of in several.items()}
+            summary[side]["members"] = {
+                name: summarise_members(section, of, targets[side]) for name, of in several.items()
+            }
     said = {side: as_rows(predictions["model"][side], section.output_names) for side in SIDES}
-    return summary, {side: pd.DataFrame({"id": _ids(corpus, rows[side]), **said[side]}) for side in SIDES}
+    return summary, {
+        side: pd.DataFrame({"id": _ids(corpus, rows[side]), **said[side]}) for side in SIDES
+    }
 
 
-def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+def _judge_bins(
+    folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation
+) -> Judged:
     """Evaluate whether bins contain a point, next to baselines and the variants.
 
     The baselines read base content and 5-mers. Intervals resample blocks of chromosomes. The tables
@@ -282,7 +404,10 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
     found = sha256_of(section.points)
     for name, model in models.items():
         if (learnt := getattr(model.run.objective, "points_sha256", "")) != found:
-            message = f"points must be those that {name} was trained on (sha256 {learnt[:12]}), got {found[:12]}"
+            message = (
+                f"points must be those that {name} was trained on (sha256 {learnt[:12]}), "
+                f"got {found[:12]}"
+            )
             raise ModelFolderError(message, place=section.points, cure="Train it again")
     points = {side: points_of(section.points, corpus.records.iloc[of]) for side, of in rows.items()}
     for side in SIDES:
@@ -292,7 +417,12 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
     chances, members = {}, {}
     for name, model in models.items():
         start = time.monotonic()
-        rates = {side: np.stack([bins[side].joined(each.log_rates(letters[side])) for each in model.members]) for side in SIDES}
+        rates = {
+            side: np.stack(
+                [bins[side].joined(each.log_rates(letters[side])) for each in model.members]
+            )
+            for side in SIDES
+        }
         chances[name] = {side: chance(of_side.mean(axis=0)) for side, of_side in rates.items()}
         if len(model.members) > 1:
             members[name] = {side: chance(of_side) for side, of_side in rates.items()}
@@ -303,10 +433,15 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
     summary = summarise_bins(chances, members, bins, settings)
     summary["costs"] = {name: _cost(paths) for name, paths in folders.items()}
     columns = {side: {name: of[side] for name, of in chances.items()} for side in SIDES}
-    return summary, {side: bins[side].table.assign(end=bins[side].table["start"] + section.bin, **columns[side]) for side in SIDES}
+    return summary, {
+        side: bins[side].table.assign(end=bins[side].table["start"] + section.bin, **columns[side])
+        for side in SIDES
+    }
 
 
-def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+def _judge_language(
+    folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation
+) -> Judged:
     """Evaluate a language model by perplexity with intervals.
 
     It is compared with token frequencies or a Markov chain, and with the variants.
@@ -321,7 +456,9 @@ def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Lette
 
     sums = {}
     for name, members in folders.items():
-        scorer = load(members).members[0]  # always one member, because `load` does not average language models
+        scorer = load(members).members[
+            0
+        ]  # always one member, because `load` does not average language models
         language = build_language_model(scorer.run.objective, scorer.tokenizer)
         letters_of_token = language.letters
         sums[name] = {side: language.sums(scorer, letters[side]) for side in SIDES}
@@ -337,7 +474,12 @@ def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Lette
         total, right, tokens = sums["model"][side].T
         mean = np.divide(total, tokens, out=np.full(len(total), np.nan), where=tokens > 0)
         tables[side] = pd.DataFrame(
-            {"id": _ids(corpus, rows[side]), "nats_per_token": mean, "right": right.astype(int), "tokens": tokens.astype(int)}
+            {
+                "id": _ids(corpus, rows[side]),
+                "nats_per_token": mean,
+                "right": right.astype(int),
+                "tokens": tokens.astype(int),
+            }
         )
     return summary, tables
 
@@ -360,13 +502,18 @@ def _add_layers(summary: dict[str, Any], folders: list[Path], letters: Letters) 
         mean = float(np.mean([member.depths(letters[side]).mean() for member in members]))
         summary[side]["layers"] = {"mean": mean, "of": of}
         told.append(f"{side} {mean:.2f}")
-    print(f"evaluate: records leave the model after {', '.join(told)} of {of} layers in the mean", flush=True)
+    print(
+        f"evaluate: records leave the model after {', '.join(told)} of {of} layers in the mean",
+        flush=True,
+    )
 
 
 def _named_folder(text: str) -> tuple[str, Path]:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder) or name == "model":
-        raise argparse.ArgumentTypeError(f"variant must be NAME=DIR with a NAME other than model, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"variant must be NAME=DIR with a NAME other than model, got {text!r}"
+        )
     return name, Path(folder)
 
 
@@ -380,7 +527,9 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], side: str, split: Path) -
     if sorted(set(labels.dropna().astype(int))) != [0, 1]:
         counts = f"{int((labels == 1).sum())} positives and {int((labels == 0).sum())} negatives"
         raise CorpusError(
-            f"{side} must hold positives and negatives, got {counts}", place=str(split), cure="change [split] in the run file"
+            f"{side} must hold positives and negatives, got {counts}",
+            place=str(split),
+            cure="change [split] in the run file",
         )
     return rows[labels.notna().to_numpy()]
 
@@ -393,7 +542,9 @@ def _inputs(scorer: Scorer, corpus: Corpus, rows: Rows) -> dict[str, list[Any]]:
     return {side: [inputs.of(int(row)) for row in of_side] for side, of_side in rows.items()}
 
 
-def _networks(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels: Labels) -> dict[str, Classifier]:
+def _networks(
+    name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels: Labels
+) -> dict[str, Classifier]:
     """Score with a model folder, or with the mean logit of several.
 
     A stacked model is also evaluated with its network alone, under the name NETWORK.
@@ -409,18 +560,39 @@ def _networks(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels
     inputs = [_inputs(scorer, corpus, rows) for scorer in scorers]
     alone, logits = {}, {}  # arrays (members, records) by split
     for side in SIDES:
-        alone[side] = np.stack([scorer.network_outputs(of[side])[:, :, 0].mean(1) for scorer, of in zip(scorers, inputs, strict=True)])
+        alone[side] = np.stack(
+            [
+                scorer.network_outputs(of[side])[:, :, 0].mean(1)
+                for scorer, of in zip(scorers, inputs, strict=True)
+            ]
+        )
         pairs = zip(scorers, alone[side], inputs, strict=True)
-        logits[side] = np.stack([scorer.stacked(network, of[side]) for scorer, network, of in pairs])
+        logits[side] = np.stack(
+            [scorer.stacked(network, of[side]) for scorer, network, of in pairs]
+        )
     print(f"evaluate: {name} ({role}) scored in {time.monotonic() - start:.1f} s", flush=True)
     if len(scorers) == 1:
-        whole = Classifier.of_logits(role, {side: of_side[0] for side, of_side in logits.items()}, first.temperature, first.threshold)
+        whole = Classifier.of_logits(
+            role,
+            {side: of_side[0] for side, of_side in logits.items()},
+            first.temperature,
+            first.threshold,
+        )
     else:
-        temperature = Ensemble(tuple(scorers)).temperature  # not fitted again, so that the output of `score` is evaluated
-        whole = Classifier.of_members(role, logits, temperature, _threshold(logits["valid"].mean(axis=0), temperature, labels))
+        temperature = Ensemble(
+            tuple(scorers)
+        ).temperature  # not fitted again, so that the output of `score` is evaluated
+        whole = Classifier.of_members(
+            role, logits, temperature, _threshold(logits["valid"].mean(axis=0), temperature, labels)
+        )
     if not any(scorer.stack for scorer in scorers):
         return {name: whole}
-    return {name: whole, NETWORK: _calibrated({side: of_side.mean(axis=0) for side, of_side in alone.items()}, labels)}
+    return {
+        name: whole,
+        NETWORK: _calibrated(
+            {side: of_side.mean(axis=0) for side, of_side in alone.items()}, labels
+        ),
+    }
 
 
 def _calibrated(logits: dict[str, NDArray[np.float64]], labels: Labels) -> Classifier:
@@ -429,7 +601,9 @@ def _calibrated(logits: dict[str, NDArray[np.float64]], labels: Labels) -> Class
     from selfattn_bio.evaluation.summary import Classifier
 
     temperature = fit_temperature(logits["valid"], labels["valid"])
-    return Classifier.of_logits("baseline", logits, temperature, _threshold(logits["valid"], temperature, labels))
+    return Classifier.of_logits(
+        "baseline", logits, temperature, _threshold(logits["valid"], temperature, labels)
+    )
 
 
 def _threshold(logits: NDArray[np.float64], temperature: float, labels: Labels) -> float:
@@ -468,13 +642,20 @@ def _fitted_baselines(
             print(f"evaluate: {name} (baseline, {kind.title}) left out: {obstacle}", flush=True)
             continue
         start = time.monotonic()
-        baseline = parts.get(name) or kind(setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
+        baseline = parts.get(name) or kind(setup).fit(
+            letters["train"], labels["train"], letters["valid"], labels["valid"]
+        )
         logits = {side: baseline.logits(letters[side]) for side in SIDES}
         temperature, threshold = baseline.calibration.temperature, baseline.calibration.threshold
-        found[name] = Classifier.of_logits("baseline", logits, temperature, threshold, chosen=baseline.chosen())
+        found[name] = Classifier.of_logits(
+            "baseline", logits, temperature, threshold, chosen=baseline.chosen()
+        )
         if run_file.privacy is None:
             baseline.save(folder / name, origin)
-        print(f"evaluate: {name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s", flush=True)
+        print(
+            f"evaluate: {name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s",
+            flush=True,
+        )
     return found
 
 
@@ -492,12 +673,17 @@ def _properties(corpus: Corpus, letters: Letters) -> dict[str, dict[str, NDArray
         return {"gc": {side: gc_content(letters[side]) for side in ("train", "test")}}
     of_record = {"length": len, "begins_with_m": lambda record: record[0] == ord("M")}
     return {
-        name: {side: np.array([of(record) for record in letters[side]], dtype=float) for side in ("train", "test")}
+        name: {
+            side: np.array([of(record) for record in letters[side]], dtype=float)
+            for side in ("train", "test")
+        }
         for name, of in of_record.items()
     }
 
 
-def _groups(folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation) -> dict[str, NDArray[np.object_]]:
+def _groups(
+    folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation
+) -> dict[str, NDArray[np.object_]]:
     """Return the groups of the test records.
 
     GC content (DNA), length and chromosome are used if they have several groups; thousands of
@@ -509,7 +695,11 @@ def _groups(folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation) -> d
     from selfattn_bio.model.checkpoint import RUN
 
     balance = read_run_file(folder / RUN).training.balance
-    known = {"gc": corpus.alphabet.name == "dna", "length": True, "chrom": len(set(corpus.records["chrom"].dropna())) < MOST}
+    known = {
+        "gc": corpus.alphabet.name == "dna",
+        "length": True,
+        "chrom": len(set(corpus.records["chrom"].dropna())) < MOST,
+    }
     asked = {*settings.groups, *([balance.by] if balance else [])}
     found = {}
     for by in dict.fromkeys([*(name for name, fits in known.items() if fits), *sorted(asked)]):
@@ -537,8 +727,15 @@ def _cost(folders: list[Path]) -> dict[str, Any]:
     each = [_read_json(folder / COST) for folder in folders]
     if len(each) == 1:
         return each[0]
-    seconds, memory, speed = ([of[key] for of in each] for key in ("seconds", "peak_memory_mb", "letters_per_second"))
-    return {"seconds": sum(seconds), "peak_memory_mb": max(memory), "letters_per_second": sum(speed) / len(speed), "members": each}
+    seconds, memory, speed = (
+        [of[key] for of in each] for key in ("seconds", "peak_memory_mb", "letters_per_second")
+    )
+    return {
+        "seconds": sum(seconds),
+        "peak_memory_mb": max(memory),
+        "letters_per_second": sum(speed) / len(speed),
+        "members": each,
+    }
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -546,31 +743,61 @@ def _read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise ModelFolderError(f"{path.name} must be a readable JSON file of the model folder, got {reason}", place=str(path)) from error
+        raise ModelFolderError(
+            f"{path.name} must be a readable JSON file of the model folder, got {reason}",
+            place=str(path),
+        ) from error
 
 
 def _say_members(test: dict[str, Any]) -> None:
     for name, of in test.get("members", {}).items():
-        alone = f"test {of['metric'].upper()} {of['min']:.3f} to {of['max']:.3f} each alone, " if of["min"] is not None else ""
-        print(f"evaluate: {name} is the mean of {len(of['each'])} members: {alone}spread of a score {of['spread']:.3f}", flush=True)
+        alone = (
+            f"test {of['metric'].upper()} {of['min']:.3f} to {of['max']:.3f} each alone, "
+            if of["min"] is not None
+            else ""
+        )
+        print(
+            f"evaluate: {name} is the mean of {len(of['each'])} members: {alone}spread of a score "
+            f"{of['spread']:.3f}",
+            flush=True,
+        )
 
 
 def _say_metrics(summary: dict[str, Any]) -> None:
     for name, entry in {"model": summary["test"]["model"], **summary["test"]["baselines"]}.items():
-        known = {metric: value["value"] for metric, value in entry.items() if value["value"] is not None}
-        print("evaluate: test " + ", ".join(f"{metric} {value:.3f}" for metric, value in known.items()) + f"  {name}", flush=True)
+        known = {
+            metric: value["value"] for metric, value in entry.items() if value["value"] is not None
+        }
+        print(
+            "evaluate: test "
+            + ", ".join(f"{metric} {value:.3f}" for metric, value in known.items())
+            + f"  {name}",
+            flush=True,
+        )
 
 
 def _say_bins(summary: dict[str, Any]) -> None:
     test, leads = summary["test"], summary["differences"]["baselines"]
-    print(f"evaluate: test {test['n']} bins, {test['positives']} with a point, in {test['blocks']} blocks of {summary['block']} letters")
+    print(
+        f"evaluate: test {test['n']} bins, {test['positives']} with a point, in {test['blocks']} "
+        f"blocks of {summary['block']} letters"
+    )
     for name, entry in {"model": test["model"], **test["baselines"]}.items():
         auprc = entry["auprc"]
-        told = f"test AUPRC {auprc['value']:.3f} ({auprc['low']:.3f} to {auprc['high']:.3f}), AUROC {entry['auroc']['value']:.3f}"
+        told = (
+            f"test AUPRC {auprc['value']:.3f} ({auprc['low']:.3f} to {auprc['high']:.3f}), "
+            f"AUROC {entry['auroc']['value']:.3f}"
+        )
         lead = ""
-        for who, of in (("model", leads), ("its first member", summary["differences"].get("first_member", {}))):
+        for who, of in (
+            ("model", leads),
+            ("its first member", summary["differences"].get("first_member", {})),
+        ):
             if difference := of.get(name, {}).get("auprc"):
-                lead += f"; {who} - it {difference['value']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
+                lead += (
+                    f"; {who} - it {difference['value']:+.3f} ({difference['low']:+.3f} to "
+                    f"{difference['high']:+.3f})"
+                )
         print(f"evaluate: {told}, MCC {entry['mcc']['value']:.3f}  {name}{lead}", flush=True)
 
 
@@ -578,9 +805,18 @@ def _say_calls(name: str, entry: dict[str, Any]) -> None:
     """Print MCC, accuracy and F1 at the threshold chosen on the validation records and at 0.5."""
     from selfattn_bio.evaluation.metrics import AT_HALF
 
-    for where, ending in ((f"threshold {entry['threshold']:.3f}, chosen on valid", ""), ("threshold 0.5", AT_HALF)):
-        mcc, accuracy, f1 = (entry[f"{metric}{ending}"]["value"] for metric in ("mcc", "accuracy", "f1"))
-        print(f"evaluate: test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  {name}", flush=True)
+    for where, ending in (
+        (f"threshold {entry['threshold']:.3f}, chosen on valid", ""),
+        ("threshold 0.5", AT_HALF),
+    ):
+        mcc, accuracy, f1 = (
+            entry[f"{metric}{ending}"]["value"] for metric in ("mcc", "accuracy", "f1")
+        )
+        print(
+            f"evaluate: test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  "
+            f"{name}",
+            flush=True,
+        )
 
 
 def _say(summary: dict[str, Any]) -> None:
@@ -591,13 +827,24 @@ def _say(summary: dict[str, Any]) -> None:
         auroc = entry["auroc"]
         meant = " (a control, meant to fail: 0.5 is chance)" if name in test["controls"] else ""
         title = f" ({classifier_name(name)})" if name in test["baselines"] else ""
-        print(f"evaluate: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})  {name}{title}{meant}", flush=True)
+        print(
+            f"evaluate: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to "
+            f"{auroc['high']:.3f})  {name}{title}{meant}",
+            flush=True,
+        )
     for name, entry in {"model": test["model"], best: test["baselines"][best]}.items():
         _say_calls(name, entry)
     for by, found in summary["groups"].items():
         if gap := found["gap"]:
-            auroc = {entry["group"]: entry["model"]["auroc"]["value"] for entry in found["groups"] if entry["model"]}
+            auroc = {
+                entry["group"]: entry["model"]["auroc"]["value"]
+                for entry in found["groups"]
+                if entry["model"]
+            }
             low, high = gap["auroc"]["low"], gap["auroc"]["high"]
-            told = f"worst {found['worst']!r} {auroc[found['worst']]:.3f}, gap {gap['auroc']['value']:.3f} ({low:.3f} to {high:.3f})"
+            told = (
+                f"worst {found['worst']!r} {auroc[found['worst']]:.3f}, gap "
+                f"{gap['auroc']['value']:.3f} ({low:.3f} to {high:.3f})"
+            )
             print(f"evaluate: AUROC by {by}: {told}", flush=True)
     print(f"evaluate: {' '.join(comparison(summary))}", flush=True)

@@ -13,7 +13,8 @@ map of each layer for the records in [interpret] maps. By default these are the 
 with the highest, middle and lowest score. If the model has two inputs, the folder `partner` inside
 holds the same for the second input, and there is no attention.
 
-example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine/relevance
+example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv
+--model mine/model --output mine/relevance
 """
 
 from __future__ import annotations
@@ -40,11 +41,25 @@ LINES = 20  # lines of progress
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio explain`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
-    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
-    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="relevance folder to write")
+    parser.add_argument(
+        "--run-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="TOML of the task; its [interpret] is used",
+    )
+    parser.add_argument(
+        "--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`"
+    )
+    parser.add_argument(
+        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
+    )
+    parser.add_argument(
+        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="relevance folder to write"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -53,7 +68,12 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.data.inputs import inputs_of
     from selfattn_bio.files import sha256_of
-    from selfattn_bio.interpret.explanation import SOURCE, check_output, explain_letters, explain_pairs
+    from selfattn_bio.interpret.explanation import (
+        SOURCE,
+        check_output,
+        explain_letters,
+        explain_pairs,
+    )
     from selfattn_bio.interpret.methods import build_method
     from selfattn_bio.interpret.relevance import BATCH
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
@@ -63,7 +83,10 @@ def run(arguments: argparse.Namespace) -> None:
     check_output(arguments.output)
     run_file = read_run_file(arguments.run_file)
     if run_file.objective.kind != "binary":
-        message = f"objective must be binary for its model to be explained, got {run_file.objective.kind!r}"
+        message = (
+            "objective must be binary for its model to be explained, got "
+            f"{run_file.objective.kind!r}"
+        )
         raise RunFileError(message, place=str(arguments.run_file))
     settings = run_file.interpret
     corpus = Corpus.open(arguments.corpus)
@@ -79,15 +102,23 @@ def run(arguments: argparse.Namespace) -> None:
     def say(done: int) -> None:
         if done % every == 0 or done == len(letters):
             left = (time.monotonic() - chosen) / done * (len(letters) - done)
-            print(f"explain: {done} of {len(letters)} sequences, about {left:.0f} s left", flush=True)
+            print(
+                f"explain: {done} of {len(letters)} sequences, about {left:.0f} s left", flush=True
+            )
 
     columns = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]
     explain: Any = explain_pairs if isinstance(scorer, PairedScorer) else explain_letters
-    explanation = explain(scorer, letters, records[columns], method=build_method(settings.method), say=say)
+    explanation = explain(
+        scorer, letters, records[columns], method=build_method(settings.method), say=say
+    )
     provenance = read_provenance(arguments.model)
-    of_score = sorted({0, len(records) // 2, len(records) - 1})  # records are sorted by falling score
+    of_score = sorted(
+        {0, len(records) // 2, len(records) - 1}
+    )  # records are sorted by falling score
     maps = _maps(scorer, corpus, named or records.index[of_score].tolist())
-    replace(explanation, source={key: provenance[key] for key in SOURCE}, maps=maps).save(arguments.output)
+    replace(explanation, source={key: provenance[key] for key in SOURCE}, maps=maps).save(
+        arguments.output
+    )
     print(f"explain: wrote {arguments.output} in {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -105,8 +136,15 @@ def _rows_of(ids: Sequence[str], corpus: Corpus, run_file: Path) -> list[int]:
     if unknown := [name for name in ids if name not in rows]:
         near = difflib.get_close_matches(unknown[0], rows, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        message = f"[interpret] maps must be ids of records in the corpus, got {', '.join(map(repr, unknown))}{hint}"
-        raise RunFileError(message, place=str(run_file), cure=f"Ids are the first column of the split table, such as {next(iter(rows))!r}")
+        message = (
+            "[interpret] maps must be ids of records in the corpus, got "
+            f"{', '.join(map(repr, unknown))}{hint}"
+        )
+        raise RunFileError(
+            message,
+            place=str(run_file),
+            cure=f"Ids are the first column of the split table, such as {next(iter(rows))!r}",
+        )
     return [rows[name] for name in ids]
 
 
@@ -116,15 +154,22 @@ def _maps(scorer: Scorer, corpus: Corpus, rows: Sequence[int]) -> dict[str, Mapp
     from selfattn_bio.interpret.readout import has_attention
 
     if not has_attention(scorer):
-        print("explain: no attention maps: this model has no attention weights to be read", flush=True)
+        print(
+            "explain: no attention maps: this model has no attention weights to be read", flush=True
+        )
         return {}
     letters = [corpus.letters(row) for row in rows]
     ids, logits = corpus.records["id"].iloc[list(rows)], scorer.logits(letters)
     ranked = sorted(zip(ids, letters, logits, strict=True), key=lambda each: -each[2])
-    return {name: MappedSequence(own, float(logit), attention_maps(scorer, own)) for name, own, logit in ranked}
+    return {
+        name: MappedSequence(own, float(logit), attention_maps(scorer, own))
+        for name, own, logit in ranked
+    }
 
 
-def _recognised(scorer: Scorer, corpus: Corpus, inputs: Inputs, split: Path, limit: int) -> pd.DataFrame:
+def _recognised(
+    scorer: Scorer, corpus: Corpus, inputs: Inputs, split: Path, limit: int
+) -> pd.DataFrame:
     """Choose training and validation positives to explain, best first.
 
     They are spread evenly over the ranks of the called positives. If too few are called, the next
@@ -134,18 +179,34 @@ def _recognised(scorer: Scorer, corpus: Corpus, inputs: Inputs, split: Path, lim
 
     from selfattn_bio.sequence.splits import read_split
 
-    records = corpus.records.assign(split=read_split(split, corpus.records["id"])).reset_index(drop=True)
-    positives = records[(records["label"] == 1).fillna(False) & records["split"].isin(["train", "valid"])]
+    records = corpus.records.assign(split=read_split(split, corpus.records["id"])).reset_index(
+        drop=True
+    )
+    positives = records[
+        (records["label"] == 1).fillna(False) & records["split"].isin(["train", "valid"])
+    ]
     if positives.empty:
         raise CorpusError(
-            "train and valid must hold a positive to explain, got none", place=str(split), cure="Change [split] in the run file"
+            "train and valid must hold a positive to explain, got none",
+            place=str(split),
+            cure="Change [split] in the run file",
         )
     positives = positives.assign(logit=scorer.logits([inputs.of(i) for i in positives.index]))
     ranked = positives.sort_values("logit", ascending=False, kind="stable")
     num_called = int((scorer.probabilities(ranked["logit"].to_numpy()) >= scorer.threshold).sum())
     candidates = ranked.head(max(num_called, limit))  # a control or a weak model may call too few
-    chosen = candidates.iloc[np.linspace(0, len(candidates) - 1, min(limit, len(candidates))).round().astype(int)]
+    chosen = candidates.iloc[
+        np.linspace(0, len(candidates) - 1, min(limit, len(candidates))).round().astype(int)
+    ]
     low, high = chosen["logit"].min(), chosen["logit"].max()
-    uncalled = f"; {len(chosen) - num_called} of them not called positive, as only {num_called} are" if num_called < len(chosen) else ""
-    print(f"explain: {len(chosen)} of {len(positives)} positives of train and valid, logits {low:.2f} to {high:.2f}{uncalled}", flush=True)
+    uncalled = (
+        f"; {len(chosen) - num_called} of them not called positive, as only {num_called} are"
+        if num_called < len(chosen)
+        else ""
+    )
+    print(
+        f"explain: {len(chosen)} of {len(positives)} positives of train and valid, logits "
+        f"{low:.2f} to {high:.2f}{uncalled}",
+        flush=True,
+    )
     return chosen

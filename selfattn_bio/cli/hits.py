@@ -18,14 +18,35 @@ from selfattn_bio.errors import OutputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio hits`."""
-    motifs_help = "MEME, JASPAR or TRANSFAC file, plain or gz, or a database that ships, such as jaspar:insects"
-    parser.add_argument("--motifs", required=True, metavar="FILE", help=motifs_help)
-    parser.add_argument("--fasta", required=True, type=Path, nargs="+", metavar="FILE", help="sequences, plain, gz or bgzip")
-    parser.add_argument(
-        "--alphabet", choices=("dna", "protein"), default="dna", help="alphabet of motifs and sequences (default: %(default)s)"
+    motifs_help = (
+        "MEME, JASPAR or TRANSFAC file, plain or gz, or a database that ships, such as "
+        "jaspar:insects"
     )
-    parser.add_argument("--hit-p", type=float, default=2.5e-4, metavar="P", help="a match with p below P is a hit (default: %(default)s)")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".bed, .tsv or .parquet to write")
+    parser.add_argument("--motifs", required=True, metavar="FILE", help=motifs_help)
+    parser.add_argument(
+        "--fasta",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="sequences, plain, gz or bgzip",
+    )
+    parser.add_argument(
+        "--alphabet",
+        choices=("dna", "protein"),
+        default="dna",
+        help="alphabet of motifs and sequences (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--hit-p",
+        type=float,
+        default=2.5e-4,
+        metavar="P",
+        help="a match with p below P is a hit (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help=".bed, .tsv or .parquet to write"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,9 +60,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output.suffix not in (".bed", ".tsv", ".parquet"):
         found = arguments.output.suffix or "no suffix"
         raise OutputError(
-            f"output must end with .bed, .tsv or .parquet, got {found}", place=str(arguments.output), cure="Choose another --output"
+            f"output must end with .bed, .tsv or .parquet, got {found}",
+            place=str(arguments.output),
+            cure="Choose another --output",
         )
-    tables = [hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet) for path in arguments.fasta]
+    tables = [
+        hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet)
+        for path in arguments.fasta
+    ]
     found = pd.concat(tables, ignore_index=True)
     if arguments.output.suffix == ".bed":
         with whole_file(arguments.output) as temporary:
@@ -49,4 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         write_table(arguments.output, found)
     num_motifs = found["name"].nunique()
-    print(f"hits: wrote {len(found)} hits of {num_motifs} motif{'s' * (num_motifs != 1)} to {arguments.output}")
+    print(
+        f"hits: wrote {len(found)} hits of {num_motifs} motif{'s' * (num_motifs != 1)} to "
+        f"{arguments.output}"
+    )

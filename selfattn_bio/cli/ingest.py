@@ -20,7 +20,8 @@ protein. Dropped and counted: exact duplicates, records with only N (X), records
 limits. Duplicates are kept if the split names its test records (docs/own_split.md) or with
 --keep-duplicates. docs/data.md has an example of each format.
 
-example: selfattn-bio ingest --sequences positives.fa negatives.csv --label 1 0 --alphabet dna --output mine/corpus
+example: selfattn-bio ingest --sequences positives.fa negatives.csv --label 1 0 --alphabet dna
+--output mine/corpus
 """
 
 from __future__ import annotations
@@ -41,32 +42,95 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio ingest`."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--run-file", type=Path, metavar="FILE", help="TOML of the task; its [data] is used")
-    what.add_argument("--sequences", "--fasta", nargs="+", type=Path, metavar="FILE", help="files of sequences; - is standard input")
-    parser.add_argument("--label", nargs="+", type=int, choices=(0, 1), help="label of each file, in order (default: unlabelled)")
-    parser.add_argument("--label-column", default="", metavar="NAME", help="column or header attribute with each record's label")
-    parser.add_argument(
-        "--positive", nargs="+", default=[], metavar="TEXT", help="labels that mean 1; all others mean 0 (default: labels are 1 and 0)"
+    what.add_argument(
+        "--run-file", type=Path, metavar="FILE", help="TOML of the task; its [data] is used"
     )
-    parser.add_argument("--sequence-column", default="", metavar="NAME", help="column of the sequences in tables (default: sequence)")
-    parser.add_argument("--ids", choices=("given", "numbered"), default="given", help="numbered: name records FILE_1, FILE_2 ...")
-    parser.add_argument("--keep-duplicates", action="store_true", help="keep and count records with a repeated sequence")
+    what.add_argument(
+        "--sequences",
+        "--fasta",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="files of sequences; - is standard input",
+    )
     parser.add_argument(
-        "--header", default="", metavar="REGEX", help="pattern of headers; its group becomes the column label, or the name of the group"
+        "--label",
+        nargs="+",
+        type=int,
+        choices=(0, 1),
+        help="label of each file, in order (default: unlabelled)",
+    )
+    parser.add_argument(
+        "--label-column",
+        default="",
+        metavar="NAME",
+        help="column or header attribute with each record's label",
+    )
+    parser.add_argument(
+        "--positive",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="labels that mean 1; all others mean 0 (default: labels are 1 and 0)",
+    )
+    parser.add_argument(
+        "--sequence-column",
+        default="",
+        metavar="NAME",
+        help="column of the sequences in tables (default: sequence)",
+    )
+    parser.add_argument(
+        "--ids",
+        choices=("given", "numbered"),
+        default="given",
+        help="numbered: name records FILE_1, FILE_2 ...",
+    )
+    parser.add_argument(
+        "--keep-duplicates",
+        action="store_true",
+        help="keep and count records with a repeated sequence",
+    )
+    parser.add_argument(
+        "--header",
+        default="",
+        metavar="REGEX",
+        help="pattern of headers; its group becomes the column label, or the name of the group",
     )
     parser.add_argument("--alphabet", choices=("dna", "protein"), help="alphabet of the sequences")
-    parser.add_argument("--assembly", default="", help="genome assembly of the coordinates, such as dm3")
-    parser.add_argument("--min-length", type=int, default=1, metavar="N", help="drop shorter records (default: %(default)s)")
-    parser.add_argument("--max-length", type=int, metavar="N", help="drop longer records (default: keep all)")
+    parser.add_argument(
+        "--assembly", default="", help="genome assembly of the coordinates, such as dm3"
+    )
+    parser.add_argument(
+        "--min-length",
+        type=int,
+        default=1,
+        metavar="N",
+        help="drop shorter records (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-length", type=int, metavar="N", help="drop longer records (default: keep all)"
+    )
     parser.add_argument(
         "--soft-mask",
         choices=("ignore", "keep", "hard"),
         default="ignore",
         help="lower case: keep stores the mask; hard reads it as N",
     )
-    parser.add_argument("--gaps", choices=("refuse", "remove"), default="refuse", help="gaps - and . in sequences (default: %(default)s)")
-    parser.add_argument("--targets", type=Path, metavar="FILE", help="table of targets: a column id, and columns to learn")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="corpus folder to write")
+    parser.add_argument(
+        "--gaps",
+        choices=("refuse", "remove"),
+        default="refuse",
+        help="gaps - and . in sequences (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        metavar="FILE",
+        help="table of targets: a column id, and columns to learn",
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="corpus folder to write"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -80,11 +144,21 @@ def run(arguments: argparse.Namespace) -> None:
         from selfattn_bio.data.sources import sources_of
 
         run_file = read_run_file(arguments.run_file)
-        data, partners = run_file.data, Partners(run_file.partner, run_file.data) if run_file.partner else None
-        rules = replace(Rules.of(data), repeats=run_file.repeats, learnt=run_file.objective.target_columns)
+        data, partners = (
+            run_file.data,
+            Partners(run_file.partner, run_file.data) if run_file.partner else None,
+        )
+        rules = replace(
+            Rules.of(data), repeats=run_file.repeats, learnt=run_file.objective.target_columns
+        )
         sources, targets = sources_of(data, run_file.split), data.targets
     else:
-        sources, rules, targets, partners = _sources(arguments), _rules(arguments), arguments.targets, None
+        sources, rules, targets, partners = (
+            _sources(arguments),
+            _rules(arguments),
+            arguments.targets,
+            None,
+        )
     corpus = build_corpus(sources, arguments.output, rules, targets, partners)
     for line in describe(corpus.summary):
         print(f"ingest: {line}", flush=True)
@@ -98,16 +172,26 @@ def _sources(arguments: argparse.Namespace) -> list[Source]:
 
     files, labels = arguments.sequences, arguments.label or [None] * len(arguments.sequences)
     if len(labels) != len(files):
-        raise SelfAttnBioError(f"--label must be given once per file ({len(files)}), got {len(labels)}")
+        raise SelfAttnBioError(
+            f"--label must be given once per file ({len(files)}), got {len(labels)}"
+        )
     if arguments.label and arguments.label_column:
         raise SelfAttnBioError("--label must go without --label-column, got both")
     try:
         re.compile(arguments.header)
     except re.error as error:
-        raise SelfAttnBioError(f"--header must be a regular expression, got {arguments.header!r}: {error}") from error
+        raise SelfAttnBioError(
+            f"--header must be a regular expression, got {arguments.header!r}: {error}"
+        ) from error
     columns = {"sequence": arguments.sequence_column} if arguments.sequence_column else {}
     numbered = arguments.ids == "numbered"
-    fields = Fields(arguments.label_column, tuple(arguments.positive), arguments.header, columns, numbered=numbered)
+    fields = Fields(
+        arguments.label_column,
+        tuple(arguments.positive),
+        arguments.header,
+        columns,
+        numbered=numbered,
+    )
     each = zip(files, labels, distinct_stems(files), strict=True)
     return [SequenceFile(path, label, fields, stem) for path, label, stem in each]
 
@@ -123,5 +207,12 @@ def _rules(arguments: argparse.Namespace) -> Rules:
     learnt: tuple[str, ...] | None = () if labelled else None
     if longest is not None and longest < shortest:
         raise SelfAttnBioError(f"--min-length must be <= --max-length ({longest}), got {shortest}")
-    rules = Rules(get_alphabet(arguments.alphabet), arguments.assembly, shortest, longest, arguments.soft_mask, arguments.gaps)
+    rules = Rules(
+        get_alphabet(arguments.alphabet),
+        arguments.assembly,
+        shortest,
+        longest,
+        arguments.soft_mask,
+        arguments.gaps,
+    )
     return replace(rules, repeats="count" if arguments.keep_duplicates else "drop", learnt=learnt)

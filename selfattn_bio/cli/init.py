@@ -33,24 +33,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio init`."""
     parser.add_argument("name", help="name of the task: letters, digits, _ and -")
     classes = parser.add_argument_group("two classes")
-    classes.add_argument("--positives", nargs="+", metavar="FILE", help="sequences of label 1: FASTA, tables, BED and more (docs/data.md)")
     classes.add_argument(
-        "--negatives", nargs="+", metavar="FILE", help="sequences of label 0, or how to generate them: shuffled, matched, neighbours"
+        "--positives",
+        nargs="+",
+        metavar="FILE",
+        help="sequences of label 1: FASTA, tables, BED and more (docs/data.md)",
     )
-    classes.add_argument("--genome", metavar="FASTA", help="genome that files of intervals refer to")
-    classes.add_argument("--feature", metavar="TYPE", help="type of GFF and GTF lines to use, such as gene")
+    classes.add_argument(
+        "--negatives",
+        nargs="+",
+        metavar="FILE",
+        help="sequences of label 0, or how to generate them: shuffled, matched, neighbours",
+    )
+    classes.add_argument(
+        "--genome", metavar="FASTA", help="genome that files of intervals refer to"
+    )
+    classes.add_argument(
+        "--feature", metavar="TYPE", help="type of GFF and GTF lines to use, such as gene"
+    )
     tables = parser.add_argument_group("tables")
     tables.add_argument(
-        "--sequences", nargs="+", metavar="FILE", help="tables with sequences and columns to learn, or a folder with train.* and test.*"
+        "--sequences",
+        nargs="+",
+        metavar="FILE",
+        help="tables with sequences and columns to learn, or a folder with train.* and test.*",
     )
     for split, what in (("train", "training"), ("valid", "validation"), ("test", "test")):
-        tables.add_argument(f"--{split}", nargs="+", metavar="FILE", help=f"{what} sequences, where the splits are separate files")
-    tables.add_argument("--targets", metavar="FILE", help="table with a column id and columns to learn, if --sequences has none")
-    tables.add_argument("--column", nargs="+", metavar="NAME", help="column to learn, or several of one kind (default: the obvious one)")
-    tables.add_argument("--sequence-column", metavar="NAME", help="column of the sequences (default: the obvious one)")
-    tables.add_argument("--split-column", metavar="NAME", help="column of the split (default: one with values such as train and test)")
+        tables.add_argument(
+            f"--{split}",
+            nargs="+",
+            metavar="FILE",
+            help=f"{what} sequences, where the splits are separate files",
+        )
+    tables.add_argument(
+        "--targets",
+        metavar="FILE",
+        help="table with a column id and columns to learn, if --sequences has none",
+    )
+    tables.add_argument(
+        "--column",
+        nargs="+",
+        metavar="NAME",
+        help="column to learn, or several of one kind (default: the obvious one)",
+    )
+    tables.add_argument(
+        "--sequence-column",
+        metavar="NAME",
+        help="column of the sequences (default: the obvious one)",
+    )
+    tables.add_argument(
+        "--split-column",
+        metavar="NAME",
+        help="column of the split (default: one with values such as train and test)",
+    )
     parser.add_argument(
-        "--organism", metavar="GROUP", help="group of known motifs: vertebrates (default), insects, plants, fungi, nematodes or bacteria"
+        "--organism",
+        metavar="GROUP",
+        help="group of known motifs: vertebrates (default), insects, plants, fungi, nematodes or "
+        "bacteria",
     )
 
 
@@ -65,7 +105,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise RunFileError(f"task name {arguments.name!r} may only have letters, digits, _ and -")
     path = Path("workflows/tasks") / f"{arguments.name}.toml"
     if path.exists():
-        raise OutputError("run file exists already", place=str(path), cure="Edit it, remove it, or choose another name")
+        raise OutputError(
+            "run file exists already",
+            place=str(path),
+            cure="Edit it, remove it, or choose another name",
+        )
     request = Request.of(arguments)
     contents = read_contents(request)
     proposal = propose(request, contents)
@@ -75,8 +119,12 @@ def run(arguments: argparse.Namespace) -> None:
     if suits_recipes(draft, contents.lengths):
         try:
             recipe = _choose_recipe(draft, proposal.text)
-        except CorpusError as error:  # the draft's [model] and [training] are used, which is printed
-            print(f"init: no recipe was chosen, [model] and [training] have defaults: {error.message}")
+        except (
+            CorpusError
+        ) as error:  # the draft's [model] and [training] are used, which is printed
+            print(
+                f"init: no recipe was chosen, [model] and [training] have defaults: {error.message}"
+            )
         else:
             proposal = propose(request, contents, recipe)
             run_file_of(proposal.text, path)
@@ -97,7 +145,9 @@ def _choose_recipe(draft: RunFile, text: str) -> Recipe:
     from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
 
     with TemporaryDirectory() as temporary:
-        run_file, folder, table = (Path(temporary) / name for name in ("run.toml", "corpus", "split.tsv"))
+        run_file, folder, table = (
+            Path(temporary) / name for name in ("run.toml", "corpus", "split.tsv")
+        )
         run_file.write_text(text, encoding="utf-8")
         with contextlib.redirect_stdout(io.StringIO()):
             ingest.run(argparse.Namespace(run_file=run_file, output=folder))
@@ -105,14 +155,24 @@ def _choose_recipe(draft: RunFile, text: str) -> Recipe:
         corpus = Corpus.open(folder)
         splits = np.array(read_split(table, corpus.records["id"]))
         records = corpus.records["label"]
-        rows = {name: np.flatnonzero((splits == name) & records.notna().to_numpy()) for name in ("train", "valid")}
+        rows = {
+            name: np.flatnonzero((splits == name) & records.notna().to_numpy())
+            for name in ("train", "valid")
+        }
         letters = {name: [corpus.letters(int(row)) for row in of] for name, of in rows.items()}
         labels = {name: records.iloc[of].to_numpy(dtype=np.int64) for name, of in rows.items()}
-        if (fewest := min(int(np.bincount(of, minlength=2).min()) for of in labels.values())) < MIN_RECORDS:
-            message = f"validation or training records have {fewest} of a class, and a choice needs {MIN_RECORDS}"
+        if (
+            fewest := min(int(np.bincount(of, minlength=2).min()) for of in labels.values())
+        ) < MIN_RECORDS:
+            message = (
+                f"validation or training records have {fewest} of a class, and a choice "
+                f"needs {MIN_RECORDS}"
+            )
             raise CorpusError(message)
         database = draft.interpret.database
-        recipe, trials = choose_recipe(letters, labels, spelling_of(draft.data), "" if database == NO_DATABASE else database)
+        recipe, trials = choose_recipe(
+            letters, labels, spelling_of(draft.data), "" if database == NO_DATABASE else database
+        )
     for trial in trials:
         print(f"init: {trial.name}: AUROC {trial.auroc:.3f} on validation records")
     print(f"init: recipe {recipe.name!r}, because {recipe.reason}")

@@ -8,7 +8,8 @@ the attention between them, how often the pair is the closest, and a verdict.
 docs/interpretation_interactions.md explains each measurement. If no pair is found, the file has no
 rows.
 
-example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model model --motifs my.meme --output pairs.tsv
+example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model
+model --motifs my.meme --output pairs.tsv
 """
 
 from __future__ import annotations
@@ -26,11 +27,29 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio interactions`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
-    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
-    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
-    parser.add_argument("--motifs", required=True, type=Path, metavar="MEME", help="motifs, such as motifs.meme of `motifs`")
+    parser.add_argument(
+        "--run-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="TOML of the task; its [interpret] is used",
+    )
+    parser.add_argument(
+        "--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`"
+    )
+    parser.add_argument(
+        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
+    )
+    parser.add_argument(
+        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
+    )
+    parser.add_argument(
+        "--motifs",
+        required=True,
+        type=Path,
+        metavar="MEME",
+        help="motifs, such as motifs.meme of `motifs`",
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
 
 
@@ -41,7 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import sha256_of, whole_file
     from selfattn_bio.interpret.epistasis import strands_log_odds
-    from selfattn_bio.interpret.interactions import attention_between, model_sites, weigh_interactions
+    from selfattn_bio.interpret.interactions import (
+        attention_between,
+        model_sites,
+        weigh_interactions,
+    )
     from selfattn_bio.model.checkpoint import check_trained_on
     from selfattn_bio.model.lineage import check_unseen
     from selfattn_bio.scoring.scorer import check_one_input, load
@@ -49,12 +72,22 @@ def run(arguments: argparse.Namespace) -> None:
     start = time.monotonic()
     run_file = read_run_file(arguments.run_file)
     if run_file.objective.kind != "binary":
-        message = f"objective must be binary for its model to be asked for interactions, got {run_file.objective.kind!r}"
+        message = (
+            "objective must be binary for its model to be asked for interactions, got "
+            f"{run_file.objective.kind!r}"
+        )
         raise RunFileError(message, place=str(arguments.run_file))
-    settings, corpus, scorer = run_file.interpret, Corpus.open(arguments.corpus), load(arguments.model)
+    settings, corpus, scorer = (
+        run_file.interpret,
+        Corpus.open(arguments.corpus),
+        load(arguments.model),
+    )
     check_one_input(scorer, "interactions")
     if corpus.alphabet.name != "dna":
-        raise CorpusError(f"records must be dna to be scanned for motifs, got {corpus.alphabet.name}", place=str(arguments.corpus))
+        raise CorpusError(
+            f"records must be dna to be scanned for motifs, got {corpus.alphabet.name}",
+            place=str(arguments.corpus),
+        )
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
     test = test_records(corpus, arguments.split)
     positives = test[test["label"] == 1]
@@ -81,9 +114,12 @@ def _report(table: pd.DataFrame) -> None:
     supported = table[table["verdict"] == "supported"]
     for row in supported.to_dict("records"):
         _say(
-            f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} ({row['epistasis_low']:+.2f} to "
-            f"{row['epistasis_high']:+.2f}), q {row['q']:.1g}, {row['records']} records, most {row['spacing_start']:.0f} to "
-            f"{row['spacing_end'] - 1:.0f} letters apart (q {row['spacing_q']:.1g}), {row['orientation']} (q {row['orientation_q']:.1g})"
+            f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
+            f"({row['epistasis_low']:+.2f} to "
+            f"{row['epistasis_high']:+.2f}), q {row['q']:.1g}, {row['records']} records, most "
+            f"{row['spacing_start']:.0f} to "
+            f"{row['spacing_end'] - 1:.0f} letters apart (q {row['spacing_q']:.1g}), "
+            f"{row['orientation']} (q {row['orientation_q']:.1g})"
         )
     _say(f"supported: {len(supported)} of {len(table)} pairs")
 

@@ -46,11 +46,19 @@ COMMANDS = (
     "doctor",
 )
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # constants of malloc.h
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 CURES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there, or write elsewhere")
-CURES |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Choose a path of your own, or change its rights")
+CURES |= dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), "Choose a path of your own, or change its rights"
+)
 UNREACHABLE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENOLCK)
 
 
@@ -68,7 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # show progress at once in a pipe as well
     errors = JsonLines(sys.stderr, arguments.command, "warning") if arguments.json else None
-    said = JsonLines(sys.stdout, arguments.command) if arguments.json else Silence() if arguments.quiet else sys.stdout
+    said = (
+        JsonLines(sys.stdout, arguments.command)
+        if arguments.json
+        else Silence()
+        if arguments.quiet
+        else sys.stdout
+    )
     with redirect_stdout(said), redirect_stderr(errors or sys.stderr):
         return _run(arguments, errors)
 
@@ -78,7 +92,10 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         if errors:
             errors.say("error", message, exit_code=exit_code)
         else:
-            print(f"selfattn-bio {arguments.command}: {'error: ' * (exit_code != 130)}{message}", file=sys.stderr)
+            print(
+                f"selfattn-bio {arguments.command}: {'error: ' * (exit_code != 130)}{message}",
+                file=sys.stderr,
+            )
         return exit_code
 
     try:
@@ -90,7 +107,13 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         return 1
     # A disk that is full, read-only, failing or gone: report the system's message with the path.
     except OSError as error:
-        rule = "writable" if error.errno in UNWRITABLE else "reachable" if error.errno in UNREACHABLE else None
+        rule = (
+            "writable"
+            if error.errno in UNWRITABLE
+            else "reachable"
+            if error.errno in UNREACHABLE
+            else None
+        )
         if rule is None or (rule == "reachable" and not error.filename):
             raise
         cure = f". {CURES[error.errno]}" if error.errno in CURES else ""
@@ -98,26 +121,38 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
     except RuntimeError as error:
         if "cannot cache function" not in str(error):
             raise
-        return fail("folder for what numba compiles must be writable, got none. Name one of your own in NUMBA_CACHE_DIR")
+        return fail(
+            "folder for what numba compiles must be writable, got none. Name one of your own in "
+            "NUMBA_CACHE_DIR"
+        )
     except KeyboardInterrupt as stopped:
         return fail(str(stopped) or "interrupted", 130)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="selfattn-bio", description="Self-attention for DNA and protein sequences, from FASTA to motifs with evidence."
+        prog="selfattn-bio",
+        description="Self-attention for DNA and protein sequences, from FASTA to motifs with "
+        "evidence.",
     )
-    parser.add_argument("--version", action="version", version=importlib.metadata.version("selfattn-bio"))
+    parser.add_argument(
+        "--version", action="version", version=importlib.metadata.version("selfattn-bio")
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"selfattn_bio.cli.{name}")
         help_text = (module.__doc__ or "").strip()
         command = commands.add_parser(
-            name, help=help_text.splitlines()[0], description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=help_text.splitlines()[0],
+            description=help_text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         told = command.add_mutually_exclusive_group()
         told.add_argument("--quiet", action="store_true", help="print only errors")
-        told.add_argument("--json", action="store_true", help="print each line, also errors, as a JSON object")
+        told.add_argument(
+            "--json", action="store_true", help="print each line, also errors, as a JSON object"
+        )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
@@ -128,7 +163,9 @@ def _cap_threads() -> None:
 
     `snakemake --cores 8` sets them to 8 on a machine with two cores as well.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     for name in THREAD_VARIABLES:
         if os.environ.get(name, "").isdigit() and int(os.environ[name]) > cores:
             os.environ[name] = str(cores)

@@ -9,7 +9,8 @@ Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits in test positives t
 on), discovery_seqlets.bed (the seqlets from which motifs were built) and logos/. If no motif is
 found, these files have no rows.
 
-example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model --relevance relevance --output motifs
+example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model
+--relevance relevance --output motifs
 """
 
 from __future__ import annotations
@@ -38,12 +39,36 @@ COMPARED = 100  # maximum number of records on which two methods are compared
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio motifs`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
-    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
-    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
-    parser.add_argument("--relevance", required=True, type=Path, metavar="DIR", help="relevance folder, from `explain`")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for motifs.* and the other files")
+    parser.add_argument(
+        "--run-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="TOML of the task; its [interpret] is used",
+    )
+    parser.add_argument(
+        "--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`"
+    )
+    parser.add_argument(
+        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
+    )
+    parser.add_argument(
+        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
+    )
+    parser.add_argument(
+        "--relevance",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="relevance folder, from `explain`",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder for motifs.* and the other files",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -58,14 +83,27 @@ def run(arguments: argparse.Namespace) -> None:
 
     start = time.monotonic()
     settings = read_run_file(arguments.run_file).interpret
-    corpus, scorer, explanation = Corpus.open(arguments.corpus), load(arguments.model), Explanation.load(arguments.relevance)
+    corpus, scorer, explanation = (
+        Corpus.open(arguments.corpus),
+        load(arguments.model),
+        Explanation.load(arguments.relevance),
+    )
     check_one_input(scorer, "motifs")
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
     test = test_records(corpus, arguments.split)
     _check_relevance(explanation, read_provenance(arguments.model), test, arguments.relevance)
-    check_unseen(arguments.model, test, [corpus.letters(int(row)) for row in test.index], corpus.alphabet, corpus.assembly)
+    check_unseen(
+        arguments.model,
+        test,
+        [corpus.letters(int(row)) for row in test.index],
+        corpus.alphabet,
+        corpus.assembly,
+    )
     motifs = _discover(explanation, settings)
-    _say(f"found in {time.monotonic() - start:.0f} s; weighing the evidence on {len(test)} records of test")
+    _say(
+        f"found in {time.monotonic() - start:.0f} s; weighing the evidence on {len(test)} records "
+        "of test"
+    )
     table, sites = _weigh(motifs, scorer, corpus, test, settings)
     _write(motifs, table, sites, arguments.output)
     _report(table)
@@ -76,14 +114,22 @@ def test_records(corpus: Corpus, split: Path) -> pd.DataFrame:
     """Return the labelled test records; the index is the row in the corpus."""
     from selfattn_bio.sequence.splits import read_split
 
-    records = corpus.records.assign(split=read_split(split, corpus.records["id"])).reset_index(drop=True)
+    records = corpus.records.assign(split=read_split(split, corpus.records["id"])).reset_index(
+        drop=True
+    )
     test = records[(records["split"] == "test") & records["label"].notna()]
     if test.empty:
-        raise CorpusError("test must hold a labelled record to weigh evidence on, got none", place=str(split), cure="Change [split]")
+        raise CorpusError(
+            "test must hold a labelled record to weigh evidence on, got none",
+            place=str(split),
+            cure="Change [split]",
+        )
     return test
 
 
-def _check_relevance(explanation: Explanation, provenance: Mapping[str, Any], test: pd.DataFrame, folder: Path) -> None:
+def _check_relevance(
+    explanation: Explanation, provenance: Mapping[str, Any], test: pd.DataFrame, folder: Path
+) -> None:
     """Refuse attributions of another model, corpus or split, and those of test records.
 
     Motifs found in test records would be judged on the records they were found in.
@@ -93,11 +139,17 @@ def _check_relevance(explanation: Explanation, provenance: Mapping[str, Any], te
     for key in SOURCE:
         here, there = provenance[key], explanation.source.get(key, "none")
         if here != there:
-            message = f"relevance must be of this model, corpus and split ({key} {here[:12]}), got {there[:12]}"
+            message = (
+                f"relevance must be of this model, corpus and split ({key} {here[:12]}), "
+                f"got {there[:12]}"
+            )
             raise ResultsError(message, place=str(folder), cure=AGAIN)
     held_out = set(test["id"])
     if seen := [name for name in explanation.ids if name in held_out]:
-        message = f"relevance must be of records of train and valid, got {len(seen)} of test, such as {seen[0]!r}"
+        message = (
+            f"relevance must be of records of train and valid, got {len(seen)} of test, "
+            f"such as {seen[0]!r}"
+        )
         raise ResultsError(message, place=str(folder), cure=AGAIN)
 
 
@@ -109,7 +161,10 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
 
     alphabet = get_alphabet(explanation.alphabet)
     if explanation.proposal:
-        _say(f"no motifs: they are sought in scores of letters, and method {explanation.method!r} is a proposal, which has none")
+        _say(
+            f"no motifs: they are sought in scores of letters, and method {explanation.method!r} "
+            "is a proposal, which has none"
+        )
         return build_motifs([], explanation.records, {})
     if not alphabet.has_complement:
         _say("no database of protein motifs")
@@ -118,10 +173,14 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
     else:
         _say(f"matched with {settings.database}, the [interpret] database")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
-    return explanation.motifs(settings.database, caller=caller, max_motifs=settings.max_motifs, say=_say)
+    return explanation.motifs(
+        settings.database, caller=caller, max_motifs=settings.max_motifs, say=_say
+    )
 
 
-def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame, settings: Interpret) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _weigh(
+    motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame, settings: Interpret
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return motifs.tsv, and seqlets.bed: the hits with attribution in test positives."""
     import pandas as pd
 
@@ -147,15 +206,23 @@ def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame,
     hits = find(letters)
     in_positives = hits[labels[hits["record"].to_numpy(dtype=int)] == 1]
     rows = sorted(set(in_positives["record"]))
-    relevance = dict(zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True))
+    relevance = dict(
+        zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True)
+    )
     sites = relevant_hits(in_positives, relevance)
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
-    alike = agreement(in_positives, relevance, _measured(scorer, {row: letters[row] for row in rows[:: -(-len(rows) // COMPARED) or 1]}))
+    alike = agreement(
+        in_positives,
+        relevance,
+        _measured(scorer, {row: letters[row] for row in rows[:: -(-len(rows) // COMPARED) or 1]}),
+    )
     evidence = evidence.assign(agreement=evidence["name"].map(alike).astype(float))
     return pd.concat([motifs.table, evidence.drop(columns="name")], axis=1), sites
 
 
-def _measured(scorer: Scorer, letters: Mapping[int, NDArray[np.uint8]]) -> dict[int, NDArray[np.float32]]:
+def _measured(
+    scorer: Scorer, letters: Mapping[int, NDArray[np.uint8]]
+) -> dict[int, NDArray[np.float32]]:
     """Return the importance of each position by guided mutagenesis, to compare with AttnLRP."""
     import pandas as pd
 
@@ -201,7 +268,8 @@ def _report(table: pd.DataFrame) -> None:
         )
         _say(
             f"{row['name']} {row['consensus']}: {_known(row)}{row['num_sites']} sites, "
-            f"odds x{row['odds_ratio']:.2f} (q {p_value(row['enrichment_q'])}), effect {measured}: {row['verdict']}"
+            f"odds x{row['odds_ratio']:.2f} (q {p_value(row['enrichment_q'])}), effect {measured}: "
+            f"{row['verdict']}"
         )
     _say(f"supported: {(table['verdict'] == 'supported').sum()} of {len(table)}")
 
@@ -211,7 +279,11 @@ def _known(row: Mapping[Hashable, Any]) -> str:
     from selfattn_bio.interpret.matching import match_label
     from selfattn_bio.report.words import p_value
 
-    return f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), " if row["match"] else ""
+    return (
+        f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), "
+        if row["match"]
+        else ""
+    )
 
 
 def _say(line: str) -> None:

@@ -22,13 +22,30 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio plan`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML")
-    parser.add_argument("--variant", metavar="NAME", help="plan only this variant of the run file (a baseline or control)")
-    lengths = parser.add_mutually_exclusive_group(required=True)
-    lengths.add_argument("--corpus", type=Path, metavar="DIR", help="corpus folder, from `ingest`, for the lengths of its records")
-    lengths.add_argument("--length", type=int, metavar="LETTERS", help="length of all records, instead of a corpus")
     parser.add_argument(
-        "--threads", type=int, default=8, metavar="N", help="CPU threads, at most the cores there are (default: %(default)s)"
+        "--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML"
+    )
+    parser.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="plan only this variant of the run file (a baseline or control)",
+    )
+    lengths = parser.add_mutually_exclusive_group(required=True)
+    lengths.add_argument(
+        "--corpus",
+        type=Path,
+        metavar="DIR",
+        help="corpus folder, from `ingest`, for the lengths of its records",
+    )
+    lengths.add_argument(
+        "--length", type=int, metavar="LETTERS", help="length of all records, instead of a corpus"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=8,
+        metavar="N",
+        help="CPU threads, at most the cores there are (default: %(default)s)",
     )
 
 
@@ -42,15 +59,25 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.training.plan import Lengths, Trainings, make_plan
     from selfattn_bio.training.stack_time import StackTime
 
-    run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus) if arguments.corpus else None
+    run_file, corpus = (
+        read_run_file(arguments.run_file),
+        Corpus.open(arguments.corpus) if arguments.corpus else None,
+    )
     try:
-        runs = {arguments.variant: run_file.variant(arguments.variant)} if arguments.variant else run_file.trained
+        runs = (
+            {arguments.variant: run_file.variant(arguments.variant)}
+            if arguments.variant
+            else run_file.trained
+        )
     except ValueError as error:
         raise RunFileError(str(error), place=str(arguments.run_file)) from error
     trainings = Trainings()
     for name, run in runs.items():
         if arguments.length is not None and arguments.length < run.tokens.k:
-            raise RunFileError(f"--length must be >= tokens.k = {run.tokens.k}, got {arguments.length}", place=str(arguments.run_file))
+            raise RunFileError(
+                f"--length must be >= tokens.k = {run.tokens.k}, got {arguments.length}",
+                place=str(arguments.run_file),
+            )
         plan = trainings.known(run)
         if plan is None:
             lengths = Lengths.of(run, corpus) if corpus else Lengths(longest=arguments.length)
@@ -58,10 +85,15 @@ def run(arguments: argparse.Namespace) -> None:
             for line in plan.lines():
                 print(f"plan: {name + ': ' if name != 'model' else ''}{line}")
             if not plan.fits:
-                raise plan.refusal(str(arguments.run_file) + (f" ({name})" if name != "model" else ""))
+                raise plan.refusal(
+                    str(arguments.run_file) + (f" ({name})" if name != "model" else "")
+                )
         trainings.add(name, run, plan)
         if run.stack.parts and corpus is None:
-            print("plan: without the stack, whose time depends on the records; plan with --corpus to include it")
+            print(
+                "plan: without the stack, whose time depends on the records; plan with --corpus to "
+                "include it"
+            )
         elif run.stack.parts and corpus:
             stack = StackTime.measure(run, corpus, use_threads(arguments.threads))
             trainings.stack_seconds = stack.seconds

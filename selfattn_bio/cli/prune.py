@@ -13,13 +13,27 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-WORDS = {"heads": "heads", "feedforwards": "feed-forwards", "layers": "layers", "parameters": "parameters", "file": "bytes"}
+WORDS = {
+    "heads": "heads",
+    "feedforwards": "feed-forwards",
+    "layers": "layers",
+    "parameters": "parameters",
+    "file": "bytes",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio prune`."""
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder with gates, from `train`")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="model folder to write")
+    parser.add_argument(
+        "--model",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="model folder with gates, from `train`",
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="model folder to write"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -27,7 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.scoring.pruning import prune
 
     before, after = prune(arguments.model, arguments.output)
-    kept = [f"{new:,} of {old:,} {WORDS[name]}" for (name, new), old in zip(asdict(after).items(), asdict(before).values(), strict=True)]
+    kept = [
+        f"{new:,} of {old:,} {WORDS[name]}"
+        for (name, new), old in zip(asdict(after).items(), asdict(before).values(), strict=True)
+    ]
     print(f"prune: kept {', '.join(kept)}: {arguments.output}")
     if (before.heads, before.feedforwards) == (after.heads, after.feedforwards):
         print("prune: no gate was closed: train with a larger penalty in [model] gates, or longer")

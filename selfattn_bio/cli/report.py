@@ -15,9 +15,23 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio report`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its title and variants are used")
-    parser.add_argument("--results", required=True, type=Path, metavar="DIR", help="the task's results folder")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="HTML file to write, with plots/ next to it")
+    parser.add_argument(
+        "--run-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="TOML of the task; its title and variants are used",
+    )
+    parser.add_argument(
+        "--results", required=True, type=Path, metavar="DIR", help="the task's results folder"
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="HTML file to write, with plots/ next to it",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

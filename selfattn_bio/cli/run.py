@@ -32,9 +32,18 @@ PROFILES = ("default", "gpu", "slurm")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio run`."""
-    parser.add_argument("--profile", choices=PROFILES, help="where the workflow runs, see docs/clusters.md (default: this machine)")
+    parser.add_argument(
+        "--profile",
+        choices=PROFILES,
+        help="where the workflow runs, see docs/clusters.md (default: this machine)",
+    )
     parser.add_argument("target", help="train_NAME or sweep_NAME")
-    parser.add_argument("extra", nargs=argparse.REMAINDER, metavar="...", help="options and more targets for Snakemake")
+    parser.add_argument(
+        "extra",
+        nargs=argparse.REMAINDER,
+        metavar="...",
+        help="options and more targets for Snakemake",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,11 +56,21 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if "/" not in arguments.target and not arguments.target.startswith(("train_", "sweep_")):
         cure = f"Did you mean train_{arguments.target}?"
-        raise SelfAttnBioError(f"target must be train_NAME or sweep_NAME, or a file, got {arguments.target!r}", cure=cure)
+        raise SelfAttnBioError(
+            f"target must be train_NAME or sweep_NAME, or a file, got {arguments.target!r}",
+            cure=cure,
+        )
     name = arguments.target.removeprefix("train_").removeprefix("sweep_")
-    if not Path(f"workflows/tasks/{name}.toml").exists() and (project_folder() / f"workflows/tasks/{name}.toml").is_file():
+    if (
+        not Path(f"workflows/tasks/{name}.toml").exists()
+        and (project_folder() / f"workflows/tasks/{name}.toml").is_file()
+    ):
         bring(name)
-    profile = ["--workflow-profile", str(project_folder() / "profiles" / arguments.profile)] if arguments.profile else []
+    profile = (
+        ["--workflow-profile", str(project_folder() / "profiles" / arguments.profile)]
+        if arguments.profile
+        else []
+    )
     return snakemake([*profile, arguments.target, *arguments.extra], arguments)
 
 
@@ -67,7 +86,9 @@ def project_folder() -> Path:
     for folder in (package.parent, package / "project"):
         if (folder / "Snakefile").is_file() and (folder / "workflows/classify.smk").is_file():
             return folder
-    raise SelfAttnBioError("package must come with its workflow, got none", place=str(package), cure="Install it anew")
+    raise SelfAttnBioError(
+        "package must come with its workflow, got none", place=str(package), cure="Install it anew"
+    )
 
 
 def bring(task: str) -> None:
@@ -81,8 +102,18 @@ def bring(task: str) -> None:
         bring(run_file.transfer.parent)
     others = [getattr(run_file.objective, "points", None), run_file.interpret.database_file]
     data = [*run_file.data.inputs, *filter(None, others)]
-    indices = [f"{file}{suffix}" for file in data for suffix in (".fai", ".gzi") if (source / f"{file}{suffix}").is_file()]
-    for file in ("data/README.md", *data, *indices, name):  # run file last, so that its data exist if it does
+    indices = [
+        f"{file}{suffix}"
+        for file in data
+        for suffix in (".fai", ".gzi")
+        if (source / f"{file}{suffix}").is_file()
+    ]
+    for file in (
+        "data/README.md",
+        *data,
+        *indices,
+        name,
+    ):  # run file last, so that its data exist if it does
         if not Path(file).exists():
             with whole_file(file) as temporary:
                 shutil.copyfile(source / file, temporary)
@@ -98,7 +129,9 @@ def _check_cache() -> None:
             pass
     except OSError as error:
         cure = "Name a folder of your own in XDG_CACHE_HOME"
-        raise OutputError(f"folder for caches must be writable, got {error.strerror}", place=str(cache), cure=cure) from error
+        raise OutputError(
+            f"folder for caches must be writable, got {error.strerror}", place=str(cache), cure=cure
+        ) from error
 
 
 def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
@@ -115,10 +148,22 @@ def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
         After Ctrl-C, once Snakemake has ended.
     """
     if not os.access(".", os.W_OK | os.X_OK):
-        raise OutputError("folder must be writable, got Permission denied", place=os.getcwd(), cure="Run it in one of your own")
+        raise OutputError(
+            "folder must be writable, got Permission denied",
+            place=os.getcwd(),
+            cure="Run it in one of your own",
+        )
     _check_cache()
     quiet = ["--quiet", "all"] if arguments.quiet else []
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_folder() / "Snakefile"), *words, *quiet]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(project_folder() / "Snakefile"),
+        *words,
+        *quiet,
+    ]
     path = os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
     )  # rules call programs installed next to Python
@@ -130,14 +175,18 @@ def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
         pipes["stdout"] = subprocess.DEVNULL
     with subprocess.Popen(command, env=os.environ | {"PATH": path}, text=True, **pipes) as process:  # type: ignore[call-overload]
         kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))  # a terminal sends the signal to both processes
+        signal.signal(
+            signal.SIGINT, lambda number, frame: stopped.append(number)
+        )  # a terminal sends the signal to both processes
         signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
         try:
             for line in process.stdout or process.stderr:
                 if arguments.quiet:
                     held.append(line)
                 elif not stopped:
-                    print(line, end="", file=sys.stdout if arguments.json else sys.stderr, flush=True)
+                    print(
+                        line, end="", file=sys.stdout if arguments.json else sys.stderr, flush=True
+                    )
             code = process.wait()
         finally:
             for number, handler in kept.items():

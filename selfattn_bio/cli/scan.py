@@ -11,7 +11,8 @@ WITHOUT --prior the log-odds assume as many positives as in the training set, an
 genome are false. Give the fraction of windows that you expect to be positive with --prior. Windows
 with more than half ambiguous bases, such as N, have no score.
 
-example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --chrom chr2R --prior 0.005 --anchor end --output promoters
+example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --chrom chr2R --prior
+0.005 --anchor end --output promoters
 """
 
 from __future__ import annotations
@@ -31,22 +32,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="model folder, or the name of a model that ships; several are averaged",
     )
-    parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="genome, plain or bgzip; a missing index is written")
-    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--chrom", nargs="+", metavar="REGION", help="chromosomes, or CHROM:START-END (0-based half-open); default: all")
-    where.add_argument("--bed", type=Path, metavar="FILE", help="regions to scan")
-    parser.add_argument("--prior", type=float, metavar="SHARE", help="fraction of positive windows, such as 0.005; see above")
-    parser.add_argument("--assembly", metavar="NAME", help="part of the file names; default: the genome's file name up to its first dot")
-    parser.add_argument("--window", type=int, metavar="LETTERS", help="default: the length of the training records")
     parser.add_argument(
-        "--stride", type=int, metavar="LETTERS", help="default: the largest multiple of the model's pooling up to a twelfth of the window"
+        "--genome",
+        required=True,
+        type=Path,
+        metavar="FASTA",
+        help="genome, plain or bgzip; a missing index is written",
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--chrom",
+        nargs="+",
+        metavar="REGION",
+        help="chromosomes, or CHROM:START-END (0-based half-open); default: all",
+    )
+    where.add_argument("--bed", type=Path, metavar="FILE", help="regions to scan")
+    parser.add_argument(
+        "--prior",
+        type=float,
+        metavar="SHARE",
+        help="fraction of positive windows, such as 0.005; see above",
+    )
+    parser.add_argument(
+        "--assembly",
+        metavar="NAME",
+        help="part of the file names; default: the genome's file name up to its first dot",
+    )
+    parser.add_argument(
+        "--window", type=int, metavar="LETTERS", help="default: the length of the training records"
+    )
+    parser.add_argument(
+        "--stride",
+        type=int,
+        metavar="LETTERS",
+        help="default: the largest multiple of the model's pooling up to a twelfth of the window",
     )
     parser.add_argument(
         "--anchor",
         choices=("start", "centre", "end"),
         default="centre",
-        help="position of the score in its window, along the strand (default: %(default)s); end for promoters upstream of their start",
+        help="position of the score in its window, along the strand (default: %(default)s); end "
+        "for promoters upstream of their start",
     )
     parser.add_argument(
         "--threshold",
@@ -54,7 +83,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PROBABILITY",
         help="threshold of a peak; default: fitted on validation records, or 0.5 with --prior",
     )
-    parser.add_argument("--separation", type=int, metavar="LETTERS", help="distance between peaks of a strand; default: the window")
+    parser.add_argument(
+        "--separation",
+        type=int,
+        metavar="LETTERS",
+        help="distance between peaks of a strand; default: the window",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -63,14 +97,23 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.scoring.tracks import Scan, assembly_of, score_genome
     from selfattn_bio.sequence.genome import Genome
 
-    scan = Scan(arguments.window, arguments.stride, arguments.anchor, arguments.threshold, arguments.separation)
+    scan = Scan(
+        arguments.window,
+        arguments.stride,
+        arguments.anchor,
+        arguments.threshold,
+        arguments.separation,
+    )
     origin = origin_of(arguments.model)
     windows = scan.windows(origin)
     each = ", one score for" if origin.scorer.both_strands else ","
     _say(f"windows of {windows.size} letters, one every {windows.stride}{each} both strands")
     if arguments.prior is None:
         share = "unknown" if origin.share is None else f"{origin.share:.3f}"
-        _warn(f"no --prior: log-odds are of a set of which a share of {share} is positive; in a genome far fewer windows are")
+        _warn(
+            f"no --prior: log-odds are of a set of which a share of {share} is positive; in a "
+            "genome far fewer windows are"
+        )
     genome = Genome(arguments.genome)
     if doubt := origin.doubt(arguments.assembly or assembly_of(genome)):
         _warn(doubt)

@@ -35,21 +35,53 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio score`."""
     parser.add_argument(
-        "--model", required=True, type=Path, nargs="+", help="model folder, or the name of a model that ships; several are averaged"
+        "--model",
+        required=True,
+        type=Path,
+        nargs="+",
+        help="model folder, or the name of a model that ships; several are averaged",
     )
     inputs = parser.add_mutually_exclusive_group(required=True)
-    inputs.add_argument("--fasta", type=Path, nargs="+", metavar="FILE", help="sequences: FASTA, or another format that `ingest` accepts")
-    inputs.add_argument("--bed", type=Path, nargs="+", metavar="FILE", help="BED files of intervals in --genome")
-    parser.add_argument(
-        "--genome", type=Path, metavar="FILE", help="genome of --bed, plain or bgzip; minus strands are reverse-complemented"
+    inputs.add_argument(
+        "--fasta",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="sequences: FASTA, or another format that `ingest` accepts",
+    )
+    inputs.add_argument(
+        "--bed", type=Path, nargs="+", metavar="FILE", help="BED files of intervals in --genome"
     )
     parser.add_argument(
-        "--partner", type=Path, metavar="FILE", help="second input of the model: sequences with the same ids, or the values of a track"
+        "--genome",
+        type=Path,
+        metavar="FILE",
+        help="genome of --bed, plain or bgzip; minus strands are reverse-complemented",
+    )
+    parser.add_argument(
+        "--partner",
+        type=Path,
+        metavar="FILE",
+        help="second input of the model: sequences with the same ids, or the values of a track",
     )
     parser.add_argument("--rc", action="store_true", help="average both strands")
-    parser.add_argument("--coverage", type=float, metavar="C", help="add prediction sets with this coverage, such as 0.9")
-    parser.add_argument("--uncalibrated", action="store_true", help="do not calibrate the probabilities by the temperature")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per batch (default: 32,768 bases or residues in total)")
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        metavar="C",
+        help="add prediction sets with this coverage, such as 0.9",
+    )
+    parser.add_argument(
+        "--uncalibrated",
+        action="store_true",
+        help="do not calibrate the probabilities by the temperature",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="sequences per batch (default: 32,768 bases or residues in total)",
+    )
     parser.add_argument("--output", required=True, type=Path, help=".tsv to write")
 
 
@@ -60,13 +92,27 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.output.suffix != ".tsv":
         found = arguments.output.suffix or "no suffix"
-        raise OutputError(f"output must end with .tsv, got {found}", place=str(arguments.output), cure="Choose another --output")
+        raise OutputError(
+            f"output must end with .tsv, got {found}",
+            place=str(arguments.output),
+            cure="Choose another --output",
+        )
     if bool(arguments.bed) != bool(arguments.genome):
-        raise SelfAttnBioError(f"--bed and --genome must come together, got {'--bed' if arguments.bed else '--genome'} alone")
+        raise SelfAttnBioError(
+            "--bed and --genome must come together, got "
+            f"{'--bed' if arguments.bed else '--genome'} alone"
+        )
     scorer, total, reasons = load(arguments.model), 0, Counter[str]()
     with whole_file(arguments.output) as temporary:
         for table in _tables(arguments, scorer):
-            table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", mode="a", header=not total and not temporary.exists())
+            table.to_csv(
+                temporary,
+                sep="\t",
+                index=False,
+                float_format="%.6g",
+                mode="a",
+                header=not total and not temporary.exists(),
+            )
             total += len(table)
             if "unlike" in table:
                 reasons.update(table["unlike"])
@@ -81,7 +127,9 @@ def _unlike(reasons: Counter[str]) -> str:
 
     told = [f"{reason} {count}" for reason, count in reasons.most_common() if reason != LIKE]
     share = 1 - reasons[LIKE] / reasons.total()
-    return f"{share:.1%} of the sequences are unlike the training data" + (f": {', '.join(told)}" if told else "")
+    return f"{share:.1%} of the sequences are unlike the training data" + (
+        f": {', '.join(told)}" if told else ""
+    )
 
 
 def _tables(arguments: argparse.Namespace, scorer: Scorer | Ensemble) -> Iterator[pd.DataFrame]:

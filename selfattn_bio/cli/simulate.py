@@ -17,9 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio simulate`."""
     parser.add_argument("grammar", type=Path, metavar="GRAMMAR", help="TOML of the grammar")
     parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="folder to write; an earlier simulation in it is replaced"
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder to write; an earlier simulation in it is replaced",
     )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of the random numbers (default: 0)")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="seed of the random numbers (default: 0)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -29,8 +29,16 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio split`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [split] is used")
-    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
+    parser.add_argument(
+        "--run-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="TOML of the task; its [split] is used",
+    )
+    parser.add_argument(
+        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
 
 
@@ -46,7 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         table = _split(corpus, run_file)
     except CorpusError as error:
-        raise CorpusError(error.message, place=error.place or str(arguments.corpus), cure=error.cure) from error
+        raise CorpusError(
+            error.message, place=error.place or str(arguments.corpus), cure=error.cure
+        ) from error
     with whole_file(arguments.output) as path:
         table.to_csv(path, sep="\t", index=False, lineterminator="\n")
     for line in describe(table, corpus.records["label"]):
@@ -54,46 +64,90 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _split(corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
-    from selfattn_bio.config import ChromosomeSplit, ClusterSplit, ColumnSplit, FilesSplit, GroupSplit, RegionSplit, SpeciesSplit, regions
+    from selfattn_bio.config import (
+        ChromosomeSplit,
+        ClusterSplit,
+        ColumnSplit,
+        FilesSplit,
+        GroupSplit,
+        RegionSplit,
+        SpeciesSplit,
+        regions,
+    )
     from selfattn_bio.sequence import splits
 
     rule = run_file.split
     keys = splits.strand_keys(corpus.each(range(len(corpus))), corpus.alphabet)
     if isinstance(rule, ChromosomeSplit):
-        return _without_copies(splits.split_by_chromosome(corpus.records, rule.valid, rule.test), keys, corpus, run_file)
+        return _without_copies(
+            splits.split_by_chromosome(corpus.records, rule.valid, rule.test),
+            keys,
+            corpus,
+            run_file,
+        )
     if isinstance(rule, RegionSplit):
         table = splits.split_by_region(corpus.records, regions(rule.valid), regions(rule.test))
         return _without_copies(table, keys, corpus, run_file)
     if isinstance(rule, ColumnSplit | FilesSplit):
         _check_all_copies(corpus)
         if corpus.partner:  # records are copies only if both inputs are
-            keys = [key + partner.encode() for key, partner in zip(keys, corpus.partner_hashes, strict=True)]
-        table = splits.split_as_given(corpus.records, keys, corpus.column(rule.column), rule.splits, rule.valid_fraction, rule.seed)
+            keys = [
+                key + partner.encode()
+                for key, partner in zip(keys, corpus.partner_hashes, strict=True)
+            ]
+        table = splits.split_as_given(
+            corpus.records,
+            keys,
+            corpus.column(rule.column),
+            rule.splits,
+            rule.valid_fraction,
+            rule.seed,
+        )
         if sampled := int(table["reason"].str.endswith(splits.SAMPLED).sum()):
-            print(f"split: the data have no valid records, {sampled} are {splits.SAMPLED} ([split] valid_fraction)", flush=True)
+            print(
+                f"split: the data have no valid records, {sampled} are {splits.SAMPLED} ([split] "
+                "valid_fraction)",
+                flush=True,
+            )
         return _without_copies(table, keys, corpus, run_file)
     dealt = rule.valid_fraction, rule.test_fraction, rule.seed
     if isinstance(rule, ClusterSplit):
-        return splits.split_by_cluster(corpus.records, keys, _clusters(corpus, rule), *dealt, method=rule.method)
+        return splits.split_by_cluster(
+            corpus.records, keys, _clusters(corpus, rule), *dealt, method=rule.method
+        )
     if isinstance(rule, GroupSplit | SpeciesSplit):
         column = rule.column if isinstance(rule, GroupSplit) else "species"
         return splits.split_by_group(_with(corpus, column), keys, *dealt, column=column)
     return splits.split_at_random(corpus.records, keys, *dealt)
 
 
-def _without_copies(table: pd.DataFrame, keys: list[bytes], corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
+def _without_copies(
+    table: pd.DataFrame, keys: list[bytes], corpus: Corpus, run_file: RunFile
+) -> pd.DataFrame:
     """Remove copies from train and valid unless [data] keeps them, and print their counts.
 
     A test set that came with the data stays complete.
     """
     from selfattn_bio.config import ColumnSplit, FilesSplit
-    from selfattn_bio.sequence.splits import SIDES, check_splits, describe_copies, find_copies, remove_copies
+    from selfattn_bio.sequence.splits import (
+        SIDES,
+        check_splits,
+        describe_copies,
+        find_copies,
+        remove_copies,
+    )
 
     columns = list(run_file.objective.target_columns)
     answers = corpus.targets(columns) if columns else corpus.records[["label"]]
     learnt = "targets" if columns else "label"
     copies = find_copies(table, keys, corpus.records["sha256"] + corpus.partner_hashes, answers)
-    reduced = () if run_file.data.keep_duplicates else SIDES[:2] if isinstance(run_file.split, ColumnSplit | FilesSplit) else SIDES
+    reduced = (
+        ()
+        if run_file.data.keep_duplicates
+        else SIDES[:2]
+        if isinstance(run_file.split, ColumnSplit | FilesSplit)
+        else SIDES
+    )
     for line in describe_copies(copies, reduced, learnt):
         print(f"split: {line}", flush=True)
     return check_splits(remove_copies(table, copies, reduced, learnt), corpus.records)
@@ -103,17 +157,28 @@ def _check_all_copies(corpus: Corpus) -> None:
     """Refuse a corpus whose copies were dropped before the split: some may be in test."""
     from selfattn_bio.data.intake import DUPLICATE
 
-    dropped = sum(count for reason, count in corpus.summary["dropped"].items() if reason.startswith((DUPLICATE, "same sequence")))
+    dropped = sum(
+        count
+        for reason, count in corpus.summary["dropped"].items()
+        if reason.startswith((DUPLICATE, "same sequence"))
+    )
     if dropped:
-        message = f"{dropped} records with a repeated sequence were dropped by ingest, before the split was known; some may be in test"
-        raise CorpusError(message, place=str(corpus.path), cure="Run ingest with --run-file or --keep-duplicates")
+        message = (
+            f"{dropped} records with a repeated sequence were dropped by ingest, before the "
+            "split was known; some may be in test"
+        )
+        raise CorpusError(
+            message, place=str(corpus.path), cure="Run ingest with --run-file or --keep-duplicates"
+        )
 
 
 def _with(corpus: Corpus, column: str) -> pd.DataFrame:
     """Return the records with this column of headers or targets; species may be missing."""
     if column in corpus.records:
         return corpus.records
-    without = column == "species" and column not in corpus.summary.get("targets", {}).get("columns", ())
+    without = column == "species" and column not in corpus.summary.get("targets", {}).get(
+        "columns", ()
+    )
     return corpus.records.assign(**{column: None} if without else corpus.targets([column]))
 
 
@@ -129,7 +194,14 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> NDArray[np.int64]:
     if rule.method == "mmseqs2":
         clusters, by = mmseqs_clusters(letters, corpus.alphabet, similarity)
     else:
-        clusters, by = cluster_records(letters, corpus.alphabet, similarity, rule.k), "shared k-mers"
+        clusters, by = (
+            cluster_records(letters, corpus.alphabet, similarity, rule.k),
+            "shared k-mers",
+        )
     sizes = np.bincount(clusters)
-    print(f"split: {len(sizes)} clusters by {by} at similarity {similarity:g}, the largest of {sizes.max()} records", flush=True)
+    print(
+        f"split: {len(sizes)} clusters by {by} at similarity {similarity:g}, the largest of "
+        f"{sizes.max()} records",
+        flush=True,
+    )
     return clusters

@@ -14,9 +14,19 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio sweep`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [sweep] is used")
     parser.add_argument(
-        "--results", required=True, type=Path, metavar="DIR", help="folder of the task's results, with the jobs' model folders"
+        "--run-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="TOML of the task; its [sweep] is used",
+    )
+    parser.add_argument(
+        "--results",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder of the task's results, with the jobs' model folders",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
 
@@ -31,7 +41,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     jobs = read_run_file(arguments.run_file).jobs()
     if not jobs:
-        raise RunFileError("sweep must be given to rank its jobs, got nothing", place=str(arguments.run_file))
+        raise RunFileError(
+            "sweep must be given to rank its jobs, got nothing", place=str(arguments.run_file)
+        )
     table = rank(jobs, arguments.results)
     with whole_file(arguments.output) as path:
         table.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
@@ -40,5 +52,10 @@ def run(arguments: argparse.Namespace) -> None:
     for of, rows in table.groupby("of", sort=False):
         best = rows.iloc[0]
         settings = ", ".join(f"{key} = {best[key]}" for key in jobs[0].settings)
-        print(f"sweep: best of {len(rows)} jobs of {of}: {metric} {best[metric]:.4f} with {settings}")
-    print(f"sweep: wrote {arguments.output}. The best of many is a little too good on valid; test has not been read")
+        print(
+            f"sweep: best of {len(rows)} jobs of {of}: {metric} {best[metric]:.4f} with {settings}"
+        )
+    print(
+        f"sweep: wrote {arguments.output}. The best of many is a little too good on valid; test "
+        "has not been read"
+    )

@@ -3,7 +3,8 @@
 Variants are baselines and controls. A line of progress is printed about every ten seconds. If a
 training was interrupted, the same command continues from the last checkpoint in OUTPUT.checkpoints.
 
-example: selfattn-bio train --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --output mine/model
+example: selfattn-bio train --run-file mine.toml --corpus mine/corpus --split mine/split.tsv
+--output mine/model
 """
 
 from __future__ import annotations
@@ -20,24 +21,52 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio train`."""
-    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML")
-    parser.add_argument("--variant", metavar="NAME", help="train this variant of the run file (a baseline or control) instead of the model")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--member", type=int, default=1, metavar="N", help="train the Nth of [training] seeds members (default: the first)")
-    which.add_argument("--job", metavar="NAME", help="train this job of [sweep]; the name of its folder")
-    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
-    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
     parser.add_argument(
-        "--threads", type=int, default=8, metavar="N", help="CPU threads, at most the cores there are (default: %(default)s)"
+        "--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML"
     )
-    parser.add_argument("--sharded", action="store_true", help="divide the weights among the processes of torchrun (FSDP2)")
+    parser.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="train this variant of the run file (a baseline or control) instead of the model",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--member",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train the Nth of [training] seeds members (default: the first)",
+    )
+    which.add_argument(
+        "--job", metavar="NAME", help="train this job of [sweep]; the name of its folder"
+    )
+    parser.add_argument(
+        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
+    )
+    parser.add_argument(
+        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=8,
+        metavar="N",
+        help="CPU threads, at most the cores there are (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sharded",
+        action="store_true",
+        help="divide the weights among the processes of torchrun (FSDP2)",
+    )
     parser.add_argument(
         "--parts",
         type=Path,
         metavar="DIR",
         help="model folder of another member; its fitted [stack] parts are used again",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="model folder to write")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="model folder to write"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -58,15 +87,27 @@ def run(arguments: argparse.Namespace) -> None:
     corpus = Corpus.open(arguments.corpus)
     check_columns(task.evaluation.groups, corpus)
     if arguments.parts and not run_file.stack.parts:
-        raise RunFileError("--parts needs [stack] parts, which this run does not have", place=str(arguments.run_file))
+        raise RunFileError(
+            "--parts needs [stack] parts, which this run does not have",
+            place=str(arguments.run_file),
+        )
     threads = use_threads(arguments.threads)
     use_matmul(run_file.training.matmul)
     part = arguments.job or (arguments.member if arguments.member > 1 else "")
     name = f"{arguments.variant or 'model'} {part}".rstrip()  # several trainings may share a log
     if task.transfer and not run_file.transfer:
-        print(f"{name}: starts from random weights: those of [transfer] parent are of another [model] or [tokens]", flush=True)
+        print(
+            f"{name}: starts from random weights: those of [transfer] parent are of another "
+            "[model] or [tokens]",
+            flush=True,
+        )
     try:
-        options = {"threads": threads, "name": name, "sharded": arguments.sharded, "parts_of": arguments.parts}
+        options = {
+            "threads": threads,
+            "name": name,
+            "sharded": arguments.sharded,
+            "parts_of": arguments.parts,
+        }
         train(run_file, corpus, arguments.split, arguments.output, **options)
         return
     except (MemoryError, RuntimeError, OSError) as error:  # torch raises RuntimeError
@@ -77,7 +118,9 @@ def run(arguments: argparse.Namespace) -> None:
     raise _out_of_memory(run_file, corpus, threads, said, str(arguments.output))
 
 
-def _out_of_memory(run_file: RunFile, corpus: Corpus, threads: int, said: str, place: str) -> TrainingError:
+def _out_of_memory(
+    run_file: RunFile, corpus: Corpus, threads: int, said: str, place: str
+) -> TrainingError:
     """Return the error for a training that ran out of memory, with settings that fit."""
     import os
 
@@ -86,9 +129,13 @@ def _out_of_memory(run_file: RunFile, corpus: Corpus, threads: int, said: str, p
     from selfattn_bio.training.memory import give_back
     from selfattn_bio.training.plan import Lengths, make_plan, out_of_memory
 
-    # Nothing can be measured while other processes of torchrun hold their memory, or for two inputs.
+    # Nothing can be measured while other processes of torchrun hold their memory, or for two
+    # inputs.
     if "TORCHELASTIC_RUN_ID" in os.environ or run_file.model.kind == "paired":
-        cure = "Halve training.batch_size and double training.accumulate, or start fewer processes on a machine"
+        cure = (
+            "Halve training.batch_size and double training.accumulate, or start fewer "
+            "processes on a machine"
+        )
         return TrainingError(f"memory must hold the training, got {said!r}", place=place, cure=cure)
     give_back()
     plan = make_plan(run_file, Lengths.of(run_file, corpus), threads=threads, prepare=keep_memory)

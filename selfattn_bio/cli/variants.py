@@ -10,7 +10,8 @@ leave. A line whose REF differs from the genome is not scored. Above --mismatche
 file is refused, as are symbolic alleles and breakends. A region that fits into the window is scored
 in one window around its middle. In a longer region, each position has a window around it.
 
-example: selfattn-bio variants --model results/promoter/model --genome dm3.fa --vcf my.vcf.gz --rc --output my
+example: selfattn-bio variants --model results/promoter/model --genome dm3.fa --vcf my.vcf.gz --rc
+--output my
 """
 
 from __future__ import annotations
@@ -45,21 +46,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="model folder, or the name of a model that ships; several are averaged",
     )
-    parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="genome of the variants, plain or bgzip")
+    parser.add_argument(
+        "--genome",
+        required=True,
+        type=Path,
+        metavar="FASTA",
+        help="genome of the variants, plain or bgzip",
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--vcf", type=Path, metavar="FILE", help="plain, gz or bgzip, sorted or not")
-    what.add_argument("--region", metavar="CHROM:START-END", help="region for all substitutions, 0-based half-open")
-    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names")
-    parser.add_argument("--rc", action="store_true", help="average both strands (default: forward strand)")
-    parser.add_argument("--window", type=int, metavar="LETTERS", help="default: the length of the training records")
+    what.add_argument(
+        "--region",
+        metavar="CHROM:START-END",
+        help="region for all substitutions, 0-based half-open",
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names"
+    )
+    parser.add_argument(
+        "--rc", action="store_true", help="average both strands (default: forward strand)"
+    )
+    parser.add_argument(
+        "--window", type=int, metavar="LETTERS", help="default: the length of the training records"
+    )
     parser.add_argument(
         "--placements",
         type=int,
         default=1,
         metavar="N",
-        help="windows per variant to average, with the variant in their middle half (default: %(default)s)",
+        help="windows per variant to average, with the variant in their middle half (default: "
+        "%(default)s)",
     )
-    parser.add_argument("--prior", type=float, metavar="SHARE", help="fraction of positive windows, for the probabilities")
+    parser.add_argument(
+        "--prior",
+        type=float,
+        metavar="SHARE",
+        help="fraction of positive windows, for the probabilities",
+    )
     parser.add_argument(
         "--mismatches",
         type=float,
@@ -85,14 +108,27 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.sequence.genome import Genome
     from selfattn_bio.sequence.vcf import VcfFile
 
-    genome, motifs = Genome(arguments.genome), None if arguments.motifs is None else read_motifs(arguments.motifs)
+    genome, motifs = (
+        Genome(arguments.genome),
+        None if arguments.motifs is None else read_motifs(arguments.motifs),
+    )
     source = None if arguments.vcf is None else VcfFile(arguments.vcf, genome)
-    origin, placing = origin_of(arguments.model), Placing(arguments.window, arguments.placements, arguments.rc)
+    origin, placing = (
+        origin_of(arguments.model),
+        Placing(arguments.window, arguments.placements, arguments.rc),
+    )
     if doubt := origin.doubt(assembly_of(genome)):
         print(f"selfattn-bio variants: warning: {doubt}", file=sys.stderr, flush=True)
     if source is not None:
         lines, wrong, first = check_reference(source, arguments.mismatches)
-        _say(f"{lines} lines" + (f", REF differs from the genome in {wrong}: {first}" if wrong else ", each REF is what the genome holds"))
+        _say(
+            f"{lines} lines"
+            + (
+                f", REF differs from the genome in {wrong}: {first}"
+                if wrong
+                else ", each REF is what the genome holds"
+            )
+        )
         variants = iter(source)
     else:
         variants, placing = _saturation(arguments.region, genome, origin, placing)
@@ -110,10 +146,15 @@ def run(arguments: argparse.Namespace) -> None:
         _say(f"{count} allele{'s' * (count != 1)} {MEANING[status]}")
     if batches:
         _draw(batches, arguments.output)
-    _say(f"wrote {arguments.output}.effects.tsv and {arguments.output}.{'saturation.svg' if source is None else 'annotated.vcf.gz'}")
+    _say(
+        f"wrote {arguments.output}.effects.tsv and "
+        f"{arguments.output}.{'saturation.svg' if source is None else 'annotated.vcf.gz'}"
+    )
 
 
-def _saturation(text: str, genome: Genome, origin: Origin, placing: Placing) -> tuple[Iterator[Variant], Placing]:
+def _saturation(
+    text: str, genome: Genome, origin: Origin, placing: Placing
+) -> tuple[Iterator[Variant], Placing]:
     """Return the substitutions of a region, and where their windows are."""
     from dataclasses import replace
 
@@ -124,7 +165,10 @@ def _saturation(text: str, genome: Genome, origin: Origin, placing: Placing) -> 
     length = region.end - region.start
     one = length <= origin.window(placing.window) and placing.placements == 1
     place = f"{region.chrom} [{region.start}, {region.end})"
-    _say(f"{place}, 0-based half-open: {length} letters in {'one window' if one else 'a window of each'}")
+    _say(
+        f"{place}, 0-based half-open: {length} letters in "
+        f"{'one window' if one else 'a window of each'}"
+    )
     return substitutions(genome.spelled(origin.scorer.spelling.soft_mask), region), replace(
         placing, around=region.start + length // 2
     ) if one else placing
@@ -139,7 +183,9 @@ def _changes(motifs: dict[str, NDArray[np.float64]], batch: Batch) -> pd.DataFra
 
     known = [i for i, pair in enumerate(batch.pairs) if pair is not None]
     refs, alts = [], []
-    for i, ref, alt in zip(known, batch.table["ref"].iloc[known], batch.table["alt"].iloc[known], strict=True):
+    for i, ref, alt in zip(
+        known, batch.table["ref"].iloc[known], batch.table["alt"].iloc[known], strict=True
+    ):
         pair = batch.pairs[i]
         assert pair is not None
         at = int(pair.places[0])
@@ -158,7 +204,9 @@ def _draw(tables: list[pd.DataFrame], prefix: Path) -> None:
     from selfattn_bio.interpret.saturation import draw_saturation
 
     table = pd.concat(tables, ignore_index=True)
-    figure = Figure(figsize=(min(40.0, 2 + 0.07 * table["pos"].nunique()), 3.2), layout="constrained")
+    figure = Figure(
+        figsize=(min(40.0, 2 + 0.07 * table["pos"].nunique()), 3.2), layout="constrained"
+    )
     draw_saturation(table, *figure.subplots(2, 1, sharex=True))
     with whole_file(f"{prefix}.saturation.svg") as path:
         figure.savefig(path, format="svg", metadata={"Date": None})

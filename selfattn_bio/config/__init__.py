@@ -48,7 +48,16 @@ from selfattn_bio.config.data import (
     TrackTarget,
     WholeWindows,
 )
-from selfattn_bio.config.interpret import MOTIF_DATABASES, NO_DATABASE, OF_WEIGHTS, BlocksMethod, Caller, GuidedMethod, Interpret, Method
+from selfattn_bio.config.interpret import (
+    MOTIF_DATABASES,
+    NO_DATABASE,
+    OF_WEIGHTS,
+    BlocksMethod,
+    Caller,
+    GuidedMethod,
+    Interpret,
+    Method,
+)
 from selfattn_bio.config.model import (
     BAND_HEAD_DIMS,
     FLEX_HEAD_DIM,
@@ -109,7 +118,16 @@ from selfattn_bio.config.split import (
     regions,
 )
 from selfattn_bio.config.stack import Stack, StackPart
-from selfattn_bio.config.training import PRIVATE_STEM, Balance, Evaluation, Privacy, ReweightBalance, SampleBalance, Training, Transfer
+from selfattn_bio.config.training import (
+    PRIVATE_STEM,
+    Balance,
+    Evaluation,
+    Privacy,
+    ReweightBalance,
+    SampleBalance,
+    Training,
+    Transfer,
+)
 
 __all__ = [
     "BAND_HEAD_DIMS",

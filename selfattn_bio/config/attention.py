@@ -15,13 +15,18 @@ class T5Position(Section):
     kind: Literal["t5"] = "t5"
     num_buckets: int = Field(32, ge=4, multiple_of=2)
     max_distance: int = Field(128, ge=2, description="tokens; longer distances share a bucket")
-    symmetric: bool = Field(False, description="use buckets of |distance|, the same for both directions")
+    symmetric: bool = Field(
+        False, description="use buckets of |distance|, the same for both directions"
+    )
 
     @model_validator(mode="after")
     def _far_is_beyond_the_single_distances(self) -> T5Position:
         single = self.num_buckets // 2 if self.symmetric else self.num_buckets // 4
         if self.max_distance <= single:
-            raise ValueError(f"max_distance must be > {single}, the buckets of a single distance, got {self.max_distance}")
+            raise ValueError(
+                f"max_distance must be > {single}, the buckets of a single distance, got "
+                f"{self.max_distance}"
+            )
         return self
 
 
@@ -37,7 +42,10 @@ class RotaryPosition(Section):
     kind: Literal["rotary"] = "rotary"
     base: float = Field(10_000.0, gt=1)
     interpolation: float = Field(
-        1.0, ge=1, description="factor s: positions are divided by s, for inputs s times as long as in training (Chen et al. 2023)"
+        1.0,
+        ge=1,
+        description="factor s: positions are divided by s, for inputs s times as long as in "
+        "training (Chen et al. 2023)",
     )
 
 
@@ -52,7 +60,9 @@ class TransformerXLPosition(Section):
     """Scores from content and from a projected sinusoid of the distance (Dai et al. 2019)."""
 
     kind: Literal["transformer_xl"] = "transformer_xl"
-    max_distance: Positive = Field(128, description="tokens; longer distances are treated as this one")
+    max_distance: Positive = Field(
+        128, description="tokens; longer distances are treated as this one"
+    )
 
 
 class SinusoidalPosition(Section):
@@ -65,7 +75,9 @@ class LearnedPosition(Section):
     """Learned vector for each position, added to the encoder's input (Devlin et al. 2019)."""
 
     kind: Literal["learned"] = "learned"
-    max_length: Positive = Field(description="maximum number of tokens in the encoder; a longer sequence is an error")
+    max_length: Positive = Field(
+        description="maximum number of tokens in the encoder; a longer sequence is an error"
+    )
 
 
 class NoPosition(Section):
@@ -75,7 +87,14 @@ class NoPosition(Section):
 
 
 Position = Annotated[
-    T5Position | AlibiPosition | RotaryPosition | ShawPosition | TransformerXLPosition | SinusoidalPosition | LearnedPosition | NoPosition,
+    T5Position
+    | AlibiPosition
+    | RotaryPosition
+    | ShawPosition
+    | TransformerXLPosition
+    | SinusoidalPosition
+    | LearnedPosition
+    | NoPosition,
     Field(discriminator="kind"),
 ]
 
@@ -91,7 +110,12 @@ class SparsePattern(Section):
     """Common settings of sparse patterns."""
 
     causal: bool = Field(False, description="attend only to the token itself and earlier ones")
-    num_global: int = Field(0, ge=0, description="number of tokens at the start that attend to all tokens and are attended by all")
+    num_global: int = Field(
+        0,
+        ge=0,
+        description="number of tokens at the start that attend to all tokens and are attended by "
+        "all",
+    )
 
 
 class WindowPattern(SparsePattern):
@@ -130,11 +154,19 @@ class BigBirdPattern(SparsePattern):
     window: int = Field(96, ge=1, description="tokens on each side")
     random_blocks: Positive = 3
     block: Positive = Field(64, description="tokens")
-    num_global: int = Field(64, ge=0, description="number of tokens at the start that attend to all tokens and are attended by all")
+    num_global: int = Field(
+        64,
+        ge=0,
+        description="number of tokens at the start that attend to all tokens and are attended by "
+        "all",
+    )
     seed: Seed = 0
 
 
-Pattern = Annotated[FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern, Field(discriminator="kind")]
+Pattern = Annotated[
+    FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern,
+    Field(discriminator="kind"),
+]
 
 
 # Absolute positions do not change the scores. Those by distance add a bias or rotate queries and
@@ -170,7 +202,11 @@ class DynamicMixer(MixerSection):
 
     kind: Literal["dynamic"] = "dynamic"
     block: Positive = Field(32, description="tokens")
-    top: Positive = Field(4, description="number of blocks a query chooses in addition to its own and the two adjacent ones")
+    top: Positive = Field(
+        4,
+        description="number of blocks a query chooses in addition to its own and the two adjacent "
+        "ones",
+    )
 
 
 class LinearMixer(MixerSection):
@@ -189,7 +225,9 @@ class PerformerMixer(MixerSection):
     grows_squared = False
 
     kind: Literal["performer"] = "performer"
-    features: Positive = Field(128, description="random features per head; more approximate softmax better")
+    features: Positive = Field(
+        128, description="random features per head; more approximate softmax better"
+    )
 
 
 class LinformerMixer(MixerSection):
@@ -199,7 +237,9 @@ class LinformerMixer(MixerSection):
     grows_squared = False
 
     kind: Literal["linformer"] = "linformer"
-    max_length: Positive = Field(description="maximum number of tokens in the encoder; a longer sequence is an error")
+    max_length: Positive = Field(
+        description="maximum number of tokens in the encoder; a longer sequence is an error"
+    )
     rank: Positive = Field(64, description="number of learned sums of keys and of values")
 
 
@@ -228,8 +268,14 @@ class ReformerMixer(MixerSection):
     keys_are_queries = True
 
     kind: Literal["reformer"] = "reformer"
-    num_buckets: Positive = Field(32, description="buckets per round, even; 1 = no hashing, only neighbouring chunks")
-    chunk: Positive = Field(64, description="tokens per chunk after sorting by bucket; a query attends to its own chunk and adjacent ones")
+    num_buckets: Positive = Field(
+        32, description="buckets per round, even; 1 = no hashing, only neighbouring chunks"
+    )
+    chunk: Positive = Field(
+        64,
+        description="tokens per chunk after sorting by bucket; a query attends to its own chunk "
+        "and adjacent ones",
+    )
     hashes: Positive = Field(4, description="rounds of hashing")
 
     @model_validator(mode="after")
@@ -240,6 +286,12 @@ class ReformerMixer(MixerSection):
 
 
 Mixer = Annotated[
-    SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer | LinformerMixer | HierarchicalMixer | ReformerMixer,
+    SoftmaxMixer
+    | DynamicMixer
+    | LinearMixer
+    | PerformerMixer
+    | LinformerMixer
+    | HierarchicalMixer
+    | ReformerMixer,
     Field(discriminator="kind"),
 ]

@@ -19,9 +19,15 @@ RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "grou
 class WindowsSection(Section):
     """Common settings for turning intervals into windows."""
 
-    feature: str = Field("", description="feature type to use from GFF or GTF files, such as gene; required if a file has several")
+    feature: str = Field(
+        "",
+        description="feature type to use from GFF or GTF files, such as gene; required if a file "
+        "has several",
+    )
     at_ends: Literal["drop", "pad", "error"] = Field(
-        "drop", description="windows that exceed a chromosome: drop = remove and count, pad = fill with N and count, error = stop"
+        "drop",
+        description="windows that exceed a chromosome: drop = remove and count, pad = fill with N "
+        "and count, error = stop",
     )
 
 
@@ -46,7 +52,9 @@ class FlankedWindows(WindowsSection):
 
     kind: Literal["flanked"] = "flanked"
     upstream: int = Field(0, ge=0, description="bp")
-    downstream: int = Field(0, ge=0, description="bp; with of = five_prime, the base at the 5' end is the first of them")
+    downstream: int = Field(
+        0, ge=0, description="bp; with of = five_prime, the base at the 5' end is the first of them"
+    )
     of: Literal["interval", "five_prime"] = "interval"
 
     @model_validator(mode="after")
@@ -64,7 +72,9 @@ class TiledWindows(WindowsSection):
     step: Positive = Field(description="bp; windows overlap if it is smaller than width")
 
 
-Windows = Annotated[WholeWindows | CenteredWindows | FlankedWindows | TiledWindows, Field(discriminator="kind")]
+Windows = Annotated[
+    WholeWindows | CenteredWindows | FlankedWindows | TiledWindows, Field(discriminator="kind")
+]
 
 
 class NegativesSection(Section):
@@ -72,7 +82,10 @@ class NegativesSection(Section):
 
     per_positive: Positive = Field(1, description="negatives per positive")
     seed: Seed = 0
-    may_lack: Fraction = Field(0.01, description="largest fraction of negatives that may not be found before an error is raised")
+    may_lack: Fraction = Field(
+        0.01,
+        description="largest fraction of negatives that may not be found before an error is raised",
+    )
 
 
 class GenomeNegatives(NegativesSection):
@@ -81,14 +94,20 @@ class GenomeNegatives(NegativesSection):
     They never overlap a positive, another negative, N or an excluded interval.
     """
 
-    exclude: Paths | None = Field(None, description="BED or GFF files of intervals that no negative may overlap")
+    exclude: Paths | None = Field(
+        None, description="BED or GFF files of intervals that no negative may overlap"
+    )
 
 
 class MatchedNegatives(GenomeNegatives):
     """Sample windows with the length and GC content of each positive from its chromosome."""
 
     kind: Literal["matched"] = "matched"
-    tolerance: Fraction = Field(0.02, description="largest difference in GC content if no window with the same GC content is sampled")
+    tolerance: Fraction = Field(
+        0.02,
+        description="largest difference in GC content if no window with the same GC content is "
+        "sampled",
+    )
 
 
 class NeighbourNegatives(GenomeNegatives):
@@ -96,7 +115,9 @@ class NeighbourNegatives(GenomeNegatives):
 
     kind: Literal["neighbours"] = "neighbours"
     distance: int = Field(0, ge=0, description="bp between a positive and the nearest window")
-    steps: Positive = Field(10, description="number of windows tried on each side, from near to far")
+    steps: Positive = Field(
+        10, description="number of windows tried on each side, from near to far"
+    )
 
 
 class ShuffledNegatives(NegativesSection):
@@ -111,7 +132,11 @@ Negatives = Annotated[
     | Annotated[MatchedNegatives, Tag("matched")]
     | Annotated[NeighbourNegatives, Tag("neighbours")]
     | Annotated[ShuffledNegatives, Tag("shuffled")],
-    Discriminator(lambda value: value.get("kind") if isinstance(value, dict) else getattr(value, "kind", "files")),
+    Discriminator(
+        lambda value: (
+            value.get("kind") if isinstance(value, dict) else getattr(value, "kind", "files")
+        )
+    ),
 ]
 
 
@@ -129,12 +154,20 @@ class OverlapLabels(Section):
     files: Paths = Field(description="BED or GFF")
     feature: str = Field("", description="feature type to use from GFF or GTF files")
     bases: Positive = Field(1, description="minimum number of covered bp")
-    fraction: float = Field(0.0, ge=0, le=1, description="minimum fraction of the window that is covered")
+    fraction: float = Field(
+        0.0, ge=0, le=1, description="minimum fraction of the window that is covered"
+    )
 
 
 Label = Annotated[
-    Annotated[str, Tag("column")] | Annotated[ScoreLabels, Tag("score")] | Annotated[OverlapLabels, Tag("overlap")],
-    Discriminator(lambda value: value.get("kind") if isinstance(value, dict) else getattr(value, "kind", "column")),
+    Annotated[str, Tag("column")]
+    | Annotated[ScoreLabels, Tag("score")]
+    | Annotated[OverlapLabels, Tag("overlap")],
+    Discriminator(
+        lambda value: (
+            value.get("kind") if isinstance(value, dict) else getattr(value, "kind", "column")
+        )
+    ),
 ]
 
 
@@ -145,10 +178,17 @@ class NumberTrack(Section):
     """
 
     kind: Literal["number"] = "number"
-    path: str = Field(min_length=1, description="bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere")
+    path: str = Field(
+        min_length=1,
+        description="bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere",
+    )
     feature: str = Field("", description="feature type to use from GFF or GTF files")
-    bin: Positive | None = Field(None, description="bp; must divide the width of the windows, which must be equal")
-    summary: Literal["mean", "max", "sum"] = Field("mean", description="over positions with a number")
+    bin: Positive | None = Field(
+        None, description="bp; must divide the width of the windows, which must be equal"
+    )
+    summary: Literal["mean", "max", "sum"] = Field(
+        "mean", description="over positions with a number"
+    )
 
 
 class LetterTrack(Section):
@@ -158,7 +198,10 @@ class LetterTrack(Section):
     """
 
     kind: Literal["letters"] = "letters"
-    path: str = Field(min_length=1, description="bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere")
+    path: str = Field(
+        min_length=1,
+        description="bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere",
+    )
     feature: str = Field("", description="feature type to use from GFF or GTF files")
     threshold: float = 0.5
 
@@ -171,9 +214,12 @@ class FeatureTrack(Section):
 
     kind: Literal["features"] = "features"
     path: str = Field(min_length=1, description="GFF or GTF")
-    classes: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(pattern=r"^[!-,.-~]$")]] = Field(
+    classes: dict[
+        Annotated[str, Field(min_length=1)], Annotated[str, Field(pattern=r"^[!-,.-~]$")]
+    ] = Field(
         min_length=1,
-        description="maps types to characters, such as { gene = 'i', exon = 'e' }; if several cover a position, the last one is used",
+        description="maps types to characters, such as { gene = 'i', exon = 'e' }; if several "
+        "cover a position, the last one is used",
     )
     other: str = Field("0", pattern=r"^[!-,.-~]$", description="character of all other positions")
 
@@ -189,17 +235,30 @@ class Data(Section):
     """
 
     alphabet: Literal["dna", "protein"] = "dna"
-    assembly: str = Field("", description="genome assembly of the coordinates in the headers, such as dm3")
+    assembly: str = Field(
+        "", description="genome assembly of the coordinates in the headers, such as dm3"
+    )
     positives: Paths | None = Field(None, description="sequence files with label 1")
     negatives: Negatives | None = Field(
-        None, description="sequence files with label 0, or a table that describes how to generate them from the positives"
+        None,
+        description="sequence files with label 0, or a table that describes how to generate them "
+        "from the positives",
     )
     sequences: Paths | None = Field(
-        None, description="sequence files instead of positives and negatives: with label, or for another [objective] than binary"
+        None,
+        description="sequence files instead of positives and negatives: with label, or for another "
+        "[objective] than binary",
     )
-    train: Paths | None = left_out(None, description="training sequences, if train, valid and test are separate files")
-    valid: Paths | None = left_out(None, description="validation sequences; without them [split] valid_fraction of train is used")
-    test: Paths | None = left_out(None, description="test sequences, in the same formats as `sequences`")
+    train: Paths | None = left_out(
+        None, description="training sequences, if train, valid and test are separate files"
+    )
+    valid: Paths | None = left_out(
+        None,
+        description="validation sequences; without them [split] valid_fraction of train is used",
+    )
+    test: Paths | None = left_out(
+        None, description="test sequences, in the same formats as `sequences`"
+    )
     targets: str | None = Field(
         None,
         description="table with one row per record: a column id and those named by [objective];"
@@ -210,42 +269,70 @@ class Data(Section):
         description="source of the label: for sequences a column, header attribute (label=1) or"
         " group of header; for windows a table of kind score or overlap",
     )
-    positive: Names | None = Field(None, description="labels that count as 1, all others count as 0; not needed if labels are 1 and 0")
+    positive: Names | None = Field(
+        None,
+        description="labels that count as 1, all others count as 0; not needed if labels are 1 and "
+        "0",
+    )
     header: str = Field(
-        "", description="regular expression to search in each header; its group is the column label, or columns named by its named groups"
+        "",
+        description="regular expression to search in each header; its group is the column label, "
+        "or columns named by its named groups",
     )
-    columns: dict[RecordField, str] = Field(default_factory=dict, description="column names of a table, such as { sequence = 'seq' }")
+    columns: dict[RecordField, str] = Field(
+        default_factory=dict, description="column names of a table, such as { sequence = 'seq' }"
+    )
     ids: Literal["given", "numbered"] = left_out(
-        "given", description="numbered: name the records FILE_1, FILE_2 ... by their order, for files with repeated or missing ids"
+        "given",
+        description="numbered: name the records FILE_1, FILE_2 ... by their order, for files with "
+        "repeated or missing ids",
     )
-    keep_duplicates: bool = left_out(False, description="keep records whose sequence occurred earlier; they are counted in any case")
+    keep_duplicates: bool = left_out(
+        False,
+        description="keep records whose sequence occurred earlier; they are counted in any case",
+    )
     soft_mask: Literal["ignore", "keep", "hard"] = Field(
-        "ignore", description="lower case; keep = store the mask separately; hard = read as N (X for protein)"
+        "ignore",
+        description="lower case; keep = store the mask separately; hard = read as N (X for "
+        "protein)",
     )
     gaps: Literal["refuse", "remove"] = Field("refuse", description="- and . in sequences")
     min_length: Positive = Field(1, description="shorter records are dropped and counted")
     max_length: Positive = Field(100_000, description="longer records are dropped and counted")
-    genome: str | None = Field(None, description="FASTA file (plain or bgzip) of the BED, narrowPeak, GFF and GTF files")
-    windows: Windows | None = Field(None, description="how intervals become windows; kind = whole if not given")
+    genome: str | None = Field(
+        None, description="FASTA file (plain or bgzip) of the BED, narrowPeak, GFF and GTF files"
+    )
+    windows: Windows | None = Field(
+        None, description="how intervals become windows; kind = whole if not given"
+    )
     tracks: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], TrackTarget] = Field(
-        default_factory=dict, description="target columns for windows of `sequences`, each a table [data.tracks.NAME]"
+        default_factory=dict,
+        description="target columns for windows of `sequences`, each a table [data.tracks.NAME]",
     )
 
     @model_validator(mode="after")
     def _classes_or_sequences(self) -> Data:
-        given = [name for name in ("positives", "negatives", "sequences", *SPLITS) if getattr(self, name)]
+        given = [
+            name for name in ("positives", "negatives", "sequences", *SPLITS) if getattr(self, name)
+        ]
         if given not in (["positives", "negatives"], ["sequences"], [*SPLITS], ["train", "test"]):
             got = ", ".join(given) or "none of them"
-            raise ValueError(f"needs positives and negatives, or sequences, or train and test (and valid), got {got}")
+            raise ValueError(
+                "needs positives and negatives, or sequences, or train and test (and valid), got "
+                f"{got}"
+            )
         for name in ("targets", "label"):
             if getattr(self, name) and not self.unlabelled:
                 raise ValueError(f"{name} must go with sequences, got positives and negatives")
         if self.ids == "numbered" and self.targets:
             raise ValueError(
-                "targets are joined by id, so ids = 'numbered' cannot be used with them; put the columns in the sequence tables"
+                "targets are joined by id, so ids = 'numbered' cannot be used with them; put the "
+                "columns in the sequence tables"
             )
         if self.positive and not self.label:
-            raise ValueError("positive must go with label, what holds the labels, got positive alone")
+            raise ValueError(
+                "positive must go with label, what holds the labels, got positive alone"
+            )
         return self
 
     @field_validator("header")
@@ -254,9 +341,14 @@ class Data(Section):
         try:
             pattern = re.compile(header)
         except re.error as error:
-            raise ValueError(f"header must be a regular expression, got {header!r}: {error}") from None
+            raise ValueError(
+                f"header must be a regular expression, got {header!r}: {error}"
+            ) from None
         if header and (pattern.groups == 0 or pattern.groups > max(1, len(pattern.groupindex))):
-            raise ValueError(f"header must have one group, or named groups alone, such as 'class=(\\w+)', got {header!r}")
+            raise ValueError(
+                "header must have one group, or named groups alone, such as 'class=(\\w+)', got "
+                f"{header!r}"
+            )
         return header
 
     @property
@@ -265,7 +357,9 @@ class Data(Section):
 
         These are `sequences`, or `train`, `valid` and `test`.
         """
-        return self.sequences or tuple(path for files in self.given_splits.values() for path in files)
+        return self.sequences or tuple(
+            path for files in self.given_splits.values() for path in files
+        )
 
     @property
     def given_splits(self) -> dict[str, Paths]:
@@ -279,7 +373,11 @@ class Data(Section):
         The label is None if the file does not determine it.
         """
         negatives = self.negatives if isinstance(self.negatives, tuple) else None
-        labelled: list[tuple[Paths | None, int | None]] = [(self.positives, 1), (negatives, 0), (self.unlabelled, None)]
+        labelled: list[tuple[Paths | None, int | None]] = [
+            (self.positives, 1),
+            (negatives, 0),
+            (self.unlabelled, None),
+        ]
         return [(path, label) for paths, label in labelled for path in paths or ()]
 
     @property
@@ -302,21 +400,38 @@ class Data(Section):
 
         This is decided by file names, because the files are not opened here.
         """
-        return bool(self.header or self.tracks) or any(re.search(BRINGS_COLUMNS, path.lower()) for path in self.unlabelled)
+        return bool(self.header or self.tracks) or any(
+            re.search(BRINGS_COLUMNS, path.lower()) for path in self.unlabelled
+        )
 
     @model_validator(mode="after")
     def _genome_and_intervals(self) -> Data:
         intervals = [path for path, _ in self.files if path.lower().endswith(INTERVAL_FILES)]
         if intervals and not self.genome:
-            raise ValueError(f"genome must be given, the FASTA file that {intervals[0]} names places of, got none")
+            raise ValueError(
+                f"genome must be given, the FASTA file that {intervals[0]} names places of, got "
+                "none"
+            )
         if self.genome and len(intervals) < len(self.files):
             other = next(path for path, _ in self.files if path not in intervals)
-            raise ValueError(f"files must be BED, narrowPeak, broadPeak, GFF or GTF beside a genome, got {other!r}")
+            raise ValueError(
+                "files must be BED, narrowPeak, broadPeak, GFF or GTF beside a genome, got "
+                f"{other!r}"
+            )
         if self.genome and self.alphabet != "dna":
             raise ValueError(f"alphabet must be dna beside a genome, got {self.alphabet!r}")
-        if self.genome and ((isinstance(self.label, str) and self.label) or self.header or self.columns):
-            raise ValueError("label must be a table beside a genome, and header and columns not given: they are of files of sequences")
-        needs = {"windows": self.windows, "tracks": self.tracks, "a table of labels": isinstance(self.label, Section)}
+        if self.genome and (
+            (isinstance(self.label, str) and self.label) or self.header or self.columns
+        ):
+            raise ValueError(
+                "label must be a table beside a genome, and header and columns not given: they are "
+                "of files of sequences"
+            )
+        needs = {
+            "windows": self.windows,
+            "tracks": self.tracks,
+            "a table of labels": isinstance(self.label, Section),
+        }
         needs["negatives made of the genome"] = isinstance(self.negatives, GenomeNegatives)
         if missing := [what for what, value in needs.items() if value and not self.genome]:
             raise ValueError(f"{missing[0]} must go with a genome, got none")
@@ -329,5 +444,7 @@ class Data(Section):
     @model_validator(mode="after")
     def _lengths_in_order(self) -> Data:
         if self.min_length > self.max_length:
-            raise ValueError(f"min_length must be <= max_length ({self.max_length}), got {self.min_length}")
+            raise ValueError(
+                f"min_length must be <= max_length ({self.max_length}), got {self.min_length}"
+            )
         return self

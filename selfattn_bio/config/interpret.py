@@ -9,7 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from selfattn_bio.config.section import Fraction, Listed, Positive, Section, Seed
 
 # Included in the package.
-MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))
+MOTIF_DATABASES = tuple(
+    f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates")
+)
 NO_DATABASE = "none"  # motifs are found and tested, but not compared with known ones
 
 
@@ -19,7 +21,16 @@ class PlainMethod(Section):
     Attention alone is inconclusive and finds no motifs.
     """
 
-    kind: Literal["attnlrp", "cp_lrp", "gradient", "saturation", "received", "rollout", "value_rollout", "gradient_rollout"]
+    kind: Literal[
+        "attnlrp",
+        "cp_lrp",
+        "gradient",
+        "saturation",
+        "received",
+        "rollout",
+        "value_rollout",
+        "gradient_rollout",
+    ]
 
 
 class GuidedMethod(Section):
@@ -37,7 +48,9 @@ class AttnLRPCopiesMethod(Section):
 
     kind: Literal["attnlrp_copies"] = "attnlrp_copies"
     copies: Positive = Field(16, description="backward passes")
-    share: Fraction = Field(0.1, description="fraction of positions that are resampled in each copy")
+    share: Fraction = Field(
+        0.1, description="fraction of positions that are resampled in each copy"
+    )
     seed: Seed = 0
 
 
@@ -53,7 +66,9 @@ class BlocksMethod(Section):
 
     kind: Literal["blocks"] = "blocks"
     width: Positive = Field(10, description="positions per block")
-    by: Literal["shuffle", "random"] = Field("shuffle", description="shuffle = permute the block; random = sample uniformly")
+    by: Literal["shuffle", "random"] = Field(
+        "shuffle", description="shuffle = permute the block; random = sample uniformly"
+    )
     draws: Positive = Field(4, description="replacements per block")
     seed: Seed = 0
 
@@ -67,7 +82,12 @@ class DeepLiftShapMethod(Section):
 
 
 Method = Annotated[
-    PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod,
+    PlainMethod
+    | GuidedMethod
+    | AttnLRPCopiesMethod
+    | IntegratedGradientsMethod
+    | BlocksMethod
+    | DeepLiftShapMethod,
     Field(discriminator="kind"),
 ]
 # These need the attention weights of every allowed pair.
@@ -92,9 +112,15 @@ Caller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
 class Interpret(Section):
     """[interpret]: from attributions to motifs with evidence."""
 
-    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or none")
+    database: str = Field(
+        "jaspar:insects",
+        description=f"{', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or "
+        "none",
+    )
     max_sequences: Positive = Field(
-        3000, description="maximum number of positives in train and valid to explain, among those predicted as positive"
+        3000,
+        description="maximum number of positives in train and valid to explain, among those "
+        "predicted as positive",
     )
     maps: Listed[tuple[str, ...] | None] = Field(
         None,
@@ -106,13 +132,23 @@ class Interpret(Section):
     )
     method: Method = AttnLRPCopiesMethod()
     caller: Caller | None = Field(
-        None, description="method that finds motifs in attributions; modisco for DNA and clusters for protein if not given"
+        None,
+        description="method that finds motifs in attributions; modisco for DNA and clusters for "
+        "protein if not given",
     )
     max_motifs: Positive = 25
-    max_seqlets: Positive = Field(20_000, description="maximum number to group, those with the highest attribution")
-    significance: float = Field(0.05, gt=0, lt=1, description="q-value below which enrichment and effect are significant")
+    max_seqlets: Positive = Field(
+        20_000, description="maximum number to group, those with the highest attribution"
+    )
+    significance: float = Field(
+        0.05, gt=0, lt=1, description="q-value below which enrichment and effect are significant"
+    )
     hit_p: float = Field(
-        2.5e-4, gt=0, lt=1, description="p-value below which a motif match is a hit on test; a perfect match of 6 bp has 2.44e-4"
+        2.5e-4,
+        gt=0,
+        lt=1,
+        description="p-value below which a motif match is a hit on test; a perfect match of 6 bp "
+        "has 2.44e-4",
     )
     window: Listed[tuple[int, int] | None] = Field(
         None,
@@ -141,9 +177,12 @@ class Interpret(Section):
     @field_validator("window")
     @classmethod
     def _window_is_one(cls, window: tuple[int, int] | None) -> tuple[int, int] | None:
-        if window is not None and not (window[0] < window[1] and (window[0] >= 0 or window[1] <= 0)):
+        if window is not None and not (
+            window[0] < window[1] and (window[0] >= 0 or window[1] <= 0)
+        ):
             raise ValueError(
-                f"must be [start, end) with start < end, both from the record's start or both from its end, got {list(window)}"
+                "must be [start, end) with start < end, both from the record's start or both from "
+                f"its end, got {list(window)}"
             )
         return window
 
@@ -155,7 +194,10 @@ class Interpret(Section):
         Whether a path exists is checked by the workflow or when the file is read.
         """
         if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
-            known = f"one of {', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or {NO_DATABASE}"
+            known = (
+                f"one of {', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC "
+                f"text, or {NO_DATABASE}"
+            )
             raise ValueError(f"must be {known}, got {database!r}")
         return database
 

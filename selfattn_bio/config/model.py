@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FieldSerializationInfo, field_serializer, field_validator, model_validator
+from pydantic import (
+    Field,
+    FieldSerializationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from selfattn_bio.config.attention import (
     ABSOLUTE,
@@ -27,7 +33,9 @@ class Tokens(Section):
 
     k: int = Field(3, ge=1, le=8)
     stride: int = Field(1, ge=1)
-    canonical: bool = Field(False, description="a k-mer and its reverse complement have one embedding (DNA only)")
+    canonical: bool = Field(
+        False, description="a k-mer and its reverse complement have one embedding (DNA only)"
+    )
 
     @model_validator(mode="after")
     def _no_letter_is_skipped(self) -> Tokens:
@@ -46,12 +54,16 @@ class ConvStem(Section):
     """Convolution over token embeddings, max-pooling, convolution: one vector per `pool` tokens."""
 
     kind: Literal["conv"] = "conv"
-    token_dim: Positive = Field(16, description="dimension of the token embeddings; the convolution outputs embed_dim")
+    token_dim: Positive = Field(
+        16, description="dimension of the token embeddings; the convolution outputs embed_dim"
+    )
     kernel: int = Field(9, ge=1, description="tokens; odd")
     pool: Positive = Field(8, description="tokens")
     second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
     norm: Literal["batch", "record"] = left_out(
-        "batch", description="batch = mean and standard deviation of detectors over the batch; record = over each record"
+        "batch",
+        description="batch = mean and standard deviation of detectors over the batch; record = "
+        "over each record",
     )
 
     @model_validator(mode="after")
@@ -70,17 +82,28 @@ class TowerStem(Section):
 
     kind: Literal["tower"] = "tower"
     token_dim: Positive = Field(8, description="dimension of the token embeddings")
-    channels: Listed[tuple[Positive, ...]] = Field((64, 96), description="channels of each stage except the last, which has embed_dim")
-    kernels: Listed[tuple[Positive, ...]] = Field((15, 7, 5), min_length=1, description="kernel of each stage in its tokens; odd")
-    pools: Listed[tuple[Positive, ...]] = Field((5, 5, 2), description="pooling of each stage in its tokens")
-    residual_kernel: Positive = Field(5, description="kernel of the second convolution of each stage except the first; odd")
+    channels: Listed[tuple[Positive, ...]] = Field(
+        (64, 96), description="channels of each stage except the last, which has embed_dim"
+    )
+    kernels: Listed[tuple[Positive, ...]] = Field(
+        (15, 7, 5), min_length=1, description="kernel of each stage in its tokens; odd"
+    )
+    pools: Listed[tuple[Positive, ...]] = Field(
+        (5, 5, 2), description="pooling of each stage in its tokens"
+    )
+    residual_kernel: Positive = Field(
+        5, description="kernel of the second convolution of each stage except the first; odd"
+    )
 
     @model_validator(mode="after")
     def _one_a_stage(self) -> TowerStem:
         stages = len(self.kernels)
         if (len(self.channels), len(self.pools)) != (stages - 1, stages):
             got = f"{len(self.channels)} and {len(self.pools)}"
-            raise ValueError(f"channels and pools must be {stages - 1} and {stages}, as kernels are {stages}, got {got}")
+            raise ValueError(
+                f"channels and pools must be {stages - 1} and {stages}, as kernels are {stages}, "
+                f"got {got}"
+            )
         if even := [kernel for kernel in (*self.kernels, self.residual_kernel) if kernel % 2 == 0]:
             raise ValueError(f"kernels and residual_kernel must be odd, got {even[0]}")
         return self
@@ -130,7 +153,8 @@ class HardConcreteGates(Section):
     penalty: float = Field(
         0.03,
         ge=0,
-        description="loss difference between all gates open and all closed; each gate counts by its fraction of the weights",
+        description="loss difference between all gates open and all closed; each gate counts by "
+        "its fraction of the weights",
     )
 
 
@@ -140,7 +164,9 @@ class KeptLayer(Section):
     With grouped keys and values, `heads` lists groups of heads.
     """
 
-    heads: Listed[tuple[Annotated[int, Field(ge=0)], ...]] = Field(description="numbers of the heads in the trained layer, from 0")
+    heads: Listed[tuple[Annotated[int, Field(ge=0)], ...]] = Field(
+        description="numbers of the heads in the trained layer, from 0"
+    )
     feedforward: bool
 
     @field_validator("heads")
@@ -155,7 +181,9 @@ class PrunedGates(Section):
     """Heads and layers of a pruned model, as written by `selfattn-bio prune`."""
 
     kind: Literal["pruned"] = "pruned"
-    members: Listed[tuple[Listed[tuple[KeptLayer, ...]], ...]] = Field(description="for each member, all num_layers layers")
+    members: Listed[tuple[Listed[tuple[KeptLayer, ...]], ...]] = Field(
+        description="for each member, all num_layers layers"
+    )
 
 
 Gates = Annotated[NoGates | HardConcreteGates | PrunedGates, Field(discriminator="kind")]
@@ -171,13 +199,18 @@ class ConfidenceExits(Section):
     """Stop after the first layer at which the head is confident (Teerapittayanon et al. 2016)."""
 
     kind: Literal["confidence"] = "confidence"
-    drop: Fraction = Field(0.002, description="largest decrease of the main metric on valid compared with all layers")
+    drop: Fraction = Field(
+        0.002, description="largest decrease of the main metric on valid compared with all layers"
+    )
 
 
 Exits = Annotated[NoExits | ConfidenceExits, Field(discriminator="kind")]
 
 Strands = Literal["given", "shared"]
-STRANDS = "shared = both strands of DNA pass through the same weights, and the output is their mean: it is exactly that of the other strand"
+STRANDS = (
+    "shared = both strands of DNA pass through the same weights, and the output is their "
+    "mean: it is exactly that of the other strand"
+)
 
 # Head dimensions of kernel 'band', and the smallest one of kernel 'flex'.
 BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16
@@ -186,22 +219,30 @@ BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16
 def _as_toml(section: Pattern) -> str:
     """Format a section as in a run file, without defaults."""
     keys = {"kind": section.kind} | section.model_dump(exclude_defaults=True)
-    return f"{{ {', '.join(f'{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}' for key, value in keys.items())} }}"
+    values = {k: str(v).lower() if isinstance(v, bool) else repr(v) for k, v in keys.items()}
+    return f"{{ {', '.join(f'{key} = {value}' for key, value in values.items())} }}"
 
 
 class AttentionModel(Section):
     """[model] kind = "attention": stem, pre-norm attention encoder, head."""
 
     kind: Literal["attention"] = "attention"
-    members: Positive = Field(2, description="number of networks trained together whose logits are averaged")
+    members: Positive = Field(
+        2, description="number of networks trained together whose logits are averaged"
+    )
     embed_dim: Positive = 64
     num_layers: Positive = 2
     num_heads: Positive = 4
-    num_kv_heads: Positive | None = Field(None, description="heads of keys and values, shared by groups of heads; num_heads if not given")
+    num_kv_heads: Positive | None = Field(
+        None,
+        description="heads of keys and values, shared by groups of heads; num_heads if not given",
+    )
     feedforward_dim: Positive = 128
     dropout: Fraction = 0.3
     stochastic_depth: Fraction = Field(
-        0.0, description="probability that a sequence skips the last block's branches; proportionally less for earlier blocks"
+        0.0,
+        description="probability that a sequence skips the last block's branches; proportionally "
+        "less for earlier blocks",
     )
     stem: Stem = ConvStem()
     position: Position = T5Position()
@@ -233,32 +274,66 @@ class AttentionModel(Section):
     @model_validator(mode="after")
     def _heads_divide_the_embedding(self) -> AttentionModel:
         if self.embed_dim % self.num_heads:
-            raise ValueError(f"embed_dim must be a multiple of num_heads ({self.num_heads}), got {self.embed_dim}")
+            raise ValueError(
+                f"embed_dim must be a multiple of num_heads ({self.num_heads}), got "
+                f"{self.embed_dim}"
+            )
         if self.position.kind == "rotary" and self.head_dim % 2:
             raise ValueError(f"embed_dim / num_heads must be even for rotary, got {self.head_dim}")
         if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
-            raise ValueError(f"num_kv_heads must divide num_heads ({self.num_heads}), got {self.num_kv_heads}")
+            raise ValueError(
+                f"num_kv_heads must divide num_heads ({self.num_heads}), got {self.num_kv_heads}"
+            )
         return self
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> AttentionModel:
-        kernel, position, pattern, head_dim = self.kernel, self.position.kind, self.pattern, self.head_dim
-        if kernel in ("sdpa", "band", "joint", "flex") and position not in (*ABSOLUTE, *BY_DISTANCE):
-            raise ValueError(f"kernel {kernel!r} must go with a position without keys of its own, got position {position!r}")
+        kernel, position, pattern, head_dim = (
+            self.kernel,
+            self.position.kind,
+            self.pattern,
+            self.head_dim,
+        )
+        if kernel in ("sdpa", "band", "joint", "flex") and position not in (
+            *ABSOLUTE,
+            *BY_DISTANCE,
+        ):
+            raise ValueError(
+                f"kernel {kernel!r} must go with a position without keys of its own, got position "
+                f"{position!r}"
+            )
         if kernel == "band" and pattern.kind not in ("full", "window"):
-            raise ValueError(f"kernel 'band' must go with pattern 'full' or 'window', got pattern {pattern.kind!r}")
+            raise ValueError(
+                "kernel 'band' must go with pattern 'full' or 'window', got pattern "
+                f"{pattern.kind!r}"
+            )
         if kernel == "band" and isinstance(pattern, WindowPattern) and pattern.dilation > 1:
-            raise ValueError(f"kernel 'band' must go with a window of dilation 1, got dilation {pattern.dilation}")
+            raise ValueError(
+                "kernel 'band' must go with a window of dilation 1, got dilation "
+                f"{pattern.dilation}"
+            )
         if kernel == "joint" and pattern.kind not in ("strided", "bigbird"):
-            raise ValueError(f"kernel 'joint' must go with pattern 'strided' or 'bigbird', got pattern {pattern.kind!r}")
+            raise ValueError(
+                "kernel 'joint' must go with pattern 'strided' or 'bigbird', got pattern "
+                f"{pattern.kind!r}"
+            )
         if kernel in ("band", "joint") and head_dim not in BAND_HEAD_DIMS:
-            raise ValueError(f"kernel {kernel!r} must go with embed_dim / num_heads of {BAND_HEAD_DIMS}, got {head_dim}")
+            raise ValueError(
+                f"kernel {kernel!r} must go with embed_dim / num_heads of {BAND_HEAD_DIMS}, got "
+                f"{head_dim}"
+            )
         if kernel == "flex" and head_dim < FLEX_HEAD_DIM:
-            raise ValueError(f"kernel 'flex' must go with embed_dim / num_heads >= {FLEX_HEAD_DIM}, got {head_dim}")
+            raise ValueError(
+                f"kernel 'flex' must go with embed_dim / num_heads >= {FLEX_HEAD_DIM}, got "
+                f"{head_dim}"
+            )
         if kernel == "flex" and self.dropout:
             raise ValueError(f"kernel 'flex' must go with dropout 0, got dropout {self.dropout}")
         if pattern.causal and self.head.kind == "cls":
-            raise ValueError("head 'cls' must go with a pattern that sees both sides, got a causal one: its vector comes first")
+            raise ValueError(
+                "head 'cls' must go with a pattern that sees both sides, got a causal one: its "
+                "vector comes first"
+            )
         return self
 
     @model_validator(mode="after")
@@ -266,13 +341,25 @@ class AttentionModel(Section):
         if not isinstance(self.gates, PrunedGates):
             return self
         if len(self.gates.members) != self.members:
-            raise ValueError(f"gates.members must be as many as members ({self.members}), got {len(self.gates.members)}")
+            raise ValueError(
+                f"gates.members must be as many as members ({self.members}), got "
+                f"{len(self.gates.members)}"
+            )
         for layers in self.gates.members:
             if len(layers) != self.num_layers:
-                raise ValueError(f"layers of gates.members must be as many as num_layers ({self.num_layers}), got {len(layers)}")
-            most, number = max((head for layer in layers for head in layer.heads), default=-1), self.num_groups
+                raise ValueError(
+                    f"layers of gates.members must be as many as num_layers ({self.num_layers}), "
+                    f"got {len(layers)}"
+                )
+            most, number = (
+                max((head for layer in layers for head in layer.heads), default=-1),
+                self.num_groups,
+            )
             if most >= number:
-                raise ValueError(f"heads of gates.members must be below the layer's number of heads ({number}), got {most}")
+                raise ValueError(
+                    f"heads of gates.members must be below the layer's number of heads ({number}), "
+                    f"got {most}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -280,15 +367,26 @@ class AttentionModel(Section):
         if isinstance(self.mixer, SoftmaxMixer):
             return self
         for name in ("pattern", "kernel"):
-            if (got := getattr(self, name)) != (default := AttentionModel.model_fields[name].default):
-                words = [each if isinstance(each, str) else _as_toml(each) for each in (default, got)]
-                raise ValueError(f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}")
+            if (got := getattr(self, name)) != (
+                default := AttentionModel.model_fields[name].default
+            ):
+                words = [
+                    each if isinstance(each, str) else _as_toml(each) for each in (default, got)
+                ]
+                raise ValueError(
+                    f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}"
+                )
         if self.mixer.keys_are_queries and self.num_groups != self.num_heads:
             rule = "num_kv_heads not given, as its queries are keys"
-            raise ValueError(f"mixer {self.mixer.kind!r} must go with {rule}, got {self.num_kv_heads}")
+            raise ValueError(
+                f"mixer {self.mixer.kind!r} must go with {rule}, got {self.num_kv_heads}"
+            )
         if self.position.kind not in self.mixer.positions:
             known = ", ".join(map(repr, self.mixer.positions))
-            raise ValueError(f"mixer {self.mixer.kind!r} must go with a position of kind {known}, got {self.position.kind!r}")
+            raise ValueError(
+                f"mixer {self.mixer.kind!r} must go with a position of kind {known}, got "
+                f"{self.position.kind!r}"
+            )
         return self
 
 
@@ -299,12 +397,16 @@ class CnnModel(Section):
     """
 
     kind: Literal["cnn"] = "cnn"
-    members: Positive = Field(1, description="number of networks trained together whose logits are averaged")
+    members: Positive = Field(
+        1, description="number of networks trained together whose logits are averaged"
+    )
     embed_dim: Positive = 16
     channels: Listed[tuple[Positive, Positive, Positive]] = (128, 128, 128)
     kernels: Listed[tuple[Positive, Positive, Positive]] = (19, 11, 7)
     pools: Listed[tuple[Positive, Positive, Positive]] = (3, 4, 4)
-    bins: Positive = Field(6, description="number of equal parts of the sequence whose means enter the dense layers")
+    bins: Positive = Field(
+        6, description="number of equal parts of the sequence whose means enter the dense layers"
+    )
     hidden_dim: Positive = 128
     dropout: Fraction = 0.3
     strands: Strands = left_out("given", description=STRANDS)
@@ -323,11 +425,14 @@ class DilatedModel(Section):
     """
 
     kind: Literal["dilated"] = "dilated"
-    members: Positive = Field(1, description="number of networks trained together whose outputs are averaged")
+    members: Positive = Field(
+        1, description="number of networks trained together whose outputs are averaged"
+    )
     embed_dim: Positive = 128
     stem: TowerStem = TowerStem()
     dilations: Listed[tuple[Positive, ...]] = Field(
-        (1, 2, 4, 8, 15), description="dilation of each convolution; an empty list uses the stem alone"
+        (1, 2, 4, 8, 15),
+        description="dilation of each convolution; an empty list uses the stem alone",
     )
     kernel: Positive = Field(3, description="kernel size; odd")
     dropout: Fraction = 0.3
@@ -350,13 +455,21 @@ class PairedModel(Section):
     """
 
     kind: Literal["paired"] = "paired"
-    members: Positive = Field(2, description="number of networks trained together whose logits are averaged")
-    encoder: AttentionModel = Field(AttentionModel(), description="stem, encoder and head of the first input; without members")
+    members: Positive = Field(
+        2, description="number of networks trained together whose logits are averaged"
+    )
+    encoder: AttentionModel = Field(
+        AttentionModel(), description="stem, encoder and head of the first input; without members"
+    )
     partner_encoder: AttentionModel | None = Field(
-        None, description="stem and encoder of [partner], without members and head; those of the first input if not given"
+        None,
+        description="stem and encoder of [partner], without members and head; those of the first "
+        "input if not given",
     )
     cross_layers: Positive = Field(
-        1, description="number of blocks of cross-attention and feed-forward, with the sizes and dropout of encoder"
+        1,
+        description="number of blocks of cross-attention and feed-forward, with the sizes and "
+        "dropout of encoder",
     )
     cross_position: Position = Field(
         NoPosition(),
@@ -370,28 +483,49 @@ class PairedModel(Section):
             if "members" in getattr(getattr(self, name), "model_fields_set", ()):
                 raise ValueError(f"members must be given in [model], got one in [model.{name}]")
         if self.partner_encoder and "head" in self.partner_encoder.model_fields_set:
-            raise ValueError("head must be given in [model.encoder], whose places are classified, got one in [model.partner_encoder]")
+            raise ValueError(
+                "head must be given in [model.encoder], whose places are classified, got one in "
+                "[model.partner_encoder]"
+            )
         first, partner = (each.token_dim for each in (self.encoder, self.of_partner))
         if first != partner:
             rule = "have one dimension of token embeddings (token_dim of the stem, else embed_dim)"
             raise ValueError(f"encoder and partner_encoder must {rule}, got {first} and {partner}")
         if self.cross_position.kind not in CROSS_POSITIONS:
             known = ", ".join(map(repr, CROSS_POSITIONS))
-            raise ValueError(f"cross_position must be of kind {known}, got {self.cross_position.kind!r}")
+            raise ValueError(
+                f"cross_position must be of kind {known}, got {self.cross_position.kind!r}"
+            )
         if self.cross_position.kind == "rotary" and self.encoder.head_dim % 2:
-            raise ValueError(f"embed_dim / num_heads of encoder must be even for rotary, got {self.encoder.head_dim}")
+            raise ValueError(
+                "embed_dim / num_heads of encoder must be even for rotary, got "
+                f"{self.encoder.head_dim}"
+            )
         if "shared" in (self.encoder.strands, self.of_partner.strands):
-            raise ValueError("strands 'shared' cannot be used in the encoders of model kind 'paired': the partner has one strand")
+            raise ValueError(
+                "strands 'shared' cannot be used in the encoders of model kind 'paired': the "
+                "partner has one strand"
+            )
         for name in ("gates", "exits"):
-            if (kind := getattr(self.encoder, name).kind) != "none" or (kind := getattr(self.of_partner, name).kind) != "none":
-                raise ValueError(f"{name} must be 'none' in the encoders of model kind 'paired', got {kind!r}")
+            if (kind := getattr(self.encoder, name).kind) != "none" or (
+                kind := getattr(self.of_partner, name).kind
+            ) != "none":
+                raise ValueError(
+                    f"{name} must be 'none' in the encoders of model kind 'paired', got {kind!r}"
+                )
         return self
 
     @field_serializer("encoder", "partner_encoder")
-    def _as_it_is_given(self, section: AttentionModel | None, info: FieldSerializationInfo) -> dict[str, Any] | None:
+    def _as_it_is_given(
+        self, section: AttentionModel | None, info: FieldSerializationInfo
+    ) -> dict[str, Any] | None:
         """Leave out keys that a run file must not contain, so that the output can be read again."""
         unread = {"members", "head"} if info.field_name == "partner_encoder" else {"members"}
-        return None if section is None else section.model_dump(mode=info.mode, exclude=unread, exclude_none=info.exclude_none)
+        return (
+            None
+            if section is None
+            else section.model_dump(mode=info.mode, exclude=unread, exclude_none=info.exclude_none)
+        )
 
     @property
     def of_partner(self) -> AttentionModel:
@@ -399,4 +533,6 @@ class PairedModel(Section):
         return self.partner_encoder or self.encoder
 
 
-Model = Annotated[AttentionModel | CnnModel | DilatedModel | PairedModel, Field(discriminator="kind")]
+Model = Annotated[
+    AttentionModel | CnnModel | DilatedModel | PairedModel, Field(discriminator="kind")
+]

@@ -38,12 +38,16 @@ class MulticlassObjective(ObjectiveSection):
 
     kind: Literal["multiclass"] = "multiclass"
     column: Column = Field(description="column of [data] targets with the name of the class")
-    classes: Listed[tuple[str, ...]] = Field((), description="in the order of the outputs; taken from the training records if not given")
+    classes: Listed[tuple[str, ...]] = Field(
+        (), description="in the order of the outputs; taken from the training records if not given"
+    )
 
     @model_validator(mode="after")
     def _classes_differ(self) -> Self:
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"classes must be two different ones or more, got {', '.join(self.classes)}")
+            raise ValueError(
+                f"classes must be two different ones or more, got {', '.join(self.classes)}"
+            )
         return self
 
     @property
@@ -71,19 +75,30 @@ class RegressionObjective(ObjectiveSection):
 
     kind: Literal["regression"] = "regression"
     columns: Names = Field(description="columns of [data] targets: numbers, or empty if unknown")
-    loss: Literal["mse", "huber", "poisson"] = Field("mse", description="poisson = outputs are rates and targets are counts")
+    loss: Literal["mse", "huber", "poisson"] = Field(
+        "mse", description="poisson = outputs are rates and targets are counts"
+    )
     center: Listed[tuple[float, ...]] = Field(
-        (), description="value subtracted from each column; the mean of the training records if not given"
+        (),
+        description="value subtracted from each column; the mean of the training records if not "
+        "given",
     )
     scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = Field(
-        (), description="divisor of each column; the standard deviation of the training records if not given"
+        (),
+        description="divisor of each column; the standard deviation of the training records if not "
+        "given",
     )
 
     @model_validator(mode="after")
     def _one_a_column(self) -> Self:
-        if (len(self.center), len(self.scale)) not in ((0, 0), (len(self.columns), len(self.columns))):
+        if (len(self.center), len(self.scale)) not in (
+            (0, 0),
+            (len(self.columns), len(self.columns)),
+        ):
             rule = f"be one a column ({len(self.columns)}), or both not given"
-            raise ValueError(f"center and scale must {rule}, got {len(self.center)} and {len(self.scale)}")
+            raise ValueError(
+                f"center and scale must {rule}, got {len(self.center)} and {len(self.scale)}"
+            )
         return self
 
     @property
@@ -122,12 +137,17 @@ class SeveralObjective(ObjectiveSection):
     """
 
     kind: Literal["several"] = "several"
-    parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part] = Field(description="two or more, with different columns")
+    parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part] = Field(
+        description="two or more, with different columns"
+    )
 
     @model_validator(mode="after")
     def _parts_differ(self) -> Self:
         if len(self.parts) < 2:
-            raise ValueError(f"parts must be two or more, got {', '.join(self.parts) or 'none'}: a single one is an objective of its own")
+            raise ValueError(
+                f"parts must be two or more, got {', '.join(self.parts) or 'none'}: a single one "
+                "is an objective of its own"
+            )
         columns = self.target_columns
         if both := sorted({column for column in columns if columns.count(column) > 1}):
             raise ValueError(f"parts must share no column, got {', '.join(both)} twice")
@@ -139,25 +159,41 @@ class SeveralObjective(ObjectiveSection):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        return tuple(f"{name}.{output}" for name, part in self.parts.items() for output in part.output_names)
+        return tuple(
+            f"{name}.{output}" for name, part in self.parts.items() for output in part.output_names
+        )
 
     def places(self) -> dict[str, slice]:
         """Return the slice of the outputs that belongs to each part."""
         ends = itertools.accumulate(len(part.output_names) for part in self.parts.values())
-        return {name: slice(end - len(part.output_names), end) for (name, part), end in zip(self.parts.items(), ends, strict=True)}
+        return {
+            name: slice(end - len(part.output_names), end)
+            for (name, part), end in zip(self.parts.items(), ends, strict=True)
+        }
 
 
 class LabelsObjective(ObjectiveSection):
     """Predict one class per position, such as secondary structure, with cross-entropy."""
 
     kind: Literal["labels"] = "labels"
-    column: Column = Field(description="column of [data] targets: text as long as the sequence, one label per position; - if unknown")
-    classes: Annotated[str, Field(min_length=2)] = Field(description="the labels, one character each")
+    column: Column = Field(
+        description="column of [data] targets: text as long as the sequence, one label per "
+        "position; - if unknown"
+    )
+    classes: Annotated[str, Field(min_length=2)] = Field(
+        description="the labels, one character each"
+    )
 
     @model_validator(mode="after")
     def _classes_differ(self) -> LabelsObjective:
-        if len(set(self.classes)) < len(self.classes) or "-" in self.classes or not self.classes.isascii():
-            raise ValueError(f"classes must be different ASCII characters other than -, got {self.classes!r}")
+        if (
+            len(set(self.classes)) < len(self.classes)
+            or "-" in self.classes
+            or not self.classes.isascii()
+        ):
+            raise ValueError(
+                f"classes must be different ASCII characters other than -, got {self.classes!r}"
+            )
         return self
 
     @property
@@ -179,7 +215,9 @@ class BinsObjective(ObjectiveSection):
 
     kind: Literal["bins"] = "bins"
     points: str = Field(
-        min_length=1, description="BED file (plain or gz) of stranded points; for longer intervals, the first base on the strand"
+        min_length=1,
+        description="BED file (plain or gz) of stranded points; for longer intervals, the first "
+        "base on the strand",
     )
     bin: Positive = Field(
         200,

@@ -14,8 +14,12 @@ class SequencePartner(Section):
 
     kind: Literal["sequence"] = "sequence"
     alphabet: Literal["dna", "protein"] = "dna"
-    files: Paths | None = Field(None, description="sequence files as in [data], with the ids of the records")
-    column: str = Field("", description="column of the tables of [data] with the sequence, instead of files")
+    files: Paths | None = Field(
+        None, description="sequence files as in [data], with the ids of the records"
+    )
+    column: str = Field(
+        "", description="column of the tables of [data] with the sequence, instead of files"
+    )
     k: int = Field(3, ge=1, le=8, description="positions per token")
     stride: int = Field(1, ge=1, description="positions between the starts of tokens")
 
@@ -27,7 +31,9 @@ class SequencePartner(Section):
     @model_validator(mode="after")
     def _is_somewhere(self) -> SequencePartner:
         if bool(self.files) == bool(self.column):
-            raise ValueError(f"files or column must be given, got {'both' if self.files else 'none'}")
+            raise ValueError(
+                f"files or column must be given, got {'both' if self.files else 'none'}"
+            )
         if self.stride > self.k:
             raise ValueError(f"stride must be <= k ({self.k}), got {self.stride}")
         if self.alphabet == "protein" and self.k > MAX_PROTEIN_K:

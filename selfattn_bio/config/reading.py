@@ -53,11 +53,17 @@ class Form(Generic[SectionT]):
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8-sig")  # editors on Windows may write a byte order mark
+            text = path.read_text(
+                encoding="utf-8-sig"
+            )  # editors on Windows may write a byte order mark
         except FileNotFoundError:
-            raise self.failure(f"{self.what} must be an existing TOML file, got no such file", place=str(path)) from None
+            raise self.failure(
+                f"{self.what} must be an existing TOML file, got no such file", place=str(path)
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise self.failure(f"{self.what} must be readable UTF-8 text, got {error}", place=str(path)) from error
+            raise self.failure(
+                f"{self.what} must be readable UTF-8 text, got {error}", place=str(path)
+            ) from error
         return self.check(text, path)
 
     def check(self, text: str, path: Path) -> SectionT:
@@ -67,14 +73,22 @@ class Form(Generic[SectionT]):
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"line (\d+)", str(error))
             lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
-            cure = "Write paths with /, or between single quotes: 'C:\\data\\a.fa'" if any("\\" in each for each in lines) else ""
+            cure = (
+                "Write paths with /, or between single quotes: 'C:\\data\\a.fa'"
+                if any("\\" in each for each in lines)
+                else ""
+            )
             place = f"{path}:{line[1]}" if line else str(path)
-            raise self.failure(f"{self.what} must be TOML, got {error}", place=place, cure=cure) from error
+            raise self.failure(
+                f"{self.what} must be TOML, got {error}", place=place, cure=cure
+            ) from error
         try:
             return self.section.model_validate(values)
         except ValidationError as error:
             message, keys, cure = _first_mistake(error, self.unions)
-            raise self.failure(message, place=f"{path}:{_line_of(keys, text)}", cure=cure) from error
+            raise self.failure(
+                message, place=f"{path}:{_line_of(keys, text)}", cure=cure
+            ) from error
 
 
 def read_run_file(path: str | Path) -> RunFile:
@@ -104,11 +118,17 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
     parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]
     # below these, a name chosen by the user comes before the tag
     named = (["several", "parts"], ["data", "tracks"])
-    keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in unions or parts[max(i - 3, 0) : i - 1] in named))]
+    keys = [
+        key
+        for i, key in enumerate(parts)
+        if not (i > 0 and (parts[i - 1] in unions or parts[max(i - 3, 0) : i - 1] in named))
+    ]
     match first["type"]:
         case "unknown_key":
             keys = [*keys, context["key"]]
-            message = f"{'.'.join(keys)} must be a known key, got {context['key']!r} ({context['hint']})"
+            message = (
+                f"{'.'.join(keys)} must be a known key, got {context['key']!r} ({context['hint']})"
+            )
         case "missing":
             message = f"{'.'.join(keys)} must be given, got nothing"
         case "union_tag_not_found":
@@ -122,15 +142,32 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
         case _:
             # pydantic: "Input should be greater than 0", "Tuple should have at least 1 item"
             rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
-            rule = rule.replace("be a valid dictionary or object to extract fields from", "be a table such as { kind = ... }")
+            rule = rule.replace(
+                "be a valid dictionary or object to extract fields from",
+                "be a table such as { kind = ... }",
+            )
             message = f"{'.'.join(keys)} {rule}, got {first['input']!r}"
     return message, keys, f"{more} more to mend after this one" if more else ""
 
 
 _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
-    **{"partner": Partner, "split": Split, "objective": Objective, "model": Model, "cross_position": Position},
-    **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "gates": Gates, "exits": Exits},
+    **{
+        "partner": Partner,
+        "split": Split,
+        "objective": Objective,
+        "model": Model,
+        "cross_position": Position,
+    },
+    **{
+        "stem": Stem,
+        "position": Position,
+        "pattern": Pattern,
+        "mixer": Mixer,
+        "head": Head,
+        "gates": Gates,
+        "exits": Exits,
+    },
     **{"method": Method, "caller": Caller, "balance": Balance},
 }
 _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
@@ -149,8 +186,14 @@ def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:
     # tracks and parts of several objectives have names chosen by the user
     of_own_name = TrackTarget if "tracks" in keys else Part
     members = get_args(get_args(unions.get(keys[-1], of_own_name))[0])
-    sections = [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
-    kinds = (get_args(section.model_fields["kind"].annotation) for section in sections if hasattr(section, "model_fields"))
+    sections = [
+        get_args(member)[0] if get_origin(member) is Annotated else member for member in members
+    ]
+    kinds = (
+        get_args(section.model_fields["kind"].annotation)
+        for section in sections
+        if hasattr(section, "model_fields")
+    )
     return ", ".join(map(repr, itertools.chain.from_iterable(kinds)))
 
 

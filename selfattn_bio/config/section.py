@@ -18,7 +18,10 @@ Listed = Annotated[T, Field(strict=False)]  # a tuple, written as a list in TOML
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     Field(min_length=1, strict=False),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value,
+        json_schema_input_type=str | list[str],
+    ),
 ]
 Column = Annotated[str, Field(min_length=1)]
 Paths = Names
@@ -47,7 +50,11 @@ class Section(BaseModel):
         for key in values if isinstance(values, dict) else ():
             if key not in cls.model_fields:
                 near = difflib.get_close_matches(key, cls.model_fields, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(cls.model_fields))}"
+                hint = (
+                    f"did you mean {near[0]!r}?"
+                    if near
+                    else f"known are {', '.join(sorted(cls.model_fields))}"
+                )
                 raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
         return values
 

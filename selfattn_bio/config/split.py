@@ -22,7 +22,9 @@ class ChromosomeSplit(Section):
     @model_validator(mode="after")
     def _sides_are_disjoint(self) -> ChromosomeSplit:
         if both := sorted(set(self.valid) & set(self.test)):
-            raise ValueError(f"valid and test must share no chromosome, got {', '.join(both)} in both")
+            raise ValueError(
+                f"valid and test must share no chromosome, got {', '.join(both)} in both"
+            )
         return self
 
 
@@ -45,7 +47,10 @@ class GroupSplit(FractionSplit):
 
     kind: Literal["group"] = "group"
     column: str = Field(
-        "group", min_length=1, description="an attribute of the FASTA headers (group, species), or a column of [data] targets"
+        "group",
+        min_length=1,
+        description="an attribute of the FASTA headers (group, species), or a column of [data] "
+        "targets",
     )
 
 
@@ -71,7 +76,9 @@ class ClusterSplit(FractionSplit):
     """
 
     kind: Literal["cluster"] = "cluster"
-    method: Literal["kmers", "mmseqs2"] = Field("kmers", description="mmseqs2 = the program of that name, which must be installed")
+    method: Literal["kmers", "mmseqs2"] = Field(
+        "kmers", description="mmseqs2 = the program of that name, which must be installed"
+    )
     similarity: float | None = Field(
         None,
         gt=0,
@@ -81,7 +88,11 @@ class ClusterSplit(FractionSplit):
         "mmseqs2",
     )
     k: int | None = Field(
-        None, ge=4, le=14, description="k-mer length of method kmers; 12 for DNA, 6 in a reduced alphabet for protein if not given"
+        None,
+        ge=4,
+        le=14,
+        description="k-mer length of method kmers; 12 for DNA, 6 in a reduced alphabet for protein "
+        "if not given",
     )
 
     @model_validator(mode="after")
@@ -89,7 +100,10 @@ class ClusterSplit(FractionSplit):
         if self.k is not None and self.method != "kmers":
             raise ValueError(f"k must go with method 'kmers', got method {self.method!r}")
         if self.similarity is None and self.method != "kmers":
-            raise ValueError(f"similarity must be given with method {self.method!r}: it is the identity there, got nothing")
+            raise ValueError(
+                f"similarity must be given with method {self.method!r}: it is the identity there, "
+                "got nothing"
+            )
         return self
 
 
@@ -105,7 +119,11 @@ class RegionSplit(Section):
 
     @model_validator(mode="after")
     def _regions_are_apart(self) -> RegionSplit:
-        places = sorted((*place, text) for side in (self.valid, self.test) for place, text in zip(regions(side), side, strict=True))
+        places = sorted(
+            (*place, text)
+            for side in (self.valid, self.test)
+            for place, text in zip(regions(side), side, strict=True)
+        )
         for (chrom, _, end, first), (other, start, _, second) in itertools.pairwise(places):
             if chrom == other and start < end:
                 raise ValueError(f"regions must not overlap, got {first} and {second}")
@@ -133,7 +151,12 @@ class SplitValues(Section):
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return each value in lower case with its split."""
-        named = {"train": self.train, "valid": self.valid, "test": self.test, "dropped": self.dropped or ()}
+        named = {
+            "train": self.train,
+            "valid": self.valid,
+            "test": self.test,
+            "dropped": self.dropped or (),
+        }
         return [(value.lower(), split) for split, values in named.items() for value in values]
 
 
@@ -143,7 +166,11 @@ class GivenSplit(Section):
     Copies of test records are removed from train and valid; test is never reduced.
     """
 
-    valid_fraction: Fraction = Field(0.15, gt=0, description="fraction of train that is sampled as valid if the data name no valid records")
+    valid_fraction: Fraction = Field(
+        0.15,
+        gt=0,
+        description="fraction of train that is sampled as valid if the data name no valid records",
+    )
     seed: Seed = 0
 
 
@@ -156,7 +183,10 @@ class ColumnSplit(GivenSplit):
 
     kind: Literal["column"] = "column"
     column: Column = Field("split", description="name of the column or header attribute")
-    values: SplitValues = Field(SplitValues(), description='such as { train = ["fit"], valid = ["tune"], test = ["holdout"] }')
+    values: SplitValues = Field(
+        SplitValues(),
+        description='such as { train = ["fit"], valid = ["tune"], test = ["holdout"] }',
+    )
 
     @property
     def splits(self) -> dict[str, str]:
@@ -183,12 +213,21 @@ def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
     found = [re.fullmatch(r"(\S+):(\d+)-(\d+)", text) for text in texts]
     for match, text in zip(found, texts, strict=True):
         if match is None or int(match[2]) >= int(match[3]):
-            raise ValueError(f"regions must be CHROM:START-END with START < END, 0-based half-open, got {text!r}")
+            raise ValueError(
+                f"regions must be CHROM:START-END with START < END, 0-based half-open, got {text!r}"
+            )
     return [(match[1], int(match[2]), int(match[3])) for match in found if match]
 
 
 Split = Annotated[
-    ChromosomeSplit | RegionSplit | GroupSplit | SpeciesSplit | RandomSplit | ClusterSplit | ColumnSplit | FilesSplit,
+    ChromosomeSplit
+    | RegionSplit
+    | GroupSplit
+    | SpeciesSplit
+    | RandomSplit
+    | ClusterSplit
+    | ColumnSplit
+    | FilesSplit,
     Field(discriminator="kind"),
 ]
 
@@ -203,21 +242,42 @@ class Audit(Section):
         None,
         ge=0.05,
         le=1,
-        description="smallest fraction of shared k-mers of near neighbours; 0.15 for DNA and 0.3 for protein if not given",
+        description="smallest fraction of shared k-mers of near neighbours; 0.15 for DNA and 0.3 "
+        "for protein if not given",
     )
-    k: int | None = Field(None, ge=4, le=14, description="k-mer length; 12 for DNA, 6 in a reduced alphabet for protein if not given")
+    k: int | None = Field(
+        None,
+        ge=4,
+        le=14,
+        description="k-mer length; 12 for DNA, 6 in a reduced alphabet for protein if not given",
+    )
     max_similarity: float = Field(
-        1.0, gt=0, le=1, description="largest similarity between a test record and its nearest neighbour in train"
+        1.0,
+        gt=0,
+        le=1,
+        description="largest similarity between a test record and its nearest neighbour in train",
     )
-    max_near: float = Field(1.0, ge=0, le=1, description="largest fraction of test records that have a near neighbour")
+    max_near: float = Field(
+        1.0, ge=0, le=1, description="largest fraction of test records that have a near neighbour"
+    )
     max_duplicates: int | None = Field(
         0,
         ge=0,
         description="largest number of test records with the same sequence in train, on either "
         "strand; unlimited with [data] keep_duplicates",
     )
-    max_overlaps: int = Field(0, ge=0, description="largest number of test records whose interval overlaps one of train, on either strand")
-    max_shared: int | None = Field(
-        None, ge=0, description="largest number of test records whose group or species is also in train; unlimited if not given"
+    max_overlaps: int = Field(
+        0,
+        ge=0,
+        description="largest number of test records whose interval overlaps one of train, on "
+        "either strand",
     )
-    max_seen: int = Field(0, ge=0, description="largest number of test records that a parent of the model saw")
+    max_shared: int | None = Field(
+        None,
+        ge=0,
+        description="largest number of test records whose group or species is also in train; "
+        "unlimited if not given",
+    )
+    max_seen: int = Field(
+        0, ge=0, description="largest number of test records that a parent of the model saw"
+    )

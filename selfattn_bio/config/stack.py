@@ -22,7 +22,9 @@ class Stack(Section):
     """[stack]: models that are fitted to the training records and combined with the network."""
 
     parts: Listed[tuple[StackPart, ...]] = Field(
-        (), description="names of baselines; the weights of their logits and the network's are fitted on valid"
+        (),
+        description="names of baselines; the weights of their logits and the network's are fitted "
+        "on valid",
     )
 
     @field_validator("parts")

@@ -16,7 +16,10 @@ class Sweep(Section):
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
-    of: Names = Field(("model",), description="what to sweep, each with the same values: model or names of variants")
+    of: Names = Field(
+        ("model",),
+        description="what to sweep, each with the same values: model or names of variants",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -30,7 +33,9 @@ class Sweep(Section):
     @model_validator(mode="after")
     def _something_is_swept(self) -> Sweep:
         if not self.__pydantic_extra__:
-            raise ValueError('keys must be one at least, such as "training.learning_rate", got none')
+            raise ValueError(
+                'keys must be one at least, such as "training.learning_rate", got none'
+            )
         return self
 
     def combinations(self) -> Iterator[dict[str, Any]]:

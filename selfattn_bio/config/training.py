@@ -14,7 +14,12 @@ class BalanceSection(Section):
     """Common settings for balancing groups of records."""
 
     by: str = Field(min_length=1, description="gc, length, chrom, or a column of the records")
-    bins: int = Field(4, ge=2, description="number of intervals of GC content or length, with equal numbers of training records")
+    bins: int = Field(
+        4,
+        ge=2,
+        description="number of intervals of GC content or length, with equal numbers of training "
+        "records",
+    )
 
 
 class ReweightBalance(BalanceSection):
@@ -38,7 +43,9 @@ class Edits(Section):
     Edits are deletions, insertions, translocations and substitutions.
     """
 
-    per_record: Positive = Field(2, description="number of kinds of edits applied to a record each time")
+    per_record: Positive = Field(
+        2, description="number of kinds of edits applied to a record each time"
+    )
     longest: int = Field(12, ge=0, description="maximum length of an insertion or deletion")
     translocation: int = Field(24, ge=0, description="maximum rotation of a sequence in positions")
     substitution: Fraction = Field(0.05, description="fraction of positions that are replaced")
@@ -46,20 +53,25 @@ class Edits(Section):
         0.75,
         gt=0,
         le=1,
-        description="fraction of the steps with edits, rounded up to complete epochs; the rest trains on the original sequences",
+        description="fraction of the steps with edits, rounded up to complete epochs; the rest "
+        "trains on the original sequences",
     )
 
     @model_validator(mode="after")
     def _change_something(self) -> Edits:
         if not (self.longest or self.translocation or self.substitution):
-            raise ValueError("edits must have longest, translocation or substitution above 0, got 0 for all")
+            raise ValueError(
+                "edits must have longest, translocation or substitution above 0, got 0 for all"
+            )
         return self
 
 
 class Training(Section):
     """[training]: settings of one training run. Steps are optimizer steps."""
 
-    labels: Literal["given", "shuffled"] = Field("given", description="shuffled = a control with shuffled labels")
+    labels: Literal["given", "shuffled"] = Field(
+        "given", description="shuffled = a control with shuffled labels"
+    )
     pairs: Literal["given", "first_alone", "partner_alone"] = left_out(
         "given",
         description="for model kind paired: first_alone = each record with the partner of "
@@ -67,11 +79,15 @@ class Training(Section):
         "record; shows what one input contributes alone",
     )
     seed: Seed = 0
-    seeds: Positive = left_out(1, description="number of members, trained with seed, seed + 1 ... and averaged")
+    seeds: Positive = left_out(
+        1, description="number of members, trained with seed, seed + 1 ... and averaged"
+    )
     max_steps: Positive = 1500
     batch_size: Positive = 64
     accumulate: Positive = Field(1, description="batches per optimizer step")
-    optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam = weight decay is part of the gradient (L2)")
+    optimizer: Literal["adamw", "adam"] = Field(
+        "adamw", description="adam = weight decay is part of the gradient (L2)"
+    )
     learning_rate: float = Field(4e-3, gt=0)
     warmup_steps: int = Field(200, ge=0)
     schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field(
@@ -80,30 +96,56 @@ class Training(Section):
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: Fraction = Field(
-        0.998, description="decay of the running mean of the weights, which is used for scoring; 0 = the weights themselves"
+        0.998,
+        description="decay of the running mean of the weights, which is used for scoring; 0 = the "
+        "weights themselves",
     )
     label_smoothing: Fraction = 0.05
     window: Positive | None = left_out(
         None,
-        description="window size for objectives masked and causal; longer records give ceil(length / window) random windows per epoch",
+        description="window size for objectives masked and causal; longer records give ceil(length "
+        "/ window) random windows per epoch",
     )
-    shift: int = Field(4, ge=0, description="largest random shift of a sequence to either side, in positions, sampled in each epoch")
-    reverse_complement: bool = Field(False, description="reverse-complement each sequence with probability 0.5")
-    substitution: Fraction = Field(0.0, description="fraction of positions that are resampled in each epoch")
-    edits: Edits | None = left_out(None, description="random edits of the sequences, for records that are not aligned")
+    shift: int = Field(
+        4,
+        ge=0,
+        description="largest random shift of a sequence to either side, in positions, sampled in "
+        "each epoch",
+    )
+    reverse_complement: bool = Field(
+        False, description="reverse-complement each sequence with probability 0.5"
+    )
+    substitution: Fraction = Field(
+        0.0, description="fraction of positions that are resampled in each epoch"
+    )
+    edits: Edits | None = left_out(
+        None, description="random edits of the sequences, for records that are not aligned"
+    )
     class_weights: Literal["none", "balanced"] = "none"
-    balance: Balance | None = left_out(None, description="give groups of records equal weight, whatever their size")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="16-mixed = float16; slow on most CPUs")
+    balance: Balance | None = left_out(
+        None, description="give groups of records equal weight, whatever their size"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="16-mixed = float16; slow on most CPUs"
+    )
     matmul: Literal["highest", "medium"] = Field(
-        "medium", description="medium = oneDNN on the CPU, used only if a test shows that it is exact"
+        "medium",
+        description="medium = oneDNN on the CPU, used only if a test shows that it is exact",
     )
     evaluate_every: Positive = Field(250, description="steps")
-    patience: Positive = Field(4, description="evaluations on valid without improvement before the run stops")
+    patience: Positive = Field(
+        4, description="evaluations on valid without improvement before the run stops"
+    )
     top: Positive = Field(
-        1, description="number of best evaluations whose weights are kept in the model folder; those after the first are in top/"
+        1,
+        description="number of best evaluations whose weights are kept in the model folder; those "
+        "after the first are in top/",
     )
     checkpoint_every: Positive = Field(250, description="steps")
-    tensorboard: bool = Field(False, description="also write the history to MODEL.checkpoints/tensorboard (needs the package)")
+    tensorboard: bool = Field(
+        False,
+        description="also write the history to MODEL.checkpoints/tensorboard (needs the package)",
+    )
 
     @model_validator(mode="after")
     def _last_seed_is_one(self) -> Training:
@@ -120,7 +162,8 @@ class Transfer(Section):
 
     parent: str = Field(
         min_length=1,
-        description="name of a task (results/NAME/model), path of a model folder, or 'motifs', the motif encoder included in the package",
+        description="name of a task (results/NAME/model), path of a model folder, or 'motifs', the "
+        "motif encoder included in the package",
     )
     adapt: Literal["all", "frozen", "gradual", "lora"] = Field(
         "all",
@@ -129,7 +172,11 @@ class Transfer(Section):
     )
     unfreeze_every: Positive = Field(200, description="steps between layers, for gradual")
     layer_decay: float = Field(
-        1.0, gt=0, le=1, description="factor of the learning rate from each layer to the one below, starting at the head"
+        1.0,
+        gt=0,
+        le=1,
+        description="factor of the learning rate from each layer to the one below, starting at the "
+        "head",
     )
     lora_rank: Positive = 8
 
@@ -153,15 +200,26 @@ PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 
 class Privacy(Section):
     """[privacy]: (epsilon, delta) differentially private training with clipped, noisy gradients."""
 
-    epsilon: float = Field(gt=0, le=50, description="budget spent after max_steps; 1 is strong privacy, 8 weak")
-    delta: float = Field(gt=0, lt=1, description="probability that the epsilon guarantee fails; below 1 / number of training records")
-    max_grad_norm: float = Field(1.0, gt=0, description="norm to which the gradient of each record is clipped")
+    epsilon: float = Field(
+        gt=0, le=50, description="budget spent after max_steps; 1 is strong privacy, 8 weak"
+    )
+    delta: float = Field(
+        gt=0,
+        lt=1,
+        description="probability that the epsilon guarantee fails; below 1 / number of training "
+        "records",
+    )
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="norm to which the gradient of each record is clipped"
+    )
 
 
 class Evaluation(Section):
     """[evaluation]: confidence intervals and calibration."""
 
-    block: Positive = left_out(100_000, description="bp of a chromosome that are resampled together, for objective bins")
+    block: Positive = left_out(
+        100_000, description="bp of a chromosome that are resampled together, for objective bins"
+    )
     strands: Literal["given", "both"] | None = left_out(
         None,
         description="both = the score is the mean over both strands; if not given, both if "
@@ -173,6 +231,7 @@ class Evaluation(Section):
     gc_slices: Positive = 4
     groups: Listed[tuple[Column, ...]] = left_out(
         (),
-        description="columns of the records by which metrics are also reported, in addition to gc, length and chrom",
+        description="columns of the records by which metrics are also reported, in addition to gc, "
+        "length and chrom",
     )
     seed: Seed = 0

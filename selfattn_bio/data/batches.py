@@ -76,7 +76,11 @@ class Windows:
         most = max(LEAST, LAID // self.size)
         chosen = np.arange(len(self)) if len(self) <= most else np.arange(most) * len(self) // most
         records, number = self.records(chosen)
-        return records, number * self.size, np.minimum((number + 1) * self.size, self.lengths[records])
+        return (
+            records,
+            number * self.size,
+            np.minimum((number + 1) * self.size, self.lengths[records]),
+        )
 
 
 class Laid(NamedTuple):
@@ -106,10 +110,19 @@ def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int)
     records, starts, ends = Windows(corpus.records["length"].to_numpy()[rows], size).laid()
     places = zip(rows[records].tolist(), starts.tolist(), ends.tolist(), strict=True)
     letters = [corpus.window(*place) for place in places]
-    kept = [i for i, row in enumerate(letters) if len(row) >= least and not _unknown(row, corpus.alphabet)]
+    kept = [
+        i
+        for i, row in enumerate(letters)
+        if len(row) >= least and not _unknown(row, corpus.alphabet)
+    ]
     if not kept:
-        message = f"windows of {size:,} letters must hold known ones, got {corpus.alphabet.unknown} alone in the {len(letters):,} looked at"
-        raise CorpusError(message, place=str(corpus.path), cure="Put another record on this side of the split")
+        message = (
+            f"windows of {size:,} letters must hold known ones, got "
+            f"{corpus.alphabet.unknown} alone in the {len(letters):,} looked at"
+        )
+        raise CorpusError(
+            message, place=str(corpus.path), cure="Put another record on this side of the split"
+        )
     return Laid(rows[records[kept]], starts[kept], ends[kept], [letters[i] for i in kept])
 
 
@@ -123,7 +136,9 @@ class Epoch(Sequence[NDArray[np.int64]]):
     An epoch may have millions of batches, so they are not stored.
     """
 
-    def __init__(self, order: NDArray[np.int64], batch_size: int, batches: NDArray[np.int64]) -> None:
+    def __init__(
+        self, order: NDArray[np.int64], batch_size: int, batches: NDArray[np.int64]
+    ) -> None:
         self._order, self._size, self._batches = order, batch_size, batches
 
     def __len__(self) -> int:
@@ -224,7 +239,9 @@ class Augmentation:
     edits: Edits | None = None
     edited_epochs: int = 0
 
-    def view(self, corpus: Corpus, record: int, epoch: int, number: int = 0) -> tuple[Letters, View]:
+    def view(
+        self, corpus: Corpus, record: int, epoch: int, number: int = 0
+    ) -> tuple[Letters, View]:
         """Return a record as used in an epoch, and which of its letters this is.
 
         `number` is the number of the window for records longer than `window`.
@@ -234,7 +251,9 @@ class Augmentation:
         edits = self.edits if epoch < self.edited_epochs else None
         if not (long or self.shift or self.reverse_complement or self.substitution or edits):
             return letters, View(0, len(letters), False)
-        rng = np.random.default_rng((self.seed, epoch, record, number) if long else (self.seed, epoch, record))
+        rng = np.random.default_rng(
+            (self.seed, epoch, record, number) if long else (self.seed, epoch, record)
+        )
         if long:
             first, letters = self._drawn(corpus, record, len(letters), rng)
             last = first + len(letters)
@@ -245,13 +264,17 @@ class Augmentation:
         if view.turned:
             letters = corpus.alphabet.reverse_complement(letters)
         if self.substitution:
-            drawn = rng.choice(np.frombuffer(corpus.alphabet.letters.encode(), np.uint8), len(letters))
+            drawn = rng.choice(
+                np.frombuffer(corpus.alphabet.letters.encode(), np.uint8), len(letters)
+            )
             letters = np.where(rng.random(len(letters)) < self.substitution, drawn, letters)
         if edits:
             letters = edits.apply(letters, rng)
         return letters, view
 
-    def _drawn(self, corpus: Corpus, record: int, length: int, rng: np.random.Generator) -> tuple[int, Letters]:
+    def _drawn(
+        self, corpus: Corpus, record: int, length: int, rng: np.random.Generator
+    ) -> tuple[int, Letters]:
         """Return the start and letters of a random window."""
         size = self.window or length
         for first in rng.integers(length - size + 1, size=TRIES).tolist():

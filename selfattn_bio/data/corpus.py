@@ -21,7 +21,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import FilesSplit
-from selfattn_bio.data.intake import BLOCK, LETTERS, MASKED, RECORDS, ROWS, TARGETS, TYPES, Intake, Rules, Targets
+from selfattn_bio.data.intake import (
+    BLOCK,
+    LETTERS,
+    MASKED,
+    RECORDS,
+    ROWS,
+    TARGETS,
+    TYPES,
+    Intake,
+    Rules,
+    Targets,
+)
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.files import check_replaceable, naming, whole_folder
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -100,7 +111,11 @@ class Corpus:
             If the records have no partners.
         """
         if self.partner is None:
-            raise CorpusError("corpus must hold partners, got none", place=str(self.path), cure="Ingest with [partner] in the run file")
+            raise CorpusError(
+                "corpus must hold partners, got none",
+                place=str(self.path),
+                cure="Ingest with [partner] in the run file",
+            )
         return self.partner.letters(int(self._partners[i]))
 
     def window(self, i: int, start: int, end: int) -> NDArray[np.uint8]:
@@ -110,7 +125,9 @@ class Corpus:
         letter loads up to megabytes around it, which count as memory of this process: 6 GB for
         4,096 windows over 10 GB.
         """
-        return np.frombuffer(os.pread(self._file, end - start, int(self._offsets[i]) + start), np.uint8)
+        return np.frombuffer(
+            os.pread(self._file, end - start, int(self._offsets[i]) + start), np.uint8
+        )
 
     def each(self, rows: Iterable[int]) -> Iterator[NDArray[np.uint8]]:
         """Yield the letters of these records one after the other.
@@ -141,10 +158,15 @@ class Corpus:
         """
         if not (self.path / MASKED).exists():
             cure = 'Say soft_mask = "keep" in [data], or ingest --soft-mask keep'
-            raise CorpusError("corpus must have kept its soft mask, got none", place=str(self.path), cure=cure)
+            raise CorpusError(
+                "corpus must have kept its soft mask, got none", place=str(self.path), cure=cure
+            )
         runs = _runs_of(self.path)
         start, length = int(self._offsets[i]), int(self._lengths[i])
-        first, last = np.searchsorted(runs[:, 1], start, "right"), np.searchsorted(runs[:, 0], start + length)
+        first, last = (
+            np.searchsorted(runs[:, 1], start, "right"),
+            np.searchsorted(runs[:, 0], start + length),
+        )
         masked = np.zeros(length, np.bool_)
         for run_start, run_end in runs[first:last] - start:
             masked[run_start:run_end] = True
@@ -168,11 +190,20 @@ class Corpus:
             self._room = length, np.cumsum(np.maximum(self._lengths - length + 1, 0))
         room = self._room[1]
         if length < 1 or not room[-1]:
-            raise ValueError(f"length must be from 1 to that of the longest record ({self._lengths.max()}), got {length}")
+            raise ValueError(
+                f"length must be from 1 to that of the longest record ({self._lengths.max()}), got "
+                f"{length}"
+            )
         drawn = generator.integers(room[-1], size=number)
         rows = np.searchsorted(room, drawn, "right")
         starts = drawn - np.where(rows > 0, room[rows - 1], 0)
-        return rows, starts, np.lib.stride_tricks.sliding_window_view(self._letters, length)[self._offsets[rows] + starts]
+        return (
+            rows,
+            starts,
+            np.lib.stride_tricks.sliding_window_view(self._letters, length)[
+                self._offsets[rows] + starts
+            ],
+        )
 
     def targets(self, columns: Sequence[str]) -> pd.DataFrame:
         """Return columns of the targets, one row per record in order.
@@ -185,10 +216,16 @@ class Corpus:
             If the corpus was built without targets, or a column is missing.
         """
         if not (self.path / TARGETS).exists():
-            raise CorpusError("corpus must have targets, got none", place=str(self.path), cure="Name [data] targets, or ingest --targets")
+            raise CorpusError(
+                "corpus must have targets, got none",
+                place=str(self.path),
+                cure="Name [data] targets, or ingest --targets",
+            )
         found = pd.read_parquet(self.path / TARGETS)
         if absent := [column for column in columns if column not in found]:
-            message = f"targets must have column {absent[0]!r}, got {', '.join(map(repr, found.columns))}"
+            message = (
+                f"targets must have column {absent[0]!r}, got {', '.join(map(repr, found.columns))}"
+            )
             cure = "Name one of them in the run file, or add the column to the table"
             raise CorpusError(message, place=self.summary["targets"]["path"], cure=cure)
         return found[list(columns)]
@@ -205,9 +242,18 @@ class Corpus:
             return self.records[name]
         held = self.summary.get("targets", {}).get("columns", ())
         if name not in held:
-            found = ", ".join(repr(column) for column in held if column != FilesSplit.column) or "none"
-            hint = f"Add it to the table, or {name}=... to the FASTA headers, and run ingest with --run-file again"
-            raise CorpusError(f"no column {name!r} in the corpus (further columns: {found})", place=str(self.path), cure=hint)
+            found = (
+                ", ".join(repr(column) for column in held if column != FilesSplit.column) or "none"
+            )
+            hint = (
+                f"Add it to the table, or {name}=... to the FASTA headers, and run ingest with "
+                "--run-file again"
+            )
+            raise CorpusError(
+                f"no column {name!r} in the corpus (further columns: {found})",
+                place=str(self.path),
+                cure=hint,
+            )
         return self.targets([name])[name]
 
     @classmethod
@@ -224,7 +270,11 @@ class Corpus:
         path = Path(path)
         for part in (path, path / LETTERS, path / RECORDS, path / SUMMARY):
             if not part.exists():
-                raise CorpusError("corpus must be whole, got no such file or folder", place=str(part), cure="Run selfattn-bio ingest")
+                raise CorpusError(
+                    "corpus must be whole, got no such file or folder",
+                    place=str(part),
+                    cure="Run selfattn-bio ingest",
+                )
         try:
             summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
             records = pd.read_parquet(path / RECORDS).astype(TYPES)
@@ -232,9 +282,17 @@ class Corpus:
         # Broken JSON, broken Parquet files and missing columns raise subclasses of these
         except (ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
-            raise CorpusError(f"corpus must be readable, got {reason}", place=str(path), cure="Run selfattn-bio ingest again") from error
+            raise CorpusError(
+                f"corpus must be readable, got {reason}",
+                place=str(path),
+                cure="Run selfattn-bio ingest again",
+            ) from error
         fingerprint = _fingerprint(records, path)
-        found = {"letters": (path / LETTERS).stat().st_size, "records": len(records), "fingerprint": fingerprint}
+        found = {
+            "letters": (path / LETTERS).stat().st_size,
+            "records": len(records),
+            "fingerprint": fingerprint,
+        }
         for what, value in found.items():
             if value != (told := summary.get(what if what == "fingerprint" else f"num_{what}")):
                 message = f"{what} of the corpus must be {told} as {SUMMARY} says, got {value}"
@@ -282,9 +340,17 @@ def build_corpus(
         If a file is malformed (see `sequence.readers`), no record is left, or a source declared as
         protein contains only DNA.
     """
-    check_replaceable(output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, PARTNER, SUMMARY), SUMMARY)
-    given = [SequenceFile(Path(source[0]), source[1]) if isinstance(source, tuple) else source for source in sources]
-    wanted = Targets(None if targets is None else Path(targets), [source for source in given if isinstance(source, SequenceFile)])
+    check_replaceable(
+        output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, PARTNER, SUMMARY), SUMMARY
+    )
+    given = [
+        SequenceFile(Path(source[0]), source[1]) if isinstance(source, tuple) else source
+        for source in sources
+    ]
+    wanted = Targets(
+        None if targets is None else Path(targets),
+        [source for source in given if isinstance(source, SequenceFile)],
+    )
     notes, files = Notes(), []
     with whole_folder(output) as folder:
         with Intake(folder, rules, wanted.digests(rules.learnt)) as intake:
@@ -296,8 +362,13 @@ def build_corpus(
                     intake.take(record)
                     # Release it before the next is read, so that only one chromosome is in memory
                     del record
-                files.append(source.about() | {"records": notes.read - before, "kept": intake.num_records - kept})
-                if rules.alphabet.name == "protein" and (not intake.looks_dna or intake.num_letters - letters >= ENOUGH):
+                files.append(
+                    source.about()
+                    | {"records": notes.read - before, "kept": intake.num_records - kept}
+                )
+                if rules.alphabet.name == "protein" and (
+                    not intake.looks_dna or intake.num_letters - letters >= ENOUGH
+                ):
                     of_dna.setdefault(intake.looks_dna, files[-1]["path"])
         paths = ", ".join(file["path"] for file in files)
         _check_any_left(intake, notes.read, paths)
@@ -327,11 +398,19 @@ def _check_partners(ids: pd.Series, partner: Corpus) -> None:
     """Check that each record has a partner with its id."""
     alone = ids[~ids.isin(partner.records["id"])]
     if len(alone):
-        dropped = "".join(f"; dropped {count}: {reason}" for reason, count in partner.summary["dropped"].items())
-        shown = ", ".join(map(repr, alone.iloc[:NAMED])) + f" and {len(alone) - NAMED} more" * (len(alone) > NAMED)
+        dropped = "".join(
+            f"; dropped {count}: {reason}" for reason, count in partner.summary["dropped"].items()
+        )
+        shown = ", ".join(map(repr, alone.iloc[:NAMED])) + f" and {len(alone) - NAMED} more" * (
+            len(alone) > NAMED
+        )
         place = ", ".join(source["path"] for source in partner.summary["sources"])
         cure = "Give each record a partner of the same id, or take the record out"
-        raise CorpusError(f"records must have a partner of their id, got none of {shown}{dropped}", place=place, cure=cure)
+        raise CorpusError(
+            f"records must have a partner of their id, got none of {shown}{dropped}",
+            place=place,
+            cure=cure,
+        )
 
 
 def describe(summary: dict[str, Any]) -> Iterator[str]:
@@ -353,8 +432,14 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
         if columns := [column for column in told["columns"] if column != FilesSplit.column]:
             yield f"targets {', '.join(columns)}; {told['missing']} records have none"
         if told["unmatched"]:
-            yield f"targets of {told['unmatched']} ids that no kept record has, such as {told['unmatched_such_as'][0]!r}, were left out"
-    yield f"kept {kept} record{'s' * (kept != 1)}, {summary['num_letters']} letters of {summary['alphabet']}"
+            yield (
+                f"targets of {told['unmatched']} ids that no kept record has, such as "
+                f"{told['unmatched_such_as'][0]!r}, were left out"
+            )
+    yield (
+        f"kept {kept} record{'s' * (kept != 1)}, {summary['num_letters']} letters of "
+        f"{summary['alphabet']}"
+    )
 
 
 def _uneven(summary: dict[str, Any]) -> Iterator[str]:
@@ -363,8 +448,14 @@ def _uneven(summary: dict[str, Any]) -> Iterator[str]:
     positives = summary["num_records"] - sum(source["kept"] for source in made)
     for source in made:
         if source["kept"] != (asked := source["made"]["per_positive"] * positives):
-            of = f"of {source['made']['kind']} negatives {source['kept']} are kept, where {asked} were asked for {positives} kept positives"
-            yield f"{of}: they are made of all positives, before duplicates and records of other lengths are dropped"
+            of = (
+                f"of {source['made']['kind']} negatives {source['kept']} are kept, where {asked} "
+                f"were asked for {positives} kept positives"
+            )
+            yield (
+                f"{of}: they are made of all positives, before duplicates and records of other "
+                "lengths are dropped"
+            )
 
 
 def _check_protein(of_dna: Mapping[bool, str]) -> None:
@@ -377,17 +468,23 @@ def _check_protein(of_dna: Mapping[bool, str]) -> None:
         raise SequenceFileError(message, cure="Declare it as DNA: --alphabet dna")
     if True in of_dna:
         message = f"only A, C, G, T, U and N here, which is DNA, but protein in {of_dna[False]}"
-        raise SequenceFileError(message, place=of_dna[True], cure="Give all sequences in one alphabet")
+        raise SequenceFileError(
+            message, place=of_dna[True], cure="Give all sequences in one alphabet"
+        )
 
 
 def _check_any_left(intake: Intake, read: int, paths: str) -> None:
     if intake.num_records:
         return
     if len(intake.dropped) == 1 and (reason := next(iter(intake.dropped))).startswith("only "):
-        raise SequenceFileError(f"records must hold letters that are known, got {reason} in all {read}", place=paths)
+        raise SequenceFileError(
+            f"records must hold letters that are known, got {reason} in all {read}", place=paths
+        )
     reasons = ", ".join(f"{count} {reason}" for reason, count in intake.dropped.items())
     raise SequenceFileError(
-        f"at least one record must be left, got none of {read}: {reasons}", place=paths, cure="Change the length limits"
+        f"at least one record must be left, got none of {read}: {reasons}",
+        place=paths,
+        cure="Change the length limits",
     )
 
 
@@ -396,32 +493,55 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
     with naming(path), path.open("rb") as file:
         for first in range(0, len(records), ROWS):
             rows = records.iloc[first : first + ROWS]
-            for name, offset, length, told in zip(*(rows[column].tolist() for column in ("id", "offset", "length", "sha256")), strict=True):
+            for name, offset, length, told in zip(
+                *(rows[column].tolist() for column in ("id", "offset", "length", "sha256")),
+                strict=True,
+            ):
                 file.seek(offset)
                 digest = hashlib.sha256(file.read(min(length, BLOCK)))
                 for at in range(BLOCK, length, BLOCK):
                     digest.update(file.read(min(length - at, BLOCK)))
                 if (found := digest.hexdigest()) != told:
-                    message = f"letters of record {name!r} must have the sha256 {told[:12]} as {RECORDS} says, got {found[:12]}"
-                    raise CorpusError(message, place=str(path), cure="They were altered: run selfattn-bio ingest again")
+                    message = (
+                        f"letters of record {name!r} must have the sha256 {told[:12]} as "
+                        f"{RECORDS} says, got {found[:12]}"
+                    )
+                    raise CorpusError(
+                        message,
+                        place=str(path),
+                        cure="They were altered: run selfattn-bio ingest again",
+                    )
 
 
 def _runs_of(path: Path) -> NDArray[np.int64]:
     """Return the soft-masked runs [start, end) in the letters of the corpus, (n, 2)."""
     size = (path / MASKED).stat().st_size
-    return np.memmap(path / MASKED, "<i8", mode="r").reshape(-1, 2) if size else np.zeros((0, 2), np.int64)
+    return (
+        np.memmap(path / MASKED, "<i8", mode="r").reshape(-1, 2)
+        if size
+        else np.zeros((0, 2), np.int64)
+    )
 
 
 def _fingerprint(records: pd.DataFrame, folder: Path) -> str:
     digest = hashlib.sha256()
     columns = [name for name in TYPES if name not in ("length", "offset")]
-    for table in (records[columns], *([pd.read_parquet(folder / TARGETS)] if (folder / TARGETS).exists() else [])):
+    for table in (
+        records[columns],
+        *([pd.read_parquet(folder / TARGETS)] if (folder / TARGETS).exists() else []),
+    ):
         for first in range(0, max(len(table), 1), ROWS):
             rows = table.iloc[first : first + ROWS]
-            digest.update(rows.to_csv(index=False, sep="\t", lineterminator="\n", header=first == 0).encode())
+            digest.update(
+                rows.to_csv(index=False, sep="\t", lineterminator="\n", header=first == 0).encode()
+            )
     if (folder / MASKED).exists():
         with (folder / MASKED).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     if (folder / PARTNER).is_dir():
-        digest.update(json.loads((folder / PARTNER / SUMMARY).read_text(encoding="utf-8"))["fingerprint"].encode())
+        digest.update(
+            json.loads((folder / PARTNER / SUMMARY).read_text(encoding="utf-8"))[
+                "fingerprint"
+            ].encode()
+        )
     return digest.hexdigest()

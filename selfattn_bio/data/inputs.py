@@ -29,7 +29,9 @@ class Inputs(Protocol):
     def of(self, record: int) -> Any:
         """Return the input of a record, given its row: letters (L,) or a `Pair`."""
 
-    def seen(self, augmentation: Augmentation, record: int, epoch: int, number: int) -> tuple[Any, View]:
+    def seen(
+        self, augmentation: Augmentation, record: int, epoch: int, number: int
+    ) -> tuple[Any, View]:
         """Return the augmented input for an epoch, and which part of the first input it shows."""
 
 
@@ -43,7 +45,9 @@ class Alone:
         """See `Inputs`."""
         return self.corpus.letters(record)
 
-    def seen(self, augmentation: Augmentation, record: int, epoch: int, number: int) -> tuple[Letters, View]:
+    def seen(
+        self, augmentation: Augmentation, record: int, epoch: int, number: int
+    ) -> tuple[Letters, View]:
         """See `Inputs`."""
         return augmentation.view(self.corpus, record, epoch, number)
 
@@ -69,9 +73,14 @@ class Pairs:
 
     def of(self, record: int) -> Pair:
         """See `Inputs`."""
-        return Pair(self.corpus.letters(int(self._first[record])), self.corpus.partner_letters(int(self._partner[record])))
+        return Pair(
+            self.corpus.letters(int(self._first[record])),
+            self.corpus.partner_letters(int(self._partner[record])),
+        )
 
-    def seen(self, augmentation: Augmentation, record: int, epoch: int, number: int) -> tuple[Pair, View]:
+    def seen(
+        self, augmentation: Augmentation, record: int, epoch: int, number: int
+    ) -> tuple[Pair, View]:
         """See `Inputs`."""
         whole, partner = self.of(record)
         first, view = augmentation.view(self.corpus, int(self._first[record]), epoch, number)
@@ -94,7 +103,11 @@ def inputs_of(run: RunFile, corpus: Corpus) -> Inputs:
 def _check(corpus: Corpus, run: RunFile) -> None:
     place, cure = str(corpus.path), "Run selfattn-bio ingest again with this run file"
     if corpus.partner is None:
-        raise CorpusError("corpus must hold partners, as [partner] of the run file says, got none", place=place, cure=cure)
+        raise CorpusError(
+            "corpus must hold partners, as [partner] of the run file says, got none",
+            place=place,
+            cure=cure,
+        )
     assert run.partner is not None  # the run file is validated before
     there: dict[str, Any] = {"alphabet": corpus.partner.alphabet.name}
     wanted: dict[str, Any] = {"alphabet": run.partner.alphabet}
@@ -104,9 +117,16 @@ def _check(corpus: Corpus, run: RunFile) -> None:
         wanted |= {"low": run.partner.low, "high": run.partner.high}
     for what, value in wanted.items():
         if there[what] != value:
-            raise CorpusError(f"partners must have {what} {value} as the run file says, got {there[what]}", place=place, cure=cure)
+            raise CorpusError(
+                f"partners must have {what} {value} as the run file says, got {there[what]}",
+                place=place,
+                cure=cure,
+            )
     lengths = corpus.partner.records["length"]
     if lengths.min() < run.partner.k:
         short = corpus.partner.records["id"].iloc[int(lengths.argmin())]
-        message = f"partners must be at least partner.k = {run.partner.k} letters long, got {lengths.min()} in {short!r}"
+        message = (
+            f"partners must be at least partner.k = {run.partner.k} letters long, got "
+            f"{lengths.min()} in {short!r}"
+        )
         raise CorpusError(message, place=place, cure="Lower partner.k, or ingest again")

@@ -28,7 +28,12 @@ from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.spelling import SoftMask, Spelling
 
-LETTERS, RECORDS, TARGETS, MASKED = "letters.bin", "records.parquet", "targets.parquet", "masked.bin"
+LETTERS, RECORDS, TARGETS, MASKED = (
+    "letters.bin",
+    "records.parquet",
+    "targets.parquet",
+    "masked.bin",
+)
 TYPES = {
     "id": "str",
     "label": "Int8",
@@ -75,7 +80,14 @@ class Rules:
     @classmethod
     def of(cls, data: Data) -> Rules:
         """Return the rules of the [data] section of a run file."""
-        return cls(get_alphabet(data.alphabet), data.assembly, data.min_length, data.max_length, data.soft_mask, data.gaps)
+        return cls(
+            get_alphabet(data.alphabet),
+            data.assembly,
+            data.min_length,
+            data.max_length,
+            data.soft_mask,
+            data.gaps,
+        )
 
     @property
     def spelling(self) -> Spelling:
@@ -100,8 +112,14 @@ class Intake:
         self._rows: list[tuple[Any, ...]] = []
         self._files = ExitStack()
         self._letters = self._files.enter_context((folder / LETTERS).open("wb"))
-        self._masked = self._files.enter_context((folder / MASKED).open("wb")) if rules.soft_mask == "keep" else None
-        self._table = self._files.enter_context(parquet.ParquetWriter(folder / RECORDS, _table([]).schema))
+        self._masked = (
+            self._files.enter_context((folder / MASKED).open("wb"))
+            if rules.soft_mask == "keep"
+            else None
+        )
+        self._table = self._files.enter_context(
+            parquet.ParquetWriter(folder / RECORDS, _table([]).schema)
+        )
 
     def __enter__(self) -> Intake:
         return self
@@ -121,13 +139,17 @@ class Intake:
             return
         self._answers.setdefault(key, self._answer(record))
         if self.rules.alphabet.name == "protein":
-            self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(None, b"ACGTUN")
+            self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(
+                None, b"ACGTUN"
+            )
         self._letters.write(letters)
         if self._masked and record.masked is not None:
             self._masked.write((record.masked + self.num_letters).astype("<i8").tobytes())
         if record.targets:
             self.targets[self.num_records] = record.targets
-        self._rows.append((record.id, record.label, *record[2:7], len(letters), self.num_letters, digest.hex()))
+        self._rows.append(
+            (record.id, record.label, *record[2:7], len(letters), self.num_letters, digest.hex())
+        )
         self.num_records, self.num_letters = self.num_records + 1, self.num_letters + len(letters)
         if len(self._rows) == ROWS:
             self._flush()
@@ -144,10 +166,16 @@ class Intake:
         if rules.max_length is not None and length > rules.max_length:
             return f"longer than {rules.max_length} letters"
         unknown = ord(rules.alphabet.unknown)
-        if record.letters[0] == unknown and all((record.letters[at : at + BLOCK] == unknown).all() for at in range(0, length, BLOCK)):
+        if record.letters[0] == unknown and all(
+            (record.letters[at : at + BLOCK] == unknown).all() for at in range(0, length, BLOCK)
+        ):
             return f"only {rules.alphabet.unknown}"
         if key in self._answers and rules.repeats != "keep":
-            differs = "" if self._answers[key] == self._answer(record) else f"same sequence, different {self._learnt(record)}"
+            differs = (
+                ""
+                if self._answers[key] == self._answer(record)
+                else f"same sequence, different {self._learnt(record)}"
+            )
             if rules.repeats == "drop":
                 return f"{differs} (the first is kept)" if differs else DUPLICATE
             self.repeated[differs or DUPLICATE] += 1
@@ -169,7 +197,12 @@ class Intake:
 def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
     columns = list(zip(*rows, strict=True)) or [()] * len(TYPES)
     kinds = {"str": pa.large_string(), "Int8": pa.int8(), "Int64": pa.int64(), "int64": pa.int64()}
-    return pa.table({name: pa.array(column, kinds[TYPES[name]]) for name, column in zip(TYPES, columns, strict=True)})
+    return pa.table(
+        {
+            name: pa.array(column, kinds[TYPES[name]])
+            for name, column in zip(TYPES, columns, strict=True)
+        }
+    )
 
 
 class Targets:
@@ -185,16 +218,27 @@ class Targets:
         """Return a digest of the columns (None: all) of each row by id; empty without a table."""
         if self._table is None:
             return {}
-        table = self._table if columns is None else self._table[[column for column in columns if column in self._table]]
-        return dict(zip(table.index, map(hash, table.fillna("").itertuples(index=False)), strict=True))
+        table = (
+            self._table
+            if columns is None
+            else self._table[[column for column in columns if column in self._table]]
+        )
+        return dict(
+            zip(table.index, map(hash, table.fillna("").itertuples(index=False)), strict=True)
+        )
 
-    def write(self, folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str) -> dict[str, Any]:
+    def write(
+        self, folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str
+    ) -> dict[str, Any]:
         """Write one row per record, in order, and return the entry for the summary."""
         if self._table is None:
             return _write_own(folder, ids, own, paths) if own else {}
         told = self._table
         if not ids.isin(told.index).any():
-            message = f"targets must name records of the sequences, got {told.index[0]!r} and no row of {ids.iloc[0]!r}"
+            message = (
+                f"targets must name records of the sequences, got {told.index[0]!r} and no "
+                f"row of {ids.iloc[0]!r}"
+            )
             raise CorpusError(message, place=str(self._path))
         joined = told.reindex(ids).reset_index(drop=True)
         if own:
@@ -202,10 +246,16 @@ class Targets:
             joined = joined.join(beside[beside.columns.difference(joined.columns, sort=False)])
         strangers = told.index[~told.index.isin(ids)].tolist()
         about = {"path": str(self._path), "sha256": sha256_of(str(self._path))}
-        return about | _write(folder, joined) | {"unmatched": len(strangers), "unmatched_such_as": strangers[:1]}
+        return (
+            about
+            | _write(folder, joined)
+            | {"unmatched": len(strangers), "unmatched_such_as": strangers[:1]}
+        )
 
 
-def _write_own(folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str) -> dict[str, Any]:
+def _write_own(
+    folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str
+) -> dict[str, Any]:
     return {"path": paths} | _write(folder, _own(ids, own)) | {"unmatched": 0}
 
 
@@ -222,10 +272,19 @@ def _read(path: Path, fields: Fields | None) -> pd.DataFrame:
     """Read the table of targets as text, indexed by id; objectives interpret the columns."""
     table = targets_table(path)
     if fields:
-        table = table.rename(columns={fields.column(name): name for name in ("id", "sequence")}).drop(columns="sequence", errors="ignore")
+        table = table.rename(
+            columns={fields.column(name): name for name in ("id", "sequence")}
+        ).drop(columns="sequence", errors="ignore")
     if "id" not in table or len(table.columns) < 2:
-        message = f"targets must have a column id and one more, got {', '.join(map(repr, table.columns))}"
-        raise CorpusError(message, place=str(path), cure="Tabs part the columns of a .tsv, commas those of a .csv")
+        message = (
+            f"targets must have a column id and one more, got {', '.join(map(repr, table.columns))}"
+        )
+        raise CorpusError(
+            message, place=str(path), cure="Tabs part the columns of a .tsv, commas those of a .csv"
+        )
     if (twice := table["id"][table["id"].duplicated()]).size:
-        raise CorpusError(f"targets must have one row a record, got two of {twice.iloc[0]!r}", place=f"{path}:{twice.index[0] + 2}")
+        raise CorpusError(
+            f"targets must have one row a record, got two of {twice.iloc[0]!r}",
+            place=f"{path}:{twice.index[0] + 2}",
+        )
     return table.set_index("id")

@@ -39,7 +39,12 @@ class Partners:
     @property
     def rules(self) -> Rules:
         """Return the rules for the corpus of partners; several records may have equal partners."""
-        return Rules(get_alphabet(self.section.alphabet), self.data.assembly, min_length=self.section.k, repeats="keep")
+        return Rules(
+            get_alphabet(self.section.alphabet),
+            self.data.assembly,
+            min_length=self.section.k,
+            repeats="keep",
+        )
 
     def sources(self, records: pd.DataFrame) -> list[SequencesOf | TrackOf]:
         """Return the sources of partners for these records."""
@@ -47,10 +52,18 @@ class Partners:
             case TrackPartner() as section:
                 return [TrackOf(section, records)]
             case SequencePartner(files=None) as section:
-                columns = {str(name): column for name, column in self.data.columns.items()} | {"sequence": section.column}
-                fields, paths = Fields(columns=columns, numbered=self.data.ids == "numbered"), [path for path, _ in self.data.files]
+                columns = {str(name): column for name, column in self.data.columns.items()} | {
+                    "sequence": section.column
+                }
+                fields, paths = (
+                    Fields(columns=columns, numbered=self.data.ids == "numbered"),
+                    [path for path, _ in self.data.files],
+                )
                 stems = distinct_stems(paths)
-                files = [SequenceFile(Path(path), None, fields, stem) for path, stem in zip(paths, stems, strict=True)]
+                files = [
+                    SequenceFile(Path(path), None, fields, stem)
+                    for path, stem in zip(paths, stems, strict=True)
+                ]
             case SequencePartner(files=others):
                 files = [SequenceFile(Path(path)) for path in others or ()]
         wanted = set(records["id"])
@@ -98,13 +111,19 @@ class TrackOf:
             If the file is missing or malformed, or an array does not have the length of its record.
         """
         self.said.clear()
-        scale, numbers_of = Scale(self.section.low, self.section.high), open_numbers(self.section.path)
+        scale, numbers_of = (
+            Scale(self.section.low, self.section.high),
+            open_numbers(self.section.path),
+        )
         for row in self.of.itertuples():
             numbers = numbers_of(row)
             if numbers is None:
                 continue
             if numbers.shape != (row.length,):
-                message = f"numbers of {row.id!r} must be one a letter ({row.length},), got {numbers.shape}"
+                message = (
+                    f"numbers of {row.id!r} must be one a letter ({row.length},), got "
+                    f"{numbers.shape}"
+                )
                 raise IntervalError(message, place=self.section.path)
             known = numbers[~np.isnan(numbers)]
             self.said["letters without a number"] += len(numbers) - len(known)
@@ -118,7 +137,11 @@ class TrackOf:
         """Return the path, hash, scale and counts of unusual values."""
         of_scale = {"low": self.section.low, "high": self.section.high, "levels": NUM_LEVELS}
         said = {what: count for what, count in self.said.items() if count}
-        return {"path": self.section.path, "sha256": sha256_of(self.section.path)} | of_scale | {"said": said}
+        return (
+            {"path": self.section.path, "sha256": sha256_of(self.section.path)}
+            | of_scale
+            | {"said": said}
+        )
 
 
 def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
@@ -161,8 +184,13 @@ def read_numbers(path: str | Path) -> dict[str, NDArray[np.float64]]:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise IntervalError(f"track must be a whole .npz file of numbers, got {error}", place=str(path)) from error
+        raise IntervalError(
+            f"track must be a whole .npz file of numbers, got {error}", place=str(path)
+        ) from error
     for name, array in found.items():
         if array.ndim != 1 or array.dtype.kind not in "fiub":
-            raise IntervalError(f"array {name!r} must be one row of numbers, got {array.dtype} {array.shape}", place=str(path))
+            raise IntervalError(
+                f"array {name!r} must be one row of numbers, got {array.dtype} {array.shape}",
+                place=str(path),
+            )
     return {name: array.astype(np.float64) for name, array in found.items()}

@@ -57,15 +57,22 @@ class GenomeSource:
             if self.label == 0 and self.data.positives:
                 positives = windows_of(self.data, self.data.positives, genome, Counter())
                 _check_apart(positives, table)
-                self.said["negatives that overlap a positive, kept as they are given"] += int((Cover(positives).bases_of(table) > 0).sum())
+                self.said["negatives that overlap a positive, kept as they are given"] += int(
+                    (Cover(positives).bases_of(table) > 0).sum()
+                )
             columns = _columns(self.data, table, genome)
             ids = _numbered(self.data, table) if self.data.ids == "numbered" else None
             for row, record in _cut(table, genome, spelling, notes, ids):
-                yield record._replace(label=labels[row], targets=columns(record) if columns else None)
+                yield record._replace(
+                    label=labels[row], targets=columns(record) if columns else None
+                )
 
     def about(self) -> dict[str, Any]:
         """Return files and genome with their hashes, and the counts of messages."""
-        others = [*getattr(self.data.label, "files", ()), *(track.path for track in self.data.tracks.values())]
+        others = [
+            *getattr(self.data.label, "files", ()),
+            *(track.path for track in self.data.tracks.values()),
+        ]
         return _about(self.paths, [self.data.genome, *others], self.said)
 
 
@@ -87,10 +94,17 @@ class MadeNegatives:
         assert isinstance(asked, config.NegativesSection)
         wanted = made.Wanted(asked.per_positive, asked.seed, asked.may_lack)
         if isinstance(asked, config.ShuffledNegatives):
-            sources = [GenomeSource(self.data, positives, 1)] if self.data.genome else sequence_files(self.data, self.attributes)
+            sources = (
+                [GenomeSource(self.data, positives, 1)]
+                if self.data.genome
+                else sequence_files(self.data, self.attributes)
+            )
             once = Notes()  # they are already counted as positives
             for record in made.shuffled(
-                (record for source in sources for record in source.records(spelling, once)), asked.k, wanted, self.said
+                (record for source in sources for record in source.records(spelling, once)),
+                asked.k,
+                wanted,
+                self.said,
             ):
                 notes.claim(record.id, f"shuffled {positives[0]}", 0)
                 yield record._replace(label=0)
@@ -101,7 +115,9 @@ class MadeNegatives:
             if isinstance(asked, config.MatchedNegatives):
                 table = made.matched(table, genome, wanted, exclude, asked.tolerance, self.said)
             elif isinstance(asked, config.NeighbourNegatives):
-                table = made.neighbours(table, genome, wanted, exclude, asked.distance, asked.steps, self.said)
+                table = made.neighbours(
+                    table, genome, wanted, exclude, asked.distance, asked.steps, self.said
+                )
             for _, record in _cut(table, genome, spelling, notes):
                 yield record._replace(label=0)
 
@@ -109,7 +125,9 @@ class MadeNegatives:
         """Return the settings, the files used with their hashes, and the counts of messages."""
         assert isinstance(self.data.negatives, config.NegativesSection)
         others = [self.data.genome, *(getattr(self.data.negatives, "exclude", None) or ())]
-        return _about(self.data.positives or (), others, self.said) | {"made": self.data.negatives.model_dump(mode="json")}
+        return _about(self.data.positives or (), others, self.said) | {
+            "made": self.data.negatives.model_dump(mode="json")
+        }
 
 
 def sequence_files(data: config.Data, attributes: tuple[str, ...] = ()) -> list[SequenceFile]:
@@ -126,10 +144,15 @@ def sequence_files(data: config.Data, attributes: tuple[str, ...] = ()) -> list[
         data.ids == "numbered",
     )
     stems = distinct_stems(path for path, _ in data.files)
-    return [SequenceFile(Path(path), label, fields, stem) for (path, label), stem in zip(data.files, stems, strict=True)]
+    return [
+        SequenceFile(Path(path), label, fields, stem)
+        for (path, label), stem in zip(data.files, stems, strict=True)
+    ]
 
 
-def windows_of(data: config.Data, paths: Iterable[str], genome: Genome, said: Counter[str]) -> pd.DataFrame:
+def windows_of(
+    data: config.Data, paths: Iterable[str], genome: Genome, said: Counter[str]
+) -> pd.DataFrame:
     """Return the windows of the files as defined by `data.windows`, each only once."""
     asked = data.windows or config.WholeWindows()
     intervals = windows.place(_read(paths, asked.feature), genome)
@@ -147,12 +170,21 @@ def windows_of(data: config.Data, paths: Iterable[str], genome: Genome, said: Co
 
 def _check_apart(positives: pd.DataFrame, negatives: pd.DataFrame) -> None:
     """Refuse windows that have both labels; `within` checks windows of one label."""
-    both = negatives.merge(positives, on=["chrom", "start", "end", "strand"], suffixes=("", "_positive"))
+    both = negatives.merge(
+        positives, on=["chrom", "start", "end", "strand"], suffixes=("", "_positive")
+    )
     if len(both):
         first = both.iloc[0]
-        got = f"{first['chrom']}:{first['start']}-{first['end']}({first['strand']}) in both ({len(both)} such)"
+        got = (
+            f"{first['chrom']}:{first['start']}-{first['end']}({first['strand']}) in both "
+            f"({len(both)} such)"
+        )
         cure = f"Remove it here or in {first['path_positive']}:{first['line_positive']}"
-        raise IntervalError(f"window must be a positive or a negative, got {got}", place=f"{first['path']}:{first['line']}", cure=cure)
+        raise IntervalError(
+            f"window must be a positive or a negative, got {got}",
+            place=f"{first['path']}:{first['line']}",
+            cure=cure,
+        )
 
 
 def _genome_of(data: config.Data) -> Genome:
@@ -167,12 +199,19 @@ def _read(paths: Iterable[str], feature: str) -> pd.DataFrame:
 def _numbered(data: config.Data, table: pd.DataFrame) -> list[str]:
     """Return ids made of file name and number, as for sequences."""
     paths = [path for path, _ in data.files]
-    stems, numbers = dict(zip(paths, distinct_stems(paths), strict=True)), table.groupby("path").cumcount() + 1
+    stems, numbers = (
+        dict(zip(paths, distinct_stems(paths), strict=True)),
+        table.groupby("path").cumcount() + 1,
+    )
     return [f"{stems[path]}_{number}" for path, number in zip(table["path"], numbers, strict=True)]
 
 
 def _cut(
-    table: pd.DataFrame, genome: Genome, spelling: Spelling, notes: Notes, ids: Sequence[str] | None = None
+    table: pd.DataFrame,
+    genome: Genome,
+    spelling: Spelling,
+    notes: Notes,
+    ids: Sequence[str] | None = None,
 ) -> Iterator[tuple[int, Record]]:
     paths, lines = table["path"].tolist(), table["line"].tolist()
     for row, record in windows.cut(table, genome, spelling.soft_mask):
@@ -191,21 +230,31 @@ def _excluded(paths: Iterable[str], genome: Genome, said: Counter[str]) -> pd.Da
     if not tables:
         return None
     intervals = pd.concat(tables, ignore_index=True)
-    names = intervals["chrom"].map({str(chrom): genome.name_of(str(chrom)) for chrom in intervals["chrom"].unique()})
+    names = intervals["chrom"].map(
+        {str(chrom): genome.name_of(str(chrom)) for chrom in intervals["chrom"].unique()}
+    )
     said["excluded intervals of chromosomes that the genome has not"] += int(names.isna().sum())
     return intervals.assign(chrom=names)[names.notna()]
 
 
-def _labels(data: config.Data, table: pd.DataFrame, label: int | None, genome: Genome) -> Sequence[int | None]:
+def _labels(
+    data: config.Data, table: pd.DataFrame, label: int | None, genome: Genome
+) -> Sequence[int | None]:
     match data.label if label is None else None:
         case config.ScoreLabels(threshold=threshold):
             if (without := table[table["score"].isna()]).size:
                 place = f"{without['path'].iloc[0]}:{without['line'].iloc[0]}"
-                raise IntervalError("score must be given, as labels are told by it, got none", place=place)
+                raise IntervalError(
+                    "score must be given, as labels are told by it, got none", place=place
+                )
             return (table["score"] >= threshold).astype(int).tolist()
         case config.OverlapLabels(files=files, feature=feature, bases=bases, fraction=fraction):
             covered = Cover(windows.place(_read(files, feature), genome)).bases_of(table)
-            return (covered >= np.maximum(bases, fraction * (table["end"] - table["start"]))).astype(int).tolist()
+            return (
+                (covered >= np.maximum(bases, fraction * (table["end"] - table["start"])))
+                .astype(int)
+                .tolist()
+            )
     return [label] * len(table)
 
 
@@ -214,23 +263,42 @@ def _columns(data: config.Data, table: pd.DataFrame, genome: Genome) -> Columns 
     if not data.tracks:
         return None
     each = [_track_columns(name, track, table, genome) for name, track in data.tracks.items()]
-    return lambda record: {column: text for columns in each for column, text in columns(record).items()}
+    return lambda record: {
+        column: text for columns in each for column, text in columns(record).items()
+    }
 
 
-def _track_columns(name: str, asked: config.TrackTarget, table: pd.DataFrame, genome: Genome) -> Columns:
+def _track_columns(
+    name: str, asked: config.TrackTarget, table: pd.DataFrame, genome: Genome
+) -> Columns:
     match asked:
         case config.NumberTrack(path=path, feature=feature, bin=bin_, summary=summary):
             along = _along(path, feature, genome)
             widths = (table["end"] - table["start"]).unique()
             if bin_ and (len(widths) > 1 or widths[0] % bin_):
-                got = f"{widths[0]} letters" if len(widths) == 1 else f"windows of {widths.min()} to {widths.max()} letters"
+                got = (
+                    f"{widths[0]} letters"
+                    if len(widths) == 1
+                    else f"windows of {widths.min()} to {widths.max()} letters"
+                )
                 rule = f"windows must be of one width that bins of {bin_} letters divide"
-                raise IntervalError(f"{rule}, got {got}", place=path, cure='Choose windows of kind "centered", or another bin')
+                raise IntervalError(
+                    f"{rule}, got {got}",
+                    place=path,
+                    cure='Choose windows of kind "centered", or another bin',
+                )
 
             def numbers(record: Record) -> dict[str, str | None]:
                 values = along(record)
-                found = [None if np.isnan(value) else f"{value:.9g}" for value in binned(values, bin_ or len(values), summary)]
-                return {f"{name}_{i}": text for i, text in enumerate(found)} if bin_ else {name: found[0]}
+                found = [
+                    None if np.isnan(value) else f"{value:.9g}"
+                    for value in binned(values, bin_ or len(values), summary)
+                ]
+                return (
+                    {f"{name}_{i}": text for i, text in enumerate(found)}
+                    if bin_
+                    else {name: found[0]}
+                )
 
             return numbers
         case config.LetterTrack(path=path, feature=feature, threshold=threshold):
@@ -238,12 +306,16 @@ def _track_columns(name: str, asked: config.TrackTarget, table: pd.DataFrame, ge
 
             def letters(record: Record) -> dict[str, str | None]:
                 values = along(record)
-                marks = np.where(np.isnan(values), ord("-"), np.where(values >= threshold, ord("1"), ord("0")))
+                marks = np.where(
+                    np.isnan(values), ord("-"), np.where(values >= threshold, ord("1"), ord("0"))
+                )
                 return {name: marks.astype(np.uint8).tobytes().decode()}
 
             return letters
         case config.FeatureTrack(path=path, classes=classes, other=other):
-            layers = [(_along(path, feature, genome), ord(mark)) for feature, mark in classes.items()]
+            layers = [
+                (_along(path, feature, genome), ord(mark)) for feature, mark in classes.items()
+            ]
 
             def features(record: Record) -> dict[str, str | None]:
                 marks = np.full(len(record.letters), ord(other), np.uint8)
@@ -275,8 +347,15 @@ def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values
     return values
 
 
-def _about(paths: Sequence[str], others: Iterable[str | None], said: Counter[str]) -> dict[str, Any]:
+def _about(
+    paths: Sequence[str], others: Iterable[str | None], said: Counter[str]
+) -> dict[str, Any]:
     hashes = [sha256_of(path) for path in paths]
     whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
     files = [{"path": path, "sha256": sha256_of(path)} for path in others if path]
-    return {"path": ", ".join(paths), "sha256": whole, "files": files, "said": {what: count for what, count in said.items() if count}}
+    return {
+        "path": ", ".join(paths),
+        "sha256": whole,
+        "files": files,
+        "said": {what: count for what, count in said.items() if count},
+    }

@@ -53,17 +53,23 @@ class SplitSource:
 def sources_of(data: Data, split: Split | None = None) -> list[Source]:
     """Return the sources in [data]: positives, negatives, sequences, or the files of each split."""
     attributes = (split.column,) if isinstance(split, ColumnSplit) else ()
-    made: list[Source] = [MadeNegatives(data, attributes)] if isinstance(data.negatives, NegativesSection) else []
+    made: list[Source] = (
+        [MadeNegatives(data, attributes)] if isinstance(data.negatives, NegativesSection) else []
+    )
     if isinstance(split, FilesSplit):
         return [SplitSource(source, split.column, name) for name, source in _sources_by_split(data)]
     if data.genome:
-        given = {label: [path for path, other in data.files if other == label] for _, label in data.files}
+        given = {
+            label: [path for path, other in data.files if other == label] for _, label in data.files
+        }
         return [*(GenomeSource(data, paths, label) for label, paths in given.items()), *made]
     return [*sequence_files(data, attributes), *made]
 
 
 def _sources_by_split(data: Data) -> list[tuple[str, Source]]:
     if data.genome:
-        return [(name, GenomeSource(data, paths, None)) for name, paths in data.given_splits.items()]
+        return [
+            (name, GenomeSource(data, paths, None)) for name, paths in data.given_splits.items()
+        ]
     names = [name for name, paths in data.given_splits.items() for _ in paths]
     return list(zip(names, sequence_files(data), strict=True))

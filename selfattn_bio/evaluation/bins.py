@@ -29,7 +29,10 @@ PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C; chosen o
 
 
 def fit_bin_baselines(
-    alphabet: Alphabet, letters: dict[str, list[NDArray[np.uint8]]], records: dict[str, NDArray[np.object_]], size: int
+    alphabet: Alphabet,
+    letters: dict[str, list[NDArray[np.uint8]]],
+    records: dict[str, NDArray[np.object_]],
+    size: int,
 ) -> dict[str, dict[str, Array]]:
     """Fit GC-content and 5-mer baselines to the sequence around each bin.
 
@@ -48,21 +51,34 @@ def fit_bin_baselines(
     features = {
         "gc": {side: gc_content(rows)[:, None] for side, rows in around.items()},
         f"kmer{K}_logistic": {
-            side: counts(rows) + counts([alphabet.reverse_complement(row) for row in rows]) for side, rows in around.items()
+            side: counts(rows) + counts([alphabet.reverse_complement(row) for row in rows])
+            for side, rows in around.items()
         },
     }
     found = {}
     for name, x in features.items():
-        models = [LogisticRegression(C=penalty, max_iter=500).fit(x["train"], bins["train"].labels) for penalty in PENALTIES]
-        best = max(models, key=lambda model: average_precision_score(bins["valid"].labels, model.decision_function(x["valid"])))
+        models = [
+            LogisticRegression(C=penalty, max_iter=500).fit(x["train"], bins["train"].labels)
+            for penalty in PENALTIES
+        ]
+        best = max(
+            models,
+            key=lambda model: average_precision_score(
+                bins["valid"].labels, model.decision_function(x["valid"])
+            ),
+        )
         found[name] = {side: best.predict_proba(x[side])[:, 1] for side in SIDES}
     return found
 
 
-def _around_bins(letters: list[NDArray[np.uint8]], bins: Bins, size: int) -> list[NDArray[np.uint8]]:
+def _around_bins(
+    letters: list[NDArray[np.uint8]], bins: Bins, size: int
+) -> list[NDArray[np.uint8]]:
     """Return the sequence around the middle of each bin, from the record with the longest one."""
     found: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)] * len(bins.table)
-    middles = ((row, size * number + size // 2) for row in letters for number in range(len(row) // size))
+    middles = (
+        (row, size * number + size // 2) for row in letters for number in range(len(row) // size)
+    )
     for at, (row, middle) in zip(bins.row_of, middles, strict=True):
         if len(window := row[max(0, middle - AROUND) : middle + AROUND]) > len(found[at]):
             found[at] = window
@@ -70,7 +86,10 @@ def _around_bins(letters: list[NDArray[np.uint8]], bins: Bins, size: int) -> lis
 
 
 def summarise_bins(
-    chances: dict[str, dict[str, Array]], members: dict[str, dict[str, Array]], bins: dict[str, Bins], settings: Evaluation
+    chances: dict[str, dict[str, Array]],
+    members: dict[str, dict[str, Array]],
+    bins: dict[str, Bins],
+    settings: Evaluation,
 ) -> dict[str, Any]:
     """Evaluate every model on the bins of the validation and test splits.
 
@@ -92,23 +111,51 @@ def summarise_bins(
     first member is also compared alone, because averaging several members improves the result by
     itself.
     """
-    summary: dict[str, Any] = {"objective": "bins", "bootstraps": settings.bootstraps, "confidence": settings.confidence}
+    summary: dict[str, Any] = {
+        "objective": "bins",
+        "bootstraps": settings.bootstraps,
+        "confidence": settings.confidence,
+    }
     summary["block"] = settings.block
-    thresholds = {name: choose_threshold(by_side["valid"], bins["valid"].labels) for name, by_side in chances.items()}
+    thresholds = {
+        name: choose_threshold(by_side["valid"], bins["valid"].labels)
+        for name, by_side in chances.items()
+    }
     for side in SIDES:
         labels, blocks = bins[side].labels, blocks_of(bins[side].table, settings.block)
-        bootstrap = Bootstrap(labels, settings.bootstraps, settings.seed, settings.calibration_bins, blocks)
-        sampled = {name: bootstrap.metrics(by_side[side], thresholds[name]) for name, by_side in chances.items()}
-        entries = {name: {**intervals(of, settings.confidence), "threshold": thresholds[name]} for name, of in sampled.items()}
-        summary[side] = {"n": len(labels), "positives": int(labels.sum()), "blocks": len(np.unique(blocks)), "model": entries.pop("model")}
+        bootstrap = Bootstrap(
+            labels, settings.bootstraps, settings.seed, settings.calibration_bins, blocks
+        )
+        sampled = {
+            name: bootstrap.metrics(by_side[side], thresholds[name])
+            for name, by_side in chances.items()
+        }
+        entries = {
+            name: {**intervals(of, settings.confidence), "threshold": thresholds[name]}
+            for name, of in sampled.items()
+        }
+        summary[side] = {
+            "n": len(labels),
+            "positives": int(labels.sum()),
+            "blocks": len(np.unique(blocks)),
+            "model": entries.pop("model"),
+        }
         summary[side]["baselines"] = entries
-        each = {name: [float(average_precision_score(labels, one)) for one in of[side]] for name, of in members.items()}
-        summary[side]["members"] = {name: members_entry("auprc", values, members[name][side]) for name, values in each.items()}
+        each = {
+            name: [float(average_precision_score(labels, one)) for one in of[side]]
+            for name, of in members.items()
+        }
+        summary[side]["members"] = {
+            name: members_entry("auprc", values, members[name][side])
+            for name, values in each.items()
+        }
     # `sampled` belongs to the test split, the last one of the loop
     summary["differences"] = _differences(sampled, settings.confidence)
     if "model" in members:
         first = {side: of[0] for side, of in members["model"].items()}
-        alone = bootstrap.metrics(first["test"], choose_threshold(first["valid"], bins["valid"].labels))
+        alone = bootstrap.metrics(
+            first["test"], choose_threshold(first["valid"], bins["valid"].labels)
+        )
         beside = _differences(sampled | {"model": alone}, settings.confidence)
         summary["differences"]["first_member"] = beside["baselines"]
     return summary
@@ -117,7 +164,12 @@ def summarise_bins(
 def _differences(sampled: dict[str, dict[str, Sampled]], confidence: float) -> dict[str, Any]:
     beside = [name for name in sampled if name != "model"]
     best = max(beside, key=lambda name: sampled[name]["auprc"].value)
-    return {"best_baseline": best, "baselines": {name: differences(sampled["model"], sampled[name], confidence) for name in beside}}
+    return {
+        "best_baseline": best,
+        "baselines": {
+            name: differences(sampled["model"], sampled[name], confidence) for name in beside
+        },
+    }
 
 
 def check_blocks(bins: dict[str, Bins], block: int) -> None:
@@ -133,8 +185,15 @@ def check_blocks(bins: dict[str, Bins], block: int) -> None:
     for side, of in bins.items():
         blocks, holding = blocks_of(of.table, block), of.labels == 1
         if (number := len(np.unique(blocks[holding]))) < 2:
-            message = f"bins of {side} with a point must stand in 2 or more blocks of {block:,} letters, got {number}"
-            raise CorpusError(message, cure="Lower [evaluation] block, or give the side more of the chromosomes in [split]")
+            message = (
+                f"bins of {side} with a point must stand in 2 or more blocks of {block:,} "
+                f"letters, got {number}"
+            )
+            raise CorpusError(
+                message,
+                cure="Lower [evaluation] block, or give the side more of the chromosomes in "
+                "[split]",
+            )
 
 
 def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:
@@ -142,4 +201,10 @@ def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:
 
     Blocks are `block` bp long.
     """
-    return table.assign(block=table["start"] // block).groupby(["chrom", "block"]).ngroup().to_numpy().astype(np.int64)
+    return (
+        table.assign(block=table["start"] // block)
+        .groupby(["chrom", "block"])
+        .ngroup()
+        .to_numpy()
+        .astype(np.int64)
+    )

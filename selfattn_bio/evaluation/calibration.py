@@ -42,7 +42,13 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         scaled = z / np.exp(log_temperature)
         return float(np.mean(np.logaddexp(0, scaled) - y * scaled))
 
-    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURE, method="bounded", options={"xatol": 1e-6}).x))
+    return float(
+        np.exp(
+            minimize_scalar(
+                loss, bounds=LOG_TEMPERATURE, method="bounded", options={"xatol": 1e-6}
+            ).x
+        )
+    )
 
 
 def fit_slope(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -122,7 +128,9 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float((ranked[best] + ranked[best + 1]) / 2)
 
 
-def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> dict[str, NDArray[np.float64]]:
+def reliability(
+    probabilities: ArrayLike, labels: ArrayLike, bins: int = 10
+) -> dict[str, NDArray[np.float64]]:
     """Compare predicted probabilities with observed fractions in equally wide bins of [0, 1].
 
     Returns
@@ -137,7 +145,9 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> 
     """
     p, y = _checked(probabilities, labels, "probabilities")
     bin_of = np.minimum((p * bins).astype(int), bins - 1)
-    count, predicted, observed = (np.bincount(bin_of, weights=w, minlength=bins) for w in (np.ones_like(p), p, y))
+    count, predicted, observed = (
+        np.bincount(bin_of, weights=w, minlength=bins) for w in (np.ones_like(p), p, y)
+    )
     filled = count > 0
     return {
         "predicted": predicted[filled] / count[filled],
@@ -146,14 +156,19 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> 
     }
 
 
-def _checked(values: ArrayLike, labels: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _checked(
+    values: ArrayLike, labels: ArrayLike, name: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x, y = np.asarray(values, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"{name} must be one number a label, shape {y.shape}, got {x.shape}")
     if not len(x):
         raise ValueError(f"{name} must hold at least one record, got none")
     if not np.isfinite(x).all():
-        raise ValueError(f"{name} must be finite, got {x[~np.isfinite(x)][0]} at {int(np.flatnonzero(~np.isfinite(x))[0])}")
+        raise ValueError(
+            f"{name} must be finite, got {x[~np.isfinite(x)][0]} at "
+            f"{int(np.flatnonzero(~np.isfinite(x))[0])}"
+        )
     return x, y
 
 
@@ -166,9 +181,13 @@ def _platt(z: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float
     def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         fitted = line[0] * x + line[1]
         error = expit(fitted) - target
-        return float(np.mean(np.logaddexp(0, fitted) - target * fitted)), np.array([np.mean(error * x), np.mean(error)])
+        return float(np.mean(np.logaddexp(0, fitted) - target * fitted)), np.array(
+            [np.mean(error * x), np.mean(error)]
+        )
 
-    slope, intercept = minimize(loss, [0.0, 0.0], jac=True, bounds=[(0, None), (None, None)], method="L-BFGS-B").x
+    slope, intercept = minimize(
+        loss, [0.0, 0.0], jac=True, bounds=[(0, None), (None, None)], method="L-BFGS-B"
+    ).x
     return float(slope / spread), float(intercept - slope * z.mean() / spread)
 
 

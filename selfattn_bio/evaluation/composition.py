@@ -29,12 +29,20 @@ def gc_content(letters: Letters) -> NDArray[np.float64]:
 
 def base_counts(letters: Letters) -> NDArray[np.int64]:
     """Count A, C, G and T in each record, (n, 4)."""
-    pieces = ((record[start : start + PIECE] for start in range(0, max(1, len(record)), PIECE)) for record in letters)
-    counts = [sum(np.bincount(piece, minlength=256)[list(b"ACGT")] for piece in of_record) for of_record in pieces]
+    pieces = (
+        (record[start : start + PIECE] for start in range(0, max(1, len(record)), PIECE))
+        for record in letters
+    )
+    counts = [
+        sum(np.bincount(piece, minlength=256)[list(b"ACGT")] for piece in of_record)
+        for of_record in pieces
+    ]
     return np.array(counts, dtype=np.int64).reshape(-1, 4)
 
 
-def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def kmer_windows(
+    letters: Letters, tokenizer: KmerTokenizer
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Number the k-mers of records, chunk by chunk.
 
     A record shorter than k is padded with the unknown letter, so it has one window without a k-mer.
@@ -47,7 +55,10 @@ def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[N
     unknown = ord(tokenizer.alphabet.unknown)
     for start in range(0, len(letters), CHUNK):
         chunk = letters[start : start + CHUNK]
-        filled = [np.pad(record, (0, max(0, tokenizer.k - len(record))), constant_values=unknown) for record in chunk]
+        filled = [
+            np.pad(record, (0, max(0, tokenizer.k - len(record))), constant_values=unknown)
+            for record in chunk
+        ]
         tokens = tokenizer.encode(tokenizer.alphabet.codes(pad_letters(filled))).astype(np.int64)
         lengths = np.array([len(record) for record in filled])[:, None] - tokenizer.k + 1
         yield np.maximum(tokens - len(SPECIAL), -1), lengths
@@ -60,7 +71,11 @@ def count_kmers(letters: Letters, alphabet: Alphabet, k: int) -> sparse.csr_matr
     for kmers, _ in kmer_windows(letters, tokenizer):
         rows, at = np.nonzero(kmers >= 0)
         # The sparse matrix sums repeated entries
-        chunks.append(sparse.csr_matrix((np.ones(len(rows)), (rows, kmers[rows, at])), shape=(len(kmers), size)))
+        chunks.append(
+            sparse.csr_matrix(
+                (np.ones(len(rows)), (rows, kmers[rows, at])), shape=(len(kmers), size)
+            )
+        )
     return sparse.csr_matrix(sparse.vstack(chunks))
 
 
@@ -78,4 +93,6 @@ class KmerCounts:
 
     def __call__(self, letters: Letters) -> sparse.csr_matrix:
         counts = count_kmers(letters, self.alphabet, self.k)
-        return sparse.csr_matrix(sparse.diags_array(1 / np.maximum(root_of_squares(counts), 1e-12)) @ counts)
+        return sparse.csr_matrix(
+            sparse.diags_array(1 / np.maximum(root_of_squares(counts), 1e-12)) @ counts
+        )

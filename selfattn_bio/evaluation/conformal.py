@@ -19,7 +19,9 @@ KEPT = 999  # scores per class; enough to meet the coverage to 0.001
 CONFORMAL = ("binary", "multiclass", "regression")  # supported objectives
 
 
-def fit_conformal(objective: config.Objective, outputs: Array, targets: NDArray) -> dict[str, Array]:
+def fit_conformal(
+    objective: config.Objective, outputs: Array, targets: NDArray
+) -> dict[str, Array]:
     """Return the sorted nonconformity scores of the validation records, by class or column.
 
     The score of a record for its class is high if the model gives that class a low output. For
@@ -47,7 +49,11 @@ def fit_conformal(objective: config.Objective, outputs: Array, targets: NDArray)
         return {}
     scores, found = _nonconformity(objective, outputs, targets), {}
     for column, name in enumerate(names_of(objective)):
-        of = np.isfinite(targets[:, column]) if isinstance(objective, config.RegressionObjective) else targets == column
+        of = (
+            np.isfinite(targets[:, column])
+            if isinstance(objective, config.RegressionObjective)
+            else targets == column
+        )
         if of.any():
             found[name] = _thinned(np.sort(scores[of, column]))
     return found
@@ -58,7 +64,9 @@ def names_of(objective: config.Objective) -> tuple[str, ...]:
     return ("0", "1") if isinstance(objective, config.BinaryObjective) else objective.output_names
 
 
-def sets_of(objective: config.Objective, fitted: dict[str, Array], outputs: Array, coverage: float) -> NDArray[np.bool_]:
+def sets_of(
+    objective: config.Objective, fitted: dict[str, Array], outputs: Array, coverage: float
+) -> NDArray[np.bool_]:
     """Return which classes belong to the prediction set of each record, (n, C).
 
     A class belongs to the set if its score does not exceed the calibrated quantile for `coverage`.
@@ -72,12 +80,16 @@ def sets_of(objective: config.Objective, fitted: dict[str, Array], outputs: Arra
     return inside
 
 
-def half_widths(objective: config.RegressionObjective, fitted: dict[str, Array], coverage: float) -> Array:
+def half_widths(
+    objective: config.RegressionObjective, fitted: dict[str, Array], coverage: float
+) -> Array:
     """Return the half-width of the prediction interval of each column, (C,).
 
     It is infinite if the validation split has too few records.
     """
-    return np.array([_quantile(fitted.get(name, np.empty(0)), coverage) for name in objective.output_names])
+    return np.array(
+        [_quantile(fitted.get(name, np.empty(0)), coverage) for name in objective.output_names]
+    )
 
 
 def _nonconformity(objective: config.Objective, outputs: Array, targets: NDArray | None) -> Array:
@@ -85,11 +97,19 @@ def _nonconformity(objective: config.Objective, outputs: Array, targets: NDArray
     if isinstance(objective, config.BinaryObjective):
         return np.concatenate([outputs, -outputs], axis=1)
     said = predictions_of(objective, outputs)
-    return np.abs(said - targets) if isinstance(objective, config.RegressionObjective) and targets is not None else 1 - said
+    return (
+        np.abs(said - targets)
+        if isinstance(objective, config.RegressionObjective) and targets is not None
+        else 1 - said
+    )
 
 
 def _thinned(scores: Array) -> Array:
-    return scores if len(scores) <= KEPT else np.quantile(scores, np.linspace(0, 1, KEPT), method="higher")
+    return (
+        scores
+        if len(scores) <= KEPT
+        else np.quantile(scores, np.linspace(0, 1, KEPT), method="higher")
+    )
 
 
 def _quantile(scores: Array, coverage: float) -> float:

@@ -40,7 +40,9 @@ def check_columns(groups: Sequence[str], corpus: Corpus) -> None:
         corpus.targets(columns)
 
 
-def groups_of(by: str, corpus: Corpus, rows: dict[str, NDArray[np.int64]], num_bins: int) -> dict[str, Names]:
+def groups_of(
+    by: str, corpus: Corpus, rows: dict[str, NDArray[np.int64]], num_bins: int
+) -> dict[str, Names]:
     """Return the group of each record, by split.
 
     With `by` "length" and 2 bins, training records of 10, 20, 30 and 40 bp are in the groups "below
@@ -66,7 +68,10 @@ def groups_of(by: str, corpus: Corpus, rows: dict[str, NDArray[np.int64]], num_b
             values = {side: _values(by, corpus, of_side) for side, of_side in rows.items()}
             edges = quantile_edges(values["train"], num_bins)
             names = _spans(edges)
-            return {side: names[np.searchsorted(edges, of_side, side="right") - 1] for side, of_side in values.items()}
+            return {
+                side: names[np.searchsorted(edges, of_side, side="right") - 1]
+                for side, of_side in values.items()
+            }
         case "chrom":
             column = corpus.records["chrom"]
         case _:
@@ -75,7 +80,11 @@ def groups_of(by: str, corpus: Corpus, rows: dict[str, NDArray[np.int64]], num_b
     found = {side: named[of_side] for side, of_side in rows.items()}
     if (number := len(set().union(*map(set, found.values())))) > MOST:
         message = f"column {by!r} must hold at most {MOST} groups, got {number:,} different values"
-        raise CorpusError(message, place=str(corpus.path), cure="Name a column with fewer, or join some of its values")
+        raise CorpusError(
+            message,
+            place=str(corpus.path),
+            cure="Name a column with fewer, or join some of its values",
+        )
     return found
 
 
@@ -93,14 +102,22 @@ def _spans(edges: NDArray[np.float64]) -> Names:
         if np.isfinite(low) and np.isfinite(high):
             names.append(f"{first} to {last}")
         else:
-            names.append(f"below {last}" if np.isfinite(high) else f"{first} and more" if np.isfinite(low) else "all")
+            names.append(
+                f"below {last}"
+                if np.isfinite(high)
+                else f"{first} and more"
+                if np.isfinite(low)
+                else "all"
+            )
     return np.array(names, dtype=object)
 
 
 def _in_order(name: str) -> tuple[bool, list[float | str]]:
     """Return a sort key that puts "below" first and orders numbers by size (chr2 before chr10)."""
     parts = re.split(r"(\d[\d,]*(?:\.\d+)?)", name)
-    return not name.startswith("below "), [float(part.replace(",", "")) if i % 2 else part for i, part in enumerate(parts)]
+    return not name.startswith("below "), [
+        float(part.replace(",", "")) if i % 2 else part for i, part in enumerate(parts)
+    ]
 
 
 def group_metrics(
@@ -138,13 +155,22 @@ def group_metrics(
     model = next(iter(predictions))
     for group in sorted(set(groups), key=_in_order):
         inside = groups == group
-        entry: dict[str, Any] = {"group": str(group), "n": int(inside.sum()), "positives": int(labels[inside].sum())}
+        entry: dict[str, Any] = {
+            "group": str(group),
+            "n": int(inside.sum()),
+            "positives": int(labels[inside].sum()),
+        }
         if 0 < entry["positives"] < entry["n"]:
             # A separate seed per group, because groups share no records
             bootstrap = Bootstrap(labels[inside], draws, seed=len(sampled))
-            each = {name: bootstrap.metrics(p[inside], threshold) for name, (p, threshold) in predictions.items()}
+            each = {
+                name: bootstrap.metrics(p[inside], threshold)
+                for name, (p, threshold) in predictions.items()
+            }
             sampled[str(group)] = each[model]
-            entry |= {name: intervals(of_classifier, confidence) for name, of_classifier in each.items()}
+            entry |= {
+                name: intervals(of_classifier, confidence) for name, of_classifier in each.items()
+            }
         else:
             entry |= dict.fromkeys(predictions)
         entries.append(entry)
@@ -164,5 +190,9 @@ def worst_auroc(groups: Names, labels: NDArray[np.int64], scores: NDArray[np.flo
     from sklearn.metrics import roc_auc_score
 
     inside = [groups == group for group in sorted(set(groups))]
-    found = [float(roc_auc_score(labels[rows], scores[rows])) for rows in inside if 0 < labels[rows].sum() < rows.sum()]
+    found = [
+        float(roc_auc_score(labels[rows], scores[rows]))
+        for rows in inside
+        if 0 < labels[rows].sum() < rows.sum()
+    ]
     return min(found, default=float("nan"))

@@ -60,7 +60,10 @@ class Part:
 
     def pair_keys(self, keys: Sequence[str]) -> list[str]:
         """Append the hash of the second input to each key."""
-        return [key + partner for key, partner in zip(keys, self.partners or [""] * len(keys), strict=True)]
+        return [
+            key + partner
+            for key, partner in zip(keys, self.partners or [""] * len(keys), strict=True)
+        ]
 
 
 def find_leaks(
@@ -102,18 +105,33 @@ def find_leaks(
     """
     table = test.records[["id", "label"]].reset_index(drop=True)
     letters = [row for part in others for row in part.letters]
-    names = pd.concat([part.records[["id", "label"]].assign(of=part.name) for part in others], ignore_index=True)
+    names = pd.concat(
+        [part.records[["id", "label"]].assign(of=part.name) for part in others], ignore_index=True
+    )
     keys = [key.hex()[:32] for key in strand_keys(test.letters, alphabet)]
-    of_others = [key for part in others for key in part.pair_keys([key.hex()[:32] for key in strand_keys(part.letters, alphabet)])]
+    of_others = [
+        key
+        for part in others
+        for key in part.pair_keys([key.hex()[:32] for key in strand_keys(part.letters, alphabet)])
+    ]
     first = {key: i for i, key in reversed(list(enumerate(of_others)))}
     twins = np.array([first.get(key, -1) for key in test.pair_keys(keys)], np.int64)
 
     nearest, similarity = _nearest(test.letters, letters, alphabet, k)
-    nearest, similarity = np.where(twins >= 0, twins, nearest), np.where(twins >= 0, 1.0, similarity)
+    nearest, similarity = (
+        np.where(twins >= 0, twins, nearest),
+        np.where(twins >= 0, 1.0, similarity),
+    )
     found = names.reindex(nearest).reset_index(drop=True)
-    table["similarity"], table["neighbour"], table["of"], table["neighbour_label"] = similarity, found["id"], found["of"], found["label"]
+    table["similarity"], table["neighbour"], table["of"], table["neighbour_label"] = (
+        similarity,
+        found["id"],
+        found["of"],
+        found["label"],
+    )
     table["strand"] = [
-        "" if other < 0 else _strand(test.letters[row], letters[other], alphabet, k) for row, other in enumerate(nearest.tolist())
+        "" if other < 0 else _strand(test.letters[row], letters[other], alphabet, k)
+        for row, other in enumerate(nearest.tolist())
     ]
     table["duplicate"] = names["id"].reindex(twins).to_numpy()
     table["overlap"], table["overlap_letters"] = _overlaps(test, others)
@@ -124,27 +142,39 @@ def find_leaks(
 
 
 def _nearest(
-    test: Sequence[NDArray[np.uint8]], others: Sequence[NDArray[np.uint8]], alphabet: Alphabet, k: int | None
+    test: Sequence[NDArray[np.uint8]],
+    others: Sequence[NDArray[np.uint8]],
+    alphabet: Alphabet,
+    k: int | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the row of the most similar other record and the similarity, for each test record.
 
     The row is -1 if there is none.
     """
     sides = np.repeat([False, True], [len(test), len(others)])
-    pairs = similar_pairs([*test, *others], alphabet, FLOOR, k, sides).sort_values(["similarity", "second"], ascending=[False, True])
+    pairs = similar_pairs([*test, *others], alphabet, FLOOR, k, sides).sort_values(
+        ["similarity", "second"], ascending=[False, True]
+    )
     best = pairs.drop_duplicates("first")
     nearest, similarity = np.full(len(test), -1, np.int64), np.zeros(len(test))
-    nearest[best["first"]], similarity[best["first"]] = best["second"] - len(test), best["similarity"]
+    nearest[best["first"]], similarity[best["first"]] = (
+        best["second"] - len(test),
+        best["similarity"],
+    )
     return nearest, similarity
 
 
-def _strand(one: NDArray[np.uint8], other: NDArray[np.uint8], alphabet: Alphabet, k: int | None) -> str:
+def _strand(
+    one: NDArray[np.uint8], other: NDArray[np.uint8], alphabet: Alphabet, k: int | None
+) -> str:
     """Return + if the sequences share more k-mers on the same strand, and - otherwise."""
     if not alphabet.has_complement:
         return "."
     reading, share = readings(alphabet, k)[0], min(1.0, COMPARED / max(len(one), len(other)))
     own = distinct_kmers(one, alphabet, reading, share)
-    both = (distinct_kmers(other, alphabet, reading, share, turned=turned) for turned in (False, True))
+    both = (
+        distinct_kmers(other, alphabet, reading, share, turned=turned) for turned in (False, True)
+    )
     shared = [len(np.intersect1d(own, of_strand, assume_unique=True)) for of_strand in both]
     return "+" if shared[0] >= shared[1] else "-"
 
@@ -168,7 +198,10 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
             reach = np.maximum.accumulate(ends)
             for row in np.flatnonzero(placed & (chroms == chrom).to_numpy(bool)):
                 start, end = (int(test.records[column].iloc[row]) for column in ("start", "end"))
-                low, high = np.searchsorted(reach, start, side="right"), np.searchsorted(starts, end, side="left")
+                low, high = (
+                    np.searchsorted(reach, start, side="right"),
+                    np.searchsorted(starts, end, side="left"),
+                )
                 if low >= high:
                     continue
                 shared = np.minimum(ends[low:high], end) - np.maximum(starts[low:high], start)
@@ -183,7 +216,12 @@ def _shared(test: pd.DataFrame, others: Sequence[pd.DataFrame], groups: Iterable
     for column in groups:
         if column not in test:
             continue
-        theirs = {value for part in others if column in part for value in part[column].dropna().astype(str)}
+        theirs = {
+            value
+            for part in others
+            if column in part
+            for value in part[column].dropna().astype(str)
+        }
         for row, value in enumerate(test[column].astype("str")):
             if value in theirs:
                 shared[row].append(f"{column}={value}")
@@ -214,7 +252,12 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
     """
     near = leaks["similarity"] >= similarity
     labelled = leaks["label"].notna()
-    other = near & labelled & leaks["neighbour_label"].notna() & (leaks["label"] != leaks["neighbour_label"]).fillna(False)
+    other = (
+        near
+        & labelled
+        & leaks["neighbour_label"].notna()
+        & (leaks["label"] != leaks["neighbour_label"]).fillna(False)
+    )
     columns = leaks["shared"].str.findall(r"(?:^|;)([^=;]+)=").explode().dropna()
     edges = [*EDGES, np.inf]
     return {
@@ -225,7 +268,11 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
         "shared": {str(column): int(count) for column, count in columns.value_counts().items()},
         "seen": int((leaks["seen_by"] != "").sum()),
         "nearest": [
-            {"from": low, "to": min(high, 1.0), "count": int(((leaks["similarity"] >= low) & (leaks["similarity"] < high)).sum())}
+            {
+                "from": low,
+                "to": min(high, 1.0),
+                "count": int(((leaks["similarity"] >= low) & (leaks["similarity"] < high)).sum()),
+            }
             for low, high in pairwise(edges)
         ],
     }
@@ -247,15 +294,30 @@ def shifts_of(train: Part, side: Part, alphabet: Alphabet) -> list[dict[str, Any
         table = [[int((values == label).sum()) for label in (1, 0)] for values in labels]
         shares = [float((values == 1).mean()) for values in labels]
         effect = shares[1] - shares[0]
-        told = {"what": "positives", "effect_is": "difference of shares", "test": "Fisher's exact", "p": float(fisher_exact(table).pvalue)}
-        rows.append(told | {"side": side.name, "train": shares[0], "other": shares[1], "effect": effect})
+        told = {
+            "what": "positives",
+            "effect_is": "difference of shares",
+            "test": "Fisher's exact",
+            "p": float(fisher_exact(table).pvalue),
+        }
+        rows.append(
+            told | {"side": side.name, "train": shares[0], "other": shares[1], "effect": effect}
+        )
     for what, values in _properties((train, side), alphabet).items():
         a, b = values
         spread = float(np.sqrt((np.var(a) + np.var(b)) / 2))
         effect = float((b.mean() - a.mean()) / spread) if spread else 0.0
         p = ks_2samp(a, b, method="exact" if min(len(a), len(b)) < FEW else "asymp").pvalue
         told = {"what": what, "effect_is": "Cohen's d", "test": "Kolmogorov-Smirnov", "p": float(p)}
-        rows.append(told | {"side": side.name, "train": float(a.mean()), "other": float(b.mean()), "effect": effect})
+        rows.append(
+            told
+            | {
+                "side": side.name,
+                "train": float(a.mean()),
+                "other": float(b.mean()),
+                "effect": effect,
+            }
+        )
     return rows
 
 
@@ -268,10 +330,17 @@ def tells_label(test: Part, alphabet: Alphabet) -> dict[str, float]:
     labels = test.records["label"]
     if labels.isna().any() or labels.nunique() < 2:
         return {}
-    found = {what: roc_auc_score(labels.astype(int), values[0]) for what, values in _properties((test,), alphabet).items()}
+    found = {
+        what: roc_auc_score(labels.astype(int), values[0])
+        for what, values in _properties((test,), alphabet).items()
+    }
     return {what: float(max(auroc, 1 - auroc)) for what, auroc in found.items()}
 
 
 def _properties(parts: Sequence[Part], alphabet: Alphabet) -> dict[str, list[NDArray[np.float64]]]:
     lengths = [np.array([len(row) for row in part.letters], dtype=float) for part in parts]
-    return ({"GC content": [gc_content(part.letters) for part in parts]} if alphabet.has_complement else {}) | {"length": lengths}
+    return (
+        {"GC content": [gc_content(part.letters) for part in parts]}
+        if alphabet.has_complement
+        else {}
+    ) | {"length": lengths}

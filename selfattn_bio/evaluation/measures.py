@@ -39,7 +39,9 @@ MAIN = {
 }
 
 
-def fitted(objective: config.Objective, train: pd.DataFrame, records: pd.DataFrame, place: str) -> config.Objective:
+def fitted(
+    objective: config.Objective, train: pd.DataFrame, records: pd.DataFrame, place: str
+) -> config.Objective:
     """Return the objective with values taken from the training records.
 
     These are the names of classes, and the mean and standard deviation of numbers. Parameters and
@@ -48,27 +50,46 @@ def fitted(objective: config.Objective, train: pd.DataFrame, records: pd.DataFra
     """
     match objective:
         case config.SeveralObjective(parts=parts):
-            return objective.model_copy(update={"parts": {name: fitted(part, train, records, place) for name, part in parts.items()}})
+            return objective.model_copy(
+                update={
+                    "parts": {
+                        name: fitted(part, train, records, place) for name, part in parts.items()
+                    }
+                }
+            )
         case config.BinsObjective(points_sha256=""):
             return objective.model_copy(update={"points_sha256": sha256_of(Path(objective.points))})
         case config.MulticlassObjective(classes=()):
             classes = tuple(sorted(train[objective.column].dropna().unique()))
             if len(classes) < 2:
-                message = f"column {objective.column!r} must hold two classes or more on the train side, got {len(classes)}"
+                message = (
+                    f"column {objective.column!r} must hold two classes or more on the "
+                    f"train side, got {len(classes)}"
+                )
                 raise CorpusError(message, place=place)
             return objective.model_copy(update={"classes": classes})
         case config.RegressionObjective(center=(), scale=()):
             values = targets_of(objective, train, records, place)
             if not np.isfinite(values).any(axis=0).all():
-                message = f"columns {', '.join(objective.columns)} must hold a number each on the train side, got none"
+                message = (
+                    f"columns {', '.join(objective.columns)} must hold a number each on the "
+                    "train side, got none"
+                )
                 raise CorpusError(message, place=place)
             center, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-            return objective.model_copy(update={"center": tuple(center.tolist()), "scale": tuple(np.where(scale > 0, scale, 1.0).tolist())})
+            return objective.model_copy(
+                update={
+                    "center": tuple(center.tolist()),
+                    "scale": tuple(np.where(scale > 0, scale, 1.0).tolist()),
+                }
+            )
         case _:
             return objective
 
 
-def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+def targets_of(
+    objective: config.Objective, targets: pd.DataFrame, records: pd.DataFrame, place: str
+) -> NDArray:
     """Return the targets of records as numbers.
 
     Parameters
@@ -104,14 +125,32 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.D
             numbers = {name: number for number, name in enumerate(classes)}
             texts = targets[column].dropna()
             if (strange := texts[~texts.isin(numbers)]).size:
-                message = f"column {column!r} must hold classes of the run ({', '.join(classes)}), got {strange.iloc[0]!r}"
-                raise CorpusError(message, place=place, cure="Name all in objective.classes, or put the record on the train side")
-            return texts.map(numbers).reindex(targets.index, fill_value=UNKNOWN).to_numpy(dtype=np.int64)
-        case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
-            return np.stack([_numbers(objective, targets[column], place) for column in columns], axis=1)
+                message = (
+                    f"column {column!r} must hold classes of the run "
+                    f"({', '.join(classes)}), got {strange.iloc[0]!r}"
+                )
+                raise CorpusError(
+                    message,
+                    place=place,
+                    cure="Name all in objective.classes, or put the record on the train side",
+                )
+            return (
+                texts.map(numbers)
+                .reindex(targets.index, fill_value=UNKNOWN)
+                .to_numpy(dtype=np.int64)
+            )
+        case (
+            config.MultilabelObjective(columns=columns)
+            | config.RegressionObjective(columns=columns)
+        ):
+            return np.stack(
+                [_numbers(objective, targets[column], place) for column in columns], axis=1
+            )
         case config.SeveralObjective(parts=parts):
             each = {name: targets_of(part, targets, records, place) for name, part in parts.items()}
-            together = np.empty(len(targets), dtype=[(name, of.dtype, of.shape[1:]) for name, of in each.items()])
+            together = np.empty(
+                len(targets), dtype=[(name, of.dtype, of.shape[1:]) for name, of in each.items()]
+            )
             for name, of_part in each.items():
                 together[name] = of_part
             return together
@@ -125,9 +164,17 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.D
                 found[row] = codes[list(text.encode())] if text else np.full(length, UNKNOWN)
                 if (found[row] == -1).any():
                     wrong = text[int(np.argmax(found[row] == -1))]
-                    raise CorpusError(f"column {column!r} must hold labels of {classes!r} or -, got {wrong!r} in {name!r}", place=place)
+                    raise CorpusError(
+                        f"column {column!r} must hold labels of {classes!r} or -, got {wrong!r} in "
+                        f"{name!r}",
+                        place=place,
+                    )
                 if len(found[row]) != length:
-                    raise CorpusError(f"labels must be as long as the sequence ({length}), got {len(text)} of {name!r}", place=place)
+                    raise CorpusError(
+                        f"labels must be as long as the sequence ({length}), got {len(text)} of "
+                        f"{name!r}",
+                        place=place,
+                    )
             return found
         case config.BinsObjective(points=path):
             return points_of(path, records)
@@ -149,9 +196,15 @@ def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Arra
     if isinstance(objective, config.MultilabelObjective):
         rule, strange = "0 or 1", values[values.notna() & ~numbers.isin([0, 1])]
     elif isinstance(objective, config.RegressionObjective) and objective.loss == "poisson":
-        rule, strange = "counts, not negative,", values[values.notna() & ~((numbers >= 0) & np.isfinite(numbers))]
+        rule, strange = (
+            "counts, not negative,",
+            values[values.notna() & ~((numbers >= 0) & np.isfinite(numbers))],
+        )
     if strange.size:
-        raise CorpusError(f"column {values.name!r} must hold {rule} or nothing, got {strange.tolist()[0]!r}", place=place)
+        raise CorpusError(
+            f"column {values.name!r} must hold {rule} or nothing, got {strange.tolist()[0]!r}",
+            place=place,
+        )
     return np.asarray(numbers, dtype=np.float64)
 
 
@@ -159,7 +212,9 @@ def number_known(targets: NDArray) -> int:
     """Count the known targets of an objective, or of one part of several."""
     if targets.dtype == object:
         return sum(map(number_known, targets))
-    return int((targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum())
+    return int(
+        (targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum()
+    )
 
 
 def check_known(objective: config.Objective, targets: NDArray, side: str, place: str) -> None:
@@ -169,9 +224,15 @@ def check_known(objective: config.Objective, targets: NDArray, side: str, place:
             check_known(part, targets[name], side, place)
     elif isinstance(objective, config.BinsObjective):
         if not sum(len(points.at) for points in targets):
-            raise CorpusError(f"{side} must hold a record with one of the points, got none", place=objective.points)
+            raise CorpusError(
+                f"{side} must hold a record with one of the points, got none",
+                place=objective.points,
+            )
     elif objective.target_columns and not number_known(targets):
-        raise CorpusError(f"{side} must hold a record with {' or '.join(objective.target_columns)}, got none", place=place)
+        raise CorpusError(
+            f"{side} must hold a record with {' or '.join(objective.target_columns)}, got none",
+            place=place,
+        )
 
 
 def predictions_of(objective: config.Objective, outputs: Array) -> Array:
@@ -189,7 +250,13 @@ def predictions_of(objective: config.Objective, outputs: Array) -> Array:
         case config.RegressionObjective(center=center, scale=scale):
             return outputs * np.array(scale) + np.array(center)
         case config.SeveralObjective(parts=parts):
-            return np.concatenate([predictions_of(parts[name], outputs[..., of]) for name, of in objective.places().items()], axis=-1)
+            return np.concatenate(
+                [
+                    predictions_of(parts[name], outputs[..., of])
+                    for name, of in objective.places().items()
+                ],
+                axis=-1,
+            )
         case _:
             raise ValueError(f"objective must be one with predictions, got {objective.kind!r}")
 
@@ -216,11 +283,26 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
                 "auprc": _over_columns(_both(average_precision_score), predictions, targets),
             }
         case config.RegressionObjective():
-            return {name: _over_columns(metric, predictions, targets) for name, metric in REGRESSION.items()}
+            return {
+                name: _over_columns(metric, predictions, targets)
+                for name, metric in REGRESSION.items()
+            }
         case config.SeveralObjective(parts=parts):
-            each = {name: measure(parts[name], predictions[:, of], targets[name]) for name, of in objective.places().items()}
-            mean = float(np.mean([found[MAIN[parts[name].kind][0]] for name, found in each.items()]))
-            return {"mean": mean, **{f"{name}.{metric}": value for name, found in each.items() for metric, value in found.items()}}
+            each = {
+                name: measure(parts[name], predictions[:, of], targets[name])
+                for name, of in objective.places().items()
+            }
+            mean = float(
+                np.mean([found[MAIN[parts[name].kind][0]] for name, found in each.items()])
+            )
+            return {
+                "mean": mean,
+                **{
+                    f"{name}.{metric}": value
+                    for name, found in each.items()
+                    for metric, value in found.items()
+                },
+            }
         case _:
             raise ValueError(f"objective must be one with predictions, got {objective.kind!r}")
 
@@ -231,7 +313,9 @@ def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int6
     Predictions are (n, C). Unknown targets are left out.
     """
     known, size = targets != UNKNOWN, predictions.shape[-1]
-    return np.bincount(targets[known] * size + predictions[known].argmax(axis=-1), minlength=size**2).reshape(size, size)
+    return np.bincount(
+        targets[known] * size + predictions[known].argmax(axis=-1), minlength=size**2
+    ).reshape(size, size)
 
 
 def of_confusion(counts: NDArray[np.int64]) -> dict[str, float]:
@@ -243,7 +327,11 @@ def of_confusion(counts: NDArray[np.int64]) -> dict[str, float]:
     total = counts.sum()
     if not total:
         return dict.fromkeys(("accuracy", "macro_f1", "mcc"), float("nan"))
-    right, true, called = np.diag(counts).astype(float), counts.sum(axis=1).astype(float), counts.sum(axis=0).astype(float)
+    right, true, called = (
+        np.diag(counts).astype(float),
+        counts.sum(axis=1).astype(float),
+        counts.sum(axis=0).astype(float),
+    )
     occurs = true + called > 0
     spread = np.sqrt((total**2 - called @ called) * (total**2 - true @ true))
     return {
@@ -255,10 +343,14 @@ def of_confusion(counts: NDArray[np.int64]) -> dict[str, float]:
 
 def _both(metric: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
     """Return a metric that is NaN if the truth has only one label."""
-    return lambda predicted, truth: float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
+    return lambda predicted, truth: (
+        float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
+    )
 
 
-def _over_columns(metric: Callable[[Array, Array], float], predictions: Array, targets: Array) -> float:
+def _over_columns(
+    metric: Callable[[Array, Array], float], predictions: Array, targets: Array
+) -> float:
     values = []
     for predicted, truth in zip(predictions.T, targets.T, strict=True):
         known = np.isfinite(truth)
@@ -287,4 +379,9 @@ def _mse(predicted: Array, truth: Array) -> float:
     return float(((predicted - truth) ** 2).mean())
 
 
-REGRESSION: dict[str, Callable[[Array, Array], float]] = {"pearson": _pearson, "spearman": _spearman, "r2": _r2, "mse": _mse}
+REGRESSION: dict[str, Callable[[Array, Array], float]] = {
+    "pearson": _pearson,
+    "spearman": _spearman,
+    "r2": _r2,
+    "mse": _mse,
+}

@@ -62,15 +62,22 @@ def attack(
     """
     sides = [np.asarray(side, dtype=np.float64) for side in (members, others)]
     if not all(map(len, sides)):
-        raise ValueError(f"members and others must hold losses, got {len(sides[0])} and {len(sides[1])}")
+        raise ValueError(
+            f"members and others must hold losses, got {len(sides[0])} and {len(sides[1])}"
+        )
     if beside is not None:
         known = [np.asarray(side, dtype=np.float64) for side in beside]
         if list(map(len, known)) != list(map(len, sides)):
             raise ValueError(
-                f"beside must be as long as members and others ({len(sides[0])} and {len(sides[1])}), got {[*map(len, known)]}"
+                f"beside must be as long as members and others ({len(sides[0])} and "
+                f"{len(sides[1])}), got {[*map(len, known)]}"
             )
         sides = [side - other for side, other in zip(sides, known, strict=True)]
     was_member = np.repeat([1, 0], [len(side) for side in sides])
     # Ranks are enough: AUROC depends on the order only
     ranks = np.unique(-np.concatenate(sides), return_inverse=True)[1]
-    return Bootstrap(was_member, draws).metrics(ranks / max(1, ranks.max()), 0.5)["auroc"].interval(confidence)
+    return (
+        Bootstrap(was_member, draws)
+        .metrics(ranks / max(1, ranks.max()), 0.5)["auroc"]
+        .interval(confidence)
+    )

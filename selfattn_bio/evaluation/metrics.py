@@ -16,7 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 CHUNK = 2_000_000  # maximum number of weights in memory
-RANGES = {"auroc": (0, 1), "auprc": (0, 1), "mcc": (-1, 1), "accuracy": (0, 1), "f1": (0, 1), "brier": (0, 1), "ece": (0, 1)}
+RANGES = {
+    "auroc": (0, 1),
+    "auprc": (0, 1),
+    "mcc": (-1, 1),
+    "accuracy": (0, 1),
+    "f1": (0, 1),
+    "brier": (0, 1),
+    "ece": (0, 1),
+}
 CALLED = ("mcc", "accuracy", "f1")  # metrics that depend on a threshold
 AT_HALF = "_at_half"  # suffix of their names at a threshold of 0.5
 RANGES |= {f"{name}{AT_HALF}": RANGES[name] for name in CALLED}
@@ -43,7 +51,11 @@ class Sampled:
         """
         tail = (1 - confidence) / 2
         low, high = np.quantile(self.draws, [tail, 1 - tail]) - (self.draws.mean() - self.value)
-        return {"value": self.value, "low": float(max(low, self.low_high[0])), "high": float(min(high, self.low_high[1]))}
+        return {
+            "value": self.value,
+            "low": float(max(low, self.low_high[0])),
+            "high": float(min(high, self.low_high[1])),
+        }
 
     def minus(self, other: Sampled, confidence: float = 0.95) -> dict[str, float]:
         """Return `{value, low, high, p}` of this metric minus `other`.
@@ -88,7 +100,10 @@ class Bootstrap:
 
     def __post_init__(self) -> None:
         if sorted(set(np.asarray(self.labels).tolist())) != [0, 1]:
-            raise ValueError(f"labels must hold 0 and 1 and both of them, got {sorted(set(np.asarray(self.labels).tolist()))}")
+            raise ValueError(
+                "labels must hold 0 and 1 and both of them, got "
+                f"{sorted(set(np.asarray(self.labels).tolist()))}"
+            )
 
     def metrics(self, probabilities: ArrayLike, threshold: float) -> dict[str, Sampled]:
         """Compute every metric of one classifier on these records.
@@ -113,13 +128,21 @@ class Bootstrap:
         """
         p = np.asarray(probabilities, dtype=np.float64)
         if p.shape != np.shape(self.labels):
-            raise ValueError(f"probabilities must have the shape of labels {np.shape(self.labels)}, got {p.shape}")
+            raise ValueError(
+                f"probabilities must have the shape of labels {np.shape(self.labels)}, got "
+                f"{p.shape}"
+            )
         if not ((p >= 0) & (p <= 1)).all():
             raise ValueError(f"probabilities must be in [0, 1], got {p[~((p >= 0) & (p <= 1))][0]}")
         compute = _Metrics(np.asarray(self.labels), p, threshold, self.bins)
         values = compute(np.ones((1, len(p)), dtype=np.float32))
         rows = [compute(weights) for weights in self._weights()]
-        return {name: Sampled(float(values[name][0]), np.concatenate([row[name] for row in rows]), RANGES[name]) for name in RANGES}
+        return {
+            name: Sampled(
+                float(values[name][0]), np.concatenate([row[name] for row in rows]), RANGES[name]
+            )
+            for name in RANGES
+        }
 
     def _weights(self) -> Iterator[NDArray[np.float32]]:
         """Yield chunks of sampling counts, (rows, n), the same on every call."""
@@ -135,8 +158,12 @@ class Bootstrap:
                 continue
             weights = np.zeros((rows, len(labels)), dtype=np.float32)
             for member in members:
-                drawn = rng.integers(len(member), size=(rows, len(member))) + np.arange(rows)[:, None] * len(member)
-                weights[:, member] = np.bincount(drawn.ravel(), minlength=rows * len(member)).reshape(rows, -1)
+                drawn = rng.integers(len(member), size=(rows, len(member))) + np.arange(rows)[
+                    :, None
+                ] * len(member)
+                weights[:, member] = np.bincount(
+                    drawn.ravel(), minlength=rows * len(member)
+                ).reshape(rows, -1)
             yield weights
 
     def _draw_blocks(self, rng: np.random.Generator, rows: int, number: int) -> NDArray[np.int64]:
@@ -145,7 +172,13 @@ class Bootstrap:
         Rows without a record of one of the labels are sampled again.
         """
         assert self.blocks is not None
-        holds = np.stack([np.bincount(self.blocks, np.asarray(self.labels) == label, number) > 0 for label in (0, 1)], axis=1)
+        holds = np.stack(
+            [
+                np.bincount(self.blocks, np.asarray(self.labels) == label, number) > 0
+                for label in (0, 1)
+            ],
+            axis=1,
+        )
         drawn = np.zeros((rows, number), dtype=np.int64)
         while len(lacking := np.flatnonzero((drawn @ holds == 0).any(axis=1))):
             drawn[lacking] = rng.multinomial(number, np.full(number, 1 / number), size=len(lacking))
@@ -161,11 +194,18 @@ class _Metrics:
     def __init__(self, labels: NDArray[np.int64], p: Array, threshold: float, bins: int) -> None:
         self.order = np.argsort(p, kind="stable")
         ranked = p[self.order]
-        self.starts = np.flatnonzero(np.r_[True, ranked[1:] > ranked[:-1]])  # first of each run of equal probabilities
+        self.starts = np.flatnonzero(
+            np.r_[True, ranked[1:] > ranked[:-1]]
+        )  # first of each run of equal probabilities
         self.positive = labels[self.order] == 1
-        self.confusion = {"": _confusion(labels, p >= threshold), AT_HALF: _confusion(labels, p >= 0.5)}
+        self.confusion = {
+            "": _confusion(labels, p >= threshold),
+            AT_HALF: _confusion(labels, p >= 0.5),
+        }
         self.squared = ((p - labels) ** 2).astype(np.float32)
-        self.excess = np.zeros((len(p), bins), dtype=np.float32)  # label - probability, in the column of the probability's bin
+        self.excess = np.zeros(
+            (len(p), bins), dtype=np.float32
+        )  # label - probability, in the column of the probability's bin
         self.excess[np.arange(len(p)), np.minimum((p * bins).astype(int), bins - 1)] = labels - p
 
     def __call__(self, weights: NDArray[np.float32]) -> dict[str, Array]:
@@ -173,7 +213,9 @@ class _Metrics:
         called = {}
         for ending, confusion in self.confusion.items():
             tp, fp, fn, tn = (weights @ confusion).astype(np.float64).T
-            called[f"mcc{ending}"] = _ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
+            called[f"mcc{ending}"] = _ratio(
+                tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+            )
             called[f"accuracy{ending}"] = (tp + tn) / total
             called[f"f1{ending}"] = _ratio(2 * tp, 2 * tp + fp + fn)
         return {
@@ -217,6 +259,8 @@ def intervals(sampled: dict[str, Sampled], confidence: float = 0.95) -> dict[str
     return {name: metric.interval(confidence) for name, metric in sampled.items()}
 
 
-def differences(model: dict[str, Sampled], other: dict[str, Sampled], confidence: float = 0.95) -> dict[str, dict[str, float]]:
+def differences(
+    model: dict[str, Sampled], other: dict[str, Sampled], confidence: float = 0.95
+) -> dict[str, dict[str, float]]:
     """Return `{metric: {value, low, high, p}}` of `model` minus `other` on the same records."""
     return {name: model[name].minus(other[name], confidence) for name in model}

@@ -55,7 +55,13 @@ class Points:
         """
         inside = (self.at >= first) & (self.at < last)
         at, strand, length = self.at[inside] - first, self.strand[inside], last - first
-        return Points(self.chrom, self.start + first, length, length - 1 - at if turned else at, 1 - strand if turned else strand)
+        return Points(
+            self.chrom,
+            self.start + first,
+            length,
+            length - 1 - at if turned else at,
+            1 - strand if turned else strand,
+        )
 
     def labels(self, size: int) -> NDArray[np.int64]:
         """Return whether each bin contains a point of each strand, 0 or 1.
@@ -102,10 +108,15 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
     for row, (name, chrom, start, length, strand) in enumerate(zip(*columns, strict=True)):
         if pd.isna(chrom) or pd.isna(start) or strand == "-":
             got = "none" if pd.isna(chrom) or pd.isna(start) else "strand -"
-            raise CorpusError(f"records of objective 'bins' must have coordinates of the forward strand, got {got} of {name!r}")
+            raise CorpusError(
+                "records of objective 'bins' must have coordinates of the forward strand, got "
+                f"{got} of {name!r}"
+            )
         points, strands = by_chrom.get(str(chrom), none)
         inside = slice(*np.searchsorted(points, [start, start + length]))
-        found[row] = Points(str(chrom), int(start), int(length), points[inside] - int(start), strands[inside])
+        found[row] = Points(
+            str(chrom), int(start), int(length), points[inside] - int(start), strands[inside]
+        )
     return found
 
 
@@ -123,7 +134,10 @@ def _renamed(points: pd.DataFrame, chroms: pd.Series, path: str | Path) -> pd.Da
 
 @cache  # train, valid and test each read the file; report the names once
 def _say_renamed(path: str) -> None:
-    told = "names of chromosomes are not those of the records; with and without 'chr' they are taken for each other"
+    told = (
+        "names of chromosomes are not those of the records; with and without 'chr' they are "
+        "taken for each other"
+    )
     print(f"{path}: {told}", file=sys.stderr, flush=True)
 
 
@@ -137,13 +151,21 @@ def check_judged(points: NDArray[np.object_], size: int, side: str, place: str) 
         would then not match; or if no complete bin, or every one, contains a point.
     """
     if odd := [f"{each.chrom}:{each.start}" for each in points if each.start % size]:
-        message = f"records of {side} must begin at a multiple of the bin ({size} letters, counted from 0), got {len(odd)} that do not"
+        message = (
+            f"records of {side} must begin at a multiple of the bin ({size} letters, "
+            f"counted from 0), got {len(odd)} that do not"
+        )
         raise CorpusError(
-            f"{message}, such as {odd[0]}", place=place, cure="Cut windows in steps of a multiple of it, or change objective.bin"
+            f"{message}, such as {odd[0]}",
+            place=place,
+            cure="Cut windows in steps of a multiple of it, or change objective.bin",
         )
     holds = np.concatenate([each.labels(size).any(axis=1) for each in points])
     if len(set(holds)) < 2:
-        message = f"whole bins of {side} must be some with a point and some without, got {int(holds.sum())} of {len(holds)} with one"
+        message = (
+            f"whole bins of {side} must be some with a point and some without, got "
+            f"{int(holds.sum())} of {len(holds)} with one"
+        )
         raise CorpusError(message, place=place, cure="Change [split], or objective.bin")
 
 
@@ -169,12 +191,19 @@ class Bins:
         keys = pd.DataFrame(
             {
                 "chrom": np.repeat([each.chrom for each in records], counts),
-                "start": np.concatenate([each.start + size * np.arange(count) for each, count in zip(records, counts, strict=True)]),
+                "start": np.concatenate(
+                    [
+                        each.start + size * np.arange(count)
+                        for each, count in zip(records, counts, strict=True)
+                    ]
+                ),
                 "label": np.concatenate([each.labels(size).max(axis=1) for each in records]),
             }
         )
         grouped = keys.groupby(["chrom", "start"], sort=True)
-        return cls(grouped["label"].max().reset_index(), grouped.ngroup().to_numpy().astype(np.int64))
+        return cls(
+            grouped["label"].max().reset_index(), grouped.ngroup().to_numpy().astype(np.int64)
+        )
 
     def joined(self, of_records: Sequence[Array]) -> Array:
         """Average the values that overlapping records give to a bin.
@@ -191,7 +220,9 @@ class Bins:
         values = np.concatenate(list(of_records))
         sums = np.zeros((len(self.table), *values.shape[1:]))
         np.add.at(sums, self.row_of, values)
-        return sums / np.bincount(self.row_of, minlength=len(self.table)).reshape(-1, *[1] * (values.ndim - 1))
+        return sums / np.bincount(self.row_of, minlength=len(self.table)).reshape(
+            -1, *[1] * (values.ndim - 1)
+        )
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -209,7 +240,13 @@ def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float
     auprc and auroc are NaN if there is only one label.
     """
     rate = np.exp(logsumexp(log_rates, axis=-1))
-    loss = float(np.mean(np.where(labels == 1, -np.log(np.maximum(-np.expm1(-rate), 1e-300)), rate)))
+    loss = float(
+        np.mean(np.where(labels == 1, -np.log(np.maximum(-np.expm1(-rate), 1e-300)), rate))
+    )
     if len(np.unique(labels)) < 2:
         return {"loss": loss, "auprc": float("nan"), "auroc": float("nan")}
-    return {"loss": loss, "auprc": float(average_precision_score(labels, rate)), "auroc": float(roc_auc_score(labels, rate))}
+    return {
+        "loss": loss,
+        "auprc": float(average_precision_score(labels, rate)),
+        "auroc": float(roc_auc_score(labels, rate)),
+    }

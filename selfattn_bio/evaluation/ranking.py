@@ -44,12 +44,28 @@ def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
     for job in jobs:
         history = _read_history(results / job.place / "model" / "history.csv", metric)
         # The earlier of equal evaluations, as in training
-        best = history.sort_values(metric, ascending=not higher_is_better, kind="stable", na_position="last").iloc[0]
+        best = history.sort_values(
+            metric, ascending=not higher_is_better, kind="stable", na_position="last"
+        ).iloc[0]
         last = history.iloc[-1]
-        found = {metric: best[metric], "best_step": int(best["step"]), "steps": int(last["step"]), "seconds": round(last["seconds"], 1)}
-        rows.append({"of": job.of, "job": job.name, **{key: _text(value) for key, value in job.settings.items()}, **found})
+        found = {
+            metric: best[metric],
+            "best_step": int(best["step"]),
+            "steps": int(last["step"]),
+            "seconds": round(last["seconds"], 1),
+        }
+        rows.append(
+            {
+                "of": job.of,
+                "job": job.name,
+                **{key: _text(value) for key, value in job.settings.items()},
+                **found,
+            }
+        )
     table = pd.DataFrame(rows)
-    return table.sort_values(metric, ascending=not higher_is_better, kind="stable", na_position="last").reset_index(drop=True)
+    return table.sort_values(
+        metric, ascending=not higher_is_better, kind="stable", na_position="last"
+    ).reset_index(drop=True)
 
 
 def _read_history(path: Path, metric: str) -> pd.DataFrame:
@@ -59,7 +75,9 @@ def _read_history(path: Path, metric: str) -> pd.DataFrame:
         message = "model folder of a job must hold history.csv, got no such file"
         raise ModelFolderError(message, place=str(path), cure="Train the job first") from None
     except ValueError as error:
-        raise ModelFolderError(f"history must be CSV, got {error}", place=str(path), cure="Train the job again") from error
+        raise ModelFolderError(
+            f"history must be CSV, got {error}", place=str(path), cure="Train the job again"
+        ) from error
     if missing := sorted({"step", "seconds", metric} - set(history)):
         message = f"history must have the columns step, seconds and {metric}, got no {missing[0]}"
         raise ModelFolderError(message, place=str(path), cure="Train the job again")

@@ -28,7 +28,11 @@ def quantile_edges(values: ArrayLike, num_slices: int) -> NDArray[np.float64]:
     distinct = np.unique(np.asarray(values, dtype=np.float64))
     inner = distinct[1:]
     if len(distinct) != 2:
-        inner = np.unique(np.quantile(np.asarray(values, dtype=np.float64), np.linspace(0, 1, num_slices + 1)[1:-1]))
+        inner = np.unique(
+            np.quantile(
+                np.asarray(values, dtype=np.float64), np.linspace(0, 1, num_slices + 1)[1:-1]
+            )
+        )
     return np.r_[-np.inf, inner, np.inf]
 
 
@@ -64,10 +68,18 @@ def slice_metrics(
     slices = []
     for i, (low, high) in enumerate(pairwise(edges)):
         inside = which == i
-        entry: dict[str, Any] = {"from": _finite(low), "to": _finite(high), "n": int(inside.sum()), "positives": int(labels[inside].sum())}
+        entry: dict[str, Any] = {
+            "from": _finite(low),
+            "to": _finite(high),
+            "n": int(inside.sum()),
+            "positives": int(labels[inside].sum()),
+        }
         if 0 < entry["positives"] < entry["n"]:
             bootstrap = Bootstrap(labels[inside], draws)
-            entry |= {name: intervals(bootstrap.metrics(p[inside], threshold), confidence) for name, (p, threshold) in predictions.items()}
+            entry |= {
+                name: intervals(bootstrap.metrics(p[inside], threshold), confidence)
+                for name, (p, threshold) in predictions.items()
+            }
         else:
             entry |= dict.fromkeys(predictions)
         slices.append(entry)

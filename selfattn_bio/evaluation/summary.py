@@ -74,17 +74,39 @@ class Classifier:
         """
         before = float(calibrate(_logit(threshold), 1 / temperature))
         fitted = {"temperature": temperature, "calibrated_threshold": threshold}
-        return cls(role, {side: calibrate(z, 1.0) for side, z in logits.items()}, before, logits, temperature, fitted | dict(chosen))
+        return cls(
+            role,
+            {side: calibrate(z, 1.0) for side, z in logits.items()},
+            before,
+            logits,
+            temperature,
+            fitted | dict(chosen),
+        )
 
     @classmethod
-    def of_members(cls, role: Role, members: dict[str, NDArray[np.float64]], temperature: float, threshold: float) -> Classifier:
+    def of_members(
+        cls,
+        role: Role,
+        members: dict[str, NDArray[np.float64]],
+        temperature: float,
+        threshold: float,
+    ) -> Classifier:
         """Create a classifier from the mean logit of several networks."""
-        mean = cls.of_logits(role, {side: each.mean(axis=0) for side, each in members.items()}, temperature, threshold)
+        mean = cls.of_logits(
+            role,
+            {side: each.mean(axis=0) for side, each in members.items()},
+            temperature,
+            threshold,
+        )
         return replace(mean, members=members)
 
     def calibrated(self, side: str) -> NDArray[np.float64] | None:
         """Return probabilities after temperature scaling; None for a classifier without logits."""
-        return None if self.logits is None or self.temperature is None else calibrate(self.logits[side], self.temperature)
+        return (
+            None
+            if self.logits is None or self.temperature is None
+            else calibrate(self.logits[side], self.temperature)
+        )
 
 
 def summarise(
@@ -126,13 +148,22 @@ def summarise(
     """
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
     for side in SIDES:
-        bootstrap = Bootstrap(labels[side], settings.bootstraps, settings.seed, settings.calibration_bins)
-        sampled = {name: bootstrap.metrics(c.probabilities[side], classifiers[name].threshold) for name, c in classifiers.items()}
+        bootstrap = Bootstrap(
+            labels[side], settings.bootstraps, settings.seed, settings.calibration_bins
+        )
+        sampled = {
+            name: bootstrap.metrics(c.probabilities[side], classifiers[name].threshold)
+            for name, c in classifiers.items()
+        }
         summary[side] = _side(bootstrap, classifiers, sampled, side, settings.confidence)
     # `sampled` belongs to the test split, the last one of the loop
     summary["differences"] = _differences(classifiers, sampled, settings.confidence)
     shown = ["model", summary["differences"]["best_baseline"]]
-    predictions = {name: (classifiers[name].probabilities["test"], classifiers[name].threshold) for name in shown if name}
+    predictions = {
+        name: (classifiers[name].probabilities["test"], classifiers[name].threshold)
+        for name in shown
+        if name
+    }
     summary["slices"] = {
         name: slice_metrics(
             values["test"],
@@ -145,12 +176,17 @@ def summarise(
         for name, values in properties.items()
     }
     summary["groups"] = {
-        by: group_metrics(names, labels["test"], predictions, settings.bootstraps, settings.confidence) for by, names in groups.items()
+        by: group_metrics(
+            names, labels["test"], predictions, settings.bootstraps, settings.confidence
+        )
+        for by, names in groups.items()
     }
     return summary
 
 
-def predictions_table(ids: list[str], labels: NDArray[np.int64], classifiers: dict[str, Classifier], side: str) -> pd.DataFrame:
+def predictions_table(
+    ids: list[str], labels: NDArray[np.int64], classifiers: dict[str, Classifier], side: str
+) -> pd.DataFrame:
     """Return a table with one row per record.
 
     Columns: id, label, the probability from each classifier by name, `model_logit`,
@@ -187,7 +223,13 @@ def members_entry(metric: str, each: list[float], scores: NDArray[np.float64]) -
     known = [value for value in each if np.isfinite(value)]
     low, high = (min(known), max(known)) if known else (None, None)
     shown = [value if np.isfinite(value) else None for value in each]
-    return {"metric": metric, "each": shown, "min": low, "max": high, "spread": float(spread(scores).mean())}
+    return {
+        "metric": metric,
+        "each": shown,
+        "min": low,
+        "max": high,
+        "spread": float(spread(scores).mean()),
+    }
 
 
 def _side(
@@ -197,7 +239,12 @@ def _side(
     side: str,
     confidence: float,
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"n": len(bootstrap.labels), "positives": int(bootstrap.labels.sum()), "baselines": {}, "controls": {}}
+    found: dict[str, Any] = {
+        "n": len(bootstrap.labels),
+        "positives": int(bootstrap.labels.sum()),
+        "baselines": {},
+        "controls": {},
+    }
     for name, classifier in classifiers.items():
         entry: dict[str, Any] = {
             **intervals(sampled[name], confidence),
@@ -205,7 +252,9 @@ def _side(
             "chosen": classifier.chosen,
         }
         if (calibrated := classifier.calibrated(side)) is not None:
-            after = intervals(bootstrap.metrics(calibrated, classifiers[name].threshold), confidence)
+            after = intervals(
+                bootstrap.metrics(calibrated, classifiers[name].threshold), confidence
+            )
             # The other metrics do not need calibrated probabilities
             entry["calibrated"] = {metric: after[metric] for metric in ("brier", "ece")}
         if classifier.role == "model":
@@ -213,12 +262,28 @@ def _side(
         else:
             found[f"{classifier.role}s"][name] = entry
         if classifier.members:
-            each = [float(roc_auc_score(bootstrap.labels, logits)) for logits in classifier.members[side]]
-            found.setdefault("members", {})[name] = members_entry("auroc", each, classifier.members[side])
+            each = [
+                float(roc_auc_score(bootstrap.labels, logits))
+                for logits in classifier.members[side]
+            ]
+            found.setdefault("members", {})[name] = members_entry(
+                "auroc", each, classifier.members[side]
+            )
     return found
 
 
-def _differences(classifiers: dict[str, Classifier], sampled: dict[str, dict[str, Sampled]], confidence: float) -> dict[str, Any]:
+def _differences(
+    classifiers: dict[str, Classifier], sampled: dict[str, dict[str, Sampled]], confidence: float
+) -> dict[str, Any]:
     beside = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
-    best = max((name for name in beside if name != NETWORK), key=lambda name: sampled[name]["auroc"].value, default=None)
-    return {"best_baseline": best, "baselines": {name: differences(sampled["model"], sampled[name], confidence) for name in beside}}
+    best = max(
+        (name for name in beside if name != NETWORK),
+        key=lambda name: sampled[name]["auroc"].value,
+        default=None,
+    )
+    return {
+        "best_baseline": best,
+        "baselines": {
+            name: differences(sampled["model"], sampled[name], confidence) for name in beside
+        },
+    }

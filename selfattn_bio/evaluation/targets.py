@@ -17,7 +17,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from selfattn_bio import config
 from selfattn_bio.evaluation.composition import KmerCounts, Letters
-from selfattn_bio.evaluation.measures import MAIN, UNKNOWN, confusion, measure, of_confusion, predictions_of
+from selfattn_bio.evaluation.measures import (
+    MAIN,
+    UNKNOWN,
+    confusion,
+    measure,
+    of_confusion,
+    predictions_of,
+)
 from selfattn_bio.evaluation.summary import members_entry
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
@@ -31,7 +38,12 @@ MAX_LETTERS = 200_000  # maximum number of positions this baseline is fitted to
 
 
 def fit_baselines(
-    objective: config.Objective, alphabet: Alphabet, train: Letters, targets: NDArray, valid: Letters, valid_targets: NDArray
+    objective: config.Objective,
+    alphabet: Alphabet,
+    train: Letters,
+    targets: NDArray,
+    valid: Letters,
+    valid_targets: NDArray,
 ) -> dict[str, Predict]:
     """Fit simple baselines to the training split.
 
@@ -44,7 +56,10 @@ def fit_baselines(
     Baseline name -> function from sequences to predictions.
     """
     if isinstance(objective, config.SeveralObjective):
-        each = [fit_baselines(part, alphabet, train, targets[name], valid, valid_targets[name]) for name, part in objective.parts.items()]
+        each = [
+            fit_baselines(part, alphabet, train, targets[name], valid, valid_targets[name])
+            for name, part in objective.parts.items()
+        ]
         return {name: _side_by_side([of_part[name] for of_part in each]) for name in each[0]}
     constant = _constant(objective, targets)
     if isinstance(objective, config.LabelsObjective):
@@ -55,8 +70,13 @@ def fit_baselines(
     k = 6 if alphabet.name == "dna" else 2
     counts = KmerCounts(alphabet, k)
     linear, on_valid = _linear(objective, counts(train), targets), counts(valid)
-    fitted = max(map(linear, STRENGTHS), key=lambda model: _worth(objective, model(on_valid), valid_targets))
-    return {"constant": lambda letters: np.tile(constant, (len(letters), 1)), f"kmer{k}_linear": lambda letters: fitted(counts(letters))}
+    fitted = max(
+        map(linear, STRENGTHS), key=lambda model: _worth(objective, model(on_valid), valid_targets)
+    )
+    return {
+        "constant": lambda letters: np.tile(constant, (len(letters), 1)),
+        f"kmer{k}_linear": lambda letters: fitted(counts(letters)),
+    }
 
 
 def _side_by_side(parts: Sequence[Predict]) -> Predict:
@@ -72,15 +92,21 @@ def _constant(objective: config.Objective, targets: NDArray) -> Array:
     """Return the fraction of each class or label, or the mean of each number, on train, (C,)."""
     match objective:
         case config.MulticlassObjective(classes=classes):
-            return np.bincount(targets[targets != UNKNOWN], minlength=len(classes)) / max(1, (targets != UNKNOWN).sum())
+            return np.bincount(targets[targets != UNKNOWN], minlength=len(classes)) / max(
+                1, (targets != UNKNOWN).sum()
+            )
         case config.LabelsObjective(classes=classes):
             labels = np.concatenate(list(targets))
-            return np.bincount(labels[labels != UNKNOWN], minlength=len(classes)) / max(1, (labels != UNKNOWN).sum())
+            return np.bincount(labels[labels != UNKNOWN], minlength=len(classes)) / max(
+                1, (labels != UNKNOWN).sum()
+            )
         case _:
             return np.nanmean(targets, axis=0)
 
 
-def _linear(objective: config.Objective, x: sparse.csr_matrix, targets: NDArray) -> Callable[[float], Callable[[sparse.csr_matrix], Array]]:
+def _linear(
+    objective: config.Objective, x: sparse.csr_matrix, targets: NDArray
+) -> Callable[[float], Callable[[sparse.csr_matrix], Array]]:
     """Return a function that fits a model for a penalty strength.
 
     The model converts counts (n, k-mers) to predictions (n, C).
@@ -105,16 +131,21 @@ def _linear(objective: config.Objective, x: sparse.csr_matrix, targets: NDArray)
             if isinstance(objective, config.RegressionObjective):
                 models.append(Ridge(alpha=strength).fit(x[known], column[known]).predict)
             elif len(set(column[known])) == 2:
-                fitted = LogisticRegression(C=10 / strength, max_iter=500).fit(x[known], column[known])
+                fitted = LogisticRegression(C=10 / strength, max_iter=500).fit(
+                    x[known], column[known]
+                )
                 models.append(lambda counts, fitted=fitted: fitted.predict_proba(counts)[:, 1])
             else:
-                models.append(lambda counts, share=float(column[known].mean()): np.full(counts.shape[0], share))  # noqa: B008
+                mean = float(column[known].mean())
+                models.append(lambda counts, mean=mean: np.full(counts.shape[0], mean))
         return lambda counts: np.stack([predict(counts) for predict in models], axis=1)
 
     return classes if isinstance(objective, config.MulticlassObjective) else columns
 
 
-def _window_logistic(alphabet: Alphabet, num_classes: int, train: Letters, targets: NDArray) -> Predict:
+def _window_logistic(
+    alphabet: Alphabet, num_classes: int, train: Letters, targets: NDArray
+) -> Predict:
     """Fit a logistic regression of the label of a position on the positions around it."""
     x = np.concatenate([_around(alphabet, row) for row in train])
     y = np.concatenate(list(targets))
@@ -125,7 +156,10 @@ def _window_logistic(alphabet: Alphabet, num_classes: int, train: Letters, targe
     def coded(windows: NDArray) -> sparse.csr_matrix:
         columns = windows + np.arange(windows.shape[1]) * size
         ends = np.arange(len(windows) + 1) * windows.shape[1]
-        return sparse.csr_matrix((np.ones(columns.size), columns.ravel(), ends), shape=(len(windows), windows.shape[1] * size))
+        return sparse.csr_matrix(
+            (np.ones(columns.size), columns.ravel(), ends),
+            shape=(len(windows), windows.shape[1] * size),
+        )
 
     with warnings.catch_warnings():
         # A hundred iterations are enough for a baseline
@@ -154,7 +188,10 @@ def _around(alphabet: Alphabet, row: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def summarise_targets(
-    objective: config.Objective, predictions: dict[str, dict[str, Predictions]], targets: dict[str, NDArray], settings: config.Evaluation
+    objective: config.Objective,
+    predictions: dict[str, dict[str, Predictions]],
+    targets: dict[str, NDArray],
+    settings: config.Evaluation,
 ) -> dict[str, Any]:
     """Evaluate every model on the validation and test splits.
 
@@ -170,11 +207,17 @@ def summarise_targets(
     The content of metrics.json: `test` and `valid` with `n`, `model` and `baselines`, each as
     `{metric: {value, low, high}}`.
     """
-    summary: dict[str, Any] = {"objective": objective.kind, "bootstraps": settings.bootstraps, "confidence": settings.confidence}
+    summary: dict[str, Any] = {
+        "objective": objective.kind,
+        "bootstraps": settings.bootstraps,
+        "confidence": settings.confidence,
+    }
     for side, truth in targets.items():
         entry: dict[str, Any] = {"n": len(truth), "baselines": {}}
         for name, by_side in predictions.items():
-            found = intervals_over_records(_measurer(objective, by_side[side], truth), len(truth), settings)
+            found = intervals_over_records(
+                _measurer(objective, by_side[side], truth), len(truth), settings
+            )
             if name == "model":
                 entry["model"] = found
             else:
@@ -186,11 +229,16 @@ def summarise_targets(
 def mean_predictions(objective: config.Objective, outputs: Sequence[Predictions]) -> Predictions:
     """Return predictions from the mean of the members' outputs, in the units of the targets."""
     if isinstance(outputs[0], list):
-        return [predictions_of(objective, np.mean(of_row, axis=0)) for of_row in zip(*outputs, strict=True)]
+        return [
+            predictions_of(objective, np.mean(of_row, axis=0))
+            for of_row in zip(*outputs, strict=True)
+        ]
     return predictions_of(objective, np.mean(outputs, axis=0))
 
 
-def summarise_members(objective: config.Objective, outputs: Sequence[Predictions], targets: NDArray) -> dict[str, Any]:
+def summarise_members(
+    objective: config.Objective, outputs: Sequence[Predictions], targets: NDArray
+) -> dict[str, Any]:
     """Compute the metric of each member alone, and how much the members' predictions differ.
 
     The difference is the standard deviation over members, averaged over records and columns.
@@ -198,19 +246,32 @@ def summarise_members(objective: config.Objective, outputs: Sequence[Predictions
     alone = [mean_predictions(objective, [of_member]) for of_member in outputs]
     metric, everything = MAIN[objective.kind][0], np.arange(len(targets))
     each = [_measurer(objective, predictions, targets)(everything)[metric] for predictions in alone]
-    return members_entry(metric, each, np.stack([np.concatenate(list(predictions), axis=None) for predictions in alone]))
+    return members_entry(
+        metric,
+        each,
+        np.stack([np.concatenate(list(predictions), axis=None) for predictions in alone]),
+    )
 
 
-def _measurer(objective: config.Objective, predictions: Predictions, truth: NDArray) -> Callable[[NDArray[np.int64]], dict[str, float]]:
+def _measurer(
+    objective: config.Objective, predictions: Predictions, truth: NDArray
+) -> Callable[[NDArray[np.int64]], dict[str, float]]:
     """Return a function from rows to the metrics of these records."""
     if isinstance(predictions, list):
-        counts = np.stack([confusion(predicted, known) for predicted, known in zip(predictions, truth, strict=True)])
+        counts = np.stack(
+            [
+                confusion(predicted, known)
+                for predicted, known in zip(predictions, truth, strict=True)
+            ]
+        )
         return lambda rows: of_confusion(counts[rows].sum(axis=0))
     return lambda rows: measure(objective, predictions[rows], truth[rows])
 
 
 def intervals_over_records(
-    measured: Callable[[NDArray[np.int64]], dict[str, float]], num_records: int, settings: config.Evaluation
+    measured: Callable[[NDArray[np.int64]], dict[str, float]],
+    num_records: int,
+    settings: config.Evaluation,
 ) -> dict[str, dict[str, float | None]]:
     """Compute metrics on all records with bootstrap intervals over records.
 
@@ -226,7 +287,9 @@ def intervals_over_records(
     """
     rng = np.random.default_rng(settings.seed)
     value = measured(np.arange(num_records))
-    draws = [measured(rng.integers(num_records, size=num_records)) for _ in range(settings.bootstraps)]
+    draws = [
+        measured(rng.integers(num_records, size=num_records)) for _ in range(settings.bootstraps)
+    ]
     tail = (1 - settings.confidence) / 2
     found: dict[str, dict[str, float | None]] = {}
     for name in value:
@@ -239,7 +302,10 @@ def intervals_over_records(
 
 
 def summarise_language(
-    sums: dict[str, dict[str, Array]], letters: int | None, baselines: dict[str, dict[str, float]], settings: config.Evaluation
+    sums: dict[str, dict[str, Array]],
+    letters: int | None,
+    baselines: dict[str, dict[str, float]],
+    settings: config.Evaluation,
 ) -> dict[str, Any]:
     """Return the content of metrics.json for a language model.
 
@@ -264,12 +330,22 @@ def summarise_language(
 
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
     for side, of_model in sums["model"].items():
-        found = {name: intervals_over_records(measured(by_side[side]), len(of_model), settings) for name, by_side in sums.items()}
+        found = {
+            name: intervals_over_records(measured(by_side[side]), len(of_model), settings)
+            for name, by_side in sums.items()
+        }
         beside: dict[str, Any] = {
-            name: {metric: {"value": value} for metric, value in language_metrics(nats[side], None, letters).items()}
+            name: {
+                metric: {"value": value}
+                for metric, value in language_metrics(nats[side], None, letters).items()
+            }
             for name, nats in baselines.items()
         }
-        summary[side] = {"n": len(of_model), "model": found.pop("model"), "baselines": beside | found}
+        summary[side] = {
+            "n": len(of_model),
+            "model": found.pop("model"),
+            "baselines": beside | found,
+        }
     return summary
 
 
@@ -278,11 +354,21 @@ def language_metrics(loss: float, accuracy: float | None, letters: int | None) -
 
     Unknown values are left out.
     """
-    found = {"accuracy": accuracy, "perplexity": np.exp(loss), "bits_per_letter": letters and loss / np.log(2) / letters}
-    return {name: float(value) for name, value in found.items() if value is not None and np.isfinite(value)}
+    found = {
+        "accuracy": accuracy,
+        "perplexity": np.exp(loss),
+        "bits_per_letter": letters and loss / np.log(2) / letters,
+    }
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if value is not None and np.isfinite(value)
+    }
 
 
-def unigram_nats(tokenizer: KmerTokenizer, train: Letters, sides: Mapping[str, Letters]) -> dict[str, float]:
+def unigram_nats(
+    tokenizer: KmerTokenizer, train: Letters, sides: Mapping[str, Letters]
+) -> dict[str, float]:
     """Return the loss of token frequencies of the training split, in nats per token, by split.
 
     Frequencies use add-one counts.
@@ -296,10 +382,19 @@ def unigram_nats(tokenizer: KmerTokenizer, train: Letters, sides: Mapping[str, L
 
     logs = np.log1p(counted(train))
     logs -= np.log(np.exp(logs).sum())
-    return {side: float(-(of_side := counted(letters)) @ logs / of_side.sum()) for side, letters in sides.items()}
+    return {
+        side: float(-(of_side := counted(letters)) @ logs / of_side.sum())
+        for side, letters in sides.items()
+    }
 
 
-def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters, sides: Mapping[str, Letters], max_order: int = 8) -> dict[str, float]:
+def markov_nats(
+    alphabet: Alphabet,
+    train: Letters,
+    valid: Letters,
+    sides: Mapping[str, Letters],
+    max_order: int = 8,
+) -> dict[str, float]:
     """Return the loss of a Markov chain over letters, in nats per letter, by split.
 
     The order is chosen on the validation split; counts are add-one. All orders are evaluated on the
@@ -324,7 +419,9 @@ def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters, sides: Mappi
     return {side: best[1](letters) for side, letters in sides.items()}
 
 
-def _contexts(alphabet: Alphabet, row: NDArray[np.uint8], order: int, reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _contexts(
+    alphabet: Alphabet, row: NDArray[np.uint8], order: int, reach: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers of the preceding `order` letters and the codes of the letters, both (m,).
 
     Only letters that are known and preceded by `reach` known letters are included.
@@ -340,5 +437,7 @@ def _contexts(alphabet: Alphabet, row: NDArray[np.uint8], order: int, reach: int
 def as_rows(predictions: Predictions, columns: Sequence[str]) -> dict[str, Any]:
     """Return the columns of a predictions table, one per column of (n, C)."""
     if isinstance(predictions, list):
-        return {"predicted": ["".join(columns[i] for i in row.argmax(axis=1)) for row in predictions]}
+        return {
+            "predicted": ["".join(columns[i] for i in row.argmax(axis=1)) for row in predictions]
+        }
     return dict(zip(columns, predictions.T, strict=True))

@@ -40,7 +40,11 @@ class Size:
 
     def equals(self, other: Size) -> bool:
         """Return whether sizes are equal, or one of the classifiers is not a network."""
-        return not self.networks or not other.networks or (self.networks, self.parts) == (other.networks, other.parts)
+        return (
+            not self.networks
+            or not other.networks
+            or (self.networks, self.parts) == (other.networks, other.parts)
+        )
 
     @property
     def is_repeated(self) -> bool:
@@ -71,7 +75,9 @@ def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[Size]:
         If metrics.json was written by a version that did not store sizes.
     """
     if "sizes" not in metrics:
-        message = "metrics.json does not say how many networks were trained; it is of an earlier version"
+        message = (
+            "metrics.json does not say how many networks were trained; it is of an earlier version"
+        )
         raise ResultsError(message, cure="Run `selfattn-bio evaluate` again")
     return [Size(**metrics["sizes"].get(name, {})) for name in names]
 
@@ -87,6 +93,8 @@ def caveat(first: Size, second: Size) -> str:
     if not (first.is_repeated and second.is_repeated):
         counts = {size.trainings for size in (first, second) if size.networks}
         each = " each" if first.networks and second.networks else ""
-        number = {1: "one training", 2: "two trainings"}.get(min(counts), f"{min(counts)} trainings")
+        number = {1: "one training", 2: "two trainings"}.get(
+            min(counts), f"{min(counts)} trainings"
+        )
         reasons.append(f"{number}{each if len(counts) == 1 else ''}")
     return ", ".join(reasons)

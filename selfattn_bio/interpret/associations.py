@@ -35,7 +35,9 @@ def enrichment(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float
     """
     has = np.zeros(len(labels), dtype=bool)
     has[hits["record"].to_numpy(dtype=int)] = True
-    table = np.array([[np.sum((labels == label) & (has == held)) for held in (True, False)] for label in (1, 0)])
+    table = np.array(
+        [[np.sum((labels == label) & (has == held)) for held in (True, False)] for label in (1, 0)]
+    )
     odds = table + 0.5
     return {
         "enrichment_p": float(fisher_exact(table, alternative="greater").pvalue),
@@ -46,7 +48,9 @@ def enrichment(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float
     }
 
 
-def matched_enrichment(hits: pd.DataFrame, labels: NDArray[np.int64], strata: NDArray[np.int64]) -> dict[str, float]:
+def matched_enrichment(
+    hits: pd.DataFrame, labels: NDArray[np.int64], strata: NDArray[np.int64]
+) -> dict[str, float]:
     """Test whether more positives than negatives of the same stratum have a hit.
 
     The test is the one-sided Cochran-Mantel-Haenszel test. All records of a stratum are compared,
@@ -60,13 +64,21 @@ def matched_enrichment(hits: pd.DataFrame, labels: NDArray[np.int64], strata: ND
     has = np.zeros(len(labels), dtype=bool)
     has[hits["record"].to_numpy(dtype=int)] = True
     number = int(strata.max(initial=-1)) + 1
-    total, positives, holding = (np.bincount(strata, weights=kind, minlength=number) for kind in (labels >= 0, labels == 1, has))
+    total, positives, holding = (
+        np.bincount(strata, weights=kind, minlength=number)
+        for kind in (labels >= 0, labels == 1, has)
+    )
     both = np.bincount(strata, weights=(labels == 1) & has, minlength=number)
     use = (total > 1) & (positives > 0) & (positives < total)
     total, positives, holding, both = (counts[use] for counts in (total, positives, holding, both))
-    variance = (positives * (total - positives) * holding * (total - holding) / (total**2 * (total - 1))).sum()
+    variance = (
+        positives * (total - positives) * holding * (total - holding) / (total**2 * (total - 1))
+    ).sum()
     excess = (both - positives * holding / total).sum()
-    with_hit, without = both * (total - positives - holding + both) / total, (positives - both) * (holding - both) / total
+    with_hit, without = (
+        both * (total - positives - holding + both) / total,
+        (positives - both) * (holding - both) / total,
+    )
     return {
         "matched_p": float(norm.sf(excess / np.sqrt(variance))) if variance > 0 else 1.0,
         "matched_odds_ratio": float((with_hit.sum() + 0.5) / (without.sum() + 0.5)),
@@ -83,17 +95,23 @@ def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> NDArray[np.in
     lengths = np.array([len(row) for row in sequences])
     groups = [quantile_groups(lengths, min(LENGTH_GROUPS, max(1, len(lengths) // MIN_IN_GROUP)))]
     if alphabet.has_complement:
-        gc = np.array([np.isin(row, (ord("G"), ord("C"))).mean() if len(row) else 0.0 for row in sequences])
+        gc = np.array(
+            [np.isin(row, (ord("G"), ord("C"))).mean() if len(row) else 0.0 for row in sequences]
+        )
         groups.append(quantile_groups(gc, min(GROUPS, max(1, len(gc) // MIN_IN_GROUP))))
     return np.unique(np.stack(groups), axis=1, return_inverse=True)[1].reshape(-1)
 
 
 def quantile_groups(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
     """Return which of `number` groups of about equal size each value falls in."""
-    return np.searchsorted(np.unique(np.quantile(values, np.arange(1, number) / number)), values, side="right")
+    return np.searchsorted(
+        np.unique(np.quantile(values, np.arange(1, number) / number)), values, side="right"
+    )
 
 
-def strand_bias(hits: pd.DataFrame, ppm: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
+def strand_bias(
+    hits: pd.DataFrame, ppm: NDArray[np.float64], rng: np.random.Generator
+) -> dict[str, float]:
     """Test whether the best hits prefer one strand.
 
     Returns
@@ -103,15 +121,27 @@ def strand_bias(hits: pd.DataFrame, ppm: NDArray[np.float64], rng: np.random.Gen
     (the strand of their hits is arbitrary) and with fewer than `MIN_SITES` records.
     """
     best = best_hits(hits, rng)
-    if len(best) < MIN_SITES or ppm.shape[1] != 4 or np.abs(ppm - ppm[::-1, ::-1]).mean() < PALINDROME:
+    if (
+        len(best) < MIN_SITES
+        or ppm.shape[1] != 4
+        or np.abs(ppm - ppm[::-1, ::-1]).mean() < PALINDROME
+    ):
         return {}
     test = binomtest(int((best["strand"] == "+").sum()), len(best))
     interval = test.proportion_ci(CONFIDENCE)
-    return {"strand_plus": test.statistic, "strand_low": interval.low, "strand_high": interval.high, "strand_p": test.pvalue}
+    return {
+        "strand_plus": test.statistic,
+        "strand_low": interval.low,
+        "strand_high": interval.high,
+        "strand_p": test.pvalue,
+    }
 
 
 def position_profile(
-    hits: pd.DataFrame, lengths: NDArray[np.int64], window: tuple[int, int] | None, rng: np.random.Generator
+    hits: pd.DataFrame,
+    lengths: NDArray[np.int64],
+    window: tuple[int, int] | None,
+    rng: np.random.Generator,
 ) -> dict[str, float]:
     """Test whether hits prefer a position in the record.
 
@@ -144,20 +174,35 @@ def position_profile(
     width = int(best["end"].iloc[0] - best["start"].iloc[0])
     # number of possible start positions
     start, places = best["start"].to_numpy(dtype=int), length - width + 1
-    found = {"position_p": float(kstest((start + rng.random(len(start))) / places, "uniform").pvalue)}
+    found = {
+        "position_p": float(kstest((start + rng.random(len(start))) / places, "uniform").pvalue)
+    }
     if window is not None:
-        low, high = (np.full(len(best), edge) + (length if window[0] < 0 else 0) - width // 2 for edge in window)
+        low, high = (
+            np.full(len(best), edge) + (length if window[0] < 0 else 0) - width // 2
+            for edge in window
+        )
         inside = (start >= low) & (start < high)
         shares = np.clip(np.minimum(high, places) - np.maximum(low, 0), 0, None) / places
-        p = binomtest(int(inside.sum()), len(best), float(np.clip(shares.mean(), 0, 1)), alternative="greater").pvalue
+        p = binomtest(
+            int(inside.sum()), len(best), float(np.clip(shares.mean(), 0, 1)), alternative="greater"
+        ).pvalue
         return found | _window(*window, int(inside.sum()), float(shares.sum()), float(p))
     if len(np.unique(length)) > 1 or places[0] <= PEAK:
         return found
     counts = _in_windows(np.bincount(start, minlength=places[0])[None])[0]
-    random = _in_windows(_histograms(rng.integers(0, places[0], (DRAWS, len(start))), int(places[0]))).max(axis=1)
+    random = _in_windows(
+        _histograms(rng.integers(0, places[0], (DRAWS, len(start))), int(places[0]))
+    ).max(axis=1)
     first, most = int(counts.argmax()), int(counts.max())
     p = (1 + (random >= most).sum()) / (DRAWS + 1)
-    return found | _window(first + width // 2, first + width // 2 + PEAK, most, len(start) * PEAK / float(places[0]), float(p))
+    return found | _window(
+        first + width // 2,
+        first + width // 2 + PEAK,
+        most,
+        len(start) * PEAK / float(places[0]),
+        float(p),
+    )
 
 
 def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -165,11 +210,21 @@ def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
     Without random ties the leftmost hit would always win and bias the position profile.
     """
-    return hits.iloc[rng.permutation(len(hits))].sort_values("p_value", kind="stable").drop_duplicates("record")
+    return (
+        hits.iloc[rng.permutation(len(hits))]
+        .sort_values("p_value", kind="stable")
+        .drop_duplicates("record")
+    )
 
 
 def _window(start: int, end: int, hits: int, expected: float, p: float) -> dict[str, float]:
-    return {"window_start": start, "window_end": end, "window_hits": hits, "window_expected": expected, "window_p": p}
+    return {
+        "window_start": start,
+        "window_end": end,
+        "window_hits": hits,
+        "window_expected": expected,
+        "window_p": p,
+    }
 
 
 def _histograms(starts: NDArray[np.int64], places: int) -> NDArray[np.int64]:
@@ -180,5 +235,7 @@ def _histograms(starts: NDArray[np.int64], places: int) -> NDArray[np.int64]:
 
 def _in_windows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Sum counts (draws, places) over PEAK positions; returns (draws, places - PEAK + 1)."""
-    sums = np.concatenate([np.zeros((len(counts), 1), dtype=np.int64), np.cumsum(counts, axis=1)], axis=1)
+    sums = np.concatenate(
+        [np.zeros((len(counts), 1), dtype=np.int64), np.cumsum(counts, axis=1)], axis=1
+    )
     return sums[:, PEAK:] - sums[:, :-PEAK]

@@ -17,7 +17,10 @@ Window = tuple[NDArray[np.uint8], int, int]  # letters (L,), start and end of th
 
 
 def changed_motifs(
-    ppms: Mapping[str, NDArray[np.float64]], refs: Sequence[Window], alts: Sequence[Window], hit_p: float = HIT_P
+    ppms: Mapping[str, NDArray[np.float64]],
+    refs: Sequence[Window],
+    alts: Sequence[Window],
+    hit_p: float = HIT_P,
 ) -> pd.DataFrame:
     """List motifs with a hit over the reference allele only, or over the alternative allele only.
 
@@ -37,11 +40,16 @@ def changed_motifs(
     """
     touched = [_touched(ppms, windows, hit_p) for windows in (refs, alts)]
     changes = [(lost - gained, gained - lost) for lost, gained in zip(*touched, strict=True)]
-    told = [[";".join(name for name in ppms if name in names) for names in of_pair] for of_pair in changes]
+    told = [
+        [";".join(name for name in ppms if name in names) for names in of_pair]
+        for of_pair in changes
+    ]
     return pd.DataFrame(told, columns=["motifs_lost", "motifs_gained"])
 
 
-def _touched(ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window], hit_p: float) -> list[set[str]]:
+def _touched(
+    ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window], hit_p: float
+) -> list[set[str]]:
     """Return, for each window, the motifs with a hit that overlaps the allele."""
     if not windows:
         return []
@@ -51,6 +59,8 @@ def _touched(ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window],
     first = np.array([min(start, width - 1) for _, start, _ in windows])
     last = first + np.array([end - start for _, start, end in windows])
     record = hits["record"].to_numpy(dtype=int)
-    over = hits[(hits["start"].to_numpy() < last[record]) & (hits["end"].to_numpy() > first[record])]
+    over = hits[
+        (hits["start"].to_numpy() < last[record]) & (hits["end"].to_numpy() > first[record])
+    ]
     of_records = over.groupby("record")["name"].agg(set)
     return [of_records.get(i, set()) for i in range(len(windows))]

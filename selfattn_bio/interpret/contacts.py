@@ -55,10 +55,18 @@ def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]
     own = np.flatnonzero(reading.spans[:, 0] >= 0)
     if (np.diff(reading.spans[own]) != 1).any() or len(own) != len(letters):
         widest = int(np.diff(reading.spans[own]).max())
-        raise ArgumentError(f"places of the encoder must be single letters to have contacts, got {widest} letters: set k = 1, pool = 1")
+        raise ArgumentError(
+            f"places of the encoder must be single letters to have contacts, got {widest} letters: "
+            "set k = 1, pool = 1"
+        )
     with torch.inference_mode():
         maps = [
-            weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)[0].float().cpu().numpy()
+            weights(
+                layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
+            )[0]
+            .float()
+            .cpu()
+            .numpy()
             for layers in reading.layers
             for layer in layers
         ]
@@ -109,7 +117,9 @@ class ContactRegression:
         return found + found.T
 
 
-def fit_contacts(maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArray[np.bool_]]) -> ContactRegression:
+def fit_contacts(
+    maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArray[np.bool_]]
+) -> ContactRegression:
     """Fit a regression over heads on proteins with known contacts.
 
     Parameters
@@ -136,11 +146,20 @@ def fit_contacts(maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArra
         labels.append(touching[above])
     known = np.concatenate(labels)
     if not known.any() or known.all():
-        raise ArgumentError(f"contacts must be some of the pairs {NEAREST} or more apart, got {known.sum()} of {len(known)}")
-    return ContactRegression(make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(np.concatenate(features), known))
+        raise ArgumentError(
+            f"contacts must be some of the pairs {NEAREST} or more apart, got {known.sum()} of "
+            f"{len(known)}"
+        )
+    return ContactRegression(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(
+            np.concatenate(features), known
+        )
+    )
 
 
-def predict_contacts(maps: Sequence[NDArray[np.floating]], contacts: Mapping[int, NDArray[np.bool_]]) -> list[Map]:
+def predict_contacts(
+    maps: Sequence[NDArray[np.floating]], contacts: Mapping[int, NDArray[np.bool_]]
+) -> list[Map]:
     """Predict a contact map for each protein with regressions fitted on other proteins.
 
     Parameters
@@ -165,14 +184,25 @@ def predict_contacts(maps: Sequence[NDArray[np.floating]], contacts: Mapping[int
         return fit_contacts([maps[number] for number in of], [contacts[number] for number in of])
 
     folds = [known[fold::FOLDS] for fold in range(min(FOLDS, len(known)))]
-    found = {number: model(maps[number]) for fold in folds for model in [fitted([k for k in known if k not in fold])] for number in fold}
+    found = {
+        number: model(maps[number])
+        for fold in folds
+        for model in [fitted([k for k in known if k not in fold])]
+        for number in fold
+    }
     if len(known) < len(maps):
         of_all = fitted(known)
-        found |= {number: of_all(of_heads) for number, of_heads in enumerate(maps) if number not in contacts}
+        found |= {
+            number: of_all(of_heads)
+            for number, of_heads in enumerate(maps)
+            if number not in contacts
+        }
     return [found[number] for number in range(len(maps))]
 
 
-def precision_at_length(scores: NDArray[np.floating], contacts: NDArray[np.bool_]) -> dict[str, float]:
+def precision_at_length(
+    scores: NDArray[np.floating], contacts: NDArray[np.bool_]
+) -> dict[str, float]:
     """Return precision at L (P@L) for each range of sequence separation.
 
     P@L is the precision of the L highest-scored pairs, where L is the length of the protein.
@@ -222,22 +252,35 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise SequenceFileError("contacts must be an existing TSV file, got no such file", place=str(path)) from None
+        raise SequenceFileError(
+            "contacts must be an existing TSV file, got no such file", place=str(path)
+        ) from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise SequenceFileError(f"contacts must be a TSV table, got {error}", place=str(path)) from error
+        raise SequenceFileError(
+            f"contacts must be a TSV table, got {error}", place=str(path)
+        ) from error
     if missing := [name for name in ("id", "i", "j") if name not in table]:
-        raise SequenceFileError(f"contacts must have the columns id, i, j, got no {missing[0]}", place=f"{path}:1")
+        raise SequenceFileError(
+            f"contacts must have the columns id, i, j, got no {missing[0]}", place=f"{path}:1"
+        )
     found: dict[str, NDArray[np.bool_]] = {}
-    for line, (name, *pair) in enumerate(zip(table["id"], table["i"], table["j"], strict=True), start=2):
+    for line, (name, *pair) in enumerate(
+        zip(table["id"], table["i"], table["j"], strict=True), start=2
+    ):
         if name not in lengths:
-            raise SequenceFileError(f"contacts must be of the sequences given, got id {name!r}", place=f"{path}:{line}")
+            raise SequenceFileError(
+                f"contacts must be of the sequences given, got id {name!r}", place=f"{path}:{line}"
+            )
         length = lengths[name]
         try:
             i, j = (int(each) for each in pair)
         except ValueError:
             i = j = -1
         if not (0 <= i < length and 0 <= j < length and i != j):
-            message = f"i and j must be two residues of {name!r}, 0 to {length - 1}, got {pair[0]} and {pair[1]}"
+            message = (
+                f"i and j must be two residues of {name!r}, 0 to {length - 1}, got "
+                f"{pair[0]} and {pair[1]}"
+            )
             raise SequenceFileError(message, place=f"{path}:{line}")
         contacts = found.setdefault(name, np.zeros((length, length), dtype=bool))
         contacts[i, j] = contacts[j, i] = True

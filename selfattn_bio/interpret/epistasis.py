@@ -64,7 +64,9 @@ def site_pairs(sites: pd.DataFrame) -> pd.DataFrame:
     pairs = table.merge(table, on="record", suffixes=("_a", "_b"))
     pairs = pairs[pairs["name_a"] < pairs["name_b"]]
     gap = gaps(*(pairs[column].to_numpy(dtype=np.int64) for column in SITES))
-    pairs = pairs.assign(gap=gap)[(gap >= 0) & (gap <= MAX_GAP)].sort_values([*PAIR, "gap"], kind="stable", ignore_index=True)
+    pairs = pairs.assign(gap=gap)[(gap >= 0) & (gap <= MAX_GAP)].sort_values(
+        [*PAIR, "gap"], kind="stable", ignore_index=True
+    )
     minus_a, minus_b = ((pairs[column] == "-").to_numpy() for column in ("strand_a", "strand_b"))
     way = orientations((pairs["start_a"] < pairs["start_b"]).to_numpy(), minus_a, minus_b)
     rank = pairs.groupby("record")["gap"].rank(method="average")
@@ -112,26 +114,47 @@ def epistasis(
     free = {record: _free(group, len(sequences[record])) for record, group in beside}
     names = {record: set(group["name"]) for record, group in beside}
     letters_of: dict[str, list[Letters]] = {}
-    for name, record, start, end in sites[["name", "record", "start", "end"]].itertuples(index=False):
+    for name, record, start, end in sites[["name", "record", "start", "end"]].itertuples(
+        index=False
+    ):
         letters_of.setdefault(name, []).append(sequences[record][start:end])
     rows = list(pairs[[*PAIR, *SITES]].itertuples(index=False, name=None))
     scored = []
     for first in range(0, len(rows), CHUNK):
         made: list[Letters] = []
         squares: list[tuple[int, ...]] = []
-        for number, (record, name_a, name_b, *ends) in enumerate(rows[first : first + CHUNK], start=first):
+        for number, (record, name_a, name_b, *ends) in enumerate(
+            rows[first : first + CHUNK], start=first
+        ):
             others = sorted(set(letters_of) - {name_a, name_b})
             absent = [name for name in others if name not in names[record]]
             site_letters = [letters_of[name] for name in absent or others]
             spans = (ends[0], ends[1]), (ends[2], ends[3])
             for _ in range(draws):
-                squares += [(number, *square) for square in _squares(sequences[record], spans, free[record], site_letters, made, rng)]
+                squares += [
+                    (number, *square)
+                    for square in _squares(
+                        sequences[record], spans, free[record], site_letters, made, rng
+                    )
+                ]
         table = np.array(squares)
-        scored.append(pd.DataFrame({"row": table[:, 0], "kind": table[:, 1], "value": log_odds(made)[table[:, 2:]] @ SIGNS}))
+        scored.append(
+            pd.DataFrame(
+                {
+                    "row": table[:, 0],
+                    "kind": table[:, 1],
+                    "value": log_odds(made)[table[:, 2:]] @ SIGNS,
+                }
+            )
+        )
     if not scored:
         return pd.DataFrame(columns=KINDS, index=pairs.index, dtype=float)
     means = pd.concat(scored).pivot_table("value", "row", "kind")
-    return means.reindex(index=range(len(rows)), columns=range(len(KINDS))).set_axis(KINDS, axis=1).set_axis(pairs.index)
+    return (
+        means.reindex(index=range(len(rows)), columns=range(len(KINDS)))
+        .set_axis(KINDS, axis=1)
+        .set_axis(pairs.index)
+    )
 
 
 def _squares(
@@ -161,7 +184,13 @@ def _squares(
         if len(places):
             at = int(rng.choice(places))
             place = (at, at + gone[1] - gone[0])
-            yield 1, whole, alone[own], add(put(letters, neutral, place)), add(put(letters, neutral, fixed, place))
+            yield (
+                1,
+                whole,
+                alone[own],
+                add(put(letters, neutral, place)),
+                add(put(letters, neutral, fixed, place)),
+            )
         if site_letters:
             of_name = site_letters[int(rng.integers(len(site_letters)))]
             site = of_name[int(rng.integers(len(of_name)))]
@@ -189,7 +218,9 @@ def _free(sites: pd.DataFrame, length: int) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(covered)))
 
 
-def _places(fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.int64]) -> NDArray[np.int64]:
+def _places(
+    fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Return possible starts of a site with the width of `other`.
 
     It overlaps no site and is about as far from `fixed` as `other` is.

@@ -41,9 +41,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, spearmanr
 
-from selfattn_bio.interpret.associations import enrichment, matched_enrichment, position_profile, strand_bias, strata_of
+from selfattn_bio.interpret.associations import (
+    enrichment,
+    matched_enrichment,
+    position_profile,
+    strand_bias,
+    strata_of,
+)
 from selfattn_bio.interpret.hits import relevance_ranks
-from selfattn_bio.interpret.interventions import MIN_EFFECT, MIN_RECORDS, LogOdds, effect, sufficiency
+from selfattn_bio.interpret.interventions import (
+    MIN_EFFECT,
+    MIN_RECORDS,
+    LogOdds,
+    effect,
+    sufficiency,
+)
 from selfattn_bio.interpret.matching import match_motifs
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 from selfattn_bio.sequence.shuffle import shuffle_letters
@@ -52,15 +64,66 @@ Letters = NDArray[np.uint8]
 # sequences to hits of all motifs, as `find_hits`
 Find = Callable[[Sequence[Letters]], pd.DataFrame]
 
-TESTS = ("enrichment", "matched", "shuffled", "effect", "sufficiency", "position", "window", "strand")
+TESTS = (
+    "enrichment",
+    "matched",
+    "shuffled",
+    "effect",
+    "sufficiency",
+    "position",
+    "window",
+    "strand",
+)
 USES = ("effect", "fall")  # compared with control sites, and in absolute terms
 FOUND_AGAIN_Q = 0.01
 COLUMNS = [
-    *("enrichment_p", "enrichment_q", "odds_ratio", "positives_with_hit", "negatives_with_hit", "num_hits"),
-    *("effect", "effect_low", "effect_high", "effect_p", "effect_q", "effect_records", "fall", "fall_low", "fall_high", "verdict"),
-    *("matched_p", "matched_q", "matched_odds_ratio", "shuffled_p", "shuffled_q", "shuffled_odds_ratio", "shuffled_with_hit"),
-    *("sufficiency", "sufficiency_low", "sufficiency_high", "sufficiency_p", "sufficiency_q", "stability"),
-    *("position_p", "position_q", "window_start", "window_end", "window_hits", "window_expected", "window_p", "window_q"),
+    *(
+        "enrichment_p",
+        "enrichment_q",
+        "odds_ratio",
+        "positives_with_hit",
+        "negatives_with_hit",
+        "num_hits",
+    ),
+    *(
+        "effect",
+        "effect_low",
+        "effect_high",
+        "effect_p",
+        "effect_q",
+        "effect_records",
+        "fall",
+        "fall_low",
+        "fall_high",
+        "verdict",
+    ),
+    *(
+        "matched_p",
+        "matched_q",
+        "matched_odds_ratio",
+        "shuffled_p",
+        "shuffled_q",
+        "shuffled_odds_ratio",
+        "shuffled_with_hit",
+    ),
+    *(
+        "sufficiency",
+        "sufficiency_low",
+        "sufficiency_high",
+        "sufficiency_p",
+        "sufficiency_q",
+        "stability",
+    ),
+    *(
+        "position_p",
+        "position_q",
+        "window_start",
+        "window_end",
+        "window_hits",
+        "window_expected",
+        "window_p",
+        "window_q",
+    ),
     *("strand_plus", "strand_low", "strand_high", "strand_p", "strand_q"),
 ]
 
@@ -152,12 +215,16 @@ def weigh_evidence(
     return table
 
 
-def _shuffled_positives(held_out: HeldOut, rng: np.random.Generator) -> tuple[list[Letters], NDArray[np.int64]]:
+def _shuffled_positives(
+    held_out: HeldOut, rng: np.random.Generator
+) -> tuple[list[Letters], NDArray[np.int64]]:
     """Return the positives followed by a shuffle of each, with labels 1 and 0.
 
     DNA is shuffled with the same dinucleotide counts.
     """
-    positives = [row for row, label in zip(held_out.sequences, held_out.labels, strict=True) if label == 1]
+    positives = [
+        row for row, label in zip(held_out.sequences, held_out.labels, strict=True) if label == 1
+    ]
     k = 2 if held_out.alphabet.has_complement else 1
     shuffled = [shuffle_letters(row, k, rng) for row in positives]
     return positives + shuffled, np.repeat([1, 0], len(positives))
@@ -172,7 +239,9 @@ def _against_shuffled(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str
     }
 
 
-def found_again(ppms: Mapping[str, NDArray[np.float64]], others: Sequence[Mapping[str, NDArray[np.float64]]]) -> pd.Series:
+def found_again(
+    ppms: Mapping[str, NDArray[np.float64]], others: Sequence[Mapping[str, NDArray[np.float64]]]
+) -> pd.Series:
     """Return, for each motif, the fraction of other searches that found a similar motif.
 
     Two motifs are similar if Tomtom's q is below `FOUND_AGAIN_Q`.
@@ -186,10 +255,19 @@ def found_again(ppms: Mapping[str, NDArray[np.float64]], others: Sequence[Mappin
         computed over the motifs of a search.
     """
     found = [match_motifs(ppms, other)["match_q"].lt(FOUND_AGAIN_Q) for other in others]
-    return pd.Series(np.mean(found, axis=0) if found else np.nan, index=list(ppms), name="found_again", dtype=float)
+    return pd.Series(
+        np.mean(found, axis=0) if found else np.nan,
+        index=list(ppms),
+        name="found_again",
+        dtype=float,
+    )
 
 
-def agreement(hits: pd.DataFrame, one: Mapping[int, NDArray[np.float32]], other: Mapping[int, NDArray[np.float32]]) -> dict[str, float]:
+def agreement(
+    hits: pd.DataFrame,
+    one: Mapping[int, NDArray[np.float32]],
+    other: Mapping[int, NDArray[np.float32]],
+) -> dict[str, float]:
     """Compare how two attribution methods rank the hits of each motif, by Spearman's rho.
 
     Parameters
@@ -209,7 +287,11 @@ def agreement(hits: pd.DataFrame, one: Mapping[int, NDArray[np.float32]], other:
     first, second = relevance_ranks(both, one), relevance_ranks(both, other)
     groups = [(name, (both["name"] == name).to_numpy()) for name in both["name"].unique()]
     told = [(name, first[mine], second[mine]) for name, mine in groups if mine.sum() >= MIN_RECORDS]
-    return {name: float(spearmanr(*ranks).statistic) for name, *ranks in told if min(map(np.ptp, ranks)) > 0}
+    return {
+        name: float(spearmanr(*ranks).statistic)
+        for name, *ranks in told
+        if min(map(np.ptp, ranks)) > 0
+    }
 
 
 def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -228,4 +310,8 @@ def verdict(row: Mapping[Any, Any], significance: float) -> str:
     if all(row[name] <= -MIN_EFFECT and row[f"{name}_high"] < 0 for name in USES):
         return "contradicted"
     used = all(row[name] >= MIN_EFFECT and row[f"{name}_low"] > 0 for name in USES)
-    return "supported" if used and max(row["enrichment_q"], row["matched_q"]) < significance else "proposal"
+    return (
+        "supported"
+        if used and max(row["enrichment_q"], row["matched_q"]) < significance
+        else "proposal"
+    )

@@ -27,7 +27,14 @@ from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
-from selfattn_bio.interpret.methods import AttnLRPCopies, ByGradient, DeepLiftShap, Method, Received, Scoring
+from selfattn_bio.interpret.methods import (
+    AttnLRPCopies,
+    ByGradient,
+    DeepLiftShap,
+    Method,
+    Received,
+    Scoring,
+)
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.readout import AttentionMap, has_attention, read_letters
 from selfattn_bio.interpret.refine import refine_patterns
@@ -115,14 +122,24 @@ class Explanation:
     partner: Explanation | None = None
 
     def __repr__(self) -> str:
-        return f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, {self.letters.shape[1]} letters at most"
+        return (
+            f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, "
+            f"{self.letters.shape[1]} letters at most"
+        )
 
     def _repr_html_(self) -> str:
         """Return letter tracks of the first sequences as HTML; only the start of long ones."""
         tracks = "".join(
-            f"<div>{escape(name)}{f', letters 1 to {SHOWN_LETTERS} of {len(track)}' * (len(track) > SHOWN_LETTERS)}</div>"
-            + track_svg(track[:SHOWN_LETTERS], get_alphabet(self.alphabet).letters, label=f"letter track of {name}")
-            for name, track in ((self.ids[row], self.track(row)) for row in range(0 if self.is_track else min(SHOWN, len(self))))
+            f"<div>{escape(name)}{_shown(len(track))}</div>"
+            + track_svg(
+                track[:SHOWN_LETTERS],
+                get_alphabet(self.alphabet).letters,
+                label=f"letter track of {name}",
+            )
+            for name, track in (
+                (self.ids[row], self.track(row))
+                for row in range(0 if self.is_track else min(SHOWN, len(self)))
+            )
         )
         method = f"{escape(self.method)}{', a proposal' * self.proposal}"
         return f'<div style="overflow-x:auto"><b>{escape(repr(self))}</b> ({method}){tracks}</div>'
@@ -138,7 +155,10 @@ class Explanation:
     @property
     def sequences(self) -> list[str]:
         """Return the letters of each sequence, in order."""
-        return [row[:length].tobytes().decode() for row, length in zip(self.letters, self.records["length"], strict=True)]
+        return [
+            row[:length].tobytes().decode()
+            for row, length in zip(self.letters, self.records["length"], strict=True)
+        ]
 
     @property
     def proposal(self) -> bool:
@@ -192,15 +212,29 @@ class Explanation:
             If the database cannot be read.
         """
         if self.proposal:
-            raise ValueError(f"motifs must be of a method with scores of letters, got {self.method!r}, which is a proposal")
+            raise ValueError(
+                f"motifs must be of a method with scores of letters, got {self.method!r}, which is "
+                "a proposal"
+            )
         if self.is_track:
             raise ValueError("motifs must be of letters, got the levels of a track")
         alphabet = get_alphabet(self.alphabet)
-        known = open_database(database) if database and database != NO_DATABASE and alphabet.has_complement else {}
-        found = (caller or build_caller(None, alphabet)).call(self.letters, self.hypothetical, alphabet)
-        sequences = [row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)]
+        known = (
+            open_database(database)
+            if database and database != NO_DATABASE and alphabet.has_complement
+            else {}
+        )
+        found = (caller or build_caller(None, alphabet)).call(
+            self.letters, self.hypothetical, alphabet
+        )
+        sequences = [
+            row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)
+        ]
         patterns = refine_patterns(found.patterns, sequences, self.relevance)[:max_motifs]
-        say(f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} sequences{': ' * bool(found.note)}{found.note}")
+        say(
+            f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} "
+            f"sequences{': ' * bool(found.note)}{found.note}"
+        )
         return build_motifs(patterns, self.records, known)
 
     def track(self, row: int = 0) -> NDArray[np.float32]:
@@ -209,8 +243,12 @@ class Explanation:
         Each observed letter has its score in its column; all other values are 0.
         """
         length = int(self.records["length"].iloc[row])
-        there = self.letters[row, :length, None] == np.frombuffer(get_alphabet(self.alphabet).letters.encode(), dtype=np.uint8)
-        heights = self.attention[row, :length, None] if self.proposal else self.hypothetical[row, :length]
+        there = self.letters[row, :length, None] == np.frombuffer(
+            get_alphabet(self.alphabet).letters.encode(), dtype=np.uint8
+        )
+        heights = (
+            self.attention[row, :length, None] if self.proposal else self.hypothetical[row, :length]
+        )
         return heights * there
 
     def plot(self, row: int = 0) -> Figure:
@@ -227,7 +265,11 @@ class Explanation:
             axes.bar(np.arange(len(track)), track.sum(axis=1), width=1)
         else:
             draw_letters(track, axes, get_alphabet(self.alphabet).letters)
-        axes.set(title=self.ids[row], xlabel="letter of the sequence", ylabel=f"{self.method}, a proposal" if self.proposal else "logits")
+        axes.set(
+            title=self.ids[row],
+            xlabel="letter of the sequence",
+            ylabel=f"{self.method}, a proposal" if self.proposal else "logits",
+        )
         return figure
 
     def to_npz(self, folder: str | Path) -> None:
@@ -253,15 +295,32 @@ class Explanation:
         """
         check_output(folder)
         with whole_folder(folder) as temporary:
-            np.savez_compressed(temporary / ARRAYS, letters=self.letters, hypothetical=self.hypothetical, attention=self.attention)
+            np.savez_compressed(
+                temporary / ARRAYS,
+                letters=self.letters,
+                hypothetical=self.hypothetical,
+                attention=self.attention,
+            )
             if self.maps:
-                arrays: dict[str, Any] = {"ids": np.array(list(self.maps)), "logits": np.array([each.logit for each in self.maps.values()])}
+                arrays: dict[str, Any] = {
+                    "ids": np.array(list(self.maps)),
+                    "logits": np.array([each.logit for each in self.maps.values()]),
+                }
                 for i, each in enumerate(self.maps.values()):
                     weights = np.stack([layer.weights for layer in each.layers])
-                    arrays |= {f"letters_{i}": each.letters, f"edges_{i}": each.layers[0].edges, f"weights_{i}": weights}
+                    arrays |= {
+                        f"letters_{i}": each.letters,
+                        f"edges_{i}": each.layers[0].edges,
+                        f"weights_{i}": weights,
+                    }
                 np.savez_compressed(temporary / MAPS, **arrays)
             self.records.to_parquet(temporary / RECORDS, index=False)
-            about = {"alphabet": self.alphabet, "method": self.method, "target": self.target, **self.source}
+            about = {
+                "alphabet": self.alphabet,
+                "method": self.method,
+                "target": self.target,
+                **self.source,
+            }
             (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
             if self.partner:
                 self.partner.save(temporary / PARTNER)
@@ -283,20 +342,35 @@ class Explanation:
             # np.load(path) does not close an incomplete archive, so open the file here.
             with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded = cls(
-                    *(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"], source),
+                    *(
+                        records,
+                        arrays["letters"],
+                        arrays["hypothetical"],
+                        arrays["attention"],
+                        about["alphabet"],
+                        source,
+                    ),
                     about["method"],
                     about["target"],
                     maps=_read_maps(folder / MAPS),
                     partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
                 )
         except FileNotFoundError as error:
-            message = f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no {Path(error.filename).name}"
+            message = (
+                f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no "
+                f"{Path(error.filename).name}"
+            )
             raise ResultsError(message, place=str(folder), cure=AGAIN) from None
         except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise ResultsError(f"relevance folder must be whole, got {error}", place=str(folder), cure=AGAIN) from error
+            raise ResultsError(
+                f"relevance folder must be whole, got {error}", place=str(folder), cure=AGAIN
+            ) from error
         rows = {len(records), len(loaded.letters), len(loaded.hypothetical), len(loaded.attention)}
         if len(rows) > 1:
-            message = f"parts of a relevance folder must have one row a record, got {' and '.join(map(str, sorted(rows)))}"
+            message = (
+                "parts of a relevance folder must have one row a record, got "
+                f"{' and '.join(map(str, sorted(rows)))}"
+            )
             raise ResultsError(message, place=str(folder), cure=AGAIN)
         return loaded
 
@@ -306,19 +380,28 @@ def check_output(folder: str | Path) -> None:
     check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)
 
 
+def _shown(length: int) -> str:
+    """Return which part of a long letter track is displayed, or nothing."""
+    return f", letters 1 to {SHOWN_LETTERS} of {length}" if length > SHOWN_LETTERS else ""
+
+
 def _read_maps(path: Path) -> dict[str, MappedSequence]:
     if not path.exists():
         return {}
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return {
             str(name): MappedSequence(
-                arrays[f"letters_{i}"], float(logit), [AttentionMap(arrays[f"edges_{i}"], layer) for layer in arrays[f"weights_{i}"]]
+                arrays[f"letters_{i}"],
+                float(logit),
+                [AttentionMap(arrays[f"edges_{i}"], layer) for layer in arrays[f"weights_{i}"]],
             )
             for i, (name, logit) in enumerate(zip(arrays["ids"], arrays["logits"], strict=True))
         }
 
 
-def attention_maps(scorer: Scorer, letters: NDArray[np.uint8], bins: int = MAP_BINS) -> list[AttentionMap]:
+def attention_maps(
+    scorer: Scorer, letters: NDArray[np.uint8], bins: int = MAP_BINS
+) -> list[AttentionMap]:
     """Return the attention map of each layer for one sequence, averaged over heads.
 
     The maps are those of the first member of the model. They hint at where the model looks and
@@ -385,13 +468,25 @@ def explain(
         not have.
     """
     if method is not None and not isinstance(method, Method):
-        raise ValueError(f"method must be one of selfattn_bio.interpret.methods, such as Guided(), got {method!r}")
+        raise ValueError(
+            "method must be one of selfattn_bio.interpret.methods, such as Guided(), got "
+            f"{method!r}"
+        )
     scorer = load_single(model)
     inputs = list(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k))
-    ids, partner_of = pd.DataFrame({"id": [each.id for each in inputs]}), read_partners(scorer, partner)
-    asked: dict[str, Any] = {"method": method or AttnLRPCopies(), "target": target or Target(), "say": say}
+    ids, partner_of = (
+        pd.DataFrame({"id": [each.id for each in inputs]}),
+        read_partners(scorer, partner),
+    )
+    asked: dict[str, Any] = {
+        "method": method or AttnLRPCopies(),
+        "target": target or Target(),
+        "say": say,
+    }
     if partner_of:
-        return explain_pairs(scorer, [Pair(each.letters, partner_of(each)) for each in inputs], ids, **asked)
+        return explain_pairs(
+            scorer, [Pair(each.letters, partner_of(each)) for each in inputs], ids, **asked
+        )
     return explain_letters(scorer, [each.letters for each in inputs], ids, **asked)
 
 
@@ -426,11 +521,24 @@ def explain_pairs(
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
     # A partner sequence is at other coordinates than the first input; a partner track is at the
     # same.
-    of_partners = records if isinstance(scorer.run.partner, TrackPartner) else records.drop(columns=list(PLACE), errors="ignore")
-    for batch in paired_batches(first, partner) if whole else (slice(i, i + 1) for i in range(len(pairs))):
-        views = (scorer.of_first(partner[batch]), first, records), (scorer.of_partner(first[batch]), partner, of_partners)
+    of_partners = (
+        records
+        if isinstance(scorer.run.partner, TrackPartner)
+        else records.drop(columns=list(PLACE), errors="ignore")
+    )
+    for batch in (
+        paired_batches(first, partner) if whole else (slice(i, i + 1) for i in range(len(pairs)))
+    ):
+        views = (
+            (scorer.of_first(partner[batch]), first, records),
+            (scorer.of_partner(first[batch]), partner, of_partners),
+        )
         for found, (view, letters, table) in zip(parts, views, strict=True):
-            found.append(explain_letters(view, letters[batch], table.iloc[batch], method=method, target=target))
+            found.append(
+                explain_letters(
+                    view, letters[batch], table.iloc[batch], method=method, target=target
+                )
+            )
         done += len(first[batch])
         if say:
             say(done)
@@ -442,7 +550,12 @@ def _joined(parts: Sequence[Explanation]) -> Explanation:
     length = max(part.letters.shape[1] for part in parts)
 
     def padded(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
-        return np.concatenate([np.pad(each, [(0, 0), (0, length - each.shape[1])] + [(0, 0)] * (each.ndim - 2)) for each in arrays])
+        return np.concatenate(
+            [
+                np.pad(each, [(0, 0), (0, length - each.shape[1])] + [(0, 0)] * (each.ndim - 2))
+                for each in arrays
+            ]
+        )
 
     return replace(
         parts[0],
@@ -469,7 +582,9 @@ def explain_letters(
     if not len(letters):
         raise ValueError("sequences must be at least one, got none")
     if short := [len(row) for row in letters if len(row) < scorer.tokenizer.k]:
-        raise ValueError(f"sequences must be at least k = {scorer.tokenizer.k} letters long, got {min(short)}")
+        raise ValueError(
+            f"sequences must be at least k = {scorer.tokenizer.k} letters long, got {min(short)}"
+        )
     target.check(scorer, [len(row) for row in letters])
     padded = pad_letters(list(letters))
     size = len(scorer.alphabet.letters) if isinstance(method, Scoring) else 0
@@ -499,11 +614,18 @@ def explain_letters(
     )
 
 
-def _scores(method: Scoring, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target) -> list[NDArray[np.float32]]:
+def _scores(
+    method: Scoring, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target
+) -> list[NDArray[np.float32]]:
     """Return hypothetical scores, combined over both strands and with the stack if present."""
     scores = method.scores(scorer, letters, target)
     if scorer.run.both_strands and not scorer.run.shares_strands:
         # The other strand counts positions from the other end, and ACGT reversed is its complement.
-        other = method.scores(scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target)
-        scores = [((one + two[::-1, ::-1]) / 2).astype(np.float32) for one, two in zip(scores, other, strict=True)]
+        other = method.scores(
+            scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target
+        )
+        scores = [
+            ((one + two[::-1, ::-1]) / 2).astype(np.float32)
+            for one, two in zip(scores, other, strict=True)
+        ]
     return scorer.stack.attributions(scores, letters) if scorer.stack else scores

@@ -31,11 +31,14 @@ Strand = Literal["+", "-", "either"]
 Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
 Range = Annotated[  # smallest and largest value, both included; 2 means [2, 2]
     Listed[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]],
-    BeforeValidator(lambda value: [value, value] if isinstance(value, int) else value, json_schema_input_type=int | list[int]),
+    BeforeValidator(
+        lambda value: [value, value] if isinstance(value, int) else value,
+        json_schema_input_type=int | list[int],
+    ),
 ]
 
 
-# ------------------------------------------------------- what a grammar generates
+# ------------ what a grammar generates
 @dataclass(frozen=True)
 class Site:
     """One motif instance in a record.
@@ -79,7 +82,13 @@ class Block:
 
     def without(self, gone: Sequence[int]) -> Block:
         """Return the block with the background in place of the given sites."""
-        return replace(self, sites=tuple(replace(site, planted=site.planted and at not in gone) for at, site in enumerate(self.sites)))
+        return replace(
+            self,
+            sites=tuple(
+                replace(site, planted=site.planted and at not in gone)
+                for at, site in enumerate(self.sites)
+            ),
+        )
 
 
 Blocks = list[Block]
@@ -95,11 +104,13 @@ def strand_of(rule: Strand, rng: Generator) -> str:
     return "+-"[int(rng.integers(2))] if rule == "either" else rule
 
 
-# ------------------------------------------------------------------- the sections
+# ------------ the sections
 class Sites(Section):
     """[sites.NAME]: single sites of a motif, or of one of several interchangeable motifs."""
 
-    motifs: Names = Field(description="labels of the database; of several, each site has one, drawn evenly")
+    motifs: Names = Field(
+        description="labels of the database; of several, each site has one, drawn evenly"
+    )
     number: Range = Field((1, 1), description="sites a record, from ... to, drawn evenly")
     strand: Strand = "either"
 
@@ -111,7 +122,10 @@ class Sites(Section):
     def blocks(self, name: str, rng: Generator) -> Blocks:
         """Sample sites, each as a separate block."""
         number = between(self.number, rng)
-        return [Block((Site(_any(self.motifs, rng), strand_of(self.strand, rng)),)) for _ in range(number)]
+        return [
+            Block((Site(_any(self.motifs, rng), strand_of(self.strand, rng)),))
+            for _ in range(number)
+        ]
 
     def motif_choices(self) -> list[Names]:
         """Return, for each site of a record, the motifs it may have."""
@@ -124,12 +138,20 @@ class Pair(Section):
     first: Names = Field(description="labels of the database; of several one, drawn evenly")
     second: Names
     spacing: Range = Field(description="letters between the two, from ... to, drawn evenly")
-    order: Literal["given", "either"] = Field("given", description="given: first, then second, on the strand of the pair")
+    order: Literal["given", "either"] = Field(
+        "given", description="given: first, then second, on the strand of the pair"
+    )
     strand: Strand = Field("either", description="of the pair as a whole")
-    orientation: Literal["same", "opposite", "either"] = Field("same", description="the strand of the second beside that of the first")
-    presence: Share = Field(1.0, description="chance of each half to be there, whether or not the other is")
+    orientation: Literal["same", "opposite", "either"] = Field(
+        "same", description="the strand of the second beside that of the first"
+    )
+    presence: Share = Field(
+        1.0, description="chance of each half to be there, whether or not the other is"
+    )
     bystanders: Names | None = Field(
-        None, description="motifs of which one stands on either side of the pair, at a distance from it of the same `spacing`"
+        None,
+        description="motifs of which one stands on either side of the pair, at a distance from it "
+        "of the same `spacing`",
     )
 
     @model_validator(mode="after")
@@ -139,15 +161,22 @@ class Pair(Section):
 
     def blocks(self, name: str, rng: Generator) -> Blocks:
         """Sample the pair, with one bystander if the grammar has any, as one block."""
-        turned = self.orientation == "opposite" or (self.orientation == "either" and bool(rng.integers(2)))
-        sites = [Site(_any(self.first, rng), "+", half=1), Site(_any(self.second, rng), "-" if turned else "+", half=2)]
+        turned = self.orientation == "opposite" or (
+            self.orientation == "either" and bool(rng.integers(2))
+        )
+        sites = [
+            Site(_any(self.first, rng), "+", half=1),
+            Site(_any(self.second, rng), "-" if turned else "+", half=2),
+        ]
         if self.order == "either" and rng.integers(2):
             sites.reverse()
         sites = [replace(site, planted=bool(rng.random() < self.presence)) for site in sites]
         if strand_of(self.strand, rng) == "-":
             sites = [replace(site, strand=FLIPPED[site.strand]) for site in reversed(sites)]
         if self.bystanders:
-            sites.insert(2 * int(rng.integers(2)), Site(_any(self.bystanders, rng), strand_of("either", rng)))
+            sites.insert(
+                2 * int(rng.integers(2)), Site(_any(self.bystanders, rng), strand_of("either", rng))
+            )
         gaps = tuple(between(self.spacing, rng) for _ in sites[1:])
         return [Block(tuple(sites), gaps, name)]
 
@@ -191,28 +220,38 @@ class Thinned(Section):
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Remove some sites of each block."""
-        return [block.without([at for at in range(len(block.sites)) if rng.random() >= self.keep]) for block in blocks]
+        return [
+            block.without([at for at in range(len(block.sites)) if rng.random() >= self.keep])
+            for block in blocks
+        ]
 
 
 class HalfPair(Section):
     """Remove one half of each pair of a positive, or plant half a pair only."""
 
     share: Share
-    others: Literal["kept", "left_out"] = Field("kept", description="the positive's other sites; left_out: one half of any pair is all")
+    others: Literal["kept", "left_out"] = Field(
+        "kept", description="the positive's other sites; left_out: one half of any pair is all"
+    )
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Remove the first or the second half of each pair."""
         if self.others == "left_out":
             name = list(grammar.pairs)[int(rng.integers(len(grammar.pairs)))]
             blocks = grammar.pairs[name].blocks(name, rng)
-        return [block.without([block.halves[int(rng.integers(2))]]) if block.pair else block for block in blocks]
+        return [
+            block.without([block.halves[int(rng.integers(2))]]) if block.pair else block
+            for block in blocks
+        ]
 
 
 class FarPair(Section):
     """Place both halves of each pair of a positive at another distance."""
 
     share: Share
-    spacing: Range = Field(description="letters between the halves, from ... to; apart from the spacing of each pair")
+    spacing: Range = Field(
+        description="letters between the halves, from ... to; apart from the spacing of each pair"
+    )
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Change the gap between the halves of each pair, which then no longer counts as a pair."""
@@ -220,7 +259,11 @@ class FarPair(Section):
 
     def _apart(self, block: Block, rng: Generator) -> Block:
         at = block.halves[0]
-        return replace(block, gaps=(*block.gaps[:at], between(self.spacing, rng), *block.gaps[at + 1 :]), pair="")
+        return replace(
+            block,
+            gaps=(*block.gaps[:at], between(self.spacing, rng), *block.gaps[at + 1 :]),
+            pair="",
+        )
 
 
 class SwappedPair(Section):
@@ -233,7 +276,9 @@ class SwappedPair(Section):
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Replace the second half of each pair, which then no longer counts as a pair."""
-        return [self._swapped(block, grammar.pairs, rng) if block.pair else block for block in blocks]
+        return [
+            self._swapped(block, grammar.pairs, rng) if block.pair else block for block in blocks
+        ]
 
     def _swapped(self, block: Block, pairs: Mapping[str, Pair], rng: Generator) -> Block:
         others = [pair for name, pair in pairs.items() if name != block.pair]
@@ -253,7 +298,9 @@ class Negatives(Section):
     swapped_pair: SwappedPair | None = None
 
     @property
-    def kinds(self) -> dict[str, Shuffled | Background | Thinned | HalfPair | FarPair | SwappedPair]:
+    def kinds(
+        self,
+    ) -> dict[str, Shuffled | Background | Thinned | HalfPair | FarPair | SwappedPair]:
         """Return the kinds in the grammar, by name."""
         return {name: kind for name in Negatives.model_fields if (kind := getattr(self, name))}
 
@@ -281,12 +328,20 @@ class MarkovLetters(Section):
 
     kind: Literal["markov"] = "markov"
     gc: float = Field(0.42, gt=0, lt=1, description="share of G and C, each half of it")
-    cpg: float = Field(0.25, ge=0, le=1, description="CpG beside what chance would give; 0.2 to 0.25 in vertebrate genomes")
+    cpg: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="CpG beside what chance would give; 0.2 to 0.25 in vertebrate genomes",
+    )
 
     @model_validator(mode="after")
     def _enough_tpa(self) -> MarkovLetters:
         if (1 - self.cpg) * self.gc**2 > (1 - self.gc) ** 2:
-            raise ValueError(f"cpg must be >= {1 - ((1 - self.gc) / self.gc) ** 2:.3g} at a gc of {self.gc}, got {self.cpg}")
+            raise ValueError(
+                f"cpg must be >= {1 - ((1 - self.gc) / self.gc) ** 2:.3g} at a gc of {self.gc}, "
+                f"got {self.cpg}"
+            )
         return self
 
     @property
@@ -304,11 +359,17 @@ class ShuffledLetters(Section):
     """Use windows of given sequences, shuffled with the same k-mer counts."""
 
     kind: Literal["shuffled"] = "shuffled"
-    sequences: str = Field(min_length=1, description="file of sequences; those of `length` letters at least, all of them ACGT, are used")
+    sequences: str = Field(
+        min_length=1,
+        description="file of sequences; those of `length` letters at least, all of them ACGT, are "
+        "used",
+    )
     k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
 
 
-Letters = Annotated[IndependentLetters | MarkovLetters | ShuffledLetters, Field(discriminator="kind")]
+Letters = Annotated[
+    IndependentLetters | MarkovLetters | ShuffledLetters, Field(discriminator="kind")
+]
 
 
 class Grammar(Section):
@@ -316,12 +377,16 @@ class Grammar(Section):
 
     title: str = ""
     database: str = Field(
-        "jaspar:vertebrates", description="of the motifs: jaspar:GROUP of those that ship, or a path to MEME, JASPAR or TRANSFAC text"
+        "jaspar:vertebrates",
+        description="of the motifs: jaspar:GROUP of those that ship, or a path to MEME, JASPAR or "
+        "TRANSFAC text",
     )
     records: int = Field(24_000, ge=2, description="half of them positives")
     length: Positive = Field(200, description="letters a record")
     elements: Range | None = Field(
-        None, description="how many of [sites] and [pairs] a positive has, from ... to; all if not given, and [1, 1] means any one"
+        None,
+        description="how many of [sites] and [pairs] a positive has, from ... to; all if not "
+        "given, and [1, 1] means any one",
     )
     background: Letters = IndependentLetters()
     sites: dict[Name, Sites] = Field(default_factory=dict)
@@ -332,22 +397,41 @@ class Grammar(Section):
     def _parts_go_together(self) -> Grammar:
         parts = {**self.sites, **self.pairs}
         if not parts or len(parts) < len(self.sites) + len(self.pairs):
-            raise ValueError(f"[sites] and [pairs] must have names of their own, one at least, got {', '.join(parts) or 'none'}")
+            raise ValueError(
+                "[sites] and [pairs] must have names of their own, one at least, got "
+                f"{', '.join(parts) or 'none'}"
+            )
         if self.elements:
             _check_range("elements", self.elements)
             if self.elements[1] > len(parts):
-                raise ValueError(f"elements must be <= the {len(parts)} that there are, got {self.elements[1]}")
+                raise ValueError(
+                    f"elements must be <= the {len(parts)} that there are, got {self.elements[1]}"
+                )
         for name, least in {"half_pair": 1, "far_pair": 1, "swapped_pair": 2}.items():
             if name in self.negatives.kinds and len(self.pairs) < least:
-                raise ValueError(f"pairs must be >= {least} for negatives of {name}, got {len(self.pairs)}")
-        of_pairs: list[str] = [name for name in ("far_pair", "swapped_pair") if name in self.negatives.kinds]
-        of_pairs += ["half_pair"] if self.negatives.half_pair and self.negatives.half_pair.others == "kept" else []
+                raise ValueError(
+                    f"pairs must be >= {least} for negatives of {name}, got {len(self.pairs)}"
+                )
+        of_pairs: list[str] = [
+            name for name in ("far_pair", "swapped_pair") if name in self.negatives.kinds
+        ]
+        of_pairs += (
+            ["half_pair"]
+            if self.negatives.half_pair and self.negatives.half_pair.others == "kept"
+            else []
+        )
         if of_pairs and self.elements and self.elements[0] <= len(self.sites):
-            rule = f"be > {len(self.sites)}, the number of [sites], so that a positive has a pair of which {of_pairs[0]} is made"
+            rule = (
+                f"be > {len(self.sites)}, the number of [sites], so that a positive has a pair "
+                f"of which {of_pairs[0]} is made"
+            )
             raise ValueError(f"elements must {rule}, got {list(self.elements)}")
         seconds = [label for pair in self.pairs.values() for label in pair.second]
         if self.negatives.swapped_pair and len(set(seconds)) < len(seconds):
-            raise ValueError("pairs must share no second motif for negatives of swapped_pair, which would be pairs again, got one twice")
+            raise ValueError(
+                "pairs must share no second motif for negatives of swapped_pair, which would be "
+                "pairs again, got one twice"
+            )
         if self.negatives.far_pair:
             self._check_far(self.negatives.far_pair.spacing)
         return self
@@ -362,7 +446,14 @@ class Grammar(Section):
     @property
     def motifs(self) -> list[str]:
         """Return the labels of all motifs in order, without duplicates."""
-        return list(dict.fromkeys(label for part in self._parts.values() for labels in part.motif_choices() for label in labels))
+        return list(
+            dict.fromkeys(
+                label
+                for part in self._parts.values()
+                for labels in part.motif_choices()
+                for label in labels
+            )
+        )
 
     @property
     def _parts(self) -> dict[str, Sites | Pair]:
@@ -372,7 +463,10 @@ class Grammar(Section):
         """Sample the blocks of a positive; their order has no meaning."""
         names = list(self._parts)
         if self.elements:
-            names = [names[at] for at in sorted(rng.choice(len(names), between(self.elements, rng), replace=False))]
+            names = [
+                names[at]
+                for at in sorted(rng.choice(len(names), between(self.elements, rng), replace=False))
+            ]
         return [block for name in names for block in self._parts[name].blocks(name, rng)]
 
     def ppms(self) -> dict[str, NDArray[np.float64]]:
@@ -389,14 +483,26 @@ class Grammar(Section):
         for label in self.motifs:
             if label not in database:
                 near = difflib.get_close_matches(label, database, n=1, cutoff=0)[0]
-                raise ValueError(f"motifs must be labels of {self.database}, got {label!r}: did you mean {near!r}?")
+                raise ValueError(
+                    f"motifs must be labels of {self.database}, got {label!r}: did you mean "
+                    f"{near!r}?"
+                )
         ppms = {label: database[label] for label in self.motifs}
         far = self.negatives.far_pair
-        foreign = [len(ppms[label]) for pair in self.pairs.values() for label in pair.second if self.negatives.swapped_pair]
-        needs = sorted(_most_letters(part, ppms, far, max(foreign, default=0)) for part in self._parts.values())
+        foreign = [
+            len(ppms[label])
+            for pair in self.pairs.values()
+            for label in pair.second
+            if self.negatives.swapped_pair
+        ]
+        needs = sorted(
+            _most_letters(part, ppms, far, max(foreign, default=0)) for part in self._parts.values()
+        )
         most = sum(needs[-self.elements[1] :] if self.elements else needs)
         if most > self.length:
-            raise ValueError(f"length must be >= {most}, what the sites of a record may take, got {self.length}")
+            raise ValueError(
+                f"length must be >= {most}, what the sites of a record may take, got {self.length}"
+            )
         return ppms
 
 
@@ -440,4 +546,8 @@ def _most_letters(part: Sites | Pair, ppms: Ppms, far: FarPair | None, foreign: 
     if isinstance(part, Sites):
         return sum(widths)
     widths[1] = max(widths[1], foreign)
-    return sum(widths) + max(part.spacing[1], far.spacing[1] if far else 0) + (part.spacing[1] if part.bystanders else 0)
+    return (
+        sum(widths)
+        + max(part.spacing[1], far.spacing[1] if far else 0)
+        + (part.spacing[1] if part.bystanders else 0)
+    )

@@ -24,7 +24,9 @@ def one_hot(letters: NDArray[np.uint8], alphabet: Alphabet = DNA) -> NDArray[np.
 
     Padding and ambiguous letters are all 0.
     """
-    return (letters[..., None] == np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)).astype(np.int8)
+    return (letters[..., None] == np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)).astype(
+        np.int8
+    )
 
 
 def find_hits(
@@ -64,32 +66,67 @@ def find_hits(
     Grant et al. 2011 (FIMO); Schreiber 2025 (memelite, which computes the p-values).
     """
     if not ppms or not len(sequences):
-        return pd.DataFrame({column: [] for column in COLUMNS}).astype({"record": int, "start": int, "end": int, "p_value": float})
+        return pd.DataFrame({column: [] for column in COLUMNS}).astype(
+            {"record": int, "start": int, "end": int, "p_value": float}
+        )
     size = len(alphabet.letters)
     coded = one_hot(pad_letters(list(sequences)), alphabet).transpose(0, 2, 1)
-    softened = {name: ((ppm * num_sites[name] + PSEUDO_SITES / size) / (num_sites[name] + PSEUDO_SITES)).T for name, ppm in ppms.items()}
+    softened = {
+        name: ((ppm * num_sites[name] + PSEUDO_SITES / size) / (num_sites[name] + PSEUDO_SITES)).T
+        for name, ppm in ppms.items()
+    }
     # memelite gives each letter a probability of 1/4, whatever the alphabet, so the p-value of a
     # motif of width w is (size / 4)^w too large
     excess = {name: (size / 4) ** len(ppm) for name, ppm in ppms.items()}
-    groups = [({name: softened[name] for name in ppms if excess[name] == each}, each) for each in sorted(set(excess.values()))]
-    hits = pd.concat([_fimo(group, coded, hit_p, each, alphabet) for group, each in groups], ignore_index=True)
+    groups = [
+        ({name: softened[name] for name in ppms if excess[name] == each}, each)
+        for each in sorted(set(excess.values()))
+    ]
+    hits = pd.concat(
+        [_fimo(group, coded, hit_p, each, alphabet) for group, each in groups], ignore_index=True
+    )
     # drop hits that reach into the padding
-    inside = hits["end"].to_numpy() <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]
-    best = hits[inside].sort_values("p_value", kind="stable").drop_duplicates(["name", "record", "start"])
+    inside = (
+        hits["end"].to_numpy()
+        <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]
+    )
+    best = (
+        hits[inside]
+        .sort_values("p_value", kind="stable")
+        .drop_duplicates(["name", "record", "start"])
+    )
     order = best["name"].map({name: number for number, name in enumerate(ppms)})
-    return best.assign(order=order).sort_values(["order", "record", "start"], ignore_index=True)[COLUMNS]
+    return best.assign(order=order).sort_values(["order", "record", "start"], ignore_index=True)[
+        COLUMNS
+    ]
 
 
-def _fimo(motifs: dict[str, NDArray[np.float64]], coded: NDArray[np.int8], hit_p: float, excess: float, alphabet: Alphabet) -> pd.DataFrame:
+def _fimo(
+    motifs: dict[str, NDArray[np.float64]],
+    coded: NDArray[np.int8],
+    hit_p: float,
+    excess: float,
+    alphabet: Alphabet,
+) -> pd.DataFrame:
     from memelite import fimo  # imported here because it compiles when first used
 
-    tables = fimo(motifs, coded, alphabet=list(alphabet.letters), threshold=hit_p * excess, reverse_complement=alphabet.has_complement)
-    hits = pd.concat(tables, ignore_index=True).rename(columns={"motif_name": "name", "sequence_name": "record", "p-value": "p_value"})
+    tables = fimo(
+        motifs,
+        coded,
+        alphabet=list(alphabet.letters),
+        threshold=hit_p * excess,
+        reverse_complement=alphabet.has_complement,
+    )
+    hits = pd.concat(tables, ignore_index=True).rename(
+        columns={"motif_name": "name", "sequence_name": "record", "p-value": "p_value"}
+    )
     hits = hits[COLUMNS].astype({"record": int, "start": int, "end": int, "p_value": float})
     return hits.assign(p_value=hits["p_value"] / excess)
 
 
-def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]], chance: float = CHANCE) -> pd.DataFrame:
+def relevant_hits(
+    hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]], chance: float = CHANCE
+) -> pd.DataFrame:
     """Keep the hits that the model uses.
 
     A hit is kept if its attribution is higher than that of half of the windows of its width in the
@@ -116,15 +153,22 @@ def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32
     return hits.assign(rank=ranks)[kept].reset_index(drop=True)
 
 
-def relevance_ranks(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]]) -> NDArray[np.float64]:
+def relevance_ranks(
+    hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]]
+) -> NDArray[np.float64]:
     """Return, for each hit, the fraction of windows of its width with lower attribution.
 
     Only windows of the same record count. The parameters are those of `relevant_hits`; the result
     has shape (n,).
     """
-    sums = {record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64))) for record, row in relevance.items()}
+    sums = {
+        record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64)))
+        for record, row in relevance.items()
+    }
     ranks = np.empty(len(hits))
-    for i, (record, start, end) in enumerate(hits[["record", "start", "end"]].itertuples(index=False)):
+    for i, (record, start, end) in enumerate(
+        hits[["record", "start", "end"]].itertuples(index=False)
+    ):
         windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]
         ranks[i] = np.mean(windows < windows[start])
     return ranks

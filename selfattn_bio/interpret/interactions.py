@@ -20,7 +20,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.interpret.epistasis import NAMES, PAIR, SITES, Letters, LogOdds, epistasis, site_pairs
+from selfattn_bio.interpret.epistasis import (
+    NAMES,
+    PAIR,
+    SITES,
+    Letters,
+    LogOdds,
+    epistasis,
+    site_pairs,
+)
 from selfattn_bio.interpret.evidence import q_values
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import MIN_EFFECT, mean_effect
@@ -38,8 +46,30 @@ MAX_PAIRS = 20  # pairs of motifs tested
 # records with hits of two motifs for which attributions are computed, sampled at random
 MAX_SEARCHED = 1000
 COLUMNS = [
-    *("name_a", "name_b", "records", "tested", "epistasis", "epistasis_low", "epistasis_high", "specific", "sites_p", "pairs_p", "p", "q"),
-    *("attention", "closest", "spacings", "spacing_start", "spacing_end", "spacing_fold", "spacing_p", "spacing_q"),
+    *(
+        "name_a",
+        "name_b",
+        "records",
+        "tested",
+        "epistasis",
+        "epistasis_low",
+        "epistasis_high",
+        "specific",
+        "sites_p",
+        "pairs_p",
+        "p",
+        "q",
+    ),
+    *(
+        "attention",
+        "closest",
+        "spacings",
+        "spacing_start",
+        "spacing_end",
+        "spacing_fold",
+        "spacing_p",
+        "spacing_q",
+    ),
     *("orientation", "orientation_fold", "orientation_p", "orientation_q", "verdict"),
 ]
 
@@ -78,7 +108,9 @@ def weigh_interactions(
     nearest = pairs.drop_duplicates(PAIR)  # sorted by gap within each
     nearest = nearest[nearest.groupby(NAMES)["record"].transform("size") >= MIN_RECORDS]
     nearest = _proposed(nearest, attention)
-    drawn = nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
+    drawn = (
+        nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
+    )
     drawn = drawn.join(epistasis(drawn, sites, sequences, log_odds, rng, draws=1))
     by_name: dict[Any, pd.DataFrame] = dict(list(sites.groupby("name")))
     lengths = np.array([len(row) for row in sequences])
@@ -87,7 +119,9 @@ def weigh_interactions(
         mine = drawn[(drawn["name_a"] == name_a) & (drawn["name_b"] == name_b)]
         about = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(mine)}
         about |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
-        rows.append(about | _tests(mine, rng) | spacing(by_name[name_a], by_name[name_b], lengths, rng))
+        rows.append(
+            about | _tests(mine, rng) | spacing(by_name[name_a], by_name[name_b], lengths, rng)
+        )
     table = pd.DataFrame(rows, columns=COLUMNS)
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))
@@ -104,17 +138,26 @@ def _proposed(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
     given = pd.Series(attention(nearest), index=nearest.index)
     usual = given.groupby(nearest["gap"] // BIN).transform("mean")
     nearest = nearest.assign(attention=given / usual.where(usual > 0))
-    of_names = nearest.groupby(NAMES)["attention"].agg(["mean", "size"]).sort_values(["mean", "size"], ascending=False)
+    of_names = (
+        nearest.groupby(NAMES)["attention"]
+        .agg(["mean", "size"])
+        .sort_values(["mean", "size"], ascending=False)
+    )
     return nearest[nearest.set_index(NAMES).index.isin(of_names.index[:MAX_PAIRS])]
 
 
 def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     """Test whether mean epistasis exceeds that of random sites and that of other motifs' sites."""
-    above, specific = ((pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "swapped"))
+    above, specific = (
+        (pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "swapped")
+    )
     found: dict[str, float] = {}
     if len(above) >= MIN_RECORDS:
         mean = mean_effect(above, rng)
-        found |= {"sites_p": mean["_p"], **{f"epistasis{which}": mean[which] for which in ("", "_low", "_high")}}
+        found |= {
+            "sites_p": mean["_p"],
+            **{f"epistasis{which}": mean[which] for which in ("", "_low", "_high")},
+        }
     if len(specific) >= MIN_RECORDS:
         mean = mean_effect(specific, rng)
         found |= {"pairs_p": mean["_p"], "specific": mean[""]}
@@ -132,7 +175,9 @@ def verdict(row: Mapping[Any, Any], significance: float) -> str:
     return "redundant" if row["q"] < significance and max(effects) <= -MIN_EFFECT else "proposal"
 
 
-def model_sites(motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters], hit_p: float, seed: int = 0) -> pd.DataFrame:
+def model_sites(
+    motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters], hit_p: float, seed: int = 0
+) -> pd.DataFrame:
     """Find hits that the model uses, in records with hits of at least two motifs.
 
     Parameters
@@ -160,9 +205,18 @@ def model_sites(motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters]
     """
     ppms = read_meme(motifs, least=0)
     hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p)
-    several = np.flatnonzero(np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences)) > 1)
+    several = np.flatnonzero(
+        np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences))
+        > 1
+    )
     drawn = np.sort(np.random.default_rng(seed).permutation(several)[:MAX_SEARCHED])
-    relevance = dict(zip(drawn.tolist(), attnlrp_importance(scorer, [sequences[record] for record in drawn]), strict=True))
+    relevance = dict(
+        zip(
+            drawn.tolist(),
+            attnlrp_importance(scorer, [sequences[record] for record in drawn]),
+            strict=True,
+        )
+    )
     return relevant_hits(hits[hits["record"].isin(drawn)].reset_index(drop=True), relevance)
 
 
@@ -180,9 +234,14 @@ def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention
         records: list[Any] = sorted(where, key=lambda record: len(sequences[record]))
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
-            reading = read_letters(scorer, pad_letters([sequences[record] for record in batch]), [""] * len(batch))
+            reading = read_letters(
+                scorer, pad_letters([sequences[record] for record in batch]), [""] * len(batch)
+            )
             # alternating: first site, second site, ...
-            spans = [pairs[SITES].to_numpy(dtype=np.int64)[where[record]].reshape(-1, 2) for record in batch]
+            spans = [
+                pairs[SITES].to_numpy(dtype=np.int64)[where[record]].reshape(-1, 2)
+                for record in batch
+            ]
             for record, shares in zip(batch, reading.between(spans), strict=True):
                 a, b = np.arange(0, len(shares), 2), np.arange(1, len(shares), 2)
                 found[where[record]] = (shares[a, b] + shares[b, a]) / 2

@@ -27,7 +27,9 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 
-def effect(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator) -> dict[str, float]:
+def effect(
+    hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator
+) -> dict[str, float]:
     """Measure how much more log-odds fall when hits are shuffled than when control sites are.
 
     All hits of a record are shuffled together, each within its interval, so that composition and
@@ -59,15 +61,22 @@ def effect(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, 
         return {"effect_records": len(kept)}
     shuffled = log_odds(at_hits)
     of_members = (log_odds(at_sites) - shuffled).reshape(len(used), -1)  # (copies, M)
-    falls = (log_odds([sequences[record] for record in kept])[index] - shuffled).reshape(len(used), -1)
-    found: dict[str, float] = {"effect_records": len(kept), "stability": _agreeing(of_members.mean(axis=0))}
+    falls = (log_odds([sequences[record] for record in kept])[index] - shuffled).reshape(
+        len(used), -1
+    )
+    found: dict[str, float] = {
+        "effect_records": len(kept),
+        "stability": _agreeing(of_members.mean(axis=0)),
+    }
     for name, of_copies in (("effect", of_members), ("fall", falls)):
         of_records = np.bincount(index, weights=of_copies.mean(axis=1)) / np.bincount(index)
         found |= {f"{name}{which}": value for which, value in mean_effect(of_records, rng).items()}
     return found
 
 
-def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator) -> dict[str, float]:
+def sufficiency(
+    hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator
+) -> dict[str, float]:
     """Measure how much log-odds of a shuffled record rise when one site is inserted.
 
     The best site is inserted at its original position into a dinucleotide shuffle of its record.
@@ -76,7 +85,9 @@ def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogO
     best = best_hits(hits, rng)
     with_site, without = [], []
     for number in rng.permutation(len(best))[:MAX_INSERTED]:
-        record, start, end = (int(best[column].iloc[number]) for column in ("record", "start", "end"))
+        record, start, end = (
+            int(best[column].iloc[number]) for column in ("record", "start", "end")
+        )
         background = shuffle_letters(sequences[record], 2, rng)
         background[start:end] = sequences[record][start:end]
         with_site.append(background)
@@ -84,14 +95,19 @@ def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogO
     if len(with_site) < MIN_RECORDS:
         return {}
     gains = log_odds(with_site) - log_odds(without)
-    return {f"sufficiency{name}": value for name, value in mean_effect(gains.reshape(len(gains), -1).mean(axis=1), rng).items()}
+    return {
+        f"sufficiency{name}": value
+        for name, value in mean_effect(gains.reshape(len(gains), -1).mean(axis=1), rng).items()
+    }
 
 
 def _agreeing(effects: NDArray[np.float64]) -> float:
     """Return the fraction of members (M,) with a clear effect of the common sign; nan for one."""
     if len(effects) == 1:
         return float("nan")
-    return float(np.mean((np.abs(effects) >= MIN_EFFECT) & (np.sign(effects) == np.sign(effects.mean()))))
+    return float(
+        np.mean((np.abs(effects) >= MIN_EFFECT) & (np.sign(effects) == np.sign(effects.mean())))
+    )
 
 
 def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
@@ -99,7 +115,12 @@ def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[
     means = effects[rng.integers(0, len(effects), (RESAMPLES, len(effects)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     flips = permutation_test(
-        (effects,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, rng=rng
+        (effects,),
+        lambda x, axis: x.mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=rng,
     )
     return {
         "": float(effects.mean()),
@@ -123,7 +144,9 @@ def merged_spans(hits: pd.DataFrame) -> list[tuple[int, int]]:
     return spans
 
 
-def matched_sites(spans: list[tuple[int, int]], length: int, rng: np.random.Generator) -> list[tuple[int, int]] | None:
+def matched_sites(
+    spans: list[tuple[int, int]], length: int, rng: np.random.Generator
+) -> list[tuple[int, int]] | None:
     """Choose a random site of the same width for each span.
 
     Sites overlap neither spans nor each other and are within `NEARBY` positions if possible.
@@ -146,7 +169,9 @@ def matched_sites(spans: list[tuple[int, int]], length: int, rng: np.random.Gene
     return sites
 
 
-def shuffled_at(letters: Letters, spans: Sequence[tuple[int, int]], rng: np.random.Generator) -> Letters:
+def shuffled_at(
+    letters: Letters, spans: Sequence[tuple[int, int]], rng: np.random.Generator
+) -> Letters:
     """Return a copy with the letters of each span in random order."""
     copy = letters.copy()
     for start, end in spans:

@@ -76,7 +76,8 @@ def logo_heights(ppm: ArrayLike, letters: str) -> np.ndarray:
     p = checked(ppm, "ppm", letters)
     if not np.allclose(p.sum(axis=1), 1, atol=1e-3) or (p < 0).any():
         raise ValueError(
-            f"rows of ppm must be probabilities that sum to 1, got a sum of {p.sum(axis=1)[np.argmax(np.abs(p.sum(axis=1) - 1))]:.3g}"
+            "rows of ppm must be probabilities that sum to 1, got a sum of "
+            f"{p.sum(axis=1)[np.argmax(np.abs(p.sum(axis=1) - 1))]:.3g}"
         )
     return p * information_content(p)[:, None]
 
@@ -99,7 +100,10 @@ def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int 
         If `scores` does not have one column per letter, or is not finite.
     """
     s = checked(scores, "scores", letters)
-    high, low = np.maximum(s, 0).sum(axis=1).max(initial=0), np.minimum(s, 0).sum(axis=1).min(initial=0)
+    high, low = (
+        np.maximum(s, 0).sum(axis=1).max(initial=0),
+        np.minimum(s, 0).sum(axis=1).min(initial=0),
+    )
     span = (high - low) or 1.0
     _style(ax, len(s), (low - 0.03 * span, high + 0.03 * span), start)
     ax.axhline(0, color="#888888", linewidth=0.6)
@@ -131,16 +135,27 @@ def _draw_letter(letter: str, x: float, bottom: float, height: float, ax: Axes) 
     With a negative height it is below `bottom`, but still upright.
     """
     fit = Affine2D().scale(0.94, abs(height)).translate(x + 0.03, min(bottom, bottom + height))
-    ax.add_patch(PathPatch(glyph(letter).transformed(fit), facecolor=COLOURS.get(letter, OTHER_COLOUR), linewidth=0))
+    ax.add_patch(
+        PathPatch(
+            glyph(letter).transformed(fit), facecolor=COLOURS.get(letter, OTHER_COLOUR), linewidth=0
+        )
+    )
 
 
 @cache
 def glyph(letter: str) -> Outline:
     """Return the outline of a letter, scaled to the unit square."""
-    outline = TextPath((0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
+    outline = TextPath(
+        (0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold")
+    )
     box = outline.get_extents()
     width = max(box.width, 0.35)  # keeps I narrow and centred
-    return outline.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, -box.y0).scale(1 / width, 1 / box.height).translate(0.5, 0))
+    return outline.transformed(
+        Affine2D()
+        .translate(-(box.x0 + box.x1) / 2, -box.y0)
+        .scale(1 / width, 1 / box.height)
+        .translate(0.5, 0)
+    )
 
 
 def _style(ax: Axes, width: int, limits: tuple[float, float], start: int = 0) -> None:
@@ -148,7 +163,10 @@ def _style(ax: Axes, width: int, limits: tuple[float, float], start: int = 0) ->
     ax.set_ylim(*limits)
     ax.spines[["top", "right"]].set_visible(False)
     if width <= 40:
-        ax.set_xticks(np.arange(width) + start + 0.5, [str(start + i + 1) if (i + 1) % 5 == 0 or i == 0 else "" for i in range(width)])
+        ax.set_xticks(
+            np.arange(width) + start + 0.5,
+            [str(start + i + 1) if (i + 1) % 5 == 0 or i == 0 else "" for i in range(width)],
+        )
         ax.tick_params(axis="x", length=0, labelsize=mpl.rcParams["font.size"] * 0.8)
 
 
@@ -159,7 +177,10 @@ def checked(values: ArrayLike, name: str, letters: str | None = None) -> np.ndar
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or (letters is not None and array.shape[1] != len(letters)):
-        raise ValueError(f"{name} must have the shape (positions, {len(letters) if letters else 'letters'}), got {array.shape}")
+        raise ValueError(
+            f"{name} must have the shape (positions, {len(letters) if letters else 'letters'}), "
+            f"got {array.shape}"
+        )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
     return array

@@ -24,7 +24,9 @@ def match_label(row: Mapping[Hashable, Any]) -> str:
 
 
 def match_motifs(
-    ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str, NDArray[np.float64]], max_q: float = MATCH_Q
+    ppms: Mapping[str, NDArray[np.float64]],
+    database: Mapping[str, NDArray[np.float64]],
+    max_q: float = MATCH_Q,
 ) -> pd.DataFrame:
     """Find the database motifs similar to each motif, on either strand.
 
@@ -53,7 +55,9 @@ def match_motifs(
     if not ppms or not database:
         unknown = dict.fromkeys(("match_p", "match_q"), np.nan)
         columns = ["name", "match", "match_p", "match_q", "other_matches"]
-        return pd.DataFrame({"name": list(ppms), "match": "", **unknown, "other_matches": ""}, columns=columns)
+        return pd.DataFrame(
+            {"name": list(ppms), "match": "", **unknown, "other_matches": ""}, columns=columns
+        )
     from memelite import tomtom  # imported here because it compiles when first used
 
     labels = list(database)
@@ -65,7 +69,10 @@ def match_motifs(
     q = false_discovery_control(p, axis=1)
     order = p.argsort(axis=1, kind="stable")
     rows, best = np.arange(len(p)), order[:, 0]
-    others = [[labels[i] for i in more[1 : 1 + MAX_OTHERS] if q[row, i] < max_q] for row, more in enumerate(order)]
+    others = [
+        [labels[i] for i in more[1 : 1 + MAX_OTHERS] if q[row, i] < max_q]
+        for row, more in enumerate(order)
+    ]
     return pd.DataFrame(
         {
             "name": list(ppms),

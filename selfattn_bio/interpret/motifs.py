@@ -39,11 +39,17 @@ class Motif(Pattern):
     name: str
 
     def __repr__(self) -> str:
-        return f"Motif {self.name} {self.consensus} of {self.num_sites} site{'s' * (self.num_sites != 1)}"
+        return (
+            f"Motif {self.name} {self.consensus} of {self.num_sites} "
+            f"site{'s' * (self.num_sites != 1)}"
+        )
 
     def _repr_html_(self) -> str:
         sites = f"{self.num_sites} site{'s' * (self.num_sites != 1)}"
-        return f"<div><div><b>{escape(self.name)}</b> {escape(self.consensus)}, {sites}</div><div>{self._logo()}</div></div>"
+        return (
+            f"<div><div><b>{escape(self.name)}</b> {escape(self.consensus)}, "
+            f"{sites}</div><div>{self._logo()}</div></div>"
+        )
 
     def _logo(self) -> str:
         return logo_svg(self.ppm, self.alphabet.letters, label=f"logo of {self.name}")
@@ -64,7 +70,10 @@ class Motif(Pattern):
         if self.alphabet != DNA:
             common = self.ppm.max(axis=1) >= 0.5
             best = self.ppm.argmax(axis=1)
-            return "".join(self.alphabet.letters[i] if there else self.alphabet.unknown for i, there in zip(best, common, strict=True))
+            return "".join(
+                self.alphabet.letters[i] if there else self.alphabet.unknown
+                for i, there in zip(best, common, strict=True)
+            )
         counts = {letter: self.pfm[:, i].tolist() for i, letter in enumerate("ACGT")}
         return str(BioMotif("ACGT", counts=counts).degenerate_consensus)
 
@@ -101,7 +110,10 @@ class MotifSet:
         for motif in self:
             cells = "".join(f"<td>{escape(_cell(value))}</td>" for value in by_name.loc[motif.name])
             rows += f"<tr><th>{escape(motif.name)}</th><td>{motif._logo()}</td>{cells}</tr>"
-        return f'<div style="overflow-x:auto"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+        return (
+            f'<div style="overflow-x:auto"><table><thead><tr>{heads}</tr></thead>'
+            f"<tbody>{rows}</tbody></table></div>"
+        )
 
     def __len__(self) -> int:
         return len(self.motifs)
@@ -113,7 +125,10 @@ class MotifSet:
         for motif in self.motifs:
             if motif.name == name:
                 return motif
-        raise KeyError(f"motif must be one of {', '.join(motif.name for motif in self.motifs) or '(none)'}, got {name!r}")
+        raise KeyError(
+            f"motif must be one of {', '.join(motif.name for motif in self.motifs) or '(none)'}, "
+            f"got {name!r}"
+        )
 
     @property
     def alphabet(self) -> Alphabet:
@@ -150,7 +165,9 @@ class MotifSet:
 
     def _counts_of_dna(self, format_name: str) -> dict[str, NDArray[np.int64]]:
         if self.alphabet != DNA:
-            raise ValueError(f"motifs must be of dna to be written as {format_name}, got {self.alphabet.name}")
+            raise ValueError(
+                f"motifs must be of dna to be written as {format_name}, got {self.alphabet.name}"
+            )
         return {motif.name: motif.pfm for motif in self.motifs}
 
     def to_bed(self, path: str | Path | None = None) -> pd.DataFrame:
@@ -171,7 +188,9 @@ class MotifSet:
         """Draw all logos in bits, one below the other, with name and match."""
         rows = max(1, len(self.motifs))
         figure = Figure(figsize=(6, 1.4 * rows), layout="constrained")
-        for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False):
+        for axes, motif in zip(
+            figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False
+        ):
             draw_logo(motif.ppm, axes, motif.alphabet.letters)
             (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
             axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
@@ -191,13 +210,16 @@ def _written(text: str, path: str | Path | None) -> str:
     return text
 
 
-def build_motifs(patterns: list[Pattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]) -> MotifSet:
+def build_motifs(
+    patterns: list[Pattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]
+) -> MotifSet:
     """Name the patterns motif_01, motif_02, … in order and match them with the database.
 
     With an empty database no motif has a match.
     """
     motifs = tuple(
-        Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}", alphabet=pattern.alphabet) for i, pattern in enumerate(patterns, start=1)
+        Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}", alphabet=pattern.alphabet)
+        for i, pattern in enumerate(patterns, start=1)
     )
     table = pd.DataFrame(
         {

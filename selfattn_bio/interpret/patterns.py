@@ -65,16 +65,22 @@ class Discovery:
     note: str = ""
 
 
-def check_scores(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> None:
+def check_scores(
+    letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
+) -> None:
     """Raise ValueError unless hypothetical scores are (n, L, A) and finite, for letters (n, L)."""
     shape = (*letters.shape, len(alphabet.letters))
     if hypothetical.shape != shape:
         raise ValueError(f"hypothetical must be of shape {shape}, got {hypothetical.shape}")
     if not np.isfinite(hypothetical).all():
-        raise ValueError(f"hypothetical must be finite, got {hypothetical[~np.isfinite(hypothetical)][0]}")
+        raise ValueError(
+            f"hypothetical must be finite, got {hypothetical[~np.isfinite(hypothetical)][0]}"
+        )
 
 
-def align(places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA) -> Pattern | None:
+def align(
+    places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
+) -> Pattern | None:
     """Build a pattern from intervals of one width and trim it to its informative part.
 
     Returns None if the informative part is too short or too weak.
@@ -97,10 +103,16 @@ def align(places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: 
     sites = _trimmed(places, start, end)
     lengths = np.array([len(row) for row in records])[sites["record"].to_numpy(dtype=int)]
     sites = sites[(sites["start"] >= 0) & (sites["end"] <= lengths)].reset_index(drop=True)
-    return Pattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet) if len(sites) else None
+    return (
+        Pattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
+        if len(sites)
+        else None
+    )
 
 
-def count_letters(places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA) -> NDArray[np.int64]:
+def count_letters(
+    places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
+) -> NDArray[np.int64]:
     """Count each letter at each position of the intervals, read on their strands: (width, A).
 
     Positions beyond the end of a record are not counted.

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from selfattn_bio.attention.mixers import Softmax
-from selfattn_bio.attention.reading import Layer, between, binned, gradient_rollout, received, rollout, top_edges, value_rollout
+from selfattn_bio.attention.reading import (
+    Layer,
+    between,
+    binned,
+    gradient_rollout,
+    received,
+    rollout,
+    top_edges,
+    value_rollout,
+)
 from selfattn_bio.config import AttentionModel, SoftmaxMixer
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ArgumentError
@@ -88,7 +97,10 @@ class AttentionReading:
     above: tuple[tuple[Tensor, ...], ...] = ()
 
     def __repr__(self) -> str:
-        return f"AttentionReading of {len(self.ids)} sequences, {len(self.layers)} x {len(self.layers[0])} layers"
+        return (
+            f"AttentionReading of {len(self.ids)} sequences, {len(self.layers)} x "
+            f"{len(self.layers[0])} layers"
+        )
 
     def received(self) -> NDArray[np.float32]:
         """Return the attention that each letter receives, (B, L), 0 in padding.
@@ -97,7 +109,9 @@ class AttentionReading:
         encoder positions has their mean. Attention from a [CLS] vector counts, attention to it
         does not.
         """
-        return self._to_letters(torch.cat([heads for layers in self._received() for heads in layers]).mean(0))
+        return self._to_letters(
+            torch.cat([heads for layers in self._received() for heads in layers]).mean(0)
+        )
 
     def received_by_head(self) -> NDArray[np.float32]:
         """Return `received` for each member, layer and head, (members, layers, heads, B, L).
@@ -110,7 +124,10 @@ class AttentionReading:
         received = self._received()
         shapes = {(len(layers), len(heads)) for layers in received for heads in layers}
         if len(shapes) > 1:
-            raise ValueError(f"members must have as many layers, and these heads, each, got (layers, heads) of {sorted(shapes)}")
+            raise ValueError(
+                "members must have as many layers, and these heads, each, got (layers, heads) of "
+                f"{sorted(shapes)}"
+            )
         return self._to_letters(torch.stack([torch.stack(layers) for layers in received]))
 
     def rollout(self) -> NDArray[np.float32]:
@@ -124,7 +141,9 @@ class AttentionReading:
         Abnar and Zuidema 2020.
         """
         start = self._start()
-        return self._to_letters(torch.stack([rollout(layers, start) for layers in self.layers]).mean(0))
+        return self._to_letters(
+            torch.stack([rollout(layers, start) for layers in self.layers]).mean(0)
+        )
 
     def value_rollout(self) -> NDArray[np.float32]:
         """Return `rollout` with each weight times the norm of its value, (B, L).
@@ -134,7 +153,10 @@ class AttentionReading:
         Kobayashi et al. 2020.
         """
         start = self._start()
-        by_member = [value_rollout(layers, norms, start) for layers, norms in zip(self.layers, self.norms, strict=True)]
+        by_member = [
+            value_rollout(layers, norms, start)
+            for layers, norms in zip(self.layers, self.norms, strict=True)
+        ]
         return self._to_letters(torch.stack(by_member).mean(0))
 
     def gradient_rollout(self) -> NDArray[np.float32]:
@@ -152,10 +174,14 @@ class AttentionReading:
             If attention was read without a target.
         """
         if not self.above:
-            raise ValueError("attention must be read with a target for a rollout by gradients, got none")
+            raise ValueError(
+                "attention must be read with a target for a rollout by gradients, got none"
+            )
         start = self._start()
         flows = zip(self.layers, self.above, self.values, strict=True)
-        return self._to_letters(torch.stack([gradient_rollout(*flow, start) for flow in flows]).mean(0) - start)
+        return self._to_letters(
+            torch.stack([gradient_rollout(*flow, start) for flow in flows]).mean(0) - start
+        )
 
     def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
         """Return the attention between spans of each sequence.
@@ -176,15 +202,27 @@ class AttentionReading:
         most = max((len(each) for each in spans), default=0)
         member = np.zeros((len(spans), most, len(self.spans)), dtype=np.float32)
         for row, of_row in enumerate(spans):
-            shared = (self.spans[None, :, 0] < of_row[:, None, 1]) & (self.spans[None, :, 1] > of_row[:, None, 0])
+            shared = (self.spans[None, :, 0] < of_row[:, None, 1]) & (
+                self.spans[None, :, 1] > of_row[:, None, 0]
+            )
             member[row, : len(of_row)] = shared & (self.spans[:, 0] >= 0)
         places = torch.from_numpy(member).to(self.layers[0][0].q.device)
         # (B, S, S)
-        given = torch.stack([between(layer, places).mean(1) for layers in self.layers for layer in layers]).mean(0)
+        given = torch.stack(
+            [between(layer, places).mean(1) for layers in self.layers for layer in layers]
+        ).mean(0)
         shares = (given / places.sum(2, keepdim=True).clamp(min=1)).float().cpu().numpy()
         return [share[: len(each), : len(each)] for share, each in zip(shares, spans, strict=True)]
 
-    def map(self, row: int = 0, *, member: int = 0, layer: int = -1, head: int | None = None, bins: int = 200) -> AttentionMap:
+    def map(
+        self,
+        row: int = 0,
+        *,
+        member: int = 0,
+        layer: int = -1,
+        head: int | None = None,
+        bins: int = 200,
+    ) -> AttentionMap:
         """Return the attention map of one sequence.
 
         It is computed in blocks, so memory depends on `bins` and not on the length.
@@ -215,8 +253,13 @@ class AttentionReading:
         number = np.full(len(self.spans), count)
         number[places] = of_places
         given = binned(one, torch.from_numpy(number).to(read.q.device), count)[0]  # (H, S, S)
-        shares = (given.mean(0) if head is None else given[head]).float().cpu().numpy() / np.bincount(of_places)[:, None]
-        starts, end = self.spans[places[np.searchsorted(of_places, np.arange(count))], 0], min(self.spans[places[-1], 1], self.lengths[row])
+        shares = (
+            given.mean(0) if head is None else given[head]
+        ).float().cpu().numpy() / np.bincount(of_places)[:, None]
+        starts, end = (
+            self.spans[places[np.searchsorted(of_places, np.arange(count))], 0],
+            min(self.spans[places[-1], 1], self.lengths[row]),
+        )
         return AttentionMap(np.append(starts, end), shares.astype(np.float32))
 
     def edges(self, count: int = 20) -> pd.DataFrame:
@@ -238,17 +281,35 @@ class AttentionReading:
                 query, key, weight = (x.cpu().numpy() for x in top_edges(layer, count))
                 row, head, at = np.nonzero(query >= 0)
                 spans = np.hstack([self.spans[places[row, head, at]] for places in (query, key)])
-                table = pd.DataFrame(np.minimum(spans, self.lengths[row, None]), columns=EDGE, dtype="Int64")
+                table = pd.DataFrame(
+                    np.minimum(spans, self.lengths[row, None]), columns=EDGE, dtype="Int64"
+                )
                 names = np.array(self.ids, dtype=object)[row]
-                tables.append(table.assign(id=names, member=member, layer=number, head=head, weight=weight[row, head, at]))
-        found = pd.concat(tables, ignore_index=True)[["id", "member", "layer", "head", *EDGE, "weight"]]
+                tables.append(
+                    table.assign(
+                        id=names,
+                        member=member,
+                        layer=number,
+                        head=head,
+                        weight=weight[row, head, at],
+                    )
+                )
+        found = pd.concat(tables, ignore_index=True)[
+            ["id", "member", "layer", "head", *EDGE, "weight"]
+        ]
         found[EDGE] = found[EDGE].mask(found[EDGE] < 0)
-        return found.sort_values(["id", "member", "layer", "head", "weight"], ascending=[True] * 4 + [False], ignore_index=True)
+        return found.sort_values(
+            ["id", "member", "layer", "head", "weight"],
+            ascending=[True] * 4 + [False],
+            ignore_index=True,
+        )
 
     def _received(self) -> list[list[Tensor]]:
         """Return the attention that each encoder position receives, (heads, B, M) per layer."""
         number = self._mask().sum(1, keepdim=True).clamp(min=1)
-        return [[received(layer).movedim(1, 0) / number for layer in layers] for layers in self.layers]
+        return [
+            [received(layer).movedim(1, 0) / number for layer in layers] for layers in self.layers
+        ]
 
     def _start(self) -> Tensor:
         """Return the start of a rollout (B, M): uniform over the positions the head reads."""
@@ -265,7 +326,10 @@ class AttentionReading:
         """Average (..., B, M) over the encoder positions that cover a letter: (..., B, L)."""
         length = int(self.lengths.max())
         values = (by_place * self._mask()).cpu().numpy()
-        total, covering = np.zeros((*values.shape[:-1], length)), np.zeros((len(self.lengths), length))
+        total, covering = (
+            np.zeros((*values.shape[:-1], length)),
+            np.zeros((len(self.lengths), length)),
+        )
         for place, (start, end) in enumerate(self.spans):
             if start >= 0:
                 total[..., start:end] += values[..., place, None]
@@ -274,7 +338,9 @@ class AttentionReading:
         return (total / np.maximum(covering, 1)).astype(np.float32)
 
 
-def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | Path) -> AttentionReading:
+def read_attention(
+    model: Scorer | str | Path, sequences: Sequence[str] | str | Path
+) -> AttentionReading:
     """Read a model's attention on sequences, all in one batch.
 
     `read_attention("results/promoter/model", ["ACGT..."]).edges()` lists the largest weights.
@@ -311,11 +377,18 @@ def has_attention(scorer: Scorer) -> bool:
     """
     if not all(isinstance(member, AttentionBody) for member in scorer.network.members):
         return False
-    of_members = [[module.mixer for module in member.modules() if isinstance(module, SelfAttention)] for member in scorer.network.members]
-    return all(mixers and all(isinstance(mixer, Softmax) for mixer in mixers) for mixers in of_members)
+    of_members = [
+        [module.mixer for module in member.modules() if isinstance(module, SelfAttention)]
+        for member in scorer.network.members
+    ]
+    return all(
+        mixers and all(isinstance(mixer, Softmax) for mixer in mixers) for mixers in of_members
+    )
 
 
-def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], target: Target | None = None) -> AttentionReading:
+def read_letters(
+    scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], target: Target | None = None
+) -> AttentionReading:
     """Read the attention on ASCII letters (B, L), padded with 0; with a target, its gradients too.
 
     Of a model with `strands = "shared"` the attention on the given strand is read.
@@ -331,10 +404,16 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
         got = f"kind {model.kind!r}"
         if isinstance(model, AttentionModel):
             softmax = isinstance(model.mixer, SoftmaxMixer)
-            got = "a member that was pruned of all heads" if softmax else f"mixer {model.mixer.kind!r}, whose weights are not kept"
+            got = (
+                "a member that was pruned of all heads"
+                if softmax
+                else f"mixer {model.mixer.kind!r}, whose weights are not kept"
+            )
         raise ArgumentError(f"network must have attention to be read, got {got}")
     tokens = scorer.tokens(letters)
-    strands = 2 if scorer.run.shares_strands else 1  # rows of the network per sequence, the given strand first
+    strands = (
+        2 if scorer.run.shares_strands else 1
+    )  # rows of the network per sequence, the given strand first
     layers: dict[Any, Layer] = {}
     values: dict[Any, Tensor] = {}
     norms: dict[Any, Tensor] = {}
@@ -358,9 +437,17 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
     def ordered(found: dict[Any, T]) -> tuple[tuple[T, ...], ...]:
         return tuple(tuple(found[module] for module in modules) for modules in attention)
 
-    attention = [[each for each in member.modules() if isinstance(each, SelfAttention)] for member in members]
-    handles = [module.register_forward_pre_hook(keep) for modules in attention for module in modules]
-    handles += [module.gates.register_forward_pre_hook(keep_output) for modules in attention for module in modules]
+    attention = [
+        [each for each in member.modules() if isinstance(each, SelfAttention)] for member in members
+    ]
+    handles = [
+        module.register_forward_pre_hook(keep) for modules in attention for module in modules
+    ]
+    handles += [
+        module.gates.register_forward_pre_hook(keep_output)
+        for modules in attention
+        for module in modules
+    ]
     try:
         if target is None:
             with torch.inference_mode(), through_all_layers(scorer.network):
@@ -377,8 +464,24 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
     of_tokens = scorer.tokenizer.spans(tokens.shape[1])  # (N, 2)
     body: AttentionBody = members[0]  # type: ignore[assignment]
     pool, prefix = body.stem.pool, body.head.num_prefix
-    starts, ends = of_tokens[::pool, 0], of_tokens[np.minimum(np.arange(pool - 1, len(of_tokens) + pool - 1, pool), len(of_tokens) - 1), 1]
-    spans = np.concatenate([np.full((prefix, 2), -1), np.stack([starts, ends], axis=1)]).astype(np.int64)
+    starts, ends = (
+        of_tokens[::pool, 0],
+        of_tokens[
+            np.minimum(np.arange(pool - 1, len(of_tokens) + pool - 1, pool), len(of_tokens) - 1), 1
+        ],
+    )
+    spans = np.concatenate([np.full((prefix, 2), -1), np.stack([starts, ends], axis=1)]).astype(
+        np.int64
+    )
     lengths = np.count_nonzero(letters, axis=1)
     seen = np.arange(len(spans)) == 0 if isinstance(body.head, ClsHead) else spans[:, 0] >= 0
-    return AttentionReading(ids, ordered(layers), spans, lengths, seen, ordered(values), ordered(norms), ordered(above) if target else ())
+    return AttentionReading(
+        ids,
+        ordered(layers),
+        spans,
+        lengths,
+        seen,
+        ordered(values),
+        ordered(norms),
+        ordered(above) if target else (),
+    )

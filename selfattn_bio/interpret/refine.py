@@ -23,7 +23,9 @@ SHARED = 0.5  # fraction of sites; a pattern that shares more with a larger one 
 
 
 def refine_patterns(
-    patterns: Sequence[Pattern], sequences: Sequence[NDArray[np.uint8]], relevance: Sequence[NDArray[np.float32]]
+    patterns: Sequence[Pattern],
+    sequences: Sequence[NDArray[np.uint8]],
+    relevance: Sequence[NDArray[np.float32]],
 ) -> list[Pattern]:
     """Rebuild each pattern from its relevant hits and remove duplicates.
 
@@ -44,16 +46,30 @@ def refine_patterns(
     names = {f"pattern_{number}": pattern for number, pattern in enumerate(patterns)}
     ppms = {name: pattern.ppm for name, pattern in names.items()}
     alphabet = patterns[0].alphabet if patterns else DNA
-    hits = find_hits(ppms, {name: pattern.num_sites for name, pattern in names.items()}, sequences, HIT_P, alphabet)
+    hits = find_hits(
+        ppms,
+        {name: pattern.num_sites for name, pattern in names.items()},
+        sequences,
+        HIT_P,
+        alphabet,
+    )
     hits = relevant_hits(hits, dict(enumerate(relevance)))
     longest = max(map(len, sequences), default=0)
     refined = []
     for name, pattern in names.items():
         mine = hits[hits["name"] == name]
-        wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)[["record", "start", "end", "strand"]]
-        again = align(wide.reset_index(drop=True), sequences, alphabet) if len(wide) >= MIN_SITES else None
+        wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)[
+            ["record", "start", "end", "strand"]
+        ]
+        again = (
+            align(wide.reset_index(drop=True), sequences, alphabet)
+            if len(wide) >= MIN_SITES
+            else None
+        )
         refined.append(again or pattern)
-    return _distinct(sorted(refined, key=lambda pattern: -pattern.num_sites), len(sequences), longest)
+    return _distinct(
+        sorted(refined, key=lambda pattern: -pattern.num_sites), len(sequences), longest
+    )
 
 
 def _distinct(patterns: list[Pattern], num_records: int, length: int) -> list[Pattern]:
@@ -61,7 +77,9 @@ def _distinct(patterns: list[Pattern], num_records: int, length: int) -> list[Pa
     taken = np.zeros((num_records, length), dtype=bool)
     kept = []
     for pattern in patterns:
-        record, start, end = (pattern.seqlets[column].to_numpy(dtype=int) for column in ("record", "start", "end"))
+        record, start, end = (
+            pattern.seqlets[column].to_numpy(dtype=int) for column in ("record", "start", "end")
+        )
         if taken[record, (start + end) // 2].mean() > SHARED:
             continue
         kept.append(pattern)

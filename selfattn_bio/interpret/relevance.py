@@ -93,10 +93,25 @@ def _constant_length(module: UnitLength, inputs: tuple[Tensor], output: Tensor) 
     return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12).detach()
 
 
-_CONSTANTS: Rules = {nn.LayerNorm: _constant_deviation, RecordNorm: _constant_spread, nn.GELU: _constant_gate, UnitLength: _constant_length}
+_CONSTANTS: Rules = {
+    nn.LayerNorm: _constant_deviation,
+    RecordNorm: _constant_spread,
+    nn.GELU: _constant_gate,
+    UnitLength: _constant_length,
+}
 _ATTENTION, _WEIGHTS_FIXED = _share(1 / 4, 1 / 4, 1 / 2), _share(0.0, 0.0, 1.0)
-ATTNLRP: Rules = {QKVProjection: _ATTENTION, CrossProjection: _ATTENTION, PoolingProjection: _share(1 / 2, 1 / 2), **_CONSTANTS}
-CP_LRP: Rules = {QKVProjection: _WEIGHTS_FIXED, CrossProjection: _WEIGHTS_FIXED, PoolingProjection: _share(0.0, 1.0), **_CONSTANTS}
+ATTNLRP: Rules = {
+    QKVProjection: _ATTENTION,
+    CrossProjection: _ATTENTION,
+    PoolingProjection: _share(1 / 2, 1 / 2),
+    **_CONSTANTS,
+}
+CP_LRP: Rules = {
+    QKVProjection: _WEIGHTS_FIXED,
+    CrossProjection: _WEIGHTS_FIXED,
+    PoolingProjection: _share(0.0, 1.0),
+    **_CONSTANTS,
+}
 PLAIN: Rules = {}  # unmodified gradient
 
 
@@ -106,7 +121,11 @@ def relevance_rules(network: nn.Module, rules: Rules) -> Iterator[None]:
 
     The hooks are removed at the end of the block, also after an exception.
     """
-    handles = [module.register_forward_hook(rules[type(module)]) for module in network.modules() if type(module) in rules]
+    handles = [
+        module.register_forward_hook(rules[type(module)])
+        for module in network.modules()
+        if type(module) in rules
+    ]
     try:
         yield
     finally:
@@ -114,7 +133,13 @@ def relevance_rules(network: nn.Module, rules: Rules) -> Iterator[None]:
             handle.remove()
 
 
-def gradient_at(network: Network, embeddings: Tensor, tokens: Tensor, rules: Rules = ATTNLRP, chosen: Chosen = all_outputs) -> Tensor:
+def gradient_at(
+    network: Network,
+    embeddings: Tensor,
+    tokens: Tensor,
+    rules: Rules = ATTNLRP,
+    chosen: Chosen = all_outputs,
+) -> Tensor:
     """Return the gradient of selected outputs at the embeddings, modified by `rules`.
 
     Parameters
@@ -146,7 +171,9 @@ def gradient_at(network: Network, embeddings: Tensor, tokens: Tensor, rules: Rul
     return torch.autograd.grad(value.sum(), embeddings)[0]
 
 
-def project_to_letters(gradient: Tensor, tokens: Tensor, table: Tensor, tokenizer: KmerTokenizer, length: int) -> Tensor:
+def project_to_letters(
+    gradient: Tensor, tokens: Tensor, table: Tensor, tokenizer: KmerTokenizer, length: int
+) -> Tensor:
     """Convert a gradient at tokens to a score of every letter at every position.
 
     The hypothetical score of letter b at position p is the sum, over the tokens that cover p, of
@@ -217,7 +244,9 @@ def letter_parts(table: Tensor, tokenizer: KmerTokenizer) -> Tensor:
     k, size = tokenizer.k, len(tokenizer.alphabet.letters)
     kmers = table[FIRST_KMER:].unflatten(0, (size,) * k)  # one axis per letter
     known = {
-        subset: kmers.mean([axis for axis in range(k) if axis not in subset], keepdim=True) if len(subset) < k else kmers
+        subset: kmers.mean([axis for axis in range(k) if axis not in subset], keepdim=True)
+        if len(subset) < k
+        else kmers
         for count in range(k + 1)
         for subset in combinations(range(k), count)
     }
@@ -232,7 +261,9 @@ def letter_parts(table: Tensor, tokenizer: KmerTokenizer) -> Tensor:
 
 def embedding_table(scorer: Scorer) -> Tensor:
     """Return the embedding of each token, (V, D)."""
-    return scorer.network.embed(torch.arange(scorer.tokenizer.vocabulary_size, device=scorer.device)[None])[0].detach()
+    return scorer.network.embed(
+        torch.arange(scorer.tokenizer.vocabulary_size, device=scorer.device)[None]
+    )[0].detach()
 
 
 def backward_batches(sequences: Sequence[Letters]) -> Iterator[slice]:
@@ -253,13 +284,19 @@ def paired_batches(first: Sequence[Letters], partner: Sequence[Letters]) -> Iter
     """Yield slices of pairs that satisfy the limits of `backward_batches` for both inputs."""
     start = 0
     while start < len(first):
-        end = start + min(next(backward_batches(side[start : start + BATCH])).stop for side in (first, partner))
+        end = start + min(
+            next(backward_batches(side[start : start + BATCH])).stop for side in (first, partner)
+        )
         yield slice(start, end)
         start = end
 
 
 def gradient_scores(
-    scorer: Scorer, letters: Letters, rules: Rules = ATTNLRP, chosen: Chosen = all_outputs, at: Letters | None = None
+    scorer: Scorer,
+    letters: Letters,
+    rules: Rules = ATTNLRP,
+    chosen: Chosen = all_outputs,
+    at: Letters | None = None,
 ) -> NDArray[np.float32]:
     """Compute hypothetical scores of a batch with one backward pass.
 
@@ -282,7 +319,9 @@ def gradient_scores(
     tokens = scorer.tokens(letters)
     there = tokens if at is None else scorer.tokens(at)
     gradient = gradient_at(scorer.network, scorer.network.embed(there), there, rules, chosen)
-    scores = project_to_letters(gradient, tokens, embedding_table(scorer), scorer.tokenizer, letters.shape[1])
+    scores = project_to_letters(
+        gradient, tokens, embedding_table(scorer), scorer.tokenizer, letters.shape[1]
+    )
     return centred(scores.float().cpu().numpy())
 
 

@@ -30,12 +30,23 @@ def draw_saturation(effects: pd.DataFrame, letters: Axes, heat: Axes) -> None:
     of_each[place, [LETTERS.index(alt) for alt in effects["alt"]]] = effects["effect"]
     heights = np.zeros_like(of_each)
     mean = effects["effect"].groupby(place).mean()
-    heights[mean.index, [LETTERS.index(effects["ref"].iloc[row]) for row in np.unique(place, return_index=True)[1]]] = -mean.fillna(0.0)
+    heights[
+        mean.index,
+        [LETTERS.index(effects["ref"].iloc[row]) for row in np.unique(place, return_index=True)[1]],
+    ] = -mean.fillna(0.0)
     draw_letters(heights, letters, LETTERS, start)
     letters.set_ylabel("mean loss (logits)")
     most = float(np.nanmax(np.abs(of_each), initial=1e-9))
     extent = (start, start + len(of_each), len(LETTERS), 0)
-    image = heat.imshow(of_each.T, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest", extent=extent)
+    image = heat.imshow(
+        of_each.T,
+        cmap="RdBu_r",
+        vmin=-most,
+        vmax=most,
+        aspect="auto",
+        interpolation="nearest",
+        extent=extent,
+    )
     heat.set_yticks(np.arange(len(LETTERS)) + 0.5, list(LETTERS))
     heat.set_xlabel("place (0-based)")
     heat.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -77,11 +77,16 @@ def hits(
         raise ArgumentError(f"hit_p must be in (0, 1), got {hit_p}")
     letters = get_alphabet(alphabet)
     ppms, num_sites = _motifs(motifs, letters)
-    tables = [_of(chunk, ppms, num_sites, hit_p, letters) for chunk in _chunks(_records(sequences, letters))]
+    tables = [
+        _of(chunk, ppms, num_sites, hit_p, letters)
+        for chunk in _chunks(_records(sequences, letters))
+    ]
     found = [table for table in tables if len(table)]
     if not found:
         return pd.DataFrame(columns=[*BED_COLUMNS, "p_value"])
-    return pd.concat(found).sort_values(["chrom", "start", "end", "name", "strand"], ignore_index=True)
+    return pd.concat(found).sort_values(
+        ["chrom", "start", "end", "name", "strand"], ignore_index=True
+    )
 
 
 def _motifs(
@@ -94,7 +99,10 @@ def _motifs(
         num_sites = dict.fromkeys(ppms, NUM_SITES)
     for name, ppm in ppms.items():
         if ppm.ndim != 2 or ppm.shape[1] != len(alphabet.letters):
-            raise ValueError(f"motifs must be of shape (width, {len(alphabet.letters)}) for {alphabet.name}, got {ppm.shape} of {name!r}")
+            raise ValueError(
+                f"motifs must be of shape (width, {len(alphabet.letters)}) for {alphabet.name}, "
+                f"got {ppm.shape} of {name!r}"
+            )
     return ppms, num_sites
 
 
@@ -102,7 +110,9 @@ def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Itera
     if isinstance(sequences, Path) or (isinstance(sequences, str) and os.path.exists(sequences)):
         yield from read_records(sequences, alphabet)
     else:
-        yield from (Record(each.id, each.letters) for each in read_inputs(Spelling(alphabet), sequences, 1))
+        yield from (
+            Record(each.id, each.letters) for each in read_inputs(Spelling(alphabet), sequences, 1)
+        )
 
 
 def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -120,9 +130,20 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 
 def _of(
-    chunk: list[Record], ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], hit_p: float, alphabet: Alphabet
+    chunk: list[Record],
+    ppms: Mapping[str, NDArray[np.float64]],
+    num_sites: Mapping[str, int],
+    hit_p: float,
+    alphabet: Alphabet,
 ) -> pd.DataFrame:
     found = find_hits(ppms, num_sites, [record.letters for record in chunk], hit_p, alphabet)
-    score = np.minimum(-10 * np.log10(np.maximum(found["p_value"], 10 ** (-MAX_SCORE / 10))), MAX_SCORE).round()
-    table = pd.DataFrame({"id": [record.id for record in chunk]} | {name: [getattr(record, name) for record in chunk] for name in PLACE})
-    return on_chromosome(found.assign(score=score), table.astype({"start": "Int64", "end": "Int64"}))
+    score = np.minimum(
+        -10 * np.log10(np.maximum(found["p_value"], 10 ** (-MAX_SCORE / 10))), MAX_SCORE
+    ).round()
+    table = pd.DataFrame(
+        {"id": [record.id for record in chunk]}
+        | {name: [getattr(record, name) for record in chunk] for name in PLACE}
+    )
+    return on_chromosome(
+        found.assign(score=score), table.astype({"start": "Int64", "end": "Int64"})
+    )

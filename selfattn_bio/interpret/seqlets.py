@@ -14,7 +14,11 @@ CHUNK = 256  # records tested together: 10 MB at 200 bp
 
 
 def call_seqlets(
-    relevance: Sequence[NDArray[np.float32]], *, threshold: float = 0.01, min_length: int = MIN_LENGTH, max_length: int = MAX_LENGTH
+    relevance: Sequence[NDArray[np.float32]],
+    *,
+    threshold: float = 0.01,
+    min_length: int = MIN_LENGTH,
+    max_length: int = MAX_LENGTH,
 ) -> pd.DataFrame:
     """Find spans with more attribution than the same number of randomly sampled letters.
 
@@ -52,7 +56,9 @@ def call_seqlets(
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must be in (0, 1), got {threshold}")
     if not 1 <= min_length <= max_length:
-        raise ValueError(f"lengths must be 1 <= min_length <= max_length, got {min_length} and {max_length}")
+        raise ValueError(
+            f"lengths must be 1 <= min_length <= max_length, got {min_length} and {max_length}"
+        )
     lengths = np.array([len(row) for row in relevance])
     rows = np.zeros((len(relevance), max(lengths.max(initial=0), max_length)))
     for row, values in zip(rows, relevance, strict=True):
@@ -60,22 +66,31 @@ def call_seqlets(
     if not np.isfinite(rows).all():
         raise ValueError(f"relevance must be finite, got {rows[~np.isfinite(rows)][0]}")
     inside = np.arange(rows.shape[1]) < lengths[:, None]
-    low, high = (float(rows[inside].min()), float(rows[inside].max())) if inside.any() else (0.0, 0.0)
+    low, high = (
+        (float(rows[inside].min()), float(rows[inside].max())) if inside.any() else (0.0, 0.0)
+    )
     if low == high:  # constant attributions have no seqlets
         return _table([])
     width = (high - low) / (BINS - 1)
-    tails = _tails(np.bincount(((rows[inside] - low) / width).astype(np.int64), minlength=BINS) / inside.sum(), max_length)
+    tails = _tails(
+        np.bincount(((rows[inside] - low) / width).astype(np.int64), minlength=BINS) / inside.sum(),
+        max_length,
+    )
     found = []
     for first in range(0, len(rows), CHUNK):
         part = slice(first, first + CHUNK)
-        for record, start, end, total, p in _decoded(rows[part], lengths[part], low, width, tails, threshold, min_length):
+        for record, start, end, total, p in _decoded(
+            rows[part], lengths[part], low, width, tails, threshold, min_length
+        ):
             found.append((first + record, start, end, total, p))
     return _table(found)
 
 
 def _table(rows: list[tuple[int, int, int, float, float]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["record", "start", "end", "relevance", "p_value"])
-    table = table.astype({"record": int, "start": int, "end": int, "relevance": float, "p_value": float})
+    table = table.astype(
+        {"record": int, "start": int, "end": int, "relevance": float, "p_value": float}
+    )
     return table.sort_values(["record", "start"], ignore_index=True)
 
 
@@ -105,7 +120,11 @@ def _decoded(
     candidates, before = [], None
     for length in range(min_length, len(tails)):
         totals = sums[:, length:] - sums[:, :-length]  # (records, starts)
-        bins = np.floor((totals - low * length) / width).astype(np.int64).clip(0, len(tails[length]) - 1)
+        bins = (
+            np.floor((totals - low * length) / width)
+            .astype(np.int64)
+            .clip(0, len(tails[length]) - 1)
+        )
         p = tails[length][bins]
         stands_out = (p < threshold) & (np.arange(totals.shape[1]) + length <= lengths[:, None])
         if before is not None:
@@ -113,13 +132,19 @@ def _decoded(
             stands_out &= before[:, :-1] & before[:, 1:]
         before = stands_out
         record, start = np.nonzero(stands_out)
-        candidates.append(np.column_stack([record, start, start + length, totals[record, start], p[record, start]]))
+        candidates.append(
+            np.column_stack(
+                [record, start, start + length, totals[record, start], p[record, start]]
+            )
+        )
         if not len(record):
             break
     spans = np.concatenate(candidates)
     taken = np.zeros(rows.shape, dtype=bool)
     found = []
-    for record, start, end, total, p_value in spans[np.lexsort((spans[:, 1], spans[:, 4], spans[:, 1] - spans[:, 2]))].tolist():
+    for record, start, end, total, p_value in spans[
+        np.lexsort((spans[:, 1], spans[:, 4], spans[:, 1] - spans[:, 2]))
+    ].tolist():
         place = (int(record), slice(int(start), int(end)))
         if not taken[place].any():
             taken[place] = True

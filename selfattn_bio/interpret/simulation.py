@@ -38,7 +38,15 @@ from selfattn_bio.sequence.shuffle import shuffle_letters
 __all__ = ["Grammar", "Simulation", "read_grammar", "simulate"]
 
 POSITIVES, NEGATIVES, TRUTH, BED, RECORDS, GRAMMAR, TASK = (
-    *("positives.fa.gz", "negatives.fa.gz", "truth.tsv", "truth.bed", "records.tsv", "grammar.toml", "task.toml"),
+    *(
+        "positives.fa.gz",
+        "negatives.fa.gz",
+        "truth.tsv",
+        "truth.bed",
+        "records.tsv",
+        "grammar.toml",
+        "task.toml",
+    ),
 )
 PLACED = ["id", "label", "kind", "motif", "start", "end", "strand", "pair"]
 ACGT = np.frombuffer(DNA.letters.encode(), np.uint8)
@@ -46,7 +54,7 @@ Row = NDArray[np.uint8]
 
 # conv11 + pool 4, 2 layers, 64 wide, 4 heads: the model of the comparison of methods
 # (docs/interpretation.md)
-TASK_TEXT = """# Trains on the sequences beside it. What is not named here is the default of selfattn_bio/config/.
+TASK_TEXT = """# Trains on the sequences in this folder. Unnamed keys use their defaults.
 title = {title}
 
 [data]
@@ -54,7 +62,7 @@ positives = {positives}
 negatives = {negatives}
 
 [split]
-kind = "random"  # records share nothing but the grammar: no negative was made of a positive that is there
+kind = "random"  # records are independent: no negative was made from a positive
 
 [tokens]
 k = 1
@@ -101,7 +109,10 @@ class Simulation:
     truth: pd.DataFrame
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{count} {kind}" for kind, count in self.records["kind"].value_counts(sort=False).items())
+        counts = ", ".join(
+            f"{count} {kind}"
+            for kind, count in self.records["kind"].value_counts(sort=False).items()
+        )
         return f"Simulation of {len(self.records)} records ({counts}) with {len(self.truth)} sites"
 
     def save(self, folder: str | Path) -> None:
@@ -123,22 +134,33 @@ class Simulation:
                 table.to_csv(temporary / name, sep="\t", index=False, lineterminator="\n")
             sites = self.truth.rename(columns={"id": "chrom", "motif": "name"}).assign(score=1000)
             write_bed(temporary / BED, sites)
-            (temporary / GRAMMAR).write_text(tomli_w.dumps(self.grammar.model_dump(exclude_none=True)), encoding="utf-8")
+            (temporary / GRAMMAR).write_text(
+                tomli_w.dumps(self.grammar.model_dump(exclude_none=True)), encoding="utf-8"
+            )
             (temporary / TASK).write_text(self._task(Path(folder)), encoding="utf-8")
 
     def _fasta(self, label: int) -> bytes:
         rows = np.flatnonzero(self.records["label"] == label)
-        return "".join(f">{self.records['id'][row]}\n{self.letters[row].tobytes().decode()}\n" for row in rows).encode()
+        return "".join(
+            f">{self.records['id'][row]}\n{self.letters[row].tobytes().decode()}\n" for row in rows
+        ).encode()
 
     def _task(self, folder: Path) -> str:
-        values = {"title": self.grammar.title or "Made sequences", "database": self.grammar.database}
+        values = {
+            "title": self.grammar.title or "Made sequences",
+            "database": self.grammar.database,
+        }
         values |= {"positives": str(folder / POSITIVES), "negatives": str(folder / NEGATIVES)}
-        return TASK_TEXT.format(**{name: json.dumps(value, ensure_ascii=False) for name, value in values.items()})
+        return TASK_TEXT.format(
+            **{name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+        )
 
 
 def check_output(folder: str | Path) -> None:
     """Raise an error unless a simulation may be written there; see `files.check_replaceable`."""
-    check_replaceable(folder, "simulation", (POSITIVES, NEGATIVES, TRUTH, BED, RECORDS, GRAMMAR, TASK), GRAMMAR)
+    check_replaceable(
+        folder, "simulation", (POSITIVES, NEGATIVES, TRUTH, BED, RECORDS, GRAMMAR, TASK), GRAMMAR
+    )
 
 
 def simulate(grammar: Grammar, seed: int) -> Simulation:
@@ -191,10 +213,16 @@ def _kinds_of(grammar: Grammar) -> pd.DataFrame:
     shares = {name: kind.share for name, kind in grammar.negatives.kinds.items()}
     wanted = np.array(list(shares.values())) * (grammar.records - positives)
     counts = np.floor(wanted).astype(int)
-    counts[np.argsort(counts - wanted, kind="stable")[: grammar.records - positives - counts.sum()]] += 1
+    counts[
+        np.argsort(counts - wanted, kind="stable")[: grammar.records - positives - counts.sum()]
+    ] += 1
     numbers = {"positive": positives, **dict(zip(shares, counts.tolist(), strict=True))}
     digits = len(str(grammar.records))
-    rows = [(f"{kind}_{at:0{digits}d}", int(kind == "positive"), kind) for kind, number in numbers.items() for at in range(number)]
+    rows = [
+        (f"{kind}_{at:0{digits}d}", int(kind == "positive"), kind)
+        for kind, number in numbers.items()
+        for at in range(number)
+    ]
     return pd.DataFrame(rows, columns=["id", "label", "kind"])
 
 
@@ -216,8 +244,13 @@ def background_of(rule: Letters, length: int) -> Callable[[np.random.Generator],
     sources = [record.letters for record in read_records(rule.sequences, DNA)]
     fit = [row for row in sources if len(row) >= length and (DNA.codes(row) < 4).all()]
     if not fit:
-        message = f"sequences of the background must be of ACGT and {length} letters at least, got none among {len(sources)}"
-        raise GrammarError(message, place=rule.sequences, cure="Choose a shorter length or another file")
+        message = (
+            f"sequences of the background must be of ACGT and {length} letters at least, "
+            f"got none among {len(sources)}"
+        )
+        raise GrammarError(
+            message, place=rule.sequences, cure="Choose a shorter length or another file"
+        )
 
     def shuffled(rng: np.random.Generator) -> Row:
         row = fit[int(rng.integers(len(fit)))]
@@ -243,7 +276,9 @@ def _chain(rule: MarkovLetters, length: int) -> Callable[[np.random.Generator], 
     return drawn
 
 
-def _planted(letters: Row, blocks: Blocks, ppms: Ppms, rng: np.random.Generator) -> tuple[Row, list[tuple[int, int, str, str, str]]]:
+def _planted(
+    letters: Row, blocks: Blocks, ppms: Ppms, rng: np.random.Generator
+) -> tuple[Row, list[tuple[int, int, str, str, str]]]:
     """Plant the blocks at random positions; all arrangements without overlap are equally likely.
 
     Returns the letters and start, end, motif, strand and pair of each site.
@@ -252,7 +287,9 @@ def _planted(letters: Row, blocks: Blocks, ppms: Ppms, rng: np.random.Generator)
     widths = [block.width(ppms) for block in blocks]
     free = len(letters) - sum(widths)
     # positions within the letters between blocks
-    starts = np.sort(rng.choice(free + len(blocks), len(blocks), replace=False)) - np.arange(len(blocks))
+    starts = np.sort(rng.choice(free + len(blocks), len(blocks), replace=False)) - np.arange(
+        len(blocks)
+    )
     taken = 0
     for free_before, at in zip(starts.tolist(), rng.permutation(len(blocks)).tolist(), strict=True):
         block, place = blocks[at], free_before + taken
@@ -262,7 +299,9 @@ def _planted(letters: Row, blocks: Blocks, ppms: Ppms, rng: np.random.Generator)
             end = place + len(ppms[site.motif])
             if site.planted:
                 letters[place:end] = drawn_site(ppms[site.motif], site.strand, rng)
-                placed.append((place, end, site.motif, site.strand, block.pair if whole and site.half else ""))
+                placed.append(
+                    (place, end, site.motif, site.strand, block.pair if whole and site.half else "")
+                )
             place = end + gap
     return letters, placed
 
@@ -270,5 +309,7 @@ def _planted(letters: Row, blocks: Blocks, ppms: Ppms, rng: np.random.Generator)
 def drawn_site(ppm: NDArray[np.float64], strand: str, rng: np.random.Generator) -> Row:
     """Sample a site from (width, 4) probabilities: (width,) ASCII as the record reads."""
     below = ppm.cumsum(axis=1)[:, :3]
-    site = ACGT[(rng.random(len(ppm))[:, None] * ppm.sum(axis=1, keepdims=True) >= below).sum(axis=1)]
+    site = ACGT[
+        (rng.random(len(ppm))[:, None] * ppm.sum(axis=1, keepdims=True) >= below).sum(axis=1)
+    ]
     return DNA.reverse_complement(site) if strand == "-" else site

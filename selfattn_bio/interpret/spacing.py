@@ -35,7 +35,9 @@ def gaps(start_a: Numbers, end_a: Numbers, start_b: Numbers, end_b: Numbers) -> 
     return np.maximum(start_b - end_a, start_a - end_b)
 
 
-def orientations(first_is_a: NDArray[np.bool_], minus_a: NDArray[np.bool_], minus_b: NDArray[np.bool_]) -> Numbers:
+def orientations(
+    first_is_a: NDArray[np.bool_], minus_a: NDArray[np.bool_], minus_b: NDArray[np.bool_]
+) -> Numbers:
     """Return indices into `ORIENTATIONS`.
 
     The orientation is the strands of a and b, read in the direction in which a comes first.
@@ -46,7 +48,9 @@ def orientations(first_is_a: NDArray[np.bool_], minus_a: NDArray[np.bool_], minu
     return 2 * (minus_a ^ turned).astype(np.int64) + (minus_b ^ turned).astype(np.int64)
 
 
-def spacing(a: pd.DataFrame, b: pd.DataFrame, lengths: Numbers, rng: np.random.Generator) -> dict[Hashable, object]:
+def spacing(
+    a: pd.DataFrame, b: pd.DataFrame, lengths: Numbers, rng: np.random.Generator
+) -> dict[Hashable, object]:
     """Test whether the closest sites of two motifs prefer a gap or an orientation.
 
     Parameters
@@ -85,8 +89,17 @@ def spacing(a: pd.DataFrame, b: pd.DataFrame, lengths: Numbers, rng: np.random.G
     (bin_at, bin_fold, bin_p), (way_at, way_fold, way_p) = _excess(bins), _excess(ways)
     return {
         "spacings": ";".join(map(str, bins[0])),
-        **{"spacing_start": bin_at * BIN, "spacing_end": (bin_at + 1) * BIN, "spacing_fold": bin_fold, "spacing_p": bin_p},
-        **{"orientation": ORIENTATIONS[way_at], "orientation_fold": way_fold, "orientation_p": way_p},
+        **{
+            "spacing_start": bin_at * BIN,
+            "spacing_end": (bin_at + 1) * BIN,
+            "spacing_fold": bin_fold,
+            "spacing_p": bin_p,
+        },
+        **{
+            "orientation": ORIENTATIONS[way_at],
+            "orientation_fold": way_fold,
+            "orientation_p": way_p,
+        },
     }
 
 
@@ -103,7 +116,9 @@ def _closest(a: tuple[pd.DataFrame, Numbers], b: tuple[pd.DataFrame, Numbers]) -
     """
     if not len(a[1]):
         return np.empty((0, 0), dtype=np.int64)
-    (start_a, end_a), (start_b, end_b) = ((sites["start"].to_numpy(), sites["end"].to_numpy()) for sites, _ in (a, b))
+    (start_a, end_a), (start_b, end_b) = (
+        (sites["start"].to_numpy(), sites["end"].to_numpy()) for sites, _ in (a, b)
+    )
     gap = gaps(start_a[:, None], end_a[:, None], start_b, end_b)
     minus_a, minus_b = ((sites["strand"] == "-").to_numpy() for sites, _ in (a, b))
     way = orientations(start_a[:, None] < start_b, minus_a[:, None], minus_b)

@@ -19,10 +19,18 @@ from selfattn_bio.interpret.logos import COLOURS, OTHER_COLOUR, checked, glyph, 
 WIDTH = 10  # px per letter
 TICKS = 14  # px below the letters
 GROUND = "#e4eaf0"  # colour behind shaded letters
-COMMANDS = {Outline.MOVETO: "M", Outline.LINETO: "L", Outline.CURVE3: "Q", Outline.CURVE4: "C", Outline.CLOSEPOLY: "Z"}
+COMMANDS = {
+    Outline.MOVETO: "M",
+    Outline.LINETO: "L",
+    Outline.CURVE3: "Q",
+    Outline.CURVE4: "C",
+    Outline.CLOSEPOLY: "Z",
+}
 
 
-def logo_svg(ppm: ArrayLike, letters: str = "ACGT", *, height: int = 60, label: str = "sequence logo") -> str:
+def logo_svg(
+    ppm: ArrayLike, letters: str = "ACGT", *, height: int = 60, label: str = "sequence logo"
+) -> str:
     """Draw a motif as an `<svg>` element, like `logos.draw_logo`.
 
     Parameters
@@ -41,7 +49,9 @@ def logo_svg(ppm: ArrayLike, letters: str = "ACGT", *, height: int = 60, label: 
     ValueError
         If `ppm` does not have one column per letter, or a row does not sum to 1.
     """
-    return _svg(logo_heights(ppm, letters), letters, (0.0, math.log2(len(letters))), height, label, 0)
+    return _svg(
+        logo_heights(ppm, letters), letters, (0.0, math.log2(len(letters))), height, label, 0
+    )
 
 
 def track_svg(
@@ -78,7 +88,10 @@ def track_svg(
         If `scores` does not have one column per letter, or is not finite.
     """
     s = checked(scores, "scores", letters)
-    limits = (float(np.minimum(s, 0).sum(axis=1).min(initial=0)), float(np.maximum(s, 0).sum(axis=1).max(initial=0)))
+    limits = (
+        float(np.minimum(s, 0).sum(axis=1).min(initial=0)),
+        float(np.maximum(s, 0).sum(axis=1).max(initial=0)),
+    )
     return _svg(s, letters, limits, height, label, start, shaded)
 
 
@@ -96,33 +109,57 @@ def _svg(
     unit, zero = height / span, high / span * height  # px per unit, and y of 0
     placed, drawn = [], set()
     for sign in (1, -1):
-        for position, letter, bottom, tall in stacks(np.where(sign * heights > 0, heights, 0.0), span):
+        for position, letter, bottom, tall in stacks(
+            np.where(sign * heights > 0, heights, 0.0), span
+        ):
             foot = zero - min(bottom, bottom + tall) * unit
-            fit = f"{0.94 * WIDTH:.4g} 0 0 {-abs(tall) * unit:.4g} {(position + 0.03) * WIDTH:.6g} {foot:.4g}"
+            fit = (
+                f"{0.94 * WIDTH:.4g} 0 0 {-abs(tall) * unit:.4g} "
+                f"{(position + 0.03) * WIDTH:.6g} {foot:.4g}"
+            )
             placed.append((letter, fit))
             drawn.add(letter)
     # Ids are global in a page. Equal pictures may share them, different ones must not.
     own = "g" + hashlib.sha256(repr((placed, label, start)).encode()).hexdigest()[:8]
     glyphs = "".join(
-        f'<path id="{own}{i}" fill="{COLOURS.get(letters[i], OTHER_COLOUR)}" d="{_outline(letters[i])}"/>' for i in sorted(drawn)
+        f'<path id="{own}{i}" fill="{COLOURS.get(letters[i], OTHER_COLOUR)}" '
+        f'd="{_outline(letters[i])}"/>'
+        for i in sorted(drawn)
     )
-    uses = "".join(f'<use href="#{own}{letter}" transform="matrix({fit})"/>' for letter, fit in placed)
+    uses = "".join(
+        f'<use href="#{own}{letter}" transform="matrix({fit})"/>' for letter, fit in placed
+    )
     ground = ""
     if shaded is not None:
-        ground = f'<rect x="{(shaded[0] - start) * WIDTH}" width="{(shaded[1] - shaded[0]) * WIDTH}" height="{height}" fill="{GROUND}"/>'
+        ground = (
+            f'<rect x="{(shaded[0] - start) * WIDTH}" '
+            f'width="{(shaded[1] - shaded[0]) * WIDTH}" height="{height}" fill="{GROUND}"/>'
+        )
     width, every = len(heights) * WIDTH, 5 if len(heights) <= 40 else 10
-    numbers = [number for number in range(start + 1, start + len(heights) + 1) if number % every == 0 or number == start + 1]
+    numbers = [
+        number
+        for number in range(start + 1, start + len(heights) + 1)
+        if number % every == 0 or number == start + 1
+    ]
     ticks = "".join(
-        f'<text x="{(number - start - 0.5) * WIDTH:g}" y="{height + TICKS - 3}" text-anchor="middle">{number}</text>' for number in numbers
+        f'<text x="{(number - start - 0.5) * WIDTH:g}" y="{height + TICKS - 3}" '
+        f'text-anchor="middle">{number}</text>'
+        for number in numbers
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" width="{width}" height="{height + TICKS}" '
-        f'viewBox="0 0 {width} {height + TICKS}" font-size="9" font-family="sans-serif" fill="#555"><defs>{glyphs}</defs>'
-        f'{ground}<path d="M0 {zero:.4g}H{width}" stroke="#888" stroke-width=".6"/>{uses}{ticks}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" '
+        f'width="{width}" height="{height + TICKS}" '
+        f'viewBox="0 0 {width} {height + TICKS}" font-size="9" font-family="sans-serif" '
+        f'fill="#555"><defs>{glyphs}</defs>'
+        f'{ground}<path d="M0 {zero:.4g}H{width}" stroke="#888" '
+        f'stroke-width=".6"/>{uses}{ticks}</svg>'
     )
 
 
 def _outline(letter: str) -> str:
     """Return the glyph as an SVG path in the unit square, y upwards."""
     segments = glyph(letter).iter_segments(curves=True)
-    return "".join(COMMANDS[code] + (" ".join(f"{x:.3g}" for x in points) if COMMANDS[code] != "Z" else "") for points, code in segments)
+    return "".join(
+        COMMANDS[code] + (" ".join(f"{x:.3g}" for x in points) if COMMANDS[code] != "Z" else "")
+        for points, code in segments
+    )

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from selfattn_bio.config import PER_PLACE, PER_TOKEN, BinaryObjective, CausalObjective, MaskedObjective
+from selfattn_bio.config import (
+    PER_PLACE,
+    PER_TOKEN,
+    BinaryObjective,
+    CausalObjective,
+    MaskedObjective,
+)
 from selfattn_bio.model.classifier import num_outputs
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import PAD, SPECIAL
@@ -44,7 +50,11 @@ class Target:
     end: int | None = None
 
     def __str__(self) -> str:
-        where = "" if self.start is None and self.end is None else f"[{self.start or 0}, {'' if self.end is None else self.end})"
+        where = (
+            ""
+            if self.start is None and self.end is None
+            else f"[{self.start or 0}, {'' if self.end is None else self.end})"
+        )
         return f"{'' if self.output is None else self.output}{where}"
 
     def check(self, scorer: Scorer, lengths: Sequence[int]) -> None:
@@ -59,12 +69,23 @@ class Target:
         if self.start is None and self.end is None:
             return
         if scorer.run.objective.kind not in (*PER_TOKEN, *PER_PLACE):
-            raise ValueError(f"target must be without start and end, as objective {scorer.run.objective.kind!r} is of whole sequences")
+            raise ValueError(
+                f"target must be without start and end, as objective {scorer.run.objective.kind!r} "
+                "is of whole sequences"
+            )
         start, end, shortest = self.start or 0, self.end, min(lengths)
         if not 0 <= start < (shortest if end is None else end) <= shortest:
-            raise ValueError(f"target must lie within each sequence, the shortest of {shortest} letters, got [{start}, {end})")
-        if (num := scorer.tokenizer.num_tokens(shortest)) <= self._places(scorer)[0] * _pool(scorer):
-            raise ValueError(f"target must hold a token of each sequence, the shortest of {num} tokens, got [{start}, {end})")
+            raise ValueError(
+                f"target must lie within each sequence, the shortest of {shortest} letters, got "
+                f"[{start}, {end})"
+            )
+        if (num := scorer.tokenizer.num_tokens(shortest)) <= self._places(scorer)[0] * _pool(
+            scorer
+        ):
+            raise ValueError(
+                f"target must hold a token of each sequence, the shortest of {num} tokens, got "
+                f"[{start}, {end})"
+            )
 
     def column(self, scorer: Scorer) -> int:
         """Return the index of the output.
@@ -77,11 +98,15 @@ class Target:
         if isinstance(self.output, str):
             names = output_names(scorer)
             if self.output not in names:
-                raise ValueError(f"target output must be one of {_listed(names)}, got {self.output!r}")
+                raise ValueError(
+                    f"target output must be one of {_listed(names)}, got {self.output!r}"
+                )
             return names.index(self.output)
         size = num_outputs(scorer.run)
         if self.output is None and size > 1:
-            raise ValueError(f"target output must be one of {_listed(output_names(scorer))}, got none")
+            raise ValueError(
+                f"target output must be one of {_listed(output_names(scorer))}, got none"
+            )
         if not 0 <= (column := self.output or 0) < size:
             raise ValueError(f"target output must be in 0-{size - 1}, got {column}")
         return column
@@ -109,7 +134,9 @@ class Target:
         there = pad(tokens != PAD, (0, missing)).unflatten(1, (-1, _pool(scorer))).any(-1)  # (B, N)
         return (outputs * there)[:, slice(*self._places(scorer))].sum(1)
 
-    def values(self, scorer: Scorer, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def values(
+        self, scorer: Scorer, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    ) -> NDArray[np.float64]:
         """Compute the value of each sequence, (n,), in the batches of the scorer.
 
         `letters` are ASCII, (n, L) padded with 0 or n arrays.
@@ -117,9 +144,13 @@ class Target:
         found = np.empty(len(letters))
         with torch.inference_mode():
             for rows in scorer.batches(letters):
-                tokens = scorer.tokens_of([letters[i][: np.count_nonzero(letters[i])] for i in rows])
+                tokens = scorer.tokens_of(
+                    [letters[i][: np.count_nonzero(letters[i])] for i in rows]
+                )
                 # as in `Scorer.outputs`
-                found[rows] = self.of(scorer, scorer.network(tokens).double().mean(1), tokens).cpu().numpy()
+                found[rows] = (
+                    self.of(scorer, scorer.network(tokens).double().mean(1), tokens).cpu().numpy()
+                )
         return found
 
     def _places(self, scorer: Scorer) -> tuple[int, int | None]:
@@ -134,7 +165,9 @@ def output_names(scorer: Scorer) -> list[str]:
         case BinaryObjective():
             return ["positive"]
         case MaskedObjective() | CausalObjective():
-            kmers = scorer.tokenizer.decode(np.arange(len(SPECIAL), scorer.tokenizer.vocabulary_size)[:, None])
+            kmers = scorer.tokenizer.decode(
+                np.arange(len(SPECIAL), scorer.tokenizer.vocabulary_size)[:, None]
+            )
             return [*SPECIAL, *(row.tobytes().decode() for row in kmers)]
         case objective:
             return list(objective.output_names)
@@ -142,7 +175,9 @@ def output_names(scorer: Scorer) -> list[str]:
 
 def _pool(scorer: Scorer) -> int:
     """Return the number of tokens per output."""
-    return scorer.run.pitch // scorer.tokenizer.stride if scorer.run.objective.kind in PER_PLACE else 1
+    return (
+        scorer.run.pitch // scorer.tokenizer.stride if scorer.run.objective.kind in PER_PLACE else 1
+    )
 
 
 def _listed(names: list[str]) -> str:

@@ -29,7 +29,9 @@ def main() -> None:
     hypothetical = rng.normal(scale=0.05, size=(*letters.shape, 4)).astype(np.float32)
     for row, start in enumerate(rng.integers(40, 110, size=len(letters))):
         letters[row, start : start + len(word)] = word
-        hypothetical[row, start : start + len(word)] += rng.normal(3, 0.5, size=(len(word), 1)) * (word[:, None] == bases)
+        hypothetical[row, start : start + len(word)] += rng.normal(3, 0.5, size=(len(word), 1)) * (
+            word[:, None] == bases
+        )
     patterns = []
     for caller in (Modisco(), Clusters()):
         found = caller.call(letters, hypothetical, DNA).patterns
@@ -39,7 +41,10 @@ def main() -> None:
     ppms = {f"motif_{i}": pattern.ppm for i, pattern in enumerate(patterns)}
     matches = match_motifs(ppms, open_database("jaspar:insects"))
     hits = find_hits(ppms, {name: len(letters) for name in ppms}, list(letters), HIT_P)
-    print(f"Motif search is ready: found {', '.join(matches['match'])} with {len(hits)} hits, in {time.monotonic() - began:.0f} s")
+    print(
+        f"Motif search is ready: found {', '.join(matches['match'])} with {len(hits)} hits, in "
+        f"{time.monotonic() - began:.0f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ def check_model_output(folder: str | Path) -> None:
     check_replaceable(folder, "model", PARTS, WEIGHTS)
 
 
-def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], provenance: dict[str, Any]) -> None:
+def save_model(
+    folder: Path, run: RunFile, weights: dict[str, torch.Tensor], provenance: dict[str, Any]
+) -> None:
     """Write weights, run file and provenance into an existing folder.
 
     The hashes of the weights and of the vocabulary are added to the provenance.
@@ -43,9 +45,16 @@ def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], pro
     (folder / WEIGHTS).write_bytes(save(weights))  # save_file would restrict reading to the owner
     # The folder of a variant contains its final settings, so variants and sweep are left out.
     alone = run.model_copy(update={"variants": {}, "sweep": None})
-    (folder / RUN).write_text(tomli_w.dumps(alone.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
-    hashes = {"vocabulary_sha256": tokenizer_of(run).sha256, "weights_sha256": sha256_of(folder / WEIGHTS)}
-    (folder / PROVENANCE).write_text(json.dumps(hashes | provenance, indent=1) + "\n", encoding="utf-8")
+    (folder / RUN).write_text(
+        tomli_w.dumps(alone.model_dump(mode="json", exclude_none=True)), encoding="utf-8"
+    )
+    hashes = {
+        "vocabulary_sha256": tokenizer_of(run).sha256,
+        "weights_sha256": sha256_of(folder / WEIGHTS),
+    }
+    (folder / PROVENANCE).write_text(
+        json.dumps(hashes | provenance, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
@@ -68,12 +77,17 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     inside = [folder] if folder.is_file() else sorted(folder.glob("*"))
     pickles = [path.name for path in inside if path.suffix in PICKLES]
     if pickles and not (folder / WEIGHTS).exists():
-        message = f"model must be a folder that holds {WEIGHTS}, got {pickles[0]!r}: a pickle runs what is written in it, and is not opened"
+        message = (
+            f"model must be a folder that holds {WEIGHTS}, got {pickles[0]!r}: a pickle "
+            "runs what is written in it, and is not opened"
+        )
         raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
     for name in (WEIGHTS, RUN, PROVENANCE):
         if not (folder / name).is_file():
             raise ModelFolderError(
-                f"model folder must hold {WEIGHTS}, {RUN} and {PROVENANCE}, got no {name}", place=str(folder), cure=RETRAIN
+                f"model folder must hold {WEIGHTS}, {RUN} and {PROVENANCE}, got no {name}",
+                place=str(folder),
+                cure=RETRAIN,
             )
     run = read_run_file(folder / RUN)
     if run.stack.parts and not (folder / STACK).is_dir():
@@ -83,10 +97,15 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     if run.evaluation.strands is None and "strands" not in provenance["calibration"]:
         # Before `evaluation.strands` existed, calibration was fitted on the given strand,
         # regardless of how the model was trained.
-        run = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"strands": "given"})})
+        run = run.model_copy(
+            update={"evaluation": run.evaluation.model_copy(update={"strands": "given"})}
+        )
     _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
-        message = f"weights must have the sha256 of {PROVENANCE} ({provenance['weights_sha256'][:12]}), got {found[:12]}"
+        message = (
+            f"weights must have the sha256 of {PROVENANCE} "
+            f"({provenance['weights_sha256'][:12]}), got {found[:12]}"
+        )
         raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=RETRAIN)
     network = build_network(run)
     try:
@@ -108,10 +127,20 @@ def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: 
         If the provenance names another corpus or split table.
     """
     provenance = read_provenance(Path(folder))
-    for what, key, here in (("corpus", "corpus_fingerprint", corpus_fingerprint), ("split", "split_sha256", split_sha256)):
+    for what, key, here in (
+        ("corpus", "corpus_fingerprint", corpus_fingerprint),
+        ("split", "split_sha256", split_sha256),
+    ):
         if (there := str(provenance.get(key))) != here:
-            message = f"model must be trained on this {what} ({here[:12]}), got one trained on {there[:12]}"
-            raise ModelFolderError(message, place=str(folder), cure="Train it again: it may have seen these test records")
+            message = (
+                f"model must be trained on this {what} ({here[:12]}), got one trained on "
+                f"{there[:12]}"
+            )
+            raise ModelFolderError(
+                message,
+                place=str(folder),
+                cure="Train it again: it may have seen these test records",
+            )
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
@@ -126,13 +155,25 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         missing = {"vocabulary_sha256", "weights_sha256", "calibration"} - set(provenance)
-        missing |= {f"calibration.{name}" for name in CALIBRATION if name not in provenance.get("calibration", CALIBRATION)}
+        missing |= {
+            f"calibration.{name}"
+            for name in CALIBRATION
+            if name not in provenance.get("calibration", CALIBRATION)
+        }
     except FileNotFoundError:
-        raise ModelFolderError(f"model folder must hold {PROVENANCE}, got none", place=str(path.parent), cure=RETRAIN) from None
+        raise ModelFolderError(
+            f"model folder must hold {PROVENANCE}, got none", place=str(path.parent), cure=RETRAIN
+        ) from None
     except (ValueError, TypeError) as error:
-        raise ModelFolderError(f"provenance must be a JSON object, got {error}", place=str(path), cure=RETRAIN) from error
+        raise ModelFolderError(
+            f"provenance must be a JSON object, got {error}", place=str(path), cure=RETRAIN
+        ) from error
     if missing:
-        raise ModelFolderError(f"provenance must hold {', '.join(sorted(missing))}, got none", place=str(path), cure=RETRAIN)
+        raise ModelFolderError(
+            f"provenance must hold {', '.join(sorted(missing))}, got none",
+            place=str(path),
+            cure=RETRAIN,
+        )
     return provenance
 
 
@@ -140,6 +181,8 @@ def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) ->
     tokenizer = tokenizer_of(run)
     if tokenizer.sha256 != provenance["vocabulary_sha256"]:
         message = (
-            f"vocabulary must be the one trained with ({provenance['vocabulary_sha256'][:12]}), got {tokenizer.sha256[:12]} from {RUN}"
+            "vocabulary must be the one trained with "
+            f"({provenance['vocabulary_sha256'][:12]}), got {tokenizer.sha256[:12]} from "
+            f"{RUN}"
         )
         raise ModelFolderError(message, place=str(folder), cure=RETRAIN)

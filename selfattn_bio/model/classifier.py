@@ -56,11 +56,15 @@ class AttentionBody(nn.Module):
     def readings(self, x: Tensor, mask: Tensor) -> Readings:
         """Return the output of the head after each block; the network must have exits."""
         assert isinstance(self.exits, ConfidenceExits)
-        return self.exits.readings(self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask)))
+        return self.exits.readings(
+            self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask))
+        )
 
     def depths(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return the number of blocks that each sequence passes, (B,)."""
-        return self.exits.depths(self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask)))
+        return self.exits.depths(
+            self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask))
+        )
 
     def encode(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the input of the head, (B, P + M, D) and (B, P + M).
@@ -74,7 +78,9 @@ class AttentionBody(nn.Module):
         return self.encoder(x, mask), mask
 
 
-def build_body(section: config.Model, num_outputs: int, kind: str) -> AttentionBody | Cnn | Dilated | PairedBody:
+def build_body(
+    section: config.Model, num_outputs: int, kind: str
+) -> AttentionBody | Cnn | Dilated | PairedBody:
     """Build the part of a member after the token embeddings; `kind` is that of the objective."""
     match section:
         case config.AttentionModel():
@@ -96,7 +102,13 @@ class Network(nn.Module):
     objective, which decides whether outputs belong to a sequence, a token or a bin.
     """
 
-    def __init__(self, section: config.Model, vocabulary_size: int, num_outputs: int = 1, kind: str = "binary") -> None:
+    def __init__(
+        self,
+        section: config.Model,
+        vocabulary_size: int,
+        num_outputs: int = 1,
+        kind: str = "binary",
+    ) -> None:
         super().__init__()
         bodies = [build_body(section, num_outputs, kind) for _ in range(section.members)]
         gates = section.gates if isinstance(section, config.AttentionModel) else config.NoGates()
@@ -149,7 +161,8 @@ class Network(nn.Module):
         return self._depths(self.embed(tokens), tokens != PAD)
 
     def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        return torch.stack([torch.stack(member.readings(embeddings, mask), 1) for member in self.members], dim=1)  # type: ignore[operator]
+        readings = [torch.stack(m.readings(embeddings, mask), 1) for m in self.members]  # type: ignore[operator]
+        return torch.stack(readings, dim=1)
 
     def _depths(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         return torch.stack([member.depths(embeddings, mask) for member in self.members], dim=1)  # type: ignore[operator]
@@ -163,7 +176,9 @@ class Network(nn.Module):
 
     def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         found = [member(embeddings, mask) for member in self.members]
-        return torch.stack([each for of in found for each in (of if isinstance(of, tuple) else (of,))], dim=1)
+        return torch.stack(
+            [each for of in found for each in (of if isinstance(of, tuple) else (of,))], dim=1
+        )
 
     def penalty(self) -> Tensor | float:
         """Return the penalty on gates that may be open, which is added to the mean loss."""
@@ -177,13 +192,22 @@ class PairedNetwork(Network):
     `classify` takes a mask (B, N) int8 that is FIRST, PARTNER or 0 (padding).
     """
 
-    def __init__(self, section: config.PairedModel, first_size: int, partner_size: int, num_outputs: int, kind: str) -> None:
+    def __init__(
+        self,
+        section: config.PairedModel,
+        first_size: int,
+        partner_size: int,
+        num_outputs: int,
+        kind: str,
+    ) -> None:
         super().__init__(section, first_size + partner_size, num_outputs, kind)
         self.first_size = first_size  # size of the first input's vocabulary
 
     def mask_of(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int to a mask (B, N) int8."""
-        return torch.where(tokens >= self.first_size, PARTNER, torch.where(tokens != PAD, FIRST, 0)).to(torch.int8)
+        return torch.where(
+            tokens >= self.first_size, PARTNER, torch.where(tokens != PAD, FIRST, 0)
+        ).to(torch.int8)
 
     def of_partner(self, tokens: Tensor) -> Tensor:
         """Convert the partner tokenizer's ids to the ids of the network."""
@@ -209,7 +233,9 @@ class BothStrandsNetwork(Network):
 
     complement: Tensor
 
-    def __init__(self, section: config.Model, complement: Tensor, num_outputs: int, kind: str) -> None:
+    def __init__(
+        self, section: config.Model, complement: Tensor, num_outputs: int, kind: str
+    ) -> None:
         super().__init__(section, len(complement), num_outputs, kind)
         self.register_buffer("complement", complement, persistent=False)
 
@@ -222,7 +248,9 @@ class BothStrandsNetwork(Network):
 
     def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Return (B, 2 M, E, C): each member reads each strand."""
-        return super()._readings(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).flatten(1, 2)
+        return (
+            super()._readings(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).flatten(1, 2)
+        )
 
     def _depths(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Return (B, 2 M): each member reads each strand."""
@@ -257,19 +285,25 @@ def build_network(run: config.RunFile) -> Network:
     tokenizer, size = tokenizer_of(run), tokenizer_of(run).vocabulary_size
     if isinstance(run.model, config.PairedModel):
         total = size + partner_tokenizer_of(run).vocabulary_size
-        network: Network = PairedNetwork(run.model, size, total - size, num_outputs(run), run.objective.kind)
+        network: Network = PairedNetwork(
+            run.model, size, total - size, num_outputs(run), run.objective.kind
+        )
     else:
         total = size
         if run.shares_strands:
             complement = torch.from_numpy(tokenizer.complement())
-            network = BothStrandsNetwork(run.model, complement, num_outputs(run), run.objective.kind)
+            network = BothStrandsNetwork(
+                run.model, complement, num_outputs(run), run.objective.kind
+            )
         else:
             network = Network(run.model, size, num_outputs(run), run.objective.kind)
     if run.tokens.canonical:
         canonical = torch.cat((torch.from_numpy(tokenizer.canonical()), torch.arange(size, total)))
         register_parametrization(network.embedding, "weight", SharedByStrands(canonical))
     if isinstance(run.partner, config.TrackPartner):
-        register_parametrization(network.embedding, "weight", Graded(size + len(SPECIAL), total - 1))
+        register_parametrization(
+            network.embedding, "weight", Graded(size + len(SPECIAL), total - 1)
+        )
     return network
 
 
@@ -299,4 +333,6 @@ def partner_tokenizer_of(run: config.RunFile) -> KmerTokenizer:
     """
     if run.partner is None:
         raise ValueError("run must have a section [partner], got none")
-    return KmerTokenizer(get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride)
+    return KmerTokenizer(
+        get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride
+    )

@@ -36,7 +36,10 @@ class Cnn(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in section.channels)
         self.dropout = Dropout(section.dropout)
         self.dense = nn.Sequential(
-            nn.Linear(section.bins * widths[-1], section.hidden_dim), nn.ReLU(), self.dropout, nn.Linear(section.hidden_dim, num_outputs)
+            nn.Linear(section.bins * widths[-1], section.hidden_dim),
+            nn.ReLU(),
+            self.dropout,
+            nn.Linear(section.hidden_dim, num_outputs),
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

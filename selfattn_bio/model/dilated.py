@@ -27,7 +27,10 @@ class Dilated(nn.Module):
         self.stem = build_stem(section.stem, dim, section.dropout)
         self.token_dim = self.stem.token_dim
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(dim, dim, section.kernel, padding=d * (section.kernel // 2), dilation=d, bias=False) for d in section.dilations
+            nn.Conv1d(
+                dim, dim, section.kernel, padding=d * (section.kernel // 2), dilation=d, bias=False
+            )
+            for d in section.dilations
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in section.dilations)
         self.act, self.dropout = nn.GELU(), Dropout(section.dropout)

@@ -43,7 +43,9 @@ class QKVProjection(nn.Module):
         """Remove all query heads except `heads`, and all key and value heads except `groups`."""
         kept, rows, first = (heads, *[groups] * (len(self.heads) - 1)), [], 0
         for number, of in zip(self.heads, kept, strict=True):
-            rows += [(first + head) * self.head_dim + i for head in of for i in range(self.head_dim)]
+            rows += [
+                (first + head) * self.head_dim + i for head in of for i in range(self.head_dim)
+            ]
             first += number
         self.linear = cut(self.linear, rows=rows)
         self.heads = tuple(map(len, kept))
@@ -56,10 +58,14 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.mixer = build_mixer(section)
         of_keys = () if section.mixer.keys_are_queries else (section.num_groups,)
-        self.qkv = QKVProjection(section.embed_dim, section.head_dim, (section.num_heads, *of_keys, section.num_groups))
+        self.qkv = QKVProjection(
+            section.embed_dim, section.head_dim, (section.num_heads, *of_keys, section.num_groups)
+        )
         # With gates, or after pruning, there is no bias: a layer whose heads are all closed must
         # add nothing.
-        self.out = nn.Linear(section.embed_dim, section.embed_dim, bias=isinstance(section.gates, config.NoGates))
+        self.out = nn.Linear(
+            section.embed_dim, section.embed_dim, bias=isinstance(section.gates, config.NoGates)
+        )
         weights = self.qkv.linear.weight.numel() + self.out.weight.numel()
         self.gates = build_gates(section.gates, section.num_groups, weights / section.num_groups)
         self.position = build_position(section.position, section.num_heads, section.head_dim)
@@ -88,7 +94,12 @@ class SelfAttention(nn.Module):
             self.out.weight = nn.Parameter(self.out.weight.detach() * gate)
             self.gates = nn.Identity()
         self.qkv.keep(heads, groups)
-        self.out = cut(self.out, columns=[head * self.qkv.head_dim + i for head in heads for i in range(self.qkv.head_dim)])
+        self.out = cut(
+            self.out,
+            columns=[
+                head * self.qkv.head_dim + i for head in heads for i in range(self.qkv.head_dim)
+            ],
+        )
         self.position.keep(heads)
         self.mixer.keep(heads)
 
@@ -135,8 +146,12 @@ class Block(nn.Module):
         self.attention = SelfAttention(section)
         self.feedforward_norm = nn.LayerNorm(section.embed_dim)
         self.feedforward = build_feedforward(section)
-        self.feedforward_gate = build_gates(section.gates, 1, 2 * section.embed_dim * section.feedforward_dim)
-        self.dropout = nn.Sequential(Dropout(section.dropout), StochasticDepth(section.stochastic_depth * depth))
+        self.feedforward_gate = build_gates(
+            section.gates, 1, 2 * section.embed_dim * section.feedforward_dim
+        )
+        self.dropout = nn.Sequential(
+            Dropout(section.dropout), StochasticDepth(section.stochastic_depth * depth)
+        )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
@@ -159,7 +174,10 @@ class Block(nn.Module):
         elif isinstance(self.feedforward_gate, HardConcrete):
             last: nn.Linear = self.feedforward[-1]  # type: ignore[assignment]
             gate = self.feedforward_gate.values().detach()
-            last.weight, last.bias = nn.Parameter(last.weight.detach() * gate), nn.Parameter(last.bias.detach() * gate)
+            last.weight, last.bias = (
+                nn.Parameter(last.weight.detach() * gate),
+                nn.Parameter(last.bias.detach() * gate),
+            )
         self.feedforward_gate = nn.Identity()
 
 
@@ -179,7 +197,9 @@ class Encoder(nn.Module):
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
         self.place = build_absolute(section.position, section.embed_dim)
-        self.blocks = nn.ModuleList(Block(section, depth=(i + 1) / section.num_layers) for i in range(section.num_layers))
+        self.blocks = nn.ModuleList(
+            Block(section, depth=(i + 1) / section.num_layers) for i in range(section.num_layers)
+        )
         self.norm = nn.LayerNorm(section.embed_dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -205,10 +225,16 @@ class Encoder(nn.Module):
         """Remove what `layers` (one per block) does not list, including empty blocks."""
         for block, layer in zip(self.blocks, layers, strict=True):
             block.keep(layer)  # type: ignore[operator]
-        self.blocks = nn.ModuleList(block for block, layer in zip(self.blocks, layers, strict=True) if layer.heads or layer.feedforward)
+        self.blocks = nn.ModuleList(
+            block
+            for block, layer in zip(self.blocks, layers, strict=True)
+            if layer.heads or layer.feedforward
+        )
 
 
-def cut(linear: nn.Linear, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None) -> nn.Linear:
+def cut(
+    linear: nn.Linear, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None
+) -> nn.Linear:
     """Return a copy of the layer that has only these outputs (rows) or inputs (columns)."""
     weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
     if rows is not None:

@@ -55,7 +55,11 @@ class ConfidenceExits(nn.Module):
 
     def forward(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> Tensor | Readings:
         """Map x (B, L, D) and mask (B, L) to (B, C); in training, one (B, C) per exit."""
-        return self.readings(encoder, read, x, mask) if self.training else self._left(encoder, read, x, mask)[0]
+        return (
+            self.readings(encoder, read, x, mask)
+            if self.training
+            else self._left(encoder, read, x, mask)[0]
+        )
 
     def readings(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> Readings:
         """Return the output of the head after each block, (B, C) each."""
@@ -74,7 +78,11 @@ class ConfidenceExits(nn.Module):
             for block in encoder.blocks[depth - 1 : depth]:
                 x = block(x, mask)
             said = read(encoder.norm(x), mask)
-            leaves = confidence(said) >= self.threshold if depth < len(encoder.blocks) else torch.ones_like(rows, dtype=torch.bool)
+            leaves = (
+                confidence(said) >= self.threshold
+                if depth < len(encoder.blocks)
+                else torch.ones_like(rows, dtype=torch.bool)
+            )
             outputs.append(said[leaves])
             order.append(rows[leaves])
             depths.append(torch.full_like(order[-1], min(depth, len(encoder.blocks))))

@@ -78,7 +78,9 @@ def _stretched(x: Tensor) -> Tensor:
 
 def build_gates(section: config.Gates, num: int, cost: float) -> nn.Module:
     """Build `num` gates over `cost` weights each, or an identity for kinds without gates."""
-    return HardConcrete(num, cost) if isinstance(section, config.HardConcreteGates) else nn.Identity()
+    return (
+        HardConcrete(num, cost) if isinstance(section, config.HardConcreteGates) else nn.Identity()
+    )
 
 
 def expected_open(network: nn.Module) -> Tensor | None:

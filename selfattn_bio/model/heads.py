@@ -39,12 +39,18 @@ class PoolingHead(nn.Module):
 
     num_prefix = 0  # vectors that the head puts in front of the tokens
 
-    def __init__(self, embed_dim: int, num_heads: int, parts: int, dropout: float, num_outputs: int) -> None:
+    def __init__(
+        self, embed_dim: int, num_heads: int, parts: int, dropout: float, num_outputs: int
+    ) -> None:
         super().__init__()
         self.parts = parts
         self.project = PoolingProjection(embed_dim, num_heads)
         self.classify = nn.Sequential(
-            Dropout(dropout), nn.Linear(parts * embed_dim, embed_dim), nn.GELU(), Dropout(dropout), nn.Linear(embed_dim, num_outputs)
+            Dropout(dropout),
+            nn.Linear(parts * embed_dim, embed_dim),
+            nn.GELU(),
+            Dropout(dropout),
+            nn.Linear(embed_dim, num_outputs),
         )
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +62,9 @@ class PoolingHead(nn.Module):
         scores, values = self.project(x)
         inside = equal_parts(mask, self.parts)[..., None]  # (B, L, P, 1)
         # (B, L, P, H)
-        weights = scores[:, :, None].masked_fill(~inside, torch.finfo(scores.dtype).min).softmax(dim=1)
+        weights = (
+            scores[:, :, None].masked_fill(~inside, torch.finfo(scores.dtype).min).softmax(dim=1)
+        )
         # (B, P, H, D / H)
         pooled = torch.einsum("blph,blhd->bphd", weights.masked_fill(~inside, 0.0), values)
         return self.classify(pooled.flatten(1))
@@ -129,10 +137,16 @@ class PlaceHead(nn.Module):
 
     RARE = -5.0  # initial logits, 0.7 %
 
-    def __init__(self, embed_dim: int, num_outputs: int, num_global: int, sees_both: bool = True) -> None:
+    def __init__(
+        self, embed_dim: int, num_outputs: int, num_global: int, sees_both: bool = True
+    ) -> None:
         super().__init__()
         self.num_prefix = num_global
-        self.vectors = nn.Parameter(torch.empty(num_global, embed_dim).normal_(std=0.02)) if num_global else None
+        self.vectors = (
+            nn.Parameter(torch.empty(num_global, embed_dim).normal_(std=0.02))
+            if num_global
+            else None
+        )
         self.classify = nn.Linear((1 + sees_both) * embed_dim, num_outputs)
         nn.init.constant_(self.classify.bias, self.RARE)
 
@@ -141,7 +155,9 @@ class PlaceHead(nn.Module):
         if self.vectors is None:
             return x, mask
         front = self.vectors.to(x.dtype).expand(x.shape[0], -1, -1)
-        return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], self.num_prefix), mask), 1)
+        return torch.cat((front, x), 1), torch.cat(
+            (mask.new_ones(mask.shape[0], self.num_prefix), mask), 1
+        )
 
     def forward(self, x: Tensor, mask: Tensor, before: Tensor | None = None) -> Tensor:
         """Map x (B, G + L, D) and `before`, the encoder's input (B, L, D), to (B, L, C)."""
@@ -149,15 +165,23 @@ class PlaceHead(nn.Module):
         return self.classify(x if before is None else torch.cat((x, before), -1))
 
 
-def build_head(section: config.AttentionModel, num_outputs: int, kind: str = "binary") -> PoolingHead | ClsHead | TokenHead | PlaceHead:
+def build_head(
+    section: config.AttentionModel, num_outputs: int, kind: str = "binary"
+) -> PoolingHead | ClsHead | TokenHead | PlaceHead:
     """Build the head that the run file names.
 
     Objectives with outputs per token or per bin (`kind`) have only one possible head.
     """
     if kind in config.PER_TOKEN:
-        return TokenHead(section.embed_dim, num_outputs, section.stem.pool if isinstance(section.stem, config.ConvStem) else 1)
+        return TokenHead(
+            section.embed_dim,
+            num_outputs,
+            section.stem.pool if isinstance(section.stem, config.ConvStem) else 1,
+        )
     if kind in config.PER_PLACE:
         return PlaceHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
     if isinstance(section.head, config.PoolingHead):
-        return PoolingHead(section.embed_dim, section.num_heads, section.head.parts, section.dropout, num_outputs)
+        return PoolingHead(
+            section.embed_dim, section.num_heads, section.head.parts, section.dropout, num_outputs
+        )
     return ClsHead(section.embed_dim, section.dropout, num_outputs)

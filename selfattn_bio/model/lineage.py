@@ -35,7 +35,13 @@ class Lineage:
     seen: pd.DataFrame
     parents: list[dict[str, Any]]
 
-    def check(self, records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
+    def check(
+        self,
+        records: pd.DataFrame,
+        letters: Iterable[NDArray[np.uint8]],
+        alphabet: Alphabet,
+        assembly: str,
+    ) -> None:
         """Refuse, before training, test records that the model or one of its parents saw.
 
         See `check_unseen`.
@@ -67,7 +73,11 @@ def lineage_of(folder: Path) -> Lineage:
 
 
 def seen_table(
-    records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, parents_saw: pd.DataFrame | None
+    records: pd.DataFrame,
+    letters: Iterable[NDArray[np.uint8]],
+    alphabet: Alphabet,
+    assembly: str,
+    parents_saw: pd.DataFrame | None,
 ) -> pd.DataFrame:
     """Tabulate the records a model was trained and selected on, and those its parents saw.
 
@@ -79,10 +89,20 @@ def seen_table(
     places = records[PLACE].reset_index(drop=True)
     keys = [key.hex()[:32] for key in strand_keys(letters, alphabet)]
     own = places.assign(key=keys, assembly=assembly, by_parent=False)
-    return own if parents_saw is None else pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
+    return (
+        own
+        if parents_saw is None
+        else pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
+    )
 
 
-def check_unseen(folder: Path, records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
+def check_unseen(
+    folder: Path,
+    records: pd.DataFrame,
+    letters: Iterable[NDArray[np.uint8]],
+    alphabet: Alphabet,
+    assembly: str,
+) -> None:
     """Refuse records that a parent of the model saw.
 
     A record was seen if its sequence matches on either strand, or if its interval overlaps one on
@@ -100,7 +120,12 @@ def check_unseen(folder: Path, records: pd.DataFrame, letters: Iterable[NDArray[
 
 
 def _refuse(
-    seen: pd.DataFrame, records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, folder: Path
+    seen: pd.DataFrame,
+    records: pd.DataFrame,
+    letters: Iterable[NDArray[np.uint8]],
+    alphabet: Alphabet,
+    assembly: str,
+    folder: Path,
 ) -> None:
     known = set(seen["key"])
     bad = np.array([key.hex()[:32] in known for key in strand_keys(letters, alphabet)], dtype=bool)
@@ -108,15 +133,24 @@ def _refuse(
     bad |= _overlap(records, seen if not assembly else seen[seen["assembly"].isin([assembly, ""])])
     if bad.any():
         first = records["id"].iloc[int(np.argmax(bad))]
-        message = f"test records must be unseen by the model's parents, got {int(bad.sum())} of {len(bad)} that one saw, such as {first!r}"
-        cure = "Pretrain on other records: give the parent FASTA files without the chromosomes, groups or records of this task's test side"
+        message = (
+            f"test records must be unseen by the model's parents, got {int(bad.sum())} of "
+            f"{len(bad)} that one saw, such as {first!r}"
+        )
+        cure = (
+            "Pretrain on other records: give the parent FASTA files without the chromosomes, "
+            "groups or records of this task's test side"
+        )
         raise ModelFolderError(message, place=str(folder), cure=cure)
 
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
     """Mark the records that overlap a seen interval; names match with or without "chr"."""
     placed = records[PLACE].notna().all(axis=1).to_numpy(dtype=bool)
-    known, asked = (table.assign(chrom=table["chrom"].map(common_name)) for table in (seen.dropna(subset=PLACE), records[placed]))
+    known, asked = (
+        table.assign(chrom=table["chrom"].map(common_name))
+        for table in (seen.dropna(subset=PLACE), records[placed])
+    )
     found = np.zeros(len(records), dtype=bool)
     found[placed] = Cover(known).bases_of(asked) > 0
     return found
@@ -126,5 +160,7 @@ def _read(folder: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(folder / SEEN)
     except (OSError, ValueError) as error:
-        message = f"model folder must hold {SEEN}, what it was trained on, got {type(error).__name__}"
+        message = (
+            f"model folder must hold {SEEN}, what it was trained on, got {type(error).__name__}"
+        )
         raise ModelFolderError(message, place=str(folder), cure="Train it again") from error

@@ -35,21 +35,29 @@ class CrossProjection(nn.Module):
 
     def __init__(self, section: config.AttentionModel, partner_dim: int) -> None:
         super().__init__()
-        self.head_dim, self.num_heads, self.num_groups = section.head_dim, section.num_heads, section.num_groups
+        self.head_dim, self.num_heads, self.num_groups = (
+            section.head_dim,
+            section.num_heads,
+            section.num_groups,
+        )
         self.query = nn.Linear(section.embed_dim, section.embed_dim)
         self.key_value = nn.Linear(partner_dim, 2 * self.num_groups * self.head_dim)
 
     def forward(self, x: Tensor, partner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map x (B, L, D) and partner (B, M, D2) to q (B, H, L, Dh), k and v (B, G, M, Dh)."""
         (q,) = split_heads(self.query(x), (self.num_heads,), self.head_dim)
-        k, v = split_heads(self.key_value(partner), (self.num_groups, self.num_groups), self.head_dim)
+        k, v = split_heads(
+            self.key_value(partner), (self.num_groups, self.num_groups), self.head_dim
+        )
         return q, k, v
 
 
 class CrossBlock(nn.Module):
     """Compute x + cross-attention(norm(x), partner), then x + feed-forward(norm(x))."""
 
-    def __init__(self, section: config.AttentionModel, partner_dim: int, position: config.Position) -> None:
+    def __init__(
+        self, section: config.AttentionModel, partner_dim: int, position: config.Position
+    ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(section.embed_dim)
         self.project = CrossProjection(section, partner_dim)
@@ -79,7 +87,10 @@ class PairedBody(nn.Module):
         self.encoder = Encoder(first)
         self.partner_stem = build_stem(partner.stem, partner.embed_dim, partner.dropout)
         self.partner_encoder = Encoder(partner)
-        self.cross = nn.ModuleList(CrossBlock(first, partner.embed_dim, section.cross_position) for _ in range(section.cross_layers))
+        self.cross = nn.ModuleList(
+            CrossBlock(first, partner.embed_dim, section.cross_position)
+            for _ in range(section.cross_layers)
+        )
         self.norm = nn.LayerNorm(first.embed_dim)
         self.head = build_head(first, num_outputs, kind)
         self.token_dim = self.stem.token_dim
@@ -112,7 +123,9 @@ class Graded(nn.Module):
 
     def forward(self, table: Tensor) -> Tensor:
         """Map the embedding table (V, D) to a table (V, D) with interpolated levels."""
-        at = torch.linspace(0, 1, self.highest - self.lowest + 1, device=table.device, dtype=table.dtype)[:, None]
+        at = torch.linspace(
+            0, 1, self.highest - self.lowest + 1, device=table.device, dtype=table.dtype
+        )[:, None]
         levels = table[self.lowest] * (1 - at) + table[self.highest] * at
         return torch.cat((table[: self.lowest], levels, table[self.highest + 1 :]))
 
@@ -160,8 +173,16 @@ class OneInput(nn.Module):
 
     def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         if len(self.held) not in (1, len(embeddings)):
-            raise ValueError(f"the input that is held must be one for all or one a row ({len(embeddings)}), got {len(self.held)}")
+            raise ValueError(
+                f"the input that is held must be one for all or one a row ({len(embeddings)}), got "
+                f"{len(self.held)}"
+            )
         held = self.held.expand(len(embeddings), -1)
-        parts = [(embeddings, mask * (PARTNER if self.partner else FIRST)), (self.network.embed(held), self.network.mask_of(held))]
+        parts = [
+            (embeddings, mask * (PARTNER if self.partner else FIRST)),
+            (self.network.embed(held), self.network.mask_of(held)),
+        ]
         x, masks = zip(*(parts[::-1] if self.partner else parts), strict=True)
-        return self.network._of_members(torch.cat(x, 1), torch.cat([each.to(torch.int8) for each in masks], 1))
+        return self.network._of_members(
+            torch.cat(x, 1), torch.cat([each.to(torch.int8) for each in masks], 1)
+        )

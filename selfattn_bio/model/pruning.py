@@ -29,10 +29,14 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
         If the network has no gates.
     """
     model = run.model
-    if not isinstance(model, config.AttentionModel) or not isinstance(model.gates, config.HardConcreteGates):
+    if not isinstance(model, config.AttentionModel) or not isinstance(
+        model.gates, config.HardConcreteGates
+    ):
         kind = model.gates.kind if isinstance(model, config.AttentionModel) else "none"
         cure = "it is pruned already" if kind == "pruned" else "train it with gates in [model]"
-        raise ArgumentError(f"model must have gates of kind 'hard_concrete' to be pruned, got {kind!r}: {cure}")
+        raise ArgumentError(
+            f"model must have gates of kind 'hard_concrete' to be pruned, got {kind!r}: {cure}"
+        )
     members = []
     for body in network.members:
         assert isinstance(body, AttentionBody)
@@ -49,4 +53,7 @@ def _kept(block: nn.Module) -> config.KeptLayer:
     heads, feedforward = block.attention.gates, block.feedforward_gate
     assert isinstance(heads, HardConcrete)
     assert isinstance(feedforward, HardConcrete)
-    return config.KeptLayer(heads=tuple(heads.values().nonzero().flatten().tolist()), feedforward=bool(feedforward.values() > 0))
+    return config.KeptLayer(
+        heads=tuple(heads.values().nonzero().flatten().tolist()),
+        feedforward=bool(feedforward.values() > 0),
+    )

@@ -47,7 +47,11 @@ class RecordNorm(nn.Module):
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.weight, self.bias, self.eps = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim)), eps
+        self.weight, self.bias, self.eps = (
+            nn.Parameter(torch.ones(dim)),
+            nn.Parameter(torch.zeros(dim)),
+            eps,
+        )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise x (B, D, M) with mask (B, M); without a mask every position counts."""
@@ -60,7 +64,9 @@ class RecordNorm(nn.Module):
         inside = x.new_ones(len(x), 1, x.shape[-1]) if mask is None else mask[:, None].to(x.dtype)
         size = (inside.sum((1, 2), keepdim=True) * x.shape[1]).clamp(min=1)
         centred = x - (x * inside).sum((1, 2), keepdim=True) / size
-        return centred, ((centred.square() * inside).sum((1, 2), keepdim=True) / size + self.eps).sqrt()
+        return centred, (
+            (centred.square() * inside).sum((1, 2), keepdim=True) / size + self.eps
+        ).sqrt()
 
     def scaled(self, x: Tensor) -> Tensor:
         """Apply the learned scale and shift of each detector to x (B, D, M)."""
@@ -80,11 +86,19 @@ class ConvStem(nn.Module):
     def __init__(self, section: config.ConvStem, embed_dim: int, dropout: float) -> None:
         super().__init__()
         self.token_dim, self.pool = section.token_dim, section.pool
-        self.first = nn.Conv1d(section.token_dim, embed_dim, section.kernel, padding=section.kernel // 2, bias=False)
+        self.first = nn.Conv1d(
+            section.token_dim, embed_dim, section.kernel, padding=section.kernel // 2, bias=False
+        )
         norm = BatchNorm if section.norm == "batch" else RecordNorm
         self.first_norm = norm(embed_dim)
         self.first_act = nn.GELU()
-        self.second = nn.Conv1d(embed_dim, embed_dim, section.second_kernel, padding=section.second_kernel // 2, bias=False)
+        self.second = nn.Conv1d(
+            embed_dim,
+            embed_dim,
+            section.second_kernel,
+            padding=section.second_kernel // 2,
+            bias=False,
+        )
         self.second_norm = norm(embed_dim)
         self.second_act = nn.GELU()
         self.dropout = Dropout(dropout)
@@ -133,7 +147,8 @@ class TowerStem(nn.Module):
         widths = (section.token_dim, *section.channels, embed_dim)
         shapes = list(zip(widths, widths[1:], section.kernels, section.pools, strict=False))
         self.stages = nn.ModuleList(
-            TowerStage(*shape, residual_kernel=section.residual_kernel if number else None) for number, shape in enumerate(shapes)
+            TowerStage(*shape, residual_kernel=section.residual_kernel if number else None)
+            for number, shape in enumerate(shapes)
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,14 +163,18 @@ class TowerStem(nn.Module):
 class TowerStage(nn.Module):
     """Apply one stage of a tower; padding is 0 before and after it."""
 
-    def __init__(self, before: int, after: int, kernel: int, pool: int, residual_kernel: int | None) -> None:
+    def __init__(
+        self, before: int, after: int, kernel: int, pool: int, residual_kernel: int | None
+    ) -> None:
         super().__init__()
         self.pool = pool
         self.first = nn.Conv2d(before, after, (1, kernel), padding=(0, kernel // 2), bias=False)
         self.first_norm, self.first_act = nn.BatchNorm2d(after), nn.GELU()
         self.second = None
         if residual_kernel is not None:
-            self.second = nn.Conv2d(after, after, (1, residual_kernel), padding=(0, residual_kernel // 2), bias=False)
+            self.second = nn.Conv2d(
+                after, after, (1, residual_kernel), padding=(0, residual_kernel // 2), bias=False
+            )
             self.second_norm, self.second_act = nn.BatchNorm2d(after), nn.GELU()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -163,7 +182,11 @@ class TowerStage(nn.Module):
         """Map x (B, C, 1, N), mask (B, N) to (B, D, 1, M), (B, M) with M = ceil(N / pool)."""
         x, missing = self.first(x), -mask.shape[1] % self.pool
         if missing or not bool(mask.all()):
-            x = pad(x.masked_fill(~mask[:, None, None], float("-inf")), (0, missing), value=float("-inf"))
+            x = pad(
+                x.masked_fill(~mask[:, None, None], float("-inf")),
+                (0, missing),
+                value=float("-inf"),
+            )
             mask = pad(mask, (0, missing)).unflatten(1, (-1, self.pool)).any(-1)
             x = max_pool2d(x, (1, self.pool)).masked_fill(~mask[:, None, None], 0.0)
         else:
@@ -180,7 +203,9 @@ def _without_padding(x: Tensor, mask: Tensor) -> Tensor:
     return x if bool(mask.all()) else x * mask[:, None, None]
 
 
-def build_stem(section: config.Stem, embed_dim: int, dropout: float) -> NoStem | ConvStem | TowerStem:
+def build_stem(
+    section: config.Stem, embed_dim: int, dropout: float
+) -> NoStem | ConvStem | TowerStem:
     """Build the stem that the run file names."""
     match section:
         case config.ConvStem():

@@ -27,4 +27,6 @@ def both_strands(embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     halves of a batch therefore remain halves, as DeepLIFT needs for sequences and their references.
     """
     given, other = embeddings.chunk(2, -1)
-    return torch.stack((given, mirrored(other, mask)), 1).flatten(0, 1), mask.repeat_interleave(2, 0)
+    return torch.stack((given, mirrored(other, mask)), 1).flatten(0, 1), mask.repeat_interleave(
+        2, 0
+    )

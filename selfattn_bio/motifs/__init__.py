@@ -55,7 +55,8 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.f
         return read_motifs(name, alphabet)
     if name not in MOTIF_DATABASES:
         raise DatabaseError(
-            f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {name!r}"
+            f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR "
+            f"or TRANSFAC text, got {name!r}"
         )
     return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
 
@@ -78,12 +79,17 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray
         If the file is missing, malformed, or in another format.
     """
     path = Path(path)
-    first = next((line for line in database_lines(path, "MEME, JASPAR or TRANSFAC") if line.strip()), "")
+    first = next(
+        (line for line in database_lines(path, "MEME, JASPAR or TRANSFAC") if line.strip()), ""
+    )
     if first.startswith("MEME version"):
         return read_meme(path, alphabet)
     if first.startswith(">") and alphabet == DNA:
         return read_jaspar(path)
     if first.startswith(TRANSFAC_STARTS) and alphabet == DNA:
         return read_transfac(path)
-    message = "motif database must start as MEME ('MEME version'), JASPAR ('>') or TRANSFAC ('AC', 'ID', ...) does"
+    message = (
+        "motif database must start as MEME ('MEME version'), JASPAR ('>') or TRANSFAC "
+        "('AC', 'ID', ...) does"
+    )
     raise DatabaseError(f"{message}, got {first[:40]!r}", place=f"{path}:1")

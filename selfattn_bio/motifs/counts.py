@@ -24,7 +24,10 @@ def jaspar_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
     """Format motifs as JASPAR text: name -> (width, 4) counts, ACGT; one line per base."""
     blocks = []
     for name, pfm in pfms.items():
-        rows = [f"{letter} [ {' '.join(f'{count:6d}' for count in pfm[:, i])} ]" for i, letter in enumerate(BASES)]
+        rows = [
+            f"{letter} [ {' '.join(f'{count:6d}' for count in pfm[:, i])} ]"
+            for i, letter in enumerate(BASES)
+        ]
         blocks.append("\n".join([f">{name}", *rows]) + "\n")
     return "\n".join(blocks)
 
@@ -33,9 +36,23 @@ def transfac_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
     """Format motifs as TRANSFAC text: name -> (width, 4) counts, ACGT; one line per position."""
     blocks = []
     for name, pfm in pfms.items():
-        rows = [f"{position:02d} {' '.join(f'{count:6d}' for count in row)}" for position, row in enumerate(pfm, start=1)]
+        rows = [
+            f"{position:02d} {' '.join(f'{count:6d}' for count in row)}"
+            for position, row in enumerate(pfm, start=1)
+        ]
         blocks.append(
-            "\n".join([f"AC  {name}", "XX", f"ID  {name}", "XX", f"P0 {' '.join(f'{base:>6}' for base in BASES)}", *rows, "XX", "//"])
+            "\n".join(
+                [
+                    f"AC  {name}",
+                    "XX",
+                    f"ID  {name}",
+                    "XX",
+                    f"P0 {' '.join(f'{base:>6}' for base in BASES)}",
+                    *rows,
+                    "XX",
+                    "//",
+                ]
+            )
         )
     return "\n".join(blocks) + "\n"
 
@@ -68,36 +85,66 @@ def read_transfac(path: str | Path) -> dict[str, NDArray[np.float64]]:
     DatabaseError
         As in `read_jaspar`.
     """
-    return _read(Path(path), "TRANSFAC", ("P0", "PO"), lambda motif: (motif.get("ID") or motif.get("NA"), motif.get("AC")))
+    return _read(
+        Path(path),
+        "TRANSFAC",
+        ("P0", "PO"),
+        lambda motif: (motif.get("ID") or motif.get("NA"), motif.get("AC")),
+    )
 
 
 def _read(
-    path: Path, format_name: str, begins: str | tuple[str, ...], names: Callable[[Any], tuple[str | None, str | None]]
+    path: Path,
+    format_name: str,
+    begins: str | tuple[str, ...],
+    names: Callable[[Any], tuple[str | None, str | None]],
 ) -> dict[str, NDArray[np.float64]]:
     lines = database_lines(path, format_name)
     if format_name == "JASPAR" and len(lines) > 1 and len(lines[1]) > 1 and lines[1].isalpha():
-        raise DatabaseError("motif database must be JASPAR text, got sequences, as in FASTA", place=f"{path}:2")
+        raise DatabaseError(
+            "motif database must be JASPAR text, got sequences, as in FASTA", place=f"{path}:2"
+        )
     text = "\n".join(lines) + "\n"
     try:
         found = list(bio.parse(StringIO(text), format_name.lower()))
-        tables = [np.array([motif.counts[base] for base in BASES], dtype=np.float64).T for motif in found]
+        tables = [
+            np.array([motif.counts[base] for base in BASES], dtype=np.float64).T for motif in found
+        ]
     # Biopython raises various exceptions
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise DatabaseError(f"motif database must be {format_name} text, got {error}", place=str(path)) from error
+        raise DatabaseError(
+            f"motif database must be {format_name} text, got {error}", place=str(path)
+        ) from error
     # Biopython skips truncated motifs
     if (begun := sum(line.startswith(begins) for line in lines)) != len(found):
-        rule = f"{format_name} text of {'4 lines' if format_name == 'JASPAR' else 'a line P0 and positions'} a motif"
-        message = f"motif database must be {rule}, got {begun} motif{'s' * (begun != 1)} and {len(found)} whole ones"
+        rule = (
+            f"{format_name} text of "
+            f"{'4 lines' if format_name == 'JASPAR' else 'a line P0 and positions'} a motif"
+        )
+        message = (
+            f"motif database must be {rule}, got {begun} motif{'s' * (begun != 1)} and "
+            f"{len(found)} whole ones"
+        )
         raise DatabaseError(message, place=str(path))
     motifs: dict[str, NDArray[np.float64]] = {}
     for motif, table in zip(found, tables, strict=True):
         name, identifier = names(motif)
-        label = f"{name} ({identifier})" if name and identifier and name != identifier else name or identifier
+        label = (
+            f"{name} ({identifier})"
+            if name and identifier and name != identifier
+            else name or identifier
+        )
         if not label or label in motifs:
-            raise DatabaseError(f"motif must have a name of its own, got {label!r}", place=str(path))
+            raise DatabaseError(
+                f"motif must have a name of its own, got {label!r}", place=str(path)
+            )
         if not len(table) or (table < 0).any() or (table.sum(axis=1) <= 0).any():
-            raise DatabaseError(f"positions of a motif must hold counts, got none of {label!r}", place=str(path))
+            raise DatabaseError(
+                f"positions of a motif must hold counts, got none of {label!r}", place=str(path)
+            )
         motifs[label] = table / table.sum(axis=1, keepdims=True)
     if not motifs:
-        raise DatabaseError("motif database must hold at least one motif, got none", place=str(path))
+        raise DatabaseError(
+            "motif database must hold at least one motif, got none", place=str(path)
+        )
     return motifs

@@ -14,7 +14,9 @@ from selfattn_bio.motifs.text import database_lines
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 
-def meme_text(ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], alphabet: Alphabet = DNA) -> str:
+def meme_text(
+    ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], alphabet: Alphabet = DNA
+) -> str:
     """Format motifs as minimal MEME text, version 4.
 
     Parameters
@@ -30,14 +32,23 @@ def meme_text(ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, i
     blocks = ["MEME version 4\n", f"ALPHABET= {alphabet.letters}\n"]
     if alphabet.has_complement:
         blocks.append("strands: + -\n")
-    blocks.append("Background letter frequencies\n" + " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters) + "\n")
+    blocks.append(
+        "Background letter frequencies\n"
+        + " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters)
+        + "\n"
+    )
     for name, ppm in ppms.items():
         rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in ppm)
-        blocks.append(f"MOTIF {name}\nletter-probability matrix: alength= {size} w= {len(ppm)} nsites= {num_sites[name]} E= 0\n{rows}\n")
+        blocks.append(
+            f"MOTIF {name}\nletter-probability matrix: alength= {size} w= {len(ppm)} nsites= "
+            f"{num_sites[name]} E= 0\n{rows}\n"
+        )
     return "\n".join(blocks)
 
 
-def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dict[str, NDArray[np.float64]]:
+def read_meme(
+    path: str | Path, alphabet: Alphabet = DNA, least: int = 1
+) -> dict[str, NDArray[np.float64]]:
     """Read motifs from MEME text, plain or gz.
 
     The package has its own reader because Biopython's rounds the probabilities to counts and drops
@@ -66,28 +77,43 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
     path = Path(path)
     lines = database_lines(path, "MEME")
     if not next((line for line in lines if line.strip()), "").startswith("MEME version"):
-        raise DatabaseError("motif database must start with 'MEME version', got something else", place=f"{path}:1")
+        raise DatabaseError(
+            "motif database must start with 'MEME version', got something else", place=f"{path}:1"
+        )
     motifs: dict[str, NDArray[np.float64]] = {}
     label, at = "", 0
     while at < len(lines):
         line = lines[at]
         at += 1
         if line.startswith("ALPHABET") and line.partition("=")[2].split() != [alphabet.letters]:
-            raise DatabaseError(f"motif database must have ALPHABET= {alphabet.letters}, got {line.strip()!r}", place=f"{path}:{at}")
+            raise DatabaseError(
+                f"motif database must have ALPHABET= {alphabet.letters}, got {line.strip()!r}",
+                place=f"{path}:{at}",
+            )
         if line.startswith("MOTIF"):
             if label and label not in motifs:
-                raise DatabaseError(f"motif must have a letter-probability matrix, got none for {label!r}", place=f"{path}:{at}")
+                raise DatabaseError(
+                    f"motif must have a letter-probability matrix, got none for {label!r}",
+                    place=f"{path}:{at}",
+                )
             identifier, *name = line.split()[1:] or [""]
             label = f"{' '.join(name)} ({identifier})" if name else identifier
             if not label or label in motifs:
-                raise DatabaseError(f"motif must have a name of its own, got {label!r}", place=f"{path}:{at}")
+                raise DatabaseError(
+                    f"motif must have a name of its own, got {label!r}", place=f"{path}:{at}"
+                )
         elif line.startswith("letter-probability matrix"):
             if not label or label in motifs:
-                raise DatabaseError("letter-probability matrix must follow a MOTIF line of its own, got another", place=f"{path}:{at}")
+                raise DatabaseError(
+                    "letter-probability matrix must follow a MOTIF line of its own, got another",
+                    place=f"{path}:{at}",
+                )
             motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
             at += len(motifs[label])
     if len(motifs) < least:
-        raise DatabaseError("motif database must hold at least one motif, got none", place=str(path))
+        raise DatabaseError(
+            "motif database must hold at least one motif, got none", place=str(path)
+        )
     return motifs
 
 
@@ -105,8 +131,13 @@ def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.floa
             break
     for number, row in enumerate(rows, start=at + 1):
         if len(row) != size or not (min(row) >= 0 and abs(sum(row) - 1) <= 0.01):
-            raise DatabaseError(f"a row of a motif must be {size} probabilities that sum to 1, got {row}", place=f"{path}:{number}")
+            raise DatabaseError(
+                f"a row of a motif must be {size} probabilities that sum to 1, got {row}",
+                place=f"{path}:{number}",
+            )
     if not rows or (stated and int(stated[1]) != len(rows)):
         width = stated[1] if stated else "at least 1"
-        raise DatabaseError(f"a motif must have w= {width} rows, got {len(rows)}", place=f"{path}:{at}")
+        raise DatabaseError(
+            f"a motif must have w= {width} rows, got {len(rows)}", place=f"{path}:{at}"
+        )
     return np.array(rows) / np.sum(rows, axis=1, keepdims=True)

@@ -49,7 +49,9 @@ class ScoreMatrices:
         widths = np.array([len(ppm) for ppm in ppms.values()], dtype=np.int64)
         values = np.zeros((len(ppms), int(widths.max(initial=0)), 4), np.float32)
         for row, ppm in zip(values, ppms.values(), strict=True):
-            row[: len(ppm)] = np.round(np.log((1 - PSEUDOCOUNT) * ppm * 4 + PSEUDOCOUNT) * STEP) / STEP
+            row[: len(ppm)] = (
+                np.round(np.log((1 - PSEUDOCOUNT) * ppm * 4 + PSEUDOCOUNT) * STEP) / STEP
+            )
         return cls(tuple(ppms), values, widths)
 
     def __len__(self) -> int:
@@ -82,7 +84,10 @@ class ScoreMatrices:
         scores = np.empty((len(letters), 2 * len(self)), np.float32)
         for rows in _chunks(letters):
             lengths = np.array([len(letters[row]) for row in rows])
-            bases = one_hot([letters[row] for row in rows], max(int(lengths.max()), int(self.widths.max(initial=0))))
+            bases = one_hot(
+                [letters[row] for row in rows],
+                max(int(lengths.max()), int(self.widths.max(initial=0))),
+            )
             for width, motifs, matrices in self.groups:
                 best, total = _best_and_total(bases, lengths, width, matrices)
                 half = len(motifs)
@@ -90,10 +95,14 @@ class ScoreMatrices:
                 # Both strands relative to their common best hit
                 total = total * np.exp(best - np.tile(both, 2))
                 scores[rows[:, None], motifs] = both
-                scores[rows[:, None], motifs + len(self)] = _rounded(both + np.log(total[:, :half] + total[:, half:]))
+                scores[rows[:, None], motifs + len(self)] = _rounded(
+                    both + np.log(total[:, :half] + total[:, half:])
+                )
         return scores
 
-    def substituted(self, record: NDArray[np.uint8], motifs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def substituted(
+        self, record: NDArray[np.uint8], motifs: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Score a record and all records with one base replaced.
 
         Parameters
@@ -115,7 +124,9 @@ class ScoreMatrices:
             if not inside.any():
                 continue
             columns = np.array([wanted[row] for row in rows[inside].tolist()])
-            (best, occupancy), (new_best, new_occupancy) = _substituted(record, width, matrices[np.tile(inside, 2)])
+            (best, occupancy), (new_best, new_occupancy) = _substituted(
+                record, width, matrices[np.tile(inside, 2)]
+            )
             given[columns], given[columns + len(motifs)] = best, occupancy
             changed[..., columns], changed[..., columns + len(motifs)] = new_best, new_occupancy
         return given, changed
@@ -150,7 +161,10 @@ def _chunks(letters: Letters) -> Iterator[NDArray[np.int64]]:
 
 
 def _best_and_total(
-    bases: NDArray[np.float32], lengths: NDArray[np.int64], width: int, matrices: NDArray[np.float32]
+    bases: NDArray[np.float32],
+    lengths: NDArray[np.int64],
+    width: int,
+    matrices: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the highest score and the sum of exp(score - highest), (n, 2 m) each."""
     windows = np.maximum(lengths - width + 1, 1)
@@ -158,7 +172,9 @@ def _best_and_total(
     flat = bases.reshape(len(bases), -1)
     # (n, N, 4 w)
     view = np.lib.stride_tricks.sliding_window_view(flat, 4 * width, axis=1)[:, : 4 * most : 4]
-    scores = np.ascontiguousarray(view).reshape(-1, 4 * width) @ matrices.reshape(len(matrices), -1).T
+    scores = (
+        np.ascontiguousarray(view).reshape(-1, 4 * width) @ matrices.reshape(len(matrices), -1).T
+    )
     scores = scores.reshape(len(bases), most, -1)
     if windows.min() < most:
         scores[np.arange(most)[None] >= windows[:, None]] = -np.inf
@@ -169,7 +185,9 @@ def _best_and_total(
 
 def _substituted(
     record: NDArray[np.uint8], width: int, matrices: NDArray[np.float32]
-) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+) -> tuple[
+    tuple[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]
+]:
     """Return scores of a record, and of the record with each base replaced.
 
     Parameters
@@ -213,7 +231,10 @@ def _kernel() -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
 
 
 def _replace_bases(
-    scores: NDArray[np.float64], exps: NDArray[np.float64], matrices: NDArray[np.float64], codes: NDArray[np.int64]
+    scores: NDArray[np.float64],
+    exps: NDArray[np.float64],
+    matrices: NDArray[np.float64],
+    codes: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return best hit and sum of exponentials of a record with each base replaced.
 

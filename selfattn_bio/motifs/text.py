@@ -18,9 +18,18 @@ def database_lines(path: Path, format_name: str) -> list[str]:
         If the file does not exist, or is not text.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8") as file
+        ):
             return file.read().splitlines()
     except FileNotFoundError:
-        raise DatabaseError(f"motif database must be an existing {format_name} file, got no such file", place=str(path)) from None
+        raise DatabaseError(
+            f"motif database must be an existing {format_name} file, got no such file",
+            place=str(path),
+        ) from None
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise DatabaseError(f"motif database must be {format_name} text, plain or gz, got {error}", place=str(path)) from error
+        raise DatabaseError(
+            f"motif database must be {format_name} text, plain or gz, got {error}", place=str(path)
+        ) from error

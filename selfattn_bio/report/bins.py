@@ -64,10 +64,16 @@ def read_bin_results(run: RunFile, folder: Path) -> BinResults:
 def write_bin_report(results: BinResults, output: Path) -> None:
     """Write the page to `output`, and its plots as SVG and PNG to the folder `plots` next to it."""
     environment = Environment(
-        loader=PackageLoader("selfattn_bio.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("selfattn_bio.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     # Only our own SVG is not escaped
-    environment.filters.update(figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup)
+    environment.filters.update(
+        figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup
+    )
     environment.globals.update(METRICS=METRICS, name_of=words.classifier_name)
     with whole_folder(output.parent / "plots") as folder:
         drawings = figures(results, folder)
@@ -101,7 +107,15 @@ def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     for name, entry in [("model", test["model"]), *beside]:
         on_valid = valid["model"] if name == "model" else valid["baselines"][name]
         each = test["members"].get(name, {}).get("each", [])
-        found.append({"name": name, "valid": on_valid["auprc"], "each": each, "cost": metrics["costs"].get(name), **entry})
+        found.append(
+            {
+                "name": name,
+                "valid": on_valid["auprc"],
+                "each": each,
+                "cost": metrics["costs"].get(name),
+                **entry,
+            }
+        )
     return found
 
 
@@ -113,14 +127,27 @@ def comparison(name: str, metrics: dict[str, Any]) -> str:
     model, other = sizes_of(metrics, "model", name)
     first = Size(model.networks // max(1, model.trainings), 1)
     found = []
-    for who, key, size in (("", "baselines", model), ("its first member alone ", "first_member", first)):
+    for who, key, size in (
+        ("", "baselines", model),
+        ("its first member alone ", "first_member", first),
+    ):
         if difference := metrics["differences"].get(key, {}).get(name):
             lead = difference["auprc"]
             judged = verdict(lead, size, other)
             said = f"{judged} {'from' if judged == 'not distinguishable' else 'than'}"
             spread = f"{metrics['confidence']:.0%} interval {words.interval(lead, sign=True)}"
-            figures = "; ".join(filter(None, (f"{words.figure(lead['value'], sign=True)} AUPRC, {spread}", caveat(size, other))))
-            found.append(f"{who}{said} {words.classifier_name(name) if not who else 'it'} ({figures})")
+            figures = "; ".join(
+                filter(
+                    None,
+                    (
+                        f"{words.figure(lead['value'], sign=True)} AUPRC, {spread}",
+                        caveat(size, other),
+                    ),
+                )
+            )
+            found.append(
+                f"{who}{said} {words.classifier_name(name) if not who else 'it'} ({figures})"
+            )
     return "; ".join(found)
 
 
@@ -129,35 +156,59 @@ def figures(results: BinResults, folder: Path) -> list[Drawing]:
     test, found = results.test, rows(results.metrics)
     names = {row["name"]: words.classifier_name(row["name"], short=True) for row in found}
     curves = {names[name]: test[name] for name in list(names)[:CURVES]}
-    bars = [(names[row["name"]], row["auprc"], plots.MODEL if row["name"] == "model" else plots.BASELINE) for row in found]
+    bars = [
+        (
+            names[row["name"]],
+            row["auprc"],
+            plots.MODEL if row["name"] == "model" else plots.BASELINE,
+        )
+        for row in found
+    ]
     share = float(test["label"].mean())
     block = typical_block(test, results.metrics["block"])
     return [
         Drawing(
             "comparison",
             "AUPRC on test",
-            "Dot: AUPRC on the bins of test. Line: bootstrap interval over blocks of chromosome. Dotted: chance.",
-            "Intervals that overlap may still differ: all stand on the same bins, so read the paired differences.",
-            draw("comparison", lambda ax: plots.draw_intervals(bars, ax, "AUPRC on test", share), folder),
+            "Dot: AUPRC on the bins of test. Line: bootstrap interval over blocks of chromosome. "
+            "Dotted: chance.",
+            "Intervals that overlap may still differ: all stand on the same bins, so read the "
+            "paired differences.",
+            draw(
+                "comparison",
+                lambda ax: plots.draw_intervals(bars, ax, "AUPRC on test", share),
+                folder,
+            ),
         ),
         Drawing(
             "precision_recall",
             "Precision and recall",
-            "Share of called bins that hold a point (up) for each share of such bins found (right). Dotted: chance.",
+            "Share of called bins that hold a point (up) for each share of such bins found "
+            "(right). Dotted: chance.",
             "A bin beside the right one counts as wrong.",
-            draw("precision_recall", lambda ax: plots.draw_precision_recall(test["label"], curves, ax), folder),
+            draw(
+                "precision_recall",
+                lambda ax: plots.draw_precision_recall(test["label"], curves, ax),
+                folder,
+            ),
         ),
         Drawing(
             "learning",
             "Learning curves",
-            "Loss and AUPRC on valid while the first member trained. Dotted: the step whose weights were kept.",
+            "Loss and AUPRC on valid while the first member trained. Dotted: the step whose "
+            "weights were kept.",
             "Train loss holds dropout, so it is not comparable with valid loss.",
-            draw("learning", lambda ax: plots.draw_learning_curves(results.history, ax, "auprc"), folder),
+            draw(
+                "learning",
+                lambda ax: plots.draw_learning_curves(results.history, ax, "auprc"),
+                folder,
+            ),
         ),
         Drawing(
             "track",
             "A stretch of test",
-            "What the model says of each bin; a mark above each bin that holds a point. Of all blocks of test with a point it is the one "
+            "What the model says of each bin; a mark above each bin that holds a point. Of all "
+            "blocks of test with a point it is the one "
             "of the middle AUPRC.",
             "One stretch is an example, no evidence.",
             draw("track", lambda ax: plots.draw_track(block, ax), folder, WIDE),
@@ -167,6 +218,10 @@ def figures(results: BinResults, folder: Path) -> list[Drawing]:
 
 def typical_block(test: pd.DataFrame, block: int) -> pd.DataFrame:
     """Return the bins of the block with the median AUPRC of all blocks that contain a point."""
-    groups = [rows for _, rows in test.groupby(["chrom", test["start"] // block]) if rows["label"].any()]
-    order = np.argsort([average_precision_score(rows["label"], rows["model"]) for rows in groups], kind="stable")
+    groups = [
+        rows for _, rows in test.groupby(["chrom", test["start"] // block]) if rows["label"].any()
+    ]
+    order = np.argsort(
+        [average_precision_score(rows["label"], rows["model"]) for rows in groups], kind="stable"
+    )
     return groups[order[len(order) // 2]]

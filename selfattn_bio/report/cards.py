@@ -45,10 +45,20 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     if results.motifs is None or results.motifs.empty:
         return []
     # Tables of earlier versions lack columns of newer tests; treat these as missing values
-    table = results.motifs.reindex(columns=list(dict.fromkeys([*results.motifs.columns, *COLUMNS, "agreement", "other_matches"])))
-    table = table.assign(rank=table["verdict"].map({verdict: i for i, verdict in enumerate(VERDICT_ORDER)}))
-    table = table.sort_values(["rank", "effect"], ascending=[True, False], kind="stable").fillna({"other_matches": ""})
-    rows: list[dict[Any, Any]] = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    table = results.motifs.reindex(
+        columns=list(
+            dict.fromkeys([*results.motifs.columns, *COLUMNS, "agreement", "other_matches"])
+        )
+    )
+    table = table.assign(
+        rank=table["verdict"].map({verdict: i for i, verdict in enumerate(VERDICT_ORDER)})
+    )
+    table = table.sort_values(["rank", "effect"], ascending=[True, False], kind="stable").fillna(
+        {"other_matches": ""}
+    )
+    rows: list[dict[Any, Any]] = [
+        {str(key): value for key, value in row.items()} for row in table.to_dict("records")
+    ]
     logos, profiles = figures.motif_logos(results), figures.motif_profiles(results, table)
     pairs, examples = match_logos(results, rows), example_sites(results)
     test = results.metrics["test"]
@@ -60,15 +70,21 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "profile": profiles.get(row["name"], ""),
             "pair": pairs.get(row["name"], ()),
             "examples": examples.get(row["name"], []),
-            "search": " ".join(str(row[key]) for key in ("name", "consensus", "verdict")).lower() + " " + _known(row).lower(),
-            "findings": (found := findings(row, counts, results.run, results.corpus["alphabet"]))[0],
+            "search": " ".join(str(row[key]) for key in ("name", "consensus", "verdict")).lower()
+            + " "
+            + _known(row).lower(),
+            "findings": (found := findings(row, counts, results.run, results.corpus["alphabet"]))[
+                0
+            ],
             "untold": found[1],
         }
         for row in rows
     ]
 
 
-def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alphabet: str = "dna") -> tuple[list[Finding], list[str]]:
+def findings(
+    row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alphabet: str = "dna"
+) -> tuple[list[Finding], list[str]]:
     """Return the test results of a motif, and the questions that could not be answered.
 
     Parameters
@@ -85,11 +101,17 @@ def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alph
     """
     positives, negatives = counts
     alike = "GC content and length" if alphabet == "dna" else "length"
-    order = "in an order that keeps neighbours (dinucleotides)" if alphabet == "dna" else "in another order"
+    order = (
+        "in an order that keeps neighbours (dinucleotides)"
+        if alphabet == "dna"
+        else "in another order"
+    )
     level = run.interpret.significance
 
     def span(name: str, digits: int = 2) -> str:
-        return words.interval({"low": row[f"{name}_low"], "high": row[f"{name}_high"]}, digits, sign=True)
+        return words.interval(
+            {"low": row[f"{name}_low"], "high": row[f"{name}_high"]}, digits, sign=True
+        )
 
     def answer(name: str, value: float = 1.0, least: float = 0.0) -> str:
         clear = row[f"{name}_q"] < level and abs(value) >= least
@@ -108,16 +130,20 @@ def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alph
             answer("matched"), f"{words.times(row['matched_odds_ratio'])} odds; {q('matched')}.")),
         ("shuffled_q", "More than the letters alone would give?", lambda: (
             answer("shuffled"),
-            f"{words.times(row['shuffled_odds_ratio'])} odds against the same positives with their letters {order}, of which "
+            f"{words.times(row['shuffled_odds_ratio'])} odds against the same positives with their "
+            f"letters {order}, of which "
             f"{row['shuffled_with_hit']:.0f} of {positives} hold a hit; {q('shuffled')}.")),
         ("effect_q", "Does the model use it?", lambda: (
             answer("effect", min(row["effect"], row["fall"], key=abs), MIN_EFFECT),
-            f"Shuffling its sites changes the log-odds of a positive by {words.figure(-row['fall'], 2, sign=True)}; they are worth "
-            f"{words.figure(row['effect'], 2, sign=True)} ({span('effect')}) beyond sites nearby, in {row['effect_records']:.0f} records; "
+            "Shuffling its sites changes the log-odds of a positive by "
+            f"{words.figure(-row['fall'], 2, sign=True)}; they are worth "
+            f"{words.figure(row['effect'], 2, sign=True)} ({span('effect')}) beyond sites nearby, "
+            f"in {row['effect_records']:.0f} records; "
             f"{q('effect')}.")),
         ("sufficiency_q", "Is one site enough by itself?", lambda: (
             answer("sufficiency", row["sufficiency"]),
-            f"One site put into a shuffled record changes its log-odds by {words.figure(row['sufficiency'], 2, sign=True)} "
+            "One site put into a shuffled record changes its log-odds by "
+            f"{words.figure(row['sufficiency'], 2, sign=True)} "
             f"({span('sufficiency')}); {q('sufficiency')}.")),
         ("stability", "Do all networks of the model use it?", lambda: (
             "", f"{row['stability']:.0%} of its members do, each by itself.")),
@@ -125,16 +151,25 @@ def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alph
             answer("position"), f"Best sites against any place alike: {q('position')}.")),
         ("window_q", f"Is it gathered at {window_name(row)}?", lambda: (
             answer("window"),
-            f"{row['window_hits']:.0f} best sites stand there, {words.figure(row['window_expected'], 1)} were expected; {q('window')}.")),
+            f"{row['window_hits']:.0f} best sites stand there, "
+            f"{words.figure(row['window_expected'], 1)} were expected; {q('window')}.")),
         ("strand_q", "Does it keep to a strand?", lambda: (
             (YES if row["strand_q"] < level else NO),
-            f"{row['strand_plus']:.0%} of best sites are on + ({row['strand_low']:.0%} to {row['strand_high']:.0%}); {q('strand')}.")),
+            f"{row['strand_plus']:.0%} of best sites are on + ({row['strand_low']:.0%} to "
+            f"{row['strand_high']:.0%}); {q('strand')}.")),
         ("agreement", "Do two methods of explanation look at the same sites?", lambda: (
-            "", f"Rank correlation {words.figure(row['agreement'], 2)}: 1 is full agreement, 0 none.")),
+            "", f"Rank correlation {words.figure(row['agreement'], 2)}: 1 is full agreement, 0 "
+                "none.")),
     ]  # fmt: skip
-    told = [Finding(question, *make()) for column, question, make in lines if not pd.isna(row[column])]
+    told = [
+        Finding(question, *make()) for column, question, make in lines if not pd.isna(row[column])
+    ]
     not_for_protein = {"strand_q"} if alphabet != "dna" else set()
-    return told, [question for column, question, _ in lines if pd.isna(row[column]) and column not in not_for_protein]
+    return told, [
+        question
+        for column, question, _ in lines
+        if pd.isna(row[column]) and column not in not_for_protein
+    ]
 
 
 def window_name(row: Mapping[Any, Any]) -> str:
@@ -146,7 +181,11 @@ def window_name(row: Mapping[Any, Any]) -> str:
     start, end = row["window_start"], row["window_end"]
     if pd.isna(start):
         return "one place"
-    return f"{-start:.0f} to {abs(end):.0f} letters before the end" if start < 0 else f"letters {start + 1:.0f} to {end:.0f}"
+    return (
+        f"{-start:.0f} to {abs(end):.0f} letters before the end"
+        if start < 0
+        else f"letters {start + 1:.0f} to {end:.0f}"
+    )
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:
@@ -163,11 +202,17 @@ def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple
     if not known:
         return {}
     motifs = open_database(results.run.interpret.database)
-    found = {name: aligned(results.ppms[name], motifs[label]) for name, label in known.items() if label in motifs}
+    found = {
+        name: aligned(results.ppms[name], motifs[label])
+        for name, label in known.items()
+        if label in motifs
+    }
     return figures.logo_pairs(found)
 
 
-def aligned(ppm: NDArray[np.float64], match: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def aligned(
+    ppm: NDArray[np.float64], match: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Align a motif with its match, on the strand and at the offset with the highest similarity.
 
     Parameters
@@ -182,7 +227,10 @@ def aligned(ppm: NDArray[np.float64], match: NDArray[np.float64]) -> tuple[NDArr
     empty = 1 / ppm.shape[1]
     turns = [match, match[::-1, ::-1]]
     # Row i of the correlation: the first row of `turned` is at row i - (len(turned) - 1) of `ppm`
-    alike = [correlate2d(ppm - empty, turned - empty, mode="full")[:, ppm.shape[1] - 1] for turned in turns]
+    alike = [
+        correlate2d(ppm - empty, turned - empty, mode="full")[:, ppm.shape[1] - 1]
+        for turned in turns
+    ]
     best = int(alike[1].max() > alike[0].max())
     offset = int(alike[best].argmax()) - (len(match) - 1)
     first, last = min(0, offset), max(len(ppm), offset + len(match))

@@ -12,7 +12,13 @@ from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.report import words
 from selfattn_bio.report.results import read_file, read_json, read_table
 
-METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "pearson": "Pearson's r", "mean": "mean over the parts"}
+METRICS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "mcc": "MCC",
+    "pearson": "Pearson's r",
+    "mean": "mean over the parts",
+}
 
 
 def closing_lines(run: RunFile, folder: Path) -> Iterator[str]:
@@ -34,11 +40,18 @@ def _summary(run: RunFile, folder: Path) -> Iterator[str]:
     metric, higher_is_better = MAIN[run.objective.kind]
     test = metrics["test"]
     name = METRICS.get(metric, metric)
-    yield f"test {name} {_value(test['model'], metric)} on {test['n']:,} {'bins' if run.objective.kind == 'bins' else 'records'}"
+    yield (
+        f"test {name} {_value(test['model'], metric)} on {test['n']:,} "
+        f"{'bins' if run.objective.kind == 'bins' else 'records'}"
+    )
     if run.objective.kind == "binary":
         yield " ".join(words.comparison(metrics))
-    elif known := {other: entry for other, entry in test["baselines"].items() if _known(entry, metric)}:
-        best = (max if higher_is_better else min)(known, key=lambda other: known[other][metric]["value"])
+    elif known := {
+        other: entry for other, entry in test["baselines"].items() if _known(entry, metric)
+    }:
+        best = (max if higher_is_better else min)(
+            known, key=lambda other: known[other][metric]["value"]
+        )
         yield f"best baseline: {words.classifier_name(best)}, {name} {_value(known[best], metric)}"
     if (folder / "motifs.tsv").exists():
         yield words.motif_sentence(read_file(folder / "motifs.tsv", read_table, "motifs"))

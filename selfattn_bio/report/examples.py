@@ -43,14 +43,28 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
     letters = get_alphabet(results.corpus["alphabet"]).letters
     discovery = results.discovery.drop_duplicates(["chrom", "start", "end", "name"])
     found = site_positions(discovery, explained.records)
-    found = found.assign(end=found["position"] + (discovery["end"] - discovery["start"]).to_numpy()[found["site"].to_numpy(dtype=int)])
+    found = found.assign(
+        end=found["position"]
+        + (discovery["end"] - discovery["start"]).to_numpy()[found["site"].to_numpy(dtype=int)]
+    )
     # (records, L + 1), the sum over all positions before
     up_to = np.pad(explained.relevance.cumsum(axis=1), ((0, 0), (1, 0)))
-    record, start, end = (found[column].to_numpy(dtype=int) for column in ("record", "position", "end"))
-    found = found.assign(relevance=up_to[record, end] - up_to[record, start]).sort_values("relevance", ascending=False, kind="stable")
-    shown = found.drop_duplicates("site").drop_duplicates(["name", "record"]).groupby("name", sort=False).head(COUNT)
+    record, start, end = (
+        found[column].to_numpy(dtype=int) for column in ("record", "position", "end")
+    )
+    found = found.assign(relevance=up_to[record, end] - up_to[record, start]).sort_values(
+        "relevance", ascending=False, kind="stable"
+    )
+    shown = (
+        found.drop_duplicates("site")
+        .drop_duplicates(["name", "record"])
+        .groupby("name", sort=False)
+        .head(COUNT)
+    )
     examples: dict[str, list[Example]] = {}
-    for name, record, start, end, strand in shown[["name", "record", "position", "end", "strand"]].itertuples(index=False):
+    for name, record, start, end, strand in shown[
+        ["name", "record", "position", "end", "strand"]
+    ].itertuples(index=False):
         about = explained.records.iloc[record]
         before, after = min(FLANK, start), min(FLANK, about["length"] - end)
         track = explained.tracks[record, start - before : end + after]
@@ -58,7 +72,18 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
             # Reversing positions and bases gives the reverse complement, because the bases are in
             # the order ACGT
             track, before = track[::-1, ::-1], after
-        place = f"letters {start + 1} to {end} of {about['id']}{f', {strand} strand' if letters == 'ACGT' else ''}, {about['split']}"
-        svg = track_svg(track, letters, start=-before, shaded=(0, end - start), height=HEIGHT, label=f"{name}, {place}")
+        place = (
+            f"letters {start + 1} to {end} of "
+            f"{about['id']}{f', {strand} strand' if letters == 'ACGT' else ''}, "
+            f"{about['split']}"
+        )
+        svg = track_svg(
+            track,
+            letters,
+            start=-before,
+            shaded=(0, end - start),
+            height=HEIGHT,
+            label=f"{name}, {place}",
+        )
         examples.setdefault(str(name), []).append(Example(place, svg))
     return examples

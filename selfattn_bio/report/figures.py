@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,12 @@ class Drawing:
     svg: str
 
 
-def draw(name: str, paint: Callable[[Axes], None], folder: Path | None = None, size: tuple[float, float] = SIZE) -> str:
+def draw(
+    name: str,
+    paint: Callable[[Axes], None],
+    folder: Path | None = None,
+    size: tuple[float, float] = SIZE,
+) -> str:
     """Draw one figure and return it as SVG for a page.
 
     If `folder` is given, the figure is also written to NAME.svg and NAME.png in it.
@@ -49,7 +55,11 @@ def draw(name: str, paint: Callable[[Axes], None], folder: Path | None = None, s
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             for suffix in ("svg", "png"):
-                figure.savefig(folder / f"{name}.{suffix}", dpi=200, metadata={"Date": None} if suffix == "svg" else None)
+                figure.savefig(
+                    folder / f"{name}.{suffix}",
+                    dpi=200,
+                    metadata={"Date": None} if suffix == "svg" else None,
+                )
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     return _inline(buffer.getvalue(), name)
@@ -76,40 +86,66 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
         Drawing(
             "comparison",
             "AUROC on test",
-            "Dot: AUROC on the test records. Line: 95 % bootstrap interval over those records. Dotted: chance.",
-            "Intervals that overlap may still differ: all stand on the same records, so read the paired difference above.",
-            draw("comparison", lambda ax: plots.draw_intervals(_comparison_rows(results), ax, "AUROC on test", 0.5), folder),
+            "Dot: AUROC on the test records. Line: 95 % bootstrap interval over those records. "
+            "Dotted: chance.",
+            "Intervals that overlap may still differ: all stand on the same records, so read the "
+            "paired difference above.",
+            draw(
+                "comparison",
+                lambda ax: plots.draw_intervals(
+                    _comparison_rows(results), ax, "AUROC on test", 0.5
+                ),
+                folder,
+            ),
         ),
         Drawing(
             "roc",
             "ROC curve",
-            "Share of positives found (up) for each share of negatives taken for positives (right).",
-            "It does not depend on how common positives are, so it does not tell how many calls in a genome would be wrong.",
+            "Share of positives found (up) for each share of negatives taken for positives "
+            "(right).",
+            "It does not depend on how common positives are, so it does not tell how many calls in "
+            "a genome would be wrong.",
             draw("roc", lambda ax: plots.draw_roc(labels, curves, ax), folder),
         ),
         Drawing(
             "precision_recall",
             "Precision and recall",
-            "Share of calls that are right (up) for each share of positives found (right). Dotted: chance.",
-            f"It holds for this test's {labels.mean():.0%} positives; where positives are rarer, precision is lower.",
-            draw("precision_recall", lambda ax: plots.draw_precision_recall(labels, curves, ax), folder),
+            "Share of calls that are right (up) for each share of positives found (right). Dotted: "
+            "chance.",
+            f"It holds for this test's {labels.mean():.0%} positives; where positives are rarer, "
+            "precision is lower.",
+            draw(
+                "precision_recall",
+                lambda ax: plots.draw_precision_recall(labels, curves, ax),
+                folder,
+            ),
         ),
         Drawing(
             "learning",
             "Learning curves",
-            f"Loss and AUROC{' of the worst group' if worst else ''} in training. Dotted: the best step on valid, whose weights were kept.",
-            "Nothing here is test; train loss may hold smoothing and dropout, so it is not comparable with valid loss."
+            f"Loss and AUROC{' of the worst group' if worst else ''} in training. Dotted: the best "
+            "step on valid, whose weights were kept.",
+            "Nothing here is test; train loss may hold smoothing and dropout, so it is not "
+            "comparable with valid loss."
             if "train_loss" in results.history
             else "Nothing here is test; the loss on train of a private run is not told.",
-            draw("learning", lambda ax: plots.draw_learning_curves(results.history, ax, "worst_auroc" if worst else "auroc"), folder),
+            draw(
+                "learning",
+                lambda ax: plots.draw_learning_curves(
+                    results.history, ax, "worst_auroc" if worst else "auroc"
+                ),
+                folder,
+            ),
         ),
     ]
     if "model_calibrated" in test:
-        paint = lambda ax: plots.draw_calibration(labels, test["model"], test["model_calibrated"], ax)  # noqa: E731
+        paint = partial(plots.draw_calibration, labels, test["model"], test["model_calibrated"])
         drawings.insert(3, Drawing(
             "calibration", "Calibration",
-            "Of the records given a probability (right), the share that is positive (up). On the diagonal the probability can be believed.",
-            "Calibrated on average does not mean right for each record; with another share of positives it must be fitted anew.",
+            "Of the records given a probability (right), the share that is positive (up). On the "
+            "diagonal the probability can be believed.",
+            "Calibrated on average does not mean right for each record; with another share of "
+            "positives it must be fitted anew.",
             draw("calibration", paint, folder),
         ))  # fmt: skip
     return drawings
@@ -126,9 +162,15 @@ def slices(results: Results, folder: Path) -> list[Drawing]:
             Drawing(
                 f"slices_{name}",
                 f"By {title}",
-                f"AUROC within slices of the test records by {title}. Of a model that only reads {title} little is left here.",
-                "A slice holds fewer records, so its interval is wider; the edges are quantiles of train, so slices differ in size.",
-                draw(f"slices_{name}", lambda ax, e=entries, text=title: plots.draw_slices(e, names, ax, text), folder),  # type: ignore[misc]
+                f"AUROC within slices of the test records by {title}. Of a model that only reads "
+                f"{title} little is left here.",
+                "A slice holds fewer records, so its interval is wider; the edges are quantiles of "
+                "train, so slices differ in size.",
+                draw(
+                    f"slices_{name}",
+                    partial(plots.draw_slices, entries, names, label=title),
+                    folder,
+                ),
             )
         )
     return drawings
@@ -143,23 +185,43 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
             Drawing(
                 "evidence",
                 "Effect of each motif",
-                "How far the log-odds fall when a motif's sites in test are shuffled, beyond what shuffling sites nearby does.",
-                "The effect is on this model, not on a cell: whether the cell reads the motif too needs an experiment.",
-                draw("evidence", lambda ax: plots.draw_evidence(motifs, ax), folder, (SIZE[0], 1.0 + 0.16 * len(motifs))),
+                "How far the log-odds fall when a motif's sites in test are shuffled, beyond what "
+                "shuffling sites nearby does.",
+                "The effect is on this model, not on a cell: whether the cell reads the motif too "
+                "needs an experiment.",
+                draw(
+                    "evidence",
+                    lambda ax: plots.draw_evidence(motifs, ax),
+                    folder,
+                    (SIZE[0], 1.0 + 0.16 * len(motifs)),
+                ),
             )
         )
     if (explained := results.explained) is not None:
         # Models without attention weights have zeros
         has_attention = bool(explained.attention.any())
         shown = "Mean over the explained records. Relevance: how far the score hangs on a letter."
-        limit = "Raw attention is no explanation: a model attends to letters that change nothing. No motif or verdict here rests on it."
+        limit = (
+            "Raw attention is no explanation: a model attends to letters that change nothing. "
+            "No motif or verdict here rests on it."
+        )
         drawings.append(
             Drawing(
                 "attention",
-                "Raw attention (a proposal) beside relevance" if has_attention else "Relevance along the record",
+                "Raw attention (a proposal) beside relevance"
+                if has_attention
+                else "Relevance along the record",
                 f"{shown} Attention: how much it was looked at." if has_attention else shown,
-                limit if has_attention else "A mean by place: what stands at another place in each record is flat here.",
-                draw("attention", lambda ax: plots.draw_attention_and_relevance(explained.attention, explained.relevance, ax), folder),
+                limit
+                if has_attention
+                else "A mean by place: what stands at another place in each record is flat here.",
+                draw(
+                    "attention",
+                    lambda ax: plots.draw_attention_and_relevance(
+                        explained.attention, explained.relevance, ax
+                    ),
+                    folder,
+                ),
             )
         )
     return drawings
@@ -169,7 +231,11 @@ def motif_logos(results: Results) -> dict[str, str]:
     """Return the logo of each motif as SVG, by motif name."""
     letters = get_alphabet(results.corpus["alphabet"]).letters
     return {
-        name: draw(f"logo_{i}", lambda ax, p=ppm: _bare_logo(p, ax, letters), size=(max(1.2, 0.115 * len(ppm) + 0.3), 0.62))  # type: ignore[misc]
+        name: draw(
+            f"logo_{i}",
+            partial(_bare_logo, ppm, letters=letters),
+            size=(max(1.2, 0.115 * len(ppm) + 0.3), 0.62),
+        )
         for i, (name, ppm) in enumerate(results.ppms.items())
     }
 
@@ -178,7 +244,11 @@ def logo_pairs(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, 
     """Return two logos of the same width and scale for each pair of aligned DNA matrices."""
     return {
         name: tuple(  # type: ignore[misc]
-            draw(f"{kind}_{i}", lambda ax, p=ppm: _bare_logo(p, ax, "ACGT"), size=(0.14 * len(ppm) + 0.3, 0.75))  # type: ignore[misc]
+            draw(
+                f"{kind}_{i}",
+                partial(_bare_logo, ppm, letters="ACGT"),
+                size=(0.14 * len(ppm) + 0.3, 0.75),
+            )
             for kind, ppm in zip(("found", "match"), pair, strict=True)
         )
         for i, (name, pair) in enumerate(pairs.items())
@@ -247,4 +317,6 @@ def _comparison_rows(results: Results) -> list[tuple[str, dict[str, float], str]
     baselines = sorted(test["baselines"].items(), key=lambda item: -item[1]["auroc"]["value"])
     rows = [("model", test["model"], plots.MODEL), *((n, e, plots.BASELINE) for n, e in baselines)]
     rows += [(name, entry, plots.CONTROL) for name, entry in test["controls"].items()]
-    return [(classifier_name(name, short=True), entry["auroc"], colour) for name, entry, colour in rows]
+    return [
+        (classifier_name(name, short=True), entry["auroc"], colour) for name, entry, colour in rows
+    ]

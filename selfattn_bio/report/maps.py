@@ -35,17 +35,29 @@ def attention_figures(results: Results) -> list[MapFigure]:
     """Return the sequences whose maps `explain` wrote, with the motif discovery sites in them."""
     if results.explained is None or not results.explained.maps:
         return []
-    records = results.records.set_index("id", drop=False).loc[list(results.explained.maps)].reset_index(drop=True)
+    records = (
+        results.records.set_index("id", drop=False)
+        .loc[list(results.explained.maps)]
+        .reset_index(drop=True)
+    )
     sites = site_positions(results.discovery, records)
     widths = (results.discovery["end"] - results.discovery["start"]).to_numpy(dtype=int)
     figures = []
     for row, (name, mapped) in enumerate(results.explained.maps.items()):
         here = sites[sites["record"] == row].sort_values("position")
-        held = [(str(n), int(p), int(p + widths[s])) for n, s, p in here[["name", "site", "position"]].itertuples(index=False)]
+        held = [
+            (str(n), int(p), int(p + widths[s]))
+            for n, s, p in here[["name", "site", "position"]].itertuples(index=False)
+        ]
         letters = mapped.letters.tobytes().decode() if len(mapped.letters) <= LETTERS else ""
         layers = [_shades(layer) for layer in mapped.weights]
-        data = json.dumps({"edges": mapped.edges.tolist(), "letters": letters, "sites": held, "layers": layers})
-        of = f"{'positive' if records['label'].iloc[row] == 1 else 'negative'} of {records['split'].iloc[row]}"
+        data = json.dumps(
+            {"edges": mapped.edges.tolist(), "letters": letters, "sites": held, "layers": layers}
+        )
+        of = (
+            f"{'positive' if records['label'].iloc[row] == 1 else 'negative'} of "
+            f"{records['split'].iloc[row]}"
+        )
         figures.append(MapFigure(name, of, mapped.logit, len(layers), data))
     return figures
 

@@ -23,7 +23,14 @@ from selfattn_bio.report.maps import attention_figures
 from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import Results
 
-METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "accuracy": "accuracy", "f1": "F1", "mcc_at_half": "MCC at 0.5"}
+METRICS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "mcc": "MCC",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "mcc_at_half": "MCC at 0.5",
+}
 METRICS |= {"brier": "Brier", "ece": "ECE"}
 
 
@@ -38,13 +45,23 @@ def write_report(results: Results, output: Path) -> None:
 def render(results: Results, plots_folder: Path) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
     environment = Environment(
-        loader=PackageLoader("selfattn_bio.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("selfattn_bio.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     # Only our own SVG is not escaped
-    environment.filters.update(figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup)
+    environment.filters.update(
+        figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup
+    )
     # Results of earlier versions lack MCC at 0.5
-    shown = {name: title for name, title in METRICS.items() if name in results.metrics["test"]["model"]}
-    environment.globals.update(METRICS=shown, classifier_name=words.classifier_name, odds=words.odds)
+    shown = {
+        name: title for name, title in METRICS.items() if name in results.metrics["test"]["model"]
+    }
+    environment.globals.update(
+        METRICS=shown, classifier_name=words.classifier_name, odds=words.odds
+    )
     return environment.get_template("report.html.j2").render(
         title=results.run.title or results.folder.name,
         task=results.folder.name,
@@ -58,12 +75,16 @@ def render(results: Results, plots_folder: Path) -> str:
         supported=[] if results.motifs is None else words.supported(results.motifs),
         num_supported=0 if results.motifs is None else words.num_supported(results.motifs),
         motifs=cards.motif_rows(results),
-        database=words.database_name(results.run.interpret.database) if results.corpus["alphabet"] == "dna" else "",
+        database=words.database_name(results.run.interpret.database)
+        if results.corpus["alphabet"] == "dna"
+        else "",
         min_effect=MIN_EFFECT,
         min_p=2 / (RESAMPLES + 1),  # smallest two-sided p; the data count as one of the sign flips
         max_q=MATCH_Q,
         has_motifs=results.motifs is not None,
-        interactions=None if results.interactions is None else pair_rows(results.interactions, results.motifs),
+        interactions=None
+        if results.interactions is None
+        else pair_rows(results.interactions, results.motifs),
         classifiers=classifier_rows(results.metrics),
         slices=slice_rows(results.metrics),
         groups=group_tables(results.metrics),
@@ -91,8 +112,15 @@ def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         *(("baseline", n, e) for n, e in beside),
         *(("control", n, e) for n, e in test["controls"].items()),
     ]
-    valid = {"model": metrics["valid"]["model"], **metrics["valid"]["baselines"], **metrics["valid"]["controls"]}
-    return [{"role": role, "name": words.classifier_name(name), "valid": valid[name], **entry} for role, name, entry in roles]
+    valid = {
+        "model": metrics["valid"]["model"],
+        **metrics["valid"]["baselines"],
+        **metrics["valid"]["controls"],
+    }
+    return [
+        {"role": role, "name": words.classifier_name(name), "valid": valid[name], **entry}
+        for role, name, entry in roles
+    ]
 
 
 def pair_rows(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[dict[str, Any]]:
@@ -105,12 +133,19 @@ def pair_rows(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[dict[str
     pairs, motifs
         interactions.tsv and motifs.tsv.
     """
-    labels = {} if motifs is None else {row["name"]: match_label(row) for row in motifs.to_dict("records")}
+    labels = (
+        {}
+        if motifs is None
+        else {row["name"]: match_label(row) for row in motifs.to_dict("records")}
+    )
     named = {name: f"{name} ({label})" if label else name for name, label in labels.items()}
     order = pairs["verdict"].map({"supported": 0, "redundant": 1}).fillna(2)
     ranked = pairs.assign(order=order).sort_values(["order", "q"], kind="stable")
     rows = [{str(key): value for key, value in row.items()} for row in ranked.to_dict("records")]
-    return [row | {"of": " and ".join(named.get(row[key], row[key]) for key in ("name_a", "name_b"))} for row in rows]
+    return [
+        row | {"of": " and ".join(named.get(row[key], row[key]) for key in ("name_a", "name_b"))}
+        for row in rows
+    ]
 
 
 def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
@@ -123,7 +158,10 @@ def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "by": words.GROUPS.get(by, by),
-            "rows": [{**entry, "best": entry.get(best), "worst": entry["group"] == found["worst"]} for entry in found["groups"]],
+            "rows": [
+                {**entry, "best": entry.get(best), "worst": entry["group"] == found["worst"]}
+                for entry in found["groups"]
+            ],
             **{name: found[name] for name in ("worst", "gap")},
         }
         # Results of earlier versions have no groups
@@ -162,19 +200,33 @@ def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
         ("the same letters, on either strand", audit["duplicates"], limits["max_duplicates"]),
         ("a place that overlaps, on either strand", audit["overlaps"], limits["max_overlaps"]),
         ("seen by a parent of the model", audit["seen"], limits["max_seen"]),
-        *((f"{column} shared", count, limits["max_shared"]) for column, count in audit["shared"].items()),
+        *(
+            (f"{column} shared", count, limits["max_shared"])
+            for column, count in audit["shared"].items()
+        ),
         (f"a near neighbour: {similarity:g} or more of the k-mers shared", audit["near"], near),
-        *([("of these, with another label", other, None)] if (other := audit["near_other_label"]) is not None else []),
+        *(
+            [("of these, with another label", other, None)]
+            if (other := audit["near_other_label"]) is not None
+            else []
+        ),
     ]
     return [{"what": what, "count": count, "limit": limit} for what, count, limit in rows]
 
 
 def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
     """Count positives, negatives and unlabelled records of each split."""
-    sides = [side for side in ("train", "valid", "test", "dropped") if (records["split"] == side).any()]
+    sides = [
+        side for side in ("train", "valid", "test", "dropped") if (records["split"] == side).any()
+    ]
     labels = {side: records.loc[records["split"] == side, "label"] for side in sides}
     return [
-        {"side": s, "positives": int((v == 1).sum()), "negatives": int((v == 0).sum()), "unlabelled": int(v.isna().sum())}
+        {
+            "side": s,
+            "positives": int((v == 1).sum()),
+            "negatives": int((v == 0).sum()),
+            "unlabelled": int(v.isna().sum()),
+        }
         for s, v in labels.items()
     ]
 

@@ -65,7 +65,9 @@ def draw_roc(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes
     ax.legend(loc="lower right")
 
 
-def draw_precision_recall(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes) -> None:
+def draw_precision_recall(
+    labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes
+) -> None:
     """Draw precision against recall for each classifier; the dotted line is chance level."""
     for i, (name, p) in enumerate(probabilities.items()):
         precision, recall, _ = precision_recall_curve(labels, p)
@@ -75,20 +77,39 @@ def draw_precision_recall(labels: ArrayLike, probabilities: Mapping[str, ArrayLi
     ax.legend(loc="lower left")
 
 
-def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax: Axes, bins: int = 10) -> None:
+def draw_calibration(
+    labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax: Axes, bins: int = 10
+) -> None:
     """Draw the observed fraction of positives against the predicted probability.
 
     Two curves show probabilities before and after temperature scaling.
     """
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
-    for name, p, colour, marker in (("before", before, CONTROL, "s"), ("after scaling", after, MODEL, "o")):
+    for name, p, colour, marker in (
+        ("before", before, CONTROL, "s"),
+        ("after scaling", after, MODEL, "o"),
+    ):
         found = reliability(p, labels, bins)
-        ax.plot(found["predicted"], found["observed"], color=colour, marker=marker, markersize=3.5, linewidth=1.2, label=name)
+        ax.plot(
+            found["predicted"],
+            found["observed"],
+            color=colour,
+            marker=marker,
+            markersize=3.5,
+            linewidth=1.2,
+            label=name,
+        )
     _unit_square(ax, "predicted probability", "observed share of positives")
     ax.legend(loc="upper left")
 
 
-def draw_scores(labels: ArrayLike, probabilities: ArrayLike, ax: Axes, threshold: float | None = None, bins: int = 40) -> None:
+def draw_scores(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    ax: Axes,
+    threshold: float | None = None,
+    bins: int = 40,
+) -> None:
     """Draw histograms of the predicted probabilities of negatives and positives.
 
     A dotted line marks the threshold at or above which records are called positive.
@@ -114,7 +135,10 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
         One row per evaluation with the columns step, train_loss (missing in private runs),
         valid_loss and the metric, such as valid_auroc.
     """
-    values, name = history[f"valid_{metric}"].to_numpy(dtype=float), metric.upper().replace("WORST_", "worst ")
+    values, name = (
+        history[f"valid_{metric}"].to_numpy(dtype=float),
+        metric.upper().replace("WORST_", "worst "),
+    )
     dots: Any = {"marker": "o", "markersize": 3}  # markers make a single evaluation visible
     if "train_loss" in history:
         ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss", **dots)
@@ -126,12 +150,32 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
     right.spines["right"].set_visible(True)
     right.grid(False)
     if not np.isnan(values).all():
-        ax.axvline(history["step"].to_numpy()[np.nanargmax(values)], color=MODEL, linewidth=0.8, linestyle=":")
-    lines = [*(line for line in ax.get_lines() if str(line.get_label()).endswith("loss")), right.get_lines()[0]]
-    ax.legend(lines, [str(line.get_label()) for line in lines], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0)
+        ax.axvline(
+            history["step"].to_numpy()[np.nanargmax(values)],
+            color=MODEL,
+            linewidth=0.8,
+            linestyle=":",
+        )
+    lines = [
+        *(line for line in ax.get_lines() if str(line.get_label()).endswith("loss")),
+        right.get_lines()[0],
+    ]
+    ax.legend(
+        lines,
+        [str(line.get_label()) for line in lines],
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=3,
+        columnspacing=1.0,
+    )
 
 
-def draw_intervals(rows: Sequence[tuple[str, Mapping[str, float], str]], ax: Axes, label: str, reference: float | None = None) -> None:
+def draw_intervals(
+    rows: Sequence[tuple[str, Mapping[str, float], str]],
+    ax: Axes,
+    label: str,
+    reference: float | None = None,
+) -> None:
     """Draw one value with its interval per row, from top to bottom.
 
     Parameters
@@ -144,8 +188,22 @@ def draw_intervals(rows: Sequence[tuple[str, Mapping[str, float], str]], ax: Axe
         Position of a dotted line, such as .5 for an AUROC of chance or 0 for no effect.
     """
     for y, (_, interval, colour) in enumerate(rows):
-        ax.plot([interval["low"], interval["high"]], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
-        ax.plot(interval["value"], y, "o", color=colour, markersize=5, markeredgecolor="white", markeredgewidth=0.8)
+        ax.plot(
+            [interval["low"], interval["high"]],
+            [y, y],
+            color=colour,
+            linewidth=2.2,
+            solid_capstyle="round",
+        )
+        ax.plot(
+            interval["value"],
+            y,
+            "o",
+            color=colour,
+            markersize=5,
+            markeredgecolor="white",
+            markeredgewidth=0.8,
+        )
     if reference is not None:
         ax.axvline(reference, color=MUTED, linewidth=0.8, linestyle=":")
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
@@ -157,7 +215,9 @@ def draw_intervals(rows: Sequence[tuple[str, Mapping[str, float], str]], ax: Axe
     ax.set_xlabel(label)
 
 
-def draw_slices(slices: Sequence[Mapping[str, Any]], names: Mapping[str, str], ax: Axes, label: str) -> None:
+def draw_slices(
+    slices: Sequence[Mapping[str, Any]], names: Mapping[str, str], ax: Axes, label: str
+) -> None:
     """Draw the AUROC of each classifier with its interval within each slice.
 
     Slices that lack a class stay empty.
@@ -173,9 +233,20 @@ def draw_slices(slices: Sequence[Mapping[str, Any]], names: Mapping[str, str], a
         at = [j for j, entry in enumerate(slices) if entry.get(key)]
         found = [slices[j][key]["auroc"] for j in at]
         x = np.array(at) + (i - (len(names) - 1) / 2) * 0.22
-        values = np.array([[f["value"], f["value"] - f["low"], f["high"] - f["value"]] for f in found]).reshape(-1, 3)
+        values = np.array(
+            [[f["value"], f["value"] - f["low"], f["high"] - f["value"]] for f in found]
+        ).reshape(-1, 3)
         colour = MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)]
-        ax.errorbar(x, values[:, 0], yerr=np.maximum(values[:, 1:].T, 0), fmt="o", color=colour, markersize=4.5, linewidth=1.6, label=name)
+        ax.errorbar(
+            x,
+            values[:, 0],
+            yerr=np.maximum(values[:, 1:].T, 0),
+            fmt="o",
+            color=colour,
+            markersize=4.5,
+            linewidth=1.6,
+            label=name,
+        )
     ax.set_xticks(range(len(slices)), [slice_name(entry) for entry in slices])
     ax.tick_params(axis="x", labelsize=mpl.rcParams["font.size"] * 0.85)
     ax.set_xlim(-0.6, len(slices) - 0.4)
@@ -229,12 +300,19 @@ def draw_track(table: pd.DataFrame, ax: Axes) -> None:
         markersize=4,
         clip_on=False,
     )
-    ax.set(xlim=(kb.min(), table["end"].max() / 1000), ylim=(0, 1.12), xlabel=f"{table['chrom'].iloc[0]}, kb", ylabel="chance of a point")
+    ax.set(
+        xlim=(kb.min(), table["end"].max() / 1000),
+        ylim=(0, 1.12),
+        xlabel=f"{table['chrom'].iloc[0]}, kb",
+        ylabel="chance of a point",
+    )
     ax.set_yticks([0, 0.5, 1])
     ax.grid(axis="x", visible=False)
 
 
-def draw_position_profile(positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30) -> None:
+def draw_position_profile(
+    positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30
+) -> None:
     """Draw a histogram of the middles of a motif's sites along the record.
 
     Positions are 0-based, from 0 to `length`.
@@ -259,7 +337,13 @@ def draw_attention_and_relevance(attention: ArrayLike, relevance: ArrayLike, ax:
     lines = [("relevance", relevance, MODEL), ("raw attention (proposal)", attention, BASELINE)]
     for name, values, colour in lines if np.any(attention) else lines[:1]:
         mean = np.asarray(values, dtype=np.float64).mean(axis=0)
-        ax.plot(np.arange(len(mean)), mean / (mean.sum() or 1.0), color=colour, label=name, linewidth=1.2)
+        ax.plot(
+            np.arange(len(mean)),
+            mean / (mean.sum() or 1.0),
+            color=colour,
+            label=name,
+            linewidth=1.2,
+        )
     ax.set_xlim(0, max(len(mean) - 1, 1))
     ax.set_ylim(bottom=0)
     ax.set(xlabel="letter of the record", ylabel="share of the whole")
@@ -271,8 +355,15 @@ def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
 
     Rows attend to columns; darker cells receive a larger fraction of the row's attention.
     """
-    cells = ax.pcolormesh(found.edges, found.edges, found.weights, cmap="Blues", vmin=0, rasterized=True)
-    ax.set(xlabel="to letter", ylabel="from letter", xlim=(found.edges[0], found.edges[-1]), ylim=(found.edges[-1], found.edges[0]))
+    cells = ax.pcolormesh(
+        found.edges, found.edges, found.weights, cmap="Blues", vmin=0, rasterized=True
+    )
+    ax.set(
+        xlabel="to letter",
+        ylabel="from letter",
+        xlim=(found.edges[0], found.edges[-1]),
+        ylim=(found.edges[-1], found.edges[0]),
+    )
     ax.set_aspect("equal")
     ax.grid(False)
     bar = ax.figure.colorbar(cells, ax=ax, shrink=0.8)
@@ -282,7 +373,12 @@ def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
 
 def _curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:
     ax.plot(
-        x, y, color=MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)], linewidth=2.0 if i == 0 else 1.1, label=name, zorder=3 - 0.1 * i
+        x,
+        y,
+        color=MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)],
+        linewidth=2.0 if i == 0 else 1.1,
+        label=name,
+        zorder=3 - 0.1 * i,
     )
 
 
@@ -293,7 +389,10 @@ def _unit_square(ax: Axes, x: str, y: str) -> None:
 
 def slice_name(entry: Mapping[str, Any]) -> str:
     """Format a slice as `< 0.37`, `0.37 to 0.42`, `>= 0.42`, or `all`."""
-    low, high = (None if entry[edge] is None else f"{entry[edge]:.{2 if abs(entry[edge]) < 10 else 0}f}" for edge in ("from", "to"))
+    low, high = (
+        None if entry[edge] is None else f"{entry[edge]:.{2 if abs(entry[edge]) < 10 else 0}f}"
+        for edge in ("from", "to")
+    )
     if low and high:
         return f"{low} to {high}"
     return f"< {high}" if high else f">= {low}" if low else "all"

@@ -144,7 +144,11 @@ def read_results(run: RunFile, folder: Path) -> Results:
     split = read_file(folder / "split.tsv", read_table, "split")
     records = read_file(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
     corpus = read_file(folder / "corpus" / "corpus.json", read_json, "ingest")
-    motifs = read_file(folder / "motifs.tsv", read_table, "motifs") if (folder / "motifs.tsv").exists() else None
+    motifs = (
+        read_file(folder / "motifs.tsv", read_table, "motifs")
+        if (folder / "motifs.tsv").exists()
+        else None
+    )
     has_motifs = motifs is not None and len(motifs) > 0
     controls = [name for name in run.variants if run.variant(name).is_control()]
     control_tables = {name: folder / "variants" / name / "motifs.tsv" for name in controls}
@@ -158,26 +162,46 @@ def read_results(run: RunFile, folder: Path) -> Results:
         corpus=corpus,
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
         motifs=motifs,
-        ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"])) if has_motifs else {},
-        controls={name: read_file(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
-        sites=read_file(folder / "seqlets.bed", read_bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
-        discovery=read_file(folder / "discovery_seqlets.bed", read_bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
-        interactions=read_file(pairs, read_table, "interactions") if (pairs := folder / "interactions.tsv").exists() else None,
-        explained=read_explained(folder / "relevance", corpus["alphabet"]) if (folder / "relevance").exists() else None,
+        ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"]))
+        if has_motifs
+        else {},
+        controls={
+            name: read_file(path, read_table, "motifs")
+            for name, path in control_tables.items()
+            if path.exists()
+        },
+        sites=read_file(folder / "seqlets.bed", read_bed, "motifs")
+        if has_motifs
+        else pd.DataFrame(columns=BED_COLUMNS),
+        discovery=read_file(folder / "discovery_seqlets.bed", read_bed, "motifs")
+        if has_motifs
+        else pd.DataFrame(columns=BED_COLUMNS),
+        interactions=read_file(pairs, read_table, "interactions")
+        if (pairs := folder / "interactions.tsv").exists()
+        else None,
+        explained=read_explained(folder / "relevance", corpus["alphabet"])
+        if (folder / "relevance").exists()
+        else None,
         audit=read_audit(folder),
     )
 
 
 def read_audit(folder: Path) -> dict[str, Any] | None:
     """Read audit.json, or return None if `audit` has not run."""
-    return read_file(folder / "audit.json", read_json, "audit") if (folder / "audit.json").exists() else None
+    return (
+        read_file(folder / "audit.json", read_json, "audit")
+        if (folder / "audit.json").exists()
+        else None
+    )
 
 
 def read_explained(folder: Path, alphabet: str) -> Explained:
     """Read the relevance folder without importing `interpret.explanation`, which needs torch."""
     arrays = read_file(folder / "relevance.npz", _arrays, "explain")
     letters, hypothetical = arrays["letters"], arrays["hypothetical"]
-    own = letters[:, :, None] == np.frombuffer(get_alphabet(alphabet).letters.encode(), dtype=np.uint8)
+    own = letters[:, :, None] == np.frombuffer(
+        get_alphabet(alphabet).letters.encode(), dtype=np.uint8
+    )
     return Explained(
         records=read_file(folder / "records.parquet", pd.read_parquet, "explain"),
         letters=letters,
@@ -185,7 +209,9 @@ def read_explained(folder: Path, alphabet: str) -> Explained:
         relevance=np.linalg.norm(hypothetical.astype(np.float64), axis=2),
         attention=arrays["attention"].astype(np.float64),
         tracks=hypothetical * own if hypothetical.shape[2] else hypothetical,
-        maps=read_file(folder / "maps.npz", _maps, "explain") if (folder / "maps.npz").exists() else {},
+        maps=read_file(folder / "maps.npz", _maps, "explain")
+        if (folder / "maps.npz").exists()
+        else {},
     )
 
 
@@ -228,7 +254,9 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
         site, record = np.nonzero((start[:, None] >= first) & (end[:, None] <= last))
         position = np.where(turned[record], last[record] - end[site], start[site] - first[record])
         found = group.iloc[site].assign(record=here["row"].to_numpy()[record], position=position)
-        pairs.append(found.assign(strand=np.where((found["strand"] == "-") == turned[record], "+", "-")))
+        pairs.append(
+            found.assign(strand=np.where((found["strand"] == "-") == turned[record], "+", "-"))
+        )
     return pd.concat(pairs, ignore_index=True)[columns] if pairs else pd.DataFrame(columns=columns)
 
 
@@ -238,19 +266,31 @@ def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Valu
         return reader(path)
     except FileNotFoundError:
         cure = f"run `selfattn-bio {command}` first"
-        raise ResultsError(f"{path.name} must be in the results folder, got no such file", place=str(path), cure=cure) from None
+        raise ResultsError(
+            f"{path.name} must be in the results folder, got no such file",
+            place=str(path),
+            cure=cure,
+        ) from None
     # Raised by pandas, pyarrow, json and numpy for bad content
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         cure = f"run `selfattn-bio {command}` again"
-        raise ResultsError(f"{path.name} must be readable, got {error}", place=str(path), cure=cure) from error
+        raise ResultsError(
+            f"{path.name} must be readable, got {error}", place=str(path), cure=cure
+        ) from error
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a TSV table; names and ids stay text, and empty numeric cells are missing."""
     # Ids such as "NA" or "007" are text; an empty cell is a missing number in the other columns
     # only
-    missing = {column: ["", "nan"] for column in pd.read_csv(path, sep="\t", nrows=0).columns if column not in TEXT}
-    return pd.read_csv(path, sep="\t", dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=missing)
+    missing = {
+        column: ["", "nan"]
+        for column in pd.read_csv(path, sep="\t", nrows=0).columns
+        if column not in TEXT
+    }
+    return pd.read_csv(
+        path, sep="\t", dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=missing
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -261,7 +301,12 @@ def read_json(path: Path) -> dict[str, Any]:
 def _maps(path: Path) -> dict[str, Mapped]:
     arrays = _arrays(path)
     named = enumerate(zip(arrays["ids"], arrays["logits"], strict=True))
-    return {str(name): Mapped(arrays[f"letters_{i}"], float(of), arrays[f"edges_{i}"], arrays[f"weights_{i}"]) for i, (name, of) in named}
+    return {
+        str(name): Mapped(
+            arrays[f"letters_{i}"], float(of), arrays[f"edges_{i}"], arrays[f"weights_{i}"]
+        )
+        for i, (name, of) in named
+    }
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

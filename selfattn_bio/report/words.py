@@ -79,22 +79,40 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     best = metrics["differences"]["best_baseline"]
     if best is None:
         return "The model was", "not compared", "with a baseline: none was run."
-    lead, (model, other) = metrics["differences"]["baselines"][best]["auroc"], sizes_of(metrics, "model", best)
+    lead, (model, other) = (
+        metrics["differences"]["baselines"][best]["auroc"],
+        sizes_of(metrics, "model", best),
+    )
     found = verdict(lead, model, other)
     rest, why = f"its best baseline, {classifier_name(best)}", caveat(model, other)
     spread = f"{metrics['confidence'] * 100:.0f} % interval {interval(lead, sign=True)}"
     spread += f", p = {p_value(lead['p'])}" if found in ("better", "worse") else ""
-    figures = f"{figure(lead['value'], sign=True)} AUROC ({spread}) by paired bootstrap over the same records"
+    figures = (
+        f"{figure(lead['value'], sign=True)} AUROC ({spread}) by paired bootstrap over the "
+        "same records"
+    )
     is_saved = not other.networks and "privacy" not in metrics
-    advice = f" Use the baseline, which is saved in baselines/{best}." if lead["high"] < 0 and is_saved else ""
+    advice = (
+        f" Use the baseline, which is saved in baselines/{best}."
+        if lead["high"] < 0 and is_saved
+        else ""
+    )
     match found:
         case "better" | "worse":
             return "The model is", found, f"than {rest}: {figures}.{advice}"
         case "higher" | "lower":
-            return "The AUROC of the model is", found, f"than that of {rest}: {figures}; {why}, so this may be chance.{advice}"
+            return (
+                "The AUROC of the model is",
+                found,
+                f"than that of {rest}: {figures}; {why}, so this may be chance.{advice}",
+            )
         case _:
             size = " at equal size" if other.networks and model.equals(other) else ""
-            return "The model is", f"not distinguishable{size}", f"from {rest}: {figures}{f'; {why}' if why else ''}."
+            return (
+                "The model is",
+                f"not distinguishable{size}",
+                f"from {rest}: {figures}{f'; {why}' if why else ''}.",
+            )
 
 
 def supported(motifs: pd.DataFrame) -> list[str]:
@@ -114,23 +132,45 @@ def ensemble_sentence(run: RunFile) -> str:
     and motifs come from the first. Baselines of scikit-learn are not networks and are left out.
     """
     runs = {"model": run, **{name: run.variant(name) for name in run.variants}}
-    members = {name: of.model.members * of.training.seeds for name, of in runs.items() if not of.is_control()}
+    members = {
+        name: of.model.members * of.training.seeds
+        for name, of in runs.items()
+        if not of.is_control()
+    }
     sentences = []
     if len(set(members.values())) > 1:
-        said = [f"{classifier_name(name)} of {number}" for name, number in members.items() if name != "model"]
-        mean = f"This model is a mean of {members['model']} network{'s' * (members['model'] > 1)}, {', '.join(said)}"
+        said = [
+            f"{classifier_name(name)} of {number}"
+            for name, number in members.items()
+            if name != "model"
+        ]
+        mean = (
+            f"This model is a mean of {members['model']} "
+            f"network{'s' * (members['model'] > 1)}, {', '.join(said)}"
+        )
         sentences.append(f"{mean}: a part of what lies between these networks may come from that.")
     if (seeds := run.training.seeds) > 1:
-        sentences.append(f"It is of {seeds} trainings with different seeds; relevance and motifs are those of the first.")
+        sentences.append(
+            f"It is of {seeds} trainings with different seeds; relevance and motifs are those of "
+            "the first."
+        )
     return " ".join(sentences)
 
 
 def attention_sentence(model: Model, has_attention: bool) -> str:
     """Describe whether a model of this kind, or mixer, has attention maps."""
     if has_attention:
-        return "Attention says where the model looks, not what its score hangs on: a proposal. No motif or verdict rests on it."
-    kind = f"mixer {model.mixer.kind}" if isinstance(model, AttentionModel) else f"kind {model.kind}"
-    return f"The model is of the {kind}, which has no attention weights to be read: there are no maps of it."
+        return (
+            "Attention says where the model looks, not what its score hangs on: a proposal. No "
+            "motif or verdict rests on it."
+        )
+    kind = (
+        f"mixer {model.mixer.kind}" if isinstance(model, AttentionModel) else f"kind {model.kind}"
+    )
+    return (
+        f"The model is of the {kind}, which has no attention weights to be read: there are no "
+        "maps of it."
+    )
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:
@@ -144,15 +184,27 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
     if motifs is None:
         return "Motifs were not looked for: interpretation has not been run for this task."
     if motifs.empty:
-        return "No motif was found: no pattern of letters recurs often enough where the model looks."
+        return (
+            "No motif was found: no pattern of letters recurs often enough where the model looks."
+        )
     count, names = num_supported(motifs), supported(motifs)
     if not count:
-        none = "The one motif found is not" if len(motifs) == 1 else f"None of the {len(motifs)} motifs found is"
-        verdicts = ", ".join(f"{verdict}: {number}" for verdict, number in Counter(sorted(motifs["verdict"], reverse=True)).items())
+        none = (
+            "The one motif found is not"
+            if len(motifs) == 1
+            else f"None of the {len(motifs)} motifs found is"
+        )
+        verdicts = ", ".join(
+            f"{verdict}: {number}"
+            for verdict, number in Counter(sorted(motifs["verdict"], reverse=True)).items()
+        )
         return f"{none} supported by the held-out records ({verdicts})."
     verb = "is" if count == 1 else "are"
     which = "The one motif found" if len(motifs) == 1 else f"{count} of {len(motifs)} motifs"
-    return f"{which} {verb} supported by records that neither model nor motif was found on: {', '.join(names)}."
+    return (
+        f"{which} {verb} supported by records that neither model nor motif was found on: "
+        f"{', '.join(names)}."
+    )
 
 
 def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -160,7 +212,12 @@ def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
     sentences = []
     for name, motifs in controls.items():
         count = num_supported(motifs)
-        found = "no motif" if motifs.empty else f"{len(motifs)} motif{'s' if len(motifs) > 1 else ''}, of which {count or 'none'} supported"
+        found = (
+            "no motif"
+            if motifs.empty
+            else f"{len(motifs)} motif{'s' if len(motifs) > 1 else ''}, of which {count or 'none'} "
+            "supported"
+        )
         warning = " It should support none: take the supported motifs with care." if count else ""
         kind = classifier_name(name).removeprefix("control: ")
         sentences.append(f"The same search on the control ({kind}) found {found}.{warning}")
@@ -183,9 +240,13 @@ def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> s
     if not found or any(map(num_supported, found)):
         return ""
     motifs = pd.concat(found)
-    largest, enriched = motifs["effect"].abs().max(), int((motifs["enrichment_q"] < significance).sum())
+    largest, enriched = (
+        motifs["effect"].abs().max(),
+        int((motifs["enrichment_q"] < significance).sum()),
+    )
     return (
-        "Effects are counted in what a network's scores are worth on valid, and those of one that learnt nothing are worth nearly nothing: "
+        "Effects are counted in what a network's scores are worth on valid, and those of one that "
+        "learnt nothing are worth nearly nothing: "
         "that a control supports no motif shows this, not that the tests rarely err. "
         f"Largest effect on a control: {figure(largest, 2)} log-odds; "
         f"motifs of it that pass by enrichment alone: {enriched} of {len(motifs)}."

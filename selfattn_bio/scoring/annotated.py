@@ -19,7 +19,10 @@ INFO = {  # name in INFO -> (column of the table, description)
     "SAB_LOGIT_REF": ("logit_ref", "logit of the window with the reference allele"),
     "SAB_LOGIT_ALT": ("logit_alt", "logit of the window with the alternative allele"),
     "SAB_EFFECT": ("effect", "logit with the alternative less logit with the reference allele"),
-    "SAB_PROBABILITY_EFFECT": ("probability_effect", "probability with the alternative less that with the reference allele"),
+    "SAB_PROBABILITY_EFFECT": (
+        "probability_effect",
+        "probability with the alternative less that with the reference allele",
+    ),
 }
 
 
@@ -49,39 +52,60 @@ class VariantWriter:
             return
         for number, line in enumerate(source.header, start=1):
             if taken := [name for name in INFO if line.startswith(f"##INFO=<ID={name},")]:
-                message, cure = f"INFO must have no {taken[0]} yet, got one", "Take the VCF as it was before, or rename it"
+                message, cure = (
+                    f"INFO must have no {taken[0]} yet, got one",
+                    "Take the VCF as it was before, or rename it",
+                )
                 raise VariantFileError(message, place=f"{source.path}:{number}", cure=cure)
 
     def __enter__(self) -> VariantWriter:
         with ExitStack() as files:
             table = files.enter_context(whole_file(f"{self._prefix}.effects.tsv"))
-            self._table, self._first = files.enter_context(table.open("w", encoding="utf-8", newline="")), True
+            self._table, self._first = (
+                files.enter_context(table.open("w", encoding="utf-8", newline="")),
+                True,
+            )
             if self._source is not None:
                 path = files.enter_context(whole_file(f"{self._prefix}.annotated.vcf.gz"))
                 self._vcf = files.enter_context(pysam.BGZFile(str(path), "wb", None))
             self._files = files.pop_all()
         if self._source is not None:
             described = [
-                f'##INFO=<ID={name},Number=A,Type=Float,Description="{text}, by selfattn_bio, {self._model}">'
+                f'##INFO=<ID={name},Number=A,Type=Float,Description="{text}, by selfattn_bio, '
+                f'{self._model}">'
                 for name, (_, text) in INFO.items()
             ]
             self._write([*self._source.header[:-1], *described, self._source.header[-1]])
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._files.__exit__(kind, error, trace)
 
     def write(self, batch: Batch, more: pd.DataFrame | None = None) -> None:
         """Write the rows of a batch, with the columns of `more`, and its VCF lines."""
         table = batch.table if more is None else pd.concat([batch.table, more], axis=1)
-        table.to_csv(self._table, sep="\t", index=False, header=self._first, float_format="%.6g", lineterminator="\n")
+        table.to_csv(
+            self._table,
+            sep="\t",
+            index=False,
+            header=self._first,
+            float_format="%.6g",
+            lineterminator="\n",
+        )
         self._first = False
         if self._source is None:
             return
         lines, row = [], 0
         for variant in batch.variants:
             fields = list(variant.fields)
-            fields[COLUMNS.index("INFO")] = _info(fields[COLUMNS.index("INFO")], batch.table[row : row + len(variant.alts)])
+            fields[COLUMNS.index("INFO")] = _info(
+                fields[COLUMNS.index("INFO")], batch.table[row : row + len(variant.alts)]
+            )
             lines.append("\t".join(fields))
             row += len(variant.alts)
         self._write(lines)
@@ -97,5 +121,8 @@ def _info(before: str, rows: pd.DataFrame) -> str:
     """
     if rows["effect"].isna().all():
         return before
-    told = [f"{name}={','.join('.' if pd.isna(x) else f'{x:.6g}' for x in rows[column])}" for name, (column, _) in INFO.items()]
+    told = [
+        f"{name}={','.join('.' if pd.isna(x) else f'{x:.6g}' for x in rows[column])}"
+        for name, (column, _) in INFO.items()
+    ]
     return ";".join([*([before] if before not in (".", "") else []), *told])

@@ -34,7 +34,12 @@ class BaselineScorer(Scorer):
 
     def __init__(self, baseline: Baseline, folder: Path | None = None) -> None:
         calibration = baseline.calibration
-        attributes = {**vars(calibration), "baseline": baseline, "folder": folder, "reference": None}
+        attributes = {
+            **vars(calibration),
+            "baseline": baseline,
+            "folder": folder,
+            "reference": None,
+        }
         for name, value in attributes.items():
             object.__setattr__(self, name, value)  # a Scorer is frozen
 
@@ -71,7 +76,10 @@ class BaselineScorer(Scorer):
 
     def _refusal(self) -> ArgumentError:
         where = f"{self.folder}: " if self.folder else ""
-        return ArgumentError(f"{where}this is a baseline ({self.baseline.title}) without a network; only `load` and `score` accept it")
+        return ArgumentError(
+            f"{where}this is a baseline ({self.baseline.title}) without a network; only `load` and "
+            "`score` accept it"
+        )
 
     @property
     def objective(self) -> BinaryObjective:
@@ -98,7 +106,11 @@ class BaselineScorer(Scorer):
         """Return the minimum length of a sequence, which is 1 for a baseline."""
         return 1
 
-    def outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> NDArray[np.float64]:
+    def outputs(
+        self,
+        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+        batch_size: int | None = None,
+    ) -> NDArray[np.float64]:
         """Return the logits (n, 1) of sequences of any lengths, as in `Scorer.outputs`.
 
         `batch_size` is ignored.

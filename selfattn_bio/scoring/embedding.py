@@ -45,7 +45,11 @@ class Embeddings:
 
     def table(self) -> pd.DataFrame:
         """Return `places` together with the vectors as columns d0, d1, ..."""
-        values = pd.DataFrame(self.vectors, columns=[f"d{i}" for i in range(self.vectors.shape[1])], index=self.places.index)
+        values = pd.DataFrame(
+            self.vectors,
+            columns=[f"d{i}" for i in range(self.vectors.shape[1])],
+            index=self.places.index,
+        )
         return pd.concat([self.places, values], axis=1)
 
 
@@ -79,8 +83,13 @@ def embed(
     ValueError
         As for `score_sequences`, or if the model is an ensemble or has no encoder.
     """
-    parts = list(embed_batches(model, sequences, per_token=per_token, batch_size=batch_size, genome=genome))
-    return Embeddings(pd.concat([part.places for part in parts], ignore_index=True), np.concatenate([part.vectors for part in parts]))
+    parts = list(
+        embed_batches(model, sequences, per_token=per_token, batch_size=batch_size, genome=genome)
+    )
+    return Embeddings(
+        pd.concat([part.places for part in parts], ignore_index=True),
+        np.concatenate([part.vectors for part in parts]),
+    )
 
 
 def embed_batches(
@@ -98,18 +107,31 @@ def embed_batches(
     scorer = load_single(model)
     check_one_input(scorer, "embed")
     if not isinstance(scorer.network.members[0], AttentionBody):
-        raise ArgumentError(f"model must have an encoder to embed with, got kind {scorer.run.model.kind!r}")
+        raise ArgumentError(
+            f"model must have an encoder to embed with, got kind {scorer.run.model.kind!r}"
+        )
     for part in chunks(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k, genome)):
         ids, letters = [each.id for each in part], [each.letters for each in part]
         found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(letters)
         for rows in scorer.batches(letters, batch_size):
-            for row, vectors in zip(rows, _encoded(scorer, [letters[i] for i in rows]), strict=True):
+            for row, vectors in zip(
+                rows, _encoded(scorer, [letters[i] for i in rows]), strict=True
+            ):
                 found[row] = vectors if per_token else vectors.mean(axis=0, keepdims=True)
-        places = pd.DataFrame({"id": np.repeat(np.array(ids, dtype=object), [len(each) for each in found])})
+        places = pd.DataFrame(
+            {"id": np.repeat(np.array(ids, dtype=object), [len(each) for each in found])}
+        )
         if per_token:
-            spans = [_spans(scorer, len(row), len(each)) for row, each in zip(letters, found, strict=True)]
+            spans = [
+                _spans(scorer, len(row), len(each))
+                for row, each in zip(letters, found, strict=True)
+            ]
             places[["start", "end"]] = np.concatenate([np.empty((0, 2), np.int64), *spans])
-        width = len(scorer.network.members) * getattr(scorer.run.model, "embed_dim", 0) * (1 + scorer.run.shares_strands)
+        width = (
+            len(scorer.network.members)
+            * getattr(scorer.run.model, "embed_dim", 0)
+            * (1 + scorer.run.shares_strands)
+        )
         yield Embeddings(places, np.concatenate([np.empty((0, width), np.float32), *found]))
 
 

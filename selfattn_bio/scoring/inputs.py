@@ -43,13 +43,17 @@ PLACE = ("chrom", "start", "end", "strand", "name")
 Inputs = Sequence[str] | Sequence[Record] | pd.DataFrame | str | Path
 
 
-def read_sequences(spelling: Spelling, sequences: Inputs, k: int) -> tuple[list[str], list[NDArray[np.uint8]]]:
+def read_sequences(
+    spelling: Spelling, sequences: Inputs, k: int
+) -> tuple[list[str], list[NDArray[np.uint8]]]:
     """Read all sequences with `read_inputs` and return their ids and ASCII sequences."""
     pairs = list(read_inputs(spelling, sequences, k))
     return [each.id for each in pairs], [each.letters for each in pairs]
 
 
-def read_inputs(spelling: Spelling, sequences: Inputs, k: int, genome: str | Path | None = None) -> Iterator[Input]:
+def read_inputs(
+    spelling: Spelling, sequences: Inputs, k: int, genome: str | Path | None = None
+) -> Iterator[Input]:
     """Yield the id and ASCII sequence of each input of at least `k` positions.
 
     The id of an interval is that of a corpus, such as `chr1:0-30(+)`.
@@ -78,9 +82,16 @@ def read_inputs(spelling: Spelling, sequences: Inputs, k: int, genome: str | Pat
     ValueError
         If a sequence of a list has such a problem, or the input has none of these forms.
     """
-    if isinstance(sequences, str) and not os.path.exists(sequences) and (len(sequences) > LONGEST_NAME or "." not in sequences):
+    if (
+        isinstance(sequences, str)
+        and not os.path.exists(sequences)
+        and (len(sequences) > LONGEST_NAME or "." not in sequences)
+    ):
         shown = sequences if len(sequences) <= 12 else f"{sequences[:12]}..."
-        raise ValueError(f"{RULE}, got {shown!r}, which is no file: write letters as a list, [{sequences[:8]!r}...]")
+        raise ValueError(
+            f"{RULE}, got {shown!r}, which is no file: write letters as a list, "
+            f"[{sequences[:8]!r}...]"
+        )
     if genome is not None:
         yield from _of_genome(spelling, sequences, k, Path(genome))
     elif isinstance(sequences, str | Path):
@@ -102,48 +113,74 @@ class _AnyIds(Notes):
 def _of_file(spelling: Spelling, path: Path, k: int) -> Iterator[Input]:
     for record in SequenceFile(path).records(spelling, _AnyIds()):
         if len(record.letters) < k:
-            message = f"sequences must be at least k = {k} letters long, got {len(record.letters)} in record {record.id!r}"
+            message = (
+                f"sequences must be at least k = {k} letters long, got "
+                f"{len(record.letters)} in record {record.id!r}"
+            )
             raise SequenceFileError(message, place=str(path))
         yield Input(record.id, record.letters)
 
 
-def _listed(sequences: Sequence[str] | Sequence[Record] | pd.DataFrame) -> list[tuple[str | None, str | NDArray[np.uint8]]]:
+def _listed(
+    sequences: Sequence[str] | Sequence[Record] | pd.DataFrame,
+) -> list[tuple[str | None, str | NDArray[np.uint8]]]:
     """Return the id (or None) and sequence of each input in memory."""
     if isinstance(sequences, pd.DataFrame):
         if "sequence" not in sequences:
-            told = "chrom, start, end: pass genome=" if {"chrom", "start", "end"} <= set(sequences) else ", ".join(map(str, sequences))
-            raise ValueError(f"a table of sequences must have a column 'sequence', got {told or 'none'}")
+            told = (
+                "chrom, start, end: pass genome="
+                if {"chrom", "start", "end"} <= set(sequences)
+                else ", ".join(map(str, sequences))
+            )
+            raise ValueError(
+                f"a table of sequences must have a column 'sequence', got {told or 'none'}"
+            )
         ids = sequences["id"].astype(str) if "id" in sequences else [None] * len(sequences)
         return list(zip(ids, sequences["sequence"], strict=True))
     if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):
         raise ValueError(f"{RULE}, got {type(sequences).__name__}")
     if foreign := [type(each).__name__ for each in sequences if not isinstance(each, str | Record)]:
         raise ValueError(f"{RULE}, got {type(sequences).__name__} of {foreign[0]}")
-    return [(each.id, each.letters) if isinstance(each, Record) else (None, each) for each in sequences]
+    return [
+        (each.id, each.letters) if isinstance(each, Record) else (None, each) for each in sequences
+    ]
 
 
-def _of_list(spelling: Spelling, sequences: list[tuple[str | None, str | NDArray[np.uint8]]], k: int) -> Iterator[Input]:
+def _of_list(
+    spelling: Spelling, sequences: list[tuple[str | None, str | NDArray[np.uint8]]], k: int
+) -> Iterator[Input]:
     for number, (name, text) in enumerate(sequences):
         where = f"sequence {number} (counted from 0)"
         if not isinstance(text, str | np.ndarray):
             raise ValueError(f"{where} must be a string, got {type(text).__name__}")
         letters = spelling.letters_of(text, where) if isinstance(text, str) else text
         if len(letters) < k:
-            raise ValueError(f"sequences must be at least k = {k} letters long, got {len(letters)} in {where}")
+            raise ValueError(
+                f"sequences must be at least k = {k} letters long, got {len(letters)} in {where}"
+            )
         yield Input(str(number) if name is None else name, letters)
 
 
-# ------------------------------------------------------------------------------------------------------- intervals of a genome
+# ------------ intervals of a genome
 def _of_genome(spelling: Spelling, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
     if spelling.alphabet.name != "dna":
-        raise ArgumentError(f"alphabet must be dna for intervals of a genome, got {spelling.alphabet.name}")
+        raise ArgumentError(
+            f"alphabet must be dna for intervals of a genome, got {spelling.alphabet.name}"
+        )
     with Genome(path).spelled(spelling.soft_mask) as genome:
         table = place(_table(intervals), genome)
         columns = (table[name].tolist() for name in (*PLACE, "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):
             if end - start < k:
-                raise SequenceFileError(f"sequences must be at least k = {k} letters long, got {end - start}", place=f"{file}:{line}")
-            yield Input(id_of(chrom, start, end, strand), genome.fetch(chrom, start, end, strand), (chrom, start, end, strand, name))
+                raise SequenceFileError(
+                    f"sequences must be at least k = {k} letters long, got {end - start}",
+                    place=f"{file}:{line}",
+                )
+            yield Input(
+                id_of(chrom, start, end, strand),
+                genome.fetch(chrom, start, end, strand),
+                (chrom, start, end, strand, name),
+            )
 
 
 def _table(intervals: Inputs) -> pd.DataFrame:
@@ -151,13 +188,31 @@ def _table(intervals: Inputs) -> pd.DataFrame:
     if isinstance(intervals, str | Path):
         return read_intervals(intervals)
     if not isinstance(intervals, pd.DataFrame):
-        raise ValueError(f"with a genome, sequences must be a BED file or a table of intervals, got {type(intervals).__name__}")
+        raise ValueError(
+            "with a genome, sequences must be a BED file or a table of intervals, got "
+            f"{type(intervals).__name__}"
+        )
     if missing := [name for name in ("chrom", "start", "end") if name not in intervals]:
-        raise ValueError(f"a table of intervals must have the columns chrom, start, end, got no {missing[0]}")
-    table = pd.DataFrame({name: intervals.get(name, default) for name, default in (("strand", "."), ("name", ""))}, index=intervals.index)
-    table = table.assign(chrom=intervals["chrom"].astype(str), start=intervals["start"].astype(int), end=intervals["end"].astype(int))
-    table = table.fillna({"strand": ".", "name": ""}).assign(path="table of intervals, row", line=intervals.index)
-    wrong = table[(table["start"] < 0) | (table["end"] <= table["start"]) | ~table["strand"].isin(["+", "-", "."])]
+        raise ValueError(
+            f"a table of intervals must have the columns chrom, start, end, got no {missing[0]}"
+        )
+    table = pd.DataFrame(
+        {name: intervals.get(name, default) for name, default in (("strand", "."), ("name", ""))},
+        index=intervals.index,
+    )
+    table = table.assign(
+        chrom=intervals["chrom"].astype(str),
+        start=intervals["start"].astype(int),
+        end=intervals["end"].astype(int),
+    )
+    table = table.fillna({"strand": ".", "name": ""}).assign(
+        path="table of intervals, row", line=intervals.index
+    )
+    wrong = table[
+        (table["start"] < 0)
+        | (table["end"] <= table["start"])
+        | ~table["strand"].isin(["+", "-", "."])
+    ]
     if len(wrong):
         first = wrong.iloc[0]
         got = f"{first['start']}, {first['end']} and {first['strand']!r}"

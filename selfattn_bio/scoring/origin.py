@@ -55,7 +55,9 @@ class Origin:
         if asked is None and self.length is None:
             cure = "Say how many letters: --window, from Python window= of Scan or Placing"
             raise ArgumentError(
-                "window must be given for a model that does not tell how long its training records were, got none", cure=cure
+                "window must be given for a model that does not tell how long its training records "
+                "were, got none",
+                cure=cure,
             )
         size = asked if asked is not None else int(self.length or 0)
         if size < (k := max(member.tokenizer.k for member in self.scorer.members)):
@@ -68,7 +70,11 @@ class Origin:
         Returns an empty string if they agree or the assembly is unknown.
         """
         same = self.assembly in ("", name)
-        return "" if same else f"the model's records are of {self.assembly!r}, the genome is named {name!r}"
+        return (
+            ""
+            if same
+            else f"the model's records are of {self.assembly!r}, the genome is named {name!r}"
+        )
 
     def shift(self, prior: float | None) -> float:
         """Return the shift of calibrated log-odds for a different fraction of positives.
@@ -86,7 +92,10 @@ class Origin:
         if not 0 < prior < 1:
             raise ArgumentError(f"prior must be in (0, 1), got {prior}")
         if self.share is None:
-            raise ArgumentError("prior must go with a model folder that tells the training set's share of positives, got none")
+            raise ArgumentError(
+                "prior must go with a model folder that tells the training set's share of "
+                "positives, got none"
+            )
         return float(logit(prior) - logit(self.share))
 
 
@@ -109,9 +118,14 @@ def origin_of(model: Model) -> Origin:
     check_one_input(scorer, "a genome's scores")
     folder = scorer.members[0].folder
     if scorer.run.objective.kind != "binary" or not scorer.alphabet.has_complement:
-        message = f"a genome's scores must be of an objective 'binary' on dna, got {scorer.run.objective.kind!r} on {scorer.alphabet.name}"
+        message = (
+            "a genome's scores must be of an objective 'binary' on dna, got "
+            f"{scorer.run.objective.kind!r} on {scorer.alphabet.name}"
+        )
         raise ModelFolderError(message, place=str(folder or ""))
-    length, share = (None, None) if folder is None else (_length(folder), _share(folder, scorer.run))
+    length, share = (
+        (None, None) if folder is None else (_length(folder), _share(folder, scorer.run))
+    )
     return Origin(scorer, length, share, scorer.run.data.assembly)
 
 
@@ -140,6 +154,9 @@ def _share(folder: Path, run: RunFile) -> float | None:
     # Older folders lack that key: count the records of the files. Their split is by chromosome,
     # group or at random, not by label.
     records = {file["path"]: file["records"] for file in provenance.get("data") or ()}
-    classes = (paths if isinstance(paths, tuple) else () for paths in (run.data.positives, run.data.negatives))
+    classes = (
+        paths if isinstance(paths, tuple) else ()
+        for paths in (run.data.positives, run.data.negatives)
+    )
     of_classes = [sum(records.get(path, 0) for path in paths) for paths in classes]
     return of_classes[0] / sum(of_classes) if all(of_classes) else None

@@ -22,7 +22,9 @@ from selfattn_bio.scoring.scorer import PairedScorer, Scorer
 from selfattn_bio.sequence.levels import Scale
 
 Letters = NDArray[np.uint8]
-Partners = Inputs | Sequence[Any] | Mapping[str, Any]  # sequences, or arrays of numbers in order or by id
+Partners = (
+    Inputs | Sequence[Any] | Mapping[str, Any]
+)  # sequences, or arrays of numbers in order or by id
 
 
 def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input], Letters] | None:
@@ -41,7 +43,9 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
     """
     if not isinstance(scorer, PairedScorer):
         if partner is not None:
-            raise ArgumentError("partner must go with a model of two inputs (kind 'paired'), got one of one input")
+            raise ArgumentError(
+                "partner must go with a model of two inputs (kind 'paired'), got one of one input"
+            )
         return None
     if partner is None:
         raise ArgumentError("partner must be given, the second input of this model, got none")
@@ -53,7 +57,10 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
             numbers = find(each)
             if numbers is None or numbers.shape != (len(each.letters),):
                 got = "none" if numbers is None else f"{numbers.shape}"
-                raise ArgumentError(f"partner of {each.id!r} must be a number a letter ({len(each.letters)},), got {got}")
+                raise ArgumentError(
+                    f"partner of {each.id!r} must be a number a letter ({len(each.letters)},), got "
+                    f"{got}"
+                )
             return scale.letters(numbers)
 
         return level
@@ -62,7 +69,9 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
 
     def sequence(each: Input) -> Letters:
         if each.id not in known:
-            raise ArgumentError(f"partner must be given for each sequence, got none of id {each.id!r}")
+            raise ArgumentError(
+                f"partner must be given for each sequence, got none of id {each.id!r}"
+            )
         return known[each.id]
 
     return sequence
@@ -75,10 +84,18 @@ def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]
 
         def along(each: Input) -> NDArray[np.float64] | None:
             chrom, start, _, strand, _ = each.place or (None, None, None, None, None)
-            return of_file(SimpleNamespace(id=each.id, chrom=chrom, start=start, strand=strand, length=len(each.letters)))
+            return of_file(
+                SimpleNamespace(
+                    id=each.id, chrom=chrom, start=start, strand=strand, length=len(each.letters)
+                )
+            )
 
         return along
-    given = partner if isinstance(partner, Mapping) else {str(number): row for number, row in enumerate(partner)}
+    given = (
+        partner
+        if isinstance(partner, Mapping)
+        else {str(number): row for number, row in enumerate(partner)}
+    )
 
     def of_array(each: Input) -> NDArray[np.float64] | None:
         if each.id not in given:
@@ -87,6 +104,9 @@ def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]
             return np.asarray(given[each.id], dtype=np.float64)
         except (TypeError, ValueError):
             got = type(given[each.id]).__name__
-            raise ArgumentError(f"partner of {each.id!r} must be a number a letter, as the model reads a track, got a {got}") from None
+            raise ArgumentError(
+                f"partner of {each.id!r} must be a number a letter, as the model reads a track, "
+                f"got a {got}"
+            ) from None
 
     return of_array

@@ -38,7 +38,10 @@ class PeakFinder:
         too.
         """
         high = values >= self.threshold
-        self._places, self._values = np.concatenate((self._places, places[high])), np.concatenate((self._values, values[high]))
+        self._places, self._values = (
+            np.concatenate((self._places, places[high])),
+            np.concatenate((self._values, values[high])),
+        )
         ahead = int(places[-1]) + 1 if len(places) else 0  # the earliest position that can follow
         # positions followed by a gap of at least `separation`
         cuts: Places = np.flatnonzero(np.diff(self._places, append=ahead) >= self.separation)

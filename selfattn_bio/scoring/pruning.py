@@ -13,7 +13,15 @@ from selfattn_bio.config import KeptLayer, PrunedGates
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.card import best_figures, write_card
-from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, WEIGHTS, check_model_output, load_model, save_model
+from selfattn_bio.model.checkpoint import (
+    COST,
+    HISTORY,
+    SEEN,
+    WEIGHTS,
+    check_model_output,
+    load_model,
+    save_model,
+)
 from selfattn_bio.model.pruning import prune_network
 from selfattn_bio.scoring.reference import load_reference
 from selfattn_bio.scoring.scorer import folder_of
@@ -64,21 +72,36 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
     """
     folder, output = folder_of(model), Path(output)
     if output.resolve() == folder.resolve():
-        raise ArgumentError(f"folder of the pruned model must be another than the model's own, got {str(output)!r}")
+        raise ArgumentError(
+            f"folder of the pruned model must be another than the model's own, got {str(output)!r}"
+        )
     check_model_output(output)
     run, network, provenance = load_model(folder)
-    reference = load_reference(folder, get_alphabet(run.data.alphabet), provenance["weights_sha256"])
+    reference = load_reference(
+        folder, get_alphabet(run.data.alphabet), provenance["weights_sha256"]
+    )
     stack = load_stack(folder, provenance["weights_sha256"])
     number = sum(parameter.numel() for parameter in network.parameters())
     smaller = prune_network(run, network)
     gates = smaller.model.gates  # type: ignore[union-attr]
     assert isinstance(gates, PrunedGates)
     whole = KeptLayer(heads=tuple(range(run.model.num_groups)), feedforward=True)  # type: ignore[union-attr]
-    before = _size(PrunedGates(members=tuple((whole,) * len(layers) for layers in gates.members)), number, folder)
+    before = _size(
+        PrunedGates(members=tuple((whole,) * len(layers) for layers in gates.members)),
+        number,
+        folder,
+    )
     of_weights = ("weights_sha256", "vocabulary_sha256")
-    rest = {name: value for name, value in provenance.items() if name not in of_weights} | {"pruned_from": provenance["weights_sha256"]}
+    rest = {name: value for name, value in provenance.items() if name not in of_weights} | {
+        "pruned_from": provenance["weights_sha256"]
+    }
     with whole_folder(output) as temporary:
-        save_model(temporary, smaller, {name: weight.contiguous() for name, weight in network.state_dict().items()}, rest)
+        save_model(
+            temporary,
+            smaller,
+            {name: weight.contiguous() for name, weight in network.state_dict().items()},
+            rest,
+        )
         for name in COPIED:
             if (folder / name).exists():
                 shutil.copyfile(folder / name, temporary / name)
@@ -87,7 +110,9 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
         if reference:
             reference.save(temporary, sha256_of(temporary / WEIGHTS))
         write_card(temporary, best_figures(temporary))
-    return before, _size(gates, sum(parameter.numel() for parameter in network.parameters()), output)
+    return before, _size(
+        gates, sum(parameter.numel() for parameter in network.parameters()), output
+    )
 
 
 def _size(gates: PrunedGates, parameters: int, folder: Path) -> Size:

@@ -58,7 +58,13 @@ class Reference:
     simplest: float = 0.0
 
     @classmethod
-    def of(cls, alphabet: Alphabet, train: Letters, valid: Letters, conformal: dict[str, NDArray[np.float64]]) -> Reference:
+    def of(
+        cls,
+        alphabet: Alphabet,
+        train: Letters,
+        valid: Letters,
+        conformal: dict[str, NDArray[np.float64]],
+    ) -> Reference:
         """Fit the chain on the training records and the limits on the validation split.
 
         Splits with more than LETTERS positions are subsampled evenly. The order of the chain is the
@@ -67,8 +73,13 @@ class Reference:
         train, valid = _some(train), _some(valid)
         joined, held = _joined(alphabet, train), _joined(alphabet, valid)
         size = len(alphabet.letters)
-        chains = [_chain(alphabet, joined, order) for order in range(8) if size ** (order + 1) <= ENTRIES]
-        means = [chain[_places(alphabet, held, order)].mean() if len(held) > order else -np.inf for order, chain in enumerate(chains)]
+        chains = [
+            _chain(alphabet, joined, order) for order in range(8) if size ** (order + 1) <= ENTRIES
+        ]
+        means = [
+            chain[_places(alphabet, held, order)].mean() if len(held) > order else -np.inf
+            for order, chain in enumerate(chains)
+        ]
         best = int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
         center = float(means[best]) if np.isfinite(means[best]) else 0.0
         typical = cls(alphabet, chains[best], center, np.zeros(5)).typicality(valid)
@@ -76,7 +87,14 @@ class Reference:
         lengths, ambiguous = [len(row) for row in both], [_ambiguous(alphabet, row) for row in both]
         low, high = np.quantile(typical, [SHARE / 2, 1 - SHARE / 2])
         limits = np.array([min(lengths), max(lengths), max(ambiguous), low, high])
-        return cls(alphabet, chains[best], center, limits, conformal, min(_variety(alphabet, row) for row in both))
+        return cls(
+            alphabet,
+            chains[best],
+            center,
+            limits,
+            conformal,
+            min(_variety(alphabet, row) for row in both),
+        )
 
     def typicality(self, letters: Letters) -> NDArray[np.float64]:
         """Return how unusual the log-probability of each record is, (n,).
@@ -89,8 +107,17 @@ class Reference:
         for number, row in enumerate(letters):
             total, count = 0.0, 0
             for start in range(0, len(row), PIECE):
-                of_letters = self.chain[_places(self.alphabet, self.alphabet.codes(row[start : start + PIECE + order]), order)]
-                total, count = total + float(of_letters.sum(dtype=np.float64)), count + len(of_letters)
+                of_letters = self.chain[
+                    _places(
+                        self.alphabet,
+                        self.alphabet.codes(row[start : start + PIECE + order]),
+                        order,
+                    )
+                ]
+                total, count = (
+                    total + float(of_letters.sum(dtype=np.float64)),
+                    count + len(of_letters),
+                )
             if count:
                 found[number] = (total / count - self.center) * math.sqrt(count)
         return found
@@ -115,8 +142,16 @@ class Reference:
 
     def save(self, folder: Path, weights_sha256: str) -> None:
         """Write the summary into a model folder."""
-        tensors = {"chain": self.chain, "center": np.array([self.center]), "limits": self.limits, "simplest": np.array([self.simplest])}
-        tensors |= {f"conformal/{name}": scores.astype(np.float64) for name, scores in self.conformal.items()}
+        tensors = {
+            "chain": self.chain,
+            "center": np.array([self.center]),
+            "limits": self.limits,
+            "simplest": np.array([self.simplest]),
+        }
+        tensors |= {
+            f"conformal/{name}": scores.astype(np.float64)
+            for name, scores in self.conformal.items()
+        }
         (folder / REFERENCE).write_bytes(save(tensors, metadata={"weights_sha256": weights_sha256}))
 
 
@@ -135,14 +170,30 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
         with safe_open(path, framework="numpy") as file:
             there = (file.metadata() or {}).get("weights_sha256", "none")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        conformal = {name.removeprefix("conformal/"): scores for name, scores in tensors.items() if name.startswith("conformal/")}
+        conformal = {
+            name.removeprefix("conformal/"): scores
+            for name, scores in tensors.items()
+            if name.startswith("conformal/")
+        }
         simplest = float(tensors.get("simplest", np.zeros(1))[0])
-        reference = Reference(alphabet, tensors["chain"], float(tensors["center"][0]), tensors["limits"], conformal, simplest)
+        reference = Reference(
+            alphabet,
+            tensors["chain"],
+            float(tensors["center"][0]),
+            tensors["limits"],
+            conformal,
+            simplest,
+        )
     except (SafetensorError, KeyError) as error:
         message = f"{REFERENCE} must be whole, got {' '.join(str(error).split())[:200]}"
-        raise ModelFolderError(message, place=str(path), cure="Remove it, or copy the folder whole") from error
+        raise ModelFolderError(
+            message, place=str(path), cure="Remove it, or copy the folder whole"
+        ) from error
     if there != weights_sha256:
-        message = f"{REFERENCE} must be of these weights ({weights_sha256[:12]}), got those of {there[:12]}"
+        message = (
+            f"{REFERENCE} must be of these weights ({weights_sha256[:12]}), got those of "
+            f"{there[:12]}"
+        )
         raise ModelFolderError(message, place=str(path), cure="Remove it, or copy the folder whole")
     return reference
 
@@ -166,11 +217,15 @@ def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[
     """Return log-probabilities (A^order, A), with a pseudocount of 1."""
     size = len(alphabet.letters)
     context, letter = _places(alphabet, codes, order)
-    counts = 1.0 + np.bincount(context * size + letter, minlength=size ** (order + 1)).reshape(-1, size)
+    counts = 1.0 + np.bincount(context * size + letter, minlength=size ** (order + 1)).reshape(
+        -1, size
+    )
     return np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _places(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _places(
+    alphabet: Alphabet, codes: NDArray[np.uint8], order: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Return context and symbol, each (m,), of every position with `order` symbols before it.
 
     Positions with an ambiguous symbol are left out.
@@ -190,7 +245,9 @@ def _variety(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:
 
     It is 0 for a homopolymer, 1 for two alternating symbols and at most 6 for DNA.
     """
-    context, letter = _places(alphabet, alphabet.codes(letters), 2 if len(alphabet.letters) == 4 else 0)
+    context, letter = _places(
+        alphabet, alphabet.codes(letters), 2 if len(alphabet.letters) == 4 else 0
+    )
     shares = np.unique_counts(context * len(alphabet.letters) + letter).counts / max(1, len(letter))
     return float(-(shares * np.log2(shares)).sum())
 

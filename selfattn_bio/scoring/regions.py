@@ -44,7 +44,9 @@ def parse_region(text: str, genome: Genome) -> Region:
     chrom = genome.resolve(found[1])
     region = Region(chrom, *(int(number.replace(",", "") or 0) for number in found.groups()[1:]))
     if not region.start < region.end <= genome.lengths[chrom]:
-        rule = f"a region must have 0 <= start < end <= {genome.lengths[chrom]}, the length of {chrom}"
+        rule = (
+            f"a region must have 0 <= start < end <= {genome.lengths[chrom]}, the length of {chrom}"
+        )
         raise GenomeError(f"{rule}, got {region.start}-{region.end}", place=str(genome.path))
     return region
 
@@ -62,7 +64,9 @@ def read_regions(path: str | Path, genome: Genome) -> list[Region]:
         exceeds its end. The error gives the place as `path:line`.
     """
     table = place(read_intervals(path), genome)
-    return joined(map(Region, table["chrom"], table["start"].tolist(), table["end"].tolist()), genome)
+    return joined(
+        map(Region, table["chrom"], table["start"].tolist(), table["end"].tolist()), genome
+    )
 
 
 def joined(regions: Iterable[Region], genome: Genome) -> list[Region]:

@@ -11,7 +11,15 @@ from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.sequence.kmers import SPECIAL
 
 
-def sample(model: Scorer | str | Path, *, number: int, length: int, start: str = "", temperature: float = 1.0, seed: int = 0) -> list[str]:
+def sample(
+    model: Scorer | str | Path,
+    *,
+    number: int,
+    length: int,
+    start: str = "",
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> list[str]:
     """Sample sequences from a causal language model, token by token.
 
     `sample("results/language/model", number=2, length=300)` returns two sequences of 300 bp.
@@ -37,23 +45,39 @@ def sample(model: Scorer | str | Path, *, number: int, length: int, start: str =
         `start` is not a multiple of k or exceeds `length`.
     """
     if not isinstance(model, Scorer | str | Path):
-        raise ValueError(f"model must be one model, as several have no one next token to draw, got {type(model).__name__}")
+        raise ValueError(
+            "model must be one model, as several have no one next token to draw, got "
+            f"{type(model).__name__}"
+        )
     scorer = model if isinstance(model, Scorer) else load(model)
     k = scorer.tokenizer.k
     if scorer.run.objective.kind != "causal":
-        raise ValueError(f"model must be of objective 'causal' to be drawn from, got {scorer.run.objective.kind!r}")
+        raise ValueError(
+            "model must be of objective 'causal' to be drawn from, got "
+            f"{scorer.run.objective.kind!r}"
+        )
     if min(number, length) < 1 or temperature <= 0:
-        raise ValueError(f"number, length and temperature must be positive, got {number}, {length} and {temperature}")
+        raise ValueError(
+            f"number, length and temperature must be positive, got {number}, {length} and "
+            f"{temperature}"
+        )
     if len(start) % k or len(start) > length:
-        raise ValueError(f"start must be of whole {k}-mers and no longer than length ({length}), got {len(start)} letters")
+        raise ValueError(
+            f"start must be of whole {k}-mers and no longer than length ({length}), got "
+            f"{len(start)} letters"
+        )
     generator = torch.Generator().manual_seed(seed)
     if start:
         tokens = scorer.tokens_of([scorer.spelling.letters_of(start)]).cpu().expand(number, -1)
     else:
-        tokens = torch.randint(len(SPECIAL), scorer.tokenizer.vocabulary_size, (number, 1), generator=generator)
+        tokens = torch.randint(
+            len(SPECIAL), scorer.tokenizer.vocabulary_size, (number, 1), generator=generator
+        )
     with torch.inference_mode():
         while tokens.shape[1] * k < length:
-            logits = scorer.network(tokens.to(scorer.device)).mean(1)[:, -1].float().cpu() / temperature
+            logits = (
+                scorer.network(tokens.to(scorer.device)).mean(1)[:, -1].float().cpu() / temperature
+            )
             logits[:, : len(SPECIAL)] = float("-inf")
             drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)
             tokens = torch.cat([tokens, drawn], dim=1)

@@ -19,12 +19,27 @@ from scipy.special import expit
 from torch.nn.functional import pad, softplus
 
 from selfattn_bio.baselines import is_baseline
-from selfattn_bio.config import PER_PLACE, PER_TOKEN, AttentionModel, BinsObjective, Data, NoExits, Objective, RunFile
+from selfattn_bio.config import (
+    PER_PLACE,
+    PER_TOKEN,
+    AttentionModel,
+    BinsObjective,
+    Data,
+    NoExits,
+    Objective,
+    RunFile,
+)
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import CALIBRATION, load_model
-from selfattn_bio.model.classifier import Network, PairedNetwork, num_outputs, partner_tokenizer_of, tokenizer_of
+from selfattn_bio.model.classifier import (
+    Network,
+    PairedNetwork,
+    num_outputs,
+    partner_tokenizer_of,
+    tokenizer_of,
+)
 from selfattn_bio.model.paired import OneInput
 from selfattn_bio.scoring.reference import Reference, load_reference
 from selfattn_bio.scoring.stack import Stack, load_stack
@@ -78,8 +93,15 @@ class Scorer:
 
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())
-        stack = f", stacked with {', '.join(part.name for part in self.stack.parts)}" if self.stack else ""
-        return f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters{stack}, on {self.device}"
+        stack = (
+            f", stacked with {', '.join(part.name for part in self.stack.parts)}"
+            if self.stack
+            else ""
+        )
+        return (
+            f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters{stack}, "
+            f"on {self.device}"
+        )
 
     @property
     def members(self) -> tuple[Scorer, ...]:
@@ -118,7 +140,9 @@ class Scorer:
 
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
         """Convert zero-padded ASCII sequences (B, L) to int64 token ids (B, N) on the device."""
-        return torch.from_numpy(self.tokenizer.encode(self.alphabet.codes(letters)).astype(np.int64)).to(self.device)
+        return torch.from_numpy(
+            self.tokenizer.encode(self.alphabet.codes(letters)).astype(np.int64)
+        ).to(self.device)
 
     def tokens_of(self, letters: Sequence[Any]) -> torch.Tensor:
         """Convert ASCII sequences of any lengths to int64 token ids (B, N) on the device.
@@ -137,11 +161,16 @@ class Scorer:
         """
         lengths = np.array([np.count_nonzero(row) for row in letters], dtype=np.int64)
         if len(lengths) and lengths.min() < self.tokenizer.k:
-            raise ValueError(f"sequences must be at least k = {self.tokenizer.k} letters long, got {lengths.min()}")
+            raise ValueError(
+                f"sequences must be at least k = {self.tokenizer.k} letters long, got "
+                f"{lengths.min()}"
+            )
         return lengths
 
     def batches(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None
+        self,
+        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+        batch_size: int | None = None,
     ) -> Iterator[NDArray[np.int64]]:
         """Yield batches of row numbers, longest sequences first.
 
@@ -159,11 +188,17 @@ class Scorer:
         order = np.argsort(-lengths, kind="stable")
         start = 0
         while start < len(order):
-            rows = order[start : start + (batch_size or max(1, BATCH_LETTERS // int(lengths[order[start]])))]
+            rows = order[
+                start : start + (batch_size or max(1, BATCH_LETTERS // int(lengths[order[start]])))
+            ]
             start += len(rows)
             yield rows
 
-    def outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> NDArray[np.float64]:
+    def outputs(
+        self,
+        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+        batch_size: int | None = None,
+    ) -> NDArray[np.float64]:
         """Return the outputs (n, C) of sequences of any lengths, in the given order.
 
         Outputs are logits of classes or labels, or regression values on the training scale. They
@@ -184,13 +219,17 @@ class Scorer:
             position.
         """
         if self.run.objective.kind in (*PER_TOKEN, *PER_PLACE):
-            raise ValueError(f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}")
+            raise ValueError(
+                f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}"
+            )
         outputs = self.network_outputs(letters, batch_size).mean(1)
         if self.stack:
             outputs[:, 0] = self.stacked(outputs[:, 0], letters)
         return outputs
 
-    def stacked(self, network: NDArray[np.float64], letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def stacked(
+        self, network: NDArray[np.float64], letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    ) -> NDArray[np.float64]:
         """Combine network logits, (n,) or (n, members), with the stack.
 
         Without a stack the logits are returned unchanged.
@@ -198,15 +237,21 @@ class Scorer:
         return self.stack.logits(network, without_padding(letters)) if self.stack else network
 
     def network_outputs(
-        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None
+        self,
+        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+        batch_size: int | None = None,
     ) -> NDArray[np.float64]:
         """Return the outputs (n, M, C) of each member of the network, without the stack.
 
         Arguments and errors are those of `outputs`.
         """
-        return np.mean([self._strand_outputs(strand, batch_size) for strand in self._strands(letters)], axis=0)
+        return np.mean(
+            [self._strand_outputs(strand, batch_size) for strand in self._strands(letters)], axis=0
+        )
 
-    def _strands(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]:
+    def _strands(
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    ) -> list[NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]:
         """Return the strands whose outputs are averaged.
 
         The reverse strand is added if scores are means over both strands and the network does not
@@ -214,32 +259,51 @@ class Scorer:
         """
         if self.run.shares_strands or not self.both_strands:
             return [letters]
-        return [letters, [self.alphabet.reverse_complement(row) for row in without_padding(letters)]]
+        return [
+            letters,
+            [self.alphabet.reverse_complement(row) for row in without_padding(letters)],
+        ]
 
-    def _strand_outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None) -> NDArray[np.float64]:
+    def _strand_outputs(
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None
+    ) -> NDArray[np.float64]:
         """Return the outputs (n, M, C) of the given strand."""
         outputs = np.empty((len(letters), self.run.model.members, num_outputs(self.run)))
         with torch.inference_mode():
             for rows in self.batches(letters, batch_size):
-                outputs[rows] = self.network(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
+                outputs[rows] = (
+                    self.network(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
+                )
         return outputs
 
-    def token_outputs(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[NDArray[np.float64]]:
+    def token_outputs(
+        self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None
+    ) -> list[NDArray[np.float64]]:
         """Return the outputs (N, C) of each sequence for a model with one output per token.
 
         Errors are those of `outputs`.
         """
         if self.run.objective.kind not in PER_TOKEN:
-            raise ValueError(f"objective must be one with outputs a token, got {self.run.objective.kind!r}")
+            raise ValueError(
+                f"objective must be one with outputs a token, got {self.run.objective.kind!r}"
+            )
         outputs: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters, batch_size):
-                found = self.network(self.tokens_of([letters[i] for i in rows])).mean(1).double().cpu().numpy()
+                found = (
+                    self.network(self.tokens_of([letters[i] for i in rows]))
+                    .mean(1)
+                    .double()
+                    .cpu()
+                    .numpy()
+                )
                 for row, of_row in zip(rows, found, strict=True):
                     outputs[row] = of_row[: self.tokenizer.num_tokens(len(letters[row]))]
         return outputs
 
-    def log_rates(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[NDArray[np.float64]]:
+    def log_rates(
+        self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None
+    ) -> list[NDArray[np.float64]]:
         """Return log rates (complete bins, 2) of points on the forward and reverse strand.
 
         Only for models with the objective "bins". Rates are means over reading the sequence in both
@@ -251,16 +315,24 @@ class Scorer:
             If a sequence is shorter than a bin, or the model has another objective.
         """
         if not isinstance(self.run.objective, BinsObjective):
-            raise ValueError(f"objective must be 'bins' to have rates, got {self.run.objective.kind!r}")
+            raise ValueError(
+                f"objective must be 'bins' to have rates, got {self.run.objective.kind!r}"
+            )
         size = self.run.objective.bin
         if letters and (shortest := min(map(len, letters))) < size:
-            raise ValueError(f"sequences must be at least a bin of {size} letters long, got {shortest}")
+            raise ValueError(
+                f"sequences must be at least a bin of {size} letters long, got {shortest}"
+            )
         whole = [row[: len(row) // size * size] for row in letters]
         forward = self._log_rates(whole, batch_size)
-        turned = self._log_rates([self.alphabet.reverse_complement(row) for row in whole], batch_size)
+        turned = self._log_rates(
+            [self.alphabet.reverse_complement(row) for row in whole], batch_size
+        )
         return [(one + other[::-1, ::-1]) / 2 for one, other in zip(forward, turned, strict=True)]
 
-    def _log_rates(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None) -> list[NDArray[np.float64]]:
+    def _log_rates(
+        self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None
+    ) -> list[NDArray[np.float64]]:
         """Return log rates of sequences in the given direction only."""
         size: int = self.run.objective.bin  # type: ignore[union-attr]
         found: list[NDArray[np.float64]] = [np.empty((0, 2))] * len(letters)
@@ -268,21 +340,32 @@ class Scorer:
             for rows in self.batches(letters, batch_size):
                 outputs = self.network(self.tokens_of([letters[i] for i in rows]))  # (B, M, N, 2)
                 # rows are sorted, longest first
-                rates = rates_of_bins(outputs, size // self.run.pitch, len(letters[rows[0]]) // size)
-                for row, of_row in zip(rows, rates.log().mean(1).double().cpu().numpy(), strict=True):
+                rates = rates_of_bins(
+                    outputs, size // self.run.pitch, len(letters[rows[0]]) // size
+                )
+                for row, of_row in zip(
+                    rows, rates.log().mean(1).double().cpu().numpy(), strict=True
+                ):
                     found[row] = of_row[: len(letters[row]) // size]
         return found
 
-    def logits(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def logits(
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    ) -> NDArray[np.float64]:
         """Return the logits of label 1, (n,), for a binary model.
 
         Arguments and errors are those of `outputs`.
         """
         if self.run.objective.kind != "binary":
-            raise ValueError(f"objective must be binary to have one logit a sequence, got {self.run.objective.kind!r}")
+            raise ValueError(
+                "objective must be binary to have one logit a sequence, got "
+                f"{self.run.objective.kind!r}"
+            )
         return self.outputs(letters)[:, 0]
 
-    def log_odds(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def log_odds(
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    ) -> NDArray[np.float64]:
         """Return the log-odds of label 1 up to a constant: logit x slope, (B,).
 
         Use them for differences between sequences. Arguments and errors are those of `logits`.
@@ -310,8 +393,13 @@ class Scorer:
         """
         model = self.run.model
         if not isinstance(model, AttentionModel) or isinstance(model.exits, NoExits):
-            raise ValueError("model must have exits (model.exits) to be read after each block, got none")
-        return np.concatenate([self._of_blocks(self.network.readings, strand) for strand in self._strands(letters)], axis=1)
+            raise ValueError(
+                "model must have exits (model.exits) to be read after each block, got none"
+            )
+        return np.concatenate(
+            [self._of_blocks(self.network.readings, strand) for strand in self._strands(letters)],
+            axis=1,
+        )
 
     def depths(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return the number of encoder blocks each sequence passes through, (n,).
@@ -324,17 +412,28 @@ class Scorer:
             If the model has no blocks or has two inputs, or a sequence is shorter than its k.
         """
         if not isinstance(self.run.model, AttentionModel):
-            raise ValueError(f"model must be of kind 'attention' to have blocks, got {self.run.model.kind!r}")
-        return np.concatenate([self._of_blocks(self.network.depths, strand) for strand in self._strands(letters)], axis=1).mean(axis=1)
+            raise ValueError(
+                f"model must be of kind 'attention' to have blocks, got {self.run.model.kind!r}"
+            )
+        return np.concatenate(
+            [self._of_blocks(self.network.depths, strand) for strand in self._strands(letters)],
+            axis=1,
+        ).mean(axis=1)
 
     def _of_blocks(
-        self, read: Callable[[torch.Tensor], torch.Tensor], letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+        self,
+        read: Callable[[torch.Tensor], torch.Tensor],
+        letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
     ) -> NDArray[np.float64]:
         """Apply `read` to the tokens of each sequence as given; return (n, M, ...)."""
         found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters):
-                for row, of_row in zip(rows, read(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy(), strict=True):
+                for row, of_row in zip(
+                    rows,
+                    read(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy(),
+                    strict=True,
+                ):
                     found[row] = of_row
         return np.stack(found)
 
@@ -389,7 +488,10 @@ class PairedScorer(Scorer):
         Raises `ValueError` if an input is shorter than its k.
         """
         first, partner = _sides(letters)
-        lengths, k = np.array([len(row) for row in partner], dtype=np.int64), self.partner_tokenizer.k
+        lengths, k = (
+            np.array([len(row) for row in partner], dtype=np.int64),
+            self.partner_tokenizer.k,
+        )
         if len(lengths) and lengths.min() < k:
             raise ValueError(f"partners must be at least k = {k} letters long, got {lengths.min()}")
         return super().lengths(first) + lengths
@@ -401,19 +503,36 @@ class PairedScorer(Scorer):
         """
         network = self.network
         assert isinstance(network, PairedNetwork)
-        return self._of_one(self.tokenizer, OneInput(network, network.of_partner(self._encoded_partners(list(partners))), partner=False))
+        return self._of_one(
+            self.tokenizer,
+            OneInput(
+                network, network.of_partner(self._encoded_partners(list(partners))), partner=False
+            ),
+        )
 
     def of_partner(self, first: Sequence[NDArray[np.uint8]]) -> Scorer:
         """Return the model as a scorer of the second input with the first fixed; see `of_first`."""
-        return self._of_one(self.partner_tokenizer, OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True))
+        return self._of_one(
+            self.partner_tokenizer,
+            OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True),
+        )
 
     def _of_one(self, tokenizer: KmerTokenizer, network: OneInput) -> Scorer:
-        return Scorer(self.run, tokenizer, network.eval(), self.temperature, self.threshold, self.slope)  # type: ignore[arg-type]
+        return Scorer(
+            self.run,
+            tokenizer,
+            network.eval(),  # type: ignore[arg-type]
+            self.temperature,
+            self.threshold,
+            self.slope,
+        )
 
     def _encoded_partners(self, letters: list[NDArray[np.uint8]]) -> torch.Tensor:
         """Convert ASCII sequences to token ids (B, N2) of the partner's tokenizer."""
         tokenizer = self.partner_tokenizer
-        return torch.from_numpy(tokenizer.encode(tokenizer.alphabet.codes(pad_letters(letters))).astype(np.int64)).to(self.device)
+        return torch.from_numpy(
+            tokenizer.encode(tokenizer.alphabet.codes(pad_letters(letters))).astype(np.int64)
+        ).to(self.device)
 
 
 def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
@@ -429,7 +548,9 @@ def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[
     return [pair.first for pair in pairs], [pair.partner for pair in pairs]
 
 
-def without_padding(letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+def without_padding(
+    letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+) -> list[NDArray[np.uint8]]:
     """Remove the zeros at the end of ASCII sequences of any lengths."""
     return [row[: np.count_nonzero(row)] for row in letters]
 
@@ -439,7 +560,9 @@ def spelling_of(data: Data) -> Spelling:
 
     A soft mask that is kept is stored separately from the sequence.
     """
-    return Spelling(get_alphabet(data.alphabet), "hard" if data.soft_mask == "hard" else "ignore", data.gaps)
+    return Spelling(
+        get_alphabet(data.alphabet), "hard" if data.soft_mask == "hard" else "ignore", data.gaps
+    )
 
 
 def scorer_of(run: RunFile, network: Network, **more: Any) -> Scorer:
@@ -460,7 +583,10 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
         If a model has two inputs.
     """
     if any(isinstance(member, PairedScorer) for member in scorer.members):
-        raise ArgumentError(f"{what} must be asked of a model of one input, got one of two (kind 'paired'): {TAKE_TWO}")
+        raise ArgumentError(
+            f"{what} must be asked of a model of one input, got one of two (kind 'paired'): "
+            f"{TAKE_TWO}"
+        )
 
 
 def rates_of_bins(outputs: torch.Tensor, places: int, bins: int) -> torch.Tensor:
@@ -581,7 +707,8 @@ def load_single(model: Models) -> Scorer:
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     if isinstance(scorer, Ensemble):
         raise ValueError(
-            f"model must be a single one, got {len(scorer.members)}: pass one folder, or one member, as load([...]).members[0]"
+            f"model must be a single one, got {len(scorer.members)}: pass one folder, or one "
+            "member, as load([...]).members[0]"
         )
     return scorer
 
@@ -589,19 +716,35 @@ def load_single(model: Models) -> Scorer:
 def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
     """Check that the scores of two members can be averaged."""
     if member.run.objective.kind in ("masked", "causal"):
-        message = f"models that are averaged must have scores, got one of objective {member.run.objective.kind!r}"
+        message = (
+            "models that are averaged must have scores, got one of objective "
+            f"{member.run.objective.kind!r}"
+        )
         raise ModelFolderError(message, place=str(folder))
     if member.alphabet.name != first.alphabet.name or member.run.objective != first.run.objective:
         own, wanted = (f"{one.alphabet.name}, {one.run.objective!r}" for one in (member, first))
-        message = f"models that are averaged must have the alphabet and objective of the first ({wanted}), got {own}"
+        message = (
+            "models that are averaged must have the alphabet and objective of the first "
+            f"({wanted}), got {own}"
+        )
         raise ModelFolderError(message, place=str(folder))
     if member.run.partner != first.run.partner:
-        message = f"models that are averaged must have the second input of the first ({first.run.partner!r}), got {member.run.partner!r}"
+        message = (
+            "models that are averaged must have the second input of the first "
+            f"({first.run.partner!r}), got {member.run.partner!r}"
+        )
         raise ModelFolderError(message, place=str(folder))
     if member.spelling != first.spelling:
-        own, wanted = (f"soft_mask {one.spelling.soft_mask!r}, gaps {one.spelling.gaps!r}" for one in (member, first))
+        own, wanted = (
+            f"soft_mask {one.spelling.soft_mask!r}, gaps {one.spelling.gaps!r}"
+            for one in (member, first)
+        )
         message = f"models that are averaged must read letters as the first ({wanted}), got {own}"
-        raise ModelFolderError(message, place=str(folder), cure="Train them on one spelling: soft_mask and gaps in [data]")
+        raise ModelFolderError(
+            message,
+            place=str(folder),
+            cure="Train them on one spelling: soft_mask and gaps in [data]",
+        )
 
 
 def _load_one(path: str | Path) -> Scorer:
@@ -615,8 +758,13 @@ def _load_one(path: str | Path) -> Scorer:
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     calibration = {name: provenance["calibration"][name] for name in CALIBRATION}
     sha256 = provenance["weights_sha256"]
-    reference, stack = load_reference(folder, tokenizer_of(run).alphabet, sha256), load_stack(folder, sha256)
-    return scorer_of(run, network.eval(), **calibration, reference=reference, folder=folder, stack=stack)
+    reference, stack = (
+        load_reference(folder, tokenizer_of(run).alphabet, sha256),
+        load_stack(folder, sha256),
+    )
+    return scorer_of(
+        run, network.eval(), **calibration, reference=reference, folder=folder, stack=stack
+    )
 
 
 def folder_of(path: str | Path) -> Path:
@@ -632,5 +780,7 @@ def folder_of(path: str | Path) -> Path:
         return Path(path)
     if not (shipped / path).is_dir():
         known = ", ".join(sorted(folder.name for folder in shipped.glob("[a-z]*")))
-        raise ModelFolderError(f"model must be a folder, or one of those that ship ({known}), got {str(path)!r}")
+        raise ModelFolderError(
+            f"model must be a folder, or one of those that ship ({known}), got {str(path)!r}"
+        )
     return shipped / path

@@ -85,7 +85,9 @@ class Stack:
         total = [self.weights[0] * scores for scores in network]
         for weight, part in zip(self.weights[1:], self.parts, strict=True):
             alphabet = part.setup.alphabet
-            for row, scores, effects in zip(letters, total, part.substitution_effects(letters), strict=True):
+            for row, scores, effects in zip(
+                letters, total, part.substitution_effects(letters), strict=True
+            ):
                 known = alphabet.codes(row) < len(alphabet.letters)
                 scores[known] += weight * (effects - effects.mean(axis=1, keepdims=True))[known]
         return [scores.astype(np.float32) for scores in total]
@@ -98,8 +100,14 @@ class Stack:
         (folder / STACK).mkdir()
         for part in (*self.parts, *self.left_out):
             part.save(folder / STACK / part.name)
-        weights = dict(zip(["network", *(part.name for part in self.parts)], self.weights.tolist(), strict=True))
-        text = json.dumps({"weights": weights, "bias": self.bias, "weights_sha256": weights_sha256}, indent=1)
+        weights = dict(
+            zip(
+                ["network", *(part.name for part in self.parts)], self.weights.tolist(), strict=True
+            )
+        )
+        text = json.dumps(
+            {"weights": weights, "bias": self.bias, "weights_sha256": weights_sha256}, indent=1
+        )
         (folder / STACK / WEIGHTS).write_text(text + "\n", encoding="utf-8")
 
 
@@ -132,7 +140,10 @@ def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
         message = f"cannot read the weights of the stack: {error}"
         raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=AGAIN) from error
     if found != weights_sha256:
-        message = f"the stack was fitted to the network {found[:12]}; the model folder holds {weights_sha256[:12]}"
+        message = (
+            f"the stack was fitted to the network {found[:12]}; the model folder holds "
+            f"{weights_sha256[:12]}"
+        )
         raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=AGAIN)
     return Stack(tuple(load_baseline(folder / name, threads=1) for name in names[1:]), values, bias)
 
@@ -146,7 +157,9 @@ def fitted_parts(model: str | Path, threads: int = 1) -> dict[str, Baseline]:
     return {path.name: load_baseline(path, threads) for path in folders}
 
 
-def shared_parts(run: RunFile, model: str | Path, corpus_fingerprint: str, split_sha256: str, threads: int = 1) -> dict[str, Baseline]:
+def shared_parts(
+    run: RunFile, model: str | Path, corpus_fingerprint: str, split_sha256: str, threads: int = 1
+) -> dict[str, Baseline]:
     """Load the parts of another member of a run.
 
     Parts depend on the records and the settings, not on the seed.
@@ -159,7 +172,10 @@ def shared_parts(run: RunFile, model: str | Path, corpus_fingerprint: str, split
     """
     check_trained_on(model, corpus_fingerprint, split_sha256)
     if _without_seed(read_run_file(Path(model) / RUN)) != _without_seed(run):
-        message = "the settings of this model differ in more than the seed, so the parts of its stack cannot be used"
+        message = (
+            "the settings of this model differ in more than the seed, so the parts of its "
+            "stack cannot be used"
+        )
         raise ModelFolderError(message, place=str(model), cure="Train without --parts")
     return fitted_parts(model, threads)
 
@@ -188,26 +204,39 @@ def check_parts(run: RunFile, train: Letters, spelling: Spelling) -> None:
         kind = BASELINES[name]
         if setup.alphabet.name not in kind.alphabets:
             known = " and ".join(kind.alphabets)
-            raise CorpusError(f"[stack] part {name!r} reads {known}; the records are {setup.alphabet.name}")
+            raise CorpusError(
+                f"[stack] part {name!r} reads {known}; the records are {setup.alphabet.name}"
+            )
         if obstacle := kind.obstacle(setup, train):
-            raise CorpusError(f"[stack] part {name!r} cannot be fitted: {obstacle}", cure="Remove it from [stack] parts")
+            raise CorpusError(
+                f"[stack] part {name!r} cannot be fitted: {obstacle}",
+                cure="Remove it from [stack] parts",
+            )
 
 
 def fit_part(
-    setup: Setup, name: str, letters: Mapping[str, Letters], labels: Mapping[str, NDArray[np.int64]], say: Callable[[str], None]
+    setup: Setup,
+    name: str,
+    letters: Mapping[str, Letters],
+    labels: Mapping[str, NDArray[np.int64]],
+    say: Callable[[str], None],
 ) -> Baseline:
     """Fit a baseline to the training records and choose its settings on the validation split.
 
     `say` is called with one line of progress.
     """
     start = time.monotonic()
-    part = BASELINES[name](setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
+    part = BASELINES[name](setup).fit(
+        letters["train"], labels["train"], letters["valid"], labels["valid"]
+    )
     auroc = roc_auc_score(labels["valid"], part.logits(letters["valid"]))
     say(f"stack: {part.title} fitted in {time.monotonic() - start:.0f} s, valid AUROC {auroc:.4f}")
     return part
 
 
-def fit_stack(network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]) -> tuple[Stack, Logits]:
+def fit_stack(
+    network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]
+) -> tuple[Stack, Logits]:
     """Fit the weights of network and parts to validation records.
 
     A part with negligible weight is left out of the sum, which makes scoring faster.
@@ -245,7 +274,9 @@ def fit_stack(network: Logits, parts: Sequence[Baseline], letters: Letters, labe
     return Stack(tuple(parts[i - 1] for i in kept[1:]), weights, bias, left_out), held_out
 
 
-def _logistic(x: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+def _logistic(
+    x: NDArray[np.float64], labels: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], float]:
     """Fit a logistic regression with non-negative weights (features,) and an intercept."""
     scale = np.maximum(x.std(axis=0), 1e-9)
     z = x / scale
@@ -253,7 +284,9 @@ def _logistic(x: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArra
     def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         fitted = z @ line[:-1] + line[-1]
         error = expit(fitted) - labels
-        value = np.sum(np.logaddexp(0, fitted) - labels * fitted) + PENALTY / 2 * (line[:-1] @ line[:-1])
+        value = np.sum(np.logaddexp(0, fitted) - labels * fitted) + PENALTY / 2 * (
+            line[:-1] @ line[:-1]
+        )
         return float(value), np.append(z.T @ error + PENALTY * line[:-1], error.sum())
 
     start = np.append(np.ones(z.shape[1]), 0.0)

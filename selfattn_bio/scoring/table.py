@@ -135,7 +135,14 @@ def score_sequences(
         with one; `coverage` outside (0, 1), for a model without calibration data, or combined with
         `rc` for a model calibrated on one strand.
     """
-    asked = {"rc": rc, "calibrated": calibrated, "coverage": coverage, "batch_size": batch_size, "genome": genome, "partner": partner}
+    asked = {
+        "rc": rc,
+        "calibrated": calibrated,
+        "coverage": coverage,
+        "batch_size": batch_size,
+        "genome": genome,
+        "partner": partner,
+    }
     return pd.concat(score_batches(model, sequences, **asked), ignore_index=True)  # type: ignore[arg-type]
 
 
@@ -158,7 +165,9 @@ def score_batches(
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
     scoring.check()
-    inputs = read_inputs(scorer.spelling, sequences, max(member.shortest for member in scorer.members), genome)
+    inputs = read_inputs(
+        scorer.spelling, sequences, max(member.shortest for member in scorer.members), genome
+    )
     partner_of = read_partners(scorer.members[0], partner)
     told = False
     for part in chunks(inputs):
@@ -166,7 +175,11 @@ def score_batches(
         if not told and (text := scoring.in_tiles(ids, letters)):
             print(f"score: {text}", file=sys.stderr, flush=True)
             told = True
-        table = scoring.table(ids, letters, [Pair(each.letters, partner_of(each)) for each in part] if partner_of else letters)
+        table = scoring.table(
+            ids,
+            letters,
+            [Pair(each.letters, partner_of(each)) for each in part] if partner_of else letters,
+        )
         # rows of bins have their own start and end
         if genome is not None and not isinstance(scorer.objective, BinsObjective):
             places = pd.DataFrame([each.place for each in part], columns=PLACE)
@@ -202,39 +215,63 @@ class Scoring:
         """Check that the options fit the model, before any file is read."""
         objective = self.scorer.objective
         if objective.kind in ("masked", "causal"):
-            raise ArgumentError(f"objective must be one that says something of a sequence, got {objective.kind!r}")
+            raise ArgumentError(
+                f"objective must be one that says something of a sequence, got {objective.kind!r}"
+            )
         if self.rc:
             check_one_input(self.scorer, "rc")
         if self.rc and not self.scorer.alphabet.has_complement:
-            raise ArgumentError(f"rc must be false for letters without a complement, got true for {self.scorer.alphabet.name}")
+            raise ArgumentError(
+                "rc must be false for letters without a complement, got true for "
+                f"{self.scorer.alphabet.name}"
+            )
         if self.rc and isinstance(objective, LabelsObjective):
-            raise ArgumentError("rc must be false for labels a letter, got true: the other strand has other letters")
+            raise ArgumentError(
+                "rc must be false for labels a letter, got true: the other strand has other letters"
+            )
         if self.rc and isinstance(objective, BinsObjective):
-            raise ArgumentError("rc must be false for bins, got true: they are read both ways as it is")
+            raise ArgumentError(
+                "rc must be false for bins, got true: they are read both ways as it is"
+            )
         if self.coverage is None:
             return
         if not 0 < self.coverage < 1:
             raise ArgumentError(f"coverage must be in (0, 1), got {self.coverage}")
         if objective.kind not in CONFORMAL:
-            raise ArgumentError(f"coverage must be asked of a model of {', '.join(CONFORMAL)}, got one of {objective.kind!r}")
+            raise ArgumentError(
+                f"coverage must be asked of a model of {', '.join(CONFORMAL)}, got one of "
+                f"{objective.kind!r}"
+            )
         if self.rc and not self.scorer.both_strands:
-            raise ArgumentError("rc and coverage cannot be combined: prediction sets are calibrated on one strand. Leave one of them out")
+            raise ArgumentError(
+                "rc and coverage cannot be combined: prediction sets are calibrated on one strand. "
+                "Leave one of them out"
+            )
         if not all(member.reference for member in self.scorer.members):
-            raise ArgumentError("coverage must be asked of model folders that hold reference.safetensors, got one without: train it again")
+            raise ArgumentError(
+                "coverage must be asked of model folders that hold reference.safetensors, got one "
+                "without: train it again"
+            )
 
-    def table(self, ids: list[str], letters: Sequence[NDArray[np.uint8]], inputs: Sequence[Any]) -> pd.DataFrame:
+    def table(
+        self, ids: list[str], letters: Sequence[NDArray[np.uint8]], inputs: Sequence[Any]
+    ) -> pd.DataFrame:
         """Return the rows of these sequences.
 
         `inputs` holds what the model reads: the sequences, or pairs.
         """
         objective = self.scorer.objective
         if isinstance(objective, BinsObjective):
-            return _bins_said(ids, self.tiling.read(letters, self.log_rates), objective.bin, self.unlike(letters))
+            return _bins_said(
+                ids, self.tiling.read(letters, self.log_rates), objective.bin, self.unlike(letters)
+            )
         if isinstance(objective, LabelsObjective):
             texts = self.tiling.read(letters, self.labels)
             columns: dict[str, Any] = {"predicted": [text.tobytes().decode() for text in texts]}
         else:
-            outputs = np.stack([self.outputs(member, inputs) for member in self.scorer.members])  # (M, n, C)
+            outputs = np.stack(
+                [self.outputs(member, inputs) for member in self.scorer.members]
+            )  # (M, n, C)
             columns = self.said(objective, outputs)
         return pd.DataFrame({"id": ids, **columns, **self.unlike(letters)})
 
@@ -245,12 +282,23 @@ class Scoring:
 
     def in_tiles(self, ids: Sequence[str], letters: Sequence[NDArray[np.uint8]]) -> str:
         """Return a message if outputs differ from those of one pass, otherwise an empty string."""
-        if self.scorer.objective.kind not in ("labels", "bins") or self.tiling.exact or not self.tiling.size:
+        if (
+            self.scorer.objective.kind not in ("labels", "bins")
+            or self.tiling.exact
+            or not self.tiling.size
+        ):
             return ""
         longest, size = self.tiling.longest, self.tiling.size
         long = [name for name, row in zip(ids, letters, strict=True) if len(row) > longest]
-        told = f"are read in windows of {size:,}, as the model, which sees the whole of its input, was trained"
-        return f"sequences longer than {longest:,} letters, such as {long[0]!r}, {told}" if long else ""
+        told = (
+            f"are read in windows of {size:,}, as the model, which sees the whole of its "
+            "input, was trained"
+        )
+        return (
+            f"sequences longer than {longest:,} letters, such as {long[0]!r}, {told}"
+            if long
+            else ""
+        )
 
     def log_rates(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
         """Return log rates (bins, 2) of each sequence, averaged over the members."""
@@ -264,8 +312,13 @@ class Scoring:
         """
         objective = self.scorer.objective
         classes = np.frombuffer("".join(objective.output_names).encode(), np.uint8)
-        of_members = [member.token_outputs(letters, self.batch_size) for member in self.scorer.members]
-        return [classes[predictions_of(objective, np.mean(rows, axis=0)).argmax(-1)] for rows in zip(*of_members, strict=True)]
+        of_members = [
+            member.token_outputs(letters, self.batch_size) for member in self.scorer.members
+        ]
+        return [
+            classes[predictions_of(objective, np.mean(rows, axis=0)).argmax(-1)]
+            for rows in zip(*of_members, strict=True)
+        ]
 
     def outputs(self, member: Scorer, letters: Sequence[Any]) -> NDArray[np.float64]:
         """Return the outputs (n, C) of a member, averaged over both strands with `rc`."""
@@ -279,11 +332,17 @@ class Scoring:
         """Convert the members' outputs (M, n, C) to table columns."""
         mean = outputs.mean(axis=0)
         if not isinstance(objective, BinaryObjective):
-            found = _said(objective, predictions_of(objective, mean), predictions_of(objective, outputs))
+            found = _said(
+                objective, predictions_of(objective, mean), predictions_of(objective, outputs)
+            )
             return found | self.believed(objective, outputs)
         probability = self.scorer.probabilities(mean[:, 0])
         called = (probability >= self.scorer.threshold).astype(int)
-        columns = {"logit": mean[:, 0], "probability": probability if self.calibrated else expit(mean[:, 0]), "predicted": called}
+        columns = {
+            "logit": mean[:, 0],
+            "probability": probability if self.calibrated else expit(mean[:, 0]),
+            "predicted": called,
+        }
         return columns | self.believed(objective, outputs) | _spreads({"spread": outputs[..., 0]})
 
     def believed(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
@@ -295,43 +354,95 @@ class Scoring:
             said = predictions_of(objective, outputs)  # (M, n, C)
             widths = np.stack([half_widths(objective, of, self.coverage) for of in fitted])[:, None]
             low, high = (said - widths).min(axis=0), (said + widths).max(axis=0)
-            return {f"{side}_{n}": of[:, i] for i, n in enumerate(objective.output_names) for side, of in (("low", low), ("high", high))}
-        each = [sets_of(objective, of, rows, self.coverage) for of, rows in zip(fitted, outputs, strict=True)]
+            return {
+                f"{side}_{n}": of[:, i]
+                for i, n in enumerate(objective.output_names)
+                for side, of in (("low", low), ("high", high))
+            }
+        each = [
+            sets_of(objective, of, rows, self.coverage)
+            for of, rows in zip(fitted, outputs, strict=True)
+        ]
         names = names_of(objective)
         rows = np.any(each, axis=0)
-        return {"set": [",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none" for row in rows]}
+        return {
+            "set": [
+                ",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none"
+                for row in rows
+            ]
+        }
 
     def unlike(self, letters: Sequence[NDArray[np.uint8]]) -> dict[str, list[str]]:
         """Return why each record differs from the training records of a member.
 
         The first member that reports a difference decides.
         """
-        told = [member.reference.unlike(letters) for member in self.scorer.members if member.reference]
-        return {"unlike": [next((why for why in of if why != LIKE), LIKE) for of in zip(*told, strict=True)]} if told else {}
+        told = [
+            member.reference.unlike(letters) for member in self.scorer.members if member.reference
+        ]
+        return (
+            {
+                "unlike": [
+                    next((why for why in of if why != LIKE), LIKE) for of in zip(*told, strict=True)
+                ]
+            }
+            if told
+            else {}
+        )
 
 
-def _said(objective: Objective, predicted: NDArray[np.float64], each: NDArray[np.float64]) -> dict[str, Any]:
+def _said(
+    objective: Objective, predicted: NDArray[np.float64], each: NDArray[np.float64]
+) -> dict[str, Any]:
     """Convert predictions (n, C) and those of each member (M, n, C) to table columns.
 
     For several objectives, column names begin with the name of the part.
     """
     if isinstance(objective, SeveralObjective):
-        of_parts = {name: _said(objective.parts[name], predicted[:, of], each[..., of]) for name, of in objective.places().items()}
-        return {f"{name}.{column}": values for name, of_part in of_parts.items() for column, values in of_part.items()}
+        of_parts = {
+            name: _said(objective.parts[name], predicted[:, of], each[..., of])
+            for name, of in objective.places().items()
+        }
+        return {
+            f"{name}.{column}": values
+            for name, of_part in of_parts.items()
+            for column, values in of_part.items()
+        }
     names, called = objective.output_names, isinstance(objective, MulticlassObjective)
     prefix = "" if isinstance(objective, RegressionObjective) else "probability_"
     found = {"predicted": [names[i] for i in predicted.argmax(axis=1)]} if called else {}
     values = {prefix + name: predicted[:, i] for i, name in enumerate(names)}
-    return found | values | _spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
+    return (
+        found | values | _spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
+    )
 
 
-def _bins_said(ids: Sequence[str], log_rates: Sequence[NDArray[np.float64]], size: int, unlike: dict[str, list[str]]) -> pd.DataFrame:
+def _bins_said(
+    ids: Sequence[str],
+    log_rates: Sequence[NDArray[np.float64]],
+    size: int,
+    unlike: dict[str, list[str]],
+) -> pd.DataFrame:
     """Return a table with one row per bin."""
-    counts, rates = [len(rows) for rows in log_rates], np.concatenate([np.empty((0, 2)), *log_rates])
+    counts, rates = (
+        [len(rows) for rows in log_rates],
+        np.concatenate([np.empty((0, 2)), *log_rates]),
+    )
     start = np.concatenate([np.empty(0, np.int64), *(size * np.arange(count) for count in counts)])
     strands = {f"probability_{strand}": chance(rates[:, [i]]) for i, strand in enumerate("+-")}
-    of_records = {name: np.repeat(np.array(values, object), counts) for name, values in {"id": ids, **unlike}.items()}
-    table = pd.DataFrame({"id": of_records.pop("id"), "start": start, "end": start + size, "probability": chance(rates), **strands})
+    of_records = {
+        name: np.repeat(np.array(values, object), counts)
+        for name, values in {"id": ids, **unlike}.items()
+    }
+    table = pd.DataFrame(
+        {
+            "id": of_records.pop("id"),
+            "start": start,
+            "end": start + size,
+            "probability": chance(rates),
+            **strands,
+        }
+    )
     return table.assign(**of_records)
 
 

@@ -57,7 +57,10 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
     """
     hop = (size - 2 * overlap) // step * step
     if overlap < 0 or hop < 1:
-        raise ValueError(f"a tile must be larger than two overlaps and a step ({2 * overlap} + {step}), got {size}")
+        raise ValueError(
+            f"a tile must be larger than two overlaps and a step ({2 * overlap} + {step}), got "
+            f"{size}"
+        )
     start = first = 0
     while start + size < length:
         last = start + hop + overlap
@@ -142,7 +145,9 @@ class Tiling:
         unit = getattr(scorer.run.objective, "bin", 1)
         step = math.lcm(unit, *(run.pitch for run in runs))
         reaches = [(reach_of(run), run.tokens) for run in runs]
-        reach = [each * tokens.stride + tokens.k - 1 for each, tokens in reaches if each is not None]
+        reach = [
+            each * tokens.stride + tokens.k - 1 for each, tokens in reaches if each is not None
+        ]
         if len(reach) == len(runs):
             overlap = -(-max(reach) // step) * step
             size = -(-max(BATCH_LETTERS, 4 * overlap + step) // step) * step
@@ -151,7 +156,14 @@ class Tiling:
         if len(trained) < len(runs):
             return cls(False, FAR * BATCH_LETTERS, 0, 0, step, unit)
         size = max(1, min(trained) // step) * step
-        return cls(False, max(BATCH_LETTERS, FAR * min(trained)), size, size // 4 // step * step, step, unit)
+        return cls(
+            False,
+            max(BATCH_LETTERS, FAR * min(trained)),
+            size,
+            size // 4 // step * step,
+            step,
+            unit,
+        )
 
     def read(self, inputs: Sequence[Letters], ask: Ask) -> list[NDArray[Any]]:
         """Return the outputs of `ask` for each input, tile by tile for inputs that are too long.
@@ -163,13 +175,25 @@ class Tiling:
         """
         whole = [row for row in inputs if len(row) <= self.longest]
         said = iter(ask(whole))
-        return [next(said) if len(row) <= self.longest else np.concatenate(list(self._stitched(row, ask))) for row in inputs]
+        return [
+            next(said)
+            if len(row) <= self.longest
+            else np.concatenate(list(self._stitched(row, ask)))
+            for row in inputs
+        ]
 
     def _stitched(self, letters: Letters, ask: Ask) -> Iterator[NDArray[Any]]:
         if not self.size:
-            rule = f"sequences must be at most {self.longest:,} letters long for a model that sees the whole of them"
+            rule = (
+                f"sequences must be at most {self.longest:,} letters long for a model that "
+                "sees the whole of them"
+            )
             cure = "train it again: its folder does not tell how long its training records were"
             raise ValueError(f"{rule}, got {len(letters):,}: {cure}")
-        for tile in tiles(len(letters) // self.unit * self.unit, self.size, self.overlap, self.step):
-            kept = slice((tile.first - tile.start) // self.unit, (tile.last - tile.start) // self.unit)
+        for tile in tiles(
+            len(letters) // self.unit * self.unit, self.size, self.overlap, self.step
+        ):
+            kept = slice(
+                (tile.first - tile.start) // self.unit, (tile.last - tile.start) // self.unit
+            )
             yield ask([letters[tile.start : tile.end]])[0][kept]

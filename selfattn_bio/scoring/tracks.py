@@ -107,7 +107,10 @@ class Scan:
         if not scorer.both_strands:
             return STRANDS
         if self.anchor != "centre":
-            message = f"the model reads both strands of a window, so anchor {self.anchor!r} has no direction"
+            message = (
+                f"the model reads both strands of a window, so anchor {self.anchor!r} has "
+                "no direction"
+            )
             raise ArgumentError(message, cure="Use anchor 'centre'")
         return BOTH
 
@@ -188,34 +191,57 @@ def score_genome(
         of positives that is needed.
     """
     origin, scan = origin_of(model), scan or Scan()
-    genome = (genome if isinstance(genome, Genome) else Genome(genome)).spelled(origin.scorer.spelling.soft_mask)
+    genome = (genome if isinstance(genome, Genome) else Genome(genome)).spelled(
+        origin.scorer.spelling.soft_mask
+    )
     windows, shift, strands = scan.windows(origin), origin.shift(prior), scan.strands(origin.scorer)
     threshold = scan.threshold or (origin.scorer.threshold if prior is None else 0.5)
     stretches = _stretches(_wanted(regions, genome), genome, windows)
     if not stretches:
         raise GenomeError(
-            f"a chromosome must be at least as long as the window of {windows.size} letters, got none", place=str(genome.path)
+            f"a chromosome must be at least as long as the window of {windows.size} letters, got "
+            "none",
+            place=str(genome.path),
         )
-    best, peaks, progress = -np.inf, [], _Progress(sum(stretch.end - stretch.start for stretch in stretches), say)
+    best, peaks, progress = (
+        -np.inf,
+        [],
+        _Progress(sum(stretch.end - stretch.start for stretch in stretches), say),
+    )
     name = f"{output}.{assembly or assembly_of(genome)}"
     with ExitStack() as files:
-        tracks = {strand: files.enter_context(_Track(f"{name}{word}", genome)) for strand, word in strands.items()}
+        tracks = {
+            strand: files.enter_context(_Track(f"{name}{word}", genome))
+            for strand, word in strands.items()
+        }
         for chrom in dict.fromkeys(stretch.chrom for stretch in stretches):
-            finders = {strand: PeakFinder(logit(threshold), scan.separation or windows.size) for strand in strands}
+            finders = {
+                strand: PeakFinder(logit(threshold), scan.separation or windows.size)
+                for strand in strands
+            }
             found: list[pd.DataFrame] = []
             for stretch in (stretch for stretch in stretches if stretch.chrom == chrom):
                 for block in blocks(origin.scorer, genome, stretch, windows, shift=shift):
                     for strand, values in zip(strands, block.log_odds, strict=True):
-                        tracks[strand].write(chrom, block.starts + scan.bins(windows, strand), windows.stride, values)
-                        found.append(_table(chrom, strand, *finders[strand].add(block.starts, values)))
+                        tracks[strand].write(
+                            chrom, block.starts + scan.bins(windows, strand), windows.stride, values
+                        )
+                        found.append(
+                            _table(chrom, strand, *finders[strand].add(block.starts, values))
+                        )
                     best = np.fmax.reduce(block.log_odds, axis=None, initial=best)
                     progress.add(chrom, block.starts)
             found += [_table(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
             peaks.append(pd.concat(found).sort_values(["start", "strand"], ignore_index=True))
         table = _peaks(pd.concat(peaks, ignore_index=True), scan, windows)
         _write_bed(files.enter_context(whole_file(f"{name}.peaks.bed")), table)
-        _write_bed(files.enter_context(whole_file(f"{name}.summits.bed")), table.assign(start=table["summit"], end=table["summit"] + 1))
-    number = f"{len(table)} peak{'s' * (len(table) != 1)} at or above a probability of {threshold:.3g}"
+        _write_bed(
+            files.enter_context(whole_file(f"{name}.summits.bed")),
+            table.assign(start=table["summit"], end=table["summit"] + 1),
+        )
+    number = (
+        f"{len(table)} peak{'s' * (len(table) != 1)} at or above a probability of {threshold:.3g}"
+    )
     say(f"{number}, the highest window has {expit(best):.3g}; wrote {name}.*")
     return table
 
@@ -225,7 +251,14 @@ def assembly_of(genome: Genome) -> str:
     return genome.path.name.split(".")[0]
 
 
-def blocks(scorer: Scorer | Ensemble, genome: Genome, stretch: Region, windows: Windows, *, shift: float = 0.0) -> Iterator[Block]:
+def blocks(
+    scorer: Scorer | Ensemble,
+    genome: Genome,
+    stretch: Region,
+    windows: Windows,
+    *,
+    shift: float = 0.0,
+) -> Iterator[Block]:
     """Yield log-odds (logit / T + shift) of windows of a chromosome, CHUNK windows at a time.
 
     `stretch` gives the numbers of the first and last window, counted from the start of the
@@ -235,18 +268,30 @@ def blocks(scorer: Scorer | Ensemble, genome: Genome, stretch: Region, windows: 
         starts = np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride
         letters = genome.fetch(stretch.chrom, int(starts[0]), int(starts[-1]) + windows.size)
         log_odds = strand_logits(scorer, letters, windows) / scorer.temperature + shift
-        foreign = np.concatenate(([0], np.cumsum(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters))))
+        foreign = np.concatenate(
+            ([0], np.cumsum(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters)))
+        )
         at_start = starts - starts[0]
-        log_odds[:, foreign[at_start + windows.size] - foreign[at_start] > MOST_AMBIGUOUS * windows.size] = np.nan
+        log_odds[
+            :, foreign[at_start + windows.size] - foreign[at_start] > MOST_AMBIGUOUS * windows.size
+        ] = np.nan
         yield Block(stretch.chrom, starts, log_odds)
 
 
 def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[Region]:
     if regions is None:
         return [Region(name, 0, length) for name, length in genome.lengths.items()]
-    if isinstance(regions, Path) or (isinstance(regions, str) and regions.lower().endswith(INTERVAL_FILES)):
+    if isinstance(regions, Path) or (
+        isinstance(regions, str) and regions.lower().endswith(INTERVAL_FILES)
+    ):
         return read_regions(regions, genome)
-    return joined([parse_region(text, genome) for text in ([regions] if isinstance(regions, str) else regions)], genome)
+    return joined(
+        [
+            parse_region(text, genome)
+            for text in ([regions] if isinstance(regions, str) else regions)
+        ],
+        genome,
+    )
 
 
 def _stretches(regions: Sequence[Region], genome: Genome, windows: Windows) -> list[Region]:
@@ -272,7 +317,10 @@ class _Track:
 
     def __enter__(self) -> _Track:
         with ExitStack() as files:
-            bigwig, bedgraph = (files.enter_context(whole_file(f"{self._name}.{suffix}")) for suffix in ("bw", "bedGraph.gz"))
+            bigwig, bedgraph = (
+                files.enter_context(whole_file(f"{self._name}.{suffix}"))
+                for suffix in ("bw", "bedGraph.gz")
+            )
             bigwig.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
             self._bigwig = files.enter_context(pyBigWig.open(str(bigwig), "w"))
             self._bigwig.addHeader(list(self._genome.lengths.items()))
@@ -280,26 +328,46 @@ class _Track:
             self._files = files.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._files.__exit__(kind, error, trace)
 
-    def write(self, chrom: str, starts: NDArray[np.int64], span: int, values: NDArray[np.float64]) -> None:
+    def write(
+        self, chrom: str, starts: NDArray[np.int64], span: int, values: NDArray[np.float64]
+    ) -> None:
         """Write the values of consecutive intervals of `span` bp, leaving out NaN."""
         known = np.flatnonzero(~np.isnan(values))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
             if len(run):
-                self._bigwig.addEntries(chrom, int(starts[run[0]]), values=values[run].astype(np.float32), span=span, step=span)
-        lines = (f"{chrom}\t{start}\t{start + span}\t{value:.4f}\n" for start, value in zip(starts[known], values[known], strict=True))
+                self._bigwig.addEntries(
+                    chrom,
+                    int(starts[run[0]]),
+                    values=values[run].astype(np.float32),
+                    span=span,
+                    step=span,
+                )
+        lines = (
+            f"{chrom}\t{start}\t{start + span}\t{value:.4f}\n"
+            for start, value in zip(starts[known], values[known], strict=True)
+        )
         self._bedgraph.write("".join(lines).encode())
 
 
-def _table(chrom: str, strand: str, starts: NDArray[np.int64], values: NDArray[np.float64]) -> pd.DataFrame:
+def _table(
+    chrom: str, strand: str, starts: NDArray[np.int64], values: NDArray[np.float64]
+) -> pd.DataFrame:
     return pd.DataFrame({"chrom": chrom, "start": starts, "strand": strand, "log_odds": values})
 
 
 def _peaks(found: pd.DataFrame, scan: Scan, windows: Windows) -> pd.DataFrame:
     """Add the remaining columns of PEAKS to chrom, start, strand and log_odds."""
-    summit = found["strand"].map({strand: scan.summit(windows, strand) for strand in (*STRANDS, *BOTH)})
+    summit = found["strand"].map(
+        {strand: scan.summit(windows, strand) for strand in (*STRANDS, *BOTH)}
+    )
     probability = expit(found["log_odds"])
     return found.assign(
         end=found["start"] + windows.size,
@@ -327,4 +395,7 @@ class _Progress:
         now, share = time.monotonic(), self._done / self._number
         if now - self._last >= 20:
             self._last = now
-            self._say(f"{chrom}:{starts[-1]:,}, {share:.0%} done, {(now - self._start) * (1 - share) / share:.0f} s left")
+            self._say(
+                f"{chrom}:{starts[-1]:,}, {share:.0%} done, "
+                f"{(now - self._start) * (1 - share) / share:.0f} s left"
+            )

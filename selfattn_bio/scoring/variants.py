@@ -25,7 +25,13 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import NO_LETTERS, Variant, VcfFile
 
 BATCH = 256  # lines held in memory and scored at a time
-SCORED, MISMATCH, NO_ALLELE, NO_WINDOW, MASKED = "scored", "reference_mismatch", "no_allele", "no_window", "soft_masked"
+SCORED, MISMATCH, NO_ALLELE, NO_WINDOW, MASKED = (
+    "scored",
+    "reference_mismatch",
+    "no_allele",
+    "no_window",
+    "soft_masked",
+)
 MEANING = {  # description of each status
     SCORED: "scored",
     MISMATCH: "not scored: REF is not what the genome holds",
@@ -68,7 +74,12 @@ class Placing:
     def starts(self, variant: Variant, size: int) -> list[int]:
         """Return the first position of each window, which may be outside the chromosome."""
         middle = variant.start if self.around is None else self.around
-        return [middle - size // 2 + round((i - (self.placements - 1) / 2) * size / (2 * self.placements)) for i in range(self.placements)]
+        return [
+            middle
+            - size // 2
+            + round((i - (self.placements - 1) / 2) * size / (2 * self.placements))
+            for i in range(self.placements)
+        ]
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,12 @@ class Batch:
 
 
 def score_variants(
-    model: Model, genome: Genome | str | Path, vcf: str | Path, *, placing: Placing | None = None, prior: float | None = None
+    model: Model,
+    genome: Genome | str | Path,
+    vcf: str | Path,
+    *,
+    placing: Placing | None = None,
+    prior: float | None = None,
 ) -> pd.DataFrame:
     """Score the alleles of a VCF file in windows of a genome.
 
@@ -137,7 +153,10 @@ def score_variants(
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     variants = VcfFile(vcf, genome)
     check_reference(variants)
-    tables = [batch.table for batch in scored(origin_of(model), genome, variants, placing or Placing(), prior)]
+    tables = [
+        batch.table
+        for batch in scored(origin_of(model), genome, variants, placing or Placing(), prior)
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -160,11 +179,20 @@ def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, st
         lines += 1
         if (there := mismatch(variants.genome, variant)) is not None:
             wrong += 1
-            first = first or f"{variant.place}: REF {_short(variant.ref)} where the genome holds {_short(there)}"
+            first = (
+                first
+                or f"{variant.place}: REF {_short(variant.ref)} where the genome holds "
+                f"{_short(there)}"
+            )
     if not lines:
-        raise VariantFileError("VCF must hold variants, got a header and no line", place=str(variants.path))
+        raise VariantFileError(
+            "VCF must hold variants, got a header and no line", place=str(variants.path)
+        )
     if wrong > most * lines:
-        message = f"REF must be what the genome holds in all but {most:.0%} of the lines, got {wrong} of {lines} that differ, first {first}"
+        message = (
+            f"REF must be what the genome holds in all but {most:.0%} of the lines, got "
+            f"{wrong} of {lines} that differ, first {first}"
+        )
         raise VariantFileError(message, place=str(variants.path), cure="Is it the same assembly?")
     return lines, wrong, first
 
@@ -174,8 +202,15 @@ def mismatch(genome: Genome, variant: Variant) -> str | None:
 
     N and other ambiguous bases match everything.
     """
-    there = genome.fetch(variant.name, variant.start, variant.start + len(variant.ref)).tobytes().decode()
-    differs = any(own != other and own in NAMED and other in NAMED for own, other in zip(variant.ref, there, strict=True))
+    there = (
+        genome.fetch(variant.name, variant.start, variant.start + len(variant.ref))
+        .tobytes()
+        .decode()
+    )
+    differs = any(
+        own != other and own in NAMED and other in NAMED
+        for own, other in zip(variant.ref, there, strict=True)
+    )
     return there if differs else None
 
 
@@ -187,10 +222,18 @@ def substitutions(genome: Genome, region: Region) -> Iterator[Variant]:
     for start, letter in enumerate(genome.fetch(*region).tobytes().decode(), start=region.start):
         if letter in NAMED:
             others = tuple(other for other in NAMED if other != letter)
-            yield Variant(f"{region.chrom}:{start}", region.chrom, region.chrom, start, ".", letter, others)
+            yield Variant(
+                f"{region.chrom}:{start}", region.chrom, region.chrom, start, ".", letter, others
+            )
 
 
-def scored(origin: Origin, genome: Genome, variants: Iterable[Variant], placing: Placing, prior: float | None = None) -> Iterator[Batch]:
+def scored(
+    origin: Origin,
+    genome: Genome,
+    variants: Iterable[Variant],
+    placing: Placing,
+    prior: float | None = None,
+) -> Iterator[Batch]:
     """Yield scored variants in batches of BATCH lines.
 
     Arguments and errors are those of `score_variants`.
@@ -203,7 +246,11 @@ def scored(origin: Origin, genome: Genome, variants: Iterable[Variant], placing:
         pairs, status = [], []
         for variant, alt in rows:
             unfit = NO_ALLELE if alt in NO_LETTERS else unscored[id(variant)]
-            pair = None if unfit else windows_of(read, variant, alt, placing.starts(variant, size), size)
+            pair = (
+                None
+                if unfit
+                else windows_of(read, variant, alt, placing.starts(variant, size), size)
+            )
             pairs.append(pair)
             status.append(unfit or (NO_WINDOW if pair is None else SCORED))
         yield Batch(batch, _table(rows, status, pairs, origin, shift, placing.rc), pairs)
@@ -217,7 +264,9 @@ def _unscored(genome: Genome, read: Genome, variant: Variant) -> str:
     return MASKED if read is not genome and genome.fetch_masked(*span)[1].any() else ""
 
 
-def windows_of(genome: Genome, variant: Variant, alt: str, starts: Iterable[int], size: int) -> Pair | None:
+def windows_of(
+    genome: Genome, variant: Variant, alt: str, starts: Iterable[int], size: int
+) -> Pair | None:
     """Return the windows with REF and with an alternative allele.
 
     Both windows have the same sequence before the variant. The allele is followed by the bases to
@@ -239,21 +288,35 @@ def windows_of(genome: Genome, variant: Variant, alt: str, starts: Iterable[int]
         at = variant.start - start
         if start + size + pulled > length or at < 0 or at + max(len(variant.ref), len(alt)) > size:
             return None
-        left, right = genome.fetch(variant.name, start, variant.start), genome.fetch(variant.name, end, min(length, end + size))
+        left, right = (
+            genome.fetch(variant.name, start, variant.start),
+            genome.fetch(variant.name, end, min(length, end + size)),
+        )
         for allele, windows in zip((variant.ref, alt), found, strict=True):
-            windows.append(np.concatenate((left, np.frombuffer(allele.encode(), np.uint8), right))[:size])
+            windows.append(
+                np.concatenate((left, np.frombuffer(allele.encode(), np.uint8), right))[:size]
+            )
         places.append(at)
     return Pair(np.stack(found[0]), np.stack(found[1]), np.array(places))
 
 
 def _table(
-    rows: list[tuple[Variant, str]], status: list[str], pairs: list[Pair | None], origin: Origin, shift: float, rc: bool
+    rows: list[tuple[Variant, str]],
+    status: list[str],
+    pairs: list[Pair | None],
+    origin: Origin,
+    shift: float,
+    rc: bool,
 ) -> pd.DataFrame:
-    logits = np.full((len(origin.scorer.members), 2, len(rows)), np.nan)  # (members, ref and alt, rows)
+    logits = np.full(
+        (len(origin.scorer.members), 2, len(rows)), np.nan
+    )  # (members, ref and alt, rows)
     if known := [i for i, pair in enumerate(pairs) if pair is not None]:
         logits[:, :, known] = _logits(origin, [pair for pair in pairs if pair is not None], rc)
     ref, alt = logits.mean(axis=0)
-    probability_ref, probability_alt = (expit(x / origin.scorer.temperature + shift) for x in (ref, alt))
+    probability_ref, probability_alt = (
+        expit(x / origin.scorer.temperature + shift) for x in (ref, alt)
+    )
     columns = {
         "chrom": [variant.chrom for variant, _ in rows],
         "pos": [variant.start + 1 for variant, _ in rows],
@@ -282,8 +345,15 @@ def _logits(origin: Origin, pairs: list[Pair], rc: bool) -> NDArray[np.float64]:
     flat = letters.reshape(-1, letters.shape[-1])
     # alleles of a line share the REF window
     distinct, back = np.unique(flat, axis=0, return_inverse=True)
-    readings = [distinct, DNA.reverse_complement(distinct)] if rc and not origin.scorer.both_strands else [distinct]
-    of_members = [np.mean([member.logits(reading) for reading in readings], axis=0) for member in origin.scorer.members]
+    readings = (
+        [distinct, DNA.reverse_complement(distinct)]
+        if rc and not origin.scorer.both_strands
+        else [distinct]
+    )
+    of_members = [
+        np.mean([member.logits(reading) for reading in readings], axis=0)
+        for member in origin.scorer.members
+    ]
     return np.stack([logits[back].reshape(letters.shape[:3]).mean(axis=2) for logits in of_members])
 
 

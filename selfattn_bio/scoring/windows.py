@@ -39,7 +39,9 @@ class Windows:
 
     def __post_init__(self) -> None:
         if not 1 <= self.stride <= self.size:
-            raise ArgumentError(f"stride must be 1 - {self.size} (the window) letters, got {self.stride}")
+            raise ArgumentError(
+                f"stride must be 1 - {self.size} (the window) letters, got {self.stride}"
+            )
 
     def number(self, length: int) -> int:
         """Return the number of windows in a sequence of `length` bp."""
@@ -50,7 +52,9 @@ class Windows:
         return (number - 1) * self.stride + self.size
 
 
-def strand_logits(scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
+def strand_logits(
+    scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows: Windows
+) -> NDArray[np.float64]:
     """Return the logits of all windows on both strands, averaged over the members of an ensemble.
 
     Parameters
@@ -74,14 +78,22 @@ def strand_logits(scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows
         objective is not binary.
     """
     if (number := windows.number(len(letters))) == 0 or windows.reach(number) != len(letters):
-        raise ValueError(f"letters must end with a window of {windows.size} at a stride of {windows.stride}, got {len(letters)} letters")
+        raise ValueError(
+            f"letters must end with a window of {windows.size} at a stride of {windows.stride}, "
+            f"got {len(letters)} letters"
+        )
     other = scorer.alphabet.reverse_complement(letters)
     shape = (1 if scorer.both_strands else 2, number)
-    of_members = [np.broadcast_to(_member_logits(member, letters, other, windows), shape) for member in scorer.members]
+    of_members = [
+        np.broadcast_to(_member_logits(member, letters, other, windows), shape)
+        for member in scorer.members
+    ]
     return np.mean(of_members, axis=0)
 
 
-def _member_logits(scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
+def _member_logits(
+    scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: Windows
+) -> NDArray[np.float64]:
     """Return the logits of one model on each strand, (2, n).
 
     (1, n) if the model reads both strands.
@@ -90,13 +102,19 @@ def _member_logits(scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np
         strands = np.stack([shared.logits(scorer, letters), shared.logits(scorer, other)[::-1]])
         return strands.mean(axis=0, keepdims=True) if scorer.both_strands else strands
     given = _logits(scorer, letters, windows)  # the mean over both strands if the model reads both
-    return given[None] if scorer.both_strands else np.stack([given, _logits(scorer, other, windows)[::-1]])
+    return (
+        given[None]
+        if scorer.both_strands
+        else np.stack([given, _logits(scorer, other, windows)[::-1]])
+    )
 
 
 def _logits(scorer: Scorer, letters: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
     """Return the logits (n,) of one model, computed separately for each window."""
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
-    return np.concatenate([scorer.logits(views[start : start + BATCH]) for start in range(0, len(views), BATCH)])
+    return np.concatenate(
+        [scorer.logits(views[start : start + BATCH]) for start in range(0, len(views), BATCH)]
+    )
 
 
 @dataclass(frozen=True)
@@ -138,13 +156,21 @@ class SharedStem:
         short.
         """
         tokenizer, section = scorer.tokenizer, scorer.run.model
-        if not isinstance(section, config.AttentionModel) or not isinstance(section.stem, config.ConvStem) or windows.stride % unit(scorer):
+        if (
+            not isinstance(section, config.AttentionModel)
+            or not isinstance(section.stem, config.ConvStem)
+            or windows.stride % unit(scorer)
+        ):
             return None
         # normalisation by record depends on the window, and parts of a stack read complete windows
         if section.stem.norm == "record" or scorer.stack:
             return None
         num_tokens, pool = tokenizer.num_tokens(windows.size), section.stem.pool
-        half, margin, size = section.stem.kernel // 2, section.stem.second_kernel // 2, -(-num_tokens // pool)
+        half, margin, size = (
+            section.stem.kernel // 2,
+            section.stem.second_kernel // 2,
+            -(-num_tokens // pool),
+        )
         edges = -(-half // pool), size - (num_tokens - half) // pool
         if half == 0 or size < 2 * (sum(edges) + 2 * margin):
             return None
@@ -156,7 +182,9 @@ class SharedStem:
             # given strand only, (N, token_dim)
             embeddings = scorer.network.embedding(scorer.tokens(letters[None]))[0]
             of_members = [
-                torch.cat([_after_stem(member, x)[:, 0] for x in self._stems(embeddings, member.stem)])
+                torch.cat(
+                    [_after_stem(member, x)[:, 0] for x in self._stems(embeddings, member.stem)]
+                )
                 for member in scorer.network.members
                 if isinstance(member, AttentionBody) and isinstance(member.stem, stem.ConvStem)
             ]
@@ -171,7 +199,9 @@ class SharedStem:
         hop, before, after = self.step // self.pool, first + self.margin, last + self.margin
         detected = _detected(convolve, embeddings[None])  # (1, D, P)
         combined = _combined(convolve, detected)[0]  # (P, D)
-        own = embeddings.unfold(0, self.num_tokens, self.step).transpose(1, 2)  # (n, tokens, token_dim)
+        own = embeddings.unfold(0, self.num_tokens, self.step).transpose(
+            1, 2
+        )  # (n, tokens, token_dim)
         detectors = detected[0].unfold(1, self.size, hop).transpose(0, 1)  # (n, D, M)
         vectors = combined.unfold(0, self.size, hop).transpose(1, 2)  # (n, M, D)
         for start in range(0, len(own), BATCH):
@@ -181,7 +211,9 @@ class SharedStem:
             left[..., :first] = _detected(convolve, own[rows, : 2 * first * self.pool])[..., :first]
             x[:, :before] = _combined(convolve, left)[:, :before]
             right = detectors[rows, :, -after - self.margin :].clone()
-            right[..., -last:] = _detected(convolve, own[rows, (self.size - last - first) * self.pool :])[..., -last:]
+            right[..., -last:] = _detected(
+                convolve, own[rows, (self.size - last - first) * self.pool :]
+            )[..., -last:]
             x[:, -after:] = _combined(convolve, right)[:, -after:]
             yield x
 

@@ -112,7 +112,10 @@ class Alphabet:
         codes = self._codes[letters]
         if (codes == _FOREIGN).any():
             first = int(letters[codes == _FOREIGN][0])
-            raise ValueError(f"letters must be upper-case {self.name} ({self.letters}{self.ambiguous}) or 0, got {printable(first)}")
+            raise ValueError(
+                f"letters must be upper-case {self.name} ({self.letters}{self.ambiguous}) or 0, "
+                f"got {printable(first)}"
+            )
         return codes
 
     def reverse_complement(self, letters: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -143,7 +146,9 @@ def printable(byte: int) -> str:
     return repr(chr(byte)) if 32 <= byte < 127 else f"byte 0x{byte:02X}"
 
 
-DNA = Alphabet("dna", "ACGT", "N", "RYSWKMBDHVN", synonyms=(("U", "T"),), complements="TGCAYRSWMKVHDBN")
+DNA = Alphabet(
+    "dna", "ACGT", "N", "RYSWKMBDHVN", synonyms=(("U", "T"),), complements="TGCAYRSWMKVHDBN"
+)
 # B = D or N, Z = E or Q, J = I or L, X = any. U (selenocysteine) and O (pyrrolysine) are specific
 # residues but too rare to learn from, so they are treated as ambiguous.
 PROTEIN = Alphabet("protein", "ACDEFGHIKLMNPQRSTVWY", "X", "BZJXUO")

@@ -79,13 +79,21 @@ def readings(alphabet: Alphabet, k: int | None = None) -> list[Reading]:
     itself = np.array([*range(len(alphabet.letters)), -1])
     if alphabet.has_complement:
         return [Reading(itself, k or DNA_K, canonical=True)]
-    class_of = {letter: number for number, letters in enumerate(LINCLUST) for letter in letters.split()}
+    class_of = {
+        letter: number for number, letters in enumerate(LINCLUST) for letter in letters.split()
+    }
     reduced = np.array([*(class_of[letter] for letter in alphabet.letters), -1])
-    return [Reading(reduced, k or REDUCED_K, canonical=False), Reading(itself, (k - 1) if k else RESIDUES_K, canonical=False)]
+    return [
+        Reading(reduced, k or REDUCED_K, canonical=False),
+        Reading(itself, (k - 1) if k else RESIDUES_K, canonical=False),
+    ]
 
 
 def cluster_records(
-    letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, similarity: float | None = None, k: int | None = None
+    letters: Sequence[NDArray[np.uint8]],
+    alphabet: Alphabet,
+    similarity: float | None = None,
+    k: int | None = None,
 ) -> NDArray[np.int64]:
     """Number the records so that similar records, directly or through others, share a number.
 
@@ -113,9 +121,13 @@ def cluster_records(
     return components(len(letters), pairs["first"].to_numpy(), pairs["second"].to_numpy())
 
 
-def components(num_records: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+def components(
+    num_records: int, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Number the connected components of the records, in the order of the records."""
-    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(num_records, num_records))
+    graph = coo_array(
+        (np.ones(len(first), bool), (first, second)), shape=(num_records, num_records)
+    )
     return pd.factorize(connected_components(graph, directed=False)[1])[0].astype(np.int64)
 
 
@@ -156,14 +168,28 @@ def similar_pairs(
     similarity = SIMILARITY[alphabet.name] if similarity is None else similarity
     if not 0 < similarity <= 1:
         raise ValueError(f"similarity must be in (0, 1], got {similarity}")
-    found = [pd.DataFrame({"first": np.zeros(0, np.int64), "second": np.zeros(0, np.int64), "similarity": np.zeros(0)})]
+    found = [
+        pd.DataFrame(
+            {
+                "first": np.zeros(0, np.int64),
+                "second": np.zeros(0, np.int64),
+                "similarity": np.zeros(0),
+            }
+        )
+    ]
     for reading in readings(alphabet, k):
         shared = _Shared(letters, alphabet, reading, similarity)
         found += [shared.exact(first, second) for first, second in shared.candidates(sides)]
     return pd.concat(found, ignore_index=True).groupby(["first", "second"], as_index=False).max()
 
 
-def kmers(letters: NDArray[np.uint8], alphabet: Alphabet, reading: Reading, *, canonical: bool | None = None) -> NDArray[np.int64]:
+def kmers(
+    letters: NDArray[np.uint8],
+    alphabet: Alphabet,
+    reading: Reading,
+    *,
+    canonical: bool | None = None,
+) -> NDArray[np.int64]:
     """Return the number of the k-mer that starts at each letter, shape (L,).
 
     The number is -1 if the k-mer extends past the end or contains a letter without a class. With
@@ -173,7 +199,11 @@ def kmers(letters: NDArray[np.uint8], alphabet: Alphabet, reading: Reading, *, c
     base, k, length = reading.num_classes, reading.k, len(codes)
     bad = np.concatenate([codes < 0, np.ones(k - 1, bool)])
     codes = np.concatenate([codes, np.zeros(k - 1, np.int64)])
-    number, turned, hit = np.zeros(length, np.int64), np.zeros(length, np.int64), np.zeros(length, bool)
+    number, turned, hit = (
+        np.zeros(length, np.int64),
+        np.zeros(length, np.int64),
+        np.zeros(length, bool),
+    )
     both = reading.canonical if canonical is None else canonical
     for i in range(k):
         letter = codes[i : i + length]
@@ -185,7 +215,12 @@ def kmers(letters: NDArray[np.uint8], alphabet: Alphabet, reading: Reading, *, c
 
 
 def distinct_kmers(
-    letters: NDArray[np.uint8], alphabet: Alphabet, reading: Reading, share: float = 1.0, *, turned: bool = False
+    letters: NDArray[np.uint8],
+    alphabet: Alphabet,
+    reading: Reading,
+    share: float = 1.0,
+    *,
+    turned: bool = False,
 ) -> NDArray[np.int64]:
     """Return the distinct k-mers on one strand of a record, sorted.
 
@@ -196,7 +231,12 @@ def distinct_kmers(
     found = [np.zeros(0, np.int64)]
     for start in range(0, len(letters), LETTERS_AT_ONCE):
         piece = letters[start : start + LETTERS_AT_ONCE + reading.k - 1]
-        numbers = kmers(alphabet.reverse_complement(piece) if turned else piece, alphabet, reading, canonical=False)
+        numbers = kmers(
+            alphabet.reverse_complement(piece) if turned else piece,
+            alphabet,
+            reading,
+            canonical=False,
+        )
         found.append(np.unique(numbers[(numbers >= 0) & _sampled(numbers, share)]))
     return np.unique(np.concatenate(found))
 
@@ -222,20 +262,31 @@ class _Shared:
     cannot rule out.
     """
 
-    def __init__(self, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, reading: Reading, similarity: float) -> None:
+    def __init__(
+        self,
+        letters: Sequence[NDArray[np.uint8]],
+        alphabet: Alphabet,
+        reading: Reading,
+        similarity: float,
+    ) -> None:
         self.reading, self.similarity, self.num_records = reading, similarity, len(letters)
         lengths = np.array([len(row) for row in letters], np.int64)
         self.log_lengths = np.log(np.maximum(lengths, 1))
         numbers, rows, self.match = _all_kmers(letters, alphabet, reading, lengths)
         names, columns = np.unique(numbers, return_inverse=True)
         columns = columns.astype(np.int32)
-        matrix = csr_array((np.ones(len(rows), np.int32), (rows, columns)), shape=(self.num_records, len(names)))
+        matrix = csr_array(
+            (np.ones(len(rows), np.int32), (rows, columns)), shape=(self.num_records, len(names))
+        )
         del numbers, rows, columns
         matrix.sum_duplicates()
         matrix.data[:] = 1
         self.sizes = np.diff(matrix.indptr).astype(np.int64)
         spread = np.bincount(matrix.indices, minlength=len(names))
-        cost = np.cumsum(np.bincount(spread, minlength=2) * np.arange(max(2, int(spread.max(initial=0)) + 1), dtype=np.float64) ** 2)
+        cost = np.cumsum(
+            np.bincount(spread, minlength=2)
+            * np.arange(max(2, int(spread.max(initial=0)) + 1), dtype=np.float64) ** 2
+        )
         self.rare = _columns(matrix, (spread > 1) & (cost[spread] <= max(PRODUCTS, cost[1])))
         self.frequent = _columns(matrix, (spread > 1) & (cost[spread] > max(PRODUCTS, cost[1])))
         self.repeats = np.diff(self.frequent.indptr).astype(np.int64)
@@ -248,40 +299,71 @@ class _Shared:
         length with a given record is n * length * length * match^letters (like the E-value of
         BLAST, Altschul et al. 1990).
         """
-        return self._least(np.minimum(self.sizes[first], self.sizes[second]), self.log_lengths[first] + self.log_lengths[second])
+        return self._least(
+            np.minimum(self.sizes[first], self.sizes[second]),
+            self.log_lengths[first] + self.log_lengths[second],
+        )
 
-    def _least(self, sizes: NDArray[np.int64], log_places: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _least(
+        self, sizes: NDArray[np.int64], log_places: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
         share = np.ceil(self.similarity * sizes - 1e-9)
-        run = (math.log(self.num_records * (1 + self.reading.canonical) / CHANCE) + log_places) / -math.log(self.match) - self.reading.k + 1
+        run = (
+            (math.log(self.num_records * (1 + self.reading.canonical) / CHANCE) + log_places)
+            / -math.log(self.match)
+            - self.reading.k
+            + 1
+        )
         return np.maximum(np.maximum(share, np.ceil(run)), 1).astype(np.int64)
 
-    def candidates(self, sides: NDArray[np.bool_] | None) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def candidates(
+        self, sides: NDArray[np.bool_] | None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield pairs that may share enough k-mers, block by block of rows."""
         left = np.arange(self.num_records) if sides is None else np.flatnonzero(~sides)
         right = np.arange(self.num_records) if sides is None else np.flatnonzero(sides)
         if not self.sizes.any():
             return
-        least = self._least(self.sizes[self.sizes > 0].min(), 2 * self.log_lengths[self.sizes > 0].min()) - self.repeats.max()
+        least = (
+            self._least(
+                self.sizes[self.sizes > 0].min(), 2 * self.log_lengths[self.sizes > 0].min()
+            )
+            - self.repeats.max()
+        )
         ours, theirs = self.rare[left], csr_array(self.rare[right].T)
         work = np.cumsum(ours @ np.diff(theirs.indptr).astype(np.float64))
-        inner = np.unique(np.searchsorted(work, np.arange(AT_ONCE, work.max(initial=0), AT_ONCE)) + 1)
+        inner = np.unique(
+            np.searchsorted(work, np.arange(AT_ONCE, work.max(initial=0), AT_ONCE)) + 1
+        )
         for start, stop in pairwise([0, *inner[inner < len(left)], len(left)]):
             product = (ours[start:stop] @ theirs).tocoo()
             # Drop pairs that share only the k-mer or two expected by chance
             some = product.data >= least
-            first, second, shared = left[start:stop][product.coords[0][some]], right[product.coords[1][some]], product.data[some]
-            possible = shared + np.minimum(self.repeats[first], self.repeats[second]) >= self.needed(first, second)
+            first, second, shared = (
+                left[start:stop][product.coords[0][some]],
+                right[product.coords[1][some]],
+                product.data[some],
+            )
+            possible = shared + np.minimum(
+                self.repeats[first], self.repeats[second]
+            ) >= self.needed(first, second)
             yield self._kept(first, second, possible, sides)
         if self.repeats.any():
             yield self._neighbours(sides)
 
     def _kept(
-        self, first: NDArray[np.int64], second: NDArray[np.int64], wanted: NDArray[np.bool_], sides: NDArray[np.bool_] | None
+        self,
+        first: NDArray[np.int64],
+        second: NDArray[np.int64],
+        wanted: NDArray[np.bool_],
+        sides: NDArray[np.bool_] | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         wanted = wanted & (first < second) if sides is None else wanted
         return first[wanted].astype(np.int64), second[wanted].astype(np.int64)
 
-    def _neighbours(self, sides: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _neighbours(
+        self, sides: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return pairs of records that may share only repeats.
 
         Records are sorted by their smallest hashed k-mer (min-hash) in several orders; pairs are
@@ -291,12 +373,22 @@ class _Shared:
         pairs = [np.zeros((2, 0), np.int64)]
         for number in range(ORDERS):
             hashes = _mixed(self.frequent.indices.astype(np.int64) + (number << 40))
-            order = rows[np.argsort(np.minimum.reduceat(hashes, self.frequent.indptr[rows]), kind="stable")]
-            pairs += [np.stack([order[:-apart], order[apart:]]) for apart in range(1, min(BESIDE + 1, len(order)))]
+            order = rows[
+                np.argsort(np.minimum.reduceat(hashes, self.frequent.indptr[rows]), kind="stable")
+            ]
+            pairs += [
+                np.stack([order[:-apart], order[apart:]])
+                for apart in range(1, min(BESIDE + 1, len(order)))
+            ]
         one, other = np.unique(np.sort(np.concatenate(pairs, axis=1), axis=0), axis=1)
         if sides is not None:
             one, other = np.where(sides[one], other, one), np.where(sides[one], one, other)
-        return self._kept(one, other, np.ones(len(one), bool) if sides is None else ~sides[one] & sides[other], sides)
+        return self._kept(
+            one,
+            other,
+            np.ones(len(one), bool) if sides is None else ~sides[one] & sides[other],
+            sides,
+        )
 
     def exact(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> pd.DataFrame:
         """Count all shared k-mers of each pair and return the pairs that share enough."""
@@ -305,14 +397,25 @@ class _Shared:
         for start in range(0, len(first), step):
             a, b = first[start : start + step], second[start : start + step]
             for matrix in (self.rare, self.frequent):
-                found[start : start + step] += matrix[a].multiply(matrix[b]).sum(axis=1).astype(np.int64)
+                found[start : start + step] += (
+                    matrix[a].multiply(matrix[b]).sum(axis=1).astype(np.int64)
+                )
         enough = found >= self.needed(first, second)
         first, second, found = first[enough], second[enough], found[enough]
-        return pd.DataFrame({"first": first, "second": second, "similarity": found / np.minimum(self.sizes[first], self.sizes[second])})
+        return pd.DataFrame(
+            {
+                "first": first,
+                "second": second,
+                "similarity": found / np.minimum(self.sizes[first], self.sizes[second]),
+            }
+        )
 
 
 def _all_kmers(
-    letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, reading: Reading, lengths: NDArray[np.int64]
+    letters: Sequence[NDArray[np.uint8]],
+    alphabet: Alphabet,
+    reading: Reading,
+    lengths: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
     """Return the k-mers of all records, their rows, and the chance that two letters match."""
     kept = min(1.0, MAX_KMERS / max(1, int(lengths.sum())))
@@ -320,17 +423,23 @@ def _all_kmers(
     # Long records are split into pieces that overlap by k - 1 letters.
     number = np.maximum(1, -(-lengths // LETTERS_AT_ONCE))
     of_row = np.repeat(np.arange(len(lengths), dtype=np.int32), number)
-    begins = (np.arange(len(of_row)) - np.repeat(np.cumsum(number) - number, number)) * LETTERS_AT_ONCE
+    begins = (
+        np.arange(len(of_row)) - np.repeat(np.cumsum(number) - number, number)
+    ) * LETTERS_AT_ONCE
     sizes = np.minimum(lengths[of_row] - begins, LETTERS_AT_ONCE + reading.k - 1)
     ends = np.cumsum(sizes + 1)
-    starts = np.unique(np.searchsorted(ends, np.arange(0, ends.max(initial=0), LETTERS_AT_ONCE), side="right"))
+    starts = np.unique(
+        np.searchsorted(ends, np.arange(0, ends.max(initial=0), LETTERS_AT_ONCE), side="right")
+    )
     for start, stop in pairwise([*starts, len(sizes)]):
         # A padding 0 after each piece, so that no k-mer spans two pieces.
         block = np.zeros(int((sizes[start:stop] + 1).sum()), np.uint8)
         at = np.repeat(of_row[start:stop], sizes[start:stop] + 1)
         offsets = np.concatenate([[0], np.cumsum(sizes[start:stop] + 1)])
         for piece, offset in zip(range(start, stop), offsets, strict=False):
-            block[offset : offset + sizes[piece]] = letters[of_row[piece]][begins[piece] : begins[piece] + sizes[piece]]
+            block[offset : offset + sizes[piece]] = letters[of_row[piece]][
+                begins[piece] : begins[piece] + sizes[piece]
+            ]
         found = kmers(block, alphabet, reading)
         wanted = (found >= 0) & _sampled(found, kept)
         numbers.append(found[wanted])
@@ -339,7 +448,11 @@ def _all_kmers(
         counts += np.bincount(classes[classes >= 0], minlength=reading.num_classes)
     shares = counts / max(1, counts.sum())
     match = float(np.clip((shares**2).sum(), 1e-3, 0.99))
-    return np.concatenate(numbers or [np.zeros(0, np.int64)]), np.concatenate(rows or [np.zeros(0, np.int64)]), match
+    return (
+        np.concatenate(numbers or [np.zeros(0, np.int64)]),
+        np.concatenate(rows or [np.zeros(0, np.int64)]),
+        match,
+    )
 
 
 def _columns(matrix: csr_array, wanted: NDArray[np.bool_]) -> csr_array:
@@ -348,4 +461,6 @@ def _columns(matrix: csr_array, wanted: NDArray[np.bool_]) -> csr_array:
     keep = wanted[matrix.indices]
     indptr = np.concatenate([[0], np.cumsum(keep)])[matrix.indptr]
     indices = renumbered[matrix.indices[keep]]
-    return csr_array((matrix.data[keep], indices, indptr), shape=(matrix.shape[0], int(wanted.sum())))
+    return csr_array(
+        (matrix.data[keep], indices, indptr), shape=(matrix.shape[0], int(wanted.sum()))
+    )

@@ -26,7 +26,9 @@ class Cover:
     """
 
     def __init__(self, intervals: pd.DataFrame) -> None:
-        self.runs = {str(chrom): _merged(rows) for chrom, rows in intervals.groupby("chrom", sort=False)}
+        self.runs = {
+            str(chrom): _merged(rows) for chrom, rows in intervals.groupby("chrom", sort=False)
+        }
 
     def bases(self, chrom: str, start: Places, end: Places) -> Places:
         """Count the covered bases of each window, shape (n,)."""
@@ -45,12 +47,17 @@ class Cover:
         """Count the covered bases of each row (chrom, start, end), shape (n,), in order."""
         found = np.zeros(len(windows), np.int64)
         for chrom, rows in windows.reset_index(drop=True).groupby("chrom", sort=False):
-            found[rows.index] = self.bases(str(chrom), rows["start"].to_numpy(), rows["end"].to_numpy())
+            found[rows.index] = self.bases(
+                str(chrom), rows["start"].to_numpy(), rows["end"].to_numpy()
+            )
         return found
 
 
 def _merged(rows: pd.DataFrame) -> tuple[Places, Places]:
     rows = rows.sort_values("start", kind="stable")
-    starts, reach = rows["start"].to_numpy(np.int64), np.maximum.accumulate(rows["end"].to_numpy(np.int64))
+    starts, reach = (
+        rows["start"].to_numpy(np.int64),
+        np.maximum.accumulate(rows["end"].to_numpy(np.int64)),
+    )
     first = np.concatenate([[True], starts[1:] > reach[:-1]])
     return starts[first], reach[np.concatenate([first[1:], [True]])]

@@ -79,26 +79,51 @@ def _readable(path: Path) -> Iterator[None]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         _fail("genome must be whole", str(error), path, "Download or copy it again")
     except OSError as error:
-        _fail("genome and its index must be readable", error.strerror or str(error), error.filename or path)
+        _fail(
+            "genome and its index must be readable",
+            error.strerror or str(error),
+            error.filename or path,
+        )
 
 
 def _check_head(path: Path) -> bool:
     """Return whether the file is bgzip; raise if it is not FASTA that allows random access."""
     if not path.is_file():
-        _fail("genome must be an existing FASTA file", "a folder" if path.is_dir() else "no such file", path)
+        _fail(
+            "genome must be an existing FASTA file",
+            "a folder" if path.is_dir() else "no such file",
+            path,
+        )
     with path.open("rb") as handle:
         zipped = (head := handle.read(4)) == _BGZF
         if zipped:
             handle.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
             if handle.read() != _BGZF_END:
-                _fail("genome must be whole", "a bgzip file without its last block (truncated)", path, "Download or copy it again")
+                _fail(
+                    "genome must be whole",
+                    "a bgzip file without its last block (truncated)",
+                    path,
+                    "Download or copy it again",
+                )
     if head[:2] == _BGZF[:2] and not zipped:
-        cure = f"Compress it with bgzip: gzip -dc {path} | bgzip > {path.name.removesuffix('.gz')}.bgz, or name the unpacked file"
-        _fail("genome must be plain or bgzip FASTA, so that it can be read at any place", "gz that is not bgzip", path, cure)
+        cure = (
+            f"Compress it with bgzip: gzip -dc {path} | bgzip > "
+            f"{path.name.removesuffix('.gz')}.bgz, or name the unpacked file"
+        )
+        _fail(
+            "genome must be plain or bgzip FASTA, so that it can be read at any place",
+            "gz that is not bgzip",
+            path,
+            cure,
+        )
     with _text(path, zipped) as text:
         first = text.read(1)
     if first != b">":
-        _fail("genome must be FASTA, '>' first", printable(first[0]) if first else "an empty file", path)
+        _fail(
+            "genome must be FASTA, '>' first",
+            printable(first[0]) if first else "an empty file",
+            path,
+        )
     return zipped
 
 
@@ -113,13 +138,23 @@ def _gzi(fai: Path) -> Path:
 def _cached(path: Path) -> Path:
     """Return the .fai path in the user's cache, derived from the full path of the genome."""
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(home, "selfattn_bio", "genomes", f"{path.name}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.fai")
+    return Path(
+        home,
+        "selfattn_bio",
+        "genomes",
+        f"{path.name}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.fai",
+    )
 
 
 def _rows(fai: Path) -> list[_Row]:
     """Return the lines of a .fai file, or an empty list if one is malformed."""
-    fields = [line.split("\t") for line in fai.read_text(encoding="utf-8", errors="replace").splitlines()]
-    if any(len(row) != 5 or not all(text.isascii() and text.isdigit() for text in row[1:]) for row in fields):
+    fields = [
+        line.split("\t") for line in fai.read_text(encoding="utf-8", errors="replace").splitlines()
+    ]
+    if any(
+        len(row) != 5 or not all(text.isascii() and text.isdigit() for text in row[1:])
+        for row in fields
+    ):
         return []
     return [_Row(name, *map(int, numbers)) for name, *numbers in fields]
 
@@ -140,10 +175,16 @@ def _fits_headers(path: Path, rows: list[_Row]) -> bool:
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
         for row in rows:
             header = text[text.rfind(b"\n", 0, max(row.offset - 1, 0)) + 1 : row.offset]
-            if not header.endswith(b"\n") or header[1:].split(maxsplit=1)[:1] != [row.name.encode()]:
+            if not header.endswith(b"\n") or header[1:].split(maxsplit=1)[:1] != [
+                row.name.encode()
+            ]:
                 return False
         last = rows[-1]
-        end = last.offset + last.length + (last.length - 1) // max(last.letters, 1) * (last.bytes - last.letters)
+        end = (
+            last.offset
+            + last.length
+            + (last.length - 1) // max(last.letters, 1) * (last.bytes - last.letters)
+        )
         return end <= len(text) and not text[end:].strip()
 
 
@@ -164,7 +205,9 @@ def _make(path: Path, fai: Path, zipped: bool) -> list[_Row]:
     try:
         with ExitStack() as stack:
             made = stack.enter_context(whole_file(fai))
-            options = ["--gzi-idx", str(stack.enter_context(whole_file(_gzi(fai))))] if zipped else []
+            options = (
+                ["--gzi-idx", str(stack.enter_context(whole_file(_gzi(fai))))] if zipped else []
+            )
             pysam.faidx("--fai-idx", str(made), *options, str(path))
             return _rows(made)
     except pysam.SamtoolsError as error:
@@ -191,9 +234,19 @@ def _check_lines(path: Path, text: BinaryIO) -> None:
             _fail("lines between headers must be letters alone", printable(foreign), place)
         elif letters and (ended or (width and len(letters) > width)):
             got = f"one of {len(letters)} after one {'of fewer' if ended else f'of {width}'}"
-            _fail("lines of a record must be of one length, but for the last", got, place, "Wrap it anew, e.g. seqtk seq -l 60 old.fa")
+            _fail(
+                "lines of a record must be of one length, but for the last",
+                got,
+                place,
+                "Wrap it anew, e.g. seqtk seq -l 60 old.fa",
+            )
         elif width and line[len(letters) :] not in (line_end, b""):
-            _fail("lines of a record must end alike", "LF as well as CRLF", place, "Convert it, e.g. tr -d '\\r' < old.fa > new.fa")
+            _fail(
+                "lines of a record must end alike",
+                "LF as well as CRLF",
+                place,
+                "Convert it, e.g. tr -d '\\r' < old.fa > new.fa",
+            )
         else:
             ended = width > 0 or not letters  # shorter than the first line, or blank
             width, line_end = width or len(letters), line_end if width else line[len(letters) :]
@@ -205,15 +258,34 @@ def _take_name(header: bytes, seen: dict[bytes, int], number: int, place: str) -
     name = header.split(maxsplit=1)[0] if header[:1].strip() else b""
     shown = repr(name.decode("utf-8", "replace"))
     if b"\r" in header:
-        _fail("line ends must be LF or CRLF", "CR alone", place, "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa")
+        _fail(
+            "line ends must be LF or CRLF",
+            "CR alone",
+            place,
+            "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa",
+        )
     if not name:
-        _fail("chromosome must have a name right after '>'", repr(">" + header.decode("utf-8", "replace")), place)
+        _fail(
+            "chromosome must have a name right after '>'",
+            repr(">" + header.decode("utf-8", "replace")),
+            place,
+        )
     if name in seen:
-        _fail("names of chromosomes must be unique", f"{shown} again (first in line {seen[name]})", place, "Rename or remove one")
+        _fail(
+            "names of chromosomes must be unique",
+            f"{shown} again (first in line {seen[name]})",
+            place,
+            "Rename or remove one",
+        )
     seen[name] = number
 
 
 def _no_letters(path: Path, seen: dict[bytes, int]) -> NoReturn:
     name, number = list(seen.items())[-1]
     got = f"an empty record {name.decode('utf-8', 'replace')!r}"
-    _fail("chromosome must have letters", got, f"{path}:{number}", "Remove the header or add its sequence")
+    _fail(
+        "chromosome must have letters",
+        got,
+        f"{path}:{number}",
+        "Remove the header or add its sequence",
+    )

@@ -105,7 +105,11 @@ class Genome:
         if found is None:
             self._unknown(name)
         if found != name and not self._mapped:
-            print(f"{self.path}: has no {name!r}; {found!r} is taken for it, and so on for others", file=sys.stderr, flush=True)
+            print(
+                f"{self.path}: has no {name!r}; {found!r} is taken for it, and so on for others",
+                file=sys.stderr,
+                flush=True,
+            )
             self._mapped = True
         return found
 
@@ -113,7 +117,9 @@ class Genome:
         """Return the name as `resolve` does, without a message, or None if there is none."""
         return name_among(name, self.lengths)
 
-    def fetch(self, chrom: str, start: int = 0, end: int | None = None, strand: str = "+") -> NDArray[np.uint8]:
+    def fetch(
+        self, chrom: str, start: int = 0, end: int | None = None, strand: str = "+"
+    ) -> NDArray[np.uint8]:
         """Return the bases of a window.
 
         Parameters
@@ -144,7 +150,9 @@ class Genome:
         letters = self._spelled(chrom, start, end)[0]
         return letters if strand == "+" else DNA.reverse_complement(letters)
 
-    def fetch_masked(self, chrom: str, start: int = 0, end: int | None = None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def fetch_masked(
+        self, chrom: str, start: int = 0, end: int | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return the bases of a window on "+", and a mask of soft-masked (lower-case) bases.
 
         Both have shape (end - start,). Parameters and errors are those of `fetch`.
@@ -158,7 +166,9 @@ class Genome:
         chrom = self.resolve(chrom)
         end = self.lengths[chrom] if end is None else end
         if not 0 <= start <= end <= self.lengths[chrom]:
-            rule = f"window must be 0 <= start <= end <= {self.lengths[chrom]}, the length of {chrom}"
+            rule = (
+                f"window must be 0 <= start <= end <= {self.lengths[chrom]}, the length of {chrom}"
+            )
             raise GenomeError(f"{rule}, got [{start}, {end})", place=str(self.path))
         return chrom, end
 
@@ -167,30 +177,47 @@ class Genome:
         raw = self._read(chrom, start, end)
         if foreign := raw.translate(None, DNA.readable):
             at = f"{chrom}:{start + raw.index(foreign[0])} (0-based)"
-            raise GenomeError(f"letters must be dna (ACGT and IUPAC codes), got {printable(foreign[0])} at {at}", place=str(self.path))
+            raise GenomeError(
+                f"letters must be dna (ACGT and IUPAC codes), got {printable(foreign[0])} at {at}",
+                place=str(self.path),
+            )
         return np.frombuffer(raw.translate(_SPELLINGS[self._hard].table), np.uint8), raw
 
     def _read(self, chrom: str, start: int, end: int) -> bytes:
         try:
             return cast(str, self._open().fetch(chrom, start, end)).encode("latin-1")
         except (OSError, ValueError) as error:  # htslib gives no reason
-            message = f"genome must be as it was when it was opened, got a failure to read {chrom} [{start}, {end})"
-            raise GenomeError(message, place=str(self.path), cure="Download or copy it again") from error
+            message = (
+                "genome must be as it was when it was opened, got a failure to read "
+                f"{chrom} [{start}, {end})"
+            )
+            raise GenomeError(
+                message, place=str(self.path), cure="Download or copy it again"
+            ) from error
 
     def _open(self) -> pysam.FastaFile:
         # Forked processes would share the position of one handle
         if self._file is None or self._process != os.getpid():
             gzi = str(self._gzi) if self._gzi else None
             pysam.set_verbosity(0)  # silence htslib's messages on stderr
-            self._file = pysam.FastaFile(str(self.path), filepath_index=str(self._fai), filepath_index_compressed=gzi)
+            self._file = pysam.FastaFile(
+                str(self.path), filepath_index=str(self._fai), filepath_index_compressed=gzi
+            )
             self._process = os.getpid()
         return self._file
 
     def _unknown(self, name: str) -> NoReturn:
         near = difflib.get_close_matches(name, self.names, 1)
         more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
-        message = f"chromosome must be one of the genome's ({', '.join(self.names[:_SHOWN])}{more}), got {name!r}"
-        raise GenomeError(message, place=str(self.path), cure=f"Did you mean {near[0]!r}?" if near else "Is it the same assembly?")
+        message = (
+            "chromosome must be one of the genome's "
+            f"({', '.join(self.names[:_SHOWN])}{more}), got {name!r}"
+        )
+        raise GenomeError(
+            message,
+            place=str(self.path),
+            cure=f"Did you mean {near[0]!r}?" if near else "Is it the same assembly?",
+        )
 
 
 def name_among(name: str, known: Container[str]) -> str | None:
@@ -198,7 +225,11 @@ def name_among(name: str, known: Container[str]) -> str | None:
 
     If only "chr2L" is known, "2L" gives "chr2L".
     """
-    return name if name in known else next((other for other in _other_names(name) if other in known), None)
+    return (
+        name
+        if name in known
+        else next((other for other in _other_names(name) if other in known), None)
+    )
 
 
 def common_name(name: str) -> str:

@@ -24,7 +24,10 @@ _NUMBER = re.compile(r"[0-9]{1,15}")
 _STRANDS = {"+": "+", "-": "-", ".": ".", "?": "."}
 _NOT_DATA = re.compile(r"#|track\b|browser\b")
 _PEAK = 10  # columns of a narrowPeak file; the last one is the summit
-_NAMES = (re.compile(r"""(?:^|;)\s*(?:Name|ID)=([^;]+)"""), re.compile(r"""(?:^|;)\s*(?:transcript_id|gene_id) "([^"]+)\""""))
+_NAMES = (
+    re.compile(r"""(?:^|;)\s*(?:Name|ID)=([^;]+)"""),
+    re.compile(r"""(?:^|;)\s*(?:transcript_id|gene_id) "([^"]+)\""""),
+)
 
 
 class Interval(NamedTuple):
@@ -97,7 +100,11 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
         fields = line.split("\t") if "\t" in line or parse is _gff else line.split()
         place = f"{path}:{number}"
         if columns and len(fields) != columns:
-            _fail(f"each line must have as many columns as the first ({columns})", str(len(fields)), place)
+            _fail(
+                f"each line must have as many columns as the first ({columns})",
+                str(len(fields)),
+                place,
+            )
         columns = len(fields)
         if parse is _gff:
             if len(fields) != 9:
@@ -119,7 +126,11 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         If the file is missing, unreadable, damaged, or not text.
     """
     if not path.is_file():
-        _fail("file must be an existing one", "a folder" if path.is_dir() else "no such file", str(path))
+        _fail(
+            "file must be an existing one",
+            "a folder" if path.is_dir() else "no such file",
+            str(path),
+        )
     number = 0
     try:
         with path.open("rb") as handle:
@@ -133,7 +144,12 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError:
         _fail("file must be text (UTF-8)", "another encoding or binary data", f"{path}:{number}")
     except EOFError:
-        _fail("gz file must be whole", "an end in the middle (truncated)", str(path), "Download or copy it again")
+        _fail(
+            "gz file must be whole",
+            "an end in the middle (truncated)",
+            str(path),
+            "Download or copy it again",
+        )
     except (zlib.error, gzip.BadGzipFile) as error:
         _fail("gz file must be undamaged", str(error), str(path), "Download or copy it again")
     except OSError as error:
@@ -155,17 +171,31 @@ def _fail(rule: str, got: str, place: str, cure: str = "") -> NoReturn:
 def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
     name = path.name.lower()
     if not name.endswith(INTERVAL_FILES):
-        _fail("file of intervals must end in .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf (and .gz)", repr(path.name), str(path))
+        _fail(
+            "file of intervals must end in .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf (and "
+            ".gz)",
+            repr(path.name),
+            str(path),
+        )
     return _bed if name.endswith(BED_FILES) else _gff
 
 
 def _bed(fields: list[str], number: int, place: str) -> Interval:
     if not 3 <= len(fields) <= 12:
-        _fail("BED line must have 3 to 12 columns, parted by tabs or blanks", str(len(fields)), place)
+        _fail(
+            "BED line must have 3 to 12 columns, parted by tabs or blanks", str(len(fields)), place
+        )
     chrom, start, end, name, score, strand = [*fields, ".", ".", "."][:6]
     span = _span(chrom, whole_number(start, "start", place), whole_number(end, "end", place), place)
     summit = _summit(fields[9], span, place) if len(fields) == _PEAK else -1
-    return Interval(*span, _strand(strand, place), "" if name == "." else name, _score(score, place), summit, number)
+    return Interval(
+        *span,
+        _strand(strand, place),
+        "" if name == "." else name,
+        _score(score, place),
+        summit,
+        number,
+    )
 
 
 def _gff(fields: list[str], number: int, place: str) -> Interval:
@@ -174,7 +204,9 @@ def _gff(fields: list[str], number: int, place: str) -> Interval:
     if first < 1:
         _fail("start of GFF must be a whole number from 1", start, place)
     span = _span(chrom, first - 1, whole_number(end, "end", place), place)
-    name = next((found[1].strip() for pattern in _NAMES if (found := pattern.search(attributes))), "")
+    name = next(
+        (found[1].strip() for pattern in _NAMES if (found := pattern.search(attributes))), ""
+    )
     return Interval(*span, _strand(strand, place), name, _score(score, place), -1, number)
 
 
@@ -182,7 +214,11 @@ def _span(chrom: str, start: int, end: int, place: str) -> tuple[str, int, int]:
     if not chrom.strip():
         _fail("chromosome must have a name", repr(chrom), place)
     if start >= end:
-        _fail("interval must have a start before its end (0-based half-open)", f"[{start}, {end})", place)
+        _fail(
+            "interval must have a start before its end (0-based half-open)",
+            f"[{start}, {end})",
+            place,
+        )
     return chrom, start, end
 
 
@@ -209,15 +245,26 @@ def _summit(text: str, span: tuple[str, int, int], place: str) -> int:
         return -1
     summit = whole_number(text, "summit (column 10)", place)
     if summit >= span[2] - span[1]:
-        _fail(f"summit (column 10) must be below the length of the peak ({span[2] - span[1]})", text, place)
+        _fail(
+            f"summit (column 10) must be below the length of the peak ({span[2] - span[1]})",
+            text,
+            place,
+        )
     return summit
 
 
 def _check_found(path: Path, rows: list[Interval], types: Counter[str], feature: str) -> None:
     found = ", ".join(f"{name} ({count})" for name, count in types.most_common(10))
     if feature and types and not rows:
-        _fail("feature must be one of the file's", f"{feature!r}, where there are {found}", str(path))
+        _fail(
+            "feature must be one of the file's", f"{feature!r}, where there are {found}", str(path)
+        )
     if not rows:
         _fail("file must hold intervals", "none", str(path))
     if not feature and len(types) > 1:
-        _fail("feature must be named where a GFF file has several", found, str(path), 'Choose one, such as feature = "gene"')
+        _fail(
+            "feature must be named where a GFF file has several",
+            found,
+            str(path),
+            'Choose one, such as feature = "gene"',
+        )

@@ -60,7 +60,10 @@ class KmerTokenizer:
         if not 1 <= self.stride <= self.k:
             raise ValueError(f"stride must be in 1-{self.k} (k), got {self.stride}")
         if self._num_kmers > MAX_VOCABULARY:
-            raise ValueError(f"k must give at most {MAX_VOCABULARY} k-mers, got {self._num_kmers} for k {self.k} of {self.alphabet.name}")
+            raise ValueError(
+                f"k must give at most {MAX_VOCABULARY} k-mers, got {self._num_kmers} for k "
+                f"{self.k} of {self.alphabet.name}"
+            )
 
     @property
     def _num_kmers(self) -> int:
@@ -74,7 +77,9 @@ class KmerTokenizer:
     @property
     def sha256(self) -> str:
         """Return the hexadecimal SHA-256 of the vocabulary; it does not depend on the stride."""
-        return hashlib.sha256(f"{' '.join(SPECIAL)} {self.alphabet.letters} k={self.k}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{' '.join(SPECIAL)} {self.alphabet.letters} k={self.k}".encode()
+        ).hexdigest()
 
     def num_tokens(self, num_letters: int) -> int:
         """Return the number of tokens of a sequence of `num_letters` letters.
@@ -111,11 +116,16 @@ class KmerTokenizer:
             for start in range(0, length - self.k + 1, width):
                 part = codes[row : row + rows, start : start + width + self.k - 1]
                 at = start // self.stride
-                self._encode(part, tokens[row : row + rows, at : at + self.num_tokens(part.shape[1])])
+                self._encode(
+                    part, tokens[row : row + rows, at : at + self.num_tokens(part.shape[1])]
+                )
         short = np.flatnonzero(tokens[:, 0] == PAD) if tokens.shape[1] else np.arange(num_rows)
         if len(short):
             letters = int((codes[short[0]] != PAD_CODE).sum())
-            raise ValueError(f"sequences must have at least k ({self.k}) letters, got {letters} in row {short[0]}")
+            raise ValueError(
+                f"sequences must have at least k ({self.k}) letters, got {letters} in row "
+                f"{short[0]}"
+            )
         return tokens
 
     def _encode(self, codes: Array, tokens: Array) -> None:
@@ -132,12 +142,18 @@ class KmerTokenizer:
 
         dtype = np.uint16 if self._num_kmers <= 1 << 16 else np.uint32
         # Codes of ambiguous letters and padding give wrong numbers, which are overwritten below.
-        kmers = _windows(flat.astype(dtype), self.k, lambda left, right, width: _add(left * dtype(base**width), right))
+        kmers = _windows(
+            flat.astype(dtype),
+            self.k,
+            lambda left, right, width: _add(left * dtype(base**width), right),
+        )
         np.add(per_token(kmers), len(SPECIAL), out=tokens, dtype=tokens.dtype)
         if (foreign := flat >= base).any():
             tokens[per_token(_windows(foreign, self.k, lambda left, right, _: left | right))] = UNK
             if (padding := flat == PAD_CODE).any():
-                tokens[per_token(_windows(padding, self.k, lambda left, right, _: left | right))] = PAD
+                tokens[
+                    per_token(_windows(padding, self.k, lambda left, right, _: left | right))
+                ] = PAD
 
     def spans(self, num_tokens: int) -> NDArray[np.int64]:
         """Return the interval of each token, shape (N, 2): start and end, 0-based half-open."""
@@ -154,7 +170,9 @@ class KmerTokenizer:
         """
         tokens = np.arange(self.vocabulary_size)
         kmers = self.decode(tokens[len(SPECIAL) :, None])  # (V - 4, k)
-        tokens[len(SPECIAL) :] = self.encode(self.alphabet.codes(self.alphabet.reverse_complement(kmers)))[:, 0]
+        tokens[len(SPECIAL) :] = self.encode(
+            self.alphabet.codes(self.alphabet.reverse_complement(kmers))
+        )[:, 0]
         return tokens
 
     def canonical(self) -> NDArray[np.int64]:
@@ -195,7 +213,10 @@ class KmerTokenizer:
         if tokens.ndim != 2 or not tokens.shape[1]:
             raise ValueError(f"tokens must have shape (B, N) with N >= 1, got {tokens.shape}")
         if ((tokens < 0) | (tokens >= self.vocabulary_size) | (tokens == CLS)).any():
-            raise ValueError(f"tokens must be in 0-{self.vocabulary_size - 1} without 1 ([CLS]), got {tokens.min()}-{tokens.max()}")
+            raise ValueError(
+                f"tokens must be in 0-{self.vocabulary_size - 1} without 1 ([CLS]), got "
+                f"{tokens.min()}-{tokens.max()}"
+            )
         alphabet = np.frombuffer(self.alphabet.letters.encode(), np.uint8)
         reach = (tokens.shape[1] - 1) * self.stride + 1
         letters = np.zeros((len(tokens), reach + self.k - 1), np.uint8)

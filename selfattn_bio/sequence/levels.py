@@ -31,7 +31,9 @@ class Scale:
         values = np.asarray(numbers, dtype=np.float64)
         at = np.clip((values - self.low) / (self.high - self.low), 0, 1) * (NUM_LEVELS - 1)
         known = ~np.isnan(values)
-        return np.where(known, np.rint(np.where(known, at, 0)) + ord(LEVELS.letters[0]), ord(LEVELS.unknown)).astype(np.uint8)
+        return np.where(
+            known, np.rint(np.where(known, at, 0)) + ord(LEVELS.letters[0]), ord(LEVELS.unknown)
+        ).astype(np.uint8)
 
     def numbers(self, letters: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Convert levels to numbers, with NaN for "~".
@@ -39,4 +41,8 @@ class Scale:
         For numbers within the range, the error is at most half the distance between levels.
         """
         levels = LEVELS.codes(letters).astype(np.float64)
-        return np.where(levels < NUM_LEVELS, self.low + levels / (NUM_LEVELS - 1) * (self.high - self.low), np.nan)
+        return np.where(
+            levels < NUM_LEVELS,
+            self.low + levels / (NUM_LEVELS - 1) * (self.high - self.low),
+            np.nan,
+        )

@@ -23,7 +23,9 @@ from selfattn_bio.sequence.clusters import components
 COVERAGE = 0.8  # minimum fraction of the shorter record that an alignment must cover
 
 
-def mmseqs_clusters(letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, identity: float) -> tuple[NDArray[np.int64], str]:
+def mmseqs_clusters(
+    letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, identity: float
+) -> tuple[NDArray[np.int64], str]:
     """Cluster records by `mmseqs easy-cluster`.
 
     Clusters are connected components of alignments with at least the given identity.
@@ -52,20 +54,43 @@ def mmseqs_clusters(letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, id
     program = shutil.which("mmseqs")
     if program is None:
         cure = 'Install MMseqs2, or write method = "kmers"'
-        raise RunFileError("split.method 'mmseqs2' must be installed, got no program mmseqs in PATH", cure=cure)
-    version = subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout.strip()
+        raise RunFileError(
+            "split.method 'mmseqs2' must be installed, got no program mmseqs in PATH", cure=cure
+        )
+    version = subprocess.run(
+        [program, "version"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fasta = "".join(f">{i}\n{row.tobytes().decode('ascii')}\n" for i, row in enumerate(letters))
         (folder / "records.fa").write_text(fasta, encoding="ascii")
         kind = "2" if alphabet.has_complement else "1"  # 2 is nucleotides, searched on both strands
-        options = ["--min-seq-id", str(identity), "-c", str(COVERAGE), "--cov-mode", "5", "--cluster-mode", "1", "--dbtype", kind]
+        options = [
+            "--min-seq-id",
+            str(identity),
+            "-c",
+            str(COVERAGE),
+            "--cov-mode",
+            "5",
+            "--cluster-mode",
+            "1",
+            "--dbtype",
+            kind,
+        ]
         files = [str(folder / part) for part in ("records.fa", "out", "tmp")]
-        done = subprocess.run([program, "easy-cluster", *files, *options, "--threads", "1"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [program, "easy-cluster", *files, *options, "--threads", "1"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         table = folder / "out_cluster.tsv"
         if done.returncode or not table.exists():
             last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-            raise RunFileError(f"split.method 'mmseqs2' must end well, got {last[0] if last else f'exit code {done.returncode}'}")
+            raise RunFileError(
+                "split.method 'mmseqs2' must end well, got "
+                f"{last[0] if last else f'exit code {done.returncode}'}"
+            )
         pairs = pd.read_csv(table, sep="\t", names=["centre", "member"], dtype="int64")
     clusters = components(len(letters), pairs["centre"].to_numpy(), pairs["member"].to_numpy())
     return clusters, f"MMseqs2 {version}"

@@ -50,7 +50,12 @@ class Wanted:
 
 
 def matched(
-    positives: pd.DataFrame, genome: Genome, wanted: Wanted, exclude: pd.DataFrame | None, tolerance: float, counts: Counter[str]
+    positives: pd.DataFrame,
+    genome: Genome,
+    wanted: Wanted,
+    exclude: pd.DataFrame | None,
+    tolerance: float,
+    counts: Counter[str],
 ) -> pd.DataFrame:
     """Sample windows with the length, GC content and strand of each positive, from its chromosome.
 
@@ -87,13 +92,30 @@ def matched(
             rows.append(row)
             starts.append(start)
     cure = "Raise" if exclude is None else "Exclude less, raise"
-    cure += f" tolerance ({tolerance:g}) or may_lack ({wanted.may_lack:g}), or lower per_positive ({wanted.per_positive})"
-    _check_enough(len(rows), len(positives) * wanted.per_positive, wanted, "matched windows", str(genome.path), cure, counts)
+    cure += (
+        f" tolerance ({tolerance:g}) or may_lack ({wanted.may_lack:g}), or lower per_positive "
+        f"({wanted.per_positive})"
+    )
+    _check_enough(
+        len(rows),
+        len(positives) * wanted.per_positive,
+        wanted,
+        "matched windows",
+        str(genome.path),
+        cure,
+        counts,
+    )
     return _windows_at(positives, rows, starts)
 
 
 def neighbours(
-    positives: pd.DataFrame, genome: Genome, wanted: Wanted, exclude: pd.DataFrame | None, distance: int, steps: int, counts: Counter[str]
+    positives: pd.DataFrame,
+    genome: Genome,
+    wanted: Wanted,
+    exclude: pd.DataFrame | None,
+    distance: int,
+    steps: int,
+    counts: Counter[str],
 ) -> pd.DataFrame:
     """Return windows near each positive, with its length and strand.
 
@@ -106,22 +128,41 @@ def neighbours(
     rows, starts = [], []
     for chrom, group in positives.groupby("chrom", sort=False):
         free = _Free(str(chrom), genome.fetch(str(chrom)), positives, exclude)
-        for row, start, end in zip(group.index, group["start"].tolist(), group["end"].tolist(), strict=True):
+        for row, start, end in zip(
+            group.index, group["start"].tolist(), group["end"].tolist(), strict=True
+        ):
             length, found = end - start, 0
             sides = rng.permutation(2).tolist()
-            outward = (at for step in range(steps) for at in _either_side(start, end, distance + step * length, sides))
+            outward = (
+                at
+                for step in range(steps)
+                for at in _either_side(start, end, distance + step * length, sides)
+            )
             for at in outward:
                 if found < wanted.per_positive and free.take(at, at + length):
                     rows.append(row)
                     starts.append(at)
                     found += 1
     cure = "Raise" if exclude is None else "Exclude less, raise"
-    cure += f" steps ({steps}) or may_lack ({wanted.may_lack:g}), change distance, or lower per_positive ({wanted.per_positive})"
-    _check_enough(len(rows), len(positives) * wanted.per_positive, wanted, "free neighbours", str(genome.path), cure, counts)
+    cure += (
+        f" steps ({steps}) or may_lack ({wanted.may_lack:g}), change distance, or lower "
+        f"per_positive ({wanted.per_positive})"
+    )
+    _check_enough(
+        len(rows),
+        len(positives) * wanted.per_positive,
+        wanted,
+        "free neighbours",
+        str(genome.path),
+        cure,
+        counts,
+    )
     return _windows_at(positives, rows, starts)
 
 
-def shuffled(records: Iterable[Record], k: int, wanted: Wanted, counts: Counter[str]) -> Iterator[Record]:
+def shuffled(
+    records: Iterable[Record], k: int, wanted: Wanted, counts: Counter[str]
+) -> Iterator[Record]:
     """Yield each positive shuffled with its k-let counts preserved; see `shuffle_letters`.
 
     The id is that of the positive plus `/shuffled1`. Chromosome, group and target columns are
@@ -145,9 +186,20 @@ def shuffled(records: Iterable[Record], k: int, wanted: Wanted, counts: Counter[
             if letters is not None:
                 seen.add(letters.tobytes())
                 num_found += 1
-                yield Record(f"{record.id}/shuffled{number}", letters, record.chrom, group=record.group, targets=record.targets)
-    cure = f"Lower k ({k}) or per_positive ({wanted.per_positive}), or raise may_lack ({wanted.may_lack:g})"
-    _check_enough(num_found, num_records * wanted.per_positive, wanted, "other arrangements", "", cure, counts)
+                yield Record(
+                    f"{record.id}/shuffled{number}",
+                    letters,
+                    record.chrom,
+                    group=record.group,
+                    targets=record.targets,
+                )
+    cure = (
+        f"Lower k ({k}) or per_positive ({wanted.per_positive}), or raise may_lack "
+        f"({wanted.may_lack:g})"
+    )
+    _check_enough(
+        num_found, num_records * wanted.per_positive, wanted, "other arrangements", "", cure, counts
+    )
 
 
 @dataclass
@@ -165,14 +217,22 @@ class _Free:
 
     def __post_init__(self) -> None:
         parts = [self.positives] if self.exclude is None else [self.positives, self.exclude]
-        self._used = Cover(pd.concat([part.loc[part["chrom"] == self.chrom, ["chrom", "start", "end"]] for part in parts]))
+        self._used = Cover(
+            pd.concat(
+                [part.loc[part["chrom"] == self.chrom, ["chrom", "start", "end"]] for part in parts]
+            )
+        )
         self._unknown = _before(~_KNOWN[self.letters])
 
     def are(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which windows are within the chromosome, unoccupied and without N."""
         inside = (start >= 0) & (end <= len(self.letters))
         start, end = np.where(inside, start, 0), np.where(inside, end, 0)
-        return inside & (self._used.bases(self.chrom, start, end) == 0) & (self._unknown[start] == self._unknown[end])
+        return (
+            inside
+            & (self._used.bases(self.chrom, start, end) == 0)
+            & (self._unknown[start] == self._unknown[end])
+        )
 
     def take(self, start: int, end: int) -> bool:
         """Take a free window that overlaps no taken one; return whether it was taken."""
@@ -187,7 +247,12 @@ class _Free:
 
 
 def _match(
-    group: pd.DataFrame, free: _Free, per_positive: int, tolerance: float, rng: np.random.Generator, counts: Counter[str]
+    group: pd.DataFrame,
+    free: _Free,
+    per_positive: int,
+    tolerance: float,
+    rng: np.random.Generator,
+    counts: Counter[str],
 ) -> list[tuple[int, int]]:
     """Return the row of the positive and the start of each negative found on this chromosome."""
     gc = _before(_GC[free.letters])
@@ -195,7 +260,10 @@ def _match(
     start, end = np.maximum(start, 0), np.minimum(end, len(free.letters))  # padding has no letters
     lengths = group["end"].to_numpy(np.int64) - group["start"].to_numpy(np.int64)
     wanted = np.round((gc[end] - gc[start]) / np.maximum(end - start, 1) * lengths).astype(np.int64)
-    lacking = [(row, int(length), int(count)) for row, length, count in zip(group.index, lengths, wanted, strict=True)] * per_positive
+    lacking = [
+        (row, int(length), int(count))
+        for row, length, count in zip(group.index, lengths, wanted, strict=True)
+    ] * per_positive
     # Starts by length and number of G and C
     pools: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     found: list[tuple[int, int]] = []
@@ -204,7 +272,11 @@ def _match(
         sizes = np.repeat([length for _, length, _ in lacking], draws).astype(np.int64)
         drawn = rng.integers(0, np.maximum(len(free.letters) - sizes + 1, 1))
         sizes, drawn = (x[free.are(drawn, drawn + sizes)] for x in (sizes, drawn))
-        for at, key in zip(drawn.tolist(), zip(sizes.tolist(), (gc[drawn + sizes] - gc[drawn]).tolist(), strict=True), strict=True):
+        for at, key in zip(
+            drawn.tolist(),
+            zip(sizes.tolist(), (gc[drawn + sizes] - gc[drawn]).tolist(), strict=True),
+            strict=True,
+        ):
             pools[key].append(at)
         lacking = _serve(lacking, pools, free, (0,), found)
         if not lacking:
@@ -213,8 +285,12 @@ def _match(
     for difference in range(1, int(tolerance * lengths.max()) + 1):
         near = [need for need in lacking if difference <= tolerance * need[1]]
         signs = rng.permutation([-difference, difference]).tolist()
-        lacking = _serve(near, pools, free, signs, found) + [need for need in lacking if difference > tolerance * need[1]]
-    counts["negatives that differ in GC content from their positive, within the tolerance"] += len(found) - exact
+        lacking = _serve(near, pools, free, signs, found) + [
+            need for need in lacking if difference > tolerance * need[1]
+        ]
+    counts["negatives that differ in GC content from their positive, within the tolerance"] += (
+        len(found) - exact
+    )
     return found
 
 
@@ -233,7 +309,10 @@ def _serve(
     without = []
     for row, length, count in lacking:
         drawn = (
-            pools[key].pop() for key in ((length, count + more) for more in differences) if key in pools for _ in range(len(pools[key]))
+            pools[key].pop()
+            for key in ((length, count + more) for more in differences)
+            if key in pools
+            for _ in range(len(pools[key]))
         )
         start = next((at for at in drawn if free.take(at, at + length)), None)
         if start is None:
@@ -260,12 +339,18 @@ def _windows_at(positives: pd.DataFrame, rows: list[int], starts: list[int]) -> 
     windows = positives.loc[rows]
     first = np.array(starts, np.int64)
     lengths = (windows["end"] - windows["start"]).to_numpy(np.int64)
-    return windows.assign(start=first, end=first + lengths, name="", score=np.nan, summit=-1).reset_index(drop=True)
+    return windows.assign(
+        start=first, end=first + lengths, name="", score=np.nan, summit=-1
+    ).reset_index(drop=True)
 
 
-def _check_enough(found: int, asked: int, wanted: Wanted, what: str, place: str, cure: str, counts: Counter[str]) -> None:
+def _check_enough(
+    found: int, asked: int, wanted: Wanted, what: str, place: str, cure: str, counts: Counter[str]
+) -> None:
     """Raise if too many negatives are missing, otherwise count the missing ones."""
     if asked - found > wanted.may_lack * asked:
-        raise IntervalError(f"negatives must be {asked} {what}, got {found}", place=place, cure=cure)
+        raise IntervalError(
+            f"negatives must be {asked} {what}, got {found}", place=place, cure=cure
+        )
     if asked > found:
         counts[f"negatives that were not found, of {asked} {what}"] += asked - found

@@ -86,7 +86,9 @@ class Notes:
             first = self._places[record]
             where = at(self._files[first >> 48], first & 2**48 - 1)
             message = f"record id {record!r} is used twice (first in {where})"
-            raise RecordIdError(message, place=at(name, line), cure=f"Rename or remove one, or {NUMBER_THEM}")
+            raise RecordIdError(
+                message, place=at(name, line), cure=f"Rename or remove one, or {NUMBER_THEM}"
+            )
         self._places[record] = place
 
 

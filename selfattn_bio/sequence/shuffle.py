@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int64]
 
 
-def shuffle_letters(letters: NDArray[np.uint8], k: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def shuffle_letters(
+    letters: NDArray[np.uint8], k: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Return a random sequence with the same k-let counts: with `k` 2, "AGACA" may become "ACAGA".
 
     Every sequence with these counts and the same first and last `k - 1` letters is equally likely,

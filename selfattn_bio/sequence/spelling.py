@@ -53,7 +53,10 @@ class Spelling:
         """
         raw = text.encode("utf-8").translate(None, GAPS if self.gaps == "remove" else b"")
         if not raw:
-            raise ValueError(f"{name} must have at least one letter, got {'an empty string' if not text else 'gaps alone'}")
+            raise ValueError(
+                f"{name} must have at least one letter, got "
+                f"{'an empty string' if not text else 'gaps alone'}"
+            )
         if foreign := raw.translate(None, self.alphabet.readable):
             rule = f"{name} must be {self.alphabet.name} ({names(self.alphabet)})"
             raise ValueError(f"{rule}, got {printable(foreign[0])}{first_of(foreign)}")
@@ -150,7 +153,17 @@ class Body:
         Name of the file in errors.
     """
 
-    __slots__ = ("_foreign", "_grown", "_letters", "_name", "_record", "_runs", "_spelling", "_stop", "found")
+    __slots__ = (
+        "_foreign",
+        "_grown",
+        "_letters",
+        "_name",
+        "_record",
+        "_runs",
+        "_spelling",
+        "_stop",
+        "found",
+    )
 
     def __init__(self, spelling: Spelling, record: str, name: str) -> None:
         self._spelling, self._record, self._name = spelling, record, name
@@ -169,7 +182,11 @@ class Body:
         """
         spelling = self._spelling
         unusual = piece.translate(None, spelling.clean)
-        letters = self._unusual(unusual, piece, line) if unusual or self._stop else piece.replace(b"\n", b"")
+        letters = (
+            self._unusual(unusual, piece, line)
+            if unusual or self._stop
+            else piece.replace(b"\n", b"")
+        )
         if not self._letters:
             self._letters = letters
         elif letters:
@@ -192,7 +209,9 @@ class Body:
         if not self._letters:
             cure = "Remove the header or add its sequence"
             raise SequenceFileError(
-                f"record must have letters, got an empty record {self._record!r}", place=at(self._name, line), cure=cure
+                f"record must have letters, got an empty record {self._record!r}",
+                place=at(self._name, line),
+                cure=cure,
             )
         letters = self._grown.array() if self._grown else np.frombuffer(self._letters, np.uint8)
         return letters, None if self._runs is None else _joined(self._runs)
@@ -221,7 +240,9 @@ class Body:
         spelling = self._spelling
         if self._runs is not None:
             lower = np.frombuffer(piece.translate(None, spelling.dropped), np.uint8) >= ord("a")
-            self._runs.append(runs_of(lower) + (len(self._grown) if self._grown else len(self._letters)))
+            self._runs.append(
+                runs_of(lower) + (len(self._grown) if self._grown else len(self._letters))
+            )
         return piece.translate(spelling.table, spelling.dropped)
 
     def _without_stop(self, piece: bytes, foreign: bytes, line: int) -> tuple[bytes, bytes]:
@@ -242,7 +263,9 @@ class Body:
         alphabet = self._spelling.alphabet
         got = f"{printable(foreign[0])}{first_of(foreign)} in record {self._record!r}"
         message = f"letters must be {alphabet.name} ({names(alphabet)}), got {got}"
-        raise SequenceFileError(message, place=at(self._name, line), cure=_cure(around, foreign, alphabet))
+        raise SequenceFileError(
+            message, place=at(self._name, line), cure=_cure(around, foreign, alphabet)
+        )
 
 
 def at(name: str, line: int) -> str:
@@ -289,5 +312,8 @@ def _cure(around: bytes, foreign: bytes, alphabet: Alphabet) -> str:
     raw = around.translate(None, BLANKS).upper()
     looks_protein = raw.isalpha() and len(raw.translate(None, b"ACGTUN")) > 0.2 * len(raw)
     if alphabet.name == "dna" and looks_protein:
-        return 'It looks like protein: declare it, --alphabet protein or alphabet = "protein" in [data], of a second input in [partner]'
+        return (
+            'It looks like protein: declare it, --alphabet protein or alphabet = "protein" in '
+            "[data], of a second input in [partner]"
+        )
     return "Mend the letter, or remove the record"

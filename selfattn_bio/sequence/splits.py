@@ -40,7 +40,9 @@ def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> lis
         turned = alphabet.has_complement and _turns_first(row, alphabet)
         digest = hashlib.sha256()
         for start in range(0, len(row), PIECE):
-            digest.update((_piece(row, start, alphabet) if turned else row[start : start + PIECE]).tobytes())
+            digest.update(
+                (_piece(row, start, alphabet) if turned else row[start : start + PIECE]).tobytes()
+            )
         keys.append(digest.digest())
     return keys
 
@@ -59,7 +61,9 @@ def _piece(row: NDArray[np.uint8], start: int, alphabet: Alphabet) -> NDArray[np
     return alphabet.reverse_complement(row[max(0, len(row) - start - PIECE) : len(row) - start])
 
 
-def split_by_chromosome(records: pd.DataFrame, valid: Iterable[str], test: Iterable[str]) -> pd.DataFrame:
+def split_by_chromosome(
+    records: pd.DataFrame, valid: Iterable[str], test: Iterable[str]
+) -> pd.DataFrame:
     """Assign the chromosomes in `valid` and `test` to these splits, and all others to train.
 
     Names may be given with or without "chr". Copies of a sequence in several splits are left to
@@ -86,12 +90,19 @@ def split_by_chromosome(records: pd.DataFrame, valid: Iterable[str], test: Itera
         wanted = {common_name(name): name for name in names}
         if absent := sorted(wanted[name] for name in wanted.keys() - set(common)):
             known = ", ".join(sorted(chrom.unique())[:20])
-            raise CorpusError(f"[split] {side} must name chromosomes of the corpus ({known}), got {', '.join(absent)}")
+            raise CorpusError(
+                f"[split] {side} must name chromosomes of the corpus ({known}), got "
+                f"{', '.join(absent)}"
+            )
         sides[common.isin(wanted)] = side
     return pd.DataFrame({"id": records["id"], "split": sides, "reason": "chrom=" + chrom})
 
 
-def split_by_region(records: pd.DataFrame, valid: Iterable[tuple[str, int, int]], test: Iterable[tuple[str, int, int]]) -> pd.DataFrame:
+def split_by_region(
+    records: pd.DataFrame,
+    valid: Iterable[tuple[str, int, int]],
+    test: Iterable[tuple[str, int, int]],
+) -> pd.DataFrame:
     """Assign records within the regions of `valid` and `test` to these splits, others to train.
 
     Records that cross the border of a region are dropped: with test chr2R:100-200, a record of 40
@@ -116,21 +127,33 @@ def split_by_region(records: pd.DataFrame, valid: Iterable[tuple[str, int, int]]
     """
     chrom, start, end = (_given(records, column) for column in ("chrom", "start", "end"))
     start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(common_name)
-    sides, reasons = pd.Series("train", index=records.index), pd.Series("in no region", index=records.index)
+    sides, reasons = (
+        pd.Series("train", index=records.index),
+        pd.Series("in no region", index=records.index),
+    )
     for side, places in (("valid", valid), ("test", test)):
         for name, first, last in places:
             region = f"{name}:{first}-{last}"
             touches = (chrom == common_name(name)) & (start < last) & (end > first)
             within = touches & (start >= first) & (end <= last)
             if not within.any():
-                raise CorpusError(f"[split] {side} must name regions that hold records, got none within {region}")
+                raise CorpusError(
+                    f"[split] {side} must name regions that hold records, got none within {region}"
+                )
             sides = sides.mask(touches, DROPPED).mask(within, side)
-            reasons = reasons.mask(touches, f"straddles the border of {region}").mask(within, f"in {region}")
+            reasons = reasons.mask(touches, f"straddles the border of {region}").mask(
+                within, f"in {region}"
+            )
     return pd.DataFrame({"id": records["id"], "split": sides, "reason": reasons})
 
 
 def split_by_group(
-    records: pd.DataFrame, keys: Sequence[bytes], valid_fraction: float, test_fraction: float, seed: int, column: str = "group"
+    records: pd.DataFrame,
+    keys: Sequence[bytes],
+    valid_fraction: float,
+    test_fraction: float,
+    seed: int,
+    column: str = "group",
 ) -> pd.DataFrame:
     """Assign complete groups to the splits at random.
 
@@ -167,8 +190,14 @@ def split_by_group(
     table = pd.DataFrame({"id": records["id"], "split": sides, "reason": f"{column}=" + groups})
     if lacking := _lacking(table, records["label"]):
         of_both = "" if records["label"].isna().all() else " of both labels"
-        message = f"the {groups.nunique()} groups of {column!r} cannot be divided so that train, valid and test have records{of_both}"
-        cure = "Use a column with more groups (ten or more), larger valid_fraction and test_fraction, or another [split] kind"
+        message = (
+            f"the {groups.nunique()} groups of {column!r} cannot be divided so that train, "
+            f"valid and test have records{of_both}"
+        )
+        cure = (
+            "Use a column with more groups (ten or more), larger valid_fraction and "
+            "test_fraction, or another [split] kind"
+        )
         raise CorpusError(f"{message}: got {lacking}", cure=cure)
     return table
 
@@ -217,16 +246,31 @@ def split_by_cluster(
     sides = _deal(records, bundles, valid_fraction, test_fraction, seed)
     _, first, sizes = np.unique(bundles, return_index=True, return_counts=True)
     by = "" if method == "kmers" else f" by {method}"
-    names = records["id"].iloc[first[bundles]].to_numpy() + pd.Series([f" ({size})" for size in sizes[bundles]]).to_numpy()
+    names = (
+        records["id"].iloc[first[bundles]].to_numpy()
+        + pd.Series([f" ({size})" for size in sizes[bundles]]).to_numpy()
+    )
     table = pd.DataFrame({"id": records["id"], "split": sides, "reason": "cluster=" + names + by})
     try:
         return check_splits(table, records)
     except CorpusError as error:
-        large = f"{int(sizes.max())} of {len(bundles)} records are of one cluster: raise similarity, and see docs/leakage.md"
-        raise CorpusError(error.message, cure=f"{error.cure}. {large}" if 2 * sizes.max() > len(bundles) else error.cure) from None
+        large = (
+            f"{int(sizes.max())} of {len(bundles)} records are of one cluster: raise "
+            "similarity, and see docs/leakage.md"
+        )
+        raise CorpusError(
+            error.message,
+            cure=f"{error.cure}. {large}" if 2 * sizes.max() > len(bundles) else error.cure,
+        ) from None
 
 
-def split_at_random(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction: float, test_fraction: float, seed: int) -> pd.DataFrame:
+def split_at_random(
+    records: pd.DataFrame,
+    keys: Sequence[bytes],
+    valid_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> pd.DataFrame:
     """Assign records to the splits at random, with the same proportions for each label.
 
     Records with the same sequence on either strand stay in one split. Parameters and returns are
@@ -240,7 +284,9 @@ def split_at_random(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction
         If the fractions leave nothing for training.
     """
     sides = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
-    return check_splits(pd.DataFrame({"id": records["id"], "split": sides, "reason": "random"}), records)
+    return check_splits(
+        pd.DataFrame({"id": records["id"], "split": sides, "reason": "random"}), records
+    )
 
 
 def split_as_given(
@@ -285,7 +331,9 @@ def split_as_given(
     reasons = f"{values.name}=" + values.astype("str")
     train = names.index[names == "train"]
     if not (names == "valid").any() and len(train):
-        sampled = _deal(records.loc[train], _bundles([keys[row] for row in train]), valid_fraction, 0, seed)
+        sampled = _deal(
+            records.loc[train], _bundles([keys[row] for row in train]), valid_fraction, 0, seed
+        )
         valid = train[sampled == "valid"]
         names[valid] = "valid"
         reasons[valid] += f", {SAMPLED}"
@@ -303,19 +351,38 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
     found = values.astype("str").str.strip().str.lower().map(splits)
     if found.isna().any():
         counts = values[found.isna()].astype("object").fillna(EMPTY).value_counts()
-        unknown = ", ".join(f"{value!r} ({count:,} records)" for value, count in counts.head(SHOWN).items())
+        unknown = ", ".join(
+            f"{value!r} ({count:,} records)" for value, count in counts.head(SHOWN).items()
+        )
         more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
         known = ", ".join(splits)
         named = [value for value in counts.index if value != EMPTY]
         hints = (
-            [f'Map them in [split], for example values = {{ test = ["{named[0]}"] }}; dropped = [...] leaves records out'] if named else []
+            [
+                f'Map them in [split], for example values = {{ test = ["{named[0]}"] }}; dropped = '
+                "[...] leaves records out"
+            ]
+            if named
+            else []
         )
-        hints += ["Fill the empty cells of the column, or remove their records"] if len(named) < len(counts) else []
-        raise CorpusError(f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})", cure=". ".join(hints))
+        hints += (
+            ["Fill the empty cells of the column, or remove their records"]
+            if len(named) < len(counts)
+            else []
+        )
+        raise CorpusError(
+            f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})",
+            cure=". ".join(hints),
+        )
     return found
 
 
-def find_copies(table: pd.DataFrame, keys: Sequence[bytes], letters: Sequence[str] | pd.Series, answers: pd.DataFrame) -> pd.DataFrame:
+def find_copies(
+    table: pd.DataFrame,
+    keys: Sequence[bytes],
+    letters: Sequence[str] | pd.Series,
+    answers: pd.DataFrame,
+) -> pd.DataFrame:
     """Find records that duplicate a record of the same split, or of one closer to test.
 
     A record is a copy of a test record on either strand, of a valid record on either strand if it
@@ -339,10 +406,18 @@ def find_copies(table: pd.DataFrame, keys: Sequence[bytes], letters: Sequence[st
     """
     rank = table["split"].map({side: number for number, side in enumerate(SIDES)})
     rows = pd.DataFrame(
-        {"key": pd.factorize(np.asarray(keys, object))[0], "letters": pd.factorize(np.asarray(letters, object))[0], "rank": rank}
+        {
+            "key": pd.factorize(np.asarray(keys, object))[0],
+            "letters": pd.factorize(np.asarray(letters, object))[0],
+            "rank": rank,
+        }
     )
     rows = rows.assign(row=rank.index)[rank.notna()]
-    closest = rows.sort_values(["rank", "row"], ascending=[False, True]).drop_duplicates("key").set_index("key")
+    closest = (
+        rows.sort_values(["rank", "row"], ascending=[False, True])
+        .drop_duplicates("key")
+        .set_index("key")
+    )
     of_other = rows["key"].map(closest["rank"]) > rows["rank"]
     first = rows.groupby(["letters", "rank"])["row"].transform("min")
     original = first.mask(of_other, rows["key"].map(closest["row"]))
@@ -358,7 +433,9 @@ def find_copies(table: pd.DataFrame, keys: Sequence[bytes], letters: Sequence[st
     )
 
 
-def remove_copies(table: pd.DataFrame, copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label") -> pd.DataFrame:
+def remove_copies(
+    table: pd.DataFrame, copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label"
+) -> pd.DataFrame:
     """Drop copies in the splits that may be reduced; the reason names the original.
 
     Parameters
@@ -379,7 +456,13 @@ def remove_copies(table: pd.DataFrame, copies: pd.DataFrame, reduced: Iterable[s
     leaving = copies[copies["split"].isin(list(reduced))]
     different = np.where(leaving["different"], f", different {learnt}", "")
     reasons = (
-        "removed from " + leaving["split"] + ": same sequence as " + leaving["original"] + " in " + leaving["original_split"] + different
+        "removed from "
+        + leaving["split"]
+        + ": same sequence as "
+        + leaving["original"]
+        + " in "
+        + leaving["original_split"]
+        + different
     )
     table = table.copy()
     table.loc[leaving.index, "split"], table.loc[leaving.index, "reason"] = DROPPED, reasons
@@ -402,16 +485,26 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
         split, named = table["split"].tolist(), table["id"].tolist()
     except FileNotFoundError:
         raise CorpusError(
-            "split table must be an existing file, got no such file", place=str(path), cure="Run selfattn-bio split"
+            "split table must be an existing file, got no such file",
+            place=str(path),
+            cure="Run selfattn-bio split",
         ) from None
     except (KeyError, ValueError) as error:
-        raise CorpusError(f"split table must be TSV with columns id, split, reason, got {error}", place=str(path)) from None
+        raise CorpusError(
+            f"split table must be TSV with columns id, split, reason, got {error}", place=str(path)
+        ) from None
     for line, side in enumerate(split, start=2):
         if side not in (*SIDES, DROPPED):
-            raise CorpusError(f"split must be train, valid, test or dropped, got {side!r}", place=f"{path}:{line}")
+            raise CorpusError(
+                f"split must be train, valid, test or dropped, got {side!r}", place=f"{path}:{line}"
+            )
     if named != list(ids):
         counts = f"{len(named)} records that are not the {len(ids)} of the corpus in their order"
-        raise CorpusError(f"split table must be of this corpus, got {counts}", place=str(path), cure="Run selfattn-bio split again")
+        raise CorpusError(
+            f"split table must be of this corpus, got {counts}",
+            place=str(path),
+            cure="Run selfattn-bio split again",
+        )
     return split
 
 
@@ -420,8 +513,14 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
     missing = records["id"][records[column].isna()]
     if len(missing):
         more = f" (and {len(missing) - 1} more of {len(records)})" if len(missing) > 1 else ""
-        cure = f"Add {column}= to the FASTA headers or a column {column} to the table, or choose another [split] kind"
-        raise CorpusError(f"records must have {column} to be split by it, got none in {missing.iloc[0]!r}{more}", cure=cure)
+        cure = (
+            f"Add {column}= to the FASTA headers or a column {column} to the table, or choose "
+            "another [split] kind"
+        )
+        raise CorpusError(
+            f"records must have {column} to be split by it, got none in {missing.iloc[0]!r}{more}",
+            cure=cure,
+        )
     return records[column].astype(str)
 
 
@@ -439,7 +538,9 @@ def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDAr
         num_nodes += int(values.max(initial=-1)) + 1
     ends = (np.tile(rows, len(columns)), np.concatenate(nodes))
     graph = coo_array((np.ones(len(ends[0]), bool), ends), shape=(num_nodes, num_nodes))
-    return pd.factorize(connected_components(graph, directed=False)[1][:num_records])[0].astype(np.int64)
+    return pd.factorize(connected_components(graph, directed=False)[1][:num_records])[0].astype(
+        np.int64
+    )
 
 
 def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
@@ -449,7 +550,11 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
     number.
     """
     loci = np.arange(len(records))
-    places = records.reset_index(drop=True)[["chrom", "start", "end"]].dropna().astype({"start": "int64", "end": "int64"})
+    places = (
+        records.reset_index(drop=True)[["chrom", "start", "end"]]
+        .dropna()
+        .astype({"start": "int64", "end": "int64"})
+    )
     places["chrom"] = places["chrom"].map(common_name)
     places = places.sort_values(["chrom", "start"])
     # Largest end of the records before
@@ -459,7 +564,9 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
     return loci
 
 
-def _deal(records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test: float, seed: int) -> NDArray[np.str_]:
+def _deal(
+    records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test: float, seed: int
+) -> NDArray[np.str_]:
     """Assign each bundle to the split that lacks most records to reach its size.
 
     Bundles of each label are assigned separately, the largest first, in random order for equal
@@ -493,7 +600,10 @@ def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """
     if lacking := _lacking(table, records["label"]):
         of_both = "" if records["label"].isna().all() else " of both labels"
-        raise CorpusError(f"each side of the split must have records{of_both}, got {lacking}", cure="Add records or change [split]")
+        raise CorpusError(
+            f"each side of the split must have records{of_both}, got {lacking}",
+            cure="Add records or change [split]",
+        )
     return table
 
 
@@ -501,15 +611,27 @@ def _lacking(table: pd.DataFrame, labels: pd.Series) -> str:
     """Return the sizes of the splits as text if one lacks records or a label, otherwise ""."""
     if labels.isna().all():
         sizes = table["split"].value_counts().reindex(list(SIDES), fill_value=0)
-        return ", ".join(f"{size} {side}" for side, size in sizes.items()) if (sizes == 0).any() else ""
+        return (
+            ", ".join(f"{size} {side}" for side, size in sizes.items())
+            if (sizes == 0).any()
+            else ""
+        )
     if labels.isna().any():
         cure = "Ingest with one --label per FASTA file, or with none"
-        raise CorpusError(f"all records must have a label or none, got {int(labels.isna().sum())} of {len(labels)} without", cure=cure)
+        raise CorpusError(
+            f"all records must have a label or none, got {int(labels.isna().sum())} of "
+            f"{len(labels)} without",
+            cure=cure,
+        )
     if labels.nunique() < 2:
         raise CorpusError(
-            f"corpus must hold both labels, got only label {labels.iloc[0]} ({len(labels)} records)", cure="Add the other class"
+            f"corpus must hold both labels, got only label {labels.iloc[0]} ({len(labels)} "
+            "records)",
+            cure="Add the other class",
         )
-    counts = pd.crosstab(table["split"], labels).reindex(index=list(SIDES), columns=[0, 1], fill_value=0)
+    counts = pd.crosstab(table["split"], labels).reindex(
+        index=list(SIDES), columns=[0, 1], fill_value=0
+    )
     each = (f"{side} {row[0]} of label 0, {row[1]} of label 1" for side, row in counts.iterrows())
     return "; ".join(each) if (counts == 0).to_numpy().any() else ""
 
@@ -517,21 +639,39 @@ def _lacking(table: pd.DataFrame, labels: pd.Series) -> str:
 def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
     """Return one line per split with its number of records and, if labelled, of positives."""
     masks = {side: table["split"] == side for side in (*SIDES, DROPPED)}
-    positive = {side: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)" for side, mask in masks.items()}
-    return [f"{side}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[side]}" for side, mask in masks.items()]
+    positive = {
+        side: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)"
+        for side, mask in masks.items()
+    }
+    return [
+        f"{side}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[side]}"
+        for side, mask in masks.items()
+    ]
 
 
-def describe_copies(copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label") -> list[str]:
+def describe_copies(
+    copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label"
+) -> list[str]:
     """Return one line per split with copies, counting them by the split of their originals."""
     lines = []
     for side in SIDES:
         own = copies[copies["split"] == side]
         counts = {other: int((own["original_split"] == other).sum()) for other in reversed(SIDES)}
-        where = ", ".join(f"{count} {'repeated' if other == side else 'also'} in {other}" for other, count in counts.items() if count)
+        where = ", ".join(
+            f"{count} {'repeated' if other == side else 'also'} in {other}"
+            for other, count in counts.items()
+            if count
+        )
         different = int(own["different"].sum())
         other_value = "a different label" if learnt == "label" else "different targets"
-        also = f"; {different} ha{'s' if different == 1 else 've'} the same sequence but {other_value}" if different else ""
+        also = (
+            f"; {different} ha{'s' if different == 1 else 've'} the same sequence but {other_value}"
+            if different
+            else ""
+        )
         if where:
             verb = "removed from" if side in reduced else "kept in"
-            lines.append(f"{verb} {side}: {len(own)} duplicate{'s' * (len(own) != 1)} ({where}){also}")
+            lines.append(
+                f"{verb} {side}: {len(own)} duplicate{'s' * (len(own) != 1)} ({where}){also}"
+            )
     return lines

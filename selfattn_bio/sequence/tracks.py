@@ -68,7 +68,11 @@ def read_track(path: str | Path, feature: str = "") -> Track:
         return read_bedgraph(path)
     if path.name.lower().endswith(INTERVAL_FILES):
         return covered(read_intervals(path, feature))
-    _fail("track must end in .bw, .bigWig, .bedGraph, .bdg, .bg, or as BED and GFF files do", repr(path.name), path)
+    _fail(
+        "track must end in .bw, .bigWig, .bedGraph, .bdg, .bg, or as BED and GFF files do",
+        repr(path.name),
+        path,
+    )
 
 
 def binned(values: Values, width: int, summary: Summary) -> Values:
@@ -82,7 +86,9 @@ def binned(values: Values, width: int, summary: Summary) -> Values:
         If `width` does not divide the number of values.
     """
     if len(values) % width:
-        raise ValueError(f"number of letters must be a multiple of the bin's width ({width}), got {len(values)}")
+        raise ValueError(
+            f"number of letters must be a multiple of the bin's width ({width}), got {len(values)}"
+        )
     rows, known = values.reshape(-1, width), ~np.isnan(values.reshape(-1, width))
     if summary == "max":
         found = np.where(known, rows, -np.inf).max(axis=1)
@@ -98,13 +104,29 @@ class BigWig:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
-            _fail("track must be an existing file", "a folder" if path.is_dir() else "no such file", path)
+            _fail(
+                "track must be an existing file",
+                "a folder" if path.is_dir() else "no such file",
+                path,
+            )
         try:
             _check_bigwig(path)
             self._file = pybigtools.open(str(path))
             self._lengths: dict[str, int] = dict(self._file.chroms())
-        except (OSError, struct.error, IndexError, OverflowError, ValueError, pybigtools.BBIReadError) as error:
-            _fail("bigWig must be whole and undamaged", str(error) or type(error).__name__, path, "Download or copy it again")
+        except (
+            OSError,
+            struct.error,
+            IndexError,
+            OverflowError,
+            ValueError,
+            pybigtools.BBIReadError,
+        ) as error:
+            _fail(
+                "bigWig must be whole and undamaged",
+                str(error) or type(error).__name__,
+                path,
+                "Download or copy it again",
+            )
         self.names = list(self._lengths)
 
     def values(self, chrom: str, start: int, end: int) -> Values:
@@ -113,19 +135,28 @@ class BigWig:
         first, last = max(start, 0), min(end, self._lengths.get(chrom, 0))
         if first < last:
             try:
-                found[first - start : last - start] = self._file.values(chrom, first, last, fillna=None)
+                found[first - start : last - start] = self._file.values(
+                    chrom, first, last, fillna=None
+                )
             # pybigtools raises a Rust panic on a damaged block, which is not an Exception
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt | SystemExit):
                     raise
-                _fail("bigWig must be undamaged", f"{error} at {chrom}:{first}-{last}", self.path, "Download or copy it again")
+                _fail(
+                    "bigWig must be undamaged",
+                    f"{error} at {chrom}:{first}-{last}",
+                    self.path,
+                    "Download or copy it again",
+                )
         return found
 
 
 class Steps:
     """A track of intervals with one number each."""
 
-    def __init__(self, rows: dict[str, tuple[NDArray[np.int64], NDArray[np.int64], Values]], elsewhere: float) -> None:
+    def __init__(
+        self, rows: dict[str, tuple[NDArray[np.int64], NDArray[np.int64], Values]], elsewhere: float
+    ) -> None:
         self.names, self._rows, self._elsewhere = list(rows), rows, elsewhere
 
     def values(self, chrom: str, start: int, end: int) -> Values:
@@ -133,7 +164,10 @@ class Steps:
         found = np.full(end - start, self._elsewhere, np.float32)
         if chrom in self._rows:
             starts, ends, values = self._rows[chrom]
-            for row in range(int(np.searchsorted(ends, start, "right")), int(np.searchsorted(starts, end, "left"))):
+            for row in range(
+                int(np.searchsorted(ends, start, "right")),
+                int(np.searchsorted(starts, end, "left")),
+            ):
                 found[max(starts[row] - start, 0) : ends[row] - start] = values[row]
         return found
 
@@ -147,13 +181,21 @@ def read_bedgraph(path: Path) -> Steps:
             rows[chrom].append((start, end, value, number))
     if not rows:
         _fail("bedGraph must hold intervals", "none", path)
-    return Steps({chrom: _in_order(path, chrom, of_chrom) for chrom, of_chrom in rows.items()}, np.nan)
+    return Steps(
+        {chrom: _in_order(path, chrom, of_chrom) for chrom, of_chrom in rows.items()}, np.nan
+    )
 
 
 def covered(intervals: pd.DataFrame) -> Steps:
     """Return intervals as a track: 1 inside, 0 elsewhere."""
     runs = Cover(intervals).runs
-    return Steps({chrom: (starts, ends, np.ones(len(starts), np.float32)) for chrom, (starts, ends) in runs.items()}, 0)
+    return Steps(
+        {
+            chrom: (starts, ends, np.ones(len(starts), np.float32))
+            for chrom, (starts, ends) in runs.items()
+        },
+        0,
+    )
 
 
 def _fail(rule: str, got: str, place: str | Path, cure: str = "") -> NoReturn:
@@ -163,10 +205,16 @@ def _fail(rule: str, got: str, place: str | Path, cure: str = "") -> NoReturn:
 def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
     fields = line.split()
     if len(fields) != 4:
-        _fail("bedGraph line must have 4 columns: chrom, start, end, value", str(len(fields)), place)
+        _fail(
+            "bedGraph line must have 4 columns: chrom, start, end, value", str(len(fields)), place
+        )
     start, end = whole_number(fields[1], "start", place), whole_number(fields[2], "end", place)
     if start >= end:
-        _fail("interval must have a start before its end (0-based half-open)", f"[{start}, {end})", place)
+        _fail(
+            "interval must have a start before its end (0-based half-open)",
+            f"[{start}, {end})",
+            place,
+        )
     try:
         value = float(fields[3])
     except ValueError:
@@ -176,12 +224,17 @@ def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
     return fields[0], start, end, value
 
 
-def _in_order(path: Path, chrom: str, rows: list[tuple[int, int, float, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64], Values]:
+def _in_order(
+    path: Path, chrom: str, rows: list[tuple[int, int, float, int]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Values]:
     """Sort rows and return starts, ends and values; raise if rows overlap."""
     rows.sort()
     for before, row in pairwise(rows):
         if row[0] < before[1]:
-            got = f"[{row[0]}, {row[1]}) beside [{before[0]}, {before[1]}) of {chrom} in line {before[3]}"
+            got = (
+                f"[{row[0]}, {row[1]}) beside [{before[0]}, {before[1]}) of {chrom} in line "
+                f"{before[3]}"
+            )
             _fail("intervals of bedGraph must not overlap", got, f"{path}:{row[3]}")
     starts, ends, values, _ = zip(*rows, strict=True)
     return np.array(starts, np.int64), np.array(ends, np.int64), np.array(values, np.float32)

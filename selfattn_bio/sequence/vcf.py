@@ -90,15 +90,32 @@ class VcfFile:
     def _lines(self) -> Iterator[tuple[int, str]]:
         """Yield line numbers, starting at 1, and lines without line ends."""
         if not self.path.is_file():
-            _fail("VCF file must be an existing file", "a folder" if self.path.is_dir() else "no such file", str(self.path))
+            _fail(
+                "VCF file must be an existing file",
+                "a folder" if self.path.is_dir() else "no such file",
+                str(self.path),
+            )
         try:
             with _open(self.path) as handle:
                 for number, line in enumerate(handle, start=1):
-                    yield number, _text(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, f"{self.path}:{number}")
+                    yield (
+                        number,
+                        _text(
+                            line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line,
+                            f"{self.path}:{number}",
+                        ),
+                    )
         except EOFError:
-            _fail("gz file must be whole", "an end in the middle (truncated)", str(self.path), "Download or copy it again")
+            _fail(
+                "gz file must be whole",
+                "an end in the middle (truncated)",
+                str(self.path),
+                "Download or copy it again",
+            )
         except (zlib.error, gzip.BadGzipFile) as error:
-            _fail("gz file must be undamaged", str(error), str(self.path), "Download or copy it again")
+            _fail(
+                "gz file must be undamaged", str(error), str(self.path), "Download or copy it again"
+            )
         except OSError as error:
             _fail("VCF file must be readable", error.strerror or str(error), str(self.path))
 
@@ -110,13 +127,21 @@ class VcfFile:
         if not self.header[-1].startswith("#CHROM"):
             _fail("VCF header must end with a line #CHROM", repr(self.header[-1][:_SHOWN]), place)
         if tuple(columns[: len(COLUMNS)]) != COLUMNS:
-            _fail(f"columns must be {' '.join(COLUMNS)}, parted by tabs", repr(self.header[-1][:_SHOWN]), place)
+            _fail(
+                f"columns must be {' '.join(COLUMNS)}, parted by tabs",
+                repr(self.header[-1][:_SHOWN]),
+                place,
+            )
         self._num_columns = len(columns)
 
     def _variant(self, line: str, place: str) -> Variant:
         fields = tuple(line.split("\t"))
         if len(fields) != self._num_columns:
-            _fail(f"a line must have {self._num_columns} columns parted by tabs", f"{len(fields)}: {line[:_SHOWN]!r}", place)
+            _fail(
+                f"a line must have {self._num_columns} columns parted by tabs",
+                f"{len(fields)}: {line[:_SHOWN]!r}",
+                place,
+            )
         chrom, position, name, ref, alt = fields[:5]
         if not re.fullmatch("[0-9]{1,18}", position) or int(position) == 0:
             _fail("POS must be a whole number from 1 on", repr(position[:_SHOWN]), place)
@@ -130,8 +155,22 @@ class VcfFile:
         except GenomeError as error:
             raise VariantFileError(error.message, place=place, cure=error.cure) from None
         if (end := int(position) - 1 + len(ref)) > (length := self.genome.lengths[own]):
-            _fail(f"REF must end within {chrom} ({length} letters)", f"{end}", place, "Is it the same assembly?")
-        return Variant(place, chrom, own, int(position) - 1, name, ref.upper(), tuple(one.upper() for one in alts), fields)
+            _fail(
+                f"REF must end within {chrom} ({length} letters)",
+                f"{end}",
+                place,
+                "Is it the same assembly?",
+            )
+        return Variant(
+            place,
+            chrom,
+            own,
+            int(position) - 1,
+            name,
+            ref.upper(),
+            tuple(one.upper() for one in alts),
+            fields,
+        )
 
 
 def _text(line: bytes, place: str) -> str:
@@ -144,7 +183,13 @@ def _text(line: bytes, place: str) -> str:
 def _check_allele(allele: str, place: str) -> None:
     if allele in NO_LETTERS or _LETTERS.fullmatch(allele):
         return
-    kind = "symbolic " if allele.startswith("<") else "breakend " if "[" in allele or "]" in allele else ""
+    kind = (
+        "symbolic "
+        if allele.startswith("<")
+        else "breakend "
+        if "[" in allele or "]" in allele
+        else ""
+    )
     cure = "Remove such lines: bcftools view --exclude-types other,bnd" if kind else ""
     _fail("ALT must be letters A C G T N, or . or *", f"{kind}{allele[:_SHOWN]!r}", place, cure)
 
@@ -152,11 +197,18 @@ def _check_allele(allele: str, place: str) -> None:
 def _open(path: Path) -> BinaryIO:
     with path.open("rb") as handle:
         head = handle.read(2)
-    reopen = partial(cast(Callable[..., BinaryIO], gzip.open if head == b"\x1f\x8b" else open), path, "rb")
+    reopen = partial(
+        cast(Callable[..., BinaryIO], gzip.open if head == b"\x1f\x8b" else open), path, "rb"
+    )
     with reopen() as handle:
         start = handle.read(3)
     if start == b"BCF":
-        _fail("variants must be VCF text, plain or gz", "BCF", str(path), "Convert it: bcftools view old.bcf > new.vcf")
+        _fail(
+            "variants must be VCF text, plain or gz",
+            "BCF",
+            str(path),
+            "Convert it: bcftools view old.bcf > new.vcf",
+        )
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         _fail("VCF must be UTF-8 text", "UTF-16", str(path), "Save it as plain text (UTF-8)")
     return reopen()

@@ -42,13 +42,21 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
         try:
             length = genome.lengths[genome.resolve(str(chrom))]
         except GenomeError as error:
-            raise IntervalError(f"{error.message} (genome {genome.path})", place=_place(rows.iloc[0]), cure=error.cure) from None
+            raise IntervalError(
+                f"{error.message} (genome {genome.path})",
+                place=_place(rows.iloc[0]),
+                cure=error.cure,
+            ) from None
         if (off := rows[rows["end"] > length]).size:
             rule = f"interval must end within {chrom} of {genome.path}, which has {length} letters"
             got = f"[{off['start'].iloc[0]}, {off['end'].iloc[0]})"
-            raise IntervalError(f"{rule}, got {got}", place=_place(off.iloc[0]), cure="Is it of the same assembly?")
+            raise IntervalError(
+                f"{rule}, got {got}", place=_place(off.iloc[0]), cure="Is it of the same assembly?"
+            )
     names = {chrom: genome.resolve(str(chrom)) for chrom in intervals["chrom"].unique()}
-    return intervals.assign(chrom=intervals["chrom"].map(names), strand=intervals["strand"].replace(".", "+"))
+    return intervals.assign(
+        chrom=intervals["chrom"].map(names), strand=intervals["strand"].replace(".", "+")
+    )
 
 
 def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> pd.DataFrame:
@@ -71,7 +79,9 @@ def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> 
     if center == "summit":
         if (without := intervals[intervals["summit"] < 0]).size:
             message = "summit must be given (column 10 of narrowPeak), got none"
-            raise IntervalError(message, place=_place(without.iloc[0]), cure='Or choose center = "middle"')
+            raise IntervalError(
+                message, place=_place(without.iloc[0]), cure='Or choose center = "middle"'
+            )
         letter = start + intervals["summit"].to_numpy(np.int64)
     elif center == "middle":
         letter = np.where(reverse, (start + end - 1) // 2, (start + end) // 2)
@@ -81,7 +91,9 @@ def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> 
     return intervals.assign(start=first, end=first + width)
 
 
-def flanked(intervals: pd.DataFrame, upstream: int, downstream: int, of: Origin = "interval") -> pd.DataFrame:
+def flanked(
+    intervals: pd.DataFrame, upstream: int, downstream: int, of: Origin = "interval"
+) -> pd.DataFrame:
     """Extend intervals by `upstream` and `downstream` bp on their strand.
 
     With `of` "five_prime", return the window from `upstream` to `downstream` bp around the 5' end
@@ -103,11 +115,15 @@ def tiled(intervals: pd.DataFrame, width: int, step: int) -> pd.DataFrame:
     start, end, _ = _columns(intervals)
     counts = np.maximum((end - start - width) // step + 1, 0)
     rows = np.repeat(np.arange(len(intervals)), counts)
-    first = start[rows] + step * (np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts))
+    first = start[rows] + step * (
+        np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    )
     return intervals.iloc[rows].reset_index(drop=True).assign(start=first, end=first + width)
 
 
-def within(windows: pd.DataFrame, genome: Genome, at_ends: AtEnds, counts: Counter[str]) -> pd.DataFrame:
+def within(
+    windows: pd.DataFrame, genome: Genome, at_ends: AtEnds, counts: Counter[str]
+) -> pd.DataFrame:
     """Remove duplicate windows and handle those that extend past a chromosome end.
 
     Both are counted in `counts`.
@@ -128,21 +144,35 @@ def within(windows: pd.DataFrame, genome: Genome, at_ends: AtEnds, counts: Count
         row = windows[off].iloc[0]
         rule = f"window must lie within {row['chrom']} (0 to {genome.lengths[row['chrom']]})"
         cure = 'Or choose at_ends = "drop" or "pad"'
-        raise IntervalError(f"{rule}, got [{row['start']}, {row['end']})", place=_place(row), cure=cure)
+        raise IntervalError(
+            f"{rule}, got [{row['start']}, {row['end']})", place=_place(row), cure=cure
+        )
     if off.any():
-        counts["windows off the end of a chromosome, " + ("dropped" if at_ends == "drop" else "padded with N")] += int(off.sum())
+        counts[
+            "windows off the end of a chromosome, "
+            + ("dropped" if at_ends == "drop" else "padded with N")
+        ] += int(off.sum())
     kept = windows[~off] if at_ends == "drop" else windows
     twins = kept.duplicated(["chrom", "start", "end", "strand"])
     if twins.any():
         counts["windows that stand there twice, once dropped"] += int(twins.sum())
     kept = kept[~twins]
     if not len(kept):
-        got = "none" if len(windows) == 0 else f"none of {len(windows)}: all go off the end of their chromosome"
-        raise IntervalError(f"at least one window must be left, got {got}", place=", ".join(windows["path"].unique()))
+        got = (
+            "none"
+            if len(windows) == 0
+            else f"none of {len(windows)}: all go off the end of their chromosome"
+        )
+        raise IntervalError(
+            f"at least one window must be left, got {got}",
+            place=", ".join(windows["path"].unique()),
+        )
     return kept.reset_index(drop=True)
 
 
-def cut(windows: pd.DataFrame, genome: Genome, soft_mask: SoftMask = "ignore") -> Iterator[tuple[int, Record]]:
+def cut(
+    windows: pd.DataFrame, genome: Genome, soft_mask: SoftMask = "ignore"
+) -> Iterator[tuple[int, Record]]:
     """Yield the records of windows, by chromosome in the order of the genome.
 
     Windows on "-" are reverse-complemented.
@@ -161,18 +191,38 @@ def cut(windows: pd.DataFrame, genome: Genome, soft_mask: SoftMask = "ignore") -
     for chrom in filter(places.__contains__, genome.names):
         rows, length = windows.iloc[places[chrom]], genome.lengths[chrom]
         whole = genome.fetch_masked(chrom) if len(rows) * _WHOLE > length else None
-        for row, start, end, strand in zip(rows.index, rows["start"].tolist(), rows["end"].tolist(), rows["strand"], strict=True):
+        for row, start, end, strand in zip(
+            rows.index, rows["start"].tolist(), rows["end"].tolist(), rows["strand"], strict=True
+        ):
             first, last = min(max(start, 0), length), max(min(end, length), 0)
-            letters, masked = (whole[0][first:last], whole[1][first:last]) if whole else genome.fetch_masked(chrom, first, last)
+            letters, masked = (
+                (whole[0][first:last], whole[1][first:last])
+                if whole
+                else genome.fetch_masked(chrom, first, last)
+            )
             if soft_mask == "hard":
                 letters = np.where(masked, np.uint8(ord(DNA.unknown)), letters)
             if last - first < end - start:
                 around = (first - start, end - last)
-                letters, masked = np.pad(letters, around, constant_values=ord(DNA.unknown)), np.pad(masked, around)
+                letters, masked = (
+                    np.pad(letters, around, constant_values=ord(DNA.unknown)),
+                    np.pad(masked, around),
+                )
             if strand == "-":
                 letters, masked = DNA.reverse_complement(letters), masked[::-1]
             runs = runs_of(masked) if soft_mask == "keep" else None
-            yield row, Record(id_of(chrom, start, end, strand), letters, chrom, start, end, strand, masked=runs)
+            yield (
+                row,
+                Record(
+                    id_of(chrom, start, end, strand),
+                    letters,
+                    chrom,
+                    start,
+                    end,
+                    strand,
+                    masked=runs,
+                ),
+            )
 
 
 def id_of(chrom: str, start: int, end: int, strand: str) -> str:
@@ -180,8 +230,14 @@ def id_of(chrom: str, start: int, end: int, strand: str) -> str:
     return f"{chrom}:{start}-{end}({strand})"
 
 
-def _columns(intervals: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    return intervals["start"].to_numpy(np.int64), intervals["end"].to_numpy(np.int64), (intervals["strand"] == "-").to_numpy()
+def _columns(
+    intervals: pd.DataFrame,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    return (
+        intervals["start"].to_numpy(np.int64),
+        intervals["end"].to_numpy(np.int64),
+        (intervals["strand"] == "-").to_numpy(),
+    )
 
 
 def _place(row: pd.Series) -> str:

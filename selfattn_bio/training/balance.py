@@ -51,14 +51,21 @@ class Balance:
 
     def __init__(self, section: config.Balance, corpus: Corpus, sides: dict[str, Side]) -> None:
         self.section = section
-        found: dict[str, Names] = groups_of(section.by, corpus, {name: side.rows for name, side in sides.items()}, section.bins)
+        found: dict[str, Names] = groups_of(
+            section.by, corpus, {name: side.rows for name, side in sides.items()}, section.bins
+        )
         groups, numbers = np.unique(found["train"].astype(str), return_inverse=True)
         if len(groups) < 2:
-            message = f"training.balance must be by what differs in train, got one group by {section.by!r}: {str(groups[0])!r}"
+            message = (
+                "training.balance must be by what differs in train, got one group by "
+                f"{section.by!r}: {str(groups[0])!r}"
+            )
             raise CorpusError(message, place=str(corpus.path))
         self.valid = found["valid"]
         self.groups: list[str] = groups.tolist()
-        self.cells: NDArray[np.int64] = np.unique(2 * numbers + sides["train"].targets, return_inverse=True)[1]
+        self.cells: NDArray[np.int64] = np.unique(
+            2 * numbers + sides["train"].targets, return_inverse=True
+        )[1]
 
     def side(self, train: Side) -> Side:
         """Return the training split with the targets that the objective expects."""
@@ -70,10 +77,15 @@ class Balance:
 
     def words(self) -> str:
         """Describe the groups and the size of their cells."""
-        counts, groups = np.bincount(self.cells), f"{len(self.groups)} groups ({', '.join(self.groups)})"
+        counts, groups = (
+            np.bincount(self.cells),
+            f"{len(self.groups)} groups ({', '.join(self.groups)})",
+        )
         return (
-            f"balanced by {self.section.by}: {groups}, those of each with each label {self.how} as any other's; "
-            f"they are {counts.min():,} to {counts.max():,}; the best step is that of the highest AUROC on valid of the worst"
+            f"balanced by {self.section.by}: {groups}, those of each with each label {self.how} as "
+            "any other's; "
+            f"they are {counts.min():,} to {counts.max():,}; the best step is that of the highest "
+            "AUROC on valid of the worst"
         )
 
 

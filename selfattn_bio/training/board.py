@@ -25,8 +25,13 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            cure = "Install it (pip install tensorboard), or take training.tensorboard out of the run file"
-            raise TrainingError(f"training.tensorboard must have the tensorboard package, got {error}", cure=cure) from error
+            cure = (
+                "Install it (pip install tensorboard), or take training.tensorboard out of the "
+                "run file"
+            )
+            raise TrainingError(
+                f"training.tensorboard must have the tensorboard package, got {error}", cure=cure
+            ) from error
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, row: dict[str, float]) -> None:
@@ -34,6 +39,8 @@ class Board:
         for name, value in row.items():
             if name != "step":
                 self._writer.add_scalar(
-                    name.replace("_", "/", 1) if name.startswith(("train_", "valid_")) else name, value, int(row["step"])
+                    name.replace("_", "/", 1) if name.startswith(("train_", "valid_")) else name,
+                    value,
+                    int(row["step"]),
                 )
         self._writer.flush()

@@ -60,7 +60,11 @@ def use_matmul(precision: str) -> None:
     error = float(((a @ b.T).double() - a.double() @ b.double().T).abs().max())
     if error > EXACT:
         torch.set_float32_matmul_precision("highest")
-        print(f"matmul precision {precision!r} has an error of {error:.1e} on this {device}; 'highest' is used instead", flush=True)
+        print(
+            f"matmul precision {precision!r} has an error of {error:.1e} on this {device}; "
+            "'highest' is used instead",
+            flush=True,
+        )
 
 
 def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
@@ -93,9 +97,22 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
     strategy: str | ModelParallelStrategy = "ddp"
     if sharded:
         if precision == "16-mixed":
-            raise TrainingError("sharded training must be of precision 32-true or bf16-mixed, got '16-mixed'")
-        strategy = ModelParallelStrategy(_shard, data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False)
-    fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=here, num_nodes=processes // here, **half)
+            raise TrainingError(
+                "sharded training must be of precision 32-true or bf16-mixed, got '16-mixed'"
+            )
+        strategy = ModelParallelStrategy(
+            _shard,
+            data_parallel_size=processes,
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+        )
+    fabric = Fabric(
+        accelerator=accelerator,
+        strategy=strategy,
+        devices=here,
+        num_nodes=processes // here,
+        **half,
+    )
     fabric.launch()
     return fabric
 

@@ -33,19 +33,39 @@ from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
 from selfattn_bio.data.batches import Windows, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
-from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
+from selfattn_bio.evaluation.calibration import (
+    calibrate,
+    choose_threshold,
+    fit_slope,
+    fit_temperature,
+)
 from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
 from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import sha256_of, whole_file, whole_folder
 from selfattn_bio.model.card import best_figures, write_card
-from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, TOP, WEIGHTS, check_model_output, save_model
+from selfattn_bio.model.checkpoint import (
+    COST,
+    HISTORY,
+    SEEN,
+    TOP,
+    WEIGHTS,
+    check_model_output,
+    save_model,
+)
 from selfattn_bio.model.classifier import AttentionBody, Network, build_network
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import lineage_of, seen_table
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import scorer_of, spelling_of
-from selfattn_bio.scoring.stack import Stack, check_parts, fit_part, fit_stack, shared_parts, stack_setup
+from selfattn_bio.scoring.stack import (
+    Stack,
+    check_parts,
+    fit_part,
+    fit_stack,
+    shared_parts,
+    stack_setup,
+)
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
@@ -53,7 +73,13 @@ from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, seed_torch, whole
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
-from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer, set_rates
+from selfattn_bio.training.optimizer import (
+    build_optimizer,
+    learning_rate,
+    optimizer_tensors,
+    restore_optimizer,
+    set_rates,
+)
 from selfattn_bio.training.private import Private, check_layers
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
@@ -144,7 +170,11 @@ def train(
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
     check_model_output(output)
-    if sharded and isinstance(run.model, AttentionModel) and isinstance(run.model.gates, HardConcreteGates):
+    if (
+        sharded
+        and isinstance(run.model, AttentionModel)
+        and isinstance(run.model.gates, HardConcreteGates)
+    ):
         message = f"sharded training must go with gates 'none', got {run.model.gates.kind!r}"
         raise TrainingError(message, place=str(output), cure="Train without --sharded")
     fabric = open_fabric(run.training.precision, sharded=sharded)
@@ -152,10 +182,19 @@ def train(
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
     if parts_of:
-        trainer.fitted_parts = shared_parts(run, parts_of, corpus.fingerprint, split_sha256, threads)
+        trainer.fitted_parts = shared_parts(
+            run, parts_of, corpus.fingerprint, split_sha256, threads
+        )
     training = trainer.run.training
     processes = fabric.world_size
-    provenance = provenance_of(trainer.run, corpus, split_sha256, device=fabric.device.type, processes=processes, threads=threads)
+    provenance = provenance_of(
+        trainer.run,
+        corpus,
+        split_sha256,
+        device=fabric.device.type,
+        processes=processes,
+        threads=threads,
+    )
     fingerprint = fingerprint_of(trainer.run, corpus, split_sha256, processes)
     trainer.say_what_starts(threads)
     folder = CheckpointFolder(checkpoints_of(output), fingerprint, writes=fabric.is_global_zero)
@@ -165,7 +204,9 @@ def train(
         if training.tensorboard and fabric.is_global_zero:
             trainer.board = Board(folder.path / "tensorboard", trainer.progress.step)
         progress = trainer.progress
-        while trainer.is_due() or (progress.step < training.max_steps and not trainer.out_of_patience()):
+        while trainer.is_due() or (
+            progress.step < training.max_steps and not trainer.out_of_patience()
+        ):
             # an evaluation that was abandoned when the run stopped is still due
             if not trainer.is_due():
                 trainer.take_step()
@@ -191,8 +232,13 @@ def train(
 
 
 def _interrupted(number: int, step: int, output: Path) -> TrainingInterrupted:
-    message = f"training was stopped by {signal.Signals(number).name} at step {step}, and its state is saved"
-    return TrainingInterrupted(message, place=str(output), cure="The same command goes on from there", signal_number=number)
+    message = (
+        f"training was stopped by {signal.Signals(number).name} at step {step}, and its "
+        "state is saved"
+    )
+    return TrainingInterrupted(
+        message, place=str(output), cure="The same command goes on from there", signal_number=number
+    )
 
 
 class Trainer:
@@ -212,13 +258,23 @@ class Trainer:
         Parts of the stack that need not be fitted, by name.
     """
 
-    def __init__(self, fabric: Fabric, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str) -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        run: RunFile,
+        corpus: Corpus,
+        split_path: Path,
+        output: Path,
+        name: str,
+    ) -> None:
         torch.manual_seed(run.training.seed)
         # Read now, because the folder may have changed when this run ends.
         self.lineage = lineage_of(run.transfer.folder) if run.transfer else None
         if self.lineage:  # otherwise `evaluate` would refuse the model after training
             test = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
-            self.lineage.check(corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly)
+            self.lineage.check(
+                corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly
+            )
         self.run, sides = read_sides(run, corpus, split_path)
         self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
         self.train, self.valid = sides["train"], sides["valid"]
@@ -235,11 +291,17 @@ class Trainer:
         self.flop = FlopCounter(self.bare)
         self.gemm_peak = gemm_peak(fabric.device, run.training.precision)
         self.network = fabric.setup_module(self.bare)
-        optimizer = build_optimizer(self.bare, run.training, lambda name: layer_of(name, self.num_layers) if run.transfer else 0)
+        optimizer = build_optimizer(
+            self.bare,
+            run.training,
+            lambda name: layer_of(name, self.num_layers) if run.transfer else 0,
+        )
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.scorer = scorer_of(self.run, self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
-        self.balance = build_balance(run.training.balance, corpus, sides) if run.training.balance else None
+        self.balance = (
+            build_balance(run.training.balance, corpus, sides) if run.training.balance else None
+        )
         if self.balance:
             self.main = "worst_auroc"
         self.private = self._private() if run.privacy else None
@@ -260,10 +322,17 @@ class Trainer:
     def _stream(self) -> Stream:
         if self.balance:
             lengths = self.corpus.records["length"].to_numpy()[self.train.rows]
-            return Stream(self.run, self.corpus, self.balance.side(self.train), self.balance.order(lengths, self.run.training))
-        return Stream(self.run, self.corpus, self.train, self.private.order if self.private else None)
+            return Stream(
+                self.run,
+                self.corpus,
+                self.balance.side(self.train),
+                self.balance.order(lengths, self.run.training),
+            )
+        return Stream(
+            self.run, self.corpus, self.train, self.private.order if self.private else None
+        )
 
-    # ------------------------------------------------------------------------------------ steps
+    # ------------ steps
     def take_step(self) -> None:
         """Take one optimizer step: seed, gradients, clipping, update, running mean."""
         progress, training = self.progress, self.run.training
@@ -274,7 +343,9 @@ class Trainer:
         if self.private:
             self._check_finite(loss, self.private.finish(self.bare, progress.step))
         else:
-            norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
+            norm = self.fabric.clip_gradients(
+                self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False
+            )
             self._check_finite(loss, math.nan if norm is None else float(whole(norm)))
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -300,14 +371,19 @@ class Trainer:
             inputs, targets = self.stream.examples(epoch, mine)
             batch = self.objective.batch(self.scorer.tokens_of(inputs), targets)
             batches.append((batch, share))
-            counts += share * np.array([batch.size, self.scorer.lengths(inputs).sum(), int((batch.tokens != PAD).sum())])
+            counts += share * np.array(
+                [batch.size, self.scorer.lengths(inputs).sum(), int((batch.tokens != PAD).sum())]
+            )
         size, letters_seen, tokens_seen = self._sum_of_all(counts)
         size = max(size, 1.0)  # a batch of records without targets changes nothing
         loss = 0.0
         for number, (batch, share) in enumerate(batches, start=1):
             with self.fabric.no_backward_sync(self.network, enabled=number < len(batches)):
                 loss += self._backward(batch, share, size)
-        self.progress.letters, self.progress.tokens = self.progress.letters + round(letters_seen), self.progress.tokens + round(tokens_seen)
+        self.progress.letters, self.progress.tokens = (
+            self.progress.letters + round(letters_seen),
+            self.progress.tokens + round(tokens_seen),
+        )
         return float(self._sum_of_all(np.array([loss]))[0])
 
     def add_private_gradients(self, private: Private) -> float:
@@ -325,12 +401,21 @@ class Trainer:
             if batch.size:  # a record without targets changes nothing
                 loss += self._backward(batch, 1.0, batch.size)
                 private.add_record(self.bare)
-        of_valid = self.corpus.records["length"].to_numpy()[self.valid.rows].mean() * self.run.training.batch_size
-        self.progress.letters, self.progress.tokens = self.progress.letters + round(of_valid), self.progress.tokens + round(of_valid)
+        of_valid = (
+            self.corpus.records["length"].to_numpy()[self.valid.rows].mean()
+            * self.run.training.batch_size
+        )
+        self.progress.letters, self.progress.tokens = (
+            self.progress.letters + round(of_valid),
+            self.progress.tokens + round(of_valid),
+        )
         return loss
 
     def _backward(self, batch: Batch, share: float, size: float) -> float:
-        of_batch = self.objective.loss(self.network(batch.tokens), batch.wanted) + self.bare.penalty() * batch.size
+        of_batch = (
+            self.objective.loss(self.network(batch.tokens), batch.wanted)
+            + self.bare.penalty() * batch.size
+        )
         loss = of_batch * share / size
         self.fabric.backward(loss * self.fabric.world_size)  # which averages over the processes
         return loss.item()
@@ -339,13 +424,16 @@ class Trainer:
         """Return the sum over the processes."""
         if self.fabric.world_size == 1:
             return values
-        return self.fabric.all_reduce(torch.from_numpy(values).to(self.fabric.device), reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
+        mine = torch.from_numpy(values).to(self.fabric.device)
+        total = self.fabric.all_reduce(mine, reduce_op="sum")
+        return total.cpu().numpy()  # type: ignore[union-attr]
 
     def max_of_all(self, value: int) -> int:
         """Return the maximum over the processes."""
         if self.fabric.world_size == 1:
             return value
-        return int(self.fabric.all_reduce(torch.tensor(value, device=self.fabric.device), reduce_op="max"))  # type: ignore[arg-type]
+        mine = torch.tensor(value, device=self.fabric.device)
+        return int(self.fabric.all_reduce(mine, reduce_op="max"))  # type: ignore[arg-type]
 
     def _check_finite(self, loss: float, norm: float) -> None:
         """Raise if loss or gradient is not finite.
@@ -356,7 +444,9 @@ class Trainer:
         progress = self.progress
         scaled = "scale" in self.fabric.strategy.precision.state_dict()
         progress.overflows = 0 if math.isfinite(norm) else progress.overflows + 1
-        if math.isfinite(loss) and (not progress.overflows or (scaled and progress.overflows < OVERFLOWS)):
+        if math.isfinite(loss) and (
+            not progress.overflows or (scaled and progress.overflows < OVERFLOWS)
+        ):
             return
         step, ids = progress.step + 1, self.stream.ids(progress.step)
         named = ", ".join(ids)
@@ -366,14 +456,23 @@ class Trainer:
             if self.fabric.is_global_zero:
                 with whole_file(path) as temporary:
                     temporary.write_text("".join(f"{each}\n" for each in ids), encoding="utf-8")
-        message = f"loss and gradient must be finite, got {loss} and {norm} at step {step} (records: {named})"
-        raise TrainingError(message, place=str(self.output), cure="Lower training.learning_rate; the last checkpoint is kept")
+        message = (
+            f"loss and gradient must be finite, got {loss} and {norm} at step {step} "
+            f"(records: {named})"
+        )
+        raise TrainingError(
+            message,
+            place=str(self.output),
+            cure="Lower training.learning_rate; the last checkpoint is kept",
+        )
 
-    # ------------------------------------------------------------------------------- evaluation
+    # ------------ evaluation
     def is_due(self) -> bool:
         """Return whether an evaluation is due before the next step."""
         progress, training = self.progress, self.run.training
-        return bool(progress.loss_steps) and (progress.step % training.evaluate_every == 0 or progress.step == training.max_steps)
+        return bool(progress.loss_steps) and (
+            progress.step % training.evaluate_every == 0 or progress.step == training.max_steps
+        )
 
     def evaluate(self) -> None:
         """Measure the validation split, extend the history and keep the weights if they are good.
@@ -409,9 +508,14 @@ class Trainer:
         value = measured[self.main] if self.higher_is_better else -measured[self.main]
         # Equal values: the earlier evaluation wins. An undefined value is the worst.
         worth = value if math.isfinite(value) else -math.inf
-        progress.top = sorted([*progress.top, [worth, progress.step]], key=lambda each: (-each[0], each[1]))[: training.top]
+        progress.top = sorted(
+            [*progress.top, [worth, progress.step]], key=lambda each: (-each[0], each[1])
+        )[: training.top]
         if [worth, progress.step] in progress.top:
-            self.top[progress.step] = {key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()}
+            self.top[progress.step] = {
+                key: value.detach().cpu().clone()
+                for key, value in self.average.state_dict().items()
+            }
             self.top = {int(step): self.top[int(step)] for _, step in progress.top}
 
     def _write_history(self, path: Path) -> None:
@@ -438,10 +542,17 @@ class Trainer:
                 torch.distributed.broadcast(buffer, src=0)
         if isinstance(objective := self.objective, OfTokens):  # every process measures all records
             letters = self.letters_of(self.valid)
-            return self._unless_stopped(lambda: objective.measure(self.scorer, letters, self.valid.targets))
+            return self._unless_stopped(
+                lambda: objective.measure(self.scorer, letters, self.valid.targets)
+            )
         outputs = self.outputs_of(self.valid)
         found = objective.measure(outputs, self.valid.targets)
-        return found | {"worst_auroc": worst_auroc(self.balance.valid, self.valid.targets, outputs[:, 0])} if self.balance else found
+        return (
+            found
+            | {"worst_auroc": worst_auroc(self.balance.valid, self.valid.targets, outputs[:, 0])}
+            if self.balance
+            else found
+        )
 
     def letters_of(self, side: Side) -> list[NDArray[np.uint8]]:
         """Return the sequences of a split: its records, or windows laid end to end over them.
@@ -455,7 +566,11 @@ class Trainer:
     def outputs_of(self, side: Side) -> NDArray[np.float64]:
         """Return the outputs (n, C) of a split; each process scores a part."""
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
-        part = self._unless_stopped(lambda: self.scorer.outputs([self.stream.inputs.of(int(row)) for row in side.rows[mine]]))
+        part = self._unless_stopped(
+            lambda: self.scorer.outputs(
+                [self.stream.inputs.of(int(row)) for row in side.rows[mine]]
+            )
+        )
         outputs = np.zeros((len(side.rows), part.shape[1]))
         outputs[mine] = part
         return self._sum_of_all(outputs)
@@ -477,9 +592,12 @@ class Trainer:
     def out_of_patience(self) -> bool:
         """Return whether `patience` evaluations brought no improvement."""
         training = self.run.training
-        return self.progress.step - self.progress.best_step >= training.patience * training.evaluate_every
+        return (
+            self.progress.step - self.progress.best_step
+            >= training.patience * training.evaluate_every
+        )
 
-    # ------------------------------------------------------------------------------- checkpoint
+    # ------------ checkpoint
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything that a checkpoint contains."""
         parts = {
@@ -489,9 +607,17 @@ class Trainer:
             **{f"top-{step}": weights for step, weights in self.top.items()},
         }
         scaler = self.fabric.strategy.precision.state_dict()
-        state = asdict(self.progress) | {"seconds": time.monotonic() - self.started, "flop": self.flop.total, "scaler": scaler}
+        state = asdict(self.progress) | {
+            "seconds": time.monotonic() - self.started,
+            "flop": self.flop.total,
+            "scaler": scaler,
+        }
         state["privacy"] = self.private.state() if self.private else {}
-        return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}, state
+        return {
+            f"{part}/{key}": value
+            for part, tensors in parts.items()
+            for key, value in tensors.items()
+        }, state
 
     def restore(self, checkpoints: CheckpointFolder) -> None:
         """Resume from the newest checkpoint, if there is one."""
@@ -519,7 +645,7 @@ class Trainer:
         self.started = time.monotonic() - self.progress.seconds
         self._say(f"going on from the checkpoint of step {self.progress.step}")
 
-    # ------------------------------------------------------------------------------------ model
+    # ------------ model
     def write_model(self, provenance: dict[str, Any], threads: int) -> None:
         """Write the model folder with the best weights, from the first process.
 
@@ -536,18 +662,34 @@ class Trainer:
         # In a private run, only the weights may reveal anything about the training records.
         told = [self.valid] if self.private else [self.train, self.valid]
         rows = np.concatenate([side.rows for side in told])
-        alphabet, assembly, num_train = self.corpus.alphabet, self.corpus.assembly, len(self.train.rows)
-        conformal = {} if outputs is None else fit_conformal(self.run.objective, outputs, self.valid.targets)
-        reference = Reference.of(alphabet, self.letters_of(told[0]), self.letters_of(self.valid), conformal)
+        alphabet, assembly, num_train = (
+            self.corpus.alphabet,
+            self.corpus.assembly,
+            len(self.train.rows),
+        )
+        conformal = (
+            {}
+            if outputs is None
+            else fit_conformal(self.run.objective, outputs, self.valid.targets)
+        )
+        reference = Reference.of(
+            alphabet, self.letters_of(told[0]), self.letters_of(self.valid), conformal
+        )
         parents_saw = self.lineage.seen if self.lineage else None
-        seen = seen_table(self.corpus.records.iloc[rows], self.corpus.each(rows), alphabet, assembly, parents_saw)
+        seen = seen_table(
+            self.corpus.records.iloc[rows], self.corpus.each(rows), alphabet, assembly, parents_saw
+        )
         provenance = {
             "calibration": {**calibration, "strands": "both" if self.run.both_strands else "given"},
             "parents": self.lineage.parents if self.lineage else [],
             "num_train": num_train,
             "num_valid": len(self.valid.rows),
             "median_length": int(np.median(self.corpus.records["length"].to_numpy()[rows])),
-            **({"num_positive": int(self.train.targets.sum())} if self.run.objective.kind == "binary" and not self.private else {}),
+            **(
+                {"num_positive": int(self.train.targets.sum())}
+                if self.run.objective.kind == "binary" and not self.private
+                else {}
+            ),
             **({"privacy": self.private.spent()} if self.private else {}),
             "best_step": self.progress.best_step,
             **exits,
@@ -556,7 +698,10 @@ class Trainer:
         cost = {
             "seconds": round(time.monotonic() - self.started, 1),  # includes fitting a stack
             "peak_memory_mb": round(peak_mb(), 1),
-            **{name: float(f"{value:.4g}") for name, value in self.speed(self.progress.seconds).items()},
+            **{
+                name: float(f"{value:.4g}")
+                for name, value in self.speed(self.progress.seconds).items()
+            },
             "steps": self.progress.step,
             "best_step": self.progress.best_step,
         }
@@ -573,10 +718,18 @@ class Trainer:
                 stack.save(folder, sha256_of(folder / WEIGHTS))
             write_card(folder, best_figures(folder))
         steps = self.progress.step
-        early = f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought nothing better"
+        early = (
+            f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought "
+            "nothing better"
+        )
         ended = early if steps < self.run.training.max_steps else ""
-        spent = f"; epsilon {provenance['privacy']['epsilon']:.2f} was spent" if self.private else ""
-        self._say(f"best valid {self._of_main(self.best)} at step {self.progress.best_step}{ended}{spent}; model in {self.output}")
+        spent = (
+            f"; epsilon {provenance['privacy']['epsilon']:.2f} was spent" if self.private else ""
+        )
+        self._say(
+            f"best valid {self._of_main(self.best)} at step "
+            f"{self.progress.best_step}{ended}{spent}; model in {self.output}"
+        )
 
     def _plain(self, step: int) -> dict[str, Tensor]:
         """Return the weights of one of the best evaluations, with LoRA merged."""
@@ -592,7 +745,9 @@ class Trainer:
         exits = [body.exits for body in bodies if isinstance(body.exits, ConfidenceExits)]
         if not exits:
             return {}
-        readings = torch.from_numpy(self._unless_stopped(lambda: self.scorer.readings(self.letters_of(self.valid))))
+        readings = torch.from_numpy(
+            self._unless_stopped(lambda: self.scorer.readings(self.letters_of(self.valid)))
+        )
 
         def worth(outputs: Tensor) -> float:
             return self.objective.measure(outputs.numpy(), self.valid.targets)[self.main]  # type: ignore[arg-type, call-arg]
@@ -600,15 +755,24 @@ class Trainer:
         choice = choose_exits(readings, worth, self.run.model.exits.drop)  # type: ignore[union-attr]
         for each in exits:
             each.threshold.fill_(choice.threshold)
-        self.top[self.progress.best_step] = {key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()}
+        self.top[self.progress.best_step] = {
+            key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()
+        }
         self._say(
-            f"exits: records leave at a confidence of {choice.threshold:.4f}, of valid after {choice.mean_layers:.2f} of "
-            f"{readings.shape[2]} layers in the mean; valid {self._of_main(choice.worth)}, of all layers {choice.worth_of_all_layers:.4f}"
+            f"exits: records leave at a confidence of {choice.threshold:.4f}, of valid after "
+            f"{choice.mean_layers:.2f} of "
+            f"{readings.shape[2]} layers in the mean; valid {self._of_main(choice.worth)}, of all "
+            f"layers {choice.worth_of_all_layers:.4f}"
         )
         threshold = choice.threshold if math.isfinite(choice.threshold) else None
-        return {"exits": asdict(choice) | {"threshold": threshold, "layers": readings.shape[2], "metric": self.main}}
+        return {
+            "exits": asdict(choice)
+            | {"threshold": threshold, "layers": readings.shape[2], "metric": self.main}
+        }
 
-    def _stacked(self, outputs: NDArray[np.float64] | None, threads: int) -> tuple[Stack | None, NDArray[np.float64] | None]:
+    def _stacked(
+        self, outputs: NDArray[np.float64] | None, threads: int
+    ) -> tuple[Stack | None, NDArray[np.float64] | None]:
         """Fit the stack of the run.
 
         Returns
@@ -623,8 +787,14 @@ class Trainer:
         """
         if not self.run.stack.parts or outputs is None:
             return None, outputs
-        letters = {split: self.letters_of(of) for split, of in (("train", self.train), ("valid", self.valid))}
-        labels = {split: of.targets.astype(np.int64) for split, of in (("train", self.train), ("valid", self.valid))}
+        letters = {
+            split: self.letters_of(of)
+            for split, of in (("train", self.train), ("valid", self.valid))
+        }
+        labels = {
+            split: of.targets.astype(np.int64)
+            for split, of in (("train", self.train), ("valid", self.valid))
+        }
         setup = stack_setup(self.run, self.scorer.spelling, threads)
         parts = []
         for name in self.run.stack.parts:
@@ -638,9 +808,16 @@ class Trainer:
                 raise GivenUp
         stack, held_out = fit_stack(outputs[:, 0], parts, letters["valid"], labels["valid"])
         names = ["network", *(part.name for part in stack.parts)]
-        shown = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, stack.weights, strict=True))
-        network, combined = (roc_auc_score(labels["valid"], each) for each in (outputs[:, 0], held_out))
-        self._say(f"stack: weights {shown}; valid AUROC {combined:.4f} by cross-validation, network alone {network:.4f}")
+        shown = ", ".join(
+            f"{name} {weight:.2f}" for name, weight in zip(names, stack.weights, strict=True)
+        )
+        network, combined = (
+            roc_auc_score(labels["valid"], each) for each in (outputs[:, 0], held_out)
+        )
+        self._say(
+            f"stack: weights {shown}; valid AUROC {combined:.4f} by cross-validation, network "
+            f"alone {network:.4f}"
+        )
         return stack, held_out[:, None]
 
     def _calibration(self, outputs: NDArray[np.float64] | None) -> dict[str, float]:
@@ -653,9 +830,13 @@ class Trainer:
         logits, labels = outputs[:, 0], self.valid.targets
         temperature = fit_temperature(logits, labels)
         threshold = choose_threshold(calibrate(logits, temperature), labels)
-        return {"temperature": temperature, "threshold": threshold, "slope": fit_slope(logits, labels)}
+        return {
+            "temperature": temperature,
+            "threshold": threshold,
+            "slope": fit_slope(logits, labels),
+        }
 
-    # --------------------------------------------------------------------------------- messages
+    # ------------ messages
     @property
     def best(self) -> float:
         """Return the main metric of the best evaluation."""
@@ -665,27 +846,41 @@ class Trainer:
     def say_what_starts(self, threads: int) -> None:
         """Print the size of network and data, the device, and doubts about a parent."""
         if window := self.run.training.window:
-            laid = len(laid_windows(self.corpus, self.valid.rows, window, self.run.tokens.k).letters)
-            of_valid = len(Windows(self.corpus.records["length"].to_numpy()[self.valid.rows], window))
+            laid = len(
+                laid_windows(self.corpus, self.valid.rows, window, self.run.tokens.k).letters
+            )
+            of_valid = len(
+                Windows(self.corpus.records["length"].to_numpy()[self.valid.rows], window)
+            )
             self._say(
-                f"windows of at most {window:,} letters: {len(self.stream.windows):,} are drawn an epoch, valid is measured on {laid:,} of "
+                f"windows of at most {window:,} letters: {len(self.stream.windows):,} are drawn an "
+                f"epoch, valid is measured on {laid:,} of "
                 f"{of_valid:,} laid end to end"
             )
-        processes = f"{self.fabric.world_size} processes, each " if self.fabric.world_size > 1 else ""
+        processes = (
+            f"{self.fabric.world_size} processes, each " if self.fabric.world_size > 1 else ""
+        )
         self._say(
-            f"{sum(p.numel() for p in self.bare.parameters()):,} parameters, {len(self.train.rows):,} train and "
-            f"{len(self.valid.rows):,} valid records ({self.stream.order.efficiency():.0%} of a batch is letters), "
+            f"{sum(p.numel() for p in self.bare.parameters()):,} parameters, "
+            f"{len(self.train.rows):,} train and "
+            f"{len(self.valid.rows):,} valid records ({self.stream.order.efficiency():.0%} of a "
+            "batch is letters), "
             f"on {processes}{self.fabric.device.type} with {threads} threads"
         )
         if private := self.private:
             self._say(
-                f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} by step {self.run.training.max_steps}, "
-                f"with noise of {private.noise_multiplier:.3g} x max_grad_norm and a chance of {private.order.rate:.3g} to be in a batch"
+                f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} "
+                f"by step {self.run.training.max_steps}, "
+                f"with noise of {private.noise_multiplier:.3g} x max_grad_norm and a chance of "
+                f"{private.order.rate:.3g} to be in a batch"
             )
         if self.balance:
             self._say(self.balance.words())
         if self.run.is_control():
-            self._say("a control, which is meant to fail: its labels are shuffled, so it should end near chance on valid")
+            self._say(
+                "a control, which is meant to fail: its labels are shuffled, so it should end near "
+                "chance on valid"
+            )
         if self.lineage and self.lineage.doubt:
             self._say(self.lineage.doubt)
 
@@ -698,13 +893,23 @@ class Trainer:
         self.printed = time.monotonic()
         seconds = self.printed - self.started
         row = progress.history[-1] if evaluated else {}
-        parts = [f"step {progress.step}/{self.run.training.max_steps}", f"epoch {self.stream.epoch_of(progress.step):.1f}"]
+        parts = [
+            f"step {progress.step}/{self.run.training.max_steps}",
+            f"epoch {self.stream.epoch_of(progress.step):.1f}",
+        ]
         if not self.private:
-            parts.append(f"loss {row['train_loss'] if evaluated else progress.loss_sum / progress.loss_steps:.4f}")
+            loss = row["train_loss"] if evaluated else progress.loss_sum / progress.loss_steps
+            parts.append(f"loss {loss:.4f}")
         if evaluated:
-            parts.append(f"valid {self._of_main(row[f'valid_{self.main}'])} (best {self.best:.4f} at {progress.best_step})")
+            parts.append(
+                f"valid {self._of_main(row[f'valid_{self.main}'])} (best {self.best:.4f} at "
+                f"{progress.best_step})"
+            )
         left = seconds / progress.step * (self.run.training.max_steps - progress.step)
-        parts += [f"{progress.letters / seconds / 1000:.0f} kletters/s", f"at most {left / 60:.1f} min left"]
+        parts += [
+            f"{progress.letters / seconds / 1000:.0f} kletters/s",
+            f"at most {left / 60:.1f} min left",
+        ]
         self._say(" | ".join(parts))
 
     def _of_main(self, value: float) -> str:

@@ -31,7 +31,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def words_of(error: BaseException) -> str:
     """Return an allocator's message in short, without the location in torch's source."""
-    return " ".join(str(error).split()).rpartition("DefaultCPUAllocator: ")[2].partition(". ")[0] or type(error).__name__
+    return (
+        " ".join(str(error).split()).rpartition("DefaultCPUAllocator: ")[2].partition(". ")[0]
+        or type(error).__name__
+    )
 
 
 def status_mb(entry: str) -> float:
@@ -46,7 +49,9 @@ def status_mb(entry: str) -> float:
 
 def peak_mb() -> float:
     """Return the peak since `reset_peak` in MB: resident, or reserved on the GPU by torch."""
-    return torch.cuda.max_memory_reserved() / 1e6 if torch.cuda.is_available() else status_mb("VmHWM")
+    return (
+        torch.cuda.max_memory_reserved() / 1e6 if torch.cuda.is_available() else status_mb("VmHWM")
+    )
 
 
 def now_mb() -> float:
@@ -94,7 +99,9 @@ def available_mb() -> float:
     return max(0.0, min(found))
 
 
-def group_room_mb(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+def group_room_mb(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> float:
     """Return the MB left below the nearest limit of the process's control groups, or infinity.
 
     Both versions of control groups are supported. Their file cache does not count as used, because
@@ -106,14 +113,27 @@ def group_room_mb(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/s
         if number == "0":
             top, limit, usage, prefix = root, "memory.max", "memory.current", ""
         elif "memory" in controllers.split(","):
-            top, limit, usage, prefix = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+            top, limit, usage, prefix = (
+                root / "memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                "total_",
+            )
         else:
             continue
         # in a container, the path may be that of the host; only existing folders count
         folder = top / path.lstrip("/")
         for group in (folder, *folder.parents):
-            if group.is_relative_to(top) and (group / limit).exists() and (most := (group / limit).read_text().strip()) != "max":
-                stat = dict(each.split() for each in (group / "memory.stat").read_text().splitlines())
-                files = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+            if (
+                group.is_relative_to(top)
+                and (group / limit).exists()
+                and (most := (group / limit).read_text().strip()) != "max"
+            ):
+                stat = dict(
+                    each.split() for each in (group / "memory.stat").read_text().splitlines()
+                )
+                files = sum(
+                    int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive")
+                )
                 room = min(room, (int(most) - int((group / usage).read_text()) + files) / 1e6)
     return room

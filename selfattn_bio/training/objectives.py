@@ -15,7 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, huber_loss, mse_loss, poisson_nll_loss
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    mse_loss,
+    poisson_nll_loss,
+)
 
 from selfattn_bio import config
 from selfattn_bio.evaluation.measures import UNKNOWN, measure, number_known, predictions_of
@@ -67,7 +73,9 @@ class OfTokens(Objective):
     """
 
     @abstractmethod
-    def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+    def measure(
+        self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
+    ) -> dict[str, float]:
         """Return loss and metrics on all records."""
 
 
@@ -88,7 +96,9 @@ class Binary(OfSequences):
         self.weights = (0.5 / (1 - share), 0.5 / share) if balanced else (1.0, 1.0)
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        return Batch(tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), len(targets))
+        return Batch(
+            tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), len(targets)
+        )
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """Return the sum of `losses`."""
@@ -99,7 +109,9 @@ class Binary(OfSequences):
         logits = outputs.squeeze(-1).float()
         weight = torch.where(wanted > 0.5, self.weights[1], self.weights[0])[:, None]
         target = (wanted * (1 - self.smoothing) + self.smoothing / 2)[:, None].expand_as(logits)
-        return binary_cross_entropy_with_logits(logits, target, weight=weight, reduction="none").mean(1)
+        return binary_cross_entropy_with_logits(
+            logits, target, weight=weight, reduction="none"
+        ).mean(1)
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
         from sklearn.metrics import roc_auc_score
@@ -114,7 +126,9 @@ class WeightedBinary(Binary):
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         wanted = np.stack([targets["label"], targets["weight"]], axis=1)
-        return Batch(tokens, torch.from_numpy(wanted).to(tokens.device, torch.float32), len(targets))
+        return Batch(
+            tokens, torch.from_numpy(wanted).to(tokens.device, torch.float32), len(targets)
+        )
 
     def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """Return the losses (B,) of outputs (B, M, 1) with targets (B, 2): label and weight."""
@@ -124,14 +138,23 @@ class WeightedBinary(Binary):
 class Multiclass(OfSequences):
     """Cross-entropy with label smoothing and class weights; records without a class are ignored."""
 
-    def __init__(self, section: config.MulticlassObjective, training: config.Training, classes: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        section: config.MulticlassObjective,
+        training: config.Training,
+        classes: NDArray[np.int64],
+    ) -> None:
         self.section, self.smoothing, self.weights = section, training.label_smoothing, None
         if training.class_weights == "balanced":
             counts = np.bincount(classes[classes != UNKNOWN], minlength=len(section.classes))
-            self.weights = torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
+            self.weights = torch.tensor(
+                counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32
+            )
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        return Batch(tokens, torch.from_numpy(targets).to(tokens.device), int((targets != UNKNOWN).sum()))
+        return Batch(
+            tokens, torch.from_numpy(targets).to(tokens.device), int((targets != UNKNOWN).sum())
+        )
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, C) with targets (B,) int."""
@@ -140,8 +163,13 @@ class Multiclass(OfSequences):
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
         known = targets != UNKNOWN
-        loss = cross_entropy(torch.from_numpy(outputs[known]), torch.from_numpy(targets[known])).item()
-        return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets)}
+        loss = cross_entropy(
+            torch.from_numpy(outputs[known]), torch.from_numpy(targets[known])
+        ).item()
+        return {
+            "loss": loss,
+            **measure(self.section, predictions_of(self.section, outputs), targets),
+        }
 
 
 class Columns(OfSequences):
@@ -170,8 +198,17 @@ class Columns(OfSequences):
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
         known = np.isfinite(targets)
-        loss = self.of_known(torch.from_numpy(outputs)[known], torch.from_numpy(self.wanted(targets))[known]).mean().item()
-        return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets)}
+        loss = (
+            self.of_known(
+                torch.from_numpy(outputs)[known], torch.from_numpy(self.wanted(targets))[known]
+            )
+            .mean()
+            .item()
+        )
+        return {
+            "loss": loss,
+            **measure(self.section, predictions_of(self.section, outputs), targets),
+        }
 
 
 class Multilabel(Columns):
@@ -182,7 +219,9 @@ class Multilabel(Columns):
         self.smoothing = training.label_smoothing
 
     def of_known(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        return binary_cross_entropy_with_logits(outputs, wanted * (1 - self.smoothing) + self.smoothing / 2, reduction="none")
+        return binary_cross_entropy_with_logits(
+            outputs, wanted * (1 - self.smoothing) + self.smoothing / 2, reduction="none"
+        )
 
 
 class Regression(Columns):
@@ -229,29 +268,41 @@ class Several(OfSequences):
         target.
     """
 
-    def __init__(self, section: config.SeveralObjective, parts: dict[str, OfSequences], targets: NDArray) -> None:
+    def __init__(
+        self, section: config.SeveralObjective, parts: dict[str, OfSequences], targets: NDArray
+    ) -> None:
         self.section, self.parts, self.places = section, parts, section.places()
         total = sum(part.weight for part in section.parts.values())
         self.weights = {name: part.weight / total for name, part in section.parts.items()}
         self.known = {name: number_known(targets[name]) / len(targets) for name in parts}
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        wanted = {name: part.batch(tokens, targets[name]).wanted for name, part in self.parts.items()}
+        wanted = {
+            name: part.batch(tokens, targets[name]).wanted for name, part in self.parts.items()
+        }
         return Batch(tokens, wanted, len(targets))
 
     def loss(self, outputs: Tensor, wanted: dict[str, Tensor]) -> Tensor:
         """Return the loss of outputs (B, M, C) of all parts, with targets by part."""
         losses = [
-            part.loss(outputs[..., self.places[name]], wanted[name]) * (self.weights[name] / self.known[name])
+            part.loss(outputs[..., self.places[name]], wanted[name])
+            * (self.weights[name] / self.known[name])
             for name, part in self.parts.items()
         ]
         return torch.stack(losses).sum()
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
-        losses = {name: part.measure(outputs[:, self.places[name]], targets[name])["loss"] for name, part in self.parts.items()}
+        losses = {
+            name: part.measure(outputs[:, self.places[name]], targets[name])["loss"]
+            for name, part in self.parts.items()
+        }
         loss = sum(self.weights[name] * of_part for name, of_part in losses.items())
         of_parts = {f"{name}.loss": of_part for name, of_part in losses.items()}
-        return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets), **of_parts}
+        return {
+            "loss": loss,
+            **measure(self.section, predictions_of(self.section, outputs), targets),
+            **of_parts,
+        }
 
 
 class Labels(OfTokens):
@@ -264,13 +315,17 @@ class Labels(OfTokens):
         wanted = np.full(tokens.shape, UNKNOWN)
         for row, labels in zip(wanted, targets, strict=True):
             row[: len(labels)] = labels
-        return Batch(tokens, torch.from_numpy(wanted).to(tokens.device), int((wanted != UNKNOWN).sum()))
+        return Batch(
+            tokens, torch.from_numpy(wanted).to(tokens.device), int((wanted != UNKNOWN).sum())
+        )
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, C) with targets (B, N) int."""
         return _cross_entropy(outputs, wanted, self.smoothing)
 
-    def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+    def measure(
+        self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
+    ) -> dict[str, float]:
         outputs, wanted = [], []
         for found, rows in zip(scorer.token_outputs(letters), targets, strict=True):
             outputs.append(found[: len(rows)])
@@ -308,9 +363,13 @@ class BinsOfPoints(OfTokens):
         wanted = wanted[:, None].expand_as(rates)
         known = wanted.isfinite()
         rate, holds = rates[known], wanted[known]
-        return torch.where(holds > 0.5, -torch.log(-torch.expm1(-rate)), rate).sum() / outputs.shape[1]
+        return (
+            torch.where(holds > 0.5, -torch.log(-torch.expm1(-rate)), rate).sum() / outputs.shape[1]
+        )
 
-    def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+    def measure(
+        self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
+    ) -> dict[str, float]:
         bins = Bins.of(targets, self.size)
         return measure_bins(bins.joined(scorer.log_rates(letters)), bins.labels)
 
@@ -327,14 +386,18 @@ class LanguageModel(OfTokens):
         self.tokenizer = tokenizer
 
     @abstractmethod
-    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+    def batch(
+        self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
+    ) -> Batch:
         """Return inputs and targets; masks are sampled from `generator` or torch's global one."""
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, V) with targets (B, N) int."""
         return _cross_entropy(outputs, wanted)
 
-    def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+    def measure(
+        self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
+    ) -> dict[str, float]:
         loss, right, size = self.sums(scorer, letters).sum(axis=0)
         return {"loss": loss / size, **language_metrics(loss / size, right / size, self.letters)}
 
@@ -346,12 +409,20 @@ class LanguageModel(OfTokens):
         generator, found = torch.Generator().manual_seed(0), np.zeros((len(letters), 3))
         with torch.inference_mode():
             for rows in scorer.batches(letters):
-                batch = self.batch(scorer.tokens_of([letters[i] for i in rows]), np.zeros((len(rows), 0)), generator)
+                batch = self.batch(
+                    scorer.tokens_of([letters[i] for i in rows]),
+                    np.zeros((len(rows), 0)),
+                    generator,
+                )
                 outputs = scorer.network(batch.tokens).mean(1).float()  # (B, N, V)
                 # (B, N), 0 without a target
                 losses = cross_entropy(outputs.transpose(1, 2), batch.wanted, reduction="none")
                 right, known = outputs.argmax(-1) == batch.wanted, batch.wanted != UNKNOWN
-                found[rows] = torch.stack([losses.double().sum(1), right.sum(1), known.sum(1)], dim=1).cpu().numpy()
+                found[rows] = (
+                    torch.stack([losses.double().sum(1), right.sum(1), known.sum(1)], dim=1)
+                    .cpu()
+                    .numpy()
+                )
         return found
 
 
@@ -365,7 +436,9 @@ class Masked(LanguageModel):
         super().__init__(tokenizer)
         self.fraction = fraction
 
-    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+    def batch(
+        self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
+    ) -> Batch:
         k, stride, span = self.tokenizer.k, self.tokenizer.stride, 2 * self.tokenizer.k
         lengths = (tokens != PAD).sum(1) * stride + k - stride  # letters of each row
         hidden = torch.zeros(len(tokens), int(lengths.max()) + span, dtype=torch.bool)
@@ -386,13 +459,19 @@ class Causal(LanguageModel):
         super().__init__(tokenizer)
         self.letters = tokenizer.stride
 
-    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+    def batch(
+        self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
+    ) -> Batch:
         wanted = torch.full_like(tokens, UNKNOWN)
-        wanted[:, :-1] = torch.where((tokens[:, 1:] != PAD) & (tokens[:, 1:] != UNK), tokens[:, 1:], UNKNOWN)
+        wanted[:, :-1] = torch.where(
+            (tokens[:, 1:] != PAD) & (tokens[:, 1:] != UNK), tokens[:, 1:], UNKNOWN
+        )
         return Batch(tokens, wanted, int((wanted != UNKNOWN).sum()))
 
 
-def _cross_entropy(outputs: Tensor, wanted: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+def _cross_entropy(
+    outputs: Tensor, wanted: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
     """Return the cross-entropy of outputs (B, M, ..., C) with targets (B, ...).
 
     It is summed over known targets and averaged over members.
@@ -401,10 +480,17 @@ def _cross_entropy(outputs: Tensor, wanted: Tensor, smoothing: float = 0.0, weig
     flat = outputs.float().flatten(0, -2)
     repeated = wanted[:, None].expand(outputs.shape[:-1]).flatten()
     known = repeated != UNKNOWN
-    return cross_entropy(flat[known], repeated[known], weights, label_smoothing=smoothing, reduction="sum") / members
+    return (
+        cross_entropy(
+            flat[known], repeated[known], weights, label_smoothing=smoothing, reduction="sum"
+        )
+        / members
+    )
 
 
-def build_objective(run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray[Any]) -> OfSequences | OfTokens:
+def build_objective(
+    run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray[Any]
+) -> OfSequences | OfTokens:
     """Build the objective of a run whose classes and scales are known.
 
     `targets` are those of the training records.
@@ -420,7 +506,9 @@ def build_objective(run: config.RunFile, tokenizer: KmerTokenizer, targets: NDAr
             return _of_sequences(section, run.training, targets)
 
 
-def _of_sequences(section: config.Objective, training: config.Training, targets: NDArray[Any]) -> OfSequences:
+def _of_sequences(
+    section: config.Objective, training: config.Training, targets: NDArray[Any]
+) -> OfSequences:
     match section:
         case config.MulticlassObjective():
             return Multiclass(section, training, targets)
@@ -429,10 +517,15 @@ def _of_sequences(section: config.Objective, training: config.Training, targets:
         case config.RegressionObjective():
             return Regression(section)
         case config.SeveralObjective():
-            parts = {name: _of_sequences(part, training, targets[name]) for name, part in section.parts.items()}
+            parts = {
+                name: _of_sequences(part, training, targets[name])
+                for name, part in section.parts.items()
+            }
             return Several(section, parts, targets)
         case _:
-            kind = WeightedBinary if isinstance(training.balance, config.ReweightBalance) else Binary
+            kind = (
+                WeightedBinary if isinstance(training.balance, config.ReweightBalance) else Binary
+            )
             return kind(training, targets)
 
 

@@ -14,20 +14,32 @@ from selfattn_bio.config import Training
 from selfattn_bio.training.hardware import part_of, whole
 
 
-def build_optimizer(network: nn.Module, training: Training, layer_of: Callable[[str], int] = lambda _: 0) -> torch.optim.Optimizer:
+def build_optimizer(
+    network: nn.Module, training: Training, layer_of: Callable[[str], int] = lambda _: 0
+) -> torch.optim.Optimizer:
     """Build AdamW or Adam with weight decay on linear and convolution weights only.
 
     Embeddings, positions, norms and biases do not decay. Frozen weights are left out. The `layer`
     of each parameter group is the result of `layer_of` for the name of the weight.
     """
-    weights = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear | nn.Conv1d)}
+    weights = {
+        id(module.weight)
+        for module in network.modules()
+        if isinstance(module, nn.Linear | nn.Conv1d)
+    }
     members: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             members[layer_of(name), id(parameter) in weights].append(parameter)
     groups = [
-        {"params": parameters, "weight_decay": training.weight_decay if decays else 0.0, "layer": layer}
-        for (layer, decays), parameters in sorted(members.items(), key=lambda item: (item[0][0], not item[0][1]))
+        {
+            "params": parameters,
+            "weight_decay": training.weight_decay if decays else 0.0,
+            "layer": layer,
+        }
+        for (layer, decays), parameters in sorted(
+            members.items(), key=lambda item: (item[0][0], not item[0][1])
+        )
     ]
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=training.learning_rate)
@@ -54,7 +66,9 @@ def learning_rate(step: int, training: Training) -> float:
             return training.learning_rate
 
 
-def set_rates(optimizer: torch.optim.Optimizer, rate: float, share_of: Callable[[int], float]) -> None:
+def set_rates(
+    optimizer: torch.optim.Optimizer, rate: float, share_of: Callable[[int], float]
+) -> None:
     """Set the learning rate of each layer to `rate` times its factor.
 
     Weights whose factor is 0 lose their gradients. Otherwise they would count in the norm for
@@ -70,7 +84,11 @@ def set_rates(optimizer: torch.optim.Optimizer, rate: float, share_of: Callable[
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the optimizer's state as named tensors, `NUMBER.NAME`, gathered over processes."""
-    return {f"{i}.{name}": whole(value) for i, slots in optimizer.state_dict()["state"].items() for name, value in slots.items()}
+    return {
+        f"{i}.{name}": whole(value)
+        for i, slots in optimizer.state_dict()["state"].items()
+        for name, value in slots.items()
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -80,4 +98,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     for key, value in tensors.items():
         number, name = key.split(".", 1)
         state.setdefault(int(number), {})[name] = part_of(value, parameters[int(number)])
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )

@@ -70,10 +70,18 @@ class Lengths:
         lengths = corpus.records["length"].to_numpy()
         valid, test = split_masks(run.split, corpus)
         train = lengths[~(valid | test)] if (~(valid | test)).any() else lengths
-        of_train, of_valid = (Windows(of_side, run.training.window) for of_side in (train, lengths[valid]))
-        drawn, longest = of_train.drawn(), min(int(lengths.max()), run.training.window or int(lengths.max()))
+        of_train, of_valid = (
+            Windows(of_side, run.training.window) for of_side in (train, lengths[valid])
+        )
+        drawn, longest = (
+            of_train.drawn(),
+            min(int(lengths.max()), run.training.window or int(lengths.max())),
+        )
         batches = BatchOrder(drawn, run.training.batch_size, run.training.seed).epoch(0)
-        shares = np.quantile([drawn[rows].max() for rows in batches], (np.arange(SPREAD) + 0.5) / SPREAD) / longest
+        shares = (
+            np.quantile([drawn[rows].max() for rows in batches], (np.arange(SPREAD) + 0.5) / SPREAD)
+            / longest
+        )
         spread = (*shares[:-1].tolist(), 1.0)
         measured = int(lengths[valid].sum())
         if run.training.window:
@@ -95,7 +103,7 @@ class Plan:
     probe: Probe
     again: Callable[[config.RunFile], Plan]
 
-    # ------------------------------------------------------------------------------------ memory
+    # ------------ memory
     @property
     def peak(self) -> float:
         """Return the peak memory of the run in MB: resident, or taken from the GPU."""
@@ -109,7 +117,11 @@ class Plan:
         kept = self.probe.kept
         if not self.probe.points:
             return math.inf
-        steps = self._drawn_out("peak", kept, length, batch) + self.probe.holes + self._waiting(length, batch)
+        steps = (
+            self._drawn_out("peak", kept, length, batch)
+            + self.probe.holes
+            + self._waiting(length, batch)
+        )
         return max(steps, self.probe.whole, self.probe.opened)
 
     @property
@@ -136,7 +148,10 @@ class Plan:
         training = self.run.training
         step = training.batch_size * training.accumulate
         fitting = (batch for batch in range(training.batch_size, 0, -1) if step % batch == 0)
-        return next((batch for batch in fitting if self.peak_of(self.lengths.longest, batch) <= self.limit), None)
+        return next(
+            (batch for batch in fitting if self.peak_of(self.lengths.longest, batch) <= self.limit),
+            None,
+        )
 
     def longest_length(self) -> int | None:
         """Return the longest length that fits with one record per batch, or None.
@@ -146,7 +161,9 @@ class Plan:
         low, high = 0, self.lengths.longest
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.peak_of(middle, 1) <= self.limit else (low, middle - 1)
+            low, high = (
+                (middle, high) if self.peak_of(middle, 1) <= self.limit else (low, middle - 1)
+            )
         digit = 10 ** max(0, len(str(low)) - 2)
         return low // digit * digit or None
 
@@ -160,14 +177,18 @@ class Plan:
         of_token = 16 if self.run.objective.kind in config.PER_TOKEN else 8  # bytes: int64
         return waiting * batch * length / self.run.tokens.stride * of_token / 1e6
 
-    # -------------------------------------------------------------------------------------- time
+    # ------------ time
     @property
     def seconds_a_step(self) -> float:
         """Return the mean seconds per optimizer step on an otherwise idle machine."""
         training = self.run.training
         if not self.probe.points:
             return math.inf
-        return self._drawn_out("seconds", 0.0, self.lengths.longest, training.batch_size) * training.accumulate * self.probe.pace
+        return (
+            self._drawn_out("seconds", 0.0, self.lengths.longest, training.batch_size)
+            * training.accumulate
+            * self.probe.pace
+        )
 
     @property
     def first_end(self) -> int:
@@ -177,14 +198,18 @@ class Plan:
 
     def evaluations(self, steps: int) -> int:
         """Return the number of validations in `steps` steps, including that for calibration."""
-        return math.ceil(steps / self.run.training.evaluate_every) + (self.run.objective.kind == "binary")
+        return math.ceil(steps / self.run.training.evaluate_every) + (
+            self.run.objective.kind == "binary"
+        )
 
     def seconds_of(self, steps: int) -> float:
         """Return the seconds for `steps` steps on an otherwise idle machine.
 
         Evaluations are left out if the validation split is unknown.
         """
-        return steps * self.seconds_a_step + self.evaluations(steps) * self.probe.evaluation * (self.lengths.valid or 0)
+        return steps * self.seconds_a_step + self.evaluations(steps) * self.probe.evaluation * (
+            self.lengths.valid or 0
+        )
 
     @property
     def seconds(self) -> float:
@@ -194,7 +219,7 @@ class Plan:
         """
         return self.seconds_of(self.run.training.max_steps) * self.probe.crowding
 
-    # ---------------------------------------------------------------------------------- messages
+    # ------------ messages
     def lines(self) -> Iterator[str]:
         """Yield the lines of the report."""
         training, probe, longest = self.run.training, self.probe, self.lengths.longest
@@ -202,7 +227,9 @@ class Plan:
         accumulated = f", {training.accumulate} to a step" if training.accumulate > 1 else ""
         yield f"{probe.parameters:,} parameters, {batches}{accumulated}, on {probe.device}"
         if not probe.points:
-            yield f"peak memory more than {gigabytes(probe.available)}: not even one record found it"
+            yield (
+                f"peak memory more than {gigabytes(probe.available)}: not even one record found it"
+            )
             return
         last = f"{probe.points[-1].batch} records of up to {probe.points[-1].length:,} letters"
         yield (
@@ -210,20 +237,32 @@ class Plan:
             f"{'measured on' if self.is_measured else 'drawn out from'} steps of {last}"
         )
         if self.lengths.letters / 1e6 > NAMED * self.peak:
-            yield f"and up to {gigabytes(self.lengths.letters / 1e6)} of letters, mapped from the corpus, which the system may drop"
+            yield (
+                f"and up to {gigabytes(self.lengths.letters / 1e6)} of letters, mapped from the "
+                "corpus, which the system may drop"
+            )
         yield from self._times()
 
     def _times(self) -> Iterator[str]:
         """Yield lines about time: the maximum, and the effects of patience and a busy machine."""
         most, first, crowding = self.run.training.max_steps, self.first_end, self.probe.crowding
-        evaluations = f"{self.evaluations(most)} evaluations" if self.lengths.valid is not None else "without evaluations"
-        yield f"time {self.seconds_a_step:.3g} s a step; {most:,} steps, {evaluations}: {duration(self.seconds_of(most))} at most"
+        evaluations = (
+            f"{self.evaluations(most)} evaluations"
+            if self.lengths.valid is not None
+            else "without evaluations"
+        )
+        yield (
+            f"time {self.seconds_a_step:.3g} s a step; {most:,} steps, {evaluations}: "
+            f"{duration(self.seconds_of(most))} at most"
+        )
         if first < most:
             sooner = f"{duration(self.seconds_of(first))} if the first evaluation stays the best"
             yield f"and {sooner}, as patience then ends it at step {first:,}"
         if crowding > CROWDED:
             busy = f"{crowding:.1f} times as long, {duration(self.seconds)}"
-            yield f"and {busy}, while other work shares the processors as now; plan again without it"
+            yield (
+                f"and {busy}, while other work shares the processors as now; plan again without it"
+            )
 
     def cure(self) -> str:
         """Suggest settings with which the run fits.
@@ -234,27 +273,44 @@ class Plan:
         if batch is not None:
             return f"Set {self._cut_into(batch)}: the step stays the same"
         model = self.run.model
-        if isinstance(model, config.AttentionModel) and isinstance(model.mixer, config.SoftmaxMixer) and grows_squared(model):
-            changed = {"pattern": config.WindowPattern(causal=model.pattern.causal), "kernel": "auto"}
-            sparse = self.again(self.run.model_copy(update={"model": model.model_copy(update=changed)}))
+        if (
+            isinstance(model, config.AttentionModel)
+            and isinstance(model.mixer, config.SoftmaxMixer)
+            and grows_squared(model)
+        ):
+            changed = {
+                "pattern": config.WindowPattern(causal=model.pattern.causal),
+                "kernel": "auto",
+            }
+            sparse = self.again(
+                self.run.model_copy(update={"model": model.model_copy(update=changed)})
+            )
             if (batch := sparse.largest_batch()) is not None:
                 kernel = "" if model.kernel == "auto" else ', model.kernel = "auto"'
-                return f"Set {SPARSE}{kernel}" + (f", {self._cut_into(batch)}" if batch < self.run.training.batch_size else "")
+                return f"Set {SPARSE}{kernel}" + (
+                    f", {self._cut_into(batch)}" if batch < self.run.training.batch_size else ""
+                )
         if (length := self.longest_length()) is not None:
-            return f"Set data.max_length = {length} with {self._cut_into(1)}, or make the network smaller"
+            return (
+                f"Set data.max_length = {length} with {self._cut_into(1)}, or make the network "
+                "smaller"
+            )
         return "Make the network smaller: model.members, model.num_layers, model.embed_dim"
 
     def refusal(self, place: str) -> TrainingError:
         """Return the error that explains why the run should not be started."""
         got = gigabytes(self.peak) if math.isfinite(self.peak) else "more with one record"
-        message = f"peak memory must be <= {gigabytes(self.limit)} ({FILLED:.0%} of what is available on {self.probe.device}), got {got}"
+        message = (
+            f"peak memory must be <= {gigabytes(self.limit)} ({FILLED:.0%} of what is "
+            f"available on {self.probe.device}), got {got}"
+        )
         return TrainingError(message, place=place, cure=self.cure())
 
     def _cut_into(self, batch: int) -> str:
         step = self.run.training.batch_size * self.run.training.accumulate
         return f"training.batch_size = {batch} and training.accumulate = {step // batch}"
 
-    # ----------------------------------------------------------------------------- extrapolation
+    # ------------ extrapolation
     def _drawn_out(self, what: str, start: float, length: int, batch: int) -> float:
         """Extrapolate a quantity to a batch of records of one length.
 
@@ -263,7 +319,9 @@ class Plan:
         points = self.probe.points
         if length == points[-1].length:
             reached = [point for point in points if point.length == length]
-            return extended([(0, start), *((point.batch, getattr(point, what)) for point in reached)], batch)
+            return extended(
+                [(0, start), *((point.batch, getattr(point, what)) for point in reached)], batch
+            )
         # First extrapolate the length, using sizes with as many records as the shortest has. Then
         # scale in proportion to the number of records.
         alike = [point for point in points if point.batch == points[0].batch]
@@ -298,10 +356,17 @@ class Trainings:
         number = sum(seeds for seeds, _ in self.plans.values())
         if number == 1:
             return
-        named = ", ".join(f"{name} x {seeds}" if seeds > 1 else name for name, (seeds, _) in self.plans.items())
-        seconds = self.stack_seconds + sum(seeds * plan.seconds for seeds, plan in self.plans.values())
+        named = ", ".join(
+            f"{name} x {seeds}" if seeds > 1 else name for name, (seeds, _) in self.plans.items()
+        )
+        seconds = self.stack_seconds + sum(
+            seeds * plan.seconds for seeds, plan in self.plans.values()
+        )
         peak = max(plan.peak for _, plan in self.plans.values())
-        yield f"total of {number} trainings ({named}): {duration(seconds)} at most, peak memory {gigabytes(peak)}"
+        yield (
+            f"total of {number} trainings ({named}): {duration(seconds)} at most, peak memory "
+            f"{gigabytes(peak)}"
+        )
 
 
 def _steps_of(run: config.RunFile) -> str:
@@ -310,11 +375,26 @@ def _steps_of(run: config.RunFile) -> str:
     Such runs differ only in seeds and labels.
     """
     training = run.training.model_copy(update={"seed": 0, "seeds": 1, "labels": "given"})
-    same = run.model_copy(update={"training": training, "variants": {}, "sweep": None, "stack": config.Stack(), "title": ""})
+    same = run.model_copy(
+        update={
+            "training": training,
+            "variants": {},
+            "sweep": None,
+            "stack": config.Stack(),
+            "title": "",
+        }
+    )
     return same.model_dump_json()
 
 
-def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: Callable[[], object], seconds: float = SECONDS) -> Plan:
+def make_plan(
+    run: config.RunFile,
+    lengths: Lengths,
+    *,
+    threads: int,
+    prepare: Callable[[], object],
+    seconds: float = SECONDS,
+) -> Plan:
     """Measure a run and return its plan.
 
     Parameters
@@ -333,11 +413,30 @@ def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: C
         Any error that the training would raise at its start.
     """
     if isinstance(run.model, config.PairedModel):
-        raise RunFileError("plan must be asked of a model of one input, got one of two (kind 'paired'): their lengths are not known here")
+        raise RunFileError(
+            "plan must be asked of a model of one input, got one of two (kind 'paired'): their "
+            "lengths are not known here"
+        )
     run = as_measured(run)
     size, scored = (lengths.longest, run.training.batch_size), lengths.scored
-    probe = measure(run, size, lengths.spread, threads=threads, seconds=seconds, scored=scored, corpus=lengths.corpus, prepare=prepare)
-    return Plan(run, lengths, probe, lambda changed: make_plan(changed, lengths, threads=threads, prepare=prepare, seconds=seconds))
+    probe = measure(
+        run,
+        size,
+        lengths.spread,
+        threads=threads,
+        seconds=seconds,
+        scored=scored,
+        corpus=lengths.corpus,
+        prepare=prepare,
+    )
+    return Plan(
+        run,
+        lengths,
+        probe,
+        lambda changed: make_plan(
+            changed, lengths, threads=threads, prepare=prepare, seconds=seconds
+        ),
+    )
 
 
 def as_measured(run: config.RunFile) -> config.RunFile:
@@ -359,9 +458,14 @@ def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:
     if not plan.fits:
         return TrainingError(message, place=place, cure=f"{taken}. {plan.cure()}")
     step = plan.run.training.batch_size * plan.run.training.accumulate
-    smaller = next((batch for batch in range(plan.run.training.batch_size // 2, 0, -1) if step % batch == 0), None)
+    smaller = next(
+        (batch for batch in range(plan.run.training.batch_size // 2, 0, -1) if step % batch == 0),
+        None,
+    )
     cure = f"start it again, or with {plan._cut_into(smaller)}" if smaller else "start it again"
-    return TrainingError(message, place=place, cure=f"{taken} now: something else took it then; {cure}")
+    return TrainingError(
+        message, place=place, cure=f"{taken} now: something else took it then; {cure}"
+    )
 
 
 def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False) -> float:
@@ -373,7 +477,10 @@ def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False)
 
     Through (0, 1), (1, 2) and (2, 5) the parabola is 1 + x^2: 10 at x = 3, where the line has 8.
     """
-    places, values = np.array([place for place, _ in known], float), np.array([value for _, value in known], float)
+    places, values = (
+        np.array([place for place, _ in known], float),
+        np.array([value for _, value in known], float),
+    )
     if x <= places[-1]:
         return float(np.interp(x, places, values))
     (x0, x1), (y0, y1) = places[-2:], values[-2:]
@@ -390,7 +497,9 @@ def split_masks(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.nda
         chrom = corpus.records["chrom"]
         return chrom.isin(split.valid).to_numpy(bool), chrom.isin(split.test).to_numpy(bool)
     if isinstance(split, config.RegionSplit):
-        sides = split_by_region(corpus.records, config.regions(split.valid), config.regions(split.test))["split"]
+        sides = split_by_region(
+            corpus.records, config.regions(split.valid), config.regions(split.test)
+        )["split"]
         return (sides == "valid").to_numpy(bool), (sides == "test").to_numpy(bool)
     if isinstance(split, config.ColumnSplit | config.FilesSplit):
         given = assign_splits(corpus.column(split.column), split.splits)

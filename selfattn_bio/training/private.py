@@ -70,12 +70,24 @@ class Private:
         self.section: Privacy = run.privacy
         training = run.training
         if training.batch_size >= num_records:
-            message = f"training.batch_size must be < the {num_records:,} records of train with [privacy], got {training.batch_size}"
+            message = (
+                f"training.batch_size must be < the {num_records:,} records of train with "
+                f"[privacy], got {training.batch_size}"
+            )
             raise TrainingError(message, place=place)
         if self.section.delta >= 1 / num_records:
-            message = f"privacy.delta must be < 1 / records of train = {1 / num_records:.2g}, got {self.section.delta:.2g}"
-            raise TrainingError(message, place=place, cure="A larger one would allow to publish a record as it is")
-        self.num_records, self.batch_size, self.seed = num_records, training.batch_size, training.seed
+            message = (
+                f"privacy.delta must be < 1 / records of train = {1 / num_records:.2g}, got "
+                f"{self.section.delta:.2g}"
+            )
+            raise TrainingError(
+                message, place=place, cure="A larger one would allow to publish a record as it is"
+            )
+        self.num_records, self.batch_size, self.seed = (
+            num_records,
+            training.batch_size,
+            training.seed,
+        )
         self.max_steps = training.max_steps
         self.secret = secrets.randbits(BITS)
         self.noise_multiplier = _noise_for(self.section, self.order.rate, training.max_steps)
@@ -99,7 +111,7 @@ class Private:
         self.secret = int(state["secret"], 16)
         self.accountant.history = [tuple(steps) for steps in state["history"]]
 
-    # ----------------------------------------------------------------------------- steps
+    # ------------ steps
     def seed_record(self, step: int, row: int) -> None:
         """Seed torch for one record.
 
@@ -113,8 +125,14 @@ class Private:
         parameters = _trained(network)
         if not self._sums:
             self._sums = [torch.zeros_like(parameter) for parameter in parameters]
-        squares = [parameter.grad.double().square().sum() for parameter in parameters if parameter.grad is not None]
-        scale = (self.section.max_grad_norm / torch.stack(squares).sum().sqrt().clamp(min=1e-12)).clamp(max=1.0)
+        squares = [
+            parameter.grad.double().square().sum()
+            for parameter in parameters
+            if parameter.grad is not None
+        ]
+        scale = (
+            self.section.max_grad_norm / torch.stack(squares).sum().sqrt().clamp(min=1e-12)
+        ).clamp(max=1.0)
         for total, parameter in zip(self._sums, parameters, strict=True):
             if parameter.grad is not None:
                 total.add_(parameter.grad * scale)
@@ -135,9 +153,13 @@ class Private:
             parameter.grad = (total + noise * deviation) / self.batch_size
         self._sums = []
         self.accountant.step(noise_multiplier=self.noise_multiplier, sample_rate=self.order.rate)
-        return float(torch.stack([parameter.grad.norm() for parameter in parameters if parameter.grad is not None]).norm())
+        return float(
+            torch.stack(
+                [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
+            ).norm()
+        )
 
-    # ----------------------------------------------------------------------------- report
+    # ------------ report
     def spent(self) -> dict[str, Any]:
         """Return the privacy spent by the complete run, for provenance.json and metrics.json.
 
@@ -173,7 +195,10 @@ def check_layers(network: nn.Module, place: str) -> None:
     """
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm):
-            message = f"layers must take each record by itself with [privacy], got {type(module).__name__} in {name!r}"
+            message = (
+                "layers must take each record by itself with [privacy], got "
+                f"{type(module).__name__} in {name!r}"
+            )
             raise TrainingError(message, place=place, cure=PRIVATE_STEM)
 
 
@@ -202,5 +227,7 @@ def _narrow_orders() -> Iterator[None]:
     Here the orders only determine the range over which the accountant composes numerically.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Optimal order is the (largest|smallest) alpha", category=UserWarning)
+        warnings.filterwarnings(
+            "ignore", message="Optimal order is the (largest|smallest) alpha", category=UserWarning
+        )
         yield

@@ -35,7 +35,15 @@ from selfattn_bio.scoring.scorer import BATCH_LETTERS
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.training.hardware import open_fabric, use_matmul, use_threads
 from selfattn_bio.training.loop import Trainer
-from selfattn_bio.training.memory import available_mb, give_back, is_out_of_memory, now_mb, peak_mb, reset_peak, status_mb
+from selfattn_bio.training.memory import (
+    available_mb,
+    give_back,
+    is_out_of_memory,
+    now_mb,
+    peak_mb,
+    reset_peak,
+    status_mb,
+)
 from selfattn_bio.training.resume import CheckpointFolder
 
 STEPS = 3  # per size
@@ -152,7 +160,21 @@ def measure(
     ours, theirs = context.Pipe(duplex=False)
     found: Probe | SelfAttnBioError | None = None
     with tempfile.TemporaryDirectory() as folder:  # removed here, because the process may be killed
-        process = context.Process(target=_work, args=(theirs, run, size, spread, threads, seconds, scored, corpus, prepare, Path(folder)))
+        process = context.Process(
+            target=_work,
+            args=(
+                theirs,
+                run,
+                size,
+                spread,
+                threads,
+                seconds,
+                scored,
+                corpus,
+                prepare,
+                Path(folder),
+            ),
+        )
         try:
             _start_deaf(process)
             theirs.close()
@@ -171,7 +193,9 @@ def measure(
         # it has printed its traceback
         raise RuntimeError(f"the process that measures ended with exit code {process.exitcode}")
     if found is None:
-        raise TrainingError("memory must hold a process that trains, got one that was killed as it started")
+        raise TrainingError(
+            "memory must hold a process that trains, got one that was killed as it started"
+        )
     return found
 
 
@@ -201,7 +225,7 @@ def grows_squared(model: config.Model) -> bool:
     return model.pattern.kind in ("full", "strided") or model.kernel in ("reference", "sdpa")
 
 
-# -------------------------------------------------------------- in the measuring process
+# ------------ in the measuring process
 def _work(
     pipe: Connection,
     run: config.RunFile,
@@ -234,8 +258,23 @@ def _work(
 class _Climber:
     """Measure steps of growing sizes."""
 
-    def __init__(self, run: config.RunFile, probe: Probe, folder: Path, spread: tuple[float, ...], seconds: float, scored: int) -> None:
-        self.run, self.probe, self.folder, self.spread, self.seconds, self.scored = run, probe, folder, spread, seconds, scored
+    def __init__(
+        self,
+        run: config.RunFile,
+        probe: Probe,
+        folder: Path,
+        spread: tuple[float, ...],
+        seconds: float,
+        scored: int,
+    ) -> None:
+        self.run, self.probe, self.folder, self.spread, self.seconds, self.scored = (
+            run,
+            probe,
+            folder,
+            spread,
+            seconds,
+            scored,
+        )
         # with two batches, gradients already exist during the second forward pass
         self.accumulate = min(2, run.training.accumulate)
         self.fabric = open_fabric(run.training.precision)
@@ -284,9 +323,16 @@ class _Climber:
 
     def _trainer(self, length: int, batch: int, spread: tuple[float, ...]) -> Trainer:
         self.trainer = None  # free the previous trainer before creating the next
-        training = self.run.training.model_copy(update={"batch_size": batch, "accumulate": self.accumulate})
+        training = self.run.training.model_copy(
+            update={"batch_size": batch, "accumulate": self.accumulate}
+        )
         run = with_points(self.run.model_copy(update={"training": training}), self.folder)
-        corpus, split = made_up(run, [max(round(share * length), SHORTEST) for share in spread], self.scored, self.folder)
+        corpus, split = made_up(
+            run,
+            [max(round(share * length), SHORTEST) for share in spread],
+            self.scored,
+            self.folder,
+        )
         reset_peak()
         return Trainer(self.fabric, run, corpus, split, self.folder / "model", "plan")
 
@@ -298,12 +344,20 @@ class _Climber:
         last, rounds = self.probe.points[-1], list[_Seconds]()
         self.trainer = trainer = self._trainer(last.length, last.batch, self.spread)
         of_round = math.ceil(len(self.spread) / self.accumulate)  # steps that cover all lengths
-        while not rounds or (len(rounds) * of_round * self.accumulate < MOST_BATCHES and sum(each.clock for each in rounds) < self.seconds):
+        while not rounds or (
+            len(rounds) * of_round * self.accumulate < MOST_BATCHES
+            and sum(each.clock for each in rounds) < self.seconds
+        ):
             rounds.append(_timed(trainer.take_step, of_round))
         # the minimum, because the first round includes preparations for each length
         best = min(each.own for each in rounds) / (of_round * self.accumulate)
         crowding = max(1.0, min(each.clock / each.own for each in rounds))
-        self.probe = replace(self.probe, holes=max(0.0, peak_mb() - last.peak), pace=best / last.seconds, crowding=crowding)
+        self.probe = replace(
+            self.probe,
+            holes=max(0.0, peak_mb() - last.peak),
+            pace=best / last.seconds,
+            crowding=crowding,
+        )
         return trainer
 
     def _finish(self, trainer: Trainer) -> None:
@@ -332,14 +386,20 @@ def rungs(length: int, batch: int) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def made_up(run: config.RunFile, lengths: list[int], scored: int, folder: Path) -> tuple[Corpus, Path]:
+def made_up(
+    run: config.RunFile, lengths: list[int], scored: int, folder: Path
+) -> tuple[Corpus, Path]:
     """Write a corpus of random records with targets for the objective, and its split.
 
     It has one training batch of each length, and about `scored` letters for validation, in records
     of the last length.
     """
     rng, alphabet = np.random.default_rng(0), get_alphabet(run.data.alphabet)
-    train = [length for length in lengths for _ in range(max(run.training.batch_size, math.ceil(2 / len(lengths))))]
+    train = [
+        length
+        for length in lengths
+        for _ in range(max(run.training.batch_size, math.ceil(2 / len(lengths))))
+    ]
     wanted = {f"train-{i}": length for i, length in enumerate(train)}
     wanted |= {f"valid-{i}": lengths[-1] for i in range(max(2, scored // lengths[-1]))}
     letters = np.frombuffer(alphabet.letters.encode(), np.uint8)
@@ -347,9 +407,14 @@ def made_up(run: config.RunFile, lengths: list[int], scored: int, folder: Path) 
     files = [folder / "0.fa", folder / "1.fa"] if binary else [folder / "0.fa"]
     for number, file in enumerate(files):
         names = list(wanted)[number :: len(files)]
-        places = (f" chrom={name} start=0 end={wanted[name]}" if run.objective.kind == "bins" else "" for name in names)
+        places = (
+            f" chrom={name} start=0 end={wanted[name]}" if run.objective.kind == "bins" else ""
+            for name in names
+        )
         rows = (rng.choice(letters, wanted[name]).tobytes().decode() for name in names)
-        records = (f">{name}{place}\n{row}\n" for name, place, row in zip(names, places, rows, strict=True))
+        records = (
+            f">{name}{place}\n{row}\n" for name, place, row in zip(names, places, rows, strict=True)
+        )
         file.write_text("".join(records), encoding="ascii")
     targets = _targets(run.objective, list(wanted.values()), rng)
     table = None
@@ -358,7 +423,13 @@ def made_up(run: config.RunFile, lengths: list[int], scored: int, folder: Path) 
         pd.DataFrame({"id": list(wanted), **targets}).to_csv(table, sep="\t", index=False)
     sources = [(file, number if binary else None) for number, file in enumerate(files)]
     corpus = build_corpus(sources, folder / "corpus", Rules(alphabet), table)
-    split = pd.DataFrame({"id": corpus.records["id"], "split": corpus.records["id"].str.partition("-")[0], "reason": ""})
+    split = pd.DataFrame(
+        {
+            "id": corpus.records["id"],
+            "split": corpus.records["id"].str.partition("-")[0],
+            "reason": "",
+        }
+    )
     split.to_csv(folder / "split.tsv", sep="\t", index=False)
     return corpus, folder / "split.tsv"
 
@@ -372,20 +443,31 @@ def with_points(run: config.RunFile, folder: Path) -> config.RunFile:
         return run
     path = folder / "points.bed"
     path.write_text("train-0\t0\t1\t.\t0\t+\nvalid-0\t0\t1\t.\t0\t-\n", encoding="ascii")
-    return run.model_copy(update={"objective": run.objective.model_copy(update={"points": str(path)})})
+    return run.model_copy(
+        update={"objective": run.objective.model_copy(update={"points": str(path)})}
+    )
 
 
-def _targets(objective: config.Objective, lengths: list[int], rng: np.random.Generator) -> dict[str, list]:
+def _targets(
+    objective: config.Objective, lengths: list[int], rng: np.random.Generator
+) -> dict[str, list]:
     """Return columns of synthetic targets, one value per record."""
     number = len(lengths)
     match objective:
         case config.MulticlassObjective(column=column, classes=classes):
             names = classes or ("a", "b")
             return {column: [names[i % len(names)] for i in range(number)]}
-        case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
+        case (
+            config.MultilabelObjective(columns=columns)
+            | config.RegressionObjective(columns=columns)
+        ):
             return {column: [i // 2 % 2 for i in range(number)] for column in columns}
         case config.SeveralObjective(parts=parts):
-            return {column: values for part in parts.values() for column, values in _targets(part, lengths, rng).items()}
+            return {
+                column: values
+                for part in parts.values()
+                for column, values in _targets(part, lengths, rng).items()
+            }
         case config.LabelsObjective(column=column, classes=text):
             return {column: ["".join(rng.choice(list(text), length)) for length in lengths]}
         case _:
@@ -420,4 +502,7 @@ def _guard(probe: Probe) -> None:
     if probe.device == "cpu":
         most, hard = resource.getrlimit(resource.RLIMIT_DATA)
         ours = int((status_mb("VmData") + probe.available) * 1e6)
-        resource.setrlimit(resource.RLIMIT_DATA, (ours if most == resource.RLIM_INFINITY else min(ours, most), hard))
+        resource.setrlimit(
+            resource.RLIMIT_DATA,
+            (ours if most == resource.RLIM_INFINITY else min(ours, most), hard),
+        )

@@ -20,7 +20,9 @@ from selfattn_bio.model.checkpoint import read_provenance
 VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
 
 
-def provenance_of(run: RunFile, corpus: Corpus, split_sha256: str, *, device: str, processes: int, threads: int) -> dict[str, Any]:
+def provenance_of(
+    run: RunFile, corpus: Corpus, split_sha256: str, *, device: str, processes: int, threads: int
+) -> dict[str, Any]:
     """Return the entries of provenance.json that are known before the first step."""
     return {
         "data": corpus.summary["sources"],
@@ -48,10 +50,18 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     if run.partner:
         parts.append(run.partner.model_dump_json())
     if run.transfer:
-        parts += [run.transfer.model_dump_json(), str(read_provenance(run.transfer.folder)["weights_sha256"])]
+        parts += [
+            run.transfer.model_dump_json(),
+            str(read_provenance(run.transfer.folder)["weights_sha256"]),
+        ]
     if run.privacy:
         parts += [run.privacy.model_dump_json(), f"opacus {version('opacus')}"]
-    parts += [corpus.fingerprint, split_sha256, f"{processes} processes", *(f"{p} {version(p)}" for p in VERSIONS)]
+    parts += [
+        corpus.fingerprint,
+        split_sha256,
+        f"{processes} processes",
+        *(f"{p} {version(p)}" for p in VERSIONS),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -71,7 +81,12 @@ def commit_of(folder: Path) -> str | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     """Return the output of git, or None if it fails or is not installed."""
     try:
-        done = subprocess.run(["git", "--no-optional-locks", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

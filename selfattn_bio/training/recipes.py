@@ -176,7 +176,12 @@ def both_strands(records: int, motifs: tuple[str, ...] = (), parent: str = "") -
             "stem": {"kind": "conv", "kernel": 15, "pool": 4, "second_kernel": 5},
             "head": {"kind": "pooling", "parts": 1},
         },
-        {**_budget(records, epochs), "learning_rate": rate, "reverse_complement": True, "edits": EDITS},
+        {
+            **_budget(records, epochs),
+            "learning_rate": rate,
+            "reverse_complement": True,
+            "edits": EDITS,
+        },
         {"parent": parent} if parent else {},
         ("kmer6_positional_logistic", *motifs),
     )
@@ -196,7 +201,9 @@ def _sample(labels: Labels, rng: np.random.Generator) -> NDArray[np.int64]:
     """Sample `ENOUGH` rows, with at least `MIN_RECORDS` of each class if there are that many."""
     order = rng.permutation(len(labels))
     rare = [order[labels[order] == label][:MIN_RECORDS] for label in (0, 1)]
-    return np.array(list(dict.fromkeys(np.concatenate([order[:ENOUGH], *rare]).tolist())), dtype=np.int64)
+    return np.array(
+        list(dict.fromkeys(np.concatenate([order[:ENOUGH], *rare]).tolist())), dtype=np.int64
+    )
 
 
 def _budget(records: int, epochs: int = EPOCHS) -> dict[str, int]:

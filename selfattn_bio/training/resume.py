@@ -49,10 +49,22 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         main = threading.current_thread() is threading.main_thread()
-        self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGTERM, signal.SIGINT)} if main else {}
+        self._before = (
+            {
+                number: signal.signal(number, self._hear)
+                for number in (signal.SIGTERM, signal.SIGINT)
+            }
+            if main
+            else {}
+        )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -105,11 +117,23 @@ class CheckpointFolder:
         except BlockingIOError:
             self._lock.seek(0)
             holder = self._lock.read().strip()
-            message = f"checkpoint folder must be used by one trainer, got a second while process {holder} trains"
-            raise TrainingError(message, place=str(self.path), cure=f"Wait for it, or stop it: kill {holder}") from None
+            message = (
+                "checkpoint folder must be used by one trainer, got a second while process "
+                f"{holder} trains"
+            )
+            raise TrainingError(
+                message, place=str(self.path), cure=f"Wait for it, or stop it: kill {holder}"
+            ) from None
         except OSError as error:  # such as ENOLCK
-            message = f"checkpoint folder must be on a file system that locks files (flock), got {error.strerror}"
-            raise TrainingError(message, place=str(self.path), cure="Choose an --output on another, or mount it with locks") from error
+            message = (
+                "checkpoint folder must be on a file system that locks files (flock), got "
+                f"{error.strerror}"
+            )
+            raise TrainingError(
+                message,
+                place=str(self.path),
+                cure="Choose an --output on another, or mount it with locks",
+            ) from error
         self._lock.truncate(0)
         print(os.getpid(), file=self._lock, flush=True)
         for leftover in self.path.glob(".*.tmp"):  # of a trainer that was killed during a write
@@ -117,7 +141,12 @@ class CheckpointFolder:
         self._drop_damaged()
         self._say_others()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.writes:
             self._lock.close()
 
@@ -127,9 +156,13 @@ class CheckpointFolder:
             return
         metadata = {"fingerprint": self.fingerprint, "state": json.dumps(state)}
         metadata["sha256"] = _digest(tensors, metadata)
-        with whole_file(self.path / f"step-{step:09d}.{self.fingerprint[:12]}.safetensors") as temporary:
+        with whole_file(
+            self.path / f"step-{step:09d}.{self.fingerprint[:12]}.safetensors"
+        ) as temporary:
             # Not save_file: its error on a full disk is not an OSError.
-            temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
+            temporary.write_bytes(
+                save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+            )
         for old in self._files()[:-KEPT]:
             old.unlink()
 
@@ -166,7 +199,10 @@ class CheckpointFolder:
     def _say_others(self) -> None:
         if (others := self._others()) and not self._files():
             size = sum(path.stat().st_size for path in others) / 1e6
-            what = f"checkpoints of other data, settings or versions ({size:,.0f} MB) are kept until this run's model is written"
+            what = (
+                f"checkpoints of other data, settings or versions ({size:,.0f} MB) are kept "
+                "until this run's model is written"
+            )
             print(f"{self.path}: {len(others)} {what}; training starts anew", flush=True)
 
     def _files(self) -> list[Path]:
@@ -194,7 +230,9 @@ def _read(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, st
     if (found := _digest(tensors, metadata)) != written:
         raise ValueError(f"its sha256 must be {written[:12]}, got {found[:12]}")
     if metadata["fingerprint"] != fingerprint:
-        raise ValueError(f"its fingerprint must be {fingerprint[:12]}, got {metadata['fingerprint'][:12]}")
+        raise ValueError(
+            f"its fingerprint must be {fingerprint[:12]}, got {metadata['fingerprint'][:12]}"
+        )
     return tensors, metadata
 
 
@@ -203,5 +241,7 @@ def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     found = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         found.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        found.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        found.update(
+            tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        )
     return found.hexdigest()

@@ -43,20 +43,31 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
     by name.
     """
     if corpus.alphabet.name != run.data.alphabet:
-        message = f"corpus must be of [data] alphabet {run.data.alphabet!r}, got one of {corpus.alphabet.name!r}"
-        raise CorpusError(message, place=str(corpus.path), cure=f"Ingest with --alphabet {run.data.alphabet}")
+        message = (
+            f"corpus must be of [data] alphabet {run.data.alphabet!r}, got one of "
+            f"{corpus.alphabet.name!r}"
+        )
+        raise CorpusError(
+            message, place=str(corpus.path), cure=f"Ingest with --alphabet {run.data.alphabet}"
+        )
     split = np.array(read_split(split_path, corpus.records["id"]))
     rows = {side: np.flatnonzero(split == side) for side in ("train", "valid", "test")}
     for name, of_side in rows.items():
         _check_lengths(run, corpus, of_side, name, split_path)
     if run.objective.kind == "binary":
-        return run, {side: _labelled(run, corpus, rows[side], side, split_path) for side in ("train", "valid")}
+        return run, {
+            side: _labelled(run, corpus, rows[side], side, split_path)
+            for side in ("train", "valid")
+        }
     columns = run.objective.target_columns
     table = corpus.targets(columns) if columns else pd.DataFrame(index=range(len(corpus)))
     place = str(corpus.summary.get("targets", {}).get("path", corpus.path))
     of_train = table.iloc[rows["train"]], corpus.records.iloc[rows["train"]]
     run = run.model_copy(update={"objective": fitted(run.objective, *of_train, place)})
-    targets = {side: targets_of(run.objective, table.iloc[of], corpus.records.iloc[of], place) for side, of in rows.items()}
+    targets = {
+        side: targets_of(run.objective, table.iloc[of], corpus.records.iloc[of], place)
+        for side, of in rows.items()
+    }
     for name in ("train", "valid"):
         check_known(run.objective, targets[name], name, place)
     if isinstance(run.objective, BinsObjective):
@@ -66,7 +77,9 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
     return run, {side: Side(rows[side], targets[side]) for side in ("train", "valid")}
 
 
-def _check_lengths(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path) -> None:
+def _check_lengths(
+    run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path
+) -> None:
     if not len(rows) and side == "test":
         return
     if not len(rows):
@@ -77,19 +90,32 @@ def _check_lengths(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: 
         least, what = max((least, what), (run.objective.bin, "objective.bin"))
     if lengths.min() < least:
         short = corpus.records["id"].iloc[rows[lengths.argmin()]]
-        message = f"records must be at least {what} = {least} letters long, got {lengths.min()} in {short!r}"
-        raise CorpusError(message, place=str(corpus.path), cure=f"Lower {what} or raise data.min_length")
+        message = (
+            f"records must be at least {what} = {least} letters long, got {lengths.min()} "
+            f"in {short!r}"
+        )
+        raise CorpusError(
+            message, place=str(corpus.path), cure=f"Lower {what} or raise data.min_length"
+        )
 
 
-def _labelled(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path) -> Side:
+def _labelled(
+    run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path
+) -> Side:
     given = corpus.records["label"].iloc[rows]
     if given.isna().any():
-        message = f"records must have a label for objective 'binary', got {int(given.isna().sum())} of {len(given)} on {side} without"
-        raise CorpusError(message, place=str(corpus.path), cure="Ingest with one --label per FASTA file")
+        message = (
+            "records must have a label for objective 'binary', got "
+            f"{int(given.isna().sum())} of {len(given)} on {side} without"
+        )
+        raise CorpusError(
+            message, place=str(corpus.path), cure="Ingest with one --label per FASTA file"
+        )
     labels = given.to_numpy(dtype=np.int64)
     if len(set(labels)) < 2:
         raise CorpusError(
-            f"{side} must hold records of both labels, got {len(rows)} of label {', '.join(map(str, sorted(set(labels)))) or '(none)'}",
+            f"{side} must hold records of both labels, got {len(rows)} of label "
+            f"{', '.join(map(str, sorted(set(labels)))) or '(none)'}",
             place=str(split_path),
         )
     if run.is_control():
@@ -103,7 +129,13 @@ class Stream:
     The batches of any step can be requested.
     """
 
-    def __init__(self, run: RunFile, corpus: Corpus, side: Side, order: BatchOrder | PoissonOrder | None = None) -> None:
+    def __init__(
+        self,
+        run: RunFile,
+        corpus: Corpus,
+        side: Side,
+        order: BatchOrder | PoissonOrder | None = None,
+    ) -> None:
         training = run.training
         self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
         self.inputs = inputs_of(run, corpus)
@@ -121,7 +153,9 @@ class Stream:
             multiple,
             training.window,
             edits,
-            math.ceil(self.epoch_of(training.max_steps) * training.edits.until) if training.edits else 0,
+            math.ceil(self.epoch_of(training.max_steps) * training.edits.until)
+            if training.edits
+            else 0,
         )
         # together with the letters; other targets belong to the complete record
         self.move_points = run.objective.kind == "bins"
@@ -152,7 +186,9 @@ class Stream:
                 found += ids.iloc[records].tolist()
                 continue
             places = zip(records, self._views(epoch, windows), strict=True)
-            found += [f"{ids.iloc[record]}:{view.first}-{view.last}" for record, (_, view) in places]
+            found += [
+                f"{ids.iloc[record]}:{view.first}-{view.last}" for record, (_, view) in places
+            ]
         return found
 
     def examples(self, epoch: int, windows: NDArray[np.int64]) -> tuple[list[Any], NDArray]:
@@ -160,10 +196,14 @@ class Stream:
         views = self._views(epoch, windows)
         targets = self.side.targets[self.windows.records(windows)[0]]
         if self.move_points:
-            targets = objects([points.seen(*view) for points, (_, view) in zip(targets, views, strict=True)])
+            targets = objects(
+                [points.seen(*view) for points, (_, view) in zip(targets, views, strict=True)]
+            )
         return [seen for seen, _ in views], targets
 
     def _views(self, epoch: int, windows: NDArray[np.int64]) -> list[tuple[Any, View]]:
         records, numbers = self.windows.records(windows)
         each = zip(self.side.rows[records].tolist(), numbers.tolist(), strict=True)
-        return [self.inputs.seen(self.augmentation, record, epoch, number) for record, number in each]
+        return [
+            self.inputs.seen(self.augmentation, record, epoch, number) for record, number in each
+        ]

@@ -60,7 +60,10 @@ class StackTime:
         for label in (0, 1):
             of_class = sample[labels[sample] == label]
             if len(of_class) < 2:
-                raise CorpusError(f"two records of class {label} are needed outside of test; there are {len(of_class)}")
+                raise CorpusError(
+                    f"two records of class {label} are needed outside of test; there are "
+                    f"{len(of_class)}"
+                )
             number = min(max(1, round(share * len(of_class))), len(of_class) - 1)
             held_out.append(of_class[:number])
             train.append(of_class[number:])
@@ -78,5 +81,12 @@ class StackTime:
 
     def line(self) -> str:
         """Describe the time in one line."""
-        how = "measured" if self.fitted == self.records else f"drawn out from {self.fitted:,} of {self.records:,} records"
-        return f"stack of {', '.join(self.parts)}: about {duration(self.seconds)}, {how}; all seeds use the same parts"
+        how = (
+            "measured"
+            if self.fitted == self.records
+            else f"drawn out from {self.fitted:,} of {self.records:,} records"
+        )
+        return (
+            f"stack of {', '.join(self.parts)}: about {duration(self.seconds)}, {how}; all "
+            "seeds use the same parts"
+        )

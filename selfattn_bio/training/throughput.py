@@ -43,7 +43,9 @@ class FlopCounter:
         self._add(module, output.numel() * module.in_features)
 
     def _convolution(self, module: nn.Conv1d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._add(module, output.numel() * module.in_channels // module.groups * module.kernel_size[0])
+        self._add(
+            module, output.numel() * module.in_channels // module.groups * module.kernel_size[0]
+        )
 
     def _attention(self, module: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         batch, length = output.shape[:2]
@@ -63,7 +65,10 @@ def gemm_peak(device: torch.device, precision: str) -> float:
 
     The current threads and the given precision are used; the best of several products counts.
     """
-    size, dtype = PROBE[device.type], {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision, torch.float32)
+    size, dtype = (
+        PROBE[device.type],
+        {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision, torch.float32),
+    )
     a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
     seconds = []
     for _ in range(ROUNDS + 1):  # the first one warms up

@@ -69,22 +69,35 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
         If the parent has another alphabet, other [tokens] or other layers.
     """
     parent_run, parent, _ = load_model(transfer.folder)
-    cure = f"[tokens] and [model] must be those of {transfer.folder / 'run.toml'}, but for {', '.join(sorted(FREE))}"
+    cure = (
+        f"[tokens] and [model] must be those of {transfer.folder / 'run.toml'}, but for "
+        f"{', '.join(sorted(FREE))}"
+    )
     told = _what_must_agree(parent_run)
     for key, value in _what_must_agree(run).items():
         if told.get(key) != value:
-            raise RunFileError(f"parent must have {key} = {value}, got {told.get(key)}", place=place, cure=cure)
+            raise RunFileError(
+                f"parent must have {key} = {value}, got {told.get(key)}", place=place, cure=cure
+            )
     theirs = parent.state_dict()
     ours = network.state_dict()
     for name, weight in ours.items():
-        if ".head." in name or ".exits." in name or (run.model.kind == "dilated" and not re.search(r"^embedding\.|\.stem\.", name)):
+        if (
+            ".head." in name
+            or ".exits." in name
+            or (run.model.kind == "dilated" and not re.search(r"^embedding\.|\.stem\.", name))
+        ):
             continue
-        source = re.sub(r"^members\.(\d+)", lambda found: f"members.{int(found[1]) % len(parent.members)}", name)
+        source = re.sub(
+            r"^members\.(\d+)", lambda found: f"members.{int(found[1]) % len(parent.members)}", name
+        )
         weight.copy_(theirs[source])
     if transfer.adapt == "lora":
         for module in list(network.modules()):
             if isinstance(module, nn.Linear) and module not in _heads(network):
-                parametrize.register_parametrization(module, "weight", LowRank(module.weight, transfer.lora_rank))
+                parametrize.register_parametrization(
+                    module, "weight", LowRank(module.weight, transfer.lora_rank)
+                )
     if transfer.adapt in ("frozen", "lora"):
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(".head." in name or name.endswith((".down", ".up")))
@@ -92,7 +105,11 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
 
 def _what_must_agree(run: RunFile) -> dict[str, Any]:
     """Return the keys of the run file that determine shape and meaning of the weights."""
-    model = run.model.model_dump(include=STEM) if run.model.kind == "dilated" else run.model.model_dump(exclude=FREE)
+    model = (
+        run.model.model_dump(include=STEM)
+        if run.model.kind == "dilated"
+        else run.model.model_dump(exclude=FREE)
+    )
     if isinstance(run.model, AttentionModel):
         # Written run files leave these out if they are softmax and none.
         model |= {"mixer": run.model.mixer.model_dump(), "gates": run.model.gates.model_dump()}
@@ -104,7 +121,11 @@ def _what_must_agree(run: RunFile) -> dict[str, Any]:
 
 
 def _heads(network: Network) -> set[nn.Module]:
-    return {module for name, module in network.named_modules() if re.match(r"members\.\d+\.head\b", name)}
+    return {
+        module
+        for name, module in network.named_modules()
+        if re.match(r"members\.\d+\.head\b", name)
+    }
 
 
 def still(network: nn.Module, rate_of: Callable[[int], float] = lambda _: 1.0) -> None:
@@ -141,7 +162,13 @@ def merged(network: Network) -> dict[str, Tensor]:
     for name, module in network.named_modules():
         # Not by remove_parametrizations: a copy of a network shares its classes, and the function
         # would remove `weight` from all of them.
-        if parametrize.is_parametrized(module, "weight") and isinstance(module.parametrizations["weight"][0], LowRank):
-            weights = {key: value for key, value in weights.items() if not key.startswith(f"{name}.parametrizations.weight.")}
+        if parametrize.is_parametrized(module, "weight") and isinstance(
+            module.parametrizations["weight"][0], LowRank
+        ):
+            weights = {
+                key: value
+                for key, value in weights.items()
+                if not key.startswith(f"{name}.parametrizations.weight.")
+            }
             weights[f"{name}.weight"] = module.weight.detach()
     return weights

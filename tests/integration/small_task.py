@@ -36,11 +36,17 @@ def write_task(folder, run, positives=40, negatives=40):
     rng = np.random.default_rng(0)
     for name, number in (("positives", positives), ("negatives", negatives)):
         letters = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range(number)]
-        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters)))
+        (folder / f"{name}.fa").write_text(
+            "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters))
+        )
     (folder / "run.toml").write_text(run)
-    corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
+    corpus = build_corpus(
+        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
+    )
     sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+        folder / "split.tsv", sep="\t", index=False
+    )
     return sides
 
 
@@ -51,9 +57,17 @@ def environments(processes):
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": processes,
+        "LOCAL_WORLD_SIZE": processes,
+    }
     shared |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0}
-    return [{key: str(value) for key, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()} for rank in range(processes)]
+    return [
+        {key: str(value) for key, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
+        for rank in range(processes)
+    ]
 
 
 def write_gradients(folder, environment, sharded, merged, output):
@@ -78,7 +92,9 @@ def write_gradients(folder, environment, sharded, merged, output):
 def gradients_of(folder, processes=1, *, sharded=False, merged=False):
     """Return the gradients of the first step, computed by `processes` processes."""
     output = folder / f"gradients-{processes}-{sharded}-{merged}.safetensors"
-    each = [(folder, environment, sharded, merged, output) for environment in environments(processes)]
+    each = [
+        (folder, environment, sharded, merged, output) for environment in environments(processes)
+    ]
     started = [PROCESSES.Process(target=write_gradients, args=arguments) for arguments in each]
     for process in started:
         process.start()

@@ -65,12 +65,33 @@ def task(tmp_path_factory):
     rng = np.random.default_rng(0)
     for name, word in (("p", "TATAATTT"), ("n", "GACCAGCA")):
         rows = ["".join(rng.choice(list("ACGT"), 40)) for _ in range(80)]
-        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{row[:20]}{word}{row[20:]}\n" for i, row in enumerate(rows)))
+        (folder / f"{name}.fa").write_text(
+            "".join(f">{name}{i}\n{row[:20]}{word}{row[20:]}\n" for i, row in enumerate(rows))
+        )
     (folder / "run.toml").write_text(RUN)
     shared = ["--run-file", "run.toml", "--corpus", "corpus"]
-    assert main(["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus"]) == 0
+    assert (
+        main(
+            [
+                "ingest",
+                "--fasta",
+                "p.fa",
+                "n.fa",
+                "--label",
+                "1",
+                "0",
+                "--alphabet",
+                "dna",
+                "--output",
+                "corpus",
+            ]
+        )
+        == 0
+    )
     assert main(["split", *shared, "--output", "split.tsv"]) == 0
-    assert main(["train", *shared, "--split", "split.tsv", "--threads", "1", "--output", "model"]) == 0
+    assert (
+        main(["train", *shared, "--split", "split.tsv", "--threads", "1", "--output", "model"]) == 0
+    )
     assert main(["prune", "--model", "model", "--output", "pruned"]) == 0
     yield folder
     os.chdir(before)
@@ -86,13 +107,29 @@ def test_adaptive_training_closes_gates_and_exits_early(task):
     said = load_model(task / "model")[2]["exits"]
     assert said["worth"] >= said["worth_of_all_layers"] - 0.05
     scorer = load(task / "model")
-    assert scorer.network.members[0].exits.threshold == scorer.network.members[1].exits.threshold == pytest.approx(said["threshold"])
-    valid = [corpus_of(task).letters(i) for i in np.flatnonzero(pd.read_csv(task / "split.tsv", sep="\t")["split"] == "valid")]
+    assert (
+        scorer.network.members[0].exits.threshold
+        == scorer.network.members[1].exits.threshold
+        == pytest.approx(said["threshold"])
+    )
+    valid = [
+        corpus_of(task).letters(i)
+        for i in np.flatnonzero(pd.read_csv(task / "split.tsv", sep="\t")["split"] == "valid")
+    ]
     assert scorer.depths(valid).mean() == pytest.approx(said["mean_layers"])
     assert said["mean_layers"] < 3
-    values = torch.cat([gates.values().detach() for gates in scorer.network.modules() if isinstance(gates, HardConcrete)])
+    values = torch.cat(
+        [
+            gates.values().detach()
+            for gates in scorer.network.modules()
+            if isinstance(gates, HardConcrete)
+        ]
+    )
     assert int((values == 0).sum()) > 0
-    assert "A record leaves the encoder once the head is sure of it" in (task / "model" / "README.md").read_text()
+    assert (
+        "A record leaves the encoder once the head is sure of it"
+        in (task / "model" / "README.md").read_text()
+    )
 
 
 def test_evaluate_and_explain_gated_and_pruned_models(task):
@@ -103,7 +140,12 @@ def test_evaluate_and_explain_gated_and_pruned_models(task):
         explained = f"judged_{name}/relevance"
         assert main(["explain", *shared, "--model", name, "--output", explained]) == 0
         metrics = json.loads((task / f"judged_{name}" / "metrics.json").read_text())
-        found.append((metrics["test"]["model"]["auroc"]["value"], np.load(task / explained / "relevance.npz")["hypothetical"]))
+        found.append(
+            (
+                metrics["test"]["model"]["auroc"]["value"],
+                np.load(task / explained / "relevance.npz")["hypothetical"],
+            )
+        )
         assert 0 <= metrics["test"]["layers"]["mean"] <= metrics["test"]["layers"]["of"] <= 3
     assert found[0][0] == found[1][0] > 0.9
     assert found[0][1] == pytest.approx(found[1][1], abs=1e-5)
@@ -139,10 +181,19 @@ def test_gate_penalty_counts_once_per_step(task, sections):
                 "training": run.training.model_copy(update=sections | {"matmul": "highest"}),
             }
         )
-        trainer = Trainer(open_fabric("32-true"), changed, corpus_of(task), task / "split.tsv", task / "none", "model")
+        trainer = Trainer(
+            open_fabric("32-true"),
+            changed,
+            corpus_of(task),
+            task / "split.tsv",
+            task / "none",
+            "model",
+        )
         torch.manual_seed(0)
         trainer.add_gradients()
-        weights = [gates.weight for gates in trainer.bare.modules() if isinstance(gates, HardConcrete)]
+        weights = [
+            gates.weight for gates in trainer.bare.modules() if isinstance(gates, HardConcrete)
+        ]
         found.append([weight.grad for weight in weights])
     wanted = torch.autograd.grad(trainer.bare.penalty(), weights)
     for without, with_it, each in zip(*found, wanted, strict=True):
@@ -156,15 +207,28 @@ def test_fine_tuning_starts_from_pruned_model(task):
     child = build_network(run)
     start_from(child, run, transfer, "child")
     assert_close(child.members[1].stem.state_dict(), parent.members[1].stem.state_dict())
-    assert [len(member.encoder.blocks) for member in child.members] == [len(member.encoder.blocks) for member in parent.members]
+    assert [len(member.encoder.blocks) for member in child.members] == [
+        len(member.encoder.blocks) for member in parent.members
+    ]
     for gates in (config.NoGates(), config.HardConcreteGates()):
         other = run.model_copy(update={"model": run.model.model_copy(update={"gates": gates})})
         with pytest.raises(RunFileError, match=r"parent must have model\.gates = "):
             start_from(build_network(other), other, transfer, "child")
-    without = run.model_copy(update={"model": run.model.model_copy(update={"exits": config.NoExits()})})
+    without = run.model_copy(
+        update={"model": run.model.model_copy(update={"exits": config.NoExits()})}
+    )
     start_from(build_network(without), without, transfer, "child")
 
 
 def test_sharded_training_refuses_gates(task):
-    with pytest.raises(TrainingError, match="sharded training must go with gates 'none', got 'hard_concrete'"):
-        train(config.read_run_file(task / "run.toml"), corpus_of(task), task / "split.tsv", task / "none", threads=1, sharded=True)
+    with pytest.raises(
+        TrainingError, match="sharded training must go with gates 'none', got 'hard_concrete'"
+    ):
+        train(
+            config.read_run_file(task / "run.toml"),
+            corpus_of(task),
+            task / "split.tsv",
+            task / "none",
+            threads=1,
+            sharded=True,
+        )

@@ -19,7 +19,14 @@ from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import Trainer, train
 from selfattn_bio.training.sides import Side
 
-SMALL = {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 32, "dropout": 0.2, "members": 1}
+SMALL = {
+    "embed_dim": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "feedforward_dim": 32,
+    "dropout": 0.2,
+    "members": 1,
+}
 MODEL = config.AttentionModel(**SMALL, stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3))
 TRAINING = {
     "max_steps": 160,
@@ -54,14 +61,39 @@ def task(tmp_path_factory):
             letters[places[0] : places[0] + 8] = list("TATCGATA")
         if bool(label) != minor:
             letters[places[1] : places[1] + 6] = list("GGCCGG")
-        rows.append((f"r{i}", "".join(letters), label, "minor" if minor else "major", ("train", "valid", "test")[i // 2 % 3]))
+        rows.append(
+            (
+                f"r{i}",
+                "".join(letters),
+                label,
+                "minor" if minor else "major",
+                ("train", "valid", "test")[i // 2 % 3],
+            )
+        )
     table = pd.DataFrame(rows, columns=["id", "sequence", "label", "origin", "split"])
     table.drop(columns="split").to_csv(folder / "records.csv", index=False)
-    text = f'[data]\nsequences = "{folder}/records.csv"\nlabel = "label"\n[evaluation]\ngroups = ["origin"]\nbootstraps = 50\n[variants]\n'
+    text = (
+        f'[data]\nsequences = "{folder}/records.csv"\nlabel = "label"\n[evaluation]\ngroups = '
+        '["origin"]\nbootstraps = 50\n[variants]\n'
+    )
     (folder / "run.toml").write_text(text)
-    assert main(["ingest", "--quiet", "--run-file", str(folder / "run.toml"), "--output", str(folder / "corpus")]) == 0
+    assert (
+        main(
+            [
+                "ingest",
+                "--quiet",
+                "--run-file",
+                str(folder / "run.toml"),
+                "--output",
+                str(folder / "corpus"),
+            ]
+        )
+        == 0
+    )
     ids = Corpus.open(folder / "corpus").records["id"]
-    table.set_index("id").loc[ids, ["split"]].assign(reason="").reset_index().to_csv(folder / "split.tsv", sep="\t", index=False)
+    table.set_index("id").loc[ids, ["split"]].assign(reason="").reset_index().to_csv(
+        folder / "split.tsv", sep="\t", index=False
+    )
     return folder
 
 
@@ -75,7 +107,9 @@ def run_file(way, **training):
 def models(task):
     """Train one model per way of balancing."""
     for way in WAYS:
-        train(run_file(way), Corpus.open(task / "corpus"), task / "split.tsv", task / way, threads=1)
+        train(
+            run_file(way), Corpus.open(task / "corpus"), task / "split.tsv", task / way, threads=1
+        )
     return {way: task / way for way in WAYS}
 
 
@@ -84,9 +118,19 @@ def judged(task, model):
     corpus = Corpus.open(task / "corpus")
     rows = np.flatnonzero(pd.read_csv(task / "split.tsv", sep="\t")["split"] == "test")
     logits = load(model).logits([corpus.letters(int(row)) for row in rows])
-    labels, origin = corpus.records["label"].to_numpy(dtype=int)[rows], corpus.targets(["origin"])["origin"].to_numpy(dtype=object)[rows]
-    each = [worst_auroc(origin[of], labels[of], logits[of]) for of in (origin == "major", origin == "minor")]
-    return worst_auroc(np.full(len(rows), ""), labels, logits), worst_auroc(origin, labels, logits), abs(each[0] - each[1])
+    labels, origin = (
+        corpus.records["label"].to_numpy(dtype=int)[rows],
+        corpus.targets(["origin"])["origin"].to_numpy(dtype=object)[rows],
+    )
+    each = [
+        worst_auroc(origin[of], labels[of], logits[of])
+        for of in (origin == "major", origin == "minor")
+    ]
+    return (
+        worst_auroc(np.full(len(rows), ""), labels, logits),
+        worst_auroc(origin, labels, logits),
+        abs(each[0] - each[1]),
+    )
 
 
 def test_balancing_shrinks_the_gap(task, models):
@@ -103,7 +147,16 @@ def test_balancing_shrinks_the_gap(task, models):
 
 def test_metrics_report_groups_worst_group_and_gap(task, models, capsys):
     out = task / "judged"
-    given = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--model", "sample"]
+    given = [
+        "--run-file",
+        "run.toml",
+        "--corpus",
+        "corpus",
+        "--split",
+        "split.tsv",
+        "--model",
+        "sample",
+    ]
     paths = [part if part.startswith("--") else str(task / part) for part in given]
     assert main(["evaluate", *paths, "--output", str(out)]) == 0
     found = json.loads((out / "metrics.json").read_text())["groups"]
@@ -126,7 +179,10 @@ def test_best_step_is_chosen_by_worst_group(models):
 def test_weights_and_samples_balance_group_and_label(task):
     corpus = Corpus.open(task / "corpus")
     labels = corpus.records["label"].to_numpy(dtype=np.int64)
-    sides = {"train": Side(np.arange(800), labels[:800]), "valid": Side(np.arange(800, 2400), labels[800:2400])}
+    sides = {
+        "train": Side(np.arange(800), labels[:800]),
+        "valid": Side(np.arange(800, 2400), labels[800:2400]),
+    }
     balance = build_balance(WAYS["reweight"], corpus, sides)
     assert isinstance(balance, Reweighted)
     weights, origin = balance.weights(), corpus.targets(["origin"])["origin"].to_numpy()[:800]
@@ -138,42 +194,95 @@ def test_weights_and_samples_balance_group_and_label(task):
     assert balance.order(np.full(800, 60), config.Training()) is None
     order = build_balance(WAYS["sample"], corpus, sides).order(np.full(800, 60), config.Training())
     assert isinstance(order, BalancedOrder)
-    assert set(pd.Series(np.concatenate(list(order.epoch(0)))).map(lambda row: (origin[row], labels[row])).value_counts()) == {200}
+    assert set(
+        pd.Series(np.concatenate(list(order.epoch(0))))
+        .map(lambda row: (origin[row], labels[row]))
+        .value_counts()
+    ) == {200}
 
 
 def test_loss_multiplies_records_by_weight(task):
     """The loss of a batch is the sum of each record's loss times its weight."""
     run = run_file("reweight", label_smoothing=0.0, matmul="highest")
-    trainer = Trainer(open_fabric("32-true"), run, Corpus.open(task / "corpus"), task / "split.tsv", task / "none", "model")
+    trainer = Trainer(
+        open_fabric("32-true"),
+        run,
+        Corpus.open(task / "corpus"),
+        task / "split.tsv",
+        task / "none",
+        "model",
+    )
     trainer.bare.eval()  # use the running statistics of batch norm
-    outputs, wanted = torch.randn(5, 1, 1), torch.tensor([[0.0, 2.0], [1.0, 0.5], [1.0, 3.0], [0.0, 1.0], [1.0, 0.0]])
-    plain = torch.nn.functional.binary_cross_entropy_with_logits(outputs[:, 0, 0], wanted[:, 0], reduction="none")
+    outputs, wanted = (
+        torch.randn(5, 1, 1),
+        torch.tensor([[0.0, 2.0], [1.0, 0.5], [1.0, 3.0], [0.0, 1.0], [1.0, 0.0]]),
+    )
+    plain = torch.nn.functional.binary_cross_entropy_with_logits(
+        outputs[:, 0, 0], wanted[:, 0], reduction="none"
+    )
     assert torch.allclose(trainer.objective.loss(outputs, wanted), (plain * wanted[:, 1]).sum())
     trainer.add_gradients()
-    assert max(float(each.grad.abs().max()) for each in trainer.bare.parameters() if each.grad is not None) > 0
+    assert (
+        max(
+            float(each.grad.abs().max())
+            for each in trainer.bare.parameters()
+            if each.grad is not None
+        )
+        > 0
+    )
 
 
 def test_balance_needs_several_groups(task, tmp_path):
-    run = run_file("plain").model_copy(update={"training": config.Training(**TRAINING, balance=config.SampleBalance(by="length"))})
-    with pytest.raises(CorpusError, match=r"training.balance must be by what differs in train, got one group by 'length': '60 and more'"):
+    run = run_file("plain").model_copy(
+        update={"training": config.Training(**TRAINING, balance=config.SampleBalance(by="length"))}
+    )
+    with pytest.raises(
+        CorpusError,
+        match=r"training.balance must be by what differs in train, got one group by 'length': '60 "
+        r"and more'",
+    ):
         train(run, Corpus.open(task / "corpus"), task / "split.tsv", tmp_path / "model", threads=1)
 
 
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
-        ({"training": {"balance": {"kind": "sample", "by": "gc"}}, "privacy": {"epsilon": 1.0, "delta": 1e-3},
-          "model": {"kind": "attention", "stem": {"kind": "none"}}},
-         r"training.balance must be not given with \[privacy\], got 'sample': records must be drawn and weighed alike"),
-        ({"training": {"balance": {"kind": "sample", "by": "gc"}, "class_weights": "balanced"}},
-         "training.class_weights must be 'none' with balance, which weighs labels in each group, got 'balanced'"),
-        ({"training": {"balance": {"kind": "sample", "by": "gc"}}, "objective": {"kind": "masked"}, "data": {"sequences": "a.fa"}},
-         "training.balance must go with objective 'binary', got 'masked'"),
-        ({"evaluation": {"groups": ["a"]}, "objective": {"kind": "masked"}, "data": {"sequences": "a.fa"}},
-         "evaluation.groups must go with objective 'binary', got 'masked'"),
+        (
+            {
+                "training": {"balance": {"kind": "sample", "by": "gc"}},
+                "privacy": {"epsilon": 1.0, "delta": 1e-3},
+                "model": {"kind": "attention", "stem": {"kind": "none"}},
+            },
+            r"training.balance must be not given with \[privacy\], got 'sample': records must be "
+            r"drawn and weighed alike",
+        ),
+        (
+            {"training": {"balance": {"kind": "sample", "by": "gc"}, "class_weights": "balanced"}},
+            "training.class_weights must be 'none' with balance, which weighs labels in each "
+            "group, "
+            "got 'balanced'",
+        ),
+        (
+            {
+                "training": {"balance": {"kind": "sample", "by": "gc"}},
+                "objective": {"kind": "masked"},
+                "data": {"sequences": "a.fa"},
+            },
+            "training.balance must go with objective 'binary', got 'masked'",
+        ),
+        (
+            {
+                "evaluation": {"groups": ["a"]},
+                "objective": {"kind": "masked"},
+                "data": {"sequences": "a.fa"},
+            },
+            "evaluation.groups must go with objective 'binary', got 'masked'",
+        ),
         ({"training": {"balance": {"kind": "swap", "by": "gc"}}}, "'swap' found using 'kind'"),
     ],
-)  # fmt: skip
+)
 def test_balance_refuses_conflicting_settings(sections, words):
     with pytest.raises(ValueError, match=words):
-        config.RunFile.model_validate({"data": {"positives": "a.fa", "negatives": "b.fa"}} | sections)
+        config.RunFile.model_validate(
+            {"data": {"positives": "a.fa", "negatives": "b.fa"}} | sections
+        )

@@ -33,7 +33,12 @@ num_heads = 1
 num_layers = 1
 feedforward_dim = 16
 dropout = 0.0
-stem = {{ kind = "tower", token_dim = 4, channels = [16], kernels = [11, 3], pools = [5, 2], residual_kernel = 3 }}
+stem.kind = "tower"
+stem.token_dim = 4
+stem.channels = [16]
+stem.kernels = [11, 3]
+stem.pools = [5, 2]
+stem.residual_kernel = 3
 pattern = {{ kind = "window", window = 4, num_global = 1 }}
 [variants.dilated.model]
 kind = "dilated"
@@ -71,7 +76,8 @@ def task(tmp_path, monkeypatch):
             bed.append(f"{chrom}\t{first}\t{first + 1}\tp\t0\t{strand}\n")
         for start in range(0, len(letters) - 420, 200):
             fasta.append(
-                f">{chrom}_{start} chrom={chrom} start={start} end={start + 420} strand=+\n{bytes(letters[start : start + 420]).decode()}\n"
+                f">{chrom}_{start} chrom={chrom} start={start} end={start + 420} "
+                f"strand=+\n{bytes(letters[start : start + 420]).decode()}\n"
             )
     Path("s.fa").write_text("".join(fasta))
     Path("points.bed").write_text("".join(bed))
@@ -84,7 +90,18 @@ def task(tmp_path, monkeypatch):
         train = ["train", *common, "--split", "split.tsv", "--threads", "1", "--output"]
         assert main([*train, "model"]) == 0
         assert main([*train, "dilated", "--variant", "dilated"]) == 0
-        evaluate = ["evaluate", *common, "--split", "split.tsv", "--model", "model", "--variant", "dilated=dilated", "--output", "."]
+        evaluate = [
+            "evaluate",
+            *common,
+            "--split",
+            "split.tsv",
+            "--model",
+            "model",
+            "--variant",
+            "dilated=dilated",
+            "--output",
+            ".",
+        ]
         return main(evaluate)
 
     return go
@@ -98,19 +115,52 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     test = metrics["test"]
     assert (test["n"], test["blocks"]) == (7820 // 20, 40)
     assert test["model"]["auprc"]["value"] > 0.9
-    assert test["model"]["auprc"]["low"] <= test["model"]["auprc"]["value"] <= test["model"]["auprc"]["high"]
+    assert (
+        test["model"]["auprc"]["low"]
+        <= test["model"]["auprc"]["value"]
+        <= test["model"]["auprc"]["high"]
+    )
     assert set(test["baselines"]) == {"dilated", "gc", "kmer5_logistic"}
     assert metrics["differences"]["baselines"]["gc"]["auprc"]["low"] > 0.3
-    assert main(["audit", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "audit.tsv"]) == 0
-    assert main(["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"]) == 0
+    assert (
+        main(
+            [
+                "audit",
+                "--run-file",
+                "run.toml",
+                "--corpus",
+                "corpus",
+                "--split",
+                "split.tsv",
+                "--output",
+                "audit.tsv",
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"]) == 0
+    )
     page = Path("report.html").read_text()
     assert "60 of" in page
     assert page.count("<figure") == 4
     leakage = page[page.index('<section id="leakage">') : page.index('<section id="data">')]
-    assert "Each of 38 test records was looked for in what the model learns from: 38 records of train." in leakage
+    assert (
+        "Each of 38 test records was looked for in what the model learns from: 38 records of train."
+        in leakage
+    )
     assert '<a href="#leakage">' in page
     table = pd.read_csv("predictions/test.tsv", sep="\t")
-    assert list(table) == ["chrom", "start", "label", "end", "model", "dilated", "gc", "kmer5_logistic"]
+    assert list(table) == [
+        "chrom",
+        "start",
+        "label",
+        "end",
+        "model",
+        "dilated",
+        "gc",
+        "kmer5_logistic",
+    ]
     letters = "ACCA" * 50 + WORD.decode() + "ACCA" * 50
     Path("new.fa").write_text(f">a\n{letters}\n>b\n{letters[:405]}\n")
     assert main(["score", "--model", "model", "--fasta", "new.fa", "--output", "scores.tsv"]) == 0
@@ -125,25 +175,51 @@ def test_bins_that_cannot_be_evaluated_stop_before_training(task, capsys):
     """Report windows off the bin grid, a split without points, and points in a single block."""
     bed, fasta = Path("points.bed").read_text(), Path("s.fa").read_text()
     Path("s.fa").write_text(
-        re.sub(r"chrom=c2 start=(\d+) end=(\d+)", lambda m: f"chrom=c2 start={int(m[1]) + 7} end={int(m[2]) + 7}", fasta)
+        re.sub(
+            r"chrom=c2 start=(\d+) end=(\d+)",
+            lambda m: f"chrom=c2 start={int(m[1]) + 7} end={int(m[2]) + 7}",
+            fasta,
+        )
     )
     with pytest.raises(AssertionError):
         task(steps=2)
     assert (
-        "records of test must begin at a multiple of the bin (20 letters, counted from 0), got 38 that do not, such as c2:7"
-        in capsys.readouterr().err
+        "records of test must begin at a multiple of the bin (20 letters, counted from 0), got 38 "
+        "that do not, such as c2:7" in capsys.readouterr().err
     )
     Path("s.fa").write_text(fasta)
-    Path("points.bed").write_text("".join(line for line in bed.splitlines(True) if not line.startswith("c2")))
+    Path("points.bed").write_text(
+        "".join(line for line in bed.splitlines(True) if not line.startswith("c2"))
+    )
     with pytest.raises(AssertionError):
         task(steps=2)
-    assert "whole bins of test must be some with a point and some without, got 0 of" in capsys.readouterr().err
+    assert (
+        "whole bins of test must be some with a point and some without, got 0 of"
+        in capsys.readouterr().err
+    )
     assert not Path("model").exists()
     Path("points.bed").write_text(bed)
     assert task(steps=2, block=100_000) == 1
-    assert "error: bins of valid with a point must stand in 2 or more blocks of 100,000 letters, got 1" in capsys.readouterr().err
+    assert (
+        "error: bins of valid with a point must stand in 2 or more blocks of 100,000 letters, got 1"
+        in capsys.readouterr().err
+    )
     run = Path("dilated/run.toml").read_text()
-    Path("dilated/run.toml").write_text(re.sub(r'points_sha256 = "[0-9a-f]+"', 'points_sha256 = "0123456789ab"', run))
-    common = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "."]
+    Path("dilated/run.toml").write_text(
+        re.sub(r'points_sha256 = "[0-9a-f]+"', 'points_sha256 = "0123456789ab"', run)
+    )
+    common = [
+        "--run-file",
+        "run.toml",
+        "--corpus",
+        "corpus",
+        "--split",
+        "split.tsv",
+        "--output",
+        ".",
+    ]
     assert main(["evaluate", *common, "--model", "model", "--variant", "dilated=dilated"]) == 1
-    assert "error: points.bed: points must be those that dilated was trained on (sha256 0123456789ab), got" in capsys.readouterr().err
+    assert (
+        "error: points.bed: points must be those that dilated was trained on (sha256 "
+        "0123456789ab), got" in capsys.readouterr().err
+    )

@@ -35,7 +35,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("sh", "python", "toml", "setup")
 SLOW = {"README.md", "commands.md", "scoring_genomes.md"}  # more than a few seconds
 BLOCK = re.compile(
-    r"^(?:<!-- not run: *(?P<reason>.*?) *-->\n+)?```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- setup\n(?P<setup>.*?)^-->$",
+    r"^(?:<!-- not run: *(?P<reason>.*?) *-->\n+)?```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- "
+    r"setup\n(?P<setup>.*?)^-->$",
     re.MULTILINE | re.DOTALL,
 )
 SMALL = """
@@ -78,14 +79,20 @@ def blocks_of(page: Path) -> list[Block]:
     for match in BLOCK.finditer(text):
         code = match["setup"] if match["kind"] is None else match["code"]
         line = text[: match.start("setup" if match["kind"] is None else "code")].count("\n") + 1
-        found.append(Block(line, "setup" if match["kind"] is None else match["kind"], code, match["reason"]))
+        found.append(
+            Block(line, "setup" if match["kind"] is None else match["kind"], code, match["reason"])
+        )
     return found
 
 
 def run_file(block: Block, page: str) -> None:
     """Read a toml block as a run file or a grammar; write it to the file its first line names."""
     tables = set(re.findall(r"^\[(\w+)\]", block.code, re.MULTILINE))
-    whole = block.code if tables & {"data", "negatives"} else f'{block.code}\n[data]\npositives = "a.fa"\nnegatives = "b.fa"\n'
+    whole = (
+        block.code
+        if tables & {"data", "negatives"}
+        else f'{block.code}\n[data]\npositives = "a.fa"\nnegatives = "b.fa"\n'
+    )
     named = re.match(r"# (\S+\.toml)\n", block.code)
     path = Path(named[1] if named else f"{page}-{block.line}.toml")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,28 +110,91 @@ def made_folder(tmp_path_factory):
         rows = []
         for number in range(60):
             text = draw("ACGT", 60 - len(planted))
-            where = f"chrom=chr{'ABC'[number // 20]} start={number * 100} end={number * 100 + 60} strand=+"
+            where = (
+                f"chrom=chr{'ABC'[number // 20]} start={number * 100} end={number * 100 + 60} "
+                "strand=+"
+            )
             rows.append(f">{name}{number} {where}\n{text[:20]}{planted}{text[20:]}\n")
         (folder / f"{name}.fa").write_text("".join(rows))
     for name in ("p", "q"):
-        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{draw('ACDEFGHIKLMNPQRSTVWY', 30)}\n" for i in range(40)))
+        (folder / f"{name}.fa").write_text(
+            "".join(f">{name}{i}\n{draw('ACDEFGHIKLMNPQRSTVWY', 30)}\n" for i in range(40))
+        )
     for name, source in (("positives.fa", "a.fa"), ("negatives.fa", "b.fa"), ("new.fa", "a.fa")):
         shutil.copy(folder / source, folder / name)
     genome = {name: draw("ACGT", 3000) for name in ("chr1", "chr2")}
-    lines = {name: "\n".join(text[i : i + 60] for i in range(0, 3000, 60)) for name, text in genome.items()}
+    lines = {
+        name: "\n".join(text[i : i + 60] for i in range(0, 3000, 60))
+        for name, text in genome.items()
+    }
     (folder / "genome.fa").write_text("".join(f">{name}\n{text}\n" for name, text in lines.items()))
-    (folder / "regions.bed").write_text("".join(f"chr{1 + i % 2}\t{400 * i}\t{400 * i + 60}\tr{i}\t0\t{'+-'[i % 2]}\n" for i in range(6)))
+    (folder / "regions.bed").write_text(
+        "".join(
+            f"chr{1 + i % 2}\t{400 * i}\t{400 * i + 60}\tr{i}\t0\t{'+-'[i % 2]}\n" for i in range(6)
+        )
+    )
     other = {"A": "C", "C": "G", "G": "T", "T": "A"}
-    calls = [f"chr1\t{p}\t.\t{genome['chr1'][p - 1]}\t{other[genome['chr1'][p - 1]]}\t.\t.\t." for p in (500, 1000, 2000)]
-    head = ["##fileformat=VCFv4.2", "##contig=<ID=chr1,length=3000>", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    calls = [
+        f"chr1\t{p}\t.\t{genome['chr1'][p - 1]}\t{other[genome['chr1'][p - 1]]}\t.\t.\t."
+        for p in (500, 1000, 2000)
+    ]
+    head = [
+        "##fileformat=VCFv4.2",
+        "##contig=<ID=chr1,length=3000>",
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO",
+    ]
     (folder / "variants.vcf").write_text("\n".join([*head, *calls]) + "\n")
     (folder / "small.toml").write_text(SMALL)
     results = folder / "results/promoter"
-    words = {"run": str(folder / "small.toml"), "corpus": str(results / "corpus"), "split": str(results / "split.tsv")}
+    words = {
+        "run": str(folder / "small.toml"),
+        "corpus": str(results / "corpus"),
+        "split": str(results / "split.tsv"),
+    }
     fasta = [str(folder / "a.fa"), str(folder / "b.fa")]
-    assert main(["ingest", "--quiet", "--fasta", *fasta, "--label", "1", "0", "--alphabet", "dna", "--output", words["corpus"]]) == 0
-    assert main(["split", "--quiet", "--run-file", words["run"], "--corpus", words["corpus"], "--output", words["split"]]) == 0
-    options = ["--run-file", words["run"], "--corpus", words["corpus"], "--split", words["split"], "--threads", "1"]
+    assert (
+        main(
+            [
+                "ingest",
+                "--quiet",
+                "--fasta",
+                *fasta,
+                "--label",
+                "1",
+                "0",
+                "--alphabet",
+                "dna",
+                "--output",
+                words["corpus"],
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(
+            [
+                "split",
+                "--quiet",
+                "--run-file",
+                words["run"],
+                "--corpus",
+                words["corpus"],
+                "--output",
+                words["split"],
+            ]
+        )
+        == 0
+    )
+    options = [
+        "--run-file",
+        words["run"],
+        "--corpus",
+        words["corpus"],
+        "--split",
+        words["split"],
+        "--threads",
+        "1",
+    ]
     assert main(["train", "--quiet", *options, "--output", str(results / "model")]) == 0
     for name in ("data", "notebooks", "profiles", "Snakefile"):
         (folder / name).symlink_to(ROOT / name)
@@ -142,13 +212,20 @@ def runs(page):
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW)) for page in PAGES if runs(page)]
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW))
+        for page in PAGES
+        if runs(page)
+    ],
 )
 def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
     here = tmp_path / "reader"
     shutil.copytree(made_folder, here, symlinks=True)
     monkeypatch.chdir(here)
-    bin_folders = os.pathsep.join([str(here / ".bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    bin_folders = os.pathsep.join(
+        [str(here / ".bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    )
     env = os.environ | {
         "PATH": bin_folders,
         "OMP_NUM_THREADS": "1",
@@ -163,18 +240,35 @@ def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
         elif block.kind == "python":
             exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), namespace)
         else:
-            done = subprocess.run(["bash", "-euo", "pipefail", "-c", block.code], env=env, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{page.name}:{block.line}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block.code],
+                env=env,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, (
+                f"{page.name}:{block.line}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
 
 
 def test_blocks_not_run_have_a_reason():
-    left = {f"{page.name}:{block.line}": block.reason for page in PAGES for block in blocks_of(page) if block.reason is not None}
+    left = {
+        f"{page.name}:{block.line}": block.reason
+        for page in PAGES
+        for block in blocks_of(page)
+        if block.reason is not None
+    }
     assert [place for place, reason in left.items() if len(reason.split()) < 2] == []
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     notes = sum(text.count("<!-- not run:") + text.count("<!-- setup\n") for text in texts)
     kinds = [block.kind for page in PAGES for block in blocks_of(page)]
-    assert notes == len(left) + kinds.count("setup"), "a comment must stand right before a fence, or be closed by a line -->"
-    assert sum(text.count("\n```") for text in texts) == 2 * (len(kinds) - kinds.count("setup")), "a fence is open, or indented"
+    assert notes == len(left) + kinds.count("setup"), (
+        "a comment must stand right before a fence, or be closed by a line -->"
+    )
+    assert sum(text.count("\n```") for text in texts) == 2 * (len(kinds) - kinds.count("setup")), (
+        "a fence is open, or indented"
+    )
 
 
 def test_docs_page_with_errors_fails(tmp_path, made_folder, monkeypatch):

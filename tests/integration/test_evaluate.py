@@ -23,7 +23,9 @@ evaluation = { bootstraps = 20 }
 
 def fasta(name: str, motif: str, seed: int) -> str:
     rng = np.random.default_rng(seed)
-    return "".join(f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 40))}{motif}\n" for i in range(50))
+    return "".join(
+        f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 40))}{motif}\n" for i in range(50)
+    )
 
 
 @pytest.fixture
@@ -33,16 +35,45 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "p.fa").write_text(fasta("p", "TATAATTT", 0))
     (tmp_path / "n.fa").write_text(fasta("n", "GACCAGCA", 1))
     (tmp_path / "run.toml").write_text(RUN)
-    assert main(["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus"]) == 0
-    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    assert (
+        main(
+            [
+                "ingest",
+                "--fasta",
+                "p.fa",
+                "n.fa",
+                "--label",
+                "1",
+                "0",
+                "--alphabet",
+                "dna",
+                "--output",
+                "corpus",
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
+        == 0
+    )
     fingerprint = json.loads((tmp_path / "corpus" / "corpus.json").read_text())["fingerprint"]
     for name in ("model", "cnn", "shuffled"):
         (tmp_path / name).mkdir()
-        provenance = {"corpus_fingerprint": fingerprint, "split_sha256": sha256_of(tmp_path / "split.tsv")}
-        provenance |= {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.5, "threshold": 0.5, "slope": 1.0}}
+        provenance = {
+            "corpus_fingerprint": fingerprint,
+            "split_sha256": sha256_of(tmp_path / "split.tsv"),
+        }
+        provenance |= {
+            "vocabulary_sha256": "",
+            "weights_sha256": "",
+            "calibration": {"temperature": 1.5, "threshold": 0.5, "slope": 1.0},
+        }
         (tmp_path / name / "provenance.json").write_text(json.dumps(provenance))
         (tmp_path / name / "run.toml").write_text(RUN)
-    (tmp_path / "model" / "train.json").write_text(json.dumps({"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}))
+    (tmp_path / "model" / "train.json").write_text(
+        json.dumps({"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0})
+    )
 
     def load(folder: Path) -> SimpleNamespace:
         weight = {"model": 0.6, "cnn": 0.3, "shuffled": -0.01}[Path(folder).name]
@@ -50,7 +81,9 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         noise = np.random.default_rng(len(Path(folder).name))
 
         def network_outputs(letters: list[np.ndarray]) -> np.ndarray:
-            return np.array([[[weight * ((row == ord("T")).sum() - 12) + noise.normal()]] for row in letters])
+            return np.array(
+                [[[weight * ((row == ord("T")).sum() - 12) + noise.normal()]] for row in letters]
+            )
 
         answers = {"network_outputs": network_outputs, "stacked": lambda network, letters: network}
         return SimpleNamespace(run=run, temperature=1.5, threshold=0.5, stack=None, **answers)
@@ -59,14 +92,38 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-ARGUMENTS = ["evaluate", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--model", "model", "--variant", "cnn=cnn",
-             "--variant", "shuffled=shuffled", "--output", "out"]  # fmt: skip
+ARGUMENTS = [
+    "evaluate",
+    "--run-file",
+    "run.toml",
+    "--corpus",
+    "corpus",
+    "--split",
+    "split.tsv",
+    "--model",
+    "model",
+    "--variant",
+    "cnn=cnn",
+    "--variant",
+    "shuffled=shuffled",
+    "--output",
+    "out",
+]
 
 
-def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_and_predictions_are_written(
+    task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(ARGUMENTS) == 0
     metrics = json.loads((task / "out" / "metrics.json").read_text())
-    fitted = {"gc", "kmer6_logistic", "kmer6_positional_logistic", "exact_positions", "motif_scores", "gkm_svm"}
+    fitted = {
+        "gc",
+        "kmer6_logistic",
+        "kmer6_positional_logistic",
+        "exact_positions",
+        "motif_scores",
+        "gkm_svm",
+    }
     assert set(metrics["test"]["baselines"]) == {"cnn", *fitted}
     assert set(metrics["test"]["controls"]) == {"shuffled"}
     assert set(metrics["test"]["model"]["auroc"]) == {"value", "low", "high"}
@@ -78,27 +135,45 @@ def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureF
         assert ((table["label"] == 1) == table["id"].str.startswith("p")).all()
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "evaluate: wrote out/metrics.json"
-    assert [line.rpartition("  ")[2] for line in said if "meant to fail" in line] == ["shuffled (a control, meant to fail: 0.5 is chance)"]
+    assert [line.rpartition("  ")[2] for line in said if "meant to fail" in line] == [
+        "shuffled (a control, meant to fail: 0.5 is chance)"
+    ]
     best, model = metrics["differences"]["best_baseline"], metrics["test"]["model"]
     called = [line for line in said if line.startswith("evaluate: test MCC ")]
     assert [line.rpartition("  ")[2] for line in called] == ["model", "model", best, best]
-    values = {name: f"{model[name]['value']:.3f}" for name in ("mcc", "accuracy", "f1", "mcc_at_half", "accuracy_at_half", "f1_at_half")}
+    values = {
+        name: f"{model[name]['value']:.3f}"
+        for name in ("mcc", "accuracy", "f1", "mcc_at_half", "accuracy_at_half", "f1_at_half")
+    }
     assert called[0] == (
         f"evaluate: test MCC {values['mcc']}, accuracy {values['accuracy']}, F1 {values['f1']} "
         f"at threshold {model['threshold']:.3f}, chosen on valid  model"
     )
     assert called[1] == (
-        f"evaluate: test MCC {values['mcc_at_half']}, accuracy {values['accuracy_at_half']}, F1 {values['f1_at_half']} "
+        f"evaluate: test MCC {values['mcc_at_half']}, accuracy {values['accuracy_at_half']}, F1 "
+        f"{values['f1_at_half']} "
         "at threshold 0.5  model"
     )
-    assert any(line.endswith("  exact_positions (logistic regression on exact positions)") for line in said)
-    assert metrics["sizes"] == {name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")}
+    assert any(
+        line.endswith("  exact_positions (logistic regression on exact positions)") for line in said
+    )
+    assert metrics["sizes"] == {
+        name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")
+    }
     comparison = next(line for line in said if "best baseline" in line)
-    assert comparison.startswith("evaluate: The AUROC of the model is lower than that of its best baseline, ")
-    assert comparison.endswith("one training, so this may be chance. Use the baseline, which is saved in baselines/kmer6_logistic.")
+    assert comparison.startswith(
+        "evaluate: The AUROC of the model is lower than that of its best baseline, "
+    )
+    assert comparison.endswith(
+        "one training, so this may be chance. Use the baseline, which is saved in "
+        "baselines/kmer6_logistic."
+    )
     card = (task / "out" / "model_card.md").read_text(encoding="utf-8")
     valid, test = (metrics[side]["model"]["auroc"] for side in ("valid", "test"))
-    assert f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g}) |" in card
+    assert (
+        f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to "
+        f"{test['high']:.4g}) |" in card
+    )
 
 
 def test_saved_baselines_match_metrics(task: Path) -> None:
@@ -107,12 +182,24 @@ def test_saved_baselines_match_metrics(task: Path) -> None:
     letters = [corpus.letters(int(row)) for row in np.flatnonzero(split["split"] == "test")]
     table = pd.read_csv(task / "out" / "predictions" / "test.tsv", sep="\t")
     folders = sorted((task / "out" / "baselines").iterdir())
-    names = ["exact_positions", "gc", "gkm_svm", "kmer6_logistic", "kmer6_positional_logistic", "motif_scores"]
+    names = [
+        "exact_positions",
+        "gc",
+        "gkm_svm",
+        "kmer6_logistic",
+        "kmer6_positional_logistic",
+        "motif_scores",
+    ]
     assert [folder.name for folder in folders] == names
     for folder in folders:
         baseline = load_baseline(folder)
-        assert expit(baseline.logits(letters)) == pytest.approx(table[folder.name].to_numpy(), rel=1e-5)
-        assert baseline.origin == {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of("split.tsv")}
+        assert expit(baseline.logits(letters)) == pytest.approx(
+            table[folder.name].to_numpy(), rel=1e-5
+        )
+        assert baseline.origin == {
+            "corpus_fingerprint": corpus.fingerprint,
+            "split_sha256": sha256_of("split.tsv"),
+        }
 
 
 def test_baselines_use_strands_of_model(task: Path) -> None:
@@ -125,23 +212,44 @@ def test_baselines_use_strands_of_model(task: Path) -> None:
 def test_card_of_several_members_describes_mean(task: Path) -> None:
     (task / "out").mkdir()
     (task / "out" / "model_card.md").write_text("of one model")
-    assert main([*ARGUMENTS[: ARGUMENTS.index("model") + 1], "model", *ARGUMENTS[ARGUMENTS.index("model") + 1 :]]) == 0
+    assert (
+        main(
+            [
+                *ARGUMENTS[: ARGUMENTS.index("model") + 1],
+                "model",
+                *ARGUMENTS[ARGUMENTS.index("model") + 1 :],
+            ]
+        )
+        == 0
+    )
     card = (task / "out" / "model_card.md").read_text()
     assert "The mean of 2 trainings" in card
-    assert json.loads((task / "out" / "metrics.json").read_text())["test"]["model"]["auroc"]["value"] > 0
+    assert (
+        json.loads((task / "out" / "metrics.json").read_text())["test"]["model"]["auroc"]["value"]
+        > 0
+    )
 
 
-def test_evaluate_refuses_model_of_other_split(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_refuses_model_of_other_split(
+    task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     provenance = json.loads((task / "cnn" / "provenance.json").read_text())
-    (task / "cnn" / "provenance.json").write_text(json.dumps(provenance | {"split_sha256": "0" * 64}))
+    (task / "cnn" / "provenance.json").write_text(
+        json.dumps(provenance | {"split_sha256": "0" * 64})
+    )
     assert main(ARGUMENTS) == 1
     error = capsys.readouterr().err
     assert "error: cnn: model must be trained on this split (" in error
-    assert "got one trained on 000000000000. Train it again: it may have seen these test records" in error
+    assert (
+        "got one trained on 000000000000. Train it again: it may have seen these test records"
+        in error
+    )
     assert not (task / "out").exists()
 
 
-def test_evaluate_keeps_folder_without_baselines(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_keeps_folder_without_baselines(
+    task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (task / "out" / "baselines").mkdir(parents=True)
     (task / "out" / "baselines" / "notes.txt").write_text("mine")
     assert main(ARGUMENTS) == 1
@@ -149,12 +257,20 @@ def test_evaluate_keeps_folder_without_baselines(task: Path, capsys: pytest.Capt
     assert (task / "out" / "baselines" / "notes.txt").read_text() == "mine"
 
 
-def test_evaluate_refuses_variant_of_other_objective(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = '[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n[objective]\nkind = "regression"\ncolumns = ["x"]\n'
+def test_evaluate_refuses_variant_of_other_objective(
+    task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = (
+        '[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n[objective]\nkind = '
+        '"regression"\ncolumns = ["x"]\n'
+    )
     (task / "cnn" / "run.toml").write_text(other)
     assert main(ARGUMENTS) == 1
     error = capsys.readouterr().err
-    assert "error: cnn: model must be of the objective of the run file (binary), got regression x. Train it again, as a variant" in error
+    assert (
+        "error: cnn: model must be of the objective of the run file (binary), got regression x. "
+        "Train it again, as a variant" in error
+    )
     assert not (task / "out").exists()
 
 
@@ -162,30 +278,77 @@ def test_missing_model_folder_error(task: Path, capsys: pytest.CaptureFixture[st
     assert main([word.replace("cnn=cnn", "cnn=absent") for word in ARGUMENTS]) == 1
     error = capsys.readouterr().err.strip()
     cure = "Train it again, or copy the folder whole"
-    assert error == f"selfattn-bio evaluate: error: absent: model folder must hold provenance.json, got none. {cure}"
+    assert (
+        error
+        == "selfattn-bio evaluate: error: absent: model folder must hold provenance.json, got "
+        f"none. {cure}"
+    )
 
 
-def test_empty_split_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_split_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("s.fa").write_text(fasta("s", "TATAATTT", 0))
-    pd.DataFrame({"id": [f"s{i}" for i in range(50)], "x": range(50)}).to_csv("t.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": [f"s{i}" for i in range(50)], "x": range(50)}).to_csv(
+        "t.tsv", sep="\t", index=False
+    )
     objective = '[objective]\nkind = "regression"\ncolumns = ["x"]\n'
     Path("run.toml").write_text('[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n' + objective)
-    assert main(["ingest", "--fasta", "s.fa", "--targets", "t.tsv", "--alphabet", "dna", "--output", "corpus"]) == 0
+    assert (
+        main(
+            [
+                "ingest",
+                "--fasta",
+                "s.fa",
+                "--targets",
+                "t.tsv",
+                "--alphabet",
+                "dna",
+                "--output",
+                "corpus",
+            ]
+        )
+        == 0
+    )
     split = {"id": [f"s{i}" for i in range(50)], "split": ["train", "valid"] * 25, "reason": ""}
     pd.DataFrame(split).to_csv("split.tsv", sep="\t", index=False)
-    paths = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--model", "model", "--output", "out"]
+    paths = [
+        "--run-file",
+        "run.toml",
+        "--corpus",
+        "corpus",
+        "--split",
+        "split.tsv",
+        "--model",
+        "model",
+        "--output",
+        "out",
+    ]
     assert main(["evaluate", *paths]) == 1
-    assert "error: split.tsv: test must hold records, got none. Change [split] in the run file" in capsys.readouterr().err
+    assert (
+        "error: split.tsv: test must hold records, got none. Change [split] in the run file"
+        in capsys.readouterr().err
+    )
 
 
-def test_variant_option_needs_name_and_folder(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_variant_option_needs_name_and_folder(
+    task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main([word.replace("cnn=cnn", "cnn") for word in ARGUMENTS])
-    assert "variant must be NAME=DIR with a NAME other than model, got 'cnn'" in capsys.readouterr().err
+    assert (
+        "variant must be NAME=DIR with a NAME other than model, got 'cnn'"
+        in capsys.readouterr().err
+    )
 
 
 def test_report_names_missing_step(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"]) == 1
-    assert "metrics.json must be in the results folder, got no such file. run `selfattn-bio evaluate` first" in capsys.readouterr().err
+    assert (
+        main(["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"]) == 1
+    )
+    assert (
+        "metrics.json must be in the results folder, got no such file. run `selfattn-bio evaluate` "
+        "first" in capsys.readouterr().err
+    )
     assert not (task / "report.html").exists()

@@ -56,19 +56,31 @@ def workshop(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def go(sequences, targets, run_file, shift=4, steps=150):
-        (tmp_path / "s.fa").write_text("".join(f">r{i}\n{''.join(row)}\n" for i, row in enumerate(sequences)))
+        (tmp_path / "s.fa").write_text(
+            "".join(f">r{i}\n{''.join(row)}\n" for i, row in enumerate(sequences))
+        )
         ingest = ["ingest", "--fasta", "s.fa", "--alphabet", "dna", "--output", "corpus"]
         data = '[data]\nsequences = "s.fa"\n'
         if targets is not None:
-            pd.DataFrame({"id": [f"r{i}" for i in range(len(sequences))], **targets}).to_csv("t.tsv", sep="\t", index=False)
+            pd.DataFrame({"id": [f"r{i}" for i in range(len(sequences))], **targets}).to_csv(
+                "t.tsv", sep="\t", index=False
+            )
             ingest += ["--targets", "t.tsv"]
             data += 'targets = "t.tsv"\n'
-        (tmp_path / "run.toml").write_text(data + run_file + TRAINING.format(shift=shift, steps=steps))
+        (tmp_path / "run.toml").write_text(
+            data + run_file + TRAINING.format(shift=shift, steps=steps)
+        )
         common = ["--run-file", "run.toml", "--corpus", "corpus"]
         assert main(ingest) == 0
         assert main(["split", *common, "--output", "split.tsv"]) == 0
-        assert main(["train", *common, "--split", "split.tsv", "--threads", "1", "--output", "model"]) == 0
-        assert main(["evaluate", *common, "--split", "split.tsv", "--model", "model", "--output", "."]) == 0
+        assert (
+            main(["train", *common, "--split", "split.tsv", "--threads", "1", "--output", "model"])
+            == 0
+        )
+        assert (
+            main(["evaluate", *common, "--split", "split.tsv", "--model", "model", "--output", "."])
+            == 0
+        )
         print(capsys.readouterr().out)
         return json.loads((tmp_path / "metrics.json").read_text())["test"]
 
@@ -101,12 +113,29 @@ def test_multiclass(workshop):
         plant(row[:30], words[name], rng)
         plant(row[30:], words[name], rng)
     classes[::20] = None
-    test = workshop(rows, {"family": classes}, "[objective]\nkind = 'multiclass'\ncolumn = 'family'\n" + MODEL + SEQUENCE)
+    test = workshop(
+        rows,
+        {"family": classes},
+        "[objective]\nkind = 'multiclass'\ncolumn = 'family'\n" + MODEL + SEQUENCE,
+    )
     assert test["model"]["accuracy"]["value"] > 0.75
-    assert test["model"]["accuracy"]["value"] > test["baselines"]["constant"]["accuracy"]["value"] + 0.3
+    assert (
+        test["model"]["accuracy"]["value"]
+        > test["baselines"]["constant"]["accuracy"]["value"] + 0.3
+    )
     assert test["baselines"]["kmer6_linear"]["mcc"]["value"] > 0.1
-    scores = score([holding({12: "TATCGATA", 42: "TATCGATA"}), holding({12: "GAGAGAGA", 42: "GAGAGAGA"})])
-    assert list(scores) == ["file", "id", "predicted", "probability_dref", "probability_gaga", "probability_none", "unlike"]
+    scores = score(
+        [holding({12: "TATCGATA", 42: "TATCGATA"}), holding({12: "GAGAGAGA", 42: "GAGAGAGA"})]
+    )
+    assert list(scores) == [
+        "file",
+        "id",
+        "predicted",
+        "probability_dref",
+        "probability_gaga",
+        "probability_none",
+        "unlike",
+    ]
     assert scores["predicted"].tolist() == ["dref", "gaga"]
 
 
@@ -121,7 +150,9 @@ def test_multilabel_with_missing_labels(workshop):
             row[30:38] = list("GAGAGAGA")
     labels[rng.random(labels.shape) < 0.2] = np.nan
     objective = "[objective]\nkind = 'multilabel'\ncolumns = ['dref', 'gaga']\n"
-    test = workshop(rows, {"dref": labels[:, 0], "gaga": labels[:, 1]}, objective + MODEL + SEQUENCE)
+    test = workshop(
+        rows, {"dref": labels[:, 0], "gaga": labels[:, 1]}, objective + MODEL + SEQUENCE
+    )
     assert test["model"]["auroc"]["value"] > 0.95
     assert test["baselines"]["constant"]["auroc"]["value"] == 0.5
     scores = score([holding({5: "TATCGATA"})])
@@ -163,14 +194,20 @@ weight = 0.5
 def two_truths(number):
     """Simulate 0 to 3 GAGAGAGA, worth 50 each, and TATCGATA in half; many targets are missing."""
     rng = np.random.default_rng(6)
-    rows, counts, families = random_rows(number, rng, 80), rng.integers(0, 4, number), rng.integers(0, 2, number)
+    rows, counts, families = (
+        random_rows(number, rng, 80),
+        rng.integers(0, 4, number),
+        rng.integers(0, 2, number),
+    )
     for row, count, family in zip(rows, counts, families, strict=True):
         for place in range(count):
             row[20 * place + 3 : 20 * place + 11] = list("GAGAGAGA")
         if family:
             row[68:76] = list("TATCGATA")
     counts = np.where(rng.random(number) < 0.3, np.nan, 100.0 + 50 * counts)
-    names = np.where(rng.random(number) < 0.5, None, np.array(["other", "dref"], dtype=object)[families])
+    names = np.where(
+        rng.random(number) < 0.5, None, np.array(["other", "dref"], dtype=object)[families]
+    )
     return rows, {"count": counts, "family": names}
 
 
@@ -180,17 +217,25 @@ def test_several_objectives(workshop):
     model, baselines = test["model"], test["baselines"]
     assert model["activity.pearson"]["value"] > 0.85
     assert model["family.mcc"]["value"] > 0.85
-    assert model["mean"]["value"] == pytest.approx((model["activity.pearson"]["value"] + model["family.mcc"]["value"]) / 2)
+    assert model["mean"]["value"] == pytest.approx(
+        (model["activity.pearson"]["value"] + model["family.mcc"]["value"]) / 2
+    )
     assert baselines["constant"]["family.mcc"]["value"] == 0
     assert baselines["constant"]["activity.pearson"]["value"] is None
     assert baselines["kmer6_linear"]["activity.pearson"]["value"] > 0.3
     assert baselines["kmer6_linear"]["family.mcc"]["value"] > 0.3
     table = pd.read_csv("predictions/test.tsv", sep="\t")
     assert list(table) == ["id", "activity.count", "family.dref", "family.other"]
-    assert {"valid_mean", "valid_activity.pearson", "valid_family.mcc"} < set(pd.read_csv("model/history.csv"))
-    scores = score([holding({}, 80), holding(dict.fromkeys((3, 23, 43), "GAGAGAGA") | {68: "TATCGATA"}, 80)])
+    assert {"valid_mean", "valid_activity.pearson", "valid_family.mcc"} < set(
+        pd.read_csv("model/history.csv")
+    )
+    scores = score(
+        [holding({}, 80), holding(dict.fromkeys((3, 23, 43), "GAGAGAGA") | {68: "TATCGATA"}, 80)]
+    )
     assert scores["family.predicted"].tolist() == ["other", "dref"]
-    assert scores["activity.count"][1] - scores["activity.count"][0] > 50  # in the units of the table
+    assert (
+        scores["activity.count"][1] - scores["activity.count"][0] > 50
+    )  # in the units of the table
 
 
 def test_accumulated_batches_of_several_parts_are_exact(tmp_path):
@@ -198,16 +243,27 @@ def test_accumulated_batches_of_several_parts_are_exact(tmp_path):
     # different fractions of known targets.
     rows, targets = two_truths(48)
     names = [f"r{i}" for i in range(48)]
-    (tmp_path / "s.fa").write_text("".join(f">{name}\n{''.join(row)}\n" for name, row in zip(names, rows, strict=True)))
+    (tmp_path / "s.fa").write_text(
+        "".join(f">{name}\n{''.join(row)}\n" for name, row in zip(names, rows, strict=True))
+    )
     pd.DataFrame({"id": names, **targets}).to_csv(tmp_path / "t.tsv", sep="\t", index=False)
-    corpus = build_corpus([(tmp_path / "s.fa", None)], tmp_path / "corpus", Rules(DNA), tmp_path / "t.tsv")
+    corpus = build_corpus(
+        [(tmp_path / "s.fa", None)], tmp_path / "corpus", Rules(DNA), tmp_path / "t.tsv"
+    )
     sides = np.where(np.arange(48) % 4 == 0, "valid", "train")
-    pd.DataFrame({"id": names, "split": sides, "reason": ""}).to_csv(tmp_path / "split.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": names, "split": sides, "reason": ""}).to_csv(
+        tmp_path / "split.tsv", sep="\t", index=False
+    )
     found = []
     for cut in ("batch_size = 36", "batch_size = 10\naccumulate = 4"):
-        training = f"[training]\nmax_steps = 4\nevaluate_every = 1\nlearning_rate = 5e-3\nwarmup_steps = 1\n{cut}\n"
+        training = (
+            "[training]\nmax_steps = 4\nevaluate_every = 1\nlearning_rate = "
+            f"5e-3\nwarmup_steps = 1\n{cut}\n"
+        )
         data = "[data]\nsequences = 's.fa'\ntargets = 't.tsv'\n"
-        run = config.RunFile.model_validate(tomllib.loads(data + SEVERAL + MODEL + TOKEN + training))
+        run = config.RunFile.model_validate(
+            tomllib.loads(data + SEVERAL + MODEL + TOKEN + training)
+        )
         train(run, corpus, tmp_path / "split.tsv", tmp_path / f"model-{len(found)}", threads=1)
         found.append(pd.read_csv(tmp_path / f"model-{len(found)}" / "history.csv")["train_loss"])
     one, four = found
@@ -230,7 +286,15 @@ def test_labels_per_base(workshop):
     row = holding({})
     predicted = score([row])["predicted"][0]
     assert len(predicted) == 60
-    assert np.mean([label == ("i" if before == "G" else "o") for label, before in zip(predicted[2:], row, strict=False)]) > 0.9
+    assert (
+        np.mean(
+            [
+                label == ("i" if before == "G" else "o")
+                for label, before in zip(predicted[2:], row, strict=False)
+            ]
+        )
+        > 0.9
+    )
 
 
 @pytest.mark.slow
@@ -239,8 +303,13 @@ def test_masked_language_model(workshop):
     rows = np.array([np.roll(np.tile(list("ACGGTC"), 10), rng.integers(6)) for _ in range(300)])
     noise = rng.random(rows.shape) < 0.05
     rows[noise] = rng.choice(LETTERS, int(noise.sum()))
-    test = workshop(rows, None, "[objective]\nkind = 'masked'\n[tokens]\nk = 2\n" + MODEL + TOKEN, steps=400)
-    assert test["model"]["perplexity"]["value"] < 0.6 * test["baselines"]["unigram"]["perplexity"]["value"]
+    test = workshop(
+        rows, None, "[objective]\nkind = 'masked'\n[tokens]\nk = 2\n" + MODEL + TOKEN, steps=400
+    )
+    assert (
+        test["model"]["perplexity"]["value"]
+        < 0.6 * test["baselines"]["unigram"]["perplexity"]["value"]
+    )
     assert test["model"]["accuracy"]["value"] > 0.5
 
 
@@ -253,7 +322,10 @@ def test_causal_language_model(workshop):
         row[0] = rng.choice(LETTERS)
         for i in range(1, 60):
             row[i] = rng.choice(list(follows[row[i - 1]]))
-    objective = "[objective]\nkind = 'causal'\n[tokens]\nk = 1\n[model.pattern]\nkind = 'full'\ncausal = true\n"
+    objective = (
+        "[objective]\nkind = 'causal'\n[tokens]\nk = 1\n[model.pattern]\nkind = "
+        "'full'\ncausal = true\n"
+    )
     test = workshop(rows, None, objective + MODEL + TOKEN)
     assert test["model"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.1)
     assert test["baselines"]["markov"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.05)
@@ -261,10 +333,17 @@ def test_causal_language_model(workshop):
     pairs = [(before, after) for text in drawn for before, after in pairwise(text)]
     assert {len(text) for text in drawn} == {60}
     assert np.mean([after in follows[before] for before, after in pairs]) > 0.9
-    assert np.mean([after == follows[before][0] for before, after in pairs]) == pytest.approx(0.75, abs=0.08)
+    assert np.mean([after == follows[before][0] for before, after in pairs]) == pytest.approx(
+        0.75, abs=0.08
+    )
     assert sample("model", number=40, length=60, seed=1) == drawn
-    assert all(text.startswith("ACGT") for text in sample("model", number=2, length=10, start="ACGT"))
+    assert all(
+        text.startswith("ACGT") for text in sample("model", number=2, length=10, start="ACGT")
+    )
     with pytest.raises(ValueError, match="start must be of whole 1-mers and no longer than length"):
         sample("model", number=1, length=3, start="ACGT")
-    with pytest.raises(ValueError, match=r"^model must be one model, as several have no one next token to draw, got Ensemble$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^model must be one model, as several have no one next token to draw, got Ensemble$",
+    ):
         sample(Ensemble((load("model"), load("model"))), number=1, length=3)

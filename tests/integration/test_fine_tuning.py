@@ -33,7 +33,14 @@ MODEL = config.AttentionModel(
     dropout=0.0,
     stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3),
 )
-TRAINING = config.Training(max_steps=90, batch_size=32, learning_rate=5e-3, warmup_steps=10, evaluate_every=90, ema_decay=0.9)
+TRAINING = config.Training(
+    max_steps=90,
+    batch_size=32,
+    learning_rate=5e-3,
+    warmup_steps=10,
+    evaluate_every=90,
+    ema_decay=0.9,
+)
 DATA = config.Data(positives=("positives.fa",), negatives=("negatives.fa",))
 MOTIF = "TATCGATA"
 SIDES = np.array(["train", "train", "train", "valid", "test"])
@@ -55,7 +62,9 @@ def write_fasta(path, texts):
 
 
 def split_of(corpus, path, sides):
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(path, sep="\t", index=False)
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+        path, sep="\t", index=False
+    )
     return path
 
 
@@ -67,15 +76,31 @@ def workshop(tmp_path_factory):
     """
     folder, rng = tmp_path_factory.mktemp("transfer"), np.random.default_rng(0)
     unlabelled = [*rows(300, 3, rng)]
-    pretraining = build_corpus([(write_fasta(folder / "unlabelled.fa", unlabelled), None)], folder / "pretraining", Rules(DNA))
-    split_of(pretraining, folder / "pretraining.tsv", np.where(np.arange(300) % 5, "train", "valid"))
-    for name, changes in (("parent", {"max_steps": 200, "learning_rate": 1e-2}), ("untrained", {"max_steps": 1, "learning_rate": 1e-9})):
-        training = TRAINING.model_copy(update={"evaluate_every": 100, "label_smoothing": 0.0, **changes})
+    pretraining = build_corpus(
+        [(write_fasta(folder / "unlabelled.fa", unlabelled), None)],
+        folder / "pretraining",
+        Rules(DNA),
+    )
+    split_of(
+        pretraining, folder / "pretraining.tsv", np.where(np.arange(300) % 5, "train", "valid")
+    )
+    for name, changes in (
+        ("parent", {"max_steps": 200, "learning_rate": 1e-2}),
+        ("untrained", {"max_steps": 1, "learning_rate": 1e-9}),
+    ):
+        training = TRAINING.model_copy(
+            update={"evaluate_every": 100, "label_smoothing": 0.0, **changes}
+        )
         run = config.RunFile(
-            data=config.Data(sequences=("unlabelled.fa",)), objective=config.MaskedObjective(), model=MODEL, training=training
+            data=config.Data(sequences=("unlabelled.fa",)),
+            objective=config.MaskedObjective(),
+            model=MODEL,
+            training=training,
         )
         train(run, pretraining, folder / "pretraining.tsv", folder / name, threads=1)
-    turned = DNA.reverse_complement(np.frombuffer(unlabelled[0].encode(), np.uint8)).tobytes().decode()
+    turned = (
+        DNA.reverse_complement(np.frombuffer(unlabelled[0].encode(), np.uint8)).tobytes().decode()
+    )
     positives = write_fasta(folder / "positives.fa", [turned, *rows(199, 1, rng)])
     negatives = write_fasta(folder / "negatives.fa", rows(200, 0, rng))
     corpus = build_corpus([(positives, 1), (negatives, 0)], folder / "corpus", Rules(DNA))
@@ -90,7 +115,11 @@ def run_of(parent, training=TRAINING, **transfer):
 
 def weights_of(folder):
     """Return the weights of a model folder without those of the head."""
-    return {name: weight for name, weight in load_file(folder / "model.safetensors").items() if ".head." not in name}
+    return {
+        name: weight
+        for name, weight in load_file(folder / "model.safetensors").items()
+        if ".head." not in name
+    }
 
 
 def moved(before, after):
@@ -115,15 +144,27 @@ def best_auroc(folder):
 )
 def test_fine_tuning_learns_planted_motif(workshop, tmp_path, transfer, capsys):
     folder, corpus = workshop
-    train(run_of(folder / "parent", **transfer), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
+    train(
+        run_of(folder / "parent", **transfer),
+        corpus,
+        folder / "split.tsv",
+        tmp_path / "model",
+        threads=1,
+    )
     assert best_auroc(tmp_path / "model") > 0.9
     assert "300 of 300 records that the parent saw have no coordinates" in capsys.readouterr().out
     # The folder is a complete model with the scores that were evaluated.
     valid = np.flatnonzero(np.resize(SIDES, 400) == "valid")
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid])
-    assert roc_auc_score(corpus.records["label"].iloc[valid].astype(int), logits) == pytest.approx(best_auroc(tmp_path / "model"))
+    assert roc_auc_score(corpus.records["label"].iloc[valid].astype(int), logits) == pytest.approx(
+        best_auroc(tmp_path / "model")
+    )
     before = weights_of(folder / "parent")
-    linear = {name for name in before if re.search(r"\.blocks\..*(qkv\.linear|attention\.out|feedforward\.\d)\.weight", name)}
+    linear = {
+        name
+        for name in before
+        if re.search(r"\.blocks\..*(qkv\.linear|attention\.out|feedforward\.\d)\.weight", name)
+    }
     found = moved(before, weights_of(tmp_path / "model"))
     if transfer["adapt"] in ("frozen", "lora"):
         assert found == (linear if transfer["adapt"] == "lora" else set())
@@ -132,20 +173,34 @@ def test_fine_tuning_learns_planted_motif(workshop, tmp_path, transfer, capsys):
     (told,) = json.loads((tmp_path / "model" / "provenance.json").read_text())["parents"]
     parent = json.loads((folder / "parent" / "provenance.json").read_text())
     assert told["folder"] == str(folder / "parent")
-    assert {key: told[key] for key in told if key != "folder"} == {key: parent[key] for key in told if key != "folder"}
+    assert {key: told[key] for key in told if key != "folder"} == {
+        key: parent[key] for key in told if key != "folder"
+    }
     assert pd.read_parquet(tmp_path / "model" / SEEN)["by_parent"].sum() == 300
 
 
 def test_frozen_untrained_parent_learns_little(workshop, tmp_path):
     folder, corpus = workshop
-    train(run_of(folder / "untrained", adapt="frozen"), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
+    train(
+        run_of(folder / "untrained", adapt="frozen"),
+        corpus,
+        folder / "split.tsv",
+        tmp_path / "model",
+        threads=1,
+    )
     assert best_auroc(tmp_path / "model") < 0.85  # above 0.9 with the pretrained parent
 
 
 def test_frozen_layers_equal_parent(workshop, tmp_path):
     folder, corpus = workshop
     short = TRAINING.model_copy(update={"max_steps": 3})
-    train(run_of(folder / "parent", short, adapt="gradual"), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
+    train(
+        run_of(folder / "parent", short, adapt="gradual"),
+        corpus,
+        folder / "split.tsv",
+        tmp_path / "model",
+        threads=1,
+    )
     found = moved(weights_of(folder / "parent"), weights_of(tmp_path / "model"))
     # the running statistics of the stem stay too
     assert found == {"members.0.encoder.norm.weight", "members.0.encoder.norm.bias"}
@@ -157,16 +212,33 @@ def test_test_record_seen_by_parent_is_refused(workshop, tmp_path, monkeypatch, 
     sides[0] = "test"
     seen = split_of(corpus, tmp_path / "split.tsv", sides)
     run = run_of(folder / "parent", TRAINING.model_copy(update={"max_steps": 1}), adapt="frozen")
-    with pytest.raises(ModelFolderError, match=r"must be unseen by the model's parents, got 1 of 81 that one saw, such as 'positives0'"):
+    with pytest.raises(
+        ModelFolderError,
+        match=r"must be unseen by the model's parents, got 1 of 81 that one saw, such as "
+        r"'positives0'",
+    ):
         train(run, corpus, seen, tmp_path / "model", threads=1)
     assert not (tmp_path / "model.checkpoints").exists()
 
-    (tmp_path / "run.toml").write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
-    shared = ["evaluate", "--run-file", str(tmp_path / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(tmp_path / "out")]
+    (tmp_path / "run.toml").write_text(
+        tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))
+    )
+    shared = [
+        "evaluate",
+        "--run-file",
+        str(tmp_path / "run.toml"),
+        "--corpus",
+        str(folder / "corpus"),
+        "--output",
+        str(tmp_path / "out"),
+    ]
     monkeypatch.setattr(Lineage, "check", lambda *_: None)  # train the model without the check
     train(run, corpus, seen, tmp_path / "model", threads=1)
     assert main([*shared, "--split", str(seen), "--model", str(tmp_path / "model")]) == 1
-    assert "test records must be unseen by the model's parents, got 1 of 81 that one saw" in capsys.readouterr().err
+    assert (
+        "test records must be unseen by the model's parents, got 1 of 81 that one saw"
+        in capsys.readouterr().err
+    )
 
     # A model trained with another split, in which a test record was a training record.
     train(run, corpus, folder / "split.tsv", tmp_path / "other", threads=1)
@@ -178,11 +250,36 @@ def test_test_record_seen_by_parent_is_refused(workshop, tmp_path, monkeypatch, 
 def test_variant_without_parent_weights_is_reported(workshop, tmp_path, capsys):
     folder, _ = workshop
     run = run_of(folder / "parent", TRAINING.model_copy(update={"max_steps": 1}), adapt="all")
-    variants = {"variants": {"pairs": {"tokens": {"k": 2}}, "slow": {"training": {"learning_rate": 1e-5}}}}
-    (tmp_path / "run.toml").write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True) | variants))
-    shared = ["--run-file", str(tmp_path / "run.toml"), "--corpus", str(folder / "corpus"), "--split", str(folder / "split.tsv")]
+    variants = {
+        "variants": {"pairs": {"tokens": {"k": 2}}, "slow": {"training": {"learning_rate": 1e-5}}}
+    }
+    (tmp_path / "run.toml").write_text(
+        tomli_w.dumps(run.model_dump(mode="json", exclude_none=True) | variants)
+    )
+    shared = [
+        "--run-file",
+        str(tmp_path / "run.toml"),
+        "--corpus",
+        str(folder / "corpus"),
+        "--split",
+        str(folder / "split.tsv"),
+    ]
     for name, says in (("pairs", True), ("slow", False)):
-        assert main(["train", *shared, "--variant", name, "--threads", "1", "--output", str(tmp_path / name)]) == 0
+        assert (
+            main(
+                [
+                    "train",
+                    *shared,
+                    "--variant",
+                    name,
+                    "--threads",
+                    "1",
+                    "--output",
+                    str(tmp_path / name),
+                ]
+            )
+            == 0
+        )
         assert (f"{name}: starts from random weights" in capsys.readouterr().out) == says
 
 
@@ -193,7 +290,9 @@ def test_shipped_parent_is_fine_tuned_and_evaluated(workshop, tmp_path):
         data=DATA,
         tokens=config.Tokens.model_validate(recipe.tokens),
         model=config.AttentionModel.model_validate(dict(recipe.model) | {"members": 1}),
-        training=TRAINING.model_copy(update={"max_steps": 3, "evaluate_every": 3, "learning_rate": 1e-4}),
+        training=TRAINING.model_copy(
+            update={"max_steps": 3, "evaluate_every": 3, "learning_rate": 1e-4}
+        ),
         transfer=config.Transfer(parent="motifs"),
     )
     train(run, corpus, folder / "split.tsv", tmp_path / "model", threads=1)
@@ -204,7 +303,28 @@ def test_shipped_parent_is_fine_tuned_and_evaluated(workshop, tmp_path):
     assert 0 < (before[name] - after[name]).abs().max() < 1e-3
     assert not pd.read_parquet(tmp_path / "model" / SEEN)["by_parent"].any()
 
-    (tmp_path / "run.toml").write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
-    shared = ["--run-file", str(tmp_path / "run.toml"), "--corpus", str(folder / "corpus"), "--split", str(folder / "split.tsv")]
-    assert main(["evaluate", *shared, "--model", str(tmp_path / "model"), "--output", str(tmp_path / "metrics")]) == 0
+    (tmp_path / "run.toml").write_text(
+        tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))
+    )
+    shared = [
+        "--run-file",
+        str(tmp_path / "run.toml"),
+        "--corpus",
+        str(folder / "corpus"),
+        "--split",
+        str(folder / "split.tsv"),
+    ]
+    assert (
+        main(
+            [
+                "evaluate",
+                *shared,
+                "--model",
+                str(tmp_path / "model"),
+                "--output",
+                str(tmp_path / "metrics"),
+            ]
+        )
+        == 0
+    )
     assert main(["audit", *shared, "--output", str(tmp_path / "audit.tsv")]) == 0

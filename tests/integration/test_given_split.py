@@ -26,7 +26,10 @@ def table():
     """Return 20 + 10 + 10 distinct records and copies of some of them."""
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(40)]
-    rows = [(text, i % 2, "train" if i < 20 else "dev" if i < 30 else "test") for i, text in enumerate(texts)]
+    rows = [
+        (text, i % 2, "train" if i < 20 else "dev" if i < 30 else "test")
+        for i, text in enumerate(texts)
+    ]
     copies = [
         (texts[30], 0, "train"),  # of a test record
         (reverse_complement(texts[31]), 1, "dev"),  # of a test record, on the other strand
@@ -62,10 +65,12 @@ def steps(tmp_path, monkeypatch, capsys):
 
 
 REMOVED = [
-    "split: removed from train: 4 duplicates (1 also in test, 1 also in valid, 2 repeated in train); "
+    "split: removed from train: 4 duplicates (1 also in test, 1 also in valid, 2 repeated in "
+    "train); "
     "1 has the same sequence but a different label",
     "split: removed from valid: 1 duplicate (1 also in test)",
-    "split: kept in test: 2 duplicates (2 repeated in test); 1 has the same sequence but a different label",
+    "split: kept in test: 2 duplicates (2 repeated in test); 1 has the same sequence but a "
+    "different label",
 ]
 
 
@@ -76,10 +81,16 @@ def check(lines: list[str], split: pd.DataFrame) -> None:
     assert "split: test: 12 records (5 positive)" in lines
     assert "audit: 12 test records against 20 of train" in lines
     reasons = split[split["split"] == "dropped"]["reason"]
-    assert reasons.str.startswith(("removed from train: same sequence as ", "removed from valid: same sequence as ")).all()
+    assert reasons.str.startswith(
+        ("removed from train: same sequence as ", "removed from valid: same sequence as ")
+    ).all()
     assert reasons.str.endswith(", different label").sum() == 1
     audit = json.loads(Path("audit.json").read_text())
-    assert (audit["duplicates"], audit["records"], audit["failed"]) == (0, {"test": 12, "train": 20}, [])
+    assert (audit["duplicates"], audit["records"], audit["failed"]) == (
+        0,
+        {"test": 12, "train": 20},
+        [],
+    )
     corpus, rule = Corpus.open("corpus"), config.read_run_file("run.toml").split
     valid, test = split_masks(rule, corpus)  # as `plan` sees it, before duplicates are removed
     assert (valid.sum(), test.sum()) == (11, 12)
@@ -91,26 +102,42 @@ def test_split_column_of_table(table, steps):
 
 
 def test_split_column_with_other_values(table, steps):
-    table.assign(fold=table["split"].map({"train": "A", "dev": "B", "test": "C"})).drop(columns="split").to_csv("all.csv", index=False)
+    table.assign(fold=table["split"].map({"train": "A", "dev": "B", "test": "C"})).drop(
+        columns="split"
+    ).to_csv("all.csv", index=False)
     values = '{ train = "a", valid = ["b"], test = ["c"] }'
-    check(*steps(f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = "fold"\nvalues = {values}\n'))
+    check(
+        *steps(
+            '[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = '
+            f'"fold"\nvalues = {values}\n'
+        )
+    )
 
 
 def test_split_attribute_in_headers(table, steps):
     for label, name in enumerate(("n.fa", "p.fa")):
         rows = table[table["label"] == label]
-        text = "".join(f">{name[0]}{i} split={row.split}\n{row.sequence}\n" for i, row in enumerate(rows.itertuples()))
+        text = "".join(
+            f">{name[0]}{i} split={row.split}\n{row.sequence}\n"
+            for i, row in enumerate(rows.itertuples())
+        )
         Path(name).write_text(text)
     check(*steps('[data]\npositives = "p.fa"\nnegatives = "n.fa"\n[split]\nkind = "column"\n'))
 
 
 def test_split_column_of_targets(table, steps):
-    Path("s.fa").write_text("".join(f">r{i} label={row.label}\n{row.sequence}\n" for i, row in enumerate(table.itertuples())))
-    table.assign(id=[f"r{i}" for i in range(len(table))], y=table["label"] + 0.5)[["id", "split", "y"]].to_csv(
-        "t.tsv", sep="\t", index=False
+    Path("s.fa").write_text(
+        "".join(
+            f">r{i} label={row.label}\n{row.sequence}\n" for i, row in enumerate(table.itertuples())
+        )
     )
+    table.assign(id=[f"r{i}" for i in range(len(table))], y=table["label"] + 0.5)[
+        ["id", "split", "y"]
+    ].to_csv("t.tsv", sep="\t", index=False)
     objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
-    lines, split = steps(f'[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n[split]\nkind = "column"\n{objective}')
+    lines, split = steps(
+        f'[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n[split]\nkind = "column"\n{objective}'
+    )
     assert split["split"].value_counts().to_dict() == COUNTS
     assert lines[:3] == [line.replace("a different label", "different targets") for line in REMOVED]
 
@@ -118,41 +145,73 @@ def test_split_column_of_targets(table, steps):
 def test_split_in_three_files(table, steps):
     for name, rows in table.groupby("split"):
         rows.drop(columns="split").to_csv(f"{name}.csv", index=False)
-    check(*steps('[data]\ntrain = "train.csv"\nvalid = "dev.csv"\ntest = "test.csv"\nlabel = "label"\n'))
+    check(
+        *steps(
+            '[data]\ntrain = "train.csv"\nvalid = "dev.csv"\ntest = "test.csv"\nlabel = "label"\n'
+        )
+    )
 
 
 def test_split_without_validation(table, steps):
     table[table["split"] == "train"].to_csv("train.csv", index=False)
     table[table["split"] == "test"].to_csv("test.csv", index=False)
-    lines, split = steps('[data]\ntrain = "train.csv"\ntest = "test.csv"\nlabel = "label"\n[split]\nvalid_fraction = 0.25\n')
-    assert lines[0] == "split: the data have no valid records, 6 are sampled from train ([split] valid_fraction)"
+    lines, split = steps(
+        '[data]\ntrain = "train.csv"\ntest = "test.csv"\nlabel = "label"\n[split]\nvalid_fraction '
+        "= 0.25\n"
+    )
+    assert (
+        lines[0] == "split: the data have no valid records, 6 are sampled from train ([split] "
+        "valid_fraction)"
+    )
     assert split["split"].value_counts()["test"] == 12
     assert set(split["split"]) == {"train", "valid", "test", "dropped"}
 
 
 def test_split_can_keep_duplicates(table, steps):
     table.to_csv("all.csv", index=False)
-    lines, split = steps('[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind = "column"\n')
+    lines, split = steps(
+        '[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind = '
+        '"column"\n'
+    )
     assert split["split"].value_counts().to_dict() == {"train": 24, "valid": 11, "test": 12}
     assert lines[:2] == [line.replace("removed from", "kept in") for line in REMOVED[:2]]
-    assert "audit: warning: test records whose sequence is also in train or pretraining: 1; test figures may be optimistic" in lines
+    assert (
+        "audit: warning: test records whose sequence is also in train or pretraining: 1; test "
+        "figures may be optimistic" in lines
+    )
 
 
 def test_audit_limits_kept_duplicates(table, steps):
     table.to_csv("all.csv", index=False)
-    text = '[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind = "column"\n[audit]\nmax_duplicates = 0\n'
+    text = (
+        '[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind '
+        '= "column"\n[audit]\nmax_duplicates = 0\n'
+    )
     lines, _ = steps(text, audit=1)
-    assert "test records with the same letters in train or pretraining must be <= 0 ([audit] max_duplicates), got 1" in lines[-1]
+    assert (
+        "test records with the same letters in train or pretraining must be <= 0 ([audit] "
+        "max_duplicates), got 1" in lines[-1]
+    )
 
 
 def test_duplicate_pairs_match_in_both_inputs(table, steps):
-    table["other"] = [f"{'ACGT'[i % 4] * 8}{'ACGT'[i // 4 % 4] * 8}{'ACGT'[i // 16] * 8}" for i in range(len(table))]
+    table["other"] = [
+        f"{'ACGT'[i % 4] * 8}{'ACGT'[i // 4 % 4] * 8}{'ACGT'[i // 16] * 8}"
+        for i in range(len(table))
+    ]
     # only the first copy has the partner of its original
     table.loc[0, "other"] = table.loc[32, "other"]
     table.to_csv("all.csv", index=False)
     partner = '[partner]\nkind = "sequence"\ncolumn = "other"\n[model]\nkind = "paired"\n'
-    lines, split = steps(f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n{partner}')
-    assert split["split"].value_counts().to_dict() == {"train": 23, "valid": 11, "test": 12, "dropped": 1}
+    lines, split = steps(
+        f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n{partner}'
+    )
+    assert split["split"].value_counts().to_dict() == {
+        "train": 23,
+        "valid": 11,
+        "test": 12,
+        "dropped": 1,
+    }
     assert lines[0] == "split: removed from train: 1 duplicate (1 also in test)"
     assert json.loads(Path("audit.json").read_text())["duplicates"] == 0
 
@@ -160,7 +219,10 @@ def test_duplicate_pairs_match_in_both_inputs(table, steps):
 def test_chromosome_split_keeps_test_copy(table, steps):
     chrom = table["split"].map({"train": "c1", "dev": "c2", "test": "c3"})
     table.assign(chrom=chrom).drop(columns="split").to_csv("all.csv", index=False)
-    lines, split = steps('[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "chromosome"\nvalid = ["c2"]\ntest = ["c3"]\n')
+    lines, split = steps(
+        '[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "chromosome"\nvalid = '
+        '["c2"]\ntest = ["c3"]\n'
+    )
     assert split["split"].value_counts().to_dict() == {**COUNTS, "test": 10, "dropped": 7}
     assert lines[2] == REMOVED[2].replace("kept in", "removed from")
 
@@ -170,32 +232,54 @@ def test_chromosome_split_keeps_test_copy(table, steps):
     [
         (
             "fold",
-            "corpus: no column 'fold' in the corpus (further columns: 'split'). Add it to the table, or fold=... to the FASTA headers",
+            "corpus: no column 'fold' in the corpus (further columns: 'split'). Add it to the "
+            "table, or fold=... to the FASTA headers",
         ),
         (
             "label",
-            "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 records) (known: train, valid, validation,",
+            "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 records) "
+            "(known: train, valid, validation,",
         ),
     ],
 )
 def test_invalid_split_column_error(table, tmp_path, monkeypatch, capsys, column, error):
     monkeypatch.chdir(tmp_path)
     table.to_csv("all.csv", index=False)
-    (tmp_path / "run.toml").write_text(f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = "{column}"\n')
+    (tmp_path / "run.toml").write_text(
+        '[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = '
+        f'"{column}"\n'
+    )
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
-    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 1
+    assert (
+        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
+        == 1
+    )
     assert error in capsys.readouterr().err
 
 
 def test_corpus_deduplicated_before_split_error(table, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table.to_csv("all.csv", index=False)
-    (tmp_path / "run.toml").write_text('[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n')
-    options = ["--sequences", "all.csv", "--label-column", "label", "--alphabet", "dna", "--output", "corpus"]
+    (tmp_path / "run.toml").write_text(
+        '[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n'
+    )
+    options = [
+        "--sequences",
+        "all.csv",
+        "--label-column",
+        "label",
+        "--alphabet",
+        "dna",
+        "--output",
+        "corpus",
+    ]
     split = ["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]
     assert main(["ingest", *options]) == 0
     assert main(split) == 1
-    message = "corpus: 6 records with a repeated sequence were dropped by ingest, before the split was known; some may be in test. "
+    message = (
+        "corpus: 6 records with a repeated sequence were dropped by ingest, before the "
+        "split was known; some may be in test. "
+    )
     assert f"{message}Run ingest with --run-file or --keep-duplicates" in capsys.readouterr().err
     assert main(["ingest", *options, "--keep-duplicates"]) == 0
     assert main(split) == 0

@@ -18,10 +18,38 @@ from selfattn_bio.training.optimizer import build_optimizer, learning_rate
 # Losses of steps 0, 4, 8, 12, 16 and 19. The first weights are random float32 numbers whose last
 # bit may differ between CPUs.
 GOLDEN = {
-    "window, t5": [0.690496530775, 0.73397020397, 0.670297148698, 0.803707619674, 0.665383772151, 0.654551948495],
-    "window and global, rotary, cls": [0.692176700008, 1.0517768833, 0.571249704876, 0.916992080875, 0.66607532973, 0.672331062289],
-    "bigbird, shaw": [0.70281267537, 0.748286335215, 0.65780752144, 0.84401069016, 0.656721766964, 0.657467116542],
-    "causal, alibi": [0.69907579472, 0.746431586772, 0.681028107131, 0.765040795455, 0.667809741556, 0.676235454514],
+    "window, t5": [
+        0.690496530775,
+        0.73397020397,
+        0.670297148698,
+        0.803707619674,
+        0.665383772151,
+        0.654551948495,
+    ],
+    "window and global, rotary, cls": [
+        0.692176700008,
+        1.0517768833,
+        0.571249704876,
+        0.916992080875,
+        0.66607532973,
+        0.672331062289,
+    ],
+    "bigbird, shaw": [
+        0.70281267537,
+        0.748286335215,
+        0.65780752144,
+        0.84401069016,
+        0.656721766964,
+        0.657467116542,
+    ],
+    "causal, alibi": [
+        0.69907579472,
+        0.746431586772,
+        0.681028107131,
+        0.765040795455,
+        0.667809741556,
+        0.676235454514,
+    ],
 }
 
 
@@ -66,9 +94,21 @@ def losses(kernel, pattern, position, dtype, head):
 
 CASES = {
     "window, t5": ({"kind": "window", "window": 20}, {"kind": "t5"}, {"kind": "pooling"}),
-    "window and global, rotary, cls": ({"kind": "window", "window": 20, "num_global": 2}, {"kind": "rotary"}, {"kind": "cls"}),
-    "bigbird, shaw": ({"kind": "bigbird", "window": 20, "block": 16, "num_global": 1}, {"kind": "shaw"}, {"kind": "pooling"}),
-    "causal, alibi": ({"kind": "window", "window": 20, "causal": True}, {"kind": "alibi"}, {"kind": "pooling"}),
+    "window and global, rotary, cls": (
+        {"kind": "window", "window": 20, "num_global": 2},
+        {"kind": "rotary"},
+        {"kind": "cls"},
+    ),
+    "bigbird, shaw": (
+        {"kind": "bigbird", "window": 20, "block": 16, "num_global": 1},
+        {"kind": "shaw"},
+        {"kind": "pooling"},
+    ),
+    "causal, alibi": (
+        {"kind": "window", "window": 20, "causal": True},
+        {"kind": "alibi"},
+        {"kind": "pooling"},
+    ),
 }
 
 
@@ -90,7 +130,14 @@ def test_golden_losses_of_band_kernel(name):
 
 # For the training loop: losses of the same steps, the validation loss, the sum of the absolute
 # weights, and that of their running mean.
-GOLDEN_LOOP = [0.666328936815, 0.657923445106, 0.581695228815, 0.56030139327, 0.486887827516, 0.456902116537]
+GOLDEN_LOOP = [
+    0.666328936815,
+    0.657923445106,
+    0.581695228815,
+    0.56030139327,
+    0.486887827516,
+    0.456902116537,
+]
 GOLDEN_LOOP += [0.684843291624, 1963.86859984, 1963.68949076]
 
 
@@ -99,26 +146,61 @@ def test_golden_losses_of_training_loop(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
         letters = ["".join(rng.choice(list("ACGT"), rng.integers(20, 40))) for _ in range(24)]
-        (tmp_path / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters)))
-    corpus = build_corpus([(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)], tmp_path / "corpus", Rules(DNA))
+        (tmp_path / f"{name}.fa").write_text(
+            "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters))
+        )
+    corpus = build_corpus(
+        [(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)],
+        tmp_path / "corpus",
+        Rules(DNA),
+    )
     sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(tmp_path / "split.tsv", sep="\t", index=False)
-    settings = {"max_steps": 20, "batch_size": 8, "accumulate": 2, "warmup_steps": 5, "learning_rate": 5e-3}
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+        tmp_path / "split.tsv", sep="\t", index=False
+    )
+    settings = {
+        "max_steps": 20,
+        "batch_size": 8,
+        "accumulate": 2,
+        "warmup_steps": 5,
+        "learning_rate": 5e-3,
+    }
     settings |= {"clip_norm": 0.1, "ema_decay": 0.5, "shift": 2, "reverse_complement": True}
-    model = {"kind": "attention", "embed_dim": 16, "num_heads": 2, "num_layers": 1, "feedforward_dim": 16, "dropout": 0.1}
-    sections = {"data": {"positives": ["a"], "negatives": ["b"]}, "model": model, "training": settings, "evaluation": {"strands": "given"}}
+    model = {
+        "kind": "attention",
+        "embed_dim": 16,
+        "num_heads": 2,
+        "num_layers": 1,
+        "feedforward_dim": 16,
+        "dropout": 0.1,
+    }
+    sections = {
+        "data": {"positives": ["a"], "negatives": ["b"]},
+        "model": model,
+        "training": settings,
+        "evaluation": {"strands": "given"},
+    }
     run = config.RunFile.model_validate(sections)
-    trainer = Trainer(open_fabric("32-true"), run, corpus, tmp_path / "split.tsv", tmp_path / "model", "model")
+    trainer = Trainer(
+        open_fabric("32-true"), run, corpus, tmp_path / "split.tsv", tmp_path / "model", "model"
+    )
     found, norms = [], []
     clip = trainer.fabric.clip_gradients
-    trainer.fabric.clip_gradients = lambda *arguments, **named: norms.append(clip(*arguments, **named)) or norms[-1]
+    trainer.fabric.clip_gradients = lambda *arguments, **named: (
+        norms.append(clip(*arguments, **named)) or norms[-1]
+    )
     for _ in range(20):
         before = trainer.progress.loss_sum
         trainer.take_step()
         found.append(trainer.progress.loss_sum - before)
     assert min(norms) > settings["clip_norm"]
-    sizes = [float(sum(weight.detach().double().abs().sum() for weight in of.parameters())) for of in (trainer.bare, trainer.average)]
-    assert [*found[::4], found[-1], trainer.measure_valid()["loss"], *sizes] == pytest.approx(GOLDEN_LOOP, rel=3e-5)
+    sizes = [
+        float(sum(weight.detach().double().abs().sum() for weight in of.parameters()))
+        for of in (trainer.bare, trainer.average)
+    ]
+    assert [*found[::4], found[-1], trainer.measure_valid()["loss"], *sizes] == pytest.approx(
+        GOLDEN_LOOP, rel=3e-5
+    )
 
 
 def test_running_mean_of_weights():

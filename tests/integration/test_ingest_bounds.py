@@ -64,13 +64,23 @@ def write(path: Path, megabytes: int, records: int, line: int) -> None:
             file.write(b">r%d\n" % record)
             for _ in range(megabytes // records):
                 block = np.roll(letters, int(generator.integers(10**6)))
-                rows = np.hstack([block.reshape(-1, line), np.full((10**6 // line, 1), 10, np.uint8)]) if line else block
+                rows = (
+                    np.hstack([block.reshape(-1, line), np.full((10**6 // line, 1), 10, np.uint8)])
+                    if line
+                    else block
+                )
                 file.write(rows.tobytes())
             file.write(b"" if line else b"\n")
 
 
 def peak_of(*command: str | Path, folder: Path) -> float:
-    made = subprocess.run([sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=False, cwd=folder)
+    made = subprocess.run(
+        [sys.executable, "-c", PEAK, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
     assert made.returncode == 0, made.stderr
     return int(made.stderr.split()[-1]) / 1000
 
@@ -79,7 +89,9 @@ def peak_of(*command: str | Path, folder: Path) -> float:
 @pytest.mark.parametrize(("records", "line"), [(50, 50), (5, 100), (5, 0)])
 def test_ingest_memory_is_bounded_by_largest_record(records, line, tmp_path):
     write(tmp_path / "a.fa", 500, records, line)
-    peak = peak_of("ingest", "--alphabet", "dna", "--sequences", "a.fa", "--output", "corpus", folder=tmp_path)
+    peak = peak_of(
+        "ingest", "--alphabet", "dna", "--sequences", "a.fa", "--output", "corpus", folder=tmp_path
+    )
     assert peak < START + 500 / records + 30, f"{peak:.0f} MB"
     assert (tmp_path / "corpus" / "letters.bin").stat().st_size == 500_000_000
 
@@ -87,7 +99,9 @@ def test_ingest_memory_is_bounded_by_largest_record(records, line, tmp_path):
 @pytest.mark.long
 def test_ingest_line_of_100_mb(tmp_path):
     write(tmp_path / "a.fa", 100, 1, 0)
-    peak = peak_of("ingest", "--alphabet", "dna", "--sequences", "a.fa", "--output", "corpus", folder=tmp_path)
+    peak = peak_of(
+        "ingest", "--alphabet", "dna", "--sequences", "a.fa", "--output", "corpus", folder=tmp_path
+    )
     assert peak < START + 130, f"{peak:.0f} MB"
 
 
@@ -97,9 +111,21 @@ def test_masked_training_does_not_load_genome(tmp_path):
     (tmp_path / "run.toml").write_text(MASKED)
     common = ["--run-file", "run.toml", "--corpus", "corpus"]
     peaks = {
-        "ingest": peak_of("ingest", "--run-file", "run.toml", "--output", "corpus", folder=tmp_path),
+        "ingest": peak_of(
+            "ingest", "--run-file", "run.toml", "--output", "corpus", folder=tmp_path
+        ),
         "split": peak_of("split", *common, "--output", "split.tsv", folder=tmp_path),
-        "train": peak_of("train", *common, "--split", "split.tsv", "--threads", "1", "--output", "model", folder=tmp_path),
+        "train": peak_of(
+            "train",
+            *common,
+            "--split",
+            "split.tsv",
+            "--threads",
+            "1",
+            "--output",
+            "model",
+            folder=tmp_path,
+        ),
     }
     print(peaks)
     assert peaks["ingest"] < START + 50 + 30, peaks
@@ -122,10 +148,14 @@ def test_killed_ingest_leaves_no_partial_files(tmp_path):
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        visible = sorted(part.name for part in corpus.parent.iterdir() if not part.name.startswith("."))
+        visible = sorted(
+            part.name for part in corpus.parent.iterdir() if not part.name.startswith(".")
+        )
         assert visible == list(before)
         small = [*INGEST, "--sequences", str(tmp_path / "b.fa"), "--output", str(corpus)]
-        assert subprocess.run(small, capture_output=True, check=True).stdout.endswith(b"kept 1 record, 4 letters of dna\n")
+        assert subprocess.run(small, capture_output=True, check=True).stdout.endswith(
+            b"kept 1 record, 4 letters of dna\n"
+        )
         # the partial files of the killed process are removed
         assert os.listdir(corpus.parent) == ["corpus"]
     assert (corpus / "letters.bin").read_bytes() == b"ACGT"
@@ -140,4 +170,6 @@ def test_standard_input(tmp_path):
     summary = (tmp_path / "corpus" / "corpus.json").read_text()
     assert re.search(r'"path": "standard input",\s+"sha256": "\w{64}"', summary)
     made = subprocess.run(command, input=b">a\nAC!T\n", capture_output=True, check=False)
-    assert made.stderr.startswith(b"selfattn-bio ingest: error: standard input:2: letters must be dna")
+    assert made.stderr.startswith(
+        b"selfattn-bio ingest: error: standard input:2: letters must be dna"
+    )

@@ -84,7 +84,9 @@ def trainer(folder, moment, count, environment):
             files.os.fsync = dying(os.fsync)
         case "between two renames":  # the one of the old model folder and the one of the new
             replace = os.replace
-            files.os.replace = lambda old, new: dying(replace)(old, new) if new == folder / "model" else replace(old, new)
+            files.os.replace = lambda old, new: (
+                dying(replace)(old, new) if new == folder / "model" else replace(old, new)
+            )
         case "asked in an evaluation":  # SIGTERM at a validation batch that takes one second
             scorer.BATCH_LETTERS = 1
             batches, calls = scorer.Scorer.batches, itertools.count(1)
@@ -122,7 +124,10 @@ def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math
     """
     moments = [moment if dies in (None, rank) else "never" for rank in range(processes)]
     arguments = zip(moments, environments(processes), strict=True)
-    started = [PROCESSES.Process(target=trainer, args=(folder, each, count, environment)) for each, environment in arguments]
+    started = [
+        PROCESSES.Process(target=trainer, args=(folder, each, count, environment))
+        for each, environment in arguments
+    ]
     begun = time.monotonic()
     for process in started:
         process.start()
@@ -157,13 +162,20 @@ def forget(folder):
 
 
 def same_as_expected(folder):
-    expected, found = (load_file(folder / name / "model.safetensors") for name in ("expected", "model"))
+    expected, found = (
+        load_file(folder / name / "model.safetensors") for name in ("expected", "model")
+    )
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[key], found[key]) for key in expected)
     for top in (folder / "expected" / "top").iterdir():
         assert top.read_bytes() == (folder / "model" / "top" / top.name).read_bytes()
-    pd.testing.assert_frame_equal(*(history(folder / name) for name in ("expected", "model")), check_exact=True)
-    tales = [json.loads((folder / name / "provenance.json").read_text()) for name in ("expected", "model")]
+    pd.testing.assert_frame_equal(
+        *(history(folder / name) for name in ("expected", "model")), check_exact=True
+    )
+    tales = [
+        json.loads((folder / name / "provenance.json").read_text())
+        for name in ("expected", "model")
+    ]
     called = {"command": "", "git_commit": ""}  # depend on how and where the test runs
     assert tales[0] | called == tales[1] | called
     assert not list(folder.rglob("*.tmp")) + list(folder.glob(".*"))
@@ -206,7 +218,10 @@ def test_sigterm_in_evaluation_saves_and_resumes(prepared):
     assert start(prepared, "asked in an evaluation", 3) == ASKED
     # 17 more records would take 17 s
     assert time.monotonic() - float((prepared / "asked").read_text()) < 8
-    assert [path.name.split(".")[0] for path in (prepared / "model.checkpoints").glob("step-000000008.*")] == ["step-000000008"]
+    assert [
+        path.name.split(".")[0]
+        for path in (prepared / "model.checkpoints").glob("step-000000008.*")
+    ] == ["step-000000008"]
     assert start(prepared) == 0
     same_as_expected(prepared)
 
@@ -231,7 +246,10 @@ def test_killed_in_float16_keeps_loss_scale(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("adapt", ["lora", "gradual"])
 def test_killed_in_fine_tuning(prepared, tmp_path, adapt):
-    transfer = f'[transfer]\nparent = "{prepared / "expected"}"\nadapt = "{adapt}"\nunfreeze_every = 10\nlora_rank = 2\n'
+    transfer = (
+        f'[transfer]\nparent = "{prepared / "expected"}"\nadapt = '
+        f'"{adapt}"\nunfreeze_every = 10\nlora_rank = 2\n'
+    )
     prepare(tmp_path, 1, RUN + transfer)
     forget(tmp_path)
     # at step 11; the checkpoint before it has optimizer moments of the head only
@@ -257,8 +275,17 @@ def test_twenty_kills(tmp_path, processes, capsys):
         same_as_expected(tmp_path)
         with capsys.disabled():
             went_on = int(kept[-1].removeprefix("step-").partition(".")[0]) if kept else 0
-            who = "1 process" if processes == 1 else "2 processes" if dies is None else f"process {dies} of 2"
-            print(f"\n{who}, kill {number:2} {moment}, call {count:2}: step {went_on} on, same", end="")
+            who = (
+                "1 process"
+                if processes == 1
+                else "2 processes"
+                if dies is None
+                else f"process {dies} of 2"
+            )
+            print(
+                f"\n{who}, kill {number:2} {moment}, call {count:2}: step {went_on} on, same",
+                end="",
+            )
 
 
 @pytest.mark.long
@@ -281,7 +308,9 @@ def test_ten_kills_at_any_millisecond(tmp_path, processes, capsys):
         same_as_expected(tmp_path)
         with capsys.disabled():
             print(
-                f"\nprocess {dies} of {processes}, {'killed' if killed else 'done'} after {after:.3f} s: {kept} checkpoints, same", end=""
+                f"\nprocess {dies} of {processes}, {'killed' if killed else 'done'} after "
+                f"{after:.3f} s: {kept} checkpoints, same",
+                end="",
             )
 
 
@@ -301,12 +330,27 @@ def test_sigterm_to_one_of_two_processes(tmp_path):
 def test_signal_saves_and_resumes(prepared, number):
     for name in ("model", "stopped", "stopped.checkpoints"):
         shutil.rmtree(prepared / name, ignore_errors=True)
-    (prepared / "long.toml").write_text(RUN.replace("checkpoint_every = 3", "checkpoint_every = 1000000"))
-    command = [sys.executable, "-m", "selfattn_bio.cli.main", "train", "--run-file", "long.toml", "--corpus", "corpus", "--threads", "1"]
+    (prepared / "long.toml").write_text(
+        RUN.replace("checkpoint_every = 3", "checkpoint_every = 1000000")
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "selfattn_bio.cli.main",
+        "train",
+        "--run-file",
+        "long.toml",
+        "--corpus",
+        "corpus",
+        "--threads",
+        "1",
+    ]
     command += ["--split", "split.tsv", "--output", "stopped"]
 
     def train():
-        return subprocess.Popen(command, cwd=prepared, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command, cwd=prepared, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
 
     first = train()
     for line in first.stdout:
@@ -315,7 +359,9 @@ def test_signal_saves_and_resumes(prepared, number):
     first.send_signal(number)
     rest, _ = first.communicate()
     if first.returncode == 0:  # it finished before the signal arrived
-        pytest.fail("training must be stopped before its end, got an end: make the test's run longer")
+        pytest.fail(
+            "training must be stopped before its end, got an end: make the test's run longer"
+        )
     assert first.returncode == 128 + number
     assert f"training was stopped by {number.name} at step" in rest.splitlines()[-1]
     second = train()

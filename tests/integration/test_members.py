@@ -49,17 +49,28 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     rng = np.random.default_rng(0)
     rows = {name: ["".join(rng.choice(list("ACGT"), 30)) for _ in range(60)] for name in "pn"}
     for name, of_name in rows.items():
-        Path(f"{name}.fa").write_text("".join(f">{name}{i}\n{row}\n" for i, row in enumerate(of_name)))
+        Path(f"{name}.fa").write_text(
+            "".join(f">{name}{i}\n{row}\n" for i, row in enumerate(of_name))
+        )
     targets = {
         "u": rng.integers(0, 2, 60),
         "v": rng.integers(0, 2, 60),
         "w": [row.translate(str.maketrans("ACGT", "iioo")) for row in rows["p"]],
     }
-    pd.DataFrame({"id": [f"p{i}" for i in range(60)], **targets}).to_csv("t.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": [f"p{i}" for i in range(60)], **targets}).to_csv(
+        "t.tsv", sep="\t", index=False
+    )
     Path("run.toml").write_text(OBJECTIVES[request.param] + RUN)
-    files = ["--fasta", "p.fa", "n.fa", "--label", "1", "0"] if request.param == "binary" else ["--fasta", "p.fa", "--targets", "t.tsv"]
+    files = (
+        ["--fasta", "p.fa", "n.fa", "--label", "1", "0"]
+        if request.param == "binary"
+        else ["--fasta", "p.fa", "--targets", "t.tsv"]
+    )
     assert main(["ingest", *files, "--alphabet", "dna", "--output", "corpus"]) == 0
-    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    assert (
+        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
+        == 0
+    )
     for number, output in enumerate(MODELS, start=1):
         words = ["--corpus", "corpus", "--split", "split.tsv", "--threads", "1", "--output", output]
         assert main(["train", "--run-file", "run.toml", "--member", str(number), *words]) == 0
@@ -74,16 +85,25 @@ def judged(models: list[str], output: str) -> tuple[dict, pd.DataFrame]:
     return json.loads(Path(f"{output}/metrics.json").read_text())["test"], table.set_index("id")
 
 
-def test_members_are_averaged_in_evaluate_and_score(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_members_are_averaged_in_evaluate_and_score(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     test, table = judged(MODELS, "out")
     printed = capsys.readouterr().out
     alone = [judged([model], model) for model in MODELS]
     members = test["members"]["model"]
     metric = {"labels": "accuracy", "several": "mean"}.get(kind, "auroc")
     assert members["each"] == pytest.approx([of["model"][metric]["value"] for of, _ in alone])
-    assert (members["metric"], members["min"], members["max"]) == (metric, min(members["each"]), max(members["each"]))
+    assert (members["metric"], members["min"], members["max"]) == (
+        metric,
+        min(members["each"]),
+        max(members["each"]),
+    )
     assert members["spread"] > 0
-    line = f"test {metric.upper()} {members['min']:.3f} to {members['max']:.3f} each alone, spread of a score {members['spread']:.3f}"
+    line = (
+        f"test {metric.upper()} {members['min']:.3f} to {members['max']:.3f} each alone, "
+        f"spread of a score {members['spread']:.3f}"
+    )
     assert f"evaluate: model is the mean of 2 members: {line}" in printed
     assert not any("members" in of for of, _ in alone)
 
@@ -91,7 +111,10 @@ def test_members_are_averaged_in_evaluate_and_score(kind: str, capsys: pytest.Ca
     scores = pd.read_csv("scores.tsv", sep="\t").set_index("id")
     both = scores.index.intersection(table.index)
     of_table, of_scores = {
-        "binary": (["model_logit", "model_calibrated", "model_spread"], ["logit", "probability", "spread"]),
+        "binary": (
+            ["model_logit", "model_calibrated", "model_spread"],
+            ["logit", "probability", "spread"],
+        ),
         "multilabel": (["u", "v"], ["probability_u", "probability_v"]),
         "labels": (["predicted"], ["predicted"]),
         "several": (["mark.u", "number.v"], ["mark.probability_u", "number.v"]),
@@ -100,7 +123,9 @@ def test_members_are_averaged_in_evaluate_and_score(kind: str, capsys: pytest.Ca
         if kind == "labels":
             assert table[judged_as][both].tolist() == scores[scored_as][both].tolist()
         else:
-            np.testing.assert_allclose(table[judged_as][both], scores[scored_as][both], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(
+                table[judged_as][both], scores[scored_as][both], rtol=1e-4, atol=1e-5
+            )
     if kind == "binary":
         mean = np.mean([of["model_logit"] for _, of in alone], axis=0)
         np.testing.assert_allclose(table["model_logit"], mean, rtol=1e-4, atol=1e-5)

@@ -28,37 +28,68 @@ PLAIN = {"members": 1, "num_layers": 2, "stem": config.NoStem()}
 # name -> model, batch size, bases, seconds per size; 0 extrapolates from the smallest size
 SHAPES = {
     "stem, two members": (config.AttentionModel(), 128, 600, 10),
-    "window, drawn out": (config.AttentionModel(**PLAIN, pattern=config.WindowPattern(window=64)), 4, 8192, 0),
+    "window, drawn out": (
+        config.AttentionModel(**PLAIN, pattern=config.WindowPattern(window=64)),
+        4,
+        8192,
+        0,
+    ),
     "all pairs": (config.AttentionModel(**PLAIN, kernel="reference"), 4, 768, 10),
 }
 
 
 def setup(folder, model, batch, length, **training):
     """Write a run file, a corpus with records of half to full length, and a split."""
-    training = config.Training(**{"max_steps": 12, "batch_size": batch, "evaluate_every": 12, **training})
-    run = config.RunFile(data=config.Data(positives=("1.fa",), negatives=("0.fa",)), model=model, training=training)
+    training = config.Training(
+        **{"max_steps": 12, "batch_size": batch, "evaluate_every": 12, **training}
+    )
+    run = config.RunFile(
+        data=config.Data(positives=("1.fa",), negatives=("0.fa",)), model=model, training=training
+    )
     (folder / "run.toml").write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
     rng = np.random.default_rng(0)
     for label in (0, 1):
         rows = []
         for i in range(max(8, batch)):
-            letters = rng.choice(list("ACGT"), length if i < (batch + 1) // 2 else rng.integers(length // 2, length))
+            letters = rng.choice(
+                list("ACGT"), length if i < (batch + 1) // 2 else rng.integers(length // 2, length)
+            )
             rows.append(f">{label}-{i}\n{''.join(letters)}\n")
         (folder / f"{label}.fa").write_text("".join(rows))
-    corpus = build_corpus([(folder / "0.fa", 0), (folder / "1.fa", 1)], folder / "corpus", Rules(DNA))
+    corpus = build_corpus(
+        [(folder / "0.fa", 0), (folder / "1.fa", 1)], folder / "corpus", Rules(DNA)
+    )
     sides = ["valid" if i % 8 == 7 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+        folder / "split.tsv", sep="\t", index=False
+    )
     return run, corpus
 
 
 def call(folder, *arguments, limit=None):
     """Run a command in the folder, with at most `limit` bytes of data."""
-    limited = None if limit is None else (lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)))
+    limited = (
+        None
+        if limit is None
+        else (lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)))
+    )
     command = [sys.executable, "-c", CALL, *arguments, "--threads", "1"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, preexec_fn=limited)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, preexec_fn=limited
+    )
 
 
-TRAIN = ("train", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "model")
+TRAIN = (
+    "train",
+    "--run-file",
+    "run.toml",
+    "--corpus",
+    "corpus",
+    "--split",
+    "split.tsv",
+    "--output",
+    "model",
+)
 
 
 @pytest.mark.long
@@ -72,7 +103,10 @@ def test_planned_peak_memory_matches_training(tmp_path, name):
     done = call(tmp_path, *TRAIN)
     assert done.returncode == 0, done.stderr
     measured = int(done.stdout.rpartition("VmHWM")[2]) * 1024 / 1e6
-    print(f"{name}: planned {plan.peak:.0f} MB; measured {measured:.0f} MB; kept {plan.probe.kept:.0f} MB")
+    print(
+        f"{name}: planned {plan.peak:.0f} MB; measured {measured:.0f} MB; kept "
+        f"{plan.probe.kept:.0f} MB"
+    )
     # otherwise mostly the size of the program would be compared
     assert measured > 1.5 * plan.probe.kept
     assert plan.peak == pytest.approx(measured, rel=0.25)
@@ -88,10 +122,14 @@ def test_out_of_memory_suggests_settings_that_fit(tmp_path):
     assert failed.stderr.splitlines()[-1].startswith(
         "selfattn-bio train: error: model: memory must hold the training, got \"can't allocate"
     )
-    pattern = r"Set training.batch_size = (\d+) and training.accumulate = (\d+): the step stays the same"
+    pattern = (
+        r"Set training.batch_size = (\d+) and training.accumulate = (\d+): the step stays the same"
+    )
     told = re.search(pattern, failed.stderr).groups()
     assert int(told[0]) * int(told[1]) == 4 * batch
-    text = re.sub(r"batch_size = \d+", f"batch_size = {told[0]}", (tmp_path / "run.toml").read_text())
+    text = re.sub(
+        r"batch_size = \d+", f"batch_size = {told[0]}", (tmp_path / "run.toml").read_text()
+    )
     (tmp_path / "run.toml").write_text(re.sub(r"accumulate = \d+", f"accumulate = {told[1]}", text))
     # without the limit, which also counts address space that is never used
     again = call(tmp_path, *TRAIN)

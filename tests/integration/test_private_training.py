@@ -30,8 +30,23 @@ from selfattn_bio.training.plan import as_measured
 from selfattn_bio.training.private import Private, check_layers
 from selfattn_bio.training.transfer import LowRank
 
-MODEL = {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0, "stem": config.NoStem(), "members": 1}
-SHORT = {"max_steps": 6, "batch_size": 12, "evaluate_every": 3, "checkpoint_every": 2, "matmul": "highest", "warmup_steps": 0}
+MODEL = {
+    "embed_dim": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "feedforward_dim": 16,
+    "dropout": 0.0,
+    "stem": config.NoStem(),
+    "members": 1,
+}
+SHORT = {
+    "max_steps": 6,
+    "batch_size": 12,
+    "evaluate_every": 3,
+    "checkpoint_every": 2,
+    "matmul": "highest",
+    "warmup_steps": 0,
+}
 PRIVACY = config.Privacy(epsilon=8.0, delta=1e-3)
 
 
@@ -48,10 +63,16 @@ def task(tmp_path_factory):
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
         letters = ["".join(rng.choice(list("ACGT"), rng.integers(20, 40))) for _ in range(24)]
-        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters)))
-    corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
+        (folder / f"{name}.fa").write_text(
+            "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters))
+        )
+    corpus = build_corpus(
+        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
+    )
     sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+        folder / "split.tsv", sep="\t", index=False
+    )
     return folder
 
 
@@ -65,7 +86,14 @@ def run_file(training=None, privacy=PRIVACY, **model):
 
 
 def trainer_of(task, run):
-    return Trainer(open_fabric(run.training.precision), run, Corpus.open(task / "corpus"), task / "split.tsv", task / "none", "model")
+    return Trainer(
+        open_fabric(run.training.precision),
+        run,
+        Corpus.open(task / "corpus"),
+        task / "split.tsv",
+        task / "none",
+        "model",
+    )
 
 
 def fit(task, output, run):
@@ -74,7 +102,10 @@ def fit(task, output, run):
 
 KINDS = {
     "t5": {},
-    "t5 in a window": {"pattern": config.WindowPattern(window=4, num_global=1), "position": config.T5Position(symmetric=True)},
+    "t5 in a window": {
+        "pattern": config.WindowPattern(window=4, num_global=1),
+        "position": config.T5Position(symmetric=True),
+    },
     "t5 by slab": {"pattern": config.WindowPattern(window=4), "kernel": "slab"},
     "t5 by band": {"embed_dim": 32, "kernel": "band", "position": config.T5Position()},
     "lora": {},
@@ -85,8 +116,13 @@ KINDS = {
     "rotary, few keys": {"position": config.RotaryPosition(), "num_kv_heads": 1},
     "bigbird": {"pattern": config.BigBirdPattern(window=4, block=4, random_blocks=1, num_global=2)},
     "members": {"members": 2},
-    "stem by the record": {"stem": config.ConvStem(token_dim=4, kernel=5, pool=3, second_kernel=3, norm="record")},
-    "linformer": {"mixer": config.LinformerMixer(max_length=64, rank=4), "position": config.NoPosition()},
+    "stem by the record": {
+        "stem": config.ConvStem(token_dim=4, kernel=5, pool=3, second_kernel=3, norm="record")
+    },
+    "linformer": {
+        "mixer": config.LinformerMixer(max_length=64, rank=4),
+        "position": config.NoPosition(),
+    },
     "linear": {"mixer": config.LinearMixer(), "position": config.SinusoidalPosition()},
     "performer": {"mixer": config.PerformerMixer(features=8), "position": config.NoPosition()},
     "hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
@@ -114,22 +150,32 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     run = run.model_copy(update={"tokens": config.Tokens(canonical=canonical)})
     trainer = trainer_of(task, run)
     if kind == "lora":
-        for module in [each for each in trainer.bare.members[0].encoder.modules() if isinstance(each, torch.nn.Linear)]:
+        for module in [
+            each
+            for each in trainer.bare.members[0].encoder.modules()
+            if isinstance(each, torch.nn.Linear)
+        ]:
             register_parametrization(module, "weight", LowRank(module.weight, 2))
     with torch.no_grad():  # tables start at 0, where some gradients would be 0 too
         for parameter in trainer.bare.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+            parameter.add_(
+                0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            )
     free, rows = steps_gradients(trainer, max_norm=1e6)
     assert len(rows) > 4
     # All records in one padded batch, without privacy.
     letters, targets = trainer.stream.examples(0, rows)
     batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
-    (trainer.objective.loss(trainer.bare(batch.tokens), batch.wanted) / run.training.batch_size).backward()
+    (
+        trainer.objective.loss(trainer.bare(batch.tokens), batch.wanted) / run.training.batch_size
+    ).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
     # Record by record.
     max_norm, lengths = 0.5, []
-    wanted = {name: torch.zeros_like(parameter) for name, parameter in trainer.bare.named_parameters()}
+    wanted = {
+        name: torch.zeros_like(parameter) for name, parameter in trainer.bare.named_parameters()
+    }
     for row in rows:
         letters, targets = trainer.stream.examples(0, np.array([row]))
         batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
@@ -174,7 +220,9 @@ def test_private_gradients_equal_opacus(task):
 
 
 def test_private_gradients_are_independent_per_record(task, monkeypatch):
-    run = run_file(training={"shift": 3, "reverse_complement": True}, dropout=0.3, stochastic_depth=0.2)
+    run = run_file(
+        training={"shift": 3, "reverse_complement": True}, dropout=0.3, stochastic_depth=0.2
+    )
     trainer = trainer_of(task, run)
     (_, rows), *_ = trainer.stream.batches(0)
 
@@ -226,16 +274,22 @@ def test_noise_and_batches_use_distinct_seeds(task, monkeypatch):
 def test_noise_scales_with_clipping_norm(task):
     of = []
     for length in (1.0, 0.25):
-        trainer = trainer_of(task, run_file(privacy=PRIVACY.model_copy(update={"max_grad_norm": length})))
+        trainer = trainer_of(
+            task, run_file(privacy=PRIVACY.model_copy(update={"max_grad_norm": length}))
+        )
         trainer.private.secret = 42
         trainer.private.finish(trainer.bare, 0)
         of.append(torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()]))
     assert torch.equal(of[1], of[0] / 4)
 
 
-@pytest.mark.parametrize(("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)])
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
+)
 def test_early_stop_spends_full_epsilon(epsilon, delta, steps):
-    run = run_file(training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta))
+    run = run_file(
+        training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta)
+    )
     own = Private(run, 300, "here")
     network = torch.nn.Linear(2, 2)
     spent = []
@@ -280,7 +334,10 @@ def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, capsy
     assert "going on from the checkpoint of step 4" in capsys.readouterr().out
     whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
-    told = [json.loads((tmp_path / name / "provenance.json").read_text())["privacy"] for name in ("whole", "cut")]
+    told = [
+        json.loads((tmp_path / name / "provenance.json").read_text())["privacy"]
+        for name in ("whole", "cut")
+    ]
     assert told[0] == told[1]
     assert told[0]["steps"] == 6
     assert 0 < told[0]["epsilon"] <= 8
@@ -300,19 +357,33 @@ def test_private_folder_omits_training_data(task, tmp_path, capsys):
     assert len(pd.read_parquet(tmp_path / "model" / SEEN)) == 12  # validation records only
     provenance = json.loads((tmp_path / "model" / "provenance.json").read_text())
     assert "num_positive" not in provenance
-    with safe_open(next((tmp_path / "model.checkpoints").glob("step-*6.*")), framework="pt") as file:
+    with safe_open(
+        next((tmp_path / "model.checkpoints").glob("step-*6.*")), framework="pt"
+    ) as file:
         secret = json.loads(file.metadata()["state"])["privacy"]["secret"]
     assert len(secret) > 50
-    assert not any(secret.encode() in path.read_bytes() for path in (tmp_path / "model").iterdir() if path.is_file())
+    assert not any(
+        secret.encode() in path.read_bytes()
+        for path in (tmp_path / "model").iterdir()
+        if path.is_file()
+    )
     card = (tmp_path / "model" / "README.md").read_text()
-    assert f"epsilon {provenance['privacy']['epsilon']:.3g} at delta 0.001, spent by 6 steps" in card
+    assert (
+        f"epsilon {provenance['privacy']['epsilon']:.3g} at delta 0.001, spent by 6 steps" in card
+    )
     assert "names the records of valid, and none of train" in card
-    assert np.isfinite(load(tmp_path / "model").logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])).all()
+    assert np.isfinite(
+        load(tmp_path / "model").logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])
+    ).all()
 
 
 def test_private_language_model(task, tmp_path):
     data = config.Data(sequences=("a",))
-    run = config.RunFile(data=data, objective=config.MaskedObjective(), **run_file().model_dump(include={"model", "training", "privacy"}))
+    run = config.RunFile(
+        data=data,
+        objective=config.MaskedObjective(),
+        **run_file().model_dump(include={"model", "training", "privacy"}),
+    )
     fit(task, tmp_path / "model", run)
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 6
 
@@ -322,11 +393,21 @@ def test_gate_penalty_is_clipped_per_record(task, monkeypatch):
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
     found = []
     for penalty, max_norm in ((0.0, 1e6), (0.5, 1e6), (1e6, 0.5)):
-        trainer = trainer_of(task, run_file(training={"shift": 0}, gates=config.HardConcreteGates(penalty=penalty)))
+        trainer = trainer_of(
+            task, run_file(training={"shift": 0}, gates=config.HardConcreteGates(penalty=penalty))
+        )
         gradients, rows = steps_gradients(trainer, max_norm)
-        found.append([gradient for name, gradient in gradients.items() if name.endswith(("gates.weight", "gate.weight"))])
+        found.append(
+            [
+                gradient
+                for name, gradient in gradients.items()
+                if name.endswith(("gates.weight", "gate.weight"))
+            ]
+        )
         share = len(rows) / trainer.run.training.batch_size
-    weights = [module.weight for module in trainer.bare.modules() if isinstance(module, HardConcrete)]
+    weights = [
+        module.weight for module in trainer.bare.modules() if isinstance(module, HardConcrete)
+    ]
     wanted = torch.autograd.grad(trainer.bare.penalty() * 0.5 / 1e6, weights)
     for without, with_it, each in zip(*found[:2], wanted, strict=True):
         assert torch.allclose(with_it - without, share * each, rtol=1e-3, atol=1e-6)
@@ -335,7 +416,12 @@ def test_gate_penalty_is_clipped_per_record(task, monkeypatch):
 
 
 def test_private_gates_and_exits(task, tmp_path):
-    run = run_file(training={"max_steps": 2}, num_layers=2, gates=config.HardConcreteGates(), exits=config.ConfidenceExits())
+    run = run_file(
+        training={"max_steps": 2},
+        num_layers=2,
+        gates=config.HardConcreteGates(),
+        exits=config.ConfidenceExits(),
+    )
     fit(task, tmp_path / "model", run)
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
 
@@ -346,21 +432,31 @@ def test_private_bfloat16_steps(task, tmp_path):
 
 
 def test_weak_delta_and_full_batches_are_refused(task, tmp_path):
-    with pytest.raises(TrainingError, match=r"privacy.delta must be < 1 / records of train = 0.028, got 0.05"):
+    with pytest.raises(
+        TrainingError, match=r"privacy.delta must be < 1 / records of train = 0.028, got 0.05"
+    ):
         fit(task, tmp_path / "model", run_file(privacy=config.Privacy(epsilon=1.0, delta=0.05)))
-    with pytest.raises(TrainingError, match=r"training.batch_size must be < the 36 records of train with \[privacy\], got 36"):
+    with pytest.raises(
+        TrainingError,
+        match=r"training.batch_size must be < the 36 records of train with \[privacy\], got 36",
+    ):
         fit(task, tmp_path / "model", run_file(training={"batch_size": 36}))
 
 
 def test_private_training_refuses_several_processes(task, monkeypatch):
     monkeypatch.setattr("lightning_fabric.Fabric.world_size", 2)
-    with pytest.raises(TrainingError, match=r"training with \[privacy\] must be of one process, got 2. Start it without torchrun"):
+    with pytest.raises(
+        TrainingError,
+        match=r"training with \[privacy\] must be of one process, got 2. Start it without torchrun",
+    ):
         trainer_of(task, run_file())
 
 
 def test_private_training_names_batch_norm():
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
-    with pytest.raises(TrainingError, match=r"with \[privacy\], got BatchNorm1d in '1'. Take model.stem"):
+    with pytest.raises(
+        TrainingError, match=r"with \[privacy\], got BatchNorm1d in '1'. Take model.stem"
+    ):
         check_layers(network, "")
 
 
@@ -368,26 +464,45 @@ def test_trainer_refuses_hidden_batch_norm(task):
     stem = config.ConvStem(token_dim=4, kernel=5, second_kernel=3)
     # bypasses the check of the run file
     run = run_file().model_copy(update={"model": config.AttentionModel(**MODEL | {"stem": stem})})
-    with pytest.raises(TrainingError, match=r"layers must take each record by itself with .privacy., got BatchNorm in 'members.0.stem"):
+    with pytest.raises(
+        TrainingError,
+        match=r"layers must take each record by itself with .privacy., got BatchNorm in "
+        r"'members.0.stem",
+    ):
         trainer_of(task, run)
 
 
 REFUSED = {
-    "kind must be 'attention' with [privacy], got 'cnn', whose batch norms": {"model": config.CnnModel()},
-    "model.stem must have no batch norm, which mixes records, with [privacy], got kind 'conv'. Take": {"model": config.AttentionModel()},
+    "kind must be 'attention' with [privacy], got 'cnn', whose batch norms": {
+        "model": config.CnnModel()
+    },
+    "model.stem must have no batch norm, which mixes records, with [privacy], got kind 'conv'. "
+    "Take": {"model": config.AttentionModel()},
     "got kind 'tower'": {"model": config.AttentionModel(stem=config.TowerStem())},
-    "training.seeds must be 1 with [privacy], got 2: each further member spends": {"training": config.Training(seeds=2)},
-    "training.accumulate must be 1 with [privacy], got 4": {"training": config.Training(accumulate=4)},
-    "training.clip_norm must be 1.0 with [privacy], got 2.0": {"training": config.Training(clip_norm=2.0)},
-    "training.class_weights must be 'none' with [privacy], got 'balanced'": {"training": config.Training(class_weights="balanced")},
+    "training.seeds must be 1 with [privacy], got 2: each further member spends": {
+        "training": config.Training(seeds=2)
+    },
+    "training.accumulate must be 1 with [privacy], got 4": {
+        "training": config.Training(accumulate=4)
+    },
+    "training.clip_norm must be 1.0 with [privacy], got 2.0": {
+        "training": config.Training(clip_norm=2.0)
+    },
+    "training.class_weights must be 'none' with [privacy], got 'balanced'": {
+        "training": config.Training(class_weights="balanced")
+    },
     "training.precision must be '32-true' or 'bf16-mixed' with [privacy], got '16-mixed'": {
         "training": config.Training(precision="16-mixed")
     },
     "transfer.adapt must be 'all', 'frozen' or 'lora' with [privacy], got 'gradual'": {
         "transfer": config.Transfer(parent="other", adapt="gradual")
     },
-    "objective.classes must be given with [privacy], got nothing": {"objective": config.MulticlassObjective(column="c")},
-    "objective.center must be given with [privacy], got nothing": {"objective": config.RegressionObjective(columns=("c",))},
+    "objective.classes must be given with [privacy], got nothing": {
+        "objective": config.MulticlassObjective(column="c")
+    },
+    "objective.center must be given with [privacy], got nothing": {
+        "objective": config.RegressionObjective(columns=("c",))
+    },
     "training.window must be not given with [privacy], got 64": {
         "training": config.Training(window=64),
         "objective": config.MaskedObjective(),
@@ -397,7 +512,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("words", REFUSED)
 def test_private_run_file_refusals(words):
-    sections = {"model": config.AttentionModel(stem=config.NoStem()), "privacy": PRIVACY} | REFUSED[words]
+    sections = {"model": config.AttentionModel(stem=config.NoStem()), "privacy": PRIVACY} | REFUSED[
+        words
+    ]
     learns = sections.get("objective")
     of = (
         {"sequences": ("a",), "targets": "t.tsv" if learns.target_columns else None}
@@ -411,8 +528,14 @@ def test_private_run_file_refusals(words):
 
 def test_private_run_is_planned_per_record():
     planned = as_measured(run_file())
-    assert (planned.privacy, planned.training.batch_size, planned.training.accumulate) == (None, 1, 12)
-    balanced = run_file(privacy=None, training={"balance": config.SampleBalance(by="gc"), "batch_size": 8})
+    assert (planned.privacy, planned.training.batch_size, planned.training.accumulate) == (
+        None,
+        1,
+        12,
+    )
+    balanced = run_file(
+        privacy=None, training={"balance": config.SampleBalance(by="gc"), "batch_size": 8}
+    )
     assert as_measured(balanced).training == config.Training(**SHORT | {"batch_size": 8})
 
 

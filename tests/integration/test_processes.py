@@ -24,7 +24,7 @@ num_layers = 1
 num_heads = 2
 feedforward_dim = 16
 dropout = 0.0
-stem = { kind = "none" }  # the batch norm of the other one takes the statistics of what a process sees
+stem = { kind = "none" }  # batch norm would use the statistics of each process
 [training]
 max_steps = 24
 batch_size = 16
@@ -50,9 +50,26 @@ def task(tmp_path_factory):
 
 
 def train(folder, output, *options, launcher=()):
-    command = [sys.executable, *launcher, "-m", "selfattn_bio.cli.main", "train", "--run-file", "run.toml", "--corpus", "corpus"]
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "selfattn_bio.cli.main",
+        "train",
+        "--run-file",
+        "run.toml",
+        "--corpus",
+        "corpus",
+    ]
     command += ["--split", "split.tsv", "--threads", "1", "--output", output, *options]
-    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -73,7 +90,9 @@ def test_two_processes_have_losses_of_one(task, options):
     same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
     shutil.rmtree(task / "two")
     max((task / "two.checkpoints").glob("step-*")).unlink()
-    assert "going on from the checkpoint of step 12" in train(task, "two", *options, launcher=TORCHRUN)
+    assert "going on from the checkpoint of step 12" in train(
+        task, "two", *options, launcher=TORCHRUN
+    )
     same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
     shutil.rmtree(task / "two.checkpoints")
 
@@ -92,5 +111,8 @@ def test_gradients_do_not_depend_on_batch_layout(task, otherwise):
 
 
 def test_sharding_needs_several_processes():
-    with pytest.raises(TrainingError, match=r"sharded training must have several processes, got one. Start it by torchrun"):
+    with pytest.raises(
+        TrainingError,
+        match=r"sharded training must have several processes, got one. Start it by torchrun",
+    ):
         open_fabric("32-true", sharded=True)

@@ -53,13 +53,18 @@ def peptides(number: int, alphabet: str, first: str, rng: np.random.Generator) -
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, rng = tmp_path_factory.mktemp("protein"), np.random.default_rng(0)
-    sides = {"positives": peptides(80, "KRLAGIKK", "", rng), "negatives": peptides(80, "DESTLAGI", "M", rng)}
+    sides = {
+        "positives": peptides(80, "KRLAGIKK", "", rng),
+        "negatives": peptides(80, "DESTLAGI", "M", rng),
+    }
     sides["negatives"][:20] = peptides(20, "DESTLAGI", "", rng)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         (folder / "run.toml").write_text(RUN)
         for name, texts in sides.items():
-            (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(texts)))
+            (folder / f"{name}.fa").write_text(
+                "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(texts))
+            )
         shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
         fasta = ["--fasta", "positives.fa", "negatives.fa", "--label", "1", "0"]
         for command in (
@@ -102,7 +107,10 @@ def test_protein_residues_have_attributions(results: Path) -> None:
 
 
 def test_protein_motifs_have_no_match(results: Path) -> None:
-    page, motifs = (results / "report.html").read_text(), pd.read_csv(results / "motifs.tsv", sep="\t")
+    page, motifs = (
+        (results / "report.html").read_text(),
+        pd.read_csv(results / "motifs.tsv", sep="\t"),
+    )
     assert motifs["match"].isna().all()
     assert words.motif_sentence(motifs) in page
     assert ("no database of protein motifs" in page) == (len(motifs) > 0)

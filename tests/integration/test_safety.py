@@ -19,8 +19,16 @@ from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import OVERFLOWS, Trainer, train
 from selfattn_bio.training.provenance import commit_of
 
-SMALL = config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8, stem=config.NoStem())
-SHORT = {"max_steps": 12, "batch_size": 16, "evaluate_every": 4, "checkpoint_every": 5, "matmul": "highest"}
+SMALL = config.AttentionModel(
+    embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8, stem=config.NoStem()
+)
+SHORT = {
+    "max_steps": 12,
+    "batch_size": 16,
+    "evaluate_every": 4,
+    "checkpoint_every": 5,
+    "matmul": "highest",
+}
 
 
 class Stopped(Exception):
@@ -33,20 +41,36 @@ def task(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
         letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(24)]
-        (tmp_path / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters)))
-    corpus = build_corpus([(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)], tmp_path / "corpus", Rules(DNA))
+        (tmp_path / f"{name}.fa").write_text(
+            "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters))
+        )
+    corpus = build_corpus(
+        [(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)],
+        tmp_path / "corpus",
+        Rules(DNA),
+    )
     sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(tmp_path / "split.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+        tmp_path / "split.tsv", sep="\t", index=False
+    )
     return tmp_path
 
 
 def run_file(**changes):
     training = config.Training(**SHORT | changes)
-    return config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=SMALL, training=training)
+    return config.RunFile(
+        data=config.Data(positives=("a",), negatives=("b",)), model=SMALL, training=training
+    )
 
 
 def fit(task, **changes):
-    train(run_file(**changes), Corpus.open(task / "corpus"), task / "split.tsv", task / "model", threads=1)
+    train(
+        run_file(**changes),
+        Corpus.open(task / "corpus"),
+        task / "split.tsv",
+        task / "model",
+        threads=1,
+    )
 
 
 @pytest.fixture
@@ -78,7 +102,10 @@ def test_other_output_folder_is_refused_before_training(task, after):
     (task / "model").mkdir()
     (task / "model" / "thesis.tex").write_text("years")
     after.stop(1)
-    wanted = r"model: model folder must be new, empty or a model folder, as it is replaced, got one that holds 'thesis\.tex'"
+    wanted = (
+        r"model: model folder must be new, empty or a model folder, as it is replaced, got "
+        r"one that holds 'thesis\.tex'"
+    )
     with pytest.raises(OutputError, match=wanted):
         fit(task)
     assert (task / "model" / "thesis.tex").read_text() == "years"
@@ -97,7 +124,13 @@ def test_unwritable_output_fails_before_training(task, after):
     corpus = Corpus.open(task / "corpus")
     # not even root can create a folder there
     with pytest.raises(OSError, match="/sys/selfattn_bio") as error:
-        train(run_file(), corpus, task / "split.tsv", task.__class__("/sys/selfattn_bio/model"), threads=1)
+        train(
+            run_file(),
+            corpus,
+            task / "split.tsv",
+            task.__class__("/sys/selfattn_bio/model"),
+            threads=1,
+        )
     assert error.value.errno in UNWRITABLE
 
 
@@ -112,8 +145,13 @@ def test_provenance_describes_deleted_corpus(task, after):
     fit(task)
     provenance = json.loads((task / "model" / "provenance.json").read_text())
     assert provenance["split_sha256"] == before
-    assert provenance["git_commit"] == commit_of(task.__class__(__file__).parents[2] / "selfattn_bio")
-    with pytest.raises(CorpusError, match=r"corpus: corpus must be whole, got no such file or folder\. Run selfattn-bio ingest"):
+    assert provenance["git_commit"] == commit_of(
+        task.__class__(__file__).parents[2] / "selfattn_bio"
+    )
+    with pytest.raises(
+        CorpusError,
+        match=r"corpus: corpus must be whole, got no such file or folder\. Run selfattn-bio ingest",
+    ):
         fit(task)
 
 
@@ -162,7 +200,10 @@ def test_non_finite_loss_names_records_and_keeps_checkpoint(task, capsys, monkey
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "_backward", broken)
-        with pytest.raises(TrainingError, match=r"loss and gradient must be finite, got nan and \d\S+ at step 8 \(records: ") as error:
+        with pytest.raises(
+            TrainingError,
+            match=r"loss and gradient must be finite, got nan and \d\S+ at step 8 \(records: ",
+        ) as error:
             fit(task, batch_size=batch_size)
     path = task / "model.checkpoints" / "not-finite-000000008.txt"
     assert len(seen["ids"]) == batch_size
@@ -179,21 +220,28 @@ def test_non_finite_loss_names_records_and_keeps_checkpoint(task, capsys, monkey
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA comes first")
 def test_accelerators_other_than_cuda_are_ignored(monkeypatch):
-    monkeypatch.setattr("lightning_fabric.accelerators.mps.MPSAccelerator.is_available", lambda: True)
+    monkeypatch.setattr(
+        "lightning_fabric.accelerators.mps.MPSAccelerator.is_available", lambda: True
+    )
     assert open_fabric("32-true").device.type == "cpu"
 
 
 def test_float16_is_not_sharded(monkeypatch):
     for name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.setenv(name, "2")
-    with pytest.raises(TrainingError, match="sharded training must be of precision 32-true or bf16-mixed, got '16-mixed'"):
+    with pytest.raises(
+        TrainingError,
+        match="sharded training must be of precision 32-true or bf16-mixed, got '16-mixed'",
+    ):
         open_fabric("16-mixed", sharded=True)
 
 
 def trainer_of(task, **changes):
     run = run_file(**changes)
     fabric = open_fabric(run.training.precision)
-    return Trainer(fabric, run, Corpus.open(task / "corpus"), task / "split.tsv", task / "model", "model")
+    return Trainer(
+        fabric, run, Corpus.open(task / "corpus"), task / "split.tsv", task / "model", "model"
+    )
 
 
 def test_float16_gradients_may_overflow(task):
@@ -215,7 +263,10 @@ def test_float16_endless_overflow_stops_training(task):
     weight.register_hook(lambda gradient: gradient * math.inf)
     for _ in range(OVERFLOWS - 1):
         trainer.take_step()
-    with pytest.raises(TrainingError, match=rf"must be finite, got 0\.\d+ and (nan|inf) at step {OVERFLOWS} \(records: "):
+    with pytest.raises(
+        TrainingError,
+        match=rf"must be finite, got 0\.\d+ and (nan|inf) at step {OVERFLOWS} \(records: ",
+    ):
         trainer.take_step()
     assert torch.equal(weight, before)  # none of those steps changed the weights
 

@@ -10,7 +10,15 @@ import torch
 from selfattn_bio import config, load, score_sequences
 from selfattn_bio.cli.main import main
 from selfattn_bio.interpret.explanation import Explanation, explain
-from selfattn_bio.interpret.methods import AttnLRP, AttnLRPCopies, DeepLiftShap, Gradient, GradientRollout, Received, Saturation
+from selfattn_bio.interpret.methods import (
+    AttnLRP,
+    AttnLRPCopies,
+    DeepLiftShap,
+    Gradient,
+    GradientRollout,
+    Received,
+    Saturation,
+)
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.embedding import embed
@@ -52,7 +60,12 @@ evaluate_every = 40
 batch_size = 32
 
 [variants.cnn]
-model = { kind = "cnn", members = 1, channels = [8, 8, 8], kernels = [7, 3, 3], pools = [2, 2, 2], hidden_dim = 8 }
+model.kind = "cnn"
+model.members = 1
+model.channels = [8, 8, 8]
+model.kernels = [7, 3, 3]
+model.pools = [2, 2, 2]
+model.hidden_dim = 8
 training = { seeds = 1, max_steps = 2, evaluate_every = 2 }
 """
 NUMBER, LENGTH = 150, 40
@@ -68,8 +81,13 @@ def task(tmp_path_factory):
         rows = ["".join(rng.choice(list("ACGT"), LENGTH)) for _ in range(NUMBER)]
         if name == "p":
             at = rng.integers(0, LENGTH - 8, NUMBER)
-            rows = [row[:i] + ("GACCAGCA", "TGCTGGTC")[i % 2] + row[i + 8 :] for row, i in zip(rows, at, strict=True)]
-        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows)))
+            rows = [
+                row[:i] + ("GACCAGCA", "TGCTGGTC")[i % 2] + row[i + 8 :]
+                for row, i in zip(rows, at, strict=True)
+            ]
+        (folder / f"{name}.fa").write_text(
+            "".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows))
+        )
     (folder / "run.toml").write_text(RUN)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -78,7 +96,10 @@ def task(tmp_path_factory):
         commands = [
             ["ingest", "--run-file", "run.toml", "--output", "corpus"],
             ["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"],
-            *([*train, "--member", str(i), "--output", output] for i, output in enumerate(MODELS, start=1)),
+            *(
+                [*train, "--member", str(i), "--output", output]
+                for i, output in enumerate(MODELS, start=1)
+            ),
             [*train, "--variant", "cnn", "--output", "cnn"],
             ["evaluate", *shared, "--model", *MODELS, "--variant", "cnn=cnn", "--output", "."],
             ["explain", *shared, "--model", MODELS[0], "--output", "relevance"],
@@ -102,23 +123,36 @@ def test_commands_train_and_evaluate_the_model(task):
     assert metrics["test"]["model"]["auroc"]["value"] > 0.8
     assert 1 <= metrics["test"]["layers"]["mean"] <= metrics["test"]["layers"]["of"] == 2
     for name in MODELS:
-        assert json.loads((task / name / "provenance.json").read_text())["calibration"]["strands"] == "both"
+        assert (
+            json.loads((task / name / "provenance.json").read_text())["calibration"]["strands"]
+            == "both"
+        )
     assert "weights shared by both strands" in (task / MODELS[0] / "README.md").read_text()
-    assert json.loads((task / "baselines" / "kmer6_logistic" / "baseline.json").read_text())["strands"] == "both"
+    assert (
+        json.loads((task / "baselines" / "kmer6_logistic" / "baseline.json").read_text())["strands"]
+        == "both"
+    )
 
 
-@pytest.mark.parametrize("folders", [MODELS, MODELS[:1], ["pruned"], ["cnn"]], ids=["members", "stack", "pruned", "cnn"])
+@pytest.mark.parametrize(
+    "folders", [MODELS, MODELS[:1], ["pruned"], ["cnn"]], ids=["members", "stack", "pruned", "cnn"]
+)
 def test_scores_equal_the_other_strand(task, folders):
     model = load([task / folder for folder in folders])
     assert model.both_strands
-    given, other = score_sequences(model, sequences()), score_sequences(model, other_strand(sequences()))
+    given, other = (
+        score_sequences(model, sequences()),
+        score_sequences(model, other_strand(sequences())),
+    )
     np.testing.assert_allclose(given["logit"], other["logit"], rtol=0, atol=1e-5)
     assert given["logit"].std() > 1e-3
     pd.testing.assert_frame_equal(given, score_sequences(model, sequences(), rc=True))
 
 
 def test_pruned_model_has_the_same_scores(task):
-    model, pruned = (score_sequences(task / name, sequences())["logit"] for name in (MODELS[0], "pruned"))
+    model, pruned = (
+        score_sequences(task / name, sequences())["logit"] for name in (MODELS[0], "pruned")
+    )
     np.testing.assert_allclose(model, pruned, rtol=0, atol=1e-5)
 
 
@@ -134,7 +168,9 @@ def test_explain_command_finds_the_motif(task):
 
 
 def test_embeddings_swap_halves(task):
-    given, other = (embed(task / MODELS[0], texts).vectors for texts in (sequences(), other_strand(sequences())))
+    given, other = (
+        embed(task / MODELS[0], texts).vectors for texts in (sequences(), other_strand(sequences()))
+    )
     assert given.shape == (6, 2 * 2 * 8)
     np.testing.assert_allclose(given, np.roll(other, 16, axis=1), rtol=0, atol=1e-5)
     assert embed(task / MODELS[0], []).vectors.shape == (0, 32)
@@ -144,8 +180,13 @@ def test_embeddings_swap_halves(task):
 
 def test_shared_stem_scan_equals_single_windows(task, monkeypatch):
     scorer = load(task / "pruned")
-    scorer = Scorer(scorer.run, scorer.tokenizer, scorer.network)  # without the stack, whose parts read complete windows
-    windows, letters = Windows(60, 8), np.random.default_rng(0).choice(np.frombuffer(b"ACGT", np.uint8), Windows(60, 8).reach(9))
+    scorer = Scorer(
+        scorer.run, scorer.tokenizer, scorer.network
+    )  # without the stack, whose parts read complete windows
+    windows, letters = (
+        Windows(60, 8),
+        np.random.default_rng(0).choice(np.frombuffer(b"ACGT", np.uint8), Windows(60, 8).reach(9)),
+    )
     assert SharedStem.of(scorer, windows) is not None
     views = [letters[start : start + 60] for start in range(0, 72, 8)]
     found = strand_logits(scorer, letters, windows)
@@ -159,9 +200,19 @@ def network_of(k=1, dtype=torch.float64, embedding=1.0, **model):
     """A scorer with random weights, without exits."""
     torch.manual_seed(0)
     stem = {"kind": "conv", "token_dim": 6, "kernel": 3, "pool": 1, "second_kernel": 3}
-    section = {"kind": "attention", "strands": "shared", "members": 2, "embed_dim": 8, "num_heads": 2, "feedforward_dim": 8, "stem": stem}
+    section = {
+        "kind": "attention",
+        "strands": "shared",
+        "members": 2,
+        "embed_dim": 8,
+        "num_heads": 2,
+        "feedforward_dim": 8,
+        "stem": stem,
+    }
     data = {"positives": "a", "negatives": "b"}
-    run = config.RunFile.model_validate({"data": data, "tokens": {"k": k}, "model": section | model, "variants": {}})
+    run = config.RunFile.model_validate(
+        {"data": data, "tokens": {"k": k}, "model": section | model, "variants": {}}
+    )
     network = build_network(run).to(dtype).eval()
     for name, parameter in network.named_parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
@@ -174,22 +225,34 @@ def test_gradient_scores_are_substitution_effects(k):
     """With small embeddings the network is linear in them, so both methods must agree."""
     scorer = network_of(k, embedding=1e-5)
     letters = [np.frombuffer(text.encode(), np.uint8) for text in sequences(2)]
-    for found, measured in zip(*(method.scores(scorer, letters, Target()) for method in (Gradient(), Saturation())), strict=True):
+    for found, measured in zip(
+        *(method.scores(scorer, letters, Target()) for method in (Gradient(), Saturation())),
+        strict=True,
+    ):
         np.testing.assert_allclose(found, measured, rtol=0, atol=0.01 * np.abs(measured).max())
         assert measured.std() > 1e-8
 
 
-@pytest.mark.parametrize("method", [AttnLRP(), AttnLRPCopies(copies=2, share=0.0), Gradient(), Saturation()], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "method",
+    [AttnLRP(), AttnLRPCopies(copies=2, share=0.0), Gradient(), Saturation()],
+    ids=lambda each: each.name,
+)
 def test_attributions_of_other_strand_are_mirrored(method):
     scorer = network_of(3)
-    given, other = (explain(scorer, texts, method=method).hypothetical for texts in (sequences(), other_strand(sequences())))
+    given, other = (
+        explain(scorer, texts, method=method).hypothetical
+        for texts in (sequences(), other_strand(sequences()))
+    )
     for row, text in enumerate(sequences()):
-        np.testing.assert_allclose(given[row, : len(text)], other[row, : len(text)][::-1, ::-1], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            given[row, : len(text)], other[row, : len(text)][::-1, ::-1], rtol=0, atol=1e-6
+        )
     assert np.abs(given).max() > 1e-3
 
 
 def test_deep_lift_pairs_each_strand_with_its_reference():
-    """tangermeme warns, which is an error here, if attributions do not add up to the difference of outputs."""
+    """tangermeme warns if attributions do not add up to the difference of outputs."""
     pytest.importorskip("tangermeme")
     letters = [np.frombuffer(b"ACGTTGCATTACGGATCCAT", dtype=np.uint8)]
     (found,) = DeepLiftShap(shuffles=3).scores(network_of(dtype=torch.float32), letters, Target())
@@ -199,7 +262,9 @@ def test_deep_lift_pairs_each_strand_with_its_reference():
 @pytest.mark.parametrize("method", [Received(), GradientRollout()], ids=lambda each: each.name)
 def test_attention_is_read_on_the_given_strand(method):
     scorer = network_of(num_layers=1)
-    run = scorer.run.model_copy(update={"model": scorer.run.model.model_copy(update={"strands": "given"})})
+    run = scorer.run.model_copy(
+        update={"model": scorer.run.model.model_copy(update={"strands": "given"})}
+    )
     plain = scorer_of(run, build_network(run).double().eval())
     plain.network.load_state_dict(scorer.network.state_dict())
     letters = [np.frombuffer(text.encode(), np.uint8) for text in sequences()]
@@ -212,7 +277,13 @@ def test_attention_is_read_on_the_given_strand(method):
 
 def test_score_reads_each_sequence_once(monkeypatch):
     scorer, read = network_of(), []
-    monkeypatch.setattr(Scorer, "_strand_outputs", lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs))
+    monkeypatch.setattr(
+        Scorer,
+        "_strand_outputs",
+        lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs),
+    )
     text = np.frombuffer(sequences()[0].encode(), np.uint8)
-    np.testing.assert_allclose(scorer.logits([text]), scorer.logits([DNA.reverse_complement(text)]), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        scorer.logits([text]), scorer.logits([DNA.reverse_complement(text)]), rtol=0, atol=1e-10
+    )
     assert len(read) == 2

@@ -72,7 +72,9 @@ def task(tmp_path_factory):
 
 def test_stack_beats_untrained_network(task):
     test = json.loads((task / "metrics.json").read_text())["test"]
-    stack, network = (entry["auroc"]["value"] for entry in (test["model"], test["baselines"]["network"]))
+    stack, network = (
+        entry["auroc"]["value"] for entry in (test["model"], test["baselines"]["network"])
+    )
     assert stack > 0.95
     assert network < stack
 
@@ -84,7 +86,8 @@ def test_network_is_not_listed_as_best_baseline(task):
 
 def test_evaluate_saves_stack_parts_as_baselines(task):
     part, baseline = (
-        json.loads((task / folder / "baseline.json").read_text()) for folder in ("model/stack/exact_positions", "baselines/exact_positions")
+        json.loads((task / folder / "baseline.json").read_text())
+        for folder in ("model/stack/exact_positions", "baselines/exact_positions")
     )
     assert part["files"] == baseline["files"]
 
@@ -102,7 +105,9 @@ def test_score_uses_the_stack(task):
 def test_predictions_use_the_stack(task):
     model = load(task / "model")
     table = pd.read_csv(task / "predictions" / "test.tsv", sep="\t").set_index("id")
-    texts = dict(zip(*[iter((task / "p.fa").read_text().replace(">", "").split())] * 2, strict=True))
+    texts = dict(
+        zip(*[iter((task / "p.fa").read_text().replace(">", "").split())] * 2, strict=True)
+    )
     names = [name for name in table.index if name in texts]
     letters = [np.frombuffer(texts[name].encode(), np.uint8) for name in names]
     np.testing.assert_allclose(table.loc[names, "model_logit"], model.logits(letters), rtol=1e-4)
@@ -123,13 +128,20 @@ def test_explain_includes_stack_parts(task):
 
 def test_pruned_models_keep_the_stack(task, tmp_path):
     """Prune a gated model together with its stack."""
-    text = (task / "run.toml").read_text().replace("members = 2", 'members = 1\ngates = { kind = "hard_concrete" }')
+    text = (
+        (task / "run.toml")
+        .read_text()
+        .replace("members = 2", 'members = 1\ngates = { kind = "hard_concrete" }')
+    )
     (task / "gated.toml").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(task)
         shared = ["--run-file", "gated.toml", "--corpus", "corpus", "--split", "split.tsv"]
         assert main(["train", *shared, "--threads", "1", "--output", str(tmp_path / "gated")]) == 0
-    assert main(["prune", "--model", str(tmp_path / "gated"), "--output", str(tmp_path / "small")]) == 0
+    assert (
+        main(["prune", "--model", str(tmp_path / "gated"), "--output", str(tmp_path / "small")])
+        == 0
+    )
     letters = [np.frombuffer(b"ACGTACGTACTATAGCGCATTACG", np.uint8)]
     before, after = (load(tmp_path / name).logits(letters) for name in ("gated", "small"))
     np.testing.assert_allclose(after, before, rtol=1e-4)
@@ -153,7 +165,10 @@ def test_stop_between_parts_keeps_checkpoint(task, tmp_path, monkeypatch):
     assert not (tmp_path / "model").exists()
     assert main(command) == 0
     assert fitted[1:] == ["kmer6_logistic", "exact_positions"]
-    again, first = (json.loads((folder / "provenance.json").read_text())["calibration"] for folder in (tmp_path / "model", task / "model"))
+    again, first = (
+        json.loads((folder / "provenance.json").read_text())["calibration"]
+        for folder in (tmp_path / "model", task / "model")
+    )
     assert again == first
     assert again["strands"] == "given"
 
@@ -170,7 +185,10 @@ def test_evaluate_runs_the_network_once(task, tmp_path, monkeypatch):
     shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
     assert main(["evaluate", *shared, "--model", "model", "--output", str(tmp_path / "out")]) == 0
     assert len(asked) == 2  # validation and test
-    again, first = (json.loads((folder / "metrics.json").read_text())["test"] for folder in (tmp_path / "out", task))
+    again, first = (
+        json.loads((folder / "metrics.json").read_text())["test"]
+        for folder in (tmp_path / "out", task)
+    )
     assert again["model"] == first["model"]
     assert again["baselines"]["network"] == first["baselines"]["network"]
 
@@ -181,10 +199,35 @@ def train_second(task, tmp_path, monkeypatch):
     monkeypatch.chdir(task)
 
     def train(*change):
-        text = (task / "run.toml").read_text().replace("max_steps", "seeds = 2\nmax_steps").replace(*change)
+        text = (
+            (task / "run.toml")
+            .read_text()
+            .replace("max_steps", "seeds = 2\nmax_steps")
+            .replace(*change)
+        )
         (task / "second.toml").write_text(text)
-        shared = ["--run-file", "second.toml", "--corpus", "corpus", "--split", "split.tsv", "--threads", "1"]
-        return main(["train", *shared, "--member", "2", "--parts", "model", "--output", str(tmp_path / "second")])
+        shared = [
+            "--run-file",
+            "second.toml",
+            "--corpus",
+            "corpus",
+            "--split",
+            "split.tsv",
+            "--threads",
+            "1",
+        ]
+        return main(
+            [
+                "train",
+                *shared,
+                "--member",
+                "2",
+                "--parts",
+                "model",
+                "--output",
+                str(tmp_path / "second"),
+            ]
+        )
 
     return train
 
@@ -192,12 +235,18 @@ def train_second(task, tmp_path, monkeypatch):
 def test_second_member_reuses_parts_of_first(task, tmp_path, train_second, monkeypatch, capsys):
     monkeypatch.setattr(loop, "fit_part", None)  # a call would fail
     assert train_second("", "") == 0
-    assert "stack: logistic regression on exact positions is that of another member" in capsys.readouterr().out
+    assert (
+        "stack: logistic regression on exact positions is that of another member"
+        in capsys.readouterr().out
+    )
     first, second = (fitted_parts(folder) for folder in (task / "model", tmp_path / "second"))
     letters = [np.frombuffer(b"ACGTACGTACTATAGCGCATTACG", np.uint8)]
     assert first.keys() == second.keys() == {"kmer6_logistic", "exact_positions"}
     assert all(first[name].logits(letters) == second[name].logits(letters) for name in first)
-    networks = {json.loads((folder / "provenance.json").read_text())["weights_sha256"] for folder in (task / "model", tmp_path / "second")}
+    networks = {
+        json.loads((folder / "provenance.json").read_text())["weights_sha256"]
+        for folder in (task / "model", tmp_path / "second")
+    }
     assert len(networks) == 2
 
 

@@ -47,14 +47,23 @@ def scorer_of(position, canonical=True, pattern=None, kernel="auto", dtype=torch
 
 def both_strands(scorer):
     rng = np.random.default_rng(0)
-    sequences = [rng.choice(np.frombuffer(b"ACGTN", dtype=np.uint8), length, p=[0.24] * 4 + [0.04]) for length in (30, 90, 200)]
-    return scorer.logits(sequences), scorer.logits([DNA.reverse_complement(sequence) for sequence in sequences])
+    sequences = [
+        rng.choice(np.frombuffer(b"ACGTN", dtype=np.uint8), length, p=[0.24] * 4 + [0.04])
+        for length in (30, 90, 200)
+    ]
+    return scorer.logits(sequences), scorer.logits(
+        [DNA.reverse_complement(sequence) for sequence in sequences]
+    )
 
 
 @pytest.mark.parametrize("kernel", ["auto", "reference", "slab"])
 @pytest.mark.parametrize(
     "pattern",
-    [{"kind": "full"}, {"kind": "window", "window": 20}, {"kind": "strided", "window": 5, "stride": 7}],
+    [
+        {"kind": "full"},
+        {"kind": "window", "window": 20},
+        {"kind": "strided", "window": 5, "stride": 7},
+    ],
     ids=["full", "window", "strided"],
 )
 @pytest.mark.parametrize("position", SYMMETRIC.values(), ids=SYMMETRIC)
@@ -77,7 +86,9 @@ def test_both_strands_score_the_same(position, pattern, kernel):
 )
 @pytest.mark.parametrize("position", SYMMETRIC.values(), ids=SYMMETRIC)
 def test_both_strands_score_the_same_in_float32(position, pattern, kernel):
-    forward, backward = both_strands(scorer_of(position, pattern=pattern, kernel=kernel, dtype=torch.float32))
+    forward, backward = both_strands(
+        scorer_of(position, pattern=pattern, kernel=kernel, dtype=torch.float32)
+    )
     np.testing.assert_allclose(forward, backward, rtol=1e-5, atol=1e-6)
     assert np.ptp(forward) > 0.01
 
@@ -93,7 +104,15 @@ def test_both_strands_score_the_same_in_float32(position, pattern, kernel):
         (SYMMETRIC["t5"], True, {"kind": "block_local", "block": 16}),
         (SYMMETRIC["t5"], True, {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}),
     ],
-    ids=["T5 of both directions", "Shaw", "k-mers as they are", "causal", "global tokens", "blocks", "BigBird"],
+    ids=[
+        "T5 of both directions",
+        "Shaw",
+        "k-mers as they are",
+        "causal",
+        "global tokens",
+        "blocks",
+        "BigBird",
+    ],
 )
 def test_directional_models_score_strands_differently(position, canonical, pattern):
     forward, backward = both_strands(scorer_of(position, canonical, pattern))
@@ -103,6 +122,8 @@ def test_directional_models_score_strands_differently(position, canonical, patte
 def test_attributions_of_other_strand_are_reversed():
     scorer = scorer_of(SYMMETRIC["t5"])
     letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), (1, 40))
-    forward, backward = (gradient_scores(scorer, x) for x in (letters, DNA.reverse_complement(letters)))
+    forward, backward = (
+        gradient_scores(scorer, x) for x in (letters, DNA.reverse_complement(letters))
+    )
     np.testing.assert_allclose(forward[0], backward[0, ::-1, ::-1], atol=1e-6)
     assert np.abs(forward).max() > 1e-3

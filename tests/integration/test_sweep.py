@@ -38,16 +38,42 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for name in "pn":
-        Path(f"{name}.fa").write_text("".join(f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 30))}\n" for i in range(30)))
+        Path(f"{name}.fa").write_text(
+            "".join(f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 30))}\n" for i in range(30))
+        )
     Path("run.toml").write_text(RUN)
-    assert main(["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus"]) == 0
-    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    assert (
+        main(
+            [
+                "ingest",
+                "--fasta",
+                "p.fa",
+                "n.fa",
+                "--label",
+                "1",
+                "0",
+                "--alphabet",
+                "dna",
+                "--output",
+                "corpus",
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
+        == 0
+    )
     split = pd.read_csv("split.tsv", sep="\t")
-    split.assign(split=split["split"].replace("test", "dropped")).to_csv("hidden.tsv", sep="\t", index=False)
+    split.assign(split=split["split"].replace("test", "dropped")).to_csv(
+        "hidden.tsv", sep="\t", index=False
+    )
     return Corpus.open("corpus")
 
 
-def test_sweep_never_reads_test_records(corpus: Corpus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sweep_never_reads_test_records(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: set[int] = set()
     letters = Corpus.letters
 
@@ -58,7 +84,16 @@ def test_sweep_never_reads_test_records(corpus: Corpus, monkeypatch: pytest.Monk
     monkeypatch.setattr(Corpus, "letters", noted)
     jobs = read_run_file("run.toml").jobs()
     for job in jobs:
-        words = ["--corpus", "corpus", "--split", "hidden.tsv", "--threads", "1", "--output", f"{job.place}/model"]
+        words = [
+            "--corpus",
+            "corpus",
+            "--split",
+            "hidden.tsv",
+            "--threads",
+            "1",
+            "--output",
+            f"{job.place}/model",
+        ]
         assert main(["train", "--run-file", "run.toml", "--job", job.name, *words]) == 0
     assert main(["sweep", "--run-file", "run.toml", "--results", ".", "--output", "sweep.tsv"]) == 0
     side = pd.read_csv("split.tsv", sep="\t")["split"]
@@ -69,11 +104,22 @@ def test_sweep_never_reads_test_records(corpus: Corpus, monkeypatch: pytest.Monk
     table = pd.read_csv("sweep.tsv", sep="\t")
     assert set(table["job"]) == {job.name for job in jobs}
     assert table["valid_auroc"].is_monotonic_decreasing
-    assert {read_run_file(f"{job.place}/model/run.toml").training.learning_rate for job in jobs} == {1e-3, 1e-2}
+    assert {
+        read_run_file(f"{job.place}/model/run.toml").training.learning_rate for job in jobs
+    } == {1e-3, 1e-2}
 
     # Nor can a model of the sweep be evaluated on the test split later.
     capsys.readouterr()
-    paths = ["--corpus", "corpus", "--split", "split.tsv", "--model", f"{jobs[0].place}/model", "--output", "out"]
+    paths = [
+        "--corpus",
+        "corpus",
+        "--split",
+        "split.tsv",
+        "--model",
+        f"{jobs[0].place}/model",
+        "--output",
+        "out",
+    ]
     assert main(["evaluate", "--run-file", "run.toml", *paths]) == 1
     assert "model must be trained on this split (" in capsys.readouterr().err
 

@@ -21,9 +21,21 @@ from selfattn_bio.training.provenance import fingerprint_of
 from selfattn_bio.training.sides import read_sides
 
 MODEL = config.AttentionModel(
-    embed_dim=16, num_layers=1, num_heads=2, feedforward_dim=32, dropout=0.0, stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3)
+    embed_dim=16,
+    num_layers=1,
+    num_heads=2,
+    feedforward_dim=32,
+    dropout=0.0,
+    stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3),
 )
-FAST = config.Training(max_steps=120, batch_size=32, learning_rate=5e-3, warmup_steps=10, evaluate_every=40, ema_decay=0.9)
+FAST = config.Training(
+    max_steps=120,
+    batch_size=32,
+    learning_rate=5e-3,
+    warmup_steps=10,
+    evaluate_every=40,
+    ema_decay=0.9,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +52,13 @@ def planted(tmp_path_factory):
                         at = half + rng.integers(0, len(letters) // 2 - 8)
                         letters[at : at + 8] = "TATCGATA"
                 file.write(f">{name}{i}\n{''.join(letters)}\n")
-    corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
+    corpus = build_corpus(
+        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
+    )
     sides = np.where(np.arange(len(corpus)) % 4 == 0, "valid", "train")
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+        folder / "split.tsv", sep="\t", index=False
+    )
     return corpus, folder / "split.tsv"
 
 
@@ -61,7 +77,17 @@ def best_auroc(folder):
 
 @pytest.mark.parametrize(
     "model",
-    [MODEL, config.CnnModel(embed_dim=4, channels=(16, 16, 16), kernels=(9, 5, 3), pools=(2, 2, 2), hidden_dim=16, dropout=0.1)],
+    [
+        MODEL,
+        config.CnnModel(
+            embed_dim=4,
+            channels=(16, 16, 16),
+            kernels=(9, 5, 3),
+            pools=(2, 2, 2),
+            hidden_dim=16,
+            dropout=0.1,
+        ),
+    ],
     ids=["attention", "cnn"],
 )
 def test_training_learns_planted_motif(planted, tmp_path, model, capsys):
@@ -87,9 +113,16 @@ def test_half_precisions_learn(planted, tmp_path, precision):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_bfloat16_window_learns_on_gpu(planted, tmp_path):
-    window = {"pattern": config.WindowPattern(window=16), "embed_dim": 32, "stem": config.NoStem(), "kernel": "flex"}
+    window = {
+        "pattern": config.WindowPattern(window=16),
+        "embed_dim": 32,
+        "stem": config.NoStem(),
+        "kernel": "flex",
+    }
     train(
-        run_file(FAST.model_copy(update={"precision": "bf16-mixed"}), MODEL.model_copy(update=window)),
+        run_file(
+            FAST.model_copy(update={"precision": "bf16-mixed"}), MODEL.model_copy(update=window)
+        ),
         *planted,
         tmp_path / "model",
         threads=1,
@@ -109,7 +142,10 @@ def test_history_has_throughput(planted, tmp_path):
 
 def test_control_learns_nothing_and_says_why(planted, tmp_path, capsys):
     train(with_training(labels="shuffled"), *planted, tmp_path / "model", threads=1)
-    assert "model: a control, which is meant to fail: its labels are shuffled" in capsys.readouterr().out
+    assert (
+        "model: a control, which is meant to fail: its labels are shuffled"
+        in capsys.readouterr().out
+    )
     # best of three evaluations on 120 records; the model above reaches 0.95
     assert best_auroc(tmp_path / "model") < 0.75
 
@@ -127,21 +163,41 @@ def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
     # training records: as one batch, or as four batches of unequal size.
     for name, cut in (("one", {"batch_size": 360}), ("four", {"batch_size": 100, "accumulate": 4})):
         training = FAST.model_copy(update={"max_steps": 4, "evaluate_every": 1, **cut})
-        train(run_file(training, MODEL.model_copy(update={"stem": config.NoStem()})), *planted, tmp_path / name, threads=1)
-    one, four = (pd.read_csv(tmp_path / name / "history.csv")["train_loss"] for name in ("one", "four"))
+        train(
+            run_file(training, MODEL.model_copy(update={"stem": config.NoStem()})),
+            *planted,
+            tmp_path / name,
+            threads=1,
+        )
+    one, four = (
+        pd.read_csv(tmp_path / name / "history.csv")["train_loss"] for name in ("one", "four")
+    )
     assert one[3] < one[0]
     assert list(one) == pytest.approx(list(four), rel=1e-4)
 
 
 def test_non_finite_loss_stops_training(planted, tmp_path):
     broken = config.AttentionModel(**MODEL.model_dump() | {"num_layers": 1})
-    with pytest.raises(TrainingError, match=r"loss and gradient must be finite, got \S+ and \S+ at step \d+ \(records: "):
-        train(run_file(FAST.model_copy(update={"learning_rate": 1e30, "clip_norm": 1e30}), broken), *planted, tmp_path / "model", threads=1)
+    with pytest.raises(
+        TrainingError,
+        match=r"loss and gradient must be finite, got \S+ and \S+ at step \d+ \(records: ",
+    ):
+        train(
+            run_file(FAST.model_copy(update={"learning_rate": 1e30, "clip_norm": 1e30}), broken),
+            *planted,
+            tmp_path / "model",
+            threads=1,
+        )
     assert not (tmp_path / "model").exists()
 
 
 def test_patience_stops_training_early(planted, tmp_path):
-    train(with_training(labels="shuffled", max_steps=2000, evaluate_every=5, patience=2), *planted, tmp_path / "model", threads=1)
+    train(
+        with_training(labels="shuffled", max_steps=2000, evaluate_every=5, patience=2),
+        *planted,
+        tmp_path / "model",
+        threads=1,
+    )
     history = pd.read_csv(tmp_path / "model" / "history.csv")
     assert history["step"].iloc[-1] < 2000
     assert history["step"].iloc[-1] - history["step"].iloc[history["valid_auroc"].argmax()] == 10
@@ -149,7 +205,9 @@ def test_patience_stops_training_early(planted, tmp_path):
     corpus, split = planted
     valid = read_sides(with_training(labels="shuffled"), corpus, split)[1]["valid"]
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid.rows])
-    assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].max(), abs=1e-3)
+    assert roc_auc_score(valid.targets, logits) == pytest.approx(
+        history["valid_auroc"].max(), abs=1e-3
+    )
 
 
 def test_best_evaluations_are_kept_in_top(planted, tmp_path):
@@ -157,7 +215,9 @@ def test_best_evaluations_are_kept_in_top(planted, tmp_path):
     # with the true labels, several evaluations are perfect
     run = with_training(top=2, labels="shuffled")
     train(run, corpus, split, tmp_path / "model", threads=1)
-    history = pd.read_csv(tmp_path / "model" / "history.csv").sort_values("valid_auroc", ascending=False, kind="stable")
+    history = pd.read_csv(tmp_path / "model" / "history.csv").sort_values(
+        "valid_auroc", ascending=False, kind="stable"
+    )
     _, second = history["step"].iloc[:2]
     (kept,) = (tmp_path / "model" / "top").iterdir()
     assert kept.name == f"step-{second:09d}.safetensors"
@@ -165,7 +225,9 @@ def test_best_evaluations_are_kept_in_top(planted, tmp_path):
     scorer.network.load_state_dict(load_file(kept))
     valid = read_sides(run, corpus, split)[1]["valid"]
     logits = scorer.logits([corpus.letters(int(row)) for row in valid.rows])
-    assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].iloc[1], abs=1e-3)
+    assert roc_auc_score(valid.targets, logits) == pytest.approx(
+        history["valid_auroc"].iloc[1], abs=1e-3
+    )
 
 
 def test_tensorboard_has_the_history(planted, tmp_path):
@@ -192,8 +254,15 @@ def test_checkpoint_belongs_to_split_and_settings(planted, tmp_path):
     corpus, split = planted
     other = tmp_path / "split.tsv"
     other.write_text(split.read_text().replace("valid", "test"))
-    runs = [run_file(), with_training(seed=1), run_file(model=config.CnnModel()), run_file(tokens=config.Tokens(k=2))]
-    prints = {fingerprint_of(run, corpus, sha256_of(path), 1) for run in runs for path in (split, other)}
+    runs = [
+        run_file(),
+        with_training(seed=1),
+        run_file(model=config.CnnModel()),
+        run_file(tokens=config.Tokens(k=2)),
+    ]
+    prints = {
+        fingerprint_of(run, corpus, sha256_of(path), 1) for run in runs for path in (split, other)
+    }
     assert len(prints) == 8
     both = with_training(reverse_complement=True)
     strands = [both, both.model_copy(update={"evaluation": config.Evaluation(strands="given")})]
@@ -203,7 +272,9 @@ def test_checkpoint_belongs_to_split_and_settings(planted, tmp_path):
 def test_corpus_of_other_alphabet_is_refused(planted):
     protein = run_file(data=config.Data(alphabet="protein", positives=("a",), negatives=("b",)))
     with pytest.raises(
-        CorpusError, match=r"corpus must be of \[data\] alphabet 'protein', got one of 'dna'\. Ingest with --alphabet protein"
+        CorpusError,
+        match=r"corpus must be of \[data\] alphabet 'protein', got one of 'dna'\. Ingest with "
+        r"--alphabet protein",
     ):
         read_sides(protein, *planted)
 
@@ -213,7 +284,9 @@ def test_one_class_and_short_records_are_refused(planted, tmp_path):
     table = pd.read_csv(split, sep="\t", keep_default_na=False)
     table.loc[corpus.records["label"] == 0, "split"] = "train"
     table.to_csv(tmp_path / "split.tsv", sep="\t", index=False)
-    with pytest.raises(CorpusError, match=r"valid must hold records of both labels, got 60 of label 1"):
+    with pytest.raises(
+        CorpusError, match=r"valid must hold records of both labels, got 60 of label 1"
+    ):
         train(run_file(), corpus, tmp_path / "split.tsv", tmp_path / "model", threads=1)
     table.iloc[1:].to_csv(tmp_path / "split.tsv", sep="\t", index=False)
     with pytest.raises(CorpusError, match="split table must be of this corpus"):

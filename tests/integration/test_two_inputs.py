@@ -22,7 +22,16 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.interpret.callers import Clusters
 from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.methods import CPLRP, METHODS, AttnLRP, AttnLRPCopies, Blocks, Guided, IntegratedGradients, Saturation
+from selfattn_bio.interpret.methods import (
+    CPLRP,
+    METHODS,
+    AttnLRP,
+    AttnLRPCopies,
+    Blocks,
+    Guided,
+    IntegratedGradients,
+    Saturation,
+)
 from selfattn_bio.scoring.scorer import load
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -36,7 +45,10 @@ def prepared(folder, kind, number=3000, steps=150, sample=None):
     """Write a task with corpus and split; return the planted records."""
     records = two_inputs.write_pairs(folder, kind, number, steps, sample)
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
-    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    assert (
+        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
+        == 0
+    )
     return records
 
 
@@ -51,7 +63,11 @@ def task(tmp_path_factory):
         assert main([*train, "--output", "model"]) == 0
         for variant in ("first_alone", "partner_alone"):
             assert main([*train, "--variant", variant, "--output", variant]) == 0
-        variants = [word for name in ("first_alone", "partner_alone") for word in ("--variant", f"{name}={name}")]
+        variants = [
+            word
+            for name in ("first_alone", "partner_alone")
+            for word in ("--variant", f"{name}={name}")
+        ]
         assert main(["evaluate", *SHARED, "--model", "model", *variants, "--output", "."]) == 0
         assert main(["explain", *SHARED, "--model", "model", "--output", "relevance"]) == 0
     return folder, records
@@ -67,7 +83,9 @@ def test_two_inputs_beat_each_input_alone(here):
     test = json.loads(Path("metrics.json").read_text())["test"]
     assert test["model"]["auroc"]["value"] > 0.9
     alone = test["baselines"]
-    assert {"first_alone", "partner_alone", "kmer6_logistic", "partner_kmer6_logistic"} <= set(alone)
+    assert {"first_alone", "partner_alone", "kmer6_logistic", "partner_kmer6_logistic"} <= set(
+        alone
+    )
     for name, entry in alone.items():
         # 450 records: chance is 0.5 with a standard deviation of 0.027
         assert 0.35 < entry["auroc"]["value"] < 0.65, name
@@ -85,10 +103,21 @@ def test_explain_finds_planted_sites_of_both_inputs(here):
 
 def test_motifs_of_each_input_are_the_planted_ones(here):
     both = [of for of in here.values() if of[3] and of[4]][:200]
-    explanation = selfattn_bio.explain("model/", [of[1] for of in both], partner=[of[2] for of in both], method=AttnLRP())
-    for found, planted in zip((explanation, explanation.partner), two_inputs.DNA_MOTIFS, strict=True):
-        consensus = found.motifs(database=None, caller=Clusters(), say=lambda _: None).table["consensus"].tolist()
-        assert any(planted[1:7] in each or planted[1:7] in turned(each) for each in consensus), (planted, consensus)
+    explanation = selfattn_bio.explain(
+        "model/", [of[1] for of in both], partner=[of[2] for of in both], method=AttnLRP()
+    )
+    for found, planted in zip(
+        (explanation, explanation.partner), two_inputs.DNA_MOTIFS, strict=True
+    ):
+        consensus = (
+            found.motifs(database=None, caller=Clusters(), say=lambda _: None)
+            .table["consensus"]
+            .tolist()
+        )
+        assert any(planted[1:7] in each or planted[1:7] in turned(each) for each in consensus), (
+            planted,
+            consensus,
+        )
 
 
 def turned(text):
@@ -97,21 +126,49 @@ def turned(text):
 
 def test_scores_equal_evaluate_in_any_order(here):
     assert (
-        main(["score", "--model", "model", "--fasta", "positives.fa", "negatives.fa", "--partner", "partners.fa", "--output", "s.tsv"]) == 0
+        main(
+            [
+                "score",
+                "--model",
+                "model",
+                "--fasta",
+                "positives.fa",
+                "negatives.fa",
+                "--partner",
+                "partners.fa",
+                "--output",
+                "s.tsv",
+            ]
+        )
+        == 0
     )
     scored = pd.read_csv("s.tsv", sep="\t").set_index("id")
     told = pd.read_csv("predictions/test.tsv", sep="\t").set_index("id")
-    assert scored.loc[told.index, "logit"].to_numpy() == pytest.approx(told["model_logit"].to_numpy(), abs=1e-4)
+    assert scored.loc[told.index, "logit"].to_numpy() == pytest.approx(
+        told["model_logit"].to_numpy(), abs=1e-4
+    )
     names = list(told.index[:5])
     pairs = [here[name][1:3] for name in names]
-    table = selfattn_bio.score_sequences("model/", [first for first, _ in pairs], partner=[partner for _, partner in pairs])
-    assert table["logit"].to_numpy() == pytest.approx(scored.loc[names, "logit"].to_numpy(), abs=1e-4)
+    table = selfattn_bio.score_sequences(
+        "model/", [first for first, _ in pairs], partner=[partner for _, partner in pairs]
+    )
+    assert table["logit"].to_numpy() == pytest.approx(
+        scored.loc[names, "logit"].to_numpy(), abs=1e-4
+    )
     both = selfattn_bio.score_sequences(["model/", "model/"], [pairs[0][0]], partner=[pairs[0][1]])
     assert both["spread"].iloc[0] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    "method", [CPLRP(), AttnLRPCopies(copies=2), IntegratedGradients(steps=3), Guided(), Saturation(), Blocks(draws=1)]
+    "method",
+    [
+        CPLRP(),
+        AttnLRPCopies(copies=2),
+        IntegratedGradients(steps=3),
+        Guided(),
+        Saturation(),
+        Blocks(draws=1),
+    ],
 )
 def test_attribution_methods_explain_both_inputs(here, method):
     names = ["r0", "r1", "r2"]
@@ -129,10 +186,16 @@ def test_saved_explanation_of_two_inputs(here, tmp_path):
     np.testing.assert_array_equal(again.partner.hypothetical, explanation.partner.hypothetical)
 
 
-@pytest.mark.parametrize("name", ["received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap"])
+@pytest.mark.parametrize(
+    "name", ["received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap"]
+)
 def test_attention_methods_refuse_two_inputs(here, name):
-    with pytest.raises(ValueError, match=f"method must be one that can explain two inputs, got '{name}'"):
-        selfattn_bio.explain("model/", ["ACGTACGTAC"], partner=["ACGTACGTAC"], method=METHODS[name]())
+    with pytest.raises(
+        ValueError, match=f"method must be one that can explain two inputs, got '{name}'"
+    ):
+        selfattn_bio.explain(
+            "model/", ["ACGTACGTAC"], partner=["ACGTACGTAC"], method=METHODS[name]()
+        )
 
 
 TAKES_ONE = "must be asked of a model of one input, got one of two"
@@ -147,13 +210,24 @@ TAKES_ONE = "must be asked of a model of one input, got one of two"
         ["contacts", "--fasta", "positives.fa", "--output", "x"],
         ["motifs", *SHARED, "--relevance", "relevance", "--output", "x"],
         ["interactions", *SHARED, "--motifs", "x.meme", "--output", "x.tsv"],
-        ["score", "--fasta", "positives.fa", "--partner", "partners.fa", "--rc", "--output", "x.tsv"],
+        [
+            "score",
+            "--fasta",
+            "positives.fa",
+            "--partner",
+            "partners.fa",
+            "--rc",
+            "--output",
+            "x.tsv",
+        ],
     ],
     ids=lambda command: command[0],
 )
 def test_commands_of_one_input_refuse(here, capsys, command):
     # read before the model
-    Path("x.vcf").write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+    Path("x.vcf").write_text(
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    )
     assert main([*command[:1], "--model", "model", *command[1:]]) == 1
     assert TAKES_ONE in capsys.readouterr().err
 
@@ -164,13 +238,22 @@ def test_plan_refuses_two_inputs(here, capsys):
 
 
 def test_two_input_scoring_errors(here):
-    with pytest.raises(ArgumentError, match="partner must be given, the second input of this model, got none"):
+    with pytest.raises(
+        ArgumentError, match="partner must be given, the second input of this model, got none"
+    ):
         selfattn_bio.score_sequences("model/", ["ACGTACGTAC"])
-    with pytest.raises(ArgumentError, match="partner must be given for each sequence, got none of id '1'"):
+    with pytest.raises(
+        ArgumentError, match="partner must be given for each sequence, got none of id '1'"
+    ):
         selfattn_bio.score_sequences("model/", ["ACGTACGTAC"] * 2, partner=["ACGTACGTAC"])
-    with pytest.raises(ArgumentError, match=r"partner must go with a model of two inputs \(kind 'paired'\)"):
+    with pytest.raises(
+        ArgumentError, match=r"partner must go with a model of two inputs \(kind 'paired'\)"
+    ):
         selfattn_bio.score_sequences("promoter", ["ACGTACGTAC" * 30], partner=["ACGTACGTAC"])
-    with pytest.raises(ArgumentError, match="model of two inputs must be asked with pairs of sequences, got one of each"):
+    with pytest.raises(
+        ArgumentError,
+        match="model of two inputs must be asked with pairs of sequences, got one of each",
+    ):
         load("model/").logits([np.frombuffer(b"ACGTACGTAC", np.uint8)])
     with pytest.raises(ArgumentError, match="attention " + re.escape(TAKES_ONE)):
         selfattn_bio.read_attention("model/", ["ACGTACGTAC"])
@@ -180,10 +263,22 @@ def test_two_input_scoring_errors(here):
 
 def test_two_input_training_resumes_bit_for_bit(here, tmp_path):
     """A training that stops after a checkpoint and resumes has the same losses, bit for bit."""
-    run = Path("run.toml").read_text().replace("max_steps = 150", "max_steps = 8\ncheckpoint_every = 4")
+    run = (
+        Path("run.toml")
+        .read_text()
+        .replace("max_steps = 150", "max_steps = 8\ncheckpoint_every = 4")
+    )
     run = run.replace("evaluate_every = 50", "evaluate_every = 4")
     (tmp_path / "run.toml").write_text(run)
-    train = ["train", "--run-file", str(tmp_path / "run.toml"), *SHARED[2:], "--threads", "1", "--output"]
+    train = [
+        "train",
+        "--run-file",
+        str(tmp_path / "run.toml"),
+        *SHARED[2:],
+        "--threads",
+        "1",
+        "--output",
+    ]
     assert main([*train, str(tmp_path / "whole")]) == 0
 
     from selfattn_bio.training.loop import Trainer
@@ -199,14 +294,18 @@ def test_two_input_training_resumes_bit_for_bit(here, tmp_path):
         patch.setattr(Trainer, "take_step", stopping)
         assert main([*train, str(tmp_path / "parts")]) == 130
     assert main([*train, str(tmp_path / "parts")]) == 0
-    assert (tmp_path / "parts/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+    assert (tmp_path / "parts/model.safetensors").read_bytes() == (
+        tmp_path / "whole/model.safetensors"
+    ).read_bytes()
 
 
 def motif_and_domain(rng, label):
     """Simulate a DNA motif and a protein domain: both for label 1, one of them for label 0."""
     motif, domain = either_or_both(rng, label)
     one, at = two_inputs.planted(rng, 40, two_inputs.DNA_MOTIFS[0] if motif else None)
-    other, there = two_inputs.planted(rng, 30, two_inputs.DOMAINS[0] if domain else None, "ACDEFGHIKLMNPQRSTVWY")
+    other, there = two_inputs.planted(
+        rng, 30, two_inputs.DOMAINS[0] if domain else None, "ACDEFGHIKLMNPQRSTVWY"
+    )
     return one, other, (at, 8) if motif else None, (there, 6) if domain else None
 
 
@@ -237,24 +336,35 @@ def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
     names = split["id"][split["split"] == "test"].tolist()
     labels = np.array([records[name][0] for name in names])
     first, partner = ([records[name][i] for name in names] for i in (1, 2))
-    auroc = roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=partner)["logit"])
+    auroc = roc_auc_score(
+        labels, selfattn_bio.score_sequences("model/", first, partner=partner)["logit"]
+    )
     others = [partner[i] for i in np.random.default_rng(1).permutation(len(partner))]
-    auroc_of_others = roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=others)["logit"])
+    auroc_of_others = roc_auc_score(
+        labels, selfattn_bio.score_sequences("model/", first, partner=others)["logit"]
+    )
     # Ten seeds in float32 and bfloat16: at least 0.988; at most 0.728 with the partners of other
     # records, and at most 0.75 with one input.
     assert auroc > 0.95
     assert auroc_of_others < 0.85
     positives = np.flatnonzero(labels)[:64]
     explained = [first[i] for i in positives], [partner[i] for i in positives]
-    explanation = selfattn_bio.explain("model/", explained[0], partner=explained[1], method=AttnLRP())
+    explanation = selfattn_bio.explain(
+        "model/", explained[0], partner=explained[1], method=AttnLRP()
+    )
     if sample is motif_and_peak:
         assert len(explanation.partner.plot(0).axes[0].patches) == 40  # one bar per number
         assert "<svg" not in explanation.partner._repr_html_()
-        with pytest.raises(ValueError, match="motifs must be of letters, got the levels of a track"):
+        with pytest.raises(
+            ValueError, match="motifs must be of letters, got the levels of a track"
+        ):
             explanation.partner.motifs()
     for found, place in ((explanation, 3), (explanation.partner, 4)):
         spans = [records[names[i]][place] for i in positives]
-        inside = [start <= row.argmax() < start + length for row, (start, length) in zip(found.relevance, spans, strict=True)]
+        inside = [
+            start <= row.argmax() < start + length
+            for row, (start, length) in zip(found.relevance, spans, strict=True)
+        ]
         # at least 0.81; 0.2 or 0.3 by chance
         assert np.mean(inside) > 0.6, (sample.__name__, place)
 

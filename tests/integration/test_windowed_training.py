@@ -69,10 +69,15 @@ def genome(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     lengths = {"chr1": 1030, "chr2": 1200, "chr3": 3000, "chr4": 1777, "scaffold": 30}
     texts = {name: "".join(rng.choice(list("ACGT"), length)) for name, length in lengths.items()}
-    (tmp_path / "genome.fa").write_text("".join(f">{name}\n{text}\n" for name, text in texts.items()))
+    (tmp_path / "genome.fa").write_text(
+        "".join(f">{name}\n{text}\n" for name, text in texts.items())
+    )
     (tmp_path / "run.toml").write_text(RUN)
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
-    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    assert (
+        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
+        == 0
+    )
     return tmp_path
 
 
@@ -105,7 +110,10 @@ def test_windowed_training_is_reproducible_and_resumes(genome, monkeypatch, text
 def test_windows_cover_training_records(genome, capsys):
     trained(genome, "model")
     said = capsys.readouterr().out
-    assert "windows of at most 50 letters: 97 are drawn an epoch, valid is measured on 21 of 21 laid end to end" in said
+    assert (
+        "windows of at most 50 letters: 97 are drawn an epoch, valid is measured on 21 of 21 laid "
+        "end to end" in said
+    )
     corpus, run = Corpus.open(genome / "corpus"), config.RunFile.model_validate(tomllib.loads(RUN))
     run, sides = read_sides(run, corpus, genome / "split.tsv")
     stream = Stream(run, corpus, sides["train"])
@@ -121,12 +129,17 @@ def test_windows_cover_training_records(genome, capsys):
     assert np.array_equal(halves[1][0], letters[1])
     names = stream.ids(0)
     assert all(name.split(":")[0] in ("chr3", "chr4", "scaffold") for name in names)
-    assert all(np.ptp([int(end) for end in name.split(":")[1].split("-")]) in (49, 50, 30, 29, 28, 27, 26) for name in names)
+    assert all(
+        np.ptp([int(end) for end in name.split(":")[1].split("-")]) in (49, 50, 30, 29, 28, 27, 26)
+        for name in names
+    )
 
 
 def test_validation_windows_are_fixed(genome):
     corpus, run = Corpus.open(genome / "corpus"), config.RunFile.model_validate(tomllib.loads(RUN))
-    trainer = Trainer(open_fabric("32-true"), run, corpus, genome / "split.tsv", genome / "model", "model")
+    trainer = Trainer(
+        open_fabric("32-true"), run, corpus, genome / "split.tsv", genome / "model", "model"
+    )
     first, again = trainer.letters_of(trainer.valid), trainer.letters_of(trainer.valid)
     assert b"".join(map(bytes, first)) == bytes(corpus.letters(0))
     assert [bytes(row) for row in first] == [bytes(row) for row in again]
@@ -137,10 +150,15 @@ def test_windowed_model_folder_and_evaluation(genome, capsys):
     common = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
     assert main(["train", *common, "--threads", "1", "--output", "model"]) == 0
     assert main(["evaluate", *common, "--model", "model", "--output", "."]) == 0
-    assert "windows of at most 50 letters, laid end to end and evenly thinned: train 97, valid 21, test 24" in capsys.readouterr().out
+    assert (
+        "windows of at most 50 letters, laid end to end and evenly thinned: train 97, valid 21, "
+        "test 24" in capsys.readouterr().out
+    )
     metrics = json.loads((genome / "metrics.json").read_text())
     assert (metrics["valid"]["n"], metrics["test"]["n"], metrics["window"]) == (21, 24, 50)
-    assert metrics["test"]["baselines"]["unigram"]["perplexity"]["value"] == pytest.approx(16, abs=1)
+    assert metrics["test"]["baselines"]["unigram"]["perplexity"]["value"] == pytest.approx(
+        16, abs=1
+    )
     table = pd.read_csv(genome / "predictions" / "test.tsv", sep="\t")
     assert list(table)[:3] == ["id", "start", "end"]
     assert table["end"].tolist() == [*range(50, 1201, 50)]

@@ -10,10 +10,9 @@ import pytest
 
 pytestmark = pytest.mark.long
 CODE = """
-import sys
-from selfattn_bio.cli.main import main
-assert main(sys.argv[1:]) == 0
-print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])  # ru_maxrss begins with that of the process which started this one
+import sys from selfattn_bio.cli.main import main assert main(sys.argv[1:]) == 0
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])  # ru_maxrss begins with that
+of the process which started this one
 """
 
 
@@ -28,7 +27,9 @@ def write(path: Path, number: int) -> Path:
 
 
 def peak_mb(*words: str) -> int:
-    done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words], capture_output=True, text=True, check=True
+    )
     return int(done.stdout.splitlines()[-1]) // 1024
 
 
@@ -42,9 +43,15 @@ def test_memory_does_not_grow_with_the_file(tmp_path, command):
     peaks = []
     for number in (10_000, 100_000):
         fasta = write(tmp_path / f"{number}.fa", number)
-        peaks.append(peak_mb(command, "--model", "promoter", "--fasta", str(fasta), "--output", str(out)))
+        peaks.append(
+            peak_mb(command, "--model", "promoter", "--fasta", str(fasta), "--output", str(out))
+        )
     print(f"{command}: peak {peaks[0]} MB for 10,000 records, {peaks[1]} MB for 100,000")
     assert peaks[1] < peaks[0] + 15
-    rows = pd.read_csv(out, sep="\t", usecols=["logit"]) if command == "score" else pd.read_parquet(out, columns=["d0"])
+    rows = (
+        pd.read_csv(out, sep="\t", usecols=["logit"])
+        if command == "score"
+        else pd.read_parquet(out, columns=["d0"])
+    )
     assert len(rows) == 100_000
     assert not list(tmp_path.glob(".out*"))

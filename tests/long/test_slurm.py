@@ -23,14 +23,37 @@ PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])  # Debian installs the
 PROGRAMS = ("slurmctld", "slurmd", "srun", "sbatch", "scancel", "sinfo", "squeue", "munged")
 # The profile's settings for real clusters, made small: one core per process and frequent status
 # checks.
-SMALL = ["--set-threads", *(f"{rule}=1" for rule in ("train", "evaluate", "explain", "motifs", "interactions"))]
+SMALL = [
+    "--set-threads",
+    *(f"{rule}=1" for rule in ("train", "evaluate", "explain", "motifs", "interactions")),
+]
 SMALL += ["--default-resources", "mem_mb=500", "runtime=30"]
-SMALL += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "10", "--nolock"]
+SMALL += [
+    "--slurm-status-command",
+    "squeue",
+    "--slurm-init-seconds-before-status-checks",
+    "5",
+    "--latency-wait",
+    "10",
+    "--nolock",
+]
 TWO_NODES = ("mpi: srun", "nodes: 2", "tasks: 2")  # comments in the profile
 STEPS = 150  # enough to be killed before the end
 RESULTS = [
-    *("model/model.safetensors", "metrics.json", "predictions/test.tsv", "motifs.tsv", "motifs.meme", "seqlets.bed"),
-    *("report.html", "motifs.ipynb", "variants/cnn/model/model.safetensors", "variants/shuffled/motifs.tsv"),
+    *(
+        "model/model.safetensors",
+        "metrics.json",
+        "predictions/test.tsv",
+        "motifs.tsv",
+        "motifs.meme",
+        "seqlets.bed",
+    ),
+    *(
+        "report.html",
+        "motifs.ipynb",
+        "variants/cnn/model/model.safetensors",
+        "variants/shuffled/motifs.tsv",
+    ),
 ]
 
 
@@ -47,7 +70,11 @@ def why_not() -> str:
     return ""
 
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(2400), pytest.mark.skipif(bool(why_not()), reason=why_not() or "never")]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(2400),
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "never"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +89,9 @@ def cluster(tmp_path_factory):
         subprocess.run([SCRIPTS / "stop.sh", folder], check=True)
     assert not Path("/etc/slurm/slurm.conf").exists()
     assert {"slurmctld.pid", "slurmd.n1.pid", "slurmd.n2.pid"} <= daemons.keys()
-    assert [name for name, process in daemons.items() if Path(f"/proc/{process}/exe").exists()] == []
+    assert [
+        name for name, process in daemons.items() if Path(f"/proc/{process}/exe").exists()
+    ] == []
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +120,19 @@ class Run:
 
     def __init__(self, project: Path, *arguments: str) -> None:
         self.file = project / "said.txt"
-        command = [sys.executable, "-m", "snakemake", *arguments, "--workflow-profile", "profiles/slurm", *SMALL]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            *arguments,
+            "--workflow-profile",
+            "profiles/slurm",
+            *SMALL,
+        ]
         with self.file.open("w") as file:
-            self.process = subprocess.Popen(command, cwd=project, stdout=file, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, cwd=project, stdout=file, stderr=subprocess.STDOUT
+            )
 
     @property
     def said(self) -> str:
@@ -125,9 +164,16 @@ def trainers(project: Path, output: str) -> dict[str, int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_text(errors="replace").split("\0")
-            if "train" not in words or output not in words or (folder / "cwd").resolve() != project.resolve():
+            if (
+                "train" not in words
+                or output not in words
+                or (folder / "cwd").resolve() != project.resolve()
+            ):
                 continue
-            variables = dict(word.partition("=")[::2] for word in (folder / "environ").read_text(errors="replace").split("\0"))
+            variables = dict(
+                word.partition("=")[::2]
+                for word in (folder / "environ").read_text(errors="replace").split("\0")
+            )
         except (FileNotFoundError, ProcessLookupError):  # the process ended
             continue
         if "RANK" in variables:
@@ -145,12 +191,18 @@ def nodes_are_free() -> bool:
 
 def jobs_of(cluster: Path) -> list[dict[str, str]]:
     """Return Slurm's records of finished jobs."""
-    return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in (cluster / "jobcomp.txt").read_text().splitlines()]
+    return [
+        dict(word.split("=", 1) for word in line.split() if "=" in word)
+        for line in (cluster / "jobcomp.txt").read_text().splitlines()
+    ]
 
 
 def running_job(comment: str) -> str:
     """Return the id of the running Slurm job whose comment is this rule with its wildcards."""
-    jobs = [line.split() for line in slurm("squeue", "--noheader", "--states=RUNNING", "--format=%A %k").splitlines()]
+    jobs = [
+        line.split()
+        for line in slurm("squeue", "--noheader", "--states=RUNNING", "--format=%A %k").splitlines()
+    ]
     # a wildcard may be empty
     (number,) = [number for number, words in jobs if words.rstrip("_") == comment.rstrip("_")]
     return number
@@ -168,7 +220,11 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
             if found == killed:
                 os.kill(trainers(project, "results/smoke/model")["1"], signal.SIGKILL)
             else:
-                slurm("scancel", "--signal=TERM", running_job("rule_train_wildcards_smoke__variants_cnn"))
+                slurm(
+                    "scancel",
+                    "--signal=TERM",
+                    running_job("rule_train_wildcards_smoke__variants_cnn"),
+                )
         assert run.process.wait(timeout=2000) == 0, run.said
     seconds = time.monotonic() - started
 
@@ -180,8 +236,13 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
     logs = project / ".snakemake/slurm_logs/rule_train"
     # the log of the retry is removed; a wildcard may be empty
     (failed,) = logs.glob("smoke__variants_cnn*/*.log")
-    saved = re.search(r"training was stopped by SIGTERM at step (\d+), and its state is saved", failed.read_text())
-    assert f"cnn: going on from the checkpoint of step {saved[1]}\n" in (results / "variants/cnn/logs/train.log").read_text()
+    saved = re.search(
+        r"training was stopped by SIGTERM at step (\d+), and its state is saved", failed.read_text()
+    )
+    assert (
+        f"cnn: going on from the checkpoint of step {saved[1]}\n"
+        in (results / "variants/cnn/logs/train.log").read_text()
+    )
 
     assert [name for name in RESULTS if not (results / name).exists()] == []
     assert json.loads((results / "model/provenance.json").read_text())["processes"] == 2
@@ -190,11 +251,25 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
     assert sorted(states) == ["COMPLETED"] * 3 + ["FAILED"] * 2
     assert nodes_are_free()
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "train_smoke", "--dry-run"]
-    here = subprocess.run(command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    here = subprocess.run(
+        command,
+        cwd=project,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=True,
+    )
     assert "Nothing to be done" in here.stdout  # on other machines
     with capsys.disabled():
-        print(f"\n{len(jobs)} Slurm jobs, {len(states)} of them on two nodes, {seconds:.0f} s; ", end="")
-        print(f"killed with -9 and gone on from step {step}, stopped by SIGTERM and gone on from step {saved[1]}", end="")
+        print(
+            f"\n{len(jobs)} Slurm jobs, {len(states)} of them on two nodes, {seconds:.0f} s; ",
+            end="",
+        )
+        print(
+            f"killed with -9 and gone on from step {step}, stopped by SIGTERM and gone on from "
+            f"step {saved[1]}",
+            end="",
+        )
 
 
 def test_scancel_frees_the_nodes(cluster, project, capsys):

@@ -7,7 +7,16 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend, weights
-from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Union, Window
+from selfattn_bio.attention.patterns import (
+    BlockLocal,
+    Causal,
+    Full,
+    Global,
+    RandomBlocks,
+    Strided,
+    Union,
+    Window,
+)
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
 
 B, H, DH = 2, 3, 6
@@ -52,7 +61,9 @@ def may_attend(pattern, i, j, length, causal=False):
         case Full():
             return True
         case Window():
-            return (j - i) in [step * pattern.dilation for step in range(-pattern.window, pattern.window + 1)]
+            return (j - i) in [
+                step * pattern.dilation for step in range(-pattern.window, pattern.window + 1)
+            ]
         case Strided():
             return (j - i) % pattern.stride == 0
         case BlockLocal():
@@ -63,7 +74,10 @@ def may_attend(pattern, i, j, length, causal=False):
             own, blocks = i // pattern.block, -(-length // pattern.block)
             # causal: sampled from the blocks up to that of the query
             last = min(own, blocks - 1) if causal else blocks - 1
-            return any(hashed(own, number, pattern.seed) % (last + 1) == j // pattern.block for number in range(pattern.count))
+            return any(
+                hashed(own, number, pattern.seed) % (last + 1) == j // pattern.block
+                for number in range(pattern.count)
+            )
         case Union():
             return any(may_attend(member, i, j, length, causal) for member in pattern.members)
         case Causal():
@@ -72,7 +86,13 @@ def may_attend(pattern, i, j, length, causal=False):
 
 def rotated(x, at, position):
     half = x.shape[-1] // 2
-    angles = torch.tensor([at / position.interpolation * position.base ** (-2 * i / x.shape[-1]) for i in range(half)], dtype=x.dtype)
+    angles = torch.tensor(
+        [
+            at / position.interpolation * position.base ** (-2 * i / x.shape[-1])
+            for i in range(half)
+        ],
+        dtype=x.dtype,
+    )
     a, b = x[:half], x[half:]
     return torch.cat((a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()))
 
@@ -98,18 +118,24 @@ def score(position, qi, kj, i, j, h):
         case Rotary():
             return (rotated(qi, i, position) * rotated(kj, j, position)).sum() / scale
         case T5Bias():
-            bucket = t5_bucket(distance, position.num_buckets, position.max_distance, position.sides == 1)
+            bucket = t5_bucket(
+                distance, position.num_buckets, position.max_distance, position.sides == 1
+            )
             return (qi * kj).sum() / scale + position.table.weight[bucket, h]
         case Alibi():
             # three heads: the slopes of two heads, then the first slope of four heads
             slopes = [2**-4, 2**-8, 2**-2]
             return (qi * kj).sum() / scale - slopes[h] * abs(distance)
         case Shaw():
-            return (qi * (kj + position.keys[clipped(distance, position.max_distance)])).sum() / scale
+            return (
+                qi * (kj + position.keys[clipped(distance, position.max_distance)])
+            ).sum() / scale
         case TransformerXL():
             at, dim = clipped(distance, position.max_distance) - position.max_distance, H * DH
             angles = [at / 10_000 ** (2 * m / dim) for m in range(dim // 2)]
-            sinusoid = torch.tensor([math.sin(a) for a in angles] + [math.cos(a) for a in angles], dtype=qi.dtype)
+            sinusoid = torch.tensor(
+                [math.sin(a) for a in angles] + [math.cos(a) for a in angles], dtype=qi.dtype
+            )
             place = (position.project.weight @ sinusoid)[h * DH : (h + 1) * DH]
             content, bias = position.content[h, 0], position.place[h, 0]
             return ((qi + content) * kj + (qi + bias) * place).sum() / scale
@@ -125,15 +151,24 @@ def attention_by_loops(q, k, v, pattern, position, mask, segments):
         for h in range(q.shape[1]):
             for i in range(q.shape[2]):
                 keys = [
-                    j for j in range(q.shape[2]) if mask[b, j] and segments[b, i] == segments[b, j] and may_attend(pattern, i, j, length)
+                    j
+                    for j in range(q.shape[2])
+                    if mask[b, j]
+                    and segments[b, i] == segments[b, j]
+                    and may_attend(pattern, i, j, length)
                 ]
                 if not keys:
                     out.append(torch.zeros(q.shape[3], dtype=q.dtype))
                     continue
-                weight = torch.stack([score(position, q[b, h, i], k[b, h, j], i, j, h) for j in keys]).exp()
+                weight = torch.stack(
+                    [score(position, q[b, h, i], k[b, h, j], i, j, h) for j in keys]
+                ).exp()
                 values = [v[b, h, j] for j in keys]
                 if isinstance(position, Shaw):
-                    values = [value + position.values[clipped(j - i, position.max_distance)] for value, j in zip(values, keys, strict=True)]
+                    values = [
+                        value + position.values[clipped(j - i, position.max_distance)]
+                        for value, j in zip(values, keys, strict=True)
+                    ]
                 out.append(((weight / weight.sum())[:, None] * torch.stack(values)).sum(0))
     return torch.stack(out).view(q.shape)
 
@@ -148,8 +183,13 @@ def make_position(kind):
 
 def make_inputs(length, padded):
     torch.manual_seed(length)
-    q, k, v = (torch.randn(B, H, length, DH, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    mask, segments = torch.ones(B, length, dtype=torch.bool), torch.zeros(B, length, dtype=torch.int64)
+    q, k, v = (
+        torch.randn(B, H, length, DH, dtype=torch.float64, requires_grad=True) for _ in range(3)
+    )
+    mask, segments = (
+        torch.ones(B, length, dtype=torch.bool),
+        torch.zeros(B, length, dtype=torch.int64),
+    )
     if padded:
         mask[1, length // 2 :] = False  # with length 1, the sequence is all padding
         segments[0, length // 3 :] = 1
@@ -170,10 +210,23 @@ def test_reference_equals_loops_in_output_and_gradients(pattern, kind, padded):
     for length in LENGTHS if kind == "none" else (7,):
         q, k, v, mask, segments = make_inputs(length, padded)
         leaves, upstream = [q, k, v, *position.parameters()], torch.randn(q.shape, dtype=q.dtype)
-        found = attend(q, k, v, pattern=pattern, position=position, mask=mask, segments=segments, kernel="reference")
+        found = attend(
+            q,
+            k,
+            v,
+            pattern=pattern,
+            position=position,
+            mask=mask,
+            segments=segments,
+            kernel="reference",
+        )
         expected = attention_by_loops(q, k, v, pattern, position, mask, segments)
         assert_close(found, expected, rtol=1e-10, atol=1e-12)
-        wanted = gradients(expected, leaves, upstream) if expected.requires_grad else [torch.zeros_like(leaf) for leaf in leaves]
+        wanted = (
+            gradients(expected, leaves, upstream)
+            if expected.requires_grad
+            else [torch.zeros_like(leaf) for leaf in leaves]
+        )
         for one, other in zip(gradients(found, leaves, upstream), wanted, strict=True):
             assert_close(one, other, rtol=1e-9, atol=1e-11)
 
@@ -200,27 +253,45 @@ def test_grouped_queries_share_keys_and_values(heads):
     found = attend(q, k, v, pattern=Window(3), position=NoPosition())
     for h in range(4):
         shared = h * heads // 4
-        alone = attend(q[:, h : h + 1], k[:, shared : shared + 1], v[:, shared : shared + 1], pattern=Window(3), position=NoPosition())
+        alone = attend(
+            q[:, h : h + 1],
+            k[:, shared : shared + 1],
+            v[:, shared : shared + 1],
+            pattern=Window(3),
+            position=NoPosition(),
+        )
         assert_close(found[:, h : h + 1], alone)
     assert torch.autograd.grad(found.sum(), v)[0].shape == v.shape
 
 
 def test_wrong_shapes_and_unknown_kernels_are_refused():
     q = torch.zeros(1, 4, 5, 2)
-    with pytest.raises(ValueError, match=r"k and v must be \(B, G, L, Dh\) of q, H a multiple of G, got q .* k \(1, 3, 5, 2\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"k and v must be \(B, G, L, Dh\) of q, H a multiple of G, got q .* k \(1, 3, 5, 2\)",
+    ):
         attend(q, q[:, :3], q[:, :3], pattern=Full(), position=NoPosition())
     with pytest.raises(ValueError, match=r"kernel must be one of auto, .*slab.*, got 'fast'"):
         attend(q, q, q, pattern=Full(), position=NoPosition(), kernel="fast")
-    with pytest.raises(ValueError, match="kernel 'sdpa' must be able to do what is asked, got a position with keys of its own"):
+    with pytest.raises(
+        ValueError,
+        match="kernel 'sdpa' must be able to do what is asked, got a position with keys of its own",
+    ):
         attend(q, q, q, pattern=Full(), position=Shaw(2, 3), kernel="sdpa")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mask": torch.ones(1, 4, dtype=torch.bool)}, r"mask must be \(B, L\) = \(1, 5\), got \(1, 4\)"),
+        (
+            {"mask": torch.ones(1, 4, dtype=torch.bool)},
+            r"mask must be \(B, L\) = \(1, 5\), got \(1, 4\)",
+        ),
         ({"mask": torch.ones(1, 5)}, "mask must be bool, got torch.float32"),
-        ({"segments": torch.zeros(2, 5, dtype=torch.int64)}, r"segments must be \(B, L\) = \(1, 5\), got \(2, 5\)"),
+        (
+            {"segments": torch.zeros(2, 5, dtype=torch.int64)},
+            r"segments must be \(B, L\) = \(1, 5\), got \(2, 5\)",
+        ),
         ({"segments": torch.zeros(1, 5)}, "segments must be integers, got torch.float32"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"position": T5Bias(3)}, r"position must be of as many heads as q \(4\), got 3"),
@@ -235,4 +306,6 @@ def test_attend_checks_its_arguments(arguments, message):
 def test_weights_of_grouped_keys():
     q, k = torch.randn(1, 4, 9, 2), torch.randn(1, 2, 9, 2)
     found = weights(q, k, pattern=Window(3), position=NoPosition())
-    assert_close(found, weights(q, k.repeat_interleave(2, 1), pattern=Window(3), position=NoPosition()))
+    assert_close(
+        found, weights(q, k.repeat_interleave(2, 1), pattern=Window(3), position=NoPosition())
+    )

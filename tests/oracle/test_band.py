@@ -29,11 +29,15 @@ BUILDS = {"AVX2 alone": ["g++", "-mno-avx512f"], "clang++": ["clang++"]}
 NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")
 
 
-def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, segments=None, dropout=0.0, seed=0):
+def dense(
+    q, k, v, *, left, right, num_global=0, bias=None, mask=None, segments=None, dropout=0.0, seed=0
+):
     """Compute the same attention with every pair of tokens."""
     at = torch.arange(q.shape[2])
     distance = at[None, :] - at[:, None]
-    allowed = ((distance >= -left) & (distance <= right)) | ((at[None, :] < num_global) & ((distance <= 0) | (right > 0)))
+    allowed = ((distance >= -left) & (distance <= right)) | (
+        (at[None, :] < num_global) & ((distance <= 0) | (right > 0))
+    )
     allowed = allowed.expand(q.shape[0], 1, -1, -1)
     if mask is not None:
         allowed = allowed & mask[:, None, None, :]
@@ -43,7 +47,11 @@ def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, segments=
     if bias is not None:
         reach = bias.shape[1] // 2
         scores = scores + bias[:, distance.clamp(-reach, reach) + reach]
-    weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(dim=-1).masked_fill(~allowed, 0.0)
+    weights = (
+        scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+        .softmax(dim=-1)
+        .masked_fill(~allowed, 0.0)
+    )
     if dropout:
         weights = weights * dropout_mask(seed, dropout, *q.shape[:3]) / (1 - dropout)
     return weights @ v
@@ -63,7 +71,11 @@ def results(attention, projection, bias, grad_out, dtype=torch.float32, **rule):
     q, k, v = projection.permute(2, 0, 3, 1, 4)  # (B, H, L, Dh) each, strided
     out = attention(q, k, v, bias=bias, **rule)
     out.backward(grad_out.to(dtype))
-    return [out.detach(), *projection.grad.permute(2, 0, 3, 1, 4), *([] if bias is None else [bias.grad])]
+    return [
+        out.detach(),
+        *projection.grad.permute(2, 0, 3, 1, 4),
+        *([] if bias is None else [bias.grad]),
+    ]
 
 
 def assert_agrees(projection, bias, grad_out, **rule):
@@ -72,8 +84,13 @@ def assert_agrees(projection, bias, grad_out, **rule):
     for name, x, y in zip(NAMES, got, want, strict=False):
         # The bias gradient is a sum of terms of about 1 that may cancel, so its error is relative
         # to the largest value or to the square root of the number of terms.
-        size = max(float(y.abs().max()), math.sqrt(projection.shape[0] * projection.shape[1]) if name == "grad of bias" else 1.0)
-        assert_close(x.double(), y, atol=1e-5 * size, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+        size = max(
+            float(y.abs().max()),
+            math.sqrt(projection.shape[0] * projection.shape[1]) if name == "grad of bias" else 1.0,
+        )
+        assert_close(
+            x.double(), y, atol=1e-5 * size, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_source_compiles():
@@ -109,7 +126,12 @@ def build(request, monkeypatch):
 def test_each_build_equals_dense_attention(build, monkeypatch):
     """Repeat some of the tests below for each build."""
     assert build is None or native.library().band_tile() == build
-    for length, left, right, reach in ((1, 0, 0, 3), (17, 5, 40, None), (130, 40, 0, 40), (333, 128, 128, 40)):
+    for length, left, right, reach in (
+        (1, 0, 0, 3),
+        (17, 5, 40, None),
+        (130, 40, 0, 40),
+        (333, 128, 128, 40),
+    ):
         assert_agrees(*drawn(length, reach=reach), left=left, right=right)
     monkeypatch.setattr(band, "SPAN", 48)
     for head_dim in (16, 32, 64):
@@ -117,8 +139,27 @@ def test_each_build_equals_dense_attention(build, monkeypatch):
         mask = torch.rand(2, 200) < 0.7
         segments = torch.arange(200).expand(2, -1) // 50
         assert_agrees(projection, bias, grad_out, left=13, right=21, num_global=5)
-        assert_agrees(projection, bias, grad_out, left=13, right=21, num_global=5, mask=mask, segments=segments)
-        assert_agrees(projection, bias, grad_out, left=30, right=0, num_global=9, mask=mask, dropout=0.3, seed=7)
+        assert_agrees(
+            projection,
+            bias,
+            grad_out,
+            left=13,
+            right=21,
+            num_global=5,
+            mask=mask,
+            segments=segments,
+        )
+        assert_agrees(
+            projection,
+            bias,
+            grad_out,
+            left=30,
+            right=0,
+            num_global=9,
+            mask=mask,
+            dropout=0.3,
+            seed=7,
+        )
     projection, bias, grad_out = drawn(70, 32, reach=10)
     assert_agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
 
@@ -140,7 +181,9 @@ def test_nan_is_kept_by_each_build(build):
 
 
 @needs_kernel
-@pytest.mark.parametrize(("left", "right"), [(0, 0), (128, 128), (5, 40), (40, 0), (0, 3), (1000, 1000), (7, 5000)])
+@pytest.mark.parametrize(
+    ("left", "right"), [(0, 0), (128, 128), (5, 40), (40, 0), (0, 3), (1000, 1000), (7, 5000)]
+)
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 130, 333])
 def test_window_with_bias(length, left, right):
     assert_agrees(*drawn(length, reach=40), left=left, right=right)
@@ -177,10 +220,21 @@ def test_padding_and_segments(length, num_global):
     mask = torch.ones(2, length, dtype=torch.bool)
     mask[0, length // 2 :] = False
     mask[1] = torch.rand(length) < 0.7
-    segments = torch.stack([torch.arange(length) // 7 - 3, torch.randint(-(2**40), 2**40, (3,))[torch.randint(3, (length,))]])
+    segments = torch.stack(
+        [
+            torch.arange(length) // 7 - 3,
+            torch.randint(-(2**40), 2**40, (3,))[torch.randint(3, (length,))],
+        ]
+    )
     for some_mask in (None, mask):
         for some_segments in (None, segments, segments.sort(dim=1)[0]):
-            rule = {"left": 20, "right": 11, "num_global": num_global, "mask": some_mask, "segments": some_segments}
+            rule = {
+                "left": 20,
+                "right": 11,
+                "num_global": num_global,
+                "mask": some_mask,
+                "segments": some_segments,
+            }
             assert_agrees(projection, bias, grad_out, **rule)
 
 
@@ -189,7 +243,9 @@ def test_query_without_keys():
     projection, bias, grad_out = drawn(40, reach=4)
     mask = torch.zeros(2, 40, dtype=torch.bool)
     mask[1, 5] = True  # queries 3, ..., 7 of the second sequence have one key
-    out, grad_q, grad_k, grad_v, grad_bias = results(band_attention, projection, bias, grad_out, left=2, right=2, mask=mask)
+    out, grad_q, grad_k, grad_v, grad_bias = results(
+        band_attention, projection, bias, grad_out, left=2, right=2, mask=mask
+    )
     assert not out[0].any()
     assert not out[1, :, :3].any()
     assert_close(out[1, :, 3:8], projection[1, 5, 2][:, None].expand(-1, 5, -1), atol=1e-6, rtol=0)
@@ -205,7 +261,14 @@ def test_dropout(seed):
     assert_agrees(*drawn(140, 32, reach=9), left=30, right=18, num_global=4, dropout=0.3, seed=seed)
     mask = torch.rand(2, 140) < 0.8
     assert_agrees(
-        *drawn(140, 32), left=30, right=18, num_global=4, dropout=0.6, seed=seed, mask=mask, segments=torch.arange(140).expand(2, -1) // 50
+        *drawn(140, 32),
+        left=30,
+        right=18,
+        num_global=4,
+        dropout=0.6,
+        seed=seed,
+        mask=mask,
+        segments=torch.arange(140).expand(2, -1) // 50,
     )
 
 
@@ -228,7 +291,9 @@ def test_large_scores_and_strides():
     assert_agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
     q, k, v = projection.permute(2, 0, 3, 1, 4)
     want = band_attention(q, k, v, left=8, right=8)
-    assert torch.equal(band_attention(q.mT.contiguous().mT, k.contiguous(), v, left=8, right=8), want)
+    assert torch.equal(
+        band_attention(q.mT.contiguous().mT, k.contiguous(), v, left=8, right=8), want
+    )
     repeated = band_attention(q[:, :1].expand(-1, 2, -1, -1), k, v, left=8, right=8)
     assert torch.equal(repeated[:, :1], want[:, :1])
 
@@ -323,10 +388,22 @@ WRONG = [
     ({"num_global": -2}, "num_global must be >= 0, got -2"),
     ({"dropout": 1.0}, "dropout must be in [0, 1), got 1.0"),
     ({"seed": -1}, "seed must be in [0, 2^64), got -1"),
-    ({"q": torch.zeros(1, 2, 9, 8)}, "q must be (B, H, L, Dh), none of them 0 and Dh one of (16, 32, 64), got (1, 2, 9, 8)"),
-    ({"q": torch.zeros(1, 2, 0, 16)}, "q must be (B, H, L, Dh), none of them 0 and Dh one of (16, 32, 64), got (1, 2, 0, 16)"),
-    ({"v": torch.zeros(1, 2, 9, 16).double()}, "v must be float32 on the CPU, got torch.float64 on cpu"),
-    ({"k": torch.zeros(1, 2, 8, 16)}, "k must have the shape of q, (1, 2, 9, 16), got (1, 2, 8, 16)"),
+    (
+        {"q": torch.zeros(1, 2, 9, 8)},
+        "q must be (B, H, L, Dh), none of them 0 and Dh one of (16, 32, 64), got (1, 2, 9, 8)",
+    ),
+    (
+        {"q": torch.zeros(1, 2, 0, 16)},
+        "q must be (B, H, L, Dh), none of them 0 and Dh one of (16, 32, 64), got (1, 2, 0, 16)",
+    ),
+    (
+        {"v": torch.zeros(1, 2, 9, 16).double()},
+        "v must be float32 on the CPU, got torch.float64 on cpu",
+    ),
+    (
+        {"k": torch.zeros(1, 2, 8, 16)},
+        "k must have the shape of q, (1, 2, 9, 16), got (1, 2, 8, 16)",
+    ),
     ({"bias": torch.zeros(2, 4)}, "bias must be (H, 2 M + 1) with H = 2, got (2, 4)"),
     ({"mask": torch.ones(1, 8, dtype=torch.bool)}, "mask must be (B, L) = (1, 9), got (1, 8)"),
     ({"mask": torch.ones(1, 9)}, "mask must be bool, got torch.float32"),
@@ -381,7 +458,9 @@ def small(fresh, tmp_path):
 
 @needs_kernel
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("rest", [0, 100, 0.5, -1], ids=["nothing", "100 bytes", "half", "all but a byte"])
+@pytest.mark.parametrize(
+    "rest", [0, 100, 0.5, -1], ids=["nothing", "100 bytes", "half", "all but a byte"]
+)
 def test_partial_library_is_rebuilt(rest):
     assert why_not() is None
     _, path = native._recipe()
@@ -431,7 +510,10 @@ def test_why_not_gives_a_reason(fresh, tmp_path):
     fresh.setattr(native, "_cpu", lambda: "some CPU")
     fresh.setenv("CXX", "no-such-compiler")
     assert reason() == "the compiler no-such-compiler was not found"
-    with pytest.raises(RuntimeError, match="band attention cannot run here: the compiler no-such-compiler was not found"):
+    with pytest.raises(
+        RuntimeError,
+        match="band attention cannot run here: the compiler no-such-compiler was not found",
+    ):
         band_attention(*torch.zeros(3, 1, 1, 4, 16), left=1, right=1)
     fresh.setenv("CXX", '"')
     assert reason() == "CXX must be a command, got '\"' (No closing quotation)"

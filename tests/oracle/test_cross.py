@@ -18,7 +18,12 @@ from selfattn_bio.model.classifier import build_network
 from selfattn_bio.model.paired import OneInput
 
 B, H, DH = 3, 2, 4
-POSITIONS = {"none": NoPosition, "t5": lambda: T5Bias(H, 8, 16), "alibi": lambda: Alibi(H), "rotary": lambda: Rotary(DH)}
+POSITIONS = {
+    "none": NoPosition,
+    "t5": lambda: T5Bias(H, 8, 16),
+    "alibi": lambda: Alibi(H),
+    "rotary": lambda: Rotary(DH),
+}
 LENGTHS = [(5, 3), (2, 7), (4, 1)]
 
 
@@ -41,7 +46,11 @@ def oracle(q, k, v, position, mask):
                         score = score - position.slopes[h] * abs(j - i)
                     scores.append(score.exp() * mask[b, j])
                 total = sum(scores)
-                rows.append(sum(s / total * v[b, group, j] for j, s in enumerate(scores)) if mask[b].any() else v[b, group, 0] * 0)
+                rows.append(
+                    sum(s / total * v[b, group, j] for j, s in enumerate(scores))
+                    if mask[b].any()
+                    else v[b, group, 0] * 0
+                )
     return torch.stack(rows).view(*q.shape)
 
 
@@ -49,7 +58,9 @@ def turned(x, at):
     half = DH // 2
     angles = at * 10_000.0 ** (-torch.arange(half, dtype=torch.float64) * 2 / DH)
     first, second = x[:half], x[half:]
-    return torch.cat((first * angles.cos() - second * angles.sin(), second * angles.cos() + first * angles.sin()))
+    return torch.cat(
+        (first * angles.cos() - second * angles.sin(), second * angles.cos() + first * angles.sin())
+    )
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)
@@ -60,17 +71,28 @@ def test_outputs_and_gradients(name, lengths, kv_heads):
     length, others = lengths
     position = POSITIONS[name]().double()
     q = torch.randn(B, H, length, DH, dtype=torch.float64, requires_grad=True)
-    k, v = (torch.randn(B, kv_heads, others, DH, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    k, v = (
+        torch.randn(B, kv_heads, others, DH, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    )
     mask = torch.ones(B, others, dtype=torch.bool)
     mask[1, max(1, others // 2) :] = False
     mask[2] = False  # a partner that is all padding
     weighed = torch.randn(B, H, length, DH, dtype=torch.float64)
     learned = [q, k, v, *position.parameters()]
-    found, wanted = cross_attention(q, k, v, position=position, mask=mask), oracle(q, k, v, position, mask)
+    found, wanted = (
+        cross_attention(q, k, v, position=position, mask=mask),
+        oracle(q, k, v, position, mask),
+    )
     assert_close(found, wanted)
     assert not found[2].any()
     for one, other in zip(
-        *(torch.autograd.grad((out * weighed).sum(), learned, allow_unused=True, materialize_grads=True) for out in (found, wanted)),
+        *(
+            torch.autograd.grad(
+                (out * weighed).sum(), learned, allow_unused=True, materialize_grads=True
+            )
+            for out in (found, wanted)
+        ),
         strict=True,
     ):
         assert one.isfinite().all()
@@ -81,19 +103,43 @@ def test_invalid_arguments_are_refused():
     q, k = torch.randn(B, H, 4, DH), torch.randn(B, H, 5, DH)
     with pytest.raises(ValueError, match=r"k and v must be \(B, G, M, Dh\) of q"):
         cross_attention(q, k[..., :3], k[..., :3], position=NoPosition())
-    with pytest.raises(ValueError, match=r"mask must be bool \(B, M\) = \(3, 5\), got torch.bool \(3, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"mask must be bool \(B, M\) = \(3, 5\), got torch.bool \(3, 4\)"
+    ):
         cross_attention(q, k, k, position=NoPosition(), mask=torch.ones(B, 4, dtype=torch.bool))
-    with pytest.raises(ValueError, match="position must be without keys of its own across two inputs, got Shaw"):
+    with pytest.raises(
+        ValueError, match="position must be without keys of its own across two inputs, got Shaw"
+    ):
         cross_attention(q, k, k, position=Shaw(DH, 3))
 
 
-# ------------------------------------------------------------ the network
+# ------------ the network
 def network_of(cross_position="none", partner="sequence", **encoder):
     torch.manual_seed(0)
-    model = {"kind": "paired", "members": 2, "cross_layers": 2, "cross_position": {"kind": cross_position}}
-    encoder = {"embed_dim": 16, "num_heads": 2, "num_layers": 1, "feedforward_dim": 16, "dropout": 0.0, **encoder}
-    second = {"kind": "track", "path": "a.npz", "low": 0, "high": 1} if partner == "track" else {"kind": "sequence", "files": "c", "k": 2}
-    sections = {"data": {"positives": "a", "negatives": "b"}, "partner": second, "model": model | {"encoder": encoder}}
+    model = {
+        "kind": "paired",
+        "members": 2,
+        "cross_layers": 2,
+        "cross_position": {"kind": cross_position},
+    }
+    encoder = {
+        "embed_dim": 16,
+        "num_heads": 2,
+        "num_layers": 1,
+        "feedforward_dim": 16,
+        "dropout": 0.0,
+        **encoder,
+    }
+    second = (
+        {"kind": "track", "path": "a.npz", "low": 0, "high": 1}
+        if partner == "track"
+        else {"kind": "sequence", "files": "c", "k": 2}
+    )
+    sections = {
+        "data": {"positives": "a", "negatives": "b"},
+        "partner": second,
+        "model": model | {"encoder": encoder},
+    }
     return build_network(config.RunFile.model_validate(sections)).double().eval()
 
 
@@ -112,7 +158,13 @@ def test_padding_of_either_input_changes_nothing(position, head):
     first, partner = tokens(network)
     together = network(network.joined(first, partner))
     alone = [
-        network(network.joined(first[i : i + 1, : (first[i] > 0).sum()], partner[i : i + 1, : (partner[i] > 0).sum()])) for i in range(3)
+        network(
+            network.joined(
+                first[i : i + 1, : (first[i] > 0).sum()],
+                partner[i : i + 1, : (partner[i] > 0).sum()],
+            )
+        )
+        for i in range(3)
     ]
     assert_close(together, torch.cat(alone))
 
@@ -128,7 +180,11 @@ def test_both_inputs_change_the_output():
 def test_weights_of_cross_attention_are_dropped_in_training_only():
     block = network_of(dropout=0.5).members[0].cross[0]
     block.dropout.share = block.feedforward[2].share = 0.0  # no dropout in the branches
-    x, partner, mask = torch.randn(1, 9, 16).double(), torch.randn(1, 7, 16).double(), torch.ones(1, 7, dtype=torch.bool)
+    x, partner, mask = (
+        torch.randn(1, 9, 16).double(),
+        torch.randn(1, 7, 16).double(),
+        torch.ones(1, 7, dtype=torch.bool),
+    )
     assert not torch.equal(block.train()(x, partner, mask), block(x, partner, mask))
     assert torch.equal(block.eval()(x, partner, mask), block(x, partner, mask))
 
@@ -140,14 +196,19 @@ def test_fixed_input_gives_network_of_the_other(partner):
     view = OneInput(network, first if partner else network.of_partner(second), partner=partner)
     own = second if partner else first
     assert_close(view(own), network(network.joined(first, second)))
-    assert_close(view.classify(view.embed(own), own != 0), network(network.joined(first, second)).mean(1))
+    assert_close(
+        view.classify(view.embed(own), own != 0), network(network.joined(first, second)).mean(1)
+    )
     with pytest.raises(ValueError, match=r"held must be one for all or one a row \(2\), got 3"):
         view(own[:2])
 
 
 def relevance_of_each(network, rules, first, partner):
     """Return the attribution (B, N, D) of each input, with the other input held fixed."""
-    views = (OneInput(network, network.of_partner(partner), partner=False), first), (OneInput(network, first, partner=True), partner)
+    views = (
+        (OneInput(network, network.of_partner(partner), partner=False), first),
+        (OneInput(network, first, partner=True), partner),
+    )
     return [gradient_at(view, view.embed(own), own, rules) * view.embed(own) for view, own in views]
 
 
@@ -161,7 +222,9 @@ def test_attributions_of_both_inputs_sum_to_output():
         if name.endswith("bias"):
             parameter.data.zero_()
     first, partner = tokens(network)
-    found = [relevance.sum((1, 2)) for relevance in relevance_of_each(network, CP_LRP, first, partner)]
+    found = [
+        relevance.sum((1, 2)) for relevance in relevance_of_each(network, CP_LRP, first, partner)
+    ]
     assert_close(sum(found), network(network.joined(first, partner)).mean(1)[:, 0])
     assert all(relevance.abs().min() > 1e-8 for relevance in found)
 

@@ -6,7 +6,15 @@ from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.flex import flex
-from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
+from selfattn_bio.attention.patterns import (
+    BlockLocal,
+    Causal,
+    Full,
+    Global,
+    RandomBlocks,
+    Strided,
+    Window,
+)
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
 from selfattn_bio.attention.tiles import Setting
 
@@ -26,7 +34,9 @@ no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA devi
 
 def inputs(device, dtype):
     torch.manual_seed(0)
-    q, k, v = (torch.randn(B, H, L, DH, device=device, dtype=dtype, requires_grad=True) for _ in range(3))
+    q, k, v = (
+        torch.randn(B, H, L, DH, device=device, dtype=dtype, requires_grad=True) for _ in range(3)
+    )
     return q, k, v
 
 
@@ -45,7 +55,16 @@ def test_rules_equal_reference_in_the_forward(pattern, ragged):
     with torch.no_grad():
         terms = position.terms(q, L - 1)
         found = flex(q, k, v, setting=setting, terms=terms, compiled=False)
-        expected = attend(q, k, v, pattern=pattern, position=position, mask=mask, segments=segments, kernel="reference")
+        expected = attend(
+            q,
+            k,
+            v,
+            pattern=pattern,
+            position=position,
+            mask=mask,
+            segments=segments,
+            kernel="reference",
+        )
     for one, other, real in zip(found, expected, mask, strict=True):
         assert_close(one[:, real], other[:, real], rtol=1e-4, atol=1e-5)
 
@@ -54,7 +73,9 @@ def test_rules_equal_reference_in_the_forward(pattern, ragged):
 @no_cuda
 @each
 @pytest.mark.parametrize(
-    "make", [NoPosition, lambda: T5Bias(H, 8, 40), lambda: Alibi(H), lambda: Rotary(DH)], ids=["none", "t5", "alibi", "rotary"]
+    "make",
+    [NoPosition, lambda: T5Bias(H, 8, 40), lambda: Alibi(H), lambda: Rotary(DH)],
+    ids=["none", "t5", "alibi", "rotary"],
 )
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-3), (torch.bfloat16, 3e-2)])
 def test_kernel_equals_reference_in_output_and_gradients(pattern, make, dtype, limit):

@@ -13,14 +13,26 @@ from selfattn_bio.attention import attend as door
 from selfattn_bio.attention import tiles
 from selfattn_bio.attention.attend import attend, prepared
 from selfattn_bio.attention.native import why_not
-from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
+from selfattn_bio.attention.patterns import (
+    BlockLocal,
+    Causal,
+    Full,
+    Global,
+    RandomBlocks,
+    Strided,
+    Window,
+)
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
 from selfattn_bio.attention.tiles import Setting
 
 H, DH = 2, 4
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 
-windows = st.builds(Window, st.sampled_from([1, 5, 63, 64, 65, 100, 1000]), dilation=st.sampled_from([1, 1, 1, 2, 7]))
+windows = st.builds(
+    Window,
+    st.sampled_from([1, 5, 63, 64, 65, 100, 1000]),
+    dilation=st.sampled_from([1, 1, 1, 2, 7]),
+)
 globals_ = st.builds(Global, st.sampled_from([1, 8, 300]))
 patterns = st.one_of(
     st.just(Full()),
@@ -53,7 +65,10 @@ lengths = st.sampled_from([1, 2, 63, 64, 129, 200, 330])
 
 def batch(length, padded, segmented, batch_size=2, dtype=torch.float64, head_dim=DH):
     generator = torch.Generator().manual_seed(length)
-    q, k, v, upstream = (torch.randn(batch_size, H, length, head_dim, generator=generator, dtype=dtype) for _ in range(4))
+    q, k, v, upstream = (
+        torch.randn(batch_size, H, length, head_dim, generator=generator, dtype=dtype)
+        for _ in range(4)
+    )
     mask = torch.ones(batch_size, length, dtype=torch.bool)
     if padded:
         mask[1, length // 2 :] = False  # with length 1, the sequence is all padding
@@ -63,7 +78,9 @@ def batch(length, padded, segmented, batch_size=2, dtype=torch.float64, head_dim
 
 def results(kernel, qkv, position, upstream, **arguments):
     out = attend(*qkv, position=position, kernel=kernel, **arguments)
-    return out, *torch.autograd.grad(out, [*qkv, *position.parameters()], upstream, allow_unused=True, materialize_grads=True)
+    return out, *torch.autograd.grad(
+        out, [*qkv, *position.parameters()], upstream, allow_unused=True, materialize_grads=True
+    )
 
 
 def able(names, qkv, pattern, position):
@@ -73,7 +90,9 @@ def able(names, qkv, pattern, position):
 
 
 @settings(max_examples=150, deadline=None)
-@given(pattern=patterns, make=positions, length=lengths, padded=st.booleans(), segmented=st.booleans())
+@given(
+    pattern=patterns, make=positions, length=lengths, padded=st.booleans(), segmented=st.booleans()
+)
 def test_slab_and_sdpa_equal_reference(pattern, make, length, padded, segmented):
     torch.manual_seed(0)
     position = make(DH).double()
@@ -81,16 +100,24 @@ def test_slab_and_sdpa_equal_reference(pattern, make, length, padded, segmented)
     arguments = {"pattern": pattern, "mask": mask, "segments": segments}
     expected = results("reference", qkv, position, upstream, **arguments)
     for kernel in able(["slab", "sdpa"], qkv, pattern, position):
-        for one, other in zip(results(kernel, qkv, position, upstream, **arguments), expected, strict=True):
+        for one, other in zip(
+            results(kernel, qkv, position, upstream, **arguments), expected, strict=True
+        ):
             assert_close(one, other, **EXACT)
 
 
 @settings(max_examples=100, deadline=None)
-@given(pattern=patterns, make=positions, length=lengths, padded=st.booleans(), segmented=st.booleans())
-def test_every_kernel_in_float32_is_within_rounding_of_float64(pattern, make, length, padded, segmented):
+@given(
+    pattern=patterns, make=positions, length=lengths, padded=st.booleans(), segmented=st.booleans()
+)
+def test_every_kernel_in_float32_is_within_rounding_of_float64(
+    pattern, make, length, padded, segmented
+):
     torch.manual_seed(0)
     position = make(16)
-    qkv, upstream, mask, segments = batch(length, padded, segmented, dtype=torch.float32, head_dim=16)
+    qkv, upstream, mask, segments = batch(
+        length, padded, segmented, dtype=torch.float32, head_dim=16
+    )
     arguments = {"pattern": pattern, "mask": mask, "segments": segments}
     kernels = able(door.KERNELS, qkv, pattern, position)
     found = [results(kernel, qkv, position, upstream, **arguments) for kernel in kernels]
@@ -117,18 +144,35 @@ MORE = (
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kernel", ["sdpa", *KERNELS])
 @pytest.mark.parametrize("pattern", [*ONE_WINDOW, *MORE], ids=str)
-@pytest.mark.parametrize("make", [lambda: T5Bias(H, 16, 40), lambda: Rotary(16), lambda: Alibi(H)], ids=["t5", "rotary", "alibi"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: T5Bias(H, 16, 40), lambda: Rotary(16), lambda: Alibi(H)],
+    ids=["t5", "rotary", "alibi"],
+)
 def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
     if kernel == ("band" if pattern in MORE else "joint"):
-        with pytest.raises(ValueError, match=r"got a pattern (other than one window|without a window beside other parts)"):
-            attend(*torch.zeros(3, 1, H, 99, 16), pattern=pattern, position=NoPosition(), kernel=kernel)
+        with pytest.raises(
+            ValueError,
+            match=r"got a pattern (other than one window|without a window beside other parts)",
+        ):
+            attend(
+                *torch.zeros(3, 1, H, 99, 16), pattern=pattern, position=NoPosition(), kernel=kernel
+            )
         return
     torch.manual_seed(0)
     position = make()
     qkv, upstream, mask, segments = batch(300, True, True, dtype=dtype, head_dim=16)
     found = results(kernel, qkv, position, upstream, pattern=pattern, mask=mask, segments=segments)
     exact = [x.detach().double().requires_grad_() for x in qkv]
-    expected = results("reference", exact, position.double(), upstream.double(), pattern=pattern, mask=mask, segments=segments)
+    expected = results(
+        "reference",
+        exact,
+        position.double(),
+        upstream.double(),
+        pattern=pattern,
+        mask=mask,
+        segments=segments,
+    )
     limit = 1e-5 if dtype == torch.float32 else 2e-2
     for one, other in zip(found, expected, strict=True):
         assert float(((one.double() - other).norm() / other.norm()).detach()) < limit
@@ -164,11 +208,22 @@ class Door(torch.nn.Module):
         self.position, self.kernel = position, kernel
 
     def forward(self, q, k, v):
-        return attend(q, k, v, pattern=Window(2) | Global(1) | RandomBlocks(1, 2), position=self.position, kernel=self.kernel)
+        return attend(
+            q,
+            k,
+            v,
+            pattern=Window(2) | Global(1) | RandomBlocks(1, 2),
+            position=self.position,
+            kernel=self.kernel,
+        )
 
 
 @pytest.mark.parametrize("kernel", ["reference", "slab"])
-@pytest.mark.parametrize("make", [lambda: T5Bias(2, 4, 3), lambda: Shaw(2, 2), lambda: TransformerXL(2, 2, 3)], ids=["t5", "shaw", "xl"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: T5Bias(2, 4, 3), lambda: Shaw(2, 2), lambda: TransformerXL(2, 2, 3)],
+    ids=["t5", "shaw", "xl"],
+)
 def test_gradcheck(kernel, make):
     torch.manual_seed(0)
     position = make().double()
@@ -176,11 +231,14 @@ def test_gradcheck(kernel, make):
     names, tables = zip(*door.named_parameters(), strict=True)
     q, k, v = (torch.randn(1, 2, 5, 2, dtype=torch.float64, requires_grad=True) for _ in range(3))
     assert torch.autograd.gradcheck(
-        lambda *x: torch.func.functional_call(door, dict(zip(names, x[3:], strict=True)), x[:3]), (q, k, v, *tables)
+        lambda *x: torch.func.functional_call(door, dict(zip(names, x[3:], strict=True)), x[:3]),
+        (q, k, v, *tables),
     )
 
 
-@pytest.mark.parametrize("pattern", [Window(70), Window(5) | Global(3) | RandomBlocks(2, 16)], ids=str)
+@pytest.mark.parametrize(
+    "pattern", [Window(70), Window(5) | Global(3) | RandomBlocks(2, 16)], ids=str
+)
 def test_dropout_of_slab_is_the_same_in_forward_and_backward(pattern):
     """Check that sum(out * u) = sum(v * dv), because the output is linear in v."""
     qkv, upstream, _, _ = batch(200, False, False)
@@ -197,13 +255,22 @@ def test_dropout_of_slab_is_the_same_in_forward_and_backward(pattern):
     for sign in (1, -1):
         torch.manual_seed(3)
         q = qkv[0].detach() + sign * step * direction
-        moved.append((attend(q, *qkv[1:], pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab") * upstream).sum())
+        moved.append(
+            (
+                attend(
+                    q, *qkv[1:], pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab"
+                )
+                * upstream
+            ).sum()
+        )
     (d_q,) = torch.autograd.grad(out, qkv[0], upstream)
     assert_close((moved[0] - moved[1]) / (2 * step), (d_q * direction).sum(), rtol=1e-6, atol=1e-6)
 
 
 @needs_band
-@pytest.mark.parametrize("pattern", [Window(70) | RandomBlocks(2, 64), Window(40) | Global(3) | Strided(50)], ids=str)
+@pytest.mark.parametrize(
+    "pattern", [Window(70) | RandomBlocks(2, 64), Window(40) | Global(3) | Strided(50)], ids=str
+)
 def test_dropout_of_joint_is_the_same_in_forward_and_backward(pattern):
     qkv, upstream, _, _ = batch(300, False, False, dtype=torch.float32, head_dim=16)
     torch.manual_seed(3)
@@ -211,7 +278,9 @@ def test_dropout_of_joint_is_the_same_in_forward_and_backward(pattern):
     (d_v,) = torch.autograd.grad(out, qkv[2], upstream)
     assert_close((out * upstream).sum(), (qkv[2] * d_v).sum(), rtol=1e-4, atol=1e-3)
     torch.manual_seed(3)
-    assert torch.equal(out, attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="joint"))
+    assert torch.equal(
+        out, attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="joint")
+    )
     whole = attend(*qkv, pattern=pattern, position=NoPosition(), kernel="joint")
     assert float(((out - whole).norm() / whole.norm()).detach()) > 0.1
 
@@ -219,7 +288,9 @@ def test_dropout_of_joint_is_the_same_in_forward_and_backward(pattern):
 def test_slab_dropout_has_its_rate():
     ones = torch.ones(1, 1, 2000, 4)
     torch.manual_seed(0)
-    out = attend(ones, ones, ones, pattern=Window(64), position=NoPosition(), dropout=0.25, kernel="slab")
+    out = attend(
+        ones, ones, ones, pattern=Window(64), position=NoPosition(), dropout=0.25, kernel="slab"
+    )
     assert abs(float(out.mean()) - 1) < 0.01
     assert float(out.std()) > 0.03
 
@@ -233,14 +304,29 @@ def precision(kernel):
 
 WINDOWS = (Window(20), Causal(Window(20)), Window(20) | Global(2), Full())
 OTHERS = (BlockLocal(16), Causal(RandomBlocks(3, 16)))
-BESIDE = (Window(9) | Global(2) | RandomBlocks(3, 16), Causal(Window(9) | RandomBlocks(3, 16)), Window(9) | Strided(20))
+BESIDE = (
+    Window(9) | Global(2) | RandomBlocks(3, 16),
+    Causal(Window(9) | RandomBlocks(3, 16)),
+    Window(9) | Strided(20),
+)
 
 
 def served(*patterns):
     """Return parameters (kernel, pattern) of the CPU kernels and the patterns they support."""
-    known = {"reference": patterns, "sdpa": patterns, "slab": patterns, "band": WINDOWS, "joint": BESIDE}
+    known = {
+        "reference": patterns,
+        "sdpa": patterns,
+        "slab": patterns,
+        "band": WINDOWS,
+        "joint": BESIDE,
+    }
     return [
-        pytest.param(kernel, pattern, marks=needs_band if kernel in ("band", "joint") else (), id=f"{kernel}-{pattern}")
+        pytest.param(
+            kernel,
+            pattern,
+            marks=needs_band if kernel in ("band", "joint") else (),
+            id=f"{kernel}-{pattern}",
+        )
         for kernel, some in known.items()
         for pattern in some
         if pattern in patterns
@@ -256,12 +342,22 @@ def test_padding_never_changes_a_result(pattern, kernel):
     alone = attend(*qkv, pattern=pattern, position=position, kernel=kernel)
     padded = [torch.cat((x, torch.randn(1, H, 77, head_dim, dtype=dtype)), 2) for x in qkv]
     mask = torch.arange(207)[None] < 130
-    assert_close(attend(*padded, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, :130], alone, **tolerance)
+    assert_close(
+        attend(*padded, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, :130],
+        alone,
+        **tolerance,
+    )
 
 
 @pytest.mark.parametrize(
     "make",
-    [lambda _: T5Bias(H, 8, 20), lambda _: Alibi(H), Rotary, lambda dim: Shaw(dim, 9), lambda dim: TransformerXL(H, dim, 9)],
+    [
+        lambda _: T5Bias(H, 8, 20),
+        lambda _: Alibi(H),
+        Rotary,
+        lambda dim: Shaw(dim, 9),
+        lambda dim: TransformerXL(H, dim, 9),
+    ],
     ids=["t5", "alibi", "rotary", "shaw", "xl"],
 )
 @pytest.mark.parametrize(("kernel", "pattern"), served(Window(20), Full(), Window(9) | Strided(20)))
@@ -271,29 +367,49 @@ def test_a_shift_of_all_tokens_changes_nothing(pattern, make, kernel):
     position = make(head_dim).to(dtype)
     if kernel in ("sdpa", "band", "joint") and isinstance(position, Shaw | TransformerXL):
         with pytest.raises(ValueError, match="got a position with keys of its own"):
-            attend(*torch.zeros(3, 1, H, 9, head_dim), pattern=pattern, position=position.float(), kernel=kernel)
+            attend(
+                *torch.zeros(3, 1, H, 9, head_dim),
+                pattern=pattern,
+                position=position.float(),
+                kernel=kernel,
+            )
         return
     qkv, _, _, _ = batch(130, False, False, batch_size=1, dtype=dtype, head_dim=head_dim)
     moved = [torch.cat((torch.randn(1, H, 37, head_dim, dtype=dtype), x), 2) for x in qkv]
     mask = torch.arange(167)[None] >= 37
     expected = attend(*qkv, pattern=pattern, position=position, kernel=kernel)
-    assert_close(attend(*moved, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, 37:], expected, **tolerance)
+    assert_close(
+        attend(*moved, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, 37:],
+        expected,
+        **tolerance,
+    )
 
 
 @pytest.mark.parametrize("kernel", ["reference", "sdpa", *KERNELS])
 def test_two_runs_are_bit_equal(kernel):
-    pattern = Window(70) | Global(8) if kernel == "band" else Window(70) | Global(8) | RandomBlocks(2, 64)
+    pattern = (
+        Window(70) | Global(8) if kernel == "band" else Window(70) | Global(8) | RandomBlocks(2, 64)
+    )
     torch.manual_seed(0)
     position = T5Bias(H, 16, 40)
     qkv, upstream, mask, _ = batch(400, True, False, dtype=torch.float32, head_dim=16)
-    first, second = (results(kernel, qkv, position, upstream, pattern=pattern, mask=mask) for _ in range(2))
+    first, second = (
+        results(kernel, qkv, position, upstream, pattern=pattern, mask=mask) for _ in range(2)
+    )
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("kernel", ["reference", "sdpa", *KERNELS])
 @pytest.mark.parametrize(
     "make",
-    [NoPosition, lambda: T5Bias(H, 16, 40), lambda: Alibi(H), lambda: Rotary(16), lambda: Shaw(16, 20), lambda: TransformerXL(H, 16, 30)],
+    [
+        NoPosition,
+        lambda: T5Bias(H, 16, 40),
+        lambda: Alibi(H),
+        lambda: Rotary(16),
+        lambda: Shaw(16, 20),
+        lambda: TransformerXL(H, 16, 30),
+    ],
     ids=["none", "t5", "alibi", "rotary", "shaw", "xl"],
 )
 def test_mixed_precision(kernel, make):
@@ -308,7 +424,9 @@ def test_mixed_precision(kernel, make):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out, *gradients = results(kernel, qkv, position, upstream, pattern=pattern)
     assert out.dtype == torch.bfloat16
-    expected = attend(*(x.double() for x in qkv), pattern=pattern, position=position.double(), kernel="reference")
+    expected = attend(
+        *(x.double() for x in qkv), pattern=pattern, position=position.double(), kernel="reference"
+    )
     assert float(((out.double() - expected).norm() / expected.norm()).detach()) < 2e-2
     assert all(bool(x.isfinite().all()) for x in gradients)
 
@@ -316,7 +434,12 @@ def test_mixed_precision(kernel, make):
 @pytest.mark.parametrize("shape", [(0, H, 5, 16), (2, H, 0, 16)])
 def test_empty_sequences(shape):
     q = torch.zeros(shape)
-    assert attend(q, q, q, pattern=Window(3) | RandomBlocks(1), position=NoPosition(), kernel="slab").shape == shape
+    assert (
+        attend(
+            q, q, q, pattern=Window(3) | RandomBlocks(1), position=NoPosition(), kernel="slab"
+        ).shape
+        == shape
+    )
 
 
 # With these inputs a row of the output is the row of weights: all scores are 0, and values are
@@ -330,14 +453,20 @@ DROPPED = {
 }
 
 
-@pytest.mark.parametrize("kernel", [pytest.param(name, marks=needs_band if name in ("band", "joint") else ()) for name in DROPPED])
+@pytest.mark.parametrize(
+    "kernel",
+    [pytest.param(name, marks=needs_band if name in ("band", "joint") else ()) for name in DROPPED],
+)
 def test_every_kernel_drops_weights_at_its_rate(kernel):
     length, share = 64 if kernel in ("band", "joint") else 130, 0.3
     pattern = DROPPED[kernel]
     q = torch.zeros(8, 2, length, length if length == 64 else 130)
     v = torch.eye(length, q.shape[-1]).expand(8, 2, -1, -1)
     torch.manual_seed(0)
-    kept, again = (attend(q, q, v, pattern=pattern, position=NoPosition(), dropout=share, kernel=kernel) for _ in range(2))
+    kept, again = (
+        attend(q, q, v, pattern=pattern, position=NoPosition(), dropout=share, kernel=kernel)
+        for _ in range(2)
+    )
     whole = attend(q, q, v, pattern=pattern, position=NoPosition(), kernel=kernel)
     at = torch.arange(length)
     allowed = pattern.dense_mask(length)
@@ -351,7 +480,12 @@ def test_every_kernel_drops_weights_at_its_rate(kernel):
         pairs = (allowed & part).expand(8, 2, -1, -1)
         assert abs(float((kept[pairs] == 0).float().mean()) - share) < 0.04, name
         ratio = kept[pairs] / whole[pairs]
-        assert_close(ratio[kept[pairs] != 0], torch.full_like(ratio[kept[pairs] != 0], 1 / (1 - share)), rtol=1e-4, atol=1e-4)
+        assert_close(
+            ratio[kept[pairs] != 0],
+            torch.full_like(ratio[kept[pairs] != 0], 1 / (1 - share)),
+            rtol=1e-4,
+            atol=1e-4,
+        )
     assert not torch.equal(kept, again)  # sampled again at each call
     zeros = (kept == 0) & allowed
     for one in range(8):  # and for each sequence and head
@@ -363,7 +497,10 @@ def kept_by_slab(pattern, length):
     """Return which weights are kept with dropout 0.5, (L, L)."""
     torch.manual_seed(0)
     q, v = torch.zeros(1, 1, length, length), torch.eye(length)[None, None]
-    return attend(q, q, v, pattern=pattern, position=NoPosition(), dropout=0.5, kernel="slab")[0, 0] > 0
+    return (
+        attend(q, q, v, pattern=pattern, position=NoPosition(), dropout=0.5, kernel="slab")[0, 0]
+        > 0
+    )
 
 
 def test_tiles_of_slab_are_dropped_apart(monkeypatch):
@@ -379,7 +516,14 @@ def test_parts_of_slab_are_dropped_apart():
     length, at = 640, torch.arange(640)
     kept = kept_by_slab(BlockLocal(64) | RandomBlocks(1, 64), length)
     # (L,) block sampled for each query
-    drawn = RandomBlocks(1, 64).dense_mask(length).unflatten(1, (-1, 64)).any(-1).to(torch.int64).argmax(1)
+    drawn = (
+        RandomBlocks(1, 64)
+        .dense_mask(length)
+        .unflatten(1, (-1, 64))
+        .any(-1)
+        .to(torch.int64)
+        .argmax(1)
+    )
     by_block = kept.unflatten(1, (-1, 64))  # (L, blocks, 64)
     own, other = by_block[at, at // 64], by_block[at, drawn]
     elsewhere = drawn != at // 64
@@ -389,7 +533,14 @@ def test_parts_of_slab_are_dropped_apart():
 
 @pytest.mark.parametrize(
     ("pattern", "chunks"),
-    [(Window(0), 1), (Causal(Window(0)), 1), (Window(0, dilation=3), 1), (Window(64), 3), (Causal(Window(64)), 2), (BlockLocal(64), 1)],
+    [
+        (Window(0), 1),
+        (Causal(Window(0)), 1),
+        (Window(0, dilation=3), 1),
+        (Window(64), 3),
+        (Causal(Window(64)), 2),
+        (BlockLocal(64), 1),
+    ],
     ids=str,
 )
 def test_slab_looks_at_no_more_keys_than_the_pattern_has(pattern, chunks):
@@ -424,4 +575,9 @@ def test_shaw_values_are_dropped_with_their_weights():
     gradients = torch.autograd.grad(out, [*qkv, position.keys, position.values], upstream)
     for number, gradient in enumerate(gradients):
         high, low = (run(number, sign * 1e-6).detach() for sign in (1, -1))
-        assert_close(((high - low) * upstream).sum() / 2e-6, (gradient * directions[number]).sum(), rtol=1e-5, atol=1e-5)
+        assert_close(
+            ((high - low) * upstream).sum() / 2e-6,
+            (gradient * directions[number]).sum(),
+            rtol=1e-5,
+            atol=1e-5,
+        )

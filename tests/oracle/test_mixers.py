@@ -8,7 +8,15 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.mixers import Dynamic, Hierarchical, Linear, Linformer, Performer, Reformer, Softmax
+from selfattn_bio.attention.mixers import (
+    Dynamic,
+    Hierarchical,
+    Linear,
+    Linformer,
+    Performer,
+    Reformer,
+    Softmax,
+)
 from selfattn_bio.attention.patterns import Full, Window
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
 from selfattn_bio.errors import SelfAttnBioError
@@ -25,7 +33,12 @@ MIXERS = {
     "hierarchical": lambda: Hierarchical(H, window=2, pool=4),
     "linformer": lambda: Linformer(max_length=1800, rank=5),
 }
-POSITIONS = {"none": NoPosition, "t5": lambda: T5Bias(H, 8, 16), "alibi": lambda: Alibi(H), "rotary": lambda: Rotary(DH)}
+POSITIONS = {
+    "none": NoPosition,
+    "t5": lambda: T5Bias(H, 8, 16),
+    "alibi": lambda: Alibi(H),
+    "rotary": lambda: Rotary(DH),
+}
 
 
 def make(kinds, name):
@@ -38,7 +51,10 @@ def make(kinds, name):
 
 def make_inputs(length, padded=True, dtype=torch.float64):
     torch.manual_seed(length)
-    q, k, v = (torch.randn(B, H, length, DH, dtype=torch.float64).to(dtype).requires_grad_() for _ in range(3))
+    q, k, v = (
+        torch.randn(B, H, length, DH, dtype=torch.float64).to(dtype).requires_grad_()
+        for _ in range(3)
+    )
     mask = torch.ones(B, length, dtype=torch.bool)
     if padded:
         mask[1, length // 2 :] = False  # with length 1, the sequence is all padding
@@ -50,7 +66,10 @@ def make_inputs(length, padded=True, dtype=torch.float64):
 def assert_equal_with_gradients(found, expected, leaves):
     assert_close(found, expected, rtol=1e-9, atol=1e-11)
     upstream = torch.randn(found.shape, dtype=found.dtype)
-    each = [torch.autograd.grad(out, leaves, upstream, allow_unused=True, materialize_grads=True) for out in (found, expected)]
+    each = [
+        torch.autograd.grad(out, leaves, upstream, allow_unused=True, materialize_grads=True)
+        for out in (found, expected)
+    ]
     for one, other in zip(*each, strict=True):
         assert_close(one, other, rtol=1e-8, atol=1e-10)
 
@@ -67,20 +86,29 @@ def dense(q, k, v, position, allowed):
     return scores.masked_fill(~allowed, -1e300).softmax(-1).masked_fill(~allowed, 0.0) @ v
 
 
-# ------------------------------------------------------------ rules for all kinds
+# ------------ rules for all kinds
 @pytest.mark.parametrize("name", MIXERS)
 def test_padding_changes_nothing(name):
     mixer = make(MIXERS, name)
     q, k, v, _ = make_inputs(7, padded=False)
     alone = mixer(q, k, v, position=NoPosition())
     for more in (1, 5, 30):
-        longer = [torch.cat((x.detach(), 9 * torch.randn(B, H, more, DH, dtype=x.dtype)), 2).requires_grad_() for x in (q, k, v)]
+        longer = [
+            torch.cat(
+                (x.detach(), 9 * torch.randn(B, H, more, DH, dtype=x.dtype)), 2
+            ).requires_grad_()
+            for x in (q, k, v)
+        ]
         mask = torch.arange(7 + more).expand(B, -1) < 7
         padded = mixer(*longer, position=NoPosition(), mask=mask)
         assert_close(padded[:, :, :7], alone, rtol=1e-10, atol=1e-12)
         upstream = torch.randn(alone.shape, dtype=alone.dtype)
-        wanted = torch.autograd.grad(alone, (q, k, v), upstream, retain_graph=True, allow_unused=True, materialize_grads=True)
-        got = torch.autograd.grad(padded[:, :, :7], longer, upstream, allow_unused=True, materialize_grads=True)
+        wanted = torch.autograd.grad(
+            alone, (q, k, v), upstream, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        got = torch.autograd.grad(
+            padded[:, :, :7], longer, upstream, allow_unused=True, materialize_grads=True
+        )
         for one, other in zip(got, wanted, strict=True):
             assert_close(one[:, :, :7], other, rtol=1e-9, atol=1e-11)
             assert float(one[:, :, 7:].abs().amax().detach()) == 0
@@ -94,7 +122,9 @@ def test_sequence_of_padding_gives_zero(name):
     out = mixer(q, k, v, position=NoPosition(), mask=mask)
     assert float(out[1].abs().amax().detach()) == 0
     gradients = torch.autograd.grad(out.sum(), (q, k, v), allow_unused=True, materialize_grads=True)
-    assert all(bool(x.isfinite().all()) and float(x[1].abs().amax().detach()) == 0 for x in gradients)
+    assert all(
+        bool(x.isfinite().all()) and float(x[1].abs().amax().detach()) == 0 for x in gradients
+    )
 
 
 @pytest.mark.parametrize("name", MIXERS)
@@ -112,7 +142,14 @@ def test_two_runs_are_equal_bit_by_bit(name):
         q, k, v, mask = make_inputs(40)
         torch.manual_seed(3)
         out = mixer(q, k, v, position=NoPosition(), mask=mask, dropout=0.2)
-        outs.append((out, *torch.autograd.grad(out.square().sum(), (q, k, v), allow_unused=True, materialize_grads=True)))
+        outs.append(
+            (
+                out,
+                *torch.autograd.grad(
+                    out.square().sum(), (q, k, v), allow_unused=True, materialize_grads=True
+                ),
+            )
+        )
     assert all(torch.equal(one, other) for one, other in zip(*outs, strict=True))
 
 
@@ -125,18 +162,29 @@ def test_low_precision_is_near(name, dtype):
     v = (v + 40).detach().requires_grad_()  # the sum over 1,800 tokens overflows float16
     expected = mixer(q, k, v, position=NoPosition(), mask=mask)
     low = [x.detach().to(dtype).requires_grad_() for x in (q, k, v)]
-    tolerance = float(expected.detach().abs().median()) * (2**-7 if dtype == torch.float16 else 2**-5)
+    tolerance = float(expected.detach().abs().median()) * (
+        2**-7 if dtype == torch.float16 else 2**-5
+    )
     with torch.autocast("cpu", dtype):
         cast = mixer(*low, position=NoPosition(), mask=mask)
     plain = mixer.to(dtype)(*low, position=NoPosition(), mask=mask)
     for out in (cast, plain):
         assert out.dtype == dtype
         assert float((out.float() - expected).detach().abs().median()) < tolerance
-        gradients = torch.autograd.grad(out.float().mean(), low, retain_graph=True, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(
+            out.float().mean(), low, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
         assert all(bool(x.isfinite().all()) for x in gradients)
 
 
-DROPPING = [("softmax", 0), ("dynamic", 0), ("linformer", 0), ("reformer", 0), ("hierarchical", -99), ("hierarchical", 99)]
+DROPPING = [
+    ("softmax", 0),
+    ("dynamic", 0),
+    ("linformer", 0),
+    ("reformer", 0),
+    ("hierarchical", -99),
+    ("hierarchical", 99),
+]
 
 
 @torch.no_grad()
@@ -161,7 +209,14 @@ def test_dropout_has_its_rate_and_keeps_the_mean(name, share):
 def test_mixers_without_weights_have_no_dropout(name):
     mixer = make(MIXERS, name)
     q, k, v, mask = make_inputs(19)
-    assert_close(*(mixer(q, k, v, position=NoPosition(), mask=mask, dropout=dropout) for dropout in (0.0, 0.9)), rtol=0, atol=0)
+    assert_close(
+        *(
+            mixer(q, k, v, position=NoPosition(), mask=mask, dropout=dropout)
+            for dropout in (0.0, 0.9)
+        ),
+        rtol=0,
+        atol=0,
+    )
 
 
 @pytest.mark.parametrize("name", MIXERS)
@@ -169,7 +224,10 @@ def test_heads_share_keys_and_values(name):
     mixer = make(MIXERS, name)
     q, k, v, mask = make_inputs(19)
     shared = mixer(q, k[:, :1], v[:, :1], position=NoPosition(), mask=mask)
-    assert_close(shared, mixer(q, k[:, :1].expand_as(k), v[:, :1].expand_as(v), position=NoPosition(), mask=mask))
+    assert_close(
+        shared,
+        mixer(q, k[:, :1].expand_as(k), v[:, :1].expand_as(v), position=NoPosition(), mask=mask),
+    )
 
 
 @pytest.mark.parametrize("name", MIXERS)
@@ -179,18 +237,25 @@ def test_shapes_are_checked(name):
         make(MIXERS, name)(q, k, v, position=NoPosition(), mask=mask[:, :6])
 
 
-# ------------------------------------------------------------ dynamic
+# ------------ dynamic
 def chosen_blocks(q, k, mask, block, top):
     """Return the pairs of the chosen blocks, (B, H, L, L) bool, estimated one by one."""
     (q, k), length = (q.detach(), k.detach()), q.shape[2]
     allowed = torch.zeros(B, H, length, length, dtype=torch.bool)
-    for b, h, i in torch.cartesian_prod(torch.arange(B), torch.arange(H), torch.arange(length)).tolist():
+    for b, h, i in torch.cartesian_prod(
+        torch.arange(B), torch.arange(H), torch.arange(length)
+    ).tolist():
         ranked = []
         for number, start in enumerate(range(0, length, block)):
-            keys, far = k[b, h, start : start + block][mask[b, start : start + block]], abs(number - i // block) > 1
+            keys, far = (
+                k[b, h, start : start + block][mask[b, start : start + block]],
+                abs(number - i // block) > 1,
+            )
             if len(keys):
                 x = q[b, h, i] / DH**0.5
-                weight = len(keys) * torch.exp(x @ keys.mean(0) + (x.square() * keys.var(0, correction=0)).sum() / 2)
+                weight = len(keys) * torch.exp(
+                    x @ keys.mean(0) + (x.square() * keys.var(0, correction=0)).sum() / 2
+                )
                 ranked.append((far, -float(weight), start))
         for _, _, start in sorted(ranked)[: top + 3]:
             allowed[b, h, i, start : start + block] = True
@@ -205,7 +270,9 @@ def test_dynamic_attends_to_blocks_of_highest_weight(kind, padded):
         q, k, v, mask = make_inputs(length, padded)
         allowed = chosen_blocks(*position.rotate(q, k), mask, 2, 2)
         found = Dynamic(block=2, top=2)(q, k, v, position=position, mask=mask)
-        assert_equal_with_gradients(found, dense(q, k, v, position, allowed), [q, k, v, *position.parameters()])
+        assert_equal_with_gradients(
+            found, dense(q, k, v, position, allowed), [q, k, v, *position.parameters()]
+        )
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -235,7 +302,11 @@ def test_dynamic_takes_first_of_equal_blocks():
     queries = q.detach()[:, :, :1].expand(-1, -1, 16, -1)
     mixer = Dynamic(block=2, top=2)
     for length in (16, 12):
-        chosen = mixer.chosen(queries[0, :, :length], repeated[0][0, :, :length].reshape(-1, 2, DH), torch.ones(H * length // 2, 2).bool())
+        chosen = mixer.chosen(
+            queries[0, :, :length],
+            repeated[0][0, :, :length].reshape(-1, 2, DH),
+            torch.ones(H * length // 2, 2).bool(),
+        )
         assert chosen[:, 8].tolist() == [[3, 4, 5, 0, 1]] * H
 
 
@@ -249,11 +320,14 @@ def test_dynamic_finds_a_key_at_any_position():
     for at in torch.linspace(64, length - 1, 64).long().tolist():
         query, k = torch.randn(1, 1, 32), torch.randn(length, 32)
         k[at] = 3 * query
-        found.append(at // 32 in mixer.chosen(query, k.view(-1, 32, 32), torch.ones(128, 32, dtype=torch.bool)))
+        found.append(
+            at // 32
+            in mixer.chosen(query, k.view(-1, 32, 32), torch.ones(128, 32, dtype=torch.bool))
+        )
     assert sum(found) > 0.9 * len(found)
 
 
-# ------------------------------------------------------------ linear and performer
+# ------------ linear and performer
 def by_features(phi_q, phi_k, v, mask):
     """Compute attention with products of features as weights, each row divided by its sum."""
     products = (phi_q @ phi_k.transpose(-1, -2)) * mask[:, None, None]  # (B, H, L, L)
@@ -278,7 +352,13 @@ def test_performer_equals_its_weights_written_out(kind, padded):
         q, k, v, mask = make_inputs(length, padded)
         found = mixer(q, k, v, position=position, mask=mask)
         turned = [x / DH**0.25 for x in position.rotate(q, k)]
-        phi = [(torch.einsum("bhld,hrd->bhlr", x, mixer.directions) - x.norm(dim=-1, keepdim=True) ** 2 / 2).exp() for x in turned]
+        phi = [
+            (
+                torch.einsum("bhld,hrd->bhlr", x, mixer.directions)
+                - x.norm(dim=-1, keepdim=True) ** 2 / 2
+            ).exp()
+            for x in turned
+        ]
         assert_equal_with_gradients(found, by_features(*phi, v, mask), [q, k, v])
 
 
@@ -286,7 +366,9 @@ def test_directions_are_orthogonal_and_point_everywhere():
     torch.manual_seed(0)
     directions = Performer(500, 4, 8).directions  # (500, 8, 4), two groups
     first = torch.nn.functional.normalize(directions, dim=-1)[:, :4]
-    assert_close(first @ first.transpose(-1, -2), torch.eye(4).expand(500, -1, -1), atol=1e-5, rtol=0)
+    assert_close(
+        first @ first.transpose(-1, -2), torch.eye(4).expand(500, -1, -1), atol=1e-5, rtol=0
+    )
     # 0.5 / sqrt(500) = 0.02 is the noise of unit vectors
     assert float(first.mean(0).abs().max()) < 0.1
     assert 3.7 < float(directions.square().sum(-1).mean()) < 4.3  # normal vectors in 4 dimensions
@@ -299,7 +381,9 @@ def test_performer_nears_softmax_with_more_features():
     errors = []
     for features in (16, 256, 4096):
         torch.manual_seed(0)
-        found = Performer(H, DH, features).double()(q, k, v, position=NoPosition(), mask=mask).detach()
+        found = (
+            Performer(H, DH, features).double()(q, k, v, position=NoPosition(), mask=mask).detach()
+        )
         errors.append(float((found - exact).square().mean().sqrt() / exact.std()))
     assert errors[0] > 2 * errors[1] > 4 * errors[2]  # error falls as 1 / sqrt(features)
     assert errors[2] < 0.05
@@ -314,7 +398,7 @@ def test_large_scores_stay_finite(name):
     assert all(bool(x.isfinite().all()) for x in (out, *torch.autograd.grad(out.sum(), (q, k, v))))
 
 
-# ------------------------------------------------------------ linformer
+# ------------ linformer
 @pytest.mark.parametrize("padded", [False, True])
 def test_linformer_attends_to_its_sums_of_keys(padded):
     mixer = make({"": lambda: Linformer(max_length=19, rank=5)}, "")
@@ -336,7 +420,7 @@ def test_linformer_refuses_longer_sequences():
         Linformer(max_length=18, rank=5).double()(q, k, v, position=NoPosition())
 
 
-# ------------------------------------------------------------ hierarchical
+# ------------ hierarchical
 def two_levels(q, k, v, position, mask, window, pool, shares):
     """Combine near and far attention, with each coarse token computed separately."""
     length = q.shape[2]
@@ -346,7 +430,10 @@ def two_levels(q, k, v, position, mask, window, pool, shares):
     bias, (q, k) = position.terms(q, length).bias, position.rotate(q, k)
     starts, blocks, coarse = range(0, length, pool), mask.split(pool, 1), []
     for x in (q, k, v):
-        sums = [(part * real[:, None, :, None]).sum(2) for part, real in zip(x.split(pool, 2), blocks, strict=True)]
+        sums = [
+            (part * real[:, None, :, None]).sum(2)
+            for part, real in zip(x.split(pool, 2), blocks, strict=True)
+        ]
         counts = [real.sum(1).clamp(min=1)[:, None, None] for real in blocks]
         coarse.append(torch.stack(sums, 2) / torch.stack(counts, 2))
     some = torch.stack([real.any(1) for real in blocks], 1)[:, None, None]  # (B, 1, 1, M)
@@ -369,7 +456,9 @@ def test_hierarchical_is_a_window_and_attention_of_means(kind, padded):
         shares = 1 / (1 + (-mixer.share).exp())[:, None, None]
         expected = two_levels(q, k, v, position, mask, 2, 4, shares)
         found = mixer(q, k, v, position=position, mask=mask)
-        assert_equal_with_gradients(found, expected, [q, k, v, *position.parameters(), *mixer.parameters()])
+        assert_equal_with_gradients(
+            found, expected, [q, k, v, *position.parameters(), *mixer.parameters()]
+        )
 
 
 def test_hierarchical_of_single_tokens_is_full_attention():
@@ -382,7 +471,7 @@ def test_hierarchical_of_single_tokens_is_full_attention():
     assert_close(*(x.transpose(1, 2)[mask] for x in (found, expected)))
 
 
-# ------------------------------------------------------------ reformer
+# ------------ reformer
 def meeting(q, mask, mixer):
     """Return which pairs attend in any round, (B, H, L, L) bool, one round at a time."""
     length = q.shape[2]
@@ -391,11 +480,28 @@ def meeting(q, mask, mixer):
         real = mask[b].nonzero().flatten().tolist()
         for h in range(H):
             for rotation in mixer.rotations:
-                numbers = [[float(x) for x in q[b, h, i].detach() @ rotation] for i in range(length)]
-                bucket = [(row + [-x for x in row]).index(max(row + [-x for x in row])) if row else 0 for row in numbers]
-                chunk = {token: place // mixer.chunk for place, token in enumerate(sorted(real, key=lambda i: (bucket[i], i)))}
+                numbers = [
+                    [float(x) for x in q[b, h, i].detach() @ rotation] for i in range(length)
+                ]
+                bucket = [
+                    (row + [-x for x in row]).index(max(row + [-x for x in row])) if row else 0
+                    for row in numbers
+                ]
+                chunk = {
+                    token: place // mixer.chunk
+                    for place, token in enumerate(sorted(real, key=lambda i: (bucket[i], i)))
+                }
                 for i in real:
-                    allowed[b, h, i, [j for j in real if bucket[i] == bucket[j] and abs(chunk[i] - chunk[j]) <= 1]] = True
+                    allowed[
+                        b,
+                        h,
+                        i,
+                        [
+                            j
+                            for j in real
+                            if bucket[i] == bucket[j] and abs(chunk[i] - chunk[j]) <= 1
+                        ],
+                    ] = True
     return allowed
 
 
@@ -412,7 +518,9 @@ def of_shared(q, v, position, allowed):
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("kind", POSITIONS)
-@pytest.mark.parametrize(("num_buckets", "chunk", "hashes"), [(4, 3, 1), (4, 3, 3), (2, 2, 2), (1, 4, 2)])
+@pytest.mark.parametrize(
+    ("num_buckets", "chunk", "hashes"), [(4, 3, 1), (4, 3, 3), (2, 2, 2), (1, 4, 2)]
+)
 def test_reformer_attends_to_tokens_of_shared_buckets(kind, padded, num_buckets, chunk, hashes):
     torch.manual_seed(0)
     position, mixer = make(POSITIONS, kind), Reformer(DH, num_buckets, chunk, hashes).double()
@@ -427,7 +535,9 @@ def test_reformer_attends_to_tokens_of_shared_buckets(kind, padded, num_buckets,
 @pytest.mark.parametrize("padded", [False, True])
 def test_reformer_of_one_bucket_in_two_chunks_is_full_attention(padded):
     q, _, v, mask = make_inputs(19, padded)
-    found = Reformer(DH, num_buckets=1, chunk=10, hashes=2).double()(q, q, v, position=NoPosition(), mask=mask)
+    found = Reformer(DH, num_buckets=1, chunk=10, hashes=2).double()(
+        q, q, v, position=NoPosition(), mask=mask
+    )
     full = (mask[:, None, None] & mask[:, None, :, None]).expand(-1, H, -1, -1)
     assert_equal_with_gradients(found, of_shared(q, v, NoPosition(), full), [q, v])
 
@@ -435,12 +545,18 @@ def test_reformer_of_one_bucket_in_two_chunks_is_full_attention(padded):
 def test_reformer_finds_more_of_the_nearest_with_more_rounds():
     torch.manual_seed(0)
     q = torch.randn(B, H, 100, DH)
-    scores = torch.nn.functional.normalize(q, dim=-1) @ torch.nn.functional.normalize(q, dim=-1).transpose(-1, -2)
+    scores = torch.nn.functional.normalize(q, dim=-1) @ torch.nn.functional.normalize(
+        q, dim=-1
+    ).transpose(-1, -2)
     nearest = (scores - 2 * torch.eye(100)).topk(5).indices
     recalls = []
     for hashes in (1, 3, 8):
         torch.manual_seed(1)
-        met = meeting(q, torch.ones(B, 100, dtype=torch.bool), Reformer(DH, num_buckets=8, chunk=8, hashes=hashes))
+        met = meeting(
+            q,
+            torch.ones(B, 100, dtype=torch.bool),
+            Reformer(DH, num_buckets=8, chunk=8, hashes=hashes),
+        )
         recalls.append(float(met.gather(-1, nearest).float().mean()))
     assert recalls[0] > 0.3  # at most 24 of 100 by chance
     assert recalls[0] + 0.2 < recalls[1] < recalls[2]

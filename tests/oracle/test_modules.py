@@ -31,9 +31,17 @@ SECTIONS = {
     "cnn": CNN,
     "conv": config.AttentionModel(**SMALL, stem=CONV),
     "tower": config.AttentionModel(**SMALL, stem=TOWER),
-    "shared keys, cls": config.AttentionModel(**SMALL, stem=config.NoStem(), num_kv_heads=1, head=config.ClsHead()),
-    **{name: config.AttentionModel(**SMALL, stem=config.NoStem(), position=position) for name, position in POSITIONS.items()},
-    **{name: config.AttentionModel(**SMALL, stem=config.NoStem(), pattern=pattern) for name, pattern in PATTERNS.items()},
+    "shared keys, cls": config.AttentionModel(
+        **SMALL, stem=config.NoStem(), num_kv_heads=1, head=config.ClsHead()
+    ),
+    **{
+        name: config.AttentionModel(**SMALL, stem=config.NoStem(), position=position)
+        for name, position in POSITIONS.items()
+    },
+    **{
+        name: config.AttentionModel(**SMALL, stem=config.NoStem(), pattern=pattern)
+        for name, pattern in PATTERNS.items()
+    },
 }
 
 
@@ -55,7 +63,11 @@ def scorer_of(alphabet=DNA, k=1, stem=None):
         {
             "data": {"alphabet": alphabet.name, "positives": "a", "negatives": "b"},
             "tokens": {"k": k},
-            "model": {"kind": "attention", **SMALL, "stem": stem or {"kind": "conv", "token_dim": 6, "kernel": 5, "pool": 2}},
+            "model": {
+                "kind": "attention",
+                **SMALL,
+                "stem": stem or {"kind": "conv", "token_dim": 6, "kernel": 5, "pool": 2},
+            },
         }
     )
     torch.manual_seed(0)
@@ -84,7 +96,11 @@ def test_deep_lift_shap_equals_tangermeme_called_directly():
     (found,) = method.scores(scorer, [letters], Target())
 
     def one_hot(rows):
-        return torch.from_numpy((rows[..., None] == np.frombuffer(b"ACGT", dtype=np.uint8)).swapaxes(-1, -2).astype(np.float32))
+        return torch.from_numpy(
+            (rows[..., None] == np.frombuffer(b"ACGT", dtype=np.uint8))
+            .swapaxes(-1, -2)
+            .astype(np.float32)
+        )
 
     direct = tangermeme.deep_lift_shap(
         OneHot(with_modules(scorer.network, tangermeme.BilinearOp)),
@@ -101,9 +117,14 @@ def test_deep_lift_shap_equals_tangermeme_called_directly():
 def test_deep_lift_shap_of_kmers_and_protein(alphabet, k):
     pytest.importorskip("tangermeme")
     scorer = scorer_of(alphabet, k)
-    letters = [np.frombuffer(text, dtype=np.uint8) for text in (b"ACGTTGCATTACGGATCCAT", b"ACGANTTAC")]
+    letters = [
+        np.frombuffer(text, dtype=np.uint8) for text in (b"ACGTTGCATTACGGATCCAT", b"ACGANTTAC")
+    ]
     found = DeepLiftShap(shuffles=2).scores(scorer, letters, Target())
-    assert [rows.shape for rows in found] == [(20, len(alphabet.letters)), (9, len(alphabet.letters))]
+    assert [rows.shape for rows in found] == [
+        (20, len(alphabet.letters)),
+        (9, len(alphabet.letters)),
+    ]
     for rows in found:
         np.testing.assert_allclose(rows.sum(1), 0, atol=1e-5)
         assert np.abs(rows).max() > 1e-4
@@ -111,8 +132,17 @@ def test_deep_lift_shap_of_kmers_and_protein(alphabet, k):
 
 def test_deep_lift_shap_refusals(monkeypatch):
     pytest.importorskip("tangermeme")
-    with pytest.raises(ValueError, match=f"sequences must have at most {LONGEST} places of the model for method 'deep_lift_shap', got"):
-        DeepLiftShap().scores(scorer_of(), [np.full(2 * LONGEST + 10, ord("A"), dtype=np.uint8)], Target())
+    with pytest.raises(
+        ValueError,
+        match=f"sequences must have at most {LONGEST} places of the model for method "
+        "'deep_lift_shap', got",
+    ):
+        DeepLiftShap().scores(
+            scorer_of(), [np.full(2 * LONGEST + 10, ord("A"), dtype=np.uint8)], Target()
+        )
     monkeypatch.setitem(sys.modules, "tangermeme", None)
-    with pytest.raises(MissingPackageError, match=r"must have the tangermeme package, got .*pip install 'selfattn-bio\[interpret\]'"):
+    with pytest.raises(
+        MissingPackageError,
+        match=r"must have the tangermeme package, got .*pip install 'selfattn-bio\[interpret\]'",
+    ):
         DeepLiftShap().scores(scorer_of(), [np.frombuffer(b"ACGT", dtype=np.uint8)], Target())

@@ -6,9 +6,26 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from selfattn_bio.attention.attend import weights
-from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
+from selfattn_bio.attention.patterns import (
+    BlockLocal,
+    Causal,
+    Full,
+    Global,
+    RandomBlocks,
+    Strided,
+    Window,
+)
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
-from selfattn_bio.attention.reading import Layer, between, binned, pushed, received, rollout, top_edges, weight_tiles
+from selfattn_bio.attention.reading import (
+    Layer,
+    between,
+    binned,
+    pushed,
+    received,
+    rollout,
+    top_edges,
+    weight_tiles,
+)
 
 B, H, L, DH = 2, 2, 150, 4
 PATTERNS = (
@@ -43,7 +60,9 @@ def layer_of(pattern, kind, seed=0):
 
 def dense(layer):
     with torch.no_grad():
-        return weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)
+        return weights(
+            layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
+        )
 
 
 each = pytest.mark.parametrize("pattern", PATTERNS, ids=str)
@@ -56,7 +75,9 @@ def test_between_is_spans_times_weights_times_spans(pattern, kind):
     layer = layer_of(pattern, kind)
     spans = torch.zeros(B, 3, L, dtype=torch.float64)
     spans[:, 0, 2:9], spans[:, 1, 30:41], spans[:, 2, 0:2] = 1, 1, 1
-    assert_close(between(layer, spans), torch.einsum("bsq,bhqk,btk->bhst", spans, dense(layer), spans))
+    assert_close(
+        between(layer, spans), torch.einsum("bsq,bhqk,btk->bhst", spans, dense(layer), spans)
+    )
 
 
 @each
@@ -65,7 +86,9 @@ def test_binned_is_bins_times_weights_times_bins(pattern):
     bins = torch.arange(L) // 40
     bins[5] = 4  # in no bin
     spans = torch.nn.functional.one_hot(bins, 5)[:, :4].T.expand(B, -1, -1).double()
-    assert_close(binned(layer, bins, 4), torch.einsum("bsq,bhqk,btk->bhst", spans, dense(layer), spans))
+    assert_close(
+        binned(layer, bins, 4), torch.einsum("bsq,bhqk,btk->bhst", spans, dense(layer), spans)
+    )
 
 
 @each
@@ -78,7 +101,15 @@ def test_tiles_hold_each_weight_once(pattern, kind):
             queries, keys = tile.queries[g], tile.keys[g if len(tile.keys) > 1 else 0]
             block = tile.weights[:, :, g][:, :, queries >= 0][..., keys >= 0]
             at = torch.meshgrid(queries[queries >= 0], keys[keys >= 0], indexing="ij")
-            found[tile.batch].index_put_((torch.arange(len(block))[:, None, None, None], torch.arange(H)[:, None, None], *at), block, True)
+            found[tile.batch].index_put_(
+                (
+                    torch.arange(len(block))[:, None, None, None],
+                    torch.arange(H)[:, None, None],
+                    *at,
+                ),
+                block,
+                True,
+            )
     assert_close(found, dense(layer))
 
 
@@ -129,17 +160,27 @@ class Made(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
-        for x, made in zip(out if isinstance(out, tuple | list) else [out], function._schema.returns, strict=False):
+        for x, made in zip(
+            out if isinstance(out, tuple | list) else [out], function._schema.returns, strict=False
+        ):
             # neither a view nor an existing tensor
             if isinstance(x, torch.Tensor) and made.alias_info is None:
                 self.total, self.largest = self.total + x.numel(), max(self.largest, x.numel())
         return out
 
 
-@pytest.mark.parametrize("pattern", [Window(20), Window(20) | Global(3), Window(10) | Global(2) | RandomBlocks(2, 16)], ids=str)
+@pytest.mark.parametrize(
+    "pattern",
+    [Window(20), Window(20) | Global(3), Window(10) | Global(2) | RandomBlocks(2, 16)],
+    ids=str,
+)
 @pytest.mark.parametrize(
     "read",
-    [received, lambda layer: top_edges(layer, 5), lambda layer: rollout([layer, layer], torch.ones(1, layer.q.shape[2]))],
+    [
+        received,
+        lambda layer: top_edges(layer, 5),
+        lambda layer: rollout([layer, layer], torch.ones(1, layer.q.shape[2])),
+    ],
     ids=["received", "top_edges", "rollout"],
 )
 def test_memory_grows_with_the_length_alone(pattern, read):
@@ -156,7 +197,9 @@ def test_memory_grows_with_the_length_alone(pattern, read):
 def test_grouped_keys_are_shared_by_their_queries():
     layer = layer_of(Window(20), "rotary")
     shared = Layer(layer.q, layer.k[:, :1], layer.pattern, layer.position, layer.mask)
-    spread = Layer(layer.q, layer.k[:, :1].expand(-1, H, -1, -1), layer.pattern, layer.position, layer.mask)
+    spread = Layer(
+        layer.q, layer.k[:, :1].expand(-1, H, -1, -1), layer.pattern, layer.position, layer.mask
+    )
     given = torch.rand(B, H, L, dtype=torch.float64)
     assert_close(pushed(shared, given), pushed(spread, given))
 
@@ -174,7 +217,14 @@ def test_segments_and_low_precision():
     segments = (torch.arange(L) // 60).expand(B, -1)
     packed = Layer(layer.q, layer.k, layer.pattern, layer.position, layer.mask, segments)
     with torch.no_grad():
-        expected = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask, segments=segments)
+        expected = weights(
+            layer.q,
+            layer.k,
+            pattern=layer.pattern,
+            position=layer.position,
+            mask=layer.mask,
+            segments=segments,
+        )
     assert_close(received(packed), (expected * layer.mask[:, None, :, None]).sum(2))
     half = Layer(layer.q.bfloat16(), layer.k.bfloat16(), layer.pattern, layer.position, layer.mask)
     assert received(half).dtype == torch.float32

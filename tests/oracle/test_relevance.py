@@ -31,11 +31,20 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 V = 20
-SMALL = {"members": 1, "embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 12, "dropout": 0.1}
+SMALL = {
+    "members": 1,
+    "embed_dim": 8,
+    "num_layers": 2,
+    "num_heads": 2,
+    "feedforward_dim": 12,
+    "dropout": 0.1,
+}
 CONV = config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3)
 ATTENTION = {
     "conv, t5, pooling": config.AttentionModel(**SMALL, stem=CONV),
-    "conv by the record": config.AttentionModel(**SMALL, stem=CONV.model_copy(update={"norm": "record"})),
+    "conv by the record": config.AttentionModel(
+        **SMALL, stem=CONV.model_copy(update={"norm": "record"})
+    ),
     "no stem, rotary, window, cls": config.AttentionModel(
         **SMALL,
         stem=config.NoStem(),
@@ -44,7 +53,9 @@ ATTENTION = {
         head=config.ClsHead(),
     ),
 }
-CNN = config.CnnModel(embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8)
+CNN = config.CnnModel(
+    embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8
+)
 
 
 def network_of(section):
@@ -80,7 +91,9 @@ def stem_norm(module, x, mask):
     normal = torch.zeros_like(x)
     for row, (record, places) in enumerate(zip(x, mask, strict=True)):
         known = record[:, places]
-        normal[row][:, places] = (known - known.mean()) / (known.var(unbiased=False) + module.eps).sqrt().detach()
+        normal[row][:, places] = (known - known.mean()) / (
+            known.var(unbiased=False) + module.eps
+        ).sqrt().detach()
     return normal * module.weight[:, None] + module.bias[:, None]
 
 
@@ -107,18 +120,30 @@ def written_out(network, x, mask, rule=attnlrp_weights):
         stem = body.stem
         x, mask = stem._pooled(stem.first((x * mask[..., None]).transpose(1, 2)), mask)
         x = gelu(stem_norm(stem.first_norm, x, mask)) * mask[:, None]
-        x = ((x + gelu(stem_norm(stem.second_norm, stem.second(x), mask))) * mask[:, None]).transpose(1, 2)
+        x = (
+            (x + gelu(stem_norm(stem.second_norm, stem.second(x), mask))) * mask[:, None]
+        ).transpose(1, 2)
     x, mask = body.head.add_prefix(x, mask)
     for block in body.encoder.blocks:
         attention = block.attention
-        q, k, v = attention.qkv.linear(norm(block.attention_norm, x)).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            attention.qkv.linear(norm(block.attention_norm, x))
+            .unflatten(-1, (3, 2, -1))
+            .permute(2, 0, 3, 1, 4)
+        )
         q, k = attention.position.rotate(q, k)
         bias, at = attention.position.terms(q, x.shape[1]).bias, torch.arange(x.shape[1])
-        allowed = Setting(attention.mixer.pattern, (len(x), 2, x.shape[1]), x.device, mask).dense_mask()
+        allowed = Setting(
+            attention.mixer.pattern, (len(x), 2, x.shape[1]), x.device, mask
+        ).dense_mask()
 
         def weigh(q, k, bias=bias, keys=allowed, at=at):
             scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-            scores = scores if bias is None else scores + bias[:, (at - at[:, None]) + bias.shape[1] // 2]
+            scores = (
+                scores
+                if bias is None
+                else scores + bias[:, (at - at[:, None]) + bias.shape[1] // 2]
+            )
             return scores.masked_fill(~keys, -1e300).softmax(-1).masked_fill(~keys, 0.0)
 
         weights, v = rule(weigh, q, k, v)
@@ -137,7 +162,11 @@ def written_out(network, x, mask, rule=attnlrp_weights):
         # A single softmax of scores that are linear in the tokens: the scores get the complete
         # attribution of the weights.
         scores = body.head.project.score(x)
-        weights, values = (half(weigh(scores)), half(x)) if rule is attnlrp_weights else (weigh(scores).detach(), x)
+        weights, values = (
+            (half(weigh(scores)), half(x))
+            if rule is attnlrp_weights
+            else (weigh(scores).detach(), x)
+        )
         pooled.append((weights[..., None] * values.unflatten(-1, (2, -1))).sum(1).flatten(1))
     _, first, _, _, last = body.head.classify
     return last(gelu(first(torch.cat(pooled, 1)))).squeeze(-1)
@@ -177,7 +206,9 @@ def test_every_pattern_and_kernel_equals_the_rules_written_out(pattern, rules):
     section = config.AttentionModel(**SMALL, stem=config.NoStem(), pattern=pattern)
     network, ids = network_of(section), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
-    expected = torch.autograd.grad(written_out(network, embeddings, ids != 0, rule).sum(), embeddings)[0]
+    expected = torch.autograd.grad(
+        written_out(network, embeddings, ids != 0, rule).sum(), embeddings
+    )[0]
     for kernel in ("auto", "reference", "slab", "sdpa"):
         for block in network.members[0].encoder.blocks:
             block.attention.mixer.kernel = kernel
@@ -186,13 +217,20 @@ def test_every_pattern_and_kernel_equals_the_rules_written_out(pattern, rules):
 
 @pytest.mark.skipif(why_not() is not None, reason=f"no band kernel: {why_not()}")
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES.keys())
-@pytest.mark.parametrize(("pattern", "kernel"), [("window", "band"), ("global", "band"), ("bigbird", "joint"), ("strided", "joint")])
+@pytest.mark.parametrize(
+    ("pattern", "kernel"),
+    [("window", "band"), ("global", "band"), ("bigbird", "joint"), ("strided", "joint")],
+)
 def test_the_compiled_kernel_equals_the_rules_written_out(pattern, kernel, rules):
     hooks, rule = rules
-    section = config.AttentionModel(**SMALL | {"embed_dim": 32}, stem=config.NoStem(), pattern=PATTERNS[pattern], kernel=kernel)
+    section = config.AttentionModel(
+        **SMALL | {"embed_dim": 32}, stem=config.NoStem(), pattern=PATTERNS[pattern], kernel=kernel
+    )
     network, ids = network_of(section), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
-    expected = torch.autograd.grad(written_out(network, embeddings, ids != 0, rule).sum(), embeddings)[0]
+    expected = torch.autograd.grad(
+        written_out(network, embeddings, ids != 0, rule).sum(), embeddings
+    )[0]
     got = gradient_at(network.float(), embeddings.float(), ids, hooks)
     assert_close(got, expected.float(), atol=1e-5, rtol=1e-4)
 
@@ -201,7 +239,8 @@ def test_cnn_attribution_is_its_gradient():
     network, ids = network_of(CNN), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
     assert_close(
-        gradient_at(network, network.embed(ids), ids), torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0]
+        gradient_at(network, network.embed(ids), ids),
+        torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0],
     )
 
 
@@ -256,11 +295,26 @@ def scorer_of(alphabet, k, stride, length):
     def tokens_of(letters):
         return torch.from_numpy(tokenizer.encode(alphabet.codes(letters)).astype(np.int64))
 
-    return SimpleNamespace(alphabet=alphabet, tokenizer=tokenizer, network=network, device=torch.device("cpu"), tokens=tokens_of)
+    return SimpleNamespace(
+        alphabet=alphabet,
+        tokenizer=tokenizer,
+        network=network,
+        device=torch.device("cpu"),
+        tokens=tokens_of,
+    )
 
 
 @pytest.mark.parametrize(
-    ("alphabet", "k", "stride"), [(DNA, 1, 1), (DNA, 3, 1), (DNA, 3, 2), (DNA, 3, 3), (DNA, 6, 4), (PROTEIN, 1, 1), (PROTEIN, 2, 1)]
+    ("alphabet", "k", "stride"),
+    [
+        (DNA, 1, 1),
+        (DNA, 3, 1),
+        (DNA, 3, 2),
+        (DNA, 3, 3),
+        (DNA, 6, 4),
+        (PROTEIN, 1, 1),
+        (PROTEIN, 2, 1),
+    ],
 )
 def test_projection_is_substitution_on_a_linear_network(alphabet, k, stride):
     length, rng = 17, np.random.default_rng(0)
@@ -276,17 +330,28 @@ def test_projection_is_substitution_on_a_linear_network(alphabet, k, stride):
             if letters[row, at] in known:
                 mutant = letters[row : row + 1].copy()
                 mutant[0, at] = known[letter]
-                expected[row, at, letter] = scorer.network(scorer.tokens(mutant)).numpy()[0] - base[row]
+                expected[row, at, letter] = (
+                    scorer.network(scorer.tokens(mutant)).numpy()[0] - base[row]
+                )
     ids = scorer.tokens(letters)
     got = project_to_letters(
-        gradient_at(scorer.network, scorer.network.embed(ids), ids), ids, scorer.network.embedding.weight.detach(), scorer.tokenizer, length
+        gradient_at(scorer.network, scorer.network.embed(ids), ids),
+        ids,
+        scorer.network.embedding.weight.detach(),
+        scorer.tokenizer,
+        length,
     )
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-12)
     assert np.abs(expected).max() > 1
-    np.testing.assert_allclose(gradient_scores(scorer, letters), expected - expected.mean(-1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(
+        gradient_scores(scorer, letters), expected - expected.mean(-1, keepdims=True), atol=1e-5
+    )
 
 
-@pytest.mark.parametrize(("alphabet", "k", "stride"), [(DNA, 1, 1), (DNA, 3, 1), (DNA, 3, 2), (DNA, 6, 4), (PROTEIN, 2, 1)])
+@pytest.mark.parametrize(
+    ("alphabet", "k", "stride"),
+    [(DNA, 1, 1), (DNA, 3, 1), (DNA, 3, 2), (DNA, 6, 4), (PROTEIN, 2, 1)],
+)
 def test_base_attributions_keep_token_sums(alphabet, k, stride):
     length, rng = 17, np.random.default_rng(0)
     known = np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)
@@ -296,7 +361,9 @@ def test_base_attributions_keep_token_sums(alphabet, k, stride):
     ids, table = scorer.tokens(letters), scorer.network.embedding.weight.detach()
     gradient = gradient_at(scorer.network, scorer.network.embed(ids), ids)
     of_tokens = ((gradient * (table[ids] - table[4:].mean(0))).sum(-1) * (ids >= 4)).sum(1)
-    scores = project_to_letters(gradient, ids, letter_parts(table, scorer.tokenizer), scorer.tokenizer, length)
+    scores = project_to_letters(
+        gradient, ids, letter_parts(table, scorer.tokenizer), scorer.tokenizer, length
+    )
     scores -= scores.mean(-1, keepdim=True)
     there = torch.from_numpy(letters[..., None] == known)
     assert_close((scores * there).sum((1, 2)), of_tokens)

@@ -17,7 +17,9 @@ def tokenizers(draw):
 
 
 def letters_for(tokenizer: KmerTokenizer, text: str):
-    return st.lists(st.text(alphabet=text, min_size=tokenizer.k, max_size=40), min_size=1, max_size=4)
+    return st.lists(
+        st.text(alphabet=text, min_size=tokenizer.k, max_size=40), min_size=1, max_size=4
+    )
 
 
 def padded(rows: list[str]) -> np.ndarray:
@@ -50,7 +52,13 @@ def one_by_one(tokenizer: KmerTokenizer, row: bytes) -> list[int]:
         elif any(chr(letter) not in alphabet for letter in kmer):
             tokens.append(3)
         else:
-            tokens.append(4 + sum(alphabet.index(chr(letter)) * len(alphabet) ** i for i, letter in enumerate(reversed(kmer))))
+            tokens.append(
+                4
+                + sum(
+                    alphabet.index(chr(letter)) * len(alphabet) ** i
+                    for i, letter in enumerate(reversed(kmer))
+                )
+            )
     return tokens
 
 

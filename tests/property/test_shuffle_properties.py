@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
-SEQUENCES = st.one_of(st.text("ACGT", max_size=80), st.text("ACGTNRY", max_size=60), st.text("AC", max_size=60))
+SEQUENCES = st.one_of(
+    st.text("ACGT", max_size=80), st.text("ACGTNRY", max_size=60), st.text("AC", max_size=60)
+)
 
 
 def k_lets(text, k):
@@ -18,7 +20,11 @@ def k_lets(text, k):
 
 
 def shuffled(text, k, seed=0):
-    return shuffle_letters(np.frombuffer(text.encode(), np.uint8), k, np.random.default_rng(seed)).tobytes().decode()
+    return (
+        shuffle_letters(np.frombuffer(text.encode(), np.uint8), k, np.random.default_rng(seed))
+        .tobytes()
+        .decode()
+    )
 
 
 @settings(deadline=None, max_examples=100, derandomize=True)
@@ -31,10 +37,18 @@ def test_k_lets_are_kept(text, k, seed):
     assert made == shuffled(text, k, seed)
 
 
-@pytest.mark.parametrize(("text", "k"), [("ACAGATACCA", 2), ("AACAGAAACA", 2), ("ACACAGACATAC", 3), ("AACG", 1)])
+@pytest.mark.parametrize(
+    ("text", "k"), [("ACAGATACCA", 2), ("AACAGAAACA", 2), ("ACACAGACATAC", 3), ("AACG", 1)]
+)
 def test_all_arrangements_are_equally_likely(text, k):
     possible = (
-        {"".join(letters) for letters in permutations(text) if k_lets("".join(letters), k) == k_lets(text, k)} if len(text) < 9 else None
+        {
+            "".join(letters)
+            for letters in permutations(text)
+            if k_lets("".join(letters), k) == k_lets(text, k)
+        }
+        if len(text) < 9
+        else None
     )
     counts, draws, rng = Counter(), 6_000, np.random.default_rng(0)
     letters = np.frombuffer(text.encode(), np.uint8)

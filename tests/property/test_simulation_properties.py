@@ -14,7 +14,13 @@ from selfattn_bio.interpret.grammar import Grammar
 from selfattn_bio.interpret.simulation import simulate
 from selfattn_bio.sequence.alphabet import DNA
 
-LABELS = ["TAL1::TCF3 (MA0091.2)", "GATA2 (MA0036.4)", "CTCF (MA0139.2)", "FOS::JUN (MA0099.4)", "NFYA (MA0060.4)"]
+LABELS = [
+    "TAL1::TCF3 (MA0091.2)",
+    "GATA2 (MA0036.4)",
+    "CTCF (MA0139.2)",
+    "FOS::JUN (MA0099.4)",
+    "NFYA (MA0060.4)",
+]
 MOTIFS = st.lists(st.sampled_from(LABELS), min_size=1, max_size=3, unique=True)
 RANGES = st.tuples(st.integers(0, 3), st.integers(0, 3)).map(sorted)
 STRANDS = st.sampled_from(["+", "-", "either"])
@@ -31,7 +37,13 @@ PAIR = st.fixed_dictionaries(
     },
     optional={"bystanders": MOTIFS},
 )
-SHARES = {"shuffled": 0.25, "thinned": 0.25, "half_pair": 0.25, "far_pair": 0.125, "swapped_pair": 0.125}
+SHARES = {
+    "shuffled": 0.25,
+    "thinned": 0.25,
+    "half_pair": 0.25,
+    "far_pair": 0.125,
+    "swapped_pair": 0.125,
+}
 FIELDS = {"thinned": {"keep": 0.5}, "far_pair": {"spacing": [10, 20]}}
 
 
@@ -41,7 +53,13 @@ def test_sites_are_within_apart_and_possible(sites, pair, other, seed):
     other = other | {"first": LABELS[2:3], "second": LABELS[3:4]}
     negatives = {name: {"share": share} | FIELDS.get(name, {}) for name, share in SHARES.items()}
     grammar = Grammar.model_validate(
-        {"records": 32, "length": 300, "sites": {"a": sites}, "pairs": {"b": pair, "c": other}, "negatives": negatives}
+        {
+            "records": 32,
+            "length": 300,
+            "sites": {"a": sites},
+            "pairs": {"b": pair, "c": other},
+            "negatives": negatives,
+        }
     )
     made, ppms = simulate(grammar, seed), grammar.ppms()
     assert Counter(made.records["label"]) == {1: 16, 0: 16}

@@ -57,7 +57,10 @@ def test_kill_between_renames_loses_nothing(folder, capsys):
     check_replaceable(folder, "model", ("old",), "old")  # the next process starts with this check
     assert names(folder) == ["old"]
     assert names(folder.parent) == ["model"]
-    assert f"{folder}: is as it was again; process {number} was killed while it replaced it" in capsys.readouterr().out
+    assert (
+        f"{folder}: is as it was again; process {number} was killed while it replaced it"
+        in capsys.readouterr().out
+    )
 
 
 # 1: before the first rename; 3: after the second one, while the old folder still exists
@@ -123,7 +126,10 @@ def check(folder):
     check_replaceable(folder, "model", ("weights", "run.toml"), "weights")
 
 
-@pytest.mark.parametrize("inside", [[], ["weights"], ["weights", "run.toml", ".snakemake_timestamp"], [".snakemake_timestamp"]])
+@pytest.mark.parametrize(
+    "inside",
+    [[], ["weights"], ["weights", "run.toml", ".snakemake_timestamp"], [".snakemake_timestamp"]],
+)
 def test_empty_and_matching_folders_may_be_replaced(tmp_path, inside):
     for name in inside:
         (tmp_path / name).write_text("")
@@ -132,12 +138,19 @@ def test_empty_and_matching_folders_may_be_replaced(tmp_path, inside):
 
 
 @pytest.mark.parametrize(
-    ("inside", "got"), [(["weights", "thesis.tex"], "one that holds 'thesis.tex'"), (["run.toml"], "one without 'weights'")]
+    ("inside", "got"),
+    [
+        (["weights", "thesis.tex"], "one that holds 'thesis.tex'"),
+        (["run.toml"], "one without 'weights'"),
+    ],
 )
 def test_other_folders_are_not_replaced(tmp_path, inside, got):
     for name in inside:
         (tmp_path / name).write_text("")
-    wanted = f"model folder must be new, empty or a model folder, as it is replaced, got {got}. Choose another --output, or remove it"
+    wanted = (
+        f"model folder must be new, empty or a model folder, as it is replaced, got {got}. "
+        "Choose another --output, or remove it"
+    )
     with pytest.raises(OutputError, match=re.escape(f"{tmp_path}: {wanted}")):
         check(tmp_path)
     assert names(tmp_path) == sorted(inside)
@@ -145,14 +158,19 @@ def test_other_folders_are_not_replaced(tmp_path, inside, got):
 
 def test_file_is_not_replaced_by_folder(tmp_path):
     (tmp_path / "model").write_text("")
-    with pytest.raises(OutputError, match=r"model must be a folder, got a file\. Choose another --output"):
+    with pytest.raises(
+        OutputError, match=r"model must be a folder, got a file\. Choose another --output"
+    ):
         check(tmp_path / "model")
 
 
 @pytest.mark.parametrize("below", ["file/model", "file/deeper/model"])
 def test_path_below_a_file_is_refused(tmp_path, below):
     (tmp_path / "file").write_text("")
-    message = re.escape(f"{tmp_path / 'file'}: what {tmp_path / below} stands in must be a folder, got a file. Choose another --output")
+    message = re.escape(
+        f"{tmp_path / 'file'}: what {tmp_path / below} stands in must be a folder, got a file. "
+        "Choose another --output"
+    )
     with pytest.raises(OutputError, match=message):
         check(tmp_path / below)
     for whole in (whole_file, whole_folder):
@@ -173,6 +191,9 @@ def test_unwritable_folder_is_reported_early(tmp_path, monkeypatch):
 
 
 def test_error_names_final_path(tmp_path):
-    with pytest.raises(OSError, match="No such file") as caught, whole_folder(tmp_path / "corpus") as folder:
+    with (
+        pytest.raises(OSError, match="No such file") as caught,
+        whole_folder(tmp_path / "corpus") as folder,
+    ):
         (folder / "missing" / "letters.bin").open("wb")
     assert caught.value.filename == str(tmp_path / "corpus/missing/letters.bin")

@@ -10,10 +10,14 @@ import pytest
 CI = Path(__file__).parents[2] / ".ci/run"
 SLURM = "slurmctld slurmd slurm-client munge"
 
-pytestmark = pytest.mark.skipif(Path("/etc/slurm/slurm.conf").exists(), reason="a Slurm is set up on this machine")
+pytestmark = pytest.mark.skipif(
+    Path("/etc/slurm/slurm.conf").exists(), reason="a Slurm is set up on this machine"
+)
 
 
-def run(folder: Path, *, apt_works: bool, has_slurm: bool = False, npm_works: bool = True) -> list[str]:
+def run(
+    folder: Path, *, apt_works: bool, has_slurm: bool = False, npm_works: bool = True
+) -> list[str]:
     """Return the output of .ci/run with substitutes for make, apt-get, npm and dpkg-query.
 
     `make` prints its arguments; apt-get and npm write down what they install.
@@ -22,7 +26,8 @@ def run(folder: Path, *, apt_works: bool, has_slurm: bool = False, npm_works: bo
     shutil.copy(CI, folder / ".ci/run")
     (folder / "bin").mkdir()
     programs = {
-        "make": 'echo "make $1, SELFATTN_SLURM_TEST=$SELFATTN_SLURM_TEST"; echo "$SELFATTN_AXE" >> axe.txt',
+        "make": 'echo "make $1, SELFATTN_SLURM_TEST=$SELFATTN_SLURM_TEST"; echo "$SELFATTN_AXE" >> '
+        "axe.txt",
         "apt-get": f'echo "apt-get $*" >> apt.txt; {"true" if apt_works else "exit 100"}',
         "npm": f'echo "npm $*" >> npm.txt; exit {0 if npm_works else 1}',
         "dpkg-query": f"exit {0 if has_slurm else 1}",
@@ -31,7 +36,14 @@ def run(folder: Path, *, apt_works: bool, has_slurm: bool = False, npm_works: bo
         (folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / "bin" / name).chmod(0o755)
     variables = {"PATH": os.pathsep.join([str(folder / "bin"), "/usr/bin", "/bin"])}
-    done = subprocess.run([folder / ".ci/run"], env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    done = subprocess.run(
+        [folder / ".ci/run"],
+        env=variables,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=True,
+    )
     return done.stdout.splitlines()
 
 

@@ -25,15 +25,34 @@ def project(tmp_path_factory) -> Path:
 
 
 def dry_run(project: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "results/smoke/model", "--dry-run", "--printshellcmds", "--cores", "4", *arguments]
-    return subprocess.run(command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "results/smoke/model",
+        "--dry-run",
+        "--printshellcmds",
+        "--cores",
+        "4",
+        *arguments,
+    ]
+    return subprocess.run(
+        command,
+        cwd=project,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
 
 
 def training(project: Path, *arguments: str) -> str:
     """Return the shell command of the training."""
     done = dry_run(project, *arguments)
     assert done.returncode == 0, done.stdout
-    (command,) = re.findall(r"Shell command: (.* train --run-file .*)$", done.stdout, flags=re.MULTILINE)
+    (command,) = re.findall(
+        r"Shell command: (.* train --run-file .*)$", done.stdout, flags=re.MULTILINE
+    )
     return command
 
 
@@ -67,7 +86,10 @@ def test_several_processes_are_started_by_torchrun(project, resources, beginning
 def test_nodes_connect_to_the_first_node(project):
     command = training(project, *asked("mpi=srun nodes=2 tasks_per_node=3"))
     assert "torchrun --nproc-per-node=3 --no-python --nnodes=2 --rdzv-backend=c10d" in command
-    assert '--rdzv-endpoint="$(hostname):$((10000 + SLURM_JOB_ID % 20000))" selfattn-bio train' in command
+    assert (
+        '--rdzv-endpoint="$(hostname):$((10000 + SLURM_JOB_ID % 20000))" selfattn-bio train'
+        in command
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +111,11 @@ def profile(name: str) -> dict:
 
 def heavy_rules() -> set[str]:
     """Return the rules that use all cores of --cores: each runs a model."""
-    rules = [part for file in ROOT.glob("workflows/rules/*.smk") for part in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]]
+    rules = [
+        part
+        for file in ROOT.glob("workflows/rules/*.smk")
+        for part in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]
+    ]
     return {rule.partition(":")[0] for rule in rules if "threads: workflow.cores" in rule}
 
 

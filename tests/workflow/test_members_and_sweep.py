@@ -63,7 +63,10 @@ def results(finished) -> Path:
 
 
 def test_members_have_separate_folders_and_are_averaged(finished, results):
-    runs = [tomllib.loads((results / place / "model" / "run.toml").read_text()) for place in (".", "members/2")]
+    runs = [
+        tomllib.loads((results / place / "model" / "run.toml").read_text())
+        for place in (".", "members/2")
+    ]
     assert [run["training"]["seed"] for run in runs] == [0, 1]
     assert not any({"seeds", "sweep"} & {*run, *run["training"]} for run in runs)
     metrics = json.loads((results / "metrics.json").read_text())
@@ -81,11 +84,18 @@ def test_sweep_ranks_on_validation_without_test_records(finished, results):
     ranking = pd.read_csv(results / "sweep.tsv", sep="\t")
     assert sorted(ranking["training.learning_rate"]) == [1e-3, 1e-2]
     assert (ranking["steps"] == 4).all()
-    histories = [pd.read_csv(results / "sweep" / job / "model" / "history.csv")["valid_auroc"].max() for job in ranking["job"]]
-    assert ranking["valid_auroc"].tolist() == pytest.approx(sorted(histories, reverse=True), abs=1e-6)
+    histories = [
+        pd.read_csv(results / "sweep" / job / "model" / "history.csv")["valid_auroc"].max()
+        for job in ranking["job"]
+    ]
+    assert ranking["valid_auroc"].tolist() == pytest.approx(
+        sorted(histories, reverse=True), abs=1e-6
+    )
     assert "Results: results/tiny/sweep.tsv" in finished[1].splitlines()
 
-    whole, hidden = (pd.read_csv(results / folder / "split.tsv", sep="\t") for folder in (".", "sweep"))
+    whole, hidden = (
+        pd.read_csv(results / folder / "split.tsv", sep="\t") for folder in (".", "sweep")
+    )
     assert hidden["id"].equals(whole["id"])
     assert np.array_equal(hidden["split"], whole["split"].replace("test", "dropped"))
     assert (whole["split"] == "test").sum() == 160
@@ -111,7 +121,10 @@ def test_added_members_and_values_train_only_new_jobs(finished):
 def test_task_without_sweep_error(finished):
     result = snakemake(finished[0], "sweep_smoke")
     assert result.returncode == 1
-    assert result.stdout.splitlines()[-1] == "error: workflows/tasks/smoke.toml: sweep must be given to be run, got nothing"
+    assert (
+        result.stdout.splitlines()[-1]
+        == "error: workflows/tasks/smoke.toml: sweep must be given to be run, got nothing"
+    )
 
 
 def test_further_members_reuse_parts_of_first(finished):

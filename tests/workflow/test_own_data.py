@@ -24,14 +24,31 @@ ORIGIN
 """
 MULTICLASS = '[objective]\nkind = "multiclass"\ncolumn = "{}"\n'
 TASKS = {  # [data] and the text after it
-    "files": ('train = ["a.csv"]\nvalid = "v.csv"\ntest = "t.tsv"\nlabel = "kind"\npositive = "tss"\ncolumns = { sequence = "Seq" }\n', ""),
+    "files": (
+        'train = ["a.csv"]\nvalid = "v.csv"\ntest = "t.tsv"\nlabel = "kind"\npositive = '
+        '"tss"\ncolumns = { sequence = "Seq" }\n',
+        "",
+    ),
     "fastq": ('positives = "p.fq"\nnegatives = "n.fq.gz"\n', ""),
     "flat": ('sequences = ["a.gb", "b.gb"]\n', MULTICLASS.format("organism")),
-    "csv": ('sequences = "a.csv"\nlabel = "kind"\npositive = "tss"\ncolumns = { sequence = "Seq" }\n', ""),
-    "zstd": ('sequences = "a b é.tsv.zst"\n', '[objective]\nkind = "regression"\ncolumns = ["x"]\n'),
+    "csv": (
+        'sequences = "a.csv"\nlabel = "kind"\npositive = "tss"\ncolumns = { sequence = "Seq" }\n',
+        "",
+    ),
+    "zstd": (
+        'sequences = "a b é.tsv.zst"\n',
+        '[objective]\nkind = "regression"\ncolumns = ["x"]\n',
+    ),
     "parquet": ('sequences = "a.parquet"\ntargets = "a.parquet"\n', MULTICLASS.format("kind")),
-    "header": ('sequences = "a.fa"\nheader = "class:(\\\\w+)"\nlabel = "label"\npositive = ["x"]\nsoft_mask = "keep"\n', ""),
-    "protein": ('alphabet = "protein"\nsequences = "p.fa"\ngaps = "remove"\n', '[objective]\nkind = "masked"\n'),
+    "header": (
+        'sequences = "a.fa"\nheader = "class:(\\\\w+)"\nlabel = "label"\npositive = '
+        '["x"]\nsoft_mask = "keep"\n',
+        "",
+    ),
+    "protein": (
+        'alphabet = "protein"\nsequences = "p.fa"\ngaps = "remove"\n',
+        '[objective]\nkind = "masked"\n',
+    ),
 }
 
 
@@ -44,8 +61,12 @@ def write_files(project: Path) -> None:
     (project / "v.csv").write_text("Seq,kind\nACTT,tss\n")
     (project / "t.tsv").write_text("Seq\tkind\nACGT\texon\n")
     table = "id\tsequence\tx\na\tACGT\t1.5\nb\tACGG\t\n"
-    (project / "a b é.tsv.zst").write_bytes(pyarrow.compress(table.encode(), codec="zstd", asbytes=True))
-    pd.DataFrame({"id": ["a", "b"], "sequence": ["ACGT", "ACGG"], "kind": ["u", "v"]}).to_parquet(project / "a.parquet")
+    (project / "a b é.tsv.zst").write_bytes(
+        pyarrow.compress(table.encode(), codec="zstd", asbytes=True)
+    )
+    pd.DataFrame({"id": ["a", "b"], "sequence": ["ACGT", "ACGG"], "kind": ["u", "v"]}).to_parquet(
+        project / "a.parquet"
+    )
     (project / "a.fa").write_text(">a class:x\nacGT\n>b class:y\nACGG\n")
     (project / "p.fa").write_text(">a\nMK-VL*\n")
 
@@ -65,17 +86,33 @@ def test_every_input_kind_becomes_a_corpus(project):
     assert result.returncode == 0, result.stdout
     corpora = {name: project / f"results/{name}/corpus" for name in TASKS}
     records = {name: pd.read_parquet(path / "records.parquet") for name, path in corpora.items()}
-    targets = {name: pd.read_parquet(path / "targets.parquet") for name, path in corpora.items() if (path / "targets.parquet").exists()}
-    labels = {name: table["label"].tolist() for name, table in records.items() if table["label"].notna().all()}
+    targets = {
+        name: pd.read_parquet(path / "targets.parquet")
+        for name, path in corpora.items()
+        if (path / "targets.parquet").exists()
+    }
+    labels = {
+        name: table["label"].tolist()
+        for name, table in records.items()
+        if table["label"].notna().all()
+    }
     assert labels == {"files": [1, 0, 1, 0], "fastq": [1, 0], "csv": [1, 0], "header": [1, 0]}
     assert records["csv"]["id"].tolist() == ["a_1", "a_2"]
     columns = {name: list(table.columns) for name, table in targets.items()}
-    assert columns == {"files": ["file_split"], "flat": ["organism"], "zstd": ["x"], "parquet": ["kind"]}
+    assert columns == {
+        "files": ["file_split"],
+        "flat": ["organism"],
+        "zstd": ["x"],
+        "parquet": ["kind"],
+    }
     assert targets["files"]["file_split"].tolist() == ["train", "train", "valid", "test"]
     assert targets["zstd"]["x"].isna().tolist() == [False, True]
     summary = json.loads((corpora["protein"] / "corpus.json").read_text())
     assert summary["num_letters"] == 4
-    assert set(summary["noted"]) == {"gaps, which were removed", "a stop sign at the end, which was removed"}
+    assert set(summary["noted"]) == {
+        "gaps, which were removed",
+        "a stop sign at the end, which was removed",
+    }
     assert (corpora["header"] / "masked.bin").stat().st_size == 16
 
 
@@ -85,7 +122,10 @@ def test_missing_data_file_error(project):
     result = snakemake(project, "results/fastq/corpus")
     (project / "away").rename(project / "n.fq.gz")
     assert result.returncode == 1
-    assert result.stdout.splitlines()[-1] == "error: workflows/tasks/fastq.toml: [data] must name existing files, got 'n.fq.gz'"
+    assert (
+        result.stdout.splitlines()[-1]
+        == "error: workflows/tasks/fastq.toml: [data] must name existing files, got 'n.fq.gz'"
+    )
 
 
 @pytest.mark.slow

@@ -19,11 +19,17 @@ def test_readme_make_commands_exist():
     targets = set(re.findall(r"\bmake ([a-z_-]+)\b(?= *(?:#|`|$))", README, flags=re.MULTILINE))
     assert targets >= {"train_promoter", "test"}
     for target in targets:
-        done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{target}: {done.stderr}"
 
 
-@pytest.mark.parametrize("page", [Path("README.md"), *(path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md")))], ids=str)
+@pytest.mark.parametrize(
+    "page",
+    [Path("README.md"), *(path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md")))],
+    ids=str,
+)
 def test_links_lead_to_files(page):
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)", (ROOT / page).read_text(encoding="utf-8"))
     assert [link for link in links if not (ROOT / page.parent / link).exists()] == []
@@ -53,7 +59,9 @@ def test_readme_python_names_exist():
     assert all(callable(getattr(selfattn_bio, name)) for name in names)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "workflows/tasks").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "workflows/tasks").glob("*.toml")), ids=lambda path: path.stem
+)
 def test_shipped_run_files_are_valid_and_have_data(path):
     run = read_run_file(path)
     assert run.title
@@ -71,7 +79,9 @@ def test_run_files_in_training_docs_are_valid(tmp_path):
 def test_sections_in_leakage_docs_are_valid(tmp_path):
     page = (ROOT / "docs/leakage.md").read_text(encoding="utf-8")
     for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)):
-        (tmp_path / f"{number}.toml").write_text('[data]\npositives = "p.fa"\nnegatives = "n.fa"\n' + text, encoding="utf-8")
+        (tmp_path / f"{number}.toml").write_text(
+            '[data]\npositives = "p.fa"\nnegatives = "n.fa"\n' + text, encoding="utf-8"
+        )
         read_run_file(tmp_path / f"{number}.toml")
     assert number == 1
 
@@ -97,13 +107,31 @@ def test_smoke_data_match_their_script(tmp_path):
 
 
 def test_wheel_contains_package_data(tmp_path):
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)], cwd=ROOT, check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "hatchling",
+            "build",
+            "--target",
+            "wheel",
+            "--directory",
+            str(tmp_path),
+        ],
+        cwd=ROOT,
+        check=True,
+    )
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     package = {
-        str(path.relative_to(ROOT)) for path in (ROOT / "selfattn_bio").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "selfattn_bio").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
     assert package - names == set()
     assert any(name.endswith(".meme.gz") for name in names)
     assert "selfattn_bio/py.typed" in names
-    assert {name.partition("/")[0] for name in names} == {"selfattn_bio", wheel.name.removesuffix("-py3-none-any.whl") + ".dist-info"}
+    assert {name.partition("/")[0] for name in names} == {
+        "selfattn_bio",
+        wheel.name.removesuffix("-py3-none-any.whl") + ".dist-info",
+    }

@@ -14,7 +14,14 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
-INTERPRETATION = {"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 2, "train_smoke": 1}
+INTERPRETATION = {
+    "explain": 2,
+    "motifs": 2,
+    "interactions": 1,
+    "report": 1,
+    "notebook": 2,
+    "train_smoke": 1,
+}
 METRICS = {"auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"}
 # JASPAR name of a planted motif, and bases that each site has
 PLANTED = {"Dref": "ATCGAT", "Trl": "GAGAGA"}
@@ -44,7 +51,13 @@ def command(*arguments: str) -> list[str]:
 def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run Snakemake; return output and errors as one stream."""
     return subprocess.run(
-        command(*arguments), cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=550, check=False
+        command(*arguments),
+        cwd=project,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=550,
+        check=False,
     )
 
 
@@ -53,7 +66,9 @@ def planned(project: Path, target: str = "train_smoke") -> dict[str, int]:
     result = snakemake(project, target, "--dry-run")
     assert result.returncode == 0, result.stdout
     table = result.stdout.partition("Job stats:")[2].partition("total")[0]
-    jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
+    jobs = {
+        name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)
+    }
     assert jobs or "Nothing to be done" in result.stdout, result.stdout
     return jobs
 
@@ -118,11 +133,33 @@ def test_smoke_results_exist(results):
             "seqlets.bed",
             "interactions.tsv",
         ),
-        *("report.html", "motifs.ipynb", "split.tsv", "corpus/corpus.json", "corpus/records.parquet", "relevance/relevance.npz"),
-        *("model/model.safetensors", "model/run.toml", "model/provenance.json", "model/history.csv", "model/train.json"),
-        *("variants/cnn/model/model.safetensors", "variants/shuffled/motifs.tsv", "logs/train.log", "benchmarks/train.tsv"),
+        *(
+            "report.html",
+            "motifs.ipynb",
+            "split.tsv",
+            "corpus/corpus.json",
+            "corpus/records.parquet",
+            "relevance/relevance.npz",
+        ),
+        *(
+            "model/model.safetensors",
+            "model/run.toml",
+            "model/provenance.json",
+            "model/history.csv",
+            "model/train.json",
+        ),
+        *(
+            "variants/cnn/model/model.safetensors",
+            "variants/shuffled/motifs.tsv",
+            "logs/train.log",
+            "benchmarks/train.tsv",
+        ),
     ]
-    assert [path for path in promised if not (results / path).is_file() or not (results / path).stat().st_size] == []
+    assert [
+        path
+        for path in promised
+        if not (results / path).is_file() or not (results / path).stat().st_size
+    ] == []
     assert list((results / "plots").iterdir())
 
 
@@ -130,7 +167,11 @@ def test_smoke_metrics_format(results):
     metrics = json.loads((results / "metrics.json").read_text())
     test = metrics["test"]
     assert set(test["model"]) >= METRICS
-    for value in (test["model"]["auroc"], test["baselines"]["cnn"]["auroc"], test["controls"]["shuffled"]["auroc"]):
+    for value in (
+        test["model"]["auroc"],
+        test["baselines"]["cnn"]["auroc"],
+        test["controls"]["shuffled"]["auroc"],
+    ):
         assert 0 <= value["low"] <= value["value"] <= value["high"] <= 1
     assert "shuffled" not in test["baselines"]
     assert set(metrics) >= {"valid", "test", "slices", "train"}
@@ -149,7 +190,11 @@ def test_smoke_predictions_have_labels(results):
     assert set(predictions["id"]) == set(split["id"][split["split"] == "test"])
     assert predictions["label"].value_counts().to_dict() == {0: 80, 1: 80}
     assert {"model", "model_logit", "model_calibrated", "cnn", "shuffled"} <= set(predictions)
-    assert predictions[["model", "cnn", "shuffled"]].apply(lambda column: column.between(0, 1)).all(axis=None)
+    assert (
+        predictions[["model", "cnn", "shuffled"]]
+        .apply(lambda column: column.between(0, 1))
+        .all(axis=None)
+    )
 
 
 def test_planted_motifs_are_supported_except_in_control(results):
@@ -175,9 +220,17 @@ def test_seqlets_have_genome_coordinates(project, results):
     assert set(seqlets["chrom"]) == {"chrC"}
     motifs = pd.read_csv(results / "motifs.tsv", sep="\t").set_index("name")
     core = motifs["match"].str.split(" ").str[0].map(PLANTED).dropna()
-    words = [(on_strand(project, row), core[row.name]) for row in seqlets.itertuples(index=False) if row.name in core]
+    words = [
+        (on_strand(project, row), core[row.name])
+        for row in seqlets.itertuples(index=False)
+        if row.name in core
+    ]
     assert len(words) >= 20
-    assert sum(planted in word or planted in reverse_complement(word) for word, planted in words) / len(words) > 0.8
+    assert (
+        sum(planted in word or planted in reverse_complement(word) for word, planted in words)
+        / len(words)
+        > 0.8
+    )
 
 
 def on_strand(project: Path, seqlet) -> str:
@@ -187,8 +240,12 @@ def on_strand(project: Path, seqlet) -> str:
         for i in range(0, len(lines), 6):
             fields = dict(word.split("=") for word in lines[i + 1 : i + 5])
             start = int(fields["start"])
-            if fields["chrom"] == seqlet.chrom and start <= seqlet.start < seqlet.end <= int(fields["end"]):
-                forward = lines[i + 5] if fields["strand"] == "+" else reverse_complement(lines[i + 5])
+            if fields["chrom"] == seqlet.chrom and start <= seqlet.start < seqlet.end <= int(
+                fields["end"]
+            ):
+                forward = (
+                    lines[i + 5] if fields["strand"] == "+" else reverse_complement(lines[i + 5])
+                )
                 word = forward[seqlet.start - start : seqlet.end - start]
                 return word if seqlet.strand == "+" else reverse_complement(word)
     raise AssertionError(f"no record holds {seqlet}")
@@ -203,7 +260,9 @@ def test_notebooks_are_executed(results, name):
     cells = json.loads((results / f"{name}.ipynb").read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in code)
-    assert any(output["output_type"] == "display_data" for cell in code for output in cell["outputs"])
+    assert any(
+        output["output_type"] == "display_data" for cell in code for output in cell["outputs"]
+    )
 
 
 def test_progress_is_printed_and_logged(finished, results):
@@ -216,7 +275,10 @@ def test_progress_is_printed_and_logged(finished, results):
     assert re.search(r"(\d+) of \1 steps \(100%\) done", printed)
     closing = printed.splitlines()[-6:]
     assert "Report: results/smoke/report.html" in closing[-3:]
-    assert any(re.fullmatch(r"smoke: test AUROC 0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\) on \d+ records", line) for line in closing)
+    assert any(
+        re.fullmatch(r"smoke: test AUROC 0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\) on \d+ records", line)
+        for line in closing
+    )
     assert any(line.startswith("smoke: ") and "motif" in line for line in closing)
 
 
@@ -226,7 +288,10 @@ def test_second_run_does_nothing(project):
 
 
 def test_other_launch_settings_rerun_nothing(project):
-    assert "Nothing to be done" in snakemake(project, "train_smoke", "--dry-run", "--cores", "8").stdout
+    assert (
+        "Nothing to be done"
+        in snakemake(project, "train_smoke", "--dry-run", "--cores", "8").stdout
+    )
 
 
 def test_interpret_reruns_interpretation_only(project, edit):
@@ -241,7 +306,13 @@ def test_changed_training_retrains(project, edit):
 
 def test_changed_variant_retrains_alone(project, edit):
     edit("workflows/tasks/smoke.toml", "hidden_dim = 32", "hidden_dim = 16")
-    assert planned(project) == {"train": 1, "evaluate": 1, "report": 1, "notebook": 2, "train_smoke": 1}
+    assert planned(project) == {
+        "train": 1,
+        "evaluate": 1,
+        "report": 1,
+        "notebook": 2,
+        "train_smoke": 1,
+    }
 
 
 def test_changed_evaluation_retrains_nothing(project, edit):
@@ -263,15 +334,33 @@ def test_whitespace_and_comments_rerun_nothing(project, edit):
 
 
 def test_other_sequences_rerun_everything(project, edit):
-    edit("data/smoke/positives.fa", "", ">new chrom=chrA start=90000 end=90160 strand=+\n" + "ACGTTGCA" * 20 + "\n")
-    assert planned(project) == INTERPRETATION | {"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1, "notebook": 3}
+    edit(
+        "data/smoke/positives.fa",
+        "",
+        ">new chrom=chrA start=90000 end=90160 strand=+\n" + "ACGTTGCA" * 20 + "\n",
+    )
+    assert planned(project) == INTERPRETATION | {
+        "ingest": 1,
+        "split": 1,
+        "audit": 1,
+        "train": 3,
+        "evaluate": 1,
+        "notebook": 3,
+    }
 
 
 # tasks and errors
 def test_new_run_file_is_a_new_target(fresh):
     assert planned(fresh, "train_mine") == {
         **{"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1},
-        **{"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 3, "train_mine": 1},
+        **{
+            "explain": 2,
+            "motifs": 2,
+            "interactions": 1,
+            "report": 1,
+            "notebook": 3,
+            "train_mine": 1,
+        },
     }
 
 
@@ -282,7 +371,11 @@ def test_data_file_named_like_a_target(fresh):
 
 
 @pytest.mark.parametrize(
-    ("target", "got"), [("train_min", r"'min' \(did you mean 'mine'\?\)"), ("sweep_grib", r"'grib' \(did you mean 'grid'\?\)")]
+    ("target", "got"),
+    [
+        ("train_min", r"'min' \(did you mean 'mine'\?\)"),
+        ("sweep_grib", r"'grib' \(did you mean 'grid'\?\)"),
+    ],
 )
 def test_unknown_task_error(fresh, target, got):
     result = snakemake(fresh, target)
@@ -294,8 +387,16 @@ def test_unknown_task_error(fresh, target, got):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("max_motifs = 5", "max_motfis = 5", r"smoke\.toml:\d+: interpret\.max_motfis must be .* \(did you mean 'max_motifs'\?\)"),
-        ("max_steps = ", "max_steps = -", r"smoke\.toml:\d+: training\.max_steps must be greater than or equal to 1, got -\d+"),
+        (
+            "max_motifs = 5",
+            "max_motfis = 5",
+            r"smoke\.toml:\d+: interpret\.max_motfis must be .* \(did you mean 'max_motifs'\?\)",
+        ),
+        (
+            "max_steps = ",
+            "max_steps = -",
+            r"smoke\.toml:\d+: training\.max_steps must be greater than or equal to 1, got -\d+",
+        ),
         (
             "smoke/positives.fa",
             "smoke/none.fa",
@@ -312,7 +413,9 @@ def test_run_file_error_is_one_line(fresh, old, new, message):
     replace(fresh / "workflows/tasks/smoke.toml", old, new)
     result = snakemake(fresh, "train_smoke")
     assert result.returncode == 1
-    assert re.fullmatch(f"error: workflows/tasks/{message}", result.stdout.splitlines()[-1]), result.stdout
+    assert re.fullmatch(f"error: workflows/tasks/{message}", result.stdout.splitlines()[-1]), (
+        result.stdout
+    )
     assert "Traceback" not in result.stdout
     # nothing is locked, and a broken file does not stop other tasks
     assert planned(fresh, "train_mine")
@@ -325,7 +428,8 @@ def test_run_file_error_is_one_line(fresh, old, new, message):
         (
             "motifs",
             "motifs",
-            "transfer.parent 'motifs' is both a model that ships and a task; name its model by the path results/motifs/model",
+            "transfer.parent 'motifs' is both a model that ships and a task; name its model by the "
+            "path results/motifs/model",
         ),
         ("motives", "", "transfer.parent must be a task, a folder or 'motifs', got 'motives'"),
     ],
@@ -344,10 +448,17 @@ def test_bad_sequence_file_error_names_line(fresh):
     replace(fresh / "data/smoke/positives.fa", "", ">bad\nACGTJ\n")
     result = snakemake(fresh, "results/smoke/split.tsv")
     assert result.returncode == 1
-    line = next(line for line in result.stdout.splitlines() if line.startswith("selfattn-bio ingest: error: "))
+    line = next(
+        line
+        for line in result.stdout.splitlines()
+        if line.startswith("selfattn-bio ingest: error: ")
+    )
     assert re.search(r"data/smoke/positives\.fa:\d+.*'J'", line)
     assert line in (fresh / "results/smoke/logs/ingest.log").read_text()
-    said = "What is finished is kept: the same command goes on from there. Logs: results/smoke/logs/ingest.log"
+    said = (
+        "What is finished is kept: the same command goes on from there. Logs: "
+        "results/smoke/logs/ingest.log"
+    )
     assert result.stdout.splitlines()[-2:] == [said, line]
     assert not (fresh / "results/smoke/corpus").exists()
     replace(fresh / "data/smoke/positives.fa", ">bad\nACGTJ\n", "")
@@ -361,7 +472,11 @@ def test_kill_9_names_unlock_and_training_resumes(fresh):
     run_file.write_text(re.sub(r"max_steps = \d+", "max_steps = 100000", longer))
     checkpoints = project / "results/smoke/model.checkpoints"
     process = subprocess.Popen(
-        command("results/smoke/model"), cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command("results/smoke/model"),
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     # complete: it is written under another name first
     wait_for(lambda: any(checkpoints.glob("step-*.safetensors")), process)
@@ -374,10 +489,21 @@ def test_kill_9_names_unlock_and_training_resumes(fresh):
 
     assert snakemake(project, "--unlock").returncode == 0
     again = subprocess.Popen(
-        command("results/smoke/model"), cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command("results/smoke/model"),
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     log = project / "results/smoke/logs/train.log"
-    wait_for(lambda: log.exists() and re.search("model: going on from the checkpoint of step [1-9]", log.read_text()), again)
+    wait_for(
+        lambda: (
+            log.exists()
+            and re.search("model: going on from the checkpoint of step [1-9]", log.read_text())
+        ),
+        again,
+    )
     os.killpg(again.pid, signal.SIGKILL)
     again.communicate()
 

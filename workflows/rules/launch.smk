@@ -19,17 +19,19 @@ def trainer(wildcards, resources, threads) -> str:
     if tasks == nodes == 1:
         return "selfattn-bio"
     if tasks % nodes:
-        sys.exit(f"error: resources of train: tasks must be a multiple of nodes, got tasks={tasks} and nodes={nodes}")
+        sys.exit(
+            f"error: resources of train: tasks must be a multiple of nodes, got tasks={tasks} and nodes={nodes}"
+        )
     if nodes > 1 and not launcher:
-        sys.exit(f"error: resources of train: nodes must be 1 without mpi, got nodes={nodes}. Add mpi=srun")
+        sys.exit(
+            f"error: resources of train: nodes must be 1 without mpi, got nodes={nodes}. Add mpi=srun"
+        )
     here = tasks // nodes
     torchrun = f"torchrun --nproc-per-node={here} --no-python"
     if not launcher:
         return f"{torchrun} --standalone selfattn-bio"
     # --wait and no kill on a bad exit: processes with nothing to save end first, and the one that saves needs time.
-    srun = (
-        f"{launcher} --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --cpus-per-task={here * threads} --wait=60 --kill-on-bad-exit=0"
-    )
+    srun = f"{launcher} --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --cpus-per-task={here * threads} --wait=60 --kill-on-bad-exit=0"
     # The port depends on the job number, so that two jobs on one node use different ports.
     meeting = '--rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" --rdzv-endpoint="$(hostname):$((10000 + SLURM_JOB_ID % 20000))"'
     return f"{srun} {torchrun} --nnodes={nodes} {meeting} selfattn-bio"

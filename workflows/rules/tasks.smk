@@ -43,11 +43,16 @@ def results_of(task: str, wildcards=None) -> list[str]:
     """
     match "two inputs" if run_of(task).partner else run_of(task).objective.kind:
         case "binary":
-            return [f"results/{task}/report.html", *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS)]
+            return [
+                f"results/{task}/report.html",
+                *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS),
+            ]
         case "bins":
             return [f"results/{task}/report.html", f"results/{task}/audit.json"]
         case "two inputs" if run_of(task).objective.kind == "binary":
-            return [f"results/{task}/{result}" for result in ("metrics.json", "audit.json", "relevance")]
+            return [
+                f"results/{task}/{result}" for result in ("metrics.json", "audit.json", "relevance")
+            ]
         case _:
             return [f"results/{task}/metrics.json", f"results/{task}/audit.json"]
 
@@ -65,7 +70,9 @@ def no_such_task(wildcards) -> list[str]:
         return [".snakemake/no_such_task"]
     near = difflib.get_close_matches(wildcards.name, RUN_FILES, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    sys.exit(f"error: task must be one of {', '.join(RUN_FILES) or 'none'}, those in workflows/tasks/, got {wildcards.name!r}{hint}")
+    sys.exit(
+        f"error: task must be one of {', '.join(RUN_FILES) or 'none'}, those in workflows/tasks/, got {wildcards.name!r}{hint}"
+    )
 
 
 def run_file(wildcards) -> str:
@@ -97,14 +104,21 @@ def run_at(wildcards) -> RunFile:
 
 
 def train_options(wildcards) -> list[str]:
-    return [word for key, value in part_of(wildcards).items() if value for word in (f"--{key}", str(value))]
+    return [
+        word
+        for key, value in part_of(wildcards).items()
+        if value
+        for word in (f"--{key}", str(value))
+    ]
 
 
 def sections(*names: str):
     """Return a params function that gives the named sections, or single keys (section.key), of the run as JSON."""
     named = [name.partition(".") for name in names]
     shown = {section: {key} if key else True for section, _, key in named}
-    return lambda wildcards: json.dumps(run_at(wildcards).model_dump(mode="json", include=shown), sort_keys=True)
+    return lambda wildcards: json.dumps(
+        run_at(wildcards).model_dump(mode="json", include=shown), sort_keys=True
+    )
 
 
 def train_sections(wildcards) -> str:
@@ -157,10 +171,14 @@ def parent_models(wildcards) -> list[str]:
 def model_of(transfer, wildcards) -> str:
     parent = transfer.parent
     if "/" not in parent and parent not in RUN_FILES and not transfer.ships:
-        sys.exit(f"error: {run_file(wildcards)}: transfer.parent must be a task, a folder or 'motifs', got {parent!r}")
+        sys.exit(
+            f"error: {run_file(wildcards)}: transfer.parent must be a task, a folder or 'motifs', got {parent!r}"
+        )
     if transfer.ships and parent in RUN_FILES:
         hint = f"name its model by the path results/{parent}/model"
-        sys.exit(f"error: {run_file(wildcards)}: transfer.parent {parent!r} is both a model that ships and a task; {hint}")
+        sys.exit(
+            f"error: {run_file(wildcards)}: transfer.parent {parent!r} is both a model that ships and a task; {hint}"
+        )
     return str(transfer.folder)
 
 
@@ -170,7 +188,10 @@ def data_files(wildcards) -> list[str]:
     A missing file is an error here: without this check Snakemake would silently continue from an old corpus.
     """
     run = run_of(wildcards.task)
-    return [*existing("[data]", run.data.inputs, wildcards), *existing("[partner]", run.partner.inputs if run.partner else [], wildcards)]
+    return [
+        *existing("[data]", run.data.inputs, wildcards),
+        *existing("[partner]", run.partner.inputs if run.partner else [], wildcards),
+    ]
 
 
 def points_file(wildcards) -> list[str]:
@@ -183,8 +204,17 @@ def interpreted(wildcards) -> list[str]:
     """Return what the report of two classes shows besides metrics: the motifs, including those of controls."""
     if run_of(wildcards.task).objective.kind != "binary":
         return []
-    pairs = [f"results/{wildcards.task}/interactions.tsv"] if run_of(wildcards.task).data.alphabet == "dna" else []
-    return [f"results/{wildcards.task}/motifs.tsv", f"results/{wildcards.task}/relevance", *pairs, *control_motifs(wildcards)]
+    pairs = (
+        [f"results/{wildcards.task}/interactions.tsv"]
+        if run_of(wildcards.task).data.alphabet == "dna"
+        else []
+    )
+    return [
+        f"results/{wildcards.task}/motifs.tsv",
+        f"results/{wildcards.task}/relevance",
+        *pairs,
+        *control_motifs(wildcards),
+    ]
 
 
 def database_name(wildcards) -> str:
@@ -209,7 +239,10 @@ def existing(key: str, files: list[str], wildcards) -> list[str]:
 
 def member_models(run: RunFile, folder: str) -> list[str]:
     """Return the model folders of a run; the first is where a single model would be."""
-    return [f"{folder}/model", *(f"{folder}/members/{number}/model" for number in range(2, run.training.seeds + 1))]
+    return [
+        f"{folder}/model",
+        *(f"{folder}/members/{number}/model" for number in range(2, run.training.seeds + 1)),
+    ]
 
 
 def own_models(wildcards) -> list[str]:
@@ -218,7 +251,10 @@ def own_models(wildcards) -> list[str]:
 
 def named_variant_models(wildcards) -> list[tuple[str, str]]:
     run = run_of(wildcards.task)
-    folders = {name: member_models(run.variant(name), f"results/{wildcards.task}/variants/{name}") for name in run.variants}
+    folders = {
+        name: member_models(run.variant(name), f"results/{wildcards.task}/variants/{name}")
+        for name in run.variants
+    }
     return [(name, model) for name, models in folders.items() for model in models]
 
 
@@ -227,7 +263,11 @@ def variant_models(wildcards) -> list[str]:
 
 
 def variant_options(wildcards) -> list[str]:
-    return [word for name, model in named_variant_models(wildcards) for word in ("--variant", f"{name}={model}")]
+    return [
+        word
+        for name, model in named_variant_models(wildcards)
+        for word in ("--variant", f"{name}={model}")
+    ]
 
 
 def sweep_models(wildcards) -> list[str]:
@@ -237,4 +277,8 @@ def sweep_models(wildcards) -> list[str]:
 def control_motifs(wildcards) -> list[str]:
     """Return the motifs of controls; the report compares their number of supported motifs with the model."""
     run = run_of(wildcards.task)
-    return [f"results/{wildcards.task}/variants/{name}/motifs.tsv" for name in run.variants if run.variant(name).is_control()]
+    return [
+        f"results/{wildcards.task}/variants/{name}/motifs.tsv"
+        for name in run.variants
+        if run.variant(name).is_control()
+    ]

@@ -44,4 +44,14 @@ def build_mixer(section: config.AttentionModel) -> Mixer:
             return Softmax(build_pattern(section.pattern), section.kernel)
 
 
-__all__ = ["Dynamic", "Hierarchical", "Linear", "Linformer", "Mixer", "Performer", "Reformer", "Softmax", "build_mixer"]
+__all__ = [
+    "Dynamic",
+    "Hierarchical",
+    "Linear",
+    "Linformer",
+    "Mixer",
+    "Performer",
+    "Reformer",
+    "Softmax",
+    "build_mixer",
+]

@@ -21,7 +21,16 @@ class Mixer(nn.Module, ABC):
     """Kind of attention: mixes information between tokens."""
 
     @abstractmethod
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        position: NoPosition,
+        mask: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
         """Return the mixed values of each token.
 
         Parameters
@@ -65,7 +74,16 @@ class FullMixer(Mixer):
     `mix` gets checked inputs, with as many heads of keys as of queries.
     """
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        position: NoPosition,
+        mask: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
         """Return the mixed values of each token; see `Mixer.forward`."""
         asked = prepared(q, k, v, Full(), position, mask, dropout=dropout)
         return torch.zeros_like(q) if 0 in q.shape else self.mix(asked).to(q.dtype)

@@ -53,14 +53,27 @@ class Dynamic(FullMixer):
         (batch, heads, length, dim), size = asked.q.shape, self.block
         sequences, num_blocks = batch * heads, -(-length // size)
         padded = num_blocks * size
-        k, v = (pad(x, (0, 0, 0, padded - length)).reshape(sequences * num_blocks, size, dim) for x in (asked.k, asked.v))
-        real = pad(asked.setting.tokens(), (0, padded - length))[:, None].expand(-1, heads, -1).reshape(sequences * num_blocks, size)
+        k, v = (
+            pad(x, (0, 0, 0, padded - length)).reshape(sequences * num_blocks, size, dim)
+            for x in (asked.k, asked.v)
+        )
+        real = (
+            pad(asked.setting.tokens(), (0, padded - length))[:, None]
+            .expand(-1, heads, -1)
+            .reshape(sequences * num_blocks, size)
+        )
         with torch.no_grad():
             chosen = self.chosen(asked.q.reshape(sequences, length, dim), k, real)  # (S, L, T)
             tiles = _Tiles(chosen, num_blocks, size)
         # (n, c, Dh) queries and (n, size, Dh) keys of each tile.
-        rows = asked.q.reshape(sequences * length, dim).index_select(0, tiles.queries.flatten()).unflatten(0, tiles.queries.shape)
-        scores = (rows * (1 / math.sqrt(dim)) @ k.index_select(0, tiles.blocks).transpose(-1, -2)).to(work_dtype(rows))  # (n, c, size)
+        rows = (
+            asked.q.reshape(sequences * length, dim)
+            .index_select(0, tiles.queries.flatten())
+            .unflatten(0, tiles.queries.shape)
+        )
+        scores = (
+            rows * (1 / math.sqrt(dim)) @ k.index_select(0, tiles.blocks).transpose(-1, -2)
+        ).to(work_dtype(rows))  # (n, c, size)
         if (bias := asked.terms.bias) is not None:
             scores = scores + self._bias(bias, tiles, length, num_blocks).to(scores.dtype)
         keys = real[tiles.blocks][:, None]  # (n, 1, size)
@@ -70,7 +83,9 @@ class Dynamic(FullMixer):
         out = (weights.to(v.dtype) @ v.index_select(0, tiles.blocks)).flatten(0, 1)
         log_sums = scores.logsumexp(-1).flatten().index_select(0, tiles.places).view(chosen.shape)
         shares = log_sums.softmax(-1)  # (S, L, T)
-        found = (out.index_select(0, tiles.places).unflatten(0, chosen.shape) * shares[..., None]).sum(2)
+        found = (
+            out.index_select(0, tiles.places).unflatten(0, chosen.shape) * shares[..., None]
+        ).sum(2)
         return found.view(batch, heads, length, dim)
 
     def chosen(self, q: Tensor, k: Tensor, real: Tensor) -> Tensor:
@@ -97,14 +112,18 @@ class Dynamic(FullMixer):
         count = inside.sum(1)
         mean = (k * inside).sum(1) / count.clamp(min=1)
         variance = ((k - mean[:, None]).square() * inside).sum(1) / count.clamp(min=1)
-        of_blocks = torch.cat((mean, variance / 2, count.log()), 1).unflatten(0, (sequences, num_blocks))
+        of_blocks = torch.cat((mean, variance / 2, count.log()), 1).unflatten(
+            0, (sequences, num_blocks)
+        )
         of_queries = torch.cat((q, q.square(), torch.ones_like(q[..., :1])), 2)
         estimate = of_queries @ of_blocks.transpose(-1, -2)  # (S, L, num_blocks)
         own = torch.arange(length, device=q.device)[:, None] // self.block
         near = (own + torch.arange(NEAR, device=q.device) - NEAR // 2).clamp(0, num_blocks - 1)
         estimate.scatter_(2, near.expand(sequences, -1, -1), float("inf"))
         # Blocks with only padding must come after all others, even near a query.
-        estimate.masked_fill_((count == 0).view(sequences, 1, num_blocks), torch.finfo(estimate.dtype).min)
+        estimate.masked_fill_(
+            (count == 0).view(sequences, 1, num_blocks), torch.finfo(estimate.dtype).min
+        )
         found = []
         for _ in range(min(self.top + NEAR, num_blocks)):
             # Among equal blocks, as in repeats, max takes the first one, however many follow. A
@@ -128,7 +147,11 @@ class Dynamic(FullMixer):
         sequence, block = tiles.blocks // num_blocks, tiles.blocks % num_blocks
         keys = block[:, None] * self.block + torch.arange(self.block, device=bias.device)
         at = entry(keys[:, None, :] - queries[..., None], bias.shape[1])
-        return bias.flatten().index_select(0, (at + (sequence % len(bias) * bias.shape[1])[:, None, None]).flatten()).view(at.shape)
+        return (
+            bias.flatten()
+            .index_select(0, (at + (sequence % len(bias) * bias.shape[1])[:, None, None]).flatten())
+            .view(at.shape)
+        )
 
 
 class _Tiles:
@@ -146,7 +169,10 @@ class _Tiles:
         counts = block_of.bincount(minlength=len(chosen) * num_blocks)
         tiles = -(-counts // width)
         first = tiles.cumsum(0) - tiles  # first tile of each block
-        rank = torch.arange(len(order), device=chosen.device) - (counts.cumsum(0) - counts)[block_of[order]]
+        rank = (
+            torch.arange(len(order), device=chosen.device)
+            - (counts.cumsum(0) - counts)[block_of[order]]
+        )
         place = first[block_of[order]] * width + rank
         self.places = torch.empty_like(order).scatter_(0, order, place)
         self.blocks = torch.arange(len(counts), device=chosen.device).repeat_interleave(tiles)

@@ -37,18 +37,42 @@ class Hierarchical(Mixer):
         self.window, self.pool = Window(window), pool
         self.share = nn.Parameter(torch.zeros(num_heads))
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        position: NoPosition,
+        mask: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
         """Return the mixed values of each token; see `Mixer.forward`."""
         near = attend(q, k, v, pattern=self.window, position=position, mask=mask, dropout=dropout)
         if 0 in q.shape:
             return near
         length = q.shape[2]
-        real = torch.ones(q.shape[0], length, dtype=torch.bool, device=q.device) if mask is None else mask
+        real = (
+            torch.ones(q.shape[0], length, dtype=torch.bool, device=q.device)
+            if mask is None
+            else mask
+        )
         q, k = position.rotate(q, k)
         count = self._pooled(real[:, None, :, None].to(work_dtype(q)))  # (B, 1, M, 1)
-        q, k, v = ((self._pooled(x * real[:, None, :, None]) / count.clamp(min=1)).to(x.dtype) for x in (q, k, v))  # (B, H, M, Dh)
+        q, k, v = (
+            (self._pooled(x * real[:, None, :, None]) / count.clamp(min=1)).to(x.dtype)
+            for x in (q, k, v)
+        )  # (B, H, M, Dh)
         coarse = count[:, 0, :, 0] > 0
-        far = attend(q, k, v, pattern=Full(), position=_Coarse(position, self.pool), mask=coarse, dropout=dropout)
+        far = attend(
+            q,
+            k,
+            v,
+            pattern=Full(),
+            position=_Coarse(position, self.pool),
+            mask=coarse,
+            dropout=dropout,
+        )
         far = far.repeat_interleave(self.pool, dim=2)[:, :, :length]
         return near + self.share.sigmoid().to(near.dtype)[:, None, None] * (far - near)
 
@@ -61,8 +85,15 @@ class Hierarchical(Mixer):
         self.share = nn.Parameter(self.share.detach()[list(heads)].clone())
 
     def _pooled(self, x: Tensor) -> Tensor:
-        """Sum each `pool` tokens, (B, H, L, n) -> (B, H, ceil(L / pool), n), in at least float32."""
-        return pad(x, (0, 0, 0, -x.shape[2] % self.pool)).unflatten(2, (-1, self.pool)).sum(3, dtype=work_dtype(x))
+        """Sum groups of `pool` tokens in at least float32.
+
+        Maps (B, H, L, n) to (B, H, ceil(L / pool), n).
+        """
+        return (
+            pad(x, (0, 0, 0, -x.shape[2] % self.pool))
+            .unflatten(2, (-1, self.pool))
+            .sum(3, dtype=work_dtype(x))
+        )
 
 
 class _Coarse(NoPosition):

@@ -35,7 +35,9 @@ class Features(FullMixer):
         # sums over a sequence overflow in float16
         with torch.autocast(asked.q.device.type, enabled=False):
             q, k, v = (x.to(work_dtype(x)) for x in (asked.q, asked.k, asked.v))
-            real = None if asked.setting.mask is None else asked.setting.mask[:, None, :, None]  # (B, 1, L, 1)
+            real = (
+                None if asked.setting.mask is None else asked.setting.mask[:, None, :, None]
+            )  # (B, 1, L, 1)
             q, k = self.of_queries(q), self.of_keys(k, real)  # (B, H, L, R)
             if real is not None:
                 k = k.masked_fill(~real, 0.0)
@@ -128,4 +130,6 @@ class Performer(Features):
 
     def _log(self, x: Tensor) -> Tensor:
         x = x * x.shape[-1] ** -0.25
-        return x @ self.directions.to(x.dtype).transpose(-1, -2) - x.square().sum(-1, keepdim=True) / 2
+        return (
+            x @ self.directions.to(x.dtype).transpose(-1, -2) - x.square().sum(-1, keepdim=True) / 2
+        )

@@ -30,7 +30,9 @@ class Linformer(FullMixer):
 
     def __init__(self, max_length: int, rank: int) -> None:
         super().__init__()
-        self.keys, self.values = (nn.Parameter(torch.randn(rank, max_length) / math.sqrt(max_length)) for _ in range(2))
+        self.keys, self.values = (
+            nn.Parameter(torch.randn(rank, max_length) / math.sqrt(max_length)) for _ in range(2)
+        )
 
     def mix(self, asked: Asked) -> Tensor:
         """Return the mixed values; see `FullMixer.mix`.
@@ -44,12 +46,16 @@ class Linformer(FullMixer):
         if length > most:
             raise ArgumentError(
                 f"sequences must have at most {most} tokens (model.mixer.max_length), got {length}",
-                cure="Take shorter sequences or windows, or train with a larger model.mixer.max_length",
+                cure="Take shorter sequences or windows, or train with a larger "
+                "model.mixer.max_length",
             )
         k, v = asked.k, asked.v
         if asked.setting.mask is not None:
             k, v = (x.masked_fill(~asked.setting.mask[:, None, :, None], 0.0) for x in (k, v))
-        k, v = self.keys[:, :length].to(k.dtype) @ k, self.values[:, :length].to(v.dtype) @ v  # (B, H, rank, Dh)
+        k, v = (
+            self.keys[:, :length].to(k.dtype) @ k,
+            self.values[:, :length].to(v.dtype) @ v,
+        )  # (B, H, rank, Dh)
         scores = asked.q / math.sqrt(asked.q.shape[-1]) @ k.transpose(-1, -2)  # (B, H, L, rank)
         weights = dropped(scores.to(work_dtype(scores)).softmax(-1), asked.dropout)
         return weights.to(v.dtype) @ v

@@ -60,21 +60,35 @@ class Reformer(FullMixer):
             buckets = self.buckets(asked.q, real)  # (B, H, R, L)
             # the token in each sorted position; padding last
             order = buckets.argsort(dim=-1, stable=True)
-            places = torch.empty_like(order).scatter_(-1, order, torch.arange(length, device=order.device).expand_as(order))
+            places = torch.empty_like(order).scatter_(
+                -1, order, torch.arange(length, device=order.device).expand_as(order)
+            )
         outs, log_sums = [], []
         for number in range(buckets.shape[2]):
-            at = pad(order[:, :, number], (0, -length % size), value=length).unflatten(-1, (-1, size))  # (B, H, n, c)
+            at = pad(order[:, :, number], (0, -length % size), value=length).unflatten(
+                -1, (-1, size)
+            )  # (B, H, n, c)
             near = _with_neighbours(at, length)  # (B, H, n, 3c)
-            scores = _taken(asked.q / math.sqrt(dim), at) @ _taken(k, near).transpose(-1, -2)  # (B, H, n, c, 3c)
+            scores = _taken(asked.q / math.sqrt(dim), at) @ _taken(k, near).transpose(
+                -1, -2
+            )  # (B, H, n, c, 3c)
             scores = scores.to(work_dtype(scores))
             if (bias := asked.terms.bias) is not None:
                 scores = scores + _bias(bias, at, near).to(scores.dtype)
             with torch.no_grad():
-                rounds = [self._meet(*each, at, near) for each in zip(buckets.unbind(2), places.unbind(2), strict=True)]
-                real_keys = _taken(real[:, None, :, None].expand(-1, heads, -1, -1), near)[..., 0]  # (B, H, n, 3c)
+                rounds = [
+                    self._meet(*each, at, near)
+                    for each in zip(buckets.unbind(2), places.unbind(2), strict=True)
+                ]
+                real_keys = _taken(real[:, None, :, None].expand(-1, heads, -1, -1), near)[
+                    ..., 0
+                ]  # (B, H, n, 3c)
                 allowed = rounds[number] & real_keys[..., None, :]
                 times = torch.stack(rounds).sum(0).clamp(min=1)
-            scores = scores.masked_fill(at[..., None] == near[..., None, :], ITSELF) - times.to(scores.dtype).log()
+            scores = (
+                scores.masked_fill(at[..., None] == near[..., None, :], ITSELF)
+                - times.to(scores.dtype).log()
+            )
             scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
             weights = dropped(scores.softmax(-1).masked_fill(~allowed, 0.0), asked.dropout)
             out = weights.to(asked.v.dtype) @ _taken(asked.v, near)  # (B, H, n, c, Dh)
@@ -140,7 +154,9 @@ def _taken(x: Tensor, at: Tensor) -> Tensor:
 
 def _rows(x: Tensor, at: Tensor) -> Tensor:
     index = at.flatten(2)
-    return x.gather(2, index[..., None].expand(-1, -1, -1, x.shape[-1])).view(*at.shape, x.shape[-1])
+    return x.gather(2, index[..., None].expand(-1, -1, -1, x.shape[-1])).view(
+        *at.shape, x.shape[-1]
+    )
 
 
 def _each(x: Tensor, at: Tensor) -> Tensor:

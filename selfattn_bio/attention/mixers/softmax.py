@@ -17,9 +17,27 @@ class Softmax(Mixer):
         super().__init__()
         self.pattern, self.kernel = pattern, kernel
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        position: NoPosition,
+        mask: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
         """Compute attention with `attend`; see `Mixer.forward`."""
-        return attend(q, k, v, pattern=self.pattern, position=position, mask=mask, dropout=dropout, kernel=self.kernel)
+        return attend(
+            q,
+            k,
+            v,
+            pattern=self.pattern,
+            position=position,
+            mask=mask,
+            dropout=dropout,
+            kernel=self.kernel,
+        )
 
     def num_pairs(self, length: int) -> int:
         """Return the number of pairs of the pattern."""

@@ -12,7 +12,13 @@ from selfattn_bio.cli.proposal.columns import SplitColumn, Target, choose_target
 from selfattn_bio.cli.proposal.contents import Contents, read_contents
 from selfattn_bio.cli.proposal.recipe import model_lines, recipe_lines, stack_lines, training_lines
 from selfattn_bio.cli.proposal.request import Request
-from selfattn_bio.cli.proposal.sections import data_lines, interpret_lines, objective_lines, split_lines, spread
+from selfattn_bio.cli.proposal.sections import (
+    data_lines,
+    interpret_lines,
+    objective_lines,
+    split_lines,
+    spread,
+)
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.readers.table import targets_table
 
@@ -59,7 +65,8 @@ def propose(request: Request, contents: Contents, recipe: Recipe | None = None) 
     split_text, split_words = split_lines(request, contents, labels, split)
     head = [
         f"# Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
-        f"# Run it with `selfattn-bio run train_{request.name}`, in the folder from which its paths are seen. Keys that are not given have",
+        f"# Run it with `selfattn-bio run train_{request.name}`, in the folder from which its "
+        "paths are seen. Keys that are not given have",
         "# the defaults of selfattn_bio/config/, which describes every key and its range.",
         f'title = "{request.name}"',
     ]
@@ -71,14 +78,23 @@ def propose(request: Request, contents: Contents, recipe: Recipe | None = None) 
         *(
             recipe_lines(recipe)
             if recipe
-            else (model_lines(contents, objective), training_lines(contents, objective), stack_lines(contents, objective))
+            else (
+                model_lines(contents, objective),
+                training_lines(contents, objective),
+                stack_lines(contents, objective),
+            )
         ),
         interpret_lines(request, contents, targets),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
-    messages = [f"{request.place}: {_recognised(request, contents, targets)}", f"split: {split_words}"]
+    messages = [
+        f"{request.place}: {_recognised(request, contents, targets)}",
+        f"split: {split_words}",
+    ]
     if contents.is_numbered:
-        messages.append('ids are repeated or missing, so the records are numbered: ids = "numbered"')
+        messages.append(
+            'ids are repeated or missing, so the records are numbered: ids = "numbered"'
+        )
     return Proposal(text, (*messages, *_warnings(request, contents, labels, objective)))
 
 
@@ -107,13 +123,26 @@ class Table:
             return cls(contents.columns, contents.lengths, request.place)
         table = targets_table(Path(request.targets))
         if "id" not in table or len(table.columns) < 2:
-            message = f"no column id and one to learn, but {', '.join(map(str, table)) or 'no columns'}"
-            raise RunFileError(message, place=request.targets, cure="Tabs separate the columns of a .tsv, commas those of a .csv")
+            message = (
+                f"no column id and one to learn, but {', '.join(map(str, table)) or 'no columns'}"
+            )
+            raise RunFileError(
+                message,
+                place=request.targets,
+                cure="Tabs separate the columns of a .tsv, commas those of a .csv",
+            )
         length_of = dict(zip(contents.ids, contents.lengths, strict=True))
         table = table[table["id"].isin(length_of)]
         if table.empty:
-            raise RunFileError(f"no id of the sequences, such as {contents.ids[0]!r}, among the ids", place=request.targets)
-        columns = {str(name): table[name].astype(object).where(table[name].notna(), None).tolist() for name in table if name != "id"}
+            raise RunFileError(
+                f"no id of the sequences, such as {contents.ids[0]!r}, among the ids",
+                place=request.targets,
+            )
+        columns = {
+            str(name): table[name].astype(object).where(table[name].notna(), None).tolist()
+            for name in table
+            if name != "id"
+        }
         return cls(columns, [length_of[name] for name in table["id"]], request.targets)
 
 
@@ -126,17 +155,27 @@ def _split(request: Request, contents: Contents, table: Table) -> SplitColumn | 
     return find_split(columns, request.split_column)
 
 
-def _targets(request: Request, contents: Contents, table: Table, split: SplitColumn | None) -> tuple[Target, ...]:
-    columns, place = {name: texts for name, texts in table.columns.items() if not split or name != split.column}, table.place
+def _targets(
+    request: Request, contents: Contents, table: Table, split: SplitColumn | None
+) -> tuple[Target, ...]:
+    columns, place = (
+        {name: texts for name, texts in table.columns.items() if not split or name != split.column},
+        table.place,
+    )
     if not columns:
-        hint = "Give a table, or --targets TABLE with ids, or with --column NAME an attribute of the headers such as label=1"
+        hint = (
+            "Give a table, or --targets TABLE with ids, or with --column NAME an attribute of "
+            "the headers such as label=1"
+        )
         raise RunFileError("sequences without anything to learn", place=place, cure=hint)
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in --targets, also for two classes
         return tuple(map(_as_column, targets))
     unnamable = [target.column for target in targets if not target.column.isidentifier()]
     if not contents.is_table and targets[0].kind != "binary" and unnamable:
-        raise RunFileError(f"header attribute {unnamable[0]!r} must be letters, digits and _", place=place)
+        raise RunFileError(
+            f"header attribute {unnamable[0]!r} must be letters, digits and _", place=place
+        )
     return targets
 
 
@@ -153,7 +192,10 @@ def _labels(request: Request, contents: Contents, targets: Sequence[Target]) -> 
     if not targets or targets[0].kind != "binary":
         return ["records"] * len(contents.files)
     positive = targets[0].positive or ("1",)
-    return ["positives" if (text or "").strip() in positive else "negatives" for text in contents.columns[targets[0].column]]
+    return [
+        "positives" if (text or "").strip() in positive else "negatives"
+        for text in contents.columns[targets[0].column]
+    ]
 
 
 def _recognised(request: Request, contents: Contents, targets: Sequence[Target]) -> str:
@@ -161,24 +203,49 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[Target])
     records = f"{len(contents.lengths):,} records of {name}, {spread(contents)}"
     if request.has_classes:
         made = f" (made: {request.made})" if request.made else ""
-        return f"{records}; {contents.counts['positives']:,} positives, {contents.counts['negatives']:,} negatives{made}"
-    column = f"column{'s' * (len(targets) > 1)} {', '.join(repr(target.column) for target in targets)}"
-    found = f"regression on {column}" if targets[0].kind == "regression" else f"{targets[0].what} in {column}"
+        return (
+            f"{records}; {contents.counts['positives']:,} positives, "
+            f"{contents.counts['negatives']:,} negatives{made}"
+        )
+    column = (
+        f"column{'s' * (len(targets) > 1)} {', '.join(repr(target.column) for target in targets)}"
+    )
+    found = (
+        f"regression on {column}"
+        if targets[0].kind == "regression"
+        else f"{targets[0].what} in {column}"
+    )
     if targets[0].kind == "binary":
-        found += f": {targets[0].num_positive:,} positives, {len(contents.lengths) - targets[0].num_positive:,} negatives"
+        found += (
+            f": {targets[0].num_positive:,} positives, "
+            f"{len(contents.lengths) - targets[0].num_positive:,} negatives"
+        )
         if len(targets[0].positive) == 1:
             found += f"; {targets[0].positive[0]!r} is the positive class"
     return f"{records}; {found}"
 
 
-def _warnings(request: Request, contents: Contents, labels: Sequence[str], objective: str) -> list[str]:
+def _warnings(
+    request: Request, contents: Contents, labels: Sequence[str], objective: str
+) -> list[str]:
     """List warnings that matter before training."""
     counts = Counter(labels)
-    few = [f"{count} {label}" for label, count in sorted(counts.items(), reverse=True) if count < FEW]
-    warnings = [f"only {' and '.join(few)}: figures on the held-out records will have wide intervals"] if few else []
+    few = [
+        f"{count} {label}" for label, count in sorted(counts.items(), reverse=True) if count < FEW
+    ]
+    warnings = (
+        [f"only {' and '.join(few)}: figures on the held-out records will have wide intervals"]
+        if few
+        else []
+    )
     ratio = max(contents.lengths) / min(contents.lengths)
     if ratio > WIDE and objective == "binary":
-        warnings.append(f"lengths differ {ratio:.0f}-fold: check that length alone does not separate the classes")
+        warnings.append(
+            f"lengths differ {ratio:.0f}-fold: check that length alone does not separate the "
+            "classes"
+        )
     if interpret_lines(request, contents, ()) and objective == "binary" and not request.organism:
-        warnings.append("motifs are matched with those of vertebrates; choose others with --organism")
+        warnings.append(
+            "motifs are matched with those of vertebrates; choose others with --organism"
+        )
     return warnings

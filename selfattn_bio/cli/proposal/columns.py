@@ -17,19 +17,60 @@ Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels"]
 Texts = Sequence[str | None]
 
 SEQUENCE_NAMES = (
-    *("sequence", "seq", "sequences", "seqs", "dna", "rna", "protein", "peptide", "dna_sequence", "rna_sequence"),
-    *("protein_sequence", "peptide_sequence", "aa_sequence", "aa_seq", "nucleotide_sequence", "text"),
+    *(
+        "sequence",
+        "seq",
+        "sequences",
+        "seqs",
+        "dna",
+        "rna",
+        "protein",
+        "peptide",
+        "dna_sequence",
+        "rna_sequence",
+    ),
+    *(
+        "protein_sequence",
+        "peptide_sequence",
+        "aa_sequence",
+        "aa_seq",
+        "nucleotide_sequence",
+        "text",
+    ),
 )
 LEARNT_NAMES = ("label", "labels", "target", "targets", "class", "y")
 NOT_LEARNT_NAMES = (  # also as the last word of a longer name, such as gene_id
-    *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source", "weight"),
+    *(
+        "id",
+        "name",
+        "index",
+        "mask",
+        "species",
+        "organism",
+        "gene",
+        "accession",
+        "source",
+        "weight",
+    ),
 )
 SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS: dict[str, str] = {  # words of SplitValues, and others that [split] values must list
     **dict(SplitValues().pairs()),
     **{"training": "train", "development": "valid", "testing": "test", "holdout": "test"},
 }
-POSITIVE_WORDS = ("1", "true", "t", "yes", "y", "pos", "positive", "positives", "active", "bound", "+")
+POSITIVE_WORDS = (
+    "1",
+    "true",
+    "t",
+    "yes",
+    "y",
+    "pos",
+    "positive",
+    "positives",
+    "active",
+    "bound",
+    "+",
+)
 NEGATIVE_WORDS = (
     *("0", "false", "f", "no", "n", "neg", "negative", "negatives", "inactive", "unbound", "-"),
     *("background", "control", "random", "none", "other"),
@@ -96,22 +137,35 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
         If there is none, or if several fit.
     """
     if any(len(name) > LONG and _are_sequences([name]) for name in columns):
-        shown = ", ".join(f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4])
+        shown = ", ".join(
+            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
+        )
         message = f"the first row holds no column names but data: {shown}"
-        raise RunFileError(message, place=f"{place}:1", cure="Add a row of names above it, such as sequence,label")
+        raise RunFileError(
+            message, place=f"{place}:1", cure="Add a row of names above it, such as sequence,label"
+        )
     fit = [name for name, texts in columns.items() if _are_sequences(texts)]
-    named = [name for known in SEQUENCE_NAMES for name in columns if name.strip().lower() == known and name in fit]
+    named = [
+        name
+        for known in SEQUENCE_NAMES
+        for name in columns
+        if name.strip().lower() == known and name in fit
+    ]
     if named or len(fit) == 1:
         return (named or fit)[0]
     hint = "Name the column of the sequences with --sequence-column"
     if fit:
-        raise RunFileError(f"several columns hold sequences: {', '.join(fit)}", place=place, cure=hint)
+        raise RunFileError(
+            f"several columns hold sequences: {', '.join(fit)}", place=place, cure=hint
+        )
     raise RunFileError(f"no column of sequences among {', '.join(columns)}", place=place, cure=hint)
 
 
 def _are_sequences(texts: Texts) -> bool:
     known = [text.strip().upper() for text in texts if text and text.strip()]
-    if 2 * len(set(known)) <= len(known) or not set("".join(known)) <= set(PROTEIN.letters + PROTEIN.ambiguous + "*-."):
+    if 2 * len(set(known)) <= len(known) or not set("".join(known)) <= set(
+        PROTEIN.letters + PROTEIN.ambiguous + "*-."
+    ):
         return False  # words such as `promoter` are repeated; sequences are not
     return sorted(map(len, known))[len(known) // 2] >= SHORT
 
@@ -127,12 +181,20 @@ def find_split(columns: Mapping[str, Texts], wanted: str = "") -> SplitColumn | 
         If the `wanted` column is missing or has other values.
     """
     if wanted and wanted not in columns:
-        raise RunFileError(f"no column {wanted!r} for --split-column; there are {', '.join(columns) or 'none'}")
-    found = {name: split for name, texts in columns.items() if (split := _split_of(name, texts)) and wanted in ("", name)}
+        raise RunFileError(
+            f"no column {wanted!r} for --split-column; there are {', '.join(columns) or 'none'}"
+        )
+    found = {
+        name: split
+        for name, texts in columns.items()
+        if (split := _split_of(name, texts)) and wanted in ("", name)
+    }
     if wanted and not found:
         shown = ", ".join(repr(value) for value, _ in Counter(columns[wanted]).most_common(5))
         hint = "Values must include train and test, such as train, valid, test"
-        raise RunFileError(f"column {wanted!r} does not name a split: its values are {shown}", cure=hint)
+        raise RunFileError(
+            f"column {wanted!r} does not name a split: its values are {shown}", cure=hint
+        )
     return min(found.values(), key=lambda split: _rank(split.column, SPLIT_NAMES), default=None)
 
 
@@ -147,7 +209,14 @@ def _split_of(name: str, texts: Texts) -> SplitColumn | None:
         return None
     known = dict(SplitValues().pairs())
     untold = {SPLIT_WORDS[value] for value in values if value not in known}
-    return SplitColumn(name, counts, {split: [value for value in values if SPLIT_WORDS[value] == split] for split in sorted(untold)})
+    return SplitColumn(
+        name,
+        counts,
+        {
+            split: [value for value in values if SPLIT_WORDS[value] == split]
+            for split in sorted(untold)
+        },
+    )
 
 
 def split_of_file(name: str) -> str | None:
@@ -155,12 +224,18 @@ def split_of_file(name: str) -> str | None:
 
     It is train for `train.csv` and valid for `my_dev.tsv.gz`.
     """
-    words = {SPLIT_WORDS[word] for word in re.split(r"[_\-. ]+", name.lower()) if word in SPLIT_WORDS}
+    words = {
+        SPLIT_WORDS[word] for word in re.split(r"[_\-. ]+", name.lower()) if word in SPLIT_WORDS
+    }
     return words.pop() if len(words) == 1 else None
 
 
 def choose_targets(
-    columns: Mapping[str, Texts], lengths: Sequence[int], alphabet: Alphabet, wanted: Sequence[str], place: str
+    columns: Mapping[str, Texts],
+    lengths: Sequence[int],
+    alphabet: Alphabet,
+    wanted: Sequence[str],
+    place: str,
 ) -> tuple[Target, ...]:
     """Return the targets: the wanted columns, or the only column that can be learned.
 
@@ -171,37 +246,62 @@ def choose_targets(
         columns fit.
     """
     if missing := [name for name in wanted if name not in columns]:
-        raise RunFileError(f"no column {missing[0]!r} to learn; there are {', '.join(columns) or 'none'}", place=place)
-    found = {name: target for name in wanted or columns if (target := target_of(name, columns[name], lengths, alphabet))}
+        raise RunFileError(
+            f"no column {missing[0]!r} to learn; there are {', '.join(columns) or 'none'}",
+            place=place,
+        )
+    found = {
+        name: target
+        for name in wanted or columns
+        if (target := target_of(name, columns[name], lengths, alphabet))
+    }
     if unfit := [name for name in wanted if name not in found]:
         _check_missing({name: columns[name] for name in unfit}, place)
         shown = ", ".join(repr(text) for text, _ in Counter(columns[unfit[0]]).most_common(3))
         hint = "Columns of numbers, of a few classes, or of one label per residue can"
-        raise RunFileError(f"column {unfit[0]!r} cannot be learned: its values are {shown}", place=place, cure=hint)
+        raise RunFileError(
+            f"column {unfit[0]!r} cannot be learned: its values are {shown}", place=place, cure=hint
+        )
     if wanted:
         return _joined([found[name] for name in wanted], place)
-    usual = [target for name, target in found.items() if re.split(r"[ _]", name.strip().lower())[-1] not in NOT_LEARNT_NAMES]
+    usual = [
+        target
+        for name, target in found.items()
+        if re.split(r"[ _]", name.strip().lower())[-1] not in NOT_LEARNT_NAMES
+    ]
     named = [target for target in usual if target.column.strip().lower() in LEARNT_NAMES]
     for candidates in (named, usual):
         if len(candidates) == 1:
             return (candidates[0],)
     if usual:
-        several = ", or several of one kind with --column A B" if len({target.kind for target in usual}) < len(usual) else ""
+        several = (
+            ", or several of one kind with --column A B"
+            if len({target.kind for target in usual}) < len(usual)
+            else ""
+        )
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
         raise RunFileError(message, place=place, cure=f"Choose one with --column NAME{several}")
     _check_missing(columns, place)
     hint = "Name it with --column, or give a table of targets with --targets"
-    raise RunFileError(f"found no column to learn among {', '.join(columns) or 'none'}", place=place, cure=hint)
+    raise RunFileError(
+        f"found no column to learn among {', '.join(columns) or 'none'}", place=place, cure=hint
+    )
 
 
 def _check_missing(columns: Mapping[str, Texts], place: str) -> None:
     """Refuse a column of numbers with words such as NA."""
     for name, texts in columns.items():
         words = {text for text in texts if text and text.strip() and _number(text) is None}
-        if words and {word.strip().lower() for word in words} <= set(MISSING) and any(_number(text or "") is not None for text in texts):
+        if (
+            words
+            and {word.strip().lower() for word in words} <= set(MISSING)
+            and any(_number(text or "") is not None for text in texts)
+        ):
             word = min(words)
             raise RunFileError(
-                f"column {name!r} has {word!r} among its numbers", place=place, cure="Leave cells empty where they are unknown"
+                f"column {name!r} has {word!r} among its numbers",
+                place=place,
+                cure="Leave cells empty where they are unknown",
             )
 
 
@@ -209,10 +309,18 @@ def _joined(targets: list[Target], place: str) -> tuple[Target, ...]:
     """Combine several targets of one kind: numbers, or labels 0 and 1."""
     if len(targets) == 1:
         return tuple(targets)
-    kinds = {"multilabel" if target.kind == "binary" and not target.positive else target.kind for target in targets}
+    kinds = {
+        "multilabel" if target.kind == "binary" and not target.positive else target.kind
+        for target in targets
+    }
     if kinds not in ({"multilabel"}, {"regression"}):
-        hint = 'Name one column; in a run file objective "several" learns columns of different kinds'
-        message = f"columns of different kinds cannot be learned together: {', '.join(target.text for target in targets)}"
+        hint = (
+            'Name one column; in a run file objective "several" learns columns of different kinds'
+        )
+        message = (
+            "columns of different kinds cannot be learned together: "
+            f"{', '.join(target.text for target in targets)}"
+        )
         raise RunFileError(message, place=place, cure=hint)
     kind = kinds.pop()
     return tuple(Target(target.column, kind, target.what) for target in targets)
@@ -220,14 +328,23 @@ def _joined(targets: list[Target], place: str) -> tuple[Target, ...]:
 
 def target_of(name: str, texts: Texts, lengths: Sequence[int], alphabet: Alphabet) -> Target | None:
     """Recognise what a column holds; None for ids, constants and free text."""
-    known = [(text.strip(), length) for text, length in zip(texts, lengths, strict=True) if text and text.strip()]
+    known = [
+        (text.strip(), length)
+        for text, length in zip(texts, lengths, strict=True)
+        if text and text.strip()
+    ]
     values = Counter(text for text, _ in known)
     if len(values) < 2:
         return None
-    if all(len(text) == length for text, length in known) and max(length for _, length in known) > 1:
+    if (
+        all(len(text) == length for text, length in known)
+        and max(length for _, length in known) > 1
+    ):
         return _labels(name, values, alphabet)
     numbers = {text: number for text in values if (number := _number(text)) is not None}
-    if 0 < len(numbers) < len(values) and {text.lower() for text in values if text not in numbers} <= set(MISSING):
+    if 0 < len(numbers) < len(values) and {
+        text.lower() for text in values if text not in numbers
+    } <= set(MISSING):
         return None
     is_complete = len(known) == len(texts)
     if len(numbers) == len(values):
@@ -235,7 +352,9 @@ def target_of(name: str, texts: Texts, lengths: Sequence[int], alphabet: Alphabe
     if len(values) == 2 and is_complete:
         positive = _positive_word(values)
         negative = next(value for value in values if value != positive)
-        return Target(name, "binary", f"{positive} and {negative}", (positive,), num_positive=values[positive])
+        return Target(
+            name, "binary", f"{positive} and {negative}", (positive,), num_positive=values[positive]
+        )
     if len(values) <= MOST_CLASSES and len(values) * REPEATED <= len(known):
         return Target(name, "multiclass", f"{len(values)} classes")
     return None
@@ -250,7 +369,9 @@ def _labels(name: str, values: Iterable[str], alphabet: Alphabet) -> Target | No
     return Target(name, "labels", f"one label per {unit} ({classes})", classes=classes)
 
 
-def _numeric(name: str, values: Counter[str], numbers: Mapping[str, float], is_complete: bool) -> Target | None:
+def _numeric(
+    name: str, values: Counter[str], numbers: Mapping[str, float], is_complete: bool
+) -> Target | None:
     distinct, total = sorted(set(numbers.values())), values.total()
     if not all(number.is_integer() for number in distinct):
         return Target(name, "regression", "numbers")
@@ -260,10 +381,16 @@ def _numeric(name: str, values: Counter[str], numbers: Mapping[str, float], is_c
         positive = tuple(text for text, number in numbers.items() if number == distinct[1])
         count = sum(values[text] for text in positive)
         what = f"{distinct[1]:g} and {distinct[0]:g}"
-        return Target(name, "binary", what, () if set(values) == {"0", "1"} else positive, num_positive=count)
+        return Target(
+            name, "binary", what, () if set(values) == {"0", "1"} else positive, num_positive=count
+        )
     if len(distinct) == total and distinct[-1] - distinct[0] == total - 1:  # row numbers
         return None
-    if len(distinct) <= MOST_CLASSES and len(distinct) * REPEATED <= total and distinct[-1] - distinct[0] < 2 * len(distinct):
+    if (
+        len(distinct) <= MOST_CLASSES
+        and len(distinct) * REPEATED <= total
+        and distinct[-1] - distinct[0] < 2 * len(distinct)
+    ):
         return Target(name, "multiclass", f"{len(distinct)} classes")
     return Target(name, "regression", "numbers")
 
@@ -272,7 +399,9 @@ def _positive_word(values: Counter[str]) -> str:
     """Return which of two words is the positive class: by its meaning, else the rarer one."""
     words = sorted(values)
     for word, other in (words, words[::-1]):
-        is_negated = other.lower().startswith(("non", "not", "no_", "no-", "no ")) and not word.lower().startswith("no")
+        is_negated = other.lower().startswith(
+            ("non", "not", "no_", "no-", "no ")
+        ) and not word.lower().startswith("no")
         if word.lower() in POSITIVE_WORDS or other.lower() in NEGATIVE_WORDS or is_negated:
             return word
     return min(words, key=lambda word: values[word])

@@ -108,25 +108,46 @@ def read_contents(request: Request) -> Contents:
 def _read_sequences(request: Request) -> Contents:
     paths = [path for files in request.files.values() for path in files]
     heads = {path: head for path in paths if (head := table_head(Path(path))) is not None}
-    names = {path: request.sequence_column or find_sequence_column(head, path) for path, head in heads.items()}
+    names = {
+        path: request.sequence_column or find_sequence_column(head, path)
+        for path, head in heads.items()
+    }
     for path, head in heads.items():
         if names[path] not in head:
-            raise RunFileError(f"no column {names[path]!r} for --sequence-column; there are {', '.join(head)}", place=path)
+            raise RunFileError(
+                f"no column {names[path]!r} for --sequence-column; there are {', '.join(head)}",
+                place=path,
+            )
         if names[path] != names[paths[0] if paths[0] in names else path]:
-            message = f"sequences are in column {names[path]!r} here and in {names[paths[0]]!r} in {paths[0]}"
+            message = (
+                f"sequences are in column {names[path]!r} here and in {names[paths[0]]!r} "
+                f"in {paths[0]}"
+            )
             raise RunFileError(message, place=path, cure="Give the columns one name")
     column = next(iter(names.values()), "sequence")
     attributes = tuple(dict.fromkeys([*request.columns, request.split_column or "split"]))
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     header = "" if has_targets else header_pattern(map(Path, paths))
-    fields = Fields(header=header, columns={} if column == "sequence" else {"sequence": column}, attributes=attributes)
-    contents = Contents(_one_alphabet(paths, fields), sequence_column=column, is_table=bool(heads), header=header)
+    fields = Fields(
+        header=header,
+        columns={} if column == "sequence" else {"sequence": column},
+        attributes=attributes,
+    )
+    contents = Contents(
+        _one_alphabet(paths, fields), sequence_column=column, is_table=bool(heads), header=header
+    )
     try:
         return _filled(contents, request.files, fields)
     except RecordIdError:
         if request.targets:  # --targets needs ids
             raise
-    numbered = Contents(contents.alphabet, sequence_column=column, is_table=bool(heads), is_numbered=True, header=header)
+    numbered = Contents(
+        contents.alphabet,
+        sequence_column=column,
+        is_table=bool(heads),
+        is_numbered=True,
+        header=header,
+    )
     return _filled(numbered, request.files, replace(fields, numbered=True))
 
 
@@ -151,14 +172,22 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
     """
     found: dict[str, tuple[str, str]] = {}  # by alphabet: its first file, and how that begins
     for path in paths:
-        source = SequenceFile(Path(path), fields=Fields(columns=fields.columns, numbered=True), stem="record")
-        rows = [record.letters.tobytes() for record in itertools.islice(source.records(Spelling(PROTEIN), Notes()), HEAD)]
+        source = SequenceFile(
+            Path(path), fields=Fields(columns=fields.columns, numbered=True), stem="record"
+        )
+        rows = [
+            record.letters.tobytes()
+            for record in itertools.islice(source.records(Spelling(PROTEIN), Notes()), HEAD)
+        ]
         letters = b"".join(rows)
         is_dna = len(letters.translate(None, b"ACGTUN")) <= (1 - DNA_SHARE) * len(letters)
         found.setdefault("dna" if is_dna else "protein", (path, rows[0][:SHOWN].decode() + "..."))
     if len(found) > 1:
         (dna, dna_begins), (protein, protein_begins) = found["dna"], found["protein"]
-        message = f"files of different alphabets: {protein} looks like protein ({protein_begins}), {dna} like DNA ({dna_begins})"
+        message = (
+            f"files of different alphabets: {protein} looks like protein "
+            f"({protein_begins}), {dna} like DNA ({dna_begins})"
+        )
         raise RunFileError(message, cure="Give all sequences in one alphabet")
     return DNA if "dna" in found else PROTEIN
 
@@ -175,7 +204,12 @@ def header_pattern(paths: Iterable[Path]) -> str:
                 return ""
             with blocks.text() as text:
                 text.reconfigure(errors="replace")
-                headers += [line.strip() for line in itertools.islice((line for line in text if line.startswith(">")), HEAD)]
+                headers += [
+                    line.strip()
+                    for line in itertools.islice(
+                        (line for line in text if line.startswith(">")), HEAD
+                    )
+                ]
     for pattern in HEADERS:
         found = [re.search(pattern, header) for header in headers]
         labels = {match["label"] for match in found if match}
@@ -205,9 +239,13 @@ def table_head(path: Path, rows: int = HEAD) -> dict[str, list[str | None]] | No
                 names, *cells = itertools.islice(lines, rows + 1)
             except (csv.Error, ValueError):  # the reader raises the error with its line
                 return None
-    if kind != "table" and len(names) < 2:  # sequences without a header: the reader raises the error
+    if (
+        kind != "table" and len(names) < 2
+    ):  # sequences without a header: the reader raises the error
         return None
-    return {name: [row[i] if i < len(row) else None for row in cells] for i, name in enumerate(names)}
+    return {
+        name: [row[i] if i < len(row) else None for row in cells] for i, name in enumerate(names)
+    }
 
 
 def _parquet_head(path: Path, rows: int) -> dict[str, list[str | None]] | None:
@@ -220,7 +258,10 @@ def _parquet_head(path: Path, rows: int) -> dict[str, list[str | None]] | None:
         return None
     if batch is None:
         return None
-    return {name: [None if cell is None else str(cell) for cell in column] for name, column in batch.to_pydict().items()}
+    return {
+        name: [None if cell is None else str(cell) for cell in column]
+        for name, column in batch.to_pydict().items()
+    }
 
 
 def _read_intervals(request: Request) -> Contents:
@@ -229,9 +270,14 @@ def _read_intervals(request: Request) -> Contents:
     from selfattn_bio.sequence.intervals import read_intervals
 
     contents, has_summits = Contents(DNA), True
-    tables = {group: [read_intervals(path, request.feature) for path in files] for group, files in request.files.items()}
+    tables = {
+        group: [read_intervals(path, request.feature) for path in files]
+        for group, files in request.files.items()
+    }
     with Genome(request.genome) as genome:
-        for group, table in ((group, table) for group, of_group in tables.items() for table in of_group):
+        for group, table in (
+            (group, table) for group, of_group in tables.items() for table in of_group
+        ):
             names = {str(chrom): genome.resolve(str(chrom)) for chrom in table["chrom"].unique()}
             has_summits = has_summits and bool((table["summit"] >= 0).all())
             contents.files += [group] * len(table)

@@ -25,24 +25,35 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     is_pooled = is_dna and objective != "labels"
     lines = ["[tokens]", f"k = {3 if is_pooled else 1}  # letters a token"]
     if is_pooled and longest <= LONG:
-        default = "# [model] is the default: a convolution that pools 8 positions, then full attention"
+        default = (
+            "# [model] is the default: a convolution that pools 8 positions, then full attention"
+        )
         return [*lines, "", default]
     lines += ["", "[model]", 'kind = "attention"']
     if not is_pooled:
         unit = "base" if is_dna else "residue"
-        lines += ["members = 1  # as in the task amp, like the stem", f"{UNPOOLED_STEM}  # one position per {unit}"]
+        lines += [
+            "members = 1  # as in the task amp, like the stem",
+            f"{UNPOOLED_STEM}  # one position per {unit}",
+        ]
     if (longest // 8 if is_pooled else longest) > LONG // 8:
-        lines += ['pattern = { kind = "window", window = 128, num_global = 1 }  # time and memory grow with the length, not its square']
+        lines += [
+            'pattern = { kind = "window", window = 128, num_global = 1 }  # time and memory grow '
+            "with the length, not its square"
+        ]
     return lines
 
 
 def training_lines(contents: Contents, objective: str) -> list[str]:
     """Write [training]."""
-    steps = round(min(PROMOTER_STEPS, max(100.0, PROMOTER_STEPS * (len(contents.lengths) / PROMOTERS) ** 0.5)))
+    steps = round(
+        min(PROMOTER_STEPS, max(100.0, PROMOTER_STEPS * (len(contents.lengths) / PROMOTERS) ** 0.5))
+    )
     every = max(25, round(steps / 6))
     lines = [
         "[training]",
-        f"max_steps = {steps}  # of {STEP_RECORDS} records; grows with the square root of the number of records",
+        f"max_steps = {steps}  # of {STEP_RECORDS} records; grows with the square root of the "
+        "number of records",
         f"warmup_steps = {min(200, steps // 5)}",
         f"evaluate_every = {every}",
         f"checkpoint_every = {every}",
@@ -74,7 +85,11 @@ def recipe_lines(recipe: Recipe) -> list[list[str]]:
         "transfer": recipe.transfer,
         "stack": {"parts": list(recipe.parts)} if recipe.parts else {},
     }
-    written = [[f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())] for name, keys in sections.items() if keys]
+    written = [
+        [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
+        for name, keys in sections.items()
+        if keys
+    ]
     written[0].insert(0, f"# Recipe {recipe.name!r}: {recipe.reason}.")
     if recipe.parts:
         written[-1].insert(0, STACK)
@@ -87,4 +102,6 @@ def _toml(value: Any) -> str:
         return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False)  # booleans, numbers and strings are written as in JSON
+    return json.dumps(
+        value, ensure_ascii=False
+    )  # booleans, numbers and strings are written as in JSON

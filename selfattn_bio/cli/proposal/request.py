@@ -14,11 +14,15 @@ from selfattn_bio.files import INTERVAL_FILES
 SPLITS = ("train", "valid", "test")
 MADE = ("shuffled", "matched", "neighbours")  # negatives generated from the positives
 DATABASES = {
-    **{group: f"jaspar:{group}" for group in ("vertebrates", "insects", "plants", "fungi", "nematodes")},
+    **{
+        group: f"jaspar:{group}"
+        for group in ("vertebrates", "insects", "plants", "fungi", "nematodes")
+    },
     "bacteria": "none",
 }
 WAYS = (
-    "Give --positives and --negatives, or one table with --sequences TABLE, or --train, --valid and --test, "
+    "Give --positives and --negatives, or one table with --sequences TABLE, or --train, --valid "
+    "and --test, "
     "or --sequences with --targets TABLE"
 )
 
@@ -61,8 +65,14 @@ class Request:
         RunFileError
             If they contradict each other.
         """
-        given = {key: list(files) for key in ("positives", "negatives", "sequences", *SPLITS) if (files := getattr(arguments, key))}
-        made = given.pop("negatives")[0] if given.get("negatives") in [[kind] for kind in MADE] else ""
+        given = {
+            key: list(files)
+            for key in ("positives", "negatives", "sequences", *SPLITS)
+            if (files := getattr(arguments, key))
+        }
+        made = (
+            given.pop("negatives")[0] if given.get("negatives") in [[kind] for kind in MADE] else ""
+        )
         if arguments.genome and "positives" in given and "negatives" not in given and not made:
             made = "matched"
         if "sequences" in given:
@@ -71,15 +81,25 @@ class Request:
         if twice := sorted({path for path in paths if paths.count(path) > 1}):
             raise RunFileError("file given twice", place=twice[0], cure="Name each file once")
         if "-" in paths:
-            raise RunFileError("files are read twice, which standard input (-) does not allow", cure="Save it as a file")
+            raise RunFileError(
+                "files are read twice, which standard input (-) does not allow",
+                cure="Save it as a file",
+            )
         _check_genome(given, made, arguments.genome)
         _check_groups(given, made)
         if arguments.organism and arguments.organism not in DATABASES:
-            raise RunFileError(f"unknown --organism {arguments.organism!r}", cure=f"Known are {', '.join(DATABASES)}")
+            raise RunFileError(
+                f"unknown --organism {arguments.organism!r}",
+                cure=f"Known are {', '.join(DATABASES)}",
+            )
         if arguments.targets and "positives" in given:
-            raise RunFileError("--targets cannot be used with --positives and --negatives", cure=WAYS)
+            raise RunFileError(
+                "--targets cannot be used with --positives and --negatives", cure=WAYS
+            )
         if arguments.column and "positives" in given:
-            raise RunFileError("--column cannot be used with --positives and --negatives", cure=WAYS)
+            raise RunFileError(
+                "--column cannot be used with --positives and --negatives", cure=WAYS
+            )
         return cls(
             arguments.name,
             given,
@@ -113,7 +133,10 @@ def _by_split(paths: Sequence[str]) -> dict[str, list[str]]:
     files: list[str] = []
     for path in paths:
         files += _files_of_folder(Path(path)) if Path(path).is_dir() else [path]
-    found = {split: [path for path in files if split_of_file(Path(path).name) == split] for split in SPLITS}
+    found = {
+        split: [path for path in files if split_of_file(Path(path).name) == split]
+        for split in SPLITS
+    }
     if found["train"] and found["test"] and sum(map(len, found.values())) == len(files):
         return {split: paths for split, paths in found.items() if paths}
     return {"sequences": files}
@@ -121,24 +144,42 @@ def _by_split(paths: Sequence[str]) -> dict[str, list[str]]:
 
 def _files_of_folder(folder: Path) -> list[str]:
     """List the files of a folder whose names contain a split."""
-    within = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    within = sorted(
+        path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")
+    )
     named = {str(path): split for path in within if (split := split_of_file(path.name))}
     if not {"train", "test"} <= set(named.values()):
         found = ", ".join(path.name for path in within[:8]) or "no files"
         hint = "Name the files: --sequences FILE, or --train, --valid and --test"
-        raise RunFileError(f"no files of train and test by their names in this folder: {found}", place=str(folder), cure=hint)
+        raise RunFileError(
+            f"no files of train and test by their names in this folder: {found}",
+            place=str(folder),
+            cure=hint,
+        )
     return list(named)
 
 
 def _check_groups(given: dict[str, list[str]], made: str) -> None:
     groups = list(given)
     if groups == ["positives"] and not made:
-        hint = "Give a file, or have them made: --negatives shuffled (dinucleotide shuffles of the positives)"
-        genome = "of BED files with --genome GENOME.fa also --negatives matched (windows of the same length and GC content)"
+        hint = (
+            "Give a file, or have them made: --negatives shuffled (dinucleotide shuffles of "
+            "the positives)"
+        )
+        genome = (
+            "of BED files with --genome GENOME.fa also --negatives matched (windows of the "
+            "same length and GC content)"
+        )
         raise RunFileError("--positives without --negatives", cure=f"{hint}; {genome}")
     if made and groups != ["positives"]:
         raise RunFileError(f"--negatives {made} are made from --positives alone", cure=WAYS)
-    if groups not in (["positives"], ["positives", "negatives"], ["sequences"], [*SPLITS], ["train", "test"]):
+    if groups not in (
+        ["positives"],
+        ["positives", "negatives"],
+        ["sequences"],
+        [*SPLITS],
+        ["train", "test"],
+    ):
         got = ", ".join(f"--{group}" for group in groups) or "none of them"
         raise RunFileError(f"which sequences to learn from is not clear from {got}", cure=WAYS)
 
@@ -147,12 +188,21 @@ def _check_genome(given: dict[str, list[str]], made: str, genome: str | None) ->
     paths = [path for files in given.values() for path in files]
     intervals = [path for path in paths if path.lower().endswith(INTERVAL_FILES)]
     if intervals and not genome:
-        hint = "Give it with --genome GENOME.fa; negatives may be intervals too, and are made (matched) if there are none"
+        hint = (
+            "Give it with --genome GENOME.fa; negatives may be intervals too, and are made "
+            "(matched) if there are none"
+        )
         raise RunFileError("intervals without their genome", place=intervals[0], cure=hint)
     if genome and (other := [path for path in paths if path not in intervals]):
-        raise RunFileError("with --genome all files must be intervals (BED, narrowPeak, broadPeak, GFF, GTF)", place=other[0])
+        raise RunFileError(
+            "with --genome all files must be intervals (BED, narrowPeak, broadPeak, GFF, GTF)",
+            place=other[0],
+        )
     if genome and "positives" not in given:
         hint = "Labels by score, overlap or tracks are written in the run file: docs/data.md"
         raise RunFileError("with --genome give --positives", cure=hint)
     if made in ("matched", "neighbours") and not genome:
-        raise RunFileError(f"--negatives {made} are windows of a genome", cure="Give it with --genome, or take --negatives shuffled")
+        raise RunFileError(
+            f"--negatives {made} are windows of a genome",
+            cure="Give it with --genome, or take --negatives shuffled",
+        )

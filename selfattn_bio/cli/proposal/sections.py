@@ -19,15 +19,24 @@ MADE = {
 }
 
 
-def data_lines(request: Request, contents: Contents, targets: Sequence[Target], split: SplitColumn | None) -> list[str]:
+def data_lines(
+    request: Request, contents: Contents, targets: Sequence[Target], split: SplitColumn | None
+) -> list[str]:
     """Write [data]."""
     lines = ["[data]", f"alphabet = {quoted(contents.alphabet.name)}"]
-    lines += [f"{group} = {listed(files)}  # {contents.counts[group]:,} records" for group, files in request.files.items()]
+    lines += [
+        f"{group} = {listed(files)}  # {contents.counts[group]:,} records"
+        for group, files in request.files.items()
+    ]
     if request.made:
         lines += [f'negatives = {{ kind = "{request.made}" }}  # {MADE[request.made]}']
     if request.genome:
         lines += [f"genome = {quoted(request.genome)}"]
-        lines += [f"windows = {contents.windows}  # intervals differ in length"] if "centered" in contents.windows else []
+        lines += (
+            [f"windows = {contents.windows}  # intervals differ in length"]
+            if "centered" in contents.windows
+            else []
+        )
         lines += [f"windows = {contents.windows}"] if "whole" in contents.windows else []
     if contents.sequence_column != "sequence":
         lines += [f"columns = {{ sequence = {quoted(contents.sequence_column)} }}"]
@@ -36,43 +45,66 @@ def data_lines(request: Request, contents: Contents, targets: Sequence[Target], 
     if request.targets:
         lines += [f"targets = {quoted(request.targets)}"]
     elif targets and not contents.is_table and (contents.header or targets[0].kind != "binary"):
-        attributes = "".join(rf"(?=.*\b{target.column}=(?P<{target.column}>\S+))" for target in targets)
-        lines += [f"header = {quoted(contents.header or attributes)}  # where the headers have the columns"]
+        attributes = "".join(
+            rf"(?=.*\b{target.column}=(?P<{target.column}>\S+))" for target in targets
+        )
+        lines += [
+            f"header = {quoted(contents.header or attributes)}  # where the headers have the "
+            "columns"
+        ]
     if targets and targets[0].kind == "binary" and not request.targets:
         positives = targets[0].num_positive
         counts = f"{positives:,} positives, {len(contents.lengths) - positives:,} negatives"
         lines += [f"label = {quoted(targets[0].column)}  # {counts}"]
         lines += [f"positive = {listed(targets[0].positive)}"] if targets[0].positive else []
     longest = max(contents.lengths)
-    lines += [f"max_length = {longest}  # records have {spread(contents)}; longer ones are dropped and counted"]
+    lines += [
+        f"max_length = {longest}  # records have {spread(contents)}; longer ones are dropped and "
+        "counted"
+    ]
     is_placed = None not in contents.chromosomes and not (split and split.column == "chrom")
     return lines + ['# assembly = "hg38"  # of the coordinates'] * is_placed
 
 
 def spread(contents: Contents) -> str:
     """Describe the lengths: `200 bp`, or `80 to 400 bp (median 200)`."""
-    ordered, unit = sorted(contents.lengths), "bp" if contents.alphabet.name == "dna" else "residues"
+    ordered, unit = (
+        sorted(contents.lengths),
+        "bp" if contents.alphabet.name == "dna" else "residues",
+    )
     if ordered[0] == ordered[-1]:
         return f"{ordered[0]:,} {unit}"
     return f"{ordered[0]:,} to {ordered[-1]:,} {unit} (median {ordered[len(ordered) // 2]:,})"
 
 
-def split_lines(request: Request, contents: Contents, labels: Sequence[str], split: SplitColumn | None) -> tuple[list[str], str]:
+def split_lines(
+    request: Request, contents: Contents, labels: Sequence[str], split: SplitColumn | None
+) -> tuple[list[str], str]:
     """Write [split], and describe the choice; `labels` has the class of each record."""
     if "train" in request.files:
-        named = ", ".join(f"{contents.counts[name]:,} {name}" for name in SPLITS if contents.counts[name])
+        named = ", ".join(
+            f"{contents.counts[name]:,} {name}" for name in SPLITS if contents.counts[name]
+        )
         return _sampled(['kind = "files"'], contents.counts), f"the files ({named})"
     if split:
         lines = [f'kind = "column"  # {_counted(split)}', f"column = {quoted(split.column)}"]
         if split.values:
-            lines += [f"values = {{ {', '.join(f'{name} = {listed(values)}' for name, values in split.values.items())} }}"]
+            pairs = [f"{name} = {listed(values)}" for name, values in split.values.items()]
+            lines.append(f"values = {{ {', '.join(pairs)} }}")
         return _sampled(lines, split.counts), f"column {split.column!r} ({_counted(split)})"
     if chosen := choose_chromosomes(contents.chromosomes, labels):
-        lines = ['kind = "chromosome"  # all others are train', f"valid = {listed(chosen[:1])}", f"test = {listed(chosen[1:])}"]
+        lines = [
+            'kind = "chromosome"  # all others are train',
+            f"valid = {listed(chosen[:1])}",
+            f"test = {listed(chosen[1:])}",
+        ]
         return ["[split]", *lines], f"by chromosome (valid {chosen[0]}, test {chosen[1]})"
     number = len(set(contents.groups))
     if None not in contents.groups and number >= MIN_GROUPS:
-        return ["[split]", f'kind = "group"  # {number:,} groups; the records of a group stay together'], f"by group ({number:,} groups)"
+        return [
+            "[split]",
+            f'kind = "group"  # {number:,} groups; the records of a group stay together',
+        ], f"by group ({number:,} groups)"
     if contents.alphabet.name == "protein":
         why = "similar sequences stay together: at random, test would hold relatives of train"
         return ["[split]", f'kind = "cluster"  # {why}'], "by clusters of similar sequences"
@@ -82,7 +114,14 @@ def split_lines(request: Request, contents: Contents, labels: Sequence[str], spl
 
 def _sampled(lines: list[str], counts: Counter[str]) -> list[str]:
     """Add the fraction of validation records to sample if the data have none."""
-    more = [] if counts["valid"] else [f"valid_fraction = {FRACTION}  # no record is named valid: this fraction of train is sampled"]
+    more = (
+        []
+        if counts["valid"]
+        else [
+            f"valid_fraction = {FRACTION}  # no record is named valid: this fraction of train is "
+            "sampled"
+        ]
+    )
     return ["[split]", *lines, *more]
 
 
@@ -100,8 +139,14 @@ def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str])
         return []
     both = Counter(zip(chromosomes, labels, strict=True))
     fit = [name for name in total if name and all(both[name, label] for label in set(labels))]
-    nearest = sorted(fit, key=lambda name: (abs(total[name] / len(chromosomes) - FRACTION), name))[:2]
-    return nearest if len(nearest) == 2 and sum(total[name] for name in nearest) <= len(chromosomes) / 2 else []
+    nearest = sorted(fit, key=lambda name: (abs(total[name] / len(chromosomes) - FRACTION), name))[
+        :2
+    ]
+    return (
+        nearest
+        if len(nearest) == 2 and sum(total[name] for name in nearest) <= len(chromosomes) / 2
+        else []
+    )
 
 
 def objective_lines(targets: Sequence[Target]) -> list[str]:
@@ -109,7 +154,10 @@ def objective_lines(targets: Sequence[Target]) -> list[str]:
     if not targets or targets[0].kind == "binary":
         return []
     first = targets[0]
-    lines = ["[objective]", f'kind = "{first.kind}"  # {", ".join(target.text for target in targets)}']
+    lines = [
+        "[objective]",
+        f'kind = "{first.kind}"  # {", ".join(target.text for target in targets)}',
+    ]
     if first.kind in ("multiclass", "labels"):
         lines += [f"column = {quoted(first.column)}"]
         return lines + ([f"classes = {quoted(first.classes)}"] if first.classes else [])
@@ -121,7 +169,10 @@ def interpret_lines(request: Request, contents: Contents, targets: Sequence[Targ
     if contents.alphabet.name != "dna" or (targets and targets[0].kind != "binary"):
         return []
     database = DATABASES[request.organism or "vertebrates"]
-    known = "jaspar: vertebrates, insects, plants, fungi or nematodes; a path of MEME, JASPAR or TRANSFAC text; or none, as for bacteria"
+    known = (
+        "jaspar: vertebrates, insects, plants, fungi or nematodes; a path of MEME, JASPAR or "
+        "TRANSFAC text; or none, as for bacteria"
+    )
     return ["[interpret]", f'database = "{database}"  # known motifs: {known}']
 
 

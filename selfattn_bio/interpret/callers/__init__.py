@@ -23,7 +23,9 @@ __all__ = ["Caller", "Clusters", "Modisco", "build_caller"]
 class Caller(Protocol):
     """Interface of the classes that find patterns in attributions."""
 
-    def call(self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> Discovery:
+    def call(
+        self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
+    ) -> Discovery:
         """Find patterns.
 
         Parameters
@@ -41,7 +43,9 @@ class Caller(Protocol):
         """
 
 
-def build_caller(section: config.Caller | None, alphabet: Alphabet, max_seqlets: int = 20_000) -> Caller:
+def build_caller(
+    section: config.Caller | None, alphabet: Alphabet, max_seqlets: int = 20_000
+) -> Caller:
     """Return the caller named in the run file, which groups at most `max_seqlets` seqlets.
 
     The default is modisco for DNA and clusters for protein.

@@ -60,7 +60,9 @@ class Clusters:
 
     max_seqlets: int = 20_000
 
-    def call(self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> Discovery:
+    def call(
+        self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
+    ) -> Discovery:
         """Call seqlets and group them as described in the module docstring.
 
         Parameters
@@ -79,22 +81,44 @@ class Clusters:
         """
         check_scores(letters, hypothetical, alphabet)
         records = [row[: np.count_nonzero(row)] for row in letters]
-        relevance = [row[: len(record)] for row, record in zip(np.linalg.norm(hypothetical, axis=2), records, strict=True)]
-        seqlets = _speaking_for(call_seqlets(relevance, threshold=THRESHOLD), letters, hypothetical, alphabet)
-        rest = seqlets.sort_values("relevance", ascending=False, kind="stable", ignore_index=True).head(self.max_seqlets)
+        relevance = [
+            row[: len(record)]
+            for row, record in zip(np.linalg.norm(hypothetical, axis=2), records, strict=True)
+        ]
+        seqlets = _speaking_for(
+            call_seqlets(relevance, threshold=THRESHOLD), letters, hypothetical, alphabet
+        )
+        rest = seqlets.sort_values(
+            "relevance", ascending=False, kind="stable", ignore_index=True
+        ).head(self.max_seqlets)
         patterns: list[Pattern] = []
         for _ in range(ROUNDS):
-            groups = list(_groups(rest.head(COMPARED), hypothetical, records, alphabet)) if len(rest) >= MIN_GROUP else []
-            aligned = [pattern for group in groups if (pattern := align(group, records, alphabet)) is not None]
+            groups = (
+                list(_groups(rest.head(COMPARED), hypothetical, records, alphabet))
+                if len(rest) >= MIN_GROUP
+                else []
+            )
+            aligned = [
+                pattern
+                for group in groups
+                if (pattern := align(group, records, alphabet)) is not None
+            ]
             if not aligned:
                 break
             patterns = refine_patterns([*patterns, *aligned], records, relevance)
             rest = _unexplained(rest, patterns, letters.shape)
-        note = "" if patterns else f"no group of the {len(seqlets)} seqlets is large and alike enough"
+        note = (
+            "" if patterns else f"no group of the {len(seqlets)} seqlets is large and alike enough"
+        )
         return Discovery(patterns, len(seqlets), note)
 
 
-def _speaking_for(seqlets: pd.DataFrame, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> pd.DataFrame:
+def _speaking_for(
+    seqlets: pd.DataFrame,
+    letters: NDArray[np.uint8],
+    hypothetical: NDArray[np.float32],
+    alphabet: Alphabet,
+) -> pd.DataFrame:
     """Keep seqlets whose observed letters increase the score of label 1.
 
     Evidence against label 1 does not explain why a record is positive.
@@ -106,7 +130,10 @@ def _speaking_for(seqlets: pd.DataFrame, letters: NDArray[np.uint8], hypothetica
 
 
 def _groups(
-    seqlets: pd.DataFrame, hypothetical: NDArray[np.float32], records: list[NDArray[np.uint8]], alphabet: Alphabet
+    seqlets: pd.DataFrame,
+    hypothetical: NDArray[np.float32],
+    records: list[NDArray[np.uint8]],
+    alphabet: Alphabet,
 ) -> Iterator[pd.DataFrame]:
     """Yield star-shaped groups of seqlets as intervals (record, start, end, strand).
 
@@ -115,9 +142,16 @@ def _groups(
     """
     record = seqlets["record"].to_numpy()
     first = np.maximum(seqlets["start"].to_numpy() - FLANK, 0)
-    last = np.minimum(seqlets["end"].to_numpy() + FLANK, np.array([len(row) for row in records])[record])
-    scores = [hypothetical[row, start:end].T.astype(np.float64) for row, start, end in zip(record, first, last, strict=True)]
-    p, offset, turned = _compared([of / np.linalg.norm(of, axis=0).max() for of in scores], alphabet)
+    last = np.minimum(
+        seqlets["end"].to_numpy() + FLANK, np.array([len(row) for row in records])[record]
+    )
+    scores = [
+        hypothetical[row, start:end].T.astype(np.float64)
+        for row, start, end in zip(record, first, last, strict=True)
+    ]
+    p, offset, turned = _compared(
+        [of / np.linalg.norm(of, axis=0).max() for of in scores], alphabet
+    )
     alike, width = p < ALIKE, last - first
     np.fill_diagonal(alike, True)
     free = np.ones(len(seqlets), dtype=bool)
@@ -130,7 +164,12 @@ def _groups(
         free[members] = False
         # Example: a centre of width 10 at offset 5 of a reverse-complemented seqlet of width 20
         # starts 20 - 5 - 10 = 5 positions after the start of that seqlet.
-        at = np.where(turned[centre], width - offset[centre] - width[centre], offset[centre])[members] + first[members]
+        at = (
+            np.where(turned[centre], width - offset[centre] - width[centre], offset[centre])[
+                members
+            ]
+            + first[members]
+        )
         yield pd.DataFrame(
             {
                 "record": record[members],
@@ -141,7 +180,9 @@ def _groups(
         )
 
 
-def _compared(scores: list[NDArray[np.float64]], alphabet: Alphabet) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+def _compared(
+    scores: list[NDArray[np.float64]], alphabet: Alphabet
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
     """Compare all pairs of (A, width) score matrices with Tomtom.
 
     Returns
@@ -154,12 +195,18 @@ def _compared(scores: list[NDArray[np.float64]], alphabet: Alphabet) -> tuple[ND
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="tomtom was given")
         p, _, offset, _, strand = tomtom(
-            scores, scores, n_score_bins=SCORE_BINS, n_target_bins=TARGET_BINS, reverse_complement=alphabet.has_complement
+            scores,
+            scores,
+            n_score_bins=SCORE_BINS,
+            n_target_bins=TARGET_BINS,
+            reverse_complement=alphabet.has_complement,
         )
     return p, offset.astype(np.int64), strand == 1
 
 
-def _unexplained(seqlets: pd.DataFrame, patterns: list[Pattern], shape: tuple[int, ...]) -> pd.DataFrame:
+def _unexplained(
+    seqlets: pd.DataFrame, patterns: list[Pattern], shape: tuple[int, ...]
+) -> pd.DataFrame:
     """Return the seqlets whose middle is in no site of a pattern."""
     explained = np.zeros(shape, dtype=bool)
     for pattern in patterns:

@@ -34,7 +34,12 @@ LEIDEN_RUNS = 2  # modisco-lite's default of 50 takes most of its running time
 # The null distribution of modisco-lite requires windows above and below the most frequent sum.
 # These are parts of the errors that numpy, scikit-learn (older and newer) and Python raise if one
 # of the two is empty.
-NO_NULL = ("for axis 0 with size 0", "Found array with 0 sample(s)", "Sample weights must contain at least one", "division by zero")
+NO_NULL = (
+    "for axis 0 with size 0",
+    "Found array with 0 sample(s)",
+    "Sample weights must contain at least one",
+    "division by zero",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,9 @@ class Modisco:
 
     max_seqlets: int = 20_000
 
-    def call(self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> Discovery:
+    def call(
+        self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
+    ) -> Discovery:
         """Call seqlets, group them, align each group and trim it to its informative part.
 
         Only seqlets that increase the score of label 1 are grouped, because evidence against label
@@ -77,19 +84,30 @@ class Modisco:
             finite.
         """
         if not alphabet.has_complement:
-            raise ValueError(f"caller must be clusters for sequences without a reverse complement ({alphabet.name}), got modisco")
+            raise ValueError(
+                "caller must be clusters for sequences without a reverse complement "
+                f"({alphabet.name}), got modisco"
+            )
         check_scores(letters, hypothetical, alphabet)
         around = ((0, 0), (EDGE, EDGE), (0, 0))
         scores = np.pad(hypothetical.astype(np.float32), around)
         coded = np.pad(one_hot(letters).astype(np.float32), around)
         seqlets, tracks = _positive_seqlets(coded, scores)
         if len(seqlets) < MIN_SEQLETS:
-            return Discovery([], len(seqlets), f"{len(seqlets)} seqlets stand out, and {MIN_SEQLETS} are needed to group them")
+            return Discovery(
+                [],
+                len(seqlets),
+                f"{len(seqlets)} seqlets stand out, and {MIN_SEQLETS} are needed to group them",
+            )
         grouped = _grouped(seqlets[: self.max_seqlets], tracks)
         records = [row[: np.count_nonzero(row)] for row in letters]
         patterns = [_pattern(group, records) for group in sorted(grouped, key=len, reverse=True)]
         kept = [pattern for pattern in patterns if pattern is not None]
-        return Discovery(kept, len(seqlets), "" if kept else f"no group of the {len(seqlets)} seqlets is large and alike enough")
+        return Discovery(
+            kept,
+            len(seqlets),
+            "" if kept else f"no group of the {len(seqlets)} seqlets is large and alike enough",
+        )
 
 
 @contextlib.contextmanager
@@ -132,7 +150,9 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
         if not any(known in str(error) for known in NO_NULL):
             raise
         return [], tracks
-    seqlets = [s for s in tracks.create_seqlets(places) if s.contrib_scores[FLANK:-FLANK].sum() > threshold]
+    seqlets = [
+        s for s in tracks.create_seqlets(places) if s.contrib_scores[FLANK:-FLANK].sum() > threshold
+    ]
     return sorted(seqlets, key=lambda s: -float(abs(s.contrib_scores).sum())), tracks
 
 
@@ -144,7 +164,12 @@ def _grouped(seqlets: list, tracks: Any) -> list[list]:
     _keep_compiled()
     try:
         found = seqlets_to_patterns(
-            seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=20, initial_flank_to_add=FLANK
+            seqlets,
+            tracks,
+            track_signs=1,
+            n_leiden_runs=LEIDEN_RUNS,
+            trim_to_window_size=20,
+            initial_flank_to_add=FLANK,
         )
     except BaseException as error:
         # leidenalg raises plain BaseException if a graph has no weighted edges
@@ -154,7 +179,9 @@ def _grouped(seqlets: list, tracks: Any) -> list[list]:
     groups = [pattern.seqlets for pattern in found or []]
     for pattern in found or []:
         subgroups = [subpattern.seqlets for subpattern in pattern.subcluster_to_subpattern.values()]
-        groups += [seqlets for seqlets in subgroups if MIN_GROUP <= len(seqlets) < len(pattern.seqlets)]
+        groups += [
+            seqlets for seqlets in subgroups if MIN_GROUP <= len(seqlets) < len(pattern.seqlets)
+        ]
     return groups
 
 

@@ -27,7 +27,12 @@ ARRAYS = ("sequence", "contrib_scores", "hypothetical_contribs")
 PLACES = ("example_idx", "start", "end", "is_revcomp")
 
 
-def write_modisco_h5(path: str | Path, patterns: Sequence[Pattern], letters: NDArray[np.uint8], hypothetical: NDArray[np.float32]) -> None:
+def write_modisco_h5(
+    path: str | Path,
+    patterns: Sequence[Pattern],
+    letters: NDArray[np.uint8],
+    hypothetical: NDArray[np.float32],
+) -> None:
     """Write patterns as `modisco motifs` does, for `modisco report` and `finemo call-hits`.
 
     All patterns are written with the width of the widest one, as finemo requires. Narrower
@@ -51,7 +56,10 @@ def write_modisco_h5(path: str | Path, patterns: Sequence[Pattern], letters: NDA
     check_scores(letters, hypothetical, DNA)
     widest = max((len(pattern.pfm) for pattern in patterns), default=0)
     around = ((0, 0), (widest, widest))
-    coded, scores = np.pad(one_hot(letters), (*around, (0, 0))), np.pad(hypothetical, (*around, (0, 0)))
+    coded, scores = (
+        np.pad(one_hot(letters), (*around, (0, 0))),
+        np.pad(hypothetical, (*around, (0, 0))),
+    )
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["window_size"] = letters.shape[1]
         group = file.create_group(GROUP)
@@ -59,9 +67,17 @@ def write_modisco_h5(path: str | Path, patterns: Sequence[Pattern], letters: NDA
             _write_pattern(group.create_group(f"pattern_{number}"), pattern, coded, scores, widest)
 
 
-def _write_pattern(group: h5py.Group, pattern: Pattern, coded: NDArray[np.int8], hypothetical: NDArray[np.float32], widest: int) -> None:
+def _write_pattern(
+    group: h5py.Group,
+    pattern: Pattern,
+    coded: NDArray[np.int8],
+    hypothetical: NDArray[np.float32],
+    widest: int,
+) -> None:
     """Write one pattern; `coded` and `hypothetical` are padded by `widest` at both ends."""
-    record, start = (pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start"))
+    record, start = (
+        pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start")
+    )
     turned = (pattern.seqlets["strand"] == "-").to_numpy()
     more = widest - len(pattern.pfm)
     start = start - np.where(turned, more - more // 2, more // 2)
@@ -92,19 +108,29 @@ def read_modisco_h5(path: str | Path) -> list[Pattern]:
     try:
         with h5py.File(path, "r") as file:
             groups = file.get(GROUP, {})
-            return [_pattern(groups[name]) for name in sorted(groups, key=lambda name: int(name.rpartition("_")[2]))]
+            return [
+                _pattern(groups[name])
+                for name in sorted(groups, key=lambda name: int(name.rpartition("_")[2]))
+            ]
     # h5py raises different errors, depending on what is missing
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DatabaseError(f"modisco results must be an h5 file of patterns with seqlets, got {error}", place=str(path)) from error
+        raise DatabaseError(
+            f"modisco results must be an h5 file of patterns with seqlets, got {error}",
+            place=str(path),
+        ) from error
 
 
 def _pattern(group: h5py.Group) -> Pattern:
     record, start, end, turned = (group["seqlets"][name][:] for name in PLACES)
-    places = pd.DataFrame({"record": record, "start": start, "end": end, "strand": np.where(turned, "-", "+")})
+    places = pd.DataFrame(
+        {"record": record, "start": start, "end": end, "strand": np.where(turned, "-", "+")}
+    )
     return Pattern(np.rint(group["sequence"][:] * len(record)).astype(np.int64), places)
 
 
-def write_npz(folder: str | Path, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32]) -> None:
+def write_npz(
+    folder: str | Path, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32]
+) -> None:
     """Write sequences and scores as npz files for modisco and finemo.
 
     `modisco motifs` and `finemo extract-regions-modisco-fmt` read ohe.npz and attributions.npz,
@@ -121,4 +147,6 @@ def write_npz(folder: str | Path, letters: NDArray[np.uint8], hypothetical: NDAr
     with whole_folder(folder) as temporary:
         np.savez_compressed(temporary / "ohe.npz", coded)
         np.savez_compressed(temporary / "attributions.npz", scores)
-        np.savez_compressed(temporary / "regions.npz", sequences=coded, contributions=scores.astype(np.float16))
+        np.savez_compressed(
+            temporary / "regions.npz", sequences=coded, contributions=scores.astype(np.float16)
+        )

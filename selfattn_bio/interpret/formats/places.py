@@ -38,7 +38,10 @@ def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """
     record = records.iloc[places["record"].to_numpy(dtype=int)].reset_index(drop=True)
     place = places.reset_index(drop=True)
-    located = record[["chrom", "start", "end"]].notna().all(axis=1).to_numpy() & (record["chrom"].fillna("") != "").to_numpy()
+    located = (
+        record[["chrom", "start", "end"]].notna().all(axis=1).to_numpy()
+        & (record["chrom"].fillna("") != "").to_numpy()
+    )
     turned = located & (record["strand"] == "-").fillna(False).to_numpy(dtype=bool)
     origin = record["start"].where(located, 0).to_numpy(dtype=np.int64)
     far_end = record["end"].where(located, 0).to_numpy(dtype=np.int64)
@@ -62,7 +65,16 @@ def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 def write_bed(path: str | Path, rows: pd.DataFrame, more: Sequence[str] = ()) -> None:
     """Write rows of `on_chromosome` as BED6 plus the columns `more`, without a header."""
     columns = [*BED_COLUMNS, *more]
-    rows.to_csv(path, sep="\t", header=False, index=False, columns=columns, lineterminator="\n", float_format="%.6g", quoting=QUOTE_NONE)
+    rows.to_csv(
+        path,
+        sep="\t",
+        header=False,
+        index=False,
+        columns=columns,
+        lineterminator="\n",
+        float_format="%.6g",
+        quoting=QUOTE_NONE,
+    )
 
 
 def read_bed(path: str | Path, more: Sequence[str] = ()) -> pd.DataFrame:
@@ -80,11 +92,15 @@ def read_bed(path: str | Path, more: Sequence[str] = ()) -> pd.DataFrame:
     """
     names = [*BED_COLUMNS, *more]
     try:
-        rows = pd.read_csv(path, sep="\t", header=None, keep_default_na=False, dtype=TEXT, quoting=QUOTE_NONE)
+        rows = pd.read_csv(
+            path, sep="\t", header=None, keep_default_na=False, dtype=TEXT, quoting=QUOTE_NONE
+        )
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=names)
     if rows.shape[1] < len(names):
-        raise ValueError(f"BED must have the columns {', '.join(names)}, got {rows.shape[1]} columns")
+        raise ValueError(
+            f"BED must have the columns {', '.join(names)}, got {rows.shape[1]} columns"
+        )
     return rows.rename(columns=dict(enumerate(names)))
 
 
@@ -102,4 +118,6 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
         elif Path(path).suffix == ".tsv":
             table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
         else:
-            raise OutputError("output must end with .tsv or .parquet", place=str(path), cure="Choose another name")
+            raise OutputError(
+                "output must end with .tsv or .parquet", place=str(path), cure="Choose another name"
+            )

@@ -13,14 +13,36 @@ To add one, add its class to `METHODS` and its kind to `config.Method`.
 from __future__ import annotations
 
 from selfattn_bio import config
-from selfattn_bio.interpret.methods.attention import GradientRollout, Received, Rollout, ValueRollout
+from selfattn_bio.interpret.methods.attention import (
+    GradientRollout,
+    Received,
+    Rollout,
+    ValueRollout,
+)
 from selfattn_bio.interpret.methods.base import Method, Proposal, Scoring
 from selfattn_bio.interpret.methods.deepliftshap import DeepLiftShap
-from selfattn_bio.interpret.methods.gradients import CPLRP, AttnLRP, AttnLRPCopies, ByGradient, Gradient, IntegratedGradients
+from selfattn_bio.interpret.methods.gradients import (
+    CPLRP,
+    AttnLRP,
+    AttnLRPCopies,
+    ByGradient,
+    Gradient,
+    IntegratedGradients,
+)
 from selfattn_bio.interpret.methods.mutagenesis import Blocks, Guided, Saturation
 
 _CLASSES = (
-    *(AttnLRP, AttnLRPCopies, CPLRP, Gradient, IntegratedGradients, Guided, Saturation, Blocks, DeepLiftShap),
+    *(
+        AttnLRP,
+        AttnLRPCopies,
+        CPLRP,
+        Gradient,
+        IntegratedGradients,
+        Guided,
+        Saturation,
+        Blocks,
+        DeepLiftShap,
+    ),
     *(Received, Rollout, ValueRollout, GradientRollout),
 )
 METHODS: dict[str, type[Method]] = {each.name: each for each in _CLASSES}

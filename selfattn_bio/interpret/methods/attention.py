@@ -37,8 +37,14 @@ class _Read(Proposal):
         found: list[Scores] = []
         for batch in backward_batches(letters):
             padded = pad_letters(list(letters[batch]))
-            rows = self._of(read_letters(scorer, padded, [""] * len(padded), target if self.by_gradient else None))
-            found += [row[: len(sequence)] for row, sequence in zip(rows, letters[batch], strict=True)]
+            rows = self._of(
+                read_letters(
+                    scorer, padded, [""] * len(padded), target if self.by_gradient else None
+                )
+            )
+            found += [
+                row[: len(sequence)] for row, sequence in zip(rows, letters[batch], strict=True)
+            ]
         return found
 
 

@@ -71,12 +71,19 @@ class DeepLiftShap(Scoring):
         """
         tangermeme = _tangermeme()
         if (places := max(map(len, letters)) // scorer.run.pitch) > LONGEST:
-            raise ValueError(f"sequences must have at most {LONGEST} places of the model for method {self.name!r}, got {places}")
-        network = OneHotNetwork(scorer, with_modules(scorer.network, tangermeme.BilinearOp), target).eval()
+            raise ValueError(
+                f"sequences must have at most {LONGEST} places of the model for method "
+                f"{self.name!r}, got {places}"
+            )
+        network = OneHotNetwork(
+            scorer, with_modules(scorer.network, tangermeme.BilinearOp), target
+        ).eval()
         vocabulary = torch.eye(scorer.tokenizer.vocabulary_size)
         found = []
         for sequence in letters:
-            shuffled = references(sequence, self.shuffles, 2 if scorer.alphabet.name == "dna" else 1, self.seed)
+            shuffled = references(
+                sequence, self.shuffles, 2 if scorer.alphabet.name == "dna" else 1, self.seed
+            )
             multipliers = tangermeme.deep_lift_shap(
                 network,
                 _one_hot(scorer, sequence[None]),
@@ -88,7 +95,13 @@ class DeepLiftShap(Scoring):
             mean = multipliers[0].mean(0).T[None]  # (1, N, V)
             # A token contributes its multiplier minus that of the reference's token, which is the
             # same for all possible tokens and cancels.
-            rows = project_to_letters(mean, scorer.tokens(sequence[None]).cpu(), vocabulary, scorer.tokenizer, len(sequence))
+            rows = project_to_letters(
+                mean,
+                scorer.tokens(sequence[None]).cpu(),
+                vocabulary,
+                scorer.tokenizer,
+                len(sequence),
+            )
             found.append(centred(rows[0].float().numpy()))
         return found
 
@@ -103,7 +116,10 @@ class OneHotNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.detach().argmax(1)
-        outputs = self.network.classify(x.transpose(1, 2).to(self.table.dtype) @ self.table, torch.ones_like(tokens, dtype=torch.bool))
+        outputs = self.network.classify(
+            x.transpose(1, 2).to(self.table.dtype) @ self.table,
+            torch.ones_like(tokens, dtype=torch.bool),
+        )
         return self.target.of(self.scorer, outputs, tokens)[:, None]
 
 
@@ -115,7 +131,11 @@ def references(letters: Letters, count: int, k: int, seed: int) -> Letters:
 
 def _one_hot(scorer: Scorer, letters: Letters) -> Tensor:
     """Convert ASCII (B, L) to one-hot tokens (B, V, N), int8."""
-    return one_hot(scorer.tokens(letters).cpu(), scorer.tokenizer.vocabulary_size).transpose(1, 2).to(torch.int8)
+    return (
+        one_hot(scorer.tokens(letters).cpu(), scorer.tokenizer.vocabulary_size)
+        .transpose(1, 2)
+        .to(torch.int8)
+    )
 
 
 def _tangermeme() -> Any:
@@ -124,5 +144,7 @@ def _tangermeme() -> Any:
         import tangermeme.deep_lift_shap
     except ImportError as error:
         cure = "Install it (pip install 'selfattn-bio[interpret]'), or take another method"
-        raise MissingPackageError(f"method 'deep_lift_shap' must have the tangermeme package, got {error}", cure=cure) from error
+        raise MissingPackageError(
+            f"method 'deep_lift_shap' must have the tangermeme package, got {error}", cure=cure
+        ) from error
     return tangermeme.deep_lift_shap

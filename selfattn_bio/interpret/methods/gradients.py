@@ -15,7 +15,14 @@ import torch
 
 from selfattn_bio.config import PER_PLACE, PER_TOKEN
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.interpret.methods.base import Letters, Scores, Scoring, ascii_letters, generator, known_positions
+from selfattn_bio.interpret.methods.base import (
+    Letters,
+    Scores,
+    Scoring,
+    ascii_letters,
+    generator,
+    known_positions,
+)
 from selfattn_bio.interpret.relevance import (
     ATTNLRP,
     CP_LRP,
@@ -50,8 +57,12 @@ class _OneBackward(ByGradient):
         """
         found: list[Scores] = []
         for batch in backward_batches(letters):
-            rows = gradient_scores(scorer, pad_letters(list(letters[batch])), self.rules, partial(target.of, scorer))
-            found += [row[: len(sequence)] for row, sequence in zip(rows, letters[batch], strict=True)]
+            rows = gradient_scores(
+                scorer, pad_letters(list(letters[batch])), self.rules, partial(target.of, scorer)
+            )
+            found += [
+                row[: len(sequence)] for row, sequence in zip(rows, letters[batch], strict=True)
+            ]
         return found
 
 
@@ -110,16 +121,31 @@ class AttnLRPCopies(ByGradient):
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """See `Scoring.scores`."""
-        alike = scorer.run.training.reverse_complement and scorer.run.objective.kind not in (*PER_TOKEN, *PER_PLACE)
+        alike = scorer.run.training.reverse_complement and scorer.run.objective.kind not in (
+            *PER_TOKEN,
+            *PER_PLACE,
+        )
         found: list[Scores] = []
         for batch in backward_batches(letters):
-            total = [np.zeros((len(row), len(scorer.alphabet.letters)), dtype=np.float32) for row in letters[batch]]
+            total = [
+                np.zeros((len(row), len(scorer.alphabet.letters)), dtype=np.float32)
+                for row in letters[batch]
+            ]
             chance = [generator(self.seed, row) for row in letters[batch]]
             for number in range(self.copies):
                 turned = alike and number % 2
-                rows = [scorer.alphabet.reverse_complement(row) if turned else row for row in letters[batch]]
+                rows = [
+                    scorer.alphabet.reverse_complement(row) if turned else row
+                    for row in letters[batch]
+                ]
                 copies = [self._copy(scorer, *each) for each in zip(rows, chance, strict=True)]
-                scores = gradient_scores(scorer, pad_letters(rows), ATTNLRP, partial(target.of, scorer), at=pad_letters(copies))
+                scores = gradient_scores(
+                    scorer,
+                    pad_letters(rows),
+                    ATTNLRP,
+                    partial(target.of, scorer),
+                    at=pad_letters(copies),
+                )
                 for of_row, sum_of_row in zip(scores, total, strict=True):
                     of_row = of_row[: len(sum_of_row)]
                     # the alphabet reversed is its complement
@@ -202,8 +228,18 @@ class IntegratedGradients(ByGradient):
             gradient = torch.zeros_like(here)
             for step in range(self.steps):
                 on_the_way = reference + (here - reference) * ((step + 0.5) / self.steps)
-                gradient += gradient_at(scorer.network, on_the_way, tokens, PLAIN, partial(target.of, scorer)) / self.steps
-            rows = project_to_letters(gradient, tokens, parts, scorer.tokenizer, max(map(len, letters[batch])))
+                gradient += (
+                    gradient_at(
+                        scorer.network, on_the_way, tokens, PLAIN, partial(target.of, scorer)
+                    )
+                    / self.steps
+                )
+            rows = project_to_letters(
+                gradient, tokens, parts, scorer.tokenizer, max(map(len, letters[batch]))
+            )
             rows -= rows.mean(-1, keepdim=True)
-            found += [row[: len(sequence)] for row, sequence in zip(rows.float().cpu().numpy(), letters[batch], strict=True)]
+            found += [
+                row[: len(sequence)]
+                for row, sequence in zip(rows.float().cpu().numpy(), letters[batch], strict=True)
+            ]
         return found

@@ -59,7 +59,10 @@ def with_modules(network: Network, product: MakeProduct = Product) -> Network:
         and its reference may pass different numbers of layers.
     """
     if any(isinstance(module, ConfidenceExits) for module in network.modules()):
-        raise ValueError("a network of modules must have no exits, got exits 'confidence': explain it by attnlrp or by substitution")
+        raise ValueError(
+            "a network of modules must have no exits, got exits 'confidence': explain it by "
+            "attnlrp or by substitution"
+        )
     copied = copy.deepcopy(network).eval()
     replacements: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
         SelfAttention: lambda part: _Attention(part, product),
@@ -84,7 +87,10 @@ class _Attention(nn.Module):
         super().__init__()
         if not isinstance(part.mixer, Softmax):
             kind = type(part.mixer).__name__.lower()
-            raise ValueError(f"a network of modules must have mixer 'softmax', got {kind!r}: explain it by attnlrp or by substitution")
+            raise ValueError(
+                f"a network of modules must have mixer 'softmax', got {kind!r}: explain it by "
+                "attnlrp or by substitution"
+            )
         self.part, self.pattern = part, part.mixer.pattern
         self.scores, self.softmax, self.values = product(), nn.Softmax(-1), product()
 
@@ -97,14 +103,18 @@ class _Attention(nn.Module):
             scores = scores + terms.bias[:, distances(asked.q, asked.k, terms.bias.shape[-1])]
         if terms.queries is not None and terms.keys is not None:
             by_distance = terms.queries @ terms.keys.transpose(-2, -1) * scale
-            scores = scores + by_distance.gather(-1, distances(asked.q, asked.k, terms.keys.shape[-2]).expand_as(scores))
+            scores = scores + by_distance.gather(
+                -1, distances(asked.q, asked.k, terms.keys.shape[-2]).expand_as(scores)
+            )
         if allowed is not None:
             scores = scores.masked_fill(~allowed, NEVER)
         weights = self.softmax(scores)
         y = self.values(weights, asked.v)
         if terms.values is not None:
             index = distances(asked.q, asked.k, terms.values.shape[-2]).expand_as(weights)
-            by_distance = weights.new_zeros(*weights.shape[:-1], terms.values.shape[-2]).scatter_add(-1, index, weights)
+            by_distance = weights.new_zeros(
+                *weights.shape[:-1], terms.values.shape[-2]
+            ).scatter_add(-1, index, weights)
             y = y + by_distance @ terms.values
         return self.part.joined(y)
 
@@ -127,7 +137,9 @@ class _Pooling(nn.Module):
         scores, values = self.part.project(x)
         inside = equal_parts(mask, self.part.parts)[..., None]  # (B, L, P, 1)
         weights = self.softmax(scores[:, :, None].masked_fill(~inside, NEVER))
-        return self.part.classify(self.product(weights.masked_fill(~inside, 0.0), values).flatten(1))
+        return self.part.classify(
+            self.product(weights.masked_fill(~inside, 0.0), values).flatten(1)
+        )
 
 
 class _Stem(nn.Module):
@@ -141,7 +153,9 @@ class _Stem(nn.Module):
         self.token_dim, self.pool = part.token_dim, part.pool
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        detected = self.part.first_act(self.part.first_norm(self.pooling(self.part.first(x.transpose(1, 2)))))
+        detected = self.part.first_act(
+            self.part.first_norm(self.pooling(self.part.first(x.transpose(1, 2))))
+        )
         return self.part.combined(detected, mask[:, :: self.pool])
 
 
@@ -155,7 +169,10 @@ class _Stage(nn.Module):
         self.part, self.pooling = part, nn.MaxPool2d((1, part.pool), ceil_mode=True)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        x, mask = self.part.first_act(self.part.first_norm(self.pooling(self.part.first(x)))), mask[:, :: self.part.pool]
+        x, mask = (
+            self.part.first_act(self.part.first_norm(self.pooling(self.part.first(x)))),
+            mask[:, :: self.part.pool],
+        )
         if self.part.second is None:
             return x, mask
         return x + self.part.second_act(self.part.second_norm(self.part.second(x))), mask
@@ -174,7 +191,9 @@ class _Cnn(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         x = x.transpose(1, 2)
-        for convolve, norm, rectify, pool in zip(self.part.convolutions, self.part.norms, self.rectifiers, self.poolings, strict=True):
+        for convolve, norm, rectify, pool in zip(
+            self.part.convolutions, self.part.norms, self.rectifiers, self.poolings, strict=True
+        ):
             x = pool(rectify(norm(convolve(x))))
             mask = mask[:, : x.shape[-1]]
         return self.part.dense(self.part._bin_means(x, mask).flatten(1))

@@ -13,7 +13,15 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.interpret.methods.base import Letters, Positions, Scores, Scoring, ascii_letters, generator, known_positions
+from selfattn_bio.interpret.methods.base import (
+    Letters,
+    Positions,
+    Scores,
+    Scoring,
+    ascii_letters,
+    generator,
+    known_positions,
+)
 from selfattn_bio.interpret.methods.gradients import AttnLRP
 from selfattn_bio.interpret.relevance import centred, importance
 from selfattn_bio.interpret.targets import Target
@@ -38,7 +46,10 @@ class Saturation(Scoring):
         """See `Scoring.scores`."""
         positions = [known_positions(scorer, sequence) for sequence in letters]
         measured = substitution_effects(scorer, letters, positions, target)
-        return [_at(sequence, where, centred(effects)) for sequence, where, effects in zip(letters, positions, measured, strict=True)]
+        return [
+            _at(sequence, where, centred(effects))
+            for sequence, where, effects in zip(letters, positions, measured, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -72,9 +83,15 @@ class Guided(Scoring):
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """See `Scoring.scores`."""
         guessed = AttnLRP().scores(scorer, letters, target)
-        positions = [most_important(scorer, *each, self.fraction) for each in zip(letters, guessed, strict=True)]
+        positions = [
+            most_important(scorer, *each, self.fraction)
+            for each in zip(letters, guessed, strict=True)
+        ]
         measured = substitution_effects(scorer, letters, positions, target)
-        return [joined(guess, where, centred(effects)) for guess, where, effects in zip(guessed, positions, measured, strict=True)]
+        return [
+            joined(guess, where, centred(effects))
+            for guess, where, effects in zip(guessed, positions, measured, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -132,18 +149,33 @@ class Blocks(Scoring):
         own = target.values(scorer, [letters])[0]
         some = max(1, AT_ONCE // (len(letters) * self.draws))
         for first in range(0, len(starts), some):
-            mutants = np.repeat(letters[None], self.draws * len(starts[first : first + some]), axis=0)
+            mutants = np.repeat(
+                letters[None], self.draws * len(starts[first : first + some]), axis=0
+            )
             for row, start in enumerate(np.repeat(starts[first : first + some], self.draws)):
                 block = mutants[row, start : start + self.width]
-                block[:] = rng.permutation(block) if self.by == "shuffle" else rng.choice(alphabet, len(block))
-            lost[first : first + some] = own - target.values(scorer, mutants).reshape(-1, self.draws).mean(1)
+                block[:] = (
+                    rng.permutation(block)
+                    if self.by == "shuffle"
+                    else rng.choice(alphabet, len(block))
+                )
+            lost[first : first + some] = own - target.values(scorer, mutants).reshape(
+                -1, self.draws
+            ).mean(1)
         known = known_positions(scorer, letters)
-        share = lost[known // self.width] / np.bincount(known // self.width, minlength=len(starts))[known // self.width]
+        share = (
+            lost[known // self.width]
+            / np.bincount(known // self.width, minlength=len(starts))[known // self.width]
+        )
         stands = letters[known, None] == alphabet  # (P, A)
-        return _at(letters, known, np.where(stands, share[:, None], -share[:, None] / (len(alphabet) - 1)))
+        return _at(
+            letters, known, np.where(stands, share[:, None], -share[:, None] / (len(alphabet) - 1))
+        )
 
 
-def most_important(scorer: Scorer, letters: Letters, hypothetical: Scores, fraction: float) -> Positions:
+def most_important(
+    scorer: Scorer, letters: Letters, hypothetical: Scores, fraction: float
+) -> Positions:
     """Return the unambiguous positions with the highest importance, in sequence order.
 
     `fraction` of them are returned, rounded up.
@@ -166,7 +198,9 @@ def joined(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
     return scores.astype(np.float32)
 
 
-def substitution_effects(scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions], target: Target) -> list[Scores]:
+def substitution_effects(
+    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions], target: Target
+) -> list[Scores]:
     """Measure how single substitutions change the output.
 
     Parameters
@@ -185,13 +219,22 @@ def substitution_effects(scorer: Scorer, letters: Sequence[Letters], positions: 
     (P, A) for each sequence: output with the substitution minus output of the sequence; 0 for the
     observed letter.
     """
-    effects = [np.zeros((len(where), len(ascii_letters(scorer))), dtype=np.float32) for where in positions]
+    effects = [
+        np.zeros((len(where), len(ascii_letters(scorer))), dtype=np.float32) for where in positions
+    ]
     for group in _groups(scorer, letters, positions):
         mutants: list[Letters] = []
         changes = []
         for number, part in group:
             of_one, at, letter = _mutants(scorer, letters[number], positions[number][part])
-            changes.append((number, part.start + at, letter, slice(len(mutants), len(mutants) + len(of_one) - 1)))
+            changes.append(
+                (
+                    number,
+                    part.start + at,
+                    letter,
+                    slice(len(mutants), len(mutants) + len(of_one) - 1),
+                )
+            )
             mutants.extend(of_one)
         values = target.values(scorer, mutants)
         for number, at, letter, rows in changes:
@@ -199,7 +242,9 @@ def substitution_effects(scorer: Scorer, letters: Sequence[Letters], positions: 
     return effects
 
 
-def _groups(scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions]) -> Iterator[list[tuple[int, slice]]]:
+def _groups(
+    scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions]
+) -> Iterator[list[tuple[int, slice]]]:
     """Yield sequences and slices of their positions whose mutants are scored together.
 
     A group ends when it has TOGETHER mutants or more. A slice has at most AT_ONCE letters of
@@ -219,7 +264,9 @@ def _groups(scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Posi
         yield group
 
 
-def _mutants(scorer: Scorer, letters: Letters, positions: Positions) -> tuple[Letters, Positions, Positions]:
+def _mutants(
+    scorer: Scorer, letters: Letters, positions: Positions
+) -> tuple[Letters, Positions, Positions]:
     """Return the mutants and the sequence itself, with the position and letter of each mutant.
 
     The mutants have shape (P x (A - 1) + 1, L); the last row is the sequence.

@@ -43,7 +43,10 @@ _NAMES = {
 _COMPRESSED = (".gz", ".bgz", ".zst", ".zstd")
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
 _SAVE_AS_CSV, _UNPACK = "Save the sheet as CSV UTF-8", "Compress it as gz or zstd, or unpack it"
-_OF_GENOME = "Give them with their genome: --bed and --genome (from Python genome=), or genome in [data] of a run file"
+_OF_GENOME = (
+    "Give them with their genome: --bed and --genome (from Python genome=), or genome in "
+    "[data] of a run file"
+)
 _FOREIGN = (  # start of the file, what it is, hint
     (rb"PK\x03\x04", "a zip archive or an Excel sheet", _SAVE_AS_CSV),
     (rb"\xd0\xcf\x11\xe0", "an Excel sheet", _SAVE_AS_CSV),
@@ -54,7 +57,8 @@ _FOREIGN = (  # start of the file, what it is, hint
     (rb"(?i)\s*<(!doctype|html|\?xml)", "a web page or XML", "Download the file itself"),
     (rb"##fileformat=VCF", "variants (VCF)", ""),
     (
-        rb"(#(?!#gff)[^\n]*\n|\s)*(##gff|track\s|browser\s|(?!LOCUS)[^>@\s]\S*[ \t]+\d+[ \t]+\d+(\s|\Z)|(\S+\t){3}\d+\t\d+\t)",
+        rb"(#(?!#gff)[^\n]*\n|\s)*(##gff|track\s|browser\s|(?!LOCUS)[^>@\s]\S*[ \t]+\d+[ "
+        rb"\t]+\d+(\s|\Z)|(\S+\t){3}\d+\t\d+\t)",
         "intervals (BED, GFF)",
         _OF_GENOME,
     ),
@@ -105,7 +109,9 @@ class SequenceFile:
             kind = kind_of(blocks, self.fields)
             said = "{}" if kind in ("table", "Parquet") else "{}= in the header"
             stem = self.stem or file_stem(blocks.name)
-            yield from READERS[kind](blocks, Reading(blocks.name, spelling, notes, self.fields, said, self.label, stem))
+            yield from READERS[kind](
+                blocks, Reading(blocks.name, spelling, notes, self.fields, said, self.label, stem)
+            )
             self._sha256 = blocks.sha256()
 
     def about(self) -> dict[str, Any]:
@@ -131,9 +137,13 @@ def distinct_stems(paths: Iterable[str | Path]) -> list[str]:
     return stems
 
 
-def read_records(path: str | Path, alphabet: Alphabet, notes: Notes | None = None) -> Iterator[Record]:
+def read_records(
+    path: str | Path, alphabet: Alphabet, notes: Notes | None = None
+) -> Iterator[Record]:
     """Read a file of sequences in any format; see `SequenceFile.records`."""
-    return SequenceFile(Path(path)).records(Spelling(alphabet), notes if notes is not None else Notes())
+    return SequenceFile(Path(path)).records(
+        Spelling(alphabet), notes if notes is not None else Notes()
+    )
 
 
 def kind_of(blocks: Blocks, fields: Fields) -> str:
@@ -151,7 +161,12 @@ def kind_of(blocks: Blocks, fields: Fields) -> str:
         return "Parquet"
     _check_text(head, blocks.name)
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    for mark, kind in ((rb">", "FASTA"), (rb"@", "FASTQ"), (rb"LOCUS\s", "GenBank"), (rb"ID   ", "EMBL")):
+    for mark, kind in (
+        (rb">", "FASTA"),
+        (rb"@", "FASTQ"),
+        (rb"LOCUS\s", "GenBank"),
+        (rb"ID   ", "EMBL"),
+    ):
         if re.match(mark, start):
             return kind
     if is_table(head, fields):
@@ -167,6 +182,11 @@ def _check_text(head: bytes, name: str) -> None:
         fail("sequence file must be UTF-8 text", "UTF-16", name, "Save it as plain text (UTF-8)")
     for mark, got, cure in _FOREIGN:
         if re.match(mark, head):
-            fail("sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet", got, name, cure)
+            fail(
+                "sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet",
+                got,
+                name,
+                cure,
+            )
     if head.translate(None, _CONTROL) != head:
         fail("sequence file must be text or Parquet", "binary data", name)

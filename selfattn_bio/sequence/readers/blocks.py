@@ -59,7 +59,13 @@ class Blocks:
         first = next(raw, b"")
         self.plain = handle.seekable() and not first.startswith((_GZ, _ZSTD))
         raw = chain([first], raw)
-        blocks = _gunzip(raw, self.name) if first.startswith(_GZ) else _unzstd(raw, self.name) if first.startswith(_ZSTD) else raw
+        blocks = (
+            _gunzip(raw, self.name)
+            if first.startswith(_GZ)
+            else _unzstd(raw, self.name)
+            if first.startswith(_ZSTD)
+            else raw
+        )
         self.head = b""
         while len(self.head) < HEAD and (block := next(blocks, b"")):
             self.head += block
@@ -70,7 +76,9 @@ class Blocks:
 
     def text(self) -> io.TextIOWrapper:
         """Return the rest as UTF-8 text, with line ends unchanged."""
-        return io.TextIOWrapper(io.BufferedReader(_Reader(self._blocks), BLOCK), encoding="utf-8-sig", newline="")
+        return io.TextIOWrapper(
+            io.BufferedReader(_Reader(self._blocks), BLOCK), encoding="utf-8-sig", newline=""
+        )
 
     def sha256(self) -> str:
         """Return the hash of the file's bytes, after reading the rest."""
@@ -97,7 +105,11 @@ def open_blocks(path: Path) -> Iterator[Blocks]:
     if str(path) != "-":
         _check_kind(path)
     try:
-        with nullcontext(cast(BinaryIO, sys.stdin.buffer)) if str(path) == "-" else path.open("rb") as handle:
+        with (
+            nullcontext(cast(BinaryIO, sys.stdin.buffer))
+            if str(path) == "-"
+            else path.open("rb") as handle
+        ):
             yield Blocks(path, handle)
     except OSError as error:
         fail("sequence file must be readable", error.strerror or str(error), shown(path))
@@ -110,7 +122,13 @@ def _check_kind(path: Path) -> None:
     except FileNotFoundError:
         fail(rule, "a link to nothing" if path.is_symlink() else "no such file", str(path))
     except OSError as error:
-        fail(rule, "links that lead to each other" if error.errno == errno.ELOOP else error.strerror or str(error), str(path))
+        fail(
+            rule,
+            "links that lead to each other"
+            if error.errno == errno.ELOOP
+            else error.strerror or str(error),
+            str(path),
+        )
     except ValueError as error:  # NUL in the name
         fail(rule, str(error), repr(str(path)))
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
@@ -144,7 +162,9 @@ def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
     import pyarrow
 
     try:
-        stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(io.BufferedReader(_Reader(raw), BLOCK), mode="r"), "zstd")
+        stream = pyarrow.CompressedInputStream(
+            pyarrow.PythonFile(io.BufferedReader(_Reader(raw), BLOCK), mode="r"), "zstd"
+        )
         while block := stream.read(BLOCK):
             yield block
     except OSError as error:

@@ -41,7 +41,9 @@ def read_fasta(blocks: Blocks, reading: Reading) -> Iterator[Record]:
             end = len(data) if found < 0 else found
             if end > at:
                 piece = data[at:end]
-                line += entry.body.feed(piece, line) if entry else _check_blank(piece, line, reading)
+                line += (
+                    entry.body.feed(piece, line) if entry else _check_blank(piece, line, reading)
+                )
                 fresh, at = piece[-1] == 10, end
             if found < 0:
                 break
@@ -82,7 +84,11 @@ def _begin(header: bytes, line: int, reading: Reading) -> Entry:
 
 def _unfinished(header: bytes, line: int, reading: Reading) -> bytes:
     if len(header) > BLOCK:
-        fail(f"header must be shorter than {BLOCK} bytes", f"{header[:20].decode('ascii', 'replace')!r}...", at(reading.name, line))
+        fail(
+            f"header must be shorter than {BLOCK} bytes",
+            f"{header[:20].decode('ascii', 'replace')!r}...",
+            at(reading.name, line),
+        )
     return header
 
 
@@ -110,16 +116,34 @@ def read_fastq(blocks: Blocks, reading: Reading) -> Iterator[Record]:
             continue
         if not header.startswith(b"@"):
             got = f"{header.strip()[:20].decode('ascii', 'replace')!r}"
-            fail("FASTQ record must begin with an '@' header", got, place, "Records are of four lines: header, letters, +, qualities")
+            fail(
+                "FASTQ record must begin with an '@' header",
+                got,
+                place,
+                "Records are of four lines: header, letters, +, qualities",
+            )
         entry = reading.entry(header[1:], number, "@")
         letters, plus, qualities = (next(lines, (number, b""))[1] for _ in range(3))
         if not plus.startswith(b"+"):
-            got = f"{plus.strip()[:20].decode('ascii', 'replace')!r}" if plus else "the end of the file"
+            got = (
+                f"{plus.strip()[:20].decode('ascii', 'replace')!r}"
+                if plus
+                else "the end of the file"
+            )
             rule = "third line of a FASTQ record must begin with '+'"
-            fail(rule, got, at(reading.name, number + 2), "Records are of four lines: header, letters, +, qualities")
+            fail(
+                rule,
+                got,
+                at(reading.name, number + 2),
+                "Records are of four lines: header, letters, +, qualities",
+            )
         given, wanted = len(qualities.rstrip(b"\r\n")), len(letters.rstrip(b"\r\n"))
         if given != wanted:
-            fail(f"FASTQ record must have a quality for each letter ({wanted})", f"{given}", at(reading.name, number + 3))
+            fail(
+                f"FASTQ record must have a quality for each letter ({wanted})",
+                f"{given}",
+                at(reading.name, number + 3),
+            )
         entry.body.feed(letters, number + 1)
         yield entry.record()
 

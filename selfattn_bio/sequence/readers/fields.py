@@ -21,7 +21,11 @@ PLACES = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # name of an unnamed group of the header pattern
 SPECIES = "species"  # an attribute that is read as a column, for training or for splits
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
-_RULES = {"start": ("[0-9]+", "a whole number"), "end": ("[0-9]+", "a whole number"), "strand": ("[+-]", "+ or -")}
+_RULES = {
+    "start": ("[0-9]+", "a whole number"),
+    "end": ("[0-9]+", "a whole number"),
+    "strand": ("[+-]", "+ or -"),
+}
 Values = Mapping[str, str | None]
 
 
@@ -58,7 +62,9 @@ class Fields:
     @cached_property
     def attribute_pattern(self) -> re.Pattern[str]:
         """Return the pattern of header attributes, with name and value as groups."""
-        return re.compile(rf"(?:^|\s)({'|'.join(map(re.escape, (*PLACES, SPECIES, *self.attributes)))})=(\S*)")
+        return re.compile(
+            rf"(?:^|\s)({'|'.join(map(re.escape, (*PLACES, SPECIES, *self.attributes)))})=(\S*)"
+        )
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:
@@ -109,7 +115,11 @@ class Reading:
         name = values.pop("id", None) or (text.split(maxsplit=1) or [""])[0]
         if not name and not self.fields.numbered:
             message = f"record without an id: header {mark + text!r}"
-            raise RecordIdError(message, place=at(self.name, line), cure=f"Write an id after {mark!r}, or {NUMBER_THEM}")
+            raise RecordIdError(
+                message,
+                place=at(self.name, line),
+                cure=f"Write an id after {mark!r}, or {NUMBER_THEM}",
+            )
         return self.row(name, values, line)
 
     def row(self, record: str | None, values: dict[str, str | None], line: int) -> Entry:
@@ -134,16 +144,27 @@ class Reading:
 
     def _values(self, text: str, line: int, mark: str) -> dict[str, str | None]:
         fields = self.fields
-        values: dict[str, str | None] = dict(fields.attribute_pattern.findall(text)) if "=" in text else {}
+        values: dict[str, str | None] = (
+            dict(fields.attribute_pattern.findall(text)) if "=" in text else {}
+        )
         if fields.pattern:
             found = fields.pattern.search(text)
             if not found:
                 cure = "Change header in [data], or the record"
-                fail(f"header must match {fields.header!r}", f"{mark + text!r}", at(self.name, line), cure)
+                fail(
+                    f"header must match {fields.header!r}",
+                    f"{mark + text!r}",
+                    at(self.name, line),
+                    cure,
+                )
             values |= found.groupdict() or {LABEL: found[1]}
         if fields.label and fields.label not in values:
             if not (attribute := fields.attribute.search(text)):
-                fail(f"header must hold the label, {fields.label}=...", f"{mark + text!r}", at(self.name, line))
+                fail(
+                    f"header must hold the label, {fields.label}=...",
+                    f"{mark + text!r}",
+                    at(self.name, line),
+                )
             values[fields.label] = attribute[1]
         return values
 
@@ -153,7 +174,9 @@ class Entry:
 
     __slots__ = ("_line", "_name", "_reading", "_values", "body")
 
-    def __init__(self, reading: Reading, name: str, values: dict[str, str | None], line: int) -> None:
+    def __init__(
+        self, reading: Reading, name: str, values: dict[str, str | None], line: int
+    ) -> None:
         self._reading, self._name, self._values, self._line = reading, name, values, line
         self.body = Body(reading.spelling, name, reading.name)
 
@@ -164,9 +187,15 @@ class Entry:
         if self.body.found:
             reading.notes.counts.update(self.body.found.keys())
         if not values:
-            return Record(self._name, letters, None, None, None, None, None, reading.label, None, masked)
+            return Record(
+                self._name, letters, None, None, None, None, None, reading.label, None, masked
+            )
         place = at(reading.name, self._line)
-        label = _label(values.pop(reading.fields.label, None), reading.fields, place) if reading.fields.label else reading.label
+        label = (
+            _label(values.pop(reading.fields.label, None), reading.fields, place)
+            if reading.fields.label
+            else reading.label
+        )
         chrom, start, end, strand, group = _place(values, len(letters), reading.said, place)
         targets = {name: text for name, text in values.items() if name not in PLACES} or None
         return Record(self._name, letters, chrom, start, end, strand, group, label, targets, masked)
@@ -178,11 +207,18 @@ def _label(text: str | None, fields: Fields, place: str) -> int:
     if fields.positive:
         return int(text in fields.positive)
     if text not in ("0", "1"):
-        fail(f"{fields.label} must be 1 or 0, as it is the label", f"{text!r}", place, f'Say which are 1: positive = "{text}" in [data]')
+        fail(
+            f"{fields.label} must be 1 or 0, as it is the label",
+            f"{text!r}",
+            place,
+            f'Say which are 1: positive = "{text}" in [data]',
+        )
     return int(text)
 
 
-def _place(values: Values, length: int, said: str, place: str) -> tuple[str | None, int | None, int | None, str | None, str | None]:
+def _place(
+    values: Values, length: int, said: str, place: str
+) -> tuple[str | None, int | None, int | None, str | None, str | None]:
     found = {key: value for key in PLACES if (value := values.get(key)) is not None}
     for key, value in found.items():
         pattern, rule = _RULES.get(key, (r"(?s)\S.*", "followed by a value"))
@@ -196,6 +232,9 @@ def _place(values: Values, length: int, said: str, place: str) -> tuple[str | No
             place,
         )
     if start is not None and end is not None and end - start != length:
-        rule = f"{said.replace('=', '').format('end - start')} must equal the number of letters ({length})"
+        rule = (
+            f"{said.replace('=', '').format('end - start')} must equal the number of letters "
+            f"({length})"
+        )
         fail(rule, f"{end} - {start} = {end - start}", place, "Coordinates are 0-based half-open")
     return found.get("chrom"), start, end, found.get("strand"), found.get("group")

@@ -53,8 +53,14 @@ def _next(entries: Iterator[Any], kind: str, number: int, reading: Reading) -> A
             raise
         except Exception as error:  # Biopython raises various exceptions on malformed lines
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            fail(f"{_NAMES[kind]} file must be readable by Biopython", f"{reason!r} in entry {number + 1}", reading.name)
-    reading.notes.counts[WARNED] += any(issubclass(warning.category, BiopythonWarning) for warning in caught)
+            fail(
+                f"{_NAMES[kind]} file must be readable by Biopython",
+                f"{reason!r} in entry {number + 1}",
+                reading.name,
+            )
+    reading.notes.counts[WARNED] += any(
+        issubclass(warning.category, BiopythonWarning) for warning in caught
+    )
     return found
 
 

@@ -23,7 +23,19 @@ from selfattn_bio.sequence.spelling import at
 
 SEPARATORS = ("\t", ",", ";")
 ROWS = 1024  # rows of Parquet per batch
-SEQUENCE_NAMES = ("sequence", "seq", "seqs", "dna", "dna_sequence", "rna", "protein", "protein_sequence", "peptide", "aa_seq", "text")
+SEQUENCE_NAMES = (
+    "sequence",
+    "seq",
+    "seqs",
+    "dna",
+    "dna_sequence",
+    "rna",
+    "protein",
+    "protein_sequence",
+    "peptide",
+    "aa_seq",
+    "text",
+)
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
 
 
@@ -52,13 +64,23 @@ def read_table(blocks: Blocks, reading: Reading) -> Iterator[Record]:
                     continue
                 if len(cells) != len(names):
                     rule = f"row must have a cell for each of the {len(names)} columns"
-                    fail(rule, str(len(cells)), at(reading.name, rows.line_num), "Quote cells that hold what parts the columns")
+                    fail(
+                        rule,
+                        str(len(cells)),
+                        at(reading.name, rows.line_num),
+                        "Quote cells that hold what parts the columns",
+                    )
                 yield columns.record([cell or None for cell in cells], rows.line_num)
         except csv.Error as error:
             fail("table must be well-formed text", str(error), at(reading.name, rows.line_num or 1))
         except UnicodeDecodeError as error:
             byte = f"byte 0x{error.object[error.start]:02X}"
-            fail("table must be UTF-8 text", byte, at(reading.name, rows.line_num + 1), "Save it as CSV UTF-8")
+            fail(
+                "table must be UTF-8 text",
+                byte,
+                at(reading.name, rows.line_num + 1),
+                "Save it as CSV UTF-8",
+            )
     columns.check_any()
 
 
@@ -75,18 +97,36 @@ def read_parquet(blocks: Blocks, reading: Reading) -> Iterator[Record]:
 
     if not blocks.plain:
         got = "one that is compressed once more or comes through a pipe"
-        fail("Parquet must be a file as it was written", got, reading.name, "Unpack it, or save it as a file")
+        fail(
+            "Parquet must be a file as it was written",
+            got,
+            reading.name,
+            "Unpack it, or save it as a file",
+        )
     try:
         with parquet.ParquetFile(blocks.path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
             columns = _Columns(names, reading, reading.name)
             for batch in file.iter_batches(ROWS):
-                for cells in zip(*(batch.column(i).to_pylist() for i in range(len(names))), strict=True):
-                    yield columns.record([_text(cell, name, reading.name) for cell, name in zip(cells, names, strict=True)], 0)
+                for cells in zip(
+                    *(batch.column(i).to_pylist() for i in range(len(names))), strict=True
+                ):
+                    yield columns.record(
+                        [
+                            _text(cell, name, reading.name)
+                            for cell, name in zip(cells, names, strict=True)
+                        ],
+                        0,
+                    )
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        fail("Parquet must be readable", str(error).splitlines()[0].rstrip("."), reading.name, "Download or write it again")
+        fail(
+            "Parquet must be readable",
+            str(error).splitlines()[0].rstrip("."),
+            reading.name,
+            "Download or write it again",
+        )
     columns.check_any()
 
 
@@ -106,12 +146,22 @@ def targets_table(path: Path) -> pd.DataFrame:
         with open_blocks(path) as blocks:
             if blocks.head.startswith(b"PAR1"):
                 table = pd.read_parquet(path, dtype_backend="pyarrow").astype(object)
-                return table.map(lambda cell: None if pd.isna(cell) else _text(cell, "of targets", str(path))).astype("str")
+                return table.map(
+                    lambda cell: None if pd.isna(cell) else _text(cell, "of targets", str(path))
+                ).astype("str")
             separator = "," if ".csv" in path.suffixes[-2:] else "\t"
-            return pd.read_csv(blocks.text(), sep=separator, dtype=str, keep_default_na=False, na_values=[""])
+            return pd.read_csv(
+                blocks.text(), sep=separator, dtype=str, keep_default_na=False, na_values=[""]
+            )
     except (ValueError, OSError, SequenceFileError) as error:
-        reason = error.message if isinstance(error, SequenceFileError) else str(error).strip().splitlines()[0]
-        raise CorpusError(f"targets must be a table of text, got {reason}", place=str(path)) from error
+        reason = (
+            error.message
+            if isinstance(error, SequenceFileError)
+            else str(error).strip().splitlines()[0]
+        )
+        raise CorpusError(
+            f"targets must be a table of text, got {reason}", place=str(path)
+        ) from error
 
 
 def separator_of(head: bytes, fields: Fields) -> str:
@@ -121,7 +171,10 @@ def separator_of(head: bytes, fields: Fields) -> str:
     first line.
     """
     first = _first_line(head)
-    return next((each for each in SEPARATORS if fields.column("sequence") in _cells(first, each)), max(SEPARATORS, key=first.count))
+    return next(
+        (each for each in SEPARATORS if fields.column("sequence") in _cells(first, each)),
+        max(SEPARATORS, key=first.count),
+    )
 
 
 def is_table(head: bytes, fields: Fields) -> bool:
@@ -130,7 +183,9 @@ def is_table(head: bytes, fields: Fields) -> bool:
     It contains the sequence column, or several columns including one with a similar name.
     """
     cells = _cells(_first_line(head), separator_of(head, fields))
-    return fields.column("sequence") in cells or (len(cells) > 1 and bool(likely_columns(cells, SEQUENCE_NAMES)))
+    return fields.column("sequence") in cells or (
+        len(cells) > 1 and bool(likely_columns(cells, SEQUENCE_NAMES))
+    )
 
 
 def likely_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -170,7 +225,11 @@ class _Columns:
         reading, values = self._reading, dict(zip(self._fields, cells, strict=True))
         letters, name = values.pop("sequence") or "", values.pop("id", None)
         if "id" in self._fields and not reading.fields.numbered and not (name and name.strip()):
-            raise RecordIdError("record without an id: empty cell", place=at(reading.name, line), cure=f"Fill it, or {NUMBER_THEM}")
+            raise RecordIdError(
+                "record without an id: empty cell",
+                place=at(reading.name, line),
+                cure=f"Fill it, or {NUMBER_THEM}",
+            )
         entry = reading.row(name, values, line)
         entry.body.feed(letters.encode("utf-8"), line)
         return entry.record()
@@ -185,12 +244,20 @@ class _Columns:
             return
         known = {"sequence": SEQUENCE_NAMES, self._reading.fields.label: LABEL_NAMES}.get(field, ())
         likely = likely_columns(self._names, (wanted, *known))
-        key = 'label = "{}"' if field == self._reading.fields.label else f'columns = {{{{ {field} = "{{}}" }}}}'
-        option = {"sequence": " (--sequence-column {})"}.get(field, " (--label-column {})" if field == self._reading.fields.label else "")
+        key = (
+            'label = "{}"'
+            if field == self._reading.fields.label
+            else f'columns = {{{{ {field} = "{{}}" }}}}'
+        )
+        option = {"sequence": " (--sequence-column {})"}.get(
+            field, " (--label-column {})" if field == self._reading.fields.label else ""
+        )
         found = ", ".join(map(repr, self._names[:20])) or "none"
         hint = "Is it {}? ".format(" or ".join(map(repr, likely))) if likely else ""
         hint += f"Set {key}{option} in [data]".format(*[likely[0] if likely else "NAME"] * 2)
-        raise SequenceFileError(f"table without a column {wanted!r} (columns: {found})", place=place, cure=hint)
+        raise SequenceFileError(
+            f"table without a column {wanted!r} (columns: {found})", place=place, cure=hint
+        )
 
 
 def _text(cell: Any, name: str, place: str) -> str | None:

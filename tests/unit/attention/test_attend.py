@@ -12,8 +12,24 @@ from selfattn_bio import config
 from selfattn_bio.attention import attend as door
 from selfattn_bio.attention.attend import KERNELS, SHORT, Asked, attend, choose
 from selfattn_bio.attention.native import why_not
-from selfattn_bio.attention.patterns import Causal, Full, Global, RandomBlocks, Strided, Window, build_pattern
-from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL, build_position
+from selfattn_bio.attention.patterns import (
+    Causal,
+    Full,
+    Global,
+    RandomBlocks,
+    Strided,
+    Window,
+    build_pattern,
+)
+from selfattn_bio.attention.positions import (
+    Alibi,
+    NoPosition,
+    Rotary,
+    Shaw,
+    T5Bias,
+    TransformerXL,
+    build_position,
+)
 from selfattn_bio.attention.tiles import Setting
 from selfattn_bio.errors import KernelError
 
@@ -59,15 +75,22 @@ def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, capsys):
     assert [choose(asked(Window(9), NoPosition())).name for _ in range(2)] == ["slab", "slab"]
     assert choose(asked(Full(), NoPosition())).name == "sdpa"
     assert (
-        capsys.readouterr().err == "attention: the band kernel cannot run here (no C++ compiler found); torch does its work, more slowly\n"
+        capsys.readouterr().err
+        == "attention: the band kernel cannot run here (no C++ compiler found); torch does its "
+        "work, more slowly\n"
     )
-    with pytest.raises(ValueError, match=r"kernel 'band' must be able to do what is asked, got no C\+\+ compiler found"):
+    with pytest.raises(
+        ValueError,
+        match=r"kernel 'band' must be able to do what is asked, got no C\+\+ compiler found",
+    ):
         choose(asked(Window(9), NoPosition()), "band")
     assert choose(asked(Window(9), NoPosition(), length=SHORT)).name == "reference"
 
 
 def test_flex_is_for_cuda():
-    message = "kernel 'flex' must be able to do what is asked, got tensors on cpu, where it needs CUDA"
+    message = (
+        "kernel 'flex' must be able to do what is asked, got tensors on cpu, where it needs CUDA"
+    )
     # the command line prints this error as one line
     with pytest.raises(KernelError, match=f"{message}. See `selfattn-bio doctor`"):
         choose(asked(Window(9), NoPosition()), "flex")
@@ -83,7 +106,8 @@ class OnCuda:
 
 
 ALL_REASONS = (
-    "a position with keys of its own; float64, which it does not know; head_dim 8, where it needs 16 at least; "
+    "a position with keys of its own; float64, which it does not know; head_dim 8, where it needs "
+    "16 at least; "
     "dropout on the weights, which model.dropout = 0 turns off"
 )
 
@@ -95,27 +119,48 @@ ALL_REASONS = (
         (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, None),
         (Full(), NoPosition(), {"dropout": 0.1}, None),  # sdpa is as good
         (Window(9), NoPosition(), {"dropout": 0.1, "length": SHORT}, None),
-        (Window(9), NoPosition(), {"dropout": 0.1}, "dropout on the weights, which model.dropout = 0 turns off"),
+        (
+            Window(9),
+            NoPosition(),
+            {"dropout": 0.1},
+            "dropout on the weights, which model.dropout = 0 turns off",
+        ),
         (Window(9), Rotary(8), {"head_dim": 8}, "head_dim 8, where it needs 16 at least"),
         (Full(), TransformerXL(2, 16, 5), {}, "a position with keys of its own"),
-        (Window(9), Shaw(8, 3), {"head_dim": 8, "dtype": torch.float64, "dropout": 0.1}, ALL_REASONS),
+        (
+            Window(9),
+            Shaw(8, 3),
+            {"head_dim": 8, "dtype": torch.float64, "dropout": 0.1},
+            ALL_REASONS,
+        ),
     ],
     ids=str,
 )
-def test_cuda_reports_once_why_flex_is_not_used(pattern, position, arguments, said, monkeypatch, capsys):
+def test_cuda_reports_once_why_flex_is_not_used(
+    pattern, position, arguments, said, monkeypatch, capsys
+):
     door._say_once.cache_clear()
     on_cpu = asked(pattern, position.to(arguments.get("dtype", torch.float32)), **arguments)
     monkeypatch.setattr(door, "prepared", lambda *_: replace(on_cpu, q=OnCuda(on_cpu.q)))
     for name, kernel in KERNELS.items():
         monkeypatch.setitem(KERNELS, name, replace(kernel, run=lambda asked, name=name: name))
-    served = [attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position) for _ in range(2)]
-    line = "" if said is None else f"attention: flex cannot run here ({said}); slab does its work, more slowly\n"
+    served = [
+        attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position) for _ in range(2)
+    ]
+    line = (
+        ""
+        if said is None
+        else f"attention: flex cannot run here ({said}); slab does its work, more slowly\n"
+    )
     assert capsys.readouterr().err == line
     assert (served == ["slab", "slab"]) == (said is not None)
     if said is not None:  # a named kernel runs, or an error gives the reason
         with pytest.raises(KernelError, match=re.escape(f"got {said}")):
             attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position, kernel="flex")
-        assert attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position, kernel="slab") == "slab"
+        assert (
+            attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position, kernel="slab")
+            == "slab"
+        )
         assert not capsys.readouterr().err
 
 
@@ -136,7 +181,10 @@ PATTERNS = [
         ("bigbird", {}),
     ]
 ]
-POSITIONS = [{"kind": kind} for kind in ("none", "t5", "alibi", "rotary", "shaw", "transformer_xl", "sinusoidal")]
+POSITIONS = [
+    {"kind": kind}
+    for kind in ("none", "t5", "alibi", "rotary", "shaw", "transformer_xl", "sinusoidal")
+]
 
 
 @needs_band
@@ -145,11 +193,21 @@ POSITIONS = [{"kind": kind} for kind in ("none", "t5", "alibi", "rotary", "shaw"
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 def test_run_file_with_unsuitable_kernel_is_refused(pattern, kernel, head_dim):
     for position in POSITIONS:
-        values = {"kernel": kernel, "pattern": pattern, "position": position, "embed_dim": 2 * head_dim, "num_heads": 2}
+        values = {
+            "kernel": kernel,
+            "pattern": pattern,
+            "position": position,
+            "embed_dim": 2 * head_dim,
+            "num_heads": 2,
+        }
         try:
             section = config.AttentionModel.model_validate(values)
         except ValidationError:
             section = None
-        relative = build_position(TypeAdapter(config.Position).validate_python(position), 2, head_dim)
+        relative = build_position(
+            TypeAdapter(config.Position).validate_python(position), 2, head_dim
+        )
         rule = build_pattern(TypeAdapter(config.Pattern).validate_python(pattern))
-        assert (section is None) == (KERNELS[kernel].cannot(asked(rule, relative, head_dim=head_dim)) is not None), values
+        assert (section is None) == (
+            KERNELS[kernel].cannot(asked(rule, relative, head_dim=head_dim)) is not None
+        ), values

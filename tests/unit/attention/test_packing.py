@@ -37,7 +37,10 @@ def test_separate_gradients_are_concatenated():
         grad.copy_(torch.randn(2, 2, 5, 4))
     # the first has the expected strides, the others are transposed views of the same memory
     heads_apart = torch.randn(5 * 2 * 24).as_strided((2, 2, 5, 4), (120, 4, 24, 1), 0)
-    transposed = [heads_apart, *(heads_apart.as_strided((2, 2, 5, 4), (120, 24, 4, 1), offset) for offset in (8, 16))]
+    transposed = [
+        heads_apart,
+        *(heads_apart.as_strided((2, 2, 5, 4), (120, 24, 4, 1), offset) for offset in (8, 16)),
+    ]
     for grads in (
         [room[1], room[0], room[2]],
         [room[0], room[1], room[2].clone()],

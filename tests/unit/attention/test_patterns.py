@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window, build_pattern
+from selfattn_bio.attention.patterns import (
+    BlockLocal,
+    Causal,
+    Full,
+    Global,
+    RandomBlocks,
+    Strided,
+    Window,
+    build_pattern,
+)
 
 PATTERNS = [
     Full(),
@@ -39,8 +48,23 @@ def test_masks_of_worked_examples():
 
 
 def test_random_patterns_are_pinned():
-    assert shown(RandomBlocks(1, block=2, seed=3), 7) == ["..xx...", "..xx...", "....xx.", "....xx.", "..xx...", "..xx...", "....xx."]
-    assert shown(Causal(RandomBlocks(2, block=1)), 6) == ["x.....", "x.....", "x.....", "..x...", "x...x.", "..xx.."]
+    assert shown(RandomBlocks(1, block=2, seed=3), 7) == [
+        "..xx...",
+        "..xx...",
+        "....xx.",
+        "....xx.",
+        "..xx...",
+        "..xx...",
+        "....xx.",
+    ]
+    assert shown(Causal(RandomBlocks(2, block=1)), 6) == [
+        "x.....",
+        "x.....",
+        "x.....",
+        "..x...",
+        "x...x.",
+        "..xx..",
+    ]
     assert shown(RandomBlocks(1, block=2, seed=3), 3) == ["..x", "..x", "xx."]  # two blocks
 
 
@@ -102,7 +126,10 @@ def test_unions_flatten_and_count_each_part_once():
         (config.WindowPattern(window=5, num_global=2), Window(5) | Global(2)),
         (config.StridedPattern(window=5, stride=7), Window(5) | Strided(7)),
         (config.BlockLocalPattern(block=9, causal=True), Causal(BlockLocal(9))),
-        (config.BigBirdPattern(window=4, random_blocks=2, block=8, num_global=1, seed=3), Window(4) | RandomBlocks(2, 8, 3) | Global(1)),
+        (
+            config.BigBirdPattern(window=4, random_blocks=2, block=8, num_global=1, seed=3),
+            Window(4) | RandomBlocks(2, 8, 3) | Global(1),
+        ),
     ],
 )
 def test_each_kind_is_built(section, expected):
@@ -110,7 +137,11 @@ def test_each_kind_is_built(section, expected):
 
 
 @pytest.mark.parametrize("length", [1, 7, 50])
-@pytest.mark.parametrize("pattern", [each for each in PATTERNS if "Union" not in str(each) and "RandomBlocks" not in str(each)], ids=str)
+@pytest.mark.parametrize(
+    "pattern",
+    [each for each in PATTERNS if "Union" not in str(each) and "RandomBlocks" not in str(each)],
+    ids=str,
+)
 def test_pairs_of_a_part_are_counted(pattern, length):
     (part,) = pattern.parts(length)
     assert part.num_pairs(length) == pattern.dense_mask(length).sum()

@@ -23,13 +23,20 @@ from selfattn_bio.errors import SelfAttnBioError
 def test_invalid_positions_are_refused():
     with pytest.raises(ValueError, match="head_dim must be even for rotary, got 7"):
         Rotary(7)
-    with pytest.raises(ValueError, match="max_distance must be > 8, the buckets of one distance, got 4"):
+    with pytest.raises(
+        ValueError, match="max_distance must be > 8, the buckets of one distance, got 4"
+    ):
         T5Bias(2, num_buckets=32, max_distance=4)
-    with pytest.raises(ValueError, match="max_distance must be > 16, the buckets of one distance, got 16"):
+    with pytest.raises(
+        ValueError, match="max_distance must be > 16, the buckets of one distance, got 16"
+    ):
         T5Bias(2, num_buckets=32, max_distance=16, symmetric=True)
     with pytest.raises(ValueError, match="num_buckets must be even and >= 4, got 7"):
         T5Bias(2, num_buckets=7)
-    with pytest.raises(SelfAttnBioError, match=r"sequences must have at most 3 tokens \(model.position.max_length\), got 4"):
+    with pytest.raises(
+        SelfAttnBioError,
+        match=r"sequences must have at most 3 tokens \(model.position.max_length\), got 4",
+    ):
         Learned(2, 3)(torch.zeros(1, 4, 2))
 
 
@@ -67,7 +74,9 @@ def test_sinusoids_of_a_worked_example():
 
 def test_learned_positions_are_rows_of_the_table():
     position, x = Learned(4, 9), torch.randn(2, 3, 4)
-    assert torch.equal(position(x), x + torch.stack([position.table[0], position.table[1], position.table[2]]))
+    assert torch.equal(
+        position(x), x + torch.stack([position.table[0], position.table[1], position.table[2]])
+    )
     position(x).sum().backward()
     assert position.table.grad[:, 0].tolist() == [2.0] * 3 + [0.0] * 6  # once per sequence
 

@@ -16,19 +16,27 @@ from selfattn_bio.sequence.spelling import Spelling
 READABLE = {"dna": "ACGTACGTACGTN", "protein": "ACDEFGHIKLMNPQRSTVWYX"}
 PLANTED = {"dna": b"GATAAG", "protein": b"KKRKLK"}
 STRANDS = {"dna": ("given", "both"), "protein": ("given",)}
-CASES = [(name, strands) for name, kind in BASELINES.items() for strands in STRANDS[kind.alphabets[0]]]
+CASES = [
+    (name, strands) for name, kind in BASELINES.items() for strands in STRANDS[kind.alphabets[0]]
+]
 
 
 def records(alphabet: str, lengths: list[int], seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    return [rng.choice(np.frombuffer(READABLE[alphabet].encode(), np.uint8), length) for length in lengths]
+    return [
+        rng.choice(np.frombuffer(READABLE[alphabet].encode(), np.uint8), length)
+        for length in lengths
+    ]
 
 
 def odd_records(alphabet: str) -> list[np.ndarray]:
     """Return short, repetitive, ambiguous and ordinary records."""
     letters = READABLE[alphabet]
     repeats = [letters[0] * 20, letters[:2] * 10, letters[-1] * 8 + letters[:8]]
-    return [*records(alphabet, [38, 36, 5, 3, 1], 1), *(np.frombuffer(text.encode(), np.uint8) for text in repeats)]
+    return [
+        *records(alphabet, [38, 36, 5, 3, 1], 1),
+        *(np.frombuffer(text.encode(), np.uint8) for text in repeats),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +54,29 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Ba
             record[10:16] = np.frombuffer(PLANTED[alphabet], np.uint8)
         # It needs equal lengths
         letters = [record[:36] for record in letters] if name == "gkm_svm" else letters
-        setup = Setup(Spelling(get_alphabet(alphabet), gaps="remove"), strands, str(path) if alphabet == "dna" else "none", threads=1)
-        found[name, strands] = BASELINES[name](setup).fit(letters[:140], labels[:140], letters[140:], labels[140:])
+        setup = Setup(
+            Spelling(get_alphabet(alphabet), gaps="remove"),
+            strands,
+            str(path) if alphabet == "dna" else "none",
+            threads=1,
+        )
+        found[name, strands] = BASELINES[name](setup).fit(
+            letters[:140], labels[:140], letters[140:], labels[140:]
+        )
     return found
 
 
 @pytest.mark.parametrize(("name", "strands"), CASES)
-def test_substitution_effects_equal_rescoring(name: str, strands: str, fitted: dict[tuple[str, str], Baseline]) -> None:
+def test_substitution_effects_equal_rescoring(
+    name: str, strands: str, fitted: dict[tuple[str, str], Baseline]
+) -> None:
     baseline = fitted[name, strands]
     alphabet = baseline.setup.alphabet
     letters = odd_records(alphabet.name)
     effects = baseline.substitution_effects(letters)
-    assert max(np.abs(of_record).max() for of_record in effects) > (0.001 if name != "length" else -1)
+    assert max(np.abs(of_record).max() for of_record in effects) > (
+        0.001 if name != "length" else -1
+    )
     for record, of_record in zip(letters, effects, strict=True):
         changed = np.repeat(record[None], len(record) * len(alphabet.letters), axis=0)
         at = np.repeat(np.arange(len(record)), len(alphabet.letters))
@@ -71,16 +90,29 @@ def test_substitution_effects_equal_rescoring(name: str, strands: str, fitted: d
 
 
 @pytest.mark.parametrize(("name", "strands"), CASES)
-def test_saved_baselines_load_unchanged(name: str, strands: str, fitted: dict[tuple[str, str], Baseline], tmp_path: Path) -> None:
-    baseline, origin = fitted[name, strands], {"corpus_fingerprint": "f" * 64, "split_sha256": "0" * 64}
+def test_saved_baselines_load_unchanged(
+    name: str, strands: str, fitted: dict[tuple[str, str], Baseline], tmp_path: Path
+) -> None:
+    baseline, origin = (
+        fitted[name, strands],
+        {"corpus_fingerprint": "f" * 64, "split_sha256": "0" * 64},
+    )
     baseline.save(tmp_path / name, origin)
     loaded = load_baseline(tmp_path / name)
     letters = odd_records(baseline.setup.alphabet.name)
     assert np.array_equal(loaded.logits(letters), baseline.logits(letters))
     assert loaded.calibration == baseline.calibration
     assert loaded.chosen() == baseline.chosen()
-    assert (loaded.setup.spelling, loaded.setup.strands, loaded.origin) == (baseline.setup.spelling, strands, origin)
-    assert {path.suffix for path in (tmp_path / name).iterdir()} <= {".json", ".safetensors", ".txt"}
+    assert (loaded.setup.spelling, loaded.setup.strands, loaded.origin) == (
+        baseline.setup.spelling,
+        strands,
+        origin,
+    )
+    assert {path.suffix for path in (tmp_path / name).iterdir()} <= {
+        ".json",
+        ".safetensors",
+        ".txt",
+    }
     loaded.save(tmp_path / name)  # replaces its own folder
     assert load_baseline(tmp_path / name).origin == origin
 
@@ -93,18 +125,41 @@ def card_with(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "baseline.json").unlink(), "no baseline.json; this is not the folder of a baseline"),
+        (
+            lambda folder: (folder / "baseline.json").unlink(),
+            "no baseline.json; this is not the folder of a baseline",
+        ),
         (lambda folder: (folder / "baseline.json").write_text("{}"), "not the card of a baseline"),
-        (lambda folder: (folder / "arrays.safetensors").unlink(), "file 'arrays.safetensors' of the baseline is missing"),
-        (lambda folder: (folder / "arrays.safetensors").write_bytes(b"x"), "the file differs from its sha256 in baseline.json"),
-        (lambda folder: (folder / "trees_0.txt").write_text("tree"), "the file differs from its sha256 in baseline.json"),
-        (lambda folder: card_with(folder, version=2), "baseline 'motif_scores' has version 2; this version of selfattn-bio reads 1"),
+        (
+            lambda folder: (folder / "arrays.safetensors").unlink(),
+            "file 'arrays.safetensors' of the baseline is missing",
+        ),
+        (
+            lambda folder: (folder / "arrays.safetensors").write_bytes(b"x"),
+            "the file differs from its sha256 in baseline.json",
+        ),
+        (
+            lambda folder: (folder / "trees_0.txt").write_text("tree"),
+            "the file differs from its sha256 in baseline.json",
+        ),
+        (
+            lambda folder: card_with(folder, version=2),
+            "baseline 'motif_scores' has version 2; this version of selfattn-bio reads 1",
+        ),
         (lambda folder: card_with(folder, kind="oracle"), "unknown baseline 'oracle'; known: gc, "),
-        (lambda folder: card_with(folder, settings={}), "the parts of the baseline do not fit each other"),
-        (lambda folder: card_with(folder, kind="exact_positions"), "the parts of the baseline do not fit each other"),
+        (
+            lambda folder: card_with(folder, settings={}),
+            "the parts of the baseline do not fit each other",
+        ),
+        (
+            lambda folder: card_with(folder, kind="exact_positions"),
+            "the parts of the baseline do not fit each other",
+        ),
     ],
 )
-def test_damaged_folders_are_refused(damage, message: str, fitted: dict[tuple[str, str], Baseline], tmp_path: Path) -> None:
+def test_damaged_folders_are_refused(
+    damage, message: str, fitted: dict[tuple[str, str], Baseline], tmp_path: Path
+) -> None:
     fitted["motif_scores", "given"].save(tmp_path / "b")
     damage(tmp_path / "b")
     with pytest.raises(ModelFolderError, match=message.replace("(", r"\(")):
@@ -117,17 +172,24 @@ def test_invalid_trees_are_refused(fitted: dict[tuple[str, str], Baseline], tmp_
     fitted["motif_scores", "given"].save(tmp_path / "b")
     (tmp_path / "b" / "trees_0.txt").write_text("no trees")
     files = json.loads((tmp_path / "b" / "baseline.json").read_text())["files"]
-    card_with(tmp_path / "b", files=files | {"trees_0.txt": sha256_of(tmp_path / "b" / "trees_0.txt")})
+    card_with(
+        tmp_path / "b", files=files | {"trees_0.txt": sha256_of(tmp_path / "b" / "trees_0.txt")}
+    )
     with pytest.raises(ModelFolderError, match="not trees of LightGBM"):
         load_baseline(tmp_path / "b")
 
 
-def test_other_folders_are_not_replaced(fitted: dict[tuple[str, str], Baseline], tmp_path: Path) -> None:
+def test_other_folders_are_not_replaced(
+    fitted: dict[tuple[str, str], Baseline], tmp_path: Path
+) -> None:
     (tmp_path / "mine.txt").write_text("kept")
     with pytest.raises(OutputError, match=r"got one that holds 'mine\.txt'"):
         fitted["gc", "given"].save(tmp_path)
 
 
 def test_no_records_have_no_logits(fitted: dict[tuple[str, str], Baseline]) -> None:
-    assert all(baseline.logits([]).shape == (0,) and baseline.substitution_effects([]) == [] for baseline in fitted.values())
+    assert all(
+        baseline.logits([]).shape == (0,) and baseline.substitution_effects([]) == []
+        for baseline in fitted.values()
+    )
     assert DNA.name in {baseline.setup.alphabet.name for baseline in fitted.values()}

@@ -20,7 +20,13 @@ def ascii_of(text: str) -> np.ndarray:
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
-def planted(n: int, seed: int, motif: str = "TATCGATA", at: tuple[int, int] = (0, 40), lengths: tuple[int, int] = (60, 70)) -> Records:
+def planted(
+    n: int,
+    seed: int,
+    motif: str = "TATCGATA",
+    at: tuple[int, int] = (0, 40),
+    lengths: tuple[int, int] = (60, 70),
+) -> Records:
     """Return random records; positives contain the motif at a start within `at`."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
@@ -51,12 +57,18 @@ def auroc(name: str, setup: Setup, train: Records, valid: Records, test: Records
 def test_gc_learns_its_direction(positive: str) -> None:
     poor, rich = [ascii_of("AATTAATTC")] * 5, [ascii_of("GGCCGGCCA")] * 5
     labels = np.repeat([0, 1], 5) if positive == "rich" else np.repeat([1, 0], 5)
-    low, high = BASELINES["gc"](DNA_SETUP).fit(poor + rich, labels, poor + rich, labels).logits([poor[0], rich[0]])
+    low, high = (
+        BASELINES["gc"](DNA_SETUP)
+        .fit(poor + rich, labels, poor + rich, labels)
+        .logits([poor[0], rich[0]])
+    )
     assert (high > low) == (positive == "rich")
 
 
 def test_kmers_find_a_planted_motif() -> None:
-    assert auroc("kmer6_logistic", DNA_SETUP, planted(400, 0), planted(200, 1), planted(200, 2)) > 0.9
+    assert (
+        auroc("kmer6_logistic", DNA_SETUP, planted(400, 0), planted(200, 1), planted(200, 2)) > 0.9
+    )
 
 
 def test_penalty_and_scaling_are_chosen_on_valid() -> None:
@@ -64,7 +76,15 @@ def test_penalty_and_scaling_are_chosen_on_valid() -> None:
     chosen = set()
     for seed in range(6):  # the training split stays the same
         baseline = BASELINES["kmer6_logistic"](DNA_SETUP)
-        chosen.add(tuple(baseline.fit(train, labels, valid, np.random.default_rng(seed).permutation(np.arange(60) % 2)).chosen().items()))
+        chosen.add(
+            tuple(
+                baseline.fit(
+                    train, labels, valid, np.random.default_rng(seed).permutation(np.arange(60) % 2)
+                )
+                .chosen()
+                .items()
+            )
+        )
     assert len(chosen) > 1
 
 
@@ -86,7 +106,10 @@ def test_exact_positions_choose_the_aligned_end(end: str) -> None:
     def cut(n: int, seed: int) -> Records:
         rng = np.random.default_rng(seed)
         letters, labels = moved(n, seed, 2)
-        return [r[c:] if end == "end" else r[: len(r) - c] for r, c in zip(letters, rng.integers(0, 5, n), strict=True)], labels
+        return [
+            r[c:] if end == "end" else r[: len(r) - c]
+            for r, c in zip(letters, rng.integers(0, 5, n), strict=True)
+        ], labels
 
     baseline = BASELINES["exact_positions"](DNA_SETUP).fit(*cut(400, 0), *cut(200, 1))
     test, labels = cut(200, 2)
@@ -103,32 +126,44 @@ def test_exact_positions_choose_the_aligned_end(end: str) -> None:
 )
 def test_exact_positions_need_aligned_records(lengths: tuple[int, int], reason: str) -> None:
     letters, _ = planted(60, 0, lengths=lengths)
-    assert {kind.name: why for kind, why in suitable(DNA_SETUP, letters)}["exact_positions"] == reason
+    assert {kind.name: why for kind, why in suitable(DNA_SETUP, letters)}[
+        "exact_positions"
+    ] == reason
 
 
 def test_motif_scores_find_the_motif_on_either_strand(tmp_path: Path) -> None:
     motif = "TATCGACA"
     ppm = np.full((8, 4), 0.02)
     ppm[np.arange(8), DNA.codes(ascii_of(motif))] = 0.94
-    (tmp_path / "d.meme").write_text(meme_text({"m": ppm, "other": ppm[:, [1, 2, 3, 0]]}, {"m": 10, "other": 10}))
+    (tmp_path / "d.meme").write_text(
+        meme_text({"m": ppm, "other": ppm[:, [1, 2, 3, 0]]}, {"m": 10, "other": 10})
+    )
     setup = Setup(Spelling(DNA), database=str(tmp_path / "d.meme"), threads=1)
 
     def turned(n: int, seed: int) -> Records:
         letters, labels = planted(n, seed, motif)
-        return [DNA.reverse_complement(record) if i % 3 else record for i, record in enumerate(letters)], labels
+        return [
+            DNA.reverse_complement(record) if i % 3 else record for i, record in enumerate(letters)
+        ], labels
 
     baseline = BASELINES["motif_scores"](setup).fit(*turned(400, 0), *turned(200, 1))
     test, labels = turned(200, 2)
     assert roc_auc_score(labels, baseline.logits(test)) > 0.97
     assert baseline.chosen()["motifs"] == 2
-    assert np.array_equal(baseline.logits(test), baseline.logits([DNA.reverse_complement(record) for record in test]))
+    assert np.array_equal(
+        baseline.logits(test), baseline.logits([DNA.reverse_complement(record) for record in test])
+    )
 
 
 def test_motif_scores_thin_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "d.meme").write_text(meme_text({"m": np.full((8, 4), 0.25)}, {"m": 10}))
     train, valid = planted(40, 0), planted(20, 1)  # every second record is of one class
-    monkeypatch.setattr("selfattn_bio.baselines.motif_scores.WORK", -(-sum(map(len, train[0])) // 2))
-    baseline = BASELINES["motif_scores"](Setup(Spelling(DNA), database=str(tmp_path / "d.meme"), threads=1)).fit(*train, *valid)
+    monkeypatch.setattr(
+        "selfattn_bio.baselines.motif_scores.WORK", -(-sum(map(len, train[0])) // 2)
+    )
+    baseline = BASELINES["motif_scores"](
+        Setup(Spelling(DNA), database=str(tmp_path / "d.meme"), threads=1)
+    ).fit(*train, *valid)
     assert baseline.chosen()["records"] == 20
     assert np.abs(baseline.logits(valid[0])).max() < 1  # with one class they would be far from 0
 
@@ -141,12 +176,17 @@ def test_motif_scores_need_a_database() -> None:
 def test_gkm_svm_finds_a_motif_on_either_strand() -> None:
     def turned(n: int, seed: int) -> Records:
         letters, labels = planted(n, seed, "TATCGACAGG", lengths=(60, 61))
-        return [DNA.reverse_complement(record) if i % 3 else record for i, record in enumerate(letters)], labels
+        return [
+            DNA.reverse_complement(record) if i % 3 else record for i, record in enumerate(letters)
+        ], labels
 
     baseline = BASELINES["gkm_svm"](DNA_SETUP).fit(*turned(200, 0), *turned(100, 1))
     test, labels = turned(100, 2)
     assert roc_auc_score(labels, baseline.logits(test)) > 0.85
-    assert np.argsort(baseline.logits(test)).tolist() == np.argsort(baseline.machine(_one_hot(test))[:, 0].astype(float)).tolist()
+    assert (
+        np.argsort(baseline.logits(test)).tolist()
+        == np.argsort(baseline.machine(_one_hot(test))[:, 0].astype(float)).tolist()
+    )
 
 
 def test_gkm_svm_calls_the_true_number_of_positives() -> None:
@@ -169,7 +209,9 @@ def test_gkm_svm_calls_the_true_number_of_positives() -> None:
         ((60, 61), True, ""),
     ],
 )
-def test_gkm_svm_reports_why_it_is_skipped(lengths: tuple[int, int], installed: bool, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gkm_svm_reports_why_it_is_skipped(
+    lengths: tuple[int, int], installed: bool, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not installed:
         monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.find_spec", lambda name: None)
     assert BASELINES["gkm_svm"].obstacle(DNA_SETUP, planted(60, 0, lengths=lengths)[0]) == reason
@@ -207,7 +249,9 @@ def test_both_strands_have_one_logit() -> None:
     for name in ("kmer6_logistic", "kmer6_positional_logistic"):
         baseline = BASELINES[name](both).fit(*train, *valid)
         assert baseline.logits(valid[0]) == pytest.approx(baseline.logits(turned))
-    one = BASELINES["exact_positions"](both).fit(*planted(200, 0, lengths=(60, 61)), *planted(100, 1, lengths=(60, 61)))
+    one = BASELINES["exact_positions"](both).fit(
+        *planted(200, 0, lengths=(60, 61)), *planted(100, 1, lengths=(60, 61))
+    )
     assert one.logits(valid[0]) != pytest.approx(one.logits(turned))  # positions have a direction
 
 
@@ -231,9 +275,19 @@ def test_block_counts_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_each_alphabet_has_its_baselines() -> None:
-    names = {setup.alphabet.name: [kind.name for kind, _ in suitable(setup, [ascii_of("ACG")])] for setup in (DNA_SETUP, PROTEIN_SETUP)}
+    names = {
+        setup.alphabet.name: [kind.name for kind, _ in suitable(setup, [ascii_of("ACG")])]
+        for setup in (DNA_SETUP, PROTEIN_SETUP)
+    }
     assert names == {
-        "dna": ["gc", "kmer6_logistic", "kmer6_positional_logistic", "exact_positions", "motif_scores", "gkm_svm"],
+        "dna": [
+            "gc",
+            "kmer6_logistic",
+            "kmer6_positional_logistic",
+            "exact_positions",
+            "motif_scores",
+            "gkm_svm",
+        ],
         "protein": ["length", "first_letter", "composition", "kmer2_logistic"],
     }
 
@@ -248,21 +302,32 @@ def test_protein_composition_is_learned() -> None:
 
 
 def test_first_residue_and_length_are_read_alone() -> None:
-    mature, complete = ["AKLK", "GKLKKKKKKK", "AKKL", "XKKLKKKKKK"], ["MKLK", "MKLKKKKKKK", "MKKL", "MKKLKKKKKK"]
+    mature, complete = (
+        ["AKLK", "GKLKKKKKKK", "AKKL", "XKKLKKKKKK"],
+        ["MKLK", "MKLKKKKKKK", "MKKL", "MKKLKKKKKK"],
+    )
     letters, labels = [ascii_of(text) for text in mature + complete], np.repeat([1, 0], 4)
-    logits = {n: BASELINES[n](PROTEIN_SETUP).fit(letters, labels, letters, labels).logits(letters) for n in ("first_letter", "length")}
+    logits = {
+        n: BASELINES[n](PROTEIN_SETUP).fit(letters, labels, letters, labels).logits(letters)
+        for n in ("first_letter", "length")
+    }
     assert roc_auc_score(labels, logits["first_letter"]) == 1
     assert roc_auc_score(labels, logits["length"]) == 0.5
 
 
 def test_middle_lengths_can_be_the_likeliest() -> None:
     lengths = np.array([5, 6, 20, 22, 24, 80, 90, 100])
-    letters, labels = [ascii_of("K" * length) for length in lengths], ((lengths > 10) & (lengths < 50)).astype(int)
+    letters, labels = (
+        [ascii_of("K" * length) for length in lengths],
+        ((lengths > 10) & (lengths < 50)).astype(int),
+    )
     baseline = BASELINES["length"](PROTEIN_SETUP).fit(letters, labels, letters, labels)
     assert roc_auc_score(labels, baseline.logits(letters)) == 1
 
 
 def test_fit_needs_both_classes() -> None:
     letters, labels = planted(20, 0)
-    with pytest.raises(ValueError, match=r"valid must have records of both classes, got labels \[1\]"):
+    with pytest.raises(
+        ValueError, match=r"valid must have records of both classes, got labels \[1\]"
+    ):
         BASELINES["gc"](DNA_SETUP).fit(letters, labels, letters, np.ones(20, dtype=int))

@@ -28,7 +28,9 @@ def test_tables_are_found_by_their_usual_names(tmp_path: Path) -> None:
         accuracy.find_table(tmp_path, "test")
 
 
-def test_init_is_repeated_where_its_code_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_is_repeated_where_its_code_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import accuracy
 
     runs: list[Path] = []
@@ -54,7 +56,9 @@ def test_every_source_of_init_is_a_file() -> None:
     import published
 
     package = Path(published.selfattn_bio.__file__).parent
-    assert all(list(package.glob(pattern)) for pattern in (*published.SOURCES, *accuracy.INIT_SOURCES))
+    assert all(
+        list(package.glob(pattern)) for pattern in (*published.SOURCES, *accuracy.INIT_SOURCES)
+    )
 
 
 def sampled(value: float, spread: float = 0.01) -> Sampled:
@@ -78,7 +82,9 @@ def test_mean_over_seeds_bootstraps_records() -> None:
     assert mean.minus(sampled(0.7))["high"] == pytest.approx(0)
 
 
-@pytest.mark.parametrize(("model", "verdict"), [(0.9, "yes, ahead"), (0.702, "no"), (0.5, "yes, behind")])
+@pytest.mark.parametrize(
+    ("model", "verdict"), [(0.9, "yes, ahead"), (0.702, "no"), (0.5, "yes, behind")]
+)
 def test_verdict_depends_on_interval_excluding_0(model: float, verdict: str) -> None:
     row = comparison(model, 0.7, 0.7).row("a set", "3", "")
     assert row["interval excludes 0"] == verdict
@@ -88,7 +94,12 @@ def test_verdict_depends_on_interval_excluding_0(model: float, verdict: str) -> 
 def test_last_line_counts_sets() -> None:
     import comparison as table
 
-    found = [comparison(0.9, 0.8, 0.7), comparison(0.702, 0.6, 0.7), comparison(0.5, 0.4, 0.7), comparison(0.7, 0.7, 0.7)]
+    found = [
+        comparison(0.9, 0.8, 0.7),
+        comparison(0.702, 0.6, 0.7),
+        comparison(0.5, 0.4, 0.7),
+        comparison(0.7, 0.7, 0.7),
+    ]
     assert table.closing_line(found) == (
         "The mean of the model is at least that of the best simple baseline on 3 of 4 sets. "
         "The interval of the difference excludes 0 on 2: 1 ahead, 1 behind. "
@@ -99,7 +110,10 @@ def test_last_line_counts_sets() -> None:
 def test_rows_are_a_markdown_table() -> None:
     import comparison
 
-    assert comparison.markdown([{"set": "a", "metric": "Q3"}]) == "| set | metric |\n| --- | --- |\n| a | Q3 |"
+    assert (
+        comparison.markdown([{"set": "a", "metric": "Q3"}])
+        == "| set | metric |\n| --- | --- |\n| a | Q3 |"
+    )
 
 
 def test_q3_counts_known_residues_and_bootstraps_chains() -> None:
@@ -120,13 +134,21 @@ def test_chains_similar_to_test_are_dropped(tmp_path: Path) -> None:
 
     own = "ACDEFGHIKLMNPQRSTVWY" * 3
     chains = {
-        "train": [("same", own), ("part", "W" * 100 + own[:30]), ("other", "GAVLIMFWPGAVLIMFWP" * 4), ("short", "ACD")],
+        "train": [
+            ("same", own),
+            ("part", "W" * 100 + own[:30]),
+            ("other", "GAVLIMFWPGAVLIMFWP" * 4),
+            ("short", "ACD"),
+        ],
         "val": [("other", "KRHDEKRHDEKRHDEKRHDE")],
         "ts115": [("test", own)],
     }
     for name, rows in chains.items():
         mask = "eval_mask" if name == "ts115" else "resolved_mask"
-        text = "".join(f"{name}\t{letters}\t{'H' * len(letters)}\t01{'1' * (len(letters) - 2)}\n" for name, letters in rows)
+        text = "".join(
+            f"{name}\t{letters}\t{'H' * len(letters)}\t01{'1' * (len(letters) - 2)}\n"
+            for name, letters in rows
+        )
         with gzip.open(tmp_path / f"{name}.tsv.gz", "wt") as file:
             file.write(f"id\tsequence\tss3\t{mask}\n{text}")
     read = protein_ss3.read_chains(tmp_path)
@@ -138,7 +160,13 @@ def test_missing_sets_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     import accuracy
 
     monkeypatch.setenv("SELFATTN_BENCH", str(tmp_path / "none"))
-    with pytest.raises(SystemExit, match=r"^error: .*/none: no such folder; choose the published sets with --bench DIR or SELF"):
+    with pytest.raises(
+        SystemExit,
+        match=r"^error: .*/none: no such folder; choose the published sets with --bench DIR or "
+        r"SELF",
+    ):
         accuracy.main([])
-    with pytest.raises(SystemExit, match=r"^error: .*gue_tf4: no such folder; known sets are gue_tf1"):
+    with pytest.raises(
+        SystemExit, match=r"^error: .*gue_tf4: no such folder; known sets are gue_tf1"
+    ):
         accuracy.main(["gue_tf4", "--bench", str(tmp_path)])

@@ -42,8 +42,13 @@ negatives = "n.fa"
 stem = {{ kind = "none" }}
 {TRAINING}
 """
-TOWER = '{ kind = "tower", token_dim = 4, channels = [8], kernels = [5, 3], pools = [5, 2], residual_kernel = 3 }'
-PARENT = CLASSES.replace('stack = { parts = ["exact_positions"] }', "variants = {}").replace('{ kind = "none" }', TOWER)
+TOWER = (
+    '{ kind = "tower", token_dim = 4, channels = [8], kernels = [5, 3], pools = [5, 2], '
+    "residual_kernel = 3 }"
+)
+PARENT = CLASSES.replace('stack = { parts = ["exact_positions"] }', "variants = {}").replace(
+    '{ kind = "none" }', TOWER
+)
 BINS = f"""
 split = {{ kind = "chromosome", valid = ["c1"], test = ["c2"] }}
 tokens = {{ k = 1 }}
@@ -126,7 +131,9 @@ def test_two_classes(commands: list[list[str]], tmp_path: Path) -> None:
     assert again.lead == found.lead
 
 
-def test_bins_of_a_chromosome(commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bins_of_a_chromosome(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tss
 
     write_two_classes()
@@ -135,11 +142,14 @@ def test_bins_of_a_chromosome(commands: list[list[str]], tmp_path: Path, monkeyp
     places = [(name, start) for name in chroms for start in range(0, 800, 200)]
     Path("s.fa").write_text(
         "".join(
-            f">{name}_{start} chrom={name} start={start} end={start + 200} strand=+\n{chroms[name][start : start + 200]}\n"
+            f">{name}_{start} chrom={name} start={start} end={start + 200} "
+            f"strand=+\n{chroms[name][start : start + 200]}\n"
             for name, start in places
         )
     )
-    Path("points.bed").write_text("".join(f"{name}\t{start + 30}\t{start + 31}\tp\t0\t+\n" for name, start in places))
+    Path("points.bed").write_text(
+        "".join(f"{name}\t{start + 30}\t{start + 31}\tp\t0\t+\n" for name, start in places)
+    )
     tss.TASKS.mkdir(parents=True)
     (tss.TASKS / "tiny.toml").write_text(BINS)
     (tss.TASKS / "tiny_parent.toml").write_text(PARENT)
@@ -155,19 +165,30 @@ def test_bins_of_a_chromosome(commands: list[list[str]], tmp_path: Path, monkeyp
     assert len(trainings(commands)) == 1 + 2 + 2
 
 
-def test_labels_per_residue(commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_per_residue(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import protein_ss3
     import published
 
     rng = np.random.default_rng(0)
     for name, number in {"train": 30, "val": 10, "ts115": 10}.items():
         rows = ["".join(rng.choice(list("ACDEFGHIKL"), 40)) for _ in range(number)]
-        labels = ["".join("HEC"["ACDEFGHIKL".index(residue) % 3] for residue in row) for row in rows]
+        labels = [
+            "".join("HEC"["ACDEFGHIKL".index(residue) % 3] for residue in row) for row in rows
+        ]
         mask = "eval_mask" if name == "ts115" else "resolved_mask"
         text = "".join(f"{name}{i}\t{row}\t{labels[i]}\t{'1' * 40}\n" for i, row in enumerate(rows))
         with gzip.open(tmp_path / f"{name}.tsv.gz", "wt") as file:
             file.write(f"id\tsequence\tss3\t{mask}\n{text}")
-    network = {"kind": "attention", "members": 1, "embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
+    network = {
+        "kind": "attention",
+        "members": 1,
+        "embed_dim": 8,
+        "num_layers": 1,
+        "num_heads": 2,
+        "feedforward_dim": 8,
+    }
     training = {"max_steps": 4, "evaluate_every": 2, "batch_size": 8, "shift": 0}
     tiny = {"tokens": {"k": 1}, "model": network | {"stem": {"kind": "none"}}, "training": training}
     monkeypatch.setattr(protein_ss3, "MODEL", tiny)

@@ -15,7 +15,9 @@ def folder(tmp_path: Path) -> Path:
     for split, number in (("train", 80), ("dev", 40), ("test", 40)):
         letters = rng.choice(list("ACGT"), (number, 30))
         letters[1::2, 10:14] = list("TATA")
-        tables[split] = pd.DataFrame({"sequence": ["".join(row) for row in letters], "label": np.arange(number) % 2})
+        tables[split] = pd.DataFrame(
+            {"sequence": ["".join(row) for row in letters], "label": np.arange(number) % 2}
+        )
     shared = np.frombuffer(tables["dev"]["sequence"][0].encode(), np.uint8)
     tables["test"].loc[0, "sequence"] = DNA.reverse_complement(shared).tobytes().decode()
     for split, table in tables.items():
@@ -27,7 +29,11 @@ def test_test_sequences_are_removed_from_train_and_dev(folder: Path) -> None:
     import baselines
 
     splits = baselines.read_splits(folder, Spelling(DNA))
-    assert {split: len(letters) for split, (letters, _) in splits.items()} == {"train": 80, "dev": 39, "test": 40}
+    assert {split: len(letters) for split, (letters, _) in splits.items()} == {
+        "train": 80,
+        "dev": 39,
+        "test": 40,
+    }
 
 
 def test_the_table_has_a_row_per_baseline(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +42,16 @@ def test_the_table_has_a_row_per_baseline(folder: Path, capsys: pytest.CaptureFi
     baselines.main([str(folder)])
     lines = capsys.readouterr().out.splitlines()
     assert f"{folder.name}: motif_scores left out: the task names no motif database" in lines
-    cells = {fields[2]: fields for line in lines if (fields := [part.strip() for part in line.split("|")])[1:2] == [folder.name]}
-    assert set(cells) == {"gc", "kmer6_logistic", "kmer6_positional_logistic", "exact_positions", "gkm_svm"}
+    cells = {
+        fields[2]: fields
+        for line in lines
+        if (fields := [part.strip() for part in line.split("|")])[1:2] == [folder.name]
+    }
+    assert set(cells) == {
+        "gc",
+        "kmer6_logistic",
+        "kmer6_positional_logistic",
+        "exact_positions",
+        "gkm_svm",
+    }
     assert float(cells["exact_positions"][4]) > 0.9

@@ -48,7 +48,9 @@ def test_planted_positions_of_named_records():
 def test_true_pairs_cover_both_halves():
     from motifs import true_pairs
 
-    truth = places(("a", 0, 10), ("a", 20, 30), ("a", 50, 60), ("b", 0, 10), ("b", 20, 30)).assign(pair=["p", "p", "", "q", "q"])
+    truth = places(("a", 0, 10), ("a", 20, 30), ("a", 50, 60), ("b", 0, 10), ("b", 20, 30)).assign(
+        pair=["p", "p", "", "q", "q"]
+    )
     pairs = pd.DataFrame(
         {
             "record": [0, 0, 0, 1, 1, 0],
@@ -68,7 +70,12 @@ def test_matrices_found_counts_and_precision():
     database = open_database(grammar.database)
     ctcf, other = database["CTCF (MA0139.2)"], database["PAX6 (MA0069.1)"]
     found = matrices({"m1": ctcf, "m2": ctcf[::-1, ::-1], "m3": other}, grammar)
-    assert found == {"wanted": 5, "found": 1, "matrix_precision": pytest.approx(2 / 3), "motifs_each": 2.0}
+    assert found == {
+        "wanted": 5,
+        "found": 1,
+        "matrix_precision": pytest.approx(2 / 3),
+        "motifs_each": 2.0,
+    }
     assert matrices({}, grammar)["found"] == 0
 
 
@@ -105,7 +112,9 @@ def test_models_below_the_gate_are_not_explained():
     from motifs import models_table
 
     runs = [{"auroc": auroc, "explained": auroc >= 0.92} for auroc in (0.95, 0.91, 0.93)]
-    assert "| five | 0.930 (0.880 to 0.980) | 0.950, 0.910, 0.930 | 2 |" in models_table({"five": runs})
+    assert "| five | 0.930 (0.880 to 0.980) | 0.950, 0.910, 0.930 | 2 |" in models_table(
+        {"five": runs}
+    )
 
 
 def test_metrics_are_cached_until_weights_change(tmp_path, monkeypatch):
@@ -129,8 +138,14 @@ def test_metrics_of_a_model():
     import motifs
 
     records = pd.DataFrame({"id": list("abcd"), "label": [1, 0, 1, 1]})
-    sequences = [np.frombuffer(text, dtype=np.uint8) for text in (b"AACGTAAA", b"ACGTAAAA", b"AAAACGTA", b"ACGTACGT")]
-    scorer = SimpleNamespace(logits=lambda rows: np.arange(4.0), probabilities=lambda logits: np.array([0.95, 0.99, 0.9, 0.2]))
+    sequences = [
+        np.frombuffer(text, dtype=np.uint8)
+        for text in (b"AACGTAAA", b"ACGTAAAA", b"AAAACGTA", b"ACGTACGT")
+    ]
+    scorer = SimpleNamespace(
+        logits=lambda rows: np.arange(4.0),
+        probabilities=lambda logits: np.array([0.95, 0.99, 0.9, 0.2]),
+    )
     run = motifs.Run("development", "five", 0)
     truth = places(("a", 2, 5), ("c", 4, 7), ("b", 0, 4))
     for name, value in {"test": (records, sequences), "scorer": scorer, "truth": truth}.items():
@@ -139,7 +154,10 @@ def test_metrics_of_a_model():
 
     class Told(motifs.AttnLRP):
         def relevance(self, scorer, letters, target):
-            return [np.isin(np.arange(8), np.arange(3) + bytes(row).index(b"CGT")).astype(float) for row in letters]
+            return [
+                np.isin(np.arange(8), np.arange(3) + bytes(row).index(b"CGT")).astype(float)
+                for row in letters
+            ]
 
     found = motifs.letters(run, Told())
     assert (found["aupr"], found["share"], found["records"]) == (1.0, pytest.approx(6 / 16), 2)
@@ -150,7 +168,11 @@ def test_random_parameters_differ_from_trained(monkeypatch):
 
     trained = torch.nn.Linear(1, 1)
     monkeypatch.setattr(motifs, "build_network", lambda run: torch.nn.Linear(1, 1))
-    monkeypatch.setattr(motifs, "letters", lambda run, method, scorer=None: {"method": method, "network": scorer.network})
+    monkeypatch.setattr(
+        motifs,
+        "letters",
+        lambda run, method, scorer=None: {"method": method, "network": scorer.network},
+    )
     run = motifs.Run("development", "five", 0)
     run.__dict__["scorer"] = Known(trained)
     found = motifs.random_parameters(run)
@@ -170,7 +192,9 @@ def test_gate_applies_to_models_not_controls(monkeypatch, auroc, labels, explain
     asked = []
     monkeypatch.setattr(motifs, "write_run_file", lambda run: None)
     monkeypatch.setattr(motifs, "is_trained", lambda *given: True)
-    monkeypatch.setattr(motifs.Run, "kept", lambda self, name, *given: asked.append(name) or {"auroc": auroc})
+    monkeypatch.setattr(
+        motifs.Run, "kept", lambda self, name, *given: asked.append(name) or {"auroc": auroc}
+    )
     run = motifs.Run("development", "five", 0, labels)
     run.__dict__["rules"] = SimpleNamespace(pairs={"p": None})
     assert motifs.finished(run)["explained"] == explained
@@ -183,7 +207,13 @@ def test_other_strand_is_reversed():
 
     class Letter(motifs.AttnLRP):
         def scores(self, scorer, letters, target):
-            return [(row[:, None] == np.frombuffer(b"ACGT", dtype=np.uint8)) * np.arange(1.0, 1 + len(row))[:, None] for row in letters]
+            return [
+                (row[:, None] == np.frombuffer(b"ACGT", dtype=np.uint8))
+                * np.arange(1.0, 1 + len(row))[:, None]
+                for row in letters
+            ]
 
-    (found,) = motifs.BothStrands(Letter()).scores(SimpleNamespace(alphabet=DNA), [np.frombuffer(b"AAC", dtype=np.uint8)], None)
+    (found,) = motifs.BothStrands(Letter()).scores(
+        SimpleNamespace(alphabet=DNA), [np.frombuffer(b"AAC", dtype=np.uint8)], None
+    )
     assert found.tolist() == [[2, 0, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0]]

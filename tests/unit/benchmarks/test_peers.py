@@ -11,11 +11,17 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-MISSING = [name for name in ("local_attention", "transformers", "x_transformers") if importlib.util.find_spec(name) is None]
+MISSING = [
+    name
+    for name in ("local_attention", "transformers", "x_transformers")
+    if importlib.util.find_spec(name) is None
+]
 pytestmark = [
     pytest.mark.slow,  # the imports are slow
     pytest.mark.filterwarnings("ignore"),  # other libraries may warn
-    pytest.mark.skipif(bool(MISSING), reason=f"not installed, pip install -e '.[bench]': {', '.join(MISSING)}"),
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"not installed, pip install -e '.[bench]': {', '.join(MISSING)}"
+    ),
 ]
 
 
@@ -26,22 +32,35 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         return importlib.import_module(name)
 
 
-def test_agreement_fails_above_tolerance(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agreement_fails_above_tolerance(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     agreement = script("agreement", monkeypatch)
     agreement.main()
     table = capsys.readouterr().out
     monkeypatch.setattr(agreement, "TOLERANCE", 1e-9)
-    with pytest.raises(SystemExit, match=r"^error: difference above 1e-09: ALiBi slopes: Hugging Face BLOOM, "):
+    with pytest.raises(
+        SystemExit, match=r"^error: difference above 1e-09: ALiBi slopes: Hugging Face BLOOM, "
+    ):
         agreement.main()
     assert capsys.readouterr().out == table
 
 
-def test_each_layer_of_the_gpu_table_runs_in_bfloat16(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_layer_of_the_gpu_table_runs_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     gpu = script("gpu", monkeypatch)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--quick"])
     gpu.main()
     said = capsys.readouterr().out.splitlines()
-    for name in ("ours, slab, T5", "ours, BigBird pattern", "local-attention, rotary", "HF BigBird", "HF BERT", "HF ESM"):
+    for name in (
+        "ours, slab, T5",
+        "ours, BigBird pattern",
+        "local-attention, rotary",
+        "HF BigBird",
+        "HF BERT",
+        "HF ESM",
+    ):
         (line,) = [line for line in said if line.startswith(name + "  ")]
         assert float(line.removeprefix(name).split()[0]) > 0
 
@@ -72,21 +91,36 @@ def test_failed_layer_has_reason_in_its_row(monkeypatch: pytest.MonkeyPatch) -> 
 def test_speed_cases_are_timed_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
     speed = script("attention_speed", monkeypatch)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
-    cases = [speed.Case(name, 1, 1, lambda seconds=seconds: (seconds, seconds)) for name, seconds in (("fast", 0.1), ("slow", 9.0))]
+    cases = [
+        speed.Case(name, 1, 1, lambda seconds=seconds: (seconds, seconds))
+        for name, seconds in (("fast", 0.1), ("slow", 9.0))
+    ]
     rounds = list(speed.rounds_of([speed.Table("table", 3, cases)]))
     assert len(rounds) == 4
-    assert set(Counter((each["name"], each["precision"]) for samples in rounds for each in samples).values()) == {3}
+    assert set(
+        Counter(
+            (each["name"], each["precision"]) for samples in rounds for each in samples
+        ).values()
+    ) == {3}
     size = speed.Size()
     assert min(*(rounds for _, rounds in size.layers), size.far_rounds, size.step_rounds) >= 3
 
 
 def test_reachable_speed_counts_all_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     peers, report = script("peers", monkeypatch), script("speed_report", monkeypatch)
-    length, qkv, out = 64, torch.nn.Linear(peers.DIM, 3 * peers.DIM), torch.nn.Linear(peers.DIM, peers.DIM)
+    length, qkv, out = (
+        64,
+        torch.nn.Linear(peers.DIM, 3 * peers.DIM),
+        torch.nn.Linear(peers.DIM, peers.DIM),
+    )
     x = torch.randn(1, length, peers.DIM, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
-        peers.dense_oracle(x, qkv, out, torch.ones(length, length, dtype=torch.bool)).sum().backward()
-    assert counter.get_total_flops() == length * (report.PROJECTIONS + report.pairs(report.keys_of_window(length)))
+        peers.dense_oracle(
+            x, qkv, out, torch.ones(length, length, dtype=torch.bool)
+        ).sum().backward()
+    assert counter.get_total_flops() == length * (
+        report.PROJECTIONS + report.pairs(report.keys_of_window(length))
+    )
     allowed = peers.build_pattern(peers.WINDOWED).dense_mask(300)
     assert report.keys_of_window(300) == pytest.approx(int(allowed.sum()) / 300)
     row = report.Target("layer", 4, True, {"a": 3.0, "b": 2.0}, {"a": 3.5, "b": 2.5}).row()

@@ -30,5 +30,8 @@ def test_motif_overlaps_peak_only_in_positives():
         assert letters[at : at + length] == DNA_MOTIFS[0]
         assert (len(letters), len(numbers), span) == (64, 64, 16)
         assert numbers[there : there + span].min() > 0.3
-        inside, apart = there <= at and at + length <= there + span, at + length <= there or there + span <= at
+        inside, apart = (
+            there <= at and at + length <= there + span,
+            at + length <= there or there + span <= at,
+        )
         assert (inside, apart) == ((True, False) if i % 2 else (False, True))

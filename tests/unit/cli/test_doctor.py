@@ -19,7 +19,10 @@ def table(out, heading):
     """Return (pattern, positions, kernel, reason) of each line below the heading."""
     text = out.split(f"\n{heading}", 1)[1].split("\n\n")[1]
     lines = re.findall(r"^  (.{16}) ((?:\w+, )*\w+) +(\w+) +(.*)$", text, re.MULTILINE)
-    return [(pattern.strip(), positions.split(", "), kernel, reason) for pattern, positions, kernel, reason in lines]
+    return [
+        (pattern.strip(), positions.split(", "), kernel, reason)
+        for pattern, positions, kernel, reason in lines
+    ]
 
 
 class OnCuda:
@@ -33,9 +36,14 @@ class OnCuda:
 
 def test_doctor_reports_effect_of_default_dropout(capsys, monkeypatch):
     assert main(["doctor"]) == 0
-    assert "With model.dropout = 0.3, the default, the same runs, but for:\n\n  none\n" in capsys.readouterr().out
+    assert (
+        "With model.dropout = 0.3, the default, the same runs, but for:\n\n  none\n"
+        in capsys.readouterr().out
+    )
     on_cuda = {
-        pattern: {position: replace(asked, q=OnCuda(asked.q)) for position, asked in by_position.items()}
+        pattern: {
+            position: replace(asked, q=OnCuda(asked.q)) for position, asked in by_position.items()
+        }
         for pattern, by_position in doctor._requests().items()
     }
     monkeypatch.setattr(doctor, "_requests", lambda: on_cuda)
@@ -45,13 +53,19 @@ def test_doctor_reports_effect_of_default_dropout(capsys, monkeypatch):
     out, said = capsys.readouterr()
     assert "CUDA: a GPU" in out
     without, dropping = (
-        {(pattern, position): (kernel, reason) for pattern, positions, kernel, reason in table(out, heading) for position in positions}
+        {
+            (pattern, position): (kernel, reason)
+            for pattern, positions, kernel, reason in table(out, heading)
+            for position in positions
+        }
         for heading in ("What runs here", "With model.dropout = 0.3, the default")
     )
     assert without["window", "t5"][0] == "flex"
     assert without["window", "shaw"][0] == "slab"
     slower = "not flex: dropout on the weights, which model.dropout = 0 turns off"
-    assert dropping == {key: ("slab", slower) for key, (kernel, _) in without.items() if kernel == "flex"}
+    assert dropping == {
+        key: ("slab", slower) for key, (kernel, _) in without.items() if kernel == "flex"
+    }
     assert "flex" not in said  # a table, not a warning
 
 
@@ -69,7 +83,9 @@ def test_doctor_lists_kernel_for_each_pattern(capsys):
     assert "shaw, transformer_xl" in line
     assert "slab" in line
     assert "joint: a position with keys of its own" in line
-    (line,) = [line for line in out.splitlines() if line.startswith("  full, causal") and "shaw" in line]
+    (line,) = [
+        line for line in out.splitlines() if line.startswith("  full, causal") and "shaw" in line
+    ]
     assert "sdpa: a causal or sparse pattern" in line
 
 
@@ -86,9 +102,22 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     doctor._say_what_is_there()
     out = capsys.readouterr().out
-    needed = {re.match(r"[\w-]+", each)[0].lower().replace("-", "_") for each in requires("selfattn-bio") if "extra ==" not in each}
+    needed = {
+        re.match(r"[\w-]+", each)[0].lower().replace("-", "_")
+        for each in requires("selfattn-bio")
+        if "extra ==" not in each
+    }
     listed = {line.split("  ")[1] for line in out.splitlines() if line.startswith("  ")}
     assert not needed & {name.lower() for name in listed}
-    assert {"GPU", "C++ compiler", "git", "make", "Slurm", "MMseqs2", "tensorboard", "snakemake_executor_plugin_slurm"} <= listed
+    assert {
+        "GPU",
+        "C++ compiler",
+        "git",
+        "make",
+        "Slurm",
+        "MMseqs2",
+        "tensorboard",
+        "snakemake_executor_plugin_slurm",
+    } <= listed
     assert "MMseqs2" in out
     assert "missing: clusters of similar sequences by alignment" in out

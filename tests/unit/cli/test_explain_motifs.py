@@ -51,7 +51,10 @@ def save(folder, seed):
     torch.manual_seed(seed)
     run = read_run_file("run.toml")
     folder.mkdir()
-    source = {"corpus_fingerprint": Corpus.open("corpus").fingerprint, "split_sha256": sha256_of("split.tsv")}
+    source = {
+        "corpus_fingerprint": Corpus.open("corpus").fingerprint,
+        "split_sha256": sha256_of("split.tsv"),
+    }
     save_model(folder, run, build_network(run).state_dict(), {"calibration": CALIBRATION} | source)
 
 
@@ -61,10 +64,32 @@ def folder(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     for name in ("p", "n"):
         letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
-        (tmp_path / f"{name}.fa").write_text("".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters)))
+        (tmp_path / f"{name}.fa").write_text(
+            "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
+        )
     (tmp_path / "run.toml").write_text(RUN_FILE)
-    assert main(["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus"]) == 0
-    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    assert (
+        main(
+            [
+                "ingest",
+                "--fasta",
+                "p.fa",
+                "n.fa",
+                "--label",
+                "1",
+                "0",
+                "--alphabet",
+                "dna",
+                "--output",
+                "corpus",
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
+        == 0
+    )
     save(tmp_path / "model", 0)
     return tmp_path
 
@@ -83,13 +108,21 @@ def test_motifs_refuse_attributions_of_other_model(folder, capsys):
     assert own.records["logit"].is_monotonic_decreasing
     # highest, middle and lowest logit
     assert list(own.maps) == own.records["id"].iloc[[0, 6, 11]].tolist()
-    assert [each.logit for each in own.maps.values()] == pytest.approx(own.records["logit"].iloc[[0, 6, 11]].tolist(), abs=1e-5)
+    assert [each.logit for each in own.maps.values()] == pytest.approx(
+        own.records["logit"].iloc[[0, 6, 11]].tolist(), abs=1e-5
+    )
     assert [len(each.layers) for each in own.maps.values()] == [1, 1, 1]
-    assert f"{message}{sha256_of('other/model.safetensors')[:12]}), got {own.source['weights_sha256'][:12]}. Run" in capsys.readouterr().err
+    assert (
+        f"{message}{sha256_of('other/model.safetensors')[:12]}), got "
+        f"{own.source['weights_sha256'][:12]}. Run" in capsys.readouterr().err
+    )
     explain("model", folder / "p.fa").save("unknown")  # of an unknown corpus
     assert motifs_of("unknown") == 1
     error = capsys.readouterr().err
-    assert f"{message}{own.source['weights_sha256'][:12]}), got none. Run `selfattn-bio explain` again\n" in error
+    assert (
+        f"{message}{own.source['weights_sha256'][:12]}), got none. Run `selfattn-bio explain` "
+        "again\n" in error
+    )
     assert error.count("\n") == 1
     dataclasses.replace(own, source={**own.source, "split_sha256": "0" * 64}).save("split")
     assert motifs_of("split") == 1
@@ -115,7 +148,8 @@ def test_maps_of_records_named_in_run_file(folder, capsys):
     capsys.readouterr()
     assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 1
     assert capsys.readouterr().err == (
-        "selfattn-bio explain: error: run.toml: [interpret] maps must be ids of records in the corpus, got 'p50' (did you mean 'p5'?). "
+        "selfattn-bio explain: error: run.toml: [interpret] maps must be ids of records in the "
+        "corpus, got 'p50' (did you mean 'p5'?). "
         "Ids are the first column of the split table, such as 'p0'\n"
     )
 
@@ -127,43 +161,73 @@ def test_motifs_refuse_test_records(folder, capsys):
     records.loc[3, "id"] = "p2"  # from c3
     dataclasses.replace(own, records=records).save("relevance")
     assert motifs_of("relevance") == 1
-    assert "relevance must be of records of train and valid, got 1 of test, such as 'p2'" in capsys.readouterr().err
+    assert (
+        "relevance must be of records of train and valid, got 1 of test, such as 'p2'"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     ("called", "limit", "chosen", "said"),
     [
         (9, 3, [0, 4, 8], "3 of 20 positives of train and valid, logits 12.00 to 20.00\n"),
-        (9, 12, list(range(12)), "logits 9.00 to 20.00; 3 of them not called positive, as only 9 are\n"),
-        (9, 30, list(range(20)), "logits 1.00 to 20.00; 11 of them not called positive, as only 9 are\n"),
+        (
+            9,
+            12,
+            list(range(12)),
+            "logits 9.00 to 20.00; 3 of them not called positive, as only 9 are\n",
+        ),
+        (
+            9,
+            30,
+            list(range(20)),
+            "logits 1.00 to 20.00; 11 of them not called positive, as only 9 are\n",
+        ),
         (0, 2, [0, 1], "logits 19.00 to 20.00; 2 of them not called positive, as only 0 are\n"),
     ],
     ids=["enough", "too few", "all", "none"],
 )
 def test_predicted_positives_are_explained_first(folder, capsys, called, limit, chosen, said):
     corpus = Corpus.open("corpus")
-    positives = [i for i, name in enumerate(corpus.records["id"]) if name.startswith("p") and int(name[1:]) % 3 < 2]
-    logits = dict(zip((corpus.letters(i).tobytes() for i in positives), range(20, 0, -1), strict=True))
+    positives = [
+        i
+        for i, name in enumerate(corpus.records["id"])
+        if name.startswith("p") and int(name[1:]) % 3 < 2
+    ]
+    logits = dict(
+        zip((corpus.letters(i).tobytes() for i in positives), range(20, 0, -1), strict=True)
+    )
     scorer = SimpleNamespace(
         logits=lambda letters: np.array([float(logits[row.tobytes()]) for row in letters]),
         probabilities=lambda values: values / 100,
         threshold=(20.5 - called) / 100,
     )
     capsys.readouterr()
-    assert _recognised(scorer, corpus, Alone(corpus), folder / "split.tsv", limit).index.tolist() == [positives[rank] for rank in chosen]
+    assert _recognised(
+        scorer, corpus, Alone(corpus), folder / "split.tsv", limit
+    ).index.tolist() == [positives[rank] for rank in chosen]
     assert capsys.readouterr().out.endswith(said)
 
 
 def test_motifs_report_database_first(capsys):
-    explained = SimpleNamespace(alphabet="dna", proposal=False, motifs=lambda database, **settings: database)
+    explained = SimpleNamespace(
+        alphabet="dna", proposal=False, motifs=lambda database, **settings: database
+    )
     assert motifs._discover(explained, Interpret(database="jaspar:plants")) == "jaspar:plants"
-    assert capsys.readouterr().out == "motifs: matched with jaspar:plants, the [interpret] database\n"
+    assert (
+        capsys.readouterr().out == "motifs: matched with jaspar:plants, the [interpret] database\n"
+    )
 
 
 def test_motifs_report_missing_database_first(capsys):
-    explained = SimpleNamespace(alphabet="dna", proposal=False, motifs=lambda database, **settings: database)
+    explained = SimpleNamespace(
+        alphabet="dna", proposal=False, motifs=lambda database, **settings: database
+    )
     assert motifs._discover(explained, Interpret(database="none")) == "none"
-    assert capsys.readouterr().out == 'motifs: motifs are not matched with known ones: [interpret] database = "none"\n'
+    assert (
+        capsys.readouterr().out
+        == 'motifs: motifs are not matched with known ones: [interpret] database = "none"\n'
+    )
     assert Interpret(database="none").database_file is None
     assert Interpret(database="mine.meme").database_file == "mine.meme"
 
@@ -174,7 +238,10 @@ def test_rollout_of_run_file_finds_no_motifs(folder, capsys):
     explanation = Explanation.load("relevance")
     assert (explanation.method, explanation.proposal) == ("rollout", True)
     assert motifs_of("relevance") == 0
-    assert "no motifs: they are sought in scores of letters, and method 'rollout' is a proposal, which has none" in capsys.readouterr().out
+    assert (
+        "no motifs: they are sought in scores of letters, and method 'rollout' is a proposal, "
+        "which has none" in capsys.readouterr().out
+    )
 
 
 WORD = b"GGTCACAC"
@@ -188,7 +255,15 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     for row in np.flatnonzero(rng.random(240) < np.where(label, 0.9, 0.3)):
         at[row] = int(rng.integers(0, 92))
         letters[row, at[row] : at[row] + 8] = np.frombuffer(WORD, dtype=np.uint8)
-    test = pd.DataFrame({"id": [f"r{row}" for row in range(240)], "label": label.astype(int), "chrom": None, "start": pd.NA, "end": pd.NA})
+    test = pd.DataFrame(
+        {
+            "id": [f"r{row}" for row in range(240)],
+            "label": label.astype(int),
+            "chrom": None,
+            "start": pd.NA,
+            "end": pd.NA,
+        }
+    )
     test = test.assign(strand="+").iloc[60:]
 
     def looked_at(scorer, sequences):
@@ -199,12 +274,18 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
         return found
 
     monkeypatch.setattr(relevance, "attnlrp_importance", looked_at)
-    monkeypatch.setattr(motifs, "_measured", lambda scorer, letters: dict(zip(letters, looked_at(None, letters.values()), strict=True)))
+    monkeypatch.setattr(
+        motifs,
+        "_measured",
+        lambda scorer, letters: dict(zip(letters, looked_at(None, letters.values()), strict=True)),
+    )
     pfm = 100 * np.eye(4, dtype=int)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
     pattern = Pattern(pfm, pd.DataFrame({"record": [0] * 100, "start": 0, "end": 8, "strand": "+"}))
     one = build_motifs([pattern], pd.DataFrame({"id": ["r0"]}), {})
     corpus = SimpleNamespace(letters=lambda row: letters[row], alphabet=DNA)
-    scorer = SimpleNamespace(member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows]))
+    scorer = SimpleNamespace(
+        member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows])
+    )
     table, sites = motifs._weigh(one, scorer, corpus, test, Interpret(hit_p=1e-4))
     (row,) = table.to_dict("records")
     assert row["verdict"] == "supported"

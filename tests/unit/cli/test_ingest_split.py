@@ -34,7 +34,12 @@ def folder(tmp_path):
 
 
 def call(folder, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "selfattn_bio.cli.main", *arguments], cwd=folder, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "selfattn_bio.cli.main", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
 
 
 def run(command, *arguments: str) -> None:
@@ -46,10 +51,28 @@ def run(command, *arguments: str) -> None:
 
 
 def test_from_fasta_to_split_table(folder):
-    made = call(folder, "ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus")
+    made = call(
+        folder,
+        "ingest",
+        "--fasta",
+        "p.fa",
+        "n.fa",
+        "--label",
+        "1",
+        "0",
+        "--alphabet",
+        "dna",
+        "--output",
+        "corpus",
+    )
     assert (made.returncode, made.stderr) == (0, "")
-    assert made.stdout == "ingest: read 60 records from 2 files\ningest: kept 60 records, 1800 letters of dna\n"
-    made = call(folder, "split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv")
+    assert (
+        made.stdout
+        == "ingest: read 60 records from 2 files\ningest: kept 60 records, 1800 letters of dna\n"
+    )
+    made = call(
+        folder, "split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"
+    )
     assert (made.returncode, made.stderr) == (0, "")
     assert made.stdout.splitlines()[0] == "split: train: 20 records (10 positive)"
     table = pd.read_csv(folder / "split.tsv", sep="\t")
@@ -60,31 +83,52 @@ def test_from_fasta_to_split_table(folder):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--fasta", "absent.fa"], "absent.fa: sequence file must be an existing file, got no such file"),
-        (["--fasta", "p.fa", "n.fa", "--label", "1"], "--label must be given once per file (2), got 1"),
-        (["--fasta", "p.fa", "--label", "1", "--label-column", "x"], "--label must go without --label-column, got both"),
+        (
+            ["--fasta", "absent.fa"],
+            "absent.fa: sequence file must be an existing file, got no such file",
+        ),
+        (
+            ["--fasta", "p.fa", "n.fa", "--label", "1"],
+            "--label must be given once per file (2), got 1",
+        ),
+        (
+            ["--fasta", "p.fa", "--label", "1", "--label-column", "x"],
+            "--label must go without --label-column, got both",
+        ),
         (
             ["--fasta", "p.fa", "--header", "("],
-            "--header must be a regular expression, got '(': missing ), unterminated subpattern at position 0",
+            "--header must be a regular expression, got '(': missing ), unterminated subpattern at "
+            "position 0",
         ),
-        (["--fasta", "p.fa", "--min-length", "9", "--max-length", "8"], "--min-length must be <= --max-length (8), got 9"),
+        (
+            ["--fasta", "p.fa", "--min-length", "9", "--max-length", "8"],
+            "--min-length must be <= --max-length (8), got 9",
+        ),
         (
             ["--fasta", "p.fa", "p.fa"],
-            "p.fa:1: record id 'p0' is used twice (first in p.fa:1). Rename or remove one, or number the records: "
+            "p.fa:1: record id 'p0' is used twice (first in p.fa:1). Rename or remove one, or "
+            "number the records: "
             'ids = "numbered" in [data] (--ids numbered)',
         ),
     ],
 )
 def test_ingest_error_is_one_line_and_writes_nothing(folder, arguments, error):
     made = call(folder, "ingest", *arguments, "--alphabet", "dna", "--output", "corpus")
-    assert (made.returncode, made.stdout, made.stderr) == (1, "", f"selfattn-bio ingest: error: {error}\n")
+    assert (made.returncode, made.stdout, made.stderr) == (
+        1,
+        "",
+        f"selfattn-bio ingest: error: {error}\n",
+    )
     assert sorted(path.name for path in folder.iterdir()) == ["n.fa", "p.fa", "run.toml"]
 
 
 def test_run_file_replaces_options(folder):
     made = call(folder, "ingest", "--run-file", "run.toml", "--output", "corpus")
     assert (made.returncode, made.stderr) == (0, "")
-    assert made.stdout == "ingest: read 60 records from 2 files\ningest: kept 60 records, 1800 letters of dna\n"
+    assert (
+        made.stdout
+        == "ingest: read 60 records from 2 files\ningest: kept 60 records, 1800 letters of dna\n"
+    )
     table = pd.read_parquet(folder / "corpus" / "records.parquet")
     assert table["label"].tolist() == [1] * 30 + [0] * 30
     labels = 'sequences = ["p.fa", "n.fa"]\nheader = "^(.)"\nlabel = "label"\npositive = "p"'
@@ -95,10 +139,32 @@ def test_run_file_replaces_options(folder):
 
 
 def test_split_error_names_corpus_and_writes_nothing(folder):
-    run(ingest, "--fasta", str(folder / "p.fa"), "--label", "1", "--alphabet", "dna", "--output", str(folder / "corpus"))
+    run(
+        ingest,
+        "--fasta",
+        str(folder / "p.fa"),
+        "--label",
+        "1",
+        "--alphabet",
+        "dna",
+        "--output",
+        str(folder / "corpus"),
+    )
     with pytest.raises(SelfAttnBioError) as caught:
-        run(split, "--run-file", str(folder / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(folder / "split.tsv"))
-    assert str(caught.value) == f"{folder / 'corpus'}: corpus must hold both labels, got only label 1 (30 records). Add the other class"
+        run(
+            split,
+            "--run-file",
+            str(folder / "run.toml"),
+            "--corpus",
+            str(folder / "corpus"),
+            "--output",
+            str(folder / "split.tsv"),
+        )
+    assert (
+        str(caught.value)
+        == f"{folder / 'corpus'}: corpus must hold both labels, got only label 1 (30 records). Add "
+        "the other class"
+    )
     assert not list(folder.glob("*split.tsv*"))
 
 
@@ -108,13 +174,37 @@ def test_split_kinds(folder, kind):
         path = folder / f"{name}.fa"
         path.write_text(path.read_text().replace("chrom=", f"group={name}"))
     (folder / "run.toml").write_text(
-        RUN_FILE.split("[split]")[0] + f'[split]\nkind = "{kind}"\nvalid_fraction = 0.3\ntest_fraction = 0.3\n'
+        RUN_FILE.split("[split]")[0]
+        + f'[split]\nkind = "{kind}"\nvalid_fraction = 0.3\ntest_fraction = 0.3\n'
     )
     fasta = [str(folder / "p.fa"), str(folder / "n.fa")]
-    run(ingest, "--sequences", *fasta, "--label", "1", "0", "--alphabet", "dna", "--output", str(folder / "corpus"))
-    run(split, "--run-file", str(folder / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(folder / "split.tsv"))
+    run(
+        ingest,
+        "--sequences",
+        *fasta,
+        "--label",
+        "1",
+        "0",
+        "--alphabet",
+        "dna",
+        "--output",
+        str(folder / "corpus"),
+    )
+    run(
+        split,
+        "--run-file",
+        str(folder / "run.toml"),
+        "--corpus",
+        str(folder / "corpus"),
+        "--output",
+        str(folder / "split.tsv"),
+    )
     counts = pd.read_csv(folder / "split.tsv", sep="\t")["split"].value_counts().to_dict()
-    assert counts == ({"train": 24, "valid": 18, "test": 18} if kind == "random" else {"train": 20, "valid": 20, "test": 20})
+    assert counts == (
+        {"train": 24, "valid": 18, "test": 18}
+        if kind == "random"
+        else {"train": 20, "valid": 20, "test": 20}
+    )
 
 
 def made(folder, split: str, header: str = "chrom=", targets: bool = False) -> pd.DataFrame:
@@ -123,22 +213,50 @@ def made(folder, split: str, header: str = "chrom=", targets: bool = False) -> p
         path = folder / f"{name}.fa"
         path.write_text(path.read_text().replace("chrom=", header))
     (folder / "run.toml").write_text(RUN_FILE.split("[split]")[0] + f"[split]\n{split}\n")
-    (folder / "t.tsv").write_text("id\tfamily\n" + "".join(f"{name}{i}\tf{i // 5}\n" for name in "pn" for i in range(30)))
+    (folder / "t.tsv").write_text(
+        "id\tfamily\n" + "".join(f"{name}{i}\tf{i // 5}\n" for name in "pn" for i in range(30))
+    )
     options = ["--targets", str(folder / "t.tsv")] if targets else []
     fasta = [str(folder / "p.fa"), str(folder / "n.fa")]
-    run(ingest, "--sequences", *fasta, "--label", "1", "0", "--alphabet", "dna", *options, "--output", str(folder / "corpus"))
-    run(split_command, "--run-file", str(folder / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(folder / "split.tsv"))
+    run(
+        ingest,
+        "--sequences",
+        *fasta,
+        "--label",
+        "1",
+        "0",
+        "--alphabet",
+        "dna",
+        *options,
+        "--output",
+        str(folder / "corpus"),
+    )
+    run(
+        split_command,
+        "--run-file",
+        str(folder / "run.toml"),
+        "--corpus",
+        str(folder / "corpus"),
+        "--output",
+        str(folder / "split.tsv"),
+    )
     return pd.read_csv(folder / "split.tsv", sep="\t")
 
 
 def test_split_by_species_in_headers(folder):
-    table = made(folder, 'kind = "species"\nvalid_fraction = 0.3\ntest_fraction = 0.3', header="species=")
+    table = made(
+        folder, 'kind = "species"\nvalid_fraction = 0.3\ntest_fraction = 0.3', header="species="
+    )
     assert table["reason"].tolist() == ["species=c1", "species=c2", "species=c3"] * 20
     assert table.groupby("reason")["split"].nunique().eq(1).all()
 
 
 def test_split_by_column_of_targets(folder):
-    table = made(folder, 'kind = "group"\ncolumn = "family"\nvalid_fraction = 0.2\ntest_fraction = 0.2', targets=True)
+    table = made(
+        folder,
+        'kind = "group"\ncolumn = "family"\nvalid_fraction = 0.2\ntest_fraction = 0.2',
+        targets=True,
+    )
     assert table["reason"][0] == "family=f0"
     assert table.groupby("reason")["split"].nunique().eq(1).all()
     assert table["split"].nunique() == 3
@@ -146,15 +264,22 @@ def test_split_by_column_of_targets(folder):
 
 def test_split_reports_clusters(folder, capsys):
     path = folder / "n.fa"
-    path.write_text(path.read_text() + ">twin chrom=c1\n" + path.read_text().splitlines()[1][2:] + "\n")
+    path.write_text(
+        path.read_text() + ">twin chrom=c1\n" + path.read_text().splitlines()[1][2:] + "\n"
+    )
     table = made(folder, 'kind = "cluster"').set_index("id")
-    assert "split: 60 clusters by shared k-mers at similarity 0.15, the largest of 2 records" in capsys.readouterr().out
+    assert (
+        "split: 60 clusters by shared k-mers at similarity 0.15, the largest of 2 records"
+        in capsys.readouterr().out
+    )
     assert table["reason"][["n0", "twin"]].tolist() == ["cluster=n0 (2)"] * 2
     assert table["split"]["n0"] == table["split"]["twin"]
 
 
 def test_split_by_missing_column_error(folder):
-    with pytest.raises(SelfAttnBioError, match=r"records must have species to be split by it, got none"):
+    with pytest.raises(
+        SelfAttnBioError, match=r"records must have species to be split by it, got none"
+    ):
         made(folder, 'kind = "species"')
     with pytest.raises(SelfAttnBioError, match=r"corpus must have targets, got none"):
         made(folder, 'kind = "group"\ncolumn = "family"')
@@ -164,7 +289,8 @@ def test_ingest_and_split_import_no_torch(folder):
     code = (
         "import sys\n"
         "from selfattn_bio.cli import ingest, split\n"
-        "import selfattn_bio.data.corpus, selfattn_bio.sequence.kmers, selfattn_bio.sequence.splits, selfattn_bio.config\n"
+        "import selfattn_bio.data.corpus, selfattn_bio.sequence.kmers, "
+        "selfattn_bio.sequence.splits, selfattn_bio.config\n"
         "import argparse\n"
         "parser = argparse.ArgumentParser(); ingest.add_arguments(parser)\n"
         "ingest.run(parser.parse_args('--fasta p.fa --alphabet dna --output corpus'.split()))\n"

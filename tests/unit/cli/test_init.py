@@ -30,7 +30,11 @@ def here(tmp_path, monkeypatch):
 
 def write(path, number=120, length=40, letters="ACGT", header=lambda i: ""):
     rng = np.random.default_rng(len(str(path)))
-    text = "".join(f">{Path(path).stem.split()[-1]}{i} {header(i)}\n{''.join(rng.choice(list(letters), length))}\n" for i in range(number))
+    text = "".join(
+        f">{Path(path).stem.split()[-1]}{i} "
+        f"{header(i)}\n{''.join(rng.choice(list(letters), length))}\n"
+        for i in range(number)
+    )
     raw = text.encode()
     Path(path).write_bytes(gzip.compress(raw) if str(path).endswith("gz") else raw)
     return str(path)
@@ -50,16 +54,30 @@ def place(i):
     [
         ({}, ("dna", "random", 3, "full", 64)),
         ({"letters": "ACDEFGHIKLMNPQRSTVWY"}, ("protein", "cluster", 1, "full", 64)),
-        ({"header": place}, ("dna", "chromosome", 1, "full", 64)),  # enough records of two chromosomes for a recipe
+        (
+            {"header": place},
+            ("dna", "chromosome", 1, "full", 64),
+        ),  # enough records of two chromosomes for a recipe
         ({"header": lambda i: f"group=g{i % 20}"}, ("dna", "group", 3, "full", 64)),
         ({"length": 10_000, "number": 20}, ("dna", "random", 3, "window", 13)),
-        ({"length": 2000, "number": 20, "letters": "ACDEFGHIKLMNPQRSTVWY"}, ("protein", "cluster", 1, "window", 64)),
+        (
+            {"length": 2000, "number": 20, "letters": "ACDEFGHIKLMNPQRSTVWY"},
+            ("protein", "cluster", 1, "window", 64),
+        ),
         ({"letters": "acgun"}, ("dna", "random", 3, "full", 64)),
     ],
 )
 def test_run_file_fits_the_data(here, capsys, options, expected):
-    run = made("--positives", write("a b.fa", **options), "--negatives", write("ü.fa.gz", **options))
-    got = run.data.alphabet, run.split.kind, run.tokens.k, run.model.pattern.kind, run.training.batch_size
+    run = made(
+        "--positives", write("a b.fa", **options), "--negatives", write("ü.fa.gz", **options)
+    )
+    got = (
+        run.data.alphabet,
+        run.split.kind,
+        run.tokens.k,
+        run.model.pattern.kind,
+        run.training.batch_size,
+    )
     assert got == expected
     assert run.data.positives == ("a b.fa",)
     assert run.data.max_length == options.get("length", 40)
@@ -70,21 +88,38 @@ def test_run_file_fits_the_data(here, capsys, options, expected):
 
 
 def test_chromosome_split_has_both_labels_in_each_split(here):
-    """chr0 has nearly the share that is looked for, but no negative; a split by it would be refused after ingest."""
-    run = made("--positives", write("a.fa", header=place), "--negatives", write("b.fa", header=lambda i: place(i + (i % 5 == 0))))
+    """chr0 has a fitting number of records, but no negative: ingest would refuse the split."""
+    run = made(
+        "--positives",
+        write("a.fa", header=place),
+        "--negatives",
+        write("b.fa", header=lambda i: place(i + (i % 5 == 0))),
+    )
     assert run.split.kind == "chromosome"
     assert "chr0" not in run.split.valid + run.split.test
     (here / "workflows/tasks/my_task.toml").unlink()
     two = lambda i: place(i % 2)  # noqa: E731
-    assert made("--positives", write("a.fa", header=two), "--negatives", write("b.fa", header=two)).split.kind == "random"
+    assert (
+        made(
+            "--positives", write("a.fa", header=two), "--negatives", write("b.fa", header=two)
+        ).split.kind
+        == "random"
+    )
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"), [(["x", "y", "z"], "multiclass"), (["0", "1", ""], "multilabel"), (["0.5", "2", "-1"], "regression")]
+    ("values", "kind"),
+    [
+        (["x", "y", "z"], "multiclass"),
+        (["0", "1", ""], "multilabel"),
+        (["0.5", "2", "-1"], "regression"),
+    ],
 )
 def test_objective_follows_the_column(here, values, kind):
     sequences = write("s.fa")
-    Path("t.tsv").write_text("id\tactivity\n" + "".join(f"s{i}\t{values[i % 3]}\n" for i in range(120)))
+    Path("t.tsv").write_text(
+        "id\tactivity\n" + "".join(f"s{i}\t{values[i % 3]}\n" for i in range(120))
+    )
     pd.read_csv("t.tsv", sep="\t", dtype=str, keep_default_na=False).to_csv("t.csv.gz", index=False)
     for targets in ("t.tsv", "t.csv.gz"):  # read as ingest will read them
         run = made("--sequences", sequences, "--targets", targets)
@@ -97,15 +132,32 @@ def table(path="all.csv", number=120, letters="ACGT", **columns):
     rng = np.random.default_rng(0)
     rows = ["".join(rng.choice(list(letters), 40)) for _ in range(number)]
     made_up = {name: [value(i, rows[i]) for i in range(number)] for name, value in columns.items()}
-    pd.DataFrame({"sequence": rows, **made_up}).to_csv(path, index=False, sep="\t" if path.endswith("tsv") else ",")
+    pd.DataFrame({"sequence": rows, **made_up}).to_csv(
+        path, index=False, sep="\t" if path.endswith("tsv") else ","
+    )
     return path
 
 
 def ingested():
     """The corpus of the run file, and the records of each split."""
     assert main(["ingest", "--run-file", "workflows/tasks/my_task.toml", "--output", "corpus"]) == 0
-    assert main(["split", "--run-file", "workflows/tasks/my_task.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
-    return pd.read_parquet("corpus/records.parquet"), pd.read_csv("split.tsv", sep="\t")["split"].value_counts().to_dict()
+    assert (
+        main(
+            [
+                "split",
+                "--run-file",
+                "workflows/tasks/my_task.toml",
+                "--corpus",
+                "corpus",
+                "--output",
+                "split.tsv",
+            ]
+        )
+        == 0
+    )
+    return pd.read_parquet("corpus/records.parquet"), pd.read_csv("split.tsv", sep="\t")[
+        "split"
+    ].value_counts().to_dict()
 
 
 def test_split_column_of_targets_is_used(here, capsys):
@@ -119,23 +171,45 @@ def test_split_column_of_targets_is_used(here, capsys):
 
 def test_one_table_with_labels_is_enough(here, capsys):
     run = made("--sequences", table(label=lambda i, _: i % 3 // 2))
-    assert (run.objective.kind, run.data.sequences, run.data.label) == ("binary", ("all.csv",), "label")
+    assert (run.objective.kind, run.data.sequences, run.data.label) == (
+        "binary",
+        ("all.csv",),
+        "label",
+    )
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "init: all.csv: 120 records of DNA, 40 bp; 1 and 0 in column 'label': 40 positives, 80 negatives"
-    assert "init: only 40 positives and 80 negatives: figures on the held-out records will have wide intervals" in lines
-    assert 'label = "label"  # 40 positives, 80 negatives' in (here / "workflows/tasks/my_task.toml").read_text()
+    assert (
+        lines[0]
+        == "init: all.csv: 120 records of DNA, 40 bp; 1 and 0 in column 'label': 40 positives, 80 "
+        "negatives"
+    )
+    assert (
+        "init: only 40 positives and 80 negatives: figures on the held-out records will have wide "
+        "intervals" in lines
+    )
+    assert (
+        'label = "label"  # 40 positives, 80 negatives'
+        in (here / "workflows/tasks/my_task.toml").read_text()
+    )
     assert ingested()[0]["label"].sum() == 40
 
 
 @pytest.mark.parametrize(
     ("value", "kind", "words"),
     [
-        (lambda i, _: ["bound", "unbound"][i % 2], "binary", "bound and unbound in column 'y': 60 positives, 60 negatives; 'bound' is the"),
+        (
+            lambda i, _: ["bound", "unbound"][i % 2],
+            "binary",
+            "bound and unbound in column 'y': 60 positives, 60 negatives; 'bound' is the",
+        ),
         (lambda i, _: ["liver", "brain", "kidney"][i % 3], "multiclass", "3 classes in column 'y'"),
         (lambda i, _: i % 4, "multiclass", "4 classes in column 'y'"),
         (lambda i, _: i / 7, "regression", "regression on column 'y'"),
         (lambda i, _: [0, 1, None][i % 3], "multilabel", "0, 1 and empty cells in column 'y'"),
-        (lambda _, row: row.translate(str.maketrans("ACGT", "0011")), "labels", "one label per base (01) in column 'y'"),
+        (
+            lambda _, row: row.translate(str.maketrans("ACGT", "0011")),
+            "labels",
+            "one label per base (01) in column 'y'",
+        ),
     ],
 )
 def test_objective_is_recognised_from_one_table(here, capsys, value, kind, words):
@@ -155,8 +229,20 @@ def test_long_sequences_in_a_table(here):
 
 
 def test_labels_of_residues(here):
-    run = made("--sequences", table(letters="ACDEFGHIKLMNPQRSTVWY", ss3=lambda _, row: "".join("HEC"[ord(c) % 3] for c in row)))
-    assert (run.data.alphabet, run.objective.classes, run.tokens.k, run.training.shift, run.model.stem.pool) == ("protein", "CEH", 1, 0, 1)
+    run = made(
+        "--sequences",
+        table(
+            letters="ACDEFGHIKLMNPQRSTVWY",
+            ss3=lambda _, row: "".join("HEC"[ord(c) % 3] for c in row),
+        ),
+    )
+    assert (
+        run.data.alphabet,
+        run.objective.classes,
+        run.tokens.k,
+        run.training.shift,
+        run.model.stem.pool,
+    ) == ("protein", "CEH", 1, 0, 1)
     assert run.split.kind == "cluster"
 
 
@@ -168,28 +254,55 @@ def test_several_columns_are_learned_together(here):
 
 
 def test_other_names_of_the_sequence_column(here, capsys):
-    pd.read_csv(table(label=lambda i, _: i % 2)).rename(columns={"sequence": "seq"}).to_csv("seq.csv", index=False)
+    pd.read_csv(table(label=lambda i, _: i % 2)).rename(columns={"sequence": "seq"}).to_csv(
+        "seq.csv", index=False
+    )
     assert made("--sequences", "seq.csv").data.columns == {"sequence": "seq"}
     assert len(ingested()[0]) == 120
     (here / "workflows/tasks/my_task.toml").unlink()
-    pd.read_csv("seq.csv").assign(alt=lambda frame: frame["seq"]).rename(columns={"seq": "ref"}).to_csv("both.csv", index=False)
+    pd.read_csv("seq.csv").assign(alt=lambda frame: frame["seq"]).rename(
+        columns={"seq": "ref"}
+    ).to_csv("both.csv", index=False)
     assert main(["init", "my_task", "--sequences", "both.csv"]) == 1
-    assert "both.csv: several columns hold sequences: ref, alt. Name the column" in capsys.readouterr().err
-    assert made("--sequences", "both.csv", "--sequence-column", "ref").data.columns == {"sequence": "ref"}
+    assert (
+        "both.csv: several columns hold sequences: ref, alt. Name the column"
+        in capsys.readouterr().err
+    )
+    assert made("--sequences", "both.csv", "--sequence-column", "ref").data.columns == {
+        "sequence": "ref"
+    }
 
 
 @pytest.mark.parametrize("column", ["split", "chrom", "part"])
 def test_split_column_is_used(here, capsys, column):
     """Also where it is called chrom: a chromosome named test would otherwise become valid."""
-    run = made("--sequences", table(label=lambda i, _: i % 2, **{column: lambda i, _: ("train", "train", "dev", "test")[i // 2 % 4]}))
+    run = made(
+        "--sequences",
+        table(
+            label=lambda i, _: i % 2,
+            **{column: lambda i, _: ("train", "train", "dev", "test")[i // 2 % 4]},
+        ),
+    )
     assert (run.split.kind, run.split.column) == ("column", column)
-    assert f"init: split: column {column!r} (60 train, 30 valid, 30 test)" in capsys.readouterr().out
+    assert (
+        f"init: split: column {column!r} (60 train, 30 valid, 30 test)" in capsys.readouterr().out
+    )
     assert ingested()[1] == {"train": 60, "valid": 30, "test": 30}
 
 
 def test_split_without_validation_and_other_values(here, capsys):
-    run = made("--sequences", table(label=lambda i, _: i % 2, set=lambda i, _: ("Training", "Training", "holdout")[i // 2 % 3]))
-    assert (run.split.values.train, run.split.values.test, run.split.valid_fraction) == (("training",), ("holdout",), 0.15)
+    run = made(
+        "--sequences",
+        table(
+            label=lambda i, _: i % 2,
+            set=lambda i, _: ("Training", "Training", "holdout")[i // 2 % 3],
+        ),
+    )
+    assert (run.split.values.train, run.split.values.test, run.split.valid_fraction) == (
+        ("training",),
+        ("holdout",),
+        0.15,
+    )
     splits = ingested()[1]
     assert splits["test"] == 40
     assert splits["valid"] == 12
@@ -199,41 +312,79 @@ def test_separate_files_define_the_split(here, capsys):
     for name, number in (("train", 100), ("dev", 40), ("test", 40)):
         Path("a set").mkdir(exist_ok=True)
         table(f"a set/{name}.tsv", number=number, label=lambda i, _: i % 2)
-        frame = pd.read_csv(f"a set/{name}.tsv", sep="\t")  # the same seed, so without copies between the files
-        frame.assign(sequence=frame["sequence"].str[::-1] + {"train": "A", "dev": "C", "test": "G"}[name]).to_csv(
-            f"a set/{name}.tsv", sep="\t", index=False
-        )
-    named = made("--train", "a set/train.tsv", "--valid", "a set/dev.tsv", "--test", "a set/test.tsv")
+        frame = pd.read_csv(
+            f"a set/{name}.tsv", sep="\t"
+        )  # the same seed, so without copies between the files
+        frame.assign(
+            sequence=frame["sequence"].str[::-1] + {"train": "A", "dev": "C", "test": "G"}[name]
+        ).to_csv(f"a set/{name}.tsv", sep="\t", index=False)
+    named = made(
+        "--train", "a set/train.tsv", "--valid", "a set/dev.tsv", "--test", "a set/test.tsv"
+    )
     (here / "workflows/tasks/my_task.toml").unlink()
     run = made("--sequences", "a set")
     assert run == named
     assert run.split.kind == "files"
-    assert run.data.given_splits == {"train": ("a set/train.tsv",), "valid": ("a set/dev.tsv",), "test": ("a set/test.tsv",)}
+    assert run.data.given_splits == {
+        "train": ("a set/train.tsv",),
+        "valid": ("a set/dev.tsv",),
+        "test": ("a set/test.tsv",),
+    }
     assert "init: split: the files (100 train, 40 valid, 40 test)" in capsys.readouterr().out
     assert ingested()[1] == {"train": 100, "valid": 40, "test": 40}
     (here / "workflows/tasks/my_task.toml").unlink()
     Path("a set/test.tsv").unlink()
     assert main(["init", "my_task", "--sequences", "a set"]) == 1
-    assert "a set: no files of train and test by their names in this folder: dev.tsv, train.tsv" in capsys.readouterr().err
+    assert (
+        "a set: no files of train and test by their names in this folder: dev.tsv, train.tsv"
+        in capsys.readouterr().err
+    )
 
 
 def test_repeated_and_missing_ids_are_numbered(here, capsys):
     positives, negatives = write("a.fa"), write("other.fa")
-    Path(positives).write_text("".join(f">DNA\n{line}\n" for line in Path(positives).read_text().splitlines()[1::2]))
-    Path(negatives).write_text("".join(f"> {i}\n{line}\n" for i, line in enumerate(Path(negatives).read_text().splitlines()[1::2])))
+    Path(positives).write_text(
+        "".join(f">DNA\n{line}\n" for line in Path(positives).read_text().splitlines()[1::2])
+    )
+    Path(negatives).write_text(
+        "".join(
+            f"> {i}\n{line}\n"
+            for i, line in enumerate(Path(negatives).read_text().splitlines()[1::2])
+        )
+    )
     assert made("--positives", positives, "--negatives", negatives).data.ids == "numbered"
-    assert 'init: ids are repeated or missing, so the records are numbered: ids = "numbered"' in capsys.readouterr().out
+    assert (
+        'init: ids are repeated or missing, so the records are numbered: ids = "numbered"'
+        in capsys.readouterr().out
+    )
     assert len(ingested()[0]) == 240
 
 
-@pytest.mark.parametrize(("words", "kind"), [(["shuffled"], "shuffled"), (None, "matched"), (["neighbours"], "neighbours")])
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [(["shuffled"], "shuffled"), (None, "matched"), (["neighbours"], "neighbours")],
+)
 def test_negatives_are_generated(here, words, kind):
     rng = np.random.default_rng(0)
-    Path("genome.fa").write_text("".join(f">chr{i}\n{''.join(rng.choice(list('ACGT'), 20_000))}\n" for i in range(5)))
-    lines = (f"chr{i % 5}\t{(start := 200 * (i + 1))}\t{start + 80 + 10 * (i % 3)}\n" for i in range(60))
+    Path("genome.fa").write_text(
+        "".join(f">chr{i}\n{''.join(rng.choice(list('ACGT'), 20_000))}\n" for i in range(5))
+    )
+    lines = (
+        f"chr{i % 5}\t{(start := 200 * (i + 1))}\t{start + 80 + 10 * (i % 3)}\n" for i in range(60)
+    )
     Path("peaks.bed").write_text("".join(lines))
-    run = made("--positives", "peaks.bed", "--genome", "genome.fa", *(["--negatives", *words] if words else []))
-    assert (run.data.genome, run.data.negatives.kind, run.data.windows.width) == ("genome.fa", kind, 90)
+    run = made(
+        "--positives",
+        "peaks.bed",
+        "--genome",
+        "genome.fa",
+        *(["--negatives", *words] if words else []),
+    )
+    assert (run.data.genome, run.data.negatives.kind, run.data.windows.width) == (
+        "genome.fa",
+        kind,
+        90,
+    )
     assert run.split.kind == "chromosome"
     records, splits = ingested()
     assert (len(records), records["label"].sum()) == (120, 60)
@@ -242,7 +393,11 @@ def test_negatives_are_generated(here, words, kind):
 
 def test_features_of_gff_files(here):
     write("genome.fa", number=4, length=5000)
-    gff = (f"genome{i % 4}\t.\t{kind}\t{100 * i + 1}\t{100 * i + 60}\t.\t+\t.\t.\n" for i in range(40) for kind in ("gene", "exon"))
+    gff = (
+        f"genome{i % 4}\t.\t{kind}\t{100 * i + 1}\t{100 * i + 60}\t.\t+\t.\t.\n"
+        for i in range(40)
+        for kind in ("gene", "exon")
+    )
     Path("a.gff3").write_text("".join(gff))
     run = made("--positives", "a.gff3", "--genome", "genome.fa", "--feature", "gene")
     assert (run.data.windows.kind, run.data.windows.feature) == ("whole", "gene")
@@ -250,27 +405,47 @@ def test_features_of_gff_files(here):
 
 
 def test_positives_alone_are_shuffled(here, capsys):
-    assert made("--positives", write("a.fa"), "--negatives", "shuffled").data.negatives.kind == "shuffled"
-    assert "240 records of DNA, 40 bp; 120 positives, 120 negatives (made: shuffled)" in capsys.readouterr().out
+    assert (
+        made("--positives", write("a.fa"), "--negatives", "shuffled").data.negatives.kind
+        == "shuffled"
+    )
+    assert (
+        "240 records of DNA, 40 bp; 120 positives, 120 negatives (made: shuffled)"
+        in capsys.readouterr().out
+    )
     assert ingested()[0]["label"].sum() == 120
 
 
 def test_header_attributes_are_columns(here):
-    header = lambda i: f"tissue={('liver', 'brain', 'kidney')[i % 3]} split={('train', 'dev', 'test')[i // 3 % 3]}"  # noqa: E731
+    tissues, splits = ("liver", "brain", "kidney"), ("train", "dev", "test")
+
+    def header(i):
+        return f"tissue={tissues[i % 3]} split={splits[i // 3 % 3]}"
+
     run = made("--sequences", write("a.fa", header=header), "--column", "tissue")
     assert (run.objective.kind, run.split.column) == ("multiclass", "split")
     assert ingested()[1] == {"train": 42, "valid": 39, "test": 39}
     (here / "workflows/tasks/my_task.toml").unlink()
-    run = made("--sequences", write("b.fa", header=lambda i: f"kind={('promoter', 'background')[i % 2]}"), "--column", "kind")
+    run = made(
+        "--sequences",
+        write("b.fa", header=lambda i: f"kind={('promoter', 'background')[i % 2]}"),
+        "--column",
+        "kind",
+    )
     assert (run.data.label, run.data.positive) == ("kind", ("promoter",))
 
 
 def test_labels_after_a_bar_are_recognised(here, capsys):
-    """As published in `>chr9:77703978-77704078|1`, and in the format of iLearn, `>name|1|training`."""
-    for pattern in (lambda i: f"|{i % 2}", lambda i: f"|{i % 2}|{('training', 'testing')[i // 2 % 2]}"):
+    """As in `>chr9:77703978-77704078|1`, and in the format of iLearn, `>name|1|training`."""
+    for pattern in (
+        lambda i: f"|{i % 2}",
+        lambda i: f"|{i % 2}|{('training', 'testing')[i // 2 % 2]}",
+    ):
         write("a.fa")
         lines = Path("a.fa").read_text().splitlines()
-        Path("a.fa").write_text("".join(f"{lines[2 * i].strip()}{pattern(i)}\n{lines[2 * i + 1]}\n" for i in range(120)))
+        Path("a.fa").write_text(
+            "".join(f"{lines[2 * i].strip()}{pattern(i)}\n{lines[2 * i + 1]}\n" for i in range(120))
+        )
         run = made("--sequences", "a.fa")
         assert (run.objective.kind, run.data.label) == ("binary", "label")
         records, splits = ingested()
@@ -290,13 +465,23 @@ def test_organism_chooses_the_database(here, capsys):
         (here / "workflows/tasks/my_task.toml").unlink()
     capsys.readouterr()
     assert made(*files).interpret.database == "jaspar:vertebrates"
-    assert "init: motifs are matched with those of vertebrates; choose others with --organism" in capsys.readouterr().out
+    assert (
+        "init: motifs are matched with those of vertebrates; choose others with --organism"
+        in capsys.readouterr().out
+    )
 
 
 def test_steps_grow_with_root_of_records(here):
     steps = []
     for number in (30, 400):
-        steps.append(made("--positives", write("a.fa", number=number), "--negatives", write("b.fa", number=number)).training.max_steps)
+        steps.append(
+            made(
+                "--positives",
+                write("a.fa", number=number),
+                "--negatives",
+                write("b.fa", number=number),
+            ).training.max_steps
+        )
         (here / "workflows/tasks/my_task.toml").unlink()
     assert steps == [100, round(1500 * (800 / 16_754) ** 0.5)]
 
@@ -304,50 +489,124 @@ def test_steps_grow_with_root_of_records(here):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["my task", "--positives", "a.fa", "--negatives", "a.fa"], "task name 'my task' may only have letters, digits, _ and -"),
-        (["mine", "--positives", "a.fa"], "--positives without --negatives. Give a file, or have them made: --negatives shuffled"),
-        (["mine", "--positives", "a.fa", "--negatives", "b.fa", "a.fa"], "a.fa: file given twice. Name each file once"),
-        (["mine", "--sequences", "-"], "files are read twice, which standard input (-) does not allow. Save it as a file"),
+        (
+            ["my task", "--positives", "a.fa", "--negatives", "a.fa"],
+            "task name 'my task' may only have letters, digits, _ and -",
+        ),
+        (
+            ["mine", "--positives", "a.fa"],
+            "--positives without --negatives. Give a file, or have them made: --negatives shuffled",
+        ),
+        (
+            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "a.fa"],
+            "a.fa: file given twice. Name each file once",
+        ),
+        (
+            ["mine", "--sequences", "-"],
+            "files are read twice, which standard input (-) does not allow. Save it as a file",
+        ),
         (["mine", "--sequences", "latin.fa"], "latin.fa:1: header must be UTF-8 text"),
-        (["mine"], "which sequences to learn from is not clear from none of them. Give --positives and --negatives, or one table"),
-        (["mine", "--train", "a.fa", "--sequences", "b.fa"], "is not clear from --sequences, --train"),
-        (["mine", "--sequences", "a.fa"], "a.fa: sequences without anything to learn. Give a table, or --targets TABLE with ids, or with"),
+        (
+            ["mine"],
+            "which sequences to learn from is not clear from none of them. Give --positives and "
+            "--negatives, or one table",
+        ),
+        (
+            ["mine", "--train", "a.fa", "--sequences", "b.fa"],
+            "is not clear from --sequences, --train",
+        ),
+        (
+            ["mine", "--sequences", "a.fa"],
+            "a.fa: sequences without anything to learn. Give a table, or --targets TABLE with ids, "
+            "or with",
+        ),
         (
             ["mine", "--positives", "p.fa", "--negatives", "a.fa"],
-            "files of different alphabets: p.fa looks like protein (MKVLAAGIVGLL...), a.fa like DNA (",
+            "files of different alphabets: p.fa looks like protein (MKVLAAGIVGLL...), a.fa like "
+            "DNA (",
         ),
-        (["mine", "--positives", "a.fa", "--negatives", "matched"], "--negatives matched are windows of a genome. Give it with --genome"),
-        (["mine", "--positives", "a.fa", "--negatives", "b.fa", "--genome", "a.fa"], "a.fa: with --genome all files must be intervals"),
-        (["mine", "--sequences", "a.bed", "--genome", "a.fa"], "with --genome give --positives. Labels by score, overlap or tracks"),
-        (["mine", "--positives", "a.bed", "--genome", "a.fa"], "a.fa: chromosome must be one of the genome's (a0, a1"),
+        (
+            ["mine", "--positives", "a.fa", "--negatives", "matched"],
+            "--negatives matched are windows of a genome. Give it with --genome",
+        ),
+        (
+            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--genome", "a.fa"],
+            "a.fa: with --genome all files must be intervals",
+        ),
+        (
+            ["mine", "--sequences", "a.bed", "--genome", "a.fa"],
+            "with --genome give --positives. Labels by score, overlap or tracks",
+        ),
+        (
+            ["mine", "--positives", "a.bed", "--genome", "a.fa"],
+            "a.fa: chromosome must be one of the genome's (a0, a1",
+        ),
         (
             ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--organism", "yeast"],
             "unknown --organism 'yeast'. Known are vertebrates",
         ),
-        (["mine", "--positives", "a.fa", "--negatives", "b.fa", "--column", "x"], "--column cannot be used with --positives"),
-        (["mine", "--positives", "a.fa", "--negatives", "b.fa", "--targets", "t.tsv"], "--targets cannot be used with --positives"),
-        (["mine", "--sequences", "no_names.csv"], "no_names.csv:1: the first row holds no column names but data: ACGTACGTACGTACG..., 1."),
-        (["mine", "--sequences", "words.txt"], "words.txt:1: first line must be a '>' header, got 'hello'"),
-        (["mine", "--positives", "no.fa", "--negatives", "a.fa"], "no.fa: sequence file must be an existing file"),
-        (["mine", "--sequences", "a.fa", "--targets", "no.tsv"], "no.tsv: targets must be an existing table, got no such file"),
+        (
+            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--column", "x"],
+            "--column cannot be used with --positives",
+        ),
+        (
+            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--targets", "t.tsv"],
+            "--targets cannot be used with --positives",
+        ),
+        (
+            ["mine", "--sequences", "no_names.csv"],
+            "no_names.csv:1: the first row holds no column names but data: ACGTACGTACGTACG..., 1.",
+        ),
+        (
+            ["mine", "--sequences", "words.txt"],
+            "words.txt:1: first line must be a '>' header, got 'hello'",
+        ),
+        (
+            ["mine", "--positives", "no.fa", "--negatives", "a.fa"],
+            "no.fa: sequence file must be an existing file",
+        ),
+        (
+            ["mine", "--sequences", "a.fa", "--targets", "no.tsv"],
+            "no.tsv: targets must be an existing table, got no such file",
+        ),
         (
             ["mine", "--sequences", "a.fa", "--targets", "t.tsv"],
-            "t.tsv: several columns could be learned: x (numbers), z (numbers). Choose one with --column NAME",
+            "t.tsv: several columns could be learned: x (numbers), z (numbers). Choose one with "
+            "--column NAME",
         ),
-        (["mine", "--sequences", "a.fa", "--targets", "u.tsv"], "u.tsv: no id of the sequences, such as 'a0', among the ids"),
-        (["mine", "--sequences", "a.fa", "--targets", "v.tsv"], "v.tsv: no column id and one to learn, but name, x. Tabs separate"),
-        (["mine", "--positives", "a.bed", "--negatives", "a.fa"], "a.bed: intervals without their genome. Give it with --genome GENOME.fa"),
-        (["mine", "--positives", "\x7f.fa", "--negatives", "a.fa"], "error: workflows/tasks/mine.toml:"),  # which TOML may not hold
-        (["there", "--positives", "a.fa", "--negatives", "b.fa"], "there.toml: run file exists already. Edit it, remove it, or"),
+        (
+            ["mine", "--sequences", "a.fa", "--targets", "u.tsv"],
+            "u.tsv: no id of the sequences, such as 'a0', among the ids",
+        ),
+        (
+            ["mine", "--sequences", "a.fa", "--targets", "v.tsv"],
+            "v.tsv: no column id and one to learn, but name, x. Tabs separate",
+        ),
+        (
+            ["mine", "--positives", "a.bed", "--negatives", "a.fa"],
+            "a.bed: intervals without their genome. Give it with --genome GENOME.fa",
+        ),
+        (
+            ["mine", "--positives", "\x7f.fa", "--negatives", "a.fa"],
+            "error: workflows/tasks/mine.toml:",
+        ),  # which TOML may not hold
+        (
+            ["there", "--positives", "a.fa", "--negatives", "b.fa"],
+            "there.toml: run file exists already. Edit it, remove it, or",
+        ),
     ],
 )
 def test_init_errors_are_one_line(here, capsys, words, message):
     write("a.fa")
     write("b.fa")
-    Path("t.tsv").write_text("id\tx\tz\n" + "".join(f"a{i}\t{i / 7}\t{i / 3}\n" for i in range(120)))
+    Path("t.tsv").write_text(
+        "id\tx\tz\n" + "".join(f"a{i}\t{i / 7}\t{i / 3}\n" for i in range(120))
+    )
     Path("u.tsv").write_text("id\tx\nz\t1\n")
     Path("v.tsv").write_text("name\tx\nz\t1\n")
-    Path("no_names.csv").write_text("ACGTACGTACGTACGTACGT,1\nACGTACGTACGTACGTACGA,0\nACGTACGTACGTACGTACGC,0\n")
+    Path("no_names.csv").write_text(
+        "ACGTACGTACGTACGTACGT,1\nACGTACGTACGTACGTACGA,0\nACGTACGTACGTACGTACGC,0\n"
+    )
     Path("words.txt").write_text("hello\n")
     Path("latin.fa").write_bytes(b">caf\xe9\nACGT\n")
     write("p.fa", letters="ACDEFGHIKLMNPQRSTVWY")
@@ -362,17 +621,22 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     assert Path("workflows/tasks/there.toml").read_text() == "mine"
 
 
-# ------------------------------------------------------------------------------------------------------------- run, demo
+# ------------ run, demo
 @pytest.fixture
 def started(monkeypatch):
-    """In Snakemake's place a program that prints its words and ends with the number that the last of them names."""
+    """Replace Snakemake with a program that prints its arguments and exits with the last one."""
     seen = []
     real = run_command.subprocess.Popen
-    code = "import sys; print('snakemake', *sys.argv[1:]); print('and an error', file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    code = (
+        "import sys; print('snakemake', *sys.argv[1:]); print('and an error', "
+        "file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    )
 
     def popen(command, env, **options):
         seen.append(SimpleNamespace(words=command, env=env))
-        number = next((word.removeprefix("--end=") for word in command if word.startswith("--end=")), "0")
+        number = next(
+            (word.removeprefix("--end=") for word in command if word.startswith("--end=")), "0"
+        )
         return real([sys.executable, "-c", code, number, *command[3:]], env=env, **options)
 
     monkeypatch.setattr(run_command.subprocess, "Popen", popen)
@@ -396,12 +660,22 @@ def test_run_passes_arguments_to_snakemake(here, started):
     ]
     assert call.env["PATH"].split(":")[0] == str(Path(sys.executable).parent)
     assert main(["run", "--quiet", "--profile", "gpu", "sweep_mine", "--end=1"]) == 1
-    assert started[1].words[5:] == ["--workflow-profile", str(ROOT / "profiles/gpu"), "sweep_mine", "--end=1", "--quiet", "all"]
+    assert started[1].words[5:] == [
+        "--workflow-profile",
+        str(ROOT / "profiles/gpu"),
+        "sweep_mine",
+        "--end=1",
+        "--quiet",
+        "all",
+    ]
 
 
 def test_run_explains_targets(here, started, capsys):
     assert main(["run", "mine"]) == 1
-    assert "target must be train_NAME or sweep_NAME, or a file, got 'mine'. Did you mean train_mine?" in capsys.readouterr().err
+    assert (
+        "target must be train_NAME or sweep_NAME, or a file, got 'mine'. Did you mean train_mine?"
+        in capsys.readouterr().err
+    )
     assert not started
     assert main(["run", "results/mine/metrics.json"]) == 0
 
@@ -409,7 +683,10 @@ def test_run_explains_targets(here, started, capsys):
 def test_run_reports_unwritable_folder(here, started, monkeypatch, capsys):
     monkeypatch.setattr(run_command.os, "access", lambda path, mode: path != ".")
     assert main(["run", "train_mine"]) == 1
-    assert f"{Path.cwd()}: folder must be writable, got Permission denied. Run it in one of your own" in capsys.readouterr().err
+    assert (
+        f"{Path.cwd()}: folder must be writable, got Permission denied. Run it in one of your own"
+        in capsys.readouterr().err
+    )
     assert not started
 
 
@@ -429,11 +706,18 @@ def test_ctrl_c_stops_run_with_130(here):
     ends = "try: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit('a traceback')\n"
     Path("snakemake.py").write_text(begins + ends)  # found before the real one
     command = [sys.executable, "-m", "selfattn_bio.cli.main", "run", "train_mine"]
-    heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a shell's jobs in the background begin deaf to it
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard) as process:
+    heard = partial(
+        signal.signal, signal.SIGINT, signal.default_int_handler
+    )  # a shell's jobs in the background begin deaf to it
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard
+    ) as process:
         assert process.stderr.readline() == "a step begins\n"
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both
-        assert process.stderr.read() == "selfattn-bio run: stopped; the same command goes on from where it was\n"
+        assert (
+            process.stderr.read()
+            == "selfattn-bio run: stopped; the same command goes on from where it was\n"
+        )
     assert process.returncode == 130
 
 
@@ -472,8 +756,19 @@ def test_demo_copies_data_and_keeps_existing_files(here, started):
 @pytest.mark.parametrize(
     ("target", "there"),
     [
-        ("train_smoke", ["data/smoke/negatives.fa", "data/smoke/positives.fa", "workflows/tasks/smoke.toml"]),
-        ("train_tss", ["data/fly_2R/chr2R.fa.gz", "data/fly_2R/chr2R.fa.gz.gzi", "data/fly_2R/tss.bed", "workflows/tasks/tss_parent.toml"]),
+        (
+            "train_smoke",
+            ["data/smoke/negatives.fa", "data/smoke/positives.fa", "workflows/tasks/smoke.toml"],
+        ),
+        (
+            "train_tss",
+            [
+                "data/fly_2R/chr2R.fa.gz",
+                "data/fly_2R/chr2R.fa.gz.gzi",
+                "data/fly_2R/tss.bed",
+                "workflows/tasks/tss_parent.toml",
+            ],
+        ),
         ("sweep_grid", ["data/smoke/negatives.fa", "workflows/tasks/grid.toml"]),
     ],
 )
@@ -503,7 +798,9 @@ def test_run_keeps_existing_task(here, started):
     Path("workflows/tasks/amp.toml").write_text("mine")
     assert main(["run", "train_amp"]) == 0
     assert main(["run", "train_another"]) == 0
-    assert [str(path) for path in here.rglob("*") if path.is_file()] == [str(here / "workflows/tasks/amp.toml")]
+    assert [str(path) for path in here.rglob("*") if path.is_file()] == [
+        str(here / "workflows/tasks/amp.toml")
+    ]
 
 
 def test_missing_workflow_is_reported(tmp_path, monkeypatch):

@@ -14,12 +14,17 @@ from selfattn_bio.sequence.alphabet import DNA
 
 
 def asked(motifs, output="pairs.tsv"):
-    return main(["interactions", *MODEL, "--model", "model", "--motifs", str(motifs), "--output", output])
+    return main(
+        ["interactions", *MODEL, "--model", "model", "--motifs", str(motifs), "--output", output]
+    )
 
 
 @pytest.mark.usefixtures("folder")
 def test_pairs_of_hits_on_test_positives(tmp_path, monkeypatch, capsys):
-    ppms = {name: np.eye(4)[DNA.codes(np.frombuffer(word, dtype=np.uint8))] for name, word in (("one", b"ACGT"), ("two", b"CCA"))}
+    ppms = {
+        name: np.eye(4)[DNA.codes(np.frombuffer(word, dtype=np.uint8))]
+        for name, word in (("one", b"ACGT"), ("two", b"CCA"))
+    }
     (tmp_path / "my.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 100)))
     monkeypatch.setattr(interactions, "MIN_RECORDS", 3)
     monkeypatch.setattr(interactions, "relevant_hits", lambda hits, relevance: hits)
@@ -27,7 +32,9 @@ def test_pairs_of_hits_on_test_positives(tmp_path, monkeypatch, capsys):
     (tmp_path / "run.toml").write_text(text + "hit_p = 0.2\n")
     seen = []
     find = interactions.find_hits
-    monkeypatch.setattr(interactions, "find_hits", lambda *arguments: seen.append(arguments) or find(*arguments))
+    monkeypatch.setattr(
+        interactions, "find_hits", lambda *arguments: seen.append(arguments) or find(*arguments)
+    )
     assert asked("my.meme") == 0
     ((_, _, sequences, hit_p),) = seen
     assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
@@ -46,11 +53,18 @@ def test_interactions_without_motifs(tmp_path):
 
 @pytest.mark.usefixtures("folder")
 def test_interactions_refuse_model_without_one_score(tmp_path, capsys):
-    text = (tmp_path / "run.toml").read_text().replace("[model]", '[objective]\nkind = "masked"\n[model]')
+    text = (
+        (tmp_path / "run.toml")
+        .read_text()
+        .replace("[model]", '[objective]\nkind = "masked"\n[model]')
+    )
     text = text.replace('positives = "p.fa"\nnegatives = "n.fa"', 'sequences = "p.fa"')
     (tmp_path / "run.toml").write_text(text)
     assert asked("my.meme") == 1
-    assert "run.toml: objective must be binary for its model to be asked for interactions, got 'masked'" in capsys.readouterr().err
+    assert (
+        "run.toml: objective must be binary for its model to be asked for interactions, got "
+        "'masked'" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.usefixtures("folder")
@@ -60,8 +74,28 @@ def test_interactions_use_calibrated_log_odds_of_both_strands(tmp_path, monkeypa
     (tmp_path / "none.meme").write_text(meme_text({}, {}))
     asked_for = []
     weigh = interactions.weigh_interactions
-    monkeypatch.setattr(interactions, "weigh_interactions", lambda *given, **named: asked_for.append(given) or weigh(*given, **named))
-    assert main(["interactions", *MODEL, "--model", "calibrated", "--motifs", "none.meme", "--output", "pairs.tsv"]) == 0
+    monkeypatch.setattr(
+        interactions,
+        "weigh_interactions",
+        lambda *given, **named: asked_for.append(given) or weigh(*given, **named),
+    )
+    assert (
+        main(
+            [
+                "interactions",
+                *MODEL,
+                "--model",
+                "calibrated",
+                "--motifs",
+                "none.meme",
+                "--output",
+                "pairs.tsv",
+            ]
+        )
+        == 0
+    )
     ((_, letters, log_odds, _),) = asked_for
-    np.testing.assert_allclose(log_odds(letters), strands_log_odds(load(tmp_path / "calibrated"))(letters))
+    np.testing.assert_allclose(
+        log_odds(letters), strands_log_odds(load(tmp_path / "calibrated"))(letters)
+    )
     assert abs(log_odds(letters) * 4 - load(tmp_path / "calibrated").logits(letters)).max() > 1e-6

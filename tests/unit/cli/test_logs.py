@@ -22,9 +22,13 @@ CODES = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTIL
 @pytest.fixture
 def command(monkeypatch):
     """Replace the commands by one test command, `try`."""
-    module = SimpleNamespace(__doc__="Try.", add_arguments=lambda parser: None, run=lambda arguments: None)
+    module = SimpleNamespace(
+        __doc__="Try.", add_arguments=lambda parser: None, run=lambda arguments: None
+    )
     monkeypatch.setattr(cli, "COMMANDS", ("try",))
-    monkeypatch.setattr(cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__)
+    monkeypatch.setattr(
+        cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__
+    )
     return module
 
 
@@ -50,7 +54,11 @@ def test_json_errors_are_objects(command, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "ü" in line
     said = json.loads(line)
-    assert (said["level"], said["message"], said["exit_code"]) == ("error", "a.fa:3: letters must be dna, got 'ü'", 1)
+    assert (said["level"], said["message"], said["exit_code"]) == (
+        "error",
+        "a.fa:3: letters must be dna, got 'ü'",
+        1,
+    )
 
 
 def test_json_warnings_are_objects(command, capsys):
@@ -94,7 +102,10 @@ def raising(error):
         (OSError(errno.ENOSPC, "full", "a"), 1),
         (KeyboardInterrupt(), 130),
         (TrainingInterrupted("stopped", place="m", cure="again", signal_number=signal.SIGINT), 130),
-        (TrainingInterrupted("stopped", place="m", cure="again", signal_number=signal.SIGTERM), 143),
+        (
+            TrainingInterrupted("stopped", place="m", cure="again", signal_number=signal.SIGTERM),
+            143,
+        ),
     ],
 )
 def test_exit_codes_match_docs(command, error, code):
@@ -114,13 +125,17 @@ def test_wrong_call_exits_with_2(command):
 def test_signal_gives_shell_exit_code(number):
     """A command without a state to save ends at once, with code 128 + the signal in a shell."""
     code = (
-        "import os, sys, time, types; from selfattn_bio.cli import main as cli; cli.COMMANDS = ('try',);"
+        "import os, sys, time, types; from selfattn_bio.cli import main as cli; cli.COMMANDS = "
+        "('try',);"
         "run = lambda a: print(os.getpid()) or time.sleep(60);"
-        "cli.importlib.import_module = lambda n: types.SimpleNamespace(__doc__='T', add_arguments=lambda p: None, run=run);"
+        "cli.importlib.import_module = lambda n: types.SimpleNamespace(__doc__='T', "
+        "add_arguments=lambda p: None, run=run);"
         "sys.exit(cli.main(['try']))"
     )
     words = ["bash", "-c", '"$@"; echo $?', "bash", sys.executable, "-c", code]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as shell:
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as shell:
         os.kill(int(shell.stdout.readline()), number)
         assert int(shell.stdout.read()) == 128 + number
     assert 128 + number in CODES

@@ -19,9 +19,15 @@ CORES = len(os.sched_getaffinity(0))
 @pytest.fixture
 def command(monkeypatch):
     """Replace the commands by one test command, `try`."""
-    module = SimpleNamespace(__doc__="Try something.\n\nMore of it.", add_arguments=lambda parser: None, run=lambda arguments: None)
+    module = SimpleNamespace(
+        __doc__="Try something.\n\nMore of it.",
+        add_arguments=lambda parser: None,
+        run=lambda arguments: None,
+    )
     monkeypatch.setattr(cli, "COMMANDS", ("try",))
-    monkeypatch.setattr(cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__)
+    monkeypatch.setattr(
+        cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__
+    )
 
     def fails_with(error):
         def run(arguments):
@@ -37,9 +43,14 @@ def test_success_exits_with_0(command):
 
 
 def test_known_error_is_one_line(command, capsys):
-    command.fails_with(SequenceFileError("sequence must be DNA, got 'J'", place="a.fa:3", cure="Is it protein?"))
+    command.fails_with(
+        SequenceFileError("sequence must be DNA, got 'J'", place="a.fa:3", cure="Is it protein?")
+    )
     assert cli.main(["try"]) == 1
-    assert capsys.readouterr().err == "selfattn-bio try: error: a.fa:3: sequence must be DNA, got 'J'. Is it protein?\n"
+    assert (
+        capsys.readouterr().err
+        == "selfattn-bio try: error: a.fa:3: sequence must be DNA, got 'J'. Is it protein?\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,18 +64,32 @@ def test_known_error_is_one_line(command, capsys):
 def test_write_error_is_one_line(command, capsys, code, cure):
     command.fails_with(OSError(code, os.strerror(code), "out/letters.bin"))
     assert cli.main(["try"]) == 1
-    assert capsys.readouterr().err == f"selfattn-bio try: error: out/letters.bin: must be writable, got {os.strerror(code)}. {cure}\n"
+    assert (
+        capsys.readouterr().err
+        == f"selfattn-bio try: error: out/letters.bin: must be writable, got {os.strerror(code)}. "
+        f"{cure}\n"
+    )
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOLCK])
 def test_io_error_is_one_line(command, capsys, code):
     command.fails_with(OSError(code, os.strerror(code), "corpus/letters.bin"))
     assert cli.main(["try"]) == 1
-    assert capsys.readouterr().err == f"selfattn-bio try: error: corpus/letters.bin: must be reachable, got {os.strerror(code)}\n"
+    assert (
+        capsys.readouterr().err
+        == "selfattn-bio try: error: corpus/letters.bin: must be reachable, got "
+        f"{os.strerror(code)}\n"
+    )
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.EIO, "I/O error"), OSError(errno.EBADF, "bad", "a"), ValueError("bad argument"), AssertionError("ours")]
+    "error",
+    [
+        OSError(errno.EIO, "I/O error"),
+        OSError(errno.EBADF, "bad", "a"),
+        ValueError("bad argument"),
+        AssertionError("ours"),
+    ],
 )
 def test_internal_error_keeps_its_traceback(command, error):
     command.fails_with(error)
@@ -73,9 +98,14 @@ def test_internal_error_keeps_its_traceback(command, error):
 
 
 def test_numba_cache_error_is_one_line(command, capsys):
-    command.fails_with(RuntimeError("cannot cache function '_fast': no locator available for file 'fimo.py'"))
+    command.fails_with(
+        RuntimeError("cannot cache function '_fast': no locator available for file 'fimo.py'")
+    )
     assert cli.main(["try"]) == 1
-    said = "folder for what numba compiles must be writable, got none. Name one of your own in NUMBA_CACHE_DIR"
+    said = (
+        "folder for what numba compiles must be writable, got none. Name one of your own in "
+        "NUMBA_CACHE_DIR"
+    )
     assert capsys.readouterr().err == f"selfattn-bio try: error: {said}\n"
     command.fails_with(RuntimeError("shape"))
     with pytest.raises(RuntimeError, match="shape"):
@@ -110,7 +140,11 @@ def test_unknown_command_lists_commands(command, capsys):
 
 def selfattn_bio(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", "selfattn_bio.cli.main", *arguments], capture_output=True, text=True, check=False, **options
+        [sys.executable, "-m", "selfattn_bio.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
     )
 
 
@@ -118,12 +152,19 @@ def selfattn_bio(*arguments, **options):
 def test_help_of_each_command_is_its_docstring(name):
     result = selfattn_bio(name, "--help")
     assert result.returncode == 0, result.stderr
-    assert cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__.strip().splitlines()[0] in result.stdout
+    assert (
+        cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__.strip().splitlines()[0]
+        in result.stdout
+    )
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_command_examples_are_valid_calls(name):
-    (example,) = re.findall("^example: selfattn-bio (.*)$", cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__, re.MULTILINE)
+    (example,) = re.findall(
+        "^example: selfattn-bio (.*)$",
+        cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__,
+        re.MULTILINE,
+    )
     assert cli._parser().parse_args(example.split()).command == name
 
 
@@ -135,23 +176,38 @@ def test_help_lists_all_commands():
 
 def test_parser_imports_nothing_heavy():
     heavy = {"torch", "pandas", "sklearn", "scipy", "matplotlib", "numba", "pyarrow", "Bio"}
-    code = f"import sys; from selfattn_bio.cli.main import _parser; _parser(); print(sorted({heavy} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = (
+        "import sys; from selfattn_bio.cli.main import _parser; _parser(); "
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"
 
 
 def test_closed_pipe_gives_no_traceback():
     code = (
         "import sys, types; from selfattn_bio.cli import main as cli; cli.COMMANDS = ('try',);"
-        "module = types.SimpleNamespace(__doc__='T', add_arguments=lambda p: None, run=lambda a: [print('line') for _ in range(99_999)]);"
+        "module = types.SimpleNamespace(__doc__='T', add_arguments=lambda p: None, run=lambda a: "
+        "[print('line') for _ in range(99_999)]);"
         "cli.importlib.import_module = lambda name: module; sys.exit(cli.main(['try']))"
     )
-    result = subprocess.run(f'"{sys.executable}" -c "{code}" | head -n 1', shell=True, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        f'"{sys.executable}" -c "{code}" | head -n 1',
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert result.stdout == "line\n"
     assert result.stderr == ""
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc, which alone is told to keep memory")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc",
+    reason="the C library is not glibc, which alone is told to keep memory",
+)
 def test_freed_memory_is_reused():
     code = """if True:
         import resource
@@ -164,7 +220,9 @@ def test_freed_memory_is_reused():
             np.ones(500_000)  # 4 MB, freed at once
         print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"""
     run = [
-        subprocess.run([sys.executable, "-c", code.format(line)], capture_output=True, text=True, check=True)
+        subprocess.run(
+            [sys.executable, "-c", code.format(line)], capture_output=True, text=True, check=True
+        )
         for line in ("", "keep_memory()")
     ]
     anew, kept = (int(process.stdout) for process in run)

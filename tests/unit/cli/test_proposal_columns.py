@@ -4,7 +4,13 @@ import random
 
 import pytest
 
-from selfattn_bio.cli.proposal.columns import choose_targets, find_sequence_column, find_split, split_of_file, target_of
+from selfattn_bio.cli.proposal.columns import (
+    choose_targets,
+    find_sequence_column,
+    find_split,
+    split_of_file,
+    target_of,
+)
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
@@ -67,7 +73,10 @@ def test_target_of_second_protein():
         ({"sequence": sequences()}, "sequence"),
         ({"Seq": sequences(), "other": sequences()}, "Seq"),
         ({"text": sequences(), "label": cycle("0", "1")}, "text"),
-        ({"promoter_region": sequences(), "kind": cycle("promoter", "enhancer")}, "promoter_region"),
+        (
+            {"promoter_region": sequences(), "kind": cycle("promoter", "enhancer")},
+            "promoter_region",
+        ),
         ({"sequence": cycle("text of no letters", "and more"), "bases": sequences()}, "bases"),
         ({"seq": sequences("ACDEFGHIKLMNPQRSTVWY"), "structure": sequences("HEC")}, "seq"),
     ],
@@ -79,8 +88,14 @@ def test_sequence_column_found(columns, expected):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"a": cycle("x", "y"), "b": cycle("1", "2")}, "a.csv: no column of sequences among a, b. Name the column"),
-        ({"ref": sequences(), "alt": sequences()}, "a.csv: several columns hold sequences: ref, alt. Name the column"),
+        (
+            {"a": cycle("x", "y"), "b": cycle("1", "2")},
+            "a.csv: no column of sequences among a, b. Name the column",
+        ),
+        (
+            {"ref": sequences(), "alt": sequences()},
+            "a.csv: several columns hold sequences: ref, alt. Name the column",
+        ),
         (
             {"ACGTACGTACGTACGTA": sequences(), "1": cycle("0", "1")},
             "a.csv:1: the first row holds no column names but data: ACGTACGTACGTACG",
@@ -95,17 +110,36 @@ def test_sequence_column_unclear(columns, message):
 def test_split_column_by_its_values():
     split = find_split({"label": cycle("0", "1"), "chrom": cycle("train", "valid", "test")})
     assert (split.column, split.counts["valid"], split.values) == ("chrom", 20, {})
-    split = find_split({"other": cycle("train", "test"), "Split": cycle("Training", "DEV", "holdout", "test")})
+    split = find_split(
+        {"other": cycle("train", "test"), "Split": cycle("Training", "DEV", "holdout", "test")}
+    )
     assert split.column == "Split"
     assert split.counts == {"train": 15, "valid": 15, "test": 30}
     assert split.values == {"train": ["training"], "test": ["holdout", "test"]}
-    assert find_split({"split": cycle("0", "1"), "half": cycle("train", "valid"), "gap": cycle("train", None, "test")}) is None
+    assert (
+        find_split(
+            {
+                "split": cycle("0", "1"),
+                "half": cycle("train", "valid"),
+                "gap": cycle("train", None, "test"),
+            }
+        )
+        is None
+    )
 
 
 def test_split_column_by_name():
-    columns = {"a": cycle("train", "test"), "b": cycle("train", "test", "dev"), "c": cycle("1", "2")}
+    columns = {
+        "a": cycle("train", "test"),
+        "b": cycle("train", "test", "dev"),
+        "c": cycle("1", "2"),
+    }
     assert find_split(columns, "b").column == "b"
-    with pytest.raises(RunFileError, match=r"column 'c' does not name a split: its values are '1', '2'. Values must include train"):
+    with pytest.raises(
+        RunFileError,
+        match=r"column 'c' does not name a split: its values are '1', '2'. Values must include "
+        r"train",
+    ):
         find_split(columns, "c")
     with pytest.raises(RunFileError, match="no column 'd' for --split-column; there are a, b, c"):
         find_split(columns, "d")
@@ -113,26 +147,43 @@ def test_split_column_by_name():
 
 @pytest.mark.parametrize(
     ("name", "split"),
-    [("train.csv", "train"), ("my_dev.tsv.gz", "valid"), ("Test-set.fa", "test"), ("ts115.tsv", None), ("train_test.csv", None)],
+    [
+        ("train.csv", "train"),
+        ("my_dev.tsv.gz", "valid"),
+        ("Test-set.fa", "test"),
+        ("ts115.tsv", None),
+        ("train_test.csv", None),
+    ],
 )
 def test_split_of_file(name, split):
     assert split_of_file(name) == split
 
 
 def chosen(columns, *wanted):
-    return [(target.column, target.kind) for target in choose_targets(columns, [LENGTH] * NUMBER, DNA, wanted, "a.csv")]
+    return [
+        (target.column, target.kind)
+        for target in choose_targets(columns, [LENGTH] * NUMBER, DNA, wanted, "a.csv")
+    ]
 
 
 def test_choose_the_obvious_target():
     floats = [f"{i / 7:.3f}" for i in range(NUMBER)]
     assert chosen({"id": cycle("a", "b", "c"), "activity": floats}) == [("activity", "regression")]
     assert chosen({"Label": cycle("0", "1"), "activity": floats}) == [("Label", "binary")]
-    assert chosen({"species": cycle("fly", "mouse"), "gene_id": cycle("a", "b"), "score": floats}) == [("score", "regression")]
+    assert chosen(
+        {"species": cycle("fly", "mouse"), "gene_id": cycle("a", "b"), "score": floats}
+    ) == [("score", "regression")]
 
 
 def test_choose_named_targets():
     floats = [f"{i / 7:.3f}" for i in range(NUMBER)]
-    columns = {"a": floats, "b": floats, "c": cycle("0", "1"), "d": cycle("1", "0", None), "species": cycle("fly", "mouse")}
+    columns = {
+        "a": floats,
+        "b": floats,
+        "c": cycle("0", "1"),
+        "d": cycle("1", "0", None),
+        "species": cycle("fly", "mouse"),
+    }
     assert chosen(columns, "species") == [("species", "binary")]
     assert chosen(columns, "b", "a") == [("b", "regression"), ("a", "regression")]
     assert chosen(columns, "c", "d") == [("c", "multilabel"), ("d", "multilabel")]
@@ -143,23 +194,36 @@ def test_choose_named_targets():
     [
         (
             (),
-            r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). Choose one with --column NAME, or several",
+            r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). "
+            r"Choose one with --column NAME, or several",
         ),
-        (("a", "c"), r"columns of different kinds cannot be learned together: a \(numbers\), c \(1 and 0\)"),
+        (
+            ("a", "c"),
+            r"columns of different kinds cannot be learned together: a \(numbers\), c \(1 and 0\)",
+        ),
         (("e",), "a.csv: no column 'e' to learn; there are a, b, c, text"),
         (("text",), "a.csv: column 'text' cannot be learned: its values are 'gene0'"),
     ],
 )
 def test_choose_unclear_target(wanted, message):
     floats = [f"{i / 7:.3f}" for i in range(NUMBER)]
-    columns = {"a": floats, "b": floats, "c": cycle("0", "1"), "text": [f"gene{i}" for i in range(NUMBER)]}
+    columns = {
+        "a": floats,
+        "b": floats,
+        "c": cycle("0", "1"),
+        "text": [f"gene{i}" for i in range(NUMBER)],
+    }
     with pytest.raises(RunFileError, match=message):
         chosen(columns, *wanted)
 
 
 def test_choose_from_no_target():
-    with pytest.raises(RunFileError, match=r"a.csv: found no column to learn among name. Name it with --column"):
+    with pytest.raises(
+        RunFileError, match=r"a.csv: found no column to learn among name. Name it with --column"
+    ):
         chosen({"name": [f"gene{i}" for i in range(NUMBER)]})
     for wanted in ((), ("x",)):
-        with pytest.raises(RunFileError, match=r"a.csv: column 'x' has 'NA' among its numbers. Leave cells empty"):
+        with pytest.raises(
+            RunFileError, match=r"a.csv: column 'x' has 'NA' among its numbers. Leave cells empty"
+        ):
             chosen({"x": cycle("NA", "1.5", "2.5")}, *wanted)

@@ -49,25 +49,53 @@ def files(tmp_path):
 def test_dna_among_proteins_is_refused(tmp_path):
     for name, letters in (("p.fa", "MKVLAAG"), ("n.fa", "ACGTT" * 6)):
         (tmp_path / name).write_text(f">{name}\n{letters}\n")
-    message = rf"n.fa: only A, C, G, T, U and N here, which is DNA, but protein in {tmp_path / 'p.fa'}. Give all sequences in one alphabet"
+    message = (
+        r"n.fa: only A, C, G, T, U and N here, which is DNA, but protein in "
+        rf"{tmp_path / 'p.fa'}. Give all sequences in one alphabet"
+    )
     with pytest.raises(SequenceFileError, match=message):
-        build_corpus([(tmp_path / "p.fa", 1), (tmp_path / "n.fa", 0)], tmp_path / "corpus", Rules(PROTEIN))
+        build_corpus(
+            [(tmp_path / "p.fa", 1), (tmp_path / "n.fa", 0)], tmp_path / "corpus", Rules(PROTEIN)
+        )
     for text, number in ((">n\nACGTACGTTACGTACGTTACGT\n>m\nMKV\n", 3), (">n\nGAAGA\n", 2)):
         (tmp_path / "n.fa").write_text(text)
-        assert len(build_corpus([(tmp_path / "p.fa", 1), (tmp_path / "n.fa", 0)], tmp_path / "corpus", Rules(PROTEIN))) == number
+        assert (
+            len(
+                build_corpus(
+                    [(tmp_path / "p.fa", 1), (tmp_path / "n.fa", 0)],
+                    tmp_path / "corpus",
+                    Rules(PROTEIN),
+                )
+            )
+            == number
+        )
 
 
 @pytest.fixture
 def corpus(files, tmp_path):
-    return build_corpus(zip(files, (1, 0), strict=True), tmp_path / "corpus", Rules(DNA, "made up", min_length=6, max_length=8))
+    return build_corpus(
+        zip(files, (1, 0), strict=True),
+        tmp_path / "corpus",
+        Rules(DNA, "made up", min_length=6, max_length=8),
+    )
 
 
 def test_records_and_letters(corpus):
     records = corpus.records
     assert records["id"].tolist() == ["a", "b", "d"]
     assert records["label"].tolist() == [1, 1, 0]
-    assert [corpus.letters(i).tobytes() for i in range(len(corpus))] == [b"ACGTACGT", b"ACGTNNAA", b"TTTTTT"]
-    assert records.loc[0, ["chrom", "start", "end", "strand", "group"]].tolist() == ["chr2L", 3, 11, "-", "g"]
+    assert [corpus.letters(i).tobytes() for i in range(len(corpus))] == [
+        b"ACGTACGT",
+        b"ACGTNNAA",
+        b"TTTTTT",
+    ]
+    assert records.loc[0, ["chrom", "start", "end", "strand", "group"]].tolist() == [
+        "chr2L",
+        3,
+        11,
+        "-",
+        "g",
+    ]
     assert records.loc[1, ["chrom", "start", "end", "strand", "group"]].isna().all()
     assert records["sha256"][2] == hashlib.sha256(b"TTTTTT").hexdigest()
     assert (corpus.path / "letters.bin").read_bytes() == b"ACGTACGTACGTNNAATTTTTT"
@@ -83,7 +111,10 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
         "same sequence, different label (the first is kept)": 1,
     }
     assert summary["noted"] == {"lower case": 1, "U in DNA": 1, "IUPAC codes": 2}
-    assert [(source["path"], source["records"]) for source in summary["sources"]] == [(str(files[0]), 6), (str(files[1]), 2)]
+    assert [(source["path"], source["records"]) for source in summary["sources"]] == [
+        (str(files[0]), 6),
+        (str(files[1]), 2),
+    ]
     assert list(describe(summary)) == [
         "read 8 records from 2 files",
         "dropped 1: exact duplicate",
@@ -117,12 +148,19 @@ def test_repeats_with_other_targets_are_counted_separately(tmp_path, learnt, dif
     table = "id,sequence,y,z,name\na,ACGT,1,5,first\nb,ACGT,2,5,first\nc,ACGT,1,5,second\n"
     (tmp_path / "s.csv").write_text(table)
     (tmp_path / "s.fa").write_text(">a\nACGT\n>b\nACGT\n>c\nACGT\n")
-    rules, expected = Rules(DNA, learnt=learnt), {"same sequence, different targets (the first is kept)": different}
+    rules, expected = (
+        Rules(DNA, learnt=learnt),
+        {"same sequence, different targets (the first is kept)": different},
+    )
     own = build_corpus([(tmp_path / "s.csv", None)], tmp_path / "own", rules)
-    joined = build_corpus([(tmp_path / "s.fa", None)], tmp_path / "joined", rules, tmp_path / "s.csv")
+    joined = build_corpus(
+        [(tmp_path / "s.fa", None)], tmp_path / "joined", rules, tmp_path / "s.csv"
+    )
     for corpus in (own, joined):
         assert corpus.records["id"].tolist() == ["a"]
-        assert corpus.summary["dropped"] == Counter(expected) + Counter({"exact duplicate": 2 - different})
+        assert corpus.summary["dropped"] == Counter(expected) + Counter(
+            {"exact duplicate": 2 - different}
+        )
 
 
 def test_column_of_records_or_targets(files, tmp_path):
@@ -130,7 +168,9 @@ def test_column_of_records_or_targets(files, tmp_path):
     assert corpus.column("group")[0] == "g"
     assert corpus.column("x")[0] == "1"
     with pytest.raises(
-        CorpusError, match=r"no column 'split' in the corpus \(further columns: 'x'\)\. Add it to the table, or split=\.\.\. to"
+        CorpusError,
+        match=r"no column 'split' in the corpus \(further columns: 'x'\)\. Add it to the table, or "
+        r"split=\.\.\. to",
     ):
         corpus.column("split")
 
@@ -141,21 +181,42 @@ def test_letters_are_a_read_only_view(corpus):
 
 
 def test_fingerprint_follows_content_alone(corpus, files, tmp_path):
-    again = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "again", Rules(DNA, "", min_length=6, max_length=8))
+    again = build_corpus(
+        zip(files, (1, 0), strict=True),
+        tmp_path / "again",
+        Rules(DNA, "", min_length=6, max_length=8),
+    )
     assert again.fingerprint == corpus.fingerprint
-    turned = build_corpus(zip(files, (0, 1), strict=True), tmp_path / "turned", Rules(DNA, "", min_length=6, max_length=8))
+    turned = build_corpus(
+        zip(files, (0, 1), strict=True),
+        tmp_path / "turned",
+        Rules(DNA, "", min_length=6, max_length=8),
+    )
     assert turned.fingerprint != corpus.fingerprint
 
 
 def test_unlabelled_corpus_has_no_labels(files, tmp_path):
-    assert build_corpus([(files[1], None)], tmp_path / "corpus", Rules(DNA)).records["label"].isna().all()
+    assert (
+        build_corpus([(files[1], None)], tmp_path / "corpus", Rules(DNA))
+        .records["label"]
+        .isna()
+        .all()
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "rules", "message"),
     [
-        (">a\nNNN\n>b\nNN\n", Rules(DNA), "records must hold letters that are known, got only N in all 2"),
-        (">a\nXX\n", Rules(PROTEIN), "records must hold letters that are known, got only X in all 1"),
+        (
+            ">a\nNNN\n>b\nNN\n",
+            Rules(DNA),
+            "records must hold letters that are known, got only N in all 2",
+        ),
+        (
+            ">a\nXX\n",
+            Rules(PROTEIN),
+            "records must hold letters that are known, got only X in all 1",
+        ),
         (
             ">a\nACG\n>b\nNNNN\n",
             Rules(DNA, min_length=4),
@@ -164,7 +225,8 @@ def test_unlabelled_corpus_has_no_labels(files, tmp_path):
         (
             ">a\nACGTACGTACGTACGTACGT\n",
             Rules(PROTEIN),
-            "letters must be protein, got only A C G T U N in all records. Declare it as DNA: --alphabet dna",
+            "letters must be protein, got only A C G T U N in all records. Declare it as DNA: "
+            "--alphabet dna",
         ),
     ],
 )
@@ -182,7 +244,11 @@ def test_error_keeps_the_existing_corpus(corpus, files, tmp_path):
     with pytest.raises(SequenceFileError, match="record must have letters"):
         build_corpus([(files[1], 0)], corpus.path, Rules(DNA))
     assert Corpus.open(corpus.path).fingerprint == corpus.fingerprint
-    assert sorted(part.name for part in tmp_path.iterdir()) == ["corpus", "negatives.fa", "positives.fa"]
+    assert sorted(part.name for part in tmp_path.iterdir()) == [
+        "corpus",
+        "negatives.fa",
+        "positives.fa",
+    ]
 
 
 def test_full_disk_names_the_folder_and_leaves_no_files(files, tmp_path, monkeypatch):
@@ -198,7 +264,9 @@ def test_full_disk_names_the_folder_and_leaves_no_files(files, tmp_path, monkeyp
 
 def test_other_folder_is_not_replaced(files, tmp_path):
     with pytest.raises(
-        OutputError, match=r"corpus folder must be new, empty or a corpus folder, as it is replaced, got one that holds 'negatives\.fa'"
+        OutputError,
+        match=r"corpus folder must be new, empty or a corpus folder, as it is replaced, got one "
+        r"that holds 'negatives\.fa'",
     ):
         build_corpus([(files[0], 1)], tmp_path, Rules(DNA))
     with pytest.raises(OutputError, match="corpus must be a folder, got a file"):
@@ -209,7 +277,11 @@ def test_other_folder_is_not_replaced(files, tmp_path):
 @pytest.mark.parametrize("part", ["letters.bin", "records.parquet", "corpus.json"])
 def test_missing_part(corpus, part):
     (corpus.path / part).unlink()
-    with pytest.raises(CorpusError, match=rf"{part}: corpus must be whole, got no such file or folder\. Run selfattn-bio ingest"):
+    with pytest.raises(
+        CorpusError,
+        match=rf"{part}: corpus must be whole, got no such file or folder\. Run selfattn-bio "
+        r"ingest",
+    ):
         Corpus.open(corpus.path)
 
 
@@ -217,18 +289,24 @@ def test_missing_part(corpus, part):
 def test_truncated_part(corpus, part):
     path = corpus.path / part
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CorpusError, match=r"corpus must be readable, got .*Run selfattn-bio ingest again"):
+    with pytest.raises(
+        CorpusError, match=r"corpus must be readable, got .*Run selfattn-bio ingest again"
+    ):
         Corpus.open(corpus.path)
 
 
 def test_truncated_letters(corpus):
     (corpus.path / "letters.bin").write_bytes(b"ACGT")
-    with pytest.raises(CorpusError, match=r"letters of the corpus must be 22 as corpus\.json says, got 4"):
+    with pytest.raises(
+        CorpusError, match=r"letters of the corpus must be 22 as corpus\.json says, got 4"
+    ):
         Corpus.open(corpus.path)
 
 
 def test_altered_records(corpus):
-    corpus.records.assign(label=1 - corpus.records["label"]).to_parquet(corpus.path / "records.parquet", index=False)
+    corpus.records.assign(label=1 - corpus.records["label"]).to_parquet(
+        corpus.path / "records.parquet", index=False
+    )
     with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
         Corpus.open(corpus.path)
 
@@ -236,7 +314,11 @@ def test_altered_records(corpus):
 def test_an_altered_letter(corpus):
     path = corpus.path / "letters.bin"
     path.write_bytes(path.read_bytes().replace(b"NNAA", b"NNAC"))
-    with pytest.raises(CorpusError, match=r"letters\.bin: letters of record 'b' must have the sha256 \w{12} as records\.parquet says, got"):
+    with pytest.raises(
+        CorpusError,
+        match=r"letters\.bin: letters of record 'b' must have the sha256 \w{12} as "
+        r"records\.parquet says, got",
+    ):
         Corpus.open(corpus.path)
 
 
@@ -245,14 +327,18 @@ def test_read_error_names_the_file(corpus, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("hashlib.sha256", fail)
-    monkeypatch.setattr("selfattn_bio.data.corpus._fingerprint", lambda *arguments: corpus.fingerprint)
+    monkeypatch.setattr(
+        "selfattn_bio.data.corpus._fingerprint", lambda *arguments: corpus.fingerprint
+    )
     with pytest.raises(OSError, match="Input/output error") as error:
         Corpus.open(corpus.path)
     assert error.value.filename == str(corpus.path / "letters.bin")
 
 
 def test_altered_offsets(corpus):
-    corpus.records.assign(offset=corpus.records["offset"] // 2).to_parquet(corpus.path / "records.parquet", index=False)
+    corpus.records.assign(offset=corpus.records["offset"] // 2).to_parquet(
+        corpus.path / "records.parquet", index=False
+    )
     with pytest.raises(CorpusError, match="letters of record 'b' must have the sha256"):
         Corpus.open(corpus.path)
 
@@ -264,7 +350,9 @@ def test_corpus_marked_by_snakemake_may_be_replaced(corpus, files):
 
 def with_targets(files, tmp_path, text, name="targets.tsv"):
     (tmp_path / name).write_text(text)
-    return build_corpus([(path, None) for path in files], tmp_path / "corpus", Rules(DNA), tmp_path / name)
+    return build_corpus(
+        [(path, None) for path in files], tmp_path / "corpus", Rules(DNA), tmp_path / name
+    )
 
 
 def test_targets_follow_record_order(files, tmp_path):
@@ -295,7 +383,10 @@ def test_targets_are_part_of_the_fingerprint(files, tmp_path):
         ("name\tx\na\t1\n", r"targets must have a column id and one more, got 'name', 'x'"),
         ("id\na\n", r"targets must have a column id and one more, got 'id'"),
         ("id,x\na,1\n", r"got 'id,x'\. Tabs part the columns of a \.tsv, commas those of a \.csv"),
-        ("id\tx\na\t1\nb\t1\na\t2\n", r"targets\.tsv:4: targets must have one row a record, got two of 'a'"),
+        (
+            "id\tx\na\t1\nb\t1\na\t2\n",
+            r"targets\.tsv:4: targets must have one row a record, got two of 'a'",
+        ),
         ("id\tx\nz\t1\n", r"targets must name records of the sequences, got 'z' and no row of 'a'"),
     ],
 )
@@ -323,39 +414,61 @@ def test_random_windows_match_the_records(corpus):
     assert sorted(drawn) == [*((row, start) for row in (0, 1) for start in range(3)), (2, 0)]
     assert all(50 < count < 130 for count in drawn.values())
     for length in (0, 9):
-        with pytest.raises(ValueError, match=rf"length must be from 1 to that of the longest record \(8\), got {length}"):
+        with pytest.raises(
+            ValueError,
+            match=rf"length must be from 1 to that of the longest record \(8\), got {length}",
+        ):
             corpus.random_windows(1, length, np.random.default_rng(0))
 
 
 def test_soft_mask_is_kept_if_requested(corpus, files, tmp_path):
-    kept = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "kept", Rules(DNA, soft_mask="keep"))
+    kept = build_corpus(
+        zip(files, (1, 0), strict=True), tmp_path / "kept", Rules(DNA, soft_mask="keep")
+    )
     assert kept.records["id"].tolist()[:2] == ["a", "b"]
     assert [kept.masked(i).tolist() for i in (0, 1)] == [[True] * 4 + [False] * 4, [False] * 8]
-    assert kept.fingerprint != build_corpus(zip(files, (1, 0), strict=True), tmp_path / "ignored", Rules(DNA)).fingerprint
+    assert (
+        kept.fingerprint
+        != build_corpus(
+            zip(files, (1, 0), strict=True), tmp_path / "ignored", Rules(DNA)
+        ).fingerprint
+    )
     runs = (kept.path / "masked.bin").read_bytes()
     (kept.path / "masked.bin").write_bytes(bytes([runs[0] ^ 1]) + runs[1:])
     with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
         Corpus.open(kept.path)
-    with pytest.raises(CorpusError, match=r'corpus must have kept its soft mask, got none\. Say soft_mask = "keep" in \[data\]'):
+    with pytest.raises(
+        CorpusError,
+        match=r'corpus must have kept its soft mask, got none\. Say soft_mask = "keep" in \[data\]',
+    ):
         corpus.masked(0)
 
 
 def test_sequence_table_columns_join_other_targets(files, tmp_path):
     (tmp_path / "a.csv").write_text("id,sequence,x,y\na,ACGT,1,\nb,ACGG,,\n")
     own = build_corpus([(files[1], None), (tmp_path / "a.csv", None)], tmp_path / "own", Rules(DNA))
-    assert own.targets(["x", "y"]).fillna("-").to_numpy().tolist() == [["-", "-"]] * 2 + [["1", "-"], ["-", "-"]]
+    assert own.targets(["x", "y"]).fillna("-").to_numpy().tolist() == [["-", "-"]] * 2 + [
+        ["1", "-"],
+        ["-", "-"],
+    ]
     assert "targets x, y; 3 records have none" in list(describe(own.summary))
     (tmp_path / "t.tsv").write_text("id\tz\na\t9\n")
-    told = build_corpus([(tmp_path / "a.csv", None)], tmp_path / "told", Rules(DNA), tmp_path / "t.tsv")
+    told = build_corpus(
+        [(tmp_path / "a.csv", None)], tmp_path / "told", Rules(DNA), tmp_path / "t.tsv"
+    )
     assert told.targets(["z"])["z"].tolist()[0] == "9"
     # Columns of the records are kept as well
     assert told.targets(["x"])["x"].tolist()[0] == "1"
     with pytest.raises(CorpusError, match="targets must have column 'w', got 'z', 'x', 'y'"):
         told.targets(["w"])
-    same = build_corpus([(tmp_path / "a.csv", None)], tmp_path / "same", Rules(DNA), tmp_path / "a.csv")
+    same = build_corpus(
+        [(tmp_path / "a.csv", None)], tmp_path / "same", Rules(DNA), tmp_path / "a.csv"
+    )
     assert same.summary["targets"]["columns"] == ["x", "y"]
     (tmp_path / "named.csv").write_text("Name,Seq,x\na,ACGT,1\n")
-    source = SequenceFile(tmp_path / "named.csv", fields=Fields(columns={"id": "Name", "sequence": "Seq"}))
+    source = SequenceFile(
+        tmp_path / "named.csv", fields=Fields(columns={"id": "Name", "sequence": "Seq"})
+    )
     named = build_corpus([source], tmp_path / "named", Rules(DNA), tmp_path / "named.csv")
     assert named.summary["targets"]["columns"] == ["x"]
 
@@ -363,6 +476,10 @@ def test_sequence_table_columns_join_other_targets(files, tmp_path):
 def test_fingerprint_does_not_depend_on_chunk_size(corpus, files, tmp_path, monkeypatch):
     monkeypatch.setattr("selfattn_bio.data.corpus.ROWS", 2)
     monkeypatch.setattr("selfattn_bio.data.intake.ROWS", 2)
-    again = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "again", Rules(DNA, "made up", min_length=6, max_length=8))
+    again = build_corpus(
+        zip(files, (1, 0), strict=True),
+        tmp_path / "again",
+        Rules(DNA, "made up", min_length=6, max_length=8),
+    )
     assert again.fingerprint == corpus.fingerprint == FINGERPRINT
     assert Corpus.open(again.path).records.equals(corpus.records)

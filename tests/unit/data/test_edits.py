@@ -13,7 +13,9 @@ LETTERS = np.frombuffer(b"AAAAAAAAAACCCCCCCCCCGGGGGGGGGGTTTTTTTTTT", np.uint8)
 
 
 def edited(draws=300, letters=LETTERS, **settings):
-    edits = Edits(**{"per_record": 1, "longest": 0, "translocation": 0, "substitution": 0.0} | settings)
+    edits = Edits(
+        **{"per_record": 1, "longest": 0, "translocation": 0, "substitution": 0.0} | settings
+    )
     rng = np.random.default_rng(0)
     return [bytes(edits.apply(letters, rng)) for _ in range(draws)]
 
@@ -47,7 +49,9 @@ def pieces_kept(text, size):
         for number in range(1, size + 1):
             for first in range(number + 1):
                 longer = original[:at] + b"." * number + original[at:]
-                taken = b"." * first + original[:at] + original[at + number :] + b"." * (number - first)
+                taken = (
+                    b"." * first + original[:at] + original[at + number :] + b"." * (number - first)
+                )
                 for pattern in (longer[first : first + len(original)], taken):
                     if all(p in (46, t) for p, t in zip(pattern, text, strict=False)):
                         return True
@@ -68,4 +72,8 @@ def test_edits_are_reproducible_and_end_after_their_epochs():
     seen = [bytes(augmentation.letters(corpus, 0, epoch)) for epoch in range(6)]
     assert len(set(seen[:3])) == 3
     assert set(seen[3:]) == {bytes(LETTERS)}
-    assert seen[1] == bytes(augmentation.letters(corpus, 0, 1)) != bytes(augmentation.letters(corpus, 1, 1))
+    assert (
+        seen[1]
+        == bytes(augmentation.letters(corpus, 0, 1))
+        != bytes(augmentation.letters(corpus, 1, 1))
+    )

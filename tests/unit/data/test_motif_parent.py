@@ -60,7 +60,9 @@ def test_parent_predicts_best_hits(monkeypatch):
     found = model.outputs(letters)[:, len(labels) : 2 * len(labels)]
     exact = ScoreMatrices.of(motifs).scores(letters)[:, : len(labels)]
     correlations = [np.corrcoef(*pair)[0, 1] for pair in zip(found.T, exact.T, strict=True)]
-    assert np.mean(correlations) > 0.4  # 0.49 measured on other sequences; 0 for an untrained network
+    assert (
+        np.mean(correlations) > 0.4
+    )  # 0.49 measured on other sequences; 0 for an untrained network
 
 
 def test_parent_names_no_machine():

@@ -19,7 +19,9 @@ TRACK = {"kind": "track", "path": "t.npz", "low": 0.0, "high": 92.0}
 
 
 def run_of(partner, **sections):
-    return config.RunFile.model_validate({"data": DATA, "partner": partner, "model": {"kind": "paired"}, **sections})
+    return config.RunFile.model_validate(
+        {"data": DATA, "partner": partner, "model": {"kind": "paired"}, **sections}
+    )
 
 
 @pytest.fixture
@@ -53,14 +55,20 @@ def test_partners_are_matched_in_any_order(folder):
 def test_ingest_reports_dropped_records(folder, capsys):
     (folder / "s.fa").write_text(">c\nAAAA\n>z\nCCCC\n>a\nGGGG\n>b\nTTTT\n")
     assert ingest(folder, {"kind": "sequence", "files": "s.fa"}) == 0
-    assert "partners: 1 partners of no record that is kept were left out (s.fa)" in capsys.readouterr().out
+    assert (
+        "partners: 1 partners of no record that is kept were left out (s.fa)"
+        in capsys.readouterr().out
+    )
 
 
 def test_records_without_a_partner_are_named(folder, capsys):
     (folder / "s.fa").write_text(">a\nACG\n>c\nAC\n")
     assert ingest(folder, {"kind": "sequence", "files": "s.fa", "k": 3}) == 1
     said = capsys.readouterr().err
-    assert "s.fa: records must have a partner of their id, got none of 'b', 'c'; dropped 1: shorter than 3 letters" in said
+    assert (
+        "s.fa: records must have a partner of their id, got none of 'b', 'c'; dropped 1: shorter "
+        "than 3 letters" in said
+    )
     assert not (folder / "corpus").exists()
 
 
@@ -69,7 +77,9 @@ def test_partner_in_a_table_column(folder):
     partner = {"kind": "sequence", "alphabet": "protein", "column": "peptide", "k": 1}
     assert ingest(folder, partner, data='sequences = "t.csv"\nlabel = "label"') == 0
     corpus = Corpus.open("corpus")
-    assert [corpus.letters(i).tobytes() + b" " + corpus.partner_letters(i).tobytes() for i in range(2)] == [b"ACGT MKW", b"CCCC HHH"]
+    assert [
+        corpus.letters(i).tobytes() + b" " + corpus.partner_letters(i).tobytes() for i in range(2)
+    ] == [b"ACGT MKW", b"CCCC HHH"]
 
 
 def test_a_track_of_arrays(folder, capsys):
@@ -79,7 +89,11 @@ def test_a_track_of_arrays(folder, capsys):
     assert "7 letters without a number (t.npz)" in said
     assert "1 numbers beyond 0 to 92, read as the end (t.npz)" in said
     corpus = Corpus.open("corpus")
-    assert [corpus.partner_letters(i).tobytes() for i in range(3)] == [b"!\"#$%&'(", b"~~~~~~~}", b"}" * 6]
+    assert [corpus.partner_letters(i).tobytes() for i in range(3)] == [
+        b"!\"#$%&'(",
+        b"~~~~~~~}",
+        b"}" * 6,
+    ]
     about = corpus.partner.summary["sources"][0]
     assert (about["low"], about["high"], about["levels"]) == (0, 92, NUM_LEVELS)
 
@@ -88,7 +102,14 @@ def test_a_track_along_the_genome_is_read_on_the_strand(folder):
     (folder / "t.bedGraph").write_text("a\t0\t8\t1\nb\t0\t4\t2\nx\t0\t4\t10\nx\t4\t8\t20\n")
     assert ingest(folder, TRACK | {"path": "t.bedGraph"}) == 0
     corpus, scale = Corpus.open("corpus"), Scale(0, 92)
-    assert scale.numbers(corpus.partner_letters(2)).tolist() == [20, 20, 20, 20, 10, 10]  # c, on the minus strand, x:2-8
+    assert scale.numbers(corpus.partner_letters(2)).tolist() == [
+        20,
+        20,
+        20,
+        20,
+        10,
+        10,
+    ]  # c, on the minus strand, x:2-8
     np.testing.assert_array_equal(scale.numbers(corpus.partner_letters(1)), [2] * 4 + [np.nan] * 4)
 
 
@@ -102,7 +123,9 @@ def test_numbers_that_do_not_fit(folder, capsys):
     (folder / "t.npz").write_bytes(b"PK no zip")
     with pytest.raises(IntervalError, match=r"track must be a whole .npz file of numbers"):
         open_numbers("t.npz")
-    with pytest.raises(IntervalError, match=r"track must be a whole .npz file of numbers, got .*No such file"):
+    with pytest.raises(
+        IntervalError, match=r"track must be a whole .npz file of numbers, got .*No such file"
+    ):
         open_numbers("absent.npz")
 
 
@@ -128,12 +151,18 @@ def test_the_corpus_must_be_of_the_run_file(folder):
     np.savez(folder / "t.npz", a=np.arange(8), b=np.arange(8), c=np.arange(6))
     assert ingest(folder, TRACK) == 0
     corpus = Corpus.open("corpus")
-    with pytest.raises(CorpusError, match=r"partners must have high 1.0 as the run file says, got 92"):
+    with pytest.raises(
+        CorpusError, match=r"partners must have high 1.0 as the run file says, got 92"
+    ):
         inputs_of(run_of(TRACK | {"high": 1.0}), corpus)
-    with pytest.raises(CorpusError, match="partners must have alphabet dna as the run file says, got levels"):
+    with pytest.raises(
+        CorpusError, match="partners must have alphabet dna as the run file says, got levels"
+    ):
         inputs_of(run_of({"kind": "sequence", "files": "s.fa"}), corpus)
     corpus.partner = None
-    with pytest.raises(CorpusError, match=r"corpus must hold partners, as .partner. of the run file says, got none"):
+    with pytest.raises(
+        CorpusError, match=r"corpus must hold partners, as .partner. of the run file says, got none"
+    ):
         inputs_of(run_of(TRACK), corpus)
 
 
@@ -165,7 +194,10 @@ def test_a_track_moves_with_its_letters(folder):
 
 def test_levels_are_off_by_half_a_step_at_most():
     scale, numbers = Scale(-1.0, 3.0), np.random.default_rng(0).uniform(-1, 3, 1000)
-    assert np.abs(scale.numbers(scale.letters(numbers)) - numbers).max() <= 4 / (NUM_LEVELS - 1) / 2 + 1e-12
+    assert (
+        np.abs(scale.numbers(scale.letters(numbers)) - numbers).max()
+        <= 4 / (NUM_LEVELS - 1) / 2 + 1e-12
+    )
     assert scale.letters([-9, 9, np.nan]).tobytes() == b"!}~"
     assert np.isnan(scale.numbers(np.frombuffer(b"~", np.uint8))).all()
 
@@ -182,31 +214,76 @@ PAIRED = {"kind": "paired"}
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
-        ({"partner": TRACK, "model": {"kind": "attention"}}, "partner. must go with model kind 'paired', which reads it, got 'attention'"),
-        ({"model": PAIRED}, "model kind 'paired' must go with a section .partner., its second input, got none"),
-        ({"partner": TRACK, "model": PAIRED, "training": {"reverse_complement": True}}, "training.reverse_complement must be false"),
-        ({"partner": TRACK, "model": PAIRED | {"encoder": {"members": 1}}}, r"members must be given in .model., got one in .model.encoder"),
+        (
+            {"partner": TRACK, "model": {"kind": "attention"}},
+            "partner. must go with model kind 'paired', which reads it, got 'attention'",
+        ),
+        (
+            {"model": PAIRED},
+            "model kind 'paired' must go with a section .partner., its second input, got none",
+        ),
+        (
+            {"partner": TRACK, "model": PAIRED, "training": {"reverse_complement": True}},
+            "training.reverse_complement must be false",
+        ),
+        (
+            {"partner": TRACK, "model": PAIRED | {"encoder": {"members": 1}}},
+            r"members must be given in .model., got one in .model.encoder",
+        ),
         (
             {"partner": TRACK, "model": PAIRED | {"partner_encoder": {"head": {"kind": "cls"}}}},
             r"head must be given in .model.encoder., whose places are classified",
         ),
         (
             {"partner": TRACK, "model": PAIRED | {"partner_encoder": {"stem": {"kind": "none"}}}},
-            r"must have one dimension of token embeddings .token_dim of the stem, else embed_dim., got 16 and 64",
+            r"must have one dimension of token embeddings .token_dim of the stem, else embed_dim., "
+            r"got 16 and 64",
         ),
-        ({"partner": TRACK, "model": PAIRED | {"cross_position": {"kind": "shaw"}}}, "cross_position must be of kind 'none', 't5'"),
-        ({"partner": TRACK, "model": PAIRED, "transfer": {"parent": "x"}}, "must go with model kind 'attention', got 'paired'"),
-        ({"partner": TRACK, "model": PAIRED, "interpret": {"method": {"kind": "rollout"}}}, "must be one that can read two inputs"),
+        (
+            {"partner": TRACK, "model": PAIRED | {"cross_position": {"kind": "shaw"}}},
+            "cross_position must be of kind 'none', 't5'",
+        ),
+        (
+            {"partner": TRACK, "model": PAIRED, "transfer": {"parent": "x"}},
+            "must go with model kind 'attention', got 'paired'",
+        ),
+        (
+            {"partner": TRACK, "model": PAIRED, "interpret": {"method": {"kind": "rollout"}}},
+            "must be one that can read two inputs",
+        ),
         (
             {"training": {"pairs": "first_alone"}, "variants": {}},
             "training.pairs 'first_alone' must go with model kind 'paired', got 'attention'",
         ),
         ({"partner": TRACK | {"low": 92.0}, "model": PAIRED}, r"low must be < high \(92\), got 92"),
-        ({"partner": {"kind": "sequence"}, "model": PAIRED}, "files or column must be given, got none"),
-        ({"partner": {"kind": "sequence", "column": "x"}, "model": PAIRED}, "column must go with .data. sequences"),
-        ({"partner": {"kind": "sequence", "files": "x", "alphabet": "protein", "k": 6}, "model": PAIRED}, "k must be <= 4 for protein"),
-        ({"partner": {"kind": "sequence", "files": "x", "k": 2, "stride": 3}, "model": PAIRED}, r"stride must be <= k \(2\), got 3"),
-        ({"partner": TRACK, "model": PAIRED, "objective": {"kind": "masked"}, "data": {"sequences": "x"}}, "must go with model kind"),
+        (
+            {"partner": {"kind": "sequence"}, "model": PAIRED},
+            "files or column must be given, got none",
+        ),
+        (
+            {"partner": {"kind": "sequence", "column": "x"}, "model": PAIRED},
+            "column must go with .data. sequences",
+        ),
+        (
+            {
+                "partner": {"kind": "sequence", "files": "x", "alphabet": "protein", "k": 6},
+                "model": PAIRED,
+            },
+            "k must be <= 4 for protein",
+        ),
+        (
+            {"partner": {"kind": "sequence", "files": "x", "k": 2, "stride": 3}, "model": PAIRED},
+            r"stride must be <= k \(2\), got 3",
+        ),
+        (
+            {
+                "partner": TRACK,
+                "model": PAIRED,
+                "objective": {"kind": "masked"},
+                "data": {"sequences": "x"},
+            },
+            "must go with model kind",
+        ),
     ],
 )
 def test_conflicting_sections(sections, said):

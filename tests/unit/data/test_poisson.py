@@ -39,4 +39,6 @@ def test_batches_depend_only_on_secret_and_index():
 
 
 def test_a_batch_may_be_empty():
-    assert any(len(batch) == 0 for number in range(50) for batch in PoissonOrder(4, 1, 0).epoch(number))
+    assert any(
+        len(batch) == 0 for number in range(50) for batch in PoissonOrder(4, 1, 0).epoch(number)
+    )

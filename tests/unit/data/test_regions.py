@@ -20,11 +20,18 @@ CHROMOSOME = {"chr1": UPPER[0], "chr2": UPPER[1]}
 def folder(tmp_path, monkeypatch):
     """Write a genome and intervals to the working directory."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "g.fa").write_bytes(b"".join(b">chr%d\n%s\n" % (n, row.tobytes()) for n, row in enumerate(LETTERS, start=1)))
-    rows = [(f"{n % 2 + 1}", 10 + 400 * n, 50 + 400 * n, f"p{n}", n, "+-"[n % 3 == 0]) for n in range(40)]
+    (tmp_path / "g.fa").write_bytes(
+        b"".join(b">chr%d\n%s\n" % (n, row.tobytes()) for n, row in enumerate(LETTERS, start=1))
+    )
+    rows = [
+        (f"{n % 2 + 1}", 10 + 400 * n, 50 + 400 * n, f"p{n}", n, "+-"[n % 3 == 0])
+        for n in range(40)
+    ]
     (tmp_path / "p.bed").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
     (tmp_path / "n.bed").write_text("chr1\t20000\t20100\nchr1\t800\t850\n")
-    pybigtools.open("t.bw", "w").write({"chr1": SIZE, "chr2": SIZE}, iter([("chr1", 0, 500, 1.0), ("chr1", 500, 29_000, 3.0)]))
+    pybigtools.open("t.bw", "w").write(
+        {"chr1": SIZE, "chr2": SIZE}, iter([("chr1", 0, 500, 1.0), ("chr1", 500, 29_000, 3.0)])
+    )
     return tmp_path
 
 
@@ -32,7 +39,9 @@ def ingest(text, capsys):
     """Return the corpus of a run file and the output of the command."""
     with open("task.toml", "w") as file:
         file.write(text)
-    assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 0, capsys.readouterr()
+    assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 0, (
+        capsys.readouterr()
+    )
     return Corpus.open("corpus"), capsys.readouterr().out
 
 
@@ -49,12 +58,18 @@ CENTERED = 'windows = { kind = "centered", width = 100 }\n'
     ("negatives", "number", "said"),
     [
         ('"n.bed"', 2, "1 negatives that overlap a positive, kept as they are given (n.bed)"),
-        ('{ kind = "matched", tolerance = 0.2, per_positive = 2, exclude = "n.bed" }', 78, "read 117 records from 2 files"),
+        (
+            '{ kind = "matched", tolerance = 0.2, per_positive = 2, exclude = "n.bed" }',
+            78,
+            "read 117 records from 2 files",
+        ),
         ('{ kind = "neighbours", distance = 10 }', 39, "read 78 records from 2 files"),
     ],
 )
 def test_positives_and_negatives(folder, capsys, negatives, number, said):
-    corpus, out = ingest(GENOME + 'positives = "p.bed"\n' + CENTERED + f"negatives = {negatives}\n", capsys)
+    corpus, out = ingest(
+        GENOME + 'positives = "p.bed"\n' + CENTERED + f"negatives = {negatives}\n", capsys
+    )
     assert (corpus.records["label"] == 1).sum() == 39
     assert (corpus.records["label"] == 0).sum() == number
     assert "ingest: 1 windows off the end of a chromosome, dropped (p.bed)\n" in out
@@ -62,25 +77,37 @@ def test_positives_and_negatives(folder, capsys, negatives, number, said):
     for i, row in enumerate(corpus.records.itertuples()):
         np.testing.assert_array_equal(corpus.letters(i), window_of(row))
         assert row.id == f"{row.chrom}:{row.start}-{row.end}({row.strand})"
-    for about, path in zip(corpus.summary["sources"], ["p.bed", "n.bed" if number == 2 else "p.bed"], strict=True):
+    for about, path in zip(
+        corpus.summary["sources"], ["p.bed", "n.bed" if number == 2 else "p.bed"], strict=True
+    ):
         assert (about["path"], about["files"][0]["path"]) == (path, "g.fa")
         assert len(about["files"]) == 1 + ("exclude" in about.get("made", {}) and number == 78)
 
 
 def test_window_with_both_labels_names_both_intervals(folder, capsys):
-    (folder / "n.bed").write_text("chr1\t20000\t20100\n1\t810\t850\tp2\t2\t+\n".replace("20100\n", "20100\tn\t0\t+\n"))
+    (folder / "n.bed").write_text(
+        "chr1\t20000\t20100\n1\t810\t850\tp2\t2\t+\n".replace("20100\n", "20100\tn\t0\t+\n")
+    )
     with open("task.toml", "w") as file:
         file.write(GENOME + 'positives = "p.bed"\n' + CENTERED + 'negatives = "n.bed"\n')
     assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 1
-    told = "n.bed:2: window must be a positive or a negative, got chr1:780-880(+) in both (1 such). Remove it here or in p.bed:3\n"
+    told = (
+        "n.bed:2: window must be a positive or a negative, got chr1:780-880(+) in both (1 "
+        "such). Remove it here or in p.bed:3\n"
+    )
     assert capsys.readouterr().err.endswith(told)
 
 
 def test_shuffled_negatives_of_sequence_files(folder, capsys):
     (folder / "p.fa").write_bytes(
-        b"".join(b">r%d chrom=chr%d\n%s\n" % (n, n % 2, UPPER[0, 50 * n : 50 * n + 50].tobytes()) for n in range(20))
+        b"".join(
+            b">r%d chrom=chr%d\n%s\n" % (n, n % 2, UPPER[0, 50 * n : 50 * n + 50].tobytes())
+            for n in range(20)
+        )
     )
-    corpus, out = ingest('[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 3 }\n', capsys)
+    corpus, out = ingest(
+        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 3 }\n', capsys
+    )
     assert out.startswith("ingest: read 40 records from 2 files\n")
     assert corpus.records["label"].tolist() == [1] * 20 + [0] * 20
     assert corpus.records["chrom"].tolist() == [f"chr{n % 2}" for n in range(20)] * 2
@@ -94,15 +121,23 @@ def test_shuffled_negatives_of_sequence_files(folder, capsys):
     ("label", "positive"),
     [
         ('{ kind = "score", threshold = 30 }', lambda row: row.start >= 10 + 400 * 30),
-        ('{ kind = "overlap", files = "n.bed" }', lambda row: row.chrom == "chr1" and row.start == 810),
+        (
+            '{ kind = "overlap", files = "n.bed" }',
+            lambda row: row.chrom == "chr1" and row.start == 810,
+        ),
         ('{ kind = "overlap", files = "n.bed", bases = 41 }', lambda row: False),
-        ('{ kind = "overlap", files = "n.bed", fraction = 1.0 }', lambda row: row.chrom == "chr1" and row.start == 810),
+        (
+            '{ kind = "overlap", files = "n.bed", fraction = 1.0 }',
+            lambda row: row.chrom == "chr1" and row.start == 810,
+        ),
     ],
 )
 def test_labels_of_windows(folder, capsys, label, positive):
     corpus, _ = ingest(GENOME + f'sequences = "p.bed"\nlabel = {label}\n', capsys)
     assert len(corpus) == 40
-    assert corpus.records["label"].tolist() == [int(positive(row)) for row in corpus.records.itertuples()]
+    assert corpus.records["label"].tolist() == [
+        int(positive(row)) for row in corpus.records.itertuples()
+    ]
 
 
 def along(row, values, beyond):
@@ -111,8 +146,12 @@ def along(row, values, beyond):
 
 
 def test_tracks_as_targets(folder, capsys):
-    (folder / "genes.gff3").write_text("".join(f"1\tf\t{kind}\t{start}\t{end}\t.\t+\t.\tID=a\n" for kind, start, end in
-                                               [("gene", 1, 5000), ("exon", 801, 830), ("exon", 1611, 1620)]))  # fmt: skip
+    (folder / "genes.gff3").write_text(
+        "".join(
+            f"1\tf\t{kind}\t{start}\t{end}\t.\t+\t.\tID=a\n"
+            for kind, start, end in [("gene", 1, 5000), ("exon", 801, 830), ("exon", 1611, 1620)]
+        )
+    )
     tracks = """[data.tracks.signal]
 kind = "number"
 path = "t.bw"
@@ -155,25 +194,40 @@ reverse_complement = false
     for row, targets in zip(corpus.records.itertuples(), found.itertuples(), strict=True):
         values = along(row, signal[int(row.chrom[3:]) - 1], np.nan)
         assert targets.parts == "".join(along(row, parts[int(row.chrom[3:]) - 1], "-"))
-        assert targets.high == "".join("-" if np.isnan(value) else str(int(value >= 2)) for value in values)
+        assert targets.high == "".join(
+            "-" if np.isnan(value) else str(int(value >= 2)) for value in values
+        )
         if np.isnan(values).all():
             assert isinstance(targets.signal, float | type(None))
         else:
             assert float(targets.signal) == np.nanmean(values)
-            assert (float(targets.bins_0 or 0), float(targets.bins_1 or 0)) == (np.nansum(values[:20]), np.nansum(values[20:]))
+            assert (float(targets.bins_0 or 0), float(targets.bins_1 or 0)) == (
+                np.nansum(values[:20]),
+                np.nansum(values[20:]),
+            )
     assert len(set(found["parts"])) > 3
 
 
 @pytest.mark.parametrize(
     ("soft_mask", "expected"),
-    [("hard", lambda letters: np.where(letters >= ord("a"), ord("N"), letters)), ("keep", lambda letters: letters & 0xDF)],
+    [
+        ("hard", lambda letters: np.where(letters >= ord("a"), ord("N"), letters)),
+        ("keep", lambda letters: letters & 0xDF),
+    ],
 )
 def test_soft_mask(folder, capsys, soft_mask, expected):
-    text = f'sequences = "p.bed"\nsoft_mask = "{soft_mask}"\nlabel = {{ kind = "score", threshold = 30 }}\n'
-    corpus, _ = ingest(GENOME + text + 'windows = { kind = "centered", width = 100, at_ends = "pad" }\n', capsys)
+    text = (
+        f'sequences = "p.bed"\nsoft_mask = "{soft_mask}"\nlabel = {{ kind = "score", threshold '
+        f"= 30 }}\n"
+    )
+    corpus, _ = ingest(
+        GENOME + text + 'windows = { kind = "centered", width = 100, at_ends = "pad" }\n', capsys
+    )
     assert len(corpus) == 40
     for i, row in enumerate(corpus.records.itertuples()):
-        raw = np.pad(LETTERS[int(row.chrom[3:]) - 1], 50, constant_values=ord("N"))[row.start + 50 : row.end + 50]
+        raw = np.pad(LETTERS[int(row.chrom[3:]) - 1], 50, constant_values=ord("N"))[
+            row.start + 50 : row.end + 50
+        ]
         letters = expected(raw).astype(np.uint8)
         masked = raw >= ord("a")
         if row.strand == "-":
@@ -195,7 +249,10 @@ BAD = {
         GENOME + 'positives = "p.bed"\nnegatives = "n.fa"\n',
         "[data] files must be BED, narrowPeak, broadPeak, GFF or GTF",
     ),
-    "protein": (GENOME + 'positives = "p.bed"\nnegatives = "n.bed"\nalphabet = "protein"\n', "[data] alphabet must be dna beside a genome"),
+    "protein": (
+        GENOME + 'positives = "p.bed"\nnegatives = "n.bed"\nalphabet = "protein"\n',
+        "[data] alphabet must be dna beside a genome",
+    ),
     "unknown kind": (
         GENOME + 'positives = "p.bed"\nnegatives = { kind = "same" }\n',
         "data.negatives.kind must be one of 'matched', 'neighbours', 'shuffled', got 'same'",
@@ -216,12 +273,18 @@ BAD = {
         '[data]\npositives = "p.fa"\nnegatives = "n.fa"\nwindows = { kind = "whole" }\n',
         "[data] windows must go with a genome",
     ),
-    "no width": (GENOME + 'sequences = "p.bed"\nwindows = { kind = "tiled", step = 3 }\n', "data.windows.width must be given, got nothing"),
+    "no width": (
+        GENOME + 'sequences = "p.bed"\nwindows = { kind = "tiled", step = 3 }\n',
+        "data.windows.width must be given, got nothing",
+    ),
     "no letters": (
         GENOME + 'sequences = "p.bed"\nwindows = { kind = "flanked", of = "five_prime" }\n',
         "[data.windows] upstream or downstream must be > 0",
     ),
-    "column as label": (GENOME + 'sequences = "p.bed"\nlabel = "score"\n', "[data] label must be a table beside a genome"),
+    "column as label": (
+        GENOME + 'sequences = "p.bed"\nlabel = "score"\n',
+        "[data] label must be a table beside a genome",
+    ),
     "table as label": (
         '[data]\nsequences = "p.fa"\nlabel = { kind = "score", threshold = 1 }\n',
         "[data] a table of labels must go with a genome",
@@ -235,7 +298,9 @@ BAD = {
         "data.tracks.a.bin must be a known key",
     ),
     "tracks and classes": (
-        GENOME + 'positives = "p.bed"\nnegatives = "n.bed"\n[data.tracks.a]\nkind = "letters"\npath = "t.bw"\n',
+        GENOME
+        + 'positives = "p.bed"\nnegatives = "n.bed"\n[data.tracks.a]\nkind = "letters"\npath = '
+        '"t.bw"\n',
         "[data] tracks must go with sequences",
     ),
 }
@@ -254,7 +319,10 @@ def test_run_files_that_contradict_themselves(tmp_path, name):
     ("text", "message"),
     [
         ('sequences = "p.bed"\n' + SCORE + SUMMIT, "p.bed:1: summit must be given"),
-        ('sequences = "n.bed"\n' + SCORE, "n.bed:1: score must be given, as labels are told by it, got none"),
+        (
+            'sequences = "n.bed"\n' + SCORE,
+            "n.bed:1: score must be given, as labels are told by it, got none",
+        ),
         (
             'positives = "p.bed"\nnegatives = "p.bed"\n',
             "p.bed:1: window must be a positive or a negative, got chr1:10-50(-) in both (40 such)",
@@ -265,7 +333,8 @@ def test_run_files_that_contradict_themselves(tmp_path, name):
         ),
         (
             TRACK + 'path = "t.bw"\nbin = 7\n[objective]\nkind = "regression"\ncolumns = ["a_0"]\n',
-            "t.bw: windows must be of one width that bins of 7 letters divide, got 40 letters. Choose",
+            "t.bw: windows must be of one width that bins of 7 letters divide, got 40 letters. "
+            "Choose",
         ),
         (
             TRACK + 'path = "x.bdg"\n[objective]\nkind = "regression"\ncolumns = ["a"]\n',
@@ -286,7 +355,12 @@ def test_dropped_generated_negatives_are_reported(folder, capsys):
     # The third repeats the first
     letters = ["ACGTACGGTCAGTCAGGTCA", "TTGACCGATAGACCATAGGA", "ACGTACGGTCAGTCAGGTCA"]
     (folder / "p.fa").write_text("".join(f">p{i}\n{each}\n" for i, each in enumerate(letters)))
-    corpus, out = ingest('[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n', capsys)
+    corpus, out = ingest(
+        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n', capsys
+    )
     assert [source["kept"] for source in corpus.summary["sources"]] == [2, 3]
-    said = "of shuffled negatives 3 are kept, where 2 were asked for 2 kept positives: they are made of all positives, before"
+    said = (
+        "of shuffled negatives 3 are kept, where 2 were asked for 2 kept positives: they are "
+        "made of all positives, before"
+    )
     assert f"ingest: {said} duplicates and records of other lengths are dropped" in out

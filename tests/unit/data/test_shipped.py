@@ -49,8 +49,11 @@ def test_fly_promoters_match_the_readme():
             counts[SIDES.get(record.chrom, "train"), name] += 1
             assert len(record.letters) == record.end - record.start == 300
             kind = "promoter" if name == "positives" else "distal"
-            assert record.id.endswith(f"_{record.chrom}_{record.id.split('_')[-3]}_{'f' if record.strand == '+' else 'r'}_{kind}")
-            assert record.start == int(record.id.split("_")[-3]) - 1 + 1700 * ((kind == "promoter") == (record.strand == "+"))
+            position, strand = record.id.split("_")[-3], "f" if record.strand == "+" else "r"
+            assert record.id.endswith(f"_{record.chrom}_{position}_{strand}_{kind}")
+            assert record.start == int(position) - 1 + 1700 * (
+                (kind == "promoter") == (record.strand == "+")
+            )
             seen.add(record.letters.tobytes())
     assert not notes.counts
     assert counts == {
@@ -67,10 +70,17 @@ def test_fly_promoters_match_the_readme():
 def test_fly_promoters_are_rebuilt_from_the_debian_file(tmp_path):
     source = Path(os.environ.get("SELFATTN_BIO_DM3_UPSTREAM", f"/{SOURCE}"))
     if not source.is_file():
-        pytest.skip(f"no {source}: install r-bioc-biostrings, or name the file in SELFATTN_BIO_DM3_UPSTREAM")
-    subprocess.run([sys.executable, ROOT / "data/make_fly_promoters.py", source, "--output", tmp_path], check=True)
+        pytest.skip(
+            f"no {source}: install r-bioc-biostrings, or name the file in SELFATTN_BIO_DM3_UPSTREAM"
+        )
+    subprocess.run(
+        [sys.executable, ROOT / "data/make_fly_promoters.py", source, "--output", tmp_path],
+        check=True,
+    )
     for name in ("positives.fa.gz", "negatives.fa.gz"):
-        made, shipped = ((folder / name).read_bytes() for folder in (tmp_path, ROOT / "data/fly_promoters"))
+        made, shipped = (
+            (folder / name).read_bytes() for folder in (tmp_path, ROOT / "data/fly_promoters")
+        )
         assert gzip.decompress(made) == gzip.decompress(shipped)
         if "ng" not in zlib.ZLIB_RUNTIME_VERSION:  # zlib-ng compresses the same text to other bytes
             assert made == shipped
@@ -80,7 +90,14 @@ def test_shipped_model_matches_task_and_data():
     run, provenance = load("promoter").run, read_provenance(SHIPPED)
     task = read_run_file(ROOT / "workflows/tasks/promoter.toml")
     # The model is the network of the task without its stack, [interpret] and [evaluation]
-    assert run == task.model_copy(update={"variants": {}, "interpret": run.interpret, "evaluation": run.evaluation, "stack": Stack()})
+    assert run == task.model_copy(
+        update={
+            "variants": {},
+            "interpret": run.interpret,
+            "evaluation": run.evaluation,
+            "stack": Stack(),
+        }
+    )
     assert {each["path"]: each["sha256"] for each in provenance["data"]} == {
         file: hashlib.sha256((ROOT / file).read_bytes()).hexdigest() for file, _ in task.data.files
     }
@@ -98,13 +115,19 @@ def test_shipped_model_names_no_machine():
 
 def test_shipped_model_finds_unseen_promoters():
     both = [
-        [record for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA) if record.chrom == "chr2R"][:150]
+        [
+            record
+            for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA)
+            if record.chrom == "chr2R"
+        ][:150]
         for name in ("positives", "negatives")
     ]
     table = score_sequences("promoter", [*both[0], *both[1]], coverage=0.9)
     labels = np.repeat([1, 0], 150)
     assert roc_auc_score(labels, table["logit"]) > 0.8
-    held = [str(label) in found.split(",") for label, found in zip(labels, table["set"], strict=True)]
+    held = [
+        str(label) in found.split(",") for label, found in zip(labels, table["set"], strict=True)
+    ]
     assert 0.84 < np.mean(held) < 0.96
     assert (table["unlike"] != "no").mean() < 0.05
 
@@ -113,7 +136,11 @@ def test_local_folder_precedes_shipped_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert folder_of("promoter") == SHIPPED
     assert folder_of("no/such/model") == Path("no/such/model")
-    with pytest.raises(ModelFolderError, match=r"model must be a folder, or one of those that ship \(motifs, promoter\), got 'promotr'"):
+    with pytest.raises(
+        ModelFolderError,
+        match=r"model must be a folder, or one of those that ship \(motifs, promoter\), got "
+        r"'promotr'",
+    ):
         load("promotr")
     (tmp_path / "promoter").mkdir()
     assert folder_of("promoter") == folder_of(Path("promoter")) == Path("promoter")
@@ -135,10 +162,17 @@ def test_fly_motifs_are_insect_motifs_and_tbp():
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize(("group", "count"), [("fungi", 193), ("insects", 296), ("nematodes", 103), ("plants", 927), ("vertebrates", 1019)])
+@pytest.mark.parametrize(
+    ("group", "count"),
+    [("fungi", 193), ("insects", 296), ("nematodes", 103), ("plants", 927), ("vertebrates", 1019)],
+)
 def test_jaspar_is_read_from_the_package(group, count, tmp_path):
     path = tmp_path / "motifs.meme"
-    path.write_bytes(gzip.decompress(resources.files("selfattn_bio").joinpath(f"motifs/jaspar/{group}.meme.gz").read_bytes()))
+    path.write_bytes(
+        gzip.decompress(
+            resources.files("selfattn_bio").joinpath(f"motifs/jaspar/{group}.meme.gz").read_bytes()
+        )
+    )
     motifs = read_meme(str(path))
     assert len(motifs) == count
     for ppm in motifs.values():
@@ -151,19 +185,37 @@ def test_arm_2r_and_its_starts_match_the_readme():
     """Check the initiator, which begins two bp upstream of a start and is not in the promoters."""
     letters = next(iter(read_records(ROOT / "data/fly_2R/chr2R.fa.gz", DNA, Notes()))).letters
     rows = [line.split("\t") for line in (ROOT / "data/fly_2R/tss.bed").read_text().splitlines()]
-    starts = [(int(start), strand) for _, start, end, _, _, strand in rows if int(end) == int(start) + 1]
+    starts = [
+        (int(start), strand) for _, start, end, _, _, strand in rows if int(end) == int(start) + 1
+    ]
     assert len(letters) == 21146708
     assert len(starts) == len(set(starts)) == 3414
     assert len({start // 200 for start, _ in starts}) == 3137
-    around = [letters[at - 2 : at + 4] if strand == "+" else DNA.reverse_complement(letters[at - 3 : at + 3]) for at, strand in starts]
+    around = [
+        letters[at - 2 : at + 4]
+        if strand == "+"
+        else DNA.reverse_complement(letters[at - 3 : at + 3])
+        for at, strand in starts
+    ]
     assert sum(bool(re.fullmatch("TCA[GT]T[CT]", row.tobytes().decode())) for row in around) == 199
 
 
 def test_starts_of_2r_are_rebuilt_from_the_debian_files(tmp_path):
-    chromosome, upstream = (Path(os.environ.get(f"SELFATTN_BIO_DM3_{name}", "/")) for name in ("CHR2R", "UPSTREAM"))
+    chromosome, upstream = (
+        Path(os.environ.get(f"SELFATTN_BIO_DM3_{name}", "/")) for name in ("CHR2R", "UPSTREAM")
+    )
     if not (chromosome.is_file() and upstream.is_file()):
-        pytest.skip("name the sources of data/make_fly_2R.py in SELFATTN_BIO_DM3_CHR2R and SELFATTN_BIO_DM3_UPSTREAM")
-    subprocess.run([sys.executable, ROOT / "data/make_fly_2R.py", chromosome, upstream, "--output", tmp_path], check=True)
+        pytest.skip(
+            "name the sources of data/make_fly_2R.py in SELFATTN_BIO_DM3_CHR2R and "
+            "SELFATTN_BIO_DM3_UPSTREAM"
+        )
+    subprocess.run(
+        [sys.executable, ROOT / "data/make_fly_2R.py", chromosome, upstream, "--output", tmp_path],
+        check=True,
+    )
     assert (tmp_path / "tss.bed").read_bytes() == (ROOT / "data/fly_2R/tss.bed").read_bytes()
-    made, shipped = (gzip.decompress((folder / "chr2R.fa.gz").read_bytes()) for folder in (tmp_path, ROOT / "data/fly_2R"))
+    made, shipped = (
+        gzip.decompress((folder / "chr2R.fa.gz").read_bytes())
+        for folder in (tmp_path, ROOT / "data/fly_2R")
+    )
     assert made == shipped

@@ -36,15 +36,27 @@ def test_files_of_each_split_may_have_different_formats(ingest, capsys):
     )
     assert corpus.records["id"].tolist() == ["a_1", "a_2", "b", "v", "t"]
     assert corpus.records["label"].tolist() == [1, 0, 1, 0, 1]
-    assert corpus.column(config.FilesSplit.column).tolist() == ["train", "train", "train", "valid", "test"]
-    assert [source["split"] for source in corpus.summary["sources"]] == ["train", "train", "valid", "test"]
+    assert corpus.column(config.FilesSplit.column).tolist() == [
+        "train",
+        "train",
+        "train",
+        "valid",
+        "test",
+    ]
+    assert [source["split"] for source in corpus.summary["sources"]] == [
+        "train",
+        "train",
+        "valid",
+        "test",
+    ]
     assert "repeated 1: exact duplicate (kept)" in capsys.readouterr().out
 
 
 def test_windows_of_each_split(ingest, tmp_path, capsys):
     genome = "".join("ACGT"[i * i % 7 % 4] for i in range(90))
     corpus = ingest(
-        '[data]\ngenome = "g.fa"\nids = "numbered"\ntrain = "a.bed"\ntest = "t.bed"\nlabel = { kind = "score", threshold = 5 }\n',
+        '[data]\ngenome = "g.fa"\nids = "numbered"\ntrain = "a.bed"\ntest = "t.bed"\nlabel = { '
+        'kind = "score", threshold = 5 }\n',
         g_fa=f">c\n{genome}\n",
         a_bed="c\t0\t20\tx\t9\t+\nc\t20\t40\ty\t1\t+\n",
         t_bed="c\t0\t20\tx\t9\t+\nc\t60\t90\tz\t1\t-\n",  # its first window is also in train
@@ -52,13 +64,17 @@ def test_windows_of_each_split(ingest, tmp_path, capsys):
     assert corpus.records["id"].tolist() == ["a_1", "a_2", "t_1", "t_2"]
     assert corpus.column(config.FilesSplit.column).tolist() == ["train", "train", "test", "test"]
     # train and valid lack records of a class, so no split is written
-    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 1
+    assert (
+        main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
+        == 1
+    )
     assert "removed from train: 1 duplicate (1 also in test)" in capsys.readouterr().out
 
 
 def test_split_of_headers_is_read_with_any_name(ingest):
     corpus = ingest(
-        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled" }\n[split]\nkind = "column"\ncolumn = "my.set"\n',
+        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled" }\n[split]\nkind = '
+        '"column"\ncolumn = "my.set"\n',
         p_fa=">a my.set=train mymset=no\nACGTACGTTT\n>b my.set=test\nACGTTGCATT\n",
     )
     assert corpus.records["id"].tolist() == ["a", "b", "a/shuffled1", "b/shuffled1"]
@@ -85,13 +101,26 @@ def test_numbered_ids_of_partners_in_a_column(ingest):
         y__s_csv="id,sequence,other,label\na,ACGT,GGGG,1\n",
     )
     assert corpus.records["id"].tolist() == ["s_1", "s_2", "s.2_1"]
-    assert [corpus.partner_letters(row).tobytes() for row in range(3)] == [b"AAAA", b"CCCC", b"GGGG"]
+    assert [corpus.partner_letters(row).tobytes() for row in range(3)] == [
+        b"AAAA",
+        b"CCCC",
+        b"GGGG",
+    ]
 
 
 def test_ingest_options_without_a_run_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("id\tseq\ty\nx\tACGT\t1\nx\tACGT\t2\n")
-    options = ["--sequences", "a.txt", "--alphabet", "dna", "--sequence-column", "seq", "--output", "corpus"]
+    options = [
+        "--sequences",
+        "a.txt",
+        "--alphabet",
+        "dna",
+        "--sequence-column",
+        "seq",
+        "--output",
+        "corpus",
+    ]
     assert main(["ingest", *options]) == 1
     assert "a.txt:3: record id 'x' is used twice (first in a.txt:2)" in capsys.readouterr().err
     assert main(["ingest", *options, "--ids", "numbered", "--keep-duplicates"]) == 0
@@ -100,4 +129,8 @@ def test_ingest_options_without_a_run_file(tmp_path, monkeypatch, capsys):
 
 
 def test_distinct_stems():
-    assert distinct_stems(["a/train.csv.gz", "b/train.csv", "test.fa"]) == ["train", "train.2", "test"]
+    assert distinct_stems(["a/train.csv.gz", "b/train.csv", "test.fa"]) == [
+        "train",
+        "train.2",
+        "test",
+    ]

@@ -37,7 +37,10 @@ def test_without_a_size_each_record_is_a_window():
     lengths = np.array([10, 3, 7])
     windows = Windows(lengths, None)
     assert windows.drawn().tolist() == lengths.tolist()
-    assert [part.tolist() for part in windows.records(np.array([2, 0, 1]))] == [[2, 0, 1], [0, 0, 0]]
+    assert [part.tolist() for part in windows.records(np.array([2, 0, 1]))] == [
+        [2, 0, 1],
+        [0, 0, 0],
+    ]
 
 
 def test_random_windows_cover_their_record(folder):
@@ -69,7 +72,9 @@ def test_random_windows_are_reproducible(folder):
 
 def test_windows_with_only_n_are_resampled(folder):
     built = folder("N" * 300 + random_text(300) + "N" * 300)
-    views = [Augmentation(0, False, 1, 0, window=10).view(built, 0, epoch)[0] for epoch in range(300)]
+    views = [
+        Augmentation(0, False, 1, 0, window=10).view(built, 0, epoch)[0] for epoch in range(300)
+    ]
     # Two of three starts have only N
     assert not any((letters == ord("N")).all() for letters in views)
     rare = folder("N" * 100_000 + "ACGT")
@@ -82,10 +87,16 @@ def test_fixed_windows_are_thinned_evenly(folder, monkeypatch):
     built = folder(*texts)
     rows = np.array([0, 1, 2])
     laid = laid_windows(built, rows, 20, least=4)
-    places = [(row, start, start + 20) for row, length in ((0, 1000), (2, 100)) for start in range(0, length, 20)]
+    places = [
+        (row, start, start + 20)
+        for row, length in ((0, 1000), (2, 100))
+        for start in range(0, length, 20)
+    ]
     # The last 3 bp of the first record are fewer than 4, and the first two windows of the third are
     # only N
-    assert list(zip(laid.rows, laid.starts, laid.ends, strict=True)) == sorted([*places[:-5], (1, 0, 7), *places[-3:]])
+    assert list(zip(laid.rows, laid.starts, laid.ends, strict=True)) == sorted(
+        [*places[:-5], (1, 0, 7), *places[-3:]]
+    )
     for row, start, end, letters in zip(*laid, strict=True):
         assert bytes(letters).decode() == texts[row][start:end]
     monkeypatch.setattr(batches, "LAID", 200)
@@ -101,7 +112,10 @@ def test_split_of_windows_with_only_n_is_refused(folder, monkeypatch):
     monkeypatch.setattr(batches, "LEAST", 2)
     monkeypatch.setattr(batches, "LAID", 1)
     built = folder("N" * 5000 + "ACGTACGT")
-    with pytest.raises(CorpusError, match="windows of 10 letters must hold known ones, got N alone in the 2 looked at"):
+    with pytest.raises(
+        CorpusError,
+        match="windows of 10 letters must hold known ones, got N alone in the 2 looked at",
+    ):
         laid_windows(built, np.array([0]), 10, least=4)
 
 
@@ -129,7 +143,10 @@ def test_pass_keeps_few_bases_in_memory(folder, monkeypatch):
             lines = iter(file)
             for line in lines:
                 if "letters.bin" in line:
-                    return next(int(each.split()[1]) for each in lines if each.startswith("Rss:")) * 1024
+                    return (
+                        next(int(each.split()[1]) for each in lines if each.startswith("Rss:"))
+                        * 1024
+                    )
         return 0
 
     most = 0

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import matthews_corrcoef
 
-from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature, reliability
+from selfattn_bio.evaluation.calibration import (
+    calibrate,
+    choose_threshold,
+    fit_slope,
+    fit_temperature,
+    reliability,
+)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
@@ -53,7 +59,9 @@ def test_temperature_scaling_improves_calibration() -> None:
         found = reliability(p, labels)
         return float((np.abs(found["predicted"] - found["observed"]) * found["count"]).sum() / 4000)
 
-    assert error(calibrate(logits, fit_temperature(logits, labels))) < 0.3 * error(calibrate(logits, 1.0))
+    assert error(calibrate(logits, fit_temperature(logits, labels))) < 0.3 * error(
+        calibrate(logits, 1.0)
+    )
 
 
 def test_threshold_is_the_middle_of_the_best_gap() -> None:
@@ -62,13 +70,18 @@ def test_threshold_is_the_middle_of_the_best_gap() -> None:
 
 @pytest.mark.parametrize("digits", [1, 6])
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 1.5), (2.0, -3.0)])
-def test_threshold_is_near_the_best_cut_of_many_records(slope: float, intercept: float, digits: int) -> None:
+def test_threshold_is_near_the_best_cut_of_many_records(
+    slope: float, intercept: float, digits: int
+) -> None:
     rng = np.random.default_rng(3)
     truth = rng.normal(0, 2, 20_000)
     labels = rng.uniform(size=len(truth)) < 1 / (1 + np.exp(-truth))
     p = np.round(1 / (1 + np.exp(-(slope * truth + intercept))), digits)
     chosen = matthews_corrcoef(labels, p >= choose_threshold(p, labels))
-    best = max(matthews_corrcoef(labels, p >= cut) for cut in np.quantile(np.unique(p)[1:], np.linspace(0, 1, 200)))
+    best = max(
+        matthews_corrcoef(labels, p >= cut)
+        for cut in np.quantile(np.unique(p)[1:], np.linspace(0, 1, 200))
+    )
     assert chosen > best - 0.005
     assert chosen > matthews_corrcoef(labels, p >= 0.5) or intercept == 0
 
@@ -81,8 +94,12 @@ def test_threshold_does_not_follow_single_records() -> None:
     assert choose_threshold(p, labels) < 0.6
 
 
-@pytest.mark.parametrize(("p", "labels"), [([0.3, 0.3], [0, 1]), ([0.1, 0.9], [1, 1]), ([0.9, 0.1], [0, 1])])
-def test_threshold_is_a_half_where_no_cut_is_better_than_chance(p: list[float], labels: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("p", "labels"), [([0.3, 0.3], [0, 1]), ([0.1, 0.9], [1, 1]), ([0.9, 0.1], [0, 1])]
+)
+def test_threshold_is_a_half_where_no_cut_is_better_than_chance(
+    p: list[float], labels: list[int]
+) -> None:
     assert choose_threshold(p, labels) == 0.5
 
 
@@ -94,7 +111,9 @@ def test_reliability_of_a_worked_example() -> None:
 
 
 def test_bad_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match=r"logits must be one number a label, shape \(1,\), got \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"logits must be one number a label, shape \(1,\), got \(2,\)"
+    ):
         fit_temperature([1.0, 2.0], [1])
     with pytest.raises(ValueError, match="logits must be finite, got nan at 1"):
         fit_temperature([1.0, float("nan")], [1, 0])

@@ -21,7 +21,9 @@ def classes(rng, n):
     return rng.normal(0, 1, (n, 3)) + 1.5 * np.eye(3)[targets], targets
 
 
-@pytest.mark.parametrize(("objective", "draw"), [(config.BinaryObjective(), binary), (CLASSES, classes)])
+@pytest.mark.parametrize(
+    ("objective", "draw"), [(config.BinaryObjective(), binary), (CLASSES, classes)]
+)
 @pytest.mark.parametrize("coverage", [0.7, 0.9])
 def test_prediction_sets_cover_each_class(objective, draw, coverage):
     rng = np.random.default_rng(0)
@@ -40,7 +42,9 @@ def test_prediction_intervals_cover_the_target():
 
     def draw(n):
         outputs = rng.normal(0, 1, (n, 2))
-        return outputs, np.stack([1 + 2 * outputs[:, 0], outputs[:, 1]], 1) + rng.normal(0, [3, 0.5], (n, 2))
+        return outputs, np.stack([1 + 2 * outputs[:, 0], outputs[:, 1]], 1) + rng.normal(
+            0, [3, 0.5], (n, 2)
+        )
 
     outputs, targets = draw(5000)
     targets[:100, 1] = np.nan  # unknown
@@ -55,8 +59,12 @@ def test_few_records_give_larger_sets():
     fitted = fit_conformal(config.BinaryObjective(), np.array([[-1.0], [2.0]]), np.array([0, 1]))
     # One record per class is too few for 90 % coverage
     assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0], [50.0]]), 0.9).all()
-    assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0]]), 0.5).tolist() == [[True, False]]
-    assert half_widths(NUMBERS, fit_conformal(NUMBERS, np.zeros((3, 2)), np.zeros((3, 2))), 0.9).tolist() == [np.inf, np.inf]
+    assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0]]), 0.5).tolist() == [
+        [True, False]
+    ]
+    assert half_widths(
+        NUMBERS, fit_conformal(NUMBERS, np.zeros((3, 2)), np.zeros((3, 2))), 0.9
+    ).tolist() == [np.inf, np.inf]
 
 
 def test_class_without_records_is_in_every_set():
@@ -75,4 +83,9 @@ def test_stored_scores_are_few_and_conservative():
 
 
 def test_other_objectives_have_no_prediction_sets():
-    assert fit_conformal(config.MultilabelObjective(columns=("a",)), np.zeros((3, 1)), np.zeros((3, 1))) == {}
+    assert (
+        fit_conformal(
+            config.MultilabelObjective(columns=("a",)), np.zeros((3, 1)), np.zeros((3, 1))
+        )
+        == {}
+    )

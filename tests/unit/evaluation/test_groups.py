@@ -6,7 +6,14 @@ import pytest
 
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.groups import UNNAMED, _spans, check_columns, group_metrics, groups_of, worst_auroc
+from selfattn_bio.evaluation.groups import (
+    UNNAMED,
+    _spans,
+    check_columns,
+    group_metrics,
+    groups_of,
+    worst_auroc,
+)
 from selfattn_bio.sequence.alphabet import DNA
 
 ROWS = {"train": np.array([0, 1, 2, 3]), "test": np.array([4, 5])}
@@ -16,29 +23,58 @@ ROWS = {"train": np.array([0, 1, 2, 3]), "test": np.array([4, 5])}
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("groups")
     letters = ["A" * 10, "AC" * 10, "ACC" * 10, "C" * 40, "AC" * 8, "C" * 24]
-    table = pd.DataFrame({"sequence": letters, "id": list("abcdef"), "chrom": ["chr1", "chr1", "chr2", None, "chr2", None]})
+    table = pd.DataFrame(
+        {
+            "sequence": letters,
+            "id": list("abcdef"),
+            "chrom": ["chr1", "chr1", "chr2", None, "chr2", None],
+        }
+    )
     known = table["chrom"].notna()
     table["start"] = np.where(known, "0", "")
     table["end"] = table["sequence"].str.len().astype(str).where(known, "")
-    table.assign(tissue=["liver", "kidney", "liver", "", "liver", "gut"]).to_csv(folder / "records.csv", index=False)
+    table.assign(tissue=["liver", "kidney", "liver", "", "liver", "gut"]).to_csv(
+        folder / "records.csv", index=False
+    )
     return build_corpus([(folder / "records.csv", None)], folder / "corpus", Rules(DNA))
 
 
 def test_numeric_groups_follow_training_quantiles(corpus):
-    assert groups_of("length", corpus, ROWS, 2)["train"].tolist() == ["below 25"] * 2 + ["25 and more"] * 2
+    assert (
+        groups_of("length", corpus, ROWS, 2)["train"].tolist()
+        == ["below 25"] * 2 + ["25 and more"] * 2
+    )
     assert groups_of("length", corpus, ROWS, 2)["test"].tolist() == ["below 25", "below 25"]
     found = groups_of("gc", corpus, ROWS, 2)
     assert found["train"].tolist() == ["below 0.583"] * 2 + ["0.583 and more"] * 2
     assert found["test"].tolist() == ["below 0.583", "0.583 and more"]
-    assert groups_of("length", corpus, ROWS, 4)["train"].tolist() == ["below 17.5", "17.5 to 25", "25 to 32.5", "32.5 and more"]
+    assert groups_of("length", corpus, ROWS, 4)["train"].tolist() == [
+        "below 17.5",
+        "17.5 to 25",
+        "25 to 32.5",
+        "32.5 and more",
+    ]
 
 
 def test_group_names_come_from_column_or_chromosome(corpus):
-    assert groups_of("tissue", corpus, ROWS, 4)["train"].tolist() == ["liver", "kidney", "liver", UNNAMED]
+    assert groups_of("tissue", corpus, ROWS, 4)["train"].tolist() == [
+        "liver",
+        "kidney",
+        "liver",
+        UNNAMED,
+    ]
     assert groups_of("tissue", corpus, ROWS, 4)["test"].tolist() == ["liver", "gut"]
-    assert groups_of("chrom", corpus, ROWS, 4)["train"].tolist() == ["chr1", "chr1", "chr2", UNNAMED]
+    assert groups_of("chrom", corpus, ROWS, 4)["train"].tolist() == [
+        "chr1",
+        "chr1",
+        "chr2",
+        UNNAMED,
+    ]
     check_columns(["gc", "length", "chrom"], corpus)
-    with pytest.raises(CorpusError, match=r"targets must have column 'colour', got .*Name one of them in the run file"):
+    with pytest.raises(
+        CorpusError,
+        match=r"targets must have column 'colour', got .*Name one of them in the run file",
+    ):
         check_columns(["gc", "colour"], corpus)
     with pytest.raises(CorpusError, match="targets must have column 'colour', got "):
         groups_of("colour", corpus, ROWS, 4)
@@ -46,7 +82,11 @@ def test_group_names_come_from_column_or_chromosome(corpus):
 
 def test_column_of_ids_is_not_a_group(corpus, monkeypatch):
     monkeypatch.setattr("selfattn_bio.evaluation.groups.MOST", 3)
-    with pytest.raises(CorpusError, match=r"column 'tissue' must hold at most 3 groups, got 4 different values. Name a column with fewer"):
+    with pytest.raises(
+        CorpusError,
+        match=r"column 'tissue' must hold at most 3 groups, got 4 different values. Name a column "
+        r"with fewer",
+    ):
         groups_of("tissue", corpus, ROWS, 4)
 
 
@@ -56,10 +96,16 @@ def test_the_worst_group_and_the_gap():
     labels[80:] = 1
     p = np.where(labels == 1, 0.9, 0.1)
     p[40:60] = np.where(labels[40:60] == 1, 0.1, 0.9)  # half of group b is predicted wrongly
-    found = group_metrics(groups, labels, {"model": (p, 0.5), "gc": (np.full(83, 0.5), 0.5)}, 200, 0.95)
+    found = group_metrics(
+        groups, labels, {"model": (p, 0.5), "gc": (np.full(83, 0.5), 0.5)}, 200, 0.95
+    )
     a, b, c = found["groups"]
     assert (a["group"], a["n"], a["positives"], a["model"]["auroc"]["value"]) == ("a", 40, 20, 1.0)
-    assert (b["model"]["auroc"]["value"], b["model"]["accuracy"]["value"], b["gc"]["auroc"]["value"]) == (0.5, 0.5, 0.5)
+    assert (
+        b["model"]["auroc"]["value"],
+        b["model"]["accuracy"]["value"],
+        b["gc"]["auroc"]["value"],
+    ) == (0.5, 0.5, 0.5)
     assert (c["n"], c["positives"], c["model"], c["gc"]) == (3, 3, None, None)
     assert (found["worst"], found["best"]) == ("b", "a")
     for metric in ("auroc", "accuracy"):
@@ -71,19 +117,37 @@ def test_the_worst_group_and_the_gap():
 
 
 @pytest.mark.parametrize(
-    "names", [["below 900", "900 to 1,100", "1,100 to 10,000", "10,000 and more"], ["chr2", "chr10", "chrX"], ["below 0.4", "0.4 and more"]]
+    "names",
+    [
+        ["below 900", "900 to 1,100", "1,100 to 10,000", "10,000 and more"],
+        ["chr2", "chr10", "chrX"],
+        ["below 0.4", "0.4 and more"],
+    ],
 )
 def test_groups_are_in_numeric_order(names):
     groups = np.array(sorted(names) * 2, dtype=object)
-    found = group_metrics(groups, np.arange(len(groups)) % 2, {"model": (np.full(len(groups), 0.5), 0.5)}, 5, 0.95)
+    found = group_metrics(
+        groups, np.arange(len(groups)) % 2, {"model": (np.full(len(groups), 0.5), 0.5)}, 5, 0.95
+    )
     assert [entry["group"] for entry in found["groups"]] == names
 
 
 def test_length_groups_are_whole_numbers():
-    assert _spans(np.array([-np.inf, 1234.4, 20_000.0, np.inf])).tolist() == ["below 1,234", "1,234 to 20,000", "20,000 and more"]
+    assert _spans(np.array([-np.inf, 1234.4, 20_000.0, np.inf])).tolist() == [
+        "below 1,234",
+        "1,234 to 20,000",
+        "20,000 and more",
+    ]
 
 
 def test_one_group_has_no_gap():
     labels = np.tile([0, 1], 10)
-    found = group_metrics(np.array(["a"] * 20, dtype=object), labels, {"model": (labels * 0.5, 0.5)}, 10, 0.95)
-    assert (found["worst"], found["best"], found["gap"], len(found["groups"])) == (None, None, None, 1)
+    found = group_metrics(
+        np.array(["a"] * 20, dtype=object), labels, {"model": (labels * 0.5, 0.5)}, 10, 0.95
+    )
+    assert (found["worst"], found["best"], found["gap"], len(found["groups"])) == (
+        None,
+        None,
+        None,
+        1,
+    )

@@ -7,8 +7,22 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.measures import UNKNOWN, check_known, confusion, fitted, measure, of_confusion, predictions_of, targets_of
-from selfattn_bio.evaluation.targets import fit_baselines, intervals_over_records, markov_nats, unigram_nats
+from selfattn_bio.evaluation.measures import (
+    UNKNOWN,
+    check_known,
+    confusion,
+    fitted,
+    measure,
+    of_confusion,
+    predictions_of,
+    targets_of,
+)
+from selfattn_bio.evaluation.targets import (
+    fit_baselines,
+    intervals_over_records,
+    markov_nats,
+    unigram_nats,
+)
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -29,16 +43,31 @@ RECORDS = pd.DataFrame({"id": ["r0", "r1", "r2"], "length": [3, 2, 1]})
 
 
 def test_targets_of_a_worked_table():
-    table = pd.DataFrame({"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", None], "s": ["HE-", None, "H"]})
+    table = pd.DataFrame(
+        {
+            "c": ["b", None, "a"],
+            "x": ["1", None, "0"],
+            "y": ["0", "1", None],
+            "s": ["HE-", None, "H"],
+        }
+    )
     assert targets_of(CLASSES, table[["c"]], RECORDS, "t").tolist() == [1, UNKNOWN, 0]
-    np.testing.assert_array_equal(targets_of(LABELS, table[["x", "y"]], RECORDS, "t"), [[1, 0], [np.nan, 1], [0, np.nan]])
-    assert [row.tolist() for row in targets_of(LETTERS, table[["s"]], RECORDS, "t")] == [[0, 1, UNKNOWN], [UNKNOWN, UNKNOWN], [0]]
+    np.testing.assert_array_equal(
+        targets_of(LABELS, table[["x", "y"]], RECORDS, "t"), [[1, 0], [np.nan, 1], [0, np.nan]]
+    )
+    assert [row.tolist() for row in targets_of(LETTERS, table[["s"]], RECORDS, "t")] == [
+        [0, 1, UNKNOWN],
+        [UNKNOWN, UNKNOWN],
+        [0],
+    ]
     assert targets_of(config.MaskedObjective(), table, RECORDS, "t").shape == (3, 0)
     assert fitted(config.MulticlassObjective(column="c"), table, RECORDS, "t") == CLASSES
 
 
 def test_several_objectives_have_metrics_of_each():
-    table = pd.DataFrame({"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", "0"], "z": ["8", "12", None]})
+    table = pd.DataFrame(
+        {"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", "0"], "z": ["8", "12", None]}
+    )
     unfitted = {"class": config.MulticlassPart(column="c"), "mark": SEVERAL.parts["mark"]}
     unfitted["number"] = config.RegressionPart(columns=("z",), weight=0.5)
     assert fitted(config.SeveralObjective(parts=unfitted), table, RECORDS, "t") == SEVERAL
@@ -55,9 +84,14 @@ def test_several_objectives_have_metrics_of_each():
     np.testing.assert_allclose(predictions[:, 2:4], predictions_of(LABELS, outputs[:, 2:4]))
     np.testing.assert_allclose(predictions[:, 4:], predictions_of(NUMBERS, outputs[:, 4:]))
     found = measure(SEVERAL, predictions, targets)
-    assert found["class.accuracy"] == measure(CLASSES, predictions[:, :2], targets["class"])["accuracy"]
+    assert (
+        found["class.accuracy"]
+        == measure(CLASSES, predictions[:, :2], targets["class"])["accuracy"]
+    )
     assert found["number.mse"] == measure(NUMBERS, predictions[:, 4:], targets["number"])["mse"]
-    assert found["mean"] == pytest.approx((found["class.mcc"] + found["mark.auroc"] + found["number.pearson"]) / 3)
+    assert found["mean"] == pytest.approx(
+        (found["class.mcc"] + found["mark.auroc"] + found["number.pearson"]) / 3
+    )
 
 
 def test_split_needs_known_targets_of_each_part():
@@ -71,18 +105,42 @@ def test_split_needs_known_targets_of_each_part():
 @pytest.mark.parametrize(
     ("objective", "values", "message"),
     [
-        (CLASSES, {"c": ["a", "z"]}, r"t.tsv: column 'c' must hold classes of the run \(a, b\), got 'z'"),
-        (LABELS, {"x": ["1", "2"], "y": ["0", "0"]}, "column 'x' must hold 0 or 1 or nothing, got '2'"),
-        (NUMBERS, {"x": ["1.5", "many"]}, "column 'x' must hold finite numbers or nothing, got 'many'"),
-        (NUMBERS, {"x": ["1.5", "-inf"]}, "column 'x' must hold finite numbers or nothing, got '-inf'"),
+        (
+            CLASSES,
+            {"c": ["a", "z"]},
+            r"t.tsv: column 'c' must hold classes of the run \(a, b\), got 'z'",
+        ),
+        (
+            LABELS,
+            {"x": ["1", "2"], "y": ["0", "0"]},
+            "column 'x' must hold 0 or 1 or nothing, got '2'",
+        ),
+        (
+            NUMBERS,
+            {"x": ["1.5", "many"]},
+            "column 'x' must hold finite numbers or nothing, got 'many'",
+        ),
+        (
+            NUMBERS,
+            {"x": ["1.5", "-inf"]},
+            "column 'x' must hold finite numbers or nothing, got '-inf'",
+        ),
         (
             NUMBERS.model_copy(update={"loss": "poisson"}),
             {"x": ["1", "-1"]},
             "column 'x' must hold counts, not negative, or nothing, got '-1'",
         ),
-        (SEVERAL, {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]}, "column 'x' must hold 0 or 1 or nothing, got '2'"),
+        (
+            SEVERAL,
+            {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]},
+            "column 'x' must hold 0 or 1 or nothing, got '2'",
+        ),
         (LETTERS, {"s": ["HEQ"]}, "column 's' must hold labels of 'HE' or -, got 'Q' in 'r0'"),
-        (LETTERS, {"s": ["HEH", "H"]}, r"labels must be as long as the sequence \(2\), got 1 of 'r1'"),
+        (
+            LETTERS,
+            {"s": ["HEH", "H"]},
+            r"labels must be as long as the sequence \(2\), got 1 of 'r1'",
+        ),
     ],
 )
 def test_a_strange_value_is_named(objective, values, message):
@@ -92,23 +150,37 @@ def test_a_strange_value_is_named(objective, values, message):
 
 
 def test_predictions_are_in_the_units_of_the_targets():
-    np.testing.assert_allclose(predictions_of(CLASSES, np.array([[0.0, np.log(3)]])), [[0.25, 0.75]])
+    np.testing.assert_allclose(
+        predictions_of(CLASSES, np.array([[0.0, np.log(3)]])), [[0.25, 0.75]]
+    )
     np.testing.assert_allclose(predictions_of(LABELS, np.array([[0.0, np.log(3)]])), [[0.5, 0.75]])
     np.testing.assert_allclose(predictions_of(NUMBERS, np.array([[1.5]])), [[13.0]])
-    np.testing.assert_allclose(predictions_of(NUMBERS.model_copy(update={"loss": "poisson"}), np.array([[0.0]])), [[1.0]])
+    np.testing.assert_allclose(
+        predictions_of(NUMBERS.model_copy(update={"loss": "poisson"}), np.array([[0.0]])), [[1.0]]
+    )
     with pytest.raises(ValueError, match="objective must be one with predictions, got 'causal'"):
         predictions_of(config.CausalObjective(), np.zeros((1, 2)))
 
 
 def test_metrics_of_worked_examples():
-    found = measure(CLASSES, np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]), np.array([0, 1, 1, UNKNOWN]))
+    found = measure(
+        CLASSES,
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]),
+        np.array([0, 1, 1, UNKNOWN]),
+    )
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["mcc"] == pytest.approx(0.5)
     assert np.isnan(list(measure(CLASSES, np.ones((1, 2)), np.array([UNKNOWN])).values())).all()
-    labels = measure(LABELS, np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]), np.array([[1, np.nan], [0, 1], [np.nan, 1]]))
+    labels = measure(
+        LABELS,
+        np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]),
+        np.array([[1, np.nan], [0, 1], [np.nan, 1]]),
+    )
     # The second column has one label only and is left out of the mean
     assert labels == {"auroc": 1.0, "auprc": 1.0}
-    numbers = measure(NUMBERS, np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([[2.0], [4.0], [6.0], [np.nan]]))
+    numbers = measure(
+        NUMBERS, np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([[2.0], [4.0], [6.0], [np.nan]])
+    )
     assert numbers["pearson"] == pytest.approx(1)
     assert numbers["mse"] == pytest.approx((1 + 4 + 9) / 3)
     assert numbers["r2"] == pytest.approx(1 - 14 / 8)
@@ -117,7 +189,10 @@ def test_metrics_of_worked_examples():
 
 def test_counts_give_scikit_learns_metrics():
     rng = np.random.default_rng(0)
-    predictions, truth = rng.dirichlet(np.ones(4), 200), rng.integers(0, 3, 200)  # one class never occurs
+    predictions, truth = (
+        rng.dirichlet(np.ones(4), 200),
+        rng.integers(0, 3, 200),
+    )  # one class never occurs
     called = predictions.argmax(axis=1)
     found = of_confusion(confusion(predictions, truth))
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, called))
@@ -127,13 +202,19 @@ def test_counts_give_scikit_learns_metrics():
 
 def test_intervals_hold_the_value():
     values = np.random.default_rng(0).normal(size=200)
-    found = intervals_over_records(lambda rows: {"mean": float(values[rows].mean())}, 200, config.Evaluation(bootstraps=300))
+    found = intervals_over_records(
+        lambda rows: {"mean": float(values[rows].mean())}, 200, config.Evaluation(bootstraps=300)
+    )
     assert found["mean"]["low"] < found["mean"]["value"] < found["mean"]["high"]
-    assert found["mean"]["high"] - found["mean"]["low"] == pytest.approx(2 * 1.96 / np.sqrt(200), rel=0.2)
+    assert found["mean"]["high"] - found["mean"]["low"] == pytest.approx(
+        2 * 1.96 / np.sqrt(200), rel=0.2
+    )
 
 
 def test_undefined_metrics_are_nan():
-    found = intervals_over_records(lambda rows: {"pearson": float("nan")}, 5, config.Evaluation(bootstraps=3))
+    found = intervals_over_records(
+        lambda rows: {"pearson": float("nan")}, 5, config.Evaluation(bootstraps=3)
+    )
     assert found == {"pearson": {"value": None, "low": None, "high": None}}
 
 
@@ -145,11 +226,15 @@ def test_markov_chain_predicts_next_token():
     train, other = letters_of("ACGT" * 50, "CGTA" * 50), letters_of("GTAC" * 20)
     found = markov_nats(DNA, train, train, {"test": other})
     assert found["test"] < 0.1
-    assert np.isnan(markov_nats(DNA, train, train, {"test": letters_of("ACGT")})["test"])  # too short for any context
+    assert np.isnan(
+        markov_nats(DNA, train, train, {"test": letters_of("ACGT")})["test"]
+    )  # too short for any context
     rng = np.random.default_rng(0)
     # The order is chosen on sequences that were not counted
     random = [letters_of("".join(rng.choice(list("ACGT"), 4000))) for _ in range(3)]
-    assert markov_nats(DNA, random[0], random[1], {"test": random[2]})["test"] == pytest.approx(np.log(4), abs=0.02)
+    assert markov_nats(DNA, random[0], random[1], {"test": random[2]})["test"] == pytest.approx(
+        np.log(4), abs=0.02
+    )
 
 
 def test_token_frequencies():
@@ -168,8 +253,14 @@ def test_baselines_learn_from_sequences():
     baselines = fit_baselines(CLASSES, DNA, rows[:80], classes[:80], rows[80:100], classes[80:100])
     assert measure(CLASSES, baselines["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
     assert measure(CLASSES, baselines["constant"](rows[100:]), classes[100:])["mcc"] == 0
-    both = np.empty(120, dtype=[("class", np.int64), ("mark", float, (2,)), ("number", float, (1,))])
-    both["class"], both["mark"], both["number"] = classes, np.stack([classes, 1 - classes], axis=1), 5.0 * classes[:, None]
+    both = np.empty(
+        120, dtype=[("class", np.int64), ("mark", float, (2,)), ("number", float, (1,))]
+    )
+    both["class"], both["mark"], both["number"] = (
+        classes,
+        np.stack([classes, 1 - classes], axis=1),
+        5.0 * classes[:, None],
+    )
     baselines = fit_baselines(SEVERAL, DNA, rows[:80], both[:80], rows[80:100], both[80:100])
     assert list(baselines) == ["constant", "kmer6_linear"]
     np.testing.assert_allclose(baselines["constant"](rows[100:101]), [[0.5, 0.5, 0.5, 0.5, 2.5]])
@@ -178,5 +269,8 @@ def test_baselines_learn_from_sequences():
     labels = np.empty(120, dtype=object)
     labels[:] = [np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in rows]
     baselines = fit_baselines(LETTERS, DNA, rows[:80], labels[:80], rows[80:100], labels[80:100])
-    predicted, truth = np.concatenate(baselines["window_logistic"](rows[100:])), np.concatenate(list(labels[100:]))
+    predicted, truth = (
+        np.concatenate(baselines["window_logistic"](rows[100:])),
+        np.concatenate(list(labels[100:])),
+    )
     assert measure(LETTERS, predicted, truth)["accuracy"] > 0.95

@@ -22,7 +22,9 @@ def test_small_losses_indicate_members():
 
 def test_equal_loss_distributions_are_at_chance():
     rng = np.random.default_rng(0)
-    found = [attack(rng.exponential(size=400), rng.exponential(size=400), draws=200) for _ in range(40)]
+    found = [
+        attack(rng.exponential(size=400), rng.exponential(size=400), draws=200) for _ in range(40)
+    ]
     assert sum(each["low"] < 0.5 < each["high"] for each in found) >= 34  # 38 are expected
     assert all(0.06 < each["high"] - each["low"] < 0.1 for each in found)
 
@@ -38,5 +40,7 @@ def test_second_model_corrects_for_hard_records():
 def test_splits_must_exist_and_have_equal_length():
     with pytest.raises(ValueError, match="members and others must hold losses, got 0 and 2"):
         attack([], [1.0, 2.0])
-    with pytest.raises(ValueError, match=r"beside must be as long as members and others \(1 and 2\), got \[1, 1\]"):
+    with pytest.raises(
+        ValueError, match=r"beside must be as long as members and others \(1 and 2\), got \[1, 1\]"
+    ):
         attack([1.0], [1.0, 2.0], beside=([1.0], [1.0]))

@@ -5,7 +5,9 @@ from sklearn import metrics as sk
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, differences, intervals
 
 
-def example(n: int = 300, separation: float = 1.0, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def example(
+    n: int = 300, separation: float = 1.0, seed: int = 0, ties: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % 3 == 0).astype(int)
     p = 1 / (1 + np.exp(-rng.normal(separation * (2 * labels - 1), 1.5)))
@@ -15,7 +17,9 @@ def example(n: int = 300, separation: float = 1.0, seed: int = 0, ties: bool = F
 @pytest.mark.parametrize("ties", [False, True])
 def test_values_equal_scikit_learn(ties: bool) -> None:
     labels, p = example(ties=ties)
-    found = {name: metric.value for name, metric in Bootstrap(labels, draws=2).metrics(p, 0.4).items()}
+    found = {
+        name: metric.value for name, metric in Bootstrap(labels, draws=2).metrics(p, 0.4).items()
+    }
     called = p >= 0.4
     assert found["auroc"] == pytest.approx(sk.roc_auc_score(labels, p))
     assert found["auprc"] == pytest.approx(sk.average_precision_score(labels, p))
@@ -38,9 +42,13 @@ def test_bootstrap_values_are_metrics_of_resamples(ties: bool) -> None:
     for i, row in enumerate(weights):
         drawn = np.repeat(np.arange(len(labels)), row.astype(int))
         assert found["auroc"].draws[i] == pytest.approx(sk.roc_auc_score(labels[drawn], p[drawn]))
-        assert found["auprc"].draws[i] == pytest.approx(sk.average_precision_score(labels[drawn], p[drawn]))
+        assert found["auprc"].draws[i] == pytest.approx(
+            sk.average_precision_score(labels[drawn], p[drawn])
+        )
         assert found["f1"].draws[i] == pytest.approx(sk.f1_score(labels[drawn], p[drawn] >= 0.4))
-        assert found["f1_at_half"].draws[i] == pytest.approx(sk.f1_score(labels[drawn], p[drawn] >= 0.5))
+        assert found["f1_at_half"].draws[i] == pytest.approx(
+            sk.f1_score(labels[drawn], p[drawn] >= 0.5)
+        )
 
 
 def test_each_resample_keeps_the_size_of_either_class() -> None:
@@ -85,7 +93,12 @@ def test_every_value_lies_in_its_interval_and_range() -> None:
 def test_a_classifier_does_not_differ_from_itself() -> None:
     labels, p = example()
     model = Bootstrap(labels, draws=100).metrics(p, 0.5)
-    assert differences(model, Bootstrap(labels, draws=100).metrics(p, 0.5))["auroc"] == {"value": 0, "low": 0, "high": 0, "p": 1.0}
+    assert differences(model, Bootstrap(labels, draws=100).metrics(p, 0.5))["auroc"] == {
+        "value": 0,
+        "low": 0,
+        "high": 0,
+        "p": 1.0,
+    }
 
 
 def test_a_paired_difference_is_narrower_than_an_unpaired_one() -> None:
@@ -95,14 +108,18 @@ def test_a_paired_difference_is_narrower_than_an_unpaired_one() -> None:
     paired = a.minus(b)
     shuffled = a.minus(Sampled(b.value, np.random.default_rng(3).permutation(b.draws)))
     assert paired["high"] - paired["low"] < 0.5 * (shuffled["high"] - shuffled["low"])
-    assert paired["value"] == pytest.approx(sk.roc_auc_score(labels, p) - sk.roc_auc_score(labels, worse))
+    assert paired["value"] == pytest.approx(
+        sk.roc_auc_score(labels, p) - sk.roc_auc_score(labels, worse)
+    )
 
 
 def test_clear_difference_has_smallest_possible_p() -> None:
     labels, p = example(n=600, separation=2.0)
     noise = np.random.default_rng(0).uniform(size=len(p))
     bootstrap = Bootstrap(labels, draws=199)
-    assert bootstrap.metrics(p, 0.5)["auroc"].minus(bootstrap.metrics(noise, 0.5)["auroc"])["p"] == pytest.approx(0.01)
+    assert bootstrap.metrics(p, 0.5)["auroc"].minus(bootstrap.metrics(noise, 0.5)["auroc"])[
+        "p"
+    ] == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize("labels", [[1, 1, 1], [0, 2, 1], [0, 0]])
@@ -113,7 +130,9 @@ def test_labels_must_be_both_classes(labels: list[int]) -> None:
 
 def test_probabilities_must_fit() -> None:
     bootstrap = Bootstrap(np.array([0, 1]), draws=2)
-    with pytest.raises(ValueError, match=r"probabilities must have the shape of labels \(2,\), got \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"probabilities must have the shape of labels \(2,\), got \(3,\)"
+    ):
         bootstrap.metrics([0.1, 0.2, 0.3], 0.5)
     with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\], got 1.5"):
         bootstrap.metrics([0.1, 1.5], 0.5)

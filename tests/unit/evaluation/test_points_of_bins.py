@@ -18,7 +18,13 @@ BED = "c1\t5\t6\ta\t0\t+\nc1\t18\t30\tb\t0\t-\nc1\t41\t44\tc\t0\t+\nc2\t0\t1\td\
 
 
 def records(**changes):
-    table = {"id": ["r0", "r1"], "chrom": ["c1", "c1"], "start": [0, 20], "length": [40, 35], "strand": ["+", "."]}
+    table = {
+        "id": ["r0", "r1"],
+        "chrom": ["c1", "c1"],
+        "start": [0, 20],
+        "length": [40, 35],
+        "strand": ["+", "."],
+    }
     return pd.DataFrame(table | changes)
 
 
@@ -46,7 +52,11 @@ def test_points_follow_shift_and_reverse_complement(bed):
 
 
 @pytest.mark.parametrize(
-    ("changes", "got"), [({"strand": ["+", "-"]}, "got strand - of 'r1'"), ({"start": [0, np.nan]}, "got none of 'r1'")]
+    ("changes", "got"),
+    [
+        ({"strand": ["+", "-"]}, "got strand - of 'r1'"),
+        ({"start": [0, np.nan]}, "got none of 'r1'"),
+    ],
 )
 def test_records_must_have_coordinates_of_the_forward_strand(bed, changes, got):
     with pytest.raises(CorpusError, match=got):
@@ -60,7 +70,10 @@ def test_chromosome_names_match_the_records(tmp_path, capsys):
     for _ in ("train", "valid"):
         first, second = points_of(path, records(chrom=["1", "1"]))
         assert (first.at.tolist(), second.at.tolist()) == ([5, 29], [9, 21])
-    said = f"{path}: names of chromosomes are not those of the records; with and without 'chr' they are taken for each other\n"
+    said = (
+        f"{path}: names of chromosomes are not those of the records; with and without 'chr' "
+        "they are taken for each other\n"
+    )
     assert capsys.readouterr().err == said
     path.write_text(BED)
     points_of(path, records())
@@ -73,10 +86,19 @@ def test_chromosome_names_match_the_records(tmp_path, capsys):
         (
             {"start": [0, 25]},
             10,
-            "records of test must begin at a multiple of the bin (10 letters, counted from 0), got 1 that do not, such as c1:25",
+            "records of test must begin at a multiple of the bin (10 letters, counted from 0), got "
+            "1 that do not, such as c1:25",
         ),
-        ({"chrom": ["c3", "c3"]}, 10, "whole bins of test must be some with a point and some without, got 0 of 7 with one"),
-        ({"length": [8, 15]}, 10, "whole bins of test must be some with a point and some without, got 1 of 1 with one"),
+        (
+            {"chrom": ["c3", "c3"]},
+            10,
+            "whole bins of test must be some with a point and some without, got 0 of 7 with one",
+        ),
+        (
+            {"length": [8, 15]},
+            10,
+            "whole bins of test must be some with a point and some without, got 1 of 1 with one",
+        ),
     ],
 )
 def test_records_without_possible_metrics(bed, changes, size, message):
@@ -121,20 +143,33 @@ def test_block_bootstrap_keeps_neighbours_together():
     bins = dict.fromkeys(("valid", "test"), Bins(table, np.arange(600)))
     chances = {"model": dict.fromkeys(bins, p), "other": dict.fromkeys(bins, 1 - p)}
     members = {"model": dict.fromkeys(bins, np.stack([p, p**2]))}
-    wide, narrow = (summarise_bins(chances, members, bins, Evaluation(bootstraps=200, block=block)) for block in (100, 10))
+    wide, narrow = (
+        summarise_bins(chances, members, bins, Evaluation(bootstraps=200, block=block))
+        for block in (100, 10)
+    )
     assert (wide["test"]["blocks"], narrow["test"]["blocks"]) == (60, 600)
-    (low, high), (inner_low, inner_high) = ([of["test"]["model"]["auprc"][end] for end in ("low", "high")] for of in (wide, narrow))
+    (low, high), (inner_low, inner_high) = (
+        [of["test"]["model"]["auprc"][end] for end in ("low", "high")] for of in (wide, narrow)
+    )
     assert high - low > 2 * (inner_high - inner_low)
-    assert wide["test"]["model"]["auprc"]["value"] == pytest.approx(average_precision_score(labels, p))
+    assert wide["test"]["model"]["auprc"]["value"] == pytest.approx(
+        average_precision_score(labels, p)
+    )
     assert wide["differences"]["best_baseline"] == "other"
     assert wide["differences"]["baselines"]["other"]["auprc"]["low"] > 0
     first = wide["differences"]["first_member"]["other"]["auprc"]
-    assert first["value"] == pytest.approx(average_precision_score(labels, p) - average_precision_score(labels, 1 - p))
-    assert wide["test"]["members"]["model"]["each"] == pytest.approx([average_precision_score(labels, p)] * 2)
+    assert first["value"] == pytest.approx(
+        average_precision_score(labels, p) - average_precision_score(labels, 1 - p)
+    )
+    assert wide["test"]["members"]["model"]["each"] == pytest.approx(
+        [average_precision_score(labels, p)] * 2
+    )
 
 
 def test_a_block_is_of_one_chromosome():
-    assert blocks_of(pd.DataFrame({"chrom": ["c", "c", "d"], "start": [0, 90, 0]}), 100).tolist() == [0, 0, 1]
+    assert blocks_of(
+        pd.DataFrame({"chrom": ["c", "c", "d"], "start": [0, 90, 0]}), 100
+    ).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(("starts", "number"), [([0], 1), ([0, 90], 1), ([0, 100], 2)])
@@ -145,7 +180,11 @@ def test_points_of_one_block_have_no_interval(starts, number):
     if number > 1:
         check_blocks(bins, 100)
         return
-    with pytest.raises(CorpusError, match=r"bins of test with a point must stand in 2 or more blocks of 100 letters, got 1. Lower"):
+    with pytest.raises(
+        CorpusError,
+        match=r"bins of test with a point must stand in 2 or more blocks of 100 letters, got 1. "
+        r"Lower",
+    ):
         check_blocks(bins, 100)
 
 
@@ -171,7 +210,13 @@ def planted():
             rows.append(row)
             table.append(f"{side}\t{start + at}\t{start + at + 1}\t.\t0\t+\n")
         letters[side], sides[side] = rows, "".join(table)
-        frame = {"id": range(number), "chrom": side, "start": np.arange(number) * 1000, "length": 1000, "strand": "+"}
+        frame = {
+            "id": range(number),
+            "chrom": side,
+            "start": np.arange(number) * 1000,
+            "length": 1000,
+            "strand": "+",
+        }
         points[side] = pd.DataFrame(frame)
     return letters, points, sides
 

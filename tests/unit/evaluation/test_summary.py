@@ -10,14 +10,26 @@ LABELS = {"valid": np.arange(40) % 2, "test": np.arange(60) % 2}
 
 def network(role: str, shift: float, seed: int) -> Classifier:
     rng = np.random.default_rng(seed)
-    return Classifier.of_logits(role, {side: rng.normal(shift * (2 * y - 1), 1.0) for side, y in LABELS.items()}, 2.0, 0.6)  # type: ignore[arg-type]
+    return Classifier.of_logits(
+        role, {side: rng.normal(shift * (2 * y - 1), 1.0) for side, y in LABELS.items()}, 2.0, 0.6
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def classifiers() -> dict[str, Classifier]:
     rng = np.random.default_rng(9)
-    gc = Classifier("baseline", {side: rng.uniform(size=len(y)) for side, y in LABELS.items()}, 0.5, chosen={"C": 1.0})
-    return {"model": network("model", 1.5, 0), "cnn": network("baseline", 0.8, 1), "shuffled": network("control", 0.0, 2), "gc": gc}
+    gc = Classifier(
+        "baseline",
+        {side: rng.uniform(size=len(y)) for side, y in LABELS.items()},
+        0.5,
+        chosen={"C": 1.0},
+    )
+    return {
+        "model": network("model", 1.5, 0),
+        "cnn": network("baseline", 0.8, 1),
+        "shuffled": network("control", 0.0, 2),
+        "gc": gc,
+    }
 
 
 def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
@@ -26,11 +38,19 @@ def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
     for side in ("valid", "test"):
         assert set(summary[side]["baselines"]) == {"cnn", "gc"}
         assert set(summary[side]["controls"]) == {"shuffled"}
-        for entry in (summary[side]["model"], *summary[side]["baselines"].values(), *summary[side]["controls"].values()):
+        for entry in (
+            summary[side]["model"],
+            *summary[side]["baselines"].values(),
+            *summary[side]["controls"].values(),
+        ):
             assert all(set(entry[metric]) == {"value", "low", "high"} for metric in RANGES)
         assert set(summary[side]["model"]["calibrated"]) == {"brier", "ece"}
         assert "calibrated" not in summary[side]["baselines"]["gc"]
-    assert (summary["test"]["n"], summary["valid"]["n"], summary["test"]["positives"]) == (60, 40, 30)
+    assert (summary["test"]["n"], summary["valid"]["n"], summary["test"]["positives"]) == (
+        60,
+        40,
+        30,
+    )
     assert summary["differences"]["best_baseline"] == "cnn"
     assert set(summary["differences"]["baselines"]) == {"cnn", "gc"}
     lead = summary["differences"]["baselines"]["cnn"]["auroc"]
@@ -46,15 +66,28 @@ def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifie
     together = Classifier.of_members("model", members, 2.0, 0.6)
     summary = summarise(classifiers | {"model": together}, LABELS, {}, Evaluation(bootstraps=5))
     for side in LABELS:
-        mean = Classifier.of_logits("model", {side: each.mean(axis=0) for side, each in members.items()}, 2.0, 0.6)
+        mean = Classifier.of_logits(
+            "model", {side: each.mean(axis=0) for side, each in members.items()}, 2.0, 0.6
+        )
         np.testing.assert_array_equal(together.probabilities[side], mean.probabilities[side])
         assert set(summary[side]["members"]) == {"model"}  # the others are single networks
         found = summary[side]["members"]["model"]
-        alone = [summarise({"model": single}, LABELS, {}, Evaluation(bootstraps=5))[side]["model"]["auroc"]["value"] for single in singles]
+        alone = [
+            summarise({"model": single}, LABELS, {}, Evaluation(bootstraps=5))[side]["model"][
+                "auroc"
+            ]["value"]
+            for single in singles
+        ]
         assert found["each"] == pytest.approx(alone)
-        assert (found["metric"], found["min"], found["max"]) == ("auroc", min(found["each"]), max(found["each"]))
+        assert (found["metric"], found["min"], found["max"]) == (
+            "auroc",
+            min(found["each"]),
+            max(found["each"]),
+        )
         assert found["spread"] == pytest.approx(members[side].std(axis=0, ddof=1).mean())
-    table = predictions_table([f"r{i}" for i in range(60)], LABELS["test"], {"model": together}, "test")
+    table = predictions_table(
+        [f"r{i}" for i in range(60)], LABELS["test"], {"model": together}, "test"
+    )
     assert list(table)[-3:] == ["model_logit", "model_calibrated", "model_spread"]
 
 
@@ -65,7 +98,10 @@ def test_single_networks_are_summarised_without_members(classifiers: dict[str, C
 
 def test_a_control_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:
     classifiers["shuffled"] = network("control", 5.0, 3)
-    assert summarise(classifiers, LABELS, {}, Evaluation(bootstraps=5))["differences"]["best_baseline"] == "cnn"
+    assert (
+        summarise(classifiers, LABELS, {}, Evaluation(bootstraps=5))["differences"]["best_baseline"]
+        == "cnn"
+    )
 
 
 def test_threshold_makes_same_calls_before_calibration(classifiers: dict[str, Classifier]) -> None:
@@ -77,7 +113,18 @@ def test_threshold_makes_same_calls_before_calibration(classifiers: dict[str, Cl
     assert not np.allclose(calibrated, model.probabilities["test"])
 
 
-def test_predictions_table_has_one_column_per_classifier(classifiers: dict[str, Classifier]) -> None:
+def test_predictions_table_has_one_column_per_classifier(
+    classifiers: dict[str, Classifier],
+) -> None:
     table = predictions_table([f"r{i}" for i in range(60)], LABELS["test"], classifiers, "test")
-    assert list(table) == ["id", "label", "model", "cnn", "shuffled", "gc", "model_logit", "model_calibrated"]
+    assert list(table) == [
+        "id",
+        "label",
+        "model",
+        "cnn",
+        "shuffled",
+        "gc",
+        "model_logit",
+        "model_calibrated",
+    ]
     assert np.allclose(1 / (1 + np.exp(-table["model_logit"])), table["model"])

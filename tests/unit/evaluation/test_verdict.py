@@ -3,7 +3,11 @@ import pytest
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.verdict import Size, caveat, sizes_of, verdict
 
-ABOVE, BELOW, AROUND = {"low": 0.01, "high": 0.03}, {"low": -0.03, "high": -0.01}, {"low": -0.01, "high": 0.03}
+ABOVE, BELOW, AROUND = (
+    {"low": 0.01, "high": 0.03},
+    {"low": -0.03, "high": -0.01},
+    {"low": -0.01, "high": 0.03},
+)
 REGRESSION = Size()
 
 
@@ -22,7 +26,9 @@ REGRESSION = Size()
         (Size(3, 3, parts=2), REGRESSION, "better", "worse"),
     ],
 )
-def test_better_needs_equal_size_and_three_trainings(model: Size, other: Size, above: str, below: str) -> None:
+def test_better_needs_equal_size_and_three_trainings(
+    model: Size, other: Size, above: str, below: str
+) -> None:
     assert (verdict(ABOVE, model, other), verdict(BELOW, model, other)) == (above, below)
     assert verdict(AROUND, model, other) == "not distinguishable"
 
@@ -50,10 +56,17 @@ def test_caveats_name_what_is_missing(model: Size, other: Size, reason: str) -> 
 
 
 def test_sizes_are_read_from_metrics() -> None:
-    metrics = {"sizes": {"model": {"networks": 2, "trainings": 1, "parts": 3}, "cnn": {"networks": 2, "trainings": 1}}}
+    metrics = {
+        "sizes": {
+            "model": {"networks": 2, "trainings": 1, "parts": 3},
+            "cnn": {"networks": 2, "trainings": 1},
+        }
+    }
     assert sizes_of(metrics, "model", "cnn", "gc") == [Size(2, 1, 3), Size(2, 1), REGRESSION]
 
 
 def test_metrics_without_sizes_are_an_error() -> None:
-    with pytest.raises(ResultsError, match=r"of an earlier version. Run `selfattn-bio evaluate` again"):
+    with pytest.raises(
+        ResultsError, match=r"of an earlier version. Run `selfattn-bio evaluate` again"
+    ):
         sizes_of({"test": {}}, "model")

@@ -41,7 +41,9 @@ def planted(words, alphabet=DNA, num=300, length=100, seed=0, halves=0.0):
         if rng.random() < halves:
             seen[: len(word) // 2] = rng.integers(2)
             seen[len(word) // 2 :] = 1 - seen[0]
-        scores[row, start : start + len(word)] += seen[:, None] * (one_hot(word, alphabet) - np.float32(1 / size))
+        scores[row, start : start + len(word)] += seen[:, None] * (
+            one_hot(word, alphabet) - np.float32(1 / size)
+        )
         truth.append((which, row, start, start + len(word)))
     return letters, scores, pd.DataFrame(truth, columns=["word", "record", "start", "end"])
 
@@ -53,7 +55,13 @@ def read(pattern):
 def words_in(patterns, words):
     """Return, for each pattern, the word it contains on either strand, or None."""
     both = {word: {word, bytes(DNA.reverse_complement(letters_of(word)))} for word in words}
-    return [next((word for word, forms in both.items() if any(form in read(pattern) for form in forms)), None) for pattern in patterns]
+    return [
+        next(
+            (word for word, forms in both.items() if any(form in read(pattern) for form in forms)),
+            None,
+        )
+        for pattern in patterns
+    ]
 
 
 @pytest.mark.parametrize("halves", [0.0, 0.6])
@@ -78,7 +86,9 @@ def test_words_become_one_pattern_on_both_strands(halves):
 def test_rare_motif_is_found_with_a_frequent_one():
     letters, scores, _ = planted(WORDS[:1], num=600)
     rare, rare_scores, _ = planted(WORDS[1:2], num=30, seed=1)
-    found = Clusters().call(np.concatenate([letters, rare]), np.concatenate([scores, rare_scores]), DNA)
+    found = Clusters().call(
+        np.concatenate([letters, rare]), np.concatenate([scores, rare_scores]), DNA
+    )
     assert words_in(found.patterns, WORDS) == [WORDS[0], WORDS[1]]
     assert found.patterns[1].num_sites >= 25
 
@@ -93,7 +103,9 @@ def test_protein_has_one_strand_and_twenty_residues():
         assert (pattern.seqlets["strand"] == "+").all()
         assert 140 <= pattern.num_sites <= 156  # 150, and a few by chance
     turned = letters_of(PROTEIN.letters.encode())[19 - PROTEIN.codes(letters)][:, ::-1]
-    both = Clusters().call(np.concatenate([letters, turned]), np.concatenate([scores, scores[:, ::-1, ::-1]]), PROTEIN)
+    both = Clusters().call(
+        np.concatenate([letters, turned]), np.concatenate([scores, scores[:, ::-1, ::-1]]), PROTEIN
+    )
     assert len(both.patterns) == 4  # in DNA, the second half would be the reverse complement
 
 
@@ -120,12 +132,18 @@ def test_no_motif_has_a_reason(shape, scale):
 
 
 def test_scores_are_checked():
-    with pytest.raises(ValueError, match=r"hypothetical must be of shape \(2, 30, 20\), got \(2, 30, 4\)"):
-        Clusters().call(np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 30, 4), dtype=np.float32), PROTEIN)
+    with pytest.raises(
+        ValueError, match=r"hypothetical must be of shape \(2, 30, 20\), got \(2, 30, 4\)"
+    ):
+        Clusters().call(
+            np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 30, 4), dtype=np.float32), PROTEIN
+        )
 
 
 def test_the_run_file_names_the_caller():
     assert build_caller(None, DNA) == Modisco(20_000)
     assert build_caller(None, PROTEIN) == Clusters(20_000)
-    assert build_caller(config.Interpret(caller={"kind": "clusters"}).caller, DNA, 50) == Clusters(50)
+    assert build_caller(config.Interpret(caller={"kind": "clusters"}).caller, DNA, 50) == Clusters(
+        50
+    )
     assert build_caller(config.Interpret(caller={"kind": "modisco"}).caller, DNA) == Modisco()

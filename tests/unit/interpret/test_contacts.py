@@ -28,7 +28,9 @@ def test_correction_removes_row_and_column_effects():
     sums, total = np.array([3.0, 5.0, 4.0]), 12.0
     expected = [[maps[i, j] - sums[i] * sums[j] / total for j in range(3)] for i in range(3)]
     np.testing.assert_allclose(average_product_corrected(maps), expected)
-    np.testing.assert_allclose(average_product_corrected(np.stack([maps, 2 * maps]))[1], 2 * np.array(expected))
+    np.testing.assert_allclose(
+        average_product_corrected(np.stack([maps, 2 * maps]))[1], 2 * np.array(expected)
+    )
     # only row and column effects
     np.testing.assert_allclose(average_product_corrected(np.outer(sums, sums)), 0, atol=1e-12)
     assert not average_product_corrected(np.zeros((2, 2))).any()
@@ -37,17 +39,25 @@ def test_correction_removes_row_and_column_effects():
 def test_a_head_is_its_dense_weights_both_ways_without_cls():
     scorer = scorer_of(CLS, "protein", k=1)
     maps = head_maps(scorer, PROTEIN)
-    layers = [layer for layers in read_letters(scorer, PROTEIN[None], [""]).layers for layer in layers]
+    layers = [
+        layer for layers in read_letters(scorer, PROTEIN[None], [""]).layers for layer in layers
+    ]
     assert maps.shape == (len(layers) * 2, 20, 20)
     np.testing.assert_allclose(maps, maps.swapaxes(1, 2), atol=1e-6)
     layer = layers[1]
-    dense = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask).detach().numpy()[0, 1, 1:, 1:]
+    dense = (
+        weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)
+        .detach()
+        .numpy()[0, 1, 1:, 1:]
+    )
     np.testing.assert_allclose(maps[3], average_product_corrected(dense + dense.T), atol=1e-6)
 
 
 def test_pooled_positions_have_no_contacts():
     with pytest.raises(
-        ValueError, match="places of the encoder must be single letters to have contacts, got 2 letters: set k = 1, pool = 1"
+        ValueError,
+        match="places of the encoder must be single letters to have contacts, got 2 letters: set k "
+        "= 1, pool = 1",
     ):
         head_maps(scorer_of(SMALL | {"stem": CONV}, "protein", k=1), PROTEIN)
 
@@ -55,12 +65,18 @@ def test_pooled_positions_have_no_contacts():
 def test_precision_counts_the_l_best_pairs_of_each_range():
     length = 30
     contacts = np.zeros((length, length), dtype=bool)
-    contacts[0, 6] = contacts[0, 11] = contacts[0, 12] = contacts[0, 23] = contacts[0, 24] = contacts[2, 7] = True
+    contacts[0, 6] = contacts[0, 11] = contacts[0, 12] = contacts[0, 23] = contacts[
+        0, 24
+    ] = contacts[2, 7] = True
     contacts |= contacts.T
     found = precision_at_length(contacts.astype(float), contacts)
     # 21 pairs are 24 or more apart; the pair 5 apart is in no range
     assert found == {"short": 2 / 30, "medium": 2 / 30, "long": 1 / 21}
-    assert precision_at_length(-contacts.astype(float), contacts) == {"short": 0, "medium": 0, "long": 1 / 21}
+    assert precision_at_length(-contacts.astype(float), contacts) == {
+        "short": 0,
+        "medium": 0,
+        "long": 1 / 21,
+    }
     assert np.isnan(precision_at_length(np.zeros((20, 20)), np.zeros((20, 20), dtype=bool))["long"])
 
 
@@ -85,7 +101,9 @@ def test_regression_finds_the_informative_head():
     told, untold = found[contacts[5]], found[np.triu(~contacts[5], 6)]
     assert told.mean() > 0.8
     assert untold.mean() < 0.05
-    with pytest.raises(ValueError, match="contacts must be some of the pairs 6 or more apart, got 0 of 300"):
+    with pytest.raises(
+        ValueError, match="contacts must be some of the pairs 6 or more apart, got 0 of 300"
+    ):
         fit_contacts(maps[:1], [np.zeros((30, 30), dtype=bool)])
 
 
@@ -105,8 +123,14 @@ def test_no_protein_is_predicted_by_its_own_contacts():
     ("text", "message"),
     [
         ("id\ti\nA\t1\n", "known.tsv:1: contacts must have the columns id, i, j, got no j"),
-        ("id\ti\tj\nA\t1\t8\nB\t1\t2\n", "known.tsv:3: contacts must be of the sequences given, got id 'B'"),
-        ("id\ti\tj\nA\t1\t10\n", "known.tsv:2: i and j must be two residues of 'A', 0 to 9, got 1 and 10"),
+        (
+            "id\ti\tj\nA\t1\t8\nB\t1\t2\n",
+            "known.tsv:3: contacts must be of the sequences given, got id 'B'",
+        ),
+        (
+            "id\ti\tj\nA\t1\t10\n",
+            "known.tsv:2: i and j must be two residues of 'A', 0 to 9, got 1 and 10",
+        ),
         ("id\ti\tj\nA\t3\t3\n", "i and j must be two residues of 'A', 0 to 9, got 3 and 3"),
         ("id\ti\tj\nA\tx\t3\n", "i and j must be two residues of 'A', 0 to 9, got x and 3"),
         ("id\ti\tj\nA\t1.7\t9\n", "i and j must be two residues of 'A', 0 to 9, got 1.7 and 9"),
@@ -127,26 +151,74 @@ def test_the_command_writes_maps_pairs_and_precision(tmp_path, monkeypatch, caps
     scorer = scorer_of(CLS, "protein", k=1)
     (tmp_path / "model").mkdir()
     save_model(
-        tmp_path / "model", scorer.run, scorer.network.state_dict(), {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
+        tmp_path / "model",
+        scorer.run,
+        scorer.network.state_dict(),
+        {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}},
     )
     rng = np.random.default_rng(0)
-    rows = {f"p{number}": "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 30 + number)) for number in range(3)}
+    rows = {
+        f"p{number}": "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 30 + number))
+        for number in range(3)
+    }
     (tmp_path / "a.fa").write_text("".join(f">{name}\n{row}\n" for name, row in rows.items()))
     (tmp_path / "known.tsv").write_text("id\ti\tj\np0\t0\t9\np0\t2\t28\np1\t20\t3\n")
-    assert main(["contacts", "--model", "model", "--fasta", "a.fa", "--contacts", "known.tsv", "--output", "out"]) == 0
+    assert (
+        main(
+            [
+                "contacts",
+                "--model",
+                "model",
+                "--fasta",
+                "a.fa",
+                "--contacts",
+                "known.tsv",
+                "--output",
+                "out",
+            ]
+        )
+        == 0
+    )
     with np.load("out.contacts.npz") as maps:
-        assert {name: maps[name].shape for name in maps} == {"p0": (30, 30), "p1": (31, 31), "p2": (32, 32)}
+        assert {name: maps[name].shape for name in maps} == {
+            "p0": (30, 30),
+            "p1": (31, 31),
+            "p2": (32, 32),
+        }
     best = pd.read_csv("out.contacts.tsv", sep="\t")
     assert best.groupby("id").size().to_dict() == {"p0": 30, "p1": 31, "p2": 32}
     assert (best["j"] - best["i"]).min() >= 6
     assert best["contact"].isna().tolist() == (best["id"] == "p2").tolist()
-    assert list(pd.read_csv("out.precision.tsv", sep="\t").columns) == ["id", "short", "medium", "long"]
+    assert list(pd.read_csv("out.precision.tsv", sep="\t").columns) == [
+        "id",
+        "short",
+        "medium",
+        "long",
+    ]
     assert "P@L, mean of 2: short " in capsys.readouterr().out
     assert main(["contacts", "--model", "model", "--fasta", "a.fa", "--output", "plain"]) == 0
     assert "the mean over heads" in capsys.readouterr().out
     assert not (tmp_path / "plain.precision.tsv").exists()
     capsys.readouterr()
     (tmp_path / "near.tsv").write_text("id\ti\tj\np0\t0\t2\np1\t20\t23\n")
-    assert main(["contacts", "--model", "model", "--fasta", "a.fa", "--contacts", "near.tsv", "--output", "near"]) == 1
-    said = "selfattn-bio contacts: error: contacts must be some of the pairs 6 or more apart, got 0 of 325\n"
+    assert (
+        main(
+            [
+                "contacts",
+                "--model",
+                "model",
+                "--fasta",
+                "a.fa",
+                "--contacts",
+                "near.tsv",
+                "--output",
+                "near",
+            ]
+        )
+        == 1
+    )
+    said = (
+        "selfattn-bio contacts: error: contacts must be some of the pairs 6 or more apart, got "
+        "0 of 325\n"
+    )
     assert capsys.readouterr().err == said

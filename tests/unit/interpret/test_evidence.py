@@ -12,13 +12,31 @@ from selfattn_bio.interpret.associations import (
     strand_bias,
     strata_of,
 )
-from selfattn_bio.interpret.evidence import COLUMNS, HeldOut, agreement, found_again, q_values, verdict, weigh_evidence
+from selfattn_bio.interpret.evidence import (
+    COLUMNS,
+    HeldOut,
+    agreement,
+    found_again,
+    q_values,
+    verdict,
+    weigh_evidence,
+)
 from selfattn_bio.interpret.hits import find_hits
-from selfattn_bio.interpret.interventions import effect, matched_sites, mean_effect, merged_spans, shuffled_at, sufficiency
+from selfattn_bio.interpret.interventions import (
+    effect,
+    matched_sites,
+    mean_effect,
+    merged_spans,
+    shuffled_at,
+    sufficiency,
+)
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORDS = {"used": b"TATCGATA", "ignored": b"GGTCACAC"}
-PPMS = {name: np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in word]] for name, word in WORDS.items()}
+PPMS = {
+    name: np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in word]]
+    for name, word in WORDS.items()
+}
 SITES = dict.fromkeys(WORDS, 100)
 
 
@@ -39,7 +57,13 @@ def counting(word, weight):
     """Return a model whose log-odds are `weight` per copy of `word`, plus a little for GC."""
 
     def log_odds(sequences):
-        return np.array([weight * bytes(row).count(word) + 0.01 * (bytes(row).count(b"G") + bytes(row).count(b"C")) for row in sequences])
+        return np.array(
+            [
+                weight * bytes(row).count(word)
+                + 0.01 * (bytes(row).count(b"G") + bytes(row).count(b"C"))
+                for row in sequences
+            ]
+        )
 
     return log_odds
 
@@ -103,7 +127,9 @@ def test_model_failing_on_held_out_labels_supports_nothing():
 def test_general_shuffle_effect_is_not_a_motif_effect():
     held_out = planted()
     originals = {bytes(row) for row in held_out.sequences}
-    table = weigh(held_out, lambda sequences: np.array([2.0 * (bytes(row) in originals) for row in sequences]))
+    table = weigh(
+        held_out, lambda sequences: np.array([2.0 * (bytes(row) in originals) for row in sequences])
+    )
     assert (table["effect"].abs() < 0.1).all()  # the control sites are shuffled as well
 
 
@@ -112,7 +138,12 @@ def test_random_models_support_nothing():
     for seed in range(5):
         rng = np.random.default_rng(seed)
         weights = rng.normal(scale=0.05, size=(120, 256))
-        table = weigh(planted(seed=seed), lambda sequences, w=weights: np.array([w[np.arange(120), row].sum() for row in sequences]))
+        table = weigh(
+            planted(seed=seed),
+            lambda sequences, w=weights: np.array(
+                [w[np.arange(120), row].sum() for row in sequences]
+            ),
+        )
         supported += (table["verdict"] == "supported").sum()
     assert supported == 0
 
@@ -133,24 +164,41 @@ def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
     rng = np.random.default_rng(0)
     found = [mean_effect(rng.normal(0.3, 1, 60), rng) for _ in range(60)]
     assert 0.85 <= np.mean([one["_low"] < 0.3 < one["_high"] for one in found]) <= 1
-    assert np.mean([one["_high"] - one["_low"] for one in found]) == pytest.approx(2 * 1.96 / np.sqrt(60), rel=0.1)
+    assert np.mean([one["_high"] - one["_low"] for one in found]) == pytest.approx(
+        2 * 1.96 / np.sqrt(60), rel=0.1
+    )
 
 
 def test_same_seed_same_table():
     held_out = planted(60)
-    pd.testing.assert_frame_equal(weigh(held_out, counting(WORDS["used"], 1.0)), weigh(held_out, counting(WORDS["used"], 1.0)))
+    pd.testing.assert_frame_equal(
+        weigh(held_out, counting(WORDS["used"], 1.0)), weigh(held_out, counting(WORDS["used"], 1.0))
+    )
 
 
 def test_few_hits_and_no_motif():
     held_out = planted(60)
-    few = pd.DataFrame({"name": "used", "record": [0, 1], "start": [0, 0], "end": [8, 8], "strand": "+", "p_value": 1e-6})
-    table = weigh_evidence({"used": PPMS["used"]}, lambda sequences: few, held_out, counting(WORDS["used"], 1.0))
+    few = pd.DataFrame(
+        {
+            "name": "used",
+            "record": [0, 1],
+            "start": [0, 0],
+            "end": [8, 8],
+            "strand": "+",
+            "p_value": 1e-6,
+        }
+    )
+    table = weigh_evidence(
+        {"used": PPMS["used"]}, lambda sequences: few, held_out, counting(WORDS["used"], 1.0)
+    )
     unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
     assert table[unknown].isna().all(axis=None)
     assert table["verdict"].tolist() == ["proposal"]
     assert table["effect_records"].tolist() == [2]
     assert list(table) == ["name", *COLUMNS]
-    assert weigh_evidence({}, lambda sequences: few[:0], held_out, counting(WORDS["used"], 1.0)).empty
+    assert weigh_evidence(
+        {}, lambda sequences: few[:0], held_out, counting(WORDS["used"], 1.0)
+    ).empty
 
 
 def test_enrichment_of_worked_example():
@@ -159,11 +207,17 @@ def test_enrichment_of_worked_example():
     found = enrichment(hits, np.array([1, 1, 1, 1, 0, 0, 0, 0]))
     assert found["enrichment_p"] == pytest.approx(4 * 1 / 56)  # C(4,3) C(4,0) / C(8,3)
     assert found["odds_ratio"] == pytest.approx(3.5 * 4.5 / (1.5 * 0.5))
-    assert (found["positives_with_hit"], found["negatives_with_hit"], found["num_hits"]) == (3, 0, 4)
+    assert (found["positives_with_hit"], found["negatives_with_hit"], found["num_hits"]) == (
+        3,
+        0,
+        4,
+    )
 
 
 def test_benjamini_hochberg_of_worked_example():
-    np.testing.assert_allclose(q_values(np.array([0.04, 0.01, np.nan, 0.03, 0.5])), [0.16 / 3, 0.04, np.nan, 0.16 / 3, 0.5])
+    np.testing.assert_allclose(
+        q_values(np.array([0.04, 0.01, np.nan, 0.03, 0.5])), [0.16 / 3, 0.04, np.nan, 0.16 / 3, 0.5]
+    )
     assert np.isnan(q_values(np.full(2, np.nan))).all()
 
 
@@ -198,8 +252,22 @@ def test_shuffling_keeps_composition_and_flanks():
     assert bytes(shuffled) != bytes(letters)
 
 
-USED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "fall": 0.3, "fall_low": 0.2, "fall_high": 0.4}
-DOUBTED = {"effect": -0.3, "effect_low": -0.4, "effect_high": -0.2, "fall": -0.3, "fall_low": -0.4, "fall_high": -0.2}
+USED = {
+    "effect": 0.3,
+    "effect_low": 0.2,
+    "effect_high": 0.4,
+    "fall": 0.3,
+    "fall_low": 0.2,
+    "fall_high": 0.4,
+}
+DOUBTED = {
+    "effect": -0.3,
+    "effect_low": -0.4,
+    "effect_high": -0.2,
+    "fall": -0.3,
+    "fall_low": -0.4,
+    "fall_high": -0.2,
+}
 SUPPORTED = USED | {"effect_q": 0.01, "enrichment_q": 0.01, "matched_q": 0.01}
 
 
@@ -229,8 +297,17 @@ def test_each_condition_of_the_verdict(change, expected):
 def test_gc_matching_removes_gc_driven_enrichment():
     rng = np.random.default_rng(0)
     labels = np.arange(1200) % 2
-    gc = np.where(labels, rng.choice([0.3, 0.7], 1200, p=[0.2, 0.8]), rng.choice([0.3, 0.7], 1200, p=[0.8, 0.2]))
-    sequences = [rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), 100, p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2]) for p in gc]
+    gc = np.where(
+        labels,
+        rng.choice([0.3, 0.7], 1200, p=[0.2, 0.8]),
+        rng.choice([0.3, 0.7], 1200, p=[0.8, 0.2]),
+    )
+    sequences = [
+        rng.choice(
+            np.frombuffer(b"ACGT", dtype=np.uint8), 100, p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2]
+        )
+        for p in gc
+    ]
     has = rng.random(1200) < np.where(gc > 0.5, 0.6, 0.2)  # depends on GC content, not on the label
     hits = pd.DataFrame({"record": np.flatnonzero(has)})
     strata = strata_of(sequences, DNA)
@@ -238,7 +315,9 @@ def test_gc_matching_removes_gc_driven_enrichment():
     found = matched_enrichment(hits, labels, strata)
     assert found["matched_p"] > 0.01
     assert 0.7 < found["matched_odds_ratio"] < 1.5
-    more = pd.DataFrame({"record": np.flatnonzero(has | ((labels == 1) & (rng.random(1200) < 0.3)))})
+    more = pd.DataFrame(
+        {"record": np.flatnonzero(has | ((labels == 1) & (rng.random(1200) < 0.3)))}
+    )
     assert matched_enrichment(more, labels, strata)["matched_p"] < 1e-6
 
 
@@ -250,7 +329,9 @@ def test_cochran_mantel_haenszel_of_worked_example():
     # Expected 1 and 1.5, variances 1/3 and 0.45: z = 1.5 / sqrt(0.7833) = 1.6948.
     found = matched_enrichment(hits, labels, strata)
     assert found["matched_p"] == pytest.approx(0.04506, abs=1e-4)
-    assert found["matched_odds_ratio"] == pytest.approx((2 * 2 / 4 + 2 * 2 / 6 + 0.5) / (0 + 1 * 1 / 6 + 0.5))
+    assert found["matched_odds_ratio"] == pytest.approx(
+        (2 * 2 / 4 + 2 * 2 / 6 + 0.5) / (0 + 1 * 1 / 6 + 0.5)
+    )
     assert matched_enrichment(hits[:0], labels, strata)["matched_p"] == 1.0
     # no stratum has both labels
     assert matched_enrichment(hits, labels, np.arange(10))["matched_p"] == 1.0
@@ -258,7 +339,10 @@ def test_cochran_mantel_haenszel_of_worked_example():
 
 def test_strata_use_gc_and_length():
     rng = np.random.default_rng(0)
-    sequences = [rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length) for length in rng.choice([50, 200], 400)]
+    sequences = [
+        rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length)
+        for length in rng.choice([50, 200], 400)
+    ]
     lengths = np.array([len(row) for row in sequences])
     strata = strata_of(sequences, DNA)
     assert 10 <= strata.max() + 1 <= 30
@@ -281,7 +365,11 @@ def test_sufficient_motif_raises_score_of_random_sequence():
     assert used["sufficiency_q"] < 0.01
     assert abs(ignored["sufficiency"]) < 0.1
     # The first word matters only together with the second: it is used, but not sufficient alone.
-    both = lambda rows: np.array([2.0 * (WORDS["used"] in bytes(row) and WORDS["ignored"] in bytes(row)) for row in rows])  # noqa: E731
+
+    def both(rows):
+        words = (WORDS["used"], WORDS["ignored"])
+        return np.array([2.0 * all(word in bytes(row) for word in words) for row in rows])
+
     table = weigh(held_out, both)
     assert table.loc["used", "effect_low"] > 0.1
     assert abs(table.loc["used", "sufficiency"]) < 0.1
@@ -292,17 +380,32 @@ def test_stability_is_fraction_of_members_with_effect():
     hits = find(held_out.sequences)
     mine = hits[hits["name"] == "used"]
     one = counting(WORDS["used"], 2.0)
-    members = lambda rows: np.stack([one(rows), one(rows) / 2, 0 * one(rows), -one(rows) / 4], axis=1)  # noqa: E731
+    factors = np.array([1, 1 / 2, 0, -1 / 4])
+
+    def members(rows):
+        return one(rows)[:, None] * factors
+
     found = effect(mine, held_out.sequences, members, np.random.default_rng(0))
     assert found["stability"] == 0.5
     alone = effect(mine, held_out.sequences, one, np.random.default_rng(0))
     assert np.isnan(alone["stability"])
     assert found["effect"] == pytest.approx(alone["effect"] * (1 + 0.5 - 0.25) / 4)
-    assert sufficiency(mine, held_out.sequences, members, np.random.default_rng(0))["sufficiency"] > 0.4
+    assert (
+        sufficiency(mine, held_out.sequences, members, np.random.default_rng(0))["sufficiency"]
+        > 0.4
+    )
 
 
 def places(starts, width=8, strand="+"):
-    return pd.DataFrame({"record": range(len(starts)), "start": starts, "end": np.add(starts, width), "strand": strand, "p_value": 1e-5})
+    return pd.DataFrame(
+        {
+            "record": range(len(starts)),
+            "start": starts,
+            "end": np.add(starts, width),
+            "strand": strand,
+            "p_value": 1e-5,
+        }
+    )
 
 
 def test_preferred_position_is_found_or_tested():
@@ -323,7 +426,9 @@ def test_preferred_position_is_found_or_tested():
     assert given["window_p"] < 1e-20
     assert position_profile(hits, lengths, (269, 275), rng)["window_hits"] == given["window_hits"]
     # the midpoint of a hit is 4 bp after its start
-    assert position_profile(hits, lengths, (-100, 0), rng)["window_expected"] == pytest.approx(200 * 97 / 293)
+    assert position_profile(hits, lengths, (-100, 0), rng)["window_expected"] == pytest.approx(
+        200 * 97 / 293
+    )
     assert position_profile(hits, lengths, (100, 110), rng)["window_p"] > 0.05
 
 
@@ -344,14 +449,24 @@ def test_uniform_hits_have_no_preferred_position():
 
 
 def test_one_hit_per_record_counts():
-    hits = pd.DataFrame({"record": [0, 0, 1], "start": [1, 5, 2], "end": [9, 13, 10], "strand": "+", "p_value": [1e-4, 1e-6, 1e-5]})
+    hits = pd.DataFrame(
+        {
+            "record": [0, 0, 1],
+            "start": [1, 5, 2],
+            "end": [9, 13, 10],
+            "strand": "+",
+            "p_value": [1e-4, 1e-6, 1e-5],
+        }
+    )
     best = best_hits(hits, np.random.default_rng(0)).sort_values("record")
     assert best[["record", "start"]].to_numpy().tolist() == [[0, 5], [1, 2]]
 
 
 def test_ties_between_hits_are_random():
     rng = np.random.default_rng(0)
-    hits = pd.concat([places(rng.integers(0, 93, 200)) for _ in range(3)]).sort_values(["record", "start"], ignore_index=True)
+    hits = pd.concat([places(rng.integers(0, 93, 200)) for _ in range(3)]).sort_values(
+        ["record", "start"], ignore_index=True
+    )
     found = position_profile(hits, np.full(200, 100), None, rng)
     assert min(found["position_p"], found["window_p"]) > 0.01
     both = hits.assign(strand="+")
@@ -382,7 +497,10 @@ def test_agreement_of_two_methods():
     assert agreement(hits, one, noisy)["m"] > 0.7
     assert abs(agreement(hits, one, other)["m"]) < 0.4
     assert agreement(hits, one, {row: other[row] for row in range(9)}) == {}
-    best = {row: np.where(np.arange(60) == start, 1, 0).astype(np.float32) for row, start in enumerate(hits["start"])}
+    best = {
+        row: np.where(np.arange(60) == start, 1, 0).astype(np.float32)
+        for row, start in enumerate(hits["start"])
+    }
     # each hit is the most important position of its record: all ranks are equal
     there = hits.assign(end=hits["start"] + 1)
     assert agreement(there, best, one) == agreement(there, one, best) == {}

@@ -20,10 +20,22 @@ from selfattn_bio.interpret.formats import on_chromosome, read_bed, write_bed, w
 from selfattn_bio.interpret.formats.modisco import read_modisco_h5
 from selfattn_bio.interpret.motifs import build_motifs
 from selfattn_bio.interpret.patterns import Pattern
-from selfattn_bio.motifs import jaspar_text, meme_text, open_database, read_jaspar, read_meme, read_motifs, read_transfac, transfac_text
+from selfattn_bio.motifs import (
+    jaspar_text,
+    meme_text,
+    open_database,
+    read_jaspar,
+    read_meme,
+    read_motifs,
+    read_transfac,
+    transfac_text,
+)
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
-PFMS = {"motif_01": np.array([[7, 0, 1, 2], [0, 10, 0, 0], [3, 3, 3, 1]]), "motif_02": np.array([[120, 4, 0, 0], [1, 1, 1, 121]])}
+PFMS = {
+    "motif_01": np.array([[7, 0, 1, 2], [0, 10, 0, 0], [3, 3, 3, 1]]),
+    "motif_02": np.array([[120, 4, 0, 0], [1, 1, 1, 121]]),
+}
 TEXTS = {"JASPAR": jaspar_text, "TRANSFAC": transfac_text}
 
 
@@ -45,7 +57,10 @@ def test_biopython_reads_the_same_counts(tmp_path, name):
     path = tmp_path / "motifs.txt"
     path.write_text(TEXTS[name](PFMS))
     with path.open() as file:
-        counts = [np.array([motif.counts[base] for base in "ACGT"]).T for motif in bio.parse(file, name.lower())]
+        counts = [
+            np.array([motif.counts[base] for base in "ACGT"]).T
+            for motif in bio.parse(file, name.lower())
+        ]
     for found, pfm in zip(counts, PFMS.values(), strict=True):
         np.testing.assert_array_equal(found, pfm)
 
@@ -53,11 +68,14 @@ def test_biopython_reads_the_same_counts(tmp_path, name):
 def test_names_in_other_databases(tmp_path):
     (tmp_path / "a.jaspar").write_text(">MA0004.1 Arnt\nA [ 4 19 ]\nC [16 0 ]\nG [0 1]\nT [0 0]\n")
     (tmp_path / "a.transfac").write_text(
-        "VV  a\nXX\n//\nAC  M00001\nXX\nID  V$MYOD_01\nXX\nP0      A      C      G      T\n01      1      2      2      0      S\nXX\n//\n"
+        "VV  a\nXX\n//\nAC  M00001\nXX\nID  V$MYOD_01\nXX\nP0      A      C      G      T\n01      "
+        "1      2      2      0      S\nXX\n//\n"
     )
     assert list(read_motifs(tmp_path / "a.jaspar")) == ["Arnt (MA0004.1)"]
     assert list(open_database(str(tmp_path / "a.transfac"))) == ["V$MYOD_01 (M00001)"]
-    np.testing.assert_allclose(read_motifs(tmp_path / "a.transfac")["V$MYOD_01 (M00001)"], [[0.2, 0.4, 0.4, 0]])
+    np.testing.assert_allclose(
+        read_motifs(tmp_path / "a.transfac")["V$MYOD_01 (M00001)"], [[0.2, 0.4, 0.4, 0]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,9 +83,18 @@ def test_names_in_other_databases(tmp_path):
     [
         ("hello\n", r":1: motif database must start as MEME .* got 'hello'"),
         ("", r":1: motif database must start as MEME .* got ''"),
-        (">a\nA [1 2]\nC [1 2]\nG [1 2]\n", "must be JASPAR text of 4 lines a motif, got 1 motif and 0 whole ones"),
-        (">a\nA [1 0]\nC [1 0]\nG [1 0]\nT [1 0]\n", "positions of a motif must hold counts, got none of 'a'"),
-        (">a\nA [1]\nC [1]\nG [1]\nT [1]\n>a\nA [1]\nC [1]\nG [1]\nT [1]\n", "motif must have a name of its own, got 'a'"),
+        (
+            ">a\nA [1 2]\nC [1 2]\nG [1 2]\n",
+            "must be JASPAR text of 4 lines a motif, got 1 motif and 0 whole ones",
+        ),
+        (
+            ">a\nA [1 0]\nC [1 0]\nG [1 0]\nT [1 0]\n",
+            "positions of a motif must hold counts, got none of 'a'",
+        ),
+        (
+            ">a\nA [1]\nC [1]\nG [1]\nT [1]\n>a\nA [1]\nC [1]\nG [1]\nT [1]\n",
+            "motif must have a name of its own, got 'a'",
+        ),
         ("ID  a\nP0 A C G T\n01 x 1 1 1\n//\n", "must be TRANSFAC text, got "),
         ("XX\n//\n", "motif database must hold at least one motif, got none"),
     ],
@@ -85,14 +112,22 @@ def test_protein_goes_as_meme_only(tmp_path):
     path = tmp_path / "p.meme"
     path.write_text(meme_text({"motif_01": ppm}, {"motif_01": 9}, PROTEIN))
     np.testing.assert_allclose(read_motifs(path, PROTEIN)["motif_01"], ppm, atol=1e-5)
-    with pytest.raises(DatabaseError, match="must have ALPHABET= ACGT, got 'ALPHABET= ACDEFGHIKLMNPQRSTVWY'"):
+    with pytest.raises(
+        DatabaseError, match="must have ALPHABET= ACGT, got 'ALPHABET= ACDEFGHIKLMNPQRSTVWY'"
+    ):
         read_meme(path)
     (tmp_path / "a.jaspar").write_text(jaspar_text(PFMS))
     with pytest.raises(DatabaseError, match="motif database must start as MEME"):
         read_motifs(tmp_path / "a.jaspar", PROTEIN)
-    found = Pattern(np.eye(20, dtype=int)[:4], pd.DataFrame(columns=["record", "start", "end", "strand"]), alphabet=PROTEIN)
+    found = Pattern(
+        np.eye(20, dtype=int)[:4],
+        pd.DataFrame(columns=["record", "start", "end", "strand"]),
+        alphabet=PROTEIN,
+    )
     for write in ("to_jaspar", "to_transfac"):
-        with pytest.raises(ValueError, match=r"motifs must be of dna to be written as \w+, got protein"):
+        with pytest.raises(
+            ValueError, match=r"motifs must be of dna to be written as \w+, got protein"
+        ):
             getattr(build_motifs([found], pd.DataFrame(), {}), write)()
 
 
@@ -100,15 +135,23 @@ def test_protein_goes_as_meme_only(tmp_path):
 def explained():
     """Return an explanation with three words, and its motifs."""
     letters, scores, _ = planted(WORDS, num=240)
-    records = pd.DataFrame({"id": [f"r{i}" for i in range(len(letters))], "length": letters.shape[1]})
-    explanation = Explanation(records, letters, scores, np.zeros(letters.shape, dtype=np.float32), "dna")
+    records = pd.DataFrame(
+        {"id": [f"r{i}" for i in range(len(letters))], "length": letters.shape[1]}
+    )
+    explanation = Explanation(
+        records, letters, scores, np.zeros(letters.shape, dtype=np.float32), "dna"
+    )
     return explanation, explanation.motifs("none", caller=Clusters())
 
 
 def test_a_set_of_motifs_writes_all(explained, tmp_path):
     _, motifs = explained
     assert len(motifs) == 3
-    for write, name in ((motifs.to_meme, "m.meme"), (motifs.to_jaspar, "m.jaspar"), (motifs.to_transfac, "m.transfac")):
+    for write, name in (
+        (motifs.to_meme, "m.meme"),
+        (motifs.to_jaspar, "m.jaspar"),
+        (motifs.to_transfac, "m.transfac"),
+    ):
         text = write(tmp_path / name)
         assert (tmp_path / name).read_text() == text
         found = read_motifs(tmp_path / name)
@@ -125,7 +168,10 @@ def test_the_layout_of_modisco_comes_back(explained, tmp_path):
         assert len(found.pfm) == widest
         first = (widest - len(motif.pfm)) // 2
         np.testing.assert_array_equal(found.pfm[first : first + len(motif.pfm)], motif.pfm)
-        assert found.seqlets[["record", "strand"]].to_numpy().tolist() == motif.seqlets[["record", "strand"]].to_numpy().tolist()
+        assert (
+            found.seqlets[["record", "strand"]].to_numpy().tolist()
+            == motif.seqlets[["record", "strand"]].to_numpy().tolist()
+        )
         last = widest - len(motif.pfm) - first
         before = np.where(motif.seqlets["strand"] == "-", last, first)
         np.testing.assert_array_equal(found.seqlets["start"] + before, motif.seqlets["start"])
@@ -134,13 +180,17 @@ def test_the_layout_of_modisco_comes_back(explained, tmp_path):
         group = file["pos_patterns/pattern_0"]
         # The scores of the sites, read on their strands, are highest for the observed base.
         first = (widest - len(motifs.motifs[0].pfm)) // 2
-        best = group["hypothetical_contribs"][:].argmax(axis=1)[first : first + len(motifs.motifs[0].pfm)]
+        best = group["hypothetical_contribs"][:].argmax(axis=1)[
+            first : first + len(motifs.motifs[0].pfm)
+        ]
         np.testing.assert_array_equal(best, motifs.motifs[0].pfm.argmax(axis=1))
         each = group["seqlets/contrib_scores"][:]
         assert each.shape == (motifs.motifs[0].num_sites, widest, 4)
         np.testing.assert_allclose(each.mean(axis=0), group["contrib_scores"][:], atol=1e-6)
     (tmp_path / "no.h5").write_text("text")
-    with pytest.raises(DatabaseError, match="modisco results must be an h5 file of patterns with seqlets, got "):
+    with pytest.raises(
+        DatabaseError, match="modisco results must be an h5 file of patterns with seqlets, got "
+    ):
         read_modisco_h5(tmp_path / "no.h5")
 
 
@@ -148,12 +198,32 @@ def test_modisco_exchange_round_trip(explained, tmp_path):
     explanation, _ = explained
     explanation.to_npz(tmp_path / "npz")
     program = Path(sys.executable).parent / "modisco"
-    options = ["-n", "400", "-w", "100", "-z", "11", "-t", "20", "-f", "5", "-g", "5", "-o", "out.h5"]
+    options = [
+        "-n",
+        "400",
+        "-w",
+        "100",
+        "-z",
+        "11",
+        "-t",
+        "20",
+        "-f",
+        "5",
+        "-g",
+        "5",
+        "-o",
+        "out.h5",
+    ]
     files = ["-s", "npz/ohe.npz", "-a", "npz/attributions.npz"]
-    subprocess.run([program, "motifs", *files, *options], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [program, "motifs", *files, *options], cwd=tmp_path, check=True, capture_output=True
+    )
     patterns = read_modisco_h5(tmp_path / "out.h5")
     assert len(patterns) >= 3
-    best = {bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)]) for pattern in patterns}
+    best = {
+        bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
+        for pattern in patterns
+    }
     for word in WORDS:
         forms = (word, bytes(DNA.reverse_complement(np.frombuffer(word, dtype=np.uint8))))
         assert any(form in text for form in forms for text in best)
@@ -165,7 +235,17 @@ def test_the_finemo_program_reads_our_files(explained, tmp_path):
     explanation.to_npz(tmp_path / "npz")
     explanation.to_modisco(motifs, tmp_path / "m.h5")
     finemo = [sys.executable, "-m", "finemo"]
-    extract = ["extract-regions-modisco-fmt", "-s", "npz/ohe.npz", "-a", "npz/attributions.npz", "-o", "regions.npz", "-w", "100"]
+    extract = [
+        "extract-regions-modisco-fmt",
+        "-s",
+        "npz/ohe.npz",
+        "-a",
+        "npz/attributions.npz",
+        "-o",
+        "regions.npz",
+        "-w",
+        "100",
+    ]
     subprocess.run([*finemo, *extract], cwd=tmp_path, check=True, capture_output=True)
     for number, regions in enumerate(("regions.npz", "npz/regions.npz")):
         call = ["call-hits", "-r", regions, "-m", "m.h5", "-o", f"hits{number}", "-b", "10"]
@@ -174,7 +254,15 @@ def test_the_finemo_program_reads_our_files(explained, tmp_path):
 
 
 def test_bed_has_more_columns_and_comes_back(tmp_path):
-    records = pd.DataFrame({"id": ["a", "1"], "chrom": [None, None], "start": [None, None], "end": [None, None], "strand": [None, None]})
+    records = pd.DataFrame(
+        {
+            "id": ["a", "1"],
+            "chrom": [None, None],
+            "start": [None, None],
+            "end": [None, None],
+            "strand": [None, None],
+        }
+    )
     places = {
         "record": [0, 1],
         "start": [3, 0],
@@ -186,9 +274,16 @@ def test_bed_has_more_columns_and_comes_back(tmp_path):
     }
     rows = on_chromosome(pd.DataFrame(places), records)
     write_bed(tmp_path / "a.bed", rows, ["p_value"])
-    assert (tmp_path / "a.bed").read_text() == "1\t0\t6\tm\t1000\t-\t0.0002\na\t3\t9\tm\t5\t+\t1e-05\n"
-    pd.testing.assert_frame_equal(read_bed(tmp_path / "a.bed", ["p_value"]), rows, check_dtype=False)
-    with pytest.raises(ValueError, match=r"BED must have the columns chrom, start, .*, p_value, other, got 7 columns"):
+    assert (
+        tmp_path / "a.bed"
+    ).read_text() == "1\t0\t6\tm\t1000\t-\t0.0002\na\t3\t9\tm\t5\t+\t1e-05\n"
+    pd.testing.assert_frame_equal(
+        read_bed(tmp_path / "a.bed", ["p_value"]), rows, check_dtype=False
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"BED must have the columns chrom, start, .*, p_value, other, got 7 columns",
+    ):
         read_bed(tmp_path / "a.bed", ["p_value", "other"])
     (tmp_path / "none.bed").write_text("")
     assert read_bed(tmp_path / "none.bed").empty
@@ -196,7 +291,9 @@ def test_bed_has_more_columns_and_comes_back(tmp_path):
 
 def test_bed_names_stay_text(tmp_path):
     names = ["one#1#chr1", "007", "1e5", "NA", 'a"b', '"c"']
-    rows = pd.DataFrame({"chrom": names, "start": 3, "end": 9, "name": names[::-1], "score": 5, "strand": "+"})
+    rows = pd.DataFrame(
+        {"chrom": names, "start": 3, "end": 9, "name": names[::-1], "score": 5, "strand": "+"}
+    )
     write_bed(tmp_path / "a.bed", rows)
     assert (tmp_path / "a.bed").read_text().splitlines()[4] == 'a"b\t3\t9\t007\t5\t+'
     pd.testing.assert_frame_equal(read_bed(tmp_path / "a.bed"), rows, check_dtype=False)
@@ -206,7 +303,9 @@ def test_tables_as_tsv_and_parquet(tmp_path):
     table = pd.DataFrame({"name": ["m", "n"], "p_value": [0.25, 1e-9]})
     write_table(tmp_path / "t.tsv", table)
     write_table(tmp_path / "t.parquet", table)
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "t.tsv", sep="\t"), table, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "t.tsv", sep="\t"), table, check_dtype=False
+    )
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table, check_dtype=False)
     with pytest.raises(OutputError, match=r"output must end with .tsv or .parquet"):
         write_table(tmp_path / "t.csv", table)

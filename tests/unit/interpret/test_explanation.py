@@ -25,22 +25,44 @@ from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
-SMALL = {"kind": "attention", "members": 2, "embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 8, "dropout": 0.0}
-CNN = {"kind": "cnn", "embed_dim": 4, "channels": [4, 4, 4], "kernels": [3, 3, 3], "pools": [2, 2, 2], "hidden_dim": 4}
+SMALL = {
+    "kind": "attention",
+    "members": 2,
+    "embed_dim": 8,
+    "num_layers": 2,
+    "num_heads": 2,
+    "feedforward_dim": 8,
+    "dropout": 0.0,
+}
+CNN = {
+    "kind": "cnn",
+    "embed_dim": 4,
+    "channels": [4, 4, 4],
+    "kernels": [3, 3, 3],
+    "pools": [2, 2, 2],
+    "hidden_dim": 4,
+}
 SEQUENCES = ["ACGTTGCATGCATTAGCCAT", "ACGTNGCATG", "TTTGACACATGACGT"]
 
 
 def scorer_of(model=None, alphabet="dna", k=3):
     torch.manual_seed(0)
     data = {"alphabet": alphabet, "positives": "a", "negatives": "b"}
-    run = config.RunFile.model_validate({"data": data, "tokens": {"k": k}, "model": model or SMALL | {"stem": CONV}})
+    run = config.RunFile.model_validate(
+        {"data": data, "tokens": {"k": k}, "model": model or SMALL | {"stem": CONV}}
+    )
     letters = get_alphabet(alphabet)
     tokenizer = KmerTokenizer(letters, k)
     return Scorer(run, tokenizer, build_network(run).eval())
 
 
 @pytest.fixture(
-    params=[SMALL | {"stem": CONV}, SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}}, CNN], ids=["conv", "cls", "cnn"]
+    params=[
+        SMALL | {"stem": CONV},
+        SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}},
+        CNN,
+    ],
+    ids=["conv", "cls", "cnn"],
 )
 def scorer(request):
     return scorer_of(request.param)
@@ -53,18 +75,26 @@ def test_batching_does_not_change_attributions(scorer):
     assert together.ids == ["0", "1", "2"]
     for row, sequence in enumerate(SEQUENCES):
         alone = explain(scorer, [sequence])
-        np.testing.assert_allclose(together.hypothetical[row, : len(sequence)], alone.hypothetical[0], atol=1e-5)
-        np.testing.assert_allclose(together.attention[row, : len(sequence)], alone.attention[0], atol=1e-5)
+        np.testing.assert_allclose(
+            together.hypothetical[row, : len(sequence)], alone.hypothetical[0], atol=1e-5
+        )
+        np.testing.assert_allclose(
+            together.attention[row, : len(sequence)], alone.attention[0], atol=1e-5
+        )
         assert not together.hypothetical[row, len(sequence) :].any()
         assert not together.attention[row, len(sequence) :].any()
     np.testing.assert_allclose(together.hypothetical.sum(-1), 0, atol=1e-5)
 
 
 def test_fasta_is_read_as_strings_are(tmp_path):
-    (tmp_path / "new.fa").write_text("".join(f">r{i}\n{sequence.lower()}\n" for i, sequence in enumerate(SEQUENCES)))
+    (tmp_path / "new.fa").write_text(
+        "".join(f">r{i}\n{sequence.lower()}\n" for i, sequence in enumerate(SEQUENCES))
+    )
     from_file = explain(scorer_of(), tmp_path / "new.fa")
     assert from_file.ids == ["r0", "r1", "r2"]
-    np.testing.assert_array_equal(from_file.hypothetical, explain(scorer_of(), SEQUENCES).hypothetical)
+    np.testing.assert_array_equal(
+        from_file.hypothetical, explain(scorer_of(), SEQUENCES).hypothetical
+    )
 
 
 def test_mutated_positions_hold_substitution_effects():
@@ -84,10 +114,18 @@ def test_mutated_positions_hold_substitution_effects():
     rest = np.setdiff1d(np.arange(len(letters)), chosen)
     scale = np.linalg.norm(scores[chosen]) / np.linalg.norm(guess[chosen])
     np.testing.assert_allclose(scores[rest], guess[rest] * scale, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(explain(scorer, SEQUENCES[:1], method=Guided()).hypothetical[0], scores, atol=1e-6)
-    np.testing.assert_allclose(explain(scorer, SEQUENCES[:1], method=AttnLRP()).hypothetical[0], guess, atol=1e-6)
+    np.testing.assert_allclose(
+        explain(scorer, SEQUENCES[:1], method=Guided()).hypothetical[0], scores, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        explain(scorer, SEQUENCES[:1], method=AttnLRP()).hypothetical[0], guess, atol=1e-6
+    )
     (full,) = Guided(1.0).scores(scorer, [letters], Target())
-    np.testing.assert_allclose(full, centred(substitution_effects(scorer, [letters], [np.arange(len(letters))], Target())[0]), atol=1e-6)
+    np.testing.assert_allclose(
+        full,
+        centred(substitution_effects(scorer, [letters], [np.arange(len(letters))], Target())[0]),
+        atol=1e-6,
+    )
 
 
 def test_ambiguous_bases_are_not_mutated():
@@ -119,7 +157,10 @@ def test_attribution_folder_round_trip(tmp_path):
 
 @pytest.mark.parametrize("method", ["guided", Rollout], ids=["a kind of the run file", "a class"])
 def test_a_method_is_an_object(method):
-    with pytest.raises(ValueError, match=r"^method must be one of selfattn_bio.interpret.methods, such as Guided\(\), got "):
+    with pytest.raises(
+        ValueError,
+        match=r"^method must be one of selfattn_bio.interpret.methods, such as Guided\(\), got ",
+    ):
         explain(scorer_of(), SEQUENCES, method=method)
 
 
@@ -133,9 +174,15 @@ def test_maps_round_trip_in_attribution_folder(tmp_path):
         np.testing.assert_array_equal(found.weights, reading.map(layer=layer, bins=5).weights)
     explanation = explain(scorer, SEQUENCES)
     assert explanation.maps == {}
-    dataclasses.replace(explanation, maps={"not explained": MappedSequence(letters, -1.5, maps)}).save(tmp_path / "relevance")
+    dataclasses.replace(
+        explanation, maps={"not explained": MappedSequence(letters, -1.5, maps)}
+    ).save(tmp_path / "relevance")
     ((name, loaded),) = Explanation.load(tmp_path / "relevance").maps.items()
-    assert (name, loaded.logit, loaded.letters.tobytes()) == ("not explained", -1.5, letters.tobytes())
+    assert (name, loaded.logit, loaded.letters.tobytes()) == (
+        "not explained",
+        -1.5,
+        letters.tobytes(),
+    )
     for found, saved in zip(loaded.layers, maps, strict=True):
         np.testing.assert_array_equal(found.edges, saved.edges)
         np.testing.assert_array_equal(found.weights, saved.weights)
@@ -174,7 +221,10 @@ def test_broken_attribution_folders(tmp_path):
 
 def test_another_folder_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("years")
-    with pytest.raises(OutputError, match=r"relevance folder must be new, empty or a relevance folder, .* holds 'thesis.tex'"):
+    with pytest.raises(
+        OutputError,
+        match=r"relevance folder must be new, empty or a relevance folder, .* holds 'thesis.tex'",
+    ):
         explain(scorer_of(), ["ACGTACGT"]).save(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years"
 
@@ -183,12 +233,24 @@ def test_protein_is_explained_and_its_motifs_have_no_match(capsys):
     explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
     assert explanation.hypothetical.shape == (2, 9, 20)
     assert explanation.motifs().table.empty
-    assert capsys.readouterr().out.startswith("0 motifs from 0 seqlets of 2 sequences: no group of the 0 seqlets")
-    with pytest.raises(ValueError, match=r"caller must be clusters for sequences without a reverse complement \(protein\), got modisco"):
+    assert capsys.readouterr().out.startswith(
+        "0 motifs from 0 seqlets of 2 sequences: no group of the 0 seqlets"
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"caller must be clusters for sequences without a reverse complement \(protein\), "
+        r"got modisco",
+    ):
         explanation.motifs(caller=Modisco())
-    found = Pattern(np.eye(20, dtype=int)[:4] * 30, pd.DataFrame(columns=["record", "start", "end", "strand"]), alphabet=PROTEIN)
+    found = Pattern(
+        np.eye(20, dtype=int)[:4] * 30,
+        pd.DataFrame(columns=["record", "start", "end", "strand"]),
+        alphabet=PROTEIN,
+    )
     motifs = build_motifs([found], explanation.records, {})
-    assert motifs.table[["consensus", "match", "other_matches"]].to_numpy().tolist() == [["ACDE", "", ""]]
+    assert motifs.table[["consensus", "match", "other_matches"]].to_numpy().tolist() == [
+        ["ACDE", "", ""]
+    ]
     assert motifs.table["match_q"].isna().all()
     assert "ALPHABET= ACDEFGHIKLMNPQRSTVWY\n\nBackground" in motifs.to_meme()
     assert motifs["motif_01"].pwm.max() == pytest.approx(np.log2((30 + 1 / 20) / 31 * 20))
@@ -198,10 +260,20 @@ def test_protein_is_explained_and_its_motifs_have_no_match(capsys):
 def motif_set():
     counts = np.array([[18, 1, 1, 0], [0, 0, 20, 0], [5, 5, 5, 5], [0, 10, 0, 10], [20, 0, 0, 0]])
     seqlets = pd.DataFrame({"record": [0, 1], "start": [3, 0], "end": [8, 5], "strand": ["+", "-"]})
-    records = pd.DataFrame({"id": ["a", "b"], "chrom": ["chr1", None], "start": [100, None], "end": [120, None], "strand": ["-", None]})
+    records = pd.DataFrame(
+        {
+            "id": ["a", "b"],
+            "chrom": ["chr1", None],
+            "start": [100, None],
+            "end": [120, None],
+            "strand": ["-", None],
+        }
+    )
     rng = np.random.default_rng(0)
     database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(30)}
-    return build_motifs([Pattern(counts, seqlets)], records.astype({"start": "Int64", "end": "Int64"}), database)
+    return build_motifs(
+        [Pattern(counts, seqlets)], records.astype({"start": "Int64", "end": "Int64"}), database
+    )
 
 
 def test_motif_set_can_be_queried_and_written(tmp_path):
@@ -212,20 +284,34 @@ def test_motif_set_can_be_queried_and_written(tmp_path):
     motif = motifs["motif_01"]
     assert motif.consensus == "AGNYA"
     np.testing.assert_allclose(motif.ppm.sum(axis=1), 1)
-    np.testing.assert_allclose(motif.pwm[1], np.log2(np.array([0.25, 0.25, 20.25, 0.25]) / 21 / 0.25))
-    assert motifs.table.loc[0, ["name", "consensus", "num_sites"]].tolist() == ["motif_01", "AGNYA", 2]
+    np.testing.assert_allclose(
+        motif.pwm[1], np.log2(np.array([0.25, 0.25, 20.25, 0.25]) / 21 / 0.25)
+    )
+    assert motifs.table.loc[0, ["name", "consensus", "num_sites"]].tolist() == [
+        "motif_01",
+        "AGNYA",
+        2,
+    ]
     assert motifs.table.loc[0, "match"].startswith("d")
     with pytest.raises(KeyError, match="motif must be one of motif_01, got 'motif_02'"):
         motifs["motif_02"]
     assert (tmp_path / "m.meme").write_text("") == 0
     assert motifs.to_meme(tmp_path / "m.meme") == (tmp_path / "m.meme").read_text()
     motifs.to_bed(tmp_path / "m.bed")
-    assert (tmp_path / "m.bed").read_text() == "b\t0\t5\tmotif_01\t1000\t-\nchr1\t112\t117\tmotif_01\t1000\t-\n"
+    assert (
+        tmp_path / "m.bed"
+    ).read_text() == "b\t0\t5\tmotif_01\t1000\t-\nchr1\t112\t117\tmotif_01\t1000\t-\n"
     assert motifs.plot().axes[0].get_title(loc="left").startswith("motif_01")
 
 
 def test_motif_set_may_be_empty(tmp_path):
-    motifs = build_motifs([], pd.DataFrame({"id": ["a"], "chrom": [None], "start": [None], "end": [None], "strand": [None]}), {})
+    motifs = build_motifs(
+        [],
+        pd.DataFrame(
+            {"id": ["a"], "chrom": [None], "start": [None], "end": [None], "strand": [None]}
+        ),
+        {},
+    )
     assert (len(motifs), list(motifs), len(motifs.table)) == (0, [], 0)
     assert {"name", "consensus", "num_sites", "match", "match_q"} <= set(motifs.table)
     assert motifs.to_meme().startswith("MEME version 4")
@@ -238,9 +324,15 @@ def test_motifs_show_themselves_with_logos_and_escaped():
     table = motifs.table.assign(match="<b>Trl</b>", effect=[float("nan")])
     html = dataclasses.replace(motifs, table=table)._repr_html_()
     page = parseString(html)
-    assert [head.firstChild.data for head in page.getElementsByTagName("th")][:3] == ["name", "logo", "consensus"]
+    assert [head.firstChild.data for head in page.getElementsByTagName("th")][:3] == [
+        "name",
+        "logo",
+        "consensus",
+    ]
     assert len(page.getElementsByTagName("tr")) == 2
-    assert [svg.getAttribute("aria-label") for svg in page.getElementsByTagName("svg")] == ["logo of motif_01"]
+    assert [svg.getAttribute("aria-label") for svg in page.getElementsByTagName("svg")] == [
+        "logo of motif_01"
+    ]
     assert "&lt;b&gt;Trl&lt;/b&gt;" in html
     assert "nan" not in html
     one = motifs["motif_01"]._repr_html_()
@@ -251,12 +343,18 @@ def test_motifs_show_themselves_with_logos_and_escaped():
 
 def test_explanation_html_is_short_and_escaped():
     explanation = explain(scorer_of(), ["ACGTTGCA" * 50, *SEQUENCES], method=AttnLRP())
-    named = dataclasses.replace(explanation, records=explanation.records.assign(id=["<i>", "b", "c", "d"]))
+    named = dataclasses.replace(
+        explanation, records=explanation.records.assign(id=["<i>", "b", "c", "d"])
+    )
     html = named._repr_html_()
     svgs = parseString(html).getElementsByTagName("svg")
-    assert [svg.getAttribute("aria-label") for svg in svgs] == [f"letter track of {name}" for name in ("<i>", "b", "c")]
+    assert [svg.getAttribute("aria-label") for svg in svgs] == [
+        f"letter track of {name}" for name in ("<i>", "b", "c")
+    ]
     assert svgs[0].getAttribute("width") == "2000"
     assert "&lt;i&gt;, letters 1 to 200 of 400" in html
     assert "<i>" not in html
     assert len(html) < 60_000
-    assert "Received, a proposal" in explain(scorer_of(), SEQUENCES, method=Received())._repr_html_().replace("received", "Received")
+    assert "Received, a proposal" in explain(
+        scorer_of(), SEQUENCES, method=Received()
+    )._repr_html_().replace("received", "Received")

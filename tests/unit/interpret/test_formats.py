@@ -16,7 +16,9 @@ PPM = np.array([[0.7, 0.1, 0.1, 0.1], [0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25]])
 
 @pytest.mark.parametrize("suffix", ["meme", "meme.gz"])
 def test_meme_round_trip(tmp_path, suffix):
-    text = meme_text({"motif_01": PPM, "MA0001.1 Abc d": PPM[::-1]}, {"motif_01": 12, "MA0001.1 Abc d": 7})
+    text = meme_text(
+        {"motif_01": PPM, "MA0001.1 Abc d": PPM[::-1]}, {"motif_01": 12, "MA0001.1 Abc d": 7}
+    )
     path = tmp_path / f"motifs.{suffix}"
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
     found = read_meme(path)
@@ -42,8 +44,14 @@ HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF a\n"
         ("", ":1: motif database must start with 'MEME version', got something else"),
         (">x\nACGT\n", ":1: motif database must start with 'MEME version', got something else"),
         ("MEME version 4\n", ": motif database must hold at least one motif, got none"),
-        ("MEME version 4\nALPHABET= ACDE\n", ":2: motif database must have ALPHABET= ACGT, got 'ALPHABET= ACDE'"),
-        (HEAD + "letter-probability matrix: w= 2\n.5 .5 0 0\n", ":6: a motif must have w= 2 rows, got 1"),
+        (
+            "MEME version 4\nALPHABET= ACDE\n",
+            ":2: motif database must have ALPHABET= ACGT, got 'ALPHABET= ACDE'",
+        ),
+        (
+            HEAD + "letter-probability matrix: w= 2\n.5 .5 0 0\n",
+            ":6: a motif must have w= 2 rows, got 1",
+        ),
         (
             HEAD + "letter-probability matrix: w= 1\n.5 .5 0\n",
             ":7: a row of a motif must be 4 probabilities that sum to 1, got [0.5, 0.5, 0.0]",
@@ -52,7 +60,10 @@ HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF a\n"
             HEAD + "letter-probability matrix:\n1 1 0 0\n",
             ":7: a row of a motif must be 4 probabilities that sum to 1, got [1.0, 1.0, 0.0, 0.0]",
         ),
-        (HEAD + "letter-probability matrix:\n1 0 0 0\n\nMOTIF a\n", ":9: motif must have a name of its own, got 'a'"),
+        (
+            HEAD + "letter-probability matrix:\n1 0 0 0\n\nMOTIF a\n",
+            ":9: motif must have a name of its own, got 'a'",
+        ),
     ],
 )
 def test_meme_errors_name_the_line(tmp_path, text, message):
@@ -125,7 +136,14 @@ def test_bed_intervals_match_their_sequences():
 def test_bed_is_ordered_and_has_no_header(tmp_path):
     records, _ = records_of(np.zeros(120, dtype=np.uint8))
     places = pd.DataFrame(
-        {"record": [1, 0], "start": [0, 1], "end": [5, 6], "strand": ["+", "-"], "name": ["m", "m"], "score": [7.0, 1000.0]}
+        {
+            "record": [1, 0],
+            "start": [0, 1],
+            "end": [5, 6],
+            "strand": ["+", "-"],
+            "name": ["m", "m"],
+            "score": [7.0, 1000.0],
+        }
     )
     write_bed(tmp_path / "a.bed", on_chromosome(places, records))
     assert (tmp_path / "a.bed").read_text() == "chr1\t21\t26\tm\t1000\t-\nchr1\t95\t100\tm\t7\t-\n"

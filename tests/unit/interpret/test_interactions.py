@@ -36,7 +36,11 @@ def planted(num=160, length=160, seed=0):
 
 def model(answer):
     """Return a model whose log-odds depend on the counts of each word, (n, 4)."""
-    return lambda sequences: answer(np.array([[bytes(row).count(word) for word in WORDS.values()] for row in sequences], dtype=float))
+    return lambda sequences: answer(
+        np.array(
+            [[bytes(row).count(word) for word in WORDS.values()] for row in sequences], dtype=float
+        )
+    )
 
 
 BOTH = model(lambda has: 2 * has[:, 0] * has[:, 1] + has[:, 2] + has[:, 3])
@@ -55,7 +59,9 @@ def test_adjacent_pairs_are_oriented_by_first_motif():
         ("b", 1, 9, 15, "-"),
     )
     found = site_pairs(sites)
-    told = found[["record", "name_a", "start_a", "name_b", "start_b", "gap", "orientation"]].values.tolist()
+    told = found[
+        ["record", "name_a", "start_a", "name_b", "start_b", "gap", "orientation"]
+    ].values.tolist()
     assert told == [
         [0, "a", 4, "b", 20, 10, "++"],  # the other site of a overlaps b
         [0, "a", 24, "c", 40, 10, "--"],
@@ -67,7 +73,11 @@ def test_adjacent_pairs_are_oriented_by_first_motif():
     assert found["closest"].round(3).tolist() == [0.833, 0.833, 0.0, 0.333, 1.0]
 
 
-@pytest.mark.parametrize(("log_odds", "expected"), [(BOTH, 2.0), (EITHER, -2.0), (SUM, 0.0)], ids=["both", "either", "sum"])
+@pytest.mark.parametrize(
+    ("log_odds", "expected"),
+    [(BOTH, 2.0), (EITHER, -2.0), (SUM, 0.0)],
+    ids=["both", "either", "sum"],
+)
 def test_epistasis_has_a_sign(log_odds, expected):
     letters, sites = planted(num=12)
     pairs = site_pairs(sites)
@@ -131,17 +141,36 @@ def test_sites_are_replaced_by_other_motifs():
     letters, sites = planted(num=40)
     pairs = site_pairs(sites)
     seen = []
-    epistasis(pairs[:1], sites, letters, lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)), np.random.default_rng(0))
-    record, (start, end), (gone, _) = 0, pairs.loc[0, ["start_a", "end_a"]], pairs.loc[0, ["start_b", "end_b"]]
-    assert any(row[start:end] == A and row[gone : gone + 8] in (WORDS["gamma"], WORDS["delta"]) for row in seen)
+    epistasis(
+        pairs[:1],
+        sites,
+        letters,
+        lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)),
+        np.random.default_rng(0),
+    )
+    record, (start, end), (gone, _) = (
+        0,
+        pairs.loc[0, ["start_a", "end_a"]],
+        pairs.loc[0, ["start_b", "end_b"]],
+    )
+    assert any(
+        row[start:end] == A and row[gone : gone + 8] in (WORDS["gamma"], WORDS["delta"])
+        for row in seen
+    )
     assert bytes(letters[record]) in seen
     two = sites[sites["name"].isin(["alpha", "beta"])]
-    assert epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))["swapped"].isna().all()
+    assert (
+        epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))["swapped"]
+        .isna()
+        .all()
+    )
 
 
 def test_random_positions_keep_distance_and_avoid_sites():
     """Random sites are on either side at a similar distance and overlap no site of a motif."""
-    before = np.concatenate(([0], np.cumsum(np.isin(np.arange(100), [*range(40, 48), *range(58, 66), *range(20, 24)]))))
+    before = np.concatenate(
+        ([0], np.cumsum(np.isin(np.arange(100), [*range(40, 48), *range(58, 66), *range(20, 24)])))
+    )
     # 10 bp apart: 3 to 17, but not over [58, 66) or [20, 24)
     found = places_of((40, 48), (58, 66), before)
     assert found.tolist() == list(range(24, 30))
@@ -163,14 +192,31 @@ def test_replacement_motif_keeps_strand_and_is_new_to_record():
     pairs = site_pairs(sites)
     pair = pairs[(pairs["name_a"] == "alpha") & (pairs["name_b"] == "beta")]
     letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
-    epistasis(pair, sites, letters, lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)), np.random.default_rng(0), draws=8)
+    epistasis(
+        pair,
+        sites,
+        letters,
+        lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)),
+        np.random.default_rng(0),
+        draws=8,
+    )
     places = {row.index(words["gamma"]) for row in seen if words["gamma"] in row}
     assert places == {48, 28 - 11}  # from the start of beta, or up to the end of alpha
     assert max(row.count(WORDS["delta"]) for row in seen) == 1  # the record already contains delta
 
 
 def test_sites_are_taken_out_by_span():
-    assert bytes(put(np.frombuffer(b"AAAAAA", dtype=np.uint8), np.frombuffer(b"CGTACG", dtype=np.uint8), (0, 2), (4, 5))) == b"CGAACA"
+    assert (
+        bytes(
+            put(
+                np.frombuffer(b"AAAAAA", dtype=np.uint8),
+                np.frombuffer(b"CGTACG", dtype=np.uint8),
+                (0, 2),
+                (4, 5),
+            )
+        )
+        == b"CGAACA"
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,8 +236,14 @@ def test_the_verdict_needs_both_comparisons(row, expected):
 
 def test_dna_is_read_on_both_strands():
     scorer = scorer_of()
-    rows = [np.frombuffer(b"ACGTTGCATG", dtype=np.uint8), np.frombuffer(b"GGGTTACCAT", dtype=np.uint8)]
-    ways = [scorer.log_odds(each) for each in (rows, [scorer.alphabet.reverse_complement(row) for row in rows])]
+    rows = [
+        np.frombuffer(b"ACGTTGCATG", dtype=np.uint8),
+        np.frombuffer(b"GGGTTACCAT", dtype=np.uint8),
+    ]
+    ways = [
+        scorer.log_odds(each)
+        for each in (rows, [scorer.alphabet.reverse_complement(row) for row in rows])
+    ]
     assert abs(ways[0] - ways[1]).max() > 1e-6
     np.testing.assert_allclose(strands_log_odds(scorer)(rows), np.mean(ways, axis=0))
 
@@ -205,7 +257,12 @@ def test_without_pairs_there_is_a_table_without_rows():
 
 def test_pairs_with_most_attention_are_tested(monkeypatch):
     monkeypatch.setattr(interactions, "MAX_PAIRS", 2)
-    table = weigh(BOTH, lambda pairs: np.where((pairs["name_a"] == "beta") & (pairs["name_b"] == "gamma"), 0.3, 0.1))
+    table = weigh(
+        BOTH,
+        lambda pairs: np.where(
+            (pairs["name_a"] == "beta") & (pairs["name_b"] == "gamma"), 0.3, 0.1
+        ),
+    )
     assert len(table) == 2
     assert ("beta", "gamma") in table.index
     assert table.loc[("beta", "gamma"), "attention"] > 1.5
@@ -214,17 +271,32 @@ def test_pairs_with_most_attention_are_tested(monkeypatch):
 def test_records_with_two_motifs_are_searched(tmp_path, monkeypatch):
     words = {"one": b"ACGTACGT", "two": b"GGCCAATT"}
     (tmp_path / "my.meme").write_text(
-        meme_text({name: np.eye(4)[DNA.codes(np.frombuffer(word, np.uint8))] for name, word in words.items()}, dict.fromkeys(words, 100))
+        meme_text(
+            {
+                name: np.eye(4)[DNA.codes(np.frombuffer(word, np.uint8))]
+                for name, word in words.items()
+            },
+            dict.fromkeys(words, 100),
+        )
     )
     filler = b"TTTTGTTTTGTTTTG"
     texts = [words["one"] + filler + words["two"]] * 5 + [words["one"] + filler * 2, filler * 3]
     letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
-    monkeypatch.setattr(interactions, "relevant_hits", lambda hits, relevance: hits.assign(known=hits["record"].isin(relevance)))
+    monkeypatch.setattr(
+        interactions,
+        "relevant_hits",
+        lambda hits, relevance: hits.assign(known=hits["record"].isin(relevance)),
+    )
     sites = interactions.model_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
     assert sites["known"].all()
     monkeypatch.setattr(interactions, "MAX_SEARCHED", 2)
-    assert interactions.model_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)["record"].nunique() == 2
+    assert (
+        interactions.model_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)[
+            "record"
+        ].nunique()
+        == 2
+    )
 
 
 def test_attention_between_sites():
@@ -234,8 +306,16 @@ def test_attention_between_sites():
     together = attention_between(scorer, letters)(pairs)
     assert (together > 0).all()
     for row in (0, 5, len(pairs) - 1):
-        np.testing.assert_allclose(attention_between(scorer, letters)(pairs.iloc[[row]]), together[[row]], rtol=1e-4)
-    turned = pairs.rename(columns={f"{column}_{a}": f"{column}_{b}" for column in ("name", "start", "end") for a, b in ("ab", "ba")})
+        np.testing.assert_allclose(
+            attention_between(scorer, letters)(pairs.iloc[[row]]), together[[row]], rtol=1e-4
+        )
+    turned = pairs.rename(
+        columns={
+            f"{column}_{a}": f"{column}_{b}"
+            for column in ("name", "start", "end")
+            for a, b in ("ab", "ba")
+        }
+    )
     # the order of the sites does not matter
     np.testing.assert_allclose(attention_between(scorer, letters)(turned), together, rtol=1e-4)
     assert not attention_between(scorer_of(CNN), letters)(pairs).any()
@@ -245,7 +325,12 @@ def spaced(rng, gap, strand="+", num=120):
     """Place sites of a at random, and sites of b after them by `gap(start of a)`."""
     starts = rng.integers(0, 60, num)
     a = sites_of(*(("a", record, start, start + 6, "+") for record, start in enumerate(starts)))
-    b = sites_of(*(("b", record, at := start + 6 + gap(start), at + 6, strand) for record, start in enumerate(starts)))
+    b = sites_of(
+        *(
+            ("b", record, at := start + 6 + gap(start), at + 6, strand)
+            for record, start in enumerate(starts)
+        )
+    )
     return spacing(a, b, np.full(num, 160), rng)
 
 
@@ -264,11 +349,17 @@ def test_common_positions_are_not_a_fixed_distance():
     found = spaced(rng, lambda start: 80 - start + rng.integers(0, 5))
     assert found["spacing_p"] > 0.05
     assert found["orientation_p"] > 0.05
-    assert spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), np.full(2, 160), rng) == {}
+    assert (
+        spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), np.full(2, 160), rng)
+        == {}
+    )
 
 
 def test_unpermutable_distances_are_not_an_excess():
-    a, b = ([(name, record, start, start + 6, "-") for record in range(30)] for name, start in (("a", 10), ("b", 29)))
+    a, b = (
+        [(name, record, start, start + 6, "-") for record in range(30)]
+        for name, start in (("a", 10), ("b", 29))
+    )
     found = spacing(sites_of(*a), sites_of(*b), np.full(30, 160), np.random.default_rng(0))
     assert (found["spacing_start"], found["spacing_end"], found["spacing_p"]) == (10, 15, 1.0)
     assert (found["orientation"], found["orientation_p"]) == ("--", 1.0)
@@ -285,7 +376,9 @@ def test_spacing_test_uses_record_lengths():
             sites_of(*((name, record, start, start + 6, "+") for record, start in enumerate(row)))
             for name, row in zip("ab", starts, strict=True)
         )
-        ps.append([spacing(a, b, known, rng)["spacing_p"] for known in (lengths, np.full(200, 150))])
+        ps.append(
+            [spacing(a, b, known, rng)["spacing_p"] for known in (lengths, np.full(200, 150))]
+        )
     known, unknown = (np.array(ps) < 0.05).sum(axis=0)
     assert known <= 1
     assert unknown >= 4

@@ -17,7 +17,14 @@ def boxes(ax: Axes) -> list[tuple[str, float, float, float]]:
     for patch in ax.patches:
         box = patch.get_path().get_extents()
         red, green, blue = (round(255 * x) for x in patch.get_facecolor()[:3])
-        found.append((f"#{red:02X}{green:02X}{blue:02X}", round((box.x0 + box.x1) / 2, 2), round(box.y0, 3), round(box.y1, 3)))
+        found.append(
+            (
+                f"#{red:02X}{green:02X}{blue:02X}",
+                round((box.x0 + box.x1) / 2, 2),
+                round(box.y0, 3),
+                round(box.y1, 3),
+            )
+        )
     return found
 
 
@@ -48,7 +55,9 @@ def test_negative_scores_hang_below_the_axis(ax: Axes) -> None:
 def test_bad_matrices_are_named(ax: Axes) -> None:
     with pytest.raises(ValueError, match=r"ppm must have the shape \(positions, 4\), got \(1, 3\)"):
         draw_logo([[1, 0, 0]], ax)
-    with pytest.raises(ValueError, match=r"rows of ppm must be probabilities that sum to 1, got a sum of 0\.5"):
+    with pytest.raises(
+        ValueError, match=r"rows of ppm must be probabilities that sum to 1, got a sum of 0\.5"
+    ):
         draw_logo([[0.5, 0, 0, 0]], ax)
     with pytest.raises(ValueError, match="scores must be finite, got nan"):
         draw_letters([[0.5, float("nan"), 0, 0]], ax)

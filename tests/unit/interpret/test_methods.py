@@ -39,7 +39,10 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 NO_STEM = SMALL | {"stem": {"kind": "none"}}
-WINDOW_CLS = NO_STEM | {"pattern": {"kind": "window", "window": 2, "num_global": 1}, "head": {"kind": "cls"}}
+WINDOW_CLS = NO_STEM | {
+    "pattern": {"kind": "window", "window": 2, "num_global": 1},
+    "head": {"kind": "cls"},
+}
 
 
 def ascii_of(text):
@@ -49,7 +52,11 @@ def ascii_of(text):
 def learner(objective, model=NO_STEM, alphabet="dna", k=1, stride=1, **data):
     """Return a scorer for any objective, with random weights in float64."""
     torch.manual_seed(0)
-    sections = {"data": {"alphabet": alphabet, **data}, "tokens": {"k": k, "stride": stride}, "training": {"shift": 0}}
+    sections = {
+        "data": {"alphabet": alphabet, **data},
+        "tokens": {"k": k, "stride": stride},
+        "training": {"shift": 0},
+    }
     run = RunFile.model_validate(sections | {"objective": objective, "model": model})
     network = build_network(run).eval().double()
     for parameter in network.parameters():
@@ -59,13 +66,30 @@ def learner(objective, model=NO_STEM, alphabet="dna", k=1, stride=1, **data):
 
 HEADS = {
     "class": (
-        learner({"kind": "multiclass", "column": "c", "classes": ["a", "b", "c"]}, sequences="s", targets="t"),
+        learner(
+            {"kind": "multiclass", "column": "c", "classes": ["a", "b", "c"]},
+            sequences="s",
+            targets="t",
+        ),
         Target("b"),
         lambda x: x[:, 1],
     ),
-    "label": (learner({"kind": "multilabel", "columns": ["a", "b"]}, k=3, sequences="s", targets="t"), Target(1), lambda x: x[:, 1]),
+    "label": (
+        learner({"kind": "multilabel", "columns": ["a", "b"]}, k=3, sequences="s", targets="t"),
+        Target(1),
+        lambda x: x[:, 1],
+    ),
     "number": (
-        learner({"kind": "regression", "columns": ["a", "b"], "center": [0.0, 0.0], "scale": [1.0, 1.0]}, sequences="s", targets="t"),
+        learner(
+            {
+                "kind": "regression",
+                "columns": ["a", "b"],
+                "center": [0.0, 0.0],
+                "scale": [1.0, 1.0],
+            },
+            sequences="s",
+            targets="t",
+        ),
         Target("a"),
         lambda x: x[:, 0],
     ),
@@ -85,12 +109,22 @@ HEADS = {
         lambda x: x[:, 2],
     ),
     "letter of protein": (
-        learner({"kind": "labels", "column": "c", "classes": "HEC"}, alphabet="protein", sequences="s", targets="t"),
+        learner(
+            {"kind": "labels", "column": "c", "classes": "HEC"},
+            alphabet="protein",
+            sequences="s",
+            targets="t",
+        ),
         Target("E", 3, 5),
         lambda x: x[:, 3:5, 1].sum(1),
     ),
     "letter, pooled stem": (
-        learner({"kind": "labels", "column": "c", "classes": "HEC"}, SMALL | {"stem": CONV}, sequences="s", targets="t"),
+        learner(
+            {"kind": "labels", "column": "c", "classes": "HEC"},
+            SMALL | {"stem": CONV},
+            sequences="s",
+            targets="t",
+        ),
         Target("C", 8),
         lambda x: x[:, 8:, 2].sum(1),
     ),
@@ -103,7 +137,11 @@ HEADS = {
         Target("-", 2, 5),
         lambda x: x[:, 1:3, 1].sum(1),
     ),
-    "masked k-mer": (learner({"kind": "masked"}, k=3, sequences="s"), Target("ACG", 4, 5), lambda x: x[:, 4, 4 + 6]),
+    "masked k-mer": (
+        learner({"kind": "masked"}, k=3, sequences="s"),
+        Target("ACG", 4, 5),
+        lambda x: x[:, 4, 4 + 6],
+    ),
 }
 
 
@@ -135,10 +173,15 @@ def test_integrated_gradients_sum_to_difference(scorer, target, picked):
     tokens = scorer.tokens(np.stack(letters))
     mean = embedding_table(scorer)[FIRST_KMER:].mean(0).expand(*tokens.shape, -1)
     with torch.no_grad():
-        here, there = (picked(scorer.network.classify(x, tokens != 0)) for x in (scorer.network.embed(tokens), mean))
+        here, there = (
+            picked(scorer.network.classify(x, tokens != 0))
+            for x in (scorer.network.embed(tokens), mean)
+        )
     known = ascii_of(scorer.alphabet.letters)
     scores = IntegratedGradients(200).scores(scorer, letters, target)
-    sums = [(rows * (row[:, None] == known)).sum() for rows, row in zip(scores, letters, strict=True)]
+    sums = [
+        (rows * (row[:, None] == known)).sum() for rows, row in zip(scores, letters, strict=True)
+    ]
     # not exact, because max pooling has kinks along the path
     np.testing.assert_allclose(sums, (here - there).numpy(), rtol=0.02, atol=2e-3)
 
@@ -148,23 +191,35 @@ def test_a_gradient_of_every_head_is_of_its_target(scorer, target, picked):
     letters = letters_for(scorer)
     for method in (Gradient(), AttnLRP()):
         together = method.scores(scorer, letters, target)
-        expected = gradient_scores(scorer, np.stack(letters), method.rules, lambda outputs, tokens: picked(outputs))
+        expected = gradient_scores(
+            scorer, np.stack(letters), method.rules, lambda outputs, tokens: picked(outputs)
+        )
         np.testing.assert_allclose(np.stack(together), expected, atol=1e-7)
         assert np.abs(expected).max() > 1e-4
 
 
-@pytest.mark.parametrize("method", [cls() for cls in METHODS.values() if cls is not DeepLiftShap], ids=lambda method: method.name)
-@pytest.mark.parametrize("model", [SMALL | {"stem": CONV}, WINDOW_CLS, CNN], ids=["conv", "cls", "cnn"])
+@pytest.mark.parametrize(
+    "method",
+    [cls() for cls in METHODS.values() if cls is not DeepLiftShap],
+    ids=lambda method: method.name,
+)
+@pytest.mark.parametrize(
+    "model", [SMALL | {"stem": CONV}, WINDOW_CLS, CNN], ids=["conv", "cls", "cnn"]
+)
 def test_batching_does_not_change_attributions(method, model):
     scorer, letters = scorer_of(model), [ascii_of(sequence) for sequence in SEQUENCES]
     if model is CNN and method.proposal:
-        with pytest.raises(ValueError, match="network must have attention to be read, got kind 'cnn'"):
+        with pytest.raises(
+            ValueError, match="network must have attention to be read, got kind 'cnn'"
+        ):
             method.relevance(scorer, letters, Target())
         return
     found = method.relevance(scorer, letters, Target())
     assert [len(row) for row in found] == [20, 10, 15]
     for row, sequence in zip(found, letters, strict=True):
-        np.testing.assert_allclose(row, method.relevance(scorer, [sequence], Target())[0], atol=1e-5)
+        np.testing.assert_allclose(
+            row, method.relevance(scorer, [sequence], Target())[0], atol=1e-5
+        )
         assert row.min() >= 0
         assert row.max() > 0
     explanation = explain(scorer, SEQUENCES, method=method)
@@ -181,7 +236,9 @@ def test_guided_attributions_are_pinned():
     scorer, rng = scorer_of(), np.random.default_rng(0)
     letters = rng.choice(ascii_of("ACGT"), (3, 240))
     guessed = gradient_scores(scorer, letters)
-    found = explain(scorer, [row.tobytes().decode() for row in letters], method=Guided()).hypothetical
+    found = explain(
+        scorer, [row.tobytes().decode() for row in letters], method=Guided()
+    ).hypothetical
     for row, guess, scores in zip(letters, guessed, found, strict=True):
         positions = np.sort(np.argsort(-np.linalg.norm(guess, axis=-1), kind="stable")[:36])
         at, letter = np.nonzero(row[positions][:, None] != ascii_of("ACGT"))
@@ -196,7 +253,9 @@ def test_guided_attributions_are_pinned():
         np.testing.assert_array_equal(scores, expected)
 
 
-@pytest.mark.parametrize(("turned", "alphabet"), [(True, "dna"), (False, "dna"), (False, "protein")])
+@pytest.mark.parametrize(
+    ("turned", "alphabet"), [(True, "dna"), (False, "dna"), (False, "protein")]
+)
 def test_copies_are_of_both_strands_where_the_model_knows_both(turned, alphabet):
     scorer = scorer_of(alphabet=alphabet, k=1)
     training = scorer.run.training.model_copy(update={"reverse_complement": turned})
@@ -204,8 +263,15 @@ def test_copies_are_of_both_strands_where_the_model_knows_both(turned, alphabet)
     letters = ascii_of("ACGTTGCATGCATTAGCCAT")
     expected = gradient_scores(scorer, letters[None])[0]
     if turned:
-        expected = (expected + gradient_scores(scorer, scorer.alphabet.reverse_complement(letters)[None])[0][::-1, ::-1]) / 2
-    np.testing.assert_allclose(AttnLRPCopies(2, 0.0).scores(scorer, [letters], Target())[0], expected, atol=1e-6)
+        expected = (
+            expected
+            + gradient_scores(scorer, scorer.alphabet.reverse_complement(letters)[None])[0][
+                ::-1, ::-1
+            ]
+        ) / 2
+    np.testing.assert_allclose(
+        AttnLRPCopies(2, 0.0).scores(scorer, [letters], Target())[0], expected, atol=1e-6
+    )
 
 
 def test_copies_average_gradients_at_substituted_sequences():
@@ -215,7 +281,9 @@ def test_copies_average_gradients_at_substituted_sequences():
     copies = [method._copy(scorer, letters, chance) for _ in range(3)]
     assert all(copy[8] == ord("N") for copy in copies)
     assert 0 < np.mean([copy != letters for copy in copies]) < 0.4
-    expected = np.mean([gradient_scores(scorer, letters[None], at=copy[None])[0] for copy in copies], axis=0)
+    expected = np.mean(
+        [gradient_scores(scorer, letters[None], at=copy[None])[0] for copy in copies], axis=0
+    )
     np.testing.assert_allclose(method.scores(scorer, [letters], Target())[0], expected, atol=1e-6)
     others = np.mean([gradient_scores(scorer, copy[None])[0] for copy in copies], axis=0)
     assert np.abs(others - expected).max() > 1e-3
@@ -242,7 +310,13 @@ def test_block_attribution_is_effect_of_replacement():
 
 
 @pytest.mark.parametrize(
-    "pattern", [{"kind": "full"}, {"kind": "window", "window": 2, "num_global": 1}, {"kind": "bigbird", "window": 1, "block": 4}], ids=str
+    "pattern",
+    [
+        {"kind": "full"},
+        {"kind": "window", "window": 2, "num_global": 1},
+        {"kind": "bigbird", "window": 1, "block": 4},
+    ],
+    ids=str,
 )
 def test_attention_methods_equal_their_formulas(pattern):
     scorer = scorer_of(NO_STEM | {"pattern": pattern, "members": 1, "num_kv_heads": 1}, k=1)
@@ -250,31 +324,47 @@ def test_attention_methods_equal_their_formulas(pattern):
     (body,) = scorer.network.members
     kept = []
     handles = [
-        block.attention.register_forward_pre_hook(lambda module, inputs: kept.append((module, *inputs))) for block in body.encoder.blocks
+        block.attention.register_forward_pre_hook(
+            lambda module, inputs: kept.append((module, *inputs))
+        )
+        for block in body.encoder.blocks
     ]
     handles += [
-        block.attention.out.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0])) for block in body.encoder.blocks
+        block.attention.out.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
+        for block in body.encoder.blocks
     ]
     value = scorer.network(scorer.tokens_of(letters)).sum()
     gradients = dict(zip((0, 1), torch.autograd.grad(value, kept[1::2]), strict=True))
     for handle in handles:
         handle.remove()
-    flows = {"rollout": np.eye(12)[None], "value_rollout": np.eye(12)[None], "gradient_rollout": np.eye(12)[None]}
+    flows = {
+        "rollout": np.eye(12)[None],
+        "value_rollout": np.eye(12)[None],
+        "gradient_rollout": np.eye(12)[None],
+    }
     with torch.no_grad():
         for number, (module, x, mask) in enumerate(kept[::2]):
             q, k, v = module.qkv(x)
             found = weights(q, k, pattern=module.mixer.pattern, position=module.position, mask=mask)
             v = v.expand(-1, 2, -1, -1)
-            projected = torch.einsum("bhld,ohd->bhlo", v, module.out.weight.unflatten(1, (2, -1))).norm(dim=-1)
+            projected = torch.einsum(
+                "bhld,ohd->bhlo", v, module.out.weight.unflatten(1, (2, -1))
+            ).norm(dim=-1)
             scaled = found * projected[:, :, None]
             scaled = (scaled / scaled.sum(-1, keepdim=True).clamp(min=1e-30)).mean(1)
-            of_weights = gradients[number].unflatten(-1, (2, -1)).transpose(1, 2) @ v.transpose(-1, -2)
+            of_weights = gradients[number].unflatten(-1, (2, -1)).transpose(1, 2) @ v.transpose(
+                -1, -2
+            )
             eye = np.eye(12)
             flows["rollout"] = (found.mean(1).numpy() + eye) / 2 @ flows["rollout"]
             flows["value_rollout"] = (scaled.numpy() + eye) / 2 @ flows["value_rollout"]
-            flows["gradient_rollout"] = ((found * of_weights).clamp(min=0).mean(1).numpy() + eye) @ flows["gradient_rollout"]
+            flows["gradient_rollout"] = (
+                (found * of_weights).clamp(min=0).mean(1).numpy() + eye
+            ) @ flows["gradient_rollout"]
     for method in (Rollout(), ValueRollout(), GradientRollout()):
-        for row, (found, length) in enumerate(zip(method.received(scorer, letters, Target()), (12, 6), strict=True)):
+        for row, (found, length) in enumerate(
+            zip(method.received(scorer, letters, Target()), (12, 6), strict=True)
+        ):
             start = (np.arange(12) < length) / length
             expected = start @ flows[method.name][row] - start * (method.name == "gradient_rollout")
             np.testing.assert_allclose(found, expected[:length], rtol=1e-3, atol=1e-7)
@@ -288,12 +378,20 @@ def test_outputs_are_selected_by_name():
         explain(scorer, letters, target=Target("d"))
     with pytest.raises(ValueError, match="target output must be in 0-2, got 3"):
         explain(scorer, letters, target=Target(3))
-    with pytest.raises(ValueError, match="must be without start and end, as objective 'multiclass' is of whole sequences"):
+    with pytest.raises(
+        ValueError,
+        match="must be without start and end, as objective 'multiclass' is of whole sequences",
+    ):
         explain(scorer, letters, target=Target("a", 0, 3))
     for span in ((3, 3), (0, 11), (-1, 4)):
-        with pytest.raises(ValueError, match=r"target must lie within each sequence, the shortest of 10 letters, got"):
+        with pytest.raises(
+            ValueError,
+            match=r"target must lie within each sequence, the shortest of 10 letters, got",
+        ):
             explain(HEADS["letter of protein"][0], ["ACDEFGHIKL"], target=Target("H", *span))
-    with pytest.raises(ValueError, match="target must hold a token of each sequence, the shortest of 8 tokens"):
+    with pytest.raises(
+        ValueError, match="target must hold a token of each sequence, the shortest of 8 tokens"
+    ):
         explain(HEADS["masked k-mer"][0], letters, target=Target("ACG", 9))
     assert explain(scorer, letters, target=Target("b")).target == "b"
     assert str(Target("-", 2, 5)) == "-[2, 5)"
@@ -305,7 +403,12 @@ def test_a_method_is_chosen_by_kind():
         assert method == cls()
     assert build_method(config.GuidedMethod(fraction=0.3)) == Guided(0.3)
     assert build_method(config.BlocksMethod(width=5, by="random")) == Blocks(5, "random")
-    assert {cls.name for cls in METHODS.values() if cls.proposal} == {"received", "rollout", "value_rollout", "gradient_rollout"}
+    assert {cls.name for cls in METHODS.values() if cls.proposal} == {
+        "received",
+        "rollout",
+        "value_rollout",
+        "gradient_rollout",
+    }
     # from a model folder written before there were several methods
     old = config.Interpret.model_validate({"mutated_fraction": 0.4})
     assert old.method == config.GuidedMethod(fraction=0.4)
@@ -333,13 +436,19 @@ def test_settings_out_of_range(cls, wrong, message):
 def test_attention_methods_have_no_motifs_and_round_trip(tmp_path):
     explanation = explain(scorer_of(), SEQUENCES, method=Received())
     assert explanation.hypothetical.shape == (3, 20, 0)
-    with pytest.raises(ValueError, match="motifs must be of a method with scores of letters, got 'received', which is a proposal"):
+    with pytest.raises(
+        ValueError,
+        match="motifs must be of a method with scores of letters, got 'received', which is a "
+        "proposal",
+    ):
         explanation.motifs()
     assert explanation.plot().axes[0].get_ylabel() == "received, a proposal"
     explanation.save(tmp_path / "relevance")
     loaded = Explanation.load(tmp_path / "relevance")
     assert (loaded.method, loaded.proposal) == ("received", True)
     np.testing.assert_array_equal(loaded.relevance[2], explanation.relevance[2])
-    dataclasses.replace(explanation, attention=explanation.attention[:1]).save(tmp_path / "relevance")
+    dataclasses.replace(explanation, attention=explanation.attention[:1]).save(
+        tmp_path / "relevance"
+    )
     with pytest.raises(ResultsError, match="must have one row a record"):
         Explanation.load(tmp_path / "relevance")

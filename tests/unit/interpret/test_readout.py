@@ -12,7 +12,10 @@ from selfattn_bio.interpret.readout import read_attention
 from selfattn_bio.interpret.targets import Target
 
 NO_STEM = SMALL | {"stem": {"kind": "none"}}
-WINDOW_CLS = NO_STEM | {"pattern": {"kind": "window", "window": 2, "num_global": 1}, "head": {"kind": "cls"}}
+WINDOW_CLS = NO_STEM | {
+    "pattern": {"kind": "window", "window": 2, "num_global": 1},
+    "head": {"kind": "cls"},
+}
 
 
 def test_received_is_a_mean_over_layers_heads_and_tokens():
@@ -30,10 +33,18 @@ def test_received_is_a_mean_over_layers_heads_and_tokens():
 def test_received_by_head_is_read_from_the_dense_weights():
     reading = read_attention(scorer_of(WINDOW_CLS, k=1), ["ACGTACCATT", "ACGTAC"])
     found = reading.received_by_head()
-    assert found.shape == (len(reading.layers), len(reading.layers[0]), reading.layers[0][0].q.shape[1], 2, 10)
+    assert found.shape == (
+        len(reading.layers),
+        len(reading.layers[0]),
+        reading.layers[0][0].q.shape[1],
+        2,
+        10,
+    )
     for member, layers in enumerate(reading.layers):
         for number, layer in enumerate(layers):
-            dense = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask).detach()
+            dense = weights(
+                layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
+            ).detach()
             expected = dense[1, :, :7].mean(1)  # [CLS] and six letters
             np.testing.assert_allclose(found[member, number, :, 1, :6], expected[:, 1:7], rtol=1e-5)
     assert not found[..., 1, 6:].any()
@@ -45,20 +56,30 @@ def test_edges_are_the_largest_dense_weights_in_letters():
     reading = read_attention(scorer, ["ACGTACCATT", "ACGTAC"])
     edges = reading.edges(4)
     layer = reading.layers[0][1]
-    dense = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)
-    mine = edges[(edges["id"] == "1") & (edges["member"] == 0) & (edges["layer"] == 1) & (edges["head"] == 0)]
+    dense = weights(
+        layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
+    )
+    mine = edges[
+        (edges["id"] == "1") & (edges["member"] == 0) & (edges["layer"] == 1) & (edges["head"] == 0)
+    ]
     assert len(mine) == 4
     best = dense[1, 0, :5, :5].detach().flatten().topk(4)  # [CLS] and four 3-mers
     np.testing.assert_allclose(mine["weight"], best.values)
     # Position 0 is [CLS], which has no letters. Position p is the 3-mer at letter p - 1.
-    places = [[0 if start is pd.NA else start + 1 for start in mine[column]] for column in ("query_start", "key_start")]
-    assert places == [(best.indices // 5).tolist(), (best.indices % 5).tolist()]
-    assert [end is pd.NA or end - start for start, end in zip(mine["key_start"], mine["key_end"], strict=True)] == [
-        place == 0 or 3 for place in places[1]
+    places = [
+        [0 if start is pd.NA else start + 1 for start in mine[column]]
+        for column in ("query_start", "key_start")
     ]
+    assert places == [(best.indices // 5).tolist(), (best.indices % 5).tolist()]
+    assert [
+        end is pd.NA or end - start
+        for start, end in zip(mine["key_start"], mine["key_end"], strict=True)
+    ] == [place == 0 or 3 for place in places[1]]
 
 
-@pytest.mark.parametrize("position", [{"kind": kind} for kind in ("t5", "rotary", "shaw", "transformer_xl")], ids=str)
+@pytest.mark.parametrize(
+    "position", [{"kind": kind} for kind in ("t5", "rotary", "shaw", "transformer_xl")], ids=str
+)
 def test_every_position_is_read(position):
     reading = read_attention(scorer_of(WINDOW_CLS | {"position": position}, k=1), ["ACGTACCATT"])
     assert reading.received().shape == (1, 10)
@@ -104,7 +125,12 @@ def test_attention_between_spans_equals_dense_weights():
     assert (first.shape, second.shape) == ((3, 3), (2, 2))
     dense = np.mean(
         [
-            weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask).detach().numpy().mean(1)
+            weights(
+                layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
+            )
+            .detach()
+            .numpy()
+            .mean(1)
             for layers in reading.layers
             for layer in layers
         ],
@@ -118,7 +144,11 @@ def test_attention_between_spans_equals_dense_weights():
 def test_map_equals_dense_weights_with_one_bin_per_token():
     reading = read_attention(scorer_of(WINDOW_CLS, k=3), ["ACGTACCATT", "ACGTAC"])
     layer = reading.layers[1][0]
-    dense = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask).detach().numpy()
+    dense = (
+        weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)
+        .detach()
+        .numpy()
+    )
     whole = reading.map(1, member=1, layer=0, head=1)
     assert whole.edges.tolist() == [0, 1, 2, 3, 6]  # four 3-mers of six letters
     np.testing.assert_allclose(whole.weights, dense[1, 1, 1:5, 1:5], rtol=1e-5)
@@ -131,7 +161,9 @@ def test_map_equals_dense_weights_with_one_bin_per_token():
 
 
 def test_long_map_has_only_bins():
-    found = read_attention(scorer_of(SMALL | {"pattern": {"kind": "window", "window": 8}}, k=1), ["ACGT" * 1500]).map(bins=50)
+    found = read_attention(
+        scorer_of(SMALL | {"pattern": {"kind": "window", "window": 8}}, k=1), ["ACGT" * 1500]
+    ).map(bins=50)
     assert found.weights.shape == (50, 50)
     assert (found.edges[0], found.edges[-1], len(found.edges)) == (0, 6000, 51)
     np.testing.assert_allclose(found.weights.sum(1), 1, rtol=1e-4)

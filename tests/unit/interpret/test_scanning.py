@@ -29,14 +29,20 @@ def padded(word, before, after):
 @pytest.fixture
 def fasta(tmp_path):
     path = tmp_path / "x.fa.gz"
-    text = f">r1\n{padded(WORD, 5, 20)}\n>r2 chrom=chr2 start=100 end=140 strand=-\n{padded(WORD, 11, 20)}\n>r3\n{padded(TURNED, 2, 40)}\n"
+    text = (
+        f">r1\n{padded(WORD, 5, 20)}\n>r2 chrom=chr2 start=100 end=140 "
+        f"strand=-\n{padded(WORD, 11, 20)}\n>r3\n{padded(TURNED, 2, 40)}\n"
+    )
     path.write_bytes(gzip.compress(text.encode()))
     return path
 
 
 def test_strings():
     found = selfattn_bio.hits({"m": PPM}, [padded(WORD, 5, 20), padded(TURNED, 3, 5)], hit_p=1e-5)
-    assert found[["chrom", "start", "end", "name", "strand"]].to_numpy().tolist() == [["0", 5, 14, "m", "+"], ["1", 3, 12, "m", "-"]]
+    assert found[["chrom", "start", "end", "name", "strand"]].to_numpy().tolist() == [
+        ["0", 5, 14, "m", "+"],
+        ["1", 3, 12, "m", "-"],
+    ]
     assert list(found) == ["chrom", "start", "end", "name", "score", "strand", "p_value"]
     assert (found["p_value"] < 1e-5).all()
     assert selfattn_bio.hits({"m": PPM}, ["ACGT" * 5]).empty
@@ -59,10 +65,24 @@ def test_chunks_change_nothing(fasta, monkeypatch):
 def test_the_command_writes_what_the_function_returns(fasta, tmp_path, capsys, suffix):
     (tmp_path / "m.jaspar").write_text(jaspar_text({"m": (PPM * 100).astype(int)}))
     output = tmp_path / f"hits.{suffix}"
-    command = ["hits", "--motifs", str(tmp_path / "m.jaspar"), "--fasta", str(fasta), "--hit-p", "1e-5", "--output", str(output)]
+    command = [
+        "hits",
+        "--motifs",
+        str(tmp_path / "m.jaspar"),
+        "--fasta",
+        str(fasta),
+        "--hit-p",
+        "1e-5",
+        "--output",
+        str(output),
+    ]
     assert main(command) == 0
     assert capsys.readouterr().out == f"hits: wrote 3 hits of 1 motif to {output}\n"
-    read = {"bed": lambda path: read_bed(path, ["p_value"]), "tsv": lambda path: pd.read_csv(path, sep="\t"), "parquet": pd.read_parquet}
+    read = {
+        "bed": lambda path: read_bed(path, ["p_value"]),
+        "tsv": lambda path: pd.read_csv(path, sep="\t"),
+        "parquet": pd.read_parquet,
+    }
     expected = selfattn_bio.hits(tmp_path / "m.jaspar", fasta, hit_p=1e-5)
     pd.testing.assert_frame_equal(read[suffix](output), expected, check_dtype=False, rtol=1e-5)
 
@@ -70,28 +90,40 @@ def test_the_command_writes_what_the_function_returns(fasta, tmp_path, capsys, s
 def test_a_database_that_ships_is_named_as_in_the_run_file(fasta):
     found = selfattn_bio.hits("jaspar:insects", fasta, hit_p=1e-5)
     assert "M1BP (MA1459.2)" in found["name"].tolist()  # TGGTCACACTG
-    with pytest.raises(DatabaseError, match=r"must be one of jaspar:fungi, .*, got 'jaspar:insect'"):
+    with pytest.raises(
+        DatabaseError, match=r"must be one of jaspar:fungi, .*, got 'jaspar:insect'"
+    ):
         selfattn_bio.hits("jaspar:insect", fasta)
 
 
 def test_protein(tmp_path):
     ppm = np.eye(20)[[PROTEIN.letters.index(letter) for letter in "HPDRCC"]]
     (tmp_path / "p.meme").write_text(meme_text({"m": ppm}, {"m": 100}, PROTEIN))
-    found = selfattn_bio.hits(tmp_path / "p.meme", ["MKVLHPDRCCMK", "CCRDPH"], alphabet="protein", hit_p=1e-5)
+    found = selfattn_bio.hits(
+        tmp_path / "p.meme", ["MKVLHPDRCCMK", "CCRDPH"], alphabet="protein", hit_p=1e-5
+    )
     assert found[["chrom", "start", "end", "strand"]].to_numpy().tolist() == [["0", 4, 10, "+"]]
 
 
 def test_scan_refusals(fasta, tmp_path, capsys):
     with pytest.raises(ValueError, match=r"hit_p must be in \(0, 1\), got 1.5"):
         selfattn_bio.hits({"m": PPM}, fasta, hit_p=1.5)
-    with pytest.raises(ValueError, match=r"motifs must be of shape \(width, 20\) for protein, got \(9, 4\) of 'm'"):
+    with pytest.raises(
+        ValueError, match=r"motifs must be of shape \(width, 20\) for protein, got \(9, 4\) of 'm'"
+    ):
         selfattn_bio.hits({"m": PPM}, fasta, alphabet="protein")
-    with pytest.raises(ValueError, match="sequences must be a list of strings or the path of a FASTA file, got 'ACGTACGTACGT"):
+    with pytest.raises(
+        ValueError,
+        match="sequences must be a list of strings or the path of a FASTA file, got 'ACGTACGTACGT",
+    ):
         selfattn_bio.hits({"m": PPM}, "ACGT" * 200)
     with pytest.raises(DatabaseError, match="got no such file"):
         selfattn_bio.hits(tmp_path / "none.meme", fasta)
     (tmp_path / "own.fa").write_text(f">r1\n{WORD}\n")
-    with pytest.raises(DatabaseError, match=r"own.fa:2: motif database must be JASPAR text, got sequences, as in FASTA$"):
+    with pytest.raises(
+        DatabaseError,
+        match=r"own.fa:2: motif database must be JASPAR text, got sequences, as in FASTA$",
+    ):
         selfattn_bio.hits(tmp_path / "own.fa", fasta)
     command = ["hits", "--motifs", "m.meme", "--fasta", str(fasta), "--output"]
     assert main([*command, "hits.txt"]) == 1

@@ -11,7 +11,13 @@ from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
 from selfattn_bio.interpret.matching import match_motifs
-from selfattn_bio.interpret.patterns import Pattern, align, count_letters, information, informative_span
+from selfattn_bio.interpret.patterns import (
+    Pattern,
+    align,
+    count_letters,
+    information,
+    informative_span,
+)
 from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.sequence.alphabet import DNA
@@ -28,8 +34,13 @@ def test_hits_on_both_strands_of_records_of_any_length():
     first, second, third = filled(40), filled(25), filled(12)
     first[5:14] = WORD
     second[16:25] = DNA.reverse_complement(WORD)
-    hits = find_hits({"m": PPM, "none": PPM[:4]}, {"m": 50, "none": 50}, [first, second, third], 1e-4)
-    assert hits[["name", "record", "start", "end", "strand"]].to_numpy().tolist() == [["m", 0, 5, 14, "+"], ["m", 1, 16, 25, "-"]]
+    hits = find_hits(
+        {"m": PPM, "none": PPM[:4]}, {"m": 50, "none": 50}, [first, second, third], 1e-4
+    )
+    assert hits[["name", "record", "start", "end", "strand"]].to_numpy().tolist() == [
+        ["m", 0, 5, 14, "+"],
+        ["m", 1, 16, 25, "-"],
+    ]
     assert (hits["p_value"] < 1e-4).all()
 
 
@@ -50,12 +61,18 @@ def test_no_motifs_give_no_hits():
 
 
 def test_one_hot_ignores_other_characters():
-    assert one_hot(np.frombuffer(b"ACGTN\0", dtype=np.uint8)).tolist() == [*np.eye(4, dtype=int).tolist(), [0] * 4, [0] * 4]
+    assert one_hot(np.frombuffer(b"ACGTN\0", dtype=np.uint8)).tolist() == [
+        *np.eye(4, dtype=int).tolist(),
+        [0] * 4,
+        [0] * 4,
+    ]
 
 
 def test_better_matches_need_less_attribution():
     relevance = {3: np.array([1.0, 1, 1, 1, 5, 5, 1, 1, 3, 3, 1, 1, 1], dtype=np.float32)}
-    hits = pd.DataFrame({"name": "m", "record": 3, "start": [4, 8, 11], "strand": "+"}).assign(end=lambda hits: hits["start"] + 2)
+    hits = pd.DataFrame({"name": "m", "record": 3, "start": [4, 8, 11], "strand": "+"}).assign(
+        end=lambda hits: hits["start"] + 2
+    )
     kept = relevant_hits(hits.assign(p_value=2e-4), relevance)
     assert kept["start"].tolist() == [4]
     assert kept["rank"].tolist() == [pytest.approx(11 / 12)]
@@ -69,7 +86,10 @@ def test_a_database_motif_finds_itself(strand):
     database = open_database("jaspar:insects")
     names = [name for name in database if name.startswith(("Dref (", "Trl (", "M1BP ("))]
     assert len(names) == 3
-    table = match_motifs({name: database[name] if strand == "+" else database[name][::-1, ::-1] for name in names}, database)
+    table = match_motifs(
+        {name: database[name] if strand == "+" else database[name][::-1, ::-1] for name in names},
+        database,
+    )
     assert table["match"].tolist() == names
     assert (table["match_q"] < 1e-3).all()
     assert (table["match_q"] >= table["match_p"]).all()
@@ -92,7 +112,9 @@ def test_the_known_databases_are_those_that_ship():
 
 def test_unknown_group():
     with pytest.raises(
-        DatabaseError, match=r"must be one of .*jaspar:insects.* or a path to MEME, JASPAR or TRANSFAC text, got 'jaspar:insect'"
+        DatabaseError,
+        match=r"must be one of .*jaspar:insects.* or a path to MEME, JASPAR or TRANSFAC text, got "
+        r"'jaspar:insect'",
     ):
         open_database("jaspar:insect")
 
@@ -102,7 +124,12 @@ def test_bases_are_counted_on_their_strand():
     letters[0, 2:6] = np.frombuffer(b"ACGG", dtype=np.uint8)
     letters[1, 5:9] = np.frombuffer(b"CCGT", dtype=np.uint8)
     places = pd.DataFrame({"record": [0, 1], "start": [2, 5], "end": [6, 9], "strand": ["+", "-"]})
-    assert count_letters(places, letters).tolist() == [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 2, 0]]
+    assert count_letters(places, letters).tolist() == [
+        [2, 0, 0, 0],
+        [0, 2, 0, 0],
+        [0, 0, 2, 0],
+        [0, 0, 2, 0],
+    ]
 
 
 def test_sites_over_an_end_count_partly_and_are_dropped():
@@ -111,12 +138,22 @@ def test_sites_over_an_end_count_partly_and_are_dropped():
         np.frombuffer(b"NNTATCGATA", dtype=np.uint8),
         np.frombuffer(b"ATCGATANNN", dtype=np.uint8),
     ]
-    places = pd.DataFrame({"record": [0, 1, 2] * 20, "start": [-2, 0, -3] * 20, "end": [10, 12, 9] * 20, "strand": ["+"] * 60})
+    places = pd.DataFrame(
+        {
+            "record": [0, 1, 2] * 20,
+            "start": [-2, 0, -3] * 20,
+            "end": [10, 12, 9] * 20,
+            "strand": ["+"] * 60,
+        }
+    )
     assert count_letters(places, records).sum(axis=1).tolist() == [0, 0, 40, *[60] * 7, 0, 0]
     found = align(places, records)
     # The third record lacks the first letter of TATCGATA; the motif, like the others, has it.
     assert found.seqlets["record"].unique().tolist() == [0, 1]
-    assert found.seqlets[["start", "end"]].drop_duplicates().to_numpy().tolist() == [[0, 8], [2, 10]]
+    assert found.seqlets[["start", "end"]].drop_duplicates().to_numpy().tolist() == [
+        [0, 8],
+        [2, 10],
+    ]
     np.testing.assert_array_equal(count_letters(found.seqlets, records), found.pfm)
 
 
@@ -139,7 +176,9 @@ def planted(num=160, length=120):
     for row in range(num):
         start = rng.integers(20, length - 30)
         letters[row, start : start + len(WORD)] = WORD if row % 2 else DNA.reverse_complement(WORD)
-        scores[row, start : start + len(WORD)] += one_hot(letters[row, start : start + len(WORD)]) - np.float32(0.25)
+        scores[row, start : start + len(WORD)] += one_hot(
+            letters[row, start : start + len(WORD)]
+        ) - np.float32(0.25)
     return letters, scores
 
 
@@ -168,22 +207,31 @@ def test_a_planted_word_becomes_a_pattern():
     ids=["nothing", "everything", "of one sign", "shorter than a seqlet"],
 )
 def test_no_pattern_has_a_reason(scores, note):
-    letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), scores.shape[:2])
+    letters = np.random.default_rng(1).choice(
+        np.frombuffer(b"ACGT", dtype=np.uint8), scores.shape[:2]
+    )
     found = Modisco(100).call(letters, scores.astype(np.float32), DNA)
     assert found.patterns == []
     assert note in found.note
 
 
 def test_shapes_must_fit():
-    with pytest.raises(ValueError, match=r"hypothetical must be of shape \(2, 30, 4\), got \(2, 29, 4\)"):
-        Modisco(1).call(np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), DNA)
+    with pytest.raises(
+        ValueError, match=r"hypothetical must be of shape \(2, 30, 4\), got \(2, 29, 4\)"
+    ):
+        Modisco(1).call(
+            np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), DNA
+        )
 
 
 @pytest.mark.parametrize(
     ("where", "error"),
     [
         ("extract_seqlets.extract_seqlets", ValueError("ours")),
-        ("extract_seqlets.extract_seqlets", IndexError("index 7 is out of bounds for axis 0 with size 4")),
+        (
+            "extract_seqlets.extract_seqlets",
+            IndexError("index 7 is out of bounds for axis 0 with size 4"),
+        ),
         ("core.TrackSet", ValueError("ours")),
         # a known message, but raised elsewhere
         ("core.TrackSet", IndexError("index -1 is out of bounds for axis 0 with size 0")),
@@ -212,7 +260,9 @@ def test_library_warnings_are_shown(monkeypatch):
 
 def test_scores_must_be_finite():
     with pytest.raises(ValueError, match="hypothetical must be finite, got nan"):
-        Modisco(1).call(np.zeros((2, 30), dtype=np.uint8), np.full((2, 30, 4), np.nan, dtype=np.float32), DNA)
+        Modisco(1).call(
+            np.zeros((2, 30), dtype=np.uint8), np.full((2, 30, 4), np.nan, dtype=np.float32), DNA
+        )
 
 
 def test_refining_extends_motifs_and_drops_duplicates():
@@ -238,11 +288,16 @@ def test_refining_keeps_one_motif_per_word():
     scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
     found = Modisco(1000).call(letters, scores, DNA).patterns
     refined = refine_patterns(found, list(letters), list(np.abs(scores).sum(-1)))
-    read = [bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)]) for pattern in refined]
+    read = [
+        bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)])
+        for pattern in refined
+    ]
     assert len(found) > 2
     assert len(read) == 2
     for word in (WORD, other):
-        assert any(bytes(word) in text or bytes(DNA.reverse_complement(word)) in text for text in read)
+        assert any(
+            bytes(word) in text or bytes(DNA.reverse_complement(word)) in text for text in read
+        )
 
 
 def test_refining_keeps_motifs_it_cannot_find():
@@ -254,6 +309,9 @@ def test_refining_keeps_motifs_it_cannot_find():
 
 
 def test_other_matches_are_of_the_same_family():
-    database = {f"d{i}": ppm for i, ppm in enumerate(np.random.default_rng(0).dirichlet(np.full(4, 0.3), size=(30, 8)))}
+    database = {
+        f"d{i}": ppm
+        for i, ppm in enumerate(np.random.default_rng(0).dirichlet(np.full(4, 0.3), size=(30, 8)))
+    }
     table = match_motifs({"m": PPM}, database | {"same": PPM, "like": PPM[:8]})
     assert table[["match", "other_matches"]].to_numpy().tolist() == [["same", "like"]]

@@ -18,7 +18,10 @@ def planted(num=12, length=60, seed=0):
 def survival(rows, max_length):
     """Return the tail probability of a sum of random letters, binned as in the reference."""
     low, width = rows.min(), (rows.max() - rows.min()) / (BINS - 1)
-    density = np.bincount(((rows.astype(float) - low) / width).astype(int).ravel(), minlength=BINS) / rows.size
+    density = (
+        np.bincount(((rows.astype(float) - low) / width).astype(int).ravel(), minlength=BINS)
+        / rows.size
+    )
     tails, of_sum = [], np.ones(1)
     for _ in range(max_length):
         of_sum = np.convolve(of_sum, density)
@@ -38,7 +41,11 @@ def by_definition(rows, threshold, min_length, max_length):
         for length in range(max_length, min_length - 1, -1):
             spans = []
             for start in range(len(row) - length + 1):
-                parts = [(a, b) for a in range(start, start + length) for b in range(a + min_length, start + length + 1)]
+                parts = [
+                    (a, b)
+                    for a in range(start, start + length)
+                    for b in range(a + min_length, start + length + 1)
+                ]
                 if all(p_of(row[a:b].sum(), b - a) < threshold for a, b in parts):
                     spans.append((p_of(row[start : start + length].sum(), length), start))
             for _, start in sorted(spans):
@@ -48,11 +55,17 @@ def by_definition(rows, threshold, min_length, max_length):
     return sorted(found)
 
 
-@pytest.mark.parametrize(("threshold", "min_length", "max_length"), [(0.01, 4, 12), (0.05, 3, 8), (0.2, 5, 5)])
+@pytest.mark.parametrize(
+    ("threshold", "min_length", "max_length"), [(0.01, 4, 12), (0.05, 3, 8), (0.2, 5, 5)]
+)
 def test_seqlets_match_the_definition(threshold, min_length, max_length):
     rows = planted()
-    found = call_seqlets(list(rows), threshold=threshold, min_length=min_length, max_length=max_length)
-    assert [tuple(row) for row in found[["record", "start", "end"]].to_numpy()] == by_definition(rows, threshold, min_length, max_length)
+    found = call_seqlets(
+        list(rows), threshold=threshold, min_length=min_length, max_length=max_length
+    )
+    assert [tuple(row) for row in found[["record", "start", "end"]].to_numpy()] == by_definition(
+        rows, threshold, min_length, max_length
+    )
     assert len(found) >= 8
     assert (found["p_value"] < threshold).all()
     sums = [rows[row.record, row.start : row.end].sum() for row in found.itertuples()]
@@ -91,7 +104,10 @@ def test_uniform_scores_have_no_seqlets(rows):
     ("change", "message"),
     [
         ({"threshold": 0.0}, r"threshold must be in \(0, 1\), got 0.0"),
-        ({"min_length": 9, "max_length": 8}, "lengths must be 1 <= min_length <= max_length, got 9 and 8"),
+        (
+            {"min_length": 9, "max_length": 8},
+            "lengths must be 1 <= min_length <= max_length, got 9 and 8",
+        ),
         ({"relevance": [np.array([1.0, np.nan])]}, "relevance must be finite, got nan"),
     ],
 )

@@ -15,7 +15,12 @@ from selfattn_bio.errors import GrammarError, OutputError, SelfAttnBioError
 from selfattn_bio.interpret.simulation import read_grammar, simulate
 from selfattn_bio.sequence.alphabet import DNA
 
-TAL1, GATA2, CTCF, AP1 = "TAL1::TCF3 (MA0091.2)", "GATA2 (MA0036.4)", "CTCF (MA0139.2)", "FOS::JUN (MA0099.4)"
+TAL1, GATA2, CTCF, AP1 = (
+    "TAL1::TCF3 (MA0091.2)",
+    "GATA2 (MA0036.4)",
+    "CTCF (MA0139.2)",
+    "FOS::JUN (MA0099.4)",
+)
 SITES = f'[sites.ctcf]\nmotifs = "{CTCF}"\n'
 PAIR = f'[pairs.one]\nfirst = "{TAL1}"\nsecond = "{GATA2}"\nspacing = [5, 15]\n'
 OTHER_PAIR = f'[pairs.two]\nfirst = "{CTCF}"\nsecond = "{AP1}"\nspacing = [5, 15]\n'
@@ -51,7 +56,9 @@ def made(tmp_path):
     """Return a function that simulates the text of a grammar."""
 
     def make(*parts, records=400, length=120, seed=0, head=""):
-        (tmp_path / "grammar.toml").write_text(f"records = {records}\nlength = {length}\n{head}\n" + "".join(parts), encoding="utf-8")
+        (tmp_path / "grammar.toml").write_text(
+            f"records = {records}\nlength = {length}\n{head}\n" + "".join(parts), encoding="utf-8"
+        )
         return simulate(read_grammar(tmp_path / "grammar.toml"), seed)
 
     return make
@@ -78,7 +85,9 @@ def test_sites_follow_motif_probabilities(made, tmp_path):
     sites = '[sites.a]\nmotifs = ["SURE (M1)", "LONG (M2)"]\nnumber = [0, 4]\n'
     simulation = made(sites, BACKGROUND, records=4000, head=f'database = "{tmp_path}/own.meme"')
     for label, ppm in simulation.grammar.ppms().items():
-        letters = np.array([DNA.codes(letters) for site, letters in sites_of(simulation) if site.motif == label])
+        letters = np.array(
+            [DNA.codes(letters) for site, letters in sites_of(simulation) if site.motif == label]
+        )
         found = np.stack([(letters == code).mean(axis=0) for code in range(4)], axis=1)
         assert len(letters) > 1500
         assert np.abs(found - ppm).max() < 4 * np.sqrt(0.25 / len(letters))
@@ -104,14 +113,20 @@ def test_sites_do_not_overlap_and_are_anywhere(made):
 
 @pytest.mark.parametrize(
     ("rule", "orders", "same_strand"),
-    [("", {True}, {True}), ('order = "either"\n', {True, False}, {True}), ('orientation = "opposite"\n', {True}, {False})],
+    [
+        ("", {True}, {True}),
+        ('order = "either"\n', {True, False}, {True}),
+        ('orientation = "opposite"\n', {True}, {False}),
+    ],
 )
 def test_pairs_keep_order_and_distance(made, rule, orders, same_strand):
     simulation = made(PAIR + rule, BACKGROUND)
     found = list(pairs_in(simulation, TAL1, GATA2))
     assert len(found) == 200
     assert {gap for _, _, gap in found} == set(range(5, 16))
-    assert {(left["start"] < right["start"]) == (left["strand"] == "+") for left, right, _ in found} == orders
+    assert {
+        (left["start"] < right["start"]) == (left["strand"] == "+") for left, right, _ in found
+    } == orders
     assert {left["strand"] == right["strand"] for left, right, _ in found} == same_strand
     assert set(simulation.truth["pair"]) == {"one"}
 
@@ -130,7 +145,11 @@ def test_bystander_keeps_distance_of_the_pair(made):
     for _, sites in simulation.truth.groupby("id"):
         at = sites["motif"].tolist().index(CTCF)
         sides[at] += 1
-        gaps[sites["start"].iloc[at] - sites["end"].iloc[at - 1] if at else sites["start"].iloc[1] - sites["end"].iloc[0]] += 1
+        gaps[
+            sites["start"].iloc[at] - sites["end"].iloc[at - 1]
+            if at
+            else sites["start"].iloc[1] - sites["end"].iloc[0]
+        ] += 1
         assert sites["pair"].tolist().count("one") == 2
         assert sites["pair"].iloc[at] == ""
     assert set(gaps) == set(range(5, 16))
@@ -148,7 +167,12 @@ def test_half_pairs_keep_other_elements(made):
 
 
 def test_half_pairs_alone_have_no_other_elements(made):
-    simulation = made(SITES, PAIR, '[negatives]\nhalf_pair = { share = 1, others = "left_out" }\n', head="elements = 1")
+    simulation = made(
+        SITES,
+        PAIR,
+        '[negatives]\nhalf_pair = { share = 1, others = "left_out" }\n',
+        head="elements = 1",
+    )
     negative = simulation.truth[simulation.truth["label"] == 0]
     assert negative["id"].nunique() == len(negative) == 200
     assert set(negative["motif"]) == {TAL1, GATA2}
@@ -157,17 +181,28 @@ def test_half_pairs_alone_have_no_other_elements(made):
 
 def test_far_pairs_have_both_halves_apart(made):
     simulation = made(PAIR, "[negatives]\nfar_pair = { share = 1, spacing = [30, 60] }\n")
-    far = [(gap, left["pair"]) for left, _, gap in pairs_in(simulation, TAL1, GATA2) if left["label"] == 0]
+    far = [
+        (gap, left["pair"])
+        for left, _, gap in pairs_in(simulation, TAL1, GATA2)
+        if left["label"] == 0
+    ]
     assert len(far) == 200
     assert all(30 <= gap <= 60 for gap, _ in far)
     assert {pair for _, pair in far} == {""}
 
 
 def test_swapped_pairs_combine_halves_of_two_pairs(made):
-    simulation = made(PAIR, OTHER_PAIR, "[negatives]\nswapped_pair = { share = 1 }\n", head="elements = 1")
+    simulation = made(
+        PAIR, OTHER_PAIR, "[negatives]\nswapped_pair = { share = 1 }\n", head="elements = 1"
+    )
     negative = simulation.truth[simulation.truth["label"] == 0].groupby("id")
-    assert set(negative["motif"].agg(frozenset)) == {frozenset({TAL1, AP1}), frozenset({CTCF, GATA2})}
-    assert {int(sites["start"].iloc[1] - sites["end"].iloc[0]) for _, sites in negative} == set(range(5, 16))
+    assert set(negative["motif"].agg(frozenset)) == {
+        frozenset({TAL1, AP1}),
+        frozenset({CTCF, GATA2}),
+    }
+    assert {int(sites["start"].iloc[1] - sites["end"].iloc[0]) for _, sites in negative} == set(
+        range(5, 16)
+    )
     assert {pair for _, sites in negative for pair in sites["pair"]} == {""}
 
 
@@ -180,13 +215,18 @@ def test_shuffled_negatives_keep_dinucleotides_of_positives(made):
     assert gc[1] > 0.55  # GC of CTCF sites, not of the background
 
     def counts(rows):
-        return {tuple(sorted(Counter(zip(row[:-1].tolist(), row[1:].tolist(), strict=True)).items())) for row in rows}
+        return {
+            tuple(sorted(Counter(zip(row[:-1].tolist(), row[1:].tolist(), strict=True)).items()))
+            for row in rows
+        }
 
     assert not counts(of_label[0]) & counts(of_label[1])
 
 
 def test_thinned_negatives_keep_sites_independently(made):
-    simulation = made(PAIR, SITES, "[negatives]\nthinned = { share = 1, keep = 0.3 }\n", records=4000)
+    simulation = made(
+        PAIR, SITES, "[negatives]\nthinned = { share = 1, keep = 0.3 }\n", records=4000
+    )
     found = simulation.truth[simulation.truth["label"] == 0]
     shares = found.groupby("motif").size() / 2000
     assert shares.between(0.26, 0.34).all()
@@ -196,7 +236,11 @@ def test_thinned_negatives_keep_sites_independently(made):
 
 
 def test_presence_of_halves_is_independent(made):
-    simulation = made(PAIR + "presence = 0.5\n", "[negatives]\nthinned = { share = 1, keep = 1.0 }\n", records=4000)
+    simulation = made(
+        PAIR + "presence = 0.5\n",
+        "[negatives]\nthinned = { share = 1, keep = 1.0 }\n",
+        records=4000,
+    )
     for label in (0, 1):
         found = simulation.truth[simulation.truth["label"] == label]
         assert (found.groupby("motif").size() / 2000).between(0.45, 0.55).all()
@@ -204,9 +248,17 @@ def test_presence_of_halves_is_independent(made):
 
 
 def test_fractions_of_negative_kinds_are_kept(made):
-    negatives = "[negatives]\nshuffled = { share = 0.5 }\nbackground = { share = 0.3 }\nhalf_pair = { share = 0.2 }\n"
+    negatives = (
+        "[negatives]\nshuffled = { share = 0.5 }\nbackground = { share = 0.3 }\nhalf_pair "
+        "= { share = 0.2 }\n"
+    )
     records = made(PAIR, negatives, records=101).records
-    assert Counter(records["kind"]) == {"positive": 50, "shuffled": 26, "background": 15, "half_pair": 10}
+    assert Counter(records["kind"]) == {
+        "positive": 50,
+        "shuffled": 26,
+        "background": 15,
+        "half_pair": 10,
+    }
     assert records["id"].is_unique
     assert (records["label"] == (records["kind"] == "positive")).all()
 
@@ -223,20 +275,33 @@ def test_backgrounds_have_their_gc_and_cpg(made, rule, gc, cpg):
     rows = simulation.letters[simulation.records["kind"] == "background"]
     share = {letter: (rows == ord(letter)).mean() for letter in "ACGT"}
     assert abs(share["G"] + share["C"] - gc) < 0.01
-    found = ((rows[:, :-1] == ord("C")) & (rows[:, 1:] == ord("G"))).mean() / (share["C"] * share["G"])
+    found = ((rows[:, :-1] == ord("C")) & (rows[:, 1:] == ord("G"))).mean() / (
+        share["C"] * share["G"]
+    )
     assert abs(found - cpg) < 0.06
 
 
 def test_given_background_keeps_base_composition(made, tmp_path):
-    (tmp_path / "own.fa").write_text(">a\n" + "ACCA" * 40 + "\n>short\nGG\n>unknown\n" + "GGNT" * 50 + "\n", encoding="utf-8")
-    simulation = made(SITES, BACKGROUND, f'[background]\nkind = "shuffled"\nsequences = "{tmp_path}/own.fa"\n')
+    (tmp_path / "own.fa").write_text(
+        ">a\n" + "ACCA" * 40 + "\n>short\nGG\n>unknown\n" + "GGNT" * 50 + "\n", encoding="utf-8"
+    )
+    simulation = made(
+        SITES, BACKGROUND, f'[background]\nkind = "shuffled"\nsequences = "{tmp_path}/own.fa"\n'
+    )
     rows = simulation.letters[simulation.records["kind"] == "background"]
     assert set(np.unique(rows).tolist()) == set(b"AC")
     assert len({row.tobytes() for row in rows}) > 190
     with pytest.raises(
-        GrammarError, match=r"own\.fa: sequences of the background must be of ACGT and 161 letters at least, got none among 3"
+        GrammarError,
+        match=r"own\.fa: sequences of the background must be of ACGT and 161 letters at least, got "
+        r"none among 3",
     ):
-        made(SITES, BACKGROUND, f'[background]\nkind = "shuffled"\nsequences = "{tmp_path}/own.fa"\n', length=161)
+        made(
+            SITES,
+            BACKGROUND,
+            f'[background]\nkind = "shuffled"\nsequences = "{tmp_path}/own.fa"\n',
+            length=161,
+        )
 
 
 def test_the_same_seed_gives_the_same_files(made, tmp_path):
@@ -253,20 +318,29 @@ def test_the_same_seed_gives_the_same_files(made, tmp_path):
         "grammar.toml",
         "task.toml",
     }
-    assert all((tmp_path / "b" / name).read_bytes() == raw for name, raw in files.items() if name != "task.toml")
+    assert all(
+        (tmp_path / "b" / name).read_bytes() == raw
+        for name, raw in files.items()
+        if name != "task.toml"
+    )
     assert (tmp_path / "c" / "positives.fa.gz").read_bytes() != files["positives.fa.gz"]
 
 
 def test_written_files_match_simulation(made, tmp_path):
     simulation = made(SITES, PAIR, "[negatives]\nhalf_pair = { share = 1 }\n")
     simulation.save(tmp_path / "out")
-    texts = [gzip.decompress((tmp_path / "out" / name).read_bytes()).decode() for name in ("positives.fa.gz", "negatives.fa.gz")]
+    texts = [
+        gzip.decompress((tmp_path / "out" / name).read_bytes()).decode()
+        for name in ("positives.fa.gz", "negatives.fa.gz")
+    ]
     expected = [row.tobytes().decode() for row in simulation.letters]
     assert [line for text in texts for line in text.splitlines() if line[0] != ">"] == expected
     truth = pd.read_csv(tmp_path / "out/truth.tsv", sep="\t", keep_default_na=False)
     pd.testing.assert_frame_equal(truth, simulation.truth, check_dtype=False)
     bed = pd.read_csv(tmp_path / "out/truth.bed", sep="\t", header=None)
-    assert set(map(tuple, bed[[0, 1, 2, 3, 5]].values)) == set(map(tuple, truth[["id", "start", "end", "motif", "strand"]].values))
+    assert set(map(tuple, bed[[0, 1, 2, 3, 5]].values)) == set(
+        map(tuple, truth[["id", "start", "end", "motif", "strand"]].values)
+    )
     assert read_grammar(tmp_path / "out/grammar.toml") == simulation.grammar
     run = read_run_file(tmp_path / "out/task.toml")
     assert run.data.positives == (str(tmp_path / "out/positives.fa.gz"),)
@@ -274,7 +348,9 @@ def test_written_files_match_simulation(made, tmp_path):
     simulation.save(tmp_path / "out")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine.txt").touch()
-    with pytest.raises(OutputError, match=r"other: simulation folder must be new, empty or a simulation folder"):
+    with pytest.raises(
+        OutputError, match=r"other: simulation folder must be new, empty or a simulation folder"
+    ):
         simulation.save(tmp_path / "other")
 
 
@@ -282,27 +358,52 @@ def test_written_files_match_simulation(made, tmp_path):
     ("text", "message"),
     [
         (BACKGROUND, "[sites] and [pairs] must have names of their own, one at least, got none"),
-        (SITES + "nubmer = 1\n" + BACKGROUND, ":4: sites.ctcf.nubmer must be a known key, got 'nubmer' (did you mean 'number'?)"),
-        ('[sites.a]\nmotifs = "CTCF"\n' + BACKGROUND, "motifs must be labels of jaspar:vertebrates, got 'CTCF': did you mean 'CTCF (MA"),
-        (SITES + "number = [2, 1]\n" + BACKGROUND, ":2: [sites.ctcf] number must go from the least to the most, got [2, 1]"),
-        (SITES + "number = 9\n" + BACKGROUND, "length must be >= 135, what the sites of a record may take, got 120"),
-        (SITES + "[negatives]\nhalf_pair = { share = 1 }\n", "pairs must be >= 1 for negatives of half_pair, got 0"),
-        (PAIR + "[negatives]\nswapped_pair = { share = 1 }\n", "pairs must be >= 2 for negatives of swapped_pair, got 1"),
+        (
+            SITES + "nubmer = 1\n" + BACKGROUND,
+            ":4: sites.ctcf.nubmer must be a known key, got 'nubmer' (did you mean 'number'?)",
+        ),
+        (
+            '[sites.a]\nmotifs = "CTCF"\n' + BACKGROUND,
+            "motifs must be labels of jaspar:vertebrates, got 'CTCF': did you mean 'CTCF (MA",
+        ),
+        (
+            SITES + "number = [2, 1]\n" + BACKGROUND,
+            ":2: [sites.ctcf] number must go from the least to the most, got [2, 1]",
+        ),
+        (
+            SITES + "number = 9\n" + BACKGROUND,
+            "length must be >= 135, what the sites of a record may take, got 120",
+        ),
+        (
+            SITES + "[negatives]\nhalf_pair = { share = 1 }\n",
+            "pairs must be >= 1 for negatives of half_pair, got 0",
+        ),
+        (
+            PAIR + "[negatives]\nswapped_pair = { share = 1 }\n",
+            "pairs must be >= 2 for negatives of swapped_pair, got 1",
+        ),
         (
             PAIR + "[negatives]\nfar_pair = { share = 1, spacing = [15, 20] }\n",
             "spacing must lie apart from that of one, [5, 15], got [15, 20]",
         ),
-        (SITES + "[negatives]\nshuffled = { share = 0.5 }\n", "[negatives] shares must sum to 1, got 0.5"),
+        (
+            SITES + "[negatives]\nshuffled = { share = 0.5 }\n",
+            "[negatives] shares must sum to 1, got 0.5",
+        ),
         (
             "elements = 1\n" + SITES + PAIR + "[negatives]\nhalf_pair = { share = 1 }\n",
-            "elements must be > 1, the number of [sites], so that a positive has a pair of which half_pair is made, got [1, 1]",
+            "elements must be > 1, the number of [sites], so that a positive has a pair of which "
+            "half_pair is made, got [1, 1]",
         ),
         ("elements = 2\n" + SITES + BACKGROUND, "elements must be <= the 1 that there are, got 2"),
         (
             SITES + BACKGROUND + '[background]\nkind = "iid"\n',
             "background.kind must be one of 'independent', 'markov', 'shuffled', got 'iid'",
         ),
-        (SITES + BACKGROUND + '[background]\nkind = "markov"\ngc = 0.6\ncpg = 0.1\n', "cpg must be >= 0.556 at a gc of 0.6, got 0.1"),
+        (
+            SITES + BACKGROUND + '[background]\nkind = "markov"\ngc = 0.6\ncpg = 0.1\n',
+            "cpg must be >= 0.556 at a gc of 0.6, got 0.1",
+        ),
         ("[sites", "grammar must be TOML"),
     ],
 )
@@ -319,5 +420,7 @@ def test_grammar_errors_are_reported(tmp_path, text, message):
 def test_two_pairs_with_one_second_motif_are_not_swapped(tmp_path):
     twins = PAIR + PAIR.replace("one", "two") + "[negatives]\nswapped_pair = { share = 1 }\n"
     (tmp_path / "grammar.toml").write_text(twins, encoding="utf-8")
-    with pytest.raises(GrammarError, match="pairs must share no second motif for negatives of swapped_pair"):
+    with pytest.raises(
+        GrammarError, match="pairs must share no second motif for negatives of swapped_pair"
+    ):
         read_grammar(tmp_path / "grammar.toml")

@@ -13,10 +13,15 @@ from selfattn_bio.interpret.svg import TICKS, WIDTH, logo_svg, track_svg
 def letters_of(svg: str) -> list[tuple[str, int, float, float]]:
     """Return (colour, position, foot, height) of each letter, in px from the top."""
     root: Element = parseString(svg).documentElement
-    colours = {path.getAttribute("id"): path.getAttribute("fill") for path in root.getElementsByTagName("path")}
+    colours = {
+        path.getAttribute("id"): path.getAttribute("fill")
+        for path in root.getElementsByTagName("path")
+    }
     found = []
     for use in root.getElementsByTagName("use"):
-        _, _, _, tall, x, foot = map(float, re.findall(r"[-\d.e]+", use.getAttribute("transform").removeprefix("matrix")))
+        _, _, _, tall, x, foot = map(
+            float, re.findall(r"[-\d.e]+", use.getAttribute("transform").removeprefix("matrix"))
+        )
         found.append((colours[use.getAttribute("href")[1:]], int(x // WIDTH), foot, -tall))
     return found
 
@@ -52,7 +57,9 @@ def test_track_of_1000_bases_has_each_once() -> None:
 
 
 def test_residues_of_protein() -> None:
-    assert letters_of(track_svg([[0.0] * 19 + [1.0]], "ACDEFGHIKLMNPQRSTVWY")) == [(OTHER_COLOUR, 0, 80, 80)]
+    assert letters_of(track_svg([[0.0] * 19 + [1.0]], "ACDEFGHIKLMNPQRSTVWY")) == [
+        (OTHER_COLOUR, 0, 80, 80)
+    ]
 
 
 def test_svg_glyph_ids_are_unique_and_labels_escaped() -> None:
@@ -67,7 +74,11 @@ def test_empty_track_is_its_axis() -> None:
 
 
 def test_bad_matrices_are_named() -> None:
-    with pytest.raises(ValueError, match=r"^scores must have the shape \(positions, 4\), got \(3, 20\)$"):
+    with pytest.raises(
+        ValueError, match=r"^scores must have the shape \(positions, 4\), got \(3, 20\)$"
+    ):
         track_svg(np.zeros((3, 20)))
-    with pytest.raises(ValueError, match=r"^rows of ppm must be probabilities that sum to 1, got a sum of 0.5$"):
+    with pytest.raises(
+        ValueError, match=r"^rows of ppm must be probabilities that sum to 1, got a sum of 0.5$"
+    ):
         logo_svg([[0.5, 0, 0, 0]])

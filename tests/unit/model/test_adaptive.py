@@ -28,17 +28,47 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 V = 20
-SMALL = {"members": 2, "embed_dim": 32, "num_layers": 3, "num_heads": 4, "feedforward_dim": 16, "dropout": 0.0, "stem": config.NoStem()}
+SMALL = {
+    "members": 2,
+    "embed_dim": 32,
+    "num_layers": 3,
+    "num_heads": 4,
+    "feedforward_dim": 16,
+    "dropout": 0.0,
+    "stem": config.NoStem(),
+}
 GATES = config.HardConcreteGates()
 EXITS = config.ConfidenceExits()
-POSITIONS = {section.model_fields["kind"].default: section for section in get_args(get_args(config.Position)[0])}
-MIXERS = {section.model_fields["kind"].default: section for section in get_args(get_args(config.Mixer)[0])}
-SETTINGS = {"learned": {"max_length": 40}, "shaw": {"max_distance": 6}, "transformer_xl": {"max_distance": 6}}
-SETTINGS |= {"linformer": {"max_length": 40, "rank": 8}, "dynamic": {"block": 2, "top": 2}, "reformer": {"num_buckets": 4, "chunk": 8}}
+POSITIONS = {
+    section.model_fields["kind"].default: section
+    for section in get_args(get_args(config.Position)[0])
+}
+MIXERS = {
+    section.model_fields["kind"].default: section for section in get_args(get_args(config.Mixer)[0])
+}
+SETTINGS = {
+    "learned": {"max_length": 40},
+    "shaw": {"max_distance": 6},
+    "transformer_xl": {"max_distance": 6},
+}
+SETTINGS |= {
+    "linformer": {"max_length": 40, "rank": 8},
+    "dynamic": {"block": 2, "top": 2},
+    "reformer": {"num_buckets": 4, "chunk": 8},
+}
 SETTINGS |= {"hierarchical": {"window": 4, "pool": 4}, "performer": {"features": 16}}
 CASES = {
-    **{f"position {kind}": {"position": section(**SETTINGS.get(kind, {}))} for kind, section in POSITIONS.items()},
-    **{f"mixer {kind}": {"mixer": section(**SETTINGS.get(kind, {})), "position": config.NoPosition()} for kind, section in MIXERS.items()},
+    **{
+        f"position {kind}": {"position": section(**SETTINGS.get(kind, {}))}
+        for kind, section in POSITIONS.items()
+    },
+    **{
+        f"mixer {kind}": {
+            "mixer": section(**SETTINGS.get(kind, {})),
+            "position": config.NoPosition(),
+        }
+        for kind, section in MIXERS.items()
+    },
     "t5 in hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
     "grouped": {"num_kv_heads": 2, "position": config.AlibiPosition()},
     "exits": {"exits": EXITS},
@@ -46,7 +76,10 @@ CASES = {
     "cls": {"head": config.ClsHead()},
 }
 # Gate values of the heads and the feed-forward in each of three layers, for two members.
-OPEN = [([1, 0, 0.4, 1], 0.7), ([0, 0, 0, 0], 0), ([1, 1, 1, 1], 1)], [([0, 0, 0, 0], 0.5), ([0, 1, 0, 0], 0), ([0.2, 0, 0, 0], 1)]
+OPEN = (
+    [([1, 0, 0.4, 1], 0.7), ([0, 0, 0, 0], 0), ([1, 1, 1, 1], 1)],
+    [([0, 0, 0, 0], 0.5), ([0, 1, 0, 0], 0), ([0.2, 0, 0, 0], 1)],
+)
 
 
 def section_of(**settings):
@@ -55,7 +88,9 @@ def section_of(**settings):
 
 def run_of(section, **sections):
     data = config.Data(positives=("a.fa",), negatives=("b.fa",))
-    return config.RunFile(data=data, tokens=config.Tokens(k=1), model=section, variants={}, **sections)
+    return config.RunFile(
+        data=data, tokens=config.Tokens(k=1), model=section, variants={}, **sections
+    )
 
 
 def set_gate(gates, values):
@@ -99,7 +134,11 @@ def tokens(rows=5, length=21):
 def write(folder, section, **sections):
     """Write a model folder of a gated network."""
     network = gated_network(section).float()
-    provenance = {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}, "best_step": 5, "seed": 0}
+    provenance = {
+        "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
+        "best_step": 5,
+        "seed": 0,
+    }
     folder.mkdir()
     save_model(folder, run_of(section, **sections), network.state_dict(), provenance)
     pd.DataFrame({"step": [5], "valid_auroc": [0.8]}).to_csv(folder / "history.csv", index=False)
@@ -115,7 +154,12 @@ def test_gates_are_random_only_in_training():
     drawn = gates(x).detach()
     assert_close(drawn[:, :1], drawn[:, 1:2])  # grouped heads share one gate
     assert 0 < float((drawn == 0).float().mean()) < 0.1
-    assert_close(float((drawn[:, ::2, 0] > 0).float().mean()), float(gates.chance_open()[0].detach()), atol=0.01, rtol=0)
+    assert_close(
+        float((drawn[:, ::2, 0] > 0).float().mean()),
+        float(gates.chance_open()[0].detach()),
+        atol=0.01,
+        rtol=0,
+    )
     assert len(torch.unique(gates.eval()(x))) == 1
     assert_close(gates(x)[0, 0, 0], gates.values()[0])
 
@@ -130,7 +174,9 @@ def test_penalty_is_fraction_of_open_weights():
     assert float(network.penalty().detach()) == pytest.approx(0.3)
     block = network.members[0].encoder.blocks[0]
     block.feedforward_gate.weight.data.fill_(-9.0)  # 2 x 32 x 16 of 3 x (4 x 32 x 32 + 2 x 32 x 16)
-    assert float(network.penalty().detach()) == pytest.approx(0.3 * (1 - 1024 / (3 * (4096 + 1024))))
+    assert float(network.penalty().detach()) == pytest.approx(
+        0.3 * (1 - 1024 / (3 * (4096 + 1024)))
+    )
     assert Network(section_of(gates=config.NoGates()), V).penalty() == 0.0
 
 
@@ -143,7 +189,11 @@ def test_penalty_closes_unused_gates():
         optimizer.zero_grad()
         network.penalty().backward()
         optimizer.step()
-    assert all(bool((gates.values() == 0).all()) for gates in network.modules() if isinstance(gates, HardConcrete))
+    assert all(
+        bool((gates.values() == 0).all())
+        for gates in network.modules()
+        if isinstance(gates, HardConcrete)
+    )
 
 
 # pruning
@@ -154,14 +204,20 @@ def test_pruned_network_scores_as_gated_one(case):
     run, smaller = pruned(section, network)
     groups = section.num_kv_heads or section.num_heads
     for member, layers, gates in zip(smaller.members, OPEN, run.model.gates.members, strict=True):
-        heads = [[number for number, gate in enumerate(each[:groups]) if gate] for each, _ in layers]
+        heads = [
+            [number for number, gate in enumerate(each[:groups]) if gate] for each, _ in layers
+        ]
         assert [list(layer.heads) for layer in gates] == heads
-        kept = [bool(each or feedforward) for each, (_, feedforward) in zip(heads, layers, strict=True)]
+        kept = [
+            bool(each or feedforward) for each, (_, feedforward) in zip(heads, layers, strict=True)
+        ]
         assert len(member.encoder.blocks) == sum(kept)
     x = tokens()
     assert_close(smaller(x), network(x), rtol=0, atol=1e-10)
     assert_close(smaller.float()(x), network.float()(x), rtol=0, atol=1e-5)
-    count = [sum(parameter.numel() for parameter in each.parameters()) for each in (smaller, network)]
+    count = [
+        sum(parameter.numel() for parameter in each.parameters()) for each in (smaller, network)
+    ]
     assert count[0] < 0.8 * count[1]
 
 
@@ -189,7 +245,10 @@ def test_network_can_be_pruned_completely():
         smaller.train()(tokens()).sum().backward()  # and can be trained further
         scorer = Scorer(run, KmerTokenizer(DNA, 1), smaller.eval())
         assert not has_attention(scorer)
-        with pytest.raises(ValueError, match="must have attention to be read, got a member that was pruned of all heads"):
+        with pytest.raises(
+            ValueError,
+            match="must have attention to be read, got a member that was pruned of all heads",
+        ):
             read_attention(scorer, ["ACGT" * 5])
         # the head reads the tokens
         assert explain(scorer, ["ACGT" * 5], method=AttnLRP()).hypothetical[0].any()
@@ -198,30 +257,51 @@ def test_network_can_be_pruned_completely():
 def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
     folder = write(tmp_path / "gated", section_of(exits=EXITS))
     assert main(["prune", "--model", str(folder), "--output", str(tmp_path / "pruned")]) == 0
-    assert "prune: kept 9 of 24 heads, 4 of 6 feed-forwards, 5 of 6 layers" in capsys.readouterr().out
+    assert (
+        "prune: kept 9 of 24 heads, 4 of 6 feed-forwards, 5 of 6 layers" in capsys.readouterr().out
+    )
     (tmp_path / "a.fa").write_text("".join(f">{i}\n{'ACGTTGCA' * (i + 1)}\n" for i in range(4)))
     tables = [score_sequences(tmp_path / name, tmp_path / "a.fa") for name in ("gated", "pruned")]
     assert np.abs(tables[0]["logit"] - tables[1]["logit"]).max() < 1e-5
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("gated", "pruned")]
     assert sizes[1] < 0.8 * sizes[0]
     run, network, provenance = load_model(tmp_path / "pruned")
-    assert load_model(folder)[2]["weights_sha256"] == provenance["pruned_from"] != provenance["weights_sha256"]
+    assert (
+        load_model(folder)[2]["weights_sha256"]
+        == provenance["pruned_from"]
+        != provenance["weights_sha256"]
+    )
     assert config.run_file_of((tmp_path / "pruned" / "run.toml").read_text(), tmp_path) == run
-    assert "pruned to 9 heads and 4 feed-forwards in all" in (tmp_path / "pruned" / CARD).read_text()
+    assert (
+        "pruned to 9 heads and 4 feed-forwards in all" in (tmp_path / "pruned" / CARD).read_text()
+    )
     assert (tmp_path / "pruned" / "train.json").exists()
     (tmp_path / "pruned/top").mkdir()  # as in a model that keeps several best evaluations
     before, after = prune(folder, tmp_path / "pruned")  # replaces it
     assert (before.heads, after.heads, after.layers, before.layers) == (24, 9, 5, 6)
-    assert after.parameters == sum(parameter.numel() for parameter in network.parameters()) < before.parameters
-    assert main(["prune", "--model", str(tmp_path / "pruned"), "--output", str(tmp_path / "again")]) == 1
-    assert "model must have gates of kind 'hard_concrete' to be pruned, got 'pruned': it is pruned already" in capsys.readouterr().err
+    assert (
+        after.parameters
+        == sum(parameter.numel() for parameter in network.parameters())
+        < before.parameters
+    )
+    assert (
+        main(["prune", "--model", str(tmp_path / "pruned"), "--output", str(tmp_path / "again")])
+        == 1
+    )
+    assert (
+        "model must have gates of kind 'hard_concrete' to be pruned, got 'pruned': it is pruned "
+        "already" in capsys.readouterr().err
+    )
 
 
 def test_prune_refuses_its_input_as_output(tmp_path, capsys):
     folder = write(tmp_path / "gated", section_of())
     before = (folder / "run.toml").read_bytes()
     assert main(["prune", "--model", str(folder), "--output", str(tmp_path / "." / "gated")]) == 1
-    assert "folder of the pruned model must be another than the model's own, got" in capsys.readouterr().err
+    assert (
+        "folder of the pruned model must be another than the model's own, got"
+        in capsys.readouterr().err
+    )
     assert (folder / "run.toml").read_bytes() == before
 
 
@@ -238,19 +318,30 @@ def test_models_without_exits_have_no_depths():
     letters = np.frombuffer(b"ACGTACGTACGTACGT", dtype=np.uint8)
     for section in (section_of(gates=config.NoGates()), config.CnnModel()):
         scorer = scorer_of(run := run_of(section), build_network(run).eval())
-        with pytest.raises(ValueError, match=r"model must have exits \(model.exits\) to be read after each block, got none"):
+        with pytest.raises(
+            ValueError,
+            match=r"model must have exits \(model.exits\) to be read after each block, got none",
+        ):
             scorer.readings([letters])
-    with pytest.raises(ValueError, match="model must be of kind 'attention' to have blocks, got 'cnn'"):
+    with pytest.raises(
+        ValueError, match="model must be of kind 'attention' to have blocks, got 'cnn'"
+    ):
         scorer.depths([letters])
 
 
 def test_exits_are_chosen_on_scored_strands():
-    run = run_of(section_of(exits=EXITS, gates=config.NoGates()), evaluation=config.Evaluation(strands="both"))
+    run = run_of(
+        section_of(exits=EXITS, gates=config.NoGates()),
+        evaluation=config.Evaluation(strands="both"),
+    )
     torch.manual_seed(0)
     network = build_network(run).double().eval()
     for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
-    scorer, letters = scorer_of(run, network), [np.frombuffer(text, np.uint8) for text in (b"ACGTTGCATTGACCAT", b"TTTTGACAACGT")]
+    scorer, letters = (
+        scorer_of(run, network),
+        [np.frombuffer(text, np.uint8) for text in (b"ACGTTGCATTGACCAT", b"TTTTGACAACGT")],
+    )
     readings = torch.from_numpy(scorer.readings(letters))
     threshold = float(torch.sigmoid(readings.abs()).median())
     for member in network.members:
@@ -277,11 +368,17 @@ def test_training_reads_every_exit():
 @pytest.mark.parametrize("num_outputs", [1, 3])
 def test_record_exits_at_first_certain_layer(num_outputs):
     torch.manual_seed(0)
-    network = Network(section_of(exits=EXITS, gates=config.NoGates()), V, num_outputs).double().eval()
+    network = (
+        Network(section_of(exits=EXITS, gates=config.NoGates()), V, num_outputs).double().eval()
+    )
     for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     readings = network.readings(tokens(40)).detach()
-    threshold = float(torch.sigmoid(readings.abs()).median()) if num_outputs == 1 else float(readings.softmax(-1).amax(-1).median())
+    threshold = (
+        float(torch.sigmoid(readings.abs()).median())
+        if num_outputs == 1
+        else float(readings.softmax(-1).amax(-1).median())
+    )
     rows = []
 
     def count(module, inputs, output):
@@ -315,7 +412,11 @@ def test_exit_threshold_keeps_allowed_drop():
 
     choice = choose_exits(readings, accuracy, drop=0.0)
     assert torch.sigmoid(torch.tensor(0.5)) < choice.threshold < torch.sigmoid(torch.tensor(4.0))
-    assert (choice.worth, choice.worth_of_all_layers, choice.mean_layers) == (1.0, 1.0, pytest.approx(1.1))
+    assert (choice.worth, choice.worth_of_all_layers, choice.mean_layers) == (
+        1.0,
+        1.0,
+        pytest.approx(1.1),
+    )
     assert choose_exits(readings, accuracy, drop=0.11).threshold == min(THRESHOLDS)
     readings[:, 0, 0, 0] = -9 * sign
     assert choose_exits(readings, accuracy, drop=0.11).threshold == float("inf")
@@ -324,11 +425,17 @@ def test_exit_threshold_keeps_allowed_drop():
 def test_exit_search_stops_at_first_large_drop():
     # for all layers, the highest threshold, the next one
     values = iter([1.0, 1.0, 0.5, *[1.0] * len(THRESHOLDS)])
-    assert choose_exits(torch.randn(8, 1, 2, 1), lambda _: next(values), drop=0.1).threshold == max(THRESHOLDS)
+    assert choose_exits(torch.randn(8, 1, 2, 1), lambda _: next(values), drop=0.1).threshold == max(
+        THRESHOLDS
+    )
 
 
 def test_genome_scan_with_exits_equals_windows():
-    section = section_of(gates=config.NoGates(), exits=EXITS, stem=config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3))
+    section = section_of(
+        gates=config.NoGates(),
+        exits=EXITS,
+        stem=config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3),
+    )
     torch.manual_seed(0)
     network = build_network(run_of(section)).double().eval()
     for member in network.members:
@@ -336,7 +443,9 @@ def test_genome_scan_with_exits_equals_windows():
     scorer = Scorer(run_of(section), KmerTokenizer(DNA, 1), network)
     letters = np.frombuffer(("ACGTTGCATTAG" * 20).encode(), np.uint8)[:220]
     found = strand_logits(scorer, letters, Windows(60, 20))[0]
-    assert found == pytest.approx(scorer.logits([letters[start : start + 60] for start in range(0, 161, 20)]), abs=1e-9)
+    assert found == pytest.approx(
+        scorer.logits([letters[start : start + 60] for start in range(0, 161, 20)]), abs=1e-9
+    )
     assert 1 <= scorer.depths([letters]).item() <= 3
 
 
@@ -346,7 +455,10 @@ def test_gated_and_pruned_models_have_equal_attributions(exits):
     section = section_of(exits=exits)
     network = gated_network(section)
     run, smaller = pruned(section, network)
-    scorers = [Scorer(each, KmerTokenizer(DNA, 1), of) for each, of in ((run_of(section), network), (run, smaller))]
+    scorers = [
+        Scorer(each, KmerTokenizer(DNA, 1), of)
+        for each, of in ((run_of(section), network), (run, smaller))
+    ]
     records = ["ACGTTGCAACGT", "TTTTGACCA"]
     for method in (AttnLRP(), Gradient()):
         found = [explain(scorer, records, method=method) for scorer in scorers]
@@ -357,9 +469,14 @@ def test_gated_and_pruned_models_have_equal_attributions(exits):
     assert [layer.q.shape[1] for layers in reading.layers for layer in layers] == [3, 4, 1, 1]
     whole = read_attention(scorers[0], records)
     assert whole.received_by_head().shape == (2, 3, 4, 2, 12)
-    with pytest.raises(ValueError, match=r"as many layers, and these heads, each, got .* \[\(2, 1\), \(2, 3\), \(2, 4\)\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"as many layers, and these heads, each, got .* \[\(2, 1\), \(2, 3\), \(2, 4\)\]",
+    ):
         reading.received_by_head()
-    kept = [whole.received_by_head()[at] for at in ((0, 0, [0, 2, 3]), (0, 2), (1, 1, [1]), (1, 2, [0]))]
+    kept = [
+        whole.received_by_head()[at] for at in ((0, 0, [0, 2, 3]), (0, 2), (1, 1, [1]), (1, 2, [0]))
+    ]
     assert reading.received() == pytest.approx(np.concatenate(kept).mean(0), abs=1e-6)
     assert explain(scorers[1], records, method=Rollout()).attention is not None
     if exits.kind == "none":
@@ -385,7 +502,11 @@ def test_value_norms_and_gradients_include_gates():
 # run file
 def test_gates_and_exits_in_run_file(tmp_path):
     text = '[data]\npositives = "a.fa"\nnegatives = "b.fa"\n[model]\nkind = "attention"\n'
-    run = config.run_file_of(text + 'gates = { kind = "hard_concrete", penalty = 0.1 }\nexits = { kind = "confidence" }\n', tmp_path)
+    run = config.run_file_of(
+        text
+        + 'gates = { kind = "hard_concrete", penalty = 0.1 }\nexits = { kind = "confidence" }\n',
+        tmp_path,
+    )
     assert (run.model.gates.penalty, run.model.exits.drop) == (0.1, 0.002)
     plain = config.run_file_of(text, tmp_path).model.model_dump()
     assert not {"gates", "exits"} & set(plain)  # models without them are written as before
@@ -393,19 +514,34 @@ def test_gates_and_exits_in_run_file(tmp_path):
     for wrong, words in {
         'gates = { kind = "hard" }': "must be one of 'none', 'hard_concrete', 'pruned', got 'hard'",
         'gates = { kind = "hard_concrete", penalty = -1.0 }': "must be greater than or equal to 0",
-        f'members = 2\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "must be as many as members (2), got 1",
-        f'members = 1\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "must be as many as num_layers (2), got 1",
-        one + ' { kind = "pruned", members = [[{ heads = [4], feedforward = true }]] }': "must be below the layer's number of heads (4)",
-        one + ' { kind = "pruned", members = [[{ heads = [1, 0], feedforward = true }]] }': "heads must rise, each once",
+        f'members = 2\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "must be as many as "
+        "members (2), got 1",
+        f'members = 1\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "must be as many as "
+        "num_layers (2), got 1",
+        one + ' { kind = "pruned", members = [[{ heads = [4], feedforward = true }]] '
+        "}": "must be below the layer's number of heads (4)",
+        one + ' { kind = "pruned", members = [[{ heads = [1, 0], feedforward = true }]] '
+        "}": "heads must rise, each once",
         'exits = { kind = "patience" }': "must be one of 'none', 'confidence', got 'patience'",
     }.items():
         with pytest.raises(RunFileError) as error:
             config.run_file_of(text + wrong, tmp_path)
         assert words in str(error.value)
-    with pytest.raises(RunFileError, match="method 'deep_lift_shap' must go with exits 'none', got 'confidence'"):
-        config.run_file_of(text + 'exits = { kind = "confidence" }\n[interpret]\nmethod = { kind = "deep_lift_shap" }\n', tmp_path)
-    with pytest.raises(RunFileError, match="exits 'confidence' must go with objective 'binary' or 'multiclass', got 'masked'"):
+    with pytest.raises(
+        RunFileError, match="method 'deep_lift_shap' must go with exits 'none', got 'confidence'"
+    ):
         config.run_file_of(
-            '[data]\nsequences = "a.fa"\n[objective]\nkind = "masked"\n[model]\nkind = "attention"\nexits = { kind = "confidence" }\n',
+            text
+            + 'exits = { kind = "confidence" }\n[interpret]\nmethod = { kind = "deep_lift_shap" '
+            "}\n",
+            tmp_path,
+        )
+    with pytest.raises(
+        RunFileError,
+        match="exits 'confidence' must go with objective 'binary' or 'multiclass', got 'masked'",
+    ):
+        config.run_file_of(
+            '[data]\nsequences = "a.fa"\n[objective]\nkind = "masked"\n[model]\nkind = '
+            '"attention"\nexits = { kind = "confidence" }\n',
             tmp_path,
         )

@@ -11,19 +11,31 @@ from selfattn_bio.scoring.scorer import scorer_of
 from selfattn_bio.sequence.alphabet import DNA
 
 SMALL = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16}
-NO_STEM, CONV = {"kind": "none"}, {"kind": "conv", "token_dim": 6, "kernel": 5, "pool": 4, "second_kernel": 3}
+NO_STEM, CONV = (
+    {"kind": "none"},
+    {"kind": "conv", "token_dim": 6, "kernel": 5, "pool": 4, "second_kernel": 3},
+)
 MODELS = {
     "conv stem": {"stem": CONV},
     "record norm": {"stem": CONV | {"norm": "record"}},
     "tower stem": {"stem": {"kind": "tower", "channels": [8], "kernels": [5, 3], "pools": [2, 2]}},
     "cls head": {"stem": NO_STEM, "head": {"kind": "cls"}},
     "grouped keys": {"stem": NO_STEM, "num_kv_heads": 1},
-    **{kind: {"stem": NO_STEM, "position": {"kind": kind}} for kind in ("none", "t5", "alibi", "rotary", "shaw")},
-    **{kind: {"stem": NO_STEM, "position": {"kind": kind}} for kind in ("transformer_xl", "sinusoidal")},
+    **{
+        kind: {"stem": NO_STEM, "position": {"kind": kind}}
+        for kind in ("none", "t5", "alibi", "rotary", "shaw")
+    },
+    **{
+        kind: {"stem": NO_STEM, "position": {"kind": kind}}
+        for kind in ("transformer_xl", "sinusoidal")
+    },
     "learned": {"stem": NO_STEM, "position": {"kind": "learned", "max_length": 96}},
     "causal": {"stem": NO_STEM, "pattern": {"kind": "full", "causal": True}},
     "window": {"stem": NO_STEM, "pattern": {"kind": "window", "window": 5, "num_global": 1}},
-    "bigbird": {"stem": NO_STEM, "pattern": {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}},
+    "bigbird": {
+        "stem": NO_STEM,
+        "pattern": {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0},
+    },
     **{
         mixer["kind"]: {"stem": NO_STEM, "position": {"kind": "none"}, "mixer": mixer}
         for mixer in (
@@ -42,10 +54,17 @@ MODELS = {
 
 
 def run_of(name, k=1, strands="shared"):
-    model = MODELS[name] if MODELS[name].get("kind") else {"kind": "attention"} | SMALL | MODELS[name]
+    model = (
+        MODELS[name] if MODELS[name].get("kind") else {"kind": "attention"} | SMALL | MODELS[name]
+    )
     data = {"positives": "a", "negatives": "b"}
     return config.RunFile.model_validate(
-        {"data": data, "tokens": {"k": k}, "model": model | {"members": 2, "strands": strands}, "variants": {}}
+        {
+            "data": data,
+            "tokens": {"k": k},
+            "model": model | {"members": 2, "strands": strands},
+            "variants": {},
+        }
     )
 
 
@@ -64,7 +83,10 @@ def trained(run, dtype=torch.float64):
 def sequences(lengths=(30, 37, 44, 61, 90)):
     """Records of odd and even lengths with some N."""
     rng = np.random.default_rng(0)
-    return [rng.choice(np.frombuffer(b"ACGTN", np.uint8), length, p=[0.24] * 4 + [0.04]) for length in lengths]
+    return [
+        rng.choice(np.frombuffer(b"ACGTN", np.uint8), length, p=[0.24] * 4 + [0.04])
+        for length in lengths
+    ]
 
 
 def other_strand(letters):
@@ -85,12 +107,21 @@ def test_both_strands_alternate_in_the_batch():
     assert mask.sum(1).tolist() == [2, 2, 3, 3]
 
 
-@pytest.mark.parametrize(("name", "k"), [*((name, 1) for name in MODELS), *((name, 3) for name in ("conv stem", "t5", "causal", "cnn"))])
+@pytest.mark.parametrize(
+    ("name", "k"),
+    [
+        *((name, 1) for name in MODELS),
+        *((name, 3) for name in ("conv stem", "t5", "causal", "cnn")),
+    ],
+)
 def test_output_equals_the_other_strand(name, k):
     scorer = trained(run_of(name, k))
     letters = sequences()
     assert len(list(scorer.batches(letters))) == 1  # with padding
-    forward, backward = scorer.network_outputs(letters), scorer.network_outputs(other_strand(letters))
+    forward, backward = (
+        scorer.network_outputs(letters),
+        scorer.network_outputs(other_strand(letters)),
+    )
     np.testing.assert_allclose(forward, backward, rtol=0, atol=1e-10)
     alone = [scorer.network_outputs([row])[0] for row in letters]
     np.testing.assert_allclose(forward, alone, rtol=0, atol=1e-8)
@@ -106,13 +137,19 @@ def test_each_class_has_the_output_of_the_other_strand():
     np.testing.assert_allclose(forward, backward, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["conv stem", "t5", "rotary", "shaw", "window", "bigbird", "linear", "cnn"])
+@pytest.mark.parametrize(
+    "name", ["conv stem", "t5", "rotary", "shaw", "window", "bigbird", "linear", "cnn"]
+)
 def test_output_in_float32_equals_the_other_strand(name):
     scorer = trained(run_of(name), torch.float32)
-    np.testing.assert_allclose(scorer.logits(sequences()), scorer.logits(other_strand(sequences())), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        scorer.logits(sequences()), scorer.logits(other_strand(sequences())), rtol=0, atol=1e-5
+    )
 
 
-@pytest.mark.parametrize("name", ["conv stem", "cls head", "t5", "causal", "performer", "exits", "cnn"])
+@pytest.mark.parametrize(
+    "name", ["conv stem", "cls head", "t5", "causal", "performer", "exits", "cnn"]
+)
 def test_weights_without_sharing_depend_on_the_strand(name):
     shared, run = trained(run_of(name)), run_of(name, strands="given")
     plain = build_network(run).double().eval()
@@ -120,7 +157,9 @@ def test_weights_without_sharing_depend_on_the_strand(name):
     given = scorer_of(run, plain)
     forward, backward = given.logits(sequences()), given.logits(other_strand(sequences()))
     assert np.abs(forward - backward).max() > 1e-4
-    np.testing.assert_allclose(shared.logits(sequences()), (forward + backward) / 2, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        shared.logits(sequences()), (forward + backward) / 2, rtol=0, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("name", ["conv stem", "cls head", "window"])
@@ -133,7 +172,9 @@ def test_encode_swaps_halves_and_mirrors_positions(name):
     assert forward.shape == (5, places, 2 * 2 * 16)
     assert mask.sum(1).tolist() == [-(-len(row) // scorer.run.pitch) for row in letters]
     swapped = torch.cat(backward.chunk(2, -1)[::-1], -1)
-    torch.testing.assert_close((forward * mask[..., None]), mirrored(swapped, mask) * mask[..., None], rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        (forward * mask[..., None]), mirrored(swapped, mask) * mask[..., None], rtol=0, atol=1e-10
+    )
     assert not torch.allclose(*forward.chunk(2, -1))
 
 
@@ -144,16 +185,24 @@ def test_each_strand_has_its_own_exit():
     letters = sequences()
     readings = scorer.readings(letters)
     assert readings.shape == (5, 4, 2, 1)
-    np.testing.assert_allclose(readings, scorer.readings(other_strand(letters))[:, [2, 3, 0, 1]], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        readings, scorer.readings(other_strand(letters))[:, [2, 3, 0, 1]], rtol=0, atol=1e-10
+    )
     depths = scorer.depths(letters)
     assert 1 < depths.mean() < 2
     np.testing.assert_array_equal(depths, scorer.depths(other_strand(letters)))
-    np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other_strand(letters)), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        scorer.logits(letters), scorer.logits(other_strand(letters)), rtol=0, atol=1e-10
+    )
 
 
 def test_training_gradient_equals_the_other_strand():
     run = run_of("conv stem").model_copy(
-        update={"model": config.AttentionModel(**SMALL, stem=config.ConvStem(), dropout=0, strands="shared")}
+        update={
+            "model": config.AttentionModel(
+                **SMALL, stem=config.ConvStem(), dropout=0, strands="shared"
+            )
+        }
     )
     scorer = trained(run)
     found = []

@@ -28,7 +28,9 @@ VALID = {"valid_auroc": 0.85804, "valid_loss": 0.4688}
 @pytest.fixture
 def folder(tmp_path):
     def write(**sections):
-        data = {"data": {"assembly": "dm3", "positives": ["a.fa"], "negatives": ["b.fa"]}} | sections
+        data = {
+            "data": {"assembly": "dm3", "positives": ["a.fa"], "negatives": ["b.fa"]}
+        } | sections
         model = config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8)
         run = config.RunFile.model_validate({"title": "Some promoters", "model": model, **data})
         torch.manual_seed(0)
@@ -50,11 +52,19 @@ def test_card_names_stack_parts(folder):
 
 
 def test_card_reports_privacy_budget(folder, monkeypatch):
-    spent = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500, "sample_rate": 0.032, "max_grad_norm": 1.0, "noise_multiplier": 1.234}
+    spent = {
+        "epsilon": 2.987,
+        "delta": 1e-5,
+        "steps": 1500,
+        "sample_rate": 0.032,
+        "max_grad_norm": 1.0,
+        "noise_multiplier": 1.234,
+    }
     monkeypatch.setitem(PROVENANCE, "privacy", spent)
     card = model_card(folder(), VALID)
     assert (
-        "epsilon 2.99 at delta 1e-05, spent by 1,500 steps, each with every training record drawn at 0.032, its gradient cut to 1" in card
+        "epsilon 2.99 at delta 1e-05, spent by 1,500 steps, each with every training record drawn "
+        "at 0.032, its gradient cut to 1" in card
     )
     assert "names the records of valid, and none of train" in card
     monkeypatch.delitem(PROVENANCE, "privacy")
@@ -89,8 +99,16 @@ def test_card_describes_model_folder(folder):
 @pytest.mark.parametrize(
     ("data", "split", "words"),
     [
-        ({"train": ["a.csv"], "test": ["t.csv"], "label": "label"}, {}, "split given with the data, as separate files."),
-        ({"sequences": ["a.csv"], "label": "label"}, {"split": {"kind": "column"}}, "split given with the data, in column `split`."),
+        (
+            {"train": ["a.csv"], "test": ["t.csv"], "label": "label"},
+            {},
+            "split given with the data, as separate files.",
+        ),
+        (
+            {"sequences": ["a.csv"], "label": "label"},
+            {"split": {"kind": "column"}},
+            "split given with the data, in column `split`.",
+        ),
     ],
 )
 def test_card_describes_given_split(folder, data, split, words):
@@ -101,7 +119,11 @@ def test_card_has_test_and_validation_metrics(folder):
     page = model_card(
         folder(),
         VALID,
-        {"auroc": {"value": 0.8675, "low": 0.85, "high": 0.88}, "mcc": {"value": 0.5, "low": 0.4, "high": 0.6}, "threshold": 0.5},
+        {
+            "auroc": {"value": 0.8675, "low": 0.85, "high": 0.88},
+            "mcc": {"value": 0.5, "low": 0.4, "high": 0.6},
+            "threshold": 0.5,
+        },
     )
     assert "| auroc | 0.858 | 0.8675 (0.85 to 0.88) |" in page
     assert "| mcc | | 0.5 (0.4 to 0.6) |" in page
@@ -112,15 +134,23 @@ def test_card_has_test_and_validation_metrics(folder):
 
 def test_card_names_control_and_language_model(folder):
     assert "**It is a control" in model_card(folder(training={"labels": "shuffled"}), VALID)
-    page = model_card(folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"}), {"valid_perplexity": 40.0})
+    page = model_card(
+        folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"}),
+        {"valid_perplexity": 40.0},
+    )
     assert "it is a language model" in page
     assert "threshold" not in page
 
 
 def test_card_lists_each_source_file_once_with_hash(folder, monkeypatch):
     files = [{"path": "genome.fa", "sha256": "beef" * 16}]
-    monkeypatch.setitem(PROVENANCE, "data", [source | {"files": files} for source in PROVENANCE["data"]])
-    assert model_card(folder(), VALID).count("| `genome.fa`, read with these | | `beefbeefbeef` |") == 1
+    monkeypatch.setitem(
+        PROVENANCE, "data", [source | {"files": files} for source in PROVENANCE["data"]]
+    )
+    assert (
+        model_card(folder(), VALID).count("| `genome.fa`, read with these | | `beefbeefbeef` |")
+        == 1
+    )
 
 
 def test_card_of_several_models_names_members(folder):

@@ -39,7 +39,10 @@ def test_model_folder_round_trip(folder):
     assert run.model == TINY.model
     assert run.tokens == TINY.tokens
     assert provenance["calibration"] == CALIBRATED
-    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), expected.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(network.state_dict().values(), expected.state_dict().values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("part", ["model.safetensors", "run.toml", "provenance.json"])
@@ -52,19 +55,27 @@ def test_missing_file_is_named(folder, part):
 def test_truncated_weights(folder):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
-    with pytest.raises(ModelFolderError, match=r"weights must have the sha256 of provenance.json \(\w{12}\), got \w{12}"):
+    with pytest.raises(
+        ModelFolderError,
+        match=r"weights must have the sha256 of provenance.json \(\w{12}\), got \w{12}",
+    ):
         load_model(folder)
 
 
 def test_weights_that_do_not_fit_the_run_file(folder):
     rewrite(folder / "run.toml", "embed_dim = 8", "embed_dim = 16")
-    with pytest.raises(ModelFolderError, match=r"weights must fit the network of run.toml, got .*size mismatch"):
+    with pytest.raises(
+        ModelFolderError, match=r"weights must fit the network of run.toml, got .*size mismatch"
+    ):
         load_model(folder)
 
 
 def test_another_vocabulary(folder):
     rewrite(folder / "run.toml", "k = 2", "k = 3")
-    with pytest.raises(ModelFolderError, match=r"vocabulary must be the one trained with \(\w{12}\), got \w{12} from run.toml"):
+    with pytest.raises(
+        ModelFolderError,
+        match=r"vocabulary must be the one trained with \(\w{12}\), got \w{12} from run.toml",
+    ):
         load_model(folder)
 
 
@@ -76,7 +87,9 @@ def test_invalid_provenance_json(folder):
 
 def test_provenance_without_calibration(folder):
     path = folder / "provenance.json"
-    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "calibration"}))
+    path.write_text(
+        json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "calibration"})
+    )
     with pytest.raises(ModelFolderError, match="provenance must hold calibration, got none"):
         load_model(folder)
 
@@ -85,14 +98,24 @@ def test_provenance_without_calibration(folder):
 def test_pickle_is_refused_with_reason(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x80\x04")
     for path in (tmp_path, tmp_path / name):
-        with pytest.raises(ModelFolderError, match=f"got '{name}': a pickle runs what is written in it, and is not opened"):
+        with pytest.raises(
+            ModelFolderError,
+            match=f"got '{name}': a pickle runs what is written in it, and is not opened",
+        ):
             load_model(path)
 
 
-@pytest.mark.parametrize(("stored", "strands", "both"), [({}, None, False), ({"strands": "both"}, None, True), ({}, "both", True)])
+@pytest.mark.parametrize(
+    ("stored", "strands", "both"),
+    [({}, None, False), ({"strands": "both"}, None, True), ({}, "both", True)],
+)
 def test_folders_without_strands_score_the_given_strand(tmp_path, stored, strands, both):
     run = config.RunFile.model_validate(
-        TINY.model_dump() | {"training": {"reverse_complement": True}, "evaluation": {"strands": strands} if strands else {}}
+        TINY.model_dump()
+        | {
+            "training": {"reverse_complement": True},
+            "evaluation": {"strands": strands} if strands else {},
+        }
     )
     assert run.both_strands
     save_model(tmp_path, run, build_network(run).state_dict(), {"calibration": CALIBRATED | stored})

@@ -16,19 +16,34 @@ SMALL = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 32
 CONV = config.ConvStem(token_dim=6, kernel=5, pool=4, second_kernel=3)
 SECTIONS = {
     "conv, t5, pooling": config.AttentionModel(**SMALL, stem=CONV),
-    "conv, rotary, cls": config.AttentionModel(**SMALL, stem=CONV, position=config.RotaryPosition(), head=config.ClsHead()),
+    "conv, rotary, cls": config.AttentionModel(
+        **SMALL, stem=CONV, position=config.RotaryPosition(), head=config.ClsHead()
+    ),
     "no stem, t5, window + global, cls": config.AttentionModel(
-        **SMALL, stem=config.NoStem(), pattern=config.WindowPattern(window=3, num_global=1), head=config.ClsHead()
+        **SMALL,
+        stem=config.NoStem(),
+        pattern=config.WindowPattern(window=3, num_global=1),
+        head=config.ClsHead(),
     ),
     "no stem, no position, one part": config.AttentionModel(
-        **SMALL, stem=config.NoStem(), position=config.NoPosition(), head=config.PoolingHead(parts=1)
+        **SMALL,
+        stem=config.NoStem(),
+        position=config.NoPosition(),
+        head=config.PoolingHead(parts=1),
     ),
     "three members": config.AttentionModel(**SMALL, stem=CONV, members=3),
     "tower, t5, pooling": config.AttentionModel(
-        **SMALL, stem=config.TowerStem(token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3)
+        **SMALL,
+        stem=config.TowerStem(
+            token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3
+        ),
     ),
-    "conv by the record": config.AttentionModel(**SMALL, stem=CONV.model_copy(update={"norm": "record"})),
-    "cnn": config.CnnModel(embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8),
+    "conv by the record": config.AttentionModel(
+        **SMALL, stem=CONV.model_copy(update={"norm": "record"})
+    ),
+    "cnn": config.CnnModel(
+        embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8
+    ),
 }
 
 
@@ -89,7 +104,10 @@ def test_every_weight_gets_a_gradient(network):
 
 def test_equal_parts_of_worked_example():
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
-    assert equal_parts(mask, 2).long().tolist() == [[[1, 0], [1, 0], [0, 1], [0, 1]], [[1, 0], [0, 1], [0, 0], [0, 0]]]
+    assert equal_parts(mask, 2).long().tolist() == [
+        [[1, 0], [1, 0], [0, 1], [0, 1]],
+        [[1, 0], [0, 1], [0, 0], [0, 0]],
+    ]
 
 
 def test_attention_weights_are_dropped_in_training_only():
@@ -115,12 +133,18 @@ def test_stochastic_depth_drops_branches_and_keeps_mean():
 
 def test_stochastic_depth_grows_with_the_depth():
     encoder = Encoder(config.AttentionModel(**SMALL | {"num_layers": 2}, stochastic_depth=0.4))
-    assert [module.chance for module in encoder.modules() if isinstance(module, StochasticDepth)] == [0.2, 0.4]
+    assert [
+        module.chance for module in encoder.modules() if isinstance(module, StochasticDepth)
+    ] == [0.2, 0.4]
 
 
-TOWER = config.TowerStem(token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3)
+TOWER = config.TowerStem(
+    token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3
+)
 OF_PLACES = {
-    "window + global": config.AttentionModel(**SMALL, members=2, stem=TOWER, pattern=config.WindowPattern(window=3, num_global=2)),
+    "window + global": config.AttentionModel(
+        **SMALL, members=2, stem=TOWER, pattern=config.WindowPattern(window=3, num_global=2)
+    ),
     "dilated": config.DilatedModel(embed_dim=16, stem=TOWER, dilations=(1, 2)),
 }
 
@@ -135,14 +159,21 @@ def test_outputs_per_position_ignore_padding(section):
     for row, of_row, places in zip(tokens, outputs, (8, 5, 3), strict=True):
         assert_close(network(row[row != 0][None])[0], of_row[:, :places], atol=1e-5, rtol=1e-5)
     network.train()(tokens).sum().backward()
-    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
+    assert all(
+        weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters()
+    )
 
 
 def test_tower_uses_max_pooling():
-    section = config.TowerStem(token_dim=1, channels=(), kernels=(1,), pools=(3,), residual_kernel=1)
+    section = config.TowerStem(
+        token_dim=1, channels=(), kernels=(1,), pools=(3,), residual_kernel=1
+    )
     stem = TowerStem(section, 1).eval()
     stem.stages[0].first.weight.data.fill_(1.0)
-    x, mask = torch.tensor([[[1.0], [5.0], [-2.0], [-7.0], [-3.0], [9.0]]]), torch.tensor([[True] * 5 + [False]])
+    x, mask = (
+        torch.tensor([[[1.0], [5.0], [-2.0], [-7.0], [-3.0], [9.0]]]),
+        torch.tensor([[True] * 5 + [False]]),
+    )
     found, places = stem(x, mask)
     assert_close(found.flatten(), gelu(torch.tensor([5.0, -3.0])), atol=1e-3, rtol=1e-3)
     assert places.tolist() == [[True, True]]

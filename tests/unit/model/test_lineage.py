@@ -11,7 +11,11 @@ from selfattn_bio.model.checkpoint import PROVENANCE, SEEN
 from selfattn_bio.model.lineage import check_unseen, lineage_of, seen_table
 from selfattn_bio.sequence.alphabet import DNA
 
-HASHES = {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
+HASHES = {
+    "vocabulary_sha256": "",
+    "weights_sha256": "",
+    "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
+}
 
 
 def sequences(*texts):
@@ -34,8 +38,12 @@ def folder_of(path, table, parents=()):
 def child(tmp_path):
     """Write a model that saw GGGGA; its parent saw AACCG, and CCCCC at chr2:100-105."""
     seen = records(("p1", None, None, None), ("p2", "chr2", 100, 105))
-    parent = folder_of(tmp_path / "parent", seen_table(seen, sequences("AACCG", "CCCCC"), DNA, "dm3", None))
-    own = seen_table(records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", lineage_of(parent).seen)
+    parent = folder_of(
+        tmp_path / "parent", seen_table(seen, sequences("AACCG", "CCCCC"), DNA, "dm3", None)
+    )
+    own = seen_table(
+        records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", lineage_of(parent).seen
+    )
     assert own["by_parent"].tolist() == [False, True, True]
     return folder_of(tmp_path / "child", own, [{"folder": "parent"}])
 
@@ -44,7 +52,10 @@ def test_records_without_coordinates_are_reported(child):
     assert lineage_of(child.parent / "parent").doubt.startswith(
         "1 of 2 records that the parent saw have no coordinates: a test record that"
     )
-    placed = folder_of(child.parent / "placed", seen_table(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), DNA, "dm3", None))
+    placed = folder_of(
+        child.parent / "placed",
+        seen_table(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), DNA, "dm3", None),
+    )
     assert lineage_of(placed).doubt == ""
 
 
@@ -56,15 +67,21 @@ def refused(folder, table, letters, assembly):
     return False
 
 
-@pytest.mark.parametrize("letters", ["AACCG", "CGGTT"], ids=["the same letters", "on the other strand"])
+@pytest.mark.parametrize(
+    "letters", ["AACCG", "CGGTT"], ids=["the same letters", "on the other strand"]
+)
 def test_sequences_seen_by_parent_are_refused(child, letters):
     table = records(("t1", "chr7", 0, 5), ("t2", "chr8", 0, 5))
-    with pytest.raises(ModelFolderError, match=r"must be unseen by the model's parents, got 1 of 2 that one saw, such as 't2'"):
+    with pytest.raises(
+        ModelFolderError,
+        match=r"must be unseen by the model's parents, got 1 of 2 that one saw, such as 't2'",
+    ):
         check_unseen(child, table, sequences("TTTTT", letters), DNA, "dm3")
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "overlaps"), [(95, 100, False), (96, 101, True), (102, 103, True), (104, 200, True), (105, 110, False)]
+    ("start", "end", "overlaps"),
+    [(95, 100, False), (96, 101, True), (102, 103, True), (104, 200, True), (105, 110, False)],
 )
 def test_intervals_seen_by_parent_are_refused(child, start, end, overlaps):
     table = records(("t1", "chr2", start, end))
@@ -90,5 +107,8 @@ def test_own_training_records_are_not_checked(child, tmp_path):
 
 def test_child_without_seen_table_is_refused(child):
     (child / SEEN).unlink()
-    with pytest.raises(ModelFolderError, match=r"model folder must hold seen.parquet, what it was trained on, got FileNotFoundError"):
+    with pytest.raises(
+        ModelFolderError,
+        match=r"model folder must hold seen.parquet, what it was trained on, got FileNotFoundError",
+    ):
         check_unseen(child, records(("t1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3")

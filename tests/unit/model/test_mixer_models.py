@@ -41,17 +41,29 @@ MIXERS = {
     for section in get_args(get_args(config.Mixer)[0])
     if (kind := section.model_fields["kind"].default) != "softmax"
 }
-SMALL = {"members": 1, "embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0, "stem": config.NoStem()}
+SMALL = {
+    "members": 1,
+    "embed_dim": 16,
+    "num_layers": 2,
+    "num_heads": 2,
+    "feedforward_dim": 16,
+    "dropout": 0.0,
+    "stem": config.NoStem(),
+}
 CALIBRATED = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
 
 
 def model(kind, **settings):
-    return config.AttentionModel(**{**SMALL, "position": config.NoPosition(), "mixer": MIXERS[kind], **settings})
+    return config.AttentionModel(
+        **{**SMALL, "position": config.NoPosition(), "mixer": MIXERS[kind], **settings}
+    )
 
 
 def run_of(section, **sections):
     data = config.Data(positives=("a.fa",), negatives=("b.fa",))
-    return config.RunFile(data=data, tokens=config.Tokens(k=1), model=section, variants={}, **sections)
+    return config.RunFile(
+        data=data, tokens=config.Tokens(k=1), model=section, variants={}, **sections
+    )
 
 
 def scorer_of(section):
@@ -61,7 +73,9 @@ def scorer_of(section):
 
 
 def sequences(*lengths):
-    return ["".join(np.random.default_rng(length).choice(list("ACGT"), length)) for length in lengths]
+    return [
+        "".join(np.random.default_rng(length).choice(list("ACGT"), length)) for length in lengths
+    ]
 
 
 @pytest.mark.parametrize("kind", MIXERS)
@@ -80,7 +94,11 @@ def test_mixer_model_round_trip(kind, tmp_path):
 def test_softmax_is_not_written_to_run_file():
     """Folders and checkpoints from before the key remain unchanged."""
     assert "mixer" not in run_of(config.AttentionModel()).model.model_dump()
-    assert run_of(model("dynamic")).model.model_dump()["mixer"] == {"kind": "dynamic", "block": 4, "top": 2}
+    assert run_of(model("dynamic")).model.model_dump()["mixer"] == {
+        "kind": "dynamic",
+        "block": 4,
+        "top": 2,
+    }
 
 
 @pytest.mark.parametrize("kind", MIXERS)
@@ -98,29 +116,44 @@ def test_mixer_positions_can_be_built(kind):
         position = section(**settings.get(name, {}))
         if name in MIXERS[kind].positions:
             encoder = Encoder(model(kind, position=position))
-            assert bool(encoder(torch.randn(2, 30, 16), torch.ones(2, 30, dtype=torch.bool)).isfinite().all())
+            assert bool(
+                encoder(torch.randn(2, 30, 16), torch.ones(2, 30, dtype=torch.bool))
+                .isfinite()
+                .all()
+            )
         else:
-            with pytest.raises(ValueError, match=f"mixer '{kind}' must go with a position of kind 'none', .*, got '{name}'"):
+            with pytest.raises(
+                ValueError,
+                match=f"mixer '{kind}' must go with a position of kind 'none', .*, got '{name}'",
+            ):
                 model(kind, position=position)
 
 
 @pytest.mark.parametrize("kind", MIXERS)
 def test_mixer_conflicts_with_settings(kind):
-    with pytest.raises(ValueError, match=rf"mixer '{kind}' must go with pattern = .*'full'.*, got .*'window'"):
+    with pytest.raises(
+        ValueError, match=rf"mixer '{kind}' must go with pattern = .*'full'.*, got .*'window'"
+    ):
         model(kind, pattern=config.WindowPattern())
-    with pytest.raises(ValueError, match=rf"mixer '{kind}' must go with pattern = .*, got .* causal = true"):
+    with pytest.raises(
+        ValueError, match=rf"mixer '{kind}' must go with pattern = .*, got .* causal = true"
+    ):
         model(kind, pattern=config.FullPattern(causal=True))
     with pytest.raises(ValueError, match=f"mixer '{kind}' must go with kernel = auto, got slab"):
         model(kind, kernel="slab")
     for method in ("received", "rollout", "deep_lift_shap"):
         with pytest.raises(
-            ValueError, match=rf"\[interpret\] method '{method}' must go with mixer 'softmax', whose weights it reads, got '{kind}'"
+            ValueError,
+            match=rf"\[interpret\] method '{method}' must go with mixer 'softmax', whose weights "
+            rf"it reads, got '{kind}'",
         ):
             run_of(model(kind), interpret={"method": {"kind": method}})
 
 
 def test_attention_methods_refuse_mixers():
-    reading = {name for name, method in METHODS.items() if not hasattr(method, "scores")} | {"deep_lift_shap"}
+    reading = {name for name, method in METHODS.items() if not hasattr(method, "scores")} | {
+        "deep_lift_shap"
+    }
     assert set(config.OF_WEIGHTS) == reading
 
 
@@ -128,11 +161,19 @@ def test_attention_methods_refuse_mixers():
 def test_mixers_are_explained_by_gradients(kind):
     scorer = scorer_of(model(kind))
     assert not has_attention(scorer)
-    with pytest.raises(ValueError, match=f"network must have attention to be read, got mixer '{kind}', whose weights are not kept"):
+    with pytest.raises(
+        ValueError,
+        match=f"network must have attention to be read, got mixer '{kind}', whose weights are not "
+        "kept",
+    ):
         read_attention(scorer, sequences(30))
-    with pytest.raises(ValueError, match=f"a network of modules must have mixer 'softmax', got '{kind}'"):
+    with pytest.raises(
+        ValueError, match=f"a network of modules must have mixer 'softmax', got '{kind}'"
+    ):
         with_modules(scorer.network)
-    gradient, lrp = (explain(scorer, sequences(30, 20), method=method()) for method in (Gradient, AttnLRP))
+    gradient, lrp = (
+        explain(scorer, sequences(30, 20), method=method()) for method in (Gradient, AttnLRP)
+    )
     for one, other in zip(gradient.hypothetical, lrp.hypothetical, strict=True):
         assert np.isfinite(one).all()
         assert np.abs(one).max() > 0
@@ -165,16 +206,26 @@ def test_plan_extrapolates_by_mixer_work(kind):
 @pytest.mark.parametrize("kind", MIXERS)
 def test_child_needs_parent_with_same_mixer(kind, tmp_path):
     softmax = config.AttentionModel(**{**SMALL, "position": config.NoPosition()})
-    for number, (parent, child) in enumerate([(model(kind), softmax), (softmax, model(kind)), (model(kind), model(kind))]):
+    for number, (parent, child) in enumerate(
+        [(model(kind), softmax), (softmax, model(kind)), (model(kind), model(kind))]
+    ):
         folder = tmp_path / str(number)
         folder.mkdir()
-        save_model(folder, run_of(parent), build_network(run_of(parent)).state_dict(), {"calibration": CALIBRATED})
+        save_model(
+            folder,
+            run_of(parent),
+            build_network(run_of(parent)).state_dict(),
+            {"calibration": CALIBRATED},
+        )
         run = run_of(child)
         transfer = config.Transfer(parent=f"{folder}/")
         if number == 2:
             start_from(build_network(run), run, transfer, "here")
             continue
-        with pytest.raises(RunFileError, match=r"parent must have model.mixer = \{'kind': '\w+'.*\}, got \{'kind': '\w+'"):
+        with pytest.raises(
+            RunFileError,
+            match=r"parent must have model.mixer = \{'kind': '\w+'.*\}, got \{'kind': '\w+'",
+        ):
             start_from(build_network(run), run, transfer, "here")
 
 
@@ -186,7 +237,11 @@ def test_card_names_the_mixer(kind):
 def test_reformer_settings_are_checked():
     with pytest.raises(ValueError, match="num_buckets must be even or 1, got 7"):
         config.ReformerMixer(num_buckets=7)
-    with pytest.raises(ValueError, match="mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got 1"):
+    with pytest.raises(
+        ValueError,
+        match="mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got "
+        "1",
+    ):
         model("reformer", num_kv_heads=1)
 
 
@@ -209,7 +264,10 @@ def test_key_norm_is_constant_in_attribution():
     with relevance_rules(unit, ATTNLRP):
         out = unit(x)
     assert_close(out, unit(x))
-    assert_close(torch.autograd.grad((out * above).sum(), x)[0], above / x.detach().norm(dim=-1, keepdim=True))
+    assert_close(
+        torch.autograd.grad((out * above).sum(), x)[0],
+        above / x.detach().norm(dim=-1, keepdim=True),
+    )
 
 
 CUED, VOCABULARY = 64, 12
@@ -237,7 +295,9 @@ def accuracy_of_far_cues(section, steps):
         found = encoder(embedding(tokens), torch.ones_like(tokens, dtype=torch.bool))
         return out(found[torch.arange(len(tokens)), query])[:, 0]
 
-    optimizer = torch.optim.Adam([*encoder.parameters(), *embedding.parameters(), *out.parameters()], lr=3e-3)
+    optimizer = torch.optim.Adam(
+        [*encoder.parameters(), *embedding.parameters(), *out.parameters()], lr=3e-3
+    )
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
         tokens, query, label = cued(16, generator)
@@ -249,14 +309,35 @@ def accuracy_of_far_cues(section, steps):
         return float(((logits(tokens, query) > 0) == (label > 0)).float().mean())
 
 
-FAR = {"embed_dim": 32, "num_heads": 2, "num_layers": 1, "feedforward_dim": 64, "dropout": 0.0, "position": config.NoPosition()}
-STEPS = {"dynamic": 60, "linear": 100, "performer": 100, "linformer": 300, "hierarchical": 300, "reformer": 120}
+FAR = {
+    "embed_dim": 32,
+    "num_heads": 2,
+    "num_layers": 1,
+    "feedforward_dim": 64,
+    "dropout": 0.0,
+    "position": config.NoPosition(),
+}
+STEPS = {
+    "dynamic": 60,
+    "linear": 100,
+    "performer": 100,
+    "linformer": 300,
+    "hierarchical": 300,
+    "reformer": 120,
+}
 
 
 @pytest.mark.parametrize("kind", STEPS)
 def test_mixer_finds_cue_beyond_window(kind):
-    assert accuracy_of_far_cues(config.AttentionModel(**FAR, mixer=MIXERS[kind]), STEPS[kind]) > 0.95
+    assert (
+        accuracy_of_far_cues(config.AttentionModel(**FAR, mixer=MIXERS[kind]), STEPS[kind]) > 0.95
+    )
 
 
 def test_window_does_not_find_distant_cue():
-    assert accuracy_of_far_cues(config.AttentionModel(**FAR, pattern=config.WindowPattern(window=31)), 60) < 0.6
+    assert (
+        accuracy_of_far_cues(
+            config.AttentionModel(**FAR, pattern=config.WindowPattern(window=31)), 60
+        )
+        < 0.6
+    )

@@ -16,19 +16,102 @@ from selfattn_bio.interpret.interactions import COLUMNS as PAIRS
 LENGTH = 60
 SIDES = {"train": 40, "valid": 60, "test": 80}
 PPM = np.array(
-    [[0.02, 0.02, 0.02, 0.94], [0.94, 0.02, 0.02, 0.02], [0.02, 0.02, 0.02, 0.94], [0.25, 0.25, 0.25, 0.25], [0.02, 0.9, 0.06, 0.02]]
+    [
+        [0.02, 0.02, 0.02, 0.94],
+        [0.94, 0.02, 0.02, 0.02],
+        [0.02, 0.02, 0.02, 0.94],
+        [0.25, 0.25, 0.25, 0.25],
+        [0.02, 0.9, 0.06, 0.02],
+    ]
 )
-EVIDENCE = ["effect", "effect_low", "effect_high", "effect_p", "effect_q", "effect_records", "verdict"]
-HITS = ["enrichment_p", "enrichment_q", "odds_ratio", "positives_with_hit", "negatives_with_hit", "num_hits"]
+EVIDENCE = [
+    "effect",
+    "effect_low",
+    "effect_high",
+    "effect_p",
+    "effect_q",
+    "effect_records",
+    "verdict",
+]
+HITS = [
+    "enrichment_p",
+    "enrichment_q",
+    "odds_ratio",
+    "positives_with_hit",
+    "negatives_with_hit",
+    "num_hits",
+]
 COLUMNS = ["name", "consensus", "num_sites", "match", "match_q", *HITS, *EVIDENCE]
 MOTIFS = [
-    ("motif_01", "TATNC", 120, "Dref (MA1456.2)", 2e-8, 1e-20, 3e-20, 19.2, 30, 2, 33, 0.81, 0.62, 1.01, 0.001, 0.002, 32, "supported"),
-    ("motif_02", "TATNC", 44, "", np.nan, 0.02, 0.03, 1.4, 20, 14, 35, 0.04, -0.05, 0.12, 0.4, 0.5, 34, "proposal"),
-    ("motif_03", "TATNC", 21, "Trl (MA0205.3)", 0.01, 1.0, 1.0, 0.5, 3, 6, 9, np.nan, np.nan, np.nan, np.nan, np.nan, 9, "proposal"),
+    (
+        "motif_01",
+        "TATNC",
+        120,
+        "Dref (MA1456.2)",
+        2e-8,
+        1e-20,
+        3e-20,
+        19.2,
+        30,
+        2,
+        33,
+        0.81,
+        0.62,
+        1.01,
+        0.001,
+        0.002,
+        32,
+        "supported",
+    ),
+    (
+        "motif_02",
+        "TATNC",
+        44,
+        "",
+        np.nan,
+        0.02,
+        0.03,
+        1.4,
+        20,
+        14,
+        35,
+        0.04,
+        -0.05,
+        0.12,
+        0.4,
+        0.5,
+        34,
+        "proposal",
+    ),
+    (
+        "motif_03",
+        "TATNC",
+        21,
+        "Trl (MA0205.3)",
+        0.01,
+        1.0,
+        1.0,
+        0.5,
+        3,
+        6,
+        9,
+        np.nan,
+        np.nan,
+        np.nan,
+        np.nan,
+        np.nan,
+        9,
+        "proposal",
+    ),
 ]
 
 MORE_EVIDENCE = {  # only for the first motif
-    **{"other_matches": "BEAF-32 (MA0529.3)", "matched_p": 1e-18, "matched_q": 2e-18, "matched_odds_ratio": 17.31},
+    **{
+        "other_matches": "BEAF-32 (MA0529.3)",
+        "matched_p": 1e-18,
+        "matched_q": 2e-18,
+        "matched_odds_ratio": 17.31,
+    },
     **{"shuffled_p": 1e-9, "shuffled_q": 2e-9, "shuffled_odds_ratio": 12.0, "shuffled_with_hit": 3},
     **{
         "sufficiency": 0.02,
@@ -38,23 +121,97 @@ MORE_EVIDENCE = {  # only for the first motif
         "sufficiency_q": 0.4,
         "stability": 0.5,
     },
-    **{"position_p": 0.01, "position_q": 0.02, "window_start": -31, "window_end": -25, "window_hits": 9, "window_expected": 3.21},
-    **{"window_p": 0.004, "window_q": 0.008, "strand_plus": 0.6, "strand_low": 0.41, "strand_high": 0.77, "strand_p": 0.3, "strand_q": 0.3},
+    **{
+        "position_p": 0.01,
+        "position_q": 0.02,
+        "window_start": -31,
+        "window_end": -25,
+        "window_hits": 9,
+        "window_expected": 3.21,
+    },
+    **{
+        "window_p": 0.004,
+        "window_q": 0.008,
+        "strand_plus": 0.6,
+        "strand_low": 0.41,
+        "strand_high": 0.77,
+        "strand_p": 0.3,
+        "strand_q": 0.3,
+    },
     "agreement": 0.87,
 }
 INTERACTIONS = [
-    ("motif_01", "motif_02", 62, 62, 0.61, 0.42, 0.8, 0.5, 0.001, 0.002, 0.002, 0.004, 1.21, 0.83, "3;40;12;7", 5, 10, 8.5, 0.001, 0.003,
-     "+-", 2.7, 0.001, 0.002, "supported"),
-    ("motif_01", "motif_03", 25, 22, -0.03, -0.09, 0.04, np.nan, 0.4, np.nan, np.nan, np.nan, 0.9, 0.55, "9;8;8;0", 0, 5, 1.1, 0.7, 0.7,
-     "++", 1.1, 0.8, 0.8, "proposal"),
-]  # fmt: skip
+    (
+        "motif_01",
+        "motif_02",
+        62,
+        62,
+        0.61,
+        0.42,
+        0.8,
+        0.5,
+        0.001,
+        0.002,
+        0.002,
+        0.004,
+        1.21,
+        0.83,
+        "3;40;12;7",
+        5,
+        10,
+        8.5,
+        0.001,
+        0.003,
+        "+-",
+        2.7,
+        0.001,
+        0.002,
+        "supported",
+    ),
+    (
+        "motif_01",
+        "motif_03",
+        25,
+        22,
+        -0.03,
+        -0.09,
+        0.04,
+        np.nan,
+        0.4,
+        np.nan,
+        np.nan,
+        np.nan,
+        0.9,
+        0.55,
+        "9;8;8;0",
+        0,
+        5,
+        1.1,
+        0.7,
+        0.7,
+        "++",
+        1.1,
+        0.8,
+        0.8,
+        "proposal",
+    ),
+]
 
 
-def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: list[tuple] = MOTIFS[1:2], prefix: str = "r") -> RunFile:
+def make_results(
+    folder: Path,
+    motifs: list[tuple] = MOTIFS,
+    control_motifs: list[tuple] = MOTIFS[1:2],
+    prefix: str = "r",
+) -> RunFile:
     """Write a results folder; ids start with `prefix`."""
     rng = np.random.default_rng(0)
     run = RunFile.model_validate(
-        {"title": "A small task", "data": {"positives": "p.fa", "negatives": "n.fa"}, "evaluation": {"bootstraps": 50}}
+        {
+            "title": "A small task",
+            "data": {"positives": "p.fa", "negatives": "n.fa"},
+            "evaluation": {"bootstraps": 50},
+        }
     )
     n = sum(SIDES.values())
     records = pd.DataFrame(
@@ -74,24 +231,45 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     records.to_parquet(folder / "corpus" / "records.parquet")
     source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
     sources = [source, source | {"made": {"kind": "shuffled"}}]
-    corpus = {"alphabet": "dna", "assembly": "dm3", "num_records": n, "num_letters": n * LENGTH, "fingerprint": "f" * 64, "read": n + 3,
-              "dropped": {"exact duplicates": 3}, "noted": {"lower case letters": 12}, "sources": sources}  # fmt: skip
+    corpus = {
+        "alphabet": "dna",
+        "assembly": "dm3",
+        "num_records": n,
+        "num_letters": n * LENGTH,
+        "fingerprint": "f" * 64,
+        "read": n + 3,
+        "dropped": {"exact duplicates": 3},
+        "noted": {"lower case letters": 12},
+        "sources": sources,
+    }
     (folder / "corpus" / "corpus.json").write_text(json.dumps(corpus))
-    pd.DataFrame({"id": records["id"], "split": side, "reason": "random"}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": records["id"], "split": side, "reason": "random"}).to_csv(
+        folder / "split.tsv", sep="\t", index=False
+    )
 
     labels = {s: records["label"].to_numpy()[side == s] for s in SIDES}
     logits = {s: rng.normal(2 * labels[s] - 1, 1.2) * 2 for s in SIDES}
     classifiers = {
         "model": Classifier.of_logits("model", logits, 1.7, 0.45),
-        "cnn": Classifier.of_logits("baseline", {s: rng.normal(2 * labels[s] - 1, 1.6) for s in SIDES}, 1.2, 0.5),
-        "shuffled": Classifier.of_logits("control", {s: rng.normal(0, 1, len(labels[s])) for s in SIDES}, 9.0, 0.5),
-        "gc": Classifier("baseline", {s: rng.uniform(0.3, 0.7, len(labels[s])) for s in SIDES}, 0.5),
+        "cnn": Classifier.of_logits(
+            "baseline", {s: rng.normal(2 * labels[s] - 1, 1.6) for s in SIDES}, 1.2, 0.5
+        ),
+        "shuffled": Classifier.of_logits(
+            "control", {s: rng.normal(0, 1, len(labels[s])) for s in SIDES}, 9.0, 0.5
+        ),
+        "gc": Classifier(
+            "baseline", {s: rng.uniform(0.3, 0.7, len(labels[s])) for s in SIDES}, 0.5
+        ),
     }
     gc = {s: rng.uniform(0.3, 0.6, len(labels[s])) for s in ("train", "test")}
     tissue = np.array(["gut", "gut", "liver", "liver"] * (SIDES["test"] // 4), dtype=object)
     tissue[0] = "rare"
-    metrics = summarise(classifiers, labels, {"gc": gc}, Evaluation(bootstraps=50), {"tissue": tissue})
-    metrics["sizes"] = {name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")}
+    metrics = summarise(
+        classifiers, labels, {"gc": gc}, Evaluation(bootstraps=50), {"tissue": tissue}
+    )
+    metrics["sizes"] = {
+        name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")
+    }
     metrics["train"] = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     for s in ("valid", "test"):
@@ -118,16 +296,28 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     pd.DataFrame(history).to_csv(folder / "model" / "history.csv", index=False)
 
     table = pd.DataFrame(motifs, columns=COLUMNS)
-    table = table.assign(fall=table["effect"] + 0.1, fall_low=table["effect_low"], fall_high=table["effect_high"])
+    table = table.assign(
+        fall=table["effect"] + 0.1, fall_low=table["effect_low"], fall_high=table["effect_high"]
+    )
     more = pd.DataFrame([MORE_EVIDENCE], index=table.index[:1]).reindex(table.index)
     table.join(more).to_csv(folder / "motifs.tsv", sep="\t", index=False)
-    pd.DataFrame(INTERACTIONS, columns=PAIRS).to_csv(folder / "interactions.tsv", sep="\t", index=False)
-    pd.DataFrame(control_motifs, columns=COLUMNS).to_csv(folder / "variants" / "shuffled" / "motifs.tsv", sep="\t", index=False)
+    pd.DataFrame(INTERACTIONS, columns=PAIRS).to_csv(
+        folder / "interactions.tsv", sep="\t", index=False
+    )
+    pd.DataFrame(control_motifs, columns=COLUMNS).to_csv(
+        folder / "variants" / "shuffled" / "motifs.tsv", sep="\t", index=False
+    )
     (folder / "motifs.meme").write_text(meme([m[0] for m in motifs]))
     test = records[side == "test"]
-    sites = [(r.chrom, r.start + 10, r.start + 15, m[0], 900, "+") for m in motifs[:2] for r in test[test["label"] == 1].itertuples()]
+    sites = [
+        (r.chrom, r.start + 10, r.start + 15, m[0], 900, "+")
+        for m in motifs[:2]
+        for r in test[test["label"] == 1].itertuples()
+    ]
     pd.DataFrame(sites).to_csv(folder / "seqlets.bed", sep="\t", index=False, header=False)
-    explained = records[records["label"] == 1].head(20).assign(split="train", logit=np.linspace(3, 1, 20))
+    explained = (
+        records[records["label"] == 1].head(20).assign(split="train", logit=np.linspace(3, 1, 20))
+    )
     explained.to_parquet(folder / "relevance" / "records.parquet")
     relevance = rng.normal(0, 1, (20, LENGTH, 4)).astype(np.float32)
     relevance[0, 20:25] += 9 * PPM.astype(np.float32)  # the first record has the strongest site
@@ -135,14 +325,25 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (20, LENGTH))
     letters[:, 20:25] = np.frombuffer(b"TATGC", dtype=np.uint8)
     attention = rng.gamma(2, 1, (20, LENGTH)).astype(np.float32)
-    np.savez(folder / "relevance" / "relevance.npz", letters=letters, hypothetical=relevance, attention=attention)
+    np.savez(
+        folder / "relevance" / "relevance.npz",
+        letters=letters,
+        hypothetical=relevance,
+        attention=attention,
+    )
     edges = np.append(np.arange(0, LENGTH, 4), LENGTH)
     mapped, logits = explained["id"].iloc[[0, 10]].tolist(), explained["logit"].iloc[[0, 10]]
-    maps = {f"edges_{i}": edges for i in (0, 1)} | {f"weights_{i}": rng.dirichlet(np.ones(15), (2, 15)) for i in (0, 1)}
+    maps = {f"edges_{i}": edges for i in (0, 1)} | {
+        f"weights_{i}": rng.dirichlet(np.ones(15), (2, 15)) for i in (0, 1)
+    }
     maps |= {f"letters_{i}": letters[row] for i, row in enumerate((0, 10))}
     np.savez(folder / "relevance" / "maps.npz", ids=mapped, logits=logits, **maps)
-    places = pd.DataFrame({"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000})
-    built = pd.concat([places.assign(name=m[0]) for m in motifs[:2]] or [places.assign(name="")[:0]])
+    places = pd.DataFrame(
+        {"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000}
+    )
+    built = pd.concat(
+        [places.assign(name=m[0]) for m in motifs[:2]] or [places.assign(name="")[:0]]
+    )
     write_bed(folder / "discovery_seqlets.bed", on_chromosome(built, explained))
     return run
 
@@ -150,8 +351,15 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
 def meme(names: list[str]) -> str:
     """Return MEME text with the same PPM under each name."""
     rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in PPM)
-    motifs = "".join(f"MOTIF {name}\nletter-probability matrix: alength= 4 w= {len(PPM)} nsites= 20 E= 0\n{rows}\n\n" for name in names)
-    return f"MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies\nA 0.25 C 0.25 G 0.25 T 0.25\n\n{motifs}"
+    motifs = "".join(
+        f"MOTIF {name}\nletter-probability matrix: alength= 4 w= {len(PPM)} nsites= 20 E= "
+        f"0\n{rows}\n\n"
+        for name in names
+    )
+    return (
+        "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies\nA "
+        f"0.25 C 0.25 G 0.25 T 0.25\n\n{motifs}"
+    )
 
 
 @pytest.fixture(scope="session")

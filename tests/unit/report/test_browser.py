@@ -19,10 +19,21 @@ from selfattn_bio.report.page import write_report
 from selfattn_bio.report.results import read_results
 
 CHROMIUM, AXE = shutil.which("chromium"), os.environ.get("SELFATTN_AXE")
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 DESK, PHONE = (1280, 900), (390, 844)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
-needs_axe = pytest.mark.skipif(AXE is None, reason="no axe-core here: npm pack axe-core@4, unpack it, and SELFATTN_AXE=package/axe.min.js")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium here: apt-get install chromium"
+)
+needs_axe = pytest.mark.skipif(
+    AXE is None,
+    reason="no axe-core here: npm pack axe-core@4, unpack it, and SELFATTN_AXE=package/axe.min.js",
+)
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +130,19 @@ def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
     # The map has lost the focus, so the wheel scrolls the page
     page.get_by_role("button", name="whole").first.click()
     canvas.hover()
-    page.evaluate("() => { window.scrolled = new Promise(done => addEventListener('scroll', () => done(true), {once: true})) }")
+    page.evaluate(
+        "() => { window.scrolled = new Promise(done => addEventListener('scroll', () => "
+        "done(true), {once: true})) }"
+    )
     page.mouse.wheel(0, 100)
     assert page.evaluate("window.scrolled")
     assert shown(page) == whole
 
 
 def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, address: str) -> None:
-    context = browser.new_context(viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True)
+    context = browser.new_context(
+        viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True
+    )
     page = context.new_page()
     page.goto(address)
     canvas = page.locator(".map canvas").first
@@ -137,7 +153,10 @@ def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, addre
     touch = context.new_cdp_session(page)
 
     def fingers(kind: str, *places: tuple[float, float]) -> None:
-        points = [{"x": box["x"] + 34 + x * side, "y": box["y"] + 8 + y * side, "id": i} for i, (x, y) in enumerate(places)]
+        points = [
+            {"x": box["x"] + 34 + x * side, "y": box["y"] + 8 + y * side, "id": i}
+            for i, (x, y) in enumerate(places)
+        ]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     fingers("touchStart", (0.5, 0.5), (0.6, 0.5))
@@ -177,5 +196,10 @@ def test_axe_finds_nothing_serious(page: Page, size: tuple[int, int]) -> None:
     page.evaluate(Path(str(AXE)).read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     assert len(found["passes"]) > 10  # axe-core has run its checks
-    worst = [(v["id"], node["target"]) for v in found["violations"] if v["impact"] in ("serious", "critical") for node in v["nodes"]]
+    worst = [
+        (v["id"], node["target"])
+        for v in found["violations"]
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    ]
     assert worst == []

@@ -8,14 +8,25 @@ import pytest
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.report import plots
-from selfattn_bio.report.cards import NO, REVERSE, YES, Finding, aligned, findings, motif_rows, window_name
+from selfattn_bio.report.cards import (
+    NO,
+    REVERSE,
+    YES,
+    Finding,
+    aligned,
+    findings,
+    motif_rows,
+    window_name,
+)
 from selfattn_bio.report.results import Results, read_results
 
 TIMES, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]) -> Results:
+def results(
+    tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]
+) -> Results:
     folder = tmp_path_factory.mktemp("cards") / "small"
     return read_results(results_maker(folder), folder)
 
@@ -25,17 +36,34 @@ def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None
     found = {line.question: line for line in first["findings"]}
     assert list(found.values())[:2] == [
         Finding(
-            "More often in positives than in negatives?", YES, f"{TIMES}19 odds: in 30 of 40 positives and 2 of 40 negatives; q = 3e-20."
+            "More often in positives than in negatives?",
+            YES,
+            f"{TIMES}19 odds: in 30 of 40 positives and 2 of 40 negatives; q = 3e-20.",
         ),
-        Finding("Also than in negatives of the same GC content and length?", YES, f"{TIMES}17 odds; q = 2e-18."),
+        Finding(
+            "Also than in negatives of the same GC content and length?",
+            YES,
+            f"{TIMES}17 odds; q = 2e-18.",
+        ),
     ]
     used = found["Does the model use it?"].figures
-    assert f"by {MINUS}0.91; they are worth +0.81 (+0.62 to +1.01) beyond sites nearby, in 32 records; q = 0.002." in used
+    assert (
+        f"by {MINUS}0.91; they are worth +0.81 (+0.62 to +1.01) beyond sites nearby, in 32 "
+        "records; q = 0.002." in used
+    )
     enough = found["Is one site enough by itself?"]
-    assert (enough.answer, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4." in enough.figures) == (NO, True)
+    assert (enough.answer, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4." in enough.figures) == (
+        NO,
+        True,
+    )
     window = found["Is it gathered at 31 to 25 letters before the end?"]
-    assert window == Finding(window.question, YES, "9 best sites stand there, 3.2 were expected; q = 0.008.")
-    assert found["Does it keep to a strand?"].figures == "60% of best sites are on + (41% to 77%); q = 0.3."
+    assert window == Finding(
+        window.question, YES, "9 best sites stand there, 3.2 were expected; q = 0.008."
+    )
+    assert (
+        found["Does it keep to a strand?"].figures
+        == "60% of best sites are on + (41% to 77%); q = 0.3."
+    )
     assert first["untold"] == []
 
 
@@ -43,7 +71,11 @@ def test_small_and_negative_effects(results: Results) -> None:
     row = motif_rows(results)[0]
 
     def answer(effect: float, fall: float | None = None) -> str:
-        lines, _ = findings(row | {"effect": effect, "fall": effect if fall is None else fall}, (40, 40), results.run)
+        lines, _ = findings(
+            row | {"effect": effect, "fall": effect if fall is None else fall},
+            (40, 40),
+            results.run,
+        )
         return next(line.answer for line in lines if line.question == "Does the model use it?")
 
     assert [answer(value) for value in (0.3, 0.05, -0.3)] == [YES, NO, REVERSE]
@@ -53,7 +85,9 @@ def test_small_and_negative_effects(results: Results) -> None:
 def test_undecided_tests_are_named(results: Results) -> None:
     last = motif_rows(results)[-1]
     assert "Does the model use it?" in last["untold"]
-    assert [line.question for line in last["findings"]] == ["More often in positives than in negatives?"]
+    assert [line.question for line in last["findings"]] == [
+        "More often in positives than in negatives?"
+    ]
     _, untold = findings(last, (40, 40), results.run, "protein")
     assert "Does it keep to a strand?" not in untold
     assert "Also than in negatives of the same length?" in untold
@@ -62,7 +96,13 @@ def test_undecided_tests_are_named(results: Results) -> None:
 def test_window_positions_count_from_1() -> None:
     windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (np.nan, np.nan)]
     assert [window_name({"window_start": start, "window_end": end}) for start, end in windows] == [
-        *("letters 1 to 10", "letters 100 to 109", "31 to 25 letters before the end", "31 to 0 letters before the end", "one place")
+        *(
+            "letters 1 to 10",
+            "letters 100 to 109",
+            "31 to 25 letters before the end",
+            "31 to 0 letters before the end",
+            "one place",
+        )
     ]
 
 
@@ -77,23 +117,41 @@ def test_match_is_aligned_on_its_best_strand() -> None:
     np.testing.assert_allclose(theirs, longer)
 
 
-def test_sites_are_placed_by_their_centre(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sites_are_placed_by_their_centre(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn: list[set[int]] = []
-    monkeypatch.setattr(plots, "draw_position_profile", lambda positions, length, ax: drawn.append(set(positions)))
+    monkeypatch.setattr(
+        plots, "draw_position_profile", lambda positions, length, ax: drawn.append(set(positions))
+    )
     motif_rows(results)
     # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand
     assert drawn == [{12, 47}, {12, 47}]
 
 
 def test_only_significant_match_has_a_logo(results: Results) -> None:
-    assert [(row["name"], len(row["pair"])) for row in motif_rows(results)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 2)]
+    assert [(row["name"], len(row["pair"])) for row in motif_rows(results)] == [
+        ("motif_01", 2),
+        ("motif_02", 0),
+        ("motif_03", 2),
+    ]
 
 
 def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> None:
     assert results.motifs is not None
-    run = RunFile.model_validate(results.run.model_dump() | {"interpret": {"database": str(tmp_path / "own.meme")}})
-    own = replace(results, run=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}}))
+    run = RunFile.model_validate(
+        results.run.model_dump() | {"interpret": {"database": str(tmp_path / "own.meme")}}
+    )
+    own = replace(
+        results, run=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}})
+    )
     with pytest.raises(DatabaseError, match="must be an existing MEME, JASPAR or TRANSFAC file"):
         motif_rows(own)
-    (tmp_path / "own.meme").write_text((results.folder / "motifs.meme").read_text().replace("motif_01", "1 mine"))
-    assert [(row["name"], len(row["pair"])) for row in motif_rows(own)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 0)]
+    (tmp_path / "own.meme").write_text(
+        (results.folder / "motifs.meme").read_text().replace("motif_01", "1 mine")
+    )
+    assert [(row["name"], len(row["pair"])) for row in motif_rows(own)] == [
+        ("motif_01", 2),
+        ("motif_02", 0),
+        ("motif_03", 0),
+    ]

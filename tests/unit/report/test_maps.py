@@ -13,7 +13,9 @@ from selfattn_bio.report.results import Mapped, Results, read_results
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]) -> Results:
+def results(
+    tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]
+) -> Results:
     folder = tmp_path_factory.mktemp("maps") / "small"
     return read_results(results_maker(folder), folder)
 
@@ -22,9 +24,16 @@ def test_maps_store_weights_bases_and_sites(results: Results) -> None:
     explained = results.explained
     assert explained is not None
     weights = np.array([[[0.8, 0.2], [0.1, 0.0]]], dtype=np.float32)
-    some = replace(explained, maps={"r2": Mapped(explained.letters[1], 1.5, np.array([0, 30, 60]), weights)})
+    some = replace(
+        explained, maps={"r2": Mapped(explained.letters[1], 1.5, np.array([0, 30, 60]), weights)}
+    )
     (figure,) = attention_figures(replace(results, explained=some))
-    assert (figure.id, figure.of, figure.logit, figure.layers) == ("r2", "positive of train", 1.5, 1)
+    assert (figure.id, figure.of, figure.logit, figure.layers) == (
+        "r2",
+        "positive of train",
+        1.5,
+        1,
+    )
     data = json.loads(figure.data)
     assert data["edges"] == [0, 30, 60]
     assert data["letters"] == explained.letters[1].tobytes().decode()
@@ -42,7 +51,12 @@ def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> No
     (chosen,) = results.records.index[results.records["split"] == "test"][1:2]
     name = results.records["id"][chosen]
     assert name not in explained.records["id"].tolist()
-    mapped = Mapped(np.frombuffer(b"ACGT" * 15, dtype=np.uint8), -1.5, np.array([0, 30, 60]), np.full((1, 2, 2), 0.5, dtype=np.float32))
+    mapped = Mapped(
+        np.frombuffer(b"ACGT" * 15, dtype=np.uint8),
+        -1.5,
+        np.array([0, 30, 60]),
+        np.full((1, 2, 2), 0.5, dtype=np.float32),
+    )
     run = RunFile.model_validate(results.run.model_dump() | {"interpret": {"maps": [name]}})
     some = replace(results, run=run, explained=replace(explained, maps={name: mapped}))
     (figure,) = attention_figures(some)
@@ -62,10 +76,15 @@ def test_sequences_are_sorted_by_score(results: Results) -> None:
     ("model", "said"),
     [
         ({"kind": "attention"}, "No map was written: run <code>selfattn-bio explain</code>."),
-        ({"kind": "cnn"}, "The model is of the kind cnn, which has no attention weights to be read: there are no maps of it."),
+        (
+            {"kind": "cnn"},
+            "The model is of the kind cnn, which has no attention weights to be read: there are no "
+            "maps of it.",
+        ),
         (
             {"kind": "attention", "position": {"kind": "none"}, "mixer": {"kind": "linear"}},
-            "The model is of the mixer linear, which has no attention weights to be read: there are no maps of it.",
+            "The model is of the mixer linear, which has no attention weights to be read: there "
+            "are no maps of it.",
         ),
     ],
 )
@@ -74,5 +93,7 @@ def test_missing_map_has_a_reason(results: Results, model: dict, said: str, tmp_
     assert explained is not None
     run = RunFile.model_validate(results.run.model_dump() | {"model": model})
     page = render(replace(results, run=run, explained=replace(explained, maps={})), tmp_path)
-    section = page[page.index('<section id="attention">') : page.index('<section id="performance">')]
+    section = page[
+        page.index('<section id="attention">') : page.index('<section id="performance">')
+    ]
     assert said in section

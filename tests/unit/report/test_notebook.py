@@ -16,10 +16,31 @@ from selfattn_bio.model.classifier import build_network
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
-ATTENTION = {"kind": "attention", "members": 1, "embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 8}
-CNN = {"kind": "cnn", "embed_dim": 4, "channels": [4, 4, 4], "kernels": [3, 3, 3], "pools": [2, 2, 2], "hidden_dim": 4}
-MODELS = {"dna": ("dna", ATTENTION), "protein": ("protein", ATTENTION), "no attention": ("dna", CNN)}
-SEQUENCES = {"dna": ["ACGTTGCATGCATTAGCCAT", "GGCATTTACGGA"], "protein": ["MKVLAAGIVGLLLAWC", "MKVLWWHK"]}
+ATTENTION = {
+    "kind": "attention",
+    "members": 1,
+    "embed_dim": 8,
+    "num_layers": 2,
+    "num_heads": 2,
+    "feedforward_dim": 8,
+}
+CNN = {
+    "kind": "cnn",
+    "embed_dim": 4,
+    "channels": [4, 4, 4],
+    "kernels": [3, 3, 3],
+    "pools": [2, 2, 2],
+    "hidden_dim": 4,
+}
+MODELS = {
+    "dna": ("dna", ATTENTION),
+    "protein": ("protein", ATTENTION),
+    "no attention": ("dna", CNN),
+}
+SEQUENCES = {
+    "dna": ["ACGTTGCATGCATTAGCCAT", "GGCATTTACGGA"],
+    "protein": ["MKVLAAGIVGLLLAWC", "MKVLWWHK"],
+}
 
 
 def run_notebook(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -40,7 +61,10 @@ def run_notebook(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> di
 
 @pytest.mark.parametrize("where", [".", "results/promoter"])
 def test_motifs_notebook_runs_from_root_and_own_folder(
-    where: str, tmp_path: Path, results_maker: Callable[..., RunFile], monkeypatch: pytest.MonkeyPatch
+    where: str,
+    tmp_path: Path,
+    results_maker: Callable[..., RunFile],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     results_maker(tmp_path / "results" / "promoter")
     said = run_notebook("motifs", tmp_path / where, monkeypatch)
@@ -49,7 +73,9 @@ def test_motifs_notebook_runs_from_root_and_own_folder(
 
 
 @pytest.fixture(params=MODELS.values(), ids=MODELS)
-def modelled(request: pytest.FixtureRequest, tmp_path: Path, results_maker: Callable[..., RunFile]) -> tuple[Path, str, str]:
+def modelled(
+    request: pytest.FixtureRequest, tmp_path: Path, results_maker: Callable[..., RunFile]
+) -> tuple[Path, str, str]:
     """Return a results folder with a usable model, its alphabet and its kind."""
     alphabet, model = request.param
     folder = tmp_path / "results" / "promoter"
@@ -62,7 +88,10 @@ def modelled(request: pytest.FixtureRequest, tmp_path: Path, results_maker: Call
         file.unlink()
     explain(folder / "model", SEQUENCES[alphabet]).save(folder / "relevance")
     test = pd.read_csv(folder / "predictions" / "test.tsv", sep="\t")
-    text = "".join(f">{name}\n{SEQUENCES[alphabet][0]}{letter}\n" for name, letter in zip(test["id"], "AC", strict=False))
+    text = "".join(
+        f">{name}\n{SEQUENCES[alphabet][0]}{letter}\n"
+        for name, letter in zip(test["id"], "AC", strict=False)
+    )
     (tmp_path / "test.fa").write_text(text)
     for file in (folder / "corpus").iterdir():
         file.unlink()
@@ -70,7 +99,9 @@ def modelled(request: pytest.FixtureRequest, tmp_path: Path, results_maker: Call
     return folder, alphabet, model["kind"]
 
 
-def test_attention_is_plotted_by_layer_and_head(modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_is_plotted_by_layer_and_head(
+    modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, alphabet, kind = modelled
     said = run_notebook("attention", folder, monkeypatch)
     maps = [title for title in said["titles"] if title.startswith("layer")]
@@ -78,12 +109,18 @@ def test_attention_is_plotted_by_layer_and_head(modelled: tuple[Path, str, str],
         assert "has no attention" in said["shown"][0].data
         assert maps == []
     else:
-        assert maps == [f"layer {layer}, {of}" for layer in (1, 2) for of in ("mean over heads", "head 1", "head 2")]
+        assert maps == [
+            f"layer {layer}, {of}"
+            for layer in (1, 2)
+            for of in ("mean over heads", "head 1", "head 2")
+        ]
         assert len(said["shown"][1]) == 2 * 2 * 3
     assert said["length"] == len(SEQUENCES[alphabet][0])
 
 
-def test_scores_are_plotted_and_computed(modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_plotted_and_computed(
+    modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = run_notebook("scoring", modelled[0], monkeypatch)
     worst, scored = said["shown"][1:]
     assert len(worst) == 10

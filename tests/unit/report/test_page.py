@@ -25,7 +25,14 @@ def page_of(folder: Path, run: RunFile) -> str:
 AUDIT = {
     "records": {"test": 80, "train": 40},
     "similarity": 0.15,
-    **{"near": 3, "near_other_label": 1, "duplicates": 0, "overlaps": 0, "shared": {"species": 7}, "seen": 0},
+    **{
+        "near": 3,
+        "near_other_label": 1,
+        "duplicates": 0,
+        "overlaps": 0,
+        "shared": {"species": 7},
+        "seen": 0,
+    },
     "nearest": [{"from": 0.15, "to": 1.0, "count": 2}, {"from": 1.0, "to": 1.0, "count": 1}],
     "shifts": [
         {
@@ -40,7 +47,14 @@ AUDIT = {
         }
     ],
     "warnings": ["3 test records have a near neighbour"],
-    "limits": {"max_duplicates": 0, "max_overlaps": 0, "max_seen": 0, "max_shared": None, "max_near": 0.1, "max_similarity": 1.0},
+    "limits": {
+        "max_duplicates": 0,
+        "max_overlaps": 0,
+        "max_seen": 0,
+        "max_shared": None,
+        "max_near": 0.1,
+        "max_similarity": 1.0,
+    },
 }
 
 
@@ -62,7 +76,10 @@ def test_private_run_reports_its_budget_and_scope(tmp_path: Path, results_maker:
     history = tmp_path / "private" / "model" / "history.csv"
     pd.read_csv(history).drop(columns="train_loss").to_csv(history, index=False)
     page = page_of(tmp_path / "private", run)
-    assert "Private training: epsilon 2.99 at delta 1e-05 was spent in 1,500 steps. This covers each training record in the weights" in page
+    assert (
+        "Private training: epsilon 2.99 at delta 1e-05 was spent in 1,500 steps. This covers each "
+        "training record in the weights" in page
+    )
     assert "the loss on train of a private run is not told" in page
     assert "train loss" not in page
 
@@ -70,7 +87,10 @@ def test_private_run_reports_its_budget_and_scope(tmp_path: Path, results_maker:
 def test_performance_names_both_thresholds(page: str) -> None:
     section = page.split('id="performance"', 1)[1].split("</section>", 1)[0]
     assert "<th>MCC</th><th>accuracy</th><th>F1</th><th>MCC at 0.5</th>" in section
-    assert "MCC, accuracy and F1 use these thresholds (0.416 for the model); MCC at 0.5 calls a record positive from" in section
+    assert (
+        "MCC, accuracy and F1 use these thresholds (0.416 for the model); MCC at 0.5 calls a "
+        "record positive from" in section
+    )
 
 
 def test_groups_have_a_table_with_the_worst_and_the_gap(page: str) -> None:
@@ -124,16 +144,54 @@ def test_the_answer_comes_first(page: str) -> None:
 
 
 def test_insignificant_match_is_not_shown(tmp_path: Path, results_maker: Maker) -> None:
-    motifs = [("motif_01", "TATNC", 9, "Trl (MA0205.3)", 1.0, 1.0, 1.0, 0.5, 3, 6, 9, *[float("nan")] * 5, 9, "proposal")]
+    motifs = [
+        (
+            "motif_01",
+            "TATNC",
+            9,
+            "Trl (MA0205.3)",
+            1.0,
+            1.0,
+            1.0,
+            0.5,
+            3,
+            6,
+            9,
+            *[float("nan")] * 5,
+            9,
+            "proposal",
+        )
+    ]
     page = page_of(tmp_path, results_maker(tmp_path, motifs=motifs))
     assert 'data-match=""' in page
-    assert re.search(r"none known</span><br><small>nearest: Trl \(MA0205.3\), q&nbsp;=&nbsp;1</small>", page)
+    assert re.search(
+        r"none known</span><br><small>nearest: Trl \(MA0205.3\), q&nbsp;=&nbsp;1</small>", page
+    )
 
 
 def test_motifs_without_a_database_have_no_names(tmp_path: Path, results_maker: Maker) -> None:
-    motifs = [("motif_01", "TATNC", 9, "", float("nan"), float("nan"), 1.0, 0.5, 3, 6, 9, *[float("nan")] * 5, 9, "proposal")]
+    motifs = [
+        (
+            "motif_01",
+            "TATNC",
+            9,
+            "",
+            float("nan"),
+            float("nan"),
+            1.0,
+            0.5,
+            3,
+            6,
+            9,
+            *[float("nan")] * 5,
+            9,
+            "proposal",
+        )
+    ]
     run = results_maker(tmp_path, motifs=motifs)
-    page = page_of(tmp_path, RunFile.model_validate(run.model_dump() | {"interpret": {"database": "none"}}))
+    page = page_of(
+        tmp_path, RunFile.model_validate(run.model_dump() | {"interpret": {"database": "none"}})
+    )
     assert "No motif database was searched (<code>database = " in page
     assert '<span class="muted">no database</span>' in page
     assert "No motif database was searched.</small>" in page
@@ -148,8 +206,8 @@ def test_unknown_labels_have_no_row_of_leaks() -> None:
 def test_verdicts_are_reported(page: str) -> None:
     said = " ".join(page.split())
     assert (
-        f"<b>Contradicted</b>: the score rises as clearly instead (effect at most {words.MINUS}0.1, q below 0.05, interval below 0)."
-        in said
+        "<b>Contradicted</b>: the score rises as clearly instead (effect at most "
+        f"{words.MINUS}0.1, q below 0.05, interval below 0)." in said
     )
     assert "Matches were sought in JASPAR 2026 CORE, insects" in said
     assert "never below 0.001" in said
@@ -161,7 +219,26 @@ def test_page_explains_the_control(page: str) -> None:
 
 def test_text_from_files_is_escaped(tmp_path: Path, results_maker: Maker) -> None:
     evil = "<script>alert(1)</script>"
-    motif = (evil, "TAT<b>", 12, evil, 0.01, 0.1, 0.1, 1.5, 3, 2, 5, 0.2, 0.1, 0.3, 0.01, 0.01, 30, "proposal")
+    motif = (
+        evil,
+        "TAT<b>",
+        12,
+        evil,
+        0.01,
+        0.1,
+        0.1,
+        1.5,
+        3,
+        2,
+        5,
+        0.2,
+        0.1,
+        0.3,
+        0.01,
+        0.01,
+        30,
+        "proposal",
+    )
     folder = tmp_path / "a"
     run = results_maker(folder, motifs=[motif], prefix="<i>")
     run = run.model_copy(update={"title": evil})
@@ -178,13 +255,30 @@ def test_figure_ids_are_unique(page: str) -> None:
 
 
 def test_plots_are_saved_next_to_page(folder: Path) -> None:
-    names = ["attention", "calibration", "comparison", "evidence", "learning", "precision_recall", "roc", "slices_gc"]
-    assert sorted(path.name for path in (folder / "plots").iterdir()) == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
+    names = [
+        "attention",
+        "calibration",
+        "comparison",
+        "evidence",
+        "learning",
+        "precision_recall",
+        "roc",
+        "slices_gc",
+    ]
+    assert sorted(path.name for path in (folder / "plots").iterdir()) == [
+        f"{name}.{kind}" for name in names for kind in ("png", "svg")
+    ]
 
 
-def test_generated_negatives_have_their_own_description(tmp_path: Path, results_maker: Maker) -> None:
+def test_generated_negatives_have_their_own_description(
+    tmp_path: Path, results_maker: Maker
+) -> None:
     page = page_of(tmp_path, results_maker(tmp_path))
-    assert page.count("<dt>data/p.fa.gz</dt>") == page.count("<dt>data/p.fa.gz, shuffled negatives of it</dt>") == 1
+    assert (
+        page.count("<dt>data/p.fa.gz</dt>")
+        == page.count("<dt>data/p.fa.gz, shuffled negatives of it</dt>")
+        == 1
+    )
 
 
 def test_genome_is_listed_once_with_hash(tmp_path: Path, results_maker: Maker) -> None:
@@ -192,8 +286,17 @@ def test_genome_is_listed_once_with_hash(tmp_path: Path, results_maker: Maker) -
     path = tmp_path / "corpus" / "corpus.json"
     corpus = json.loads(path.read_text())
     files = [{"path": "genome.fa", "sha256": "cd" * 32}]
-    path.write_text(json.dumps(corpus | {"sources": [source | {"files": files} for source in corpus["sources"]]}))
-    assert page_of(tmp_path, run).count(f"<dt>genome.fa</dt><dd>read with these, sha256 <code>{'cd' * 32}</code></dd>") == 1
+    path.write_text(
+        json.dumps(
+            corpus | {"sources": [source | {"files": files} for source in corpus["sources"]]}
+        )
+    )
+    assert (
+        page_of(tmp_path, run).count(
+            f"<dt>genome.fa</dt><dd>read with these, sha256 <code>{'cd' * 32}</code></dd>"
+        )
+        == 1
+    )
 
 
 def test_hits_show_number_of_records(tmp_path: Path, results_maker: Maker) -> None:
@@ -216,7 +319,13 @@ def test_motifs_of_protein_have_no_match(tmp_path: Path, results_maker: Maker) -
 
 def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> None:
     run = results_maker(tmp_path)
-    for path in ("motifs.tsv", "motifs.meme", "seqlets.bed", "discovery_seqlets.bed", "variants/shuffled/motifs.tsv"):
+    for path in (
+        "motifs.tsv",
+        "motifs.meme",
+        "seqlets.bed",
+        "discovery_seqlets.bed",
+        "variants/shuffled/motifs.tsv",
+    ):
         (tmp_path / path).unlink()
     shutil.rmtree(tmp_path / "relevance")
     page = page_of(tmp_path, run)
@@ -224,10 +333,15 @@ def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> No
     assert "Not looked for: run <code>selfattn-bio audit</code>" in page
 
 
-def test_a_missing_file_names_the_command_that_writes_it(tmp_path: Path, results_maker: Maker) -> None:
+def test_a_missing_file_names_the_command_that_writes_it(
+    tmp_path: Path, results_maker: Maker
+) -> None:
     run = results_maker(tmp_path)
     (tmp_path / "metrics.json").unlink()
-    message = r"metrics.json must be in the results folder, got no such file. run `selfattn-bio evaluate` first"
+    message = (
+        r"metrics.json must be in the results folder, got no such file. run `selfattn-bio "
+        r"evaluate` first"
+    )
     with pytest.raises(ResultsError, match=message):
         read_results(run, tmp_path)
 
@@ -241,7 +355,10 @@ def test_a_broken_file_is_named(tmp_path: Path, results_maker: Maker) -> None:
 
 def test_leakage_table_shows_limits(page: str) -> None:
     section = page[page.index('<section id="leakage">') : page.index('<section id="data">')]
-    rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in re.findall(r"<tr>.*?</tr>", section)]
+    rows = [
+        " ".join(re.sub(r"<[^>]+>", " ", row).split())
+        for row in re.findall(r"<tr>.*?</tr>", section)
+    ]
     assert set(rows) >= {
         "a near neighbour: 0.15 or more of the k-mers shared 3 8",
         "species shared 7 none",
@@ -260,7 +377,9 @@ def test_motifs_have_cards_and_one_search(page: str) -> None:
     assert [search for _, search in cards] == rows
     assert rows[0] == "motif_01 tatnc supported dref (ma1456.2)"
     assert rows[1].endswith("none known")
-    assert "Dref (MA1456.2), best match, q&nbsp;=&nbsp;2e-08; also alike: BEAF-32 (MA0529.3)" in page
+    assert (
+        "Dref (MA1456.2), best match, q&nbsp;=&nbsp;2e-08; also alike: BEAF-32 (MA0529.3)" in page
+    )
 
 
 def test_motif_pairs_are_reported(tmp_path: Path, results_maker: Maker) -> None:
@@ -273,7 +392,9 @@ def test_motif_pairs_are_reported(tmp_path: Path, results_maker: Maker) -> None:
     said = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert re.findall(r'<th scope="row">([^<]*)</th>', shown) == said
     assert "Of 2 pairs, 1 supported and 0 redundant." in shown
-    pairs.assign(verdict=["proposal", "redundant"]).to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
+    pairs.assign(verdict=["proposal", "redundant"]).to_csv(
+        tmp_path / "interactions.tsv", sep="\t", index=False
+    )
     shown = page_of(tmp_path, run).partition('<section id="interactions">')[2]
     # Redundant pairs come before proposals
     assert re.findall(r'<th scope="row">([^<]*)</th>', shown)[:2] == said[::-1]

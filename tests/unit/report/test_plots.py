@@ -7,11 +7,18 @@ from selfattn_bio.report import plots
 
 
 def test_single_evaluation_is_plotted() -> None:
-    history = pd.DataFrame({"step": [50], "train_loss": [0.7], "valid_loss": [0.6], "valid_auroc": [0.8]})
+    history = pd.DataFrame(
+        {"step": [50], "train_loss": [0.7], "valid_loss": [0.6], "valid_auroc": [0.8]}
+    )
     with plots.style():
         figure = Figure()
         plots.draw_learning_curves(history, figure.subplots())
-    curves = {line.get_label(): line.get_marker() for ax in figure.axes for line in ax.get_lines() if not line.get_label().startswith("_")}
+    curves = {
+        line.get_label(): line.get_marker()
+        for ax in figure.axes
+        for line in ax.get_lines()
+        if not line.get_label().startswith("_")
+    }
     assert curves == dict.fromkeys(("train loss", "valid loss", "valid AUROC"), "o")
 
 
@@ -23,7 +30,10 @@ def test_scores_of_either_class_are_counted() -> None:
 
 
 def test_a_model_without_weights_has_no_line_of_attention() -> None:
-    for attention, names in ((np.ones((2, 3)), ["relevance", "raw attention (proposal)"]), (np.zeros((2, 3)), ["relevance"])):
+    for attention, names in (
+        (np.ones((2, 3)), ["relevance", "raw attention (proposal)"]),
+        (np.zeros((2, 3)), ["relevance"]),
+    ):
         ax = Figure().subplots()
         plots.draw_attention_and_relevance(attention, np.ones((2, 3)), ax)
         assert [line.get_label() for line in ax.get_lines()] == names
@@ -31,6 +41,8 @@ def test_a_model_without_weights_has_no_line_of_attention() -> None:
 
 def test_attention_map_is_labelled_with_bases() -> None:
     ax = Figure().subplots()
-    plots.draw_attention_map(AttentionMap(np.array([0, 4, 6]), np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)), ax)
+    plots.draw_attention_map(
+        AttentionMap(np.array([0, 4, 6]), np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)), ax
+    )
     np.testing.assert_allclose(ax.collections[0].get_array(), [[0.9, 0.1], [0.3, 0.7]], rtol=1e-6)
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 6), (6, 0))  # the first position is at the top

@@ -7,13 +7,25 @@ from selfattn_bio.report import words
 
 def metrics(low: float, high: float, best: str = "gc", **sizes: tuple[int, int]) -> dict:
     lead = {"auroc": {"value": (low + high) / 2, "low": low, "high": high, "p": 0.004}}
-    of_networks = {name: {"networks": networks, "trainings": trainings} for name, (networks, trainings) in sizes.items()}
-    return {"confidence": 0.95, "differences": {"best_baseline": best, "baselines": {best: lead}}, "sizes": of_networks}
+    of_networks = {
+        name: {"networks": networks, "trainings": trainings}
+        for name, (networks, trainings) in sizes.items()
+    }
+    return {
+        "confidence": 0.95,
+        "differences": {"best_baseline": best, "baselines": {best: lead}},
+        "sizes": of_networks,
+    }
 
 
 @pytest.mark.parametrize(
     ("low", "high", "said"),
-    [(0.01, 0.03, "better"), (-0.03, -0.01, "worse"), (-0.01, 0.03, "not distinguishable"), (0.0, 0.02, "not distinguishable")],
+    [
+        (0.01, 0.03, "better"),
+        (-0.03, -0.01, "worse"),
+        (-0.01, 0.03, "not distinguishable"),
+        (0.0, 0.02, "not distinguishable"),
+    ],
 )
 def test_the_sentence_follows_the_interval(low: float, high: float, said: str) -> None:
     assert words.comparison(metrics(low, high, model=(3, 3)))[1] == said
@@ -22,39 +34,65 @@ def test_the_sentence_follows_the_interval(low: float, high: float, said: str) -
 def test_the_sentence_holds_the_figures() -> None:
     said = " ".join(words.comparison(metrics(0.01, 0.03, model=(3, 3))))
     assert said == (
-        "The model is better than its best baseline, GC content: +0.020 AUROC (95 % interval +0.010 to +0.030, p = 0.004) "
+        "The model is better than its best baseline, GC content: +0.020 AUROC (95 % interval "
+        "+0.010 to +0.030, p = 0.004) "
         "by paired bootstrap over the same records."
     )
 
 
 def test_better_needs_equal_sizes() -> None:
     def said(low: float, high: float, cnn: tuple[int, int]) -> str:
-        return " ".join(words.comparison(metrics(low, high, "cnn", model=(2, 1), cnn=cnn))).replace(words.MINUS, "-")
+        return " ".join(words.comparison(metrics(low, high, "cnn", model=(2, 1), cnn=cnn))).replace(
+            words.MINUS, "-"
+        )
 
     assert said(0.01, 0.03, (1, 1)) == (
-        "The AUROC of the model is higher than that of its best baseline, CNN: +0.020 AUROC (95 % interval +0.010 to +0.030) by paired "
-        "bootstrap over the same records; 2 networks against 1, one training each, so this may be chance."
+        "The AUROC of the model is higher than that of its best baseline, CNN: +0.020 AUROC (95 % "
+        "interval +0.010 to +0.030) by paired "
+        "bootstrap over the same records; 2 networks against 1, one training each, so this may be "
+        "chance."
     )
     assert "records; one training each, so this may be chance." in said(0.01, 0.03, (2, 1))
-    assert said(-0.01, 0.03, (2, 1)).startswith("The model is not distinguishable at equal size from its best baseline, CNN: +0.010")
-    assert said(-0.01, 0.03, (1, 1)).startswith("The model is not distinguishable from its best baseline, CNN: +0.010")
+    assert said(-0.01, 0.03, (2, 1)).startswith(
+        "The model is not distinguishable at equal size from its best baseline, CNN: +0.010"
+    )
+    assert said(-0.01, 0.03, (1, 1)).startswith(
+        "The model is not distinguishable from its best baseline, CNN: +0.010"
+    )
 
 
 def test_a_saved_baseline_is_recommended_where_it_leads() -> None:
     advice = " Use the baseline, which is saved in baselines/gc."
-    assert words.comparison(metrics(-0.03, -0.01, model=(1, 1)))[2].endswith(f"; one training, so this may be chance.{advice}")
-    assert words.comparison(metrics(-0.03, -0.01, model=(3, 3)))[2].endswith(f"over the same records.{advice}")
+    assert words.comparison(metrics(-0.03, -0.01, model=(1, 1)))[2].endswith(
+        f"; one training, so this may be chance.{advice}"
+    )
+    assert words.comparison(metrics(-0.03, -0.01, model=(3, 3)))[2].endswith(
+        f"over the same records.{advice}"
+    )
     private = metrics(-0.03, -0.01, model=(1, 1)) | {"privacy": {}}
     assert "Use the baseline" not in words.comparison(private)[2]
-    assert "Use the baseline" not in words.comparison(metrics(-0.03, -0.01, "cnn", model=(1, 1), cnn=(1, 1)))[2]
+    assert (
+        "Use the baseline"
+        not in words.comparison(metrics(-0.03, -0.01, "cnn", model=(1, 1), cnn=(1, 1)))[2]
+    )
 
 
 def test_figures_are_rounded_with_a_real_minus_and_no_minus_zero() -> None:
-    assert [words.figure(x, 3, True) for x in (0.0274, -0.0274, -0.0001, None)] == ["+0.027", f"{words.MINUS}0.027", "0.000", words.MISSING]
+    assert [words.figure(x, 3, True) for x in (0.0274, -0.0274, -0.0001, None)] == [
+        "+0.027",
+        f"{words.MINUS}0.027",
+        "0.000",
+        words.MISSING,
+    ]
 
 
 def test_p_is_never_0() -> None:
-    assert [words.p_value(p) for p in (0.0321, 2e-8, 0.0, None, float("nan"))] == ["0.032", "2e-08", "1e-300 or less", *2 * [words.MISSING]]
+    assert [words.p_value(p) for p in (0.0321, 2e-8, 0.0, None, float("nan"))] == [
+        "0.032",
+        "2e-08",
+        "1e-300 or less",
+        *2 * [words.MISSING],
+    ]
 
 
 def test_supported_motifs_are_named_once_by_their_match() -> None:
@@ -76,8 +114,13 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
 def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
     found = pd.DataFrame({"verdict": ["contradicted", "proposal", "proposal"]})
     said = "supported by the held-out records"
-    assert words.motif_sentence(found) == f"None of the 3 motifs found is {said} (proposal: 2, contradicted: 1)."
-    assert words.motif_sentence(found[:1]) == f"The one motif found is not {said} (contradicted: 1)."
+    assert (
+        words.motif_sentence(found)
+        == f"None of the 3 motifs found is {said} (proposal: 2, contradicted: 1)."
+    )
+    assert (
+        words.motif_sentence(found[:1]) == f"The one motif found is not {said} (contradicted: 1)."
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,8 +133,15 @@ def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
         (0.8, 0, 0, "no site"),
     ],
 )
-def test_odds_have_two_digits_and_none_without_negatives(ratio: float, positives: int, negatives: int, said: str) -> None:
-    assert words.odds({"odds_ratio": ratio, "positives_with_hit": positives, "negatives_with_hit": negatives}) == said
+def test_odds_have_two_digits_and_none_without_negatives(
+    ratio: float, positives: int, negatives: int, said: str
+) -> None:
+    assert (
+        words.odds(
+            {"odds_ratio": ratio, "positives_with_hit": positives, "negatives_with_hit": negatives}
+        )
+        == said
+    )
 
 
 def test_database_has_its_common_name() -> None:
@@ -101,7 +151,9 @@ def test_database_has_its_common_name() -> None:
 
 
 def test_supported_control_motif_is_a_warning() -> None:
-    found = pd.DataFrame({"name": ["m1", "m2"], "match": ["", ""], "verdict": ["supported", "proposal"]})
+    found = pd.DataFrame(
+        {"name": ["m1", "m2"], "match": ["", ""], "verdict": ["supported", "proposal"]}
+    )
     said = words.control_sentences({"shuffled": found, "other": found[1:], "third": found[:0]})
     assert said == [
         "The same search on the control (shuffled labels) found 2 motifs, of which 1 supported. "
@@ -112,10 +164,19 @@ def test_supported_control_motif_is_a_warning() -> None:
 
 
 def test_unsupported_control_is_explained() -> None:
-    found = pd.DataFrame({"effect": [0.004, -0.021, float("nan")], "enrichment_q": [1e-9, 0.04, 0.5], "verdict": ["proposal"] * 3})
+    found = pd.DataFrame(
+        {
+            "effect": [0.004, -0.021, float("nan")],
+            "enrichment_q": [1e-9, 0.04, 0.5],
+            "verdict": ["proposal"] * 3,
+        }
+    )
     note = words.control_note({"shuffled": found, "empty": found[:0]}, 0.05)
     assert "not that the tests rarely err" in note
-    assert note.endswith("Largest effect on a control: 0.02 log-odds; motifs of it that pass by enrichment alone: 2 of 3.")
+    assert note.endswith(
+        "Largest effect on a control: 0.02 log-odds; motifs of it that pass by enrichment alone: 2 "
+        "of 3."
+    )
     assert "alone: 1 of 3." in words.control_note({"shuffled": found}, 0.01)
     assert words.control_note({"empty": found[:0]}, 0.05) == ""
     assert words.control_note({"shuffled": found.assign(verdict="supported")}, 0.05) == ""
@@ -123,12 +184,15 @@ def test_unsupported_control_is_explained() -> None:
 
 def test_averaged_networks_include_seeds() -> None:
     values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
-    trainings = "It is of 3 trainings with different seeds; relevance and motifs are those of the first."
+    trainings = (
+        "It is of 3 trainings with different seeds; relevance and motifs are those of the first."
+    )
     # The CNN has equally many networks
     assert words.ensemble_sentence(RunFile.model_validate(values)) == trainings
     values["variants"] = {"cnn": {"model": {"kind": "cnn", "members": 1}}}
     assert words.ensemble_sentence(RunFile.model_validate(values)) == (
-        f"This model is a mean of 6 networks, CNN of 3: a part of what lies between these networks may come from that. {trainings}"
+        "This model is a mean of 6 networks, CNN of 3: a part of what lies between these networks "
+        f"may come from that. {trainings}"
     )
     single = values | {"training": {"seeds": 1}, "model": {"kind": "attention", "members": 1}}
     assert words.ensemble_sentence(RunFile.model_validate(single)) == ""

@@ -16,7 +16,11 @@ SMALL = {"embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
 
 def run_file(tokens=None, objective=None, **model):
     """Return a run file for positive and negative DNA."""
-    section = config.CnnModel(**model) if model.get("kind") == "cnn" else config.AttentionModel(**SMALL | model)
+    section = (
+        config.CnnModel(**model)
+        if model.get("kind") == "cnn"
+        else config.AttentionModel(**SMALL | model)
+    )
     data = config.Data(positives=("a.fa",), negatives=("b.fa",), assembly="toy1")
     return config.RunFile(data=data, tokens=config.Tokens(**tokens or {}), model=section)
 
@@ -30,7 +34,13 @@ def scorer_of(run, seed=0):
             parameter.mul_(2)
         for _ in range(3):
             network(torch.randint(4, 4 + len(DNA.letters) ** run.tokens.k, (16, 60)))
-    return Scorer(run, KmerTokenizer(DNA, k=run.tokens.k, stride=run.tokens.stride), network.eval(), temperature=2.0, threshold=0.5)
+    return Scorer(
+        run,
+        KmerTokenizer(DNA, k=run.tokens.k, stride=run.tokens.stride),
+        network.eval(),
+        temperature=2.0,
+        threshold=0.5,
+    )
 
 
 def write_model(folder, run, seed=0, length=40, records=(30, 90)):
@@ -39,10 +49,22 @@ def write_model(folder, run, seed=0, length=40, records=(30, 90)):
     scorer = scorer_of(run, seed)
     provenance = {
         "calibration": {"temperature": 2.0, "threshold": 0.5, "slope": 1.0},
-        "data": [{"path": path, "records": number} for path, number in zip(("a.fa", "b.fa"), records, strict=True)],
+        "data": [
+            {"path": path, "records": number}
+            for path, number in zip(("a.fa", "b.fa"), records, strict=True)
+        ],
     }
     save_model(folder, run, scorer.network.state_dict(), provenance)
-    seen = pd.DataFrame({"key": ["x"], "assembly": ["toy1"], "chrom": ["c"], "start": [5], "end": [5 + length], "by_parent": [False]})
+    seen = pd.DataFrame(
+        {
+            "key": ["x"],
+            "assembly": ["toy1"],
+            "chrom": ["c"],
+            "start": [5],
+            "end": [5 + length],
+            "by_parent": [False],
+        }
+    )
     seen.to_parquet(folder / SEEN)
     return folder
 
@@ -57,5 +79,7 @@ def write_genome(path, chromosomes):
     with path.open("w") as handle:
         for name, letters in chromosomes.items():
             text = letters if isinstance(letters, str) else letters.tobytes().decode()
-            handle.write(f">{name}\n" + "".join(f"{text[i : i + 50]}\n" for i in range(0, len(text), 50)))
+            handle.write(
+                f">{name}\n" + "".join(f"{text[i : i + 50]}\n" for i in range(0, len(text), 50))
+            )
     return path

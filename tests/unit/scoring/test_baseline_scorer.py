@@ -19,7 +19,9 @@ def folder(tmp_path: Path) -> Path:
     labels = np.arange(200) % 2
     letters = rng.choice(np.frombuffer(b"ACGT", np.uint8), (200, 40))
     letters[1::2, 10:14] = np.frombuffer(b"TATA", np.uint8)
-    BASELINES["exact_positions"](Setup(Spelling(DNA))).fit(letters[:140], labels[:140], letters[140:], labels[140:]).save(tmp_path / "b")
+    BASELINES["exact_positions"](Setup(Spelling(DNA))).fit(
+        letters[:140], labels[:140], letters[140:], labels[140:]
+    ).save(tmp_path / "b")
     return tmp_path / "b"
 
 
@@ -42,7 +44,11 @@ def test_score_sequences_with_a_baseline(folder: Path) -> None:
     model = selfattn_bio.load(folder)
     table = selfattn_bio.score_sequences(folder, SEQUENCES)
     assert table.columns.tolist() == ["id", "logit", "probability", "predicted"]
-    assert table["predicted"].tolist() == (table["probability"] >= model.threshold).astype(int).tolist() == [1, 0]
+    assert (
+        table["predicted"].tolist()
+        == (table["probability"] >= model.threshold).astype(int).tolist()
+        == [1, 0]
+    )
     both = selfattn_bio.score_sequences(model, SEQUENCES, rc=True)
     assert both["logit"].tolist() != table["logit"].tolist()
 
@@ -50,12 +56,21 @@ def test_score_sequences_with_a_baseline(folder: Path) -> None:
 def test_score_command_with_a_baseline(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fasta, output = folder.parent / "new.fa", folder.parent / "scores.tsv"
     fasta.write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(SEQUENCES)))
-    assert main(["score", "--model", str(folder), "--fasta", str(fasta), "--output", str(output)]) == 0
-    assert [line.split("\t")[-1] for line in output.read_text().splitlines()] == ["predicted", "1", "0"]
+    assert (
+        main(["score", "--model", str(folder), "--fasta", str(fasta), "--output", str(output)]) == 0
+    )
+    assert [line.split("\t")[-1] for line in output.read_text().splitlines()] == [
+        "predicted",
+        "1",
+        "0",
+    ]
 
 
 def test_network_functions_refuse_a_baseline(folder: Path) -> None:
-    message = r"this is a baseline \(logistic regression on exact positions\) without a network; only `load` and `score` accept it"
+    message = (
+        r"this is a baseline \(logistic regression on exact positions\) without a network; "
+        r"only `load` and `score` accept it"
+    )
     for ask in (selfattn_bio.explain, selfattn_bio.embed, selfattn_bio.read_attention):
         with pytest.raises(ArgumentError, match=message):
             ask(folder, SEQUENCES)

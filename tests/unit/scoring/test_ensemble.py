@@ -34,12 +34,19 @@ SEVERAL = config.SeveralObjective(
 )
 
 
-def model_folder(folder: Path, seed: int, data: config.Data = TWO_CLASSES, **sections: object) -> Path:
+def model_folder(
+    folder: Path, seed: int, data: config.Data = TWO_CLASSES, **sections: object
+) -> Path:
     torch.manual_seed(seed)
     model = config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8)
     run = config.RunFile.model_validate({"data": data, "model": model, **sections})
     folder.mkdir()
-    save_model(folder, run, build_network(run).state_dict(), {"calibration": {"temperature": 1.0 + seed, "threshold": 0.5, "slope": 1.0}})
+    save_model(
+        folder,
+        run,
+        build_network(run).state_dict(),
+        {"calibration": {"temperature": 1.0 + seed, "threshold": 0.5, "slope": 1.0}},
+    )
     return folder
 
 
@@ -70,29 +77,61 @@ def test_both_strands_of_members(folders: list[Path]) -> None:
 def test_list_of_one_folder_is_that_model(folders: list[Path]) -> None:
     assert isinstance(load(folders), Ensemble)
     assert isinstance(load(folders[:1]), Scorer)
-    pd.testing.assert_frame_equal(score_sequences(folders[:1], SEQUENCES), score_sequences(folders[0], SEQUENCES), check_exact=True)
+    pd.testing.assert_frame_equal(
+        score_sequences(folders[:1], SEQUENCES),
+        score_sequences(folders[0], SEQUENCES),
+        check_exact=True,
+    )
 
 
-@pytest.mark.parametrize(("kind", "columns"), [("multiclass", "x y z"), ("multilabel", "u v"), ("regression", "r")])
+@pytest.mark.parametrize(
+    ("kind", "columns"), [("multiclass", "x y z"), ("multilabel", "u v"), ("regression", "r")]
+)
 def test_every_column_has_a_spread(tmp_path: Path, kind: str, columns: str) -> None:
-    folders = [model_folder(tmp_path / str(seed), seed, TARGETS, objective=OBJECTIVES[kind]) for seed in range(2)]
-    table, alone = score_sequences(folders, SEQUENCES), [score_sequences(folder, SEQUENCES) for folder in folders]
+    folders = [
+        model_folder(tmp_path / str(seed), seed, TARGETS, objective=OBJECTIVES[kind])
+        for seed in range(2)
+    ]
+    table, alone = (
+        score_sequences(folders, SEQUENCES),
+        [score_sequences(folder, SEQUENCES) for folder in folders],
+    )
     names = columns.split()
     assert list(table) == [*alone[0], *(f"spread_{name}" for name in names)]
     for name in names:
         column = name if kind == "regression" else f"probability_{name}"
-        np.testing.assert_allclose(table[f"spread_{name}"], np.stack([of[column] for of in alone]).std(axis=0, ddof=1))
+        np.testing.assert_allclose(
+            table[f"spread_{name}"], np.stack([of[column] for of in alone]).std(axis=0, ddof=1)
+        )
 
 
 def test_several_objectives_have_columns_of_each(tmp_path: Path) -> None:
-    folders = [model_folder(tmp_path / str(seed), seed, TARGETS, objective=SEVERAL) for seed in range(2)]
-    table, alone = score_sequences(folders, SEQUENCES), [score_sequences(folder, SEQUENCES) for folder in folders]
-    family = [f"family.{column}" for column in ("predicted", "probability_x", "probability_y", "probability_z")]
+    folders = [
+        model_folder(tmp_path / str(seed), seed, TARGETS, objective=SEVERAL) for seed in range(2)
+    ]
+    table, alone = (
+        score_sequences(folders, SEQUENCES),
+        [score_sequences(folder, SEQUENCES) for folder in folders],
+    )
+    family = [
+        f"family.{column}"
+        for column in ("predicted", "probability_x", "probability_y", "probability_z")
+    ]
     assert list(alone[0]) == ["id", *family, "number.r"]
-    assert list(table) == ["id", *family, *(f"family.spread_{name}" for name in "xyz"), "number.r", "number.spread_r"]
+    assert list(table) == [
+        "id",
+        *family,
+        *(f"family.spread_{name}" for name in "xyz"),
+        "number.r",
+        "number.spread_r",
+    ]
     np.testing.assert_allclose(table[family[1:]].sum(axis=1), 1)
-    assert table["family.predicted"].tolist() == ["xyz"[i] for i in table[family[1:]].to_numpy().argmax(axis=1)]
-    outputs = load(folders[0]).outputs([np.frombuffer(text.encode(), np.uint8) for text in SEQUENCES])
+    assert table["family.predicted"].tolist() == [
+        "xyz"[i] for i in table[family[1:]].to_numpy().argmax(axis=1)
+    ]
+    outputs = load(folders[0]).outputs(
+        [np.frombuffer(text.encode(), np.uint8) for text in SEQUENCES]
+    )
     np.testing.assert_allclose(alone[0]["number.r"], 2 + 3 * outputs[:, 3])
     each = np.stack([of["number.r"] for of in alone])
     np.testing.assert_allclose(table["number.r"], each.mean(axis=0))
@@ -101,20 +140,37 @@ def test_several_objectives_have_columns_of_each(tmp_path: Path) -> None:
 
 def test_models_of_different_tasks_are_refused(tmp_path: Path, folders: list[Path]) -> None:
     other = model_folder(tmp_path / "other", 0, TARGETS, objective=OBJECTIVES["multilabel"])
-    with pytest.raises(ModelFolderError, match=r"other: models that are averaged must have the alphabet and objective of the first"):
+    with pytest.raises(
+        ModelFolderError,
+        match=r"other: models that are averaged must have the alphabet and objective of the first",
+    ):
         load([folders[0], other])
     language = [
-        model_folder(tmp_path / f"masked{seed}", seed, config.Data(sequences=("a",)), objective=config.MaskedObjective()) for seed in (0, 1)
+        model_folder(
+            tmp_path / f"masked{seed}",
+            seed,
+            config.Data(sequences=("a",)),
+            objective=config.MaskedObjective(),
+        )
+        for seed in (0, 1)
     ]
-    with pytest.raises(ModelFolderError, match="models that are averaged must have scores, got one of objective 'masked'"):
+    with pytest.raises(
+        ModelFolderError,
+        match="models that are averaged must have scores, got one of objective 'masked'",
+    ):
         load(language)
     with pytest.raises(ValueError, match="model folders must be one or more, got none"):
         load([])
 
 
 @pytest.mark.parametrize("ask", [explain, read_attention])
-def test_single_model_functions_refuse_several(folders: list[Path], ask: Callable[..., object]) -> None:
-    message = r"model must be a single one, got 3: pass one folder, or one member, as load\(\[...\]\).members\[0\]"
+def test_single_model_functions_refuse_several(
+    folders: list[Path], ask: Callable[..., object]
+) -> None:
+    message = (
+        r"model must be a single one, got 3: pass one folder, or one member, as "
+        r"load\(\[...\]\).members\[0\]"
+    )
     for several in (folders, load(folders)):
         with pytest.raises(ValueError, match=message):
             ask(several, SEQUENCES)
@@ -123,11 +179,19 @@ def test_single_model_functions_refuse_several(folders: list[Path], ask: Callabl
 
 
 def test_score_command_with_several_folders(tmp_path: Path, folders: list[Path]) -> None:
-    (tmp_path / "new.fa").write_text("".join(f">s{i}\n{text}\n" for i, text in enumerate(SEQUENCES)))
+    (tmp_path / "new.fa").write_text(
+        "".join(f">s{i}\n{text}\n" for i, text in enumerate(SEQUENCES))
+    )
     for models, columns in (
         (folders, ["file", "id", "logit", "probability", "predicted", "spread"]),
         (folders[:1], ["file", "id", "logit", "probability", "predicted"]),
     ):
-        paths = [*map(str, models), "--fasta", str(tmp_path / "new.fa"), "--output", str(tmp_path / "scores.tsv")]
+        paths = [
+            *map(str, models),
+            "--fasta",
+            str(tmp_path / "new.fa"),
+            "--output",
+            str(tmp_path / "scores.tsv"),
+        ]
         assert main(["score", "--model", *paths]) == 0
         assert list(pd.read_csv(tmp_path / "scores.tsv", sep="\t")) == columns

@@ -31,14 +31,28 @@ SCAN = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, separation=50)
 def genome(tmp_path):
     letters = random_letters(1500)
     letters[600:660] = ord("N")
-    return Genome(write_genome(tmp_path / "toy1.fa", {"chrA": letters, "chrShort": "ACGT" * 5, "chrB": random_letters(333, 1)}))
+    return Genome(
+        write_genome(
+            tmp_path / "toy1.fa",
+            {"chrA": letters, "chrShort": "ACGT" * 5, "chrB": random_letters(333, 1)},
+        )
+    )
 
 
 def one_by_one(scorer, genome, chrom, strand):
     """Return start -> log-odds of each window that is at most half N."""
-    letters = {start: genome.fetch(chrom, start, start + WINDOW, strand) for start in range(0, genome.lengths[chrom] - WINDOW + 1, STRIDE)}
+    letters = {
+        start: genome.fetch(chrom, start, start + WINDOW, strand)
+        for start in range(0, genome.lengths[chrom] - WINDOW + 1, STRIDE)
+    }
     known = [start for start, window in letters.items() if (window == ord("N")).mean() <= 0.5]
-    return dict(zip(known, scorer.logits([letters[start] for start in known]) / scorer.temperature, strict=True))
+    return dict(
+        zip(
+            known,
+            scorer.logits([letters[start] for start in known]) / scorer.temperature,
+            strict=True,
+        )
+    )
 
 
 def intervals(path, chrom):
@@ -58,12 +72,20 @@ def test_tracks_equal_single_windows(genome, tmp_path, monkeypatch, chunk):
         for chrom in ("chrA", "chrB"):
             expected = one_by_one(scorer, genome, chrom, strand)
             found = intervals(f"{name}.bw", chrom)
-            assert [start for start, _, _ in found] == [start + (WINDOW - STRIDE) // 2 for start in expected]
+            assert [start for start, _, _ in found] == [
+                start + (WINDOW - STRIDE) // 2 for start in expected
+            ]
             assert {end - start for start, end, _ in found} == {STRIDE}
-            np.testing.assert_allclose([value for _, _, value in found], list(expected.values()), rtol=0, atol=1e-5)
+            np.testing.assert_allclose(
+                [value for _, _, value in found], list(expected.values()), rtol=0, atol=1e-5
+            )
             rows = [row for row in lines if row[0] == chrom]
-            assert [(int(start), int(end)) for _, start, end, _ in rows] == [(start, end) for start, end, _ in found]
-            np.testing.assert_allclose([float(row[3]) for row in rows], list(expected.values()), rtol=0, atol=1e-4)
+            assert [(int(start), int(end)) for _, start, end, _ in rows] == [
+                (start, end) for start, end, _ in found
+            ]
+            np.testing.assert_allclose(
+                [float(row[3]) for row in rows], list(expected.values()), rtol=0, atol=1e-4
+            )
             starts, values = np.array(list(expected)), np.array(list(expected.values()))
             high = values >= logit(0.45)
             kept = unsuppressed(starts[high], values[high], 50)
@@ -76,11 +98,18 @@ def test_tracks_equal_single_windows(genome, tmp_path, monkeypatch, chunk):
 
 
 def test_peaks_and_summits_are_bed6(genome, tmp_path):
-    for anchor, on_plus, on_minus in (("start", 0, WINDOW - 1), ("centre", 30, 29), ("end", WINDOW - 1, 0)):
+    for anchor, on_plus, on_minus in (
+        ("start", 0, WINDOW - 1),
+        ("centre", 30, 29),
+        ("end", WINDOW - 1, 0),
+    ):
         scan = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, anchor=anchor)
         peaks = score_genome(scorer_of(RUN), genome, tmp_path / anchor, scan=scan)
         columns = ["chrom", "start", "end", "name", "score", "strand"]
-        windows, summits = (pd.read_csv(f"{tmp_path / anchor}.toy1.{what}.bed", sep="\t", names=columns) for what in ("peaks", "summits"))
+        windows, summits = (
+            pd.read_csv(f"{tmp_path / anchor}.toy1.{what}.bed", sep="\t", names=columns)
+            for what in ("peaks", "summits")
+        )
         pd.testing.assert_frame_equal(windows, peaks[columns], check_dtype=False)
         assert (windows["end"] - windows["start"] == WINDOW).all()
         assert (windows["score"] == (peaks["probability"] * 1000).round()).all()
@@ -91,7 +120,12 @@ def test_peaks_and_summits_are_bed6(genome, tmp_path):
 
 
 def test_track_position_follows_anchor(genome, tmp_path):
-    score_genome(scorer_of(RUN), genome, tmp_path / "scan", scan=Scan(window=WINDOW, stride=STRIDE, anchor="end"))
+    score_genome(
+        scorer_of(RUN),
+        genome,
+        tmp_path / "scan",
+        scan=Scan(window=WINDOW, stride=STRIDE, anchor="end"),
+    )
     assert intervals(tmp_path / "scan.toy1.plus.bw", "chrA")[0][:2] == (WINDOW - STRIDE, WINDOW)
     assert intervals(tmp_path / "scan.toy1.minus.bw", "chrA")[0][:2] == (0, STRIDE)
 
@@ -103,20 +137,34 @@ def test_both_strand_model_has_one_track(genome, tmp_path):
         f"scan.toy1.{name}" for name in ("bedGraph.gz", "bw", "peaks.bed", "summits.bed")
     ]
     expected = one_by_one(scorer, genome, "chrA", "+")
-    np.testing.assert_allclose([value for _, _, value in intervals(tmp_path / "scan.toy1.bw", "chrA")], list(expected.values()), atol=1e-5)
+    np.testing.assert_allclose(
+        [value for _, _, value in intervals(tmp_path / "scan.toy1.bw", "chrA")],
+        list(expected.values()),
+        atol=1e-5,
+    )
     assert set(peaks["strand"]) == {"."}
     assert not peaks.duplicated(["chrom", "start"]).any()
     assert set(peaks["summit"] - peaks["start"]) == {WINDOW // 2}
-    with pytest.raises(ArgumentError, match=r"reads both strands of a window, so anchor 'end' has no direction. Use anchor 'centre'"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"reads both strands of a window, so anchor 'end' has no direction. Use anchor "
+        r"'centre'",
+    ):
         score_genome(scorer, genome, tmp_path / "scan", scan=Scan(window=WINDOW, anchor="end"))
 
 
 def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
     letters = random_letters(300).tobytes().decode()
-    soft = write_genome(tmp_path / "soft.fa", {"chrA": letters[:100] + letters[100:130].lower() + letters[130:]})
+    soft = write_genome(
+        tmp_path / "soft.fa", {"chrA": letters[:100] + letters[100:130].lower() + letters[130:]}
+    )
     hard = write_genome(tmp_path / "hard.fa", {"chrA": letters[:100] + "N" * 30 + letters[130:]})
-    scorer = scorer_of(RUN.model_copy(update={"data": RUN.data.model_copy(update={"soft_mask": "hard"})}))
-    found, expected = (score_genome(scorer, genome, tmp_path / "x", scan=SCAN) for genome in (soft, hard))
+    scorer = scorer_of(
+        RUN.model_copy(update={"data": RUN.data.model_copy(update={"soft_mask": "hard"})})
+    )
+    found, expected = (
+        score_genome(scorer, genome, tmp_path / "x", scan=SCAN) for genome in (soft, hard)
+    )
     pd.testing.assert_frame_equal(found, expected)
     assert not found.equals(score_genome(scorer_of(RUN), soft, tmp_path / "x", scan=SCAN))
 
@@ -129,37 +177,65 @@ def test_regions_equal_part_of_genome_scan(genome, tmp_path):
     score_genome(scorer, genome, tmp_path / "some", regions=bed, scan=SCAN)
     Path(f"{bed}.gz").write_bytes(gzip.compress(bed.read_bytes()))
     assert read_regions(f"{bed}.gz", genome) == read_regions(bed, genome)
-    score_genome(scorer, genome, tmp_path / "named", regions=["chrA:1,000-1,100", "chrA:300-301", "chrA:305-400", "B"], scan=SCAN)
+    score_genome(
+        scorer,
+        genome,
+        tmp_path / "named",
+        regions=["chrA:1,000-1,100", "chrA:300-301", "chrA:305-400", "B"],
+        scan=SCAN,
+    )
     for strand in ("plus", "minus"):
         whole = intervals(tmp_path / f"all.toy1.{strand}.bw", "chrA")
-        touched = [row for row in whole if any(row[0] < end and row[1] > start for start, end in ((300, 301), (305, 400), (1000, 1100)))]
+        touched = [
+            row
+            for row in whole
+            if any(
+                row[0] < end and row[1] > start
+                for start, end in ((300, 301), (305, 400), (1000, 1100))
+            )
+        ]
         for some in ("some", "named"):
             path = tmp_path / f"{some}.toy1.{strand}.bw"
             np.testing.assert_allclose(intervals(path, "chrA"), touched, atol=1e-5)
-            np.testing.assert_allclose(intervals(path, "chrB"), intervals(tmp_path / f"all.toy1.{strand}.bw", "chrB"), atol=1e-5)
+            np.testing.assert_allclose(
+                intervals(path, "chrB"),
+                intervals(tmp_path / f"all.toy1.{strand}.bw", "chrB"),
+                atol=1e-5,
+            )
 
 
 def test_string_is_one_region(genome, tmp_path):
     for region in ("B", "chrA:300-700"):
-        found, expected = (score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=of, scan=SCAN) for of in (region, [region]))
+        found, expected = (
+            score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=of, scan=SCAN)
+            for of in (region, [region])
+        )
         pd.testing.assert_frame_equal(found, expected)
         assert len(found)
     (tmp_path / "some.BED.gz").write_bytes(gzip.compress(b"chrB\t0\t333\n"))
     pd.testing.assert_frame_equal(
-        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=str(tmp_path / "some.BED.gz"), scan=SCAN),
+        score_genome(
+            scorer_of(RUN), genome, tmp_path / "x", regions=str(tmp_path / "some.BED.gz"), scan=SCAN
+        ),
         score_genome(scorer_of(RUN), genome, tmp_path / "x", regions="chrB", scan=SCAN),
     )
 
 
 def test_prior_shifts_log_odds(genome, tmp_path):
     folder = write_model(tmp_path / "model", RUN, length=WINDOW, records=(30, 90))
-    plain = score_genome(folder, genome, tmp_path / "plain", scan=Scan(stride=STRIDE, threshold=0.01))
-    rare = score_genome(folder, genome, tmp_path / "rare", prior=0.01, scan=Scan(stride=STRIDE, threshold=1e-9))
+    plain = score_genome(
+        folder, genome, tmp_path / "plain", scan=Scan(stride=STRIDE, threshold=0.01)
+    )
+    rare = score_genome(
+        folder, genome, tmp_path / "rare", prior=0.01, scan=Scan(stride=STRIDE, threshold=1e-9)
+    )
     shift = logit(0.01) - logit(30 / 120)
     assert len(plain) == len(rare)
     np.testing.assert_allclose(rare["log_odds"], plain["log_odds"] + shift, atol=1e-6)
     # the default threshold is 0.5
-    assert score_genome(folder, genome, tmp_path / "few", prior=0.01, scan=Scan(stride=STRIDE)).empty
+    assert score_genome(
+        folder, genome, tmp_path / "few", prior=0.01, scan=Scan(stride=STRIDE)
+    ).empty
     assert (tmp_path / "few.toy1.peaks.bed").read_text() == ""
 
 
@@ -167,15 +243,22 @@ def test_window_and_positive_fraction_come_from_folder(tmp_path):
     origin = origin_of(write_model(tmp_path / "model", RUN, length=72, records=(1, 3)))
     assert (origin.length, origin.share, origin.assembly) == (72, 0.25, "toy1")
     assert (Scan().windows(origin).size, Scan().windows(origin).stride) == (72, 4)
-    balanced = RUN.model_copy(update={"training": RUN.training.model_copy(update={"class_weights": "balanced"})})
+    balanced = RUN.model_copy(
+        update={"training": RUN.training.model_copy(update={"class_weights": "balanced"})}
+    )
     assert origin_of(write_model(tmp_path / "balanced", balanced, records=(1, 3))).share == 0.5
     made = origin_of(scorer_of(RUN))
     told = (
-        "window must be given for a model that does not tell how long its training records were, got none. Say how many letters: --window"
+        "window must be given for a model that does not tell how long its training records "
+        "were, got none. Say how many letters: --window"
     )
     with pytest.raises(ArgumentError, match=told):
         made.window(None)
-    with pytest.raises(ValueError, match="prior must go with a model folder that tells the training set's share of positives, got none"):
+    with pytest.raises(
+        ValueError,
+        match="prior must go with a model folder that tells the training set's share of positives, "
+        "got none",
+    ):
         made.shift(0.1)
     with pytest.raises(ValueError, match=r"prior must be in \(0, 1\), got 1"):
         origin.shift(1)
@@ -190,12 +273,21 @@ def test_shipped_model_is_found_by_name():
 
 
 def test_loaded_model_has_origin_of_folder(genome, tmp_path):
-    folders = [write_model(tmp_path / name, RUN, seed, length=WINDOW) for seed, name in enumerate("ab")]
+    folders = [
+        write_model(tmp_path / name, RUN, seed, length=WINDOW) for seed, name in enumerate("ab")
+    ]
     for model in (folders[0], folders):
         known, loaded = origin_of(model), origin_of(load(model))
-        assert (loaded.length, loaded.share, loaded.assembly) == (known.length, known.share, known.assembly) == (WINDOW, 0.25, "toy1")
+        assert (
+            (loaded.length, loaded.share, loaded.assembly)
+            == (known.length, known.share, known.assembly)
+            == (WINDOW, 0.25, "toy1")
+        )
     scan = Scan(stride=STRIDE, threshold=0.01)
-    found, expected = (score_genome(model, genome, tmp_path / "x", prior=0.1, scan=scan) for model in (load(folders[0]), folders[0]))
+    found, expected = (
+        score_genome(model, genome, tmp_path / "x", prior=0.1, scan=scan)
+        for model in (load(folders[0]), folders[0])
+    )
     pd.testing.assert_frame_equal(found, expected)
 
 
@@ -217,23 +309,40 @@ def test_parent_records_do_not_set_window(tmp_path):
 
 
 def test_simulated_negatives_count_in_positive_fraction(tmp_path):
-    run = RUN.model_copy(update={"data": RUN.data.model_copy(update={"negatives": config.ShuffledNegatives()})})
+    run = RUN.model_copy(
+        update={"data": RUN.data.model_copy(update={"negatives": config.ShuffledNegatives()})}
+    )
     folder = write_model(tmp_path / "model", run)
     # a folder from before the key; simulated negatives have no file
     assert origin_of(folder).share is None
     provenance = json.loads((folder / "provenance.json").read_text())
-    (folder / "provenance.json").write_text(json.dumps(provenance | {"num_train": 40, "num_positive": 4}))
+    (folder / "provenance.json").write_text(
+        json.dumps(provenance | {"num_train": 40, "num_positive": 4})
+    )
     assert origin_of(folder).share == 0.1
 
 
 def test_file_names_contain_assembly(genome, tmp_path):
-    score_genome(scorer_of(RUN), genome, tmp_path / "x", assembly="dm3", regions=["chrB"], scan=SCAN)
-    suffixes = ["minus.bedGraph.gz", "minus.bw", "peaks.bed", "plus.bedGraph.gz", "plus.bw", "summits.bed"]
-    assert sorted(path.name for path in tmp_path.glob("x.*")) == [f"x.dm3.{suffix}" for suffix in suffixes]
+    score_genome(
+        scorer_of(RUN), genome, tmp_path / "x", assembly="dm3", regions=["chrB"], scan=SCAN
+    )
+    suffixes = [
+        "minus.bedGraph.gz",
+        "minus.bw",
+        "peaks.bed",
+        "plus.bedGraph.gz",
+        "plus.bw",
+        "summits.bed",
+    ]
+    assert sorted(path.name for path in tmp_path.glob("x.*")) == [
+        f"x.dm3.{suffix}" for suffix in suffixes
+    ]
 
 
 def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "strand_logits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        module, "strand_logits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         score_genome(scorer_of(RUN), genome, tmp_path / "out" / "x", scan=SCAN)
     assert list((tmp_path / "out").iterdir()) == []
@@ -246,7 +355,10 @@ def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
         (["chrA:5-5"], "a region must have 0 <= start < end <= 1500, the length of chrA, got 5-5"),
         (["chrA:0-1501"], "got 0-1501"),
         (["chrA:x-y"], "region must be CHROM:START-END, 0-based half-open, got 'chrA:x-y'"),
-        (["chrShort"], "a chromosome must be at least as long as the window of 60 letters, got none"),
+        (
+            ["chrShort"],
+            "a chromosome must be at least as long as the window of 60 letters, got none",
+        ),
     ],
 )
 def test_invalid_regions(genome, tmp_path, regions, message):
@@ -275,9 +387,15 @@ def test_invalid_bed_files(genome, tmp_path, text, message):
 def test_scan_refuses_other_objectives(tmp_path):
     run = run_file()
     protein = run.model_copy(
-        update={"data": run.data.model_copy(update={"alphabet": "protein"}), "tokens": run.tokens.model_copy(update={"k": 1})}
+        update={
+            "data": run.data.model_copy(update={"alphabet": "protein"}),
+            "tokens": run.tokens.model_copy(update={"k": 1}),
+        }
     )
-    with pytest.raises(ModelFolderError, match="a genome's scores must be of an objective 'binary' on dna, got 'binary' on protein"):
+    with pytest.raises(
+        ModelFolderError,
+        match="a genome's scores must be of an objective 'binary' on dna, got 'binary' on protein",
+    ):
         origin_of(write_model(tmp_path / "protein", protein))
 
 

@@ -27,13 +27,20 @@ from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.spelling import Spelling
 
 CHROMOSOMES = {"chr1": "ACGTTGCAAC" * 12, "chr2": "TTGACCAGTN" * 9}
-BED = "# made up\ntrack name=x\nchr1\t0\t30\tfirst\t0\t+\nchr1\t10\t40\t.\t0\t-\n\nchr2\t60\t90\t.\t0\t.\n"
+BED = (
+    "# made up\ntrack "
+    "name=x\nchr1\t0\t30\tfirst\t0\t+\nchr1\t10\t40\t.\t0\t-\n\nchr2\t60\t90\t.\t0\t.\n"
+)
 LETTERS = [CHROMOSOMES["chr1"][:30], CHROMOSOMES["chr1"][10:40], CHROMOSOMES["chr2"][60:90]]
 
 
 @pytest.fixture
 def genome(tmp_path):
-    (tmp_path / "genome.fa").write_text("".join(f">{name}\n{text[:60]}\n{text[60:].lower()}\n" for name, text in CHROMOSOMES.items()))
+    (tmp_path / "genome.fa").write_text(
+        "".join(
+            f">{name}\n{text[:60]}\n{text[60:].lower()}\n" for name, text in CHROMOSOMES.items()
+        )
+    )
     (tmp_path / "sites.bed").write_text(BED)
     return tmp_path / "genome.fa"
 
@@ -47,7 +54,12 @@ def model(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("model") / "model"
     folder.mkdir()
-    save_model(folder, run, build_network(run).state_dict(), {"calibration": {"temperature": 2.0, "threshold": 0.5, "slope": 1.0}})
+    save_model(
+        folder,
+        run,
+        build_network(run).state_dict(),
+        {"calibration": {"temperature": 2.0, "threshold": 0.5, "slope": 1.0}},
+    )
     return folder
 
 
@@ -60,7 +72,11 @@ def turned(text):
 
 
 def test_score_bed_file_of_genome(genome, tmp_path):
-    expected = [("chr1:0-30(+)", LETTERS[0]), ("chr1:10-40(-)", turned(LETTERS[1])), ("chr2:60-90(+)", LETTERS[2])]
+    expected = [
+        ("chr1:0-30(+)", LETTERS[0]),
+        ("chr1:10-40(-)", turned(LETTERS[1])),
+        ("chr2:60-90(+)", LETTERS[2]),
+    ]
     assert texts(read_inputs(Spelling(DNA), tmp_path / "sites.bed", 3, genome)) == expected
     with gzip.open(tmp_path / "sites.bed.gz", "wt") as file:
         file.write(BED)
@@ -68,12 +84,23 @@ def test_score_bed_file_of_genome(genome, tmp_path):
 
 
 def test_score_table_of_intervals(genome):
-    table = pd.DataFrame({"chrom": ["chr1", "chr1"], "start": [0, 10], "end": [30, 40], "strand": ["+", "-"], "name": ["a", None]})
+    table = pd.DataFrame(
+        {
+            "chrom": ["chr1", "chr1"],
+            "start": [0, 10],
+            "end": [30, 40],
+            "strand": ["+", "-"],
+            "name": ["a", None],
+        }
+    )
     assert texts(read_inputs(Spelling(DNA), table, 3, genome)) == [
         ("chr1:0-30(+)", LETTERS[0]),
         ("chr1:10-40(-)", turned(LETTERS[1])),
     ]
-    assert texts(read_inputs(Spelling(DNA), table[["chrom", "start", "end"]], 3, genome))[1] == ("chr1:10-40(+)", LETTERS[1])
+    assert texts(read_inputs(Spelling(DNA), table[["chrom", "start", "end"]], 3, genome))[1] == (
+        "chr1:10-40(+)",
+        LETTERS[1],
+    )
 
 
 def test_score_records_and_table_of_sequences(genome):
@@ -88,7 +115,11 @@ def test_score_records_and_table_of_sequences(genome):
     ("line", "message"),
     [
         ("chr9\t0\t30", r"sites\.bed:1: chromosome must be one of .*got 'chr9'"),
-        ("chr2\t60\t91", r"sites\.bed:1: interval must end within chr2 of .*, which has 90 letters, got \[60, 91\)"),
+        (
+            "chr2\t60\t91",
+            r"sites\.bed:1: interval must end within chr2 of .*, which has 90 letters, got \[60, "
+            r"91\)",
+        ),
         ("chr1\t5\t5", r"sites\.bed:1: "),
         ("chr1\t5\t7", r"sequences must be at least k = 3 letters long, got 2"),
         ("chr1\tx\t7", r"sites\.bed:1: .*got 'x'"),
@@ -102,18 +133,46 @@ def test_invalid_intervals(genome, tmp_path, line, message):
 
 
 def test_invalid_inputs(genome, tmp_path):
-    for absent, message in ((tmp_path / "no.bed", r"no\.bed: .*got no such file"), (None, r"no\.fa: .*got no such file")):
+    for absent, message in (
+        (tmp_path / "no.bed", r"no\.bed: .*got no such file"),
+        (None, r"no\.fa: .*got no such file"),
+    ):
         with pytest.raises(SequenceFileError, match=message):
-            list(read_inputs(Spelling(DNA), absent or tmp_path / "sites.bed", 3, genome if absent else tmp_path / "no.fa"))
+            list(
+                read_inputs(
+                    Spelling(DNA),
+                    absent or tmp_path / "sites.bed",
+                    3,
+                    genome if absent else tmp_path / "no.fa",
+                )
+            )
     for sequences, given, message in (
-        (pd.DataFrame({"chrom": [], "start": [], "end": []}), None, "must have a column 'sequence', got chrom, start, end: pass genome="),
+        (
+            pd.DataFrame({"chrom": [], "start": [], "end": []}),
+            None,
+            "must have a column 'sequence', got chrom, start, end: pass genome=",
+        ),
         (pd.DataFrame({"x": [1]}), None, "must have a column 'sequence', got x"),
-        (pd.DataFrame({"chrom": ["chr1"]}), genome, "must have the columns chrom, start, end, got no start"),
-        (["ACGT"], genome, "with a genome, sequences must be a BED file or a table of intervals, got list"),
-        (pd.DataFrame({"sequence": ["ACGT", None]}), None, r"sequence 1 \(counted from 0\) must be a string, got"),
+        (
+            pd.DataFrame({"chrom": ["chr1"]}),
+            genome,
+            "must have the columns chrom, start, end, got no start",
+        ),
+        (
+            ["ACGT"],
+            genome,
+            "with a genome, sequences must be a BED file or a table of intervals, got list",
+        ),
+        (
+            pd.DataFrame({"sequence": ["ACGT", None]}),
+            None,
+            r"sequence 1 \(counted from 0\) must be a string, got",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
-            read_sequences(Spelling(DNA), sequences, 3) if given is None else list(read_inputs(Spelling(DNA), sequences, 3, given))
+            read_sequences(Spelling(DNA), sequences, 3) if given is None else list(
+                read_inputs(Spelling(DNA), sequences, 3, given)
+            )
 
 
 def test_chunks_equal_one_table(model, monkeypatch):
@@ -121,28 +180,56 @@ def test_chunks_equal_one_table(model, monkeypatch):
     sequences = ["ACGTTGCA"[i:] + "ACGT" for i in range(6)] + ["TTT"]
     parts = list(score_batches(model, sequences))
     assert [len(part) for part in parts] == [3, 3, 1]
-    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), score_sequences(model, sequences))
-    assert [list(part) for part in score_batches(model, [])] == [["id", "logit", "probability", "predicted"]]
+    pd.testing.assert_frame_equal(
+        pd.concat(parts, ignore_index=True), score_sequences(model, sequences)
+    )
+    assert [list(part) for part in score_batches(model, [])] == [
+        ["id", "logit", "probability", "predicted"]
+    ]
 
 
 def test_scores_do_not_depend_on_batch_size(model, monkeypatch):
     sequences, sizes = ["ACGTTGCAAC"[i:] + "ACGT" * 3 for i in range(7)], []
     scorer = load(model)
-    scorer.network.register_forward_hook(lambda network, inputs, outputs: sizes.append(len(inputs[0])))
-    pd.testing.assert_frame_equal(score_sequences(scorer, sequences, batch_size=2), score_sequences(scorer, sequences), rtol=1e-5)
+    scorer.network.register_forward_hook(
+        lambda network, inputs, outputs: sizes.append(len(inputs[0]))
+    )
+    pd.testing.assert_frame_equal(
+        score_sequences(scorer, sequences, batch_size=2),
+        score_sequences(scorer, sequences),
+        rtol=1e-5,
+    )
     assert sizes == [2, 2, 2, 1, 7]
 
 
 def test_probabilities_without_the_temperature(model):
     table = score_sequences(model, ["ACGTTGCA", "TTTTACGT"], calibrated=False)
     np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"])))
-    assert table["predicted"].tolist() == score_sequences(model, ["ACGTTGCA", "TTTTACGT"])["predicted"].tolist()
+    assert (
+        table["predicted"].tolist()
+        == score_sequences(model, ["ACGTTGCA", "TTTTACGT"])["predicted"].tolist()
+    )
 
 
 def test_score_command_with_intervals_and_repeated_ids(model, genome, tmp_path, capsys):
     out = tmp_path / "scores.tsv"
     model = str(model)
-    assert main(["score", "--model", model, "--bed", str(tmp_path / "sites.bed"), "--genome", str(genome), "--output", str(out)]) == 0
+    assert (
+        main(
+            [
+                "score",
+                "--model",
+                model,
+                "--bed",
+                str(tmp_path / "sites.bed"),
+                "--genome",
+                str(genome),
+                "--output",
+                str(out),
+            ]
+        )
+        == 0
+    )
     table = pd.read_csv(out, sep="\t", keep_default_na=False)
     assert list(table)[:7] == ["file", "id", "chrom", "start", "end", "strand", "name"]
     assert table[["chrom", "start", "end", "strand", "name"]].to_numpy().tolist() == [
@@ -154,35 +241,93 @@ def test_score_command_with_intervals_and_repeated_ids(model, genome, tmp_path, 
     corpus = build_corpus(sources_of(run), tmp_path / "corpus", Rules.of(run))
     assert table["id"].tolist() == corpus.records["id"].tolist()
     (tmp_path / "twice.fa").write_text(">a\nACGT\n>a\nACGTT\n")
-    assert main(["score", "--model", model, "--fasta", str(tmp_path / "twice.fa"), str(genome), "--output", str(out)]) == 0
+    assert (
+        main(
+            [
+                "score",
+                "--model",
+                model,
+                "--fasta",
+                str(tmp_path / "twice.fa"),
+                str(genome),
+                "--output",
+                str(out),
+            ]
+        )
+        == 0
+    )
     assert pd.read_csv(out, sep="\t")["id"].tolist() == ["a", "a", "chr1", "chr2"]
     capsys.readouterr()
-    assert main(["score", "--model", model, "--bed", str(tmp_path / "sites.bed"), "--output", str(out)]) == 1
+    assert (
+        main(
+            ["score", "--model", model, "--bed", str(tmp_path / "sites.bed"), "--output", str(out)]
+        )
+        == 1
+    )
     assert "--bed and --genome must come together" in capsys.readouterr().err
-    assert main(["score", "--model", model, "--fasta", str(genome), "--coverage", "0.9", "--output", str(out)]) == 1
+    assert (
+        main(
+            [
+                "score",
+                "--model",
+                model,
+                "--fasta",
+                str(genome),
+                "--coverage",
+                "0.9",
+                "--output",
+                str(out),
+            ]
+        )
+        == 1
+    )
     assert "model folders that hold reference.safetensors" in capsys.readouterr().err
     assert not list(tmp_path.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.parquet", "scores.tsv.gz", "-"])
-def test_score_command_refuses_other_table_formats(model, genome, tmp_path, name, monkeypatch, capsys):
+def test_score_command_refuses_other_table_formats(
+    model, genome, tmp_path, name, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     assert main(["score", "--model", str(model), "--fasta", str(genome), "--output", name]) == 1
-    assert f"{name}: output must end with .tsv, got {Path(name).suffix or 'no suffix'}. Choose another --output" in capsys.readouterr().err
+    assert (
+        f"{name}: output must end with .tsv, got {Path(name).suffix or 'no suffix'}. Choose "
+        "another --output" in capsys.readouterr().err
+    )
     assert not (tmp_path / name).exists()
 
 
 def test_score_command_reports_unlike_sequences(genome, tmp_path, capsys):
     (tmp_path / "new.fa").write_text(f">a\nACGT\n>b\n{'N' * 300}\n>c\nACGTT\n")
-    assert main(["score", "--model", "promoter", "--fasta", str(tmp_path / "new.fa"), "--output", str(tmp_path / "scores.tsv")]) == 0
-    told = "100.0% of the sequences are unlike the training data: length 2, ambiguous 1 (of valid 1.0% are, by composition)\n"
+    assert (
+        main(
+            [
+                "score",
+                "--model",
+                "promoter",
+                "--fasta",
+                str(tmp_path / "new.fa"),
+                "--output",
+                str(tmp_path / "scores.tsv"),
+            ]
+        )
+        == 0
+    )
+    told = (
+        "100.0% of the sequences are unlike the training data: length 2, ambiguous 1 (of valid "
+        "1.0% are, by composition)\n"
+    )
     assert told in capsys.readouterr().out
 
 
 # embeddings
 def test_embeddings_do_not_depend_on_batch(model):
     sequences = ["ACGTTGCAACGGT", "ACGTTGCAAC" * 5, "TTTT"]
-    together, alone = embed(model, sequences), [embed(model, [text]).vectors[0] for text in sequences]
+    together, alone = (
+        embed(model, sequences),
+        [embed(model, [text]).vectors[0] for text in sequences],
+    )
     assert together.vectors.shape == (3, 16)  # two members of 8
     np.testing.assert_allclose(together.vectors, alone, rtol=1e-4, atol=1e-5)
     assert together.places["id"].tolist() == ["0", "1", "2"]
@@ -194,18 +339,39 @@ def test_embeddings_per_token_average_to_sequence(model):
     text = "ACGTTGCAAC" * 5
     found = embed(model, [text, "TTTT", "ACGTACGTACG"], per_token=True)
     first = found.places[found.places["id"] == "0"]
-    assert first[["start", "end"]].to_numpy().tolist() == [[s, min(s + 8 + 2, 50)] for s in range(0, 48, 8)]
+    assert first[["start", "end"]].to_numpy().tolist() == [
+        [s, min(s + 8 + 2, 50)] for s in range(0, 48, 8)
+    ]
     assert found.places[found.places["id"] == "1"][["start", "end"]].to_numpy().tolist() == [[0, 4]]
     # 9 tokens: 8 and 1
-    assert found.places[found.places["id"] == "2"][["start", "end"]].to_numpy().tolist() == [[0, 10], [8, 11]]
-    np.testing.assert_allclose(found.vectors[:6].mean(axis=0), embed(model, [text]).vectors[0], rtol=1e-4, atol=1e-5)
+    assert found.places[found.places["id"] == "2"][["start", "end"]].to_numpy().tolist() == [
+        [0, 10],
+        [8, 11],
+    ]
+    np.testing.assert_allclose(
+        found.vectors[:6].mean(axis=0), embed(model, [text]).vectors[0], rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npz"])
 def test_embed_command_writes_vectors(model, genome, tmp_path, suffix, monkeypatch, capsys):
     monkeypatch.setattr(table_module, "CHUNK_RECORDS", 1)  # the file is joined from parts
     out, expected = tmp_path / f"vectors.{suffix}", embed(model, genome, per_token=True)
-    assert main(["embed", "--model", str(model), "--fasta", str(genome), "--per-token", "--output", str(out)]) == 0
+    assert (
+        main(
+            [
+                "embed",
+                "--model",
+                str(model),
+                "--fasta",
+                str(genome),
+                "--per-token",
+                "--output",
+                str(out),
+            ]
+        )
+        == 0
+    )
     if suffix == "parquet":
         pd.testing.assert_frame_equal(pd.read_parquet(out), expected.table(), check_dtype=False)
     else:
@@ -214,7 +380,20 @@ def test_embed_command_writes_vectors(model, genome, tmp_path, suffix, monkeypat
             assert arrays["id"].tolist() == expected.places["id"].tolist()
             assert arrays["end"].tolist() == expected.places["end"].tolist()
     assert f"embed: {len(expected)} vectors of 16: {out}" in capsys.readouterr().out
-    assert main(["embed", "--model", str(model), "--fasta", str(genome), "--output", str(tmp_path / "x.csv")]) == 1
+    assert (
+        main(
+            [
+                "embed",
+                "--model",
+                str(model),
+                "--fasta",
+                str(genome),
+                "--output",
+                str(tmp_path / "x.csv"),
+            ]
+        )
+        == 1
+    )
     assert "output must end with .parquet or .npz" in capsys.readouterr().err
 
 
@@ -236,7 +415,10 @@ def test_gaps_are_removed_if_trained_so(tmp_path):
     (tmp_path / "aligned.fa").write_text(">a\nAC--GT.A\n")
     assert texts(read_inputs(GAPLESS, tmp_path / "aligned.fa", 3)) == [("a", "ACGTA")]
     assert texts(read_inputs(GAPLESS, ["AC--GT.A"], 3)) == [("0", "ACGTA")]
-    with pytest.raises(ValueError, match=r"sequence 0 \(counted from 0\) must have at least one letter, got gaps alone"):
+    with pytest.raises(
+        ValueError,
+        match=r"sequence 0 \(counted from 0\) must have at least one letter, got gaps alone",
+    ):
         list(read_inputs(GAPLESS, ["--"], 3))
     with pytest.raises(ValueError, match="must be dna"):
         list(read_inputs(Spelling(DNA), ["AC-GT"], 3))
@@ -246,26 +428,65 @@ def test_score_and_explain_use_sequence_policy(tmp_path):
     run = run_file()
     data = {"hard": {"soft_mask": "hard"}, "gapless": {"gaps": "remove"}}
     hard, gapless = (
-        load(write_model(tmp_path / name, run.model_copy(update={"data": run.data.model_copy(update=keys)}))) for name, keys in data.items()
+        load(
+            write_model(
+                tmp_path / name, run.model_copy(update={"data": run.data.model_copy(update=keys)})
+            )
+        )
+        for name, keys in data.items()
     )
-    for scorer, spelled, text in ((hard, "ACNNNGTTGACA", "ACgttGTTGACA"), (gapless, "ACGTTGACA", "AC-GTT.GACA")):
-        np.testing.assert_array_equal(score_sequences(scorer, [text])["logit"], score_sequences(scorer, [spelled])["logit"])
-        np.testing.assert_array_equal(embed(scorer, [text]).vectors, embed(scorer, [spelled]).vectors)
+    for scorer, spelled, text in (
+        (hard, "ACNNNGTTGACA", "ACgttGTTGACA"),
+        (gapless, "ACGTTGACA", "AC-GTT.GACA"),
+    ):
+        np.testing.assert_array_equal(
+            score_sequences(scorer, [text])["logit"], score_sequences(scorer, [spelled])["logit"]
+        )
+        np.testing.assert_array_equal(
+            embed(scorer, [text]).vectors, embed(scorer, [spelled]).vectors
+        )
         assert explain(scorer, [text]).letters.tobytes().decode() == spelled
     with pytest.raises(
-        ModelFolderError, match=r"gapless: models that are averaged must read letters as the first \(soft_mask 'hard', gaps 'ref"
+        ModelFolderError,
+        match=r"gapless: models that are averaged must read letters as the first \(soft_mask "
+        r"'hard', gaps 'ref",
     ):
         load([tmp_path / "hard", tmp_path / "gapless"])
 
 
-@pytest.mark.parametrize("text", [BED, "chr1 0 30\n", "##gff-version 3\n", "chr1\tx\tgene\t1\t30\t.\t+\t.\tID=a\n", "#bed\nchr1\t0\t30"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        BED,
+        "chr1 0 30\n",
+        "##gff-version 3\n",
+        "chr1\tx\tgene\t1\t30\t.\t+\t.\tID=a\n",
+        "#bed\nchr1\t0\t30",
+    ],
+)
 @pytest.mark.parametrize("name", ["sites.bed", "sites.txt"])
 def test_intervals_without_genome_error(model, tmp_path, capsys, text, name):
     (tmp_path / name).write_text(text)
     for command, output in (("score", "x.tsv"), ("embed", "x.npz")):
-        assert main([command, "--model", str(model), "--fasta", str(tmp_path / name), "--output", str(tmp_path / output)]) == 1
+        assert (
+            main(
+                [
+                    command,
+                    "--model",
+                    str(model),
+                    "--fasta",
+                    str(tmp_path / name),
+                    "--output",
+                    str(tmp_path / output),
+                ]
+            )
+            == 1
+        )
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"{name}: sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet, got intervals (BED, GFF)" in line
+        assert (
+            f"{name}: sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet, got "
+            "intervals (BED, GFF)" in line
+        )
         assert "Give them with their genome: --bed and --genome" in line
 
 
@@ -308,12 +529,18 @@ def test_options_out_of_range_are_one_line(model, genome, tmp_path, words, messa
     ("kind", "rc", "message"),
     [
         ("masked", [], "objective must be one that says something of a sequence, got 'masked'"),
-        ("binary", ["--rc"], "rc must be false for letters without a complement, got true for protein"),
+        (
+            "binary",
+            ["--rc"],
+            "rc must be false for letters without a complement, got true for protein",
+        ),
     ],
 )
 def test_unsupported_options_are_one_line(tmp_path, kind, rc, message, capsys):
     run = config.RunFile(
-        data=config.Data(alphabet="protein", positives=("a",), negatives=("b",)) if kind == "binary" else config.Data(sequences=("a",)),
+        data=config.Data(alphabet="protein", positives=("a",), negatives=("b",))
+        if kind == "binary"
+        else config.Data(sequences=("a",)),
         tokens=config.Tokens(k=1),
         objective={"kind": kind},
         model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
@@ -323,7 +550,24 @@ def test_unsupported_options_are_one_line(tmp_path, kind, rc, message, capsys):
     if kind == "masked":
         (tmp_path / "m").mkdir()
         save_model(
-            tmp_path / "m", run, build_network(run).state_dict(), {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
+            tmp_path / "m",
+            run,
+            build_network(run).state_dict(),
+            {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}},
         )
-    assert main(["score", *rc, "--model", model, "--fasta", str(tmp_path / "new.fa"), "--output", str(tmp_path / "x.tsv")]) == 1
+    assert (
+        main(
+            [
+                "score",
+                *rc,
+                "--model",
+                model,
+                "--fasta",
+                str(tmp_path / "new.fa"),
+                "--output",
+                str(tmp_path / "x.tsv"),
+            ]
+        )
+        == 1
+    )
     assert message in capsys.readouterr().err

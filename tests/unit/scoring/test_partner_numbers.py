@@ -11,5 +11,8 @@ from selfattn_bio.scoring.partners import _numbers
 def test_track_refuses_strings() -> None:
     find = _numbers(["ACGT", [1.0, 2.0]])  # type: ignore[list-item]
     assert find(SimpleNamespace(id="1")).tolist() == [1.0, 2.0]  # type: ignore[arg-type,union-attr]
-    with pytest.raises(ArgumentError, match="partner of '0' must be a number a letter, as the model reads a track, got a str"):
+    with pytest.raises(
+        ArgumentError,
+        match="partner of '0' must be a number a letter, as the model reads a track, got a str",
+    ):
         find(SimpleNamespace(id="0"))  # type: ignore[arg-type]

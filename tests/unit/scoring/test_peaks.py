@@ -16,7 +16,10 @@ def greedy(places, values, separation):
 
 
 def test_peaks_of_worked_example():
-    assert unsuppressed(np.array([0, 10, 20, 30]), np.array([1.0, 3.0, 2.0, 2.0]), 15).tolist() == [1, 3]
+    assert unsuppressed(np.array([0, 10, 20, 30]), np.array([1.0, 3.0, 2.0, 2.0]), 15).tolist() == [
+        1,
+        3,
+    ]
 
 
 def test_first_of_equal_peaks_is_kept():
@@ -43,6 +46,9 @@ def test_peaks_do_not_depend_on_chunks(seed):
 
 def test_decided_peaks_are_released():
     finder = PeakFinder(0.0, 5)
-    kept = [len(finder.add(np.arange(start, start + 10), np.r_[1.0, np.full(9, -1.0)])[0]) for start in range(0, 100, 10)]
+    kept = [
+        len(finder.add(np.arange(start, start + 10), np.r_[1.0, np.full(9, -1.0)])[0])
+        for start in range(0, 100, 10)
+    ]
     assert kept == [1] * 10
     assert finder.finish()[0].tolist() == []

@@ -51,8 +51,19 @@ def test_one_percent_of_similar_records_is_unlike(reference):
 
 def test_unlike_records_have_a_reason(reference):
     rng = np.random.default_rng(2)
-    assert np.mean([told == "composition" for told in reference.unlike([rng.permutation(row) for row in rich(rng, 200)])]) > 0.9
-    assert reference.unlike([rich(rng, 1)[0][:60], np.tile(rich(rng, 1)[0], 2)]) == ["length", "length"]
+    assert (
+        np.mean(
+            [
+                told == "composition"
+                for told in reference.unlike([rng.permutation(row) for row in rich(rng, 200)])
+            ]
+        )
+        > 0.9
+    )
+    assert reference.unlike([rich(rng, 1)[0][:60], np.tile(rich(rng, 1)[0], 2)]) == [
+        "length",
+        "length",
+    ]
     masked = rich(rng, 1)[0].copy()
     masked[5] = ord("N")
     assert reference.unlike([masked]) == ["ambiguous"]
@@ -72,7 +83,10 @@ def test_length_does_not_change_typicality(reference):
     far = dataclasses.replace(
         reference, limits=reference.limits * [0.1, 100, 1, 1, 1], simplest=0.0
     )  # short records have a lower k-mer entropy
-    shares = [np.mean([told != "no" for told in far.unlike(rich(rng, 800, (n, n + 1)))]) for n in (25, 90, 2000)]
+    shares = [
+        np.mean([told != "no" for told in far.unlike(rich(rng, 800, (n, n + 1)))])
+        for n in (25, 90, 2000)
+    ]
     assert max(shares) < 0.05
 
 
@@ -93,7 +107,12 @@ def folder_of(path, reference):
         model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
     )
     path.mkdir()
-    save_model(path, run, build_network(run).state_dict(), {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}})
+    save_model(
+        path,
+        run,
+        build_network(run).state_dict(),
+        {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}},
+    )
     if reference:
         reference.save(path, sha256_of(path / "model.safetensors"))
     return path
@@ -101,21 +120,32 @@ def folder_of(path, reference):
 
 def scorer_with_sets(reference, shift=0.0):
     """Return a scorer whose validation logits are around -1 and 1, plus `shift`."""
-    run = config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=config.AttentionModel(embed_dim=8, num_heads=2))
+    run = config.RunFile(
+        data=config.Data(positives=("a",), negatives=("b",)),
+        model=config.AttentionModel(embed_dim=8, num_heads=2),
+    )
     labels = np.arange(2000) % 2
     outputs = (2.0 * labels - 1 + np.random.default_rng(0).normal(0, 0.8, 2000) + shift)[:, None]
     fitted = dataclasses.replace(reference, conformal=fit_conformal(run.objective, outputs, labels))
-    return Scorer(run, KmerTokenizer(DNA, k=3), build_network(run).eval(), reference=fitted), outputs, labels
+    return (
+        Scorer(run, KmerTokenizer(DNA, k=3), build_network(run).eval(), reference=fitted),
+        outputs,
+        labels,
+    )
 
 
 def test_table_has_prediction_sets_and_flags(reference, monkeypatch):
     scorer, outputs, labels = scorer_with_sets(reference)
-    monkeypatch.setattr(Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)])
+    monkeypatch.setattr(
+        Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)]
+    )
     sequences = [row.tobytes().decode() for row in rich(np.random.default_rng(4), len(outputs))]
     table = score_sequences(scorer, sequences, coverage=0.9)
     assert list(table) == ["id", "logit", "probability", "predicted", "set", "unlike"]
     assert set(table["set"]) <= {"0", "1", "0,1", "none"}
-    held = np.mean([str(label) in found.split(",") for label, found in zip(labels, table["set"], strict=True)])
+    held = np.mean(
+        [str(label) in found.split(",") for label, found in zip(labels, table["set"], strict=True)]
+    )
     assert held == pytest.approx(0.9, abs=0.01)
     assert "set" not in score_sequences(scorer, sequences[:3])
 
@@ -123,16 +153,25 @@ def test_table_has_prediction_sets_and_flags(reference, monkeypatch):
 def test_several_models_combine_prediction_sets(reference, monkeypatch):
     one, outputs, _ = scorer_with_sets(reference)
     other, _, _ = scorer_with_sets(reference, shift=1.0)
-    monkeypatch.setattr(Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)])
+    monkeypatch.setattr(
+        Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)]
+    )
     sequences = ["ACGT" * 25] * 200
-    single, another, both = (score_sequences(model, sequences, coverage=0.9)["set"] for model in (one, other, Ensemble((one, other))))
+    single, another, both = (
+        score_sequences(model, sequences, coverage=0.9)["set"]
+        for model in (one, other, Ensemble((one, other)))
+    )
     for a, b, union in zip(single, another, both, strict=True):
-        assert set(union.split(",")) == (set(a.split(",")) | set(b.split(","))) - ({"none"} if {a, b} != {"none"} else set())
+        assert set(union.split(",")) == (set(a.split(",")) | set(b.split(","))) - (
+            {"none"} if {a, b} != {"none"} else set()
+        )
 
 
 def test_rc_keeps_scores_of_both_strand_model(reference):
     scorer, _, _ = scorer_with_sets(reference)
-    both = dataclasses.replace(scorer, run=scorer.run.model_copy(update={"evaluation": config.Evaluation(strands="both")}))
+    both = dataclasses.replace(
+        scorer, run=scorer.run.model_copy(update={"evaluation": config.Evaluation(strands="both")})
+    )
     sequences = ["ACGTTTGACC", "TTTTGACAAC"]
     found, plain = (score_sequences(both, sequences, coverage=0.9, rc=rc) for rc in (True, False))
     assert found.equals(plain)
@@ -144,9 +183,15 @@ def test_coverage_errors(tmp_path, reference):
     for coverage in (0, 1, 2.5):
         with pytest.raises(ValueError, match=rf"coverage must be in \(0, 1\), got {coverage}"):
             score_sequences(scorer, ["ACGT"], coverage=coverage)
-    with pytest.raises(ValueError, match="rc and coverage cannot be combined: prediction sets are calibrated on one strand"):
+    with pytest.raises(
+        ValueError,
+        match="rc and coverage cannot be combined: prediction sets are calibrated on one strand",
+    ):
         score_sequences(scorer, ["ACGT"], coverage=0.9, rc=True)
-    with pytest.raises(ValueError, match=r"must hold|model folders that hold reference.safetensors, got one without"):
+    with pytest.raises(
+        ValueError,
+        match=r"must hold|model folders that hold reference.safetensors, got one without",
+    ):
         score_sequences(folder_of(tmp_path / "old", None), ["ACGT"], coverage=0.9)
     with pytest.raises(ValueError, match="batch_size must be positive, got 0"):
         score_sequences(scorer, ["ACGT"], batch_size=0)
@@ -158,7 +203,10 @@ def test_reference_round_trip(tmp_path, reference):
     back = load(folder).reference
     np.testing.assert_array_equal(back.chain, reference.chain)
     np.testing.assert_array_equal(back.limits, reference.limits)
-    assert {name: scores.tolist() for name, scores in back.conformal.items()} == {"0": [0.5, 1.0], "1": [0.25]}
+    assert {name: scores.tolist() for name, scores in back.conformal.items()} == {
+        "0": [0.5, 1.0],
+        "1": [0.25],
+    }
     assert "unlike" in score_sequences(folder, ["ACGT"])
     assert "unlike" not in score_sequences(folder_of(tmp_path / "old", None), ["ACGT"])
 
@@ -167,7 +215,9 @@ def test_damaged_or_foreign_reference_is_refused(tmp_path, reference):
     folder = folder_of(tmp_path / "model", reference)
     reference.save(folder, "0" * 64)
     with pytest.raises(
-        ModelFolderError, match=r"reference\.safetensors must be of these weights \([0-9a-f]{12}\), got those of 000000000000"
+        ModelFolderError,
+        match=r"reference\.safetensors must be of these weights \([0-9a-f]{12}\), got those of "
+        r"000000000000",
     ):
         load(folder)
     (folder / REFERENCE).write_bytes(b"damaged")

@@ -49,15 +49,22 @@ def test_path_scores_as_its_strings(tmp_path):
     path = tmp_path / "some sequences.fa"
     path.write_text("".join(f">s{i} x\n{text.lower()}\n" for i, text in enumerate(SEQUENCES)))
     table = score_sequences(tiny_scorer(), path)
-    pd.testing.assert_series_equal(table["logit"], score_sequences(tiny_scorer(), SEQUENCES)["logit"])
+    pd.testing.assert_series_equal(
+        table["logit"], score_sequences(tiny_scorer(), SEQUENCES)["logit"]
+    )
     assert list(table["id"]) == ["s0", "s1", "s2", "s3"]
 
 
 def test_both_strands_score_the_same():
     scorer = tiny_scorer()
-    one, other = (float(score_sequences(scorer, [text], rc=True)["logit"].iloc[0]) for text in ("ACGTTTGACC", "GGTCAAACGT"))
+    one, other = (
+        float(score_sequences(scorer, [text], rc=True)["logit"].iloc[0])
+        for text in ("ACGTTTGACC", "GGTCAAACGT")
+    )
     assert one == pytest.approx(other, rel=1e-6)
-    assert float(score_sequences(scorer, ["ACGTTTGACC"])["logit"].iloc[0]) != pytest.approx(one, rel=1e-3)
+    assert float(score_sequences(scorer, ["ACGTTTGACC"])["logit"].iloc[0]) != pytest.approx(
+        one, rel=1e-3
+    )
 
 
 def test_no_sequences_give_empty_table():
@@ -65,17 +72,27 @@ def test_no_sequences_give_empty_table():
 
 
 def test_unscorable_sequences(tmp_path):
-    with pytest.raises(ValueError, match=r"sequences must be at least k = 3 letters long, got 2 in sequence 1 \(counted from 0\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"sequences must be at least k = 3 letters long, got 2 in sequence 1 \(counted from "
+        r"0\)",
+    ):
         score_sequences(tiny_scorer(), ["ACG", "AC"])
     with pytest.raises(ValueError, match=r"sequence 1 \(counted from 0\) must be dna"):
         score_sequences(tiny_scorer(), ["ACG", "ACGEE"])
     (tmp_path / "short.fa").write_text(">long\nACGT\n>short\nAC\n")
-    with pytest.raises(SequenceFileError, match=r"short\.fa: sequences must be at least k = 3 letters long, got 2 in record 'short'"):
+    with pytest.raises(
+        SequenceFileError,
+        match=r"short\.fa: sequences must be at least k = 3 letters long, got 2 in record 'short'",
+    ):
         score_sequences(tiny_scorer(), tmp_path / "short.fa")
     with pytest.raises(ValueError, match="complement"):
         score_sequences(tiny_scorer(PROTEIN, k=1), ["MKV"], rc=True)
     for absent in (tmp_path / "absent.fa", "absent.fa"):
-        with pytest.raises(SequenceFileError, match=r"absent\.fa: sequence file must be an existing file, got no such file"):
+        with pytest.raises(
+            SequenceFileError,
+            match=r"absent\.fa: sequence file must be an existing file, got no such file",
+        ):
             score_sequences(tiny_scorer(), absent)
 
 
@@ -95,7 +112,10 @@ def test_unscorable_sequences(tmp_path):
     ],
 )
 def test_invalid_sequences_argument(sequences, got):
-    with pytest.raises(ValueError, match=f"sequences must be a list of strings or the path of a FASTA file, got {got}"):
+    with pytest.raises(
+        ValueError,
+        match=f"sequences must be a list of strings or the path of a FASTA file, got {got}",
+    ):
         score_sequences(tiny_scorer(), sequences)
 
 

@@ -20,7 +20,9 @@ def conv(**stem):
 
 def one_by_one(scorer, letters, windows):
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
-    return np.stack([scorer.logits(views), scorer.logits([DNA.reverse_complement(view) for view in views])])
+    return np.stack(
+        [scorer.logits(views), scorer.logits([DNA.reverse_complement(view) for view in views])]
+    )
 
 
 SHARED = {
@@ -30,8 +32,14 @@ SHARED = {
     "no second neighbours": (conv(kernel=3, pool=2, second_kernel=1), Windows(61, 6)),
     "no pooling": (conv(kernel=5, pool=1, second_kernel=5), Windows(50, 7)),
     "2 members": (run_file(members=2, stem={"kind": "conv"}), Windows(150, 16)),
-    "tokens 3 letters apart": (run_file(tokens={"k": 4, "stride": 3}, stem={"kind": "conv", "pool": 2}), Windows(120, 12)),
-    "a cls head and places": (run_file(stem={"kind": "conv"}, head={"kind": "cls"}, position={"kind": "sinusoidal"}), Windows(150, 8)),
+    "tokens 3 letters apart": (
+        run_file(tokens={"k": 4, "stride": 3}, stem={"kind": "conv", "pool": 2}),
+        Windows(120, 12),
+    ),
+    "a cls head and places": (
+        run_file(stem={"kind": "conv"}, head={"kind": "cls"}, position={"kind": "sinusoidal"}),
+        Windows(150, 8),
+    ),
 }
 PLAIN = {
     "no stem": (run_file(stem={"kind": "none"}), Windows(60, 10)),
@@ -60,7 +68,12 @@ def test_shared_stem_computes_few_vectors():
 
 
 def test_shared_stem_averages_models():
-    members = tuple(scorer_of(run, seed) for seed, run in enumerate((conv(), run_file(tokens={"k": 2}, stem={"kind": "conv", "pool": 4}))))
+    members = tuple(
+        scorer_of(run, seed)
+        for seed, run in enumerate(
+            (conv(), run_file(tokens={"k": 2}, stem={"kind": "conv", "pool": 4}))
+        )
+    )
     windows, letters = Windows(150, 8), random_letters(Windows(150, 8).reach(4))
     expected = np.mean([strand_logits(member, letters, windows) for member in members], axis=0)
     np.testing.assert_allclose(strand_logits(Ensemble(members), letters, windows), expected)
@@ -71,9 +84,16 @@ def test_shared_stem_averages_models():
 def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
     windows, both = Windows(150, 16), config.Evaluation(strands="both")
     one = scorer_of(run_file(stem=stem))
-    scorer, letters = replace(one, run=one.run.model_copy(update={"evaluation": both})), random_letters(windows.reach(5))
+    scorer, letters = (
+        replace(one, run=one.run.model_copy(update={"evaluation": both})),
+        random_letters(windows.reach(5)),
+    )
     given, read = strand_logits(one, letters, windows), []
-    monkeypatch.setattr(Scorer, "_strand_outputs", lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs))
+    monkeypatch.setattr(
+        Scorer,
+        "_strand_outputs",
+        lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs),
+    )
     found = strand_logits(scorer, letters, windows)
     assert len(read) == (0 if stem["kind"] == "conv" else 2)  # each strand once
     np.testing.assert_allclose(found, given.mean(axis=0, keepdims=True), atol=1e-5)
@@ -85,12 +105,19 @@ def test_invalid_windows():
     assert Windows(10, 3).number(9) == 0
     assert [Windows(10, 3).number(length) for length in (10, 12, 13)] == [1, 1, 2]
     for stride in (0, 11):
-        with pytest.raises(ValueError, match=rf"stride must be 1 - 10 \(the window\) letters, got {stride}"):
+        with pytest.raises(
+            ValueError, match=rf"stride must be 1 - 10 \(the window\) letters, got {stride}"
+        ):
             Windows(10, stride)
-    with pytest.raises(ValueError, match="letters must end with a window of 60 at a stride of 8, got 67 letters"):
+    with pytest.raises(
+        ValueError, match="letters must end with a window of 60 at a stride of 8, got 67 letters"
+    ):
         strand_logits(scorer_of(run_file()), random_letters(67), Windows(60, 8))
 
 
 def test_stride_unit():
-    assert unit(scorer_of(run_file(tokens={"k": 3, "stride": 2}, stem={"kind": "conv", "pool": 4}))) == 8
+    assert (
+        unit(scorer_of(run_file(tokens={"k": 3, "stride": 2}, stem={"kind": "conv", "pool": 4})))
+        == 8
+    )
     assert unit(scorer_of(run_file(stem={"kind": "none"}))) == 1

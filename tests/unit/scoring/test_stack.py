@@ -40,7 +40,10 @@ reverse_complement = REVERSE_COMPLEMENT
 def records(number, seed):
     """Return records with TATA at position 10 in positives, and labels."""
     rng = np.random.default_rng(seed)
-    letters = [np.frombuffer(bytes(rng.choice(list(b"ACGT"), LENGTH).tolist()), np.uint8).copy() for _ in range(number)]
+    letters = [
+        np.frombuffer(bytes(rng.choice(list(b"ACGT"), LENGTH).tolist()), np.uint8).copy()
+        for _ in range(number)
+    ]
     labels = np.arange(number) % 2
     for row, label in zip(letters, labels, strict=True):
         if label:
@@ -57,8 +60,12 @@ def fitted(*names, strands="given"):
 
 def stacked(reverse_complement):
     """Return a scorer with random network weights and two stacked parts."""
-    text = RUN.replace("exact_positions", "kmer6_positional_logistic") if reverse_complement else RUN
-    run = run_file_of(text.replace("REVERSE_COMPLEMENT", str(reverse_complement).lower()), "run.toml")
+    text = (
+        RUN.replace("exact_positions", "kmer6_positional_logistic") if reverse_complement else RUN
+    )
+    run = run_file_of(
+        text.replace("REVERSE_COMPLEMENT", str(reverse_complement).lower()), "run.toml"
+    )
     parts = fitted(*run.stack.parts, strands="both" if reverse_complement else "given")
     stack = Stack(tuple(parts), np.array([0.5, 2.0, 1.5]), -0.3)
     return scorer_of(run, build_network(run).eval(), stack=stack)
@@ -91,7 +98,9 @@ def test_excluded_part_is_saved(tmp_path):
     assert [each.name for each in load_stack(tmp_path, "abc").parts] == ["exact_positions"]
     assert set(fitted_parts(tmp_path)) == {"exact_positions", "gc"}
     letters = records(5, 12)[0]
-    np.testing.assert_allclose(fitted_parts(tmp_path)["gc"].logits(letters), useless.logits(letters), rtol=1e-6)
+    np.testing.assert_allclose(
+        fitted_parts(tmp_path)["gc"].logits(letters), useless.logits(letters), rtol=1e-6
+    )
 
 
 def test_network_alone_has_no_parts(tmp_path):
@@ -124,7 +133,9 @@ def test_logits_are_the_weighted_sum():
     kmers, positions = (part.logits(letters) for part in scorer.stack.parts)
     expected = 0.5 * network + 2.0 * kmers + 1.5 * positions - 0.3
     np.testing.assert_allclose(scorer.logits(letters), expected, rtol=1e-6)
-    np.testing.assert_allclose(scorer.member_log_odds(letters).mean(1), scorer.log_odds(letters), rtol=1e-6)
+    np.testing.assert_allclose(
+        scorer.member_log_odds(letters).mean(1), scorer.log_odds(letters), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("reverse_complement", [False, True])
@@ -152,11 +163,18 @@ def test_ambiguous_bases_have_no_attribution(reverse_complement):
 
 
 def test_both_strands_have_one_score():
-    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "true").replace('["kmer6_logistic", "exact_positions"]', "[]"), "run.toml")
+    run = run_file_of(
+        RUN.replace("REVERSE_COMPLEMENT", "true").replace(
+            '["kmer6_logistic", "exact_positions"]', "[]"
+        ),
+        "run.toml",
+    )
     scorer, letters = scorer_of(run, build_network(run).eval()), records(5, 8)[0]
     other = [DNA.reverse_complement(row) for row in letters]
     np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other), rtol=1e-6)
-    assert not np.allclose(scorer._strand_outputs(letters, None), scorer._strand_outputs(other, None))
+    assert not np.allclose(
+        scorer._strand_outputs(letters, None), scorer._strand_outputs(other, None)
+    )
 
 
 @pytest.mark.parametrize("reverse_complement", [False, True])
@@ -169,17 +187,23 @@ def test_windows_have_the_logits_of_single_sequences(reverse_complement):
     if reverse_complement:  # one logit for both strands
         assert len(found) == 1
     else:
-        np.testing.assert_allclose(found[1], scorer.logits([DNA.reverse_complement(row) for row in views]), rtol=1e-6)
+        np.testing.assert_allclose(
+            found[1], scorer.logits([DNA.reverse_complement(row) for row in views]), rtol=1e-6
+        )
 
 
 def test_stack_round_trip(tmp_path):
     stack, letters = stacked(False).stack, records(9, 10)[0]
     stack.save(tmp_path, "abc")
     loaded, network = load_stack(tmp_path, "abc"), np.linspace(-1, 1, 9)
-    np.testing.assert_allclose(loaded.logits(network, letters), stack.logits(network, letters), rtol=1e-6)
+    np.testing.assert_allclose(
+        loaded.logits(network, letters), stack.logits(network, letters), rtol=1e-6
+    )
     assert [part.setup.threads for part in loaded.parts] == [1, 1]
     assert load_stack(tmp_path / "stack", "abc") is None
-    with pytest.raises(ModelFolderError, match="fitted to the network abc; the model folder holds other"):
+    with pytest.raises(
+        ModelFolderError, match="fitted to the network abc; the model folder holds other"
+    ):
         load_stack(tmp_path, "other")
 
 
@@ -192,7 +216,10 @@ def test_stack_without_weights_is_refused(tmp_path):
 
 def test_unsuitable_part_is_refused():
     run = run_file_of(
-        RUN.replace("REVERSE_COMPLEMENT", "false").replace('"kmer6_logistic", "exact_positions"', '"composition"'), "run.toml"
+        RUN.replace("REVERSE_COMPLEMENT", "false").replace(
+            '"kmer6_logistic", "exact_positions"', '"composition"'
+        ),
+        "run.toml",
     )
     letters, _ = records(20, 11)
     with pytest.raises(CorpusError, match="part 'composition' reads protein; the records are dna"):
@@ -202,7 +229,9 @@ def test_unsuitable_part_is_refused():
 def test_unaligned_records_are_refused_before_training():
     run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "false"), "run.toml")
     letters = [*records(20, 11)[0], records(1, 12)[0][0][:5]]
-    with pytest.raises(CorpusError, match="part 'exact_positions' cannot be fitted: records have 5 to 24 bp"):
+    with pytest.raises(
+        CorpusError, match="part 'exact_positions' cannot be fitted: records have 5 to 24 bp"
+    ):
         check_parts(run, letters, Spelling(DNA))
 
 

@@ -43,11 +43,18 @@ def scorer_of(run):
     return Scorer(run, tokenizer_of(run), network.eval())
 
 
-@given(length=st.integers(0, 300), overlap=st.integers(0, 20), more=st.integers(0, 60), step=st.integers(1, 9))
+@given(
+    length=st.integers(0, 300),
+    overlap=st.integers(0, 20),
+    more=st.integers(0, 60),
+    step=st.integers(1, 9),
+)
 def test_tile_cores_cover_sequence_once(length, overlap, more, step):
     size = 2 * overlap + step + more
     found = list(tiles(length, size, overlap, step))
-    assert [place for tile in found for place in range(tile.first, tile.last)] == list(range(length))
+    assert [place for tile in found for place in range(tile.first, tile.last)] == list(
+        range(length)
+    )
     for tile in found:
         assert tile.end - tile.start <= size
         assert tile.start % step == 0
@@ -62,16 +69,27 @@ def test_tiles_of_worked_example_and_errors():
             list(tiles(100, size, overlap, step))
 
 
-TOWER = {"kind": "tower", "token_dim": 4, "channels": (6,), "kernels": (7, 3), "pools": (5, 2), "residual_kernel": 3}
+TOWER = {
+    "kind": "tower",
+    "token_dim": 4,
+    "channels": (6,),
+    "kernels": (7, 3),
+    "pools": (5, 2),
+    "residual_kernel": 3,
+}
 
 
 def bins(tokens=None, kind="attention", **model):
     model = {"stem": TOWER} | model
     if kind == "attention":
         model = SMALL | {"num_layers": 2, "pattern": {"kind": "window", "window": 3}} | model
-    section = {"attention": config.AttentionModel, "dilated": config.DilatedModel}[kind](**{"embed_dim": 8} | model)
+    section = {"attention": config.AttentionModel, "dilated": config.DilatedModel}[kind](
+        **{"embed_dim": 8} | model
+    )
     data, objective = config.Data(sequences=("a.fa",)), config.BinsObjective(points="p.bed", bin=20)
-    return config.RunFile(data=data, tokens=tokens or config.Tokens(k=1), objective=objective, model=section)
+    return config.RunFile(
+        data=data, tokens=tokens or config.Tokens(k=1), objective=objective, model=section
+    )
 
 
 EXACT = [
@@ -97,7 +115,9 @@ WHOLE = [
 def longest_pass(scorer, monkeypatch):
     """Return a list that receives the number of tokens of each pass."""
     seen, forward = [], scorer.network.forward
-    monkeypatch.setattr(scorer.network, "forward", lambda tokens: seen.append(tokens.shape[1]) or forward(tokens))
+    monkeypatch.setattr(
+        scorer.network, "forward", lambda tokens: seen.append(tokens.shape[1]) or forward(tokens)
+    )
     return seen
 
 
@@ -117,7 +137,9 @@ def test_tiled_scores_equal_one_pass(run, reach, monkeypatch):
     assert len(found[0]) == 50 // tiling.unit
     assert len(seen) > 4
     assert max(seen) <= tiling.size < 1000
-    pd.testing.assert_frame_equal(score_sequences(scorer, [letters.tobytes().decode()]), table, rtol=1e-4)
+    pd.testing.assert_frame_equal(
+        score_sequences(scorer, [letters.tobytes().decode()]), table, rtol=1e-4
+    )
     less = replace(tiling, size=tiling.step * 8, longest=0, overlap=0).read([letters], ask)[0]
     assert np.abs(less - whole).max() > 1e-3
 
@@ -128,7 +150,10 @@ def test_global_models_read_windows_of_training_length(run, monkeypatch, capsys)
     assert reach_of(run) is None
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
     trained = Reference(DNA, np.zeros((1, 4), np.float32), 0.0, np.array([1, 200, 1, -1, 1]))
-    scorer, text = replace(scorer_of(run), reference=trained), random_letters(801).tobytes().decode()
+    scorer, text = (
+        replace(scorer_of(run), reference=trained),
+        random_letters(801).tobytes().decode(),
+    )
     seen = longest_pass(scorer, monkeypatch)
     score_sequences(scorer, [text[:800]])
     assert max(seen) == 800
@@ -137,12 +162,15 @@ def test_global_models_read_windows_of_training_length(run, monkeypatch, capsys)
     table = score_sequences(scorer, [text])
     assert max(seen) == 200
     said = (
-        "score: sequences longer than 800 letters, such as '0', are read in windows of 200, as the model, which sees the whole of its input"
+        "score: sequences longer than 800 letters, such as '0', are read in windows of 200, as "
+        "the model, which sees the whole of its input"
     )
     assert capsys.readouterr().err.count(f"{said}, was trained\n") == 1
     alone = score_sequences(scorer, [text[:200]])
     if run.objective.kind == "bins":
-        pd.testing.assert_frame_equal(table.drop(columns="unlike")[:7], alone.drop(columns="unlike")[:7])
+        pd.testing.assert_frame_equal(
+            table.drop(columns="unlike")[:7], alone.drop(columns="unlike")[:7]
+        )
     else:
         assert table["predicted"][0][:150] == alone["predicted"][0][:150]
         assert len(table["predicted"][0]) == 801
@@ -153,7 +181,11 @@ def test_global_model_without_training_length_is_refused(monkeypatch):
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
     scorer = scorer_of(WHOLE[0])
     assert len(score_sequences(scorer, ["A" * 400])) == 1
-    with pytest.raises(ValueError, match="sequences must be at most 400 letters long for a model that sees the whole of them, got 401"):
+    with pytest.raises(
+        ValueError,
+        match="sequences must be at most 400 letters long for a model that sees the whole of them, "
+        "got 401",
+    ):
         score_sequences(scorer, ["A" * 401])
 
 
@@ -164,5 +196,8 @@ def test_ensemble_has_largest_reach_of_members():
 
 
 def test_sequence_objectives_have_no_reach():
-    run = config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=config.AttentionModel(pattern={"kind": "window"}))
+    run = config.RunFile(
+        data=config.Data(positives=("a",), negatives=("b",)),
+        model=config.AttentionModel(pattern={"kind": "window"}),
+    )
     assert reach_of(run) is None

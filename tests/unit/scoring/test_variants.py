@@ -16,13 +16,22 @@ from selfattn_bio.motifs import meme_text
 from selfattn_bio.scoring import variants as module
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.scoring.scorer import Ensemble
-from selfattn_bio.scoring.variants import Placing, mismatch, score_variants, substitutions, windows_of
+from selfattn_bio.scoring.variants import (
+    Placing,
+    mismatch,
+    score_variants,
+    substitutions,
+    windows_of,
+)
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import Variant, VcfFile
 
 RUN = run_file(stem={"kind": "conv", "pool": 4})
-HEADER = '##fileformat=VCFv4.2\n##INFO=<ID=DP,Number=1,Type=Integer,Description="d">\n##contig=<ID=chrA>\n##contig=<ID=A>\n'
+HEADER = (
+    '##fileformat=VCFv4.2\n##INFO=<ID=DP,Number=1,Type=Integer,Description="d">\n'
+    "##contig=<ID=chrA>\n##contig=<ID=A>\n"
+)
 HEADER += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 
 
@@ -38,7 +47,12 @@ def text(genome, start, end, chrom="chrA"):
 
 
 def write_vcf(path, rows, info="."):
-    path.write_text(HEADER + "".join(f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t{info}\n" for chrom, pos, ref, alt in rows))
+    path.write_text(
+        HEADER
+        + "".join(
+            f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t{info}\n" for chrom, pos, ref, alt in rows
+        )
+    )
     return path
 
 
@@ -65,7 +79,11 @@ def test_windows_of_both_alleles(genome, case):
     start, ref, alt, first, size, with_ref, with_alt, at = CASES[case]
     variant = Variant("x:1", "tiny", "tiny", start, ".", ref, (alt,))
     pair = windows_of(genome, variant, alt, [first], size)
-    assert (pair.ref[0].tobytes().decode(), pair.alt[0].tobytes().decode(), pair.places.tolist()) == (with_ref, with_alt, [at])
+    assert (
+        pair.ref[0].tobytes().decode(),
+        pair.alt[0].tobytes().decode(),
+        pair.places.tolist(),
+    ) == (with_ref, with_alt, [at])
 
 
 @pytest.mark.parametrize(
@@ -80,7 +98,12 @@ def test_windows_of_both_alleles(genome, case):
     ],
 )
 def test_alleles_that_fit_no_window(genome, start, ref, alt, first, size):
-    assert windows_of(genome, Variant("x:1", "tiny", "tiny", start, ".", ref, (alt,)), alt, [first], size) is None
+    assert (
+        windows_of(
+            genome, Variant("x:1", "tiny", "tiny", start, ".", ref, (alt,)), alt, [first], size
+        )
+        is None
+    )
 
 
 def test_placements_spread_over_the_middle_half():
@@ -98,7 +121,10 @@ def test_placements_spread_over_the_middle_half():
 def test_effects_are_logit_differences(genome, tmp_path, monkeypatch, rc, placements):
     monkeypatch.setattr(module, "BATCH", 2)
     rows = [("A", 201, text(genome, 200, 201), other(text(genome, 200, 201)))]
-    rows += [("chrA", 101, text(genome, 100, 104), text(genome, 100, 101)), ("chrA", 301, text(genome, 300, 301), "GATTACA")]
+    rows += [
+        ("chrA", 101, text(genome, 100, 104), text(genome, 100, 101)),
+        ("chrA", 301, text(genome, 300, 301), "GATTACA"),
+    ]
     scorer = scorer_of(RUN)
     placing = Placing(window=60, rc=rc, placements=placements)
     table = score_variants(scorer, genome, write_vcf(tmp_path / "a.vcf", rows), placing=placing)
@@ -106,15 +132,23 @@ def test_effects_are_logit_differences(genome, tmp_path, monkeypatch, rc, placem
     for (_, pos, ref, alt), found in zip(rows, table.to_dict("records"), strict=True):
         logits = {}
         for allele in (ref, alt):
-            long = text(genome, pos - 1 - 60, pos - 1) + allele + text(genome, pos - 1 + len(ref), pos - 1 + len(ref) + 60)
+            long = (
+                text(genome, pos - 1 - 60, pos - 1)
+                + allele
+                + text(genome, pos - 1 + len(ref), pos - 1 + len(ref) + 60)
+            )
             starts = [60 - 30 + shift for shift in ((0,) if placements == 1 else (-10, 0, 10))]
-            windows = [np.frombuffer(long[start : start + 60].encode(), np.uint8) for start in starts]
+            windows = [
+                np.frombuffer(long[start : start + 60].encode(), np.uint8) for start in starts
+            ]
             readings = windows + [DNA.reverse_complement(window) for window in windows] * rc
             logits[allele] = scorer.logits(readings).mean()
         assert found["logit_ref"] == pytest.approx(logits[ref], abs=1e-5)
         assert found["logit_alt"] == pytest.approx(logits[alt], abs=1e-5)
         assert found["effect"] == pytest.approx(logits[alt] - logits[ref], abs=1e-5)
-        assert found["probability_effect"] == pytest.approx(expit(logits[alt] / 2) - expit(logits[ref] / 2), abs=1e-5)
+        assert found["probability_effect"] == pytest.approx(
+            expit(logits[alt] / 2) - expit(logits[ref] / 2), abs=1e-5
+        )
     assert table["effect"].abs().max() > 1e-3
     assert set(table["status"]) == {"scored"}
 
@@ -123,10 +157,16 @@ def test_several_alternatives_equal_separate_lines(genome, tmp_path):
     ref = text(genome, 99, 102)
     alts = [ref[0], ref + "GG", other(ref[0]) + ref[1:]]
     together = score_variants(
-        scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", [("chrA", 100, ref, ",".join(alts))]), placing=Placing(60)
+        scorer_of(RUN),
+        genome,
+        write_vcf(tmp_path / "a.vcf", [("chrA", 100, ref, ",".join(alts))]),
+        placing=Placing(60),
     )
     apart = score_variants(
-        scorer_of(RUN), genome, write_vcf(tmp_path / "b.vcf", [("chrA", 100, ref, alt) for alt in alts]), placing=Placing(60)
+        scorer_of(RUN),
+        genome,
+        write_vcf(tmp_path / "b.vcf", [("chrA", 100, ref, alt) for alt in alts]),
+        placing=Placing(60),
     )
     pd.testing.assert_frame_equal(together, apart)
 
@@ -134,9 +174,19 @@ def test_several_alternatives_equal_separate_lines(genome, tmp_path):
 def test_unscored_variants_have_a_status(genome, tmp_path):
     ref = text(genome, 199, 200)
     rows = [("chrA", 200, ref, f"*,{other(ref)},.")] * 20
-    rows += [("chrA", 200, other(ref), ref), ("chrA", 200, text(genome, 199, 240), "A"), ("tiny", 3, "G", "A")]
-    table = score_variants(scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), placing=Placing(60))
-    assert table["status"].tolist() == ["no_allele", "scored", "no_allele"] * 20 + ["reference_mismatch", "no_window", "no_window"]
+    rows += [
+        ("chrA", 200, other(ref), ref),
+        ("chrA", 200, text(genome, 199, 240), "A"),
+        ("tiny", 3, "G", "A"),
+    ]
+    table = score_variants(
+        scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), placing=Placing(60)
+    )
+    assert table["status"].tolist() == ["no_allele", "scored", "no_allele"] * 20 + [
+        "reference_mismatch",
+        "no_window",
+        "no_window",
+    ]
     assert (table["effect"].notna() == (table["status"] == "scored")).all()
 
 
@@ -147,12 +197,19 @@ def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
         for name, masked in (("soft", letters[180:190].lower()), ("hard", "N" * 10))
     )
     rows = [("chrA", pos, letters[pos - 1], other(letters[pos - 1])) for pos in (200, 185, 201)]
-    scorer = scorer_of(RUN.model_copy(update={"data": RUN.data.model_copy(update={"soft_mask": "hard"})}))
+    scorer = scorer_of(
+        RUN.model_copy(update={"data": RUN.data.model_copy(update={"soft_mask": "hard"})})
+    )
     path = write_vcf(tmp_path / "a.vcf", rows)
-    found, expected = (score_variants(scorer, genome, path, placing=Placing(60)) for genome in (soft, hard))
+    found, expected = (
+        score_variants(scorer, genome, path, placing=Placing(60)) for genome in (soft, hard)
+    )
     assert found["status"].tolist() == ["scored", "soft_masked", "scored"]
     pd.testing.assert_frame_equal(found.iloc[[0, 2]], expected.iloc[[0, 2]])
-    assert not np.allclose(found["logit_ref"][0], score_variants(scorer_of(RUN), soft, path, placing=Placing(60))["logit_ref"][0])
+    assert not np.allclose(
+        found["logit_ref"][0],
+        score_variants(scorer_of(RUN), soft, path, placing=Placing(60))["logit_ref"][0],
+    )
     # the mask does not hide it
     wrong = write_vcf(tmp_path / "b.vcf", [*rows, ("chrA", 186, other(letters[185]), "ACGT")])
     with pytest.raises(VariantFileError, match="got 1 of 4 that differ"):
@@ -164,7 +221,8 @@ def test_genome_of_other_assembly_is_refused(genome, tmp_path):
     right = ("chrA", 300, text(genome, 299, 300), "ACGT")
     path = write_vcf(tmp_path / "a.vcf", [right, wrong, right, right])
     message = (
-        rf"a\.vcf: REF must be what the genome holds in all but 5% of the lines, got 1 of 4 that differ, first .*:7: REF {wrong[2]} where"
+        r"a\.vcf: REF must be what the genome holds in all but 5% of the lines, got 1 of 4 "
+        rf"that differ, first .*:7: REF {wrong[2]} where"
     )
     with pytest.raises(VariantFileError, match=message):
         score_variants(scorer_of(RUN), genome, path, placing=Placing(60))
@@ -182,11 +240,18 @@ def test_ambiguous_bases_match_any_reference(genome):
 
 def test_several_models_give_effect_spread(genome, tmp_path):
     members = tuple(scorer_of(RUN, seed) for seed in range(2))
-    path = write_vcf(tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), other(text(genome, 199, 200)))])
-    tables = [score_variants(model, genome, path, placing=Placing(60)) for model in (*members, Ensemble(members))]
+    path = write_vcf(
+        tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), other(text(genome, 199, 200)))]
+    )
+    tables = [
+        score_variants(model, genome, path, placing=Placing(60))
+        for model in (*members, Ensemble(members))
+    ]
     effects = [float(table["effect"].iloc[0]) for table in tables]
     assert effects[2] == pytest.approx(np.mean(effects[:2]))
-    assert tables[2]["effect_spread"].iloc[0] == pytest.approx(spread(np.array(effects[:2])[:, None])[0])
+    assert tables[2]["effect_spread"].iloc[0] == pytest.approx(
+        spread(np.array(effects[:2])[:, None])[0]
+    )
     assert tables[2]["effect_spread"].iloc[0] > 0
     assert "effect_spread" not in tables[0]
 
@@ -195,7 +260,9 @@ def test_substitutions_of_a_region(genome):
     found = list(substitutions(genome, Region("chrA", 148, 156)))
     assert [variant.start for variant in found] == [148, 149, 153, 154, 155]  # NNR is skipped
     assert all(
-        variant.ref == text(genome, variant.start, variant.start + 1) and len({variant.ref, *variant.alts}) == 4 for variant in found
+        variant.ref == text(genome, variant.start, variant.start + 1)
+        and len({variant.ref, *variant.alts}) == 4
+        for variant in found
     )
 
 
@@ -223,25 +290,65 @@ def test_annotated_vcf_adds_info_fields(genome, model, tmp_path, capsys):
         )
     ]
     path.write_text(HEADER + "\n".join(lines) + "\n")
-    assert command("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "out" / "a") == 0
+    assert (
+        command(
+            "--model",
+            model,
+            "--genome",
+            genome.path,
+            "--vcf",
+            path,
+            "--output",
+            tmp_path / "out" / "a",
+        )
+        == 0
+    )
     table = pd.read_csv(tmp_path / "out" / "a.effects.tsv", sep="\t")
-    pd.testing.assert_frame_equal(table, score_variants(model, genome, path), rtol=1e-4, check_dtype=False)
-    written = gzip.decompress((tmp_path / "out" / "a.annotated.vcf.gz").read_bytes()).decode().splitlines()
-    assert [line for line in written if not line.startswith("##INFO=<ID=SAB")][:-3] == HEADER.splitlines()
+    pd.testing.assert_frame_equal(
+        table, score_variants(model, genome, path), rtol=1e-4, check_dtype=False
+    )
+    written = (
+        gzip.decompress((tmp_path / "out" / "a.annotated.vcf.gz").read_bytes())
+        .decode()
+        .splitlines()
+    )
+    assert [line for line in written if not line.startswith("##INFO=<ID=SAB")][
+        :-3
+    ] == HEADER.splitlines()
     assert written[-2] == lines[1]  # not scored
-    assert [line.split(";SAB_LOGIT_REF")[0].split("SAB_LOGIT_REF")[0] for line in written[-3:]] == [lines[0], lines[1], lines[2][:-1]]
+    assert [line.split(";SAB_LOGIT_REF")[0].split("SAB_LOGIT_REF")[0] for line in written[-3:]] == [
+        lines[0],
+        lines[1],
+        lines[2][:-1],
+    ]
     with pysam.VariantFile(str(tmp_path / "out" / "a.annotated.vcf.gz")) as file:
         read = list(file)
     effects = [x for record in (read[0], read[2]) for x in record.info["SAB_EFFECT"]]
-    np.testing.assert_allclose([np.nan if x is None else x for x in effects], [table["effect"][i] for i in (0, 1, 3, 4)], rtol=1e-4)
+    np.testing.assert_allclose(
+        [np.nan if x is None else x for x in effects],
+        [table["effect"][i] for i in (0, 1, 3, 4)],
+        rtol=1e-4,
+    )
     said = capsys.readouterr().out
     assert "variants: 3 lines, each REF is what the genome holds\n" in said
     assert "variants: 3 alleles scored\nvariants: 2 alleles not scored: ALT is . or *\n" in said
     assert (
-        command("--model", model, "--genome", genome.path, "--vcf", tmp_path / "out" / "a.annotated.vcf.gz", "--output", tmp_path / "b")
+        command(
+            "--model",
+            model,
+            "--genome",
+            genome.path,
+            "--vcf",
+            tmp_path / "out" / "a.annotated.vcf.gz",
+            "--output",
+            tmp_path / "b",
+        )
         == 1
     )
-    assert "a.annotated.vcf.gz:5: INFO must have no SAB_LOGIT_REF yet, got one." in capsys.readouterr().err
+    assert (
+        "a.annotated.vcf.gz:5: INFO must have no SAB_LOGIT_REF yet, got one."
+        in capsys.readouterr().err
+    )
 
 
 def test_reference_mismatches_are_reported(genome, model, tmp_path, capsys):
@@ -252,62 +359,155 @@ def test_reference_mismatches_are_reported(genome, model, tmp_path, capsys):
     assert command(*basis) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(
-        f"selfattn-bio variants: error: {path}: REF must be what the genome holds in all but 5% of the lines, got 1 of 2"
+        f"selfattn-bio variants: error: {path}: REF must be what the genome holds in all but 5% of "
+        "the lines, got 1 of 2"
     )
     assert list(tmp_path.glob("a.*")) == [path]
     assert command(*basis, "--mismatches", 0.5) == 0
     said = capsys.readouterr().out
-    assert f"variants: 2 lines, REF differs from the genome in 1: {path}:7: REF {wrong[2]} where the genome holds" in said
+    assert (
+        f"variants: 2 lines, REF differs from the genome in 1: {path}:7: REF {wrong[2]} where the "
+        "genome holds" in said
+    )
     assert "variants: 1 allele not scored: REF is not what the genome holds\n" in said
 
 
 def test_file_without_variants_is_refused(genome, model, tmp_path, capsys):
     path = write_vcf(tmp_path / "a.vcf", [])
-    assert command("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a") == 1
-    assert capsys.readouterr().err == f"selfattn-bio variants: error: {path}: VCF must hold variants, got a header and no line\n"
+    assert (
+        command(
+            "--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a"
+        )
+        == 1
+    )
+    assert (
+        capsys.readouterr().err
+        == f"selfattn-bio variants: error: {path}: VCF must hold variants, got a header and no "
+        "line\n"
+    )
     with pytest.raises(VariantFileError, match="VCF must hold variants"):
         score_variants(model, genome, path)
-    assert command("--model", model, "--genome", genome.path, "--region", "chrA:150-153", "--output", tmp_path / "a") == 1
-    assert "chrA:150-153: region must hold letters A C G T that the model reads, got none" in capsys.readouterr().err
+    assert (
+        command(
+            "--model",
+            model,
+            "--genome",
+            genome.path,
+            "--region",
+            "chrA:150-153",
+            "--output",
+            tmp_path / "a",
+        )
+        == 1
+    )
+    assert (
+        "chrA:150-153: region must hold letters A C G T that the model reads, got none"
+        in capsys.readouterr().err
+    )
     assert list(tmp_path.glob("a.*")) == [path]
 
 
 def test_other_assembly_is_reported(genome, model, tmp_path, capsys):
     for name, warning in (
         ("toy1", ""),
-        ("toy2", "selfattn-bio variants: warning: the model's records are of 'toy1', the genome is named 'toy2'\n"),
+        (
+            "toy2",
+            "selfattn-bio variants: warning: the model's records are of 'toy1', the genome is "
+            "named 'toy2'\n",
+        ),
     ):
         path = tmp_path / f"{name}.fa"
         path.write_bytes(genome.path.read_bytes())
-        assert command("--model", model, "--genome", path, "--region", "chrA:200-203", "--output", tmp_path / "a") == 0
+        assert (
+            command(
+                "--model",
+                model,
+                "--genome",
+                path,
+                "--region",
+                "chrA:200-203",
+                "--output",
+                tmp_path / "a",
+            )
+            == 0
+        )
         said = capsys.readouterr().err
         assert warning in said
         assert ("warning: the model's" in said) == bool(warning)
 
 
 def test_internal_error_keeps_its_traceback(genome, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_logits", lambda *_: (_ for _ in ()).throw(ValueError("inside torch")))
+    monkeypatch.setattr(
+        module, "_logits", lambda *_: (_ for _ in ()).throw(ValueError("inside torch"))
+    )
     with pytest.raises(ValueError, match="inside torch"):
-        command("--model", model, "--genome", genome.path, "--region", "chrA:200-203", "--output", tmp_path / "a")
+        command(
+            "--model",
+            model,
+            "--genome",
+            genome.path,
+            "--region",
+            "chrA:200-203",
+            "--output",
+            tmp_path / "a",
+        )
 
 
 def test_symbolic_allele_error(genome, model, tmp_path, capsys):
     path = write_vcf(tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), "<DEL>")])
-    assert command("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a") == 1
-    assert f"error: {path}:6: ALT must be letters A C G T N, or . or *, got symbolic '<DEL>'" in capsys.readouterr().err
+    assert (
+        command(
+            "--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a"
+        )
+        == 1
+    )
+    assert (
+        f"error: {path}:6: ALT must be letters A C G T N, or . or *, got symbolic '<DEL>'"
+        in capsys.readouterr().err
+    )
 
 
 def test_saturation_of_a_region_is_plotted(genome, model, tmp_path, capsys):
-    assert command("--model", model, "--genome", genome.path, "--region", "A:200-230", "--rc", "--output", tmp_path / "a") == 0
+    assert (
+        command(
+            "--model",
+            model,
+            "--genome",
+            genome.path,
+            "--region",
+            "A:200-230",
+            "--rc",
+            "--output",
+            tmp_path / "a",
+        )
+        == 0
+    )
     table = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t")
     assert len(table) == 3 * 30
     assert len(set(table["logit_ref"])) == 1
     window = genome.fetch("chrA", 215 - 30, 215 + 30)
     scorer = scorer_of(RUN)
-    assert table["logit_ref"][0] == pytest.approx(scorer.logits([window, DNA.reverse_complement(window)]).mean(), abs=1e-5)
+    assert table["logit_ref"][0] == pytest.approx(
+        scorer.logits([window, DNA.reverse_complement(window)]).mean(), abs=1e-5
+    )
     assert (tmp_path / "a.saturation.svg").read_text().startswith("<?xml")
-    assert "variants: chrA [200, 230), 0-based half-open: 30 letters in one window\n" in capsys.readouterr().out
-    assert command("--model", model, "--genome", genome.path, "--region", "chrA:200-270", "--output", tmp_path / "b") == 0
+    assert (
+        "variants: chrA [200, 230), 0-based half-open: 30 letters in one window\n"
+        in capsys.readouterr().out
+    )
+    assert (
+        command(
+            "--model",
+            model,
+            "--genome",
+            genome.path,
+            "--region",
+            "chrA:200-270",
+            "--output",
+            tmp_path / "b",
+        )
+        == 0
+    )
     assert pd.read_csv(tmp_path / "b.effects.tsv", sep="\t")["logit_ref"].nunique() == 70
     assert "70 letters in a window of each\n" in capsys.readouterr().out
 
@@ -319,10 +519,35 @@ def test_motifs_gained_or_lost_by_an_allele(genome, model, tmp_path):
     letters[200:208] = np.frombuffer(site.encode(), np.uint8)
     letters[100:108] = np.frombuffer(b"TATCGGTA", np.uint8)
     own = Genome(write_genome(tmp_path / "own.fa", {"chrA": letters}))
-    ppm = (np.frombuffer(site.encode(), np.uint8)[:, None] == np.frombuffer(b"ACGT", np.uint8)).astype(float)
-    (tmp_path / "m.meme").write_text(meme_text({"dre": ppm, "gc": ppm[:, [1, 0, 3, 2]]}, {"dre": 50, "gc": 50}))
-    path = write_vcf(tmp_path / "a.vcf", [("chrA", 205, "G", "A,G"), ("chrA", 106, "G", "*,A"), ("chrA", 300, text(own, 299, 300), "*")])
-    assert command("--model", model, "--genome", own.path, "--vcf", path, "--motifs", tmp_path / "m.meme", "--output", tmp_path / "a") == 0
+    ppm = (
+        np.frombuffer(site.encode(), np.uint8)[:, None] == np.frombuffer(b"ACGT", np.uint8)
+    ).astype(float)
+    (tmp_path / "m.meme").write_text(
+        meme_text({"dre": ppm, "gc": ppm[:, [1, 0, 3, 2]]}, {"dre": 50, "gc": 50})
+    )
+    path = write_vcf(
+        tmp_path / "a.vcf",
+        [
+            ("chrA", 205, "G", "A,G"),
+            ("chrA", 106, "G", "*,A"),
+            ("chrA", 300, text(own, 299, 300), "*"),
+        ],
+    )
+    assert (
+        command(
+            "--model",
+            model,
+            "--genome",
+            own.path,
+            "--vcf",
+            path,
+            "--motifs",
+            tmp_path / "m.meme",
+            "--output",
+            tmp_path / "a",
+        )
+        == 0
+    )
     table = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t", keep_default_na=False)
     assert table["motifs_lost"].tolist() == ["dre", "", "", "", ""]
     assert table["motifs_gained"].tolist() == ["", "", "", "dre", ""]

@@ -39,20 +39,28 @@ class Promised(NamedTuple):
 
 def read(path: Path, spelling: Spelling = IN_DNA, fields: Fields = PLAIN) -> list[tuple[str, str]]:
     """Return ids and letters of a file."""
-    return [(record.id, record.letters.tobytes().decode()) for record in SequenceFile(path, None, fields).records(spelling, Notes())]
+    return [
+        (record.id, record.letters.tobytes().decode())
+        for record in SequenceFile(path, None, fields).records(spelling, Notes())
+    ]
 
 
 def noted(path: Path, spelling: Spelling = IN_DNA) -> tuple[str, dict[str, int]]:
     """Return the letters of the only record, and the counts."""
     notes = Notes()
     (record,) = SequenceFile(path).records(spelling, notes)
-    return record.letters.tobytes().decode(), {what: count for what, count in notes.counts.items() if count}
+    return record.letters.tobytes().decode(), {
+        what: count for what, count in notes.counts.items() if count
+    }
 
 
 def said(path: Path, fields: Fields = PLAIN) -> list[tuple[Any, ...]]:
     """Return the other fields: id, chrom, start, end, strand, group, label, targets."""
     records = SequenceFile(path, None, fields).records(Spelling(DNA), Notes())
-    return [(record.id, *record[2:8], dict(record.targets) if record.targets else None) for record in records]
+    return [
+        (record.id, *record[2:8], dict(record.targets) if record.targets else None)
+        for record in records
+    ]
 
 
 def masked(path: Path) -> list[list[list[int]]]:
@@ -80,17 +88,27 @@ GOOD, A = b">a\nACGT\n", [("a", "ACGT")]
 RANDOM = np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).tobytes()
 GZ = gzip.compress(b">a\n" + RANDOM + b"\n", mtime=0)
 numbered = partial(read, fields=Fields(numbered=True))
-NUMBERED = '. Rename or remove one, or number the records: ids = "numbered" in [data] (--ids numbered)'
-NO_ID = "record without an id: header '>'. Write an id after '>', or number the records: ids = \"numbered\" in [data] (--ids numbered)"
+NUMBERED = (
+    '. Rename or remove one, or number the records: ids = "numbered" in [data] (--ids numbered)'
+)
+NO_ID = (
+    "record without an id: header '>'. Write an id after '>', or number the records: ids = "
+    '"numbered" in [data] (--ids numbered)'
+)
 protein = partial(read, spelling=Spelling(PROTEIN))
 DNA_RULE = "letters must be dna (ACGT, ambiguous RYSWKMBDHVN; U is read as T), got "
 PROTEIN_RULE = "letters must be protein (ACDEFGHIKLMNPQRSTVWY, ambiguous BZJXUO), got "
 MEND, AGAIN = ". Mend the letter, or remove the record", ". Download or copy it again"
-NO_LETTERS = "record must have letters, got an empty record 'b'. Remove the header or add its sequence"
+NO_LETTERS = (
+    "record must have letters, got an empty record 'b'. Remove the header or add its sequence"
+)
 GAPS = '. Remove the gaps of the alignment, or say gaps = "remove" in [data] (--gaps remove)'
 STOPS = ". Remove the stop signs: only one at the end of a protein goes by itself"
 FORMATS = "sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet, got "
-LOOKS_PROTEIN = '. It looks like protein: declare it, --alphabet protein or alphabet = "protein" in [data], of a second input in [partner]'
+LOOKS_PROTEIN = (
+    '. It looks like protein: declare it, --alphabet protein or alphabet = "protein" '
+    "in [data], of a second input in [partner]"
+)
 FOUR_LINES = ". Records are of four lines: header, letters, +, qualities"
 
 
@@ -100,7 +118,10 @@ def zstd(content: bytes) -> bytes:
 
 def error(line: int | None, message: str) -> Promised:
     """Return an error in one line of the file, or in the complete file if `line` is None."""
-    return Promised((f"{{path}}:{line}: " if line else "{path}: ") + message.replace("{", "{{").replace("}", "}}"))
+    return Promised(
+        (f"{{path}}:{line}: " if line else "{path}: ")
+        + message.replace("{", "{{").replace("}", "}}")
+    )
 
 
 def raw(message: str) -> Promised:
@@ -131,15 +152,27 @@ def nothing(path: Path) -> None:
 EXISTING = "sequence file must be an existing file, got "
 WHOLE = {
     "empty file": Odd(b"", error(None, "sequence file must hold records, got an empty file")),
-    "empty gz": Odd(gzip.compress(b""), error(None, "sequence file must hold records, got an empty file")),
+    "empty gz": Odd(
+        gzip.compress(b""), error(None, "sequence file must hold records, got an empty file")
+    ),
     "empty zstd": Odd(zstd(b""), error(None, "sequence file must hold records, got an empty file")),
-    "blank lines alone": Odd(b"\n\n \n", error(None, "sequence file must hold records, got no '>' header")),
-    "a byte order mark alone": Odd(b"\xef\xbb\xbf", error(None, "sequence file must hold records, got no '>' header")),
+    "blank lines alone": Odd(
+        b"\n\n \n", error(None, "sequence file must hold records, got no '>' header")
+    ),
+    "a byte order mark alone": Odd(
+        b"\xef\xbb\xbf", error(None, "sequence file must hold records, got no '>' header")
+    ),
     "no such file": Odd(nothing, error(None, EXISTING + "no such file")),
     "a folder": Odd(Path.mkdir, error(None, EXISTING + "a folder")),
-    "links that lead to each other": Odd(loop, error(None, EXISTING + "links that lead to each other")),
-    "a link to nothing": Odd(lambda path: path.symlink_to("gone"), error(None, EXISTING + "a link to nothing")),
-    "a link to itself": Odd(lambda path: path.symlink_to(path), error(None, EXISTING + "links that lead to each other")),
+    "links that lead to each other": Odd(
+        loop, error(None, EXISTING + "links that lead to each other")
+    ),
+    "a link to nothing": Odd(
+        lambda path: path.symlink_to("gone"), error(None, EXISTING + "a link to nothing")
+    ),
+    "a link to itself": Odd(
+        lambda path: path.symlink_to(path), error(None, EXISTING + "links that lead to each other")
+    ),
     "a link": Odd(link, A),
     "a socket": Odd(listen, error(None, EXISTING + "a device")),
     "a device": Odd(lambda path: path.symlink_to("/dev/null"), error(None, EXISTING + "a device")),
@@ -149,33 +182,66 @@ WHOLE = {
         lambda path: read(path / "b.fa"),
     ),
     "a name that is too long": Odd(
-        nothing, Promised("{folder}/" + "x" * 300 + ": " + EXISTING + "File name too long"), lambda path: read(path.with_name("x" * 300))
+        nothing,
+        Promised("{folder}/" + "x" * 300 + ": " + EXISTING + "File name too long"),
+        lambda path: read(path.with_name("x" * 300)),
     ),
     "blanks and other letters in the name": Odd(GOOD, A, name="my séquences é 序列 (1).fa"),
-    "a quote in the name": Odd(b">a\nAC!T\n", error(2, DNA_RULE + "'!' in record 'a'" + MEND), name="it's.fa"),
+    "a quote in the name": Odd(
+        b">a\nAC!T\n", error(2, DNA_RULE + "'!' in record 'a'" + MEND), name="it's.fa"
+    ),
     "no ending in the name": Odd(GOOD, A, name="sequences"),
     "gz that is called plain": Odd(gzip.compress(GOOD), A, name="odd.fa"),
     "plain that is called gz": Odd(GOOD, A, name="odd.fa.gz"),
     "FASTA that is called a table": Odd(GOOD, A, name="odd.csv"),
     "FASTA that is called FASTQ": Odd(GOOD, A, name="odd.fastq"),
-    "binary": Odd(b">a\nACGT\x00\x01", error(None, "sequence file must be text or Parquet, got binary data")),
-    "NULs": Odd(b"\x00" * 100, error(None, "sequence file must be text or Parquet, got binary data")),
-    "gz in gz": Odd(gzip.compress(GZ), error(None, "sequence file must be text or Parquet, got binary data")),
-    "UTF-16": Odd(">a\nACGT".encode("utf-16"), error(None, "sequence file must be UTF-8 text, got UTF-16. Save it as plain text (UTF-8)")),
+    "binary": Odd(
+        b">a\nACGT\x00\x01", error(None, "sequence file must be text or Parquet, got binary data")
+    ),
+    "NULs": Odd(
+        b"\x00" * 100, error(None, "sequence file must be text or Parquet, got binary data")
+    ),
+    "gz in gz": Odd(
+        gzip.compress(GZ), error(None, "sequence file must be text or Parquet, got binary data")
+    ),
+    "UTF-16": Odd(
+        ">a\nACGT".encode("utf-16"),
+        error(None, "sequence file must be UTF-8 text, got UTF-16. Save it as plain text (UTF-8)"),
+    ),
     "UTF-16, the other way": Odd(
         b"\xfe\xff" + ">a\nACGT".encode("utf-16-be"),
         error(None, "sequence file must be UTF-8 text, got UTF-16. Save it as plain text (UTF-8)"),
     ),
-    "UTF-16 without a mark": Odd(">a\nACGT".encode("utf-16-le"), error(None, "sequence file must be text or Parquet, got binary data")),
-    "an Excel sheet": Odd(b"PK\x03\x04" + bytes(50), error(None, FORMATS + "a zip archive or an Excel sheet. Save the sheet as CSV UTF-8")),
-    "an old Excel sheet": Odd(b"\xd0\xcf\x11\xe0" + bytes(50), error(None, FORMATS + "an Excel sheet. Save the sheet as CSV UTF-8")),
-    "BAM": Odd(
-        gzip.compress(b"BAM\x01" + bytes(50)), error(None, FORMATS + "alignments (BAM, CRAM). Convert it, e.g. samtools fasta reads.bam")
+    "UTF-16 without a mark": Odd(
+        ">a\nACGT".encode("utf-16-le"),
+        error(None, "sequence file must be text or Parquet, got binary data"),
     ),
-    "SAM": Odd(b"@HD\tVN:1.6\n@SQ\tSN:c\tLN:9\n", error(None, FORMATS + "alignments (SAM). Convert it, e.g. samtools fasta reads.sam")),
-    "bzip2": Odd(b"BZh91AY&SY", error(None, FORMATS + "bzip2. Compress it as gz or zstd, or unpack it")),
-    "xz": Odd(b"\xfd7zXZ\x00\x00", error(None, FORMATS + "xz. Compress it as gz or zstd, or unpack it")),
-    "a web page": Odd(b"<!DOCTYPE html>\n<html>404", error(None, FORMATS + "a web page or XML. Download the file itself")),
+    "an Excel sheet": Odd(
+        b"PK\x03\x04" + bytes(50),
+        error(None, FORMATS + "a zip archive or an Excel sheet. Save the sheet as CSV UTF-8"),
+    ),
+    "an old Excel sheet": Odd(
+        b"\xd0\xcf\x11\xe0" + bytes(50),
+        error(None, FORMATS + "an Excel sheet. Save the sheet as CSV UTF-8"),
+    ),
+    "BAM": Odd(
+        gzip.compress(b"BAM\x01" + bytes(50)),
+        error(None, FORMATS + "alignments (BAM, CRAM). Convert it, e.g. samtools fasta reads.bam"),
+    ),
+    "SAM": Odd(
+        b"@HD\tVN:1.6\n@SQ\tSN:c\tLN:9\n",
+        error(None, FORMATS + "alignments (SAM). Convert it, e.g. samtools fasta reads.sam"),
+    ),
+    "bzip2": Odd(
+        b"BZh91AY&SY", error(None, FORMATS + "bzip2. Compress it as gz or zstd, or unpack it")
+    ),
+    "xz": Odd(
+        b"\xfd7zXZ\x00\x00", error(None, FORMATS + "xz. Compress it as gz or zstd, or unpack it")
+    ),
+    "a web page": Odd(
+        b"<!DOCTYPE html>\n<html>404",
+        error(None, FORMATS + "a web page or XML. Download the file itself"),
+    ),
     "VCF": Odd(b"##fileformat=VCFv4.2\n#CHROM\tPOS\n", error(None, FORMATS + "variants (VCF)")),
     "gz": Odd(gzip.compress(GOOD), A),
     "bgzip": Odd(gzip.compress(b">a\nAC") + gzip.compress(b"GT\n") + gzip.compress(b""), A),
@@ -185,29 +251,54 @@ WHOLE = {
         gzip.compress(GOOD) + b"ACGT",
         error(None, "gz file must be undamaged, got <...>" + AGAIN),
     ),
-    "gz of a mebibyte and more": Odd(gzip.compress(b">a\n" + b"ACGT" * 600_000), [("a", "ACGT" * 600_000)]),
-    "truncated gz": Odd(GZ[: len(GZ) // 2], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)),
-    "gz without its last byte": Odd(GZ[:-1], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)),
-    "the header of a gz alone": Odd(GZ[:10], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)),
-    "two bytes of a gz": Odd(GZ[:2], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)),
+    "gz of a mebibyte and more": Odd(
+        gzip.compress(b">a\n" + b"ACGT" * 600_000), [("a", "ACGT" * 600_000)]
+    ),
+    "truncated gz": Odd(
+        GZ[: len(GZ) // 2],
+        error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN),
+    ),
+    "gz without its last byte": Odd(
+        GZ[:-1], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)
+    ),
+    "the header of a gz alone": Odd(
+        GZ[:10], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)
+    ),
+    "two bytes of a gz": Odd(
+        GZ[:2], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)
+    ),
     "truncated second member": Odd(
-        GZ + gzip.compress(RANDOM)[:60], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)
+        GZ + gzip.compress(RANDOM)[:60],
+        error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN),
     ),
     "gz with another sum": Odd(
         GZ[:-8] + bytes([GZ[-8] ^ 1]) + GZ[-7:],
         error(None, "gz file must be undamaged, got <...>" + AGAIN),
     ),
-    "gz with another length": Odd(GZ[:-1] + b"\x01", error(None, "gz file must be undamaged, got <...>" + AGAIN)),
+    "gz with another length": Odd(
+        GZ[:-1] + b"\x01", error(None, "gz file must be undamaged, got <...>" + AGAIN)
+    ),
     "gz of another method": Odd(
         b"\x1f\x8b\x07" + GZ[3:],
         error(None, "gz file must be undamaged, got <...>" + AGAIN),
     ),
-    "zlib that is no gz": Odd(zlib.compress(GOOD * 100, 9), error(None, "sequence file must be text or Parquet, got binary data")),
+    "zlib that is no gz": Odd(
+        zlib.compress(GOOD * 100, 9),
+        error(None, "sequence file must be text or Parquet, got binary data"),
+    ),
     "zstd": Odd(zstd(GOOD), A),
     "zstd of two frames": Odd(zstd(b">a\nAC") + zstd(b"GT\n"), A),
-    "truncated zstd": Odd(zstd(GZ)[:-2], error(None, "zstd file must be whole, got an end in the middle (truncated)" + AGAIN)),
-    "four bytes of a zstd": Odd(b"\x28\xb5\x2f\xfd", error(None, "zstd file must be whole, got an end in the middle (truncated)" + AGAIN)),
-    "zstd, then something else": Odd(zstd(GOOD) + b"garbage.", error(None, "zstd file must be undamaged, got <...>" + AGAIN)),
+    "truncated zstd": Odd(
+        zstd(GZ)[:-2],
+        error(None, "zstd file must be whole, got an end in the middle (truncated)" + AGAIN),
+    ),
+    "four bytes of a zstd": Odd(
+        b"\x28\xb5\x2f\xfd",
+        error(None, "zstd file must be whole, got an end in the middle (truncated)" + AGAIN),
+    ),
+    "zstd, then something else": Odd(
+        zstd(GOOD) + b"garbage.", error(None, "zstd file must be undamaged, got <...>" + AGAIN)
+    ),
     "damaged zstd": Odd(
         b"\x28\xb5\x2f\xfd\x00\x58\xff\xff\xff\xff\xff",
         error(None, "zstd file must be undamaged, got <...>" + AGAIN),
@@ -225,25 +316,46 @@ FASTA = {
     "mixed line ends": Odd(b">a\nAC\r\nGT\n>b\r\nAC\n", [("a", "ACGT"), ("b", "AC")]),
     "CR within the letters": Odd(b">a\nAC\rGT\n", ("ACGT", {"CRLF": 1}), noted),
     "CR alone": Odd(
-        b">a\rACGT\r", error(1, "line ends must be LF or CRLF, got CR alone. Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa")
+        b">a\rACGT\r",
+        error(
+            1,
+            "line ends must be LF or CRLF, got CR alone. Convert it, e.g. tr '\\r' '\\n' < old.fa "
+            "> new.fa",
+        ),
     ),
     "a byte order mark": Odd(b"\xef\xbb\xbf>a\nACGT\n", A),
     "a byte order mark in a gz": Odd(gzip.compress(b"\xef\xbb\xbf>a\nACGT\n"), A),
     "a tab after the id": Odd(b">a\tsome words\nACGT\n", A),
-    "tabs in the header": Odd(b">a\tchrom=c\tstart=2\tend=6\nACGT\n", [("a", "c", 2, 6, None, None, None, None)], said),
+    "tabs in the header": Odd(
+        b">a\tchrom=c\tstart=2\tend=6\nACGT\n", [("a", "c", 2, 6, None, None, None, None)], said
+    ),
     "an id of other letters": Odd(">séq_序列\nACGT\n".encode(), [("séq_序列", "ACGT")]),
     "an id of bars": Odd(b">sp|P1|X_Y 1\nACGT\n", [("sp|P1|X_Y", "ACGT")]),
     "> in the header": Odd(b">a>b > c\nACGT\n", [("a>b", "ACGT")]),
     "> in the letters": Odd(b">a\nACGT>b\nACGT\n", error(2, DNA_RULE + "'>' in record 'a'" + MEND)),
     "; comment": Odd(
         b"; old style\n>a\nACGT\n",
-        error(1, "first line must be a '>' header, got '; old style'. Put '>' and an id on a line before each sequence"),
+        error(
+            1,
+            "first line must be a '>' header, got '; old style'. Put '>' and an id on a line "
+            "before each sequence",
+        ),
     ),
     "letters first": Odd(
-        b"\nACGT\n>a\nACGT\n", error(2, "first line must be a '>' header, got 'ACGT'. Put '>' and an id on a line before each sequence")
+        b"\nACGT\n>a\nACGT\n",
+        error(
+            2,
+            "first line must be a '>' header, got 'ACGT'. Put '>' and an id on a line before each "
+            "sequence",
+        ),
     ),
     "letters alone": Odd(
-        b"ACGT\n", error(1, "first line must be a '>' header, got 'ACGT'. Put '>' and an id on a line before each sequence")
+        b"ACGT\n",
+        error(
+            1,
+            "first line must be a '>' header, got 'ACGT'. Put '>' and an id on a line before each "
+            "sequence",
+        ),
     ),
     "an empty record": Odd(b">a\nACGT\n>b\n>c\nA\n", error(3, NO_LETTERS)),
     "an empty last record": Odd(b">a\nAC\n\n>b\n\n", error(4, NO_LETTERS)),
@@ -252,63 +364,121 @@ FASTA = {
     "> alone": Odd(b">", error(1, NO_ID)),
     "no id": Odd(b">\nACGT\n", error(1, NO_ID)),
     "a blank before the id": Odd(b"> a b\nACGT\n", A),
-    "a blank before the id, numbered": Odd(b"> 6400\nACGT\n>\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], numbered),
-    "repeated ids, numbered": Odd(b">DNA\nACGT\n>DNA\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], numbered),
+    "a blank before the id, numbered": Odd(
+        b"> 6400\nACGT\n>\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], numbered
+    ),
+    "repeated ids, numbered": Odd(
+        b">DNA\nACGT\n>DNA\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], numbered
+    ),
     "the same id": Odd(
         b">a\nAC\n>b\nAC\n>a x\nGG\n",
         Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED),
     ),
-    "a NUL in the id": Odd(b">" + b"x" * 5000 + b"\nA\n>b\x00\nA\n", error(3, "record id must be text, got byte 0x00")),
-    "an escape in the id": Odd(b">" + b"x" * 5000 + b"\nA\n>b\x1b\nA\n", error(3, "record id must be text, got byte 0x1B")),
-    "a header that is not UTF-8": Odd(b">a \xe9\nACGT\n", error(1, "header must be UTF-8 text, got byte 0xE9")),
+    "a NUL in the id": Odd(
+        b">" + b"x" * 5000 + b"\nA\n>b\x00\nA\n", error(3, "record id must be text, got byte 0x00")
+    ),
+    "an escape in the id": Odd(
+        b">" + b"x" * 5000 + b"\nA\n>b\x1b\nA\n", error(3, "record id must be text, got byte 0x1B")
+    ),
+    "a header that is not UTF-8": Odd(
+        b">a \xe9\nACGT\n", error(1, "header must be UTF-8 text, got byte 0xE9")
+    ),
     "a header of a mebibyte": Odd(
-        b">" + b"x" * 3 * 2**20, error(1, "header must be shorter than 1048576 bytes, got '>xxxxxxxxxxxxxxxxxxx'...")
+        b">" + b"x" * 3 * 2**20,
+        error(1, "header must be shorter than 1048576 bytes, got '>xxxxxxxxxxxxxxxxxxx'..."),
     ),
     "a long header": Odd(b">a " + b"x" * 100_000 + b"\nACGT\n", A),
-    "a foreign letter": Odd(b">a\nACGT\n>b\nACGT\nACJT\n", error(5, DNA_RULE + "'J' in record 'b'" + MEND)),
-    "foreign letters": Odd(
-        b">b\r\nACGTACGTACGTACGTACGT\r\n\r\nA?GT!\r\n", error(4, DNA_RULE + "'?' (the first of 2) in record 'b'" + MEND)
+    "a foreign letter": Odd(
+        b">a\nACGT\n>b\nACGT\nACJT\n", error(5, DNA_RULE + "'J' in record 'b'" + MEND)
     ),
-    "a foreign letter far on": Odd(b">a\n" + b"ACGT\n" * 300_000 + b"A!GT\n", error(300_002, DNA_RULE + "'!' in record 'a'" + MEND)),
-    "letters that are not ASCII": Odd(b">a\nAC\xc3\xa9GT\n", error(2, DNA_RULE + "byte 0xC3 (the first of 2) in record 'a'" + MEND)),
-    "a NUL far on": Odd(b">a\n" + b"ACGT\n" * 2000 + b"A\x00GT\n", error(2002, DNA_RULE + "byte 0x00 in record 'a'" + MEND)),
+    "foreign letters": Odd(
+        b">b\r\nACGTACGTACGTACGTACGT\r\n\r\nA?GT!\r\n",
+        error(4, DNA_RULE + "'?' (the first of 2) in record 'b'" + MEND),
+    ),
+    "a foreign letter far on": Odd(
+        b">a\n" + b"ACGT\n" * 300_000 + b"A!GT\n",
+        error(300_002, DNA_RULE + "'!' in record 'a'" + MEND),
+    ),
+    "letters that are not ASCII": Odd(
+        b">a\nAC\xc3\xa9GT\n",
+        error(2, DNA_RULE + "byte 0xC3 (the first of 2) in record 'a'" + MEND),
+    ),
+    "a NUL far on": Odd(
+        b">a\n" + b"ACGT\n" * 2000 + b"A\x00GT\n",
+        error(2002, DNA_RULE + "byte 0x00 in record 'a'" + MEND),
+    ),
     "digits among letters": Odd(b">a\n1 ACGT\n", error(2, DNA_RULE + "'1' in record 'a'" + MEND)),
     "gaps": Odd(b">a\nAC--GT\n", error(2, DNA_RULE + "'-' (the first of 2) in record 'a'" + GAPS)),
     "dots": Odd(b">a\nACGT..\n", error(2, DNA_RULE + "'.' (the first of 2) in record 'a'" + GAPS)),
     "gaps that are removed": Odd(
-        b">a\nA-C--GT.\n", ("ACGT", {"gaps, which were removed": 1}), partial(noted, spelling=Spelling(DNA, gaps="remove"))
+        b">a\nA-C--GT.\n",
+        ("ACGT", {"gaps, which were removed": 1}),
+        partial(noted, spelling=Spelling(DNA, gaps="remove")),
     ),
-    "gaps alone, removed": Odd(b">b\n----\n", error(1, NO_LETTERS), partial(read, spelling=Spelling(DNA, gaps="remove"))),
-    "protein": Odd(b">p\nMKVLAAGIVGLLLAQPSFE\n", error(2, DNA_RULE + "'L' (the first of 9) in record 'p'" + LOOKS_PROTEIN)),
+    "gaps alone, removed": Odd(
+        b">b\n----\n", error(1, NO_LETTERS), partial(read, spelling=Spelling(DNA, gaps="remove"))
+    ),
+    "protein": Odd(
+        b">p\nMKVLAAGIVGLLLAQPSFE\n",
+        error(2, DNA_RULE + "'L' (the first of 9) in record 'p'" + LOOKS_PROTEIN),
+    ),
     "a stop sign in DNA": Odd(b">a\nACGT*\n", error(2, DNA_RULE + "'*' in record 'a'" + STOPS)),
     "lower case": Odd(b">a\nacGT\n", ("ACGT", {"lower case": 1}), noted),
     "U": Odd(b">a\nACGU\n", ("ACGT", {"U in DNA": 1}), noted),
     "u": Odd(b">a\nACGu\n", ("ACGT", {"lower case": 1, "U in DNA": 1}), noted),
     "IUPAC": Odd(b">a\nACGNRY\n", ("ACGNRY", {"IUPAC codes": 1}), noted),
     "iupac": Odd(b">a\nacgnry\n", ("ACGNRY", {"lower case": 1, "IUPAC codes": 1}), noted),
-    "lower case as a mask": Odd(b">a\nacGTac\nGtt\n>b\nACGT\n>c\nacgt\n", [[[0, 2], [4, 6], [7, 9]], [], [[0, 4]]], masked),
+    "lower case as a mask": Odd(
+        b">a\nacGTac\nGtt\n>b\nACGT\n>c\nacgt\n", [[[0, 2], [4, 6], [7, 9]], [], [[0, 4]]], masked
+    ),
     "a mask over blocks": Odd(b">a\nAC" + b"g" * 3_000_000 + b"T\n", [[[2, 3_000_002]]], masked),
     "lower case as N": Odd(
-        b">a\nacGTnu\n", ("NNGTNN", {"lower case": 1, "U in DNA": 1, "IUPAC codes": 1}), partial(noted, spelling=Spelling(DNA, "hard"))
+        b">a\nacGTnu\n",
+        ("NNGTNN", {"lower case": 1, "U in DNA": 1, "IUPAC codes": 1}),
+        partial(noted, spelling=Spelling(DNA, "hard")),
     ),
     "attributes": Odd(
         b">a chrom=chr2L start=7 end=11 strand=- group=g1 other=2\nACGT\n>b\nAC\n",
         [("a", "chr2L", 7, 11, "-", "g1", None, None), ("b", *[None] * 7)],
         said,
     ),
-    "start that is no number": Odd(b">a start=x end=4\nACGT\n", error(1, "start= in the header must be a whole number, got 'x'")),
-    "start without end": Odd(b">a start=4\nACGT\n", error(1, "start= and end= in the header must come together, got only start")),
-    "end without start": Odd(b">a end=4\nACGT\n", error(1, "start= and end= in the header must come together, got only end")),
-    "strand f": Odd(b">a strand=f\nACGT\n", error(1, "strand= in the header must be + or -, got 'f'")),
-    "chrom without value": Odd(b">a chrom= x\nACGT\n", error(1, "chrom= in the header must be followed by a value, got ''")),
+    "start that is no number": Odd(
+        b">a start=x end=4\nACGT\n",
+        error(1, "start= in the header must be a whole number, got 'x'"),
+    ),
+    "start without end": Odd(
+        b">a start=4\nACGT\n",
+        error(1, "start= and end= in the header must come together, got only start"),
+    ),
+    "end without start": Odd(
+        b">a end=4\nACGT\n",
+        error(1, "start= and end= in the header must come together, got only end"),
+    ),
+    "strand f": Odd(
+        b">a strand=f\nACGT\n", error(1, "strand= in the header must be + or -, got 'f'")
+    ),
+    "chrom without value": Odd(
+        b">a chrom= x\nACGT\n", error(1, "chrom= in the header must be followed by a value, got ''")
+    ),
     "1-based coordinates": Odd(
         b">a start=1 end=4\nACGT\n",
-        error(1, "end - start in the header must equal the number of letters (4), got 4 - 1 = 3. Coordinates are 0-based half-open"),
+        error(
+            1,
+            "end - start in the header must equal the number of letters (4), got 4 - 1 = 3. "
+            "Coordinates are 0-based half-open",
+        ),
     ),
-    "a record over blocks": Odd(b">a\n" + b"ACGT" * 700_000 + b"\n>b\nAC\n", [("a", "ACGT" * 700_000), ("b", "AC")]),
-    "headers at the border of a block": Odd(b">a\n" + b"A" * (2**20 - 5) + b"\n>b\nAC\n", [("a", "A" * (2**20 - 5)), ("b", "AC")]),
+    "a record over blocks": Odd(
+        b">a\n" + b"ACGT" * 700_000 + b"\n>b\nAC\n", [("a", "ACGT" * 700_000), ("b", "AC")]
+    ),
+    "headers at the border of a block": Odd(
+        b">a\n" + b"A" * (2**20 - 5) + b"\n>b\nAC\n", [("a", "A" * (2**20 - 5)), ("b", "AC")]
+    ),
     "a single line of 100 MB": Odd(
-        lambda path: path.write_bytes(b">a\n" + RANDOM * 20_000), 100_000_000, lambda path: len(read(path)[0][1]), long=True
+        lambda path: path.write_bytes(b">a\n" + RANDOM * 20_000),
+        100_000_000,
+        lambda path: len(read(path)[0][1]),
+        long=True,
     ),
 }
 
@@ -321,18 +491,32 @@ HEADERS = {
         partial(said, fields=Fields("label")),
     ),
     "no label=": Odd(
-        b">a label=1\nAC\n>b\nGT\n", error(3, "header must hold the label, label=..., got '>b'"), partial(said, fields=Fields("label"))
+        b">a label=1\nAC\n>b\nGT\n",
+        error(3, "header must hold the label, label=..., got '>b'"),
+        partial(said, fields=Fields("label")),
     ),
     "label=2": Odd(
         b">a label=2\nAC\n",
-        error(1, "label must be 1 or 0, as it is the label, got '2'. Say which are 1: positive = \"2\" in [data]"),
+        error(
+            1,
+            "label must be 1 or 0, as it is the label, got '2'. Say which are 1: positive = \"2\" "
+            "in [data]",
+        ),
         partial(said, fields=Fields("label")),
     ),
     "label= without value": Odd(
-        b">a label= x\nAC\n", error(1, "label must be given, as it is the label, got nothing"), partial(said, fields=Fields("label"))
+        b">a label= x\nAC\n",
+        error(1, "label must be given, as it is the label, got nothing"),
+        partial(said, fields=Fields("label")),
     ),
-    "another attribute": Odd(b">a kind=tss\nAC\n", [("a", *[None] * 5, 1, None)], partial(said, fields=Fields("kind", ("tss",)))),
-    "a pattern": Odd(b">a class:x\nAC\n", [("a", *[None] * 6, {"label": "x"})], partial(said, fields=pattern)),
+    "another attribute": Odd(
+        b">a kind=tss\nAC\n",
+        [("a", *[None] * 5, 1, None)],
+        partial(said, fields=Fields("kind", ("tss",))),
+    ),
+    "a pattern": Odd(
+        b">a class:x\nAC\n", [("a", *[None] * 6, {"label": "x"})], partial(said, fields=pattern)
+    ),
     "a pattern that holds the label": Odd(
         b">a class:x\nAC\n>b class:y\nGT\n",
         [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)],
@@ -340,33 +524,70 @@ HEADERS = {
     ),
     "a pattern that is not there": Odd(
         b">a\nAC\n",
-        error(1, "header must match 'class:(\\\\w+)', got '>a'. Change header in [data], or the record"),
+        error(
+            1,
+            "header must match 'class:(\\\\w+)', got '>a'. Change header in [data], or the record",
+        ),
         partial(said, fields=pattern),
     ),
     "a pattern of names": Odd(
         b">x chr2:4-6(+) 37C\nAC\n",
         [("x", "chr2", 4, 6, "+", None, None, {"temperature": "37"})],
-        partial(said, fields=Fields(header=r"(?P<chrom>\w+):(?P<start>\d+)-(?P<end>\d+)\((?P<strand>.)\) (?P<temperature>\d+)C")),
+        partial(
+            said,
+            fields=Fields(
+                header=r"(?P<chrom>\w+):(?P<start>\d+)-(?P<end>\d+)\((?P<strand>.)\) "
+                r"(?P<temperature>\d+)C"
+            ),
+        ),
     ),
-    "a pattern of the id": Odd(b">sp|P1|X\nAC\n", [("P1", *[None] * 7)], partial(said, fields=Fields(header=r"sp\|(?P<id>\w+)"))),
+    "a pattern of the id": Odd(
+        b">sp|P1|X\nAC\n",
+        [("P1", *[None] * 7)],
+        partial(said, fields=Fields(header=r"sp\|(?P<id>\w+)")),
+    ),
 }
 
 # protein
 PROTEINS = {
     "every residue": Odd(b">p\nACDEFGHIKLMNPQRSTVWY\n", [("p", "ACDEFGHIKLMNPQRSTVWY")], protein),
-    "U and O": Odd(b">p\nMKUO\n", ("MKUO", {"selenocysteine or pyrrolysine (U, O)": 1}), partial(noted, spelling=Spelling(PROTEIN))),
-    "B, Z, J and X": Odd(b">p\nMKBZJX\n", ("MKBZJX", {"ambiguous residues (B, Z, J, X)": 1}), partial(noted, spelling=Spelling(PROTEIN))),
+    "U and O": Odd(
+        b">p\nMKUO\n",
+        ("MKUO", {"selenocysteine or pyrrolysine (U, O)": 1}),
+        partial(noted, spelling=Spelling(PROTEIN)),
+    ),
+    "B, Z, J and X": Odd(
+        b">p\nMKBZJX\n",
+        ("MKBZJX", {"ambiguous residues (B, Z, J, X)": 1}),
+        partial(noted, spelling=Spelling(PROTEIN)),
+    ),
     "a stop at the end": Odd(
-        b">p\nMKVL*\n", ("MKVL", {"a stop sign at the end, which was removed": 1}), partial(noted, spelling=Spelling(PROTEIN))
+        b">p\nMKVL*\n",
+        ("MKVL", {"a stop sign at the end, which was removed": 1}),
+        partial(noted, spelling=Spelling(PROTEIN)),
     ),
     "a stop on a line of its own": Odd(b">p\nMKVL\n*\n", [("p", "MKVL")], protein),
-    "a stop at the end of each": Odd(b">p\nMKVL*\n>q\nMK*\n", [("p", "MKVL"), ("q", "MK")], protein),
-    "a stop inside": Odd(b">p\nMK\nM*VL\n", error(3, PROTEIN_RULE + "'*' in record 'p'" + STOPS), protein),
-    "two stops": Odd(b">p\nMKVL**\n", error(2, PROTEIN_RULE + "'*' (the first of 2) in record 'p'" + STOPS), protein),
+    "a stop at the end of each": Odd(
+        b">p\nMKVL*\n>q\nMK*\n", [("p", "MKVL"), ("q", "MK")], protein
+    ),
+    "a stop inside": Odd(
+        b">p\nMK\nM*VL\n", error(3, PROTEIN_RULE + "'*' in record 'p'" + STOPS), protein
+    ),
+    "two stops": Odd(
+        b">p\nMKVL**\n",
+        error(2, PROTEIN_RULE + "'*' (the first of 2) in record 'p'" + STOPS),
+        protein,
+    ),
     "a stop alone": Odd(b">b\n*\n", error(1, NO_LETTERS), protein),
-    "gaps of an alignment": Odd(b">p\nMK-VL\n", error(2, PROTEIN_RULE + "'-' in record 'p'" + GAPS), protein),
-    "residues in lower case": Odd(b">p\nmkvl\n", ("MKVL", {"lower case": 1}), partial(noted, spelling=Spelling(PROTEIN))),
-    "residues in lower case as X": Odd(b">p\nmkVL\n", [("p", "XXVL")], partial(read, spelling=Spelling(PROTEIN, "hard"))),
+    "gaps of an alignment": Odd(
+        b">p\nMK-VL\n", error(2, PROTEIN_RULE + "'-' in record 'p'" + GAPS), protein
+    ),
+    "residues in lower case": Odd(
+        b">p\nmkvl\n", ("MKVL", {"lower case": 1}), partial(noted, spelling=Spelling(PROTEIN))
+    ),
+    "residues in lower case as X": Odd(
+        b">p\nmkVL\n", [("p", "XXVL")], partial(read, spelling=Spelling(PROTEIN, "hard"))
+    ),
 }
 
 # FASTQ
@@ -378,27 +599,54 @@ FASTQ = {
     "FASTQ with the id again": Odd(b"@a x\nACGT\n+a x\nIIII\n", A),
     "FASTQ without line end": Odd(FQ[:-1], A),
     "FASTQ of CRLF": Odd(FQ.replace(b"\n", b"\r\n"), ("ACGT", {"CRLF": 1}), noted),
-    "FASTQ with @ as quality": Odd(b"@a\nACGT\n+\n@@@@\n@b\nAC\n+\n>>\n", [("a", "ACGT"), ("b", "AC")]),
-    "FASTQ with blank lines between": Odd(FQ + b"\n" + FQ.replace(b"@a", b"@b") + b"\n\n", [("a", "ACGT"), ("b", "ACGT")]),
+    "FASTQ with @ as quality": Odd(
+        b"@a\nACGT\n+\n@@@@\n@b\nAC\n+\n>>\n", [("a", "ACGT"), ("b", "AC")]
+    ),
+    "FASTQ with blank lines between": Odd(
+        FQ + b"\n" + FQ.replace(b"@a", b"@b") + b"\n\n", [("a", "ACGT"), ("b", "ACGT")]
+    ),
     "FASTQ with a byte order mark": Odd(b"\xef\xbb\xbf" + FQ, A),
     "FASTQ with N": Odd(b"@a\nACGN\n+\nIII!\n", ("ACGN", {"IUPAC codes": 1}), noted),
     "FASTQ with attributes": Odd(b"@a chrom=c\nAC\n+\nII\n", [("a", "c", *[None] * 6)], said),
-    "FASTQ with too few qualities": Odd(b"@a\nACGT\n+\nIII\n", error(4, "FASTQ record must have a quality for each letter (4), got 3")),
-    "FASTQ with too many qualities": Odd(b"@a\nACGT\n+\nIIIII\n", error(4, "FASTQ record must have a quality for each letter (4), got 5")),
-    "FASTQ without qualities": Odd(FQ + b"@b\nACGT\n+\n", error(8, "FASTQ record must have a quality for each letter (4), got 0")),
+    "FASTQ with too few qualities": Odd(
+        b"@a\nACGT\n+\nIII\n",
+        error(4, "FASTQ record must have a quality for each letter (4), got 3"),
+    ),
+    "FASTQ with too many qualities": Odd(
+        b"@a\nACGT\n+\nIIIII\n",
+        error(4, "FASTQ record must have a quality for each letter (4), got 5"),
+    ),
+    "FASTQ without qualities": Odd(
+        FQ + b"@b\nACGT\n+\n",
+        error(8, "FASTQ record must have a quality for each letter (4), got 0"),
+    ),
     "FASTQ that ends after the letters": Odd(
-        FQ + b"@b\nACGT\n", error(7, "third line of a FASTQ record must begin with '+', got the end of the file" + FOUR_LINES)
+        FQ + b"@b\nACGT\n",
+        error(
+            7,
+            "third line of a FASTQ record must begin with '+', got the end of the file"
+            + FOUR_LINES,
+        ),
     ),
     "FASTQ of several lines": Odd(
-        b"@a\nAC\nGT\n+\nIIII\n", error(3, "third line of a FASTQ record must begin with '+', got 'GT'" + FOUR_LINES)
+        b"@a\nAC\nGT\n+\nIIII\n",
+        error(3, "third line of a FASTQ record must begin with '+', got 'GT'" + FOUR_LINES),
     ),
-    "FASTQ, then FASTA": Odd(FQ + GOOD, error(5, "FASTQ record must begin with an '@' header, got '>a'" + FOUR_LINES)),
+    "FASTQ, then FASTA": Odd(
+        FQ + GOOD, error(5, "FASTQ record must begin with an '@' header, got '>a'" + FOUR_LINES)
+    ),
     "FASTQ without id": Odd(b"@\nACGT\n+\nIIII\n", error(1, NO_ID.replace(">", "@"))),
     "FASTQ without letters": Odd(b"@b\n\n+\n\n", error(1, NO_LETTERS)),
-    "FASTQ with the same id": Odd(FQ + FQ, Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED)),
-    "FASTQ with a foreign letter": Odd(FQ + b"@b\nAC.T\n+\nIIII\n", error(6, DNA_RULE + "'.' in record 'b'" + GAPS)),
+    "FASTQ with the same id": Odd(
+        FQ + FQ, Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED)
+    ),
+    "FASTQ with a foreign letter": Odd(
+        FQ + b"@b\nAC.T\n+\nIIII\n", error(6, DNA_RULE + "'.' in record 'b'" + GAPS)
+    ),
     "letters that are called FASTQ": Odd(
-        b"ACGT\n", error(1, "FASTQ record must begin with an '@' header, got 'ACGT'" + FOUR_LINES), name="odd.fq"
+        b"ACGT\n",
+        error(1, "FASTQ record must begin with an '@' header, got 'ACGT'" + FOUR_LINES),
+        name="odd.fq",
     ),
 }
 
@@ -431,29 +679,45 @@ FLAT = {
     "GenBank by its content": Odd(GENBANK, X1, name="odd.txt"),
     "GenBank gz": Odd(gzip.compress(GENBANK), X1, name="odd.gb.gz"),
     "GenBank of CRLF": Odd(GENBANK.replace(b"\n", b"\r\n"), X1),
-    "GenBank of two entries": Odd(GENBANK + GENBANK.replace(b"X1", b"X3"), [*X1, ("X3.1", X1[0][1])]),
-    "the organism of GenBank": Odd(GENBANK, [("X1.1", *[None] * 6, {"organism": "Drosophila melanogaster"})], said),
+    "GenBank of two entries": Odd(
+        GENBANK + GENBANK.replace(b"X1", b"X3"), [*X1, ("X3.1", X1[0][1])]
+    ),
+    "the organism of GenBank": Odd(
+        GENBANK, [("X1.1", *[None] * 6, {"organism": "Drosophila melanogaster"})], said
+    ),
     "N in GenBank": Odd(GENBANK, (X1[0][1], {"IUPAC codes": 1}), noted),
     "GenBank without ORIGIN": Odd(
         GENBANK.partition(b"FEATURES")[0] + b"CONTIG      join(Y:1..20)\n//\n",
-        error(None, "record must have letters, got an empty record 'X1.1'. Remove the header or add its sequence"),
+        error(
+            None,
+            "record must have letters, got an empty record 'X1.1'. Remove the header or add its "
+            "sequence",
+        ),
     ),
-    "GenBank twice": Odd(GENBANK + GENBANK, raw("record id 'X1.1' is used twice (first in {path})" + NUMBERED)),
-    "GenBank with a foreign letter": Odd(GENBANK.replace(b"acgn", b"acgj"), error(None, DNA_RULE + "'J' in record 'X1.1'" + MEND)),
+    "GenBank twice": Odd(
+        GENBANK + GENBANK, raw("record id 'X1.1' is used twice (first in {path})" + NUMBERED)
+    ),
+    "GenBank with a foreign letter": Odd(
+        GENBANK.replace(b"acgn", b"acgj"), error(None, DNA_RULE + "'J' in record 'X1.1'" + MEND)
+    ),
     "GenBank that ends in a feature": Odd(
         GENBANK.partition(b"ORIGIN")[0],
         error(None, "GenBank file must be readable by Biopython, got <...> in entry 1"),
     ),
     "letters that are called GenBank": Odd(
-        b"ACGT\n", error(None, "sequence file must hold records, got no entry of GenBank"), name="odd.gbk"
+        b"ACGT\n",
+        error(None, "sequence file must hold records, got no entry of GenBank"),
+        name="odd.gbk",
     ),
     "EMBL": Odd(EMBL, [("X2.1", "ACGTACGTACGT")], name="odd.embl"),
     "EMBL by its content": Odd(EMBL, [("X2.1", "ACGTACGTACGT")]),
     "EMBL without letters": Odd(
-        EMBL.partition(b"SQ")[0] + b"//\n", error(None, "EMBL file must be readable by Biopython, got <...> in entry 1")
+        EMBL.partition(b"SQ")[0] + b"//\n",
+        error(None, "EMBL file must be readable by Biopython, got <...> in entry 1"),
     ),
     "GenBank of features that end early": Odd(
-        GENBANK.partition(b"ORIGIN")[0] + b"//\n", error(None, "GenBank file must be readable by Biopython, got <...> in entry 1")
+        GENBANK.partition(b"ORIGIN")[0] + b"//\n",
+        error(None, "GenBank file must be readable by Biopython, got <...> in entry 1"),
     ),
 }
 
@@ -478,21 +742,34 @@ TABLES = {
     "semicolons": Odd(b"id;sequence\na;ACGT\n", A, name="odd.csv"),
     "CSV of CRLF": Odd(b"id,sequence\r\na,ACGT\r\n", A, name="odd.csv"),
     "CSV with a byte order mark": Odd(b"\xef\xbb\xbfid,sequence\na,ACGT\n", A, name="odd.csv"),
-    "CSV with a mark before the column": Odd(b"\xef\xbb\xbfsequence\nACGT\n", [("odd_1", "ACGT")], name="odd.csv"),
+    "CSV with a mark before the column": Odd(
+        b"\xef\xbb\xbfsequence\nACGT\n", [("odd_1", "ACGT")], name="odd.csv"
+    ),
     "CSV without line end": Odd(b"id,sequence\na,ACGT", A, name="odd.csv"),
     "CSV with blank lines": Odd(b"id,sequence\n\na,ACGT\n\n", A, name="odd.csv"),
-    "CSV with quotes": Odd(b'"id","sequence"\n"a, b","AC\nGT"\n', [("a, b", "ACGT")], name="odd.csv"),
-    "CSV without ids": Odd(b"sequence\nACGT\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], name="odd.csv"),
-    "a sequence of 200,000 letters": Odd(b"id,sequence\na," + b"ACGT" * 50_000 + b"\n", [("a", "ACGT" * 50_000)], name="odd.csv"),
+    "CSV with quotes": Odd(
+        b'"id","sequence"\n"a, b","AC\nGT"\n', [("a, b", "ACGT")], name="odd.csv"
+    ),
+    "CSV without ids": Odd(
+        b"sequence\nACGT\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], name="odd.csv"
+    ),
+    "a sequence of 200,000 letters": Odd(
+        b"id,sequence\na," + b"ACGT" * 50_000 + b"\n", [("a", "ACGT" * 50_000)], name="odd.csv"
+    ),
     "all columns": Odd(
         b"id,sequence,chrom,start,end,strand,group,height,kind\na,ACGT,c,2,6,-,g,1.5,\n",
         [("a", "c", 2, 6, "-", "g", None, {"height": "1.5", "kind": None})],
         said,
         name="odd.csv",
     ),
-    "empty cells": Odd(b"id,sequence,chrom,group\na,ACGT,,\n", [("a", *[None] * 7)], said, name="odd.csv"),
+    "empty cells": Odd(
+        b"id,sequence,chrom,group\na,ACGT,,\n", [("a", *[None] * 7)], said, name="odd.csv"
+    ),
     "columns of other names": Odd(
-        b"name,seq\na,ACGT\n", A, partial(read, fields=Fields(columns={"sequence": "seq", "id": "name"})), name="odd.csv"
+        b"name,seq\na,ACGT\n",
+        A,
+        partial(read, fields=Fields(columns={"sequence": "seq", "id": "name"})),
+        name="odd.csv",
     ),
     "a label": Odd(
         b"id,sequence,label\na,AC,1\nb,GT,0\n",
@@ -508,7 +785,11 @@ TABLES = {
     ),
     "a label that is no number": Odd(
         b"id,sequence,label\na,AC,yes\n",
-        error(2, "label must be 1 or 0, as it is the label, got 'yes'. Say which are 1: positive = \"yes\" in [data]"),
+        error(
+            2,
+            "label must be 1 or 0, as it is the label, got 'yes'. Say which are 1: positive = "
+            '"yes" in [data]',
+        ),
         partial(said, fields=label),
         name="odd.csv",
     ),
@@ -520,7 +801,11 @@ TABLES = {
     ),
     "no column of the label": Odd(
         b"id,sequence\na,AC\n",
-        error(1, "table without a column 'label' (columns: 'id', 'sequence'). Set label = \"NAME\" (--label-column NAME) in [data]"),
+        error(
+            1,
+            "table without a column 'label' (columns: 'id', 'sequence'). Set label = \"NAME\" "
+            "(--label-column NAME) in [data]",
+        ),
         partial(said, fields=label),
         name="odd.csv",
     ),
@@ -535,66 +820,128 @@ TABLES = {
         name="odd.csv",
     ),
     "no column of the sequence": Odd(
-        b"id,letters\na,ACGT\n", error(1, NO_SEQUENCE + "'id', 'letters'). Set" + NAME_IT.format("NAME")), name="odd.csv"
+        b"id,letters\na,ACGT\n",
+        error(1, NO_SEQUENCE + "'id', 'letters'). Set" + NAME_IT.format("NAME")),
+        name="odd.csv",
     ),
     "a column Sequence": Odd(
         b"id,Sequence\na,ACGT\n",
-        error(1, NO_SEQUENCE + "'id', 'Sequence'). Is it 'Sequence'? Set" + NAME_IT.format("Sequence")),
+        error(
+            1, NO_SEQUENCE + "'id', 'Sequence'). Is it 'Sequence'? Set" + NAME_IT.format("Sequence")
+        ),
         name="odd.csv",
     ),
     "several columns that may be the sequence": Odd(
         b"text,label,Seq\nACGT,1,AC\n",
-        error(1, NO_SEQUENCE + "'text', 'label', 'Seq'). Is it 'Seq' or 'text'? Set" + NAME_IT.format("Seq")),
+        error(
+            1,
+            NO_SEQUENCE
+            + "'text', 'label', 'Seq'). Is it 'Seq' or 'text'? Set"
+            + NAME_IT.format("Seq"),
+        ),
         name="odd.txt",
     ),
     "a column of another field": Odd(
         b"sequence,chr\nACGT,1\n",
-        error(1, "table without a column 'chromosome' (columns: 'sequence', 'chr'). Set columns = { chrom = \"NAME\" } in [data]"),
+        error(
+            1,
+            "table without a column 'chromosome' (columns: 'sequence', 'chr'). Set columns = { "
+            'chrom = "NAME" } in [data]',
+        ),
         partial(read, fields=Fields(columns={"chrom": "chromosome"})),
         name="odd.csv",
     ),
-    "a table without names": Odd(b"a,ACGT\nb,AC\n", error(1, NO_SEQUENCE + "'a', 'ACGT'). Set" + NAME_IT.format("NAME")), name="odd.csv"),
-    "names alone": Odd(b"id,sequence\n", error(None, "sequence file must hold records, got a table without rows"), name="odd.csv"),
-    "a blank CSV": Odd(b"\n", error(1, NO_SEQUENCE + "none). Set" + NAME_IT.format("NAME")), name="odd.csv"),
+    "a table without names": Odd(
+        b"a,ACGT\nb,AC\n",
+        error(1, NO_SEQUENCE + "'a', 'ACGT'). Set" + NAME_IT.format("NAME")),
+        name="odd.csv",
+    ),
+    "names alone": Odd(
+        b"id,sequence\n",
+        error(None, "sequence file must hold records, got a table without rows"),
+        name="odd.csv",
+    ),
+    "a blank CSV": Odd(
+        b"\n", error(1, NO_SEQUENCE + "none). Set" + NAME_IT.format("NAME")), name="odd.csv"
+    ),
     "the same column twice": Odd(
-        b"id,sequence,id\na,AC,b\n", error(1, "columns must have different names, got 'id' twice"), name="odd.csv"
+        b"id,sequence,id\na,AC,b\n",
+        error(1, "columns must have different names, got 'id' twice"),
+        name="odd.csv",
     ),
     "too few cells": Odd(
         b"id,sequence,x\na,AC,1\nb,AC\n",
-        error(3, "row must have a cell for each of the 3 columns, got 2. Quote cells that hold what parts the columns"),
+        error(
+            3,
+            "row must have a cell for each of the 3 columns, got 2. Quote cells that hold what "
+            "parts the columns",
+        ),
         name="odd.csv",
     ),
     "too many cells": Odd(
         b"id,sequence\na,AC\nb,AC,1\n",
-        error(3, "row must have a cell for each of the 2 columns, got 3. Quote cells that hold what parts the columns"),
+        error(
+            3,
+            "row must have a cell for each of the 2 columns, got 3. Quote cells that hold what "
+            "parts the columns",
+        ),
         name="odd.csv",
     ),
     "an empty sequence": Odd(b"id,sequence\na,AC\nb,\n", error(3, NO_LETTERS), name="odd.csv"),
     "an empty id": Odd(
-        b"id,sequence\n,AC\n", error(2, "record without an id: empty cell. Fill it, or" + NUMBERED.partition(", or")[2]), name="odd.csv"
+        b"id,sequence\n,AC\n",
+        error(2, "record without an id: empty cell. Fill it, or" + NUMBERED.partition(", or")[2]),
+        name="odd.csv",
     ),
     "ids of a table, numbered": Odd(
-        b"id,sequence\na,AC\na,GT\n,G\n", [("odd_1", "AC"), ("odd_2", "GT"), ("odd_3", "G")], numbered, "odd.csv"
+        b"id,sequence\na,AC\na,GT\n,G\n",
+        [("odd_1", "AC"), ("odd_2", "GT"), ("odd_3", "G")],
+        numbered,
+        "odd.csv",
     ),
     "the same id in a table": Odd(
         b"id,sequence\na,AC\na,GT\n",
         Promised("{path}:3: record id 'a' is used twice (first in {path}:2)" + NUMBERED),
         name="odd.csv",
     ),
-    "a foreign letter in a table": Odd(b"id,sequence\na,AC\nb,A?\n", error(3, DNA_RULE + "'?' in record 'b'" + MEND), name="odd.csv"),
+    "a foreign letter in a table": Odd(
+        b"id,sequence\na,AC\nb,A?\n",
+        error(3, DNA_RULE + "'?' in record 'b'" + MEND),
+        name="odd.csv",
+    ),
     "a coordinate that is no number": Odd(
-        b"sequence,start,end\nAC,x,3\n", error(2, "start must be a whole number, got 'x'"), name="odd.csv"
+        b"sequence,start,end\nAC,x,3\n",
+        error(2, "start must be a whole number, got 'x'"),
+        name="odd.csv",
     ),
     "coordinates of another length": Odd(
         b"sequence,start,end\nAC,1,9\n",
-        error(2, "end - start must equal the number of letters (2), got 9 - 1 = 8. Coordinates are 0-based half-open"),
+        error(
+            2,
+            "end - start must equal the number of letters (2), got 9 - 1 = 8. Coordinates are "
+            "0-based half-open",
+        ),
         name="odd.csv",
     ),
-    "a start alone": Odd(b"sequence,start\nAC,1\n", error(2, "start and end must come together, got only start"), name="odd.csv"),
-    "an open quote": Odd(b'id,sequence\na,"AC\n', error(2, "table must be well-formed text, got <...>"), name="odd.csv"),
-    "a quote that ends early": Odd(b'id,sequence\na,"AC"GT\n', error(2, "table must be well-formed text, got <...>"), name="odd.csv"),
+    "a start alone": Odd(
+        b"sequence,start\nAC,1\n",
+        error(2, "start and end must come together, got only start"),
+        name="odd.csv",
+    ),
+    "an open quote": Odd(
+        b'id,sequence\na,"AC\n',
+        error(2, "table must be well-formed text, got <...>"),
+        name="odd.csv",
+    ),
+    "a quote that ends early": Odd(
+        b'id,sequence\na,"AC"GT\n',
+        error(2, "table must be well-formed text, got <...>"),
+        name="odd.csv",
+    ),
     "a CSV that is not UTF-8": Odd(
-        b"id,sequence\n\xe9,ACGT\n", error(1, "table must be UTF-8 text, got byte 0xE9. Save it as CSV UTF-8"), name="odd.csv"
+        b"id,sequence\n\xe9,ACGT\n",
+        error(1, "table must be UTF-8 text, got byte 0xE9. Save it as CSV UTF-8"),
+        name="odd.csv",
     ),
     "a NUL in a CSV": Odd(
         b"id,sequence\n" + b"".join(b"r%d,ACGT\n" % i for i in range(600)) + b"b\x00,AC\n",
@@ -603,10 +950,22 @@ TABLES = {
     ),
     "Parquet": Odd(parquet(id=["a"], sequence=["ACGT"]), A, name="odd.parquet"),
     "Parquet by its content": Odd(parquet(id=["a"], sequence=["ACGT"]), A, name="odd"),
-    "Parquet without ids": Odd(parquet(sequence=["ACGT", "AC"]), [("odd_1", "ACGT"), ("odd_2", "AC")], name="odd.parquet"),
+    "Parquet without ids": Odd(
+        parquet(sequence=["ACGT", "AC"]), [("odd_1", "ACGT"), ("odd_2", "AC")], name="odd.parquet"
+    ),
     "the types of Parquet": Odd(
-        parquet(sequence=["AC", "GT"], start=[1, None], end=[3, None], x=[0.5, None], yes=[True, None], label=[1, 0]),
-        [("odd_1", None, 1, 3, None, None, 1, {"x": "0.5", "yes": "1"}), ("odd_2", *[None] * 5, 0, {"x": None, "yes": None})],
+        parquet(
+            sequence=["AC", "GT"],
+            start=[1, None],
+            end=[3, None],
+            x=[0.5, None],
+            yes=[True, None],
+            label=[1, 0],
+        ),
+        [
+            ("odd_1", None, 1, 3, None, None, 1, {"x": "0.5", "yes": "1"}),
+            ("odd_2", *[None] * 5, 0, {"x": None, "yes": None}),
+        ],
         partial(said, fields=label),
         name="odd.parquet",
     ),
@@ -626,7 +985,9 @@ TABLES = {
         name="odd.parquet",
     ),
     "Parquet of numbers as sequence": Odd(
-        parquet(sequence=[7]), error(None, DNA_RULE + "'7' in record 'odd_1'" + MEND), name="odd.parquet"
+        parquet(sequence=[7]),
+        error(None, DNA_RULE + "'7' in record 'odd_1'" + MEND),
+        name="odd.parquet",
     ),
     "Parquet that is none": Odd(
         b"PAR1 is no Parquet",
@@ -637,13 +998,19 @@ TABLES = {
         name="odd.parquet",
     ),
     "a text that is called Parquet": Odd(
-        b"ACGT\n", error(None, "Parquet must be readable, got <...>. Download or write it again"), name="odd.parquet"
+        b"ACGT\n",
+        error(None, "Parquet must be readable, got <...>. Download or write it again"),
+        name="odd.parquet",
     ),
     "Parquet in gz": Odd(
-        lambda path: (parquet(sequence=["AC"])(path), path.write_bytes(gzip.compress(path.read_bytes()))),
+        lambda path: (
+            parquet(sequence=["AC"])(path),
+            path.write_bytes(gzip.compress(path.read_bytes())),
+        ),
         error(
             None,
-            "Parquet must be a file as it was written, got one that is compressed once more or comes through a pipe"
+            "Parquet must be a file as it was written, got one that is compressed once more or "
+            "comes through a pipe"
             ". Unpack it, or save it as a file",
         ),
         name="odd.parquet.gz",

@@ -29,7 +29,10 @@ GENOME = f">chr1 of the tests\n{CHR1[:60]}\n{CHR1[60:]}\n>chrM\n{CHRM}\n"
 def intervals(path: Path, feature: str = "") -> list[tuple[Any, ...]]:
     """Return the intervals of a file without missing values."""
     rows = read_intervals(path, feature)
-    return [tuple(value for value in row[:7] if value not in (".", "", -1) and value == value) for row in rows.itertuples(index=False)]
+    return [
+        tuple(value for value in row[:7] if value not in (".", "", -1) and value == value)
+        for row in rows.itertuples(index=False)
+    ]
 
 
 def genome_beside(path: Path) -> Genome:
@@ -43,13 +46,21 @@ def cut(path: Path, width: int = 0, at_ends: windows.AtEnds = "drop") -> list[tu
     """Return ids and letters of the windows of an interval file."""
     with genome_beside(path) as genome:
         rows = windows.place(read_intervals(path), genome)
-        rows = windows.within(windows.centered(rows, width) if width else rows, genome, at_ends, Counter())
-        return [(record.id, record.letters.tobytes().decode()) for _, record in windows.cut(rows, genome)]
+        rows = windows.within(
+            windows.centered(rows, width) if width else rows, genome, at_ends, Counter()
+        )
+        return [
+            (record.id, record.letters.tobytes().decode())
+            for _, record in windows.cut(rows, genome)
+        ]
 
 
 def values(path: Path) -> list[float | None]:
     """Return the first ten values of a track on chr1."""
-    return [None if math.isnan(value) else float(value) for value in read_track(path).values("chr1", 0, 10)]
+    return [
+        None if math.isnan(value) else float(value)
+        for value in read_track(path).values("chr1", 0, 10)
+    ]
 
 
 def genome(path: Path) -> dict[str, str]:
@@ -66,12 +77,22 @@ def genome(path: Path) -> dict[str, str]:
 def bed(content: str | bytes, expected: Any, name: str = "odd.bed", **options: Any) -> Odd:
     """Return a row for BED text, read as intervals."""
     content = content if isinstance(content, bytes) else content.encode()
-    return Odd(content, Promised(expected) if isinstance(expected, str) else expected, partial(intervals, **options), name)
+    return Odd(
+        content,
+        Promised(expected) if isinstance(expected, str) else expected,
+        partial(intervals, **options),
+        name,
+    )
 
 
 def of_genome(content: str, expected: Any, **options: Any) -> Odd:
     """Return a row for BED text, read as windows of the genome."""
-    return Odd(content.encode(), Promised(expected) if isinstance(expected, str) else expected, partial(cut, **options), "odd.bed")
+    return Odd(
+        content.encode(),
+        Promised(expected) if isinstance(expected, str) else expected,
+        partial(cut, **options),
+        "odd.bed",
+    )
 
 
 def track(content: str | bytes, expected: Any, name: str = "odd.bedGraph") -> Odd:
@@ -127,7 +148,10 @@ def bigwig(path: Path, keep: int | None = None) -> None:
 NUMBER = "must be a whole number from 0, got"
 EMPTY_SPAN = "interval must have a start before its end (0-based half-open), got"
 COLUMNS = "BED line must have 3 to 12 columns, parted by tabs or blanks, got"
-ENDS = "file of intervals must end in .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf (and .gz), got"
+ENDS = (
+    "file of intervals must end in .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf (and "
+    ".gz), got"
+)
 AGAIN = ". Download or copy it again"
 ASSEMBLY = "which has 120 letters, got [100, 121). Is it of the same assembly?"
 BIGWIG = "{path}: bigWig must be whole and undamaged, got "
@@ -136,13 +160,23 @@ ODD_FILES: dict[str, Odd] = {
     # BED, line by line
     "empty BED": bed("", "{path}: file must hold intervals, got none"),
     "comments alone": bed("# a\n\ntrack name=x\n", "{path}: file must hold intervals, got none"),
-    "header line": bed("chrom\tstart\tend\nchr1\t1\t2\n", "{path}:1: start " + NUMBER + " 'start'. Put # before a header line"),
-    "track and browser lines": bed("browser position chr1:1-9\ntrack name=a\nchr1\t1\t2\n", [("chr1", 1, 2)]),
-    "a track line in the middle": bed("chr1\t1\t2\ntrack name=b\nchr1\t3\t4\n", [("chr1", 1, 2), ("chr1", 3, 4)]),
+    "header line": bed(
+        "chrom\tstart\tend\nchr1\t1\t2\n",
+        "{path}:1: start " + NUMBER + " 'start'. Put # before a header line",
+    ),
+    "track and browser lines": bed(
+        "browser position chr1:1-9\ntrack name=a\nchr1\t1\t2\n", [("chr1", 1, 2)]
+    ),
+    "a track line in the middle": bed(
+        "chr1\t1\t2\ntrack name=b\nchr1\t3\t4\n", [("chr1", 1, 2), ("chr1", 3, 4)]
+    ),
     "CRLF": bed("chr1\t1\t2\r\nchr1\t3\t4\r\n", [("chr1", 1, 2), ("chr1", 3, 4)]),
     "CR alone": bed("chr1\t1\t2\rchr1\t3\t4\r", "{path}:1: end " + NUMBER + " '2\\rchr1'"),
     "BOM": bed("\ufeffchr1\t1\t2\n", [("chr1", 1, 2)]),
-    "UTF-16": bed("chr1\t1\t2\n".encode("utf-16"), "{path}:1: file must be text (UTF-8), got another encoding or binary data"),
+    "UTF-16": bed(
+        "chr1\t1\t2\n".encode("utf-16"),
+        "{path}:1: file must be text (UTF-8), got another encoding or binary data",
+    ),
     "NUL": bed("chr1\t1\t2\nchr1\t3\t\x004\n", "{path}:2: file must be text, got binary data"),
     "blanks": bed("chr1 1   2\n", [("chr1", 1, 2)]),
     "blanks in a name": bed("chr1\t1\t2\tmy peak\n", [("chr1", 1, 2, "my peak")]),
@@ -150,30 +184,50 @@ ODD_FILES: dict[str, Odd] = {
     "commas": bed("chr1,1,2\n", "{path}:1: " + COLUMNS + " 1"),
     "two columns": bed("chr1\t1\n", "{path}:1: " + COLUMNS + " 2"),
     "13 columns": bed("chr1\t1\t2" + "\t." * 10 + "\n", "{path}:1: " + COLUMNS + " 13"),
-    "columns change": bed("chr1\t1\t2\nchr1\t1\t2\tx\n", "{path}:2: each line must have as many columns as the first (3), got 4"),
+    "columns change": bed(
+        "chr1\t1\t2\nchr1\t1\t2\tx\n",
+        "{path}:2: each line must have as many columns as the first (3), got 4",
+    ),
     "start after end": bed("chr1\t9\t2\n", "{path}:1: " + EMPTY_SPAN + " [9, 2)"),
     "no letters": bed("chr1\t1\t2\nchr1\t5\t5\n", "{path}:2: " + EMPTY_SPAN + " [5, 5)"),
     "negative": bed("chr1\t-1\t2\n", "{path}:1: start " + NUMBER + " '-1'"),
     "float": bed("chr1\t1.0\t2\n", "{path}:1: start " + NUMBER + " '1.0'"),
     "exponent": bed("chr1\t1\t1e5\n", "{path}:1: end " + NUMBER + " '1e5'"),
     "thousands": bed("chr1\t1\t1,000\n", "{path}:1: end " + NUMBER + " '1,000'"),
-    "too large a number": bed("chr1\t1\t" + "9" * 40 + "\n", "{path}:1: end " + NUMBER + " '999999999999999999999999999999'"),
+    "too large a number": bed(
+        "chr1\t1\t" + "9" * 40 + "\n",
+        "{path}:1: end " + NUMBER + " '999999999999999999999999999999'",
+    ),
     "other digits": bed("chr1\t\u0661\t\u0662\n", "{path}:1: start " + NUMBER + " '\u0661'"),
     "blank in a number": bed("chr1\t1 \t2\n", "{path}:1: start " + NUMBER + " '1 '"),
     "no chromosome": bed("\t1\t2\n", "{path}:1: chromosome must have a name, got ''"),
     "score": bed("chr1\t1\t2\tx\t-1.5e-3\n", [("chr1", 1, 2, "x", -0.0015)]),
-    "score of words": bed("chr1\t1\t2\tx\thigh\n", "{path}:1: score must be a number or ., got 'high'"),
-    "score not a number": bed("chr1\t1\t2\tx\tnan\n", "{path}:1: score must be a number or ., got 'nan'"),
+    "score of words": bed(
+        "chr1\t1\t2\tx\thigh\n", "{path}:1: score must be a number or ., got 'high'"
+    ),
+    "score not a number": bed(
+        "chr1\t1\t2\tx\tnan\n", "{path}:1: score must be a number or ., got 'nan'"
+    ),
     "strand 1": bed("chr1\t1\t2\tx\t0\t1\n", "{path}:1: strand must be +, - or ., got '1'"),
-    "strand before score": bed("chr1\t1\t2\tx\t+\t0\n", "{path}:1: strand must be +, - or ., got '0'"),
+    "strand before score": bed(
+        "chr1\t1\t2\tx\t+\t0\n", "{path}:1: strand must be +, - or ., got '0'"
+    ),
     "summit beyond the peak": bed(
         "chr1\t1\t9\tx\t0\t.\t1\t1\t1\t8\n",
         "{path}:1: summit (column 10) must be below the length of the peak (8), got 8",
         "odd.narrowPeak",
     ),
-    "summit -1": bed("chr1\t1\t9\tx\t0\t.\t1\t1\t1\t-1\n", [("chr1", 1, 9, "x", 0.0)], "odd.narrowPeak"),
-    "summit -2": bed("chr1\t1\t9\tx\t0\t.\t1\t1\t1\t-2\n", "{path}:1: summit (column 10) " + NUMBER + " '-2'", "odd.narrowPeak"),
-    "narrowPeak named bed": bed("chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t4\n", [("chr1", 1, 9, "x", 0.0, 4)]),
+    "summit -1": bed(
+        "chr1\t1\t9\tx\t0\t.\t1\t1\t1\t-1\n", [("chr1", 1, 9, "x", 0.0)], "odd.narrowPeak"
+    ),
+    "summit -2": bed(
+        "chr1\t1\t9\tx\t0\t.\t1\t1\t1\t-2\n",
+        "{path}:1: summit (column 10) " + NUMBER + " '-2'",
+        "odd.narrowPeak",
+    ),
+    "narrowPeak named bed": bed(
+        "chr1\t1\t9\tx\t0\t.\t1.5\t1\t1\t4\n", [("chr1", 1, 9, "x", 0.0, 4)]
+    ),
     "gz": bed(gzip.compress(b"chr1\t1\t2\n"), [("chr1", 1, 2)], "odd.bed.gz"),
     "gz without its name": bed(gzip.compress(b"chr1\t1\t2\n"), [("chr1", 1, 2)]),
     "plain named gz": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "odd.bed.gz"),
@@ -186,27 +240,68 @@ ODD_FILES: dict[str, Odd] = {
     "no ending": bed("chr1\t1\t2\n", "{path}: " + ENDS + " 'odd'", "odd"),
     "ending in capitals": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "ODD.BED"),
     "blanks and other letters in its path": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "pé ak.1.bed"),
-    "feature of BED": bed("chr1\t1\t2\n", "{path}: feature must go with GFF or GTF, got 'gene' for another file", feature="gene"),
-    "missing BED": Odd(lambda path: None, Promised("{path}: file must be an existing one, got no such file"), intervals, "odd.bed"),
-    "folder": Odd(lambda path: path.mkdir(), Promised("{path}: file must be an existing one, got a folder"), intervals, "odd.bed"),
+    "feature of BED": bed(
+        "chr1\t1\t2\n",
+        "{path}: feature must go with GFF or GTF, got 'gene' for another file",
+        feature="gene",
+    ),
+    "missing BED": Odd(
+        lambda path: None,
+        Promised("{path}: file must be an existing one, got no such file"),
+        intervals,
+        "odd.bed",
+    ),
+    "folder": Odd(
+        lambda path: path.mkdir(),
+        Promised("{path}: file must be an existing one, got a folder"),
+        intervals,
+        "odd.bed",
+    ),
     "symlink loop": Odd(
-        lambda path: path.symlink_to(path), Promised("{path}: file must be an existing one, got no such file"), intervals, "odd.bed"
+        lambda path: path.symlink_to(path),
+        Promised("{path}: file must be an existing one, got no such file"),
+        intervals,
+        "odd.bed",
     ),
     # GFF
-    "GFF": bed(gff("chr1 . gene 1 9 . + . ID=g%201;Name=x"), [("chr1", 0, 9, "+", "g%201")], "odd.gff3"),
-    "GFF from 0": bed(gff("chr1 . gene 0 9 . + . ID=g"), "{path}:1: start of GFF must be a whole number from 1, got 0", "odd.gff3"),
-    "GFF start after end": bed(gff("chr1 . gene 9 3 . + . ID=g"), "{path}:1: " + EMPTY_SPAN + " [8, 3)", "odd.gff"),
+    "GFF": bed(
+        gff("chr1 . gene 1 9 . + . ID=g%201;Name=x"), [("chr1", 0, 9, "+", "g%201")], "odd.gff3"
+    ),
+    "GFF from 0": bed(
+        gff("chr1 . gene 0 9 . + . ID=g"),
+        "{path}:1: start of GFF must be a whole number from 1, got 0",
+        "odd.gff3",
+    ),
+    "GFF start after end": bed(
+        gff("chr1 . gene 9 3 . + . ID=g"), "{path}:1: " + EMPTY_SPAN + " [8, 3)", "odd.gff"
+    ),
     "GFF of one letter": bed(gff("chr1 . snp 9 9 . ? . ID=g"), [("chr1", 8, 9, "g")], "odd.gff3"),
-    "GFF parted by blanks": bed("chr1 . gene 1 9 . + . ID=g\n", "{path}:1: GFF line must have 9 columns parted by tabs, got 1", "odd.gff3"),
-    "GFF of 8 columns": bed(gff("chr1 . gene 1 9 . + ."), "{path}:1: GFF line must have 9 columns parted by tabs, got 8", "odd.gtf"),
-    "GFF with sequences": bed(gff("chr1 . gene 1 9 . + . ID=g") + "##FASTA\n>chr1\nACGT\n", [("chr1", 0, 9, "+", "g")], "odd.gff3"),
+    "GFF parted by blanks": bed(
+        "chr1 . gene 1 9 . + . ID=g\n",
+        "{path}:1: GFF line must have 9 columns parted by tabs, got 1",
+        "odd.gff3",
+    ),
+    "GFF of 8 columns": bed(
+        gff("chr1 . gene 1 9 . + ."),
+        "{path}:1: GFF line must have 9 columns parted by tabs, got 8",
+        "odd.gtf",
+    ),
+    "GFF with sequences": bed(
+        gff("chr1 . gene 1 9 . + . ID=g") + "##FASTA\n>chr1\nACGT\n",
+        [("chr1", 0, 9, "+", "g")],
+        "odd.gff3",
+    ),
     "several GFF types": bed(
         gff("chr1 . gene 1 9 . + . ID=g", "chr1 . exon 1 9 . + . ID=e"),
-        '{path}: feature must be named where a GFF file has several, got gene (1), exon (1). Choose one, such as feature = "gene"',
+        "{path}: feature must be named where a GFF file has several, got gene (1), exon (1). "
+        'Choose one, such as feature = "gene"',
         "odd.gff3",
     ),
     "GFF type": bed(
-        gff("chr1 . gene 1 9 . + . ID=g", "chr1 . exon 2 9 . + . ID=e"), [("chr1", 1, 9, "+", "e")], "odd.gff3", feature="exon"
+        gff("chr1 . gene 1 9 . + . ID=g", "chr1 . exon 2 9 . + . ID=e"),
+        [("chr1", 1, 9, "+", "e")],
+        "odd.gff3",
+        feature="exon",
     ),
     "GFF type that is not there": bed(
         gff("chr1 . gene 1 9 . + . ID=g"),
@@ -215,69 +310,125 @@ ODD_FILES: dict[str, Odd] = {
         feature="tss",
     ),
     "GTF with odd attributes": bed(
-        gff('chr1 . exon 1 9 5 - 0 gene_id "a;b"; note "x y" ;;transcript_id', "chr1 . exon 1 9 . - . gene_id a"),
+        gff(
+            'chr1 . exon 1 9 5 - 0 gene_id "a;b"; note "x y" ;;transcript_id',
+            "chr1 . exon 1 9 . - . gene_id a",
+        ),
         [("chr1", 0, 9, "-", "a;b", 5.0), ("chr1", 0, 9, "-")],
         "odd.gtf",
     ),
-    "GTF without attributes": bed(gff("chr1 . exon 1 9 . + . ", end="\r\n"), [("chr1", 0, 9, "+")], "odd.gtf"),
+    "GTF without attributes": bed(
+        gff("chr1 . exon 1 9 . + . ", end="\r\n"), [("chr1", 0, 9, "+")], "odd.gtf"
+    ),
     # positions in a genome
-    "first and last letters": of_genome("chr1\t0\t2\nchr1\t117\t120\n", [("chr1:0-2(+)", "AC"), ("chr1:117-120(+)", "TAC")]),
-    "off the end": of_genome("chr1\t1\t2\nchr1\t100\t121\n", "{path}:2: interval must end within chr1 of {folder}/g.fa, " + ASSEMBLY),
+    "first and last letters": of_genome(
+        "chr1\t0\t2\nchr1\t117\t120\n", [("chr1:0-2(+)", "AC"), ("chr1:117-120(+)", "TAC")]
+    ),
+    "off the end": of_genome(
+        "chr1\t1\t2\nchr1\t100\t121\n",
+        "{path}:2: interval must end within chr1 of {folder}/g.fa, " + ASSEMBLY,
+    ),
     "unknown chromosome": of_genome(
         "chr9\t1\t2\n",
-        "{path}:1: chromosome must be one of the genome's (chr1, chrM), got 'chr9' (genome {folder}/g.fa). Did you mean <...>?",
+        "{path}:1: chromosome must be one of the genome's (chr1, chrM), got 'chr9' (genome "
+        "{folder}/g.fa). Did you mean <...>?",
     ),
     "1 for chr1": of_genome("1\t0\t4\tx\t0\t-\n", [("chr1:0-4(-)", "ACGT")]),
     "MT for chrM": of_genome("MT\t0\t4\n", [("chrM:0-4(+)", "GATT")]),
-    "the same window twice": of_genome("chr1\t0\t4\nchr1\t0\t4\nchr1\t0\t4\n", [("chr1:0-4(+)", "ACGT")]),
-    "the same window on both strands": of_genome("chr1 0 3 . 0 +\nchr1 0 3 . 0 -\n", [("chr1:0-3(+)", "ACG"), ("chr1:0-3(-)", "CGT")]),
-    "windows off the end, dropped": of_genome("chr1\t1\t2\nchr1\t8\t9\n", [("chr1:5-11(+)", "CGTACA")], width=6),
+    "the same window twice": of_genome(
+        "chr1\t0\t4\nchr1\t0\t4\nchr1\t0\t4\n", [("chr1:0-4(+)", "ACGT")]
+    ),
+    "the same window on both strands": of_genome(
+        "chr1 0 3 . 0 +\nchr1 0 3 . 0 -\n", [("chr1:0-3(+)", "ACG"), ("chr1:0-3(-)", "CGT")]
+    ),
+    "windows off the end, dropped": of_genome(
+        "chr1\t1\t2\nchr1\t8\t9\n", [("chr1:5-11(+)", "CGTACA")], width=6
+    ),
     "windows off the end, padded": of_genome(
-        "chr1\t1\t2\nchrM\t38\t40\n", [("chr1:-2-4(+)", "NNACGT"), ("chrM:36-42(+)", "AGATNN")], width=6, at_ends="pad"
+        "chr1\t1\t2\nchrM\t38\t40\n",
+        [("chr1:-2-4(+)", "NNACGT"), ("chrM:36-42(+)", "AGATNN")],
+        width=6,
+        at_ends="pad",
     ),
     "windows off the end, refused": of_genome(
         "chr1\t1\t2\n",
-        '{path}:1: window must lie within chr1 (0 to 120), got [-2, 4). Or choose at_ends = "drop" or "pad"',
+        '{path}:1: window must lie within chr1 (0 to 120), got [-2, 4). Or choose at_ends = "drop" '
+        'or "pad"',
         width=6,
         at_ends="error",
     ),
     "windows longer than the chromosome": of_genome(
-        "chrM\t1\t2\n", "{path}: at least one window must be left, got none of 1: all go off the end of their chromosome", width=500
+        "chrM\t1\t2\n",
+        "{path}: at least one window must be left, got none of 1: all go off the end of their "
+        "chromosome",
+        width=500,
     ),
     # bedGraph and bigWig
-    "bedGraph": track("track type=bedGraph\n#\nchr1\t2\t4\t1.5\nchr1 5 6 -1\n", [None, None, 1.5, 1.5, None, -1, None, None, None, None]),
-    "empty bedGraph": track("track type=bedGraph\n", "{path}: bedGraph must hold intervals, got none"),
-    "bedGraph of 3 columns": track("chr1\t2\t4\n", "{path}:1: bedGraph line must have 4 columns: chrom, start, end, value, got 3"),
-    "bedGraph of words": track("chr1\t2\t4\thigh\n", "{path}:1: value must be a finite number, or nan for none, got 'high'"),
-    "bedGraph without a number": track("chr1\t2\t4\tnan\nchr1\t4\t5\t1\n", [None] * 4 + [1, *[None] * 5]),
-    "infinite bedGraph": track("chr1\t2\t4\tinf\n", "{path}:1: value must be a finite number, or nan for none, got 'inf'"),
+    "bedGraph": track(
+        "track type=bedGraph\n#\nchr1\t2\t4\t1.5\nchr1 5 6 -1\n",
+        [None, None, 1.5, 1.5, None, -1, None, None, None, None],
+    ),
+    "empty bedGraph": track(
+        "track type=bedGraph\n", "{path}: bedGraph must hold intervals, got none"
+    ),
+    "bedGraph of 3 columns": track(
+        "chr1\t2\t4\n",
+        "{path}:1: bedGraph line must have 4 columns: chrom, start, end, value, got 3",
+    ),
+    "bedGraph of words": track(
+        "chr1\t2\t4\thigh\n", "{path}:1: value must be a finite number, or nan for none, got 'high'"
+    ),
+    "bedGraph without a number": track(
+        "chr1\t2\t4\tnan\nchr1\t4\t5\t1\n", [None] * 4 + [1, *[None] * 5]
+    ),
+    "infinite bedGraph": track(
+        "chr1\t2\t4\tinf\n", "{path}:1: value must be a finite number, or nan for none, got 'inf'"
+    ),
     "bedGraph that overlaps": track(
-        "chr1\t5\t9\t1\nchr1\t2\t6\t2\n", "{path}:1: intervals of bedGraph must not overlap, got [5, 9) beside [2, 6) of chr1 in line 2"
+        "chr1\t5\t9\t1\nchr1\t2\t6\t2\n",
+        "{path}:1: intervals of bedGraph must not overlap, got [5, 9) beside [2, 6) of chr1 in "
+        "line 2",
     ),
     "bedGraph backwards": track("chr1\t9\t4\t1\n", "{path}:1: " + EMPTY_SPAN + " [9, 4)"),
-    "bigWig": Odd(bigwig, [None, None, 1.5, 1.5, 1.5, None, None, None, None, None], values, "odd.bw"),
-    "truncated bigWig": Odd(partial(bigwig, keep=300), Promised(BIGWIG + "<...>" + AGAIN), values, "odd.bigWig"),
+    "bigWig": Odd(
+        bigwig, [None, None, 1.5, 1.5, 1.5, None, None, None, None, None], values, "odd.bw"
+    ),
+    "truncated bigWig": Odd(
+        partial(bigwig, keep=300), Promised(BIGWIG + "<...>" + AGAIN), values, "odd.bigWig"
+    ),
     "bigWig of nothing": track(b"", BIGWIG + "<...>" + AGAIN, "odd.bw"),
-    "bedGraph named bigWig": track("chr1\t2\t4\t1.5\n", BIGWIG + "an end in the middle (truncated)" + AGAIN, "odd.bw"),
-    "long bedGraph named bigWig": track("chr1\t2\t4\t1.5\n" * 9, BIGWIG + "another kind of file" + AGAIN, "odd.bw"),
+    "bedGraph named bigWig": track(
+        "chr1\t2\t4\t1.5\n", BIGWIG + "an end in the middle (truncated)" + AGAIN, "odd.bw"
+    ),
+    "long bedGraph named bigWig": track(
+        "chr1\t2\t4\t1.5\n" * 9, BIGWIG + "another kind of file" + AGAIN, "odd.bw"
+    ),
     "BED as a track": track("chr1\t2\t4\nchr1\t3\t6\n", [0, 0, 1, 1, 1, 1, 0, 0, 0, 0], "odd.bed"),
     "wiggle": track(
-        "", "{path}: track must end in .bw, .bigWig, .bedGraph, .bdg, .bg, or as BED and GFF files do, got 'odd.wig'", "odd.wig"
+        "",
+        "{path}: track must end in .bw, .bigWig, .bedGraph, .bdg, .bg, or as BED and GFF files do, "
+        "got 'odd.wig'",
+        "odd.wig",
     ),
     # genomes; test_genome.py has malformed lines
     "genome": fasta(GENOME, {"chr1": CHR1, "chrM": CHRM}),
     "bgzip genome": fasta(compressed(GENOME), {"chr1": CHR1, "chrM": CHRM}, "odd.fa.gz"),
     "genome in gz that is not bgzip": fasta(
         gzip.compress(GENOME.encode()),
-        "{path}: genome must be plain or bgzip FASTA, so that it can be read at any place, got gz that is not bgzip. "
+        "{path}: genome must be plain or bgzip FASTA, so that it can be read at any place, got gz "
+        "that is not bgzip. "
         "Compress it with bgzip: gzip -dc {path} | bgzip > odd.fa.bgz, or name the unpacked file",
         "odd.fa.gz",
     ),
     "truncated bgzip genome": fasta(
-        compressed(GENOME, -30), "{path}: genome must be whole, got a bgzip file without its last block (truncated)" + AGAIN, "odd.fa.gz"
+        compressed(GENOME, -30),
+        "{path}: genome must be whole, got a bgzip file without its last block (truncated)" + AGAIN,
+        "odd.fa.gz",
     ),
     "index of another genome": fasta(stale, {"chr7": "ACGT"}),
-    "index older than the genome": fasta(older, {"chr1": CHR1, "chrM": CHRM.replace("GATTACA", "CATTACA")}),
+    "index older than the genome": fasta(
+        older, {"chr1": CHR1, "chrM": CHRM.replace("GATTACA", "CATTACA")}
+    ),
     "genome of one line without end": fasta(">a\nacgu", {"a": "ACGT"}),
     "blanks and other letters in its path ": fasta(">a\nACGT\n", {"a": "ACGT"}, "gé nome 1.fa"),
 }

@@ -17,9 +17,13 @@ def test_codes_of_bases_ambiguity_and_padding():
     assert PROTEIN.codes(ascii_of("ACYX")).tolist() == [0, 1, 19, 20]
 
 
-@pytest.mark.parametrize(("text", "named"), [("ACgT", "'g'"), ("AU", "'U'"), ("A-", "'-'"), ("A\x80", "byte 0xC2")])
+@pytest.mark.parametrize(
+    ("text", "named"), [("ACgT", "'g'"), ("AU", "'U'"), ("A-", "'-'"), ("A\x80", "byte 0xC2")]
+)
 def test_codes_refuse_other_characters(text, named):
-    with pytest.raises(ValueError, match=rf"letters must be upper-case dna \(ACGTRYSWKMBDHVN\) or 0, got {named}"):
+    with pytest.raises(
+        ValueError, match=rf"letters must be upper-case dna \(ACGTRYSWKMBDHVN\) or 0, got {named}"
+    ):
         DNA.codes(ascii_of(text))
 
 
@@ -37,7 +41,9 @@ def test_bases_and_complements_follow_iupac():
     every = DNA.letters + DNA.ambiguous
     assert set(every) == set(IUPACData.ambiguous_dna_letters)
     complements = {**IUPACData.ambiguous_dna_complement}
-    assert DNA.reverse_complement(ascii_of(every))[::-1].tobytes().decode() == "".join(complements[letter] for letter in every)
+    assert DNA.reverse_complement(ascii_of(every))[::-1].tobytes().decode() == "".join(
+        complements[letter] for letter in every
+    )
     assert set(PROTEIN.letters) == set(IUPACData.protein_letters)
     assert set(PROTEIN.letters + PROTEIN.ambiguous) == set(IUPACData.extended_protein_letters)
 

@@ -11,7 +11,14 @@ import pytest
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence import clusters as module
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.clusters import LINCLUST, cluster_records, distinct_kmers, kmers, readings, similar_pairs
+from selfattn_bio.sequence.clusters import (
+    LINCLUST,
+    cluster_records,
+    distinct_kmers,
+    kmers,
+    readings,
+    similar_pairs,
+)
 from selfattn_bio.sequence.mmseqs import mmseqs_clusters
 from selfattn_bio.sequence.records import letters_of
 
@@ -19,18 +26,25 @@ RNG = np.random.default_rng(0)
 
 
 def random(alphabet, length):
-    return np.frombuffer(alphabet.letters.encode(), np.uint8)[RNG.integers(0, len(alphabet.letters), length)]
+    return np.frombuffer(alphabet.letters.encode(), np.uint8)[
+        RNG.integers(0, len(alphabet.letters), length)
+    ]
 
 
 def mutated(letters, alphabet, share):
     changed = letters.copy()
     for at in RNG.choice(len(letters), round(share * len(letters)), replace=False):
-        changed[at] = RNG.choice([letter for letter in alphabet.letters.encode() if letter != letters[at]])
+        changed[at] = RNG.choice(
+            [letter for letter in alphabet.letters.encode() if letter != letters[at]]
+        )
     return changed
 
 
 def pairs_of(letters, alphabet=DNA, **options):
-    return [(int(a), int(b)) for a, b, _ in similar_pairs(letters, alphabet, **options).itertuples(index=False)]
+    return [
+        (int(a), int(b))
+        for a, b, _ in similar_pairs(letters, alphabet, **options).itertuples(index=False)
+    ]
 
 
 TWINS = {
@@ -39,7 +53,9 @@ TWINS = {
     "a tenth mutated, turned": lambda row: mutated(DNA.reverse_complement(row), DNA, 0.1),
     "a third of it": lambda row: row[100:200],
     "shifted by half": lambda row: np.concatenate([row[150:], random(DNA, 150)]),
-    "within a longer one": lambda row: np.concatenate([random(DNA, 20_000), row, random(DNA, 9_000)]),
+    "within a longer one": lambda row: np.concatenate(
+        [random(DNA, 20_000), row, random(DNA, 9_000)]
+    ),
 }
 
 
@@ -50,7 +66,12 @@ def test_similar_dna_is_found_among_unrelated(twin):
 
 
 @pytest.mark.parametrize(
-    "twin", [lambda row: mutated(row, PROTEIN, 0.1), lambda row: row[9:16], lambda row: np.concatenate([random(PROTEIN, 500), row])]
+    "twin",
+    [
+        lambda row: mutated(row, PROTEIN, 0.1),
+        lambda row: row[9:16],
+        lambda row: np.concatenate([random(PROTEIN, 500), row]),
+    ],
 )
 def test_similar_protein_is_found_among_unrelated(twin):
     strangers = [random(PROTEIN, 30) for _ in range(50)]
@@ -60,7 +81,9 @@ def test_similar_protein_is_found_among_unrelated(twin):
 def test_similar_residues_count_as_the_same():
     like = str.maketrans("SDEFIKL", "TNQYVRM")
     text = "MSKDLEFIGHKLSEWDAKISLMEP"
-    assert pairs_of([letters_of(text, PROTEIN), letters_of(text.translate(like), PROTEIN)], PROTEIN) == [(0, 1)]
+    assert pairs_of(
+        [letters_of(text, PROTEIN), letters_of(text.translate(like), PROTEIN)], PROTEIN
+    ) == [(0, 1)]
 
 
 def test_peptides_of_seven_residues_are_not_joined_by_chance():
@@ -78,9 +101,9 @@ def test_similarity_is_relative_to_smaller_record():
 
 def test_pairs_between_two_splits():
     row = random(DNA, 300)
-    assert pairs_of([row, row, DNA.reverse_complement(row), row], sides=np.array([True, False, True, False])) == [
-        (1, 0), (1, 2), (3, 0), (3, 2)
-    ]  # fmt: skip
+    assert pairs_of(
+        [row, row, DNA.reverse_complement(row), row], sides=np.array([True, False, True, False])
+    ) == [(1, 0), (1, 2), (3, 0), (3, 2)]
 
 
 def test_overlapping_windows_form_one_cluster():
@@ -97,7 +120,18 @@ def test_kmers_use_both_strands_and_known_bases():
     reading = readings(DNA, 4)[0]
     row = letters_of("ACGTTNACGA", DNA)
     found = kmers(row, DNA, reading)
-    assert (found >= 0).tolist() == [True, True, False, False, False, False, True, False, False, False]
+    assert (found >= 0).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
     assert set(kmers(DNA.reverse_complement(row), DNA, reading)) == set(found)
     assert kmers(row, DNA, reading, canonical=False)[0] == 0b00011011
 
@@ -141,11 +175,20 @@ def test_pieces_of_long_records_make_no_difference(monkeypatch):
     letters = [random(DNA, length) for length in (500, 37, 200, 64)]
     letters.append(DNA.reverse_complement(letters[0][100:400]))
     whole, reading = similar_pairs(letters, DNA, 0.1), readings(DNA)[0]
-    distinct = [[distinct_kmers(row, DNA, reading, turned=turned).tolist() for turned in (False, True)] for row in letters]
-    assert distinct[0][1] == sorted(set(kmers(DNA.reverse_complement(letters[0]), DNA, reading, canonical=False).tolist()) - {-1})
+    distinct = [
+        [distinct_kmers(row, DNA, reading, turned=turned).tolist() for turned in (False, True)]
+        for row in letters
+    ]
+    assert distinct[0][1] == sorted(
+        set(kmers(DNA.reverse_complement(letters[0]), DNA, reading, canonical=False).tolist())
+        - {-1}
+    )
     monkeypatch.setattr(module, "LETTERS_AT_ONCE", 64)
     assert similar_pairs(letters, DNA, 0.1).equals(whole)
-    assert [[distinct_kmers(row, DNA, reading, turned=turned).tolist() for turned in (False, True)] for row in letters] == distinct
+    assert [
+        [distinct_kmers(row, DNA, reading, turned=turned).tolist() for turned in (False, True)]
+        for row in letters
+    ] == distinct
     half = distinct_kmers(letters[0], DNA, reading, 0.5).tolist()
     assert 0 < len(half) < len(distinct[0][0])
     assert set(half) < set(distinct[0][0])
@@ -165,7 +208,11 @@ def test_values_out_of_range(similarity, k):
 
 def test_missing_mmseqs_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(RunFileError, match=r"'mmseqs2' must be installed, got no program mmseqs in PATH. Install MMseqs2, or write method"):
+    with pytest.raises(
+        RunFileError,
+        match=r"'mmseqs2' must be installed, got no program mmseqs in PATH. Install MMseqs2, or "
+        r"write method",
+    ):
         mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)
 
 

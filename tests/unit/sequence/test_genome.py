@@ -16,7 +16,8 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
 
 LETTERS = {
-    name: np.random.default_rng(len(name)).choice(list(b"ACGTN"), size).astype(np.uint8) for name, size in (("chr1", 1003), ("M", 60))
+    name: np.random.default_rng(len(name)).choice(list(b"ACGTN"), size).astype(np.uint8)
+    for name, size in (("chr1", 1003), ("M", 60))
 }
 ODD = ">chr1 some words\n" + "acgu\n" + "RyNn\n" + "AC"
 
@@ -25,7 +26,10 @@ def text_of(letters, width, end="\n"):
     """Return FASTA of these chromosomes with lines of `width` letters."""
     lines = []
     for name, row in letters.items():
-        lines += [f">{name}", *(row[at : at + width].tobytes().decode() for at in range(0, len(row), width))]
+        lines += [
+            f">{name}",
+            *(row[at : at + width].tobytes().decode() for at in range(0, len(row), width)),
+        ]
     return (end.join(lines) + end).encode()
 
 
@@ -49,10 +53,20 @@ def genome(request, tmp_path):
 def test_a_window_is_a_slice(genome):
     assert genome.names == ["chr1", "M"]
     assert genome.lengths == {"chr1": 1003, "M": 60}
-    for start, end in ((0, 1003), (0, 1), (59, 61), (60, 60), (1002, 1003), (1003, 1003), (17, 500)):
+    for start, end in (
+        (0, 1003),
+        (0, 1),
+        (59, 61),
+        (60, 60),
+        (1002, 1003),
+        (1003, 1003),
+        (17, 500),
+    ):
         window = LETTERS["chr1"][start:end]
         np.testing.assert_array_equal(genome.fetch("chr1", start, end), window)
-        np.testing.assert_array_equal(genome.fetch("chr1", start, end, "-"), DNA.reverse_complement(window))
+        np.testing.assert_array_equal(
+            genome.fetch("chr1", start, end, "-"), DNA.reverse_complement(window)
+        )
     np.testing.assert_array_equal(genome.fetch("M"), LETTERS["M"])
 
 
@@ -61,7 +75,10 @@ def test_bases_are_upper_case_dna(tmp_path):
     assert Genome(tmp_path / "g.fa").fetch("chr1").tobytes() == b"ACGTRYNNAC"
 
 
-@pytest.mark.parametrize(("asked", "found"), [("chr1", "chr1"), ("1", "chr1"), ("M", "M"), ("chrM", "M"), ("MT", "M"), ("chrMT", "M")])
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("chr1", "chr1"), ("1", "chr1"), ("M", "M"), ("chrM", "M"), ("MT", "M"), ("chrMT", "M")],
+)
 def test_other_names_are_resolved(genome, asked, found, capsys):
     assert [genome.resolve(asked), genome.resolve(asked)] == [found, found]
     said = f"{genome.path}: has no {asked!r}; {found!r} is taken for it, and so on for others\n"
@@ -71,11 +88,24 @@ def test_other_names_are_resolved(genome, asked, found, capsys):
 @pytest.mark.parametrize(
     ("window", "message"),
     [
-        (("chr2", 0, 1), "chromosome must be one of the genome's (chr1, M), got 'chr2'. Did you mean 'chr1'?"),
-        (("scaffold_7", 0, 1), "chromosome must be one of the genome's (chr1, M), got 'scaffold_7'. Is it the same assembly?"),
+        (
+            ("chr2", 0, 1),
+            "chromosome must be one of the genome's (chr1, M), got 'chr2'. Did you mean 'chr1'?",
+        ),
+        (
+            ("scaffold_7", 0, 1),
+            "chromosome must be one of the genome's (chr1, M), got 'scaffold_7'. Is it the same "
+            "assembly?",
+        ),
         (("1", -1, 3), "window must be 0 <= start <= end <= 1003, the length of chr1, got [-1, 3)"),
-        (("chr1", 9, 1004), "window must be 0 <= start <= end <= 1003, the length of chr1, got [9, 1004)"),
-        (("chr1", 9, 8), "window must be 0 <= start <= end <= 1003, the length of chr1, got [9, 8)"),
+        (
+            ("chr1", 9, 1004),
+            "window must be 0 <= start <= end <= 1003, the length of chr1, got [9, 1004)",
+        ),
+        (
+            ("chr1", 9, 8),
+            "window must be 0 <= start <= end <= 1003, the length of chr1, got [9, 8)",
+        ),
     ],
 )
 def test_intervals_outside_the_genome(genome, window, message):
@@ -93,7 +123,9 @@ def test_genome_can_be_pickled_closed_and_forked(genome):
     with genome:
         genome.fetch("M")
     window = LETTERS["chr1"][100:200]
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(genome)).fetch("chr1", 100, 200), window)
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(genome)).fetch("chr1", 100, 200), window
+    )
     np.testing.assert_array_equal(genome.fetch("chr1", 100, 200), window)
     ours = genome._open()
     # Fork passes the object without pickling
@@ -133,8 +165,14 @@ def test_an_index_is_cached_where_the_folder_is_read_only(tmp_path, monkeypatch)
     ("spoil", "said"),
     [
         (lambda fai: os.utime(fai, (1, 1)), "older than the genome"),
-        (lambda fai: fai.write_text(fai.read_text().replace("chr1", "chr9")), "does not fit the genome"),
-        (lambda fai: fai.write_text(fai.read_text().replace("1003", "1103")), "does not fit the genome"),
+        (
+            lambda fai: fai.write_text(fai.read_text().replace("chr1", "chr9")),
+            "does not fit the genome",
+        ),
+        (
+            lambda fai: fai.write_text(fai.read_text().replace("1003", "1103")),
+            "does not fit the genome",
+        ),
         (lambda fai: fai.write_text("M\t60\n"), "does not fit the genome"),
         (lambda fai: fai.write_bytes(b"\xff\x00"), "does not fit the genome"),
         (lambda fai: fai.write_bytes(b""), "does not fit the genome"),
@@ -154,7 +192,10 @@ def test_stale_index_is_rebuilt(tmp_path, spoil, said, capsys):
     [
         (lambda gzi: gzi.unlink(), "has no .gzi beside it"),
         (lambda gzi: gzi.write_bytes(b"\x01"), "does not fit the genome"),
-        (lambda gzi: gzi.write_bytes((1).to_bytes(8, "little") + (77).to_bytes(8, "little") * 2), "does not fit the genome"),
+        (
+            lambda gzi: gzi.write_bytes((1).to_bytes(8, "little") + (77).to_bytes(8, "little") * 2),
+            "does not fit the genome",
+        ),
         (lambda gzi: os.utime(gzi, (1, 1)), "older than the genome"),
     ],
 )
@@ -175,42 +216,59 @@ BAD = {
     "name twice": (
         b">a\nA\n>b\nA\n>a x\nA\n",
         ":5",
-        "names of chromosomes must be unique, got 'a' again (first in line 1). Rename or remove one",
+        "names of chromosomes must be unique, got 'a' again (first in line 1). Rename or remove "
+        "one",
     ),
     "empty record": (
         b">a\nA\n>b\n>c\nA\n",
         ":3",
-        "chromosome must have letters, got an empty record 'b'. Remove the header or add its sequence",
+        "chromosome must have letters, got an empty record 'b'. Remove the header or add its "
+        "sequence",
     ),
-    "last empty": (b">a\nA\n>b\n\n", ":3", "chromosome must have letters, got an empty record 'b'. Remove the header or add its sequence"),
+    "last empty": (
+        b">a\nA\n>b\n\n",
+        ":3",
+        "chromosome must have letters, got an empty record 'b'. Remove the header or add its "
+        "sequence",
+    ),
     "longer line": (
         b">a\nAC\nACG\n",
         ":3",
-        f"lines of a record must be of one length, but for the last, got one of 3 after one of 2. {WRAP}",
+        "lines of a record must be of one length, but for the last, got one of 3 after one of 2. "
+        f"{WRAP}",
     ),
     "shorter line": (
         b">a\nAC\nA\nAC\n",
         ":4",
-        f"lines of a record must be of one length, but for the last, got one of 2 after one of fewer. {WRAP}",
+        "lines of a record must be of one length, but for the last, got one of 2 after one of "
+        f"fewer. {WRAP}",
     ),
     "blank line": (
         b">a\nAC\n\nAC\n",
         ":4",
-        f"lines of a record must be of one length, but for the last, got one of 2 after one of fewer. {WRAP}",
+        "lines of a record must be of one length, but for the last, got one of 2 after one of "
+        f"fewer. {WRAP}",
     ),
     "mixed line ends": (
         b">a\nAC\nAC\r\nAC\n",
         ":3",
-        "lines of a record must end alike, got LF as well as CRLF. Convert it, e.g. tr -d '\\r' < old.fa > new.fa",
+        "lines of a record must end alike, got LF as well as CRLF. Convert it, e.g. tr -d '\\r' < "
+        "old.fa > new.fa",
     ),
-    "CR alone": (b">a\rAC\r", ":1", "line ends must be LF or CRLF, got CR alone. Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa"),
+    "CR alone": (
+        b">a\rAC\r",
+        ":1",
+        "line ends must be LF or CRLF, got CR alone. Convert it, e.g. tr '\\r' '\\n' < old.fa > "
+        "new.fa",
+    ),
     "blank within": (b">a\nA C\n", ":2", "lines between headers must be letters alone, got ' '"),
     "NUL": (b">a\nA\0C\n", ":2", "lines between headers must be letters alone, got byte 0x00"),
     "gap": (b">a\nAC\n>b\nAC\nA-\n", ":5", "lines between headers must be letters alone, got '-'"),
     "plain gz": (
         gzip.compress(b">a\nAC\n"),
         "",
-        "genome must be plain or bgzip FASTA, so that it can be read at any place, got gz that is not bgzip. "
+        "genome must be plain or bgzip FASTA, so that it can be read at any place, got gz that is "
+        "not bgzip. "
         "Compress it with bgzip: gzip -dc {path} | bgzip > g.bgz, or name the unpacked file",
     ),
 }
@@ -229,18 +287,27 @@ def test_unindexable_files(tmp_path, name):
 
 def test_a_genome_of_protein(tmp_path):
     (tmp_path / "p.fa").write_bytes(b">a\nACGTL\n")
-    with pytest.raises(GenomeError, match=r"letters must be dna \(ACGT and IUPAC codes\), got 'L' at a:4 \(0-based\)"):
+    with pytest.raises(
+        GenomeError,
+        match=r"letters must be dna \(ACGT and IUPAC codes\), got 'L' at a:4 \(0-based\)",
+    ):
         Genome(tmp_path / "p.fa").fetch("a", 2, 5)
 
 
 def test_a_missing_and_a_truncated_genome(tmp_path):
-    with pytest.raises(GenomeError, match=r"genome must be an existing FASTA file, got no such file"):
+    with pytest.raises(
+        GenomeError, match=r"genome must be an existing FASTA file, got no such file"
+    ):
         Genome(tmp_path / "g.fa")
     with pytest.raises(GenomeError, match=r"genome must be an existing FASTA file, got a folder"):
         Genome(tmp_path)
     path = bgzip(tmp_path / "g.fa.gz", text_of(LETTERS, 60))
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(GenomeError, match=r"g.fa.gz: genome must be whole, got a bgzip file without its last block \(truncated\)"):
+    with pytest.raises(
+        GenomeError,
+        match=r"g.fa.gz: genome must be whole, got a bgzip file without its last block "
+        r"\(truncated\)",
+    ):
         Genome(path)
 
 
@@ -259,6 +326,10 @@ def test_a_genome_that_changes_while_it_is_read(tmp_path, spoil, capfd):
     path.write_bytes(text_of(LETTERS, 60))
     genome = Genome(path)
     spoil(path)
-    with pytest.raises(GenomeError, match=r"genome must be as it was when it was opened, got a failure to read chr1 \[90, 900\)"):
+    with pytest.raises(
+        GenomeError,
+        match=r"genome must be as it was when it was opened, got a failure to read chr1 \[90, "
+        r"900\)",
+    ):
         genome.fetch("chr1", 90, 900)
     assert capfd.readouterr().err == ""

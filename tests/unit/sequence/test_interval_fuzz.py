@@ -12,12 +12,34 @@ from odd_intervals import GENOME, bigwig, compressed, cut, genome, gff, interval
 
 from selfattn_bio.errors import SelfAttnBioError
 
-BED = b"#c\ntrack name=a\nchr1\t5\t10\tp1\t7\t+\nchr1\t20\t44\tp2\t.\t-\nchrM\t0\t4\tp3\t1.5\t.\nMT\t30\t40\t.\t0\t+\n"
+BED = (
+    b"#c\ntrack name=a\nchr1\t5\t10\tp1\t7\t+\nchr1\t20\t44\tp2\t.\t-\n"
+    b"chrM\t0\t4\tp3\t1.5\t.\nMT\t30\t40\t.\t0\t+\n"
+)
 PEAKS = b"chr1\t5\t10\tp1\t7\t+\t1.5\t2\t3\t4\nchr1\t20\t44\tp2\t0\t.\t0\t-1\t-1\t-1\n"
-GFF = gff("chr1 f exon 1 9 . + . ID=a;Name=b", "chrM f exon 2 30 5 - 0 Parent=a").encode() + b"##FASTA\n>x\nAC\n"
+GFF = (
+    gff("chr1 f exon 1 9 . + . ID=a;Name=b", "chrM f exon 2 30 5 - 0 Parent=a").encode()
+    + b"##FASTA\n>x\nAC\n"
+)
 GTF = gff('chr1 f exon 1 9 . + . gene_id "a"; transcript_id "b";').encode()
 BEDGRAPH = b"track type=bedGraph\nchr1\t2\t4\t1.5\nchr1 5 6 -1e3\nchrM\t0\t9\tnan\n"
-TOKENS = (b"\t", b"\n", b"\r", b" ", b"\0", b"-", b"9" * 20, b"chr1", b"\xff\xfe", b"#", b".", b">", b"1e9", b";", b'"')
+TOKENS = (
+    b"\t",
+    b"\n",
+    b"\r",
+    b" ",
+    b"\0",
+    b"-",
+    b"9" * 20,
+    b"chr1",
+    b"\xff\xfe",
+    b"#",
+    b".",
+    b">",
+    b"1e9",
+    b";",
+    b'"',
+)
 
 
 def made(writer, path):
@@ -45,7 +67,12 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
         at, token = int(rng.integers(len(content) + 1)), TOKENS[rng.integers(len(TOKENS))]
         flipped = bytes(rng.integers(256, size=1, dtype=np.uint8))
         before, behind = content[:at], content[at:]
-        choices = [before + flipped + behind[1:], before + behind[5:], before + token + behind, before]
+        choices = [
+            before + flipped + behind[1:],
+            before + behind[5:],
+            before + token + behind,
+            before,
+        ]
         content = choices[rng.choice(4, p=[0.4, 0.2, 0.3, 0.1])]
     return content
 

@@ -26,12 +26,24 @@ def read(tmp_path, name, text, feature=""):
         ("a.bed", "chr1\t0\t10\n", ("chr1", 0, 10, ".", "", math.nan, -1, 1)),
         ("a.bed", "chr1 5 10 peak\n", ("chr1", 5, 10, ".", "peak", math.nan, -1, 1)),
         ("a.bed.gz", "chr1\t5\t10\tp q\t7.5\t-\r\n", ("chr1", 5, 10, "-", "p q", 7.5, -1, 1)),
-        ("a.bed", "\ufeff# c\nbrowser x\ntrack name=a\n\nchr1\t5\t10\t.\t.\t.", ("chr1", 5, 10, ".", "", math.nan, -1, 5)),
+        (
+            "a.bed",
+            "\ufeff# c\nbrowser x\ntrack name=a\n\nchr1\t5\t10\t.\t.\t.",
+            ("chr1", 5, 10, ".", "", math.nan, -1, 5),
+        ),
         ("a.bed", "track7\t5\t10\n", ("track7", 5, 10, ".", "", math.nan, -1, 1)),
         ("a.bed", "chr1\t5\t10\tn\t0\t+\t5\t10\t0\t1\t5\t0\n", ("chr1", 5, 10, "+", "n", 0, -1, 1)),
-        ("a.narrowPeak", "chr1\t5\t10\tn\t0\t.\t5.1\t-1\t-1\t3\n", ("chr1", 5, 10, ".", "n", 0, 3, 1)),
+        (
+            "a.narrowPeak",
+            "chr1\t5\t10\tn\t0\t.\t5.1\t-1\t-1\t3\n",
+            ("chr1", 5, 10, ".", "n", 0, 3, 1),
+        ),
         ("a.bed", "chr1\t5\t10\tn\t0\t.\t5.1\t-1\t-1\t-1\n", ("chr1", 5, 10, ".", "n", 0, -1, 1)),
-        ("a.broadPeak.gz", "chr1\t5\t10\tn\t1e2\t.\t5.1\t-1\t-1\n", ("chr1", 5, 10, ".", "n", 100, -1, 1)),
+        (
+            "a.broadPeak.gz",
+            "chr1\t5\t10\tn\t1e2\t.\t5.1\t-1\t-1\n",
+            ("chr1", 5, 10, ".", "n", 100, -1, 1),
+        ),
         (
             "a.gff3",
             GFF.format(type="exon", score=".", strand="-", attributes="Parent=g; ID=e1;"),
@@ -44,10 +56,15 @@ def read(tmp_path, name, text, feature=""):
         ),
         (
             "a.gtf.gz",
-            "#!x\n" + GFF.format(type="exon", score=".", strand="+", attributes='gene_id "g; 1"; x y;'),
+            "#!x\n"
+            + GFF.format(type="exon", score=".", strand="+", attributes='gene_id "g; 1"; x y;'),
             ("chr2L", 7, 11, "+", "g; 1", math.nan, -1, 2),
         ),
-        ("a.gtf", GFF.format(type="exon", score=".", strand="+", attributes="gene_id g1"), ("chr2L", 7, 11, "+", "", math.nan, -1, 1)),
+        (
+            "a.gtf",
+            GFF.format(type="exon", score=".", strand="+", attributes="gene_id g1"),
+            ("chr2L", 7, 11, "+", "", math.nan, -1, 1),
+        ),
     ],
 )
 def test_a_line(tmp_path, name, text, expected):
@@ -57,15 +74,24 @@ def test_a_line(tmp_path, name, text, expected):
 
 
 def test_one_type_of_gff_is_chosen(tmp_path):
-    text = "".join(GFF.format(type=kind, score=".", strand="+", attributes=f"ID={kind}") for kind in ("gene", "exon", "gene"))
+    text = "".join(
+        GFF.format(type=kind, score=".", strand="+", attributes=f"ID={kind}")
+        for kind in ("gene", "exon", "gene")
+    )
     assert [row[-1] for row in read(tmp_path, "a.gff3", text, "gene")] == [1, 3]
     with pytest.raises(
-        IntervalError, match=r"a.gff3: feature must be one of the file's, got 'tss', where there are gene \(2\), exon \(1\)$"
+        IntervalError,
+        match=r"a.gff3: feature must be one of the file's, got 'tss', where there are gene \(2\), "
+        r"exon \(1\)$",
     ):
         read(tmp_path, "a.gff3", text, "tss")
     with pytest.raises(
-        IntervalError, match=r"feature must be named where a GFF file has several, got gene \(2\), exon \(1\). Choose one, such as"
+        IntervalError,
+        match=r"feature must be named where a GFF file has several, got gene \(2\), exon \(1\). "
+        r"Choose one, such as",
     ):
         read(tmp_path, "a.gff3", text)
-    with pytest.raises(IntervalError, match="feature must go with GFF or GTF, got 'gene' for another file"):
+    with pytest.raises(
+        IntervalError, match="feature must go with GFF or GTF, got 'gene' for another file"
+    ):
         read(tmp_path, "a.bed", "chr1\t0\t10\n", "gene")

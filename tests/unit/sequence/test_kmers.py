@@ -21,10 +21,15 @@ def test_tokens_of_a_worked_batch():
 
 
 def test_padding_wins_over_ambiguity():
-    assert KmerTokenizer(DNA, k=2).encode(codes_of("ACNN", "ACN")).tolist() == [[5, 3, 3], [5, 3, 0]]
+    assert KmerTokenizer(DNA, k=2).encode(codes_of("ACNN", "ACN")).tolist() == [
+        [5, 3, 3],
+        [5, 3, 0],
+    ]
 
 
-@pytest.mark.parametrize(("k", "stride", "starts"), [(3, 1, [0, 1, 2, 3, 4]), (3, 2, [0, 2, 4]), (3, 3, [0, 3])])
+@pytest.mark.parametrize(
+    ("k", "stride", "starts"), [(3, 1, [0, 1, 2, 3, 4]), (3, 2, [0, 2, 4]), (3, 3, [0, 3])]
+)
 def test_spans_cover_the_bases_of_tokens(k, stride, starts):
     tokenizer = KmerTokenizer(DNA, k, stride)
     assert tokenizer.num_tokens(7) == len(starts)
@@ -34,8 +39,14 @@ def test_spans_cover_the_bases_of_tokens(k, stride, starts):
 def test_vocabulary():
     assert KmerTokenizer(DNA, 8).vocabulary_size == 65536 + 4
     assert KmerTokenizer(DNA, 8).encode(codes_of("TTTTTTTT")).tolist() == [[65536 + 3]]
-    assert KmerTokenizer(PROTEIN, 4).encode(codes_of("YYYY", alphabet=PROTEIN)).tolist() == [[20**4 + 3]]
-    assert KmerTokenizer(DNA, 3, 1).sha256 == KmerTokenizer(DNA, 3, 3).sha256 != KmerTokenizer(DNA, 2).sha256
+    assert KmerTokenizer(PROTEIN, 4).encode(codes_of("YYYY", alphabet=PROTEIN)).tolist() == [
+        [20**4 + 3]
+    ]
+    assert (
+        KmerTokenizer(DNA, 3, 1).sha256
+        == KmerTokenizer(DNA, 3, 3).sha256
+        != KmerTokenizer(DNA, 2).sha256
+    )
 
 
 def test_decode_shows_bases_of_a_kmer():
@@ -47,7 +58,10 @@ def test_decode_shows_bases_of_a_kmer():
 
 @pytest.mark.parametrize("texts", [("ACGT", "AC"), ("AC",)])
 def test_a_row_shorter_than_k_is_an_error(texts):
-    with pytest.raises(ValueError, match=rf"sequences must have at least k \(3\) letters, got 2 in row {len(texts) - 1}"):
+    with pytest.raises(
+        ValueError,
+        match=rf"sequences must have at least k \(3\) letters, got 2 in row {len(texts) - 1}",
+    ):
         KmerTokenizer(DNA, 3).encode(codes_of(*texts))
 
 
@@ -70,7 +84,9 @@ def test_shapes_and_numbers_out_of_range():
     tokenizer = KmerTokenizer(DNA, 2)
     with pytest.raises(ValueError, match=r"codes must have shape \(B, L\), got \(3,\)"):
         tokenizer.encode(np.zeros(3, np.uint8))
-    with pytest.raises(ValueError, match=r"tokens must have shape \(B, N\) with N >= 1, got \(2, 0\)"):
+    with pytest.raises(
+        ValueError, match=r"tokens must have shape \(B, N\) with N >= 1, got \(2, 0\)"
+    ):
         tokenizer.decode(np.zeros((2, 0), np.int32))
     with pytest.raises(ValueError, match=r"tokens must be in 0-19 without 1 \(\[CLS\]\), got 4-20"):
         tokenizer.decode(np.array([[4, 20]]))
@@ -91,7 +107,10 @@ def test_complement_is_the_token_of_the_other_strand():
 def test_canonical_tokens_are_one_for_both_strands():
     tokenizer = KmerTokenizer(DNA, k=2)
     canonical = tokenizer.canonical()
-    token = {text: int(tokenizer.encode(codes_of(text))[0, 0]) for text in ("AA", "TT", "AC", "GT", "CG", "TA")}
+    token = {
+        text: int(tokenizer.encode(codes_of(text))[0, 0])
+        for text in ("AA", "TT", "AC", "GT", "CG", "TA")
+    }
     assert canonical[:4].tolist() == [0, 1, 2, 3]
     assert canonical[token["TT"]] == canonical[token["AA"]] == token["AA"]
     assert canonical[token["GT"]] == canonical[token["AC"]] == token["AC"]

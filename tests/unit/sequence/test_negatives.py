@@ -25,7 +25,9 @@ def genome(tmp_path_factory):
     rng, text = np.random.default_rng(0), ""
     for name, size in SIZES.items():
         gc = 0.45 + 0.15 * np.sin(np.arange(size) / 900)
-        letters = np.where(rng.random(size) < gc, rng.choice(list("GC"), size), rng.choice(list("AT"), size))
+        letters = np.where(
+            rng.random(size) < gc, rng.choice(list("GC"), size), rng.choice(list("AT"), size)
+        )
         letters[size // 2 : size // 2 + 700] = "N"
         text += f">{name}\n{''.join(letters)}\n"
     path = tmp_path_factory.mktemp("genome") / "g.fa"
@@ -39,16 +41,25 @@ def positives():
     """Return 47 windows of two lengths, away from each other and from N."""
     rng = np.random.default_rng(1)
     rows = [
-        ("chr1", at, at + int(rng.choice([200, 301])), "+-"[n % 2], "", 1.0, -1, n, "p.bed") for n, at in enumerate(range(800, 29_000, 800))
+        ("chr1", at, at + int(rng.choice([200, 301])), "+-"[n % 2], "", 1.0, -1, n, "p.bed")
+        for n, at in enumerate(range(800, 29_000, 800))
     ]
     rows += [("chr2", at, at + 200, "+", "", 1.0, -1, at, "p.bed") for at in range(500, 9000, 800)]
-    return pd.DataFrame(rows, columns=["chrom", "start", "end", "strand", "name", "score", "summit", "line", "path"])
+    return pd.DataFrame(
+        rows, columns=["chrom", "start", "end", "strand", "name", "score", "summit", "line", "path"]
+    )
 
 
-EXCLUDED = pd.DataFrame({"chrom": ["chr1", "chr2"], "start": [40_000, 15_000], "end": [50_000, 20_000]})
+EXCLUDED = pd.DataFrame(
+    {"chrom": ["chr1", "chr2"], "start": [40_000, 15_000], "end": [50_000, 20_000]}
+)
 MAKERS = {
-    "matched": lambda positives, genome, wanted, exclude, counts: matched(positives, genome, wanted, exclude, 0.05, counts),
-    "neighbours": lambda positives, genome, wanted, exclude, counts: neighbours(positives, genome, wanted, exclude, 40, 120, counts),
+    "matched": lambda positives, genome, wanted, exclude, counts: matched(
+        positives, genome, wanted, exclude, 0.05, counts
+    ),
+    "neighbours": lambda positives, genome, wanted, exclude, counts: neighbours(
+        positives, genome, wanted, exclude, 40, 120, counts
+    ),
 }
 
 
@@ -87,10 +98,13 @@ def test_gc_content_is_matched(genome, positives):
     wanted, found = gc_of(positives, genome), gc_of(made, genome)
     row_of = {key: row for row, key in enumerate(by_line.index)}
     differences = [
-        found[row] - wanted[row_of[chrom, line]] for row, (chrom, line) in enumerate(zip(made["chrom"], made["line"], strict=True))
+        found[row] - wanted[row_of[chrom, line]]
+        for row, (chrom, line) in enumerate(zip(made["chrom"], made["line"], strict=True))
     ]
     assert np.abs(differences).max() <= 15
-    assert counts["negatives that differ in GC content from their positive, within the tolerance"] == np.count_nonzero(differences)
+    assert counts[
+        "negatives that differ in GC content from their positive, within the tolerance"
+    ] == np.count_nonzero(differences)
     assert np.mean(np.array(differences) == 0) > 0.8
 
 
@@ -119,7 +133,9 @@ def test_tolerance_is_relative_to_positive_length(tolerance, found, tmp_path, po
 def test_neighbours_keep_their_gap(genome, positives):
     few = positives[positives["chrom"] == "chr2"].reset_index(drop=True)
     made = neighbours(few, genome, Wanted(2), None, 40, 1, Counter())
-    expected = {(start - 240, start - 40) for start in few["start"]} | {(start + 240, start + 440) for start in few["start"]}
+    expected = {(start - 240, start - 40) for start in few["start"]} | {
+        (start + 240, start + 440) for start in few["start"]
+    }
     assert set(zip(made["start"], made["end"], strict=True)) == expected
 
 
@@ -132,9 +148,16 @@ def test_neighbours_keep_their_gap(genome, positives):
         ),
         (
             lambda rows, genome: neighbours(
-                rows, genome, Wanted(1), pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]}), 0, 3, Counter()
+                rows,
+                genome,
+                Wanted(1),
+                pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]}),
+                0,
+                3,
+                Counter(),
             ),
-            "negatives must be 47 free neighbours, got 36. Exclude less, raise steps (3) or may_lack (0.01), change distance",
+            "negatives must be 47 free neighbours, got 36. Exclude less, raise steps (3) or "
+            "may_lack (0.01), change distance",
         ),
     ],
 )
@@ -152,7 +175,10 @@ def test_missing_negatives_are_counted(genome, positives):
 
 def test_shuffled_records():
     rng = np.random.default_rng(0)
-    records = [Record(f"r{n}", rng.choice(list(b"ACGT"), 50).astype(np.uint8), "chr1", 7, 57, "-", "g") for n in range(20)]
+    records = [
+        Record(f"r{n}", rng.choice(list(b"ACGT"), 50).astype(np.uint8), "chr1", 7, 57, "-", "g")
+        for n in range(20)
+    ]
     counts = Counter()
     made = list(shuffled(records, 2, Wanted(2), counts))
     assert [record.id for record in made[:3]] == ["r0/shuffled1", "r0/shuffled2", "r1/shuffled1"]
@@ -163,6 +189,8 @@ def test_shuffled_records():
     assert len(list(shuffled(poor, 2, Wanted(1, may_lack=0.1), counts))) == 20
     assert counts == {"negatives that were not found, of 21 other arrangements": 1}
     with pytest.raises(
-        IntervalError, match=r"negatives must be 21 other arrangements, got 20. Lower k \(2\) or per_positive \(1\), or raise may_lack"
+        IntervalError,
+        match=r"negatives must be 21 other arrangements, got 20. Lower k \(2\) or per_positive "
+        r"\(1\), or raise may_lack",
     ):
         list(shuffled(poor, 2, Wanted(1), counts))

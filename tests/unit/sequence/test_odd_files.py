@@ -10,10 +10,17 @@ from odd_files import Odd, Promised
 from selfattn_bio.errors import SelfAttnBioError
 
 TABLES = sorted(path.stem for path in Path(__file__).parent.glob("odd_*.py"))
-CASES = {f"{table}: {title}": odd for table in TABLES for title, odd in importlib.import_module(table).ODD_FILES.items()}
+CASES = {
+    f"{table}: {title}": odd
+    for table in TABLES
+    for title, odd in importlib.import_module(table).ODD_FILES.items()
+}
 
 
-@pytest.mark.parametrize("title", [pytest.param(title, marks=[pytest.mark.long] * odd.long) for title, odd in CASES.items()])
+@pytest.mark.parametrize(
+    "title",
+    [pytest.param(title, marks=[pytest.mark.long] * odd.long) for title, odd in CASES.items()],
+)
 def test_odd_file_gives_documented_result(title, tmp_path):
     odd: Odd = CASES[title]
     path = tmp_path / odd.name
@@ -27,5 +34,7 @@ def test_odd_file_gives_documented_result(title, tmp_path):
     with pytest.raises(SelfAttnBioError) as caught:
         odd.read(path)
     promised = odd.expected.error.format(path=path, folder=tmp_path)
-    assert re.fullmatch(".+".join(map(re.escape, promised.split("<...>"))), str(caught.value)), f"{caught.value!s}\n{promised}"
+    assert re.fullmatch(".+".join(map(re.escape, promised.split("<...>"))), str(caught.value)), (
+        f"{caught.value!s}\n{promised}"
+    )
     assert "\n" not in str(caught.value)

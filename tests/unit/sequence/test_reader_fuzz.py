@@ -18,9 +18,28 @@ from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.records import Notes
 from selfattn_bio.sequence.spelling import Spelling
 
-FASTA = b">a chrom=c start=2 end=6 strand=+ label=1\nACGT\n>b label=0\r\nACNNa-cgu\r\n\n>c label=1\nMKV*\n"
-TABLE = b'id,sequence,start,end,label,"x ""y"""\na,ACGT,2,6,1,2.5\nb,"AC\nNN",,,0,\nc,ACGU,1,5,1,"t,u"\n'
-TOKENS = (b">", b"@", b"\n", b"\r", b"\0", b'"', b",", b"\t", b"//", b"ORIGIN", b"\xff\xfe", b"start=9")
+FASTA = (
+    b">a chrom=c start=2 end=6 strand=+ label=1\nACGT\n>b label=0\r\nACNNa-cgu\r\n\n>c "
+    b"label=1\nMKV*\n"
+)
+TABLE = (
+    b'id,sequence,start,end,label,"x '
+    b'""y"""\na,ACGT,2,6,1,2.5\nb,"AC\nNN",,,0,\nc,ACGU,1,5,1,"t,u"\n'
+)
+TOKENS = (
+    b">",
+    b"@",
+    b"\n",
+    b"\r",
+    b"\0",
+    b'"',
+    b",",
+    b"\t",
+    b"//",
+    b"ORIGIN",
+    b"\xff\xfe",
+    b"start=9",
+)
 SETTINGS = (
     (Spelling(DNA), Fields()),
     (Spelling(PROTEIN, "hard", "remove"), Fields("label")),
@@ -29,7 +48,9 @@ SETTINGS = (
 
 
 def of_parquet(tmp_path: Path) -> bytes:
-    parquet(id=["a", "b"], sequence=["ACGT", "ACGN"], label=[1, 0], x=[0.5, None])(tmp_path / "whole")
+    parquet(id=["a", "b"], sequence=["ACGT", "ACGN"], label=[1, 0], x=[0.5, None])(
+        tmp_path / "whole"
+    )
     return (tmp_path / "whole").read_bytes()
 
 
@@ -52,11 +73,19 @@ def mutated(content: bytes, generator: np.random.Generator) -> bytes:
         at, size = int(generator.integers(len(content) + 1)), int(generator.integers(1, 9))
         match int(generator.integers(6)):
             case 0:
-                content = content[:at] + bytes(generator.integers(256, size=1, dtype=np.uint8)) + content[at + 1 :]
+                content = (
+                    content[:at]
+                    + bytes(generator.integers(256, size=1, dtype=np.uint8))
+                    + content[at + 1 :]
+                )
             case 1:
                 content = content[:at] + content[at + size :]
             case 2:
-                content = content[:at] + bytes(generator.integers(256, size=size, dtype=np.uint8)) + content[at:]
+                content = (
+                    content[:at]
+                    + bytes(generator.integers(256, size=size, dtype=np.uint8))
+                    + content[at:]
+                )
             case 3:
                 lines = content.split(b"\n")
                 i, j = generator.integers(len(lines), size=2)
@@ -85,6 +114,9 @@ def test_damaged_file_gives_records_or_known_error(kind, tmp_path):
             errors.append(str(error))
         else:
             assert all(len(record.letters) and record.id for record in records)
-            assert not any(record.letters.tobytes().translate(None, spelling.alphabet.readable.upper()) for record in records)
+            assert not any(
+                record.letters.tobytes().translate(None, spelling.alphabet.readable.upper())
+                for record in records
+            )
     assert errors  # some changes must cause errors
     assert [error for error in errors if "\n" in error] == []

@@ -11,7 +11,12 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Notes, letters_of
 
-GZ = gzip.compress(b">a\n" + np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).tobytes() + b"\n", mtime=0)
+GZ = gzip.compress(
+    b">a\n"
+    + np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).tobytes()
+    + b"\n",
+    mtime=0,
+)
 
 
 @pytest.mark.parametrize("flip", [30, 100, -6])
@@ -29,15 +34,21 @@ def test_ids_are_unique_over_files_read_with_the_same_notes(tmp_path):
         (tmp_path / name).write_text(">a\nACGT\n")
     notes = Notes()
     list(read_records(tmp_path / "one.fa", DNA, notes))
-    with pytest.raises(SequenceFileError, match=r"two\.fa:1: record id 'a' is used twice \(first in .*one\.fa:1\)"):
+    with pytest.raises(
+        SequenceFileError, match=r"two\.fa:1: record id 'a' is used twice \(first in .*one\.fa:1\)"
+    ):
         list(read_records(tmp_path / "two.fa", DNA, notes))
 
 
 def test_bases_of_a_string():
     assert letters_of("acgU", DNA).tobytes() == b"ACGT"
-    with pytest.raises(ValueError, match=r"sequence must be dna \(.*\), got 'E' \(the first of 2\)"):
+    with pytest.raises(
+        ValueError, match=r"sequence must be dna \(.*\), got 'E' \(the first of 2\)"
+    ):
         letters_of("ACEEG", DNA)
-    with pytest.raises(ValueError, match="sequence must have at least one letter, got an empty string"):
+    with pytest.raises(
+        ValueError, match="sequence must have at least one letter, got an empty string"
+    ):
         letters_of("", DNA)
 
 

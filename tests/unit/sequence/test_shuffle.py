@@ -8,7 +8,8 @@ from pathlib import Path
 USE = """
 import numpy as np
 from selfattn_bio.sequence import shuffle
-made = shuffle.shuffle_letters(np.frombuffer(b"ACGTGGACAGTACAGTACCAGATTACA", dtype=np.uint8), 2, np.random.default_rng(0))
+letters = np.frombuffer(b"ACGTGGACAGTACAGTACCAGATTACA", dtype=np.uint8)
+made = shuffle.shuffle_letters(letters, 2, np.random.default_rng(0))
 print(made.tobytes().decode(), sum(shuffle._euler_walk.stats.cache_hits.values()))
 """
 NOWHERE = """
@@ -22,7 +23,11 @@ dispatcher.FunctionCache = refuse
 def used(code: str, cache: Path) -> tuple[str, int]:
     """Return the letters shuffled by a new process, and the number of cache hits."""
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     letters, hits = done.stdout.split()
     return letters, int(hits)

@@ -60,9 +60,13 @@ def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
         assert keys_of(text, alphabet=PROTEIN) == [hashlib.sha256(row.tobytes()).digest()]
 
 
-def without_copies(split: pd.DataFrame, records: pd.DataFrame, keys: list[bytes], *reduced: str) -> pd.DataFrame:
+def without_copies(
+    split: pd.DataFrame, records: pd.DataFrame, keys: list[bytes], *reduced: str
+) -> pd.DataFrame:
     """Return the split without copies in these splits; equal keys mean equal letters."""
-    return remove_copies(split, find_copies(split, keys, keys, records[["label"]]), reduced or splits.SIDES)
+    return remove_copies(
+        split, find_copies(split, keys, keys, records[["label"]]), reduced or splits.SIDES
+    )
 
 
 def test_chromosome_split_drops_copy_outside_test():
@@ -70,7 +74,16 @@ def test_chromosome_split_drops_copy_outside_test():
     keys = keys_of("AAAA", "AAAC", "AACA", "AAGA", "ACAA", "AGAA", "TTGT", "TTCT")
     split = without_copies(split_by_chromosome(records, valid=["c2"], test=["c3"]), records, keys)
     # r6 TTGT is the reverse complement of r4 ACAA in test, r7 TTCT that of r5 AGAA in test
-    assert split["split"].tolist() == ["train", "train", "valid", "valid", "test", "test", "dropped", "dropped"]
+    assert split["split"].tolist() == [
+        "train",
+        "train",
+        "valid",
+        "valid",
+        "test",
+        "test",
+        "dropped",
+        "dropped",
+    ]
     assert split["reason"][6] == "removed from train: same sequence as r4 in test"
     assert split["reason"][7] == "removed from valid: same sequence as r5 in test"
     assert split["reason"][0] == "chrom=c1"
@@ -95,7 +108,15 @@ def test_given_split_is_used_as_it_is():
     records = table([1, 0] * 3 + [1])
     values = given("train", "Train", "dev", " VALID ", "test", "TEST", "unused")
     split = split_as_given(records, unique_keys(7), values, GIVEN, 0.5, 0)
-    assert split["split"].tolist() == ["train", "train", "valid", "valid", "test", "test", "dropped"]
+    assert split["split"].tolist() == [
+        "train",
+        "train",
+        "valid",
+        "valid",
+        "test",
+        "test",
+        "dropped",
+    ]
     assert split["reason"].tolist()[:2] == ["set=train", "set=Train"]
 
 
@@ -106,13 +127,17 @@ def test_given_split_without_valid_samples_train():
     split = split_as_given(table([0, 0, 1, 1] * 11), keys, values, GIVEN, 0.25, 3)
     assert split["split"].value_counts().to_dict() == {"train": 30, "valid": 10, "test": 4}
     assert split["split"][0] == split["split"][1]
-    assert split["reason"][(split["split"] == "valid").to_numpy()].unique().tolist() == ["set=train, sampled from train"]
+    assert split["reason"][(split["split"] == "valid").to_numpy()].unique().tolist() == [
+        "set=train, sampled from train"
+    ]
     labels = pd.crosstab(split["split"], np.array([0, 0, 1, 1] * 11))
     assert labels.loc["valid"].tolist() == [5, 5]
 
 
 def test_empty_split_values_cannot_be_mapped():
-    with pytest.raises(CorpusError, match=r"'\(empty\)' \(2 records\).*Fill the empty cells of the column") as caught:
+    with pytest.raises(
+        CorpusError, match=r"'\(empty\)' \(2 records\).*Fill the empty cells of the column"
+    ) as caught:
         split_as_given(table([0] * 3), list("abc"), given("train", None, None), GIVEN, 0.25, 3)
     assert "Map them" not in str(caught.value)
 
@@ -120,15 +145,28 @@ def test_empty_split_values_cannot_be_mapped():
 def test_unknown_split_values_are_counted():
     values = given("train", "fold1", "fold1", None, "test")
     message = (
-        r"unknown values in the split column 'set': 'fold1' \(2 records\), '\(empty\)' \(1 records\) "
-        r"\(known: train, dev, valid, test, unused\)\. Map them in \[split\], for example values = \{ test = \[\"fold1\"\] \}"
+        r"unknown values in the split column 'set': 'fold1' \(2 records\), '\(empty\)' \(1 "
+        r"records\) "
+        r"\(known: train, dev, valid, test, unused\)\. Map them in \[split\], for example values = "
+        r"\{ test = \[\"fold1\"\] \}"
     )
     with pytest.raises(CorpusError, match=message):
         split_as_given(table([0, 1, 0, 1, 0]), unique_keys(5), values, GIVEN, 0.1, 0)
 
 
 def test_copies_leave_train_and_valid_but_never_a_given_test():
-    sides = ["train", "train", "train", "train", "valid", "valid", "valid", "test", "test", "dropped"]
+    sides = [
+        "train",
+        "train",
+        "train",
+        "train",
+        "valid",
+        "valid",
+        "valid",
+        "test",
+        "test",
+        "dropped",
+    ]
     texts = ["ACAA", "AACA", "AAAC", "AAAC", "TTGT", "AACA", "AACA", "ACAA", "ACAA", "ACAA"]
     split = pd.DataFrame({"id": [f"r{i}" for i in range(10)], "split": sides, "reason": "set"})
     records = table([1, 1, 0, 1, 1, 1, 1, 1, 0, 1])
@@ -152,7 +190,8 @@ def test_copies_leave_train_and_valid_but_never_a_given_test():
         "removed from train: 3 duplicates (1 also in test, 1 also in valid, 1 repeated in train); "
         "1 has the same sequence but a different label",
         "removed from valid: 2 duplicates (1 also in test, 1 repeated in valid)",
-        "kept in test: 1 duplicate (1 repeated in test); 1 has the same sequence but a different label",
+        "kept in test: 1 duplicate (1 repeated in test); 1 has the same sequence but a different "
+        "label",
     ]
     assert remove_copies(split, copies, []).equals(split)
 
@@ -168,7 +207,9 @@ def test_copies_with_other_targets_are_counted():
     answers = pd.DataFrame({"y": ["1", None, None, "2"], "z": ["0"] * 4})
     copies = find_copies(split, [b"x", b"y", b"y", b"x"], list("xyyx"), answers)
     assert copies["different"].to_dict() == {0: True, 2: False}
-    assert remove_copies(split, copies, ["train"], "targets")["reason"][0].endswith("same sequence as d in test, different targets")
+    assert remove_copies(split, copies, ["train"], "targets")["reason"][0].endswith(
+        "same sequence as d in test, different targets"
+    )
 
 
 def test_random_split_keeps_proportions_and_duplicates():
@@ -203,32 +244,51 @@ def test_group_split_joins_groups_sharing_a_sequence():
 
 def test_missing_column_names_record_and_hint():
     records = table([0, 1, 0], chrom=["c1", None, None])
-    with pytest.raises(CorpusError, match=r"records must have chrom to be split by it, got none in 'r1' \(and 1 more of 3\)"):
+    with pytest.raises(
+        CorpusError,
+        match=r"records must have chrom to be split by it, got none in 'r1' \(and 1 more of 3\)",
+    ):
         split_by_chromosome(records, ["c1"], ["c2"])
     with pytest.raises(
         CorpusError,
-        match=r"got none in 'r0'\. Add group= to the FASTA headers or a column group to the table, or choose another \[split\] kind",
+        match=r"got none in 'r0'\. Add group= to the FASTA headers or a column group to the table, "
+        r"or choose another \[split\] kind",
     ):
         split_by_group(table([1], group=[None]), unique_keys(1), 0.1, 0.1, 0)
 
 
 def test_unknown_chromosome_is_named():
-    with pytest.raises(CorpusError, match=r"\[split\] test must name chromosomes of the corpus \(c1, c2\), got 2R, 3L"):
+    with pytest.raises(
+        CorpusError,
+        match=r"\[split\] test must name chromosomes of the corpus \(c1, c2\), got 2R, 3L",
+    ):
         split_by_chromosome(table([0, 1], chrom=["c1", "c2"]), ["c1"], ["3L", "2R"])
 
 
 def test_one_class_or_no_label_or_too_few_records():
-    with pytest.raises(CorpusError, match=r"corpus must hold both labels, got only label 1 \(9 records\)\. Add the other class"):
+    with pytest.raises(
+        CorpusError,
+        match=r"corpus must hold both labels, got only label 1 \(9 records\)\. Add the other class",
+    ):
         split_at_random(table([1] * 9), unique_keys(9), 0.2, 0.2, 0)
-    with pytest.raises(CorpusError, match="all records must have a label or none, got 2 of 4 without"):
+    with pytest.raises(
+        CorpusError, match="all records must have a label or none, got 2 of 4 without"
+    ):
         split_at_random(table([1, 0, None, None]), unique_keys(4), 0.2, 0.2, 0)
-    message = "got train 2 of label 0, 3 of label 1; valid 0 of label 0, 0 of label 1; test 0 of label 0, 0 of label 1"
-    with pytest.raises(CorpusError, match="each side of the split must have records of both labels, " + message):
+    message = (
+        "got train 2 of label 0, 3 of label 1; valid 0 of label 0, 0 of label 1; test 0 of "
+        "label 0, 0 of label 1"
+    )
+    with pytest.raises(
+        CorpusError, match="each side of the split must have records of both labels, " + message
+    ):
         split_at_random(table([1, 1, 1, 0, 0]), [b"same"] * 5, 0.2, 0.2, 0)
 
 
 def test_fractions_must_leave_something_to_train():
-    with pytest.raises(ValueError, match=r"valid_fraction \+ test_fraction must be < 1, got 0.5 \+ 0.5"):
+    with pytest.raises(
+        ValueError, match=r"valid_fraction \+ test_fraction must be < 1, got 0.5 \+ 0.5"
+    ):
         split_at_random(table([0, 1]), unique_keys(2), 0.5, 0.5, 0)
 
 
@@ -236,16 +296,22 @@ def test_read_split_checks_the_records(tmp_path):
     path = tmp_path / "split.tsv"
     path.write_text("id\tsplit\treason\nNA\ttrain\tx\nb\ttest\ty\n")
     assert read_split(path, ["NA", "b"]) == ["train", "test"]
-    with pytest.raises(CorpusError, match="got 2 records that are not the 1 of the corpus in their order"):
+    with pytest.raises(
+        CorpusError, match="got 2 records that are not the 1 of the corpus in their order"
+    ):
         read_split(path, ["b"])
     with pytest.raises(CorpusError, match="split table must be an existing file, got no such file"):
         read_split(tmp_path / "absent.tsv", [])
     path.write_text("id\tsplit\treason\na\ttrian\tx\n")
-    with pytest.raises(CorpusError, match=r"split\.tsv:2: split must be train, valid, test or dropped, got 'trian'"):
+    with pytest.raises(
+        CorpusError, match=r"split\.tsv:2: split must be train, valid, test or dropped, got 'trian'"
+    ):
         read_split(path, ["a"])
     for text in ("", "id,split\n"):
         path.write_text(text)
-        with pytest.raises(CorpusError, match="split table must be TSV with columns id, split, reason"):
+        with pytest.raises(
+            CorpusError, match="split table must be TSV with columns id, split, reason"
+        ):
             read_split(path, ["a"])
 
 
@@ -262,7 +328,9 @@ def test_records_without_labels_are_split_too():
     split = split_at_random(records, unique_keys(20), 0.2, 0.2, 0)
     assert split["split"].value_counts().to_dict() == {"train": 12, "valid": 4, "test": 4}
     assert describe(split, records["label"])[0] == "train: 12 records"
-    with pytest.raises(CorpusError, match=r"each side of the split must have records, got 1 train, 1 valid, 0 test"):
+    with pytest.raises(
+        CorpusError, match=r"each side of the split must have records, got 1 train, 1 valid, 0 test"
+    ):
         split_at_random(table([None] * 2), unique_keys(2), 0.2, 0.2, 0)
 
 
@@ -277,7 +345,9 @@ def placed(*places: tuple[str, int, int]) -> pd.DataFrame:
 
 def test_region_split_drops_what_straddles_a_border():
     starts = [0, 60, 81, 100, 120, 161, 199, 200, 220, 260, 261, 300]
-    records = placed(*(("c", start, start + 40) for start in starts), ("d", 110, 150), ("d", 110, 150))
+    records = placed(
+        *(("c", start, start + 40) for start in starts), ("d", 110, 150), ("d", 110, 150)
+    )
     split = split_by_region(records, valid=[("c", 100, 200)], test=[("c", 200, 300)])
     assert split["split"].tolist() == [
         *("train", "train", "dropped", "valid", "valid", "dropped", "dropped"),
@@ -288,16 +358,27 @@ def test_region_split_drops_what_straddles_a_border():
 
 
 def test_chromosome_aliases_are_equal():
-    records = placed(*((name, start, start + 10) for start in (0, 20) for name in ("chr1", "1", "chr2", "2", "chrM", "MT")))
+    records = placed(
+        *(
+            (name, start, start + 10)
+            for start in (0, 20)
+            for name in ("chr1", "1", "chr2", "2", "chrM", "MT")
+        )
+    )
     by_chromosome = split_by_chromosome(records, valid=["1"], test=["chrMT"])
     by_region = split_by_region(records, valid=[("1", 0, 99)], test=[("chrMT", 0, 99)])
     assert (
         by_chromosome["split"].tolist()
         == by_region["split"].tolist()
-        == ["valid"] * 2 + ["train"] * 2 + ["test"] * 2 + [*("valid", "valid", "train", "train", "test", "test")]
+        == ["valid"] * 2
+        + ["train"] * 2
+        + ["test"] * 2
+        + [*("valid", "valid", "train", "train", "test", "test")]
     )
     clusters = split_by_cluster(
-        placed(*(("chr1" if i % 2 else "1", 10 * (i // 2), 10 * (i // 2) + 10) for i in range(80))).assign(label=None),
+        placed(
+            *(("chr1" if i % 2 else "1", 10 * (i // 2), 10 * (i // 2) + 10) for i in range(80))
+        ).assign(label=None),
         unique_keys(80),
         np.arange(80),
         0.2,
@@ -309,7 +390,10 @@ def test_chromosome_aliases_are_equal():
 
 def test_region_split_refuses_an_empty_region():
     records = placed(*(("c", start, start + 10) for start in (0, 20, 100, 120, 200, 220, 300)))
-    with pytest.raises(CorpusError, match=r"\[split\] test must name regions that hold records, got none within e:0-9"):
+    with pytest.raises(
+        CorpusError,
+        match=r"\[split\] test must name regions that hold records, got none within e:0-9",
+    ):
         split_by_region(records, valid=[("c", 100, 200)], test=[("e", 0, 9)])
 
 
@@ -317,40 +401,82 @@ def test_cluster_split_keeps_clusters_and_proportions():
     clusters = np.repeat(np.arange(50), 4)
     keys = unique_keys(200)
     keys[7] = keys[8]  # clusters 1 and 2 share a sequence
-    records = placed(*(("c", 100 * i, 100 * i + 50) for i in range(200))).assign(label=[i // 100 for i in range(200)])
+    records = placed(*(("c", 100 * i, 100 * i + 50) for i in range(200))).assign(
+        label=[i // 100 for i in range(200)]
+    )
     split = split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=1)
     assert split.groupby(clusters)["split"].nunique().eq(1).all()
     assert split["split"][7] == split["split"][8]
     assert pd.crosstab(split["split"], records["label"].to_numpy()).loc["test"].tolist() == [20, 20]
-    assert split["reason"][[0, 6, 9]].tolist() == ["cluster=r0 (4)", "cluster=r4 (8)", "cluster=r4 (8)"]
+    assert split["reason"][[0, 6, 9]].tolist() == [
+        "cluster=r0 (4)",
+        "cluster=r4 (8)",
+        "cluster=r4 (8)",
+    ]
     assert split.equals(split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=1))
     assert not split.equals(split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=2))
-    assert split_by_cluster(records, keys, clusters, 0.2, 0.2, 1, method="mmseqs2")["reason"][0] == "cluster=r0 (4) by mmseqs2"
+    assert (
+        split_by_cluster(records, keys, clusters, 0.2, 0.2, 1, method="mmseqs2")["reason"][0]
+        == "cluster=r0 (4) by mmseqs2"
+    )
 
 
 def test_cluster_split_keeps_overlapping_intervals():
     places = [
         (chrom, start, end)
         for chrom in "cd"
-        for start, end in ((0, 1000), (100, 200), (900, 1001), (1000, 1100), (1100, 1200), (5000, 5100))
+        for start, end in (
+            (0, 1000),
+            (100, 200),
+            (900, 1001),
+            (1000, 1100),
+            (1100, 1200),
+            (5000, 5100),
+        )
     ]
-    records = pd.concat([placed(*places), table([0, 1] * 20).assign(id=[f"n{i}" for i in range(40)])], ignore_index=True)
-    split = split_by_cluster(records.sample(frac=1, random_state=1, ignore_index=True), unique_keys(52), np.arange(52), 0.2, 0.2, seed=1)
+    records = pd.concat(
+        [placed(*places), table([0, 1] * 20).assign(id=[f"n{i}" for i in range(40)])],
+        ignore_index=True,
+    )
+    split = split_by_cluster(
+        records.sample(frac=1, random_state=1, ignore_index=True),
+        unique_keys(52),
+        np.arange(52),
+        0.2,
+        0.2,
+        seed=1,
+    )
     reasons = split.set_index("id")["reason"].to_dict()
-    assert [reasons[f"r{i}"].partition(" ")[2] for i in range(12)] == ["(4)", "(4)", "(4)", "(4)", "(1)", "(1)"] * 2
+    assert [reasons[f"r{i}"].partition(" ")[2] for i in range(12)] == [
+        "(4)",
+        "(4)",
+        "(4)",
+        "(4)",
+        "(1)",
+        "(1)",
+    ] * 2
     assert len({reasons[f"r{i}"] for i in range(12)}) == 6
     assert all(reasons[f"n{i}"] == f"cluster=n{i} (1)" for i in range(40))
 
 
 def test_too_large_cluster_is_named():
     with pytest.raises(CorpusError, match=r"18 of 20 records are of one cluster: raise similarity"):
-        split_by_cluster(placed(*[("c", 0, 9)] * 18, ("d", 0, 9), ("e", 0, 9)), unique_keys(20), np.arange(20), 0.2, 0.2, 0)
+        split_by_cluster(
+            placed(*[("c", 0, 9)] * 18, ("d", 0, 9), ("e", 0, 9)),
+            unique_keys(20),
+            np.arange(20),
+            0.2,
+            0.2,
+            0,
+        )
 
 
 def test_few_groups_are_named_as_the_reason():
     message = (
-        r"the 3 groups of 'family' cannot be divided so that train, valid and test have records of both labels: got train .*\. "
-        r"Use a column with more groups \(ten or more\), larger valid_fraction and test_fraction, or another \[split\] kind"
+        r"the 3 groups of 'family' cannot be divided so that train, valid and test have records of "
+        r"both labels: got train .*\. "
+        r"Use a column with more groups \(ten or more\), larger valid_fraction and test_fraction, "
+        r"or another \[split\] kind"
     )
     families = [f"f{i % 3}" for i in range(60)]
     records = table([i // 3 % 2 for i in range(60)], family=families)
@@ -358,12 +484,23 @@ def test_few_groups_are_named_as_the_reason():
         split_by_group(records, unique_keys(60), 0.15, 0.15, 0, column="family")
     third = split_by_group(records, unique_keys(60), 0.34, 0.33, 0, column="family")
     assert third.groupby(families)["split"].nunique().eq(1).all()
-    with pytest.raises(CorpusError, match=r"the 3 groups of 'family' cannot be divided .* have records: got 40 train, 20 valid, 0 test"):
+    with pytest.raises(
+        CorpusError,
+        match=r"the 3 groups of 'family' cannot be divided .* have records: got 40 train, 20 "
+        r"valid, 0 test",
+    ):
         split_by_group(records.assign(label=None), unique_keys(60), 0.15, 0.15, 0, column="family")
 
 
 def test_groups_can_be_any_column():
     species = [f"s{i // 10}" for i in range(60)]
-    split = split_by_group(table([i % 2 for i in range(60)], species=species), unique_keys(60), 0.2, 0.2, 0, column="species")
+    split = split_by_group(
+        table([i % 2 for i in range(60)], species=species),
+        unique_keys(60),
+        0.2,
+        0.2,
+        0,
+        column="species",
+    )
     assert split.groupby(species)["split"].nunique().eq(1).all()
     assert split["reason"][0] == "species=s0"

@@ -13,7 +13,12 @@ import pytest
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.tracks import binned, covered, read_track
 
-ROWS = [("chr1", 10, 20, 1.0), ("chr1", 20, 40, -2.5), ("chr1", 300, 400, 3.0), ("chr2", 0, 50, 7.0)]
+ROWS = [
+    ("chr1", 10, 20, 1.0),
+    ("chr1", 20, 40, -2.5),
+    ("chr1", 300, 400, 3.0),
+    ("chr2", 0, 50, 7.0),
+]
 
 
 @pytest.fixture(params=["t.bw", "t.bedGraph.gz", "t.bdg"])
@@ -23,7 +28,9 @@ def track(request, tmp_path):
     if path.suffix == ".bw":
         write_bigwig(path)
     else:
-        text = "track type=bedGraph\n# c\n" + "".join("\t".join(map(str, row)) + "\r\n" for row in ROWS[::-1])
+        text = "track type=bedGraph\n# c\n" + "".join(
+            "\t".join(map(str, row)) + "\r\n" for row in ROWS[::-1]
+        )
         path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     return read_track(path)
 
@@ -49,11 +56,16 @@ def test_intervals_as_a_track():
     assert track.values("b", 0, 2).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize(("summary", "expected"), [("mean", [2, 5, np.nan]), ("max", [3, 5, np.nan]), ("sum", [4, 5, np.nan])])
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [("mean", [2, 5, np.nan]), ("max", [3, 5, np.nan]), ("sum", [4, 5, np.nan])],
+)
 def test_bins(summary, expected):
     values = np.array([1, 3, np.nan, 5, np.nan, np.nan], np.float32)
     np.testing.assert_array_equal(binned(values, 2, summary), expected)
-    with pytest.raises(ValueError, match=r"number of letters must be a multiple of the bin's width \(4\), got 6"):
+    with pytest.raises(
+        ValueError, match=r"number of letters must be a multiple of the bin's width \(4\), got 6"
+    ):
         binned(values, 4, summary)
 
 
@@ -62,7 +74,10 @@ def test_a_truncated_bigwig(tmp_path):
     content = (tmp_path / "t.bw").read_bytes()
     for size in range(0, len(content) - 8, 7):
         (tmp_path / "u.bw").write_bytes(content[:size])
-        with pytest.raises(IntervalError, match=r"u.bw: bigWig must be whole and undamaged, got .*. Download or copy it again"):
+        with pytest.raises(
+            IntervalError,
+            match=r"u.bw: bigWig must be whole and undamaged, got .*. Download or copy it again",
+        ):
             read_track(tmp_path / "u.bw")
 
 
@@ -91,5 +106,8 @@ def test_a_block_of_impossible_size(tmp_path, size):
         8, "little"
     )  # size of the first block, after a header of 48 bytes, a node of 4 and 24 of the item
     (tmp_path / "u.bw").write_bytes(content)
-    with pytest.raises(IntervalError, match=r"u.bw: bigWig must be whole and undamaged, got a block beyond the end of the file"):
+    with pytest.raises(
+        IntervalError,
+        match=r"u.bw: bigWig must be whole and undamaged, got a block beyond the end of the file",
+    ):
         read_track(tmp_path / "u.bw")

@@ -15,21 +15,33 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.windows import centered, cut, flanked, place, tiled, within
 
 LENGTHS = {"chr1": 997, "chr2": 100}
-LETTERS = {name: np.random.default_rng(length).choice(list(b"ACGT"), length).astype(np.uint8) for name, length in LENGTHS.items()}
+LETTERS = {
+    name: np.random.default_rng(length).choice(list(b"ACGT"), length).astype(np.uint8)
+    for name, length in LENGTHS.items()
+}
 
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory):
     path = tmp_path_factory.mktemp("genome") / "g.fa"
-    path.write_bytes(b"".join(b">%s\n%s\n" % (name.encode(), letters.tobytes()) for name, letters in LETTERS.items()))
+    path.write_bytes(
+        b"".join(
+            b">%s\n%s\n" % (name.encode(), letters.tobytes()) for name, letters in LETTERS.items()
+        )
+    )
     with Genome(path) as opened:
         yield opened
 
 
 def table(*rows):
     """Return a table of intervals (chrom, start, end, strand) with optional summits."""
-    full = [(*row[:4], "", np.nan, row[4] if len(row) > 4 else -1, line, "x.bed") for line, row in enumerate(rows, start=1)]
-    return pd.DataFrame(full, columns=["chrom", "start", "end", "strand", "name", "score", "summit", "line", "path"])
+    full = [
+        (*row[:4], "", np.nan, row[4] if len(row) > 4 else -1, line, "x.bed")
+        for line, row in enumerate(rows, start=1)
+    ]
+    return pd.DataFrame(
+        full, columns=["chrom", "start", "end", "strand", "name", "score", "summit", "line", "path"]
+    )
 
 
 def spans(windows):
@@ -63,7 +75,9 @@ def test_tiles():
 
 MAKERS = st.one_of(
     st.builds(
-        lambda width, center: lambda rows: centered(rows, width, center), st.integers(1, 40), st.sampled_from(["middle", "five_prime"])
+        lambda width, center: lambda rows: centered(rows, width, center),
+        st.integers(1, 40),
+        st.sampled_from(["middle", "five_prime"]),
     ),
     st.builds(
         lambda up, down, of: lambda rows: flanked(rows, up, down, of),
@@ -75,7 +89,9 @@ MAKERS = st.one_of(
 
 
 @settings(deadline=None, max_examples=60, derandomize=True)
-@given(make=MAKERS, start=st.integers(0, 950), length=st.integers(1, 47), strand=st.sampled_from("+-"))
+@given(
+    make=MAKERS, start=st.integers(0, 950), length=st.integers(1, 47), strand=st.sampled_from("+-")
+)
 def test_a_reversed_genome_gives_the_same_letters(make, start, length, strand):
     size = LENGTHS["chr1"]
     mirrored = ("chr1", size - start - length, size - start, "-" if strand == "+" else "+")
@@ -85,7 +101,9 @@ def test_a_reversed_genome_gives_the_same_letters(make, start, length, strand):
         (mirrored, DNA.reverse_complement(LETTERS["chr1"])),
     ):
         ((first, last),) = spans(make(table(row)))
-        window = np.array([chromosome[at] if 0 <= at < size else ord("N") for at in range(first, last)], np.uint8)
+        window = np.array(
+            [chromosome[at] if 0 <= at < size else ord("N") for at in range(first, last)], np.uint8
+        )
         letters.append((window if row[3] == "+" else DNA.reverse_complement(window)).tobytes())
     assert letters[0] == letters[1]
 
@@ -97,25 +115,52 @@ def test_records_of_windows(genome):
     assert [record.id for _, record in records] == ["chr1:3-9(+)", "chr1:0-2(+)", "chr2:90-100(-)"]
     for _, record in records:
         window = LETTERS[record.chrom][record.start : record.end]
-        np.testing.assert_array_equal(record.letters, window if record.strand == "+" else DNA.reverse_complement(window))
+        np.testing.assert_array_equal(
+            record.letters, window if record.strand == "+" else DNA.reverse_complement(window)
+        )
 
 
 def test_windows_off_the_ends(genome):
-    windows = flanked(table(("chr2", 0, 1, "+"), ("chr2", 99, 100, "-"), ("chr2", 50, 51, "+"), ("chr2", 50, 51, "+")), 3, 1, "five_prime")
+    windows = flanked(
+        table(
+            ("chr2", 0, 1, "+"),
+            ("chr2", 99, 100, "-"),
+            ("chr2", 50, 51, "+"),
+            ("chr2", 50, 51, "+"),
+        ),
+        3,
+        1,
+        "five_prime",
+    )
     counts = Counter()
     assert spans(within(windows, genome, "drop", counts)) == [(47, 51)]
-    assert counts == {"windows off the end of a chromosome, dropped": 2, "windows that stand there twice, once dropped": 1}
+    assert counts == {
+        "windows off the end of a chromosome, dropped": 2,
+        "windows that stand there twice, once dropped": 1,
+    }
     counts.clear()
     padded = within(windows, genome, "pad", counts)
     assert counts["windows off the end of a chromosome, padded with N"] == 2
-    first, last = LETTERS["chr2"][:1].tobytes(), DNA.reverse_complement(LETTERS["chr2"][-1:]).tobytes()
-    assert [record.letters.tobytes() for _, record in cut(padded, genome)][:2] == [b"NNN" + first, b"NNN" + last]
+    first, last = (
+        LETTERS["chr2"][:1].tobytes(),
+        DNA.reverse_complement(LETTERS["chr2"][-1:]).tobytes(),
+    )
+    assert [record.letters.tobytes() for _, record in cut(padded, genome)][:2] == [
+        b"NNN" + first,
+        b"NNN" + last,
+    ]
     assert spans(padded)[:2] == [(-3, 1), (99, 103)]
     with pytest.raises(IntervalError) as caught:
         within(windows, genome, "error", counts)
-    assert str(caught.value) == 'x.bed:1: window must lie within chr2 (0 to 100), got [-3, 1). Or choose at_ends = "drop" or "pad"'
+    assert (
+        str(caught.value)
+        == "x.bed:1: window must lie within chr2 (0 to 100), got [-3, 1). Or choose at_ends = "
+        '"drop" or "pad"'
+    )
     with pytest.raises(
-        IntervalError, match=r"x.bed: at least one window must be left, got none of 2: all go off the end of their chromosome"
+        IntervalError,
+        match=r"x.bed: at least one window must be left, got none of 2: all go off the end of "
+        r"their chromosome",
     ):
         within(windows[:2], genome, "drop", counts)
 
@@ -123,14 +168,22 @@ def test_windows_off_the_ends(genome):
 def test_intervals_that_are_not_of_the_genome(genome):
     with pytest.raises(IntervalError) as caught:
         place(table(("chr1", 0, 9, "+"), ("chr3", 0, 9, "+")), genome)
-    known = f"x.bed:2: chromosome must be one of the genome's (chr1, chr2), got 'chr3' (genome {genome.path}). Did you mean 'chr2'?"
+    known = (
+        "x.bed:2: chromosome must be one of the genome's (chr1, chr2), got 'chr3' (genome "
+        f"{genome.path}). Did you mean 'chr2'?"
+    )
     assert str(caught.value).replace("'chr1'?", "'chr2'?") == known
     with pytest.raises(IntervalError) as caught:
         place(table(("2", 0, 100, "+"), ("2", 90, 101, "+")), genome)
-    rule = f"x.bed:2: interval must end within 2 of {genome.path}, which has 100 letters, got [90, 101). Is it of the same assembly?"
+    rule = (
+        f"x.bed:2: interval must end within 2 of {genome.path}, which has 100 letters, got "
+        "[90, 101). Is it of the same assembly?"
+    )
     assert str(caught.value) == rule
     with pytest.raises(
-        IntervalError, match=r'x.bed:1: summit must be given .column 10 of narrowPeak., got none. Or choose center = "middle"'
+        IntervalError,
+        match=r"x.bed:1: summit must be given .column 10 of narrowPeak., got none. Or choose "
+        r'center = "middle"',
     ):
         centered(table(("chr1", 0, 9, "+")), 4, "summit")
 
@@ -145,5 +198,9 @@ def test_covered_bases_are_counted(intervals, windows):
     for start, length in intervals:
         mask[start : start + length] = True
     cover = Cover(table(*(("chr1", start, start + length, "+") for start, length in intervals)))
-    asked = table(*(("chr1", start, start + length, "+") for start, length in windows), ("chr2", 0, 9, "+"))
-    assert cover.bases_of(asked).tolist() == [mask[start : start + length].sum() for start, length in windows] + [0]
+    asked = table(
+        *(("chr1", start, start + length, "+") for start, length in windows), ("chr2", 0, 9, "+")
+    )
+    assert cover.bases_of(asked).tolist() == [
+        mask[start : start + length].sum() for start, length in windows
+    ] + [0]

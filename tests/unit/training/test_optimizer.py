@@ -4,7 +4,12 @@ from torch.testing import assert_close
 
 from selfattn_bio.config import Training
 from selfattn_bio.training.objectives import Binary
-from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
+from selfattn_bio.training.optimizer import (
+    build_optimizer,
+    learning_rate,
+    optimizer_tensors,
+    restore_optimizer,
+)
 
 PLAIN = Training(label_smoothing=0)
 TRAINING = Training(learning_rate=0.1, warmup_steps=10, max_steps=110)
@@ -31,7 +36,9 @@ def test_schedules_after_the_warm_up(schedule, expected):
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "inverse_sqrt", "constant"])
 def test_schedules_need_no_warm_up(schedule):
-    assert learning_rate(0, Training(learning_rate=0.1, warmup_steps=0, schedule=schedule)) == pytest.approx(0.1)
+    assert learning_rate(
+        0, Training(learning_rate=0.1, warmup_steps=0, schedule=schedule)
+    ) == pytest.approx(0.1)
 
 
 def test_adam_decays_by_the_gradient():
@@ -42,7 +49,9 @@ def test_adam_decays_by_the_gradient():
 
 
 def test_only_weights_of_layers_decay():
-    network = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4))
+    network = torch.nn.Sequential(
+        torch.nn.Embedding(5, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4)
+    )
     decayed, others = build_optimizer(network, TRAINING).param_groups
     assert [id(p) for p in decayed["params"]] == [id(network[1].weight)]
     assert decayed["weight_decay"] == 0.01
@@ -87,7 +96,9 @@ def test_balanced_weights_make_classes_count_the_same():
     one = objective.loss(torch.zeros(1, 1, 1), labels[:1])
     rest = objective.loss(torch.zeros(3, 1, 1), labels[1:])
     assert_close(one, rest)
-    assert_close(one + rest, Binary(PLAIN, labels.long().numpy()).loss(torch.zeros(4, 1, 1), labels))
+    assert_close(
+        one + rest, Binary(PLAIN, labels.long().numpy()).loss(torch.zeros(4, 1, 1), labels)
+    )
 
 
 def test_smoothing_moves_the_best_logit_from_infinity():

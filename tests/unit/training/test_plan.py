@@ -31,7 +31,9 @@ def never(run):
 
 def plan_of(points, *, run, length, available=10_000.0, again=never, **probe):
     lengths = Lengths(longest=length, valid=1000)
-    return Plan(run, lengths, Probe("cpu", available, kept=400.0, points=tuple(points), **probe), again)
+    return Plan(
+        run, lengths, Probe("cpu", available, kept=400.0, points=tuple(points), **probe), again
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,11 @@ def test_measured_sizes_grow_to_full_size():
 
 
 def test_memory_is_linear_in_batch_size():
-    plan = plan_of([Point(2048, 1, 500, 0.1), Point(8192, 1, 600, 0.4), Point(8192, 2, 800, 0.7)], run=run_file(batch_size=8), length=8192)
+    plan = plan_of(
+        [Point(2048, 1, 500, 0.1), Point(8192, 1, 600, 0.4), Point(8192, 2, 800, 0.7)],
+        run=run_file(batch_size=8),
+        length=8192,
+    )
     assert not plan.is_measured
     assert plan.peak == 800 + 6 * 200
     assert plan.seconds_a_step == pytest.approx(0.7 + 6 * 0.3)
@@ -64,7 +70,10 @@ def test_memory_is_linear_in_batch_size():
 def test_extrapolation_in_length_follows_pattern():
     # 400 + 100 (L / 1000)^2 and 0.1 (L / 1000)^2
     points = [Point(1000, 1, 500, 0.1), Point(4000, 1, 2000, 1.6)]
-    squared, line = (plan_of(points, run=run_file(model, batch_size=2), length=16_000) for model in (FULL, WINDOW))
+    squared, line = (
+        plan_of(points, run=run_file(model, batch_size=2), length=16_000)
+        for model in (FULL, WINDOW)
+    )
     assert squared.peak == pytest.approx(400 + 2 * 25_600)
     assert squared.seconds_a_step == pytest.approx(2 * 25.6)
     assert line.peak == pytest.approx(400 + 2 * (1600 + 12_000 / 3000 * 1500))
@@ -72,19 +81,31 @@ def test_extrapolation_in_length_follows_pattern():
 
 def test_accumulated_batches_are_counted():
     point = Point(100_000, 1, 1000, 1.0)
-    alone, waiting = (plan_of([point], run=run_file(batch_size=1, accumulate=each), length=100_000) for each in (2, 12))
+    alone, waiting = (
+        plan_of([point], run=run_file(batch_size=1, accumulate=each), length=100_000)
+        for each in (2, 12)
+    )
     assert waiting.peak - alone.peak == pytest.approx(10 * 100_000 * 8 / 1e6)
     assert waiting.seconds_a_step == 12
 
 
 def test_heap_holes_and_pace_are_not_extrapolated():
-    plan = plan_of([Point(300, 1, 420, 0.1), Point(300, 2, 440, 0.2)], run=run_file(batch_size=8), length=300, holes=150.0, pace=0.5)
+    plan = plan_of(
+        [Point(300, 1, 420, 0.1), Point(300, 2, 440, 0.2)],
+        run=run_file(batch_size=8),
+        length=300,
+        holes=150.0,
+        pace=0.5,
+    )
     assert plan.peak == 400 + 160 + 150
     assert plan.seconds_a_step == pytest.approx(0.4)
 
 
 def test_evaluation_may_be_the_peak():
-    assert plan_of([Point(300, 2, 450, 0.1)], run=run_file(batch_size=2), length=300, whole=700.0).peak == 700
+    assert (
+        plan_of([Point(300, 2, 450, 0.1)], run=run_file(batch_size=2), length=300, whole=700.0).peak
+        == 700
+    )
 
 
 def test_time_includes_steps_and_evaluations():
@@ -102,7 +123,8 @@ def test_time_is_a_range_with_patience_or_other_load():
     assert list(plan.lines())[2:] == [
         "time 0.1 s a step; 1,000 steps, 101 evaluations: 3.4 min at most",
         "and 11 s if the first evaluation stays the best, as patience then ends it at step 50",
-        "and 3.0 times as long, 10.1 min, while other work shares the processors as now; plan again without it",
+        "and 3.0 times as long, 10.1 min, while other work shares the processors as now; plan "
+        "again without it",
     ]
     assert plan.seconds == pytest.approx(3 * 201)
 
@@ -130,9 +152,13 @@ def test_one_time_preparation_is_not_timed(tmp_path, monkeypatch):
 
     for name in ("take_step", "measure_valid"):
         monkeypatch.setattr(Trainer, name, slow_once(name, getattr(Trainer, name)))
-    model = config.CnnModel(embed_dim=4, channels=(4, 4, 4), kernels=(3, 3, 3), pools=(2, 2, 2), hidden_dim=4)
+    model = config.CnnModel(
+        embed_dim=4, channels=(4, 4, 4), kernels=(3, 3, 3), pools=(2, 2, 2), hidden_dim=4
+    )
     run = run_file(model, batch_size=2)
-    *_, probe = _Climber(run, Probe("cpu", 10_000.0), tmp_path, (0.5, 1.0), 10.0, 200).found((40, 2), None)
+    *_, probe = _Climber(run, Probe("cpu", 10_000.0), tmp_path, (0.5, 1.0), 10.0, 200).found(
+        (40, 2), None
+    )
     assert probe.pace * probe.points[-1].seconds < 0.2
     assert probe.evaluation * 200 < 0.2
 
@@ -162,14 +188,21 @@ def test_error_suggests_planned_sparse_pattern():
 
     plan = plan_of([Point(2048, 1, 2000, 0.4)], run=run, length=8192, available=3000.0, again=again)
     assert plan.cure() == (
-        'Set model.pattern = { kind = "window", window = 128 }, model.kernel = "auto", training.batch_size = 2 and training.accumulate = 2'
+        'Set model.pattern = { kind = "window", window = 128 }, model.kernel = "auto", '
+        "training.batch_size = 2 and training.accumulate = 2"
     )
     assert asked[0].model.pattern == config.WindowPattern()
 
 
 def test_error_suggests_shorter_records():
-    plan = plan_of([Point(2048, 1, 2400, 0.4)], run=run_file(batch_size=4), length=8192, available=3000.0)
-    assert plan.cure() == "Set data.max_length = 2300 with training.batch_size = 1 and training.accumulate = 4, or make the network smaller"
+    plan = plan_of(
+        [Point(2048, 1, 2400, 0.4)], run=run_file(batch_size=4), length=8192, available=3000.0
+    )
+    assert (
+        plan.cure()
+        == "Set data.max_length = 2300 with training.batch_size = 1 and training.accumulate = 4, "
+        "or make the network smaller"
+    )
 
 
 def test_error_reports_too_large_network():
@@ -178,33 +211,45 @@ def test_error_reports_too_large_network():
     assert not plan.fits
     assert [line.partition(":")[0] for line in plan.lines()][1:] == ["peak memory more than 10 GB"]
     assert str(plan.refusal("run.toml")).endswith(
-        "got more with one record. Make the network smaller: model.members, model.num_layers, model.embed_dim"
+        "got more with one record. Make the network smaller: model.members, model.num_layers, "
+        "model.embed_dim"
     )
 
 
 def test_out_of_memory_suggests_fitting_settings():
     run = run_file(batch_size=8)
-    fits, not_ = (plan_of([Point(300, 8, 2000, 1.0)], run=run, length=300, available=each) for each in (9000.0, 1500.0))
+    fits, not_ = (
+        plan_of([Point(300, 8, 2000, 1.0)], run=run, length=300, available=each)
+        for each in (9000.0, 1500.0)
+    )
     said = "can't allocate memory: you tried to allocate 9 bytes"
     assert str(out_of_memory(fits, said, "model")) == (
-        f'model: memory must hold the training, got "{said}". It takes 2 GB of 9 GB that are available now: something else took it then; '
+        f'model: memory must hold the training, got "{said}". It takes 2 GB of 9 GB that are '
+        "available now: something else took it then; "
         "start it again, or with training.batch_size = 4 and training.accumulate = 2"
     )
     assert str(out_of_memory(not_, said, "model")).endswith(
-        "It takes 2 GB of 1.5 GB that are available. Set training.batch_size = 4 and training.accumulate = 2: the step stays the same"
+        "It takes 2 GB of 1.5 GB that are available. Set training.batch_size = 4 and "
+        "training.accumulate = 2: the step stays the same"
     )
 
 
 def test_out_of_memory_errors_are_recognised():
     cpu = RuntimeError(
-        "[enforce fail at alloc_cpu.cpp:1] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. E"
+        "[enforce fail at alloc_cpu.cpp:1] data. DefaultCPUAllocator: can't allocate memory: you "
+        "tried to allocate 9 bytes. E"
     )
     assert words_of(cpu) == "can't allocate memory: you tried to allocate 9 bytes"
     gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.")
     assert words_of(gpu) == "CUDA out of memory"
     assert words_of(MemoryError()) == "MemoryError"
     assert all(map(is_out_of_memory, (cpu, gpu, MemoryError())))
-    assert not any(map(is_out_of_memory, (RuntimeError("shape"), OSError("no file"), ValueError("can't allocate memory"))))
+    assert not any(
+        map(
+            is_out_of_memory,
+            (RuntimeError("shape"), OSError("no file"), ValueError("can't allocate memory")),
+        )
+    )
 
 
 def test_lengths_of_windows(tmp_path):
@@ -228,11 +273,20 @@ def test_lengths_of_windows(tmp_path):
 def test_lengths_of_a_corpus(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
-        rows = (f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 90 if i else 900))}\n" for i in range(20))
+        rows = (
+            f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 90 if i else 900))}\n"
+            for i in range(20)
+        )
         (tmp_path / f"{name}.fa").write_text("".join(rows))
-    corpus = build_corpus([(tmp_path / "a.fa", 1), (tmp_path / "b.fa", 0)], tmp_path / "corpus", Rules(DNA))
+    corpus = build_corpus(
+        [(tmp_path / "a.fa", 1), (tmp_path / "b.fa", 0)], tmp_path / "corpus", Rules(DNA)
+    )
     lengths = Lengths.of(run_file(batch_size=4), corpus)
-    assert (lengths.longest, lengths.corpus, lengths.letters) == (900, corpus.path, 38 * 90 + 2 * 900)
+    assert (lengths.longest, lengths.corpus, lengths.letters) == (
+        900,
+        corpus.path,
+        38 * 90 + 2 * 900,
+    )
     assert len(lengths.spread) == 8
     assert lengths.spread[0] == 0.1
     assert lengths.spread[-1] == 1.0
@@ -246,7 +300,9 @@ OBJECTIVES = [
     config.MultilabelObjective(columns=("x", "y")),
     config.RegressionObjective(columns=("x",)),
     config.LabelsObjective(column="x", classes="HE"),
-    config.SeveralObjective(parts={"a": config.MulticlassPart(column="x"), "b": config.RegressionPart(columns=("y",))}),
+    config.SeveralObjective(
+        parts={"a": config.MulticlassPart(column="x"), "b": config.RegressionPart(columns=("y",))}
+    ),
     config.MaskedObjective(),
 ]
 
@@ -271,28 +327,57 @@ def test_available_memory_respects_group_limit(tmp_path):
     own = tmp_path / "own"
     assert group_room_mb(tmp_path, own) == math.inf  # no control groups
     for files, text in (
-        ({"a/memory.max": "max", "memory.max": "500000000", "a/memory.current": "9", "memory.current": "300000000"}, "0::/a\n"),
-        ({"memory/memory.limit_in_bytes": "500000000", "memory/memory.usage_in_bytes": "300000000"}, "4:memory:/host/path\n0::/\n"),
+        (
+            {
+                "a/memory.max": "max",
+                "memory.max": "500000000",
+                "a/memory.current": "9",
+                "memory.current": "300000000",
+            },
+            "0::/a\n",
+        ),
+        (
+            {
+                "memory/memory.limit_in_bytes": "500000000",
+                "memory/memory.usage_in_bytes": "300000000",
+            },
+            "4:memory:/host/path\n0::/\n",
+        ),
     ):
         root = tmp_path / text[0]
         for name, value in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(value + "\n")
-            (root / name).with_name("memory.stat").write_text("anon 1\ninactive_file 50000000\ntotal_inactive_file 50000000\n")
+            (root / name).with_name("memory.stat").write_text(
+                "anon 1\ninactive_file 50000000\ntotal_inactive_file 50000000\n"
+            )
         own.write_text(text)
         assert group_room_mb(root, own) == 250
 
 
 def test_numbers_in_words():
     assert gigabytes(12_345) == "12.3 GB"
-    assert [duration(each) for each in (59, 119, 120, 7200, 200_000)] == ["59 s", "119 s", "2.0 min", "2.0 h", "2.3 days"]
+    assert [duration(each) for each in (59, 119, 120, 7200, 200_000)] == [
+        "59 s",
+        "119 s",
+        "2.0 min",
+        "2.0 h",
+        "2.3 days",
+    ]
 
 
 def test_simulated_records_have_points_in_both_splits(tmp_path):
     objective = config.BinsObjective(points="nowhere.bed", bin=64)
     model = config.AttentionModel(stem=config.ConvStem(pool=8))
-    run = config.RunFile(data=config.Data(sequences=("a",)), objective=objective, model=model, tokens=config.Tokens(k=1))
+    run = config.RunFile(
+        data=config.Data(sequences=("a",)),
+        objective=objective,
+        model=model,
+        tokens=config.Tokens(k=1),
+    )
     run = with_points(run, tmp_path)
     corpus, split = made_up(run, [256], 512, tmp_path)
     _, sides = read_sides(run, corpus, split)
-    assert [sum(len(points.at) for points in sides[side].targets) for side in ("train", "valid")] == [1, 1]
+    assert [
+        sum(len(points.at) for points in sides[side].targets) for side in ("train", "valid")
+    ] == [1, 1]

@@ -9,7 +9,9 @@ from selfattn_bio.training.provenance import commit_of
 
 def git(folder, *arguments):
     who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-    return subprocess.run(["git", "-C", folder, *who, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", folder, *who, *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.fixture

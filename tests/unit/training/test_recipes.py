@@ -38,7 +38,11 @@ def records(number, seed, *, place, strand):
         elif strand == "given":  # negatives have it on the other strand
             motif = MOTIF if label else other
         else:
-            motif = (MOTIF if rng.random() < 0.5 else other) if label else row[start : start + len(MOTIF)].copy()
+            motif = (
+                (MOTIF if rng.random() < 0.5 else other)
+                if label
+                else row[start : start + len(MOTIF)].copy()
+            )
         kept = rng.random(len(MOTIF)) > MUTATED
         row[start : start + len(MOTIF)][kept] = motif[kept]
     # lengths differ, so that no positions are aligned
@@ -48,14 +52,23 @@ def records(number, seed, *, place, strand):
 
 
 def chosen(place, strand, database=""):
-    train, valid = records(600, 0, place=place, strand=strand), records(300, 1, place=place, strand=strand)
-    letters, labels = ({"train": one, "valid": other} for one, other in zip(train, valid, strict=True))
+    train, valid = (
+        records(600, 0, place=place, strand=strand),
+        records(300, 1, place=place, strand=strand),
+    )
+    letters, labels = (
+        {"train": one, "valid": other} for one, other in zip(train, valid, strict=True)
+    )
     return choose_recipe(letters, labels, Spelling(DNA), database)
 
 
 @pytest.mark.parametrize(
     ("place", "strand", "name"),
-    [("fixed", "given", "aligned"), ("anywhere", "either", "both strands"), ("anywhere", "given", "one strand")],
+    [
+        ("fixed", "given", "aligned"),
+        ("anywhere", "either", "both strands"),
+        ("anywhere", "given", "one strand"),
+    ],
 )
 def test_recipe_fits_the_signal(place, strand, name):
     recipe, trials = chosen(place, strand)
@@ -73,9 +86,16 @@ def test_vertebrate_sites_start_from_shipped_encoder(tmp_path):
     assert recipe.transfer == {"parent": "motifs"}
     assert not chosen("anywhere", "either", "jaspar:insects")[0].transfer
     run = run_file_of(DATA, "run.toml")
-    sections = {"tokens": recipe.tokens, "model": recipe.model, "training": recipe.training, "transfer": recipe.transfer}
+    sections = {
+        "tokens": recipe.tokens,
+        "model": recipe.model,
+        "training": recipe.training,
+        "transfer": recipe.transfer,
+    }
     run = type(run).model_validate({"data": run.data, **sections})
-    start_from(build_network(run), run, run.transfer, "run.toml")  # its layers are those of the parent
+    start_from(
+        build_network(run), run, run.transfer, "run.toml"
+    )  # its layers are those of the parent
 
 
 def test_rare_class_is_sampled(monkeypatch):
@@ -89,10 +109,21 @@ def test_rare_class_is_sampled(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "recipe", [aligned(5000, 70), aligned(5000, 300), both_strands(5000), both_strands(5000, parent="motifs"), one_strand(5000)]
+    "recipe",
+    [
+        aligned(5000, 70),
+        aligned(5000, 300),
+        both_strands(5000),
+        both_strands(5000, parent="motifs"),
+        one_strand(5000),
+    ],
 )
 def test_every_recipe_is_a_run_file(recipe):
-    sections = {"tokens": recipe.tokens, "training": recipe.training, "stack": {"parts": recipe.parts}}
+    sections = {
+        "tokens": recipe.tokens,
+        "training": recipe.training,
+        "stack": {"parts": recipe.parts},
+    }
     sections |= {"model": recipe.model} if recipe.model else {}
     sections |= {"transfer": recipe.transfer} if recipe.transfer else {}
     base = run_file_of(DATA, "run.toml")
@@ -108,7 +139,11 @@ def test_steps_follow_the_number_of_records(number, steps):
 
 def test_long_records_and_proteins_have_no_recipe():
     run = run_file_of(DATA, "run.toml")
-    protein = run_file_of('data = { alphabet = "protein", positives = "p.fa", negatives = "n.fa" }\ntokens = { k = 1 }\n', "run.toml")
+    protein = run_file_of(
+        'data = { alphabet = "protein", positives = "p.fa", negatives = "n.fa" }\ntokens = { k = 1 '
+        "}\n",
+        "run.toml",
+    )
     assert suits_recipes(run, [300, 200])
     assert not suits_recipes(run, [300, 5000])
     assert not suits_recipes(protein, [300, 200])

@@ -34,7 +34,10 @@ def test_newest_checkpoint_is_used_and_two_are_kept(path):
         tensors, state = folder.latest()
     assert state == {"step": 30}
     assert torch.equal(tensors["network/w"], TENSORS["network/w"] + 30)
-    assert sorted(file.name for file in path.glob("step*")) == ["step-000000020.a.safetensors", "step-000000030.a.safetensors"]
+    assert sorted(file.name for file in path.glob("step*")) == [
+        "step-000000020.a.safetensors",
+        "step-000000030.a.safetensors",
+    ]
 
 
 def test_truncated_checkpoint_falls_back_with_message(path, capsys):
@@ -43,7 +46,10 @@ def test_truncated_checkpoint_falls_back_with_message(path, capsys):
     newest.write_bytes(newest.read_bytes()[:-5])
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
-    assert re.search(r"step-000000020.a.safetensors: checkpoint is damaged .*the one before it is used", capsys.readouterr().out)
+    assert re.search(
+        r"step-000000020.a.safetensors: checkpoint is damaged .*the one before it is used",
+        capsys.readouterr().out,
+    )
 
 
 def test_altered_checkpoint_fails_its_checksum(path, capsys):
@@ -54,7 +60,9 @@ def test_altered_checkpoint_fails_its_checksum(path, capsys):
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
     assert re.search(
-        r"step-000000020.a.safetensors: checkpoint is damaged \(its sha256 must be \w{12}, got \w{12}\)", capsys.readouterr().out
+        r"step-000000020.a.safetensors: checkpoint is damaged \(its sha256 must be \w{12}, got "
+        r"\w{12}\)",
+        capsys.readouterr().out,
     )
 
 
@@ -93,7 +101,10 @@ def test_only_checkpoint_damaged_starts_again(path, capsys):
     (path / "step-000000010.a.safetensors").write_bytes(b"half")
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest() is None
-    assert re.search(r"step-000000010.a.safetensors: checkpoint is damaged .*; training starts anew", capsys.readouterr().out)
+    assert re.search(
+        r"step-000000010.a.safetensors: checkpoint is damaged .*; training starts anew",
+        capsys.readouterr().out,
+    )
 
 
 def test_renamed_checkpoint_of_other_run_is_ignored(path, capsys):
@@ -101,7 +112,10 @@ def test_renamed_checkpoint_of_other_run_is_ignored(path, capsys):
     (path / "step-000000010.a.safetensors").rename(path / "step-000000010.b.safetensors")
     with CheckpointFolder(path, "b") as folder:
         assert folder.latest() is None
-    assert "checkpoint is damaged (its fingerprint must be b, got a); training starts anew" in capsys.readouterr().out
+    assert (
+        "checkpoint is damaged (its fingerprint must be b, got a); training starts anew"
+        in capsys.readouterr().out
+    )
 
 
 def test_changed_settings_start_again_and_old_ones_resume(path, capsys):
@@ -110,7 +124,8 @@ def test_changed_settings_start_again_and_old_ones_resume(path, capsys):
         assert folder.latest() is None
         said = capsys.readouterr().out
         assert (
-            "2 checkpoints of other data, settings or versions (0 MB) are kept until this run's model is written; training starts" in said
+            "2 checkpoints of other data, settings or versions (0 MB) are kept until this run's "
+            "model is written; training starts" in said
         )
         for step in (1, 2, 3):
             folder.save(step, TENSORS, {"step": step})
@@ -130,13 +145,19 @@ def test_written_model_removes_other_checkpoints(path):
     with CheckpointFolder(path, "b") as folder:
         folder.finish()
         assert folder.latest()[1] == {"step": 2}
-    assert sorted(file.name for file in path.glob("step-*")) == ["step-000000001.b.safetensors", "step-000000002.b.safetensors"]
+    assert sorted(file.name for file in path.glob("step-*")) == [
+        "step-000000001.b.safetensors",
+        "step-000000002.b.safetensors",
+    ]
 
 
 def test_second_trainer_is_refused(path):
     with (
         CheckpointFolder(path, "a"),
-        pytest.raises(TrainingError, match=f"must be used by one trainer, got a second while process {os.getpid()} trains"),
+        pytest.raises(
+            TrainingError,
+            match=f"must be used by one trainer, got a second while process {os.getpid()} trains",
+        ),
         CheckpointFolder(path, "a"),
     ):
         pass
@@ -147,7 +168,10 @@ def test_file_system_without_locks_is_reported(path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", no_locks)
-    wanted = r"must be on a file system that locks files \(flock\), got No locks available\. Choose an --output on another"
+    wanted = (
+        r"must be on a file system that locks files \(flock\), got No locks available\. "
+        r"Choose an --output on another"
+    )
     with pytest.raises(TrainingError, match=wanted), CheckpointFolder(path, "a"):
         pass
 
@@ -175,7 +199,12 @@ def failing(code):
 
 
 @pytest.mark.parametrize(
-    ("code", "call"), [(errno.ENOSPC, "pathlib.Path.write_bytes"), (errno.EIO, "os.fsync"), (errno.ESTALE, "os.replace")]
+    ("code", "call"),
+    [
+        (errno.ENOSPC, "pathlib.Path.write_bytes"),
+        (errno.EIO, "os.fsync"),
+        (errno.ESTALE, "os.replace"),
+    ],
 )
 def test_disk_error_names_the_checkpoint(tmp_path, monkeypatch, code, call):
     with CheckpointFolder(tmp_path / "c", "f") as checkpoints:
@@ -193,7 +222,10 @@ def test_unreadable_checkpoint_is_kept_and_named(path, monkeypatch):
     save_steps(path, 10, 20)
     with monkeypatch.context() as broken:
         broken.setattr("hashlib.file_digest", failing(errno.EIO))
-        with pytest.raises(OSError, match=os.strerror(errno.EIO)) as error, CheckpointFolder(path, "a"):
+        with (
+            pytest.raises(OSError, match=os.strerror(errno.EIO)) as error,
+            CheckpointFolder(path, "a"),
+        ):
             pass
     assert error.value.filename == str(path / "step-000000020.a.safetensors")
     with CheckpointFolder(path, "a") as folder:

@@ -33,16 +33,26 @@ def corpus_of(folder: Path, positives: int, negatives: int) -> Corpus:
     files = []
     for label, number in ((1, positives), (0, negatives)):
         path = folder / f"{label}.fa"
-        path.write_text("".join(f">r{label}_{i}\n{''.join(rng.choice(list('ACGT'), 40))}\n" for i in range(number)))
+        path.write_text(
+            "".join(
+                f">r{label}_{i}\n{''.join(rng.choice(list('ACGT'), 40))}\n" for i in range(number)
+            )
+        )
         files.append((path, label))
     return build_corpus(files, folder / "corpus", Rules(DNA))
 
 
-def test_parts_are_fitted_to_sample_outside_test(run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_are_fitted_to_sample_outside_test(
+    run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus = corpus_of(tmp_path, 300, 100)
     fitted = []
     monkeypatch.setattr(stack_time, "RECORDS", 80)
-    monkeypatch.setattr(stack_time, "fit_part", lambda setup, name, letters, labels, say: fitted.append((name, letters, labels)))
+    monkeypatch.setattr(
+        stack_time,
+        "fit_part",
+        lambda setup, name, letters, labels, say: fitted.append((name, letters, labels)),
+    )
     found = StackTime.measure(run, corpus, threads=1)
     assert [name for name, *_ in fitted] == ["kmer6_logistic", "exact_positions"]
     assert (found.fitted, found.records) == (80, 200)
@@ -55,7 +65,9 @@ def test_parts_are_fitted_to_sample_outside_test(run: RunFile, tmp_path: Path, m
     assert not of_test & {record.tobytes() for of_split in letters.values() for record in of_split}
 
 
-def test_stack_time_grows_with_records(run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_time_grows_with_records(
+    run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stack_time, "RECORDS", 50)
     monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
     clock = iter([10.0, 12.0])
@@ -65,7 +77,8 @@ def test_stack_time_grows_with_records(run: RunFile, tmp_path: Path, monkeypatch
     found = StackTime.measure(run, corpus_of(tmp_path, 100, 100), threads=1)
     assert found.seconds == pytest.approx(1.5 * 100 / 50)
     assert found.line() == (
-        "stack of kmer6_logistic, exact_positions: about 3 s, drawn out from 50 of 100 records; all seeds use the same parts"
+        "stack of kmer6_logistic, exact_positions: about 3 s, drawn out from 50 of 100 records; "
+        "all seeds use the same parts"
     )
 
 
@@ -76,5 +89,7 @@ def test_stack_time_of_small_corpus(run: RunFile, tmp_path: Path) -> None:
 
 
 def test_class_with_one_record_is_refused(run: RunFile, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"two records of class 1 are needed outside of test; there are [01]$"):
+    with pytest.raises(
+        CorpusError, match=r"two records of class 1 are needed outside of test; there are [01]$"
+    ):
         StackTime.measure(run, corpus_of(tmp_path, 1, 30), threads=1)

@@ -19,7 +19,13 @@ def test_pairs_of_a_pattern():
 
 
 def test_flop_of_a_block():
-    section = config.AttentionModel(embed_dim=8, num_heads=2, num_layers=1, feedforward_dim=12, pattern=config.WindowPattern(window=1))
+    section = config.AttentionModel(
+        embed_dim=8,
+        num_heads=2,
+        num_layers=1,
+        feedforward_dim=12,
+        pattern=config.WindowPattern(window=1),
+    )
     encoder = Encoder(section)
     counter = FlopCounter(encoder, start=1.0)
     x, mask = torch.zeros(3, 4, 8), torch.ones(3, 4, dtype=torch.bool)

@@ -14,13 +14,19 @@ from selfattn_bio.training.recipes import both_strands
 from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SMALL = {"embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0}
-MODEL = config.AttentionModel(**SMALL, members=1, stem=config.ConvStem(token_dim=4, kernel=5, second_kernel=3))
-PRETRAINED = config.RunFile(data=config.Data(sequences=("s",)), objective=config.MaskedObjective(), model=MODEL)
+MODEL = config.AttentionModel(
+    **SMALL, members=1, stem=config.ConvStem(token_dim=4, kernel=5, second_kernel=3)
+)
+PRETRAINED = config.RunFile(
+    data=config.Data(sequences=("s",)), objective=config.MaskedObjective(), model=MODEL
+)
 CALIBRATED = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
 
 
 def binary(model=MODEL, **sections):
-    return config.RunFile(data=config.Data(positives=("p",), negatives=("n",)), model=model, **sections)
+    return config.RunFile(
+        data=config.Data(positives=("p",), negatives=("n",)), model=model, **sections
+    )
 
 
 @pytest.fixture
@@ -51,7 +57,10 @@ def test_weights_except_head_come_from_parent(parent):
 @pytest.mark.parametrize("records", [1_000, 100_000])
 def test_shipped_parent_fits_the_recipe_both_strands(records):
     recipe = both_strands(records)
-    run = binary(config.AttentionModel.model_validate(recipe.model), tokens=config.Tokens.model_validate(recipe.tokens))
+    run = binary(
+        config.AttentionModel.model_validate(recipe.model),
+        tokens=config.Tokens.model_validate(recipe.tokens),
+    )
     network = build_network(run)
     transfer = config.Transfer(parent="motifs")
     start_from(network, run, transfer, "model")
@@ -62,22 +71,38 @@ def test_shipped_parent_fits_the_recipe_both_strands(records):
 
 
 def test_dilated_cnn_starts_from_embedding_and_stem(tmp_path):
-    tower = config.TowerStem(token_dim=4, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3)
+    tower = config.TowerStem(
+        token_dim=4, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3
+    )
     start = MODEL.model_copy(update={"stem": tower})
     torch.manual_seed(1)
-    weights = {name: weight.contiguous() for name, weight in build_network(binary(start)).state_dict().items()}
+    weights = {
+        name: weight.contiguous()
+        for name, weight in build_network(binary(start)).state_dict().items()
+    }
     save_model(tmp_path, binary(start), weights, {"calibration": CALIBRATED})
-    objective, dilated = config.BinsObjective(points="p.bed"), config.DilatedModel(embed_dim=SMALL["embed_dim"], stem=tower, dilations=(1,))
+    objective, dilated = (
+        config.BinsObjective(points="p.bed"),
+        config.DilatedModel(embed_dim=SMALL["embed_dim"], stem=tower, dilations=(1,)),
+    )
     run = config.RunFile(data=config.Data(sequences=("s",)), objective=objective, model=dilated)
     found = started((tmp_path, weights), run).state_dict()
-    taken = {name for name, weight in found.items() if name in weights and torch.equal(weight, weights[name])}
+    taken = {
+        name
+        for name, weight in found.items()
+        if name in weights and torch.equal(weight, weights[name])
+    }
     assert {name for name in found if name.startswith("embedding.") or ".stem." in name} == taken
     assert len(taken) > 10
 
 
 def test_shared_strands_start_from_unshared_parent(parent):
     weights = started(parent, binary(MODEL.model_copy(update={"strands": "shared"}))).state_dict()
-    assert all(torch.equal(weight, parent[1][name]) for name, weight in weights.items() if ".head." not in name)
+    assert all(
+        torch.equal(weight, parent[1][name])
+        for name, weight in weights.items()
+        if ".head." not in name
+    )
 
 
 def test_members_start_from_parent_members_in_turn(parent):
@@ -91,9 +116,18 @@ def test_members_start_from_parent_members_in_turn(parent):
     ("run", "message"),
     [
         (binary(tokens=config.Tokens(k=2)), "parent must have tokens.k = 2, got 3"),
-        (binary(MODEL.model_copy(update={"num_heads": 4})), "parent must have model.num_heads = 4, got 2"),
-        (binary(MODEL.model_copy(update={"position": config.RotaryPosition()})), "parent must have model.position = .*rotary"),
-        (binary(MODEL.model_copy(update={"embed_dim": 16})), "parent must have model.embed_dim = 16, got 8"),
+        (
+            binary(MODEL.model_copy(update={"num_heads": 4})),
+            "parent must have model.num_heads = 4, got 2",
+        ),
+        (
+            binary(MODEL.model_copy(update={"position": config.RotaryPosition()})),
+            "parent must have model.position = .*rotary",
+        ),
+        (
+            binary(MODEL.model_copy(update={"embed_dim": 16})),
+            "parent must have model.embed_dim = 16, got 8",
+        ),
     ],
 )
 def test_parent_of_other_shape_is_refused(parent, run, message):
@@ -106,16 +140,23 @@ def test_missing_parent_is_named(tmp_path):
         started((tmp_path / "none", None))
 
 
-@pytest.mark.parametrize(("adapt", "moving"), [("all", None), ("frozen", {".head."}), ("lora", {".head.", ".down", ".up"})])
+@pytest.mark.parametrize(
+    ("adapt", "moving"),
+    [("all", None), ("frozen", {".head."}), ("lora", {".head.", ".down", ".up"})],
+)
 def test_frozen_weights_do_not_move(parent, adapt, moving):
     network = started(parent, adapt=adapt, lora_rank=2)
     names = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     if moving is None:
         assert names == {name for name, _ in network.named_parameters()}
     else:
-        assert names == {name for name, _ in network.named_parameters() if any(part in name for part in moving)}
+        assert names == {
+            name for name, _ in network.named_parameters() if any(part in name for part in moving)
+        }
     still(network.train())
-    norms = [module.training for module in network.modules() if isinstance(module, torch.nn.BatchNorm1d)]
+    norms = [
+        module.training for module in network.modules() if isinstance(module, torch.nn.BatchNorm1d)
+    ]
     assert norms == [moving is None] * 2  # fixed layers keep their running statistics
     optimizer = build_optimizer(network, config.Training())
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(names)
@@ -143,7 +184,9 @@ def test_layers_are_counted_from_the_input(parent):
     layers = {name: layer_of(name, 2) for name, _ in network.named_parameters()}
     assert layers["embedding.weight"] == layers["members.0.stem.first.weight"] == 0
     assert layers["members.0.encoder.blocks.1.attention.out.weight"] == 2
-    assert layers["members.0.encoder.norm.weight"] == layers["members.0.head.classify.1.weight"] == 3
+    assert (
+        layers["members.0.encoder.norm.weight"] == layers["members.0.head.classify.1.weight"] == 3
+    )
     assert set(layers.values()) == {0, 1, 2, 3}
 
 
@@ -151,7 +194,12 @@ def test_learning_rates_by_layer_and_gradual_thawing():
     decay = config.Transfer(parent="p", layer_decay=0.5)
     assert [rate_of_layer(layer, 2, 0, decay) for layer in range(4)] == [0.125, 0.25, 0.5, 1.0]
     gradual = config.Transfer(parent="p", adapt="gradual", unfreeze_every=10)
-    moving = np.array([[rate_of_layer(layer, 2, step, gradual) for layer in range(4)] for step in (0, 9, 10, 25, 30)])
+    moving = np.array(
+        [
+            [rate_of_layer(layer, 2, step, gradual) for layer in range(4)]
+            for step in (0, 9, 10, 25, 30)
+        ]
+    )
     assert moving.tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1]]
     assert rate_of_layer(0, 2, 0, None) == 1
 
@@ -169,10 +217,16 @@ def test_frozen_layers_do_not_take_steps(parent):
         own = [parameter.grad for parameter, name in names.items() if share_of(layer_of(name, 2))]
         expected = torch.stack([gradient.norm() for gradient in own]).norm()
         set_rates(optimizer, 1e-3, share_of)
-        torch.testing.assert_close(torch.nn.utils.clip_grad_norm_(network.parameters(), 1e9), expected)
+        torch.testing.assert_close(
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1e9), expected
+        )
         optimizer.step()
         optimizer.zero_grad()
-        return {layer_of(name, 2) for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+        return {
+            layer_of(name, 2)
+            for name, value in network.state_dict().items()
+            if not torch.equal(value, before[name])
+        }
 
     # running statistics of the stem stay too
     assert moved_by_a_step(lambda layer: float(layer == 3)) == {3}
