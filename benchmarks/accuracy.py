@@ -49,7 +49,7 @@ from tss import BinsTask
 
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.calibration import choose_threshold
-from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.sequence.splits import read_split
 
@@ -203,7 +203,7 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
     }
     bootstrap = Bootstrap(labels["test"], DRAWS)
 
-    def on_test(logits: np.ndarray, threshold: float) -> Sampled:
+    def on_test(logits: np.ndarray, threshold: float) -> ResampledMetric:
         return bootstrap.metrics(expit(logits), threshold)[metric]
 
     scorers = [load(model) for model in models]

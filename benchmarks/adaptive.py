@@ -40,7 +40,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.model.checkpoint import WEIGHTS
 from selfattn_bio.model.classifier import AttentionBody
-from selfattn_bio.model.encoder import Block, Nothing
+from selfattn_bio.model.encoder import EncoderBlock, ZeroBranch
 from selfattn_bio.model.exits import choose_exits
 from selfattn_bio.scoring.pruning import prune
 from selfattn_bio.scoring.scorer import Scorer, load
@@ -115,13 +115,13 @@ def trained(name: str, corpus: Path, split: Path) -> Path:
 
 def parts_of(scorer: Scorer) -> dict[str, float]:
     """Count heads, feed-forwards and layers."""
-    blocks = [module for module in scorer.network.modules() if isinstance(module, Block)]
+    blocks = [module for module in scorer.network.modules() if isinstance(module, EncoderBlock)]
     return {
         "heads": sum(
-            0 if isinstance(block.attention, Nothing) else block.attention.qkv.heads[0]
+            0 if isinstance(block.attention, ZeroBranch) else block.attention.qkv.heads[0]
             for block in blocks
         ),
-        "feedforwards": sum(not isinstance(block.feedforward, Nothing) for block in blocks),
+        "feedforwards": sum(not isinstance(block.feedforward, ZeroBranch) for block in blocks),
         "layers": len(blocks),
     }
 

@@ -23,7 +23,7 @@ from transformers.models.wav2vec2_conformer.modeling_wav2vec2_conformer import (
 )
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.patterns import Causal, Full, Global, Pattern, Window
+from selfattn_bio.attention.patterns import AttentionPattern, CausalPattern, Full, Global, Window
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
 
 B, H, L, DH = 2, 4, 192, 8
@@ -68,7 +68,7 @@ def rotary() -> float:
 
 
 def _attended(
-    layer: torch.nn.Module, names: str, x: Tensor, pattern: Pattern, position: NoPosition
+    layer: torch.nn.Module, names: str, x: Tensor, pattern: AttentionPattern, position: NoPosition
 ) -> Tensor:
     """Call `attend` with another library's input projections; return (B, L, D)."""
     q, k, v = (
@@ -177,7 +177,7 @@ def local_attention(causal: bool) -> float:
     ).double()
     q, k, v = torch.randn(3, B, H, L, DH, dtype=torch.float64)
     ours = attend(
-        q, k, v, pattern=Causal(Window(32)) if causal else Window(32), position=NoPosition()
+        q, k, v, pattern=CausalPattern(Window(32)) if causal else Window(32), position=NoPosition()
     )
     return float((ours - layer(q, k, v)).abs().max())
 

@@ -23,7 +23,7 @@ from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
 from selfattn_bio.baselines import Setup, suitable
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.splits import strand_keys
 
 COLUMNS = (
@@ -37,15 +37,17 @@ COLUMNS = (
 )
 
 
-def read_splits(folder: Path, spelling: Spelling) -> dict[str, tuple[list[np.ndarray], np.ndarray]]:
+def read_splits(
+    folder: Path, policy: SequencePolicy
+) -> dict[str, tuple[list[np.ndarray], np.ndarray]]:
     """Read sequences and labels of each split; leave test sequences out of train and dev."""
     tables = {
         split: pd.read_csv(next(folder.glob(f"{split}.csv*"))) for split in ("test", "train", "dev")
     }
     found, keys = {}, set()
     for split, table in tables.items():
-        letters = [spelling.letters_of(text) for text in table["sequence"]]
-        of_split = list(strand_keys(letters, spelling.alphabet))
+        letters = [policy.letters_of(text) for text in table["sequence"]]
+        of_split = list(strand_keys(letters, policy.alphabet))
         kept = [row for row, key in enumerate(of_split) if key not in keys]
         keys |= set(of_split) if split == "test" else set()
         found[split] = [letters[row] for row in kept], table["label"].to_numpy()[kept]
@@ -54,7 +56,7 @@ def read_splits(folder: Path, spelling: Spelling) -> dict[str, tuple[list[np.nda
 
 def rows(folder: Path, setup: Setup) -> Iterator[tuple[str, ...]]:
     """Fit and score each baseline that suits the records."""
-    splits = read_splits(folder, setup.spelling)
+    splits = read_splits(folder, setup.policy)
     for kind, obstacle in suitable(setup, splits["train"][0]):
         if obstacle:
             print(f"{folder.name}: {kind.name} left out: {obstacle}", flush=True)
@@ -103,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     setup = Setup(
-        Spelling(get_alphabet(options.alphabet)), options.strands, options.database, threads=1
+        SequencePolicy(get_alphabet(options.alphabet)), options.strands, options.database, threads=1
     )
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
     for folder in options.folders:

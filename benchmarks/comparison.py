@@ -20,7 +20,7 @@ from promoter import command, is_trained
 from published import code_hash, said
 
 from selfattn_bio.config import Transfer
-from selfattn_bio.evaluation.metrics import Sampled
+from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.model.checkpoint import read_provenance
 
 DRAWS = 1000  # of the bootstrap
@@ -53,11 +53,11 @@ class Comparison:
 
     metric: str
     valid: float
-    model: Sampled
-    network: Sampled
-    baselines: Mapping[str, Sampled]
+    model: ResampledMetric
+    network: ResampledMetric
+    baselines: Mapping[str, ResampledMetric]
     seconds: float
-    others: Mapping[str, Sampled] = field(default_factory=dict)
+    others: Mapping[str, ResampledMetric] = field(default_factory=dict)
     stacked_with: Sequence[str] = ()
     at_half: Mapping[str, float] = field(default_factory=dict)
 
@@ -138,10 +138,10 @@ def ingest_and_split(task: Path, place: Path) -> None:
     )
 
 
-def mean_of(sampled: Iterable[Sampled]) -> Sampled:
+def mean_of(sampled: Iterable[ResampledMetric]) -> ResampledMetric:
     """Average a metric over models; their draws are of the same resampled records."""
     each = list(sampled)
-    return Sampled(
+    return ResampledMetric(
         mean(of.value for of in each), np.mean([of.draws for of in each], axis=0), each[0].low_high
     )
 

@@ -34,7 +34,7 @@ from selfattn_bio.interpret.explanation import Explanation
 GRAMMAR = Path(__file__).parent / "grammars/development/five.toml"
 FOLDER = Path("results/bench_motif_time")
 EXPLAINED, AIM = 1000, 90  # sequences; CPU seconds
-WRITTEN = ("relevance", "motifs.tsv", "interactions.tsv", "report.html")
+WRITTEN = ("attribution", "motifs.tsv", "interactions.tsv", "report.html")
 
 
 def prepared(records: int, steps: int) -> Path:
@@ -90,7 +90,7 @@ def main() -> None:
     for name in WRITTEN:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    run_file, relevance = folder / "run.toml", folder / "relevance"
+    run_file, attribution = folder / "run.toml", folder / "attribution"
     shared = (
         "--run-file",
         run_file,
@@ -102,8 +102,8 @@ def main() -> None:
         folder / "model",
     )
     took = {
-        "explain": timed("explain", *shared, "--output", relevance),
-        "motifs": timed("motifs", *shared, "--relevance", relevance, "--output", folder),
+        "explain": timed("explain", *shared, "--output", attribution),
+        "motifs": timed("motifs", *shared, "--attribution", attribution, "--output", folder),
         "interactions": timed(
             "interactions",
             *shared,
@@ -125,7 +125,9 @@ def main() -> None:
     auroc = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]["model"][
         "auroc"
     ]["value"]
-    print(f"\ntest AUROC {auroc:.3f}; {len(Explanation.load(relevance).ids)} sequences explained\n")
+    print(
+        f"\ntest AUROC {auroc:.3f}; {len(Explanation.load(attribution).ids)} sequences explained\n"
+    )
     took["total"] = tuple(map(sum, zip(*took.values(), strict=True)))
     print("| command | CPU s | wall s |\n|---|---|---|")
     for name, (cpu, clock) in took.items():

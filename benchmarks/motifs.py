@@ -64,6 +64,7 @@ from selfattn_bio.interpret.methods import (
     CPLRP,
     AttnLRP,
     AttnLRPCopies,
+    AttributionMethod,
     DeepLiftShap,
     Gradient,
     GradientRollout,
@@ -72,7 +73,6 @@ from selfattn_bio.interpret.methods import (
     Method,
     Received,
     Saturation,
-    Scoring,
 )
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.checkpoint import read_provenance
@@ -103,13 +103,13 @@ PINNED = {  # sha256 of the final grammars
 
 
 @dataclass(frozen=True)
-class BothStrands(Scoring):
+class BothStrands(AttributionMethod):
     """Average the scores of a method over both strands.
 
     `AttnLRPCopies` reads both strands, so this makes other methods comparable.
     """
 
-    method: Scoring
+    method: AttributionMethod
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -119,7 +119,7 @@ class BothStrands(Scoring):
     def scores(
         self, scorer: Scorer, letters: Sequence[Letters], target: Target
     ) -> list[NDArray[np.float32]]:
-        """Implement `Scoring.scores`."""
+        """Implement `AttributionMethod.scores`."""
         turned = self.method.scores(
             scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target
         )
@@ -357,12 +357,12 @@ def planted(truth: pd.DataFrame, ids: Sequence[str], length: int) -> NDArray[np.
 def letters(run: Run, method: Method, scorer: Scorer | None = None) -> Result:
     """Return the AUPR of planted positions, and CPU seconds per 1,000 sequences."""
     ids, sequences = run.confident
-    method.relevance(scorer or run.scorer, sequences[:2], Target())  # warm-up: compile and import
+    method.attribution(scorer or run.scorer, sequences[:2], Target())  # warm-up: compile and import
     start = time.process_time()
-    relevance = method.relevance(scorer or run.scorer, sequences, Target())
+    attribution = method.attribution(scorer or run.scorer, sequences, Target())
     seconds = time.process_time() - start
     mask = planted(run.truth, ids, len(sequences[0]))
-    aupr = average_precision_score(mask.ravel(), np.concatenate(relevance))
+    aupr = average_precision_score(mask.ravel(), np.concatenate(attribution))
     return {
         "aupr": float(aupr),
         "seconds": 1000 * seconds / len(ids),
@@ -380,9 +380,12 @@ def random_parameters(run: Run) -> Result:
 
 def motifs(run: Run) -> Result:
     """Run `explain` and `motifs`; return measures of called sites, matrices and verdicts."""
-    relevance, found = run.folder / "relevance", run.folder / "motifs"
+    attribution, found = run.folder / "attribution", run.folder / "motifs"
     weights = read_provenance(run.folder / "model")["weights_sha256"]
-    if not relevance.exists() or Explanation.load(relevance).source["weights_sha256"] != weights:
+    if (
+        not attribution.exists()
+        or Explanation.load(attribution).source["weights_sha256"] != weights
+    ):
         command(
             "explain",
             "--quiet",
@@ -390,7 +393,7 @@ def motifs(run: Run) -> Result:
             "--model",
             run.folder / "model",
             "--output",
-            relevance,
+            attribution,
         )
     command(
         "motifs",
@@ -398,8 +401,8 @@ def motifs(run: Run) -> Result:
         *run.inputs,
         "--model",
         run.folder / "model",
-        "--relevance",
-        relevance,
+        "--attribution",
+        attribution,
         "--output",
         found,
     )
@@ -410,7 +413,7 @@ def motifs(run: Run) -> Result:
     }
     if run.is_control:
         return result
-    explained = pd.read_parquet(relevance / "records.parquet")["id"].tolist()
+    explained = pd.read_parquet(attribution / "records.parquet")["id"].tolist()
     seqlets = read_bed(found / "discovery_seqlets.bed").rename(columns={"chrom": "id"})
     ppms = read_meme(found / "motifs.meme") if len(table) else {}
     return (

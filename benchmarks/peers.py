@@ -25,7 +25,7 @@ from selfattn_bio.config import (
     AttentionModel,
     BigBirdPattern,
     FullPattern,
-    NoPosition,
+    NoPositionSection,
     Pattern,
     Position,
     T5Position,
@@ -192,7 +192,9 @@ def layers(
     found: dict[str, nn.Module] = {
         f"ours, {kernel}, T5": Ours(SelfAttention(section(kernel, WINDOWED))) for kernel in kernels
     }
-    found["ours, BigBird pattern"] = Ours(SelfAttention(section("auto", BIGBIRD, NoPosition())))
+    found["ours, BigBird pattern"] = Ours(
+        SelfAttention(section("auto", BIGBIRD, NoPositionSection()))
+    )
     found["local-attention"] = local_attention()
     found["local-attention, rotary"] = local_attention(rotary=True)
     found["HF Longformer"] = hugging_face_layer("Longformer", length)
@@ -251,7 +253,7 @@ class ValuesOnly(nn.Module):
 
 def floor() -> Ours:
     """Return our encoder without attention."""
-    encoder = Encoder(section("auto", WINDOWED, NoPosition()))
+    encoder = Encoder(section("auto", WINDOWED, NoPositionSection()))
     for block in encoder.blocks:
         block.attention = ValuesOnly(block.attention)
     return Ours(encoder)
@@ -311,7 +313,7 @@ def long_encoders(length: int) -> dict[str, nn.Module]:
     found: dict[str, nn.Module] = {
         f"ours, {kernel}, T5": our_encoder(kernel) for kernel in KERNELS_OF_WINDOWS
     }
-    found["ours, BigBird pattern"] = our_encoder("auto", BIGBIRD, NoPosition())
+    found["ours, BigBird pattern"] = our_encoder("auto", BIGBIRD, NoPositionSection())
     found["floor: no attention"] = floor()
     found["local-attention"] = Blocks(local_attention)
     found["HF Longformer"] = HuggingFaceEncoder(*hugging_face("Longformer", length))
@@ -387,7 +389,7 @@ def differences(length: int = 640, window: int = 32) -> dict[str, float]:
             :, at[None] - at[:, None] + length - 1
         ]  # (H, L, L)
         compare(f"ours, {kernel}, T5", Ours(ours), ours.qkv.linear, ours.out, bias=bias)
-    ours = SelfAttention(section("auto", BIGBIRD, NoPosition()))
+    ours = SelfAttention(section("auto", BIGBIRD, NoPositionSection()))
     compare(
         "ours, BigBird pattern",
         Ours(ours),

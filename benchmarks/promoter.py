@@ -29,7 +29,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.config import BinsObjective, RunFile, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
 
@@ -148,7 +148,7 @@ def lead_of_means(
     for group in (of_model, of_baseline):
         sampled = [bootstrap.metrics(each, threshold=0.5)["auroc"] for each in group]
         means.append(
-            Sampled(
+            ResampledMetric(
                 mean(each.value for each in sampled),
                 np.mean([each.draws for each in sampled], axis=0),
             )

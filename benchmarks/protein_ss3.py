@@ -29,7 +29,7 @@ from published import FOLDER, prepare, write_fasta
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.measures import UNKNOWN, targets_of
-from selfattn_bio.evaluation.metrics import Sampled
+from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.evaluation.targets import fit_baselines
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.splits import read_split
@@ -195,7 +195,7 @@ class Chains:
 
 def sampled_q3(
     predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], draws: int = DRAWS
-) -> Sampled:
+) -> ResampledMetric:
     """Return the fraction of residues with the right label, with bootstrap samples over chains.
 
     Calls with the same number of chains use the same samples.
@@ -213,7 +213,9 @@ def sampled_q3(
     weights = np.random.default_rng(0).multinomial(
         len(pairs), np.full(len(pairs), 1 / len(pairs)), size=draws
     )
-    return Sampled(float(right.sum() / known.sum()), weights @ right / (weights @ known), (0, 1))
+    return ResampledMetric(
+        float(right.sum() / known.sum()), weights @ right / (weights @ known), (0, 1)
+    )
 
 
 if __name__ == "__main__":

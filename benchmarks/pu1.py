@@ -75,7 +75,7 @@ def done(run_file: Path, model: Path) -> dict[str, float]:
     Steps are not repeated with the same weights and settings.
     """
     folder = run_file.parent
-    relevance, kept = folder / "relevance", folder / "seconds.json"
+    attribution, kept = folder / "attribution", folder / "seconds.json"
     shared = (
         "--run-file",
         run_file,
@@ -94,8 +94,8 @@ def done(run_file: Path, model: Path) -> dict[str, float]:
         return before["seconds"]
     outputs = {
         "evaluate": ("--output", folder),
-        "explain": ("--output", relevance),
-        "motifs": ("--relevance", relevance, "--output", folder),
+        "explain": ("--output", attribution),
+        "motifs": ("--attribution", attribution, "--output", folder),
     }
     seconds = {}
     for name, options in outputs.items():
@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
     took = ", ".join(
         f"{name} {value:.0f}" for name, value in {"train": seconds_of([model]), **seconds}.items()
     )
-    explained = len(Explanation.load(run_file.parent / "relevance").ids)
+    explained = len(Explanation.load(run_file.parent / "attribution").ids)
     print(f"wall-clock seconds: {took}; {explained} sequences explained\n")
     print("| motif | sites | best match | q | effect | verdict |\n|---|---|---|---|---|---|")
     for row in motifs.to_dict("records"):

@@ -19,7 +19,7 @@ from published import FOLDER
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.evaluation.bins import blocks_of
-from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
 
 TASKS = Path("workflows/tasks")
 METRIC = "auprc"
@@ -102,7 +102,7 @@ class BinsTask:
         return train_seeds(values, place, 1)[0]
 
 
-def sampled_columns(place: Path, split: str, draws: int) -> dict[str, Sampled]:
+def sampled_columns(place: Path, split: str, draws: int) -> dict[str, ResampledMetric]:
     """Resample the metric of each model with a column in predictions/SPLIT.tsv."""
     settings = read_run_file(place / "seed0.toml").evaluation
     table = pd.read_csv(place / "predictions" / f"{split}.tsv", sep="\t")

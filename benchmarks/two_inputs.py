@@ -157,7 +157,7 @@ def found_letters(explanation, planted):
     Records without a planted site are left out.
     """
     truth, said = [], []
-    for row, place in zip(explanation.relevance, planted, strict=True):
+    for row, place in zip(explanation.attribution, planted, strict=True):
         if place is not None:
             of_row = np.zeros(len(row))
             of_row[place[0] : place[0] + place[1]] = 1

@@ -18,21 +18,23 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from selfattn_bio.scoring.origin import origin_of
-from selfattn_bio.scoring.variants import Placing, scored
+from selfattn_bio.scoring.variants import VariantWindows, scored
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
-from selfattn_bio.sequence.vcf import Variant
+from selfattn_bio.sequence.vcf import VcfVariant
 
 STARTS = Path("data/fly_promoters/positives.fa.gz")
 CHROM = "chr2R"
 PLACINGS = [
-    Placing(rc=rc, placements=placements) for rc in (False, True) for placements in (1, 3, 5, 9)
+    VariantWindows(rc=rc, placements=placements)
+    for rc in (False, True)
+    for placements in (1, 3, 5, 9)
 ]
 
 
-def substitution(record: Record, rng: np.random.Generator) -> Variant:
+def substitution(record: Record, rng: np.random.Generator) -> VcfVariant:
     """Sample a substitution in the promoter, on the forward strand."""
     at = int(rng.integers(len(record.letters)))
     plus = record.letters if record.strand == "+" else DNA.reverse_complement(record.letters)
@@ -40,7 +42,7 @@ def substitution(record: Record, rng: np.random.Generator) -> Variant:
         chr(plus[at]),
         str(rng.choice([letter for letter in "ACGT" if letter != chr(plus[at])])),
     )
-    return Variant("", CHROM, CHROM, int(record.start or 0) + at, ".", ref, (alt,))
+    return VcfVariant("", CHROM, CHROM, int(record.start or 0) + at, ".", ref, (alt,))
 
 
 def main() -> None:
@@ -77,15 +79,15 @@ def main() -> None:
     large = np.abs(own) >= np.quantile(np.abs(own), 0.9)
     print(f"{len(own)} substitutions; standard deviation of the effect {own.std():.3f} logits")
     print("strands  windows  correlation      in largest tenth")
-    for placing in PLACINGS:
+    for windows in PLACINGS:
         effects = np.concatenate(
-            [batch.table["effect"] for batch in scored(origin, genome, variants, placing)]
+            [batch.table["effect"] for batch in scored(origin, genome, variants, windows)]
         )
         every, some = (
             spearmanr(effects[rows], own[rows]).statistic for rows in (slice(None), large)
         )
         print(
-            f"{'both' if placing.rc else 'forward':7}  {placing.placements:7}  {every:11.3f}  "
+            f"{'both' if windows.rc else 'forward':7}  {windows.placements:7}  {every:11.3f}  "
             f"{some:20.3f}",
             flush=True,
         )

@@ -164,7 +164,7 @@ def tried(alphabet: str, objective: str) -> dict[str, bool]:
             *data,
             "--model",
             "model",
-            "--relevance",
+            "--attribution",
             "attributions",
             "--output",
             ".",

@@ -24,7 +24,7 @@
 
 # %% tags=["parameters"]
 results = "results/promoter"
-sequence = 0  # row of the relevance folder's records
+sequence = 0  # row of the attribution folder's records
 bins = 200  # bins along each axis of a map
 
 # %%
@@ -39,9 +39,9 @@ from selfattn_bio.interpret.readout import has_attention, read_attention
 from selfattn_bio.report import plots, words
 
 folder = Path(results)
-if not folder.exists() and Path("relevance").exists():  # opened in the results folder
+if not folder.exists() and Path("attribution").exists():  # opened in the results folder
     folder = Path()
-explanation = Explanation.load(folder / "relevance")
+explanation = Explanation.load(folder / "attribution")
 scorer = load(folder / "model")
 readings = (
     [read_attention(scorer, [explanation.sequences[sequence]])] if has_attention(scorer) else []
@@ -62,8 +62,8 @@ display(Markdown(words.attention_sentence(model, len(readings) > 0)))
 # %%
 figure, ax = plt.subplots(figsize=(9, 2.4))
 length = len(explanation.sequences[sequence])
-plots.draw_attention_and_relevance(
-    explanation.attention[[sequence], :length], explanation.relevance[sequence][None], ax
+plots.draw_attention_and_attribution(
+    explanation.attention[[sequence], :length], explanation.attribution[sequence][None], ax
 )
 ax.set_title(explanation.ids[sequence], loc="left", pad=18)
 plt.show()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
     from selfattn_bio.scoring.table import score_batches, score_sequences
     from selfattn_bio.scoring.tracks import Scan, score_genome
-    from selfattn_bio.scoring.variants import Placing, score_variants
+    from selfattn_bio.scoring.variants import VariantWindows, score_variants
 
 # Loaded on first use: ingest and split must not wait for torch.
 _HOMES = {
@@ -47,7 +47,7 @@ _HOMES = {
     "sample": "scoring.sampling",
     "Scan": "scoring.tracks",
     "score_genome": "scoring.tracks",
-    "Placing": "scoring.variants",
+    "VariantWindows": "scoring.variants",
     "score_variants": "scoring.variants",
 }
 
@@ -57,10 +57,10 @@ __all__ = [
     "Ensemble",
     "Explanation",
     "MotifSet",
-    "Placing",
     "Scan",
     "Scorer",
     "Target",
+    "VariantWindows",
     "embed",
     "explain",
     "hits",

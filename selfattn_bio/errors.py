@@ -15,7 +15,7 @@ class SelfAttnBioError(Exception):
         One sentence that describes the problem.
     place
         A path or `path:line`; empty if there is none.
-    cure
+    hint
         A hint for the user; empty if the message is enough.
 
     Attributes
@@ -26,10 +26,10 @@ class SelfAttnBioError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, *, place: str = "", cure: str = "") -> None:
-        self.message, self.place, self.cure = message, place, cure
+    def __init__(self, message: str, *, place: str = "", hint: str = "") -> None:
+        self.message, self.place, self.hint = message, place, hint
         super().__init__(
-            ". ".join(part for part in (f"{place}: {message}" if place else message, cure) if part)
+            ". ".join(part for part in (f"{place}: {message}" if place else message, hint) if part)
         )
 
 
@@ -88,8 +88,8 @@ class TrainingError(SelfAttnBioError):
 class TrainingInterrupted(SelfAttnBioError):
     """A training that was stopped by a signal and can be resumed."""
 
-    def __init__(self, message: str, *, place: str, cure: str, signal_number: int) -> None:
-        super().__init__(message, place=place, cure=cure)
+    def __init__(self, message: str, *, place: str, hint: str, signal_number: int) -> None:
+        super().__init__(message, place=place, hint=hint)
         self.exit_code = 128 + signal_number
 
 

@@ -120,13 +120,13 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     if path.name in ("", ".."):
         raise OutputError(
             f"{what} must be a folder with a name, got {str(path)!r}",
-            cure="Choose another --output",
+            hint="Choose another --output",
         )
     _make_parent(path)
     clear_stale(path)
     if path.exists() and not path.is_dir():
         raise OutputError(
-            f"{what} must be a folder, got a file", place=str(path), cure="Choose another --output"
+            f"{what} must be a folder, got a file", place=str(path), hint="Choose another --output"
         )
     inside = {part.name for part in path.glob("*")} - {OF_SNAKEMAKE}
     foreign = sorted(inside - set(parts))
@@ -135,7 +135,7 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
         message = (
             f"{what} folder must be new, empty or a {what} folder, as it is replaced, got {got}"
         )
-        raise OutputError(message, place=str(path), cure="Choose another --output, or remove it")
+        raise OutputError(message, place=str(path), hint="Choose another --output, or remove it")
     probe = _beside(path, "tmp")
     try:
         probe.mkdir()
@@ -154,7 +154,7 @@ def _make_parent(path: Path) -> None:
         raise OutputError(
             f"what {path} stands in must be a folder, got a file",
             place=str(file),
-            cure="Choose another --output",
+            hint="Choose another --output",
         ) from error
 
 

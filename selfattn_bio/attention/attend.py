@@ -19,12 +19,12 @@ from torch.nn.functional import scaled_dot_product_attention
 from selfattn_bio.attention.band import band_attention
 from selfattn_bio.attention.flex import flex
 from selfattn_bio.attention.native import why_not
-from selfattn_bio.attention.patterns import Band, Columns, Full, Pattern
-from selfattn_bio.attention.positions import NO_TERMS, NoPosition, Terms, entry
+from selfattn_bio.attention.patterns import AttentionPattern, Band, Full, GlobalKeys
+from selfattn_bio.attention.positions import NO_TERMS, NoPosition, Terms, relative_index
 from selfattn_bio.attention.reference import attention_weights, reference_attention
 from selfattn_bio.attention.rows import global_rows
 from selfattn_bio.attention.slab import DROPOUT_SEEDS, Fused, slab_attention
-from selfattn_bio.attention.tiles import Setting
+from selfattn_bio.attention.tiles import AttentionMask
 from selfattn_bio.config import BAND_HEAD_DIMS, FLEX_HEAD_DIM
 from selfattn_bio.errors import KernelError
 
@@ -33,7 +33,7 @@ SHORT = 64  # tokens; up to this length one tile holds all pairs
 
 
 @dataclass(frozen=True)
-class Asked:
+class AttentionInputs:
     """Inputs of one attention call, as kernels receive them.
 
     q and k are rotated. k and v have as many heads as q.
@@ -42,7 +42,7 @@ class Asked:
     q: Tensor
     k: Tensor
     v: Tensor
-    setting: Setting
+    attention_mask: AttentionMask
     terms: Terms
     dropout: float
 
@@ -66,9 +66,9 @@ class Kernel:
 
     name: str
     purpose: str
-    cannot: Callable[[Asked], str | None]
-    should_not: Callable[[Asked], str | None]
-    run: Callable[[Asked], Tensor]
+    cannot: Callable[[AttentionInputs], str | None]
+    should_not: Callable[[AttentionInputs], str | None]
+    run: Callable[[AttentionInputs], Tensor]
 
 
 def attend(
@@ -76,7 +76,7 @@ def attend(
     k: Tensor,
     v: Tensor,
     *,
-    pattern: Pattern,
+    pattern: AttentionPattern,
     position: NoPosition,
     mask: Tensor | None = None,
     segments: Tensor | None = None,
@@ -120,23 +120,23 @@ def attend(
     KernelError
         If the named kernel cannot handle the request, or cannot run on this machine.
     """
-    asked = prepared(q, k, v, pattern, position, mask, segments, dropout)
+    inputs = prepared(q, k, v, pattern, position, mask, segments, dropout)
     if 0 in q.shape:
         return torch.zeros_like(q)
-    chosen = choose(asked, kernel)
-    if kernel == "auto" and chosen.name == "slab" and asked.q.device.type == "cuda":
+    chosen = choose(inputs, kernel)
+    if kernel == "auto" and chosen.name == "slab" and inputs.q.device.type == "cuda":
         _say_once(
-            f"attention: flex cannot run here ({_flex_cannot(asked)}); slab does its work, more "
+            f"attention: flex cannot run here ({_flex_cannot(inputs)}); slab does its work, more "
             "slowly"
         )
-    return chosen.run(asked)
+    return chosen.run(inputs)
 
 
 def weights(
     q: Tensor,
     k: Tensor,
     *,
-    pattern: Pattern,
+    pattern: AttentionPattern,
     position: NoPosition,
     mask: Tensor | None = None,
     segments: Tensor | None = None,
@@ -145,9 +145,9 @@ def weights(
 
     Arguments and errors are those of `attend`.
     """
-    asked = prepared(q, k, k, pattern, position, mask, segments)
+    inputs = prepared(q, k, k, pattern, position, mask, segments)
     return attention_weights(
-        asked.q, asked.k, terms=asked.terms, allowed=asked.setting.dense_mask()
+        inputs.q, inputs.k, terms=inputs.terms, allowed=inputs.attention_mask.dense_mask()
     )
 
 
@@ -155,12 +155,12 @@ def prepared(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    pattern: Pattern,
+    pattern: AttentionPattern,
     position: NoPosition,
     mask: Tensor | None = None,
     segments: Tensor | None = None,
     dropout: float = 0.0,
-) -> Asked:
+) -> AttentionInputs:
     """Check the arguments of `attend` and convert them for the kernels.
 
     k and v get as many heads as q, q and k are rotated, and the terms of the position are computed.
@@ -187,21 +187,21 @@ def prepared(
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
     if k.shape[1] != heads:
         k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
-    setting = Setting(
+    attention_mask = AttentionMask(
         pattern,
         (batch, heads, length),
         q.device,
         None if mask is None or bool(mask.all()) else mask,
         segments,
     )
-    terms = position.terms(q, setting.reach())
+    terms = position.terms(q, attention_mask.reach())
     if terms.bias is not None and len(terms.bias) != heads:
         raise ValueError(f"position must be of as many heads as q ({heads}), got {len(terms.bias)}")
     q, k = position.rotate(q, k)
-    return Asked(q, k, v, setting, terms, dropout)
+    return AttentionInputs(q, k, v, attention_mask, terms, dropout)
 
 
-def choose(asked: Asked, kernel: str = "auto") -> Kernel:
+def choose(inputs: AttentionInputs, kernel: str = "auto") -> Kernel:
     """Return the kernel that handles a request.
 
     Raises
@@ -213,131 +213,138 @@ def choose(asked: Asked, kernel: str = "auto") -> Kernel:
         return next(
             each
             for each in KERNELS.values()
-            if (each.should_not(asked) or each.cannot(asked)) is None
+            if (each.should_not(inputs) or each.cannot(inputs)) is None
         )
     if kernel not in KERNELS:
         raise KernelError(f"kernel must be one of auto, {', '.join(KERNELS)}, got {kernel!r}")
-    if (reason := KERNELS[kernel].cannot(asked)) is not None:
+    if (reason := KERNELS[kernel].cannot(inputs)) is not None:
         raise KernelError(
             f"kernel {kernel!r} must be able to do what is asked, got {reason}",
-            cure="See `selfattn-bio doctor`",
+            hint="See `selfattn-bio doctor`",
         )
     return KERNELS[kernel]
 
 
 # ------------ kernels
-def _plain(asked: Asked) -> Tensor:
+def _plain(inputs: AttentionInputs) -> Tensor:
     return reference_attention(
-        asked.q,
-        asked.k,
-        asked.v,
-        terms=asked.terms,
-        allowed=asked.setting.dense_mask(),
-        dropout=asked.dropout,
+        inputs.q,
+        inputs.k,
+        inputs.v,
+        terms=inputs.terms,
+        allowed=inputs.attention_mask.dense_mask(),
+        dropout=inputs.dropout,
     )
 
 
-def _sdpa(asked: Asked) -> Tensor:
-    allowed = asked.setting.dense_mask()
-    if asked.terms.bias is not None:
-        length = asked.setting.shape[2]
-        at = torch.arange(length, device=asked.q.device)
-        bias = asked.terms.bias[:, entry(at[None, :] - at[:, None], asked.terms.bias.shape[1])].to(
-            asked.q.dtype
-        )
+def _sdpa(inputs: AttentionInputs) -> Tensor:
+    allowed = inputs.attention_mask.dense_mask()
+    if inputs.terms.bias is not None:
+        length = inputs.attention_mask.shape[2]
+        at = torch.arange(length, device=inputs.q.device)
+        bias = inputs.terms.bias[
+            :, relative_index(at[None, :] - at[:, None], inputs.terms.bias.shape[1])
+        ].to(inputs.q.dtype)
         bias = bias[None]  # (1, H, L, L): with three dimensions SDPA leaves its fast path
         allowed = bias if allowed is None else bias.masked_fill(~allowed, float("-inf"))
     return scaled_dot_product_attention(
-        asked.q, asked.k, asked.v, attn_mask=allowed, dropout_p=asked.dropout
+        inputs.q, inputs.k, inputs.v, attn_mask=allowed, dropout_p=inputs.dropout
     )
 
 
-def _slab(asked: Asked) -> Tensor:
+def _slab(inputs: AttentionInputs) -> Tensor:
     out = slab_attention(
-        asked.q, asked.k, asked.v, setting=asked.setting, terms=asked.terms, dropout=asked.dropout
+        inputs.q,
+        inputs.k,
+        inputs.v,
+        attention_mask=inputs.attention_mask,
+        terms=inputs.terms,
+        dropout=inputs.dropout,
     )
-    return _with_global_rows(asked, out)
+    return _with_global_rows(inputs, out)
 
 
-def _band(asked: Asked) -> Tensor:
-    fused = _fused(asked)
+def _band(inputs: AttentionInputs) -> Tensor:
+    fused = _fused(inputs)
     assert fused is not None  # _band_cannot has checked it
-    seed = int(torch.randint(DROPOUT_SEEDS, ())) if asked.dropout else 0
-    bias, setting = asked.terms.bias, asked.setting
+    seed = int(torch.randint(DROPOUT_SEEDS, ())) if inputs.dropout else 0
+    bias, attention_mask = inputs.terms.bias, inputs.attention_mask
     out = band_attention(
-        *(x.float() for x in (asked.q, asked.k, asked.v)),  # the kernel computes in float32
+        *(x.float() for x in (inputs.q, inputs.k, inputs.v)),  # the kernel computes in float32
         left=fused.left,
         right=fused.right,
         num_global=fused.num_global,
         bias=None if bias is None else bias.float(),
-        mask=setting.mask,
-        segments=setting.segments,
-        dropout=asked.dropout,
+        mask=attention_mask.mask,
+        segments=attention_mask.segments,
+        dropout=inputs.dropout,
         seed=seed,
     )
-    return _with_global_rows(asked, out.to(asked.q.dtype))
+    return _with_global_rows(inputs, out.to(inputs.q.dtype))
 
 
-def _joint(asked: Asked) -> Tensor:
-    bias = asked.terms.bias
+def _joint(inputs: AttentionInputs) -> Tensor:
+    bias = inputs.terms.bias
     out = slab_attention(
-        *(x.float() for x in (asked.q, asked.k, asked.v)),
-        setting=asked.setting,
-        terms=NO_TERMS if bias is None else asked.terms._replace(bias=bias.float()),
-        dropout=asked.dropout,
-        fused=_fused(asked),
+        *(x.float() for x in (inputs.q, inputs.k, inputs.v)),
+        attention_mask=inputs.attention_mask,
+        terms=NO_TERMS if bias is None else inputs.terms._replace(bias=bias.float()),
+        dropout=inputs.dropout,
+        fused=_fused(inputs),
     )
-    return _with_global_rows(asked, out.to(asked.q.dtype))
+    return _with_global_rows(inputs, out.to(inputs.q.dtype))
 
 
-def _flex(asked: Asked) -> Tensor:
-    return flex(asked.q, asked.k, asked.v, setting=asked.setting, terms=asked.terms)
+def _flex(inputs: AttentionInputs) -> Tensor:
+    return flex(
+        inputs.q, inputs.k, inputs.v, attention_mask=inputs.attention_mask, terms=inputs.terms
+    )
 
 
-def _with_global_rows(asked: Asked, out: Tensor) -> Tensor:
+def _with_global_rows(inputs: AttentionInputs, out: Tensor) -> Tensor:
     """Replace the rows of the global tokens, which attend to every key, in O(L num_global)."""
-    num = min(asked.setting.pattern.num_global, asked.q.shape[2])
+    num = min(inputs.attention_mask.pattern.num_global, inputs.q.shape[2])
     if num == 0:
         return out
-    q, terms, allowed = asked.q[:, :, :num], asked.terms, asked.setting.global_rows()
-    if terms.queries is None and not asked.dropout:
-        rows = global_rows(q, asked.k, asked.v, bias=terms.bias, allowed=allowed)
+    q, terms, allowed = inputs.q[:, :, :num], inputs.terms, inputs.attention_mask.global_rows()
+    if terms.queries is None and not inputs.dropout:
+        rows = global_rows(q, inputs.k, inputs.v, bias=terms.bias, allowed=allowed)
     else:
         terms = (
             terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
         )
         rows = reference_attention(
-            q, asked.k, asked.v, terms=terms, allowed=allowed, dropout=asked.dropout
+            q, inputs.k, inputs.v, terms=terms, allowed=allowed, dropout=inputs.dropout
         )
     return torch.cat((rows, out[:, :, num:]), dim=2)
 
 
-def _always(asked: Asked) -> str | None:
+def _always(inputs: AttentionInputs) -> str | None:
     return None
 
 
-def _is_long(asked: Asked) -> str | None:
-    length = asked.setting.shape[2]
+def _is_long(inputs: AttentionInputs) -> str | None:
+    length = inputs.attention_mask.shape[2]
     return None if length <= SHORT else f"{length} tokens, of which it would keep every pair"
 
 
-def _sdpa_cannot(asked: Asked) -> str | None:
-    return None if asked.terms.queries is None else "a position with keys of its own"
+def _sdpa_cannot(inputs: AttentionInputs) -> str | None:
+    return None if inputs.terms.queries is None else "a position with keys of its own"
 
 
-def _sdpa_should_not(asked: Asked) -> str | None:
-    if not isinstance(asked.setting.pattern, Full):
+def _sdpa_should_not(inputs: AttentionInputs) -> str | None:
+    if not isinstance(inputs.attention_mask.pattern, Full):
         return "a causal or sparse pattern, of which it would compute every pair"
-    if asked.bias_is_learned:
+    if inputs.bias_is_learned:
         return "a bias that needs a gradient, with which it leaves its fast path"
-    if asked.terms.bias is not None and (length := asked.setting.shape[2]) > LONG:
+    if inputs.terms.bias is not None and (length := inputs.attention_mask.shape[2]) > LONG:
         return f"a bias over {length} tokens, which it wants pair by pair"
     return None
 
 
-def _fused(asked: Asked) -> Fused | None:
+def _fused(inputs: AttentionInputs) -> Fused | None:
     """Return the parts that the band kernel computes: one undilated window and its global keys."""
-    parts = asked.setting.pattern.parts(asked.setting.shape[2])
+    parts = inputs.attention_mask.pattern.parts(inputs.attention_mask.shape[2])
     band = next(
         (
             part
@@ -349,32 +356,34 @@ def _fused(asked: Asked) -> Fused | None:
     if band is None:
         return None
     columns = [
-        part for part in parts if isinstance(part, Columns) and part.causal == (band.right == 0)
+        part for part in parts if isinstance(part, GlobalKeys) and part.causal == (band.right == 0)
     ]
     return Fused(
         (band, *columns), band.left, band.right, max((part.count for part in columns), default=0)
     )
 
 
-def _band_cannot(asked: Asked) -> str | None:
-    fused = _fused(asked)
-    if fused is None or len(fused.parts) < len(asked.setting.pattern.parts(asked.setting.shape[2])):
+def _band_cannot(inputs: AttentionInputs) -> str | None:
+    fused = _fused(inputs)
+    if fused is None or len(fused.parts) < len(
+        inputs.attention_mask.pattern.parts(inputs.attention_mask.shape[2])
+    ):
         return "a pattern other than one window with or without global tokens"
-    return _no_band(asked)
+    return _no_band(inputs)
 
 
-def _joint_cannot(asked: Asked) -> str | None:
-    fused = _fused(asked)
+def _joint_cannot(inputs: AttentionInputs) -> str | None:
+    fused = _fused(inputs)
     if fused is None or len(fused.parts) == len(
-        asked.setting.pattern.parts(asked.setting.shape[2])
+        inputs.attention_mask.pattern.parts(inputs.attention_mask.shape[2])
     ):
         return "a pattern without a window beside other parts"
-    return _no_band(asked)
+    return _no_band(inputs)
 
 
-def _no_band(asked: Asked) -> str | None:
-    q = asked.q
-    if asked.terms.queries is not None:
+def _no_band(inputs: AttentionInputs) -> str | None:
+    q = inputs.q
+    if inputs.terms.queries is not None:
         return "a position with keys of its own"
     if q.device.type != "cpu" or q.dtype not in (torch.float32, torch.bfloat16):
         return f"{q.dtype} on {q.device.type}, where it knows float32 and bfloat16 on the CPU"
@@ -395,22 +404,22 @@ def _say_once(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _flex_cannot(asked: Asked) -> str | None:
-    if asked.q.device.type != "cuda":
-        return f"tensors on {asked.q.device.type}, where it needs CUDA"
-    head_dim = asked.q.shape[-1]
+def _flex_cannot(inputs: AttentionInputs) -> str | None:
+    if inputs.q.device.type != "cuda":
+        return f"tensors on {inputs.q.device.type}, where it needs CUDA"
+    head_dim = inputs.q.shape[-1]
     # list all reasons, so that users can fix them together
     reasons = {
-        "a position with keys of its own": asked.terms.queries is not None,
-        "float64, which it does not know": asked.q.dtype == torch.float64,
+        "a position with keys of its own": inputs.terms.queries is not None,
+        "float64, which it does not know": inputs.q.dtype == torch.float64,
         f"head_dim {head_dim}, where it needs {FLEX_HEAD_DIM} at least": head_dim < FLEX_HEAD_DIM,
-        "dropout on the weights, which model.dropout = 0 turns off": asked.dropout > 0,
+        "dropout on the weights, which model.dropout = 0 turns off": inputs.dropout > 0,
     }
     return "; ".join(reason for reason, holds in reasons.items() if holds) or None
 
 
-def _is_short(asked: Asked) -> str | None:
-    length = asked.setting.shape[2]
+def _is_short(inputs: AttentionInputs) -> str | None:
+    length = inputs.attention_mask.shape[2]
     return (
         None
         if length > SHORT

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from selfattn_bio.attention.patterns import Blocks, Pattern
-from selfattn_bio.attention.positions import NO_TERMS, Terms, entry
-from selfattn_bio.attention.tiles import Setting
+from selfattn_bio.attention.patterns import AttentionPattern, SampledBlocks
+from selfattn_bio.attention.positions import NO_TERMS, Terms, relative_index
+from selfattn_bio.attention.tiles import AttentionMask
 
 BLOCK = 128  # tokens; FlexAttention skips blocks of this size
 
@@ -28,7 +28,7 @@ def flex(
     k: Tensor,
     v: Tensor,
     *,
-    setting: Setting,
+    attention_mask: AttentionMask,
     terms: Terms = NO_TERMS,
     compiled: bool = True,
 ) -> Tensor:
@@ -56,10 +56,10 @@ def flex(
         bias = bias.to(q.dtype)
 
         def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-            return score + bias[h, entry(j - i, entries)]
+            return score + bias[h, relative_index(j - i, entries)]
 
     return (_compiled() if compiled else flex_attention)(
-        q, k, v, score_mod=score_mod, block_mask=_block_mask(setting)
+        q, k, v, score_mod=score_mod, block_mask=_block_mask(attention_mask)
     )
 
 
@@ -69,17 +69,17 @@ def _compiled() -> Any:
     return torch.compile(flex_attention, fullgraph=True)
 
 
-def _block_mask(setting: Setting) -> BlockMask:
-    padded, lengths = setting.shape[2], setting.lengths()
+def _block_mask(attention_mask: AttentionMask) -> BlockMask:
+    padded, lengths = attention_mask.shape[2], attention_mask.lengths()
     longest = int(lengths.max())
     # random blocks depend on the length, so each sequence has its own
-    drawn = any(isinstance(part, Blocks) for part in setting.pattern.parts(padded))
+    drawn = any(isinstance(part, SampledBlocks) for part in attention_mask.pattern.parts(padded))
     touched = [
-        _touched(setting.pattern, length, padded, setting.device)
+        _touched(attention_mask.pattern, length, padded, attention_mask.device)
         for length in (lengths.tolist() if drawn else [longest])
     ]
     number, indices = (torch.cat(each) for each in zip(*touched, strict=True))
-    rule = _rule(setting, lengths, longest)
+    rule = _rule(attention_mask, lengths, longest)
     return BlockMask.from_kv_blocks(
         number, indices, BLOCK_SIZE=BLOCK, mask_mod=rule, seq_lengths=(padded, padded)
     )
@@ -87,7 +87,7 @@ def _block_mask(setting: Setting) -> BlockMask:
 
 @lru_cache(maxsize=128)
 def _touched(
-    pattern: Pattern, length: int, padded: int, device: torch.device
+    pattern: AttentionPattern, length: int, padded: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return the number and the indices of the key blocks that each block of queries touches.
 
@@ -104,26 +104,27 @@ def _touched(
         )
 
 
-def _rule(setting: Setting, lengths: Tensor, longest: int) -> Rule:
+def _rule(attention_mask: AttentionMask, lengths: Tensor, longest: int) -> Rule:
     """Return a function that evaluates pattern, padding and segments for each pair.
 
     It uses only operations that FlexAttention can trace.
     """
-    pattern, mask, segments = setting.pattern, setting.mask, setting.segments
+    pattern, mask, segments = attention_mask.pattern, attention_mask.mask, attention_mask.segments
     parts = pattern.parts(longest)
-    lengths = lengths.expand(setting.shape[0])
+    lengths = lengths.expand(attention_mask.shape[0])
     drawn = {  # (B, blocks, count)
         part: part.drawn(
-            torch.arange(-(-longest // part.block), device=setting.device)[None], lengths[:, None]
+            torch.arange(-(-longest // part.block), device=attention_mask.device)[None],
+            lengths[:, None],
         )
         for part in parts
-        if isinstance(part, Blocks)
+        if isinstance(part, SampledBlocks)
     }
 
     def rule(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         allowed = i < pattern.num_global
         for part in parts:
-            if isinstance(part, Blocks):
+            if isinstance(part, SampledBlocks):
                 blocks = drawn[part]
                 row = (i // part.block).clamp(max=blocks.shape[1] - 1)
                 covered = (blocks[b, row] == j // part.block).any(-1)

@@ -1,8 +1,8 @@
 """Sparse attention patterns: rules for the keys that each query may attend to.
 
 A pattern gives its rule as a mask, as a mask of blocks, or as parts that kernels process. Patterns
-can be combined: `Window(128) | Global(2) | RandomBlocks(3)` is BigBird, and `Causal(...)` removes
-later keys.
+can be combined: `Window(128) | Global(2) | RandomBlocks(3)` is BigBird, and `CausalPattern(...)`
+removes later keys.
 
 | pattern | query i may attend to key j if | pairs |
 |---|---|---|
@@ -11,7 +11,7 @@ later keys.
 | `Strided` | i - j is a multiple of stride | L^2 / stride |
 | `BlockLocal` | i and j are in the same block | L block |
 | `Global` | i or j is one of the first tokens | 2 L num_global |
-| `RandomBlocks` | the block of j was sampled for the block of i | L count block |
+| `SampledBlocks` | the block of j was sampled for the block of i | L count block |
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Columns:
+class GlobalKeys:
     """The first `count` keys, for every query. If causal, only for queries at or after the key."""
 
     count: int
@@ -78,7 +78,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Blocks:
+class SampledBlocks:
     """Random key blocks, `count` for each query block.
 
     They depend on the seed, the query block and the number of blocks. A block sampled twice counts
@@ -126,10 +126,10 @@ class Blocks:
         return (x ^ (x >> 16)) % num_blocks[..., None]
 
 
-Part = Band | Columns | Blocks
+Part = Band | GlobalKeys | SampledBlocks
 
 
-class Pattern(ABC):
+class AttentionPattern(ABC):
     """Rule for the keys that each query may attend to. `a | b` allows the pairs of both."""
 
     num_global = 0  # queries of the first `num_global` tokens may attend to every key
@@ -181,12 +181,12 @@ class Pattern(ABC):
             touched |= _touched(part, first, last, block, length)
         return touched
 
-    def __or__(self, other: Pattern) -> Pattern:
+    def __or__(self, other: AttentionPattern) -> AttentionPattern:
         return Union((*_members(self), *_members(other)))
 
 
 @dataclass(frozen=True)
-class Full(Pattern):
+class Full(AttentionPattern):
     """Attend to all tokens, O(L^2)."""
 
     def parts(self, length: int) -> tuple[Part, ...]:
@@ -195,7 +195,7 @@ class Full(Pattern):
 
 
 @dataclass(frozen=True)
-class Window(Pattern):
+class Window(AttentionPattern):
     """Attend to `window` tokens on each side, at intervals of `dilation`.
 
     With window 1, token 3 attends to tokens 2, 3 and 4. With window 1 and dilation 5, it attends to
@@ -220,7 +220,7 @@ class Window(Pattern):
 
 
 @dataclass(frozen=True)
-class Strided(Pattern):
+class Strided(AttentionPattern):
     """Attend to all tokens whose distance is a multiple of `stride`.
 
     References
@@ -240,7 +240,7 @@ class Strided(Pattern):
 
 
 @dataclass(frozen=True)
-class BlockLocal(Pattern):
+class BlockLocal(AttentionPattern):
     """Attend to the tokens in the same block of `block` tokens.
 
     With block 4, token 5 attends to tokens 4, 5, 6 and 7.
@@ -257,7 +257,7 @@ class BlockLocal(Pattern):
 
 
 @dataclass(frozen=True)
-class Global(Pattern):
+class Global(AttentionPattern):
     """Let the first `num_global` tokens attend to all tokens, and all tokens attend to them."""
 
     num_global: int
@@ -267,11 +267,11 @@ class Global(Pattern):
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return the columns of the global keys. `num_global` describes the rows."""
-        return (Columns(self.num_global),)
+        return (GlobalKeys(self.num_global),)
 
 
 @dataclass(frozen=True)
-class RandomBlocks(Pattern):
+class RandomBlocks(AttentionPattern):
     """Let each block of `block` tokens attend to `count` random blocks.
 
     They depend on the seed and on the number of blocks without padding, so padding does not change
@@ -293,14 +293,14 @@ class RandomBlocks(Pattern):
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return the random blocks."""
-        return (Blocks(self.count, self.block, self.seed),)
+        return (SampledBlocks(self.count, self.block, self.seed),)
 
 
 @dataclass(frozen=True)
-class Union(Pattern):
+class Union(AttentionPattern):
     """Allow the pairs that any member allows."""
 
-    members: tuple[Pattern, ...]
+    members: tuple[AttentionPattern, ...]
 
     @property
     def num_global(self) -> int:  # type: ignore[override]
@@ -310,14 +310,16 @@ class Union(Pattern):
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return the distinct parts of all members, bands first."""
         parts = dict.fromkeys(part for member in self.members for part in member.parts(length))
-        return tuple(sorted(parts, key=lambda part: (Band, Columns, Blocks).index(type(part))))
+        return tuple(
+            sorted(parts, key=lambda part: (Band, GlobalKeys, SampledBlocks).index(type(part)))
+        )
 
 
 @dataclass(frozen=True)
-class Causal(Pattern):
+class CausalPattern(AttentionPattern):
     """Restrict `pattern` to keys at or before the query, for autoregressive models."""
 
-    pattern: Pattern
+    pattern: AttentionPattern
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """Return the parts of the pattern without later keys.
@@ -332,7 +334,7 @@ class Causal(Pattern):
 
 
 @cache
-def num_pairs(pattern: Pattern, length: int) -> int:
+def num_pairs(pattern: AttentionPattern, length: int) -> int:
     """Return the number of allowed pairs of query and key in `length` tokens.
 
     Pairs covered by two parts are counted twice, but the result is at most `length` squared.
@@ -349,20 +351,20 @@ def _at_least(low: int, **value: int) -> None:
         raise ValueError(f"{name} must be >= {low}, got {found}")
 
 
-def _members(pattern: Pattern) -> tuple[Pattern, ...]:
+def _members(pattern: AttentionPattern) -> tuple[AttentionPattern, ...]:
     return pattern.members if isinstance(pattern, Union) else (pattern,)
 
 
 def _touched(part: Part, first: Tensor, last: Tensor, block: int, length: int) -> Tensor:
     """Return whether the part covers a pair in each tile `first..last`, (n, n) bool."""
-    if isinstance(part, Columns):
+    if isinstance(part, GlobalKeys):
         columns = first[None, :] < part.count
         return (
             columns & (first[None, :] <= last[:, None])
             if part.causal
             else columns.expand(len(first), -1)
         )
-    if isinstance(part, Blocks):
+    if isinstance(part, SampledBlocks):
         touched = torch.zeros(len(first), len(first), dtype=torch.bool)
         drawn = part.drawn(torch.arange(-(-length // part.block)), length)
         for query_block, key_blocks in enumerate(drawn.tolist()):
@@ -385,7 +387,7 @@ def _touched(part: Part, first: Tensor, last: Tensor, block: int, length: int) -
     return touched
 
 
-def _each(section: config.Pattern) -> Iterator[Pattern]:
+def _each(section: config.Pattern) -> Iterator[AttentionPattern]:
     match section:
         case config.FullPattern():
             yield Full()
@@ -404,8 +406,8 @@ def _each(section: config.Pattern) -> Iterator[Pattern]:
         yield Global(section.num_global)
 
 
-def build_pattern(section: config.Pattern) -> Pattern:
+def build_pattern(section: config.Pattern) -> AttentionPattern:
     """Build the pattern of the run file."""
     members = tuple(_each(section))
     pattern = members[0] if len(members) == 1 else Union(members)
-    return Causal(pattern) if section.causal else pattern
+    return CausalPattern(pattern) if section.causal else pattern

@@ -56,7 +56,7 @@ class Terms(NamedTuple):
 NO_TERMS = Terms()
 
 
-def entry(distance: Tensor, entries: int) -> Tensor:
+def relative_index(distance: Tensor, entries: int) -> Tensor:
     """Return the index of a distance key - query in a table over the distances -M..M.
 
     The table has `entries` = 2M + 1 entries. Longer distances get the index of the first or last
@@ -318,7 +318,7 @@ class Learned(nn.Module):
             raise ArgumentError(
                 f"sequences must have at most {len(self.table)} tokens "
                 f"(model.position.max_length), got {x.shape[1]}",
-                cure="Take shorter sequences or windows, or train with a larger "
+                hint="Take shorter sequences or windows, or train with a larger "
                 "model.position.max_length",
             )
         return x + self.table[: x.shape[1]]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from selfattn_bio.attention.attend import prepared
-from selfattn_bio.attention.patterns import Pattern
+from selfattn_bio.attention.patterns import AttentionPattern
 from selfattn_bio.attention.positions import NoPosition
 from selfattn_bio.attention.reference import attention_weights
 from selfattn_bio.attention.slab import tile_weights
@@ -27,7 +27,7 @@ class Layer:
 
     q: Tensor  # (B, H, L, Dh), not yet rotated
     k: Tensor  # (B, G, L, Dh)
-    pattern: Pattern
+    pattern: AttentionPattern
     position: NoPosition
     mask: Tensor | None = None  # (B, L) bool, True = token
     segments: Tensor | None = None  # (B, L) int
@@ -49,10 +49,10 @@ class WeightTile:
 def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
     """Yield all weights of a layer in tiles, without gradients."""
     with torch.no_grad():  # not around a yield, where it would stay active in the caller
-        asked = prepared(
+        inputs = prepared(
             layer.q, layer.k, layer.k, layer.pattern, layer.position, layer.mask, layer.segments
         )
-        q, terms, setting = asked.q, asked.terms, asked.setting
+        q, terms, attention_mask = inputs.q, inputs.terms, inputs.attention_mask
         at, num = (
             torch.arange(q.shape[2], device=q.device),
             min(layer.pattern.num_global, q.shape[2]),
@@ -61,13 +61,15 @@ def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
             terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
         )
         rows = (
-            attention_weights(q[:, :, :num], asked.k, terms=first, allowed=setting.global_rows())
+            attention_weights(
+                q[:, :, :num], inputs.k, terms=first, allowed=attention_mask.global_rows()
+            )
             if num
             else None
         )
     if rows is not None:
         yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None].to(_work(q)))
-    for tile, weights in tile_weights(q, asked.k, setting=setting, terms=terms):
+    for tile, weights in tile_weights(q, inputs.k, attention_mask=attention_mask, terms=terms):
         # padding and global tokens become -1; the rows of global tokens are already done
         queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)
         yield WeightTile(

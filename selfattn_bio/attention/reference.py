@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from selfattn_bio.attention.dropout import dropout as dropped
-from selfattn_bio.attention.positions import NO_TERMS, Terms, entry
+from selfattn_bio.attention.positions import NO_TERMS, Terms, relative_index
 
 
 def attention_weights(
@@ -86,4 +86,4 @@ def distances(q: Tensor, k: Tensor, entries: int) -> Tensor:
     The distance is key - query, and the table has `entries` = 2M + 1 entries.
     """
     queries, keys = (torch.arange(x.shape[-2], device=x.device) for x in (q, k))
-    return entry(keys[None, :] - queries[:, None], entries)
+    return relative_index(keys[None, :] - queries[:, None], entries)

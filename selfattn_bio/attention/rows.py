@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.positions import entry
+from selfattn_bio.attention.positions import relative_index
 from selfattn_bio.attention.slab import EMPTY, NEVER
 
 
@@ -84,4 +84,4 @@ def _entries(num: int, length: int, bias: Tensor) -> Tensor:
 
     The first distance is -(g - 1), from the last query to the first key.
     """
-    return entry(torch.arange(1 - num, length, device=bias.device), bias.shape[1])
+    return relative_index(torch.arange(1 - num, length, device=bias.device), bias.shape[1])

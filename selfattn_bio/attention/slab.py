@@ -23,8 +23,8 @@ from torch import Tensor
 
 from selfattn_bio.attention.band import BandRule, band_backward, band_forward, labels
 from selfattn_bio.attention.patterns import Part
-from selfattn_bio.attention.positions import NO_TERMS, Terms, entry
-from selfattn_bio.attention.tiles import Setting, Tile, Walk
+from selfattn_bio.attention.positions import NO_TERMS, Terms, relative_index
+from selfattn_bio.attention.tiles import AttentionMask, AttentionTile, Walk
 
 DROPOUT_SEEDS = 2**62
 LN2 = math.log(2)
@@ -47,7 +47,7 @@ def slab_attention(
     k: Tensor,
     v: Tensor,
     *,
-    setting: Setting,
+    attention_mask: AttentionMask,
     terms: Terms = NO_TERMS,
     dropout: float = 0.0,
     fused: Fused | None = None,
@@ -77,7 +77,7 @@ def slab_attention(
     seed = int(torch.randint(DROPOUT_SEEDS, ())) if dropout else 0
     rule = None
     if fused is not None:
-        band_labels = labels(setting.mask, setting.segments)
+        band_labels = labels(attention_mask.mask, attention_mask.segments)
         rule = BandRule(
             fused.left,
             fused.right,
@@ -87,21 +87,21 @@ def slab_attention(
             (seed + 1) % DROPOUT_SEEDS,
         )
     return _Slab.apply(
-        _Plan(setting, dropout, seed, fused.parts if fused else (), rule), q, k, v, *terms
+        _Plan(attention_mask, dropout, seed, fused.parts if fused else (), rule), q, k, v, *terms
     )
 
 
 def tile_weights(
-    q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TERMS
-) -> Iterator[tuple[Tile, Tensor]]:
+    q: Tensor, k: Tensor, *, attention_mask: AttentionMask, terms: Terms = NO_TERMS
+) -> Iterator[tuple[AttentionTile, Tensor]]:
     """Yield each tile of the pattern with its attention weights (b, H, G, c, K).
 
     The weights have no gradient. Memory is that of one tile.
     """
     # no_grad would stay active in the caller between yields
     q, k, terms = q.detach(), k.detach(), Terms(*(None if x is None else x.detach() for x in terms))
-    _, shares, _ = _forward(_Plan(setting), q, k, torch.zeros_like(k), terms)
-    for walk, share in zip(setting.walks(terms.clip), shares, strict=True):
+    _, shares, _ = _forward(_Plan(attention_mask), q, k, torch.zeros_like(k), terms)
+    for walk, share in zip(attention_mask.walks(terms.clip), shares, strict=True):
         work = _Work(walk, q, k, terms)
         share_rows = walk.to_rows(share)
         for tile in walk:
@@ -112,7 +112,7 @@ def tile_weights(
 class _Plan:
     """Settings of one call: pattern, dropout, and the parts that the band kernel computes."""
 
-    setting: Setting
+    attention_mask: AttentionMask
     dropout: float = 0.0
     seed: int = 0
     fused: tuple[Part, ...] = ()
@@ -120,7 +120,7 @@ class _Plan:
 
     def walks(self, terms: Terms) -> Iterator[tuple[int, Walk]]:
         """Yield the walks that are not fused, each with its dropout seed."""
-        for number, walk in enumerate(self.setting.walks(terms.clip, self.fused)):
+        for number, walk in enumerate(self.attention_mask.walks(terms.clip, self.fused)):
             # torch's CPU generator uses only the lowest 32 bits of a seed
             yield self.seed + (number << 24), walk
 
@@ -144,7 +144,7 @@ class _Work:
             bias = (
                 q.new_zeros(1, *index.shape)
                 if terms.bias is None
-                else terms.bias[:, entry(index, terms.bias.shape[-1])]
+                else terms.bias[:, relative_index(index, terms.bias.shape[-1])]
             )
             self.templates = bias.to(self.dtype).masked_fill(~allowed, NEVER)
 
@@ -167,7 +167,7 @@ class _Work:
             self.buffers[key] = self.q.new_empty(size, dtype=dtype)
         return self.buffers[key][:size].view(shape)
 
-    def scores(self, tile: Tile) -> Tensor:
+    def scores(self, tile: AttentionTile) -> Tensor:
         """Return product + bias + relative term, (b, H, G, c, K).
 
         Pairs that may not attend have the score NEVER.
@@ -180,14 +180,14 @@ class _Work:
                 -1, -2
             )  # (b, H, G, c, 2M + 1)
             scores += by_distance.gather(
-                -1, entry(tile.index(), self.relative_keys.shape[-2]).expand_as(scores)
+                -1, relative_index(tile.index(), self.relative_keys.shape[-2]).expand_as(scores)
             )
         if self.templates is not None:
             pieces(scores, tile).add_(chosen(self.templates, tile))
         elif self.terms.bias is not None:
-            scores += self.terms.bias[:, entry(tile.index(), self.terms.bias.shape[-1])].to(
-                scores.dtype
-            )
+            scores += self.terms.bias[
+                :, relative_index(tile.index(), self.terms.bias.shape[-1])
+            ].to(scores.dtype)
         return scores if tile.allowed is None else scores.masked_fill_(~tile.allowed, NEVER)
 
     def softmax(self, scores: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ class _Work:
             scores, -1, out=self.buffer("weights", tuple(scores.shape), scores.dtype)
         )
 
-    def kept(self, share: float, seed: int, tile: Tile, like: Tensor) -> Tensor | None:
+    def kept(self, share: float, seed: int, tile: AttentionTile, like: Tensor) -> Tensor | None:
         """Return a dropout mask: 0 for a fraction `share` of the weights, else 1 / (1 - share).
 
         It depends only on the seed and the tile, so that the backward pass can sample it again.
@@ -286,17 +286,17 @@ class _Slab(torch.autograd.Function):
         scale = 1 / math.sqrt(q.shape[-1])
         delta = (d_out.to(shares[0].dtype) * out.to(shares[0].dtype)).sum(-1, keepdim=True)
         found: list[tuple[Tensor, Tensor, Tensor]] = []  # gradients of q, k and v for each part
-        asked = ctx.needs_input_grad[4:]
+        inputs = ctx.needs_input_grad[4:]
         d_terms = Terms(
             *(
                 torch.zeros_like(x) if x is not None and needs else None
-                for x, needs in zip(terms, asked, strict=True)
+                for x, needs in zip(terms, inputs, strict=True)
             )
         )
         if plan.rule is not None:
             lse, bias = log_sum[..., 0] / LN2, terms.bias
             *of_band, d_bias = band_backward(
-                q, k, v, bias, out, lse, d_out, plan.rule, bias_needs_it=asked[0]
+                q, k, v, bias, out, lse, d_out, plan.rule, bias_needs_it=inputs[0]
             )
             found.append((of_band[0], of_band[1], of_band[2]))
             d_terms, shares = d_terms._replace(bias=d_bias), shares[1:]
@@ -329,7 +329,7 @@ class _Slab(torch.autograd.Function):
                 if terms.values is not None:
                     by_distance = from_above @ terms.values[:, None].transpose(-1, -2).to(v.dtype)
                     d_weights += by_distance.gather(
-                        -1, entry(tile.index(), terms.values.shape[-2]).expand_as(weights)
+                        -1, relative_index(tile.index(), terms.values.shape[-2]).expand_as(weights)
                     )
                 used = weights
                 if (kept := work.kept(plan.dropout, seed, tile, weights)) is not None:
@@ -372,7 +372,7 @@ class _Slab(torch.autograd.Function):
                     )
             if d_templates is not None and d_terms.bias is not None and walk.templates is not None:
                 at = (
-                    entry(walk.templates.index, d_terms.bias.shape[-1])
+                    relative_index(walk.templates.index, d_terms.bias.shape[-1])
                     .flatten()
                     .expand(len(d_terms.bias), -1)
                 )
@@ -393,14 +393,14 @@ class _Slab(torch.autograd.Function):
         return None, d_q, d_k, d_v, *d_terms
 
 
-def pieces(x: Tensor, tile: Tile) -> Tensor:
+def pieces(x: Tensor, tile: AttentionTile) -> Tensor:
     """Return a view of (b, H, G, c, K) with one piece per template, (b, H, G, R, c, K / R)."""
     return x.unflatten(
         -1, (1 if tile.templates is None else tile.templates.shape[1], -1)
     ).transpose(3, 4)
 
 
-def chosen(templates: Tensor, tile: Tile) -> Tensor:
+def chosen(templates: Tensor, tile: AttentionTile) -> Tensor:
     """Select the templates of the tile: (H, n, c, K / R) -> (H, G or 1, R, c, K / R)."""
     if tile.templates is None:
         return templates[:, :, None]
@@ -408,11 +408,11 @@ def chosen(templates: Tensor, tile: Tile) -> Tensor:
 
 
 def _add_bias_gradient(
-    d_bias: Tensor, d_templates: Tensor | None, d_scores: Tensor, tile: Tile
+    d_bias: Tensor, d_templates: Tensor | None, d_scores: Tensor, tile: AttentionTile
 ) -> None:
     if d_templates is None:
         over_batch = d_scores.sum(0)  # (H, G, c, K)
-        at = entry(tile.index(), d_bias.shape[-1]).expand_as(over_batch)
+        at = relative_index(tile.index(), d_bias.shape[-1]).expand_as(over_batch)
         d_bias.scatter_add_(1, at.flatten(1), over_batch.flatten(1).to(d_bias.dtype))
     elif tile.templates is None:  # summed by distance once, at the end of the walk
         d_templates.add_(d_scores.sum((0, 2))[:, None])
@@ -422,10 +422,10 @@ def _add_bias_gradient(
         )
 
 
-def _by_distance(x: Tensor, tile: Tile, table: Tensor) -> Tensor:
+def _by_distance(x: Tensor, tile: AttentionTile, table: Tensor) -> Tensor:
     """Sum (b, H, G, c, K) over keys with the same entry in a table of distances.
 
     Returns (b, H, G, c, 2M + 1).
     """
-    at = entry(tile.index(), table.shape[-2]).expand_as(x)
+    at = relative_index(tile.index(), table.shape[-2]).expand_as(x)
     return x.new_zeros(*x.shape[:-1], table.shape[-2]).scatter_add_(-1, at, x)

@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Part, Pattern
+from selfattn_bio.attention.patterns import (
+    AttentionPattern,
+    Band,
+    Full,
+    GlobalKeys,
+    Part,
+    SampledBlocks,
+)
 
 CHUNK = 64  # queries per chunk
 SHARED_CHUNK = 256  # queries per chunk if all chunks attend to the same keys
@@ -25,14 +32,14 @@ SCORES = 2**19  # scores computed at a time, so that they stay in the cache
 
 
 @dataclass(frozen=True)
-class Setting:
+class AttentionMask:
     """Which pairs of a batch may attend: pattern, padding and segments.
 
     `mask` is (B, L) bool, True = token. `segments` is (B, L) int; tokens attend only within their
     segment.
     """
 
-    pattern: Pattern
+    pattern: AttentionPattern
     shape: tuple[int, int, int]  # B, H, L
     device: torch.device
     mask: Tensor | None = None
@@ -203,7 +210,7 @@ class DrawnKeys(Keys):
 
 
 @dataclass(frozen=True)
-class Tile:
+class AttentionTile:
     """G chunks of c queries each against K keys each, for the sequences `batch`."""
 
     number: int
@@ -243,20 +250,20 @@ class Walk:
     """
 
     def __init__(
-        self, setting: Setting, parts: tuple[Part, ...], lengths: Tensor, clip: int
+        self, attention_mask: AttentionMask, parts: tuple[Part, ...], lengths: Tensor, clip: int
     ) -> None:
-        self.setting, self.part, self.earlier, self.lengths = (
-            setting,
+        self.attention_mask, self.part, self.earlier, self.lengths = (
+            attention_mask,
             parts[-1],
             parts[:-1],
             lengths,
         )
         self.templates: Templates | None = None
-        length = setting.shape[2]
-        at = torch.arange(length, device=setting.device)
+        length = attention_mask.shape[2]
+        at = torch.arange(length, device=attention_mask.device)
         before = after = 0
         self.slides = False  # True if chunk g attends to the chunks around it
-        if isinstance(self.part, Blocks) or (
+        if isinstance(self.part, SampledBlocks) or (
             isinstance(self.part, Band) and 0 < self.part.block <= MAX_BLOCK
         ):
             self.chunk = self.part.block
@@ -269,8 +276,8 @@ class Walk:
                 [_padded(tokens, 0, -len(tokens) % CHUNK) for tokens in classes]
             )
         else:
-            batch, heads, _ = setting.shape
-            count = min(self.part.count, length) if isinstance(self.part, Columns) else length
+            batch, heads, _ = attention_mask.shape
+            count = min(self.part.count, length) if isinstance(self.part, GlobalKeys) else length
             self.chunk = max(
                 16, min(SHARED_CHUNK, length, SCORES // (batch * heads * max(count, 1)))
             )
@@ -282,7 +289,7 @@ class Walk:
         self.moved = not torch.equal(self.order, at)
         if all(
             (isinstance(part, Band) and part.dilation == 1 and not part.block)
-            or isinstance(part, Columns)
+            or isinstance(part, GlobalKeys)
             for part in self.earlier
         ):
             self.templates = self._make_templates(clip)
@@ -292,7 +299,7 @@ class Walk:
 
         None if attending to all keys takes no more work.
         """
-        length = self.setting.shape[2]
+        length = self.attention_mask.shape[2]
         in_class = -(-length // part.dilation)
         before, after = (-(-min(reach, in_class) // CHUNK) for reach in (part.left, part.right))
         # the tokens of each remainder fill complete chunks
@@ -305,7 +312,7 @@ class Walk:
         They exist for a sliding band that is the first part and for random blocks: there, a tile
         depends only on the distance between its blocks.
         """
-        part, device = self.part, self.setting.device
+        part, device = self.part, self.attention_mask.device
         if (
             isinstance(part, Band)
             and self.slides
@@ -317,7 +324,7 @@ class Walk:
             key = torch.arange((self.before + 1 + self.after) * CHUNK, device=device)
             index = key[None, :] - query[:, None]
             return Templates(index[None], ((index >= -part.left) & (index <= part.right))[None], 0)
-        if not isinstance(part, Blocks):
+        if not isinstance(part, SampledBlocks):
             return None
         bands = [each for each in self.earlier if isinstance(each, Band)]
         # At this distance and beyond, blocks are outside every band and in the last entry of every
@@ -349,7 +356,9 @@ class Walk:
 
     def from_rows(self, x: Tensor) -> Tensor:
         """Undo `to_rows`: (B, H, slots, d) -> (B, H, L, d)."""
-        return x.index_select(2, self.order) if self.moved else x[:, :, : self.setting.shape[2]]
+        return (
+            x.index_select(2, self.order) if self.moved else x[:, :, : self.attention_mask.shape[2]]
+        )
 
     def from_columns(self, x: Tensor) -> Tensor:
         """Undo `to_columns`: (B, H, slots, d) -> (B, H, L, d)."""
@@ -357,7 +366,7 @@ class Walk:
         return (
             x.index_select(2, self.order + start)
             if self.moved
-            else x[:, :, start : start + self.setting.shape[2]]
+            else x[:, :, start : start + self.attention_mask.shape[2]]
         )
 
     def _placed(self, x: Tensor, order: Tensor, num: int) -> Tensor:
@@ -366,7 +375,7 @@ class Walk:
         start = int(order[0])
         return x if num == x.shape[2] else pad(x, (0, 0, start, num - start - x.shape[2]))
 
-    def __iter__(self) -> Iterator[Tile]:
+    def __iter__(self) -> Iterator[AttentionTile]:
         number = 0
         for batch, length in self._batches():
             for queries, keys in self._tiles(batch, length):
@@ -378,12 +387,14 @@ class Walk:
                 allowed, templates = self._allowed(batch, length, query, key, keys), None
                 if self.templates is not None and isinstance(keys, DrawnKeys):
                     own = queries.start // self.chunk + torch.arange(
-                        len(keys.drawn), device=self.setting.device
+                        len(keys.drawn), device=self.attention_mask.device
                     )
                     templates = (keys.drawn - own[:, None]).clamp(
                         -self.templates.far, self.templates.far
                     ) + self.templates.far
-                yield Tile(number, batch, queries, self.chunk, keys, query, key, allowed, templates)
+                yield AttentionTile(
+                    number, batch, queries, self.chunk, keys, query, key, allowed, templates
+                )
                 number += 1
 
     def _batches(self) -> Iterator[tuple[slice, int]]:
@@ -392,18 +403,20 @@ class Walk:
         Random blocks depend on the length, so sequences of different lengths are processed one by
         one.
         """
-        if isinstance(self.part, Blocks) and len(set(self.lengths.tolist())) > 1:
+        if isinstance(self.part, SampledBlocks) and len(set(self.lengths.tolist())) > 1:
             for row, length in enumerate(self.lengths.tolist()):
                 yield slice(row, row + 1), length
         else:
             yield slice(None), int(self.lengths.max())
 
     def _tiles(self, batch: slice, length: int) -> Iterator[tuple[slice, Keys]]:
-        device, chunk = self.setting.device, self.chunk
+        device, chunk = self.attention_mask.device, self.chunk
         num_chunks = len(self.places) // chunk
-        num_rows = len(range(*batch.indices(self.setting.shape[0]))) * self.setting.shape[1]
+        num_rows = (
+            len(range(*batch.indices(self.attention_mask.shape[0]))) * self.attention_mask.shape[1]
+        )
         drawn: Tensor | None = None
-        if isinstance(self.part, Blocks):
+        if isinstance(self.part, SampledBlocks):
             drawn = self.part.drawn(torch.arange(num_chunks, device=device), length)
             width = drawn.shape[1] * chunk
         elif isinstance(self.part, Band) and self.part.block == chunk:
@@ -412,9 +425,9 @@ class Walk:
             width = (self.before + 1 + self.after) * chunk
         else:
             count = (
-                min(self.part.count, self.setting.shape[2])
-                if isinstance(self.part, Columns)
-                else self.setting.shape[2]
+                min(self.part.count, self.attention_mask.shape[2])
+                if isinstance(self.part, GlobalKeys)
+                else self.attention_mask.shape[2]
             )
             for first in range(num_chunks):
                 yield slice(first * chunk, (first + 1) * chunk), SharedKeys(count, device)
@@ -438,7 +451,7 @@ class Walk:
 
         It is bool and broadcasts to (b, H, G, c, K).
         """
-        setting = self.setting
+        attention_mask = self.attention_mask
         there = key >= 0  # (G, 1, K)
         if isinstance(keys, DrawnKeys):
             there = there & ~_drawn_before(keys.drawn).repeat_interleave(keys.block, 1)[:, None]
@@ -448,16 +461,16 @@ class Walk:
                 there &= ~part.covers(query, key, length)
         else:
             for part in self.earlier:
-                if isinstance(part, Columns):  # causal columns do not cover keys after the query
+                if isinstance(part, GlobalKeys):  # causal columns do not cover keys after the query
                     there = there & (
                         ~part.covers(query, key, length) if part.causal else key >= part.count
                     )
         allowed = None if bool(there.all()) else there[None, None]
-        if setting.mask is not None:
-            token = setting.mask[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)
+        if attention_mask.mask is not None:
+            token = attention_mask.mask[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)
             allowed = _both(allowed, token) if not bool(token.all()) else allowed
-        if setting.segments is not None:
-            segments = setting.segments[batch]
+        if attention_mask.segments is not None:
+            segments = attention_mask.segments[batch]
             same = segments[:, query.clamp(min=0)] == segments[:, key.clamp(min=0)]
             allowed = _both(allowed, same[:, None]) if not bool(same.all()) else allowed
         return allowed

@@ -25,7 +25,7 @@ from selfattn_bio.evaluation.calibration import (
 from selfattn_bio.evaluation.composition import Letters
 from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
 Labels = NDArray[np.int64]
 Logits = NDArray[np.float64]
@@ -40,7 +40,7 @@ class Setup:
 
     Parameters
     ----------
-    spelling
+    policy
         How the letters of the records were read.
     strands
         "given": read records as they are. "both": fit to both strands and average the logits of
@@ -51,7 +51,7 @@ class Setup:
         Number of threads for fitting; 0 leaves it to OpenMP.
     """
 
-    spelling: Spelling
+    policy: SequencePolicy
     strands: Literal["given", "both"] = "given"
     database: str = NO_DATABASE
     threads: int = 0
@@ -59,7 +59,7 @@ class Setup:
     @property
     def alphabet(self) -> Alphabet:
         """Return the alphabet of the records."""
-        return self.spelling.alphabet
+        return self.policy.alphabet
 
 
 @dataclass(frozen=True)
@@ -263,8 +263,8 @@ class Baseline(ABC):
                 "version": VERSION,
                 "title": self.title,
                 "alphabet": self.setup.alphabet.name,
-                "soft_mask": self.setup.spelling.soft_mask,
-                "gaps": self.setup.spelling.gaps,
+                "soft_mask": self.setup.policy.soft_mask,
+                "gaps": self.setup.policy.gaps,
                 "strands": self.setup.strands,
                 "database": self.setup.database,
                 "calibration": vars(self.calibration),
@@ -308,26 +308,26 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         kind, version = card["kind"], card["version"]
     except FileNotFoundError:
         raise ModelFolderError(
-            f"no {CARD}; this is not the folder of a baseline", place=str(folder), cure=REFIT
+            f"no {CARD}; this is not the folder of a baseline", place=str(folder), hint=REFIT
         ) from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelFolderError(
-            f"not the card of a baseline ({error})", place=str(path), cure=REFIT
+            f"not the card of a baseline ({error})", place=str(path), hint=REFIT
         ) from error
     if version != VERSION:
         message = (
             f"baseline {kind!r} has version {version}; this version of selfattn-bio reads {VERSION}"
         )
-        raise ModelFolderError(message, place=str(path), cure=REFIT)
+        raise ModelFolderError(message, place=str(path), hint=REFIT)
     for name, expected in files.items():
         file = path.with_name(Path(name).name)
         if not file.is_file():
             raise ModelFolderError(
-                f"file {name!r} of the baseline is missing", place=str(folder), cure=REFIT
+                f"file {name!r} of the baseline is missing", place=str(folder), hint=REFIT
             )
         if sha256_of(file) != expected:
             raise ModelFolderError(
-                f"the file differs from its sha256 in {CARD}", place=str(file), cure=REFIT
+                f"the file differs from its sha256 in {CARD}", place=str(file), hint=REFIT
             )
     return card
 
@@ -348,8 +348,8 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
             for name in card["files"]
             if name != ARRAYS
         }
-        spelling = Spelling(get_alphabet(card["alphabet"]), card["soft_mask"], card["gaps"])
-        baseline = kinds[card["kind"]](Setup(spelling, card["strands"], card["database"], threads))
+        policy = SequencePolicy(get_alphabet(card["alphabet"]), card["soft_mask"], card["gaps"])
+        baseline = kinds[card["kind"]](Setup(policy, card["strands"], card["database"], threads))
         baseline.calibration = Calibration(**card["calibration"])
         baseline.origin, baseline.records = dict(card["origin"]), card["records"]
         baseline._restore(State(card["settings"], arrays, texts))
@@ -357,6 +357,6 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
         raise ModelFolderError(
             f"the parts of the baseline do not fit each other ({error!r})",
             place=str(folder),
-            cure=REFIT,
+            hint=REFIT,
         ) from error
     return baseline

@@ -17,7 +17,7 @@ POSITIONS = 2048  # positions whose substitutions are compared at once
 
 
 @dataclass(frozen=True)
-class Block:
+class KmerSlots:
     """The k-mers of one length, counted separately in each slot of the record.
 
     With k 1, two parts and the alphabet ACGT, AACN has two A in the first part and one C in the
@@ -51,7 +51,7 @@ class Block:
         return len(self.alphabet.letters) ** self.k
 
     def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments for `Block(alphabet, **settings)`."""
+        """Return the keyword arguments for `KmerSlots(alphabet, **settings)`."""
         return {"k": self.k, "slots": self.slots, "align": self.align}
 
     def slot_of(self, at: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.int64]:

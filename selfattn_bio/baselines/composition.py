@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.linear import CountedKmers
 
 # The fractions of 20 residues are small, so they need large weights
@@ -16,6 +16,6 @@ class Composition(CountedKmers):
     alphabets = ("protein",)
     penalties = PROTEIN_PENALTIES
 
-    def features(self) -> tuple[Block, ...]:
+    def features(self) -> tuple[KmerSlots, ...]:
         """Return the residues."""
-        return (Block(self.setup.alphabet, 1),)
+        return (KmerSlots(self.setup.alphabet, 1),)

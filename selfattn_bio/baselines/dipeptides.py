@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.composition import PROTEIN_PENALTIES
 from selfattn_bio.baselines.linear import CountedKmers
 
@@ -14,6 +14,6 @@ class Dipeptides(CountedKmers):
     alphabets = ("protein",)
     penalties = PROTEIN_PENALTIES
 
-    def features(self) -> tuple[Block, ...]:
+    def features(self) -> tuple[KmerSlots, ...]:
         """Return the 2-mers."""
-        return (Block(self.setup.alphabet, 2),)
+        return (KmerSlots(self.setup.alphabet, 2),)

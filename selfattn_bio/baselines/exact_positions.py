@@ -8,7 +8,7 @@ from typing import Any, Literal
 from scipy import sparse
 
 from selfattn_bio.baselines.base import Labels, Setup, sample_rows
-from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.linear import LinearKmers, Scaling
 from selfattn_bio.evaluation.composition import Letters
 
@@ -59,16 +59,16 @@ class ExactPositions(LinearKmers):
 
     def candidates(
         self, train: Letters
-    ) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
+    ) -> Iterator[tuple[tuple[KmerSlots, ...], list[sparse.csr_matrix], Scaling]]:
         """Yield alignments and scales of the 5-mers."""
         alphabet, lengths = self.setup.alphabet, {len(record) for record in train}
-        longest, counted = max(lengths), Block(alphabet, 5)
+        longest, counted = max(lengths), KmerSlots(alphabet, 5)
         ends: tuple[Literal["start", "end"], ...] = (
             ("start",) if len(lengths) == 1 else ("start", "end")
         )
         fives = counted.counts(train)
         for align in ends:
-            placed = [Block(alphabet, k, longest - k + 1, align) for k in (1, 3)]
+            placed = [KmerSlots(alphabet, k, longest - k + 1, align) for k in (1, 3)]
             counts = [block.counts(train) for block in placed]
             for scale in COUNTS:
                 yield (*placed, counted), [*counts, fives], Scaling(False, (1.0, 1.0, scale))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.linear import CountedKmers
 
 
@@ -12,6 +12,6 @@ class Kmers(CountedKmers):
     name, title, short_title = "kmer6_logistic", "logistic regression on 6-mers", "6-mers"
     alphabets = ("dna",)
 
-    def features(self) -> tuple[Block, ...]:
+    def features(self) -> tuple[KmerSlots, ...]:
         """Return 6-mers of the complete record."""
-        return (Block(self.setup.alphabet, 6),)
+        return (KmerSlots(self.setup.alphabet, 6),)

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, State
-from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.evaluation.composition import Letters, root_of_squares
 
 TINY = 1e-12
@@ -63,7 +63,7 @@ class LinearKmers(Baseline):
     tolerance: ClassVar[float] = 1e-4
     reads_strands = True
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[KmerSlots, ...]
     scaling: Scaling
     penalty: float
     weights: NDArray[np.float64]
@@ -72,7 +72,7 @@ class LinearKmers(Baseline):
     @abstractmethod
     def candidates(
         self, train: Letters
-    ) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
+    ) -> Iterator[tuple[tuple[KmerSlots, ...], list[sparse.csr_matrix], Scaling]]:
         """Yield feature sets to choose from: blocks, their training counts, and a scaling."""
 
     def chosen(self) -> dict[str, Any]:
@@ -121,7 +121,11 @@ class LinearKmers(Baseline):
         ]
 
     def _of_block(
-        self, block: Block, weights: NDArray[np.float64], scale: float, record: NDArray[np.uint8]
+        self,
+        block: KmerSlots,
+        weights: NDArray[np.float64],
+        scale: float,
+        record: NDArray[np.uint8],
     ) -> NDArray[np.float64]:
         substitutions = block.substitutions(record)
         linear = substitutions.total(weights)
@@ -144,7 +148,7 @@ class LinearKmers(Baseline):
 
     def _restore(self, state: State) -> None:
         settings = state.settings
-        self.blocks = tuple(Block(self.setup.alphabet, **block) for block in settings["blocks"])
+        self.blocks = tuple(KmerSlots(self.setup.alphabet, **block) for block in settings["blocks"])
         self.scaling = Scaling(settings["by_record"], tuple(settings["fixed"]))
         self.penalty, self.bias, self.weights = (
             settings["penalty"],
@@ -163,12 +167,12 @@ class CountedKmers(LinearKmers):
     """
 
     @abstractmethod
-    def features(self) -> tuple[Block, ...]:
+    def features(self) -> tuple[KmerSlots, ...]:
         """Return the blocks to count."""
 
     def candidates(
         self, train: Letters
-    ) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
+    ) -> Iterator[tuple[tuple[KmerSlots, ...], list[sparse.csr_matrix], Scaling]]:
         """Yield both scalings of the counts."""
         blocks = self.features()
         counts = [block.counts(train) for block in blocks]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.linear import CountedKmers
 
 
@@ -13,6 +13,6 @@ class PositionalKmers(CountedKmers):
     title, short_title = "logistic regression on 6-mers and positional 3-mers", "6-mers + position"
     alphabets = ("dna",)
 
-    def features(self) -> tuple[Block, ...]:
+    def features(self) -> tuple[KmerSlots, ...]:
         """Return 6-mers of the complete record and 3-mers of its tenths."""
-        return Block(self.setup.alphabet, 6), Block(self.setup.alphabet, 3, slots=10)
+        return KmerSlots(self.setup.alphabet, 6), KmerSlots(self.setup.alphabet, 3, slots=10)

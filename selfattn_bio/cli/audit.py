@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise CorpusError(
             f"{empty[0]} must hold records, got none",
             place=str(arguments.split),
-            cure="Change [split] in the run file",
+            hint="Change [split] in the run file",
         )
     others = [sides["train"], *(_pretraining(path, corpus) for path in arguments.pretraining)]
     models = arguments.model or run_file.parents
@@ -131,11 +131,11 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"audit: wrote {arguments.output}", flush=True)
     if summary["failed"]:
         more = len(summary["failed"]) - 1
-        cure = "Choose a [split] that keeps them together (docs/leakage.md), or raise the limit"
+        hint = "Choose a [split] that keeps them together (docs/leakage.md), or raise the limit"
         raise CorpusError(
             summary["failed"][0] + (f" (and {more} more limits)" if more else ""),
             place=str(arguments.split),
-            cure=cure,
+            hint=hint,
         )
 
 

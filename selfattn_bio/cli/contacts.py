@@ -70,9 +70,9 @@ def run(arguments: argparse.Namespace) -> None:
     if scorer.tokenizer.k != 1:
         message = f"tokens must be single letters to have contacts, got {scorer.tokenizer.k}"
         raise ModelFolderError(
-            message, place=str(arguments.model), cure="Train with [tokens] k = 1"
+            message, place=str(arguments.model), hint="Train with [tokens] k = 1"
         )
-    ids, letters = read_sequences(scorer.spelling, arguments.fasta, scorer.tokenizer.k)
+    ids, letters = read_sequences(scorer.policy, arguments.fasta, scorer.tokenizer.k)
     if len(set(ids)) < len(ids) or not ids:
         message = (
             "sequences must be one or more, each with an id of its own, got "

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
-    from selfattn_bio.attention.attend import Asked
+    from selfattn_bio.attention.attend import AttentionInputs
 
 PACKAGES = (
     "selfattn-bio",
@@ -179,7 +179,7 @@ def _font() -> str | None:
         return None
 
 
-def _requests() -> dict[str, dict[str, Asked]]:
+def _requests() -> dict[str, dict[str, AttentionInputs]]:
     """Return the inputs of an attention layer in training, by pattern and position."""
     import torch
 
@@ -200,7 +200,7 @@ def _requests() -> dict[str, dict[str, Asked]]:
         "bigbird": config.BigBirdPattern(),
     }
     positions = (
-        config.NoPosition(),
+        config.NoPositionSection(),
         config.T5Position(),
         config.AlibiPosition(),
         config.RotaryPosition(),

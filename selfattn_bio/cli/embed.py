@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise OutputError(
             f"output must end with .parquet or .npz, got {found}",
             place=str(arguments.output),
-            cure="Choose another --output",
+            hint="Choose another --output",
         )
     if bool(arguments.bed) != bool(arguments.genome):
         raise SelfAttnBioError(

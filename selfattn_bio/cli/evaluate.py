@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise CorpusError(
             f"{empty[0]} must hold records, got none",
             place=str(arguments.split),
-            cure="Change [split] in the run file",
+            hint="Change [split] in the run file",
         )
     letters = {side: [corpus.letters(int(i)) for i in of_side] for side, of_side in rows.items()}
     positive = {
@@ -211,7 +211,7 @@ def _check_baselines(folder: Path) -> None:
             "is no baseline"
         )
         raise OutputError(
-            message, place=str(folder), cure="Choose another --output, or move it away"
+            message, place=str(folder), hint="Choose another --output, or move it away"
         )
 
 
@@ -269,11 +269,11 @@ def _check_question(folder: Path, objective: Objective) -> None:
             " ".join(str(part) for part in (kind, *columns, bin_) if part)
             for kind, columns, bin_ in (wanted, found)
         ]
-        cure = "Train it again, as a variant of this run file"
+        hint = "Train it again, as a variant of this run file"
         raise ModelFolderError(
             f"model must be of the objective of the run file ({told[0]}), got {told[1]}",
             place=str(folder),
-            cure=cure,
+            hint=hint,
         )
 
 
@@ -408,7 +408,7 @@ def _judge_bins(
                 f"points must be those that {name} was trained on (sha256 {learnt[:12]}), "
                 f"got {found[:12]}"
             )
-            raise ModelFolderError(message, place=section.points, cure="Train it again")
+            raise ModelFolderError(message, place=section.points, hint="Train it again")
     points = {side: points_of(section.points, corpus.records.iloc[of]) for side, of in rows.items()}
     for side in SIDES:
         check_judged(points[side], section.bin, side, str(corpus.path))
@@ -529,7 +529,7 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], side: str, split: Path) -
         raise CorpusError(
             f"{side} must hold positives and negatives, got {counts}",
             place=str(split),
-            cure="change [split] in the run file",
+            hint="change [split] in the run file",
         )
     return rows[labels.notna().to_numpy()]
 
@@ -630,11 +630,11 @@ def _fitted_baselines(
     """
     from selfattn_bio.baselines import Setup, suitable
     from selfattn_bio.evaluation.summary import SIDES, Classifier
-    from selfattn_bio.sequence.spelling import Spelling
+    from selfattn_bio.sequence.policy import SequencePolicy
 
     data, both = run_file.data, run_file.both_strands and alphabet.has_complement
-    spelling = Spelling(alphabet, "hard" if data.soft_mask == "hard" else "ignore", data.gaps)
-    setup = Setup(spelling, "both" if both else "given", run_file.interpret.database)
+    policy = SequencePolicy(alphabet, "hard" if data.soft_mask == "hard" else "ignore", data.gaps)
+    setup = Setup(policy, "both" if both else "given", run_file.interpret.database)
     found: dict[str, Classifier] = {}
     for kind, obstacle in suitable(setup, letters["train"]):
         name = prefix + kind.name

@@ -6,7 +6,7 @@ confident ones are similar and show one motif. If the model calls fewer, all of 
 positives with the next highest scores are taken, and the number of uncalled ones is printed. Test
 records are kept for the evidence.
 
-Writes the relevance folder with the attribution of every base or residue at every position, by
+Writes the attribution folder with the attribution of every base or residue at every position, by
 [interpret] method. The default is the mean of AttnLRP over copies with some bases replaced at
 random. For comparison it also holds the attention that each position receives, and the attention
 map of each layer for the records in [interpret] maps. By default these are the explained records
@@ -14,7 +14,7 @@ with the highest, middle and lowest score. If the model has two inputs, the fold
 holds the same for the second input, and there is no attention.
 
 example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv
---model mine/model --output mine/relevance
+--model mine/model --output mine/attribution
 """
 
 from __future__ import annotations
@@ -58,16 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
     )
     parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="relevance folder to write"
+        "--output", required=True, type=Path, metavar="DIR", help="attribution folder to write"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Explain recognised training and validation positives, and write the relevance folder."""
+    """Explain recognised training and validation positives, and write the attribution folder."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.data.inputs import inputs_of
     from selfattn_bio.files import sha256_of
+    from selfattn_bio.interpret.attribution import BATCH
     from selfattn_bio.interpret.explanation import (
         SOURCE,
         check_output,
@@ -75,7 +76,6 @@ def run(arguments: argparse.Namespace) -> None:
         explain_pairs,
     )
     from selfattn_bio.interpret.methods import build_method
-    from selfattn_bio.interpret.relevance import BATCH
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.scoring.scorer import PairedScorer, load
 
@@ -143,7 +143,7 @@ def _rows_of(ids: Sequence[str], corpus: Corpus, run_file: Path) -> list[int]:
         raise RunFileError(
             message,
             place=str(run_file),
-            cure=f"Ids are the first column of the split table, such as {next(iter(rows))!r}",
+            hint=f"Ids are the first column of the split table, such as {next(iter(rows))!r}",
         )
     return [rows[name] for name in ids]
 
@@ -189,7 +189,7 @@ def _recognised(
         raise CorpusError(
             "train and valid must hold a positive to explain, got none",
             place=str(split),
-            cure="Change [split] in the run file",
+            hint="Change [split] in the run file",
         )
     positives = positives.assign(logit=scorer.logits([inputs.of(i) for i in positives.index]))
     ranked = positives.sort_values("logit", ascending=False, kind="stable")

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise OutputError(
             f"output must end with .bed, .tsv or .parquet, got {found}",
             place=str(arguments.output),
-            cure="Choose another --output",
+            hint="Choose another --output",
         )
     tables = [
         hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet)

@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING
 from selfattn_bio.errors import SelfAttnBioError
 
 if TYPE_CHECKING:
-    from selfattn_bio.data.intake import Rules
     from selfattn_bio.data.sources import Source
+    from selfattn_bio.data.writer import Rules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Read the files into a corpus folder, and print the counts of records."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import build_corpus, describe
-    from selfattn_bio.data.intake import Rules
+    from selfattn_bio.data.writer import Rules
 
     if arguments.run_file:
         from selfattn_bio.data.partner import Partners
@@ -197,7 +197,7 @@ def _sources(arguments: argparse.Namespace) -> list[Source]:
 
 
 def _rules(arguments: argparse.Namespace) -> Rules:
-    from selfattn_bio.data.intake import Rules
+    from selfattn_bio.data.writer import Rules
     from selfattn_bio.sequence.alphabet import get_alphabet
 
     if arguments.alphabet is None:

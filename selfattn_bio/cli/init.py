@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise OutputError(
             "run file exists already",
             place=str(path),
-            cure="Edit it, remove it, or choose another name",
+            hint="Edit it, remove it, or choose another name",
         )
     request = Request.of(arguments)
     contents = read_contents(request)
@@ -140,7 +140,7 @@ def _choose_recipe(draft: RunFile, text: str) -> Recipe:
     from selfattn_bio.cli import ingest, split
     from selfattn_bio.config import NO_DATABASE
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.scoring.scorer import spelling_of
+    from selfattn_bio.scoring.scorer import policy_of
     from selfattn_bio.sequence.splits import read_split
     from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
 
@@ -171,7 +171,7 @@ def _choose_recipe(draft: RunFile, text: str) -> Recipe:
             raise CorpusError(message)
         database = draft.interpret.database
         recipe, trials = choose_recipe(
-            letters, labels, spelling_of(draft.data), "" if database == NO_DATABASE else database
+            letters, labels, policy_of(draft.data), "" if database == NO_DATABASE else database
         )
     for trial in trials:
         print(f"init: {trial.name}: AUROC {trial.auroc:.3f} on validation records")

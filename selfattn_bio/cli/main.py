@@ -116,8 +116,8 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         )
         if rule is None or (rule == "reachable" and not error.filename):
             raise
-        cure = f". {CURES[error.errno]}" if error.errno in CURES else ""
-        return fail(f"{error.filename or 'output'}: must be {rule}, got {error.strerror}{cure}")
+        hint = f". {CURES[error.errno]}" if error.errno in CURES else ""
+        return fail(f"{error.filename or 'output'}: must be {rule}, got {error.strerror}{hint}")
     except RuntimeError as error:
         if "cannot cache function" not in str(error):
             raise

@@ -10,7 +10,7 @@ on), discovery_seqlets.bed (the seqlets from which motifs were built) and logos/
 found, these files have no rows.
 
 example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model
---relevance relevance --output motifs
+--attribution attribution --output motifs
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
     )
     parser.add_argument(
-        "--relevance",
+        "--attribution",
         required=True,
         type=Path,
         metavar="DIR",
-        help="relevance folder, from `explain`",
+        help="attribution folder, from `explain`",
     )
     parser.add_argument(
         "--output",
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Find motifs in the relevance folder, test the evidence, and write all files of OUTPUT."""
+    """Find motifs in the attribution folder, test the evidence, and write all files of OUTPUT."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import sha256_of
@@ -86,12 +86,12 @@ def run(arguments: argparse.Namespace) -> None:
     corpus, scorer, explanation = (
         Corpus.open(arguments.corpus),
         load(arguments.model),
-        Explanation.load(arguments.relevance),
+        Explanation.load(arguments.attribution),
     )
     check_one_input(scorer, "motifs")
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
     test = test_records(corpus, arguments.split)
-    _check_relevance(explanation, read_provenance(arguments.model), test, arguments.relevance)
+    _check_attribution(explanation, read_provenance(arguments.model), test, arguments.attribution)
     check_unseen(
         arguments.model,
         test,
@@ -122,12 +122,12 @@ def test_records(corpus: Corpus, split: Path) -> pd.DataFrame:
         raise CorpusError(
             "test must hold a labelled record to weigh evidence on, got none",
             place=str(split),
-            cure="Change [split]",
+            hint="Change [split]",
         )
     return test
 
 
-def _check_relevance(
+def _check_attribution(
     explanation: Explanation, provenance: Mapping[str, Any], test: pd.DataFrame, folder: Path
 ) -> None:
     """Refuse attributions of another model, corpus or split, and those of test records.
@@ -140,17 +140,17 @@ def _check_relevance(
         here, there = provenance[key], explanation.source.get(key, "none")
         if here != there:
             message = (
-                f"relevance must be of this model, corpus and split ({key} {here[:12]}), "
+                f"attribution must be of this model, corpus and split ({key} {here[:12]}), "
                 f"got {there[:12]}"
             )
-            raise ResultsError(message, place=str(folder), cure=AGAIN)
+            raise ResultsError(message, place=str(folder), hint=AGAIN)
     held_out = set(test["id"])
     if seen := [name for name in explanation.ids if name in held_out]:
         message = (
-            f"relevance must be of records of train and valid, got {len(seen)} of test, "
+            f"attribution must be of records of train and valid, got {len(seen)} of test, "
             f"such as {seen[0]!r}"
         )
-        raise ResultsError(message, place=str(folder), cure=AGAIN)
+        raise ResultsError(message, place=str(folder), hint=AGAIN)
 
 
 def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
@@ -160,10 +160,10 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
     from selfattn_bio.sequence.alphabet import get_alphabet
 
     alphabet = get_alphabet(explanation.alphabet)
-    if explanation.proposal:
+    if explanation.is_attention:
         _say(
-            f"no motifs: they are sought in scores of letters, and method {explanation.method!r} "
-            "is a proposal, which has none"
+            f"no motifs: method {explanation.method!r} reads attention weights, and motifs need "
+            "attributions of single letters"
         )
         return build_motifs([], explanation.records, {})
     if not alphabet.has_complement:
@@ -184,10 +184,10 @@ def _weigh(
     """Return motifs.tsv, and seqlets.bed: the hits with attribution in test positives."""
     import pandas as pd
 
+    from selfattn_bio.interpret.attribution import attnlrp_importance
     from selfattn_bio.interpret.evidence import HeldOut, agreement, weigh_evidence
     from selfattn_bio.interpret.formats import on_chromosome
     from selfattn_bio.interpret.hits import find_hits, relevant_hits
-    from selfattn_bio.interpret.relevance import attnlrp_importance
 
     letters, labels = [corpus.letters(i) for i in test.index], test["label"].to_numpy(dtype=int)
 
@@ -206,14 +206,14 @@ def _weigh(
     hits = find(letters)
     in_positives = hits[labels[hits["record"].to_numpy(dtype=int)] == 1]
     rows = sorted(set(in_positives["record"]))
-    relevance = dict(
+    attribution = dict(
         zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True)
     )
-    sites = relevant_hits(in_positives, relevance)
+    sites = relevant_hits(in_positives, attribution)
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
     alike = agreement(
         in_positives,
-        relevance,
+        attribution,
         _measured(scorer, {row: letters[row] for row in rows[:: -(-len(rows) // COMPARED) or 1]}),
     )
     evidence = evidence.assign(agreement=evidence["name"].map(alike).astype(float))
@@ -233,7 +233,7 @@ def _measured(
         return {}
     records = pd.DataFrame({"id": list(letters)})
     explanation = explain_letters(scorer, list(letters.values()), records, method=Guided())
-    return dict(zip(letters, explanation.relevance, strict=True))
+    return dict(zip(letters, explanation.attribution, strict=True))
 
 
 def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: Path) -> None:

@@ -1,8 +1,8 @@
 """Write the report of a task: one self-contained HTML page, and its plots as files.
 
 Reads the results folder of the other commands: corpus/, split.tsv, model/, metrics.json,
-predictions/, and after interpretation motifs.*, seqlets.bed, discovery_seqlets.bed, relevance/ and
-variants/*/motifs.tsv. Writes the page, and plots/*.svg and *.png next to it.
+predictions/, and after interpretation motifs.*, seqlets.bed, discovery_seqlets.bed, attribution/
+and variants/*/motifs.tsv. Writes the page, and plots/*.svg and *.png next to it.
 
 example: selfattn-bio report --run-file mine.toml --results mine --output mine/report.html
 """

@@ -55,10 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
         If the target lacks train_ or sweep_: Snakemake would only report that no rule makes it.
     """
     if "/" not in arguments.target and not arguments.target.startswith(("train_", "sweep_")):
-        cure = f"Did you mean train_{arguments.target}?"
+        hint = f"Did you mean train_{arguments.target}?"
         raise SelfAttnBioError(
             f"target must be train_NAME or sweep_NAME, or a file, got {arguments.target!r}",
-            cure=cure,
+            hint=hint,
         )
     name = arguments.target.removeprefix("train_").removeprefix("sweep_")
     if (
@@ -87,7 +87,7 @@ def project_folder() -> Path:
         if (folder / "Snakefile").is_file() and (folder / "workflows/classify.smk").is_file():
             return folder
     raise SelfAttnBioError(
-        "package must come with its workflow, got none", place=str(package), cure="Install it anew"
+        "package must come with its workflow, got none", place=str(package), hint="Install it anew"
     )
 
 
@@ -128,9 +128,9 @@ def _check_cache() -> None:
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
-        cure = "Name a folder of your own in XDG_CACHE_HOME"
+        hint = "Name a folder of your own in XDG_CACHE_HOME"
         raise OutputError(
-            f"folder for caches must be writable, got {error.strerror}", place=str(cache), cure=cure
+            f"folder for caches must be writable, got {error.strerror}", place=str(cache), hint=hint
         ) from error
 
 
@@ -151,7 +151,7 @@ def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
         raise OutputError(
             "folder must be writable, got Permission denied",
             place=os.getcwd(),
-            cure="Run it in one of your own",
+            hint="Run it in one of your own",
         )
     _check_cache()
     quiet = ["--quiet", "all"] if arguments.quiet else []

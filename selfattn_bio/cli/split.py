@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         table = _split(corpus, run_file)
     except CorpusError as error:
         raise CorpusError(
-            error.message, place=error.place or str(arguments.corpus), cure=error.cure
+            error.message, place=error.place or str(arguments.corpus), hint=error.hint
         ) from error
     with whole_file(arguments.output) as path:
         table.to_csv(path, sep="\t", index=False, lineterminator="\n")
@@ -155,7 +155,7 @@ def _without_copies(
 
 def _check_all_copies(corpus: Corpus) -> None:
     """Refuse a corpus whose copies were dropped before the split: some may be in test."""
-    from selfattn_bio.data.intake import DUPLICATE
+    from selfattn_bio.data.writer import DUPLICATE
 
     dropped = sum(
         count
@@ -168,7 +168,7 @@ def _check_all_copies(corpus: Corpus) -> None:
             "split was known; some may be in test"
         )
         raise CorpusError(
-            message, place=str(corpus.path), cure="Run ingest with --run-file or --keep-duplicates"
+            message, place=str(corpus.path), hint="Run ingest with --run-file or --keep-duplicates"
         )
 
 

@@ -132,11 +132,11 @@ def _out_of_memory(
     # Nothing can be measured while other processes of torchrun hold their memory, or for two
     # inputs.
     if "TORCHELASTIC_RUN_ID" in os.environ or run_file.model.kind == "paired":
-        cure = (
+        hint = (
             "Halve training.batch_size and double training.accumulate, or start fewer "
             "processes on a machine"
         )
-        return TrainingError(f"memory must hold the training, got {said!r}", place=place, cure=cure)
+        return TrainingError(f"memory must hold the training, got {said!r}", place=place, hint=hint)
     give_back()
     plan = make_plan(run_file, Lengths.of(run_file, corpus), threads=threads, prepare=keep_memory)
     return out_of_memory(plan, said, place)

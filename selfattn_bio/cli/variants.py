@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from selfattn_bio.scoring.origin import Origin
-    from selfattn_bio.scoring.variants import Batch, Placing
+    from selfattn_bio.scoring.origin import ModelOrigin
+    from selfattn_bio.scoring.variants import VariantBatch, VariantWindows
     from selfattn_bio.sequence.genome import Genome
-    from selfattn_bio.sequence.vcf import Variant
+    from selfattn_bio.sequence.vcf import VcfVariant
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +104,13 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.scoring.annotated import VariantWriter
     from selfattn_bio.scoring.origin import origin_of
     from selfattn_bio.scoring.tracks import assembly_of
-    from selfattn_bio.scoring.variants import MEANING, Placing, check_reference, scored, tally
+    from selfattn_bio.scoring.variants import (
+        MEANING,
+        VariantWindows,
+        check_reference,
+        scored,
+        tally,
+    )
     from selfattn_bio.sequence.genome import Genome
     from selfattn_bio.sequence.vcf import VcfFile
 
@@ -113,9 +119,9 @@ def run(arguments: argparse.Namespace) -> None:
         None if arguments.motifs is None else read_motifs(arguments.motifs),
     )
     source = None if arguments.vcf is None else VcfFile(arguments.vcf, genome)
-    origin, placing = (
+    origin, windows = (
         origin_of(arguments.model),
-        Placing(arguments.window, arguments.placements, arguments.rc),
+        VariantWindows(arguments.window, arguments.placements, arguments.rc),
     )
     if doubt := origin.doubt(assembly_of(genome)):
         print(f"selfattn-bio variants: warning: {doubt}", file=sys.stderr, flush=True)
@@ -131,10 +137,10 @@ def run(arguments: argparse.Namespace) -> None:
         )
         variants = iter(source)
     else:
-        variants, placing = _saturation(arguments.region, genome, origin, placing)
+        variants, windows = _saturation(arguments.region, genome, origin, windows)
     counts, batches = Counter[str](), []
     with VariantWriter(arguments.output, source, " ".join(map(str, arguments.model))) as writer:
-        for batch in scored(origin, genome, variants, placing, arguments.prior):
+        for batch in scored(origin, genome, variants, windows, arguments.prior):
             writer.write(batch, None if motifs is None else _changes(motifs, batch))
             counts += tally(batch.table)
             if source is None:
@@ -153,8 +159,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _saturation(
-    text: str, genome: Genome, origin: Origin, placing: Placing
-) -> tuple[Iterator[Variant], Placing]:
+    text: str, genome: Genome, origin: ModelOrigin, windows: VariantWindows
+) -> tuple[Iterator[VcfVariant], VariantWindows]:
     """Return the substitutions of a region, and where their windows are."""
     from dataclasses import replace
 
@@ -163,18 +169,18 @@ def _saturation(
 
     region = parse_region(text, genome)
     length = region.end - region.start
-    one = length <= origin.window(placing.window) and placing.placements == 1
+    one = length <= origin.window(windows.window) and windows.placements == 1
     place = f"{region.chrom} [{region.start}, {region.end})"
     _say(
         f"{place}, 0-based half-open: {length} letters in "
         f"{'one window' if one else 'a window of each'}"
     )
-    return substitutions(genome.spelled(origin.scorer.spelling.soft_mask), region), replace(
-        placing, around=region.start + length // 2
-    ) if one else placing
+    return substitutions(genome.spelled(origin.scorer.policy.soft_mask), region), replace(
+        windows, around=region.start + length // 2
+    ) if one else windows
 
 
-def _changes(motifs: dict[str, NDArray[np.float64]], batch: Batch) -> pd.DataFrame:
+def _changes(motifs: dict[str, NDArray[np.float64]], batch: VariantBatch) -> pd.DataFrame:
     """Return motifs_lost and motifs_gained of a batch, in the first window of each allele.
 
     Alleles without a score have empty values.

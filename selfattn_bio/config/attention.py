@@ -80,7 +80,7 @@ class LearnedPosition(Section):
     )
 
 
-class NoPosition(Section):
+class NoPositionSection(Section):
     """No position encoding; the encoder sees positions only through the stem."""
 
     kind: Literal["none"] = "none"
@@ -94,7 +94,7 @@ Position = Annotated[
     | TransformerXLPosition
     | SinusoidalPosition
     | LearnedPosition
-    | NoPosition,
+    | NoPositionSection,
     Field(discriminator="kind"),
 ]
 

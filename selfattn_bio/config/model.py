@@ -18,7 +18,7 @@ from selfattn_bio.config.attention import (
     BY_DISTANCE,
     FullPattern,
     Mixer,
-    NoPosition,
+    NoPositionSection,
     Pattern,
     Position,
     SoftmaxMixer,
@@ -44,13 +44,13 @@ class Tokens(Section):
         return self
 
 
-class NoStem(Section):
+class NoStemSection(Section):
     """Token embeddings enter the encoder unchanged."""
 
     kind: Literal["none"] = "none"
 
 
-class ConvStem(Section):
+class ConvStemSection(Section):
     """Convolution over token embeddings, max-pooling, convolution: one vector per `pool` tokens."""
 
     kind: Literal["conv"] = "conv"
@@ -67,14 +67,14 @@ class ConvStem(Section):
     )
 
     @model_validator(mode="after")
-    def _kernels_are_odd(self) -> ConvStem:
+    def _kernels_are_odd(self) -> ConvStemSection:
         for name in ("kernel", "second_kernel"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name} must be odd, got {getattr(self, name)}")
         return self
 
 
-class TowerStem(Section):
+class TowerStemSection(Section):
     """Stages of convolution and max-pooling for long sequences.
 
     The stem gives one vector per product of `pools` tokens.
@@ -96,7 +96,7 @@ class TowerStem(Section):
     )
 
     @model_validator(mode="after")
-    def _one_a_stage(self) -> TowerStem:
+    def _one_a_stage(self) -> TowerStemSection:
         stages = len(self.kernels)
         if (len(self.channels), len(self.pools)) != (stages - 1, stages):
             got = f"{len(self.channels)} and {len(self.pools)}"
@@ -114,10 +114,10 @@ class TowerStem(Section):
         return math.prod(self.pools)
 
 
-Stem = Annotated[NoStem | ConvStem | TowerStem, Field(discriminator="kind")]
+Stem = Annotated[NoStemSection | ConvStemSection | TowerStemSection, Field(discriminator="kind")]
 
 
-class PoolingHead(Section):
+class PoolingHeadSection(Section):
     """Classify weighted means of the tokens of `parts` equal parts of the sequence.
 
     The weights come from learned scores.
@@ -127,13 +127,13 @@ class PoolingHead(Section):
     parts: Positive = Field(6, description="1 = the complete sequence, regardless of position")
 
 
-class ClsHead(Section):
+class ClsHeadSection(Section):
     """Classify a [CLS] vector placed before the tokens."""
 
     kind: Literal["cls"] = "cls"
 
 
-Head = Annotated[PoolingHead | ClsHead, Field(discriminator="kind")]
+Head = Annotated[PoolingHeadSection | ClsHeadSection, Field(discriminator="kind")]
 
 
 class NoGates(Section):
@@ -195,7 +195,7 @@ class NoExits(Section):
     kind: Literal["none"] = "none"
 
 
-class ConfidenceExits(Section):
+class ConfidenceExitsSection(Section):
     """Stop after the first layer at which the head is confident (Teerapittayanon et al. 2016)."""
 
     kind: Literal["confidence"] = "confidence"
@@ -204,7 +204,7 @@ class ConfidenceExits(Section):
     )
 
 
-Exits = Annotated[NoExits | ConfidenceExits, Field(discriminator="kind")]
+Exits = Annotated[NoExits | ConfidenceExitsSection, Field(discriminator="kind")]
 
 Strands = Literal["given", "shared"]
 STRANDS = (
@@ -244,14 +244,14 @@ class AttentionModel(Section):
         description="probability that a sequence skips the last block's branches; proportionally "
         "less for earlier blocks",
     )
-    stem: Stem = ConvStem()
+    stem: Stem = ConvStemSection()
     position: Position = T5Position()
     pattern: Pattern = FullPattern()
     kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
         "auto", description="auto = the kernel that `selfattn-bio doctor` reports"
     )
     mixer: Mixer = left_out(SoftmaxMixer(), description="kind of attention")
-    head: Head = PoolingHead()
+    head: Head = PoolingHeadSection()
     gates: Gates = left_out(NoGates(), description="learned selection of heads and layers")
     exits: Exits = left_out(NoExits(), description="number of layers each record passes through")
     strands: Strands = left_out("given", description=STRANDS)
@@ -269,7 +269,7 @@ class AttentionModel(Section):
     @property
     def token_dim(self) -> int:
         """Return the dimension of the token embeddings."""
-        return self.embed_dim if isinstance(self.stem, NoStem) else self.stem.token_dim
+        return self.embed_dim if isinstance(self.stem, NoStemSection) else self.stem.token_dim
 
     @model_validator(mode="after")
     def _heads_divide_the_embedding(self) -> AttentionModel:
@@ -429,7 +429,7 @@ class DilatedModel(Section):
         1, description="number of networks trained together whose outputs are averaged"
     )
     embed_dim: Positive = 128
-    stem: TowerStem = TowerStem()
+    stem: TowerStemSection = TowerStemSection()
     dilations: Listed[tuple[Positive, ...]] = Field(
         (1, 2, 4, 8, 15),
         description="dilation of each convolution; an empty list uses the stem alone",
@@ -472,7 +472,7 @@ class PairedModel(Section):
         "dropout of encoder",
     )
     cross_position: Position = Field(
-        NoPosition(),
+        NoPositionSection(),
         description="encoding of the distance between a position of the first input and one of "
         "the partner; for tracks, which have the positions of the sequence",
     )

@@ -73,21 +73,21 @@ class Form(Generic[SectionT]):
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"line (\d+)", str(error))
             lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
-            cure = (
+            hint = (
                 "Write paths with /, or between single quotes: 'C:\\data\\a.fa'"
                 if any("\\" in each for each in lines)
                 else ""
             )
             place = f"{path}:{line[1]}" if line else str(path)
             raise self.failure(
-                f"{self.what} must be TOML, got {error}", place=place, cure=cure
+                f"{self.what} must be TOML, got {error}", place=place, hint=hint
             ) from error
         try:
             return self.section.model_validate(values)
         except ValidationError as error:
-            message, keys, cure = _first_mistake(error, self.unions)
+            message, keys, hint = _first_mistake(error, self.unions)
             raise self.failure(
-                message, place=f"{path}:{_line_of(keys, text)}", cure=cure
+                message, place=f"{path}:{_line_of(keys, text)}", hint=hint
             ) from error
 
 

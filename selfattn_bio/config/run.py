@@ -28,10 +28,10 @@ from selfattn_bio.config.model import (
     CnnModel,
     DilatedModel,
     Model,
-    NoStem,
+    NoStemSection,
     PairedModel,
     Tokens,
-    TowerStem,
+    TowerStemSection,
 )
 from selfattn_bio.config.objective import (
     PER_PLACE,
@@ -44,12 +44,12 @@ from selfattn_bio.config.objective import (
 from selfattn_bio.config.partner import Partner, SequencePartner, TrackPartner
 from selfattn_bio.config.section import MAX_PROTEIN_K, Section, left_out
 from selfattn_bio.config.split import Audit, RandomSplit, Split
-from selfattn_bio.config.stack import Stack
+from selfattn_bio.config.stack import StackSection
 from selfattn_bio.config.sweep import Sweep
 from selfattn_bio.config.training import PRIVATE_STEM, Evaluation, Privacy, Training, Transfer
 
 
-class Variant(Section):
+class VariantSection(Section):
     """[variants.NAME]: the same run with another model or training, as a baseline or control."""
 
     tokens: Tokens | None = None
@@ -65,7 +65,7 @@ class Variant(Section):
     )
 
 
-def _is_a_run(variant: Variant, info: ValidationInfo) -> Variant:
+def _is_a_run(variant: VariantSection, info: ValidationInfo) -> VariantSection:
     """Apply a variant to the run now, so that errors point to [variants.NAME]."""
     sections = {**info.data, "variants": {}}
     # otherwise another section is invalid, which is reported first
@@ -85,18 +85,18 @@ def _kind_of(section: Any) -> str:
     return section.get("kind", "") if isinstance(section, dict) else getattr(section, "kind", "")
 
 
-def _variants_of_pairs() -> dict[str, Variant]:
+def _variants_of_pairs() -> dict[str, VariantSection]:
     return {
-        "first_alone": Variant(training=Training(pairs="first_alone")),
-        "partner_alone": Variant(training=Training(pairs="partner_alone")),
-        "shuffled": Variant(training=Training(labels="shuffled")),
+        "first_alone": VariantSection(training=Training(pairs="first_alone")),
+        "partner_alone": VariantSection(training=Training(pairs="partner_alone")),
+        "shuffled": VariantSection(training=Training(labels="shuffled")),
     }
 
 
-def _default_variants() -> dict[str, Variant]:
+def _default_variants() -> dict[str, VariantSection]:
     return {
-        "cnn": Variant(model=CnnModel()),
-        "shuffled": Variant(training=Training(labels="shuffled")),
+        "cnn": VariantSection(model=CnnModel()),
+        "shuffled": VariantSection(training=Training(labels="shuffled")),
     }
 
 
@@ -158,11 +158,12 @@ class RunFile(Section):
     training: Training = Training()
     transfer: Transfer | None = None
     privacy: Privacy | None = left_out(None)
-    stack: Stack = left_out(Stack())
+    stack: StackSection = left_out(StackSection())
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[
-        Annotated[str, Field(pattern="^[a-z0-9_]+$")], Annotated[Variant, AfterValidator(_is_a_run)]
+        Annotated[str, Field(pattern="^[a-z0-9_]+$")],
+        Annotated[VariantSection, AfterValidator(_is_a_run)],
     ] = Field(default_factory=_default_variants)
     sweep: Sweep | None = None  # last, because its validator needs all others
 
@@ -390,7 +391,7 @@ class RunFile(Section):
                         "model kind 'dilated' must go with objective 'bins', got "
                         f"{self.objective.kind!r}"
                     )
-                if isinstance(stem, TowerStem) and self.objective.kind in PER_TOKEN:
+                if isinstance(stem, TowerStemSection) and self.objective.kind in PER_TOKEN:
                     raise ValueError(
                         "stem kind 'tower' must go with an objective without an output a token, "
                         f"got {self.objective.kind!r}"
@@ -462,7 +463,10 @@ class RunFile(Section):
                 f"model.kind must be 'attention' with [privacy], got {model.kind!r}, whose batch "
                 "norms mix the records of a batch"
             )
-        if not isinstance(model.stem, NoStem) and getattr(model.stem, "norm", "batch") == "batch":
+        if (
+            not isinstance(model.stem, NoStemSection)
+            and getattr(model.stem, "norm", "batch") == "batch"
+        ):
             raise ValueError(
                 "model.stem must have no batch norm, which mixes records, with [privacy], got "
                 f"kind {model.stem.kind!r}. {PRIVATE_STEM}"
@@ -658,7 +662,7 @@ class RunFile(Section):
 
     @property
     def repeats(self) -> Literal["drop", "count", "keep"]:
-        """Return how ingestion treats a repeated sequence, as in `data.intake.Rules`.
+        """Return how ingestion treats a repeated sequence, as in `data.writer.Rules`.
 
         Splits that name the test records keep all copies here, and drop those outside of test
         later.
@@ -711,13 +715,13 @@ class RunFile(Section):
             )
         return self._with(self.variants[name])
 
-    def _with(self, change: Variant) -> RunFile:
+    def _with(self, change: VariantSection) -> RunFile:
         """Apply a variant to this run and validate the result as a run file."""
         values: dict[str, Any] = {name: getattr(self, name) for name in RunFile.model_fields} | {
             "variants": {},
             "sweep": None,
         }
-        values["stack"] = Stack()  # variants are compared as networks, without a stack
+        values["stack"] = StackSection()  # variants are compared as networks, without a stack
         values["training"] = self.training.model_dump() | {
             key: getattr(change.training, key) for key in change.training.model_fields_set
         }

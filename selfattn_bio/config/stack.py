@@ -18,7 +18,7 @@ StackPart = Literal[
 ]
 
 
-class Stack(Section):
+class StackSection(Section):
     """[stack]: models that are fitted to the training records and combined with the network."""
 
     parts: Listed[tuple[StackPart, ...]] = Field(

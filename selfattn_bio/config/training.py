@@ -37,7 +37,7 @@ class SampleBalance(BalanceSection):
 Balance = Annotated[ReweightBalance | SampleBalance, Field(discriminator="kind")]
 
 
-class Edits(Section):
+class EditsSection(Section):
     """Random edits of training sequences (EvoAug, Lee et al. 2023).
 
     Edits are deletions, insertions, translocations and substitutions.
@@ -58,7 +58,7 @@ class Edits(Section):
     )
 
     @model_validator(mode="after")
-    def _change_something(self) -> Edits:
+    def _change_something(self) -> EditsSection:
         if not (self.longest or self.translocation or self.substitution):
             raise ValueError(
                 "edits must have longest, translocation or substitution above 0, got 0 for all"
@@ -118,7 +118,7 @@ class Training(Section):
     substitution: Fraction = Field(
         0.0, description="fraction of positions that are resampled in each epoch"
     )
-    edits: Edits | None = left_out(
+    edits: EditsSection | None = left_out(
         None, description="random edits of the sequences, for records that are not aligned"
     )
     class_weights: Literal["none", "balanced"] = "none"

@@ -39,7 +39,7 @@ def pad_letters(sequences: list[Letters]) -> Letters:
     return padded
 
 
-class Windows:
+class RecordWindows:
     """Divide records into windows of at most `size` letters.
 
     A record of L letters has ceil(L / size) windows. Without a size, each record is one window.
@@ -97,7 +97,7 @@ class Laid(NamedTuple):
 
 
 def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int) -> Laid:
-    """Read the windows of `Windows.laid` from these records; the result is always the same.
+    """Read the windows of `RecordWindows.laid` from these records; the result is always the same.
 
     Windows that contain only N (X in protein) or have fewer than `least` letters are left out. At
     most LAID letters, or LEAST windows, are read.
@@ -107,7 +107,7 @@ def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int)
     CorpusError
         If no window is left.
     """
-    records, starts, ends = Windows(corpus.records["length"].to_numpy()[rows], size).laid()
+    records, starts, ends = RecordWindows(corpus.records["length"].to_numpy()[rows], size).laid()
     places = zip(rows[records].tolist(), starts.tolist(), ends.tolist(), strict=True)
     letters = [corpus.window(*place) for place in places]
     kept = [
@@ -121,7 +121,7 @@ def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int)
             f"{corpus.alphabet.unknown} alone in the {len(letters):,} looked at"
         )
         raise CorpusError(
-            message, place=str(corpus.path), cure="Put another record on this side of the split"
+            message, place=str(corpus.path), hint="Put another record on this side of the split"
         )
     return Laid(rows[records[kept]], starts[kept], ends[kept], [letters[i] for i in kept])
 

@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import FilesSplit
-from selfattn_bio.data.intake import (
+from selfattn_bio.data.writer import (
     BLOCK,
     LETTERS,
     MASKED,
@@ -29,7 +29,7 @@ from selfattn_bio.data.intake import (
     ROWS,
     TARGETS,
     TYPES,
-    Intake,
+    CorpusWriter,
     Rules,
     Targets,
 )
@@ -37,7 +37,7 @@ from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.files import check_replaceable, naming, whole_folder
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.records import Notes
+from selfattn_bio.sequence.records import ReadSummary
 
 if TYPE_CHECKING:  # avoids importing genomes and numba to open a corpus
     from selfattn_bio.data.partner import Partners
@@ -114,7 +114,7 @@ class Corpus:
             raise CorpusError(
                 "corpus must hold partners, got none",
                 place=str(self.path),
-                cure="Ingest with [partner] in the run file",
+                hint="Ingest with [partner] in the run file",
             )
         return self.partner.letters(int(self._partners[i]))
 
@@ -157,9 +157,9 @@ class Corpus:
             If the corpus was built without storing the soft mask.
         """
         if not (self.path / MASKED).exists():
-            cure = 'Say soft_mask = "keep" in [data], or ingest --soft-mask keep'
+            hint = 'Say soft_mask = "keep" in [data], or ingest --soft-mask keep'
             raise CorpusError(
-                "corpus must have kept its soft mask, got none", place=str(self.path), cure=cure
+                "corpus must have kept its soft mask, got none", place=str(self.path), hint=hint
             )
         runs = _runs_of(self.path)
         start, length = int(self._offsets[i]), int(self._lengths[i])
@@ -219,15 +219,15 @@ class Corpus:
             raise CorpusError(
                 "corpus must have targets, got none",
                 place=str(self.path),
-                cure="Name [data] targets, or ingest --targets",
+                hint="Name [data] targets, or ingest --targets",
             )
         found = pd.read_parquet(self.path / TARGETS)
         if absent := [column for column in columns if column not in found]:
             message = (
                 f"targets must have column {absent[0]!r}, got {', '.join(map(repr, found.columns))}"
             )
-            cure = "Name one of them in the run file, or add the column to the table"
-            raise CorpusError(message, place=self.summary["targets"]["path"], cure=cure)
+            hint = "Name one of them in the run file, or add the column to the table"
+            raise CorpusError(message, place=self.summary["targets"]["path"], hint=hint)
         return found[list(columns)]
 
     def column(self, name: str) -> pd.Series:
@@ -252,7 +252,7 @@ class Corpus:
             raise CorpusError(
                 f"no column {name!r} in the corpus (further columns: {found})",
                 place=str(self.path),
-                cure=hint,
+                hint=hint,
             )
         return self.targets([name])[name]
 
@@ -273,7 +273,7 @@ class Corpus:
                 raise CorpusError(
                     "corpus must be whole, got no such file or folder",
                     place=str(part),
-                    cure="Run selfattn-bio ingest",
+                    hint="Run selfattn-bio ingest",
                 )
         try:
             summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
@@ -285,7 +285,7 @@ class Corpus:
             raise CorpusError(
                 f"corpus must be readable, got {reason}",
                 place=str(path),
-                cure="Run selfattn-bio ingest again",
+                hint="Run selfattn-bio ingest again",
             ) from error
         fingerprint = _fingerprint(records, path)
         found = {
@@ -296,7 +296,7 @@ class Corpus:
         for what, value in found.items():
             if value != (told := summary.get(what if what == "fingerprint" else f"num_{what}")):
                 message = f"{what} of the corpus must be {told} as {SUMMARY} says, got {value}"
-                raise CorpusError(message, place=str(path), cure="Run selfattn-bio ingest again")
+                raise CorpusError(message, place=str(path), hint="Run selfattn-bio ingest again")
         _check_letters(path / LETTERS, records)
         return cls(path, records, summary)
 
@@ -351,30 +351,30 @@ def build_corpus(
         None if targets is None else Path(targets),
         [source for source in given if isinstance(source, SequenceFile)],
     )
-    notes, files = Notes(), []
+    notes, files = ReadSummary(), []
     with whole_folder(output) as folder:
-        with Intake(folder, rules, wanted.digests(rules.learnt)) as intake:
+        with CorpusWriter(folder, rules, wanted.digests(rules.learnt)) as writer:
             of_dna: dict[bool, str] = {}  # is a source only DNA? -> first such source
             for source in given:
-                before, kept, letters = notes.read, intake.num_records, intake.num_letters
-                intake.looks_dna = True
-                for record in source.records(rules.spelling, notes):
-                    intake.take(record)
+                before, kept, letters = notes.read, writer.num_records, writer.num_letters
+                writer.looks_dna = True
+                for record in source.records(rules.policy, notes):
+                    writer.take(record)
                     # Release it before the next is read, so that only one chromosome is in memory
                     del record
                 files.append(
                     source.about()
-                    | {"records": notes.read - before, "kept": intake.num_records - kept}
+                    | {"records": notes.read - before, "kept": writer.num_records - kept}
                 )
                 if rules.alphabet.name == "protein" and (
-                    not intake.looks_dna or intake.num_letters - letters >= ENOUGH
+                    not writer.looks_dna or writer.num_letters - letters >= ENOUGH
                 ):
-                    of_dna.setdefault(intake.looks_dna, files[-1]["path"])
+                    of_dna.setdefault(writer.looks_dna, files[-1]["path"])
         paths = ", ".join(file["path"] for file in files)
-        _check_any_left(intake, notes.read, paths)
+        _check_any_left(writer, notes.read, paths)
         _check_protein(of_dna)
         records = pd.read_parquet(folder / RECORDS).astype(TYPES)
-        about_targets = wanted.write(folder, records["id"], intake.targets, paths)
+        about_targets = wanted.write(folder, records["id"], writer.targets, paths)
         if partners:
             beside = build_corpus(partners.sources(records), folder / PARTNER, partners.rules)
             _check_partners(records["id"], beside)
@@ -382,11 +382,11 @@ def build_corpus(
             "alphabet": rules.alphabet.name,
             "assembly": rules.assembly,
             "num_records": len(records),
-            "num_letters": intake.num_letters,
+            "num_letters": writer.num_letters,
             "fingerprint": _fingerprint(records, folder),
             "read": notes.read,
-            "dropped": dict(intake.dropped),
-            "repeated": dict(intake.repeated),
+            "dropped": dict(writer.dropped),
+            "repeated": dict(writer.repeated),
             "noted": {what: count for what, count in notes.counts.items() if count},
             "sources": files,
         } | ({"targets": about_targets} if about_targets else {})
@@ -405,11 +405,11 @@ def _check_partners(ids: pd.Series, partner: Corpus) -> None:
             len(alone) > NAMED
         )
         place = ", ".join(source["path"] for source in partner.summary["sources"])
-        cure = "Give each record a partner of the same id, or take the record out"
+        hint = "Give each record a partner of the same id, or take the record out"
         raise CorpusError(
             f"records must have a partner of their id, got none of {shown}{dropped}",
             place=place,
-            cure=cure,
+            hint=hint,
         )
 
 
@@ -465,26 +465,26 @@ def _check_protein(of_dna: Mapping[bool, str]) -> None:
     """
     if set(of_dna) == {True}:
         message = "letters must be protein, got only A C G T U N in all records"
-        raise SequenceFileError(message, cure="Declare it as DNA: --alphabet dna")
+        raise SequenceFileError(message, hint="Declare it as DNA: --alphabet dna")
     if True in of_dna:
         message = f"only A, C, G, T, U and N here, which is DNA, but protein in {of_dna[False]}"
         raise SequenceFileError(
-            message, place=of_dna[True], cure="Give all sequences in one alphabet"
+            message, place=of_dna[True], hint="Give all sequences in one alphabet"
         )
 
 
-def _check_any_left(intake: Intake, read: int, paths: str) -> None:
-    if intake.num_records:
+def _check_any_left(writer: CorpusWriter, read: int, paths: str) -> None:
+    if writer.num_records:
         return
-    if len(intake.dropped) == 1 and (reason := next(iter(intake.dropped))).startswith("only "):
+    if len(writer.dropped) == 1 and (reason := next(iter(writer.dropped))).startswith("only "):
         raise SequenceFileError(
             f"records must hold letters that are known, got {reason} in all {read}", place=paths
         )
-    reasons = ", ".join(f"{count} {reason}" for reason, count in intake.dropped.items())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in writer.dropped.items())
     raise SequenceFileError(
         f"at least one record must be left, got none of {read}: {reasons}",
         place=paths,
-        cure="Change the length limits",
+        hint="Change the length limits",
     )
 
 
@@ -509,7 +509,7 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                     raise CorpusError(
                         message,
                         place=str(path),
-                        cure="They were altered: run selfattn-bio ingest again",
+                        hint="They were altered: run selfattn-bio ingest again",
                     )
 
 

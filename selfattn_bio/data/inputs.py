@@ -1,4 +1,4 @@
-"""Provide the inputs of a model for each record: its letters, or a `Pair` for two inputs.
+"""Provide the inputs of a model for each record: its letters, or a `RecordPair` for two inputs.
 
 To evaluate one of two inputs alone, the other can be taken from another record.
 """
@@ -16,7 +16,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 
 
-class Pair(NamedTuple):
+class RecordPair(NamedTuple):
     """Both inputs of a record: ASCII letters (L,) and those of its partner (M,)."""
 
     first: Letters
@@ -27,7 +27,7 @@ class Inputs(Protocol):
     """Inputs of a model from a corpus."""
 
     def of(self, record: int) -> Any:
-        """Return the input of a record, given its row: letters (L,) or a `Pair`."""
+        """Return the input of a record, given its row: letters (L,) or a `RecordPair`."""
 
     def seen(
         self, augmentation: Augmentation, record: int, epoch: int, number: int
@@ -71,22 +71,22 @@ class Pairs:
             case "partner_alone":
                 self._first = drawn
 
-    def of(self, record: int) -> Pair:
+    def of(self, record: int) -> RecordPair:
         """See `Inputs`."""
-        return Pair(
+        return RecordPair(
             self.corpus.letters(int(self._first[record])),
             self.corpus.partner_letters(int(self._partner[record])),
         )
 
     def seen(
         self, augmentation: Augmentation, record: int, epoch: int, number: int
-    ) -> tuple[Pair, View]:
+    ) -> tuple[RecordPair, View]:
         """See `Inputs`."""
         whole, partner = self.of(record)
         first, view = augmentation.view(self.corpus, int(self._first[record]), epoch, number)
         if self.is_track and len(partner) == len(whole):
             partner = partner[view.first : view.last]
-        return Pair(first, partner), view
+        return RecordPair(first, partner), view
 
 
 def inputs_of(run: RunFile, corpus: Corpus) -> Inputs:
@@ -101,12 +101,12 @@ def inputs_of(run: RunFile, corpus: Corpus) -> Inputs:
 
 
 def _check(corpus: Corpus, run: RunFile) -> None:
-    place, cure = str(corpus.path), "Run selfattn-bio ingest again with this run file"
+    place, hint = str(corpus.path), "Run selfattn-bio ingest again with this run file"
     if corpus.partner is None:
         raise CorpusError(
             "corpus must hold partners, as [partner] of the run file says, got none",
             place=place,
-            cure=cure,
+            hint=hint,
         )
     assert run.partner is not None  # the run file is validated before
     there: dict[str, Any] = {"alphabet": corpus.partner.alphabet.name}
@@ -120,7 +120,7 @@ def _check(corpus: Corpus, run: RunFile) -> None:
             raise CorpusError(
                 f"partners must have {what} {value} as the run file says, got {there[what]}",
                 place=place,
-                cure=cure,
+                hint=hint,
             )
     lengths = corpus.partner.records["length"]
     if lengths.min() < run.partner.k:
@@ -129,4 +129,4 @@ def _check(corpus: Corpus, run: RunFile) -> None:
             f"partners must be at least partner.k = {run.partner.k} letters long, got "
             f"{lengths.min()} in {short!r}"
         )
-        raise CorpusError(message, place=place, cure="Lower partner.k, or ingest again")
+        raise CorpusError(message, place=place, hint="Lower partner.k, or ingest again")

@@ -17,15 +17,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import Data, Partner, SequencePartner, TrackPartner
-from selfattn_bio.data.intake import Rules
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.levels import NUM_LEVELS, Scale
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
 from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.records import Notes, Record
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.records import ReadSummary, Record
 from selfattn_bio.sequence.tracks import read_track
 
 
@@ -78,10 +78,10 @@ class SequencesOf:
     wanted: set[str]
     said: Counter[str] = field(default_factory=Counter)
 
-    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
         """Yield ids and letters; see `data.sources.Source`."""
         self.said.clear()
-        for record in self.file.records(spelling, notes):
+        for record in self.file.records(policy, notes):
             if record.id in self.wanted:
                 yield Record(record.id, record.letters)
             else:
@@ -100,7 +100,7 @@ class TrackOf:
     of: pd.DataFrame
     said: Counter[str] = field(default_factory=Counter)
 
-    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
         """Yield a record with one level per letter for each record that the track covers.
 
         See `data.sources.Source`.

@@ -20,10 +20,10 @@ from selfattn_bio.sequence import windows
 from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
 from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.records import Notes, Record
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.records import ReadSummary, Record
 from selfattn_bio.sequence.tracks import Track, Values, binned, read_track
 
 Columns = Callable[[Record], dict[str, str | None]]
@@ -48,7 +48,7 @@ class GenomeSource:
     label: int | None
     said: Counter[str] = field(default_factory=Counter)
 
-    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
         """Read the windows; see `data.sources.Source`."""
         self.said.clear()
         with _genome_of(self.data) as genome:
@@ -62,7 +62,7 @@ class GenomeSource:
                 )
             columns = _columns(self.data, table, genome)
             ids = _numbered(self.data, table) if self.data.ids == "numbered" else None
-            for row, record in _cut(table, genome, spelling, notes, ids):
+            for row, record in _cut(table, genome, policy, notes, ids):
                 yield record._replace(
                     label=labels[row], targets=columns(record) if columns else None
                 )
@@ -87,7 +87,7 @@ class MadeNegatives:
     attributes: tuple[str, ...] = ()
     said: Counter[str] = field(default_factory=Counter)
 
-    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
         """Generate the negatives; see `data.sources.Source`."""
         self.said.clear()
         asked, positives = self.data.negatives, self.data.positives or ()
@@ -99,9 +99,9 @@ class MadeNegatives:
                 if self.data.genome
                 else sequence_files(self.data, self.attributes)
             )
-            once = Notes()  # they are already counted as positives
+            once = ReadSummary()  # they are already counted as positives
             for record in made.shuffled(
-                (record for source in sources for record in source.records(spelling, once)),
+                (record for source in sources for record in source.records(policy, once)),
                 asked.k,
                 wanted,
                 self.said,
@@ -118,7 +118,7 @@ class MadeNegatives:
                 table = made.neighbours(
                     table, genome, wanted, exclude, asked.distance, asked.steps, self.said
                 )
-            for _, record in _cut(table, genome, spelling, notes):
+            for _, record in _cut(table, genome, policy, notes):
                 yield record._replace(label=0)
 
     def about(self) -> dict[str, Any]:
@@ -179,11 +179,11 @@ def _check_apart(positives: pd.DataFrame, negatives: pd.DataFrame) -> None:
             f"{first['chrom']}:{first['start']}-{first['end']}({first['strand']}) in both "
             f"({len(both)} such)"
         )
-        cure = f"Remove it here or in {first['path_positive']}:{first['line_positive']}"
+        hint = f"Remove it here or in {first['path_positive']}:{first['line_positive']}"
         raise IntervalError(
             f"window must be a positive or a negative, got {got}",
             place=f"{first['path']}:{first['line']}",
-            cure=cure,
+            hint=hint,
         )
 
 
@@ -209,12 +209,12 @@ def _numbered(data: config.Data, table: pd.DataFrame) -> list[str]:
 def _cut(
     table: pd.DataFrame,
     genome: Genome,
-    spelling: Spelling,
-    notes: Notes,
+    policy: SequencePolicy,
+    notes: ReadSummary,
     ids: Sequence[str] | None = None,
 ) -> Iterator[tuple[int, Record]]:
     paths, lines = table["path"].tolist(), table["line"].tolist()
-    for row, record in windows.cut(table, genome, spelling.soft_mask):
+    for row, record in windows.cut(table, genome, policy.soft_mask):
         if ids:
             record = record._replace(id=ids[row])
         notes.claim(record.id, paths[row], lines[row])
@@ -285,7 +285,7 @@ def _track_columns(
                 raise IntervalError(
                     f"{rule}, got {got}",
                     place=path,
-                    cure='Choose windows of kind "centered", or another bin',
+                    hint='Choose windows of kind "centered", or another bin',
                 )
 
             def numbers(record: Record) -> dict[str, str | None]:

@@ -12,14 +12,14 @@ from typing import Any, Protocol
 
 from selfattn_bio.config import ColumnSplit, Data, FilesSplit, NegativesSection, Split
 from selfattn_bio.data.regions import GenomeSource, MadeNegatives, sequence_files
-from selfattn_bio.sequence.records import Notes, Record
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.records import ReadSummary, Record
 
 
 class Source(Protocol):
     """A source of records."""
 
-    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
         """Yield records with their labels.
 
         `notes` counts unusual content and keeps the ids read so far.
@@ -40,9 +40,9 @@ class SplitSource:
     column: str
     split: str
 
-    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
         """Read the records of the source; see `Source`."""
-        for record in self.source.records(spelling, notes):
+        for record in self.source.records(policy, notes):
             yield record._replace(targets={**(record.targets or {}), self.column: self.split})
 
     def about(self) -> dict[str, Any]:

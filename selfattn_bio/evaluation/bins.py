@@ -17,7 +17,7 @@ from selfattn_bio.config import Evaluation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.composition import KmerCounts, gc_content
-from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, differences, intervals
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
 from selfattn_bio.evaluation.points import Bins
 from selfattn_bio.evaluation.summary import SIDES, members_entry
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -161,7 +161,9 @@ def summarise_bins(
     return summary
 
 
-def _differences(sampled: dict[str, dict[str, Sampled]], confidence: float) -> dict[str, Any]:
+def _differences(
+    sampled: dict[str, dict[str, ResampledMetric]], confidence: float
+) -> dict[str, Any]:
     beside = [name for name in sampled if name != "model"]
     best = max(beside, key=lambda name: sampled[name]["auprc"].value)
     return {
@@ -191,7 +193,7 @@ def check_blocks(bins: dict[str, Bins], block: int) -> None:
             )
             raise CorpusError(
                 message,
-                cure="Lower [evaluation] block, or give the side more of the chromosomes in "
+                hint="Lower [evaluation] block, or give the side more of the chromosomes in "
                 "[split]",
             )
 

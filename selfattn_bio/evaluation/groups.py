@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.composition import gc_content
-from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, intervals
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, intervals
 from selfattn_bio.evaluation.slices import quantile_edges
 
 # Metrics whose gap is reported; the worst group is the one with the lowest AUROC
@@ -83,7 +83,7 @@ def groups_of(
         raise CorpusError(
             message,
             place=str(corpus.path),
-            cure="Name a column with fewer, or join some of its values",
+            hint="Name a column with fewer, or join some of its values",
         )
     return found
 
@@ -151,7 +151,7 @@ def group_metrics(
 
     The last three are None if fewer than two groups have both classes.
     """
-    entries, sampled = [], dict[str, dict[str, Sampled]]()
+    entries, sampled = [], dict[str, dict[str, ResampledMetric]]()
     model = next(iter(predictions))
     for group in sorted(set(groups), key=_in_order):
         inside = groups == group

@@ -132,7 +132,7 @@ def targets_of(
                 raise CorpusError(
                     message,
                     place=place,
-                    cure="Name all in objective.classes, or put the record on the train side",
+                    hint="Name all in objective.classes, or put the record on the train side",
                 )
             return (
                 texts.map(numbers)

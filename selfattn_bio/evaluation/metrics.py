@@ -31,7 +31,7 @@ RANGES |= {f"{name}{AT_HALF}": RANGES[name] for name in CALLED}
 
 
 @dataclass(frozen=True)
-class Sampled:
+class ResampledMetric:
     """The value of a metric and its values on resampled records, shape (bootstraps,)."""
 
     value: float
@@ -57,14 +57,14 @@ class Sampled:
             "high": float(min(high, self.low_high[1])),
         }
 
-    def minus(self, other: Sampled, confidence: float = 0.95) -> dict[str, float]:
+    def minus(self, other: ResampledMetric, confidence: float = 0.95) -> dict[str, float]:
         """Return `{value, low, high, p}` of this metric minus `other`.
 
         Both must come from one `Bootstrap`. p is two-sided and at least 1 / (draws + 1).
         """
         draws = self.draws - other.draws
         beyond = 1 + min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-        difference = Sampled(self.value - other.value, draws).interval(confidence)
+        difference = ResampledMetric(self.value - other.value, draws).interval(confidence)
         return {**difference, "p": min(1.0, 2 * beyond / (len(draws) + 1))}
 
 
@@ -105,7 +105,7 @@ class Bootstrap:
                 f"{sorted(set(np.asarray(self.labels).tolist()))}"
             )
 
-    def metrics(self, probabilities: ArrayLike, threshold: float) -> dict[str, Sampled]:
+    def metrics(self, probabilities: ArrayLike, threshold: float) -> dict[str, ResampledMetric]:
         """Compute every metric of one classifier on these records.
 
         Parameters
@@ -138,7 +138,7 @@ class Bootstrap:
         values = compute(np.ones((1, len(p)), dtype=np.float32))
         rows = [compute(weights) for weights in self._weights()]
         return {
-            name: Sampled(
+            name: ResampledMetric(
                 float(values[name][0]), np.concatenate([row[name] for row in rows]), RANGES[name]
             )
             for name in RANGES
@@ -254,13 +254,15 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def intervals(sampled: dict[str, Sampled], confidence: float = 0.95) -> dict[str, dict[str, float]]:
+def intervals(
+    sampled: dict[str, ResampledMetric], confidence: float = 0.95
+) -> dict[str, dict[str, float]]:
     """Return `{metric: {value, low, high}}`, the form of metrics.json."""
     return {name: metric.interval(confidence) for name, metric in sampled.items()}
 
 
 def differences(
-    model: dict[str, Sampled], other: dict[str, Sampled], confidence: float = 0.95
+    model: dict[str, ResampledMetric], other: dict[str, ResampledMetric], confidence: float = 0.95
 ) -> dict[str, dict[str, float]]:
     """Return `{metric: {value, low, high, p}}` of `model` minus `other` on the same records."""
     return {name: model[name].minus(other[name], confidence) for name in model}

@@ -158,7 +158,7 @@ def check_judged(points: NDArray[np.object_], size: int, side: str, place: str) 
         raise CorpusError(
             f"{message}, such as {odd[0]}",
             place=place,
-            cure="Cut windows in steps of a multiple of it, or change objective.bin",
+            hint="Cut windows in steps of a multiple of it, or change objective.bin",
         )
     holds = np.concatenate([each.labels(size).any(axis=1) for each in points])
     if len(set(holds)) < 2:
@@ -166,7 +166,7 @@ def check_judged(points: NDArray[np.object_], size: int, side: str, place: str) 
             f"whole bins of {side} must be some with a point and some without, got "
             f"{int(holds.sum())} of {len(holds)} with one"
         )
-        raise CorpusError(message, place=place, cure="Change [split], or objective.bin")
+        raise CorpusError(message, place=place, hint="Change [split], or objective.bin")
 
 
 @dataclass(frozen=True)

@@ -73,14 +73,14 @@ def _read_history(path: Path, metric: str) -> pd.DataFrame:
         history = pd.read_csv(path)
     except FileNotFoundError:
         message = "model folder of a job must hold history.csv, got no such file"
-        raise ModelFolderError(message, place=str(path), cure="Train the job first") from None
+        raise ModelFolderError(message, place=str(path), hint="Train the job first") from None
     except ValueError as error:
         raise ModelFolderError(
-            f"history must be CSV, got {error}", place=str(path), cure="Train the job again"
+            f"history must be CSV, got {error}", place=str(path), hint="Train the job again"
         ) from error
     if missing := sorted({"step", "seconds", metric} - set(history)):
         message = f"history must have the columns step, seconds and {metric}, got no {missing[0]}"
-        raise ModelFolderError(message, place=str(path), cure="Train the job again")
+        raise ModelFolderError(message, place=str(path), hint="Train the job again")
     return history
 
 

@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.config import Evaluation
 from selfattn_bio.evaluation.calibration import calibrate
 from selfattn_bio.evaluation.groups import Names, group_metrics
-from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, differences, intervals
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
 from selfattn_bio.evaluation.slices import quantile_edges, slice_metrics
 
 SIDES = ("valid", "test")
@@ -235,7 +235,7 @@ def members_entry(metric: str, each: list[float], scores: NDArray[np.float64]) -
 def _side(
     bootstrap: Bootstrap,
     classifiers: dict[str, Classifier],
-    sampled: dict[str, dict[str, Sampled]],
+    sampled: dict[str, dict[str, ResampledMetric]],
     side: str,
     confidence: float,
 ) -> dict[str, Any]:
@@ -273,7 +273,9 @@ def _side(
 
 
 def _differences(
-    classifiers: dict[str, Classifier], sampled: dict[str, dict[str, Sampled]], confidence: float
+    classifiers: dict[str, Classifier],
+    sampled: dict[str, dict[str, ResampledMetric]],
+    confidence: float,
 ) -> dict[str, Any]:
     beside = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
     best = max(

@@ -20,7 +20,7 @@ Verdict = Literal["better", "worse", "higher", "lower", "not distinguishable"]
 
 
 @dataclass(frozen=True)
-class Size:
+class ClassifierSize:
     """Number of networks, trainings and stacked models behind a classifier.
 
     Attributes
@@ -38,7 +38,7 @@ class Size:
     trainings: int = 0
     parts: int = 0
 
-    def equals(self, other: Size) -> bool:
+    def equals(self, other: ClassifierSize) -> bool:
         """Return whether sizes are equal, or one of the classifiers is not a network."""
         return (
             not self.networks
@@ -52,7 +52,7 @@ class Size:
         return not self.networks or self.trainings >= TRAININGS
 
 
-def verdict(lead: Mapping[str, float], first: Size, second: Size) -> Verdict:
+def verdict(lead: Mapping[str, float], first: ClassifierSize, second: ClassifierSize) -> Verdict:
     """Judge the difference first - second by its interval from `low` to `high`.
 
     "better" and "worse" require equal sizes and repeated trainings. Otherwise the difference is
@@ -66,7 +66,7 @@ def verdict(lead: Mapping[str, float], first: Size, second: Size) -> Verdict:
     return "worse" if shown else "lower"
 
 
-def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[Size]:
+def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[ClassifierSize]:
     """Read the sizes of classifiers from metrics.json, which contains those of networks.
 
     Raises
@@ -78,11 +78,11 @@ def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[Size]:
         message = (
             "metrics.json does not say how many networks were trained; it is of an earlier version"
         )
-        raise ResultsError(message, cure="Run `selfattn-bio evaluate` again")
-    return [Size(**metrics["sizes"].get(name, {})) for name in names]
+        raise ResultsError(message, hint="Run `selfattn-bio evaluate` again")
+    return [ClassifierSize(**metrics["sizes"].get(name, {})) for name in names]
 
 
-def caveat(first: Size, second: Size) -> str:
+def caveat(first: ClassifierSize, second: ClassifierSize) -> str:
     """Return why a difference is not conclusive, as the end of a sentence; empty if it is."""
     reasons = []
     if first.networks and second.networks:

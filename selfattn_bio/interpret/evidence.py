@@ -12,7 +12,7 @@ figures. The tests are in `associations` and `interventions`.
   are at least `MIN_EFFECT`, with intervals above 0.
 - **contradicted**: `effect_q` is below the significance, but fall and effect are at most
   -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
-- **proposal**: all other motifs; the evidence is inconclusive.
+- **inconclusive**: all other motifs; the evidence is inconclusive.
 
 effect alone is not enough, because control sites near a meaningless motif may overlap meaningful
 ones.
@@ -27,7 +27,7 @@ effects are no larger, whatever the size of its raw scores. A small validation s
 weak ground for a verdict. An effect must also be relevant, at least `MIN_EFFECT` (0.1: the odds of
 a positive fall by a tenth), because with thousands of records even a tiny difference from 0
 is significant. So a control supports no motif because its scores carry no information; the
-number of its proposals shows how many motifs it suggests without this scaling.
+number of its inconclusive motifs shows how many it suggests without this scaling.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from selfattn_bio.interpret.associations import (
     strand_bias,
     strata_of,
 )
-from selfattn_bio.interpret.hits import relevance_ranks
+from selfattn_bio.interpret.hits import attribution_ranks
 from selfattn_bio.interpret.interventions import (
     MIN_EFFECT,
     MIN_RECORDS,
@@ -284,7 +284,7 @@ def agreement(
     same rank by either method are left out, because the correlation is undefined.
     """
     both = hits[hits["record"].isin(one.keys() & other.keys())]
-    first, second = relevance_ranks(both, one), relevance_ranks(both, other)
+    first, second = attribution_ranks(both, one), attribution_ranks(both, other)
     groups = [(name, (both["name"] == name).to_numpy()) for name in both["name"].unique()]
     told = [(name, first[mine], second[mine]) for name, mine in groups if mine.sum() >= MIN_RECORDS]
     return {
@@ -304,14 +304,14 @@ def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def verdict(row: Mapping[Any, Any], significance: float) -> str:
-    """Return "supported", "contradicted" or "proposal", by the rules in the module docstring."""
+    """Return "supported", "contradicted" or "inconclusive" (rules: module docstring)."""
     if not row["effect_q"] < significance:  # also true if missing
-        return "proposal"
+        return "inconclusive"
     if all(row[name] <= -MIN_EFFECT and row[f"{name}_high"] < 0 for name in USES):
         return "contradicted"
     used = all(row[name] >= MIN_EFFECT and row[f"{name}_low"] > 0 for name in USES)
     return (
         "supported"
         if used and max(row["enrichment_q"], row["matched_q"]) < significance
-        else "proposal"
+        else "inconclusive"
     )

@@ -21,24 +21,24 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import NO_DATABASE, TrackPartner
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.data.inputs import Pair
+from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import check_replaceable, whole_folder
+from selfattn_bio.interpret.attribution import BATCH, importance, paired_batches
 from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.methods import (
     AttnLRPCopies,
+    AttributionMethod,
     ByGradient,
     DeepLiftShap,
     Method,
     Received,
-    Scoring,
 )
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.readout import AttentionMap, has_attention, read_letters
 from selfattn_bio.interpret.refine import refine_patterns
-from selfattn_bio.interpret.relevance import BATCH, importance, paired_batches
 from selfattn_bio.interpret.svg import track_svg
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.motifs import open_database
@@ -48,7 +48,7 @@ from selfattn_bio.scoring.scorer import PairedScorer, Scorer, load_single
 from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
 
 PLACE = ("chrom", "start", "end", "strand")
-ARRAYS, RECORDS, ABOUT, MAPS = "relevance.npz", "records.parquet", "relevance.json", "maps.npz"
+ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attribution.json", "maps.npz"
 PARTNER = "partner"  # folder of the second input, within that of the first
 MAP_BINS = 150  # maximum number of intervals per axis of a map
 # provenance of the model that is explained
@@ -141,7 +141,7 @@ class Explanation:
                 for row in range(0 if self.is_track else min(SHOWN, len(self)))
             )
         )
-        method = f"{escape(self.method)}{', a proposal' * self.proposal}"
+        method = f"{escape(self.method)}{' (raw attention)' * self.is_attention}"
         return f'<div style="overflow-x:auto"><b>{escape(repr(self))}</b> ({method}){tracks}</div>'
 
     def __len__(self) -> int:
@@ -161,7 +161,7 @@ class Explanation:
         ]
 
     @property
-    def proposal(self) -> bool:
+    def is_attention(self) -> bool:
         """Return whether the method is based on attention, a hint at where the model looks."""
         return not self.hypothetical.shape[2]
 
@@ -171,12 +171,12 @@ class Explanation:
         return self.alphabet == LEVELS.name
 
     @property
-    def relevance(self) -> list[NDArray[np.float32]]:
+    def attribution(self) -> list[NDArray[np.float32]]:
         """Return the importance of each letter, one non-negative (length,) array per sequence.
 
         It is the L2 norm over hypothetical scores, or the attention for methods based on it.
         """
-        rows = self.attention if self.proposal else importance(self.hypothetical)
+        rows = self.attention if self.is_attention else importance(self.hypothetical)
         return [row[:length] for row, length in zip(rows, self.records["length"], strict=True)]
 
     def motifs(
@@ -211,10 +211,10 @@ class Explanation:
         DatabaseError
             If the database cannot be read.
         """
-        if self.proposal:
+        if self.is_attention:
             raise ValueError(
-                f"motifs must be of a method with scores of letters, got {self.method!r}, which is "
-                "a proposal"
+                f"motifs need attributions of single letters, and method {self.method!r} reads "
+                "attention weights"
             )
         if self.is_track:
             raise ValueError("motifs must be of letters, got the levels of a track")
@@ -230,7 +230,7 @@ class Explanation:
         sequences = [
             row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)
         ]
-        patterns = refine_patterns(found.patterns, sequences, self.relevance)[:max_motifs]
+        patterns = refine_patterns(found.patterns, sequences, self.attribution)[:max_motifs]
         say(
             f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} "
             f"sequences{': ' * bool(found.note)}{found.note}"
@@ -247,7 +247,9 @@ class Explanation:
             get_alphabet(self.alphabet).letters.encode(), dtype=np.uint8
         )
         heights = (
-            self.attention[row, :length, None] if self.proposal else self.hypothetical[row, :length]
+            self.attention[row, :length, None]
+            if self.is_attention
+            else self.hypothetical[row, :length]
         )
         return heights * there
 
@@ -268,7 +270,7 @@ class Explanation:
         axes.set(
             title=self.ids[row],
             xlabel="letter of the sequence",
-            ylabel=f"{self.method}, a proposal" if self.proposal else "logits",
+            ylabel=f"{self.method} (raw attention)" if self.is_attention else "logits",
         )
         return figure
 
@@ -357,27 +359,27 @@ class Explanation:
                 )
         except FileNotFoundError as error:
             message = (
-                f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no "
+                f"attribution folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no "
                 f"{Path(error.filename).name}"
             )
-            raise ResultsError(message, place=str(folder), cure=AGAIN) from None
+            raise ResultsError(message, place=str(folder), hint=AGAIN) from None
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise ResultsError(
-                f"relevance folder must be whole, got {error}", place=str(folder), cure=AGAIN
+                f"attribution folder must be whole, got {error}", place=str(folder), hint=AGAIN
             ) from error
         rows = {len(records), len(loaded.letters), len(loaded.hypothetical), len(loaded.attention)}
         if len(rows) > 1:
             message = (
-                "parts of a relevance folder must have one row a record, got "
+                "parts of an attribution folder must have one row a record, got "
                 f"{' and '.join(map(str, sorted(rows)))}"
             )
-            raise ResultsError(message, place=str(folder), cure=AGAIN)
+            raise ResultsError(message, place=str(folder), hint=AGAIN)
         return loaded
 
 
 def check_output(folder: str | Path) -> None:
     """Raise an error unless an explanation may be written there; see `files.check_replaceable`."""
-    check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)
+    check_replaceable(folder, "attribution", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)
 
 
 def _shown(length: int) -> str:
@@ -436,7 +438,7 @@ def explain(
 ) -> Explanation:
     """Explain an output of each sequence, letter by letter.
 
-    `explain("results/promoter/model", ["ACGT..."]).relevance[0]` has one number per letter.
+    `explain("results/promoter/model", ["ACGT..."]).attribution[0]` has one number per letter.
 
     Parameters
     ----------
@@ -473,7 +475,7 @@ def explain(
             f"{method!r}"
         )
     scorer = load_single(model)
-    inputs = list(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k))
+    inputs = list(read_inputs(scorer.policy, sequences, scorer.tokenizer.k))
     ids, partner_of = (
         pd.DataFrame({"id": [each.id for each in inputs]}),
         read_partners(scorer, partner),
@@ -485,14 +487,14 @@ def explain(
     }
     if partner_of:
         return explain_pairs(
-            scorer, [Pair(each.letters, partner_of(each)) for each in inputs], ids, **asked
+            scorer, [RecordPair(each.letters, partner_of(each)) for each in inputs], ids, **asked
         )
     return explain_letters(scorer, [each.letters for each in inputs], ids, **asked)
 
 
 def explain_pairs(
     scorer: Scorer,
-    pairs: Sequence[Pair],
+    pairs: Sequence[RecordPair],
     records: pd.DataFrame,
     *,
     method: Method,
@@ -512,7 +514,7 @@ def explain_pairs(
         inputs.
     """
     assert isinstance(scorer, PairedScorer)
-    if not isinstance(method, Scoring) or isinstance(method, DeepLiftShap):
+    if not isinstance(method, AttributionMethod) or isinstance(method, DeepLiftShap):
         raise ValueError(f"method must be one that can explain two inputs, got {method.name!r}")
     if not pairs:
         raise ValueError("sequences must be at least one, got none")
@@ -587,17 +589,17 @@ def explain_letters(
         )
     target.check(scorer, [len(row) for row in letters])
     padded = pad_letters(list(letters))
-    size = len(scorer.alphabet.letters) if isinstance(method, Scoring) else 0
+    size = len(scorer.alphabet.letters) if isinstance(method, AttributionMethod) else 0
     hypothetical = np.zeros((*padded.shape, size), dtype=np.float32)
     attention = np.zeros(padded.shape, dtype=np.float32)
     for start in range(0, len(letters), BATCH):
         some = letters[start : start + BATCH]
-        if isinstance(method, Scoring):
+        if isinstance(method, AttributionMethod):
             found = Received().received(scorer, some, target) if has_attention(scorer) else []
             for row, scores in enumerate(_scores(method, scorer, some, target), start):
                 hypothetical[row, : len(scores)] = scores
         else:
-            found = method.relevance(scorer, some, target)
+            found = method.attribution(scorer, some, target)
         for row, received in enumerate(found, start):
             attention[row, : len(received)] = received
         if say:
@@ -615,7 +617,7 @@ def explain_letters(
 
 
 def _scores(
-    method: Scoring, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target
+    method: AttributionMethod, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target
 ) -> list[NDArray[np.float32]]:
     """Return hypothetical scores, combined over both strands and with the stack if present."""
     scores = method.scores(scorer, letters, target)

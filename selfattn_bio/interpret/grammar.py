@@ -60,7 +60,7 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Block:
+class SiteBlock:
     """Sites in record order with fixed distances, `gaps` bases between each and the next.
 
     `pair` is the name of the pair whose halves are in the block and arranged as the grammar asks.
@@ -80,7 +80,7 @@ class Block:
         """Return the indices of the sites that are halves of a pair."""
         return [at for at, site in enumerate(self.sites) if site.half]
 
-    def without(self, gone: Sequence[int]) -> Block:
+    def without(self, gone: Sequence[int]) -> SiteBlock:
         """Return the block with the background in place of the given sites."""
         return replace(
             self,
@@ -91,7 +91,7 @@ class Block:
         )
 
 
-Blocks = list[Block]
+Blocks = list[SiteBlock]
 
 
 def between(limits: tuple[int, int], rng: Generator) -> int:
@@ -123,7 +123,7 @@ class Sites(Section):
         """Sample sites, each as a separate block."""
         number = between(self.number, rng)
         return [
-            Block((Site(_any(self.motifs, rng), strand_of(self.strand, rng)),))
+            SiteBlock((Site(_any(self.motifs, rng), strand_of(self.strand, rng)),))
             for _ in range(number)
         ]
 
@@ -132,7 +132,7 @@ class Sites(Section):
         return [self.motifs] * self.number[1]
 
 
-class Pair(Section):
+class MotifPair(Section):
     """[pairs.NAME]: two motifs at a distance, at most once per record."""
 
     first: Names = Field(description="labels of the database; of several one, drawn evenly")
@@ -155,7 +155,7 @@ class Pair(Section):
     )
 
     @model_validator(mode="after")
-    def _range_is_in_order(self) -> Pair:
+    def _range_is_in_order(self) -> MotifPair:
         _check_range("spacing", self.spacing)
         return self
 
@@ -178,7 +178,7 @@ class Pair(Section):
                 2 * int(rng.integers(2)), Site(_any(self.bystanders, rng), strand_of("either", rng))
             )
         gaps = tuple(between(self.spacing, rng) for _ in sites[1:])
-        return [Block(tuple(sites), gaps, name)]
+        return [SiteBlock(tuple(sites), gaps, name)]
 
     def motif_choices(self) -> list[Names]:
         """Return, for each site of a record, the motifs it may have."""
@@ -257,7 +257,7 @@ class FarPair(Section):
         """Change the gap between the halves of each pair, which then no longer counts as a pair."""
         return [self._apart(block, rng) if block.pair else block for block in blocks]
 
-    def _apart(self, block: Block, rng: Generator) -> Block:
+    def _apart(self, block: SiteBlock, rng: Generator) -> SiteBlock:
         at = block.halves[0]
         return replace(
             block,
@@ -280,7 +280,9 @@ class SwappedPair(Section):
             self._swapped(block, grammar.pairs, rng) if block.pair else block for block in blocks
         ]
 
-    def _swapped(self, block: Block, pairs: Mapping[str, Pair], rng: Generator) -> Block:
+    def _swapped(
+        self, block: SiteBlock, pairs: Mapping[str, MotifPair], rng: Generator
+    ) -> SiteBlock:
         others = [pair for name, pair in pairs.items() if name != block.pair]
         foreign = _any(others[int(rng.integers(len(others)))].second, rng)
         sites = [replace(site, motif=foreign) if site.half == 2 else site for site in block.sites]
@@ -390,7 +392,7 @@ class Grammar(Section):
     )
     background: Letters = IndependentLetters()
     sites: dict[Name, Sites] = Field(default_factory=dict)
-    pairs: dict[Name, Pair] = Field(default_factory=dict)
+    pairs: dict[Name, MotifPair] = Field(default_factory=dict)
     negatives: Negatives
 
     @model_validator(mode="after")
@@ -456,7 +458,7 @@ class Grammar(Section):
         )
 
     @property
-    def _parts(self) -> dict[str, Sites | Pair]:
+    def _parts(self) -> dict[str, Sites | MotifPair]:
         return {**self.sites, **self.pairs}
 
     def positive(self, rng: Generator) -> Blocks:
@@ -537,7 +539,7 @@ def _check_range(name: str, limits: tuple[int, int]) -> None:
         raise ValueError(f"{name} must go from the least to the most, got {list(limits)}")
 
 
-def _most_letters(part: Sites | Pair, ppms: Ppms, far: FarPair | None, foreign: int) -> int:
+def _most_letters(part: Sites | MotifPair, ppms: Ppms, far: FarPair | None, foreign: int) -> int:
     """Return the largest number of bases that a part may take.
 
     `foreign` is the largest width of a motif that may replace the second motif of a pair.

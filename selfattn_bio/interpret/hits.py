@@ -125,7 +125,7 @@ def _fimo(
 
 
 def relevant_hits(
-    hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]], chance: float = CHANCE
+    hits: pd.DataFrame, attribution: Mapping[int, NDArray[np.float32]], chance: float = CHANCE
 ) -> pd.DataFrame:
     """Keep the hits that the model uses.
 
@@ -139,7 +139,7 @@ def relevant_hits(
     ----------
     hits
         Table of `find_hits`.
-    relevance
+    attribution
         Record to attribution per letter, (L,), for each record with a hit.
     chance
         In (0, 1).
@@ -148,13 +148,13 @@ def relevant_hits(
     -------
     The kept rows of `hits`, with a column rank: the fraction of windows with lower attribution.
     """
-    ranks = relevance_ranks(hits, relevance)
+    ranks = attribution_ranks(hits, attribution)
     kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < chance)
     return hits.assign(rank=ranks)[kept].reset_index(drop=True)
 
 
-def relevance_ranks(
-    hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]]
+def attribution_ranks(
+    hits: pd.DataFrame, attribution: Mapping[int, NDArray[np.float32]]
 ) -> NDArray[np.float64]:
     """Return, for each hit, the fraction of windows of its width with lower attribution.
 
@@ -163,7 +163,7 @@ def relevance_ranks(
     """
     sums = {
         record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64)))
-        for record, row in relevance.items()
+        for record, row in attribution.items()
     }
     ranks = np.empty(len(hits))
     for i, (record, start, end) in enumerate(

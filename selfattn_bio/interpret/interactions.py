@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance
 from selfattn_bio.interpret.epistasis import (
     NAMES,
     PAIR,
@@ -33,7 +34,6 @@ from selfattn_bio.interpret.evidence import q_values
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import MIN_EFFECT, mean_effect
 from selfattn_bio.interpret.readout import has_attention, read_letters
-from selfattn_bio.interpret.relevance import BATCH, attnlrp_importance
 from selfattn_bio.interpret.spacing import BIN, spacing
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.scoring.scorer import Scorer
@@ -165,14 +165,16 @@ def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
 
 
 def verdict(row: Mapping[Any, Any], significance: float) -> str:
-    """Return "supported", "redundant" or "proposal".
+    """Return "supported", "redundant" or "inconclusive".
 
     The rules are in docs/interpretation_interactions.md.
     """
     effects = row["epistasis"], row["specific"]
     if row["q"] < significance and min(effects) >= MIN_EFFECT:
         return "supported"
-    return "redundant" if row["q"] < significance and max(effects) <= -MIN_EFFECT else "proposal"
+    return (
+        "redundant" if row["q"] < significance and max(effects) <= -MIN_EFFECT else "inconclusive"
+    )
 
 
 def model_sites(
@@ -210,14 +212,14 @@ def model_sites(
         > 1
     )
     drawn = np.sort(np.random.default_rng(seed).permutation(several)[:MAX_SEARCHED])
-    relevance = dict(
+    attribution = dict(
         zip(
             drawn.tolist(),
             attnlrp_importance(scorer, [sequences[record] for record in drawn]),
             strict=True,
         )
     )
-    return relevant_hits(hits[hits["record"].isin(drawn)].reset_index(drop=True), relevance)
+    return relevant_hits(hits[hits["record"].isin(drawn)].reset_index(drop=True), attribution)
 
 
 def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:

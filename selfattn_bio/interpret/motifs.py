@@ -20,14 +20,14 @@ from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.formats import on_chromosome, write_bed
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label, match_motifs
-from selfattn_bio.interpret.patterns import Pattern
+from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.interpret.svg import logo_svg
 from selfattn_bio.motifs import jaspar_text, meme_text, transfac_text
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 
 @dataclass(frozen=True)
-class Motif(Pattern):
+class Motif(SeqletPattern):
     """A named pattern; `record` of its seqlets is a row of the explanation.
 
     Attributes
@@ -211,7 +211,7 @@ def _written(text: str, path: str | Path | None) -> str:
 
 
 def build_motifs(
-    patterns: list[Pattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]
+    patterns: list[SeqletPattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]
 ) -> MotifSet:
     """Name the patterns motif_01, motif_02, … in order and match them with the database.
 

@@ -23,7 +23,7 @@ MIN_TOTAL = 6.0  # bits; a weaker motif has a hit by chance every 64 positions
 
 
 @dataclass(frozen=True)
-class Pattern:
+class SeqletPattern:
     """Alignment of a group of seqlets.
 
     Attributes
@@ -60,7 +60,7 @@ class Discovery:
     If there are none, `note` has the reason; otherwise it is empty.
     """
 
-    patterns: list[Pattern]
+    patterns: list[SeqletPattern]
     num_seqlets: int
     note: str = ""
 
@@ -80,7 +80,7 @@ def check_scores(
 
 def align(
     places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
-) -> Pattern | None:
+) -> SeqletPattern | None:
     """Build a pattern from intervals of one width and trim it to its informative part.
 
     Returns None if the informative part is too short or too weak.
@@ -104,7 +104,7 @@ def align(
     lengths = np.array([len(row) for row in records])[sites["record"].to_numpy(dtype=int)]
     sites = sites[(sites["start"] >= 0) & (sites["end"] <= lengths)].reset_index(drop=True)
     return (
-        Pattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
+        SeqletPattern(count_letters(sites, records, alphabet), sites, alphabet=alphabet)
         if len(sites)
         else None
     )

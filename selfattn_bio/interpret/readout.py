@@ -364,7 +364,7 @@ def read_attention(
     """
     scorer = load_single(model)
     check_one_input(scorer, "attention")
-    ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
+    ids, letters = read_sequences(scorer.policy, sequences, scorer.tokenizer.k)
     if not ids:
         raise ValueError("sequences must be at least one, got none")
     return read_letters(scorer, pad_letters(letters), ids)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.interpret.hits import HIT_P, find_hits, relevant_hits
-from selfattn_bio.interpret.patterns import Pattern, align
+from selfattn_bio.interpret.patterns import SeqletPattern, align
 from selfattn_bio.sequence.alphabet import DNA
 
 MARGIN = 6  # positions on each side of a hit that may turn out to belong to the motif
@@ -23,10 +23,10 @@ SHARED = 0.5  # fraction of sites; a pattern that shares more with a larger one 
 
 
 def refine_patterns(
-    patterns: Sequence[Pattern],
+    patterns: Sequence[SeqletPattern],
     sequences: Sequence[NDArray[np.uint8]],
-    relevance: Sequence[NDArray[np.float32]],
-) -> list[Pattern]:
+    attribution: Sequence[NDArray[np.float32]],
+) -> list[SeqletPattern]:
     """Rebuild each pattern from its relevant hits and remove duplicates.
 
     Parameters
@@ -35,7 +35,7 @@ def refine_patterns(
         Patterns of a caller (`patterns.Discovery`).
     sequences
         ASCII letters of the explained records, one array per record.
-    relevance
+    attribution
         Attribution of each letter, one array per record.
 
     Returns
@@ -53,7 +53,7 @@ def refine_patterns(
         HIT_P,
         alphabet,
     )
-    hits = relevant_hits(hits, dict(enumerate(relevance)))
+    hits = relevant_hits(hits, dict(enumerate(attribution)))
     longest = max(map(len, sequences), default=0)
     refined = []
     for name, pattern in names.items():
@@ -72,7 +72,7 @@ def refine_patterns(
     )
 
 
-def _distinct(patterns: list[Pattern], num_records: int, length: int) -> list[Pattern]:
+def _distinct(patterns: list[SeqletPattern], num_records: int, length: int) -> list[SeqletPattern]:
     """Drop patterns with more than SHARED of their site centres in sites of earlier ones."""
     taken = np.zeros((num_records, length), dtype=bool)
     kept = []

@@ -21,9 +21,9 @@ from selfattn_bio.interpret.motifs import MotifSet
 from selfattn_bio.motifs import open_database
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
-from selfattn_bio.sequence.spelling import Spelling
 
 CHUNK_LETTERS = 8_000_000  # letters per chunk, padding included: 32 MB of DNA in memelite
 MAX_SCORE = 1000  # of BED
@@ -111,7 +111,8 @@ def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Itera
         yield from read_records(sequences, alphabet)
     else:
         yield from (
-            Record(each.id, each.letters) for each in read_inputs(Spelling(alphabet), sequences, 1)
+            Record(each.id, each.letters)
+            for each in read_inputs(SequencePolicy(alphabet), sequences, 1)
         )
 
 

@@ -14,7 +14,7 @@ CHUNK = 256  # records tested together: 10 MB at 200 bp
 
 
 def call_seqlets(
-    relevance: Sequence[NDArray[np.float32]],
+    attribution: Sequence[NDArray[np.float32]],
     *,
     threshold: float = 0.01,
     min_length: int = MIN_LENGTH,
@@ -29,7 +29,7 @@ def call_seqlets(
 
     Parameters
     ----------
-    relevance
+    attribution
         Attribution of each letter, one array per record, of any lengths.
     threshold
         p-value threshold in (0, 1). The p-value is the probability that the same number of letters,
@@ -39,7 +39,7 @@ def call_seqlets(
 
     Returns
     -------
-    One row per seqlet: record (row of `relevance`), start, end (0-based half-open), relevance
+    One row per seqlet: record (row of `attribution`), start, end (0-based half-open), attribution
     (sum), p_value; sorted by record and position. Seqlets of a record do not overlap.
 
     Raises
@@ -59,12 +59,12 @@ def call_seqlets(
         raise ValueError(
             f"lengths must be 1 <= min_length <= max_length, got {min_length} and {max_length}"
         )
-    lengths = np.array([len(row) for row in relevance])
-    rows = np.zeros((len(relevance), max(lengths.max(initial=0), max_length)))
-    for row, values in zip(rows, relevance, strict=True):
+    lengths = np.array([len(row) for row in attribution])
+    rows = np.zeros((len(attribution), max(lengths.max(initial=0), max_length)))
+    for row, values in zip(rows, attribution, strict=True):
         row[: len(values)] = values
     if not np.isfinite(rows).all():
-        raise ValueError(f"relevance must be finite, got {rows[~np.isfinite(rows)][0]}")
+        raise ValueError(f"attribution must be finite, got {rows[~np.isfinite(rows)][0]}")
     inside = np.arange(rows.shape[1]) < lengths[:, None]
     low, high = (
         (float(rows[inside].min()), float(rows[inside].max())) if inside.any() else (0.0, 0.0)
@@ -87,9 +87,9 @@ def call_seqlets(
 
 
 def _table(rows: list[tuple[int, int, int, float, float]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=["record", "start", "end", "relevance", "p_value"])
+    table = pd.DataFrame(rows, columns=["record", "start", "end", "attribution", "p_value"])
     table = table.astype(
-        {"record": int, "start": int, "end": int, "relevance": float, "p_value": float}
+        {"record": int, "start": int, "end": int, "attribution": float, "p_value": float}
     )
     return table.sort_values(["record", "start"], ignore_index=True)
 

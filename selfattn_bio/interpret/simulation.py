@@ -249,7 +249,7 @@ def background_of(rule: Letters, length: int) -> Callable[[np.random.Generator],
             f"got none among {len(sources)}"
         )
         raise GrammarError(
-            message, place=rule.sequences, cure="Choose a shorter length or another file"
+            message, place=rule.sequences, hint="Choose a shorter length or another file"
         )
 
     def shuffled(rng: np.random.Generator) -> Row:

@@ -81,18 +81,18 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
             f"model must be a folder that holds {WEIGHTS}, got {pickles[0]!r}: a pickle "
             "runs what is written in it, and is not opened"
         )
-        raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
+        raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     for name in (WEIGHTS, RUN, PROVENANCE):
         if not (folder / name).is_file():
             raise ModelFolderError(
                 f"model folder must hold {WEIGHTS}, {RUN} and {PROVENANCE}, got no {name}",
                 place=str(folder),
-                cure=RETRAIN,
+                hint=RETRAIN,
             )
     run = read_run_file(folder / RUN)
     if run.stack.parts and not (folder / STACK).is_dir():
         message = f"folder {STACK!r} is missing, whose models {RUN} combines with the network"
-        raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
+        raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     provenance = read_provenance(folder)
     if run.evaluation.strands is None and "strands" not in provenance["calibration"]:
         # Before `evaluation.strands` existed, calibration was fitted on the given strand,
@@ -106,13 +106,13 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
             f"weights must have the sha256 of {PROVENANCE} "
             f"({provenance['weights_sha256'][:12]}), got {found[:12]}"
         )
-        raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=RETRAIN)
+        raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN)
     network = build_network(run)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as error:
         message = f"weights must fit the network of {RUN}, got {' '.join(str(error).split())[:300]}"
-        raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=RETRAIN) from error
+        raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN) from error
     return run, network, provenance
 
 
@@ -139,7 +139,7 @@ def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: 
             raise ModelFolderError(
                 message,
                 place=str(folder),
-                cure="Train it again: it may have seen these test records",
+                hint="Train it again: it may have seen these test records",
             )
 
 
@@ -162,17 +162,17 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         }
     except FileNotFoundError:
         raise ModelFolderError(
-            f"model folder must hold {PROVENANCE}, got none", place=str(path.parent), cure=RETRAIN
+            f"model folder must hold {PROVENANCE}, got none", place=str(path.parent), hint=RETRAIN
         ) from None
     except (ValueError, TypeError) as error:
         raise ModelFolderError(
-            f"provenance must be a JSON object, got {error}", place=str(path), cure=RETRAIN
+            f"provenance must be a JSON object, got {error}", place=str(path), hint=RETRAIN
         ) from error
     if missing:
         raise ModelFolderError(
             f"provenance must hold {', '.join(sorted(missing))}, got none",
             place=str(path),
-            cure=RETRAIN,
+            hint=RETRAIN,
         )
     return provenance
 
@@ -185,4 +185,4 @@ def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) ->
             f"({provenance['vocabulary_sha256'][:12]}), got {tokenizer.sha256[:12]} from "
             f"{RUN}"
         )
-        raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
+        raise ModelFolderError(message, place=str(folder), hint=RETRAIN)

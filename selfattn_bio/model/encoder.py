@@ -1,7 +1,7 @@
 """The attention encoder: pre-norm blocks of multi-head attention and a GELU feed-forward.
 
-Attribution methods (`interpret.relevance`) hook `QKVProjection`, `LayerNorm` and `GELU`. The `keep`
-methods remove heads and feed-forwards.
+Attribution methods (`interpret.attribution`) hook `QKVProjection`, `LayerNorm` and `GELU`. The
+`keep` methods remove heads and feed-forwards.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class StochasticDepth(nn.Module):
         return branch * kept / (1 - self.chance)
 
 
-class Nothing(nn.Module):
+class ZeroBranch(nn.Module):
     """Replace a branch that was removed."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -132,13 +132,13 @@ class Nothing(nn.Module):
         return torch.zeros_like(x)
 
 
-class Block(nn.Module):
+class EncoderBlock(nn.Module):
     """Compute x + attention(norm(x)), then x + feed-forward(norm(x))."""
 
     attention_norm: nn.LayerNorm | nn.Identity
-    attention: SelfAttention | Nothing
+    attention: SelfAttention | ZeroBranch
     feedforward_norm: nn.LayerNorm | nn.Identity
-    feedforward: nn.Sequential | Nothing
+    feedforward: nn.Sequential | ZeroBranch
 
     def __init__(self, section: config.AttentionModel, depth: float) -> None:
         super().__init__()
@@ -168,9 +168,9 @@ class Block(nn.Module):
         if layer.heads:
             self.attention.keep(layer.heads)
         else:
-            self.attention_norm, self.attention = nn.Identity(), Nothing()
+            self.attention_norm, self.attention = nn.Identity(), ZeroBranch()
         if not layer.feedforward:
-            self.feedforward_norm, self.feedforward = nn.Identity(), Nothing()
+            self.feedforward_norm, self.feedforward = nn.Identity(), ZeroBranch()
         elif isinstance(self.feedforward_gate, HardConcrete):
             last: nn.Linear = self.feedforward[-1]  # type: ignore[assignment]
             gate = self.feedforward_gate.values().detach()
@@ -198,7 +198,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.place = build_absolute(section.position, section.embed_dim)
         self.blocks = nn.ModuleList(
-            Block(section, depth=(i + 1) / section.num_layers) for i in range(section.num_layers)
+            EncoderBlock(section, depth=(i + 1) / section.num_layers)
+            for i in range(section.num_layers)
         )
         self.norm = nn.LayerNorm(section.embed_dim)
 

@@ -167,4 +167,4 @@ def through_all_layers(network: nn.Module) -> Iterator[None]:
 
 def build_exits(section: config.Exits) -> LastLayer | ConfidenceExits:
     """Build the exits that the run file names."""
-    return ConfidenceExits() if isinstance(section, config.ConfidenceExits) else LastLayer()
+    return ConfidenceExits() if isinstance(section, config.ConfidenceExitsSection) else LastLayer()

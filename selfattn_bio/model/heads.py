@@ -1,6 +1,6 @@
 """Heads: from encoded tokens to the outputs of a sequence, a token or a bin.
 
-Attribution methods (`interpret.relevance`) hook `PoolingProjection`.
+Attribution methods (`interpret.attribution`) hook `PoolingProjection`.
 """
 
 from __future__ import annotations
@@ -176,11 +176,11 @@ def build_head(
         return TokenHead(
             section.embed_dim,
             num_outputs,
-            section.stem.pool if isinstance(section.stem, config.ConvStem) else 1,
+            section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1,
         )
     if kind in config.PER_PLACE:
         return PlaceHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
-    if isinstance(section.head, config.PoolingHead):
+    if isinstance(section.head, config.PoolingHeadSection):
         return PoolingHead(
             section.embed_dim, section.num_heads, section.head.parts, section.dropout, num_outputs
         )

@@ -137,11 +137,11 @@ def _refuse(
             f"test records must be unseen by the model's parents, got {int(bad.sum())} of "
             f"{len(bad)} that one saw, such as {first!r}"
         )
-        cure = (
+        hint = (
             "Pretrain on other records: give the parent FASTA files without the chromosomes, "
             "groups or records of this task's test side"
         )
-        raise ModelFolderError(message, place=str(folder), cure=cure)
+        raise ModelFolderError(message, place=str(folder), hint=hint)
 
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
@@ -163,4 +163,4 @@ def _read(folder: Path) -> pd.DataFrame:
         message = (
             f"model folder must hold {SEEN}, what it was trained on, got {type(error).__name__}"
         )
-        raise ModelFolderError(message, place=str(folder), cure="Train it again") from error
+        raise ModelFolderError(message, place=str(folder), hint="Train it again") from error

@@ -10,7 +10,7 @@ from torch import nn
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody, Network
-from selfattn_bio.model.encoder import Block, SelfAttention
+from selfattn_bio.model.encoder import EncoderBlock, SelfAttention
 from selfattn_bio.model.gates import HardConcrete
 
 
@@ -33,9 +33,9 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
         model.gates, config.HardConcreteGates
     ):
         kind = model.gates.kind if isinstance(model, config.AttentionModel) else "none"
-        cure = "it is pruned already" if kind == "pruned" else "train it with gates in [model]"
+        hint = "it is pruned already" if kind == "pruned" else "train it with gates in [model]"
         raise ArgumentError(
-            f"model must have gates of kind 'hard_concrete' to be pruned, got {kind!r}: {cure}"
+            f"model must have gates of kind 'hard_concrete' to be pruned, got {kind!r}: {hint}"
         )
     members = []
     for body in network.members:
@@ -48,7 +48,7 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
 
 
 def _kept(block: nn.Module) -> config.KeptLayer:
-    assert isinstance(block, Block)
+    assert isinstance(block, EncoderBlock)
     assert isinstance(block.attention, SelfAttention)
     heads, feedforward = block.attention.gates, block.feedforward_gate
     assert isinstance(heads, HardConcrete)

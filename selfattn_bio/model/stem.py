@@ -83,7 +83,7 @@ class ConvStem(nn.Module):
     `pool` has to be normalised.
     """
 
-    def __init__(self, section: config.ConvStem, embed_dim: int, dropout: float) -> None:
+    def __init__(self, section: config.ConvStemSection, embed_dim: int, dropout: float) -> None:
         super().__init__()
         self.token_dim, self.pool = section.token_dim, section.pool
         self.first = nn.Conv1d(
@@ -141,7 +141,7 @@ class TowerStem(nn.Module):
     convolutions took twice as long (docs/decisions.md#long-sequences).
     """
 
-    def __init__(self, section: config.TowerStem, embed_dim: int) -> None:
+    def __init__(self, section: config.TowerStemSection, embed_dim: int) -> None:
         super().__init__()
         self.token_dim, self.pool = section.token_dim, section.pool
         widths = (section.token_dim, *section.channels, embed_dim)
@@ -208,9 +208,9 @@ def build_stem(
 ) -> NoStem | ConvStem | TowerStem:
     """Build the stem that the run file names."""
     match section:
-        case config.ConvStem():
+        case config.ConvStemSection():
             return ConvStem(section, embed_dim, dropout)
-        case config.TowerStem():
+        case config.TowerStemSection():
             return TowerStem(section, embed_dim)
         case _:
             return NoStem(embed_dim)

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from sklearn.metrics import average_precision_score
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.evaluation.verdict import Size, caveat, sizes_of, verdict
+from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.figures import Drawing, draw
@@ -125,7 +125,7 @@ def comparison(name: str, metrics: dict[str, Any]) -> str:
     For an ensemble, the sentence also compares its first member alone.
     """
     model, other = sizes_of(metrics, "model", name)
-    first = Size(model.networks // max(1, model.trainings), 1)
+    first = ClassifierSize(model.networks // max(1, model.trainings), 1)
     found = []
     for who, key, size in (
         ("", "baselines", model),

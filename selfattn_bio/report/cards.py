@@ -24,7 +24,7 @@ from selfattn_bio.report import figures, words
 from selfattn_bio.report.examples import example_sites
 from selfattn_bio.report.results import Results
 
-VERDICT_ORDER = ("supported", "proposal", "contradicted")
+VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
 
 

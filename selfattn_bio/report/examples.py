@@ -48,12 +48,12 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
         + (discovery["end"] - discovery["start"]).to_numpy()[found["site"].to_numpy(dtype=int)]
     )
     # (records, L + 1), the sum over all positions before
-    up_to = np.pad(explained.relevance.cumsum(axis=1), ((0, 0), (1, 0)))
+    up_to = np.pad(explained.attribution.cumsum(axis=1), ((0, 0), (1, 0)))
     record, start, end = (
         found[column].to_numpy(dtype=int) for column in ("record", "position", "end")
     )
-    found = found.assign(relevance=up_to[record, end] - up_to[record, start]).sort_values(
-        "relevance", ascending=False, kind="stable"
+    found = found.assign(attribution=up_to[record, end] - up_to[record, start]).sort_values(
+        "attribution", ascending=False, kind="stable"
     )
     shown = (
         found.drop_duplicates("site")

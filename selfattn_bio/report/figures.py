@@ -200,7 +200,7 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
     if (explained := results.explained) is not None:
         # Models without attention weights have zeros
         has_attention = bool(explained.attention.any())
-        shown = "Mean over the explained records. Relevance: how far the score hangs on a letter."
+        shown = "Mean over the explained records. Attribution: how far the score hangs on a letter."
         limit = (
             "Raw attention is no explanation: a model attends to letters that change nothing. "
             "No motif or verdict here rests on it."
@@ -208,17 +208,17 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
         drawings.append(
             Drawing(
                 "attention",
-                "Raw attention (a proposal) beside relevance"
+                "Raw attention next to attribution"
                 if has_attention
-                else "Relevance along the record",
+                else "Attribution along the record",
                 f"{shown} Attention: how much it was looked at." if has_attention else shown,
                 limit
                 if has_attention
                 else "A mean by place: what stands at another place in each record is flat here.",
                 draw(
                     "attention",
-                    lambda ax: plots.draw_attention_and_relevance(
-                        explained.attention, explained.relevance, ax
+                    lambda ax: plots.draw_attention_and_attribution(
+                        explained.attention, explained.attribution, ax
                     ),
                     folder,
                 ),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # it imports torch
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
-VERDICTS = {"supported": "#0072B2", "proposal": "#999999", "contradicted": "#D55E00"}
+VERDICTS = {"supported": "#0072B2", "inconclusive": "#999999", "contradicted": "#D55E00"}
 OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -323,18 +323,18 @@ def draw_position_profile(
     ax.set(xlabel="letter of the record", ylabel="sites")
 
 
-def draw_attention_and_relevance(attention: ArrayLike, relevance: ArrayLike, ax: Axes) -> None:
+def draw_attention_and_attribution(attention: ArrayLike, attribution: ArrayLike, ax: Axes) -> None:
     """Draw mean raw attention received and mean attribution by position.
 
     Each curve is scaled to sum to 1.
 
     Parameters
     ----------
-    attention, relevance
+    attention, attribution
         Shape (records, L), non-negative, 0 where a record is padded. Models without attention
         weights have attention 0 throughout, which is not drawn.
     """
-    lines = [("relevance", relevance, MODEL), ("raw attention (proposal)", attention, BASELINE)]
+    lines = [("attribution", attribution, MODEL), ("raw attention", attention, BASELINE)]
     for name, values, colour in lines if np.any(attention) else lines[:1]:
         mean = np.asarray(values, dtype=np.float64).mean(axis=0)
         ax.plot(

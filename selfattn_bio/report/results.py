@@ -71,7 +71,7 @@ class Explained:
         One row per record: id, chrom, start, end, strand, split, logit, length.
     letters
         ASCII, (records, L), padded with 0.
-    relevance, attention
+    attribution, attention
         Attribution and received attention of each position, (records, L), never negative, 0 in
         padding. Attention alone is no evidence.
     tracks
@@ -84,7 +84,7 @@ class Explained:
 
     records: pd.DataFrame
     letters: NDArray[np.uint8]
-    relevance: NDArray[np.float64]
+    attribution: NDArray[np.float64]
     attention: NDArray[np.float64]
     tracks: NDArray[np.float32]
     maps: dict[str, Mapped]
@@ -109,7 +109,7 @@ class Results:
     interactions
         interactions.tsv, or None if `interactions` has not run.
     explained
-        The relevance folder, or None if `explain` has not run.
+        The attribution folder, or None if `explain` has not run.
     audit
         audit.json, or None if `audit` has not run.
     """
@@ -179,8 +179,8 @@ def read_results(run: RunFile, folder: Path) -> Results:
         interactions=read_file(pairs, read_table, "interactions")
         if (pairs := folder / "interactions.tsv").exists()
         else None,
-        explained=read_explained(folder / "relevance", corpus["alphabet"])
-        if (folder / "relevance").exists()
+        explained=read_explained(folder / "attribution", corpus["alphabet"])
+        if (folder / "attribution").exists()
         else None,
         audit=read_audit(folder),
     )
@@ -196,8 +196,8 @@ def read_audit(folder: Path) -> dict[str, Any] | None:
 
 
 def read_explained(folder: Path, alphabet: str) -> Explained:
-    """Read the relevance folder without importing `interpret.explanation`, which needs torch."""
-    arrays = read_file(folder / "relevance.npz", _arrays, "explain")
+    """Read the attribution folder without importing `interpret.explanation`, which needs torch."""
+    arrays = read_file(folder / "attribution.npz", _arrays, "explain")
     letters, hypothetical = arrays["letters"], arrays["hypothetical"]
     own = letters[:, :, None] == np.frombuffer(
         get_alphabet(alphabet).letters.encode(), dtype=np.uint8
@@ -205,8 +205,8 @@ def read_explained(folder: Path, alphabet: str) -> Explained:
     return Explained(
         records=read_file(folder / "records.parquet", pd.read_parquet, "explain"),
         letters=letters,
-        # Same as `interpret.relevance.importance`
-        relevance=np.linalg.norm(hypothetical.astype(np.float64), axis=2),
+        # Same as `interpret.attribution.importance`
+        attribution=np.linalg.norm(hypothetical.astype(np.float64), axis=2),
         attention=arrays["attention"].astype(np.float64),
         tracks=hypothetical * own if hypothetical.shape[2] else hypothetical,
         maps=read_file(folder / "maps.npz", _maps, "explain")
@@ -265,17 +265,17 @@ def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Valu
     try:
         return reader(path)
     except FileNotFoundError:
-        cure = f"run `selfattn-bio {command}` first"
+        hint = f"run `selfattn-bio {command}` first"
         raise ResultsError(
             f"{path.name} must be in the results folder, got no such file",
             place=str(path),
-            cure=cure,
+            hint=hint,
         ) from None
     # Raised by pandas, pyarrow, json and numpy for bad content
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        cure = f"run `selfattn-bio {command}` again"
+        hint = f"run `selfattn-bio {command}` again"
         raise ResultsError(
-            f"{path.name} must be readable, got {error}", place=str(path), cure=cure
+            f"{path.name} must be readable, got {error}", place=str(path), hint=hint
         ) from error
 
 

@@ -151,7 +151,7 @@ def ensemble_sentence(run: RunFile) -> str:
         sentences.append(f"{mean}: a part of what lies between these networks may come from that.")
     if (seeds := run.training.seeds) > 1:
         sentences.append(
-            f"It is of {seeds} trainings with different seeds; relevance and motifs are those of "
+            f"It is of {seeds} trainings with different seeds; attribution and motifs are those of "
             "the first."
         )
     return " ".join(sentences)
@@ -161,7 +161,7 @@ def attention_sentence(model: Model, has_attention: bool) -> str:
     """Describe whether a model of this kind, or mixer, has attention maps."""
     if has_attention:
         return (
-            "Attention says where the model looks, not what its score hangs on: a proposal. No "
+            "Attention shows where the model looks, not what its score depends on. No "
             "motif or verdict rests on it."
         )
     kind = (

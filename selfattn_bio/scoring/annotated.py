@@ -12,7 +12,7 @@ import pysam
 
 from selfattn_bio.errors import VariantFileError
 from selfattn_bio.files import whole_file
-from selfattn_bio.scoring.variants import Batch
+from selfattn_bio.scoring.variants import VariantBatch
 from selfattn_bio.sequence.vcf import COLUMNS, VcfFile
 
 INFO = {  # name in INFO -> (column of the table, description)
@@ -52,11 +52,11 @@ class VariantWriter:
             return
         for number, line in enumerate(source.header, start=1):
             if taken := [name for name in INFO if line.startswith(f"##INFO=<ID={name},")]:
-                message, cure = (
+                message, hint = (
                     f"INFO must have no {taken[0]} yet, got one",
                     "Take the VCF as it was before, or rename it",
                 )
-                raise VariantFileError(message, place=f"{source.path}:{number}", cure=cure)
+                raise VariantFileError(message, place=f"{source.path}:{number}", hint=hint)
 
     def __enter__(self) -> VariantWriter:
         with ExitStack() as files:
@@ -86,7 +86,7 @@ class VariantWriter:
     ) -> None:
         self._files.__exit__(kind, error, trace)
 
-    def write(self, batch: Batch, more: pd.DataFrame | None = None) -> None:
+    def write(self, batch: VariantBatch, more: pd.DataFrame | None = None) -> None:
         """Write the rows of a batch, with the columns of `more`, and its VCF lines."""
         table = batch.table if more is None else pd.concat([batch.table, more], axis=1)
         table.to_csv(

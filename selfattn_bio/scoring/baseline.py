@@ -14,7 +14,7 @@ from selfattn_bio.config import BinaryObjective
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
 
 class BaselineScorer(Scorer):
@@ -92,9 +92,9 @@ class BaselineScorer(Scorer):
         return self.baseline.setup.alphabet
 
     @property
-    def spelling(self) -> Spelling:
+    def policy(self) -> SequencePolicy:
         """Return how sequences are read."""
-        return self.baseline.setup.spelling
+        return self.baseline.setup.policy
 
     @property
     def both_strands(self) -> bool:

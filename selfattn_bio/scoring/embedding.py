@@ -110,7 +110,7 @@ def embed_batches(
         raise ArgumentError(
             f"model must have an encoder to embed with, got kind {scorer.run.model.kind!r}"
         )
-    for part in chunks(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k, genome)):
+    for part in chunks(read_inputs(scorer.policy, sequences, scorer.tokenizer.k, genome)):
         ids, letters = [each.id for each in part], [each.letters for each in part]
         found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(letters)
         for rows in scorer.batches(letters, batch_size):

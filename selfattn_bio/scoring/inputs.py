@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.records import Notes, Record
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.records import ReadSummary, Record
 from selfattn_bio.sequence.windows import id_of, place
 
 LONGEST_NAME = 255  # bytes of a file name: a longer string cannot be one
@@ -44,15 +44,15 @@ Inputs = Sequence[str] | Sequence[Record] | pd.DataFrame | str | Path
 
 
 def read_sequences(
-    spelling: Spelling, sequences: Inputs, k: int
+    policy: SequencePolicy, sequences: Inputs, k: int
 ) -> tuple[list[str], list[NDArray[np.uint8]]]:
     """Read all sequences with `read_inputs` and return their ids and ASCII sequences."""
-    pairs = list(read_inputs(spelling, sequences, k))
+    pairs = list(read_inputs(policy, sequences, k))
     return [each.id for each in pairs], [each.letters for each in pairs]
 
 
 def read_inputs(
-    spelling: Spelling, sequences: Inputs, k: int, genome: str | Path | None = None
+    policy: SequencePolicy, sequences: Inputs, k: int, genome: str | Path | None = None
 ) -> Iterator[Input]:
     """Yield the id and ASCII sequence of each input of at least `k` positions.
 
@@ -60,7 +60,7 @@ def read_inputs(
 
     Parameters
     ----------
-    spelling
+    policy
         How sequences are read, as for the model's training records. `Record`s are used as they are.
     sequences
         One of:
@@ -93,14 +93,14 @@ def read_inputs(
             f"[{sequences[:8]!r}...]"
         )
     if genome is not None:
-        yield from _of_genome(spelling, sequences, k, Path(genome))
+        yield from _of_genome(policy, sequences, k, Path(genome))
     elif isinstance(sequences, str | Path):
-        yield from _of_file(spelling, Path(sequences), k)
+        yield from _of_file(policy, Path(sequences), k)
     else:
-        yield from _of_list(spelling, _listed(sequences), k)
+        yield from _of_list(policy, _listed(sequences), k)
 
 
-class _AnyIds(Notes):
+class _AnyIds(ReadSummary):
     """Accept repeated ids.
 
     Scores are not joined by id, and the ids of a long file would not fit into memory.
@@ -110,8 +110,8 @@ class _AnyIds(Notes):
         """Accept any id."""
 
 
-def _of_file(spelling: Spelling, path: Path, k: int) -> Iterator[Input]:
-    for record in SequenceFile(path).records(spelling, _AnyIds()):
+def _of_file(policy: SequencePolicy, path: Path, k: int) -> Iterator[Input]:
+    for record in SequenceFile(path).records(policy, _AnyIds()):
         if len(record.letters) < k:
             message = (
                 f"sequences must be at least k = {k} letters long, got "
@@ -147,13 +147,13 @@ def _listed(
 
 
 def _of_list(
-    spelling: Spelling, sequences: list[tuple[str | None, str | NDArray[np.uint8]]], k: int
+    policy: SequencePolicy, sequences: list[tuple[str | None, str | NDArray[np.uint8]]], k: int
 ) -> Iterator[Input]:
     for number, (name, text) in enumerate(sequences):
         where = f"sequence {number} (counted from 0)"
         if not isinstance(text, str | np.ndarray):
             raise ValueError(f"{where} must be a string, got {type(text).__name__}")
-        letters = spelling.letters_of(text, where) if isinstance(text, str) else text
+        letters = policy.letters_of(text, where) if isinstance(text, str) else text
         if len(letters) < k:
             raise ValueError(
                 f"sequences must be at least k = {k} letters long, got {len(letters)} in {where}"
@@ -162,12 +162,12 @@ def _of_list(
 
 
 # ------------ intervals of a genome
-def _of_genome(spelling: Spelling, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
-    if spelling.alphabet.name != "dna":
+def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
+    if policy.alphabet.name != "dna":
         raise ArgumentError(
-            f"alphabet must be dna for intervals of a genome, got {spelling.alphabet.name}"
+            f"alphabet must be dna for intervals of a genome, got {policy.alphabet.name}"
         )
-    with Genome(path).spelled(spelling.soft_mask) as genome:
+    with Genome(path).spelled(policy.soft_mask) as genome:
         table = place(_table(intervals), genome)
         columns = (table[name].tolist() for name in (*PLACE, "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):

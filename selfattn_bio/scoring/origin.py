@@ -20,7 +20,7 @@ from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_inpu
 
 
 @dataclass(frozen=True)
-class Origin:
+class ModelOrigin:
     """A model together with facts about its training records.
 
     For a model created in memory only the assembly is known.
@@ -53,11 +53,11 @@ class Origin:
             If neither is known, or the window is shorter than a model's k.
         """
         if asked is None and self.length is None:
-            cure = "Say how many letters: --window, from Python window= of Scan or Placing"
+            hint = "Say how many letters: --window, from Python window= of Scan or VariantWindows"
             raise ArgumentError(
                 "window must be given for a model that does not tell how long its training records "
                 "were, got none",
-                cure=cure,
+                hint=hint,
             )
         size = asked if asked is not None else int(self.length or 0)
         if size < (k := max(member.tokenizer.k for member in self.scorer.members)):
@@ -99,10 +99,10 @@ class Origin:
         return float(logit(prior) - logit(self.share))
 
 
-Model = Models | Origin  # argument of genome scans and variant scoring
+Model = Models | ModelOrigin  # argument of genome scans and variant scoring
 
 
-def origin_of(model: Model) -> Origin:
+def origin_of(model: Model) -> ModelOrigin:
     """Load a model and read the facts about its training records.
 
     A loaded model is accepted as well. For an ensemble the first folder is used.
@@ -112,7 +112,7 @@ def origin_of(model: Model) -> Origin:
     ModelFolderError
         As for `load`, or if the model is not a binary model of DNA.
     """
-    if isinstance(model, Origin):
+    if isinstance(model, ModelOrigin):
         return model
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     check_one_input(scorer, "a genome's scores")
@@ -126,7 +126,7 @@ def origin_of(model: Model) -> Origin:
     length, share = (
         (None, None) if folder is None else (_length(folder), _share(folder, scorer.run))
     )
-    return Origin(scorer, length, share, scorer.run.data.assembly)
+    return ModelOrigin(scorer, length, share, scorer.run.data.assembly)
 
 
 def _length(folder: Path) -> int | None:

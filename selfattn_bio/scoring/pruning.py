@@ -32,7 +32,7 @@ COPIED = (SEEN, HISTORY, COST)
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """Size of a model.
 
     The number of heads (or groups of heads), feed-forwards and non-empty layers over all members,
@@ -46,7 +46,7 @@ class Size:
     file: int
 
 
-def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
+def prune(model: str | Path, output: str | Path) -> tuple[ModelSize, ModelSize]:
     """Write a pruned copy of a model folder.
 
     Parameters
@@ -115,9 +115,9 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
     )
 
 
-def _size(gates: PrunedGates, parameters: int, folder: Path) -> Size:
+def _size(gates: PrunedGates, parameters: int, folder: Path) -> ModelSize:
     layers = [layer for of_member in gates.members for layer in of_member]
-    return Size(
+    return ModelSize(
         heads=sum(len(layer.heads) for layer in layers),
         feedforwards=sum(layer.feedforward for layer in layers),
         layers=sum(bool(layer.heads or layer.feedforward) for layer in layers),

@@ -187,14 +187,14 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
     except (SafetensorError, KeyError) as error:
         message = f"{REFERENCE} must be whole, got {' '.join(str(error).split())[:200]}"
         raise ModelFolderError(
-            message, place=str(path), cure="Remove it, or copy the folder whole"
+            message, place=str(path), hint="Remove it, or copy the folder whole"
         ) from error
     if there != weights_sha256:
         message = (
             f"{REFERENCE} must be of these weights ({weights_sha256[:12]}), got those of "
             f"{there[:12]}"
         )
-        raise ModelFolderError(message, place=str(path), cure="Remove it, or copy the folder whole")
+        raise ModelFolderError(message, place=str(path), hint="Remove it, or copy the folder whole")
     return reference
 
 

@@ -68,7 +68,7 @@ def sample(
         )
     generator = torch.Generator().manual_seed(seed)
     if start:
-        tokens = scorer.tokens_of([scorer.spelling.letters_of(start)]).cpu().expand(number, -1)
+        tokens = scorer.tokens_of([scorer.policy.letters_of(start)]).cpu().expand(number, -1)
     else:
         tokens = torch.randint(
             len(SPECIAL), scorer.tokenizer.vocabulary_size, (number, 1), generator=generator

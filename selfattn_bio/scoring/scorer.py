@@ -30,7 +30,7 @@ from selfattn_bio.config import (
     RunFile,
 )
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.data.inputs import Pair
+from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import CALIBRATION, load_model
 from selfattn_bio.model.classifier import (
@@ -45,7 +45,7 @@ from selfattn_bio.scoring.reference import Reference, load_reference
 from selfattn_bio.scoring.stack import Stack, load_stack
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
 UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
 TAKE_TWO = "score, evaluate and explain are what takes two"
@@ -114,9 +114,9 @@ class Scorer:
         return self.tokenizer.alphabet
 
     @property
-    def spelling(self) -> Spelling:
+    def policy(self) -> SequencePolicy:
         """Return how sequences are read: the same way as the training records."""
-        return spelling_of(self.run.data)
+        return policy_of(self.run.data)
 
     @property
     def objective(self) -> Objective:
@@ -446,7 +446,7 @@ class Scorer:
 class PairedScorer(Scorer):
     """Score pairs of sequences with a model that has two inputs.
 
-    Methods that take sequences in `Scorer` take one `Pair` per record here and raise
+    Methods that take sequences in `Scorer` take one `RecordPair` per record here and raise
     `ArgumentError` for anything else. `of_first` and `of_partner` return the model with one input
     held fixed, as a `Scorer` of the other input. Interpretation methods, which handle one input,
     use them to explain both inputs.
@@ -458,9 +458,9 @@ class PairedScorer(Scorer):
         return partner_tokenizer_of(self.run)
 
     @property
-    def partner_spelling(self) -> Spelling:
+    def partner_spelling(self) -> SequencePolicy:
         """Return how sequences of the second input are read."""
-        return Spelling(self.partner_tokenizer.alphabet)
+        return SequencePolicy(self.partner_tokenizer.alphabet)
 
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
         """Raise an error, because an array of sequences holds only one input.
@@ -543,7 +543,7 @@ def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[
     ArgumentError
         If an element is not a pair.
     """
-    if any(not isinstance(pair, Pair) for pair in pairs):
+    if any(not isinstance(pair, RecordPair) for pair in pairs):
         raise ArgumentError(NO_PAIR)
     return [pair.first for pair in pairs], [pair.partner for pair in pairs]
 
@@ -555,12 +555,12 @@ def without_padding(
     return [row[: np.count_nonzero(row)] for row in letters]
 
 
-def spelling_of(data: Data) -> Spelling:
+def policy_of(data: Data) -> SequencePolicy:
     """Return how the records of [data] are read.
 
     A soft mask that is kept is stored separately from the sequence.
     """
-    return Spelling(
+    return SequencePolicy(
         get_alphabet(data.alphabet), "hard" if data.soft_mask == "hard" else "ignore", data.gaps
     )
 
@@ -630,9 +630,9 @@ class Ensemble:
         return self.members[0].alphabet
 
     @property
-    def spelling(self) -> Spelling:
+    def policy(self) -> SequencePolicy:
         """Return how sequences are read, which is the same for all members."""
-        return self.members[0].spelling
+        return self.members[0].policy
 
     @property
     def both_strands(self) -> bool:
@@ -734,16 +734,16 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
             f"({first.run.partner!r}), got {member.run.partner!r}"
         )
         raise ModelFolderError(message, place=str(folder))
-    if member.spelling != first.spelling:
+    if member.policy != first.policy:
         own, wanted = (
-            f"soft_mask {one.spelling.soft_mask!r}, gaps {one.spelling.gaps!r}"
+            f"soft_mask {one.policy.soft_mask!r}, gaps {one.policy.gaps!r}"
             for one in (member, first)
         )
         message = f"models that are averaged must read letters as the first ({wanted}), got {own}"
         raise ModelFolderError(
             message,
             place=str(folder),
-            cure="Train them on one spelling: soft_mask and gaps in [data]",
+            hint="Train them on one spelling: soft_mask and gaps in [data]",
         )
 
 

@@ -20,7 +20,7 @@ from selfattn_bio.baselines import BASELINES, Baseline, Setup, load_baseline
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import CorpusError, ModelFolderError
 from selfattn_bio.model.checkpoint import RUN, STACK, check_trained_on
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
 Letters = Sequence[NDArray[np.uint8]]
 Logits = NDArray[np.float64]
@@ -138,13 +138,13 @@ def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
         values = np.array(weights, dtype=np.float64)
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"cannot read the weights of the stack: {error}"
-        raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=AGAIN) from error
+        raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=AGAIN) from error
     if found != weights_sha256:
         message = (
             f"the stack was fitted to the network {found[:12]}; the model folder holds "
             f"{weights_sha256[:12]}"
         )
-        raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=AGAIN)
+        raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=AGAIN)
     return Stack(tuple(load_baseline(folder / name, threads=1) for name in names[1:]), values, bias)
 
 
@@ -176,7 +176,7 @@ def shared_parts(
             "the settings of this model differ in more than the seed, so the parts of its "
             "stack cannot be used"
         )
-        raise ModelFolderError(message, place=str(model), cure="Train without --parts")
+        raise ModelFolderError(message, place=str(model), hint="Train without --parts")
     return fitted_parts(model, threads)
 
 
@@ -185,13 +185,13 @@ def _without_seed(run: RunFile) -> RunFile:
     return run.model_copy(update={"training": training, "variants": {}, "sweep": None})
 
 
-def stack_setup(run: RunFile, spelling: Spelling, threads: int = 1) -> Setup:
+def stack_setup(run: RunFile, policy: SequencePolicy, threads: int = 1) -> Setup:
     """Return the setup of a run's stack: how the parts read the records."""
     strands: Literal["given", "both"] = "both" if run.both_strands else "given"
-    return Setup(spelling, strands, run.interpret.database, threads)
+    return Setup(policy, strands, run.interpret.database, threads)
 
 
-def check_parts(run: RunFile, train: Letters, spelling: Spelling) -> None:
+def check_parts(run: RunFile, train: Letters, policy: SequencePolicy) -> None:
     """Check before the training that the parts of [stack] suit the training records.
 
     Raises
@@ -199,7 +199,7 @@ def check_parts(run: RunFile, train: Letters, spelling: Spelling) -> None:
     CorpusError
         If a part does not.
     """
-    setup = stack_setup(run, spelling)
+    setup = stack_setup(run, policy)
     for name in run.stack.parts:
         kind = BASELINES[name]
         if setup.alphabet.name not in kind.alphabets:
@@ -210,7 +210,7 @@ def check_parts(run: RunFile, train: Letters, spelling: Spelling) -> None:
         if obstacle := kind.obstacle(setup, train):
             raise CorpusError(
                 f"[stack] part {name!r} cannot be fitted: {obstacle}",
-                cure="Remove it from [stack] parts",
+                hint="Remove it from [stack] parts",
             )
 
 

@@ -23,7 +23,7 @@ from selfattn_bio.config import (
     RegressionObjective,
     SeveralObjective,
 )
-from selfattn_bio.data.inputs import Pair
+from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.conformal import CONFORMAL, half_widths, names_of, sets_of
 from selfattn_bio.evaluation.measures import predictions_of
@@ -163,10 +163,10 @@ def score_batches(
     `score_sequences`. At least one part is returned, without rows if there are no sequences.
     """
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
-    scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
+    scoring = TableScorer(scorer, rc, calibrated, coverage, batch_size)
     scoring.check()
     inputs = read_inputs(
-        scorer.spelling, sequences, max(member.shortest for member in scorer.members), genome
+        scorer.policy, sequences, max(member.shortest for member in scorer.members), genome
     )
     partner_of = read_partners(scorer.members[0], partner)
     told = False
@@ -178,7 +178,9 @@ def score_batches(
         table = scoring.table(
             ids,
             letters,
-            [Pair(each.letters, partner_of(each)) for each in part] if partner_of else letters,
+            [RecordPair(each.letters, partner_of(each)) for each in part]
+            if partner_of
+            else letters,
         )
         # rows of bins have their own start and end
         if genome is not None and not isinstance(scorer.objective, BinsObjective):
@@ -202,7 +204,7 @@ def chunks(inputs: Iterator[Input]) -> Iterator[list[Input]]:
 
 
 @dataclass(frozen=True)
-class Scoring:
+class TableScorer:
     """Apply a model to sequences with the options of `score_sequences`."""
 
     scorer: Scorer | Ensemble

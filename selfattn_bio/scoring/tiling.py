@@ -97,9 +97,9 @@ def reach_of(run: config.RunFile) -> int | None:
 def _stages(stem: config.Stem) -> list[tuple[int, int, int]]:
     """Return the kernel, pooling and second kernel of each stage of a stem."""
     match stem:
-        case config.ConvStem():
+        case config.ConvStemSection():
             return [(stem.kernel, stem.pool, stem.second_kernel)]
-        case config.TowerStem():
+        case config.TowerStemSection():
             # the first stage has no residual block
             second = [1] + [stem.residual_kernel] * (len(stem.kernels) - 1)
             return list(zip(stem.kernels, stem.pools, second, strict=True))
@@ -188,8 +188,8 @@ class Tiling:
                 f"sequences must be at most {self.longest:,} letters long for a model that "
                 "sees the whole of them"
             )
-            cure = "train it again: its folder does not tell how long its training records were"
-            raise ValueError(f"{rule}, got {len(letters):,}: {cure}")
+            hint = "train it again: its folder does not tell how long its training records were"
+            raise ValueError(f"{rule}, got {len(letters):,}: {hint}")
         for tile in tiles(
             len(letters) // self.unit * self.unit, self.size, self.overlap, self.step
         ):

@@ -22,11 +22,11 @@ from scipy.special import expit, logit
 
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.files import INTERVAL_FILES, whole_file
-from selfattn_bio.scoring.origin import Model, Origin, origin_of
+from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.peaks import PeakFinder
 from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regions
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
-from selfattn_bio.scoring.windows import Windows, strand_logits, unit
+from selfattn_bio.scoring.windows import GenomeWindows, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
 
 CHUNK = 4096  # windows held in memory at a time
@@ -75,12 +75,14 @@ class Scan:
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ArgumentError(f"threshold must be a probability in (0, 1), got {self.threshold}")
 
-    def windows(self, origin: Origin) -> Windows:
+    def windows(self, origin: ModelOrigin) -> GenomeWindows:
         """Return the windows for a model."""
         size, step = origin.window(self.window), unit(origin.scorer)
-        return Windows(size, self.stride or min(size, max(step, size // PER_WINDOW // step * step)))
+        return GenomeWindows(
+            size, self.stride or min(size, max(step, size // PER_WINDOW // step * step))
+        )
 
-    def bins(self, windows: Windows, strand: str) -> int:
+    def bins(self, windows: GenomeWindows, strand: str) -> int:
         """Return the offset in bp of the interval that carries a window's score.
 
         The offset is counted from the start of the window. The interval is `stride` bp long.
@@ -89,7 +91,7 @@ class Scan:
         offset = {"start": 0, "centre": room // 2, "end": room}[self.anchor]
         return room - offset if strand == "-" else offset
 
-    def summit(self, windows: Windows, strand: str) -> int:
+    def summit(self, windows: GenomeWindows, strand: str) -> int:
         """Return the offset in bp of the position that a window's score is assigned to."""
         offset = {"start": 0, "centre": windows.size // 2, "end": windows.size - 1}[self.anchor]
         return windows.size - 1 - offset if strand == "-" else offset
@@ -111,12 +113,12 @@ class Scan:
                 f"the model reads both strands of a window, so anchor {self.anchor!r} has "
                 "no direction"
             )
-            raise ArgumentError(message, cure="Use anchor 'centre'")
+            raise ArgumentError(message, hint="Use anchor 'centre'")
         return BOTH
 
 
 @dataclass(frozen=True)
-class Block:
+class WindowScores:
     """Scores of consecutive windows of a chromosome.
 
     `starts` (n,) are 0-based. `log_odds` (2, n) are those of strands + and -, with NaN for windows
@@ -192,7 +194,7 @@ def score_genome(
     """
     origin, scan = origin_of(model), scan or Scan()
     genome = (genome if isinstance(genome, Genome) else Genome(genome)).spelled(
-        origin.scorer.spelling.soft_mask
+        origin.scorer.policy.soft_mask
     )
     windows, shift, strands = scan.windows(origin), origin.shift(prior), scan.strands(origin.scorer)
     threshold = scan.threshold or (origin.scorer.threshold if prior is None else 0.5)
@@ -255,10 +257,10 @@ def blocks(
     scorer: Scorer | Ensemble,
     genome: Genome,
     stretch: Region,
-    windows: Windows,
+    windows: GenomeWindows,
     *,
     shift: float = 0.0,
-) -> Iterator[Block]:
+) -> Iterator[WindowScores]:
     """Yield log-odds (logit / T + shift) of windows of a chromosome, CHUNK windows at a time.
 
     `stretch` gives the numbers of the first and last window, counted from the start of the
@@ -275,7 +277,7 @@ def blocks(
         log_odds[
             :, foreign[at_start + windows.size] - foreign[at_start] > MOST_AMBIGUOUS * windows.size
         ] = np.nan
-        yield Block(stretch.chrom, starts, log_odds)
+        yield WindowScores(stretch.chrom, starts, log_odds)
 
 
 def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[Region]:
@@ -294,7 +296,7 @@ def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[
     )
 
 
-def _stretches(regions: Sequence[Region], genome: Genome, windows: Windows) -> list[Region]:
+def _stretches(regions: Sequence[Region], genome: Genome, windows: GenomeWindows) -> list[Region]:
     """Return ranges of window numbers whose middle `stride` bp overlap a region.
 
     Ranges that touch are merged.
@@ -363,7 +365,7 @@ def _table(
     return pd.DataFrame({"chrom": chrom, "start": starts, "strand": strand, "log_odds": values})
 
 
-def _peaks(found: pd.DataFrame, scan: Scan, windows: Windows) -> pd.DataFrame:
+def _peaks(found: pd.DataFrame, scan: Scan, windows: GenomeWindows) -> pd.DataFrame:
     """Add the remaining columns of PEAKS to chrom, start, strand and log_odds."""
     summit = found["strand"].map(
         {strand: scan.summit(windows, strand) for strand in (*STRANDS, *BOTH)}

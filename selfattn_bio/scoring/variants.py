@@ -18,11 +18,11 @@ from scipy.special import expit
 
 from selfattn_bio.errors import ArgumentError, VariantFileError
 from selfattn_bio.evaluation.summary import spread
-from selfattn_bio.scoring.origin import Model, Origin, origin_of
+from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.vcf import NO_LETTERS, Variant, VcfFile
+from selfattn_bio.sequence.vcf import NO_LETTERS, VcfFile, VcfVariant
 
 BATCH = 256  # lines held in memory and scored at a time
 SCORED, MISMATCH, NO_ALLELE, NO_WINDOW, MASKED = (
@@ -43,7 +43,7 @@ NAMED = "ACGT"  # only these bases can contradict each other
 
 
 @dataclass(frozen=True)
-class Placing:
+class VariantWindows:
     """Position of the windows around a variant.
 
     Attributes
@@ -71,7 +71,7 @@ class Placing:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ArgumentError(f"{name} must be at least 1, got {value}")
 
-    def starts(self, variant: Variant, size: int) -> list[int]:
+    def starts(self, variant: VcfVariant, size: int) -> list[int]:
         """Return the first position of each window, which may be outside the chromosome."""
         middle = variant.start if self.around is None else self.around
         return [
@@ -83,7 +83,7 @@ class Placing:
 
 
 @dataclass(frozen=True)
-class Pair:
+class AllelePair:
     """Windows with the reference and with an alternative allele.
 
     `ref` and `alt` are sequences (P, size). `places` (P,) are the positions of the allele in them.
@@ -95,15 +95,15 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Batch:
+class VariantBatch:
     """Variants, a table with one row per alternative allele, and the windows of each row.
 
     The windows of an allele that is not scored are None.
     """
 
-    variants: list[Variant]
+    variants: list[VcfVariant]
     table: pd.DataFrame
-    pairs: list[Pair | None]
+    pairs: list[AllelePair | None]
 
 
 def score_variants(
@@ -111,7 +111,7 @@ def score_variants(
     genome: Genome | str | Path,
     vcf: str | Path,
     *,
-    placing: Placing | None = None,
+    windows: VariantWindows | None = None,
     prior: float | None = None,
 ) -> pd.DataFrame:
     """Score the alleles of a VCF file in windows of a genome.
@@ -126,7 +126,7 @@ def score_variants(
         names may differ by "chr".
     vcf
         Plain, gz or bgzip, sorted or not.
-    placing
+    windows
         Windows and strands. By default one window per variant, centred on it, on the forward
         strand.
     prior
@@ -155,7 +155,7 @@ def score_variants(
     check_reference(variants)
     tables = [
         batch.table
-        for batch in scored(origin_of(model), genome, variants, placing or Placing(), prior)
+        for batch in scored(origin_of(model), genome, variants, windows or VariantWindows(), prior)
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -193,11 +193,11 @@ def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, st
             f"REF must be what the genome holds in all but {most:.0%} of the lines, got "
             f"{wrong} of {lines} that differ, first {first}"
         )
-        raise VariantFileError(message, place=str(variants.path), cure="Is it the same assembly?")
+        raise VariantFileError(message, place=str(variants.path), hint="Is it the same assembly?")
     return lines, wrong, first
 
 
-def mismatch(genome: Genome, variant: Variant) -> str | None:
+def mismatch(genome: Genome, variant: VcfVariant) -> str | None:
     """Return the genome's bases if they contradict REF, otherwise None.
 
     N and other ambiguous bases match everything.
@@ -214,7 +214,7 @@ def mismatch(genome: Genome, variant: Variant) -> str | None:
     return there if differs else None
 
 
-def substitutions(genome: Genome, region: Region) -> Iterator[Variant]:
+def substitutions(genome: Genome, region: Region) -> Iterator[VcfVariant]:
     """Yield all single-base variants of a region in order of position.
 
     Positions with an ambiguous base in the genome are skipped.
@@ -222,24 +222,24 @@ def substitutions(genome: Genome, region: Region) -> Iterator[Variant]:
     for start, letter in enumerate(genome.fetch(*region).tobytes().decode(), start=region.start):
         if letter in NAMED:
             others = tuple(other for other in NAMED if other != letter)
-            yield Variant(
+            yield VcfVariant(
                 f"{region.chrom}:{start}", region.chrom, region.chrom, start, ".", letter, others
             )
 
 
 def scored(
-    origin: Origin,
+    origin: ModelOrigin,
     genome: Genome,
-    variants: Iterable[Variant],
-    placing: Placing,
+    variants: Iterable[VcfVariant],
+    windows: VariantWindows,
     prior: float | None = None,
-) -> Iterator[Batch]:
+) -> Iterator[VariantBatch]:
     """Yield scored variants in batches of BATCH lines.
 
     Arguments and errors are those of `score_variants`.
     """
-    size, shift, lines = origin.window(placing.window), origin.shift(prior), iter(variants)
-    read = genome.spelled(origin.scorer.spelling.soft_mask)
+    size, shift, lines = origin.window(windows.window), origin.shift(prior), iter(variants)
+    read = genome.spelled(origin.scorer.policy.soft_mask)
     while batch := list(islice(lines, BATCH)):
         rows = [(variant, alt) for variant in batch for alt in variant.alts]
         unscored = {id(variant): _unscored(genome, read, variant) for variant in batch}
@@ -249,14 +249,14 @@ def scored(
             pair = (
                 None
                 if unfit
-                else windows_of(read, variant, alt, placing.starts(variant, size), size)
+                else windows_of(read, variant, alt, windows.starts(variant, size), size)
             )
             pairs.append(pair)
             status.append(unfit or (NO_WINDOW if pair is None else SCORED))
-        yield Batch(batch, _table(rows, status, pairs, origin, shift, placing.rc), pairs)
+        yield VariantBatch(batch, _table(rows, status, pairs, origin, shift, windows.rc), pairs)
 
 
-def _unscored(genome: Genome, read: Genome, variant: Variant) -> str:
+def _unscored(genome: Genome, read: Genome, variant: VcfVariant) -> str:
     """Return the status of a line that cannot be scored with any allele, otherwise ""."""
     if mismatch(genome, variant) is not None:
         return MISMATCH
@@ -265,8 +265,8 @@ def _unscored(genome: Genome, read: Genome, variant: Variant) -> str:
 
 
 def windows_of(
-    genome: Genome, variant: Variant, alt: str, starts: Iterable[int], size: int
-) -> Pair | None:
+    genome: Genome, variant: VcfVariant, alt: str, starts: Iterable[int], size: int
+) -> AllelePair | None:
     """Return the windows with REF and with an alternative allele.
 
     Both windows have the same sequence before the variant. The allele is followed by the bases to
@@ -297,14 +297,14 @@ def windows_of(
                 np.concatenate((left, np.frombuffer(allele.encode(), np.uint8), right))[:size]
             )
         places.append(at)
-    return Pair(np.stack(found[0]), np.stack(found[1]), np.array(places))
+    return AllelePair(np.stack(found[0]), np.stack(found[1]), np.array(places))
 
 
 def _table(
-    rows: list[tuple[Variant, str]],
+    rows: list[tuple[VcfVariant, str]],
     status: list[str],
-    pairs: list[Pair | None],
-    origin: Origin,
+    pairs: list[AllelePair | None],
+    origin: ModelOrigin,
     shift: float,
     rc: bool,
 ) -> pd.DataFrame:
@@ -336,7 +336,7 @@ def _table(
     return pd.DataFrame(columns)
 
 
-def _logits(origin: Origin, pairs: list[Pair], rc: bool) -> NDArray[np.float64]:
+def _logits(origin: ModelOrigin, pairs: list[AllelePair], rc: bool) -> NDArray[np.float64]:
     """Return logits of the windows with REF and with the alternative allele, (members, 2, pairs).
 
     They are averaged over the placements and, with `rc`, over both strands.

@@ -25,7 +25,7 @@ BATCH = 256  # windows per pass of the encoder; 512 are not faster, 64 are a fif
 
 
 @dataclass(frozen=True)
-class Windows:
+class GenomeWindows:
     """Windows of `size` bp, one every `stride` bp: [0, size), [stride, stride + size), ...
 
     Raises
@@ -53,7 +53,7 @@ class Windows:
 
 
 def strand_logits(
-    scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows: Windows
+    scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows: GenomeWindows
 ) -> NDArray[np.float64]:
     """Return the logits of all windows on both strands, averaged over the members of an ensemble.
 
@@ -92,7 +92,7 @@ def strand_logits(
 
 
 def _member_logits(
-    scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: Windows
+    scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: GenomeWindows
 ) -> NDArray[np.float64]:
     """Return the logits of one model on each strand, (2, n).
 
@@ -109,7 +109,9 @@ def _member_logits(
     )
 
 
-def _logits(scorer: Scorer, letters: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
+def _logits(
+    scorer: Scorer, letters: NDArray[np.uint8], windows: GenomeWindows
+) -> NDArray[np.float64]:
     """Return the logits (n,) of one model, computed separately for each window."""
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
     return np.concatenate(
@@ -148,7 +150,7 @@ class SharedStem:
     margin: int
 
     @classmethod
-    def of(cls, scorer: Scorer, windows: Windows) -> SharedStem | None:
+    def of(cls, scorer: Scorer, windows: GenomeWindows) -> SharedStem | None:
         """Return the layout for a model, or None if windows cannot share vectors.
 
         That is the case without a convolutional stem, if the stride is not a multiple of its
@@ -158,7 +160,7 @@ class SharedStem:
         tokenizer, section = scorer.tokenizer, scorer.run.model
         if (
             not isinstance(section, config.AttentionModel)
-            or not isinstance(section.stem, config.ConvStem)
+            or not isinstance(section.stem, config.ConvStemSection)
             or windows.stride % unit(scorer)
         ):
             return None

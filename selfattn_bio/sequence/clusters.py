@@ -39,7 +39,7 @@ MANY_LETTERS = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
-class Reading:
+class KmerSettings:
     """How letters become k-mers.
 
     Attributes
@@ -61,7 +61,7 @@ class Reading:
         return int(self.classes.max()) + 1
 
 
-def readings(alphabet: Alphabet, k: int | None = None) -> list[Reading]:
+def readings(alphabet: Alphabet, k: int | None = None) -> list[KmerSettings]:
     """Return how k-mers are read: one reading for DNA, two for protein.
 
     DNA k-mers are canonical. Protein is read in a reduced alphabet, and also in full residues with
@@ -78,14 +78,14 @@ def readings(alphabet: Alphabet, k: int | None = None) -> list[Reading]:
         raise ValueError(f"k must be from 3 to {most} for {alphabet.name}, got {k}")
     itself = np.array([*range(len(alphabet.letters)), -1])
     if alphabet.has_complement:
-        return [Reading(itself, k or DNA_K, canonical=True)]
+        return [KmerSettings(itself, k or DNA_K, canonical=True)]
     class_of = {
         letter: number for number, letters in enumerate(LINCLUST) for letter in letters.split()
     }
     reduced = np.array([*(class_of[letter] for letter in alphabet.letters), -1])
     return [
-        Reading(reduced, k or REDUCED_K, canonical=False),
-        Reading(itself, (k - 1) if k else RESIDUES_K, canonical=False),
+        KmerSettings(reduced, k or REDUCED_K, canonical=False),
+        KmerSettings(itself, (k - 1) if k else RESIDUES_K, canonical=False),
     ]
 
 
@@ -186,7 +186,7 @@ def similar_pairs(
 def kmers(
     letters: NDArray[np.uint8],
     alphabet: Alphabet,
-    reading: Reading,
+    reading: KmerSettings,
     *,
     canonical: bool | None = None,
 ) -> NDArray[np.int64]:
@@ -217,7 +217,7 @@ def kmers(
 def distinct_kmers(
     letters: NDArray[np.uint8],
     alphabet: Alphabet,
-    reading: Reading,
+    reading: KmerSettings,
     share: float = 1.0,
     *,
     turned: bool = False,
@@ -266,7 +266,7 @@ class _Shared:
         self,
         letters: Sequence[NDArray[np.uint8]],
         alphabet: Alphabet,
-        reading: Reading,
+        reading: KmerSettings,
         similarity: float,
     ) -> None:
         self.reading, self.similarity, self.num_records = reading, similarity, len(letters)
@@ -414,7 +414,7 @@ class _Shared:
 def _all_kmers(
     letters: Sequence[NDArray[np.uint8]],
     alphabet: Alphabet,
-    reading: Reading,
+    reading: KmerSettings,
     lengths: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
     """Return the k-mers of all records, their rows, and the chance that two letters match."""

@@ -68,8 +68,8 @@ def index_of(path: Path) -> tuple[Path, Path | None, dict[str, int]]:
         return fai, _gzi(fai) if zipped else None, {row.name: row.length for row in rows}
 
 
-def _fail(rule: str, got: str, place: str | Path, cure: str = "") -> NoReturn:
-    raise GenomeError(f"{rule}, got {got}", place=str(place), cure=cure) from None
+def _fail(rule: str, got: str, place: str | Path, hint: str = "") -> NoReturn:
+    raise GenomeError(f"{rule}, got {got}", place=str(place), hint=hint) from None
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def _check_head(path: Path) -> bool:
                     "Download or copy it again",
                 )
     if head[:2] == _BGZF[:2] and not zipped:
-        cure = (
+        hint = (
             f"Compress it with bgzip: gzip -dc {path} | bgzip > "
             f"{path.name.removesuffix('.gz')}.bgz, or name the unpacked file"
         )
@@ -114,7 +114,7 @@ def _check_head(path: Path) -> bool:
             "genome must be plain or bgzip FASTA, so that it can be read at any place",
             "gz that is not bgzip",
             path,
-            cure,
+            hint,
         )
     with _text(path, zipped) as text:
         first = text.read(1)

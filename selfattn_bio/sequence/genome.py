@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.sequence.alphabet import DNA, printable
 from selfattn_bio.sequence.faidx import index_of
-from selfattn_bio.sequence.spelling import SoftMask, Spelling
+from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 
 _MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
-_SPELLINGS = (Spelling(DNA), Spelling(DNA, "hard"))
+_SPELLINGS = (SequencePolicy(DNA), SequencePolicy(DNA, "hard"))
 _SHOWN = 8  # names shown in an error
 
 
@@ -192,7 +192,7 @@ class Genome:
                 f"{chrom} [{start}, {end})"
             )
             raise GenomeError(
-                message, place=str(self.path), cure="Download or copy it again"
+                message, place=str(self.path), hint="Download or copy it again"
             ) from error
 
     def _open(self) -> pysam.FastaFile:
@@ -216,7 +216,7 @@ class Genome:
         raise GenomeError(
             message,
             place=str(self.path),
-            cure=f"Did you mean {near[0]!r}?" if near else "Is it the same assembly?",
+            hint=f"Did you mean {near[0]!r}?" if near else "Is it the same assembly?",
         )
 
 

@@ -159,13 +159,13 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
 def whole_number(text: str, what: str, place: str) -> int:
     """Convert digits to an integer; floats, signs and exponents raise `IntervalError`."""
     if not _NUMBER.fullmatch(text):
-        cure = "Put # before a header line" if text.isalpha() else ""
-        _fail(f"{what} must be a whole number from 0", repr(text[:30]), place, cure)
+        hint = "Put # before a header line" if text.isalpha() else ""
+        _fail(f"{what} must be a whole number from 0", repr(text[:30]), place, hint)
     return int(text)
 
 
-def _fail(rule: str, got: str, place: str, cure: str = "") -> NoReturn:
-    raise IntervalError(f"{rule}, got {got}", place=place, cure=cure) from None
+def _fail(rule: str, got: str, place: str, hint: str = "") -> NoReturn:
+    raise IntervalError(f"{rule}, got {got}", place=place, hint=hint) from None
 
 
 def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:

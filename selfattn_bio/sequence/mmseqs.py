@@ -53,9 +53,9 @@ def mmseqs_clusters(
     """
     program = shutil.which("mmseqs")
     if program is None:
-        cure = 'Install MMseqs2, or write method = "kmers"'
+        hint = 'Install MMseqs2, or write method = "kmers"'
         raise RunFileError(
-            "split.method 'mmseqs2' must be installed, got no program mmseqs in PATH", cure=cure
+            "split.method 'mmseqs2' must be installed, got no program mmseqs in PATH", hint=hint
         )
     version = subprocess.run(
         [program, "version"], capture_output=True, text=True, check=False

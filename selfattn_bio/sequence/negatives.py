@@ -91,8 +91,8 @@ def matched(
         for row, start in _match(group, free, wanted.per_positive, tolerance, rng, counts):
             rows.append(row)
             starts.append(start)
-    cure = "Raise" if exclude is None else "Exclude less, raise"
-    cure += (
+    hint = "Raise" if exclude is None else "Exclude less, raise"
+    hint += (
         f" tolerance ({tolerance:g}) or may_lack ({wanted.may_lack:g}), or lower per_positive "
         f"({wanted.per_positive})"
     )
@@ -102,7 +102,7 @@ def matched(
         wanted,
         "matched windows",
         str(genome.path),
-        cure,
+        hint,
         counts,
     )
     return _windows_at(positives, rows, starts)
@@ -143,8 +143,8 @@ def neighbours(
                     rows.append(row)
                     starts.append(at)
                     found += 1
-    cure = "Raise" if exclude is None else "Exclude less, raise"
-    cure += (
+    hint = "Raise" if exclude is None else "Exclude less, raise"
+    hint += (
         f" steps ({steps}) or may_lack ({wanted.may_lack:g}), change distance, or lower "
         f"per_positive ({wanted.per_positive})"
     )
@@ -154,7 +154,7 @@ def neighbours(
         wanted,
         "free neighbours",
         str(genome.path),
-        cure,
+        hint,
         counts,
     )
     return _windows_at(positives, rows, starts)
@@ -193,12 +193,12 @@ def shuffled(
                     group=record.group,
                     targets=record.targets,
                 )
-    cure = (
+    hint = (
         f"Lower k ({k}) or per_positive ({wanted.per_positive}), or raise may_lack "
         f"({wanted.may_lack:g})"
     )
     _check_enough(
-        num_found, num_records * wanted.per_positive, wanted, "other arrangements", "", cure, counts
+        num_found, num_records * wanted.per_positive, wanted, "other arrangements", "", hint, counts
     )
 
 
@@ -345,12 +345,12 @@ def _windows_at(positives: pd.DataFrame, rows: list[int], starts: list[int]) -> 
 
 
 def _check_enough(
-    found: int, asked: int, wanted: Wanted, what: str, place: str, cure: str, counts: Counter[str]
+    found: int, asked: int, wanted: Wanted, what: str, place: str, hint: str, counts: Counter[str]
 ) -> None:
     """Raise if too many negatives are missing, otherwise count the missing ones."""
     if asked - found > wanted.may_lack * asked:
         raise IntervalError(
-            f"negatives must be {asked} {what}, got {found}", place=place, cure=cure
+            f"negatives must be {asked} {what}, got {found}", place=place, hint=hint
         )
     if asked > found:
         counts[f"negatives that were not found, of {asked} {what}"] += asked - found

@@ -1,6 +1,6 @@
 """Records of sequence files, and counts collected while reading them.
 
-`sequence.readers` has the readers, and `sequence.spelling` the rules for letters.
+`sequence.readers` has the readers, and `sequence.policy` the rules for letters.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import RecordIdError
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.spelling import Spelling, at
+from selfattn_bio.sequence.policy import SequencePolicy, at
 
 NUMBER_THEM = 'number the records: ids = "numbered" in [data] (--ids numbered)'
 
@@ -51,14 +51,14 @@ class Record(NamedTuple):
 
 
 @dataclass
-class Notes:
+class ReadSummary:
     """Counts of unusual features of the files, and the record ids, over all files read together.
 
     Parameters
     ----------
     counts
         Number of records with lower case, U in DNA, IUPAC codes (including N), CRLF line ends, and
-        so on (see `sequence.spelling`).
+        so on (see `sequence.policy`).
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -87,7 +87,7 @@ class Notes:
             where = at(self._files[first >> 48], first & 2**48 - 1)
             message = f"record id {record!r} is used twice (first in {where})"
             raise RecordIdError(
-                message, place=at(name, line), cure=f"Rename or remove one, or {NUMBER_THEM}"
+                message, place=at(name, line), hint=f"Rename or remove one, or {NUMBER_THEM}"
             )
         self._places[record] = place
 
@@ -109,4 +109,4 @@ def letters_of(text: str, alphabet: Alphabet, name: str = "sequence") -> NDArray
     ValueError
         If the string is empty or contains a character outside the alphabet.
     """
-    return Spelling(alphabet).letters_of(text, name)
+    return SequencePolicy(alphabet).letters_of(text, name)

@@ -194,11 +194,11 @@ def split_by_group(
             f"the {groups.nunique()} groups of {column!r} cannot be divided so that train, "
             f"valid and test have records{of_both}"
         )
-        cure = (
+        hint = (
             "Use a column with more groups (ten or more), larger valid_fraction and "
             "test_fraction, or another [split] kind"
         )
-        raise CorpusError(f"{message}: got {lacking}", cure=cure)
+        raise CorpusError(f"{message}: got {lacking}", hint=hint)
     return table
 
 
@@ -260,7 +260,7 @@ def split_by_cluster(
         )
         raise CorpusError(
             error.message,
-            cure=f"{error.cure}. {large}" if 2 * sizes.max() > len(bundles) else error.cure,
+            hint=f"{error.hint}. {large}" if 2 * sizes.max() > len(bundles) else error.hint,
         ) from None
 
 
@@ -372,7 +372,7 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
         )
         raise CorpusError(
             f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})",
-            cure=". ".join(hints),
+            hint=". ".join(hints),
         )
     return found
 
@@ -487,7 +487,7 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
         raise CorpusError(
             "split table must be an existing file, got no such file",
             place=str(path),
-            cure="Run selfattn-bio split",
+            hint="Run selfattn-bio split",
         ) from None
     except (KeyError, ValueError) as error:
         raise CorpusError(
@@ -503,7 +503,7 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
         raise CorpusError(
             f"split table must be of this corpus, got {counts}",
             place=str(path),
-            cure="Run selfattn-bio split again",
+            hint="Run selfattn-bio split again",
         )
     return split
 
@@ -513,13 +513,13 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
     missing = records["id"][records[column].isna()]
     if len(missing):
         more = f" (and {len(missing) - 1} more of {len(records)})" if len(missing) > 1 else ""
-        cure = (
+        hint = (
             f"Add {column}= to the FASTA headers or a column {column} to the table, or choose "
             "another [split] kind"
         )
         raise CorpusError(
             f"records must have {column} to be split by it, got none in {missing.iloc[0]!r}{more}",
-            cure=cure,
+            hint=hint,
         )
     return records[column].astype(str)
 
@@ -602,7 +602,7 @@ def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
         of_both = "" if records["label"].isna().all() else " of both labels"
         raise CorpusError(
             f"each side of the split must have records{of_both}, got {lacking}",
-            cure="Add records or change [split]",
+            hint="Add records or change [split]",
         )
     return table
 
@@ -617,17 +617,17 @@ def _lacking(table: pd.DataFrame, labels: pd.Series) -> str:
             else ""
         )
     if labels.isna().any():
-        cure = "Ingest with one --label per FASTA file, or with none"
+        hint = "Ingest with one --label per FASTA file, or with none"
         raise CorpusError(
             f"all records must have a label or none, got {int(labels.isna().sum())} of "
             f"{len(labels)} without",
-            cure=cure,
+            hint=hint,
         )
     if labels.nunique() < 2:
         raise CorpusError(
             f"corpus must hold both labels, got only label {labels.iloc[0]} ({len(labels)} "
             "records)",
-            cure="Add the other class",
+            hint="Add the other class",
         )
     counts = pd.crosstab(table["split"], labels).reindex(
         index=list(SIDES), columns=[0, 1], fill_value=0

@@ -198,8 +198,8 @@ def covered(intervals: pd.DataFrame) -> Steps:
     )
 
 
-def _fail(rule: str, got: str, place: str | Path, cure: str = "") -> NoReturn:
-    raise IntervalError(f"{rule}, got {got}", place=str(place), cure=cure) from None
+def _fail(rule: str, got: str, place: str | Path, hint: str = "") -> NoReturn:
+    raise IntervalError(f"{rule}, got {got}", place=str(place), hint=hint) from None
 
 
 def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:

@@ -26,7 +26,7 @@ _SHOWN = 40  # characters of a file shown in an error
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class VcfVariant:
     """One line of a VCF file.
 
     Attributes
@@ -82,7 +82,7 @@ class VcfFile:
                 break
         self._check_header()
 
-    def __iter__(self) -> Iterator[Variant]:
+    def __iter__(self) -> Iterator[VcfVariant]:
         for number, line in self._lines():
             if number > len(self.header) and line:
                 yield self._variant(line, f"{self.path}:{number}")
@@ -134,7 +134,7 @@ class VcfFile:
             )
         self._num_columns = len(columns)
 
-    def _variant(self, line: str, place: str) -> Variant:
+    def _variant(self, line: str, place: str) -> VcfVariant:
         fields = tuple(line.split("\t"))
         if len(fields) != self._num_columns:
             _fail(
@@ -153,7 +153,7 @@ class VcfFile:
         try:
             own = self.genome.resolve(chrom)
         except GenomeError as error:
-            raise VariantFileError(error.message, place=place, cure=error.cure) from None
+            raise VariantFileError(error.message, place=place, hint=error.hint) from None
         if (end := int(position) - 1 + len(ref)) > (length := self.genome.lengths[own]):
             _fail(
                 f"REF must end within {chrom} ({length} letters)",
@@ -161,7 +161,7 @@ class VcfFile:
                 place,
                 "Is it the same assembly?",
             )
-        return Variant(
+        return VcfVariant(
             place,
             chrom,
             own,
@@ -190,8 +190,8 @@ def _check_allele(allele: str, place: str) -> None:
         if "[" in allele or "]" in allele
         else ""
     )
-    cure = "Remove such lines: bcftools view --exclude-types other,bnd" if kind else ""
-    _fail("ALT must be letters A C G T N, or . or *", f"{kind}{allele[:_SHOWN]!r}", place, cure)
+    hint = "Remove such lines: bcftools view --exclude-types other,bnd" if kind else ""
+    _fail("ALT must be letters A C G T N, or . or *", f"{kind}{allele[:_SHOWN]!r}", place, hint)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -214,5 +214,5 @@ def _open(path: Path) -> BinaryIO:
     return reopen()
 
 
-def _fail(rule: str, got: str, place: str, cure: str = "") -> NoReturn:
-    raise VariantFileError(f"{rule}, got {got}", place=place, cure=cure) from None
+def _fail(rule: str, got: str, place: str, hint: str = "") -> NoReturn:
+    raise VariantFileError(f"{rule}, got {got}", place=place, hint=hint) from None

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import GenomeError, IntervalError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.policy import SoftMask, runs_of
 from selfattn_bio.sequence.records import Record
-from selfattn_bio.sequence.spelling import SoftMask, runs_of
 
 Center = Literal["middle", "summit", "five_prime"]
 Origin = Literal["interval", "five_prime"]
@@ -45,13 +45,13 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
             raise IntervalError(
                 f"{error.message} (genome {genome.path})",
                 place=_place(rows.iloc[0]),
-                cure=error.cure,
+                hint=error.hint,
             ) from None
         if (off := rows[rows["end"] > length]).size:
             rule = f"interval must end within {chrom} of {genome.path}, which has {length} letters"
             got = f"[{off['start'].iloc[0]}, {off['end'].iloc[0]})"
             raise IntervalError(
-                f"{rule}, got {got}", place=_place(off.iloc[0]), cure="Is it of the same assembly?"
+                f"{rule}, got {got}", place=_place(off.iloc[0]), hint="Is it of the same assembly?"
             )
     names = {chrom: genome.resolve(str(chrom)) for chrom in intervals["chrom"].unique()}
     return intervals.assign(
@@ -80,7 +80,7 @@ def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> 
         if (without := intervals[intervals["summit"] < 0]).size:
             message = "summit must be given (column 10 of narrowPeak), got none"
             raise IntervalError(
-                message, place=_place(without.iloc[0]), cure='Or choose center = "middle"'
+                message, place=_place(without.iloc[0]), hint='Or choose center = "middle"'
             )
         letter = start + intervals["summit"].to_numpy(np.int64)
     elif center == "middle":
@@ -143,9 +143,9 @@ def within(
     if off.any() and at_ends == "error":
         row = windows[off].iloc[0]
         rule = f"window must lie within {row['chrom']} (0 to {genome.lengths[row['chrom']]})"
-        cure = 'Or choose at_ends = "drop" or "pad"'
+        hint = 'Or choose at_ends = "drop" or "pad"'
         raise IntervalError(
-            f"{rule}, got [{row['start']}, {row['end']})", place=_place(row), cure=cure
+            f"{rule}, got [{row['start']}, {row['end']})", place=_place(row), hint=hint
         )
     if off.any():
         counts[
@@ -180,7 +180,7 @@ def cut(
     Parameters
     ----------
     soft_mask
-        How to read lower case; see `Spelling`.
+        How to read lower case; see `SequencePolicy`.
 
     Returns
     -------

@@ -109,7 +109,7 @@ class Reweighted(Balance):
         return replace(train, targets=targets)
 
 
-class Sampled(Balance):
+class SampledBalance(Balance):
     """Sample records of small cells more often."""
 
     how = "drawn as often"
@@ -125,4 +125,4 @@ def build_balance(section: config.Balance, corpus: Corpus, sides: dict[str, Side
         case config.ReweightBalance():
             return Reweighted(section, corpus, sides)
         case config.SampleBalance():
-            return Sampled(section, corpus, sides)
+            return SampledBalance(section, corpus, sides)

@@ -25,12 +25,12 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            cure = (
+            hint = (
                 "Install it (pip install tensorboard), or take training.tensorboard out of the "
                 "run file"
             )
             raise TrainingError(
-                f"training.tensorboard must have the tensorboard package, got {error}", cure=cure
+                f"training.tensorboard must have the tensorboard package, got {error}", hint=hint
             ) from error
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
 

@@ -20,7 +20,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.model.encoder import Block
+from selfattn_bio.model.encoder import EncoderBlock
 
 # largest error of a 2,048-term float32 product of normal numbers: 8e-5 to 3e-4 when exact, 0.1 in
 # bfloat16
@@ -87,8 +87,8 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
         half = {"plugins": MixedPrecision("16-mixed", "cpu")}
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         if sharded:
-            cure = "Start it by torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
-            raise TrainingError("sharded training must have several processes, got one", cure=cure)
+            hint = "Start it by torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
+            raise TrainingError("sharded training must have several processes, got one", hint=hint)
         with warnings.catch_warnings():
             # one process is intended
             warnings.filterwarnings("ignore", message="The `srun` command is available")
@@ -120,18 +120,18 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
 def _shard(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
     """Shard each block separately, and the rest of the network as one unit."""
     for module in network.modules():
-        if isinstance(module, Block):
+        if isinstance(module, EncoderBlock):
             fully_shard(module, mesh=mesh["data_parallel"])
     fully_shard(network, mesh=mesh["data_parallel"])
     return network
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gather(tensor: Tensor) -> Tensor:
     """Gather a tensor that may be distributed over processes; all processes must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def part_of(value: Tensor, like: Tensor) -> Tensor:
+def shard_like(value: Tensor, like: Tensor) -> Tensor:
     """Distribute a complete tensor like `like`, or return it as is if `like` is not sharded."""
     if isinstance(like, DTensor) and value.shape == like.shape:
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from selfattn_bio.baselines import Baseline
 from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
-from selfattn_bio.data.batches import Windows, laid_windows
+from selfattn_bio.data.batches import RecordWindows, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.evaluation.calibration import (
@@ -57,7 +57,7 @@ from selfattn_bio.model.classifier import AttentionBody, Network, build_network
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import lineage_of, seen_table
 from selfattn_bio.scoring.reference import Reference
-from selfattn_bio.scoring.scorer import scorer_of, spelling_of
+from selfattn_bio.scoring.scorer import policy_of, scorer_of
 from selfattn_bio.scoring.stack import (
     Stack,
     check_parts,
@@ -70,7 +70,7 @@ from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
 from selfattn_bio.training.board import Board
-from selfattn_bio.training.hardware import open_fabric, part_of, seed_torch, whole
+from selfattn_bio.training.hardware import gather, open_fabric, seed_torch, shard_like
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
 from selfattn_bio.training.optimizer import (
@@ -85,7 +85,13 @@ from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
 from selfattn_bio.training.sides import Side, Stream, read_sides
 from selfattn_bio.training.throughput import FlopCounter, gemm_peak
-from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
+from selfattn_bio.training.transfer import (
+    freeze_batchnorm,
+    layer_of,
+    merged,
+    rate_of_layer,
+    start_from,
+)
 
 SECONDS_BETWEEN_LINES = 10.0
 OVERFLOWS = 25  # consecutive steps: float16 starts with a loss scale of 2^16, which is then at 2^-9
@@ -176,7 +182,7 @@ def train(
         and isinstance(run.model.gates, HardConcreteGates)
     ):
         message = f"sharded training must go with gates 'none', got {run.model.gates.kind!r}"
-        raise TrainingError(message, place=str(output), cure="Train without --sharded")
+        raise TrainingError(message, place=str(output), hint="Train without --sharded")
     fabric = open_fabric(run.training.precision, sharded=sharded)
     # Trainer reports a missing split table
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""
@@ -237,7 +243,7 @@ def _interrupted(number: int, step: int, output: Path) -> TrainingInterrupted:
         "state is saved"
     )
     return TrainingInterrupted(
-        message, place=str(output), cure="The same command goes on from there", signal_number=number
+        message, place=str(output), hint="The same command goes on from there", signal_number=number
     )
 
 
@@ -279,7 +285,7 @@ class Trainer:
         self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
         self.train, self.valid = sides["train"], sides["valid"]
         if run.stack.parts:
-            check_parts(run, self.letters_of(self.train), spelling_of(run.data))
+            check_parts(run, self.letters_of(self.train), policy_of(run.data))
         self.main, self.higher_is_better = MAIN[run.objective.kind]
         self.bare, self.num_layers = build_network(self.run), getattr(run.model, "num_layers", 0)
         if run.transfer:
@@ -315,7 +321,7 @@ class Trainer:
         """Set up private training, or raise if the run cannot be private."""
         if (processes := self.fabric.world_size) > 1:
             message = f"training with [privacy] must be of one process, got {processes}"
-            raise TrainingError(message, place=str(self.output), cure="Start it without torchrun")
+            raise TrainingError(message, place=str(self.output), hint="Start it without torchrun")
         check_layers(self.bare, str(self.output))
         return Private(self.run, len(self.train.rows), str(self.output))
 
@@ -337,7 +343,7 @@ class Trainer:
         """Take one optimizer step: seed, gradients, clipping, update, running mean."""
         progress, training = self.progress, self.run.training
         seed_torch(training.seed, progress.step, self.fabric.global_rank)
-        still(self.network, self.rate_of)
+        freeze_batchnorm(self.network, self.rate_of)
         loss = self.add_private_gradients(self.private) if self.private else self.add_gradients()
         set_rates(self.optimizer, learning_rate(progress.step, training), self.rate_of)
         if self.private:
@@ -346,7 +352,7 @@ class Trainer:
             norm = self.fabric.clip_gradients(
                 self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False
             )
-            self._check_finite(loss, math.nan if norm is None else float(whole(norm)))
+            self._check_finite(loss, math.nan if norm is None else float(gather(norm)))
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
@@ -463,7 +469,7 @@ class Trainer:
         raise TrainingError(
             message,
             place=str(self.output),
-            cure="Lower training.learning_rate; the last checkpoint is kept",
+            hint="Lower training.learning_rate; the last checkpoint is kept",
         )
 
     # ------------ evaluation
@@ -601,7 +607,7 @@ class Trainer:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything that a checkpoint contains."""
         parts = {
-            "network": {name: whole(weight) for name, weight in self.bare.state_dict().items()},
+            "network": {name: gather(weight) for name, weight in self.bare.state_dict().items()},
             "average": self.average.state_dict(),
             "optimizer": optimizer_tensors(self.optimizer),
             **{f"top-{step}": weights for step, weights in self.top.items()},
@@ -631,7 +637,7 @@ class Trainer:
             parts[part][rest] = value
         network = parts.pop("network")
         for name, weight in self.bare.state_dict().items():
-            weight.copy_(part_of(network[name], weight))
+            weight.copy_(shard_like(network[name], weight))
         self.average.load_state_dict(parts.pop("average"))
         # absent before the first step that float16 takes
         restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
@@ -795,7 +801,7 @@ class Trainer:
             split: of.targets.astype(np.int64)
             for split, of in (("train", self.train), ("valid", self.valid))
         }
-        setup = stack_setup(self.run, self.scorer.spelling, threads)
+        setup = stack_setup(self.run, self.scorer.policy, threads)
         parts = []
         for name in self.run.stack.parts:
             if part := self.fitted_parts.get(name):
@@ -850,7 +856,7 @@ class Trainer:
                 laid_windows(self.corpus, self.valid.rows, window, self.run.tokens.k).letters
             )
             of_valid = len(
-                Windows(self.corpus.records["length"].to_numpy()[self.valid.rows], window)
+                RecordWindows(self.corpus.records["length"].to_numpy()[self.valid.rows], window)
             )
             self._say(
                 f"windows of at most {window:,} letters: {len(self.stream.windows):,} are drawn an "
@@ -954,6 +960,6 @@ def _move_average(average: Network, network: Network, step: int, decay: float) -
     decay = min(decay, (step - 1) / (step + 8))
     with torch.no_grad():
         for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-            mean.lerp_(whole(weight), 1 - decay)
+            mean.lerp_(gather(weight), 1 - decay)
         for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
             kept.copy_(buffer)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio.config import Training
-from selfattn_bio.training.hardware import part_of, whole
+from selfattn_bio.training.hardware import gather, shard_like
 
 
 def build_optimizer(
@@ -85,7 +85,7 @@ def set_rates(
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the optimizer's state as named tensors, `NUMBER.NAME`, gathered over processes."""
     return {
-        f"{i}.{name}": whole(value)
+        f"{i}.{name}": gather(value)
         for i, slots in optimizer.state_dict()["state"].items()
         for name, value in slots.items()
     }
@@ -97,7 +97,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, value in tensors.items():
         number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = part_of(value, parameters[int(number)])
+        state.setdefault(int(number), {})[name] = shard_like(value, parameters[int(number)])
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from selfattn_bio import config
-from selfattn_bio.data.batches import BatchOrder, Windows
+from selfattn_bio.data.batches import BatchOrder, RecordWindows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError, TrainingError
 from selfattn_bio.scoring.scorer import BATCH_LETTERS
@@ -71,7 +71,7 @@ class Lengths:
         valid, test = split_masks(run.split, corpus)
         train = lengths[~(valid | test)] if (~(valid | test)).any() else lengths
         of_train, of_valid = (
-            Windows(of_side, run.training.window) for of_side in (train, lengths[valid])
+            RecordWindows(of_side, run.training.window) for of_side in (train, lengths[valid])
         )
         drawn, longest = (
             of_train.drawn(),
@@ -264,7 +264,7 @@ class Plan:
                 f"and {busy}, while other work shares the processors as now; plan again without it"
             )
 
-    def cure(self) -> str:
+    def hint(self) -> str:
         """Suggest settings with which the run fits.
 
         A sparse pattern is suggested only after it has been planned as well.
@@ -304,7 +304,7 @@ class Plan:
             f"peak memory must be <= {gigabytes(self.limit)} ({FILLED:.0%} of what is "
             f"available on {self.probe.device}), got {got}"
         )
-        return TrainingError(message, place=place, cure=self.cure())
+        return TrainingError(message, place=place, hint=self.hint())
 
     def _cut_into(self, batch: int) -> str:
         step = self.run.training.batch_size * self.run.training.accumulate
@@ -380,7 +380,7 @@ def _steps_of(run: config.RunFile) -> str:
             "training": training,
             "variants": {},
             "sweep": None,
-            "stack": config.Stack(),
+            "stack": config.StackSection(),
             "title": "",
         }
     )
@@ -447,7 +447,9 @@ def as_measured(run: config.RunFile) -> config.RunFile:
     training = run.training.model_copy(update={"balance": None})
     if run.privacy:
         training = training.model_copy(update={"batch_size": 1, "accumulate": training.batch_size})
-    return run.model_copy(update={"privacy": None, "stack": config.Stack(), "training": training})
+    return run.model_copy(
+        update={"privacy": None, "stack": config.StackSection(), "training": training}
+    )
 
 
 def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:
@@ -456,15 +458,15 @@ def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:
     needed = gigabytes(plan.peak) if math.isfinite(plan.peak) else "more than all"
     taken = f"It takes {needed} of {gigabytes(plan.probe.available)} that are available"
     if not plan.fits:
-        return TrainingError(message, place=place, cure=f"{taken}. {plan.cure()}")
+        return TrainingError(message, place=place, hint=f"{taken}. {plan.hint()}")
     step = plan.run.training.batch_size * plan.run.training.accumulate
     smaller = next(
         (batch for batch in range(plan.run.training.batch_size // 2, 0, -1) if step % batch == 0),
         None,
     )
-    cure = f"start it again, or with {plan._cut_into(smaller)}" if smaller else "start it again"
+    hint = f"start it again, or with {plan._cut_into(smaller)}" if smaller else "start it again"
     return TrainingError(
-        message, place=place, cure=f"{taken} now: something else took it then; {cure}"
+        message, place=place, hint=f"{taken} now: something else took it then; {hint}"
     )
 
 

@@ -81,7 +81,7 @@ class Private:
                 f"{self.section.delta:.2g}"
             )
             raise TrainingError(
-                message, place=place, cure="A larger one would allow to publish a record as it is"
+                message, place=place, hint="A larger one would allow to publish a record as it is"
             )
         self.num_records, self.batch_size, self.seed = (
             num_records,
@@ -199,7 +199,7 @@ def check_layers(network: nn.Module, place: str) -> None:
                 "layers must take each record by itself with [privacy], got "
                 f"{type(module).__name__} in {name!r}"
             )
-            raise TrainingError(message, place=place, cure=PRIVATE_STEM)
+            raise TrainingError(message, place=place, hint=PRIVATE_STEM)
 
 
 def _trained(network: nn.Module) -> list[nn.Parameter]:

@@ -327,7 +327,7 @@ class _Climber:
             update={"batch_size": batch, "accumulate": self.accumulate}
         )
         run = with_points(self.run.model_copy(update={"training": training}), self.folder)
-        corpus, split = made_up(
+        corpus, split = synthetic_corpus(
             run,
             [max(round(share * length), SHORTEST) for share in spread],
             self.scored,
@@ -386,7 +386,7 @@ def rungs(length: int, batch: int) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def made_up(
+def synthetic_corpus(
     run: config.RunFile, lengths: list[int], scored: int, folder: Path
 ) -> tuple[Corpus, Path]:
     """Write a corpus of random records with targets for the objective, and its split.

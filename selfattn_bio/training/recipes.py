@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import RunFile
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
 Letters = Sequence[NDArray[np.uint8]]
 Labels = NDArray[np.int64]
@@ -83,7 +83,7 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
 def choose_recipe(
     letters: Mapping[str, Letters],
     labels: Mapping[str, Labels],
-    spelling: Spelling,
+    policy: SequencePolicy,
     database: str = "",
 ) -> tuple[Recipe, list[Trial]]:
     """Choose a recipe from training and validation records.
@@ -92,7 +92,7 @@ def choose_recipe(
     ----------
     letters, labels
         Records of `train` and `valid` in ASCII, and their labels 0 or 1.
-    spelling
+    policy
         How the DNA records were read.
     database
         Motif database; empty for none.
@@ -112,7 +112,7 @@ def choose_recipe(
     rows = {split: _sample(labels[split], rng) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
     labels = {split: labels[split][of] for split, of in rows.items()}
-    given, both = Setup(spelling, "given", database), Setup(spelling, "both", database)
+    given, both = Setup(policy, "given", database), Setup(policy, "both", database)
 
     def trial(name: str, setup: Setup, kind: str) -> Trial:
         data = letters["train"], labels["train"], letters["valid"], labels["valid"]

@@ -122,7 +122,7 @@ class CheckpointFolder:
                 f"{holder} trains"
             )
             raise TrainingError(
-                message, place=str(self.path), cure=f"Wait for it, or stop it: kill {holder}"
+                message, place=str(self.path), hint=f"Wait for it, or stop it: kill {holder}"
             ) from None
         except OSError as error:  # such as ENOLCK
             message = (
@@ -132,7 +132,7 @@ class CheckpointFolder:
             raise TrainingError(
                 message,
                 place=str(self.path),
-                cure="Choose an --output on another, or mount it with locks",
+                hint="Choose an --output on another, or mount it with locks",
             ) from error
         self._lock.truncate(0)
         print(os.getpid(), file=self._lock, flush=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import BinsObjective, RunFile
-from selfattn_bio.data.batches import Augmentation, BatchOrder, View, Windows
+from selfattn_bio.data.batches import Augmentation, BatchOrder, RecordWindows, View
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.edits import Edits
 from selfattn_bio.data.inputs import inputs_of
@@ -48,7 +48,7 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
             f"{corpus.alphabet.name!r}"
         )
         raise CorpusError(
-            message, place=str(corpus.path), cure=f"Ingest with --alphabet {run.data.alphabet}"
+            message, place=str(corpus.path), hint=f"Ingest with --alphabet {run.data.alphabet}"
         )
     split = np.array(read_split(split_path, corpus.records["id"]))
     rows = {side: np.flatnonzero(split == side) for side in ("train", "valid", "test")}
@@ -95,7 +95,7 @@ def _check_lengths(
             f"in {short!r}"
         )
         raise CorpusError(
-            message, place=str(corpus.path), cure=f"Lower {what} or raise data.min_length"
+            message, place=str(corpus.path), hint=f"Lower {what} or raise data.min_length"
         )
 
 
@@ -109,7 +109,7 @@ def _labelled(
             f"{int(given.isna().sum())} of {len(given)} on {side} without"
         )
         raise CorpusError(
-            message, place=str(corpus.path), cure="Ingest with one --label per FASTA file"
+            message, place=str(corpus.path), hint="Ingest with one --label per FASTA file"
         )
     labels = given.to_numpy(dtype=np.int64)
     if len(set(labels)) < 2:
@@ -139,7 +139,9 @@ class Stream:
         training = run.training
         self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
         self.inputs = inputs_of(run, corpus)
-        self.windows = Windows(corpus.records["length"].to_numpy()[side.rows], training.window)
+        self.windows = RecordWindows(
+            corpus.records["length"].to_numpy()[side.rows], training.window
+        )
         self.order = order or BatchOrder(self.windows.drawn(), training.batch_size, training.seed)
         multiple = run.objective.bin if isinstance(run.objective, BinsObjective) else 0
         self.per_epoch = math.ceil(len(self.windows) / training.batch_size)

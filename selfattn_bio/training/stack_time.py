@@ -11,7 +11,7 @@ from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.scoring.scorer import spelling_of
+from selfattn_bio.scoring.scorer import policy_of
 from selfattn_bio.scoring.stack import check_parts, fit_part, stack_setup
 from selfattn_bio.training.plan import duration, split_masks
 
@@ -70,8 +70,8 @@ class StackTime:
         chosen = {"train": np.concatenate(train), "valid": np.concatenate(held_out)}
         letters = {split: [corpus.letters(int(row)) for row in of] for split, of in chosen.items()}
         of_split = {split: labels[of].astype(np.int64) for split, of in chosen.items()}
-        check_parts(run, letters["train"], spelling_of(run.data))
-        setup = stack_setup(run, spelling_of(run.data), threads)
+        check_parts(run, letters["train"], policy_of(run.data))
+        setup = stack_setup(run, policy_of(run.data), threads)
         clock, own = time.perf_counter(), time.process_time()
         for name in run.stack.parts:
             fit_part(setup, name, letters, of_split, lambda line: None)

@@ -69,7 +69,7 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
         If the parent has another alphabet, other [tokens] or other layers.
     """
     parent_run, parent, _ = load_model(transfer.folder)
-    cure = (
+    hint = (
         f"[tokens] and [model] must be those of {transfer.folder / 'run.toml'}, but for "
         f"{', '.join(sorted(FREE))}"
     )
@@ -77,7 +77,7 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
     for key, value in _what_must_agree(run).items():
         if told.get(key) != value:
             raise RunFileError(
-                f"parent must have {key} = {value}, got {told.get(key)}", place=place, cure=cure
+                f"parent must have {key} = {value}, got {told.get(key)}", place=place, hint=hint
             )
     theirs = parent.state_dict()
     ours = network.state_dict()
@@ -128,7 +128,7 @@ def _heads(network: Network) -> set[nn.Module]:
     }
 
 
-def still(network: nn.Module, rate_of: Callable[[int], float] = lambda _: 1.0) -> None:
+def freeze_batchnorm(network: nn.Module, rate_of: Callable[[int], float] = lambda _: 1.0) -> None:
     """Put frozen batch norms into evaluation mode.
 
     A batch norm is frozen if its weights are fixed or the learning rate of its layer is 0.

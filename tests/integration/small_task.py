@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.hardware import open_fabric, whole
+from selfattn_bio.training.hardware import gather, open_fabric
 from selfattn_bio.training.loop import Trainer
 
 PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all trainers
@@ -84,7 +84,9 @@ def write_gradients(folder, environment, sharded, merged, output):
         (epoch, first), (_, second) = trainer.stream.batches(0)
         trainer.stream.batches = lambda step: [(epoch, np.concatenate([first, second]))]
     trainer.add_gradients()
-    gradients = {name: whole(parameter.grad) for name, parameter in trainer.bare.named_parameters()}
+    gradients = {
+        name: gather(parameter.grad) for name, parameter in trainer.bare.named_parameters()
+    }
     if fabric.is_global_zero:
         save_file(gradients, output)
 

@@ -137,13 +137,13 @@ def test_evaluate_and_explain_gated_and_pruned_models(task):
     found = []
     for name in ("model", "pruned"):
         assert main(["evaluate", *shared, "--model", name, "--output", f"judged_{name}"]) == 0
-        explained = f"judged_{name}/relevance"
+        explained = f"judged_{name}/attribution"
         assert main(["explain", *shared, "--model", name, "--output", explained]) == 0
         metrics = json.loads((task / f"judged_{name}" / "metrics.json").read_text())
         found.append(
             (
                 metrics["test"]["model"]["auroc"]["value"],
-                np.load(task / explained / "relevance.npz")["hypothetical"],
+                np.load(task / explained / "attribution.npz")["hypothetical"],
             )
         )
         assert 0 <= metrics["test"]["layers"]["mean"] <= metrics["test"]["layers"]["of"] <= 3

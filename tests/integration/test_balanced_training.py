@@ -27,7 +27,9 @@ SMALL = {
     "dropout": 0.2,
     "members": 1,
 }
-MODEL = config.AttentionModel(**SMALL, stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3))
+MODEL = config.AttentionModel(
+    **SMALL, stem=config.ConvStemSection(token_dim=8, kernel=9, second_kernel=3)
+)
 TRAINING = {
     "max_steps": 160,
     "batch_size": 32,

@@ -277,11 +277,11 @@ def test_evaluate_refuses_variant_of_other_objective(
 def test_missing_model_folder_error(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word.replace("cnn=cnn", "cnn=absent") for word in ARGUMENTS]) == 1
     error = capsys.readouterr().err.strip()
-    cure = "Train it again, or copy the folder whole"
+    hint = "Train it again, or copy the folder whole"
     assert (
         error
         == "selfattn-bio evaluate: error: absent: model folder must hold provenance.json, got "
-        f"none. {cure}"
+        f"none. {hint}"
     )
 
 

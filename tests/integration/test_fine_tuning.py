@@ -31,7 +31,7 @@ MODEL = config.AttentionModel(
     feedforward_dim=32,
     members=1,
     dropout=0.0,
-    stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3),
+    stem=config.ConvStemSection(token_dim=8, kernel=9, second_kernel=3),
 )
 TRAINING = config.Training(
     max_steps=90,

@@ -24,7 +24,7 @@ code = main(sys.argv[1:])
 print("VmHWM", open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 sys.exit(code)
 """
-PLAIN = {"members": 1, "num_layers": 2, "stem": config.NoStem()}
+PLAIN = {"members": 1, "num_layers": 2, "stem": config.NoStemSection()}
 # name -> model, batch size, bases, seconds per size; 0 extrapolates from the smallest size
 SHAPES = {
     "stem, two members": (config.AttentionModel(), 128, 600, 10),

@@ -36,7 +36,7 @@ MODEL = {
     "num_heads": 2,
     "feedforward_dim": 16,
     "dropout": 0.0,
-    "stem": config.NoStem(),
+    "stem": config.NoStemSection(),
     "members": 1,
 }
 SHORT = {
@@ -112,19 +112,24 @@ KINDS = {
     "shaw": {"position": config.ShawPosition(max_distance=5)},
     "transformer_xl": {"position": config.TransformerXLPosition(max_distance=5)},
     "learned": {"position": config.LearnedPosition(max_length=64)},
-    "alibi, cls": {"position": config.AlibiPosition(), "head": config.ClsHead()},
+    "alibi, cls": {"position": config.AlibiPosition(), "head": config.ClsHeadSection()},
     "rotary, few keys": {"position": config.RotaryPosition(), "num_kv_heads": 1},
     "bigbird": {"pattern": config.BigBirdPattern(window=4, block=4, random_blocks=1, num_global=2)},
     "members": {"members": 2},
     "stem by the record": {
-        "stem": config.ConvStem(token_dim=4, kernel=5, pool=3, second_kernel=3, norm="record")
+        "stem": config.ConvStemSection(
+            token_dim=4, kernel=5, pool=3, second_kernel=3, norm="record"
+        )
     },
     "linformer": {
         "mixer": config.LinformerMixer(max_length=64, rank=4),
-        "position": config.NoPosition(),
+        "position": config.NoPositionSection(),
     },
     "linear": {"mixer": config.LinearMixer(), "position": config.SinusoidalPosition()},
-    "performer": {"mixer": config.PerformerMixer(features=8), "position": config.NoPosition()},
+    "performer": {
+        "mixer": config.PerformerMixer(features=8),
+        "position": config.NoPositionSection(),
+    },
     "hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
     "dynamic": {"mixer": config.DynamicMixer(block=4, top=1)},
     "reformer": {"mixer": config.ReformerMixer(num_buckets=2, chunk=4, hashes=2)},
@@ -200,7 +205,7 @@ def test_private_gradients_equal_opacus(task):
     from opacus import GradSampleModule
     from opacus.optimizers import DPOptimizer
 
-    trainer = trainer_of(task, run_file(training={"shift": 0}, position=config.NoPosition()))
+    trainer = trainer_of(task, run_file(training={"shift": 0}, position=config.NoPositionSection()))
     ours, rows = steps_gradients(trainer, max_norm=0.3)
     letters, targets = trainer.stream.examples(0, rows)
     batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
@@ -420,7 +425,7 @@ def test_private_gates_and_exits(task, tmp_path):
         training={"max_steps": 2},
         num_layers=2,
         gates=config.HardConcreteGates(),
-        exits=config.ConfidenceExits(),
+        exits=config.ConfidenceExitsSection(),
     )
     fit(task, tmp_path / "model", run)
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
@@ -461,7 +466,7 @@ def test_private_training_names_batch_norm():
 
 
 def test_trainer_refuses_hidden_batch_norm(task):
-    stem = config.ConvStem(token_dim=4, kernel=5, second_kernel=3)
+    stem = config.ConvStemSection(token_dim=4, kernel=5, second_kernel=3)
     # bypasses the check of the run file
     run = run_file().model_copy(update={"model": config.AttentionModel(**MODEL | {"stem": stem})})
     with pytest.raises(
@@ -478,7 +483,7 @@ REFUSED = {
     },
     "model.stem must have no batch norm, which mixes records, with [privacy], got kind 'conv'. "
     "Take": {"model": config.AttentionModel()},
-    "got kind 'tower'": {"model": config.AttentionModel(stem=config.TowerStem())},
+    "got kind 'tower'": {"model": config.AttentionModel(stem=config.TowerStemSection())},
     "training.seeds must be 1 with [privacy], got 2: each further member spends": {
         "training": config.Training(seeds=2)
     },
@@ -512,9 +517,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("words", REFUSED)
 def test_private_run_file_refusals(words):
-    sections = {"model": config.AttentionModel(stem=config.NoStem()), "privacy": PRIVACY} | REFUSED[
-        words
-    ]
+    sections = {
+        "model": config.AttentionModel(stem=config.NoStemSection()),
+        "privacy": PRIVACY,
+    } | REFUSED[words]
     learns = sections.get("objective")
     of = (
         {"sequences": ("a",), "targets": "t.tsv" if learns.target_columns else None}

@@ -72,8 +72,17 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"],
             ["train", *shared, "--threads", "1", "--output", "model"],
             ["evaluate", *shared, "--model", "model", "--output", "."],
-            ["explain", *shared, "--model", "model", "--output", "relevance"],
-            ["motifs", *shared, "--model", "model", "--relevance", "relevance", "--output", "."],
+            ["explain", *shared, "--model", "model", "--output", "attribution"],
+            [
+                "motifs",
+                *shared,
+                "--model",
+                "model",
+                "--attribution",
+                "attribution",
+                "--output",
+                ".",
+            ],
             ["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"],
         ):
             assert main(command) == 0, command
@@ -100,7 +109,7 @@ def test_protein_slices_omit_gc(results: Path) -> None:
 
 
 def test_protein_residues_have_attributions(results: Path) -> None:
-    with np.load(results / "relevance" / "relevance.npz") as arrays:
+    with np.load(results / "attribution" / "attribution.npz") as arrays:
         assert arrays["hypothetical"].shape[2] == 20
         there = arrays["letters"] > 0
         assert (np.abs(arrays["hypothetical"]).sum(axis=2)[there] > 0).mean() > 0.9

@@ -20,7 +20,7 @@ from selfattn_bio.training.loop import OVERFLOWS, Trainer, train
 from selfattn_bio.training.provenance import commit_of
 
 SMALL = config.AttentionModel(
-    embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8, stem=config.NoStem()
+    embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8, stem=config.NoStemSection()
 )
 SHORT = {
     "max_steps": 12,

@@ -23,7 +23,7 @@ from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.scorer import Scorer, scorer_of
-from selfattn_bio.scoring.windows import SharedStem, Windows, strand_logits
+from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 
 RUN = """
@@ -102,7 +102,7 @@ def task(tmp_path_factory):
             ),
             [*train, "--variant", "cnn", "--output", "cnn"],
             ["evaluate", *shared, "--model", *MODELS, "--variant", "cnn=cnn", "--output", "."],
-            ["explain", *shared, "--model", MODELS[0], "--output", "relevance"],
+            ["explain", *shared, "--model", MODELS[0], "--output", "attribution"],
             ["prune", "--model", MODELS[0], "--output", "pruned"],
         ]
         assert [main(each) for each in commands] == [0] * len(commands)
@@ -157,7 +157,7 @@ def test_pruned_model_has_the_same_scores(task):
 
 
 def test_explain_command_finds_the_motif(task):
-    explained = Explanation.load(task / "relevance")
+    explained = Explanation.load(task / "attribution")
     found = []
     for row, letters in enumerate(explained.letters):
         text = letters.tobytes().decode()
@@ -184,8 +184,10 @@ def test_shared_stem_scan_equals_single_windows(task, monkeypatch):
         scorer.run, scorer.tokenizer, scorer.network
     )  # without the stack, whose parts read complete windows
     windows, letters = (
-        Windows(60, 8),
-        np.random.default_rng(0).choice(np.frombuffer(b"ACGT", np.uint8), Windows(60, 8).reach(9)),
+        GenomeWindows(60, 8),
+        np.random.default_rng(0).choice(
+            np.frombuffer(b"ACGT", np.uint8), GenomeWindows(60, 8).reach(9)
+        ),
     )
     assert SharedStem.of(scorer, windows) is not None
     views = [letters[start : start + 60] for start in range(0, 72, 8)]

@@ -64,7 +64,7 @@ def task(tmp_path_factory):
             ["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"],
             ["train", *shared, "--threads", "1", "--output", "model"],
             ["evaluate", *shared, "--model", "model", "--output", "."],
-            ["explain", *shared, "--model", "model", "--output", "relevance"],
+            ["explain", *shared, "--model", "model", "--output", "attribution"],
         ]
         assert [main(each) for each in commands] == [0] * len(commands)
     return folder
@@ -120,10 +120,10 @@ def test_calibration_uses_held_out_validation_logits(task):
 
 
 def test_explain_includes_stack_parts(task):
-    found = Explanation.load(task / "relevance")
-    relevance = np.stack(found.relevance)
-    planted = relevance[:, 10:14].mean()
-    assert planted > 3 * np.delete(relevance, np.s_[10:14], axis=1).mean()
+    found = Explanation.load(task / "attribution")
+    attribution = np.stack(found.attribution)
+    planted = attribution[:, 10:14].mean()
+    assert planted > 3 * np.delete(attribution, np.s_[10:14], axis=1).mean()
 
 
 def test_pruned_models_keep_the_stack(task, tmp_path):

@@ -26,7 +26,7 @@ MODEL = config.AttentionModel(
     num_heads=2,
     feedforward_dim=32,
     dropout=0.0,
-    stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3),
+    stem=config.ConvStemSection(token_dim=8, kernel=9, second_kernel=3),
 )
 FAST = config.Training(
     max_steps=120,
@@ -116,7 +116,7 @@ def test_bfloat16_window_learns_on_gpu(planted, tmp_path):
     window = {
         "pattern": config.WindowPattern(window=16),
         "embed_dim": 32,
-        "stem": config.NoStem(),
+        "stem": config.NoStemSection(),
         "kernel": "flex",
     }
     train(
@@ -164,7 +164,7 @@ def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
     for name, cut in (("one", {"batch_size": 360}), ("four", {"batch_size": 100, "accumulate": 4})):
         training = FAST.model_copy(update={"max_steps": 4, "evaluate_every": 1, **cut})
         train(
-            run_file(training, MODEL.model_copy(update={"stem": config.NoStem()})),
+            run_file(training, MODEL.model_copy(update={"stem": config.NoStemSection()})),
             *planted,
             tmp_path / name,
             threads=1,

@@ -27,7 +27,7 @@ from selfattn_bio.interpret.methods import (
     METHODS,
     AttnLRP,
     AttnLRPCopies,
-    Blocks,
+    BlockOcclusion,
     Guided,
     IntegratedGradients,
     Saturation,
@@ -69,7 +69,7 @@ def task(tmp_path_factory):
             for word in ("--variant", f"{name}={name}")
         ]
         assert main(["evaluate", *SHARED, "--model", "model", *variants, "--output", "."]) == 0
-        assert main(["explain", *SHARED, "--model", "model", "--output", "relevance"]) == 0
+        assert main(["explain", *SHARED, "--model", "model", "--output", "attribution"]) == 0
     return folder, records
 
 
@@ -92,7 +92,7 @@ def test_two_inputs_beat_each_input_alone(here):
 
 
 def test_explain_finds_planted_sites_of_both_inputs(here):
-    explanation = Explanation.load("relevance")
+    explanation = Explanation.load("attribution")
     assert explanation.partner.ids == explanation.ids
     assert explanation.partner.sequences == [here[name][2] for name in explanation.ids]
     for found, place in ((explanation, 3), (explanation.partner, 4)):
@@ -167,7 +167,7 @@ def test_scores_equal_evaluate_in_any_order(here):
         IntegratedGradients(steps=3),
         Guided(),
         Saturation(),
-        Blocks(draws=1),
+        BlockOcclusion(draws=1),
     ],
 )
 def test_attribution_methods_explain_both_inputs(here, method):
@@ -175,12 +175,12 @@ def test_attribution_methods_explain_both_inputs(here, method):
     first, partner = ([here[name][i] for name in names] for i in (1, 2))
     explanation = selfattn_bio.explain("model/", first, partner=partner, method=method)
     for found, texts in ((explanation, first), (explanation.partner, partner)):
-        assert [row.shape for row in found.relevance] == [(len(text),) for text in texts]
-        assert all(row.any() for row in found.relevance)
+        assert [row.shape for row in found.attribution] == [(len(text),) for text in texts]
+        assert all(row.any() for row in found.attribution)
 
 
 def test_saved_explanation_of_two_inputs(here, tmp_path):
-    explanation = Explanation.load("relevance")
+    explanation = Explanation.load("attribution")
     explanation.save(tmp_path / "again")
     again = Explanation.load(tmp_path / "again")
     np.testing.assert_array_equal(again.partner.hypothetical, explanation.partner.hypothetical)
@@ -208,7 +208,7 @@ TAKES_ONE = "must be asked of a model of one input, got one of two"
         ["variants", "--genome", "positives.fa", "--region", "r1:0-10", "--output", "x"],
         ["embed", "--fasta", "positives.fa", "--output", "x.parquet"],
         ["contacts", "--fasta", "positives.fa", "--output", "x"],
-        ["motifs", *SHARED, "--relevance", "relevance", "--output", "x"],
+        ["motifs", *SHARED, "--attribution", "attribution", "--output", "x"],
         ["interactions", *SHARED, "--motifs", "x.meme", "--output", "x.tsv"],
         [
             "score",
@@ -363,7 +363,7 @@ def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
         spans = [records[names[i]][place] for i in positives]
         inside = [
             start <= row.argmax() < start + length
-            for row, (start, length) in zip(found.relevance, spans, strict=True)
+            for row, (start, length) in zip(found.attribution, spans, strict=True)
         ]
         # at least 0.81; 0.2 or 0.3 by chance
         assert np.mean(inside) > 0.6, (sample.__name__, place)

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from selfattn_bio.attention.attend import attend, weights
 from selfattn_bio.attention.patterns import (
     BlockLocal,
-    Causal,
+    CausalPattern,
     Full,
     Global,
     RandomBlocks,
@@ -80,7 +80,7 @@ def may_attend(pattern, i, j, length, causal=False):
             )
         case Union():
             return any(may_attend(member, i, j, length, causal) for member in pattern.members)
-        case Causal():
+        case CausalPattern():
             return j <= i and may_attend(pattern.pattern, i, j, length, causal=True)
 
 
@@ -204,7 +204,7 @@ def gradients(out, leaves, upstream):
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("kind", POSITIONS)
-@pytest.mark.parametrize("pattern", [*PATTERNS, *map(Causal, PATTERNS)], ids=str)
+@pytest.mark.parametrize("pattern", [*PATTERNS, *map(CausalPattern, PATTERNS)], ids=str)
 def test_reference_equals_loops_in_output_and_gradients(pattern, kind, padded):
     position = make_position(kind)
     for length in LENGTHS if kind == "none" else (7,):

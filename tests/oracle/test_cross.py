@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from selfattn_bio import config
 from selfattn_bio.attention.cross import cross_attention
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias
-from selfattn_bio.interpret.relevance import ATTNLRP, CP_LRP, gradient_at, relevance_rules
+from selfattn_bio.interpret.attribution import ATTNLRP, CP_LRP, attribution_rules, gradient_at
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.model.paired import OneInput
 
@@ -203,7 +203,7 @@ def test_fixed_input_gives_network_of_the_other(partner):
         view(own[:2])
 
 
-def relevance_of_each(network, rules, first, partner):
+def attribution_of_each(network, rules, first, partner):
     """Return the attribution (B, N, D) of each input, with the other input held fixed."""
     views = (
         (OneInput(network, network.of_partner(partner), partner=False), first),
@@ -223,10 +223,11 @@ def test_attributions_of_both_inputs_sum_to_output():
             parameter.data.zero_()
     first, partner = tokens(network)
     found = [
-        relevance.sum((1, 2)) for relevance in relevance_of_each(network, CP_LRP, first, partner)
+        attribution.sum((1, 2))
+        for attribution in attribution_of_each(network, CP_LRP, first, partner)
     ]
     assert_close(sum(found), network(network.joined(first, partner)).mean(1)[:, 0])
-    assert all(relevance.abs().min() > 1e-8 for relevance in found)
+    assert all(attribution.abs().min() > 1e-8 for attribution in found)
 
 
 @pytest.mark.parametrize("rules", [ATTNLRP, CP_LRP])
@@ -235,10 +236,10 @@ def test_attribution_of_each_input_alone_is_the_same(rules):
     first, partner = tokens(network)
     joined = network.joined(first, partner)
     embeddings = network.embed(joined).detach().requires_grad_()
-    with relevance_rules(network, rules):
+    with attribution_rules(network, rules):
         value = network.classify(embeddings, network.mask_of(joined)).sum()
     wanted = torch.autograd.grad(value, embeddings)[0] * embeddings
-    assert_close(torch.cat(relevance_of_each(network, rules, first, partner), 1), wanted)
+    assert_close(torch.cat(attribution_of_each(network, rules, first, partner), 1), wanted)
 
 
 def test_levels_of_a_track_are_numbers():

@@ -8,7 +8,7 @@ from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.flex import flex
 from selfattn_bio.attention.patterns import (
     BlockLocal,
-    Causal,
+    CausalPattern,
     Full,
     Global,
     RandomBlocks,
@@ -16,7 +16,7 @@ from selfattn_bio.attention.patterns import (
     Window,
 )
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
-from selfattn_bio.attention.tiles import Setting
+from selfattn_bio.attention.tiles import AttentionMask
 
 B, H, L, DH = 2, 2, 300, 16
 PATTERNS = (
@@ -28,7 +28,7 @@ PATTERNS = (
     BlockLocal(100),
     Window(40) | Global(1) | RandomBlocks(2, 64),
 )
-each = pytest.mark.parametrize("pattern", [*PATTERNS, *map(Causal, PATTERNS)], ids=str)
+each = pytest.mark.parametrize("pattern", [*PATTERNS, *map(CausalPattern, PATTERNS)], ids=str)
 no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -51,10 +51,10 @@ def test_rules_equal_reference_in_the_forward(pattern, ragged):
         mask[0, 280:] = mask[1, 170:] = False  # random blocks depend on the length
         segments = (torch.arange(L) // 110).expand(B, -1)
     position = T5Bias(H, 8, 40)
-    setting = Setting(pattern, (B, H, L), q.device, mask, segments)
+    attention_mask = AttentionMask(pattern, (B, H, L), q.device, mask, segments)
     with torch.no_grad():
         terms = position.terms(q, L - 1)
-        found = flex(q, k, v, setting=setting, terms=terms, compiled=False)
+        found = flex(q, k, v, attention_mask=attention_mask, terms=terms, compiled=False)
         expected = attend(
             q,
             k,

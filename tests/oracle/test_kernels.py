@@ -15,7 +15,7 @@ from selfattn_bio.attention.attend import attend, prepared
 from selfattn_bio.attention.native import why_not
 from selfattn_bio.attention.patterns import (
     BlockLocal,
-    Causal,
+    CausalPattern,
     Full,
     Global,
     RandomBlocks,
@@ -23,7 +23,7 @@ from selfattn_bio.attention.patterns import (
     Window,
 )
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
-from selfattn_bio.attention.tiles import Setting
+from selfattn_bio.attention.tiles import AttentionMask
 
 H, DH = 2, 4
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
@@ -47,7 +47,7 @@ patterns = st.one_of(
         st.builds(RandomBlocks, st.integers(1, 4), st.sampled_from([16, 64]), st.integers(0, 9)),
     ),
 )
-causal = st.builds(Causal, patterns)
+causal = st.builds(CausalPattern, patterns)
 patterns = st.one_of(patterns, causal, st.builds(lambda a, b: a | b, causal, patterns))
 positions = st.sampled_from(
     [
@@ -132,12 +132,17 @@ def test_every_kernel_in_float32_is_within_rounding_of_float64(
 
 needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
 KERNELS = ["slab", pytest.param("band", marks=needs_band), pytest.param("joint", marks=needs_band)]
-ONE_WINDOW = (Window(70) | Global(8), Causal(Window(100) | Global(2)), Full(), Causal(Full()))
+ONE_WINDOW = (
+    Window(70) | Global(8),
+    CausalPattern(Window(100) | Global(2)),
+    Full(),
+    CausalPattern(Full()),
+)
 MORE = (
     Window(70) | Global(2) | RandomBlocks(2, 64),
     Window(20) | Strided(30),
-    Causal(Window(20) | Global(1) | RandomBlocks(2, 32)),
-    Causal(Window(5) | Global(8)) | RandomBlocks(4, 16),
+    CausalPattern(Window(20) | Global(1) | RandomBlocks(2, 32)),
+    CausalPattern(Window(5) | Global(8)) | RandomBlocks(4, 16),
 )
 
 
@@ -302,11 +307,11 @@ def precision(kernel):
     return torch.float64, DH, EXACT
 
 
-WINDOWS = (Window(20), Causal(Window(20)), Window(20) | Global(2), Full())
-OTHERS = (BlockLocal(16), Causal(RandomBlocks(3, 16)))
+WINDOWS = (Window(20), CausalPattern(Window(20)), Window(20) | Global(2), Full())
+OTHERS = (BlockLocal(16), CausalPattern(RandomBlocks(3, 16)))
 BESIDE = (
     Window(9) | Global(2) | RandomBlocks(3, 16),
-    Causal(Window(9) | RandomBlocks(3, 16)),
+    CausalPattern(Window(9) | RandomBlocks(3, 16)),
     Window(9) | Strided(20),
 )
 
@@ -535,18 +540,18 @@ def test_parts_of_slab_are_dropped_apart():
     ("pattern", "chunks"),
     [
         (Window(0), 1),
-        (Causal(Window(0)), 1),
+        (CausalPattern(Window(0)), 1),
         (Window(0, dilation=3), 1),
         (Window(64), 3),
-        (Causal(Window(64)), 2),
+        (CausalPattern(Window(64)), 2),
         (BlockLocal(64), 1),
     ],
     ids=str,
 )
 def test_slab_looks_at_no_more_keys_than_the_pattern_has(pattern, chunks):
     length = 2000
-    setting = Setting(pattern, (1, 1, length), torch.device("cpu"))
-    pairs = sum(tile.index().numel() for walk in setting.walks(0) for tile in walk)
+    attention_mask = AttentionMask(pattern, (1, 1, length), torch.device("cpu"))
+    pairs = sum(tile.index().numel() for walk in attention_mask.walks(0) for tile in walk)
     assert pairs <= (length + 3 * 64) * 64 * chunks  # complete chunks, for each remainder
 
 

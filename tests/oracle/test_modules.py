@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from test_relevance import CNN, PATTERNS, SMALL, V, network_of
+from test_attribution import CNN, PATTERNS, SMALL, V, network_of
 from torch import nn
 from torch.testing import assert_close
 
@@ -19,8 +19,8 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
-CONV = config.ConvStem(token_dim=6, kernel=5, pool=3, second_kernel=3)
-TOWER = config.TowerStem(token_dim=6, channels=(7,), kernels=(3, 3), pools=(2, 2))
+CONV = config.ConvStemSection(token_dim=6, kernel=5, pool=3, second_kernel=3)
+TOWER = config.TowerStemSection(token_dim=6, channels=(7,), kernels=(3, 3), pools=(2, 2))
 POSITIONS = {
     "shaw": config.ShawPosition(max_distance=4),
     "transformer_xl": config.TransformerXLPosition(max_distance=6),
@@ -32,14 +32,14 @@ SECTIONS = {
     "conv": config.AttentionModel(**SMALL, stem=CONV),
     "tower": config.AttentionModel(**SMALL, stem=TOWER),
     "shared keys, cls": config.AttentionModel(
-        **SMALL, stem=config.NoStem(), num_kv_heads=1, head=config.ClsHead()
+        **SMALL, stem=config.NoStemSection(), num_kv_heads=1, head=config.ClsHeadSection()
     ),
     **{
-        name: config.AttentionModel(**SMALL, stem=config.NoStem(), position=position)
+        name: config.AttentionModel(**SMALL, stem=config.NoStemSection(), position=position)
         for name, position in POSITIONS.items()
     },
     **{
-        name: config.AttentionModel(**SMALL, stem=config.NoStem(), pattern=pattern)
+        name: config.AttentionModel(**SMALL, stem=config.NoStemSection(), pattern=pattern)
         for name, pattern in PATTERNS.items()
     },
 }

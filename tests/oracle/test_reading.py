@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from selfattn_bio.attention.attend import weights
 from selfattn_bio.attention.patterns import (
     BlockLocal,
-    Causal,
+    CausalPattern,
     Full,
     Global,
     RandomBlocks,
@@ -36,9 +36,9 @@ PATTERNS = (
     Window(5) | Strided(40),
     BlockLocal(32),
     Window(10) | Global(2) | RandomBlocks(2, 16),
-    Causal(Window(20) | Global(3)),
-    Causal(Window(5) | Strided(40)),
-    Causal(Window(10) | Global(2) | RandomBlocks(2, 16)),
+    CausalPattern(Window(20) | Global(3)),
+    CausalPattern(Window(5) | Strided(40)),
+    CausalPattern(Window(10) | Global(2) | RandomBlocks(2, 16)),
 )
 POSITIONS = {
     "none": NoPosition,

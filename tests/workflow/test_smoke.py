@@ -139,7 +139,7 @@ def test_smoke_results_exist(results):
             "split.tsv",
             "corpus/corpus.json",
             "corpus/records.parquet",
-            "relevance/relevance.npz",
+            "attribution/attribution.npz",
         ),
         *(
             "model/model.safetensors",
@@ -208,7 +208,7 @@ def test_planted_motifs_are_supported_except_in_control(results):
 
 
 def test_motifs_exclude_test_records(results):
-    chosen = pd.read_parquet(results / "relevance" / "records.parquet")
+    chosen = pd.read_parquet(results / "attribution" / "records.parquet")
     assert set(chosen["split"]) <= {"train", "valid"}
     assert "chrC" not in set(chosen["chrom"])
 

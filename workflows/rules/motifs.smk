@@ -4,7 +4,7 @@ rule explain:
         split="results/{task}/split.tsv",
         model="results/{task}{variant}/model",
     output:
-        relevance=directory("results/{task}{variant}/relevance"),
+        attribution=directory("results/{task}{variant}/attribution"),
     log:
         "results/{task}{variant}/logs/explain.log",
     benchmark:
@@ -17,7 +17,7 @@ rule explain:
         "Explaining {wildcards.task}{wildcards.variant} letter by letter"
     shell:
         "selfattn-bio explain --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
-        "--output {output.relevance:q} 2>&1 | tee -i {log:q}"
+        "--output {output.attribution:q} 2>&1 | tee -i {log:q}"
 
 
 rule motifs:
@@ -25,7 +25,7 @@ rule motifs:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
         model="results/{task}{variant}/model",
-        relevance="results/{task}{variant}/relevance",
+        attribution="results/{task}{variant}/attribution",
         database=database_file,
     output:
         "results/{task}{variant}/motifs.meme",
@@ -46,7 +46,7 @@ rule motifs:
         "Finding motifs of {wildcards.task}{wildcards.variant} and testing them on held-out records"
     shell:
         "selfattn-bio motifs --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
-        "--relevance {input.relevance:q} --output {params.results:q} 2>&1 | tee -i {log:q}"
+        "--attribution {input.attribution:q} --output {params.results:q} 2>&1 | tee -i {log:q}"
 
 
 rule interactions:

@@ -16,7 +16,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 # Name of a notebook in notebooks/ -> the results that it shows.
 NOTEBOOKS = {
     "motifs": ["corpus", "metrics.json", "motifs.meme", "motifs.tsv"],
-    "attention": ["model", "relevance"],
+    "attention": ["model", "attribution"],
     "scoring": ["corpus", "model", "metrics.json", "predictions/test.tsv"],
 }
 
@@ -51,7 +51,8 @@ def results_of(task: str, wildcards=None) -> list[str]:
             return [f"results/{task}/report.html", f"results/{task}/audit.json"]
         case "two inputs" if run_of(task).objective.kind == "binary":
             return [
-                f"results/{task}/{result}" for result in ("metrics.json", "audit.json", "relevance")
+                f"results/{task}/{result}"
+                for result in ("metrics.json", "audit.json", "attribution")
             ]
         case _:
             return [f"results/{task}/metrics.json", f"results/{task}/audit.json"]
@@ -211,7 +212,7 @@ def interpreted(wildcards) -> list[str]:
     )
     return [
         f"results/{wildcards.task}/motifs.tsv",
-        f"results/{wildcards.task}/relevance",
+        f"results/{wildcards.task}/attribution",
         *pairs,
         *control_motifs(wildcards),
     ]

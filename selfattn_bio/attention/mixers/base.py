@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.attention.attend import Asked, prepared
+from selfattn_bio.attention.attend import AttentionInputs, prepared
 from selfattn_bio.attention.patterns import Full
 from selfattn_bio.attention.positions import NoPosition
 
@@ -85,11 +85,11 @@ class FullMixer(Mixer):
         dropout: float = 0.0,
     ) -> Tensor:
         """Return the mixed values of each token; see `Mixer.forward`."""
-        asked = prepared(q, k, v, Full(), position, mask, dropout=dropout)
-        return torch.zeros_like(q) if 0 in q.shape else self.mix(asked).to(q.dtype)
+        inputs = prepared(q, k, v, Full(), position, mask, dropout=dropout)
+        return torch.zeros_like(q) if 0 in q.shape else self.mix(inputs).to(q.dtype)
 
     @abstractmethod
-    def mix(self, asked: Asked) -> Tensor:
+    def mix(self, inputs: AttentionInputs) -> Tensor:
         """Return the mixed values (B, H, L, Dh) in any precision.
 
         No dimension of the inputs is 0.

@@ -30,10 +30,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from selfattn_bio.attention.attend import Asked
+from selfattn_bio.attention.attend import AttentionInputs
 from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
-from selfattn_bio.attention.positions import entry
+from selfattn_bio.attention.positions import relative_index
 
 NEAR = 3  # blocks: the query's own and one on either side
 
@@ -48,37 +48,37 @@ class Dynamic(FullMixer):
         super().__init__()
         self.block, self.top = block, top
 
-    def mix(self, asked: Asked) -> Tensor:
+    def mix(self, inputs: AttentionInputs) -> Tensor:
         """Return the mixed values; see `FullMixer.mix`."""
-        (batch, heads, length, dim), size = asked.q.shape, self.block
+        (batch, heads, length, dim), size = inputs.q.shape, self.block
         sequences, num_blocks = batch * heads, -(-length // size)
         padded = num_blocks * size
         k, v = (
             pad(x, (0, 0, 0, padded - length)).reshape(sequences * num_blocks, size, dim)
-            for x in (asked.k, asked.v)
+            for x in (inputs.k, inputs.v)
         )
         real = (
-            pad(asked.setting.tokens(), (0, padded - length))[:, None]
+            pad(inputs.attention_mask.tokens(), (0, padded - length))[:, None]
             .expand(-1, heads, -1)
             .reshape(sequences * num_blocks, size)
         )
         with torch.no_grad():
-            chosen = self.chosen(asked.q.reshape(sequences, length, dim), k, real)  # (S, L, T)
+            chosen = self.chosen(inputs.q.reshape(sequences, length, dim), k, real)  # (S, L, T)
             tiles = _Tiles(chosen, num_blocks, size)
         # (n, c, Dh) queries and (n, size, Dh) keys of each tile.
         rows = (
-            asked.q.reshape(sequences * length, dim)
+            inputs.q.reshape(sequences * length, dim)
             .index_select(0, tiles.queries.flatten())
             .unflatten(0, tiles.queries.shape)
         )
         scores = (
             rows * (1 / math.sqrt(dim)) @ k.index_select(0, tiles.blocks).transpose(-1, -2)
         ).to(work_dtype(rows))  # (n, c, size)
-        if (bias := asked.terms.bias) is not None:
+        if (bias := inputs.terms.bias) is not None:
             scores = scores + self._bias(bias, tiles, length, num_blocks).to(scores.dtype)
         keys = real[tiles.blocks][:, None]  # (n, 1, size)
         scores = scores.masked_fill(~keys, torch.finfo(scores.dtype).min)
-        weights = dropped(scores.softmax(-1).masked_fill(~keys, 0.0), asked.dropout)
+        weights = dropped(scores.softmax(-1).masked_fill(~keys, 0.0), inputs.dropout)
         # (n c, Dh): normalised by the query's sum within the block
         out = (weights.to(v.dtype) @ v.index_select(0, tiles.blocks)).flatten(0, 1)
         log_sums = scores.logsumexp(-1).flatten().index_select(0, tiles.places).view(chosen.shape)
@@ -146,7 +146,7 @@ class Dynamic(FullMixer):
         queries = tiles.queries % length
         sequence, block = tiles.blocks // num_blocks, tiles.blocks % num_blocks
         keys = block[:, None] * self.block + torch.arange(self.block, device=bias.device)
-        at = entry(keys[:, None, :] - queries[..., None], bias.shape[1])
+        at = relative_index(keys[:, None, :] - queries[..., None], bias.shape[1])
         return (
             bias.flatten()
             .index_select(0, (at + (sequence % len(bias) * bias.shape[1])[:, None, None]).flatten())

@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.mixers.base import Mixer, work_dtype
 from selfattn_bio.attention.patterns import Full, Window, num_pairs
-from selfattn_bio.attention.positions import NoPosition, Terms, entry
+from selfattn_bio.attention.positions import NoPosition, Terms, relative_index
 
 
 class Hierarchical(Mixer):
@@ -106,4 +106,4 @@ class _Coarse(NoPosition):
     def terms(self, q: Tensor, reach: int) -> Terms:
         bias = self.position.terms(q, reach * self.pool).bias
         at = torch.arange(-reach, reach + 1, device=q.device) * self.pool
-        return Terms(bias=None if bias is None else bias[:, entry(at, bias.shape[1])])
+        return Terms(bias=None if bias is None else bias[:, relative_index(at, bias.shape[1])])

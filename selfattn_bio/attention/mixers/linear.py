@@ -23,20 +23,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import elu
 
-from selfattn_bio.attention.attend import Asked
+from selfattn_bio.attention.attend import AttentionInputs
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 
 
 class Features(FullMixer):
     """Attention by features. There are no weights, so dropout has no effect."""
 
-    def mix(self, asked: Asked) -> Tensor:
+    def mix(self, inputs: AttentionInputs) -> Tensor:
         """Return the mixed values; see `FullMixer.mix`."""
         # sums over a sequence overflow in float16
-        with torch.autocast(asked.q.device.type, enabled=False):
-            q, k, v = (x.to(work_dtype(x)) for x in (asked.q, asked.k, asked.v))
+        with torch.autocast(inputs.q.device.type, enabled=False):
+            q, k, v = (x.to(work_dtype(x)) for x in (inputs.q, inputs.k, inputs.v))
             real = (
-                None if asked.setting.mask is None else asked.setting.mask[:, None, :, None]
+                None
+                if inputs.attention_mask.mask is None
+                else inputs.attention_mask.mask[:, None, :, None]
             )  # (B, 1, L, 1)
             q, k = self.of_queries(q), self.of_keys(k, real)  # (B, H, L, R)
             if real is not None:

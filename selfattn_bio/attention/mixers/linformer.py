@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.attention.attend import Asked
+from selfattn_bio.attention.attend import AttentionInputs
 from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 from selfattn_bio.errors import ArgumentError
@@ -34,7 +34,7 @@ class Linformer(FullMixer):
             nn.Parameter(torch.randn(rank, max_length) / math.sqrt(max_length)) for _ in range(2)
         )
 
-    def mix(self, asked: Asked) -> Tensor:
+    def mix(self, inputs: AttentionInputs) -> Tensor:
         """Return the mixed values; see `FullMixer.mix`.
 
         Raises
@@ -42,22 +42,24 @@ class Linformer(FullMixer):
         ArgumentError
             If L is larger than `max_length`.
         """
-        length, most = asked.q.shape[2], self.keys.shape[1]
+        length, most = inputs.q.shape[2], self.keys.shape[1]
         if length > most:
             raise ArgumentError(
                 f"sequences must have at most {most} tokens (model.mixer.max_length), got {length}",
-                cure="Take shorter sequences or windows, or train with a larger "
+                hint="Take shorter sequences or windows, or train with a larger "
                 "model.mixer.max_length",
             )
-        k, v = asked.k, asked.v
-        if asked.setting.mask is not None:
-            k, v = (x.masked_fill(~asked.setting.mask[:, None, :, None], 0.0) for x in (k, v))
+        k, v = inputs.k, inputs.v
+        if inputs.attention_mask.mask is not None:
+            k, v = (
+                x.masked_fill(~inputs.attention_mask.mask[:, None, :, None], 0.0) for x in (k, v)
+            )
         k, v = (
             self.keys[:, :length].to(k.dtype) @ k,
             self.values[:, :length].to(v.dtype) @ v,
         )  # (B, H, rank, Dh)
-        scores = asked.q / math.sqrt(asked.q.shape[-1]) @ k.transpose(-1, -2)  # (B, H, L, rank)
-        weights = dropped(scores.to(work_dtype(scores)).softmax(-1), asked.dropout)
+        scores = inputs.q / math.sqrt(inputs.q.shape[-1]) @ k.transpose(-1, -2)  # (B, H, L, rank)
+        weights = dropped(scores.to(work_dtype(scores)).softmax(-1), inputs.dropout)
         return weights.to(v.dtype) @ v
 
     def num_pairs(self, length: int) -> int:

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from selfattn_bio.attention.attend import Asked
+from selfattn_bio.attention.attend import AttentionInputs
 from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
-from selfattn_bio.attention.positions import entry
+from selfattn_bio.attention.positions import relative_index
 
 # score of a token with itself: lower than any allowed pair, higher than any other pair
 ITSELF = -1e4
@@ -49,15 +49,15 @@ class Reformer(FullMixer):
         self.num_buckets, self.chunk, self.unit = num_buckets, chunk, UnitLength()
         self.register_buffer("rotations", torch.randn(hashes, head_dim, num_buckets // 2))
 
-    def mix(self, asked: Asked) -> Tensor:
+    def mix(self, inputs: AttentionInputs) -> Tensor:
         """Return the mixed values; see `FullMixer.mix`."""
-        _, heads, length, dim = asked.q.shape
+        _, heads, length, dim = inputs.q.shape
         # a sequence shorter than a chunk is one chunk
         size = min(self.chunk, length)
-        real = asked.setting.tokens()
-        k = self.unit(asked.k)
+        real = inputs.attention_mask.tokens()
+        k = self.unit(inputs.k)
         with torch.no_grad():
-            buckets = self.buckets(asked.q, real)  # (B, H, R, L)
+            buckets = self.buckets(inputs.q, real)  # (B, H, R, L)
             # the token in each sorted position; padding last
             order = buckets.argsort(dim=-1, stable=True)
             places = torch.empty_like(order).scatter_(
@@ -69,11 +69,11 @@ class Reformer(FullMixer):
                 -1, (-1, size)
             )  # (B, H, n, c)
             near = _with_neighbours(at, length)  # (B, H, n, 3c)
-            scores = _taken(asked.q / math.sqrt(dim), at) @ _taken(k, near).transpose(
+            scores = _taken(inputs.q / math.sqrt(dim), at) @ _taken(k, near).transpose(
                 -1, -2
             )  # (B, H, n, c, 3c)
             scores = scores.to(work_dtype(scores))
-            if (bias := asked.terms.bias) is not None:
+            if (bias := inputs.terms.bias) is not None:
                 scores = scores + _bias(bias, at, near).to(scores.dtype)
             with torch.no_grad():
                 rounds = [
@@ -90,8 +90,8 @@ class Reformer(FullMixer):
                 - times.to(scores.dtype).log()
             )
             scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
-            weights = dropped(scores.softmax(-1).masked_fill(~allowed, 0.0), asked.dropout)
-            out = weights.to(asked.v.dtype) @ _taken(asked.v, near)  # (B, H, n, c, Dh)
+            weights = dropped(scores.softmax(-1).masked_fill(~allowed, 0.0), inputs.dropout)
+            out = weights.to(inputs.v.dtype) @ _taken(inputs.v, near)  # (B, H, n, c, Dh)
             outs.append(_rows(out.flatten(2, 3), places[:, :, number]))
             log_sums.append(scores.logsumexp(-1).flatten(2).gather(2, places[:, :, number]))
         shares = torch.stack(log_sums).softmax(0)[..., None]
@@ -169,6 +169,6 @@ def _each(x: Tensor, at: Tensor) -> Tensor:
 
 def _bias(bias: Tensor, at: Tensor, near: Tensor) -> Tensor:
     """Return the bias of each pair, (B, H, n, c, 3c), from a table (H, 2M + 1) by distance."""
-    index = entry(near[..., None, :] - at[..., None], bias.shape[1])
+    index = relative_index(near[..., None, :] - at[..., None], bias.shape[1])
     head = torch.arange(len(bias), device=bias.device)[:, None, None, None]
     return bias[head, index]

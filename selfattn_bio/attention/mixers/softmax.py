@@ -6,14 +6,14 @@ from torch import Tensor
 
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.mixers.base import Mixer
-from selfattn_bio.attention.patterns import Pattern, num_pairs
+from selfattn_bio.attention.patterns import AttentionPattern, num_pairs
 from selfattn_bio.attention.positions import NoPosition
 
 
 class Softmax(Mixer):
     """Mean of the values weighted by a softmax over the pairs that a pattern allows."""
 
-    def __init__(self, pattern: Pattern, kernel: str = "auto") -> None:
+    def __init__(self, pattern: AttentionPattern, kernel: str = "auto") -> None:
         super().__init__()
         self.pattern, self.kernel = pattern, kernel
 

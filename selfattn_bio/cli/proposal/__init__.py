@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfattn_bio.cli.proposal.columns import SplitColumn, Target, choose_targets, find_split
+from selfattn_bio.cli.proposal.columns import SplitColumn, TargetColumn, choose_targets, find_split
 from selfattn_bio.cli.proposal.contents import Contents, read_contents
 from selfattn_bio.cli.proposal.recipe import model_lines, recipe_lines, stack_lines, training_lines
 from selfattn_bio.cli.proposal.request import Request
@@ -129,7 +129,7 @@ class Table:
             raise RunFileError(
                 message,
                 place=request.targets,
-                cure="Tabs separate the columns of a .tsv, commas those of a .csv",
+                hint="Tabs separate the columns of a .tsv, commas those of a .csv",
             )
         length_of = dict(zip(contents.ids, contents.lengths, strict=True))
         table = table[table["id"].isin(length_of)]
@@ -157,7 +157,7 @@ def _split(request: Request, contents: Contents, table: Table) -> SplitColumn | 
 
 def _targets(
     request: Request, contents: Contents, table: Table, split: SplitColumn | None
-) -> tuple[Target, ...]:
+) -> tuple[TargetColumn, ...]:
     columns, place = (
         {name: texts for name, texts in table.columns.items() if not split or name != split.column},
         table.place,
@@ -167,7 +167,7 @@ def _targets(
             "Give a table, or --targets TABLE with ids, or with --column NAME an attribute of "
             "the headers such as label=1"
         )
-        raise RunFileError("sequences without anything to learn", place=place, cure=hint)
+        raise RunFileError("sequences without anything to learn", place=place, hint=hint)
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in --targets, also for two classes
         return tuple(map(_as_column, targets))
@@ -179,13 +179,15 @@ def _targets(
     return targets
 
 
-def _as_column(target: Target) -> Target:
+def _as_column(target: TargetColumn) -> TargetColumn:
     if target.kind != "binary":
         return target
-    return Target(target.column, "multiclass" if target.positive else "multilabel", target.what)
+    return TargetColumn(
+        target.column, "multiclass" if target.positive else "multilabel", target.what
+    )
 
 
-def _labels(request: Request, contents: Contents, targets: Sequence[Target]) -> list[str]:
+def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> list[str]:
     """Return the class of each record: positives or negatives, else `records`."""
     if request.has_classes:
         return contents.files
@@ -198,7 +200,7 @@ def _labels(request: Request, contents: Contents, targets: Sequence[Target]) -> 
     ]
 
 
-def _recognised(request: Request, contents: Contents, targets: Sequence[Target]) -> str:
+def _recognised(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> str:
     name = "DNA" if contents.alphabet.name == "dna" else "protein"
     records = f"{len(contents.lengths):,} records of {name}, {spread(contents)}"
     if request.has_classes:

@@ -83,7 +83,7 @@ REPEATED = 5  # mean records per value for whole numbers or words to be classes
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetColumn:
     """A column that can be learned.
 
     Parameters
@@ -142,7 +142,7 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
         )
         message = f"the first row holds no column names but data: {shown}"
         raise RunFileError(
-            message, place=f"{place}:1", cure="Add a row of names above it, such as sequence,label"
+            message, place=f"{place}:1", hint="Add a row of names above it, such as sequence,label"
         )
     fit = [name for name, texts in columns.items() if _are_sequences(texts)]
     named = [
@@ -156,9 +156,9 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     hint = "Name the column of the sequences with --sequence-column"
     if fit:
         raise RunFileError(
-            f"several columns hold sequences: {', '.join(fit)}", place=place, cure=hint
+            f"several columns hold sequences: {', '.join(fit)}", place=place, hint=hint
         )
-    raise RunFileError(f"no column of sequences among {', '.join(columns)}", place=place, cure=hint)
+    raise RunFileError(f"no column of sequences among {', '.join(columns)}", place=place, hint=hint)
 
 
 def _are_sequences(texts: Texts) -> bool:
@@ -193,7 +193,7 @@ def find_split(columns: Mapping[str, Texts], wanted: str = "") -> SplitColumn | 
         shown = ", ".join(repr(value) for value, _ in Counter(columns[wanted]).most_common(5))
         hint = "Values must include train and test, such as train, valid, test"
         raise RunFileError(
-            f"column {wanted!r} does not name a split: its values are {shown}", cure=hint
+            f"column {wanted!r} does not name a split: its values are {shown}", hint=hint
         )
     return min(found.values(), key=lambda split: _rank(split.column, SPLIT_NAMES), default=None)
 
@@ -236,7 +236,7 @@ def choose_targets(
     alphabet: Alphabet,
     wanted: Sequence[str],
     place: str,
-) -> tuple[Target, ...]:
+) -> tuple[TargetColumn, ...]:
     """Return the targets: the wanted columns, or the only column that can be learned.
 
     Raises
@@ -260,7 +260,7 @@ def choose_targets(
         shown = ", ".join(repr(text) for text, _ in Counter(columns[unfit[0]]).most_common(3))
         hint = "Columns of numbers, of a few classes, or of one label per residue can"
         raise RunFileError(
-            f"column {unfit[0]!r} cannot be learned: its values are {shown}", place=place, cure=hint
+            f"column {unfit[0]!r} cannot be learned: its values are {shown}", place=place, hint=hint
         )
     if wanted:
         return _joined([found[name] for name in wanted], place)
@@ -280,11 +280,11 @@ def choose_targets(
             else ""
         )
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
-        raise RunFileError(message, place=place, cure=f"Choose one with --column NAME{several}")
+        raise RunFileError(message, place=place, hint=f"Choose one with --column NAME{several}")
     _check_missing(columns, place)
     hint = "Name it with --column, or give a table of targets with --targets"
     raise RunFileError(
-        f"found no column to learn among {', '.join(columns) or 'none'}", place=place, cure=hint
+        f"found no column to learn among {', '.join(columns) or 'none'}", place=place, hint=hint
     )
 
 
@@ -301,11 +301,11 @@ def _check_missing(columns: Mapping[str, Texts], place: str) -> None:
             raise RunFileError(
                 f"column {name!r} has {word!r} among its numbers",
                 place=place,
-                cure="Leave cells empty where they are unknown",
+                hint="Leave cells empty where they are unknown",
             )
 
 
-def _joined(targets: list[Target], place: str) -> tuple[Target, ...]:
+def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]:
     """Combine several targets of one kind: numbers, or labels 0 and 1."""
     if len(targets) == 1:
         return tuple(targets)
@@ -321,12 +321,14 @@ def _joined(targets: list[Target], place: str) -> tuple[Target, ...]:
             "columns of different kinds cannot be learned together: "
             f"{', '.join(target.text for target in targets)}"
         )
-        raise RunFileError(message, place=place, cure=hint)
+        raise RunFileError(message, place=place, hint=hint)
     kind = kinds.pop()
-    return tuple(Target(target.column, kind, target.what) for target in targets)
+    return tuple(TargetColumn(target.column, kind, target.what) for target in targets)
 
 
-def target_of(name: str, texts: Texts, lengths: Sequence[int], alphabet: Alphabet) -> Target | None:
+def target_of(
+    name: str, texts: Texts, lengths: Sequence[int], alphabet: Alphabet
+) -> TargetColumn | None:
     """Recognise what a column holds; None for ids, constants and free text."""
     known = [
         (text.strip(), length)
@@ -352,36 +354,36 @@ def target_of(name: str, texts: Texts, lengths: Sequence[int], alphabet: Alphabe
     if len(values) == 2 and is_complete:
         positive = _positive_word(values)
         negative = next(value for value in values if value != positive)
-        return Target(
+        return TargetColumn(
             name, "binary", f"{positive} and {negative}", (positive,), num_positive=values[positive]
         )
     if len(values) <= MOST_CLASSES and len(values) * REPEATED <= len(known):
-        return Target(name, "multiclass", f"{len(values)} classes")
+        return TargetColumn(name, "multiclass", f"{len(values)} classes")
     return None
 
 
-def _labels(name: str, values: Iterable[str], alphabet: Alphabet) -> Target | None:
+def _labels(name: str, values: Iterable[str], alphabet: Alphabet) -> TargetColumn | None:
     labels = set().union(*map(set, values)) - {"-"}
     is_sequence = labels <= set("ACGTUNacgtun") if alphabet is DNA else len(labels) > MOST_LABELS
     if is_sequence or len(labels) < 2 or len(labels) > MOST_LABELS or not "".join(labels).isascii():
         return None
     classes, unit = "".join(sorted(labels)), "base" if alphabet is DNA else "residue"
-    return Target(name, "labels", f"one label per {unit} ({classes})", classes=classes)
+    return TargetColumn(name, "labels", f"one label per {unit} ({classes})", classes=classes)
 
 
 def _numeric(
     name: str, values: Counter[str], numbers: Mapping[str, float], is_complete: bool
-) -> Target | None:
+) -> TargetColumn | None:
     distinct, total = sorted(set(numbers.values())), values.total()
     if not all(number.is_integer() for number in distinct):
-        return Target(name, "regression", "numbers")
+        return TargetColumn(name, "regression", "numbers")
     if distinct == [0, 1] and not is_complete:
-        return Target(name, "multilabel", "0, 1 and empty cells")
+        return TargetColumn(name, "multilabel", "0, 1 and empty cells")
     if len(distinct) == 2 and is_complete:
         positive = tuple(text for text, number in numbers.items() if number == distinct[1])
         count = sum(values[text] for text in positive)
         what = f"{distinct[1]:g} and {distinct[0]:g}"
-        return Target(
+        return TargetColumn(
             name, "binary", what, () if set(values) == {"0", "1"} else positive, num_positive=count
         )
     if len(distinct) == total and distinct[-1] - distinct[0] == total - 1:  # row numbers
@@ -391,8 +393,8 @@ def _numeric(
         and len(distinct) * REPEATED <= total
         and distinct[-1] - distinct[0] < 2 * len(distinct)
     ):
-        return Target(name, "multiclass", f"{len(distinct)} classes")
-    return Target(name, "regression", "numbers")
+        return TargetColumn(name, "multiclass", f"{len(distinct)} classes")
+    return TargetColumn(name, "regression", "numbers")
 
 
 def _positive_word(values: Counter[str]) -> str:

@@ -15,12 +15,12 @@ from selfattn_bio.cli.proposal.columns import REPEATED, SPLIT_WORDS, find_sequen
 from selfattn_bio.cli.proposal.request import Request
 from selfattn_bio.errors import RecordIdError, RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, kind_of
 from selfattn_bio.sequence.readers.blocks import open_blocks
 from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.readers.table import separator_of
-from selfattn_bio.sequence.records import Notes, Record
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.records import ReadSummary, Record
 
 DNA_SHARE = 0.9  # fraction of A, C, G, T, U and N in DNA; proteins have about a fifth
 HEADERS = (
@@ -123,7 +123,7 @@ def _read_sequences(request: Request) -> Contents:
                 f"sequences are in column {names[path]!r} here and in {names[paths[0]]!r} "
                 f"in {paths[0]}"
             )
-            raise RunFileError(message, place=path, cure="Give the columns one name")
+            raise RunFileError(message, place=path, hint="Give the columns one name")
     column = next(iter(names.values()), "sequence")
     attributes = tuple(dict.fromkeys([*request.columns, request.split_column or "split"]))
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
@@ -152,11 +152,11 @@ def _read_sequences(request: Request) -> Contents:
 
 
 def _filled(contents: Contents, files: Mapping[str, Iterable[str]], fields: Fields) -> Contents:
-    notes = Notes()
+    notes = ReadSummary()
     for group, paths in files.items():
         for path in paths:
             source = SequenceFile(Path(path), fields=fields)
-            for record in source.records(Spelling(contents.alphabet), notes):
+            for record in source.records(SequencePolicy(contents.alphabet), notes):
                 contents.add(group, record)
     contents.end()
     return contents
@@ -177,7 +177,9 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
         )
         rows = [
             record.letters.tobytes()
-            for record in itertools.islice(source.records(Spelling(PROTEIN), Notes()), HEAD)
+            for record in itertools.islice(
+                source.records(SequencePolicy(PROTEIN), ReadSummary()), HEAD
+            )
         ]
         letters = b"".join(rows)
         is_dna = len(letters.translate(None, b"ACGTUN")) <= (1 - DNA_SHARE) * len(letters)
@@ -188,7 +190,7 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
             f"files of different alphabets: {protein} looks like protein "
             f"({protein_begins}), {dna} like DNA ({dna_begins})"
         )
-        raise RunFileError(message, cure="Give all sequences in one alphabet")
+        raise RunFileError(message, hint="Give all sequences in one alphabet")
     return DNA if "dna" in found else PROTEIN
 
 

@@ -79,26 +79,26 @@ class Request:
             given = _by_split(given.pop("sequences")) | given
         paths = [path for files in given.values() for path in files]
         if twice := sorted({path for path in paths if paths.count(path) > 1}):
-            raise RunFileError("file given twice", place=twice[0], cure="Name each file once")
+            raise RunFileError("file given twice", place=twice[0], hint="Name each file once")
         if "-" in paths:
             raise RunFileError(
                 "files are read twice, which standard input (-) does not allow",
-                cure="Save it as a file",
+                hint="Save it as a file",
             )
         _check_genome(given, made, arguments.genome)
         _check_groups(given, made)
         if arguments.organism and arguments.organism not in DATABASES:
             raise RunFileError(
                 f"unknown --organism {arguments.organism!r}",
-                cure=f"Known are {', '.join(DATABASES)}",
+                hint=f"Known are {', '.join(DATABASES)}",
             )
         if arguments.targets and "positives" in given:
             raise RunFileError(
-                "--targets cannot be used with --positives and --negatives", cure=WAYS
+                "--targets cannot be used with --positives and --negatives", hint=WAYS
             )
         if arguments.column and "positives" in given:
             raise RunFileError(
-                "--column cannot be used with --positives and --negatives", cure=WAYS
+                "--column cannot be used with --positives and --negatives", hint=WAYS
             )
         return cls(
             arguments.name,
@@ -154,7 +154,7 @@ def _files_of_folder(folder: Path) -> list[str]:
         raise RunFileError(
             f"no files of train and test by their names in this folder: {found}",
             place=str(folder),
-            cure=hint,
+            hint=hint,
         )
     return list(named)
 
@@ -170,9 +170,9 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
             "of BED files with --genome GENOME.fa also --negatives matched (windows of the "
             "same length and GC content)"
         )
-        raise RunFileError("--positives without --negatives", cure=f"{hint}; {genome}")
+        raise RunFileError("--positives without --negatives", hint=f"{hint}; {genome}")
     if made and groups != ["positives"]:
-        raise RunFileError(f"--negatives {made} are made from --positives alone", cure=WAYS)
+        raise RunFileError(f"--negatives {made} are made from --positives alone", hint=WAYS)
     if groups not in (
         ["positives"],
         ["positives", "negatives"],
@@ -181,7 +181,7 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
         ["train", "test"],
     ):
         got = ", ".join(f"--{group}" for group in groups) or "none of them"
-        raise RunFileError(f"which sequences to learn from is not clear from {got}", cure=WAYS)
+        raise RunFileError(f"which sequences to learn from is not clear from {got}", hint=WAYS)
 
 
 def _check_genome(given: dict[str, list[str]], made: str, genome: str | None) -> None:
@@ -192,7 +192,7 @@ def _check_genome(given: dict[str, list[str]], made: str, genome: str | None) ->
             "Give it with --genome GENOME.fa; negatives may be intervals too, and are made "
             "(matched) if there are none"
         )
-        raise RunFileError("intervals without their genome", place=intervals[0], cure=hint)
+        raise RunFileError("intervals without their genome", place=intervals[0], hint=hint)
     if genome and (other := [path for path in paths if path not in intervals]):
         raise RunFileError(
             "with --genome all files must be intervals (BED, narrowPeak, broadPeak, GFF, GTF)",
@@ -200,9 +200,9 @@ def _check_genome(given: dict[str, list[str]], made: str, genome: str | None) ->
         )
     if genome and "positives" not in given:
         hint = "Labels by score, overlap or tracks are written in the run file: docs/data.md"
-        raise RunFileError("with --genome give --positives", cure=hint)
+        raise RunFileError("with --genome give --positives", hint=hint)
     if made in ("matched", "neighbours") and not genome:
         raise RunFileError(
             f"--negatives {made} are windows of a genome",
-            cure="Give it with --genome, or take --negatives shuffled",
+            hint="Give it with --genome, or take --negatives shuffled",
         )

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from selfattn_bio.cli.proposal.columns import SplitColumn, Target
+from selfattn_bio.cli.proposal.columns import SplitColumn, TargetColumn
 from selfattn_bio.cli.proposal.contents import Contents
 from selfattn_bio.cli.proposal.request import DATABASES, SPLITS, Request
 
@@ -20,7 +20,7 @@ MADE = {
 
 
 def data_lines(
-    request: Request, contents: Contents, targets: Sequence[Target], split: SplitColumn | None
+    request: Request, contents: Contents, targets: Sequence[TargetColumn], split: SplitColumn | None
 ) -> list[str]:
     """Write [data]."""
     lines = ["[data]", f"alphabet = {quoted(contents.alphabet.name)}"]
@@ -149,7 +149,7 @@ def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str])
     )
 
 
-def objective_lines(targets: Sequence[Target]) -> list[str]:
+def objective_lines(targets: Sequence[TargetColumn]) -> list[str]:
     """Write [objective]; nothing for two classes, the default."""
     if not targets or targets[0].kind == "binary":
         return []
@@ -164,7 +164,9 @@ def objective_lines(targets: Sequence[Target]) -> list[str]:
     return [*lines, f"columns = {listed([target.column for target in targets])}"]
 
 
-def interpret_lines(request: Request, contents: Contents, targets: Sequence[Target]) -> list[str]:
+def interpret_lines(
+    request: Request, contents: Contents, targets: Sequence[TargetColumn]
+) -> list[str]:
     """Write [interpret] for two classes of DNA, with the database to match motifs with."""
     if contents.alphabet.name != "dna" or (targets and targets[0].kind != "binary"):
         return []

@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.interpret.hits import one_hot
-from selfattn_bio.interpret.patterns import Discovery, Pattern, align, check_scores
+from selfattn_bio.interpret.patterns import Discovery, SeqletPattern, align, check_scores
 from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.seqlets import call_seqlets
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -81,17 +81,17 @@ class Clusters:
         """
         check_scores(letters, hypothetical, alphabet)
         records = [row[: np.count_nonzero(row)] for row in letters]
-        relevance = [
+        attribution = [
             row[: len(record)]
             for row, record in zip(np.linalg.norm(hypothetical, axis=2), records, strict=True)
         ]
         seqlets = _speaking_for(
-            call_seqlets(relevance, threshold=THRESHOLD), letters, hypothetical, alphabet
+            call_seqlets(attribution, threshold=THRESHOLD), letters, hypothetical, alphabet
         )
         rest = seqlets.sort_values(
-            "relevance", ascending=False, kind="stable", ignore_index=True
+            "attribution", ascending=False, kind="stable", ignore_index=True
         ).head(self.max_seqlets)
-        patterns: list[Pattern] = []
+        patterns: list[SeqletPattern] = []
         for _ in range(ROUNDS):
             groups = (
                 list(_groups(rest.head(COMPARED), hypothetical, records, alphabet))
@@ -105,7 +105,7 @@ class Clusters:
             ]
             if not aligned:
                 break
-            patterns = refine_patterns([*patterns, *aligned], records, relevance)
+            patterns = refine_patterns([*patterns, *aligned], records, attribution)
             rest = _unexplained(rest, patterns, letters.shape)
         note = (
             "" if patterns else f"no group of the {len(seqlets)} seqlets is large and alike enough"
@@ -205,7 +205,7 @@ def _compared(
 
 
 def _unexplained(
-    seqlets: pd.DataFrame, patterns: list[Pattern], shape: tuple[int, ...]
+    seqlets: pd.DataFrame, patterns: list[SeqletPattern], shape: tuple[int, ...]
 ) -> pd.DataFrame:
     """Return the seqlets whose middle is in no site of a pattern."""
     explained = np.zeros(shape, dtype=bool)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 
 from selfattn_bio.interpret.hits import one_hot
-from selfattn_bio.interpret.patterns import Discovery, Pattern, align, check_scores
+from selfattn_bio.interpret.patterns import Discovery, SeqletPattern, align, check_scores
 from selfattn_bio.sequence.alphabet import Alphabet
 
 # core and flanks of a seqlet in bp, for motifs of 6 to 12 bp; modisco-lite uses 21 and 10
@@ -201,7 +201,7 @@ def _keep_compiled() -> None:
                     function.enable_caching()
 
 
-def _pattern(seqlets: list, records: Sequence[NDArray[np.uint8]]) -> Pattern | None:
+def _pattern(seqlets: list, records: Sequence[NDArray[np.uint8]]) -> SeqletPattern | None:
     """Align and trim seqlets of modisco-lite; None if the informative part is too short."""
     places = pd.DataFrame(
         {

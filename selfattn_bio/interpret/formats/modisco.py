@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.hits import one_hot
-from selfattn_bio.interpret.patterns import Pattern, check_scores
+from selfattn_bio.interpret.patterns import SeqletPattern, check_scores
 from selfattn_bio.sequence.alphabet import DNA
 
 GROUP = "pos_patterns"
@@ -29,7 +29,7 @@ PLACES = ("example_idx", "start", "end", "is_revcomp")
 
 def write_modisco_h5(
     path: str | Path,
-    patterns: Sequence[Pattern],
+    patterns: Sequence[SeqletPattern],
     letters: NDArray[np.uint8],
     hypothetical: NDArray[np.float32],
 ) -> None:
@@ -69,7 +69,7 @@ def write_modisco_h5(
 
 def _write_pattern(
     group: h5py.Group,
-    pattern: Pattern,
+    pattern: SeqletPattern,
     coded: NDArray[np.int8],
     hypothetical: NDArray[np.float32],
     widest: int,
@@ -94,7 +94,7 @@ def _write_pattern(
         group.create_dataset(name, data=each.mean(axis=0))
 
 
-def read_modisco_h5(path: str | Path) -> list[Pattern]:
+def read_modisco_h5(path: str | Path) -> list[SeqletPattern]:
     """Read the positive patterns of a modisco h5 file, in its order.
 
     Counts are the frequencies in the file times the number of seqlets. A file without positive
@@ -120,12 +120,12 @@ def read_modisco_h5(path: str | Path) -> list[Pattern]:
         ) from error
 
 
-def _pattern(group: h5py.Group) -> Pattern:
+def _pattern(group: h5py.Group) -> SeqletPattern:
     record, start, end, turned = (group["seqlets"][name][:] for name in PLACES)
     places = pd.DataFrame(
         {"record": record, "start": start, "end": end, "strand": np.where(turned, "-", "+")}
     )
-    return Pattern(np.rint(group["sequence"][:] * len(record)).astype(np.int64), places)
+    return SeqletPattern(np.rint(group["sequence"][:] * len(record)).astype(np.int64), places)
 
 
 def write_npz(

@@ -119,5 +119,5 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
             table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
         else:
             raise OutputError(
-                "output must end with .tsv or .parquet", place=str(path), cure="Choose another name"
+                "output must end with .tsv or .parquet", place=str(path), hint="Choose another name"
             )

@@ -19,7 +19,7 @@ from selfattn_bio.interpret.methods.attention import (
     Rollout,
     ValueRollout,
 )
-from selfattn_bio.interpret.methods.base import Method, Proposal, Scoring
+from selfattn_bio.interpret.methods.base import AttentionMethod, AttributionMethod, Method
 from selfattn_bio.interpret.methods.deepliftshap import DeepLiftShap
 from selfattn_bio.interpret.methods.gradients import (
     CPLRP,
@@ -29,7 +29,7 @@ from selfattn_bio.interpret.methods.gradients import (
     Gradient,
     IntegratedGradients,
 )
-from selfattn_bio.interpret.methods.mutagenesis import Blocks, Guided, Saturation
+from selfattn_bio.interpret.methods.mutagenesis import BlockOcclusion, Guided, Saturation
 
 _CLASSES = (
     *(
@@ -40,7 +40,7 @@ _CLASSES = (
         IntegratedGradients,
         Guided,
         Saturation,
-        Blocks,
+        BlockOcclusion,
         DeepLiftShap,
     ),
     *(Received, Rollout, ValueRollout, GradientRollout),
@@ -56,9 +56,11 @@ def build_method(section: config.Method) -> Method:
 __all__ = [
     "CPLRP",
     "METHODS",
+    "AttentionMethod",
     "AttnLRP",
     "AttnLRPCopies",
-    "Blocks",
+    "AttributionMethod",
+    "BlockOcclusion",
     "ByGradient",
     "DeepLiftShap",
     "Gradient",
@@ -66,11 +68,9 @@ __all__ = [
     "Guided",
     "IntegratedGradients",
     "Method",
-    "Proposal",
     "Received",
     "Rollout",
     "Saturation",
-    "Scoring",
     "ValueRollout",
     "build_method",
 ]

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.interpret.methods.base import Letters, Proposal, Scores
+from selfattn_bio.interpret.attribution import backward_batches
+from selfattn_bio.interpret.methods.base import AttentionMethod, Letters, Scores
 from selfattn_bio.interpret.readout import AttentionReading, read_letters
-from selfattn_bio.interpret.relevance import backward_batches
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.scorer import Scorer
 
 
-class _Read(Proposal):
+class _Read(AttentionMethod):
     """Method that reads attention weights."""
 
     by_gradient: ClassVar[bool] = False
@@ -33,7 +33,7 @@ class _Read(Proposal):
         """Return scores (B, L)."""
 
     def received(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `Proposal.received`."""
+        """See `AttentionMethod.received`."""
         found: list[Scores] = []
         for batch in backward_batches(letters):
             padded = pad_letters(list(letters[batch]))

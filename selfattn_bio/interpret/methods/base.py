@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.interpret.relevance import importance
+from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.scorer import Scorer
 
@@ -29,20 +29,22 @@ class Method(ABC):
     ----------
     name
         The kind in a run file.
-    proposal
+    is_attention
         True for methods based on attention weights. They hint at where the model looks but do not
         explain its output, and do not score substitutions.
     """
 
     name: ClassVar[str]
-    proposal: ClassVar[bool] = False
+    is_attention: ClassVar[bool] = False
 
     @abstractmethod
-    def relevance(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def attribution(
+        self, scorer: Scorer, letters: Sequence[Letters], target: Target
+    ) -> list[Scores]:
         """Return the importance of each letter, one non-negative (L,) array per sequence."""
 
 
-class Scoring(Method):
+class AttributionMethod(Method):
     """Method with hypothetical scores: one for each letter that could be at a position."""
 
     @abstractmethod
@@ -65,21 +67,23 @@ class Scoring(Method):
         scored, such as ambiguous letters, are 0.
         """
 
-    def relevance(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def attribution(
+        self, scorer: Scorer, letters: Sequence[Letters], target: Target
+    ) -> list[Scores]:
         """Return the L2 norm of the scores at each position."""
         return [importance(scores) for scores in self.scores(scorer, letters, target)]
 
 
-class Proposal(Method):
+class AttentionMethod(Method):
     """Method based on attention weights."""
 
-    proposal: ClassVar[bool] = True
+    is_attention: ClassVar[bool] = True
 
     @abstractmethod
     def received(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """Return the attention that each letter receives, one (L,) array per sequence.
 
-        The parameters are those of `Scoring.scores`.
+        The parameters are those of `AttributionMethod.scores`.
 
         Raises
         ------
@@ -87,7 +91,9 @@ class Proposal(Method):
             If the network has no attention, for example a CNN.
         """
 
-    def relevance(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+    def attribution(
+        self, scorer: Scorer, letters: Sequence[Letters], target: Target
+    ) -> list[Scores]:
         """Return the attention received."""
         return self.received(scorer, letters, target)
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from selfattn_bio.errors import MissingPackageError
-from selfattn_bio.interpret.methods.base import Letters, Scores, Scoring, generator
+from selfattn_bio.interpret.attribution import centred, embedding_table, project_to_letters
+from selfattn_bio.interpret.methods.base import AttributionMethod, Letters, Scores, generator
 from selfattn_bio.interpret.methods.modules import with_modules
-from selfattn_bio.interpret.relevance import centred, embedding_table, project_to_letters
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring.scorer import Scorer
@@ -28,7 +28,7 @@ BATCH = 32  # pairs of a sequence and a reference per pass
 
 
 @dataclass(frozen=True)
-class DeepLiftShap(Scoring):
+class DeepLiftShap(AttributionMethod):
     """Contributions of letters relative to shuffled copies of the sequence, by DeepLIFT/SHAP.
 
     The rules are those of tangermeme, including its rules for softmax, layer norm and products.
@@ -60,7 +60,7 @@ class DeepLiftShap(Scoring):
             raise ValueError(f"shuffles must be >= 1, got {self.shuffles}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `Scoring.scores`.
+        """See `AttributionMethod.scores`.
 
         Raises
         ------
@@ -143,8 +143,8 @@ def _tangermeme() -> Any:
     try:
         import tangermeme.deep_lift_shap
     except ImportError as error:
-        cure = "Install it (pip install 'selfattn-bio[interpret]'), or take another method"
+        hint = "Install it (pip install 'selfattn-bio[interpret]'), or take another method"
         raise MissingPackageError(
-            f"method 'deep_lift_shap' must have the tangermeme package, got {error}", cure=cure
+            f"method 'deep_lift_shap' must have the tangermeme package, got {error}", hint=hint
         ) from error
     return tangermeme.deep_lift_shap

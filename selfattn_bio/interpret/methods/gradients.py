@@ -1,6 +1,6 @@
 """Gradient-based attribution: AttnLRP (single or averaged), CP-LRP, gradient, integrated gradients.
 
-`relevance.project_to_letters` converts gradients at tokens to scores of letters.
+`attribution.project_to_letters` converts gradients at tokens to scores of letters.
 """
 
 from __future__ import annotations
@@ -15,15 +15,7 @@ import torch
 
 from selfattn_bio.config import PER_PLACE, PER_TOKEN
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.interpret.methods.base import (
-    Letters,
-    Scores,
-    Scoring,
-    ascii_letters,
-    generator,
-    known_positions,
-)
-from selfattn_bio.interpret.relevance import (
+from selfattn_bio.interpret.attribution import (
     ATTNLRP,
     CP_LRP,
     FIRST_KMER,
@@ -36,11 +28,19 @@ from selfattn_bio.interpret.relevance import (
     letter_parts,
     project_to_letters,
 )
+from selfattn_bio.interpret.methods.base import (
+    AttributionMethod,
+    Letters,
+    Scores,
+    ascii_letters,
+    generator,
+    known_positions,
+)
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.scorer import Scorer
 
 
-class ByGradient(Scoring):
+class ByGradient(AttributionMethod):
     """Method whose passes process a batch with one sequence per row."""
 
 
@@ -50,7 +50,7 @@ class _OneBackward(ByGradient):
     rules: ClassVar[Rules]
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `Scoring.scores`.
+        """See `AttributionMethod.scores`.
 
         The score of a letter is gradient . (embedding with that letter - embedding), summed over
         the tokens that cover the position.
@@ -120,7 +120,7 @@ class AttnLRPCopies(ByGradient):
             raise ValueError(f"share must be in [0, 1), got {self.share}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `Scoring.scores`."""
+        """See `AttributionMethod.scores`."""
         alike = scorer.run.training.reverse_complement and scorer.run.objective.kind not in (
             *PER_TOKEN,
             *PER_PLACE,
@@ -217,7 +217,7 @@ class IntegratedGradients(ByGradient):
             raise ValueError(f"steps must be >= 1, got {self.steps}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `Scoring.scores`."""
+        """See `AttributionMethod.scores`."""
         table, found = embedding_table(scorer), []
         parts, mean = letter_parts(table, scorer.tokenizer), table[FIRST_KMER:].mean(0)
         for batch in backward_batches(letters):

@@ -97,7 +97,11 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         q, k, v = self.part.qkv(x)
         asked = prepared(q, k, v, self.pattern, self.part.position)
-        scale, terms, allowed = 1 / math.sqrt(q.shape[-1]), asked.terms, asked.setting.dense_mask()
+        scale, terms, allowed = (
+            1 / math.sqrt(q.shape[-1]),
+            asked.terms,
+            asked.attention_mask.dense_mask(),
+        )
         scores = self.scores(asked.q * scale, asked.k.transpose(-2, -1))  # (B, H, L, L)
         if terms.bias is not None:
             scores = scores + terms.bias[:, distances(asked.q, asked.k, terms.bias.shape[-1])]

@@ -13,17 +13,17 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.interpret.attribution import centred, importance
 from selfattn_bio.interpret.methods.base import (
+    AttributionMethod,
     Letters,
     Positions,
     Scores,
-    Scoring,
     ascii_letters,
     generator,
     known_positions,
 )
 from selfattn_bio.interpret.methods.gradients import AttnLRP
-from selfattn_bio.interpret.relevance import centred, importance
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.scorer import Scorer
 
@@ -32,7 +32,7 @@ AT_ONCE = 1 << 26  # letters of mutants in memory
 
 
 @dataclass(frozen=True)
-class Saturation(Scoring):
+class Saturation(AttributionMethod):
     """Saturation mutagenesis: score every single substitution.
 
     References
@@ -43,7 +43,7 @@ class Saturation(Scoring):
     name: ClassVar[str] = "saturation"
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `Scoring.scores`."""
+        """See `AttributionMethod.scores`."""
         positions = [known_positions(scorer, sequence) for sequence in letters]
         measured = substitution_effects(scorer, letters, positions, target)
         return [
@@ -53,7 +53,7 @@ class Saturation(Scoring):
 
 
 @dataclass(frozen=True)
-class Guided(Scoring):
+class Guided(AttributionMethod):
     """Mutagenesis at the positions with the highest AttnLRP attribution.
 
     With 300 positions and `fraction` 0.15, the 45 positions with the highest attribution are
@@ -81,7 +81,7 @@ class Guided(Scoring):
             raise ValueError(f"fraction must be in (0, 1], got {self.fraction}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `Scoring.scores`."""
+        """See `AttributionMethod.scores`."""
         guessed = AttnLRP().scores(scorer, letters, target)
         positions = [
             most_important(scorer, *each, self.fraction)
@@ -95,7 +95,7 @@ class Guided(Scoring):
 
 
 @dataclass(frozen=True)
-class Blocks(Scoring):
+class BlockOcclusion(AttributionMethod):
     """Occlusion of blocks of `width` letters, for sequences too long for single substitutions.
 
     The score of a block is the mean loss of output over `draws` replacements. It is divided evenly
@@ -139,7 +139,7 @@ class Blocks(Scoring):
             raise ValueError(f"by must be 'shuffle' or 'random', got {self.by!r}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `Scoring.scores`."""
+        """See `AttributionMethod.scores`."""
         return [self._of_one(scorer, sequence, target) for sequence in letters]
 
     def _of_one(self, scorer: Scorer, letters: Letters, target: Target) -> Scores:

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.readers.blocks import HEAD, Blocks, fail, open_blocks, shown
+from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.sequence.readers.blocks import HEAD, BlockReader, fail, open_blocks, shown
 from selfattn_bio.sequence.readers.fasta import read_fasta as _fasta
 from selfattn_bio.sequence.readers.fasta import read_fastq as _fastq
-from selfattn_bio.sequence.readers.fields import Fields, Reading
+from selfattn_bio.sequence.readers.fields import Fields, ReaderState
 from selfattn_bio.sequence.readers.flat import read_flat
 from selfattn_bio.sequence.readers.table import is_table, read_parquet, read_table
-from selfattn_bio.sequence.records import Notes, Record
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.records import ReadSummary, Record
 
-Reader = Callable[[Blocks, Reading], Iterator[Record]]
+Reader = Callable[[BlockReader, ReaderState], Iterator[Record]]
 READERS: dict[str, Reader] = {
     "FASTA": _fasta,
     "FASTQ": _fastq,
@@ -88,12 +88,12 @@ class SequenceFile:
     stem: str = ""
     _sha256: str = ""
 
-    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
         """Yield the records of the file.
 
         Parameters
         ----------
-        spelling
+        policy
             The alphabet and how letters are read.
         notes
             Counts of unusual features, and the ids so far. Ids must be unique over all files read
@@ -110,7 +110,8 @@ class SequenceFile:
             said = "{}" if kind in ("table", "Parquet") else "{}= in the header"
             stem = self.stem or file_stem(blocks.name)
             yield from READERS[kind](
-                blocks, Reading(blocks.name, spelling, notes, self.fields, said, self.label, stem)
+                blocks,
+                ReaderState(blocks.name, policy, notes, self.fields, said, self.label, stem),
             )
             self._sha256 = blocks.sha256()
 
@@ -138,15 +139,15 @@ def distinct_stems(paths: Iterable[str | Path]) -> list[str]:
 
 
 def read_records(
-    path: str | Path, alphabet: Alphabet, notes: Notes | None = None
+    path: str | Path, alphabet: Alphabet, notes: ReadSummary | None = None
 ) -> Iterator[Record]:
     """Read a file of sequences in any format; see `SequenceFile.records`."""
     return SequenceFile(Path(path)).records(
-        Spelling(alphabet), notes if notes is not None else Notes()
+        SequencePolicy(alphabet), notes if notes is not None else ReadSummary()
     )
 
 
-def kind_of(blocks: Blocks, fields: Fields) -> str:
+def kind_of(blocks: BlockReader, fields: Fields) -> str:
     """Return the format of an open file, a key of `READERS`.
 
     Raises
@@ -180,13 +181,13 @@ def kind_of(blocks: Blocks, fields: Fields) -> str:
 def _check_text(head: bytes, name: str) -> None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         fail("sequence file must be UTF-8 text", "UTF-16", name, "Save it as plain text (UTF-8)")
-    for mark, got, cure in _FOREIGN:
+    for mark, got, hint in _FOREIGN:
         if re.match(mark, head):
             fail(
                 "sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet",
                 got,
                 name,
-                cure,
+                hint,
             )
     if head.translate(None, _CONTROL) != head:
         fail("sequence file must be text or Parquet", "binary data", name)

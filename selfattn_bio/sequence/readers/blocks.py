@@ -28,9 +28,9 @@ _GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _MENDING = "Download or copy it again"
 
 
-def fail(rule: str, got: str, place: str, cure: str = "") -> NoReturn:
+def fail(rule: str, got: str, place: str, hint: str = "") -> NoReturn:
     """Raise an error about a sequence file."""
-    raise SequenceFileError(f"{rule}, got {got}", place=place, cure=cure) from None
+    raise SequenceFileError(f"{rule}, got {got}", place=place, hint=hint) from None
 
 
 def shown(path: Path) -> str:
@@ -38,7 +38,7 @@ def shown(path: Path) -> str:
     return STANDARD_INPUT if str(path) == "-" else str(path)
 
 
-class Blocks:
+class BlockReader:
     """An open file.
 
     Attributes
@@ -93,7 +93,7 @@ class Blocks:
 
 
 @contextmanager
-def open_blocks(path: Path) -> Iterator[Blocks]:
+def open_blocks(path: Path) -> Iterator[BlockReader]:
     """Open a file, or standard input for `-`.
 
     Raises
@@ -110,7 +110,7 @@ def open_blocks(path: Path) -> Iterator[Blocks]:
             if str(path) == "-"
             else path.open("rb") as handle
         ):
-            yield Blocks(path, handle)
+            yield BlockReader(path, handle)
     except OSError as error:
         fail("sequence file must be readable", error.strerror or str(error), shown(path))
 

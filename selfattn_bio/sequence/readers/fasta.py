@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from selfattn_bio.sequence.readers.blocks import BLOCK, Blocks, fail
-from selfattn_bio.sequence.readers.fields import Entry, Reading
+from selfattn_bio.sequence.policy import CRLF, at
+from selfattn_bio.sequence.readers.blocks import BLOCK, BlockReader, fail
+from selfattn_bio.sequence.readers.fields import Entry, ReaderState
 from selfattn_bio.sequence.records import Record
-from selfattn_bio.sequence.spelling import CRLF, at
 
 _MARK = b"\xef\xbb\xbf"  # the byte order mark that some editors write
 
 
-def read_fasta(blocks: Blocks, reading: Reading) -> Iterator[Record]:
+def read_fasta(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     """Read FASTA with any line length and LF or CRLF, in the memory of the largest record.
 
     `>a chrom=chr2L start=7 end=11 strand=-` followed by `acgu` gives
@@ -75,14 +75,14 @@ def _next_header(data: bytes, at: int, fresh: bool) -> int:
     return found
 
 
-def _begin(header: bytes, line: int, reading: Reading) -> Entry:
+def _begin(header: bytes, line: int, reading: ReaderState) -> Entry:
     entry = reading.entry(header, line, ">")
     if header.endswith(b"\r\n"):
         entry.body.found[CRLF] = None
     return entry
 
 
-def _unfinished(header: bytes, line: int, reading: Reading) -> bytes:
+def _unfinished(header: bytes, line: int, reading: ReaderState) -> bytes:
     if len(header) > BLOCK:
         fail(
             f"header must be shorter than {BLOCK} bytes",
@@ -92,15 +92,15 @@ def _unfinished(header: bytes, line: int, reading: Reading) -> bytes:
     return header
 
 
-def _check_blank(piece: bytes, line: int, reading: Reading) -> int:
+def _check_blank(piece: bytes, line: int, reading: ReaderState) -> int:
     for number, text in enumerate(piece.split(b"\n"), start=line) if piece.strip() else ():
         if shown := text.strip()[:20].decode("ascii", "replace"):
-            cure = "Put '>' and an id on a line before each sequence"
-            fail("first line must be a '>' header", f"{shown!r}", at(reading.name, number), cure)
+            hint = "Put '>' and an id on a line before each sequence"
+            fail("first line must be a '>' header", f"{shown!r}", at(reading.name, number), hint)
     return piece.count(b"\n")
 
 
-def read_fastq(blocks: Blocks, reading: Reading) -> Iterator[Record]:
+def read_fastq(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     """Read FASTQ with four lines per record; qualities are checked for their number and discarded.
 
     Raises
@@ -148,7 +148,7 @@ def read_fastq(blocks: Blocks, reading: Reading) -> Iterator[Record]:
         yield entry.record()
 
 
-def _lines(blocks: Blocks) -> Iterator[bytes]:
+def _lines(blocks: BlockReader) -> Iterator[bytes]:
     """Yield lines with their line ends; the last one may have none."""
     rest = b""
     for number, block in enumerate(blocks):

@@ -13,9 +13,9 @@ from functools import cached_property
 
 from selfattn_bio.errors import RecordIdError
 from selfattn_bio.sequence.alphabet import printable
+from selfattn_bio.sequence.policy import Body, SequencePolicy, at
 from selfattn_bio.sequence.readers.blocks import fail
-from selfattn_bio.sequence.records import NUMBER_THEM, Notes, Record
-from selfattn_bio.sequence.spelling import Body, Spelling, at
+from selfattn_bio.sequence.records import NUMBER_THEM, ReadSummary, Record
 
 PLACES = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # name of an unnamed group of the header pattern
@@ -82,7 +82,7 @@ class Fields:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReaderState:
     """State of reading one file.
 
     Attributes
@@ -100,8 +100,8 @@ class Reading:
     """
 
     name: str
-    spelling: Spelling
-    notes: Notes
+    policy: SequencePolicy
+    notes: ReadSummary
     fields: Fields
     said: str = "{}= in the header"
     label: int | None = None
@@ -118,7 +118,7 @@ class Reading:
             raise RecordIdError(
                 message,
                 place=at(self.name, line),
-                cure=f"Write an id after {mark!r}, or {NUMBER_THEM}",
+                hint=f"Write an id after {mark!r}, or {NUMBER_THEM}",
             )
         return self.row(name, values, line)
 
@@ -138,8 +138,8 @@ class Reading:
         except UnicodeDecodeError as error:
             fail("header must be UTF-8 text", printable(header[error.start]), at(self.name, line))
         if "\r" in text:
-            cure = "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa"
-            fail("line ends must be LF or CRLF", "CR alone", at(self.name, line), cure)
+            hint = "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa"
+            fail("line ends must be LF or CRLF", "CR alone", at(self.name, line), hint)
         return text
 
     def _values(self, text: str, line: int, mark: str) -> dict[str, str | None]:
@@ -150,12 +150,12 @@ class Reading:
         if fields.pattern:
             found = fields.pattern.search(text)
             if not found:
-                cure = "Change header in [data], or the record"
+                hint = "Change header in [data], or the record"
                 fail(
                     f"header must match {fields.header!r}",
                     f"{mark + text!r}",
                     at(self.name, line),
-                    cure,
+                    hint,
                 )
             values |= found.groupdict() or {LABEL: found[1]}
         if fields.label and fields.label not in values:
@@ -175,10 +175,10 @@ class Entry:
     __slots__ = ("_line", "_name", "_reading", "_values", "body")
 
     def __init__(
-        self, reading: Reading, name: str, values: dict[str, str | None], line: int
+        self, reading: ReaderState, name: str, values: dict[str, str | None], line: int
     ) -> None:
         self._reading, self._name, self._values, self._line = reading, name, values, line
-        self.body = Body(reading.spelling, name, reading.name)
+        self.body = Body(reading.policy, name, reading.name)
 
     def record(self) -> Record:
         """Return the finished record."""

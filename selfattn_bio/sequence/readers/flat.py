@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from selfattn_bio.sequence.readers.blocks import Blocks, fail
-from selfattn_bio.sequence.readers.fields import Reading
+from selfattn_bio.sequence.readers.blocks import BlockReader, fail
+from selfattn_bio.sequence.readers.fields import ReaderState
 from selfattn_bio.sequence.records import Record
 
 ORGANISM, WARNED = "organism", "what Biopython warned of"
 
 
-def read_flat(kind: str, blocks: Blocks, reading: Reading) -> Iterator[Record]:
+def read_flat(kind: str, blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     """Read entries of kind `genbank` or `embl`.
 
     Raises
@@ -41,7 +41,7 @@ def read_flat(kind: str, blocks: Blocks, reading: Reading) -> Iterator[Record]:
 _NAMES = {"genbank": "GenBank", "embl": "EMBL"}
 
 
-def _next(entries: Iterator[Any], kind: str, number: int, reading: Reading) -> Any:
+def _next(entries: Iterator[Any], kind: str, number: int, reading: ReaderState) -> Any:
     """Return the next entry, or None after the last."""
     from Bio import BiopythonWarning
 

@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 
 from selfattn_bio.errors import CorpusError, RecordIdError, SequenceFileError
-from selfattn_bio.sequence.readers.blocks import Blocks, fail, open_blocks
-from selfattn_bio.sequence.readers.fields import PLACES, Fields, Reading
+from selfattn_bio.sequence.policy import at
+from selfattn_bio.sequence.readers.blocks import BlockReader, fail, open_blocks
+from selfattn_bio.sequence.readers.fields import PLACES, Fields, ReaderState
 from selfattn_bio.sequence.records import NUMBER_THEM, Record
-from selfattn_bio.sequence.spelling import at
 
 SEPARATORS = ("\t", ",", ";")
 ROWS = 1024  # rows of Parquet per batch
@@ -39,7 +39,7 @@ SEQUENCE_NAMES = (
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
 
 
-def read_table(blocks: Blocks, reading: Reading) -> Iterator[Record]:
+def read_table(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     """Read CSV or TSV with a header row.
 
     The column sequence is required; id, chrom, start, end, strand and group are optional. Without a
@@ -84,7 +84,7 @@ def read_table(blocks: Blocks, reading: Reading) -> Iterator[Record]:
     columns.check_any()
 
 
-def read_parquet(blocks: Blocks, reading: Reading) -> Iterator[Record]:
+def read_parquet(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     """Read Parquet with columns of text, numbers or booleans; rows are counted from 1.
 
     Raises
@@ -209,7 +209,7 @@ def _cells(line: str, separator: str) -> list[str]:
 class _Columns:
     """The columns of one table, and the number of rows so far."""
 
-    def __init__(self, names: Sequence[str], reading: Reading, place: str) -> None:
+    def __init__(self, names: Sequence[str], reading: ReaderState, place: str) -> None:
         self._names, self._reading, self._rows = names, reading, 0
         fields = reading.fields
         for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
@@ -228,7 +228,7 @@ class _Columns:
             raise RecordIdError(
                 "record without an id: empty cell",
                 place=at(reading.name, line),
-                cure=f"Fill it, or {NUMBER_THEM}",
+                hint=f"Fill it, or {NUMBER_THEM}",
             )
         entry = reading.row(name, values, line)
         entry.body.feed(letters.encode("utf-8"), line)
@@ -256,7 +256,7 @@ class _Columns:
         hint = "Is it {}? ".format(" or ".join(map(repr, likely))) if likely else ""
         hint += f"Set {key}{option} in [data]".format(*[likely[0] if likely else "NAME"] * 2)
         raise SequenceFileError(
-            f"table without a column {wanted!r} (columns: {found})", place=place, cure=hint
+            f"table without a column {wanted!r} (columns: {found})", place=place, hint=hint
         )
 
 

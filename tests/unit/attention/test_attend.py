@@ -10,10 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from selfattn_bio import config
 from selfattn_bio.attention import attend as door
-from selfattn_bio.attention.attend import KERNELS, SHORT, Asked, attend, choose
+from selfattn_bio.attention.attend import KERNELS, SHORT, AttentionInputs, attend, choose
 from selfattn_bio.attention.native import why_not
 from selfattn_bio.attention.patterns import (
-    Causal,
+    CausalPattern,
     Full,
     Global,
     RandomBlocks,
@@ -30,16 +30,18 @@ from selfattn_bio.attention.positions import (
     TransformerXL,
     build_position,
 )
-from selfattn_bio.attention.tiles import Setting
+from selfattn_bio.attention.tiles import AttentionMask
 from selfattn_bio.errors import KernelError
 
 needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
 
 
-def asked(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropout=0.0):
+def inputs_of(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropout=0.0):
     q = torch.zeros(1, 2, length, head_dim, dtype=dtype)
-    setting = Setting(pattern, (1, 2, length), q.device)
-    return Asked(q, q, q, setting, position.terms(q, setting.reach()), dropout)
+    attention_mask = AttentionMask(pattern, (1, 2, length), q.device)
+    return AttentionInputs(
+        q, q, q, attention_mask, position.terms(q, attention_mask.reach()), dropout
+    )
 
 
 @needs_band
@@ -49,7 +51,7 @@ def asked(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropo
         (Full(), NoPosition(), {}, "band"),
         (Full(), T5Bias(2), {}, "band"),
         (Window(9) | Global(2), Alibi(2), {"dropout": 0.1}, "band"),
-        (Causal(Window(9) | Global(2)), Rotary(16), {"dtype": torch.bfloat16}, "band"),
+        (CausalPattern(Window(9) | Global(2)), Rotary(16), {"dtype": torch.bfloat16}, "band"),
         (Full(), NoPosition(), {"head_dim": 24}, "sdpa"),
         (Full(), Alibi(2), {"dtype": torch.float64}, "sdpa"),
         (Full(), Alibi(2), {"dtype": torch.float64, "length": 5000}, "slab"),
@@ -66,14 +68,14 @@ def asked(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropo
     ],
 )
 def test_auto_takes_first_suitable_kernel(pattern, position, arguments, expected):
-    assert choose(asked(pattern, position, **arguments)).name == expected
+    assert choose(inputs_of(pattern, position, **arguments)).name == expected
 
 
 def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, capsys):
     monkeypatch.setattr(door, "why_not", lambda: "no C++ compiler found")
     door._say_once.cache_clear()
-    assert [choose(asked(Window(9), NoPosition())).name for _ in range(2)] == ["slab", "slab"]
-    assert choose(asked(Full(), NoPosition())).name == "sdpa"
+    assert [choose(inputs_of(Window(9), NoPosition())).name for _ in range(2)] == ["slab", "slab"]
+    assert choose(inputs_of(Full(), NoPosition())).name == "sdpa"
     assert (
         capsys.readouterr().err
         == "attention: the band kernel cannot run here (no C++ compiler found); torch does its "
@@ -83,8 +85,8 @@ def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, capsys):
         ValueError,
         match=r"kernel 'band' must be able to do what is asked, got no C\+\+ compiler found",
     ):
-        choose(asked(Window(9), NoPosition()), "band")
-    assert choose(asked(Window(9), NoPosition(), length=SHORT)).name == "reference"
+        choose(inputs_of(Window(9), NoPosition()), "band")
+    assert choose(inputs_of(Window(9), NoPosition(), length=SHORT)).name == "reference"
 
 
 def test_flex_is_for_cuda():
@@ -93,7 +95,7 @@ def test_flex_is_for_cuda():
     )
     # the command line prints this error as one line
     with pytest.raises(KernelError, match=f"{message}. See `selfattn-bio doctor`"):
-        choose(asked(Window(9), NoPosition()), "flex")
+        choose(inputs_of(Window(9), NoPosition()), "flex")
 
 
 class OnCuda:
@@ -140,10 +142,10 @@ def test_cuda_reports_once_why_flex_is_not_used(
     pattern, position, arguments, said, monkeypatch, capsys
 ):
     door._say_once.cache_clear()
-    on_cpu = asked(pattern, position.to(arguments.get("dtype", torch.float32)), **arguments)
+    on_cpu = inputs_of(pattern, position.to(arguments.get("dtype", torch.float32)), **arguments)
     monkeypatch.setattr(door, "prepared", lambda *_: replace(on_cpu, q=OnCuda(on_cpu.q)))
     for name, kernel in KERNELS.items():
-        monkeypatch.setitem(KERNELS, name, replace(kernel, run=lambda asked, name=name: name))
+        monkeypatch.setitem(KERNELS, name, replace(kernel, run=lambda inputs, name=name: name))
     served = [
         attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position) for _ in range(2)
     ]
@@ -209,5 +211,5 @@ def test_run_file_with_unsuitable_kernel_is_refused(pattern, kernel, head_dim):
         )
         rule = build_pattern(TypeAdapter(config.Pattern).validate_python(pattern))
         assert (section is None) == (
-            KERNELS[kernel].cannot(asked(rule, relative, head_dim=head_dim)) is not None
+            KERNELS[kernel].cannot(inputs_of(rule, relative, head_dim=head_dim)) is not None
         ), values

@@ -6,7 +6,7 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.attention.patterns import (
     BlockLocal,
-    Causal,
+    CausalPattern,
     Full,
     Global,
     RandomBlocks,
@@ -28,7 +28,7 @@ PATTERNS = [
     RandomBlocks(3, block=32),
     RandomBlocks(2, block=12),
 ]
-PATTERNS += [Causal(pattern) for pattern in PATTERNS]
+PATTERNS += [CausalPattern(pattern) for pattern in PATTERNS]
 
 
 def shown(pattern, length):
@@ -42,8 +42,8 @@ def test_masks_of_worked_examples():
     assert shown(Window(1, dilation=2), 5) == ["x.x..", ".x.x.", "x.x.x", ".x.x.", "..x.x"]
     assert shown(Strided(3), 5) == ["x..x.", ".x..x", "..x..", "x..x.", ".x..x"]
     assert shown(BlockLocal(2), 5) == ["xx...", "xx...", "..xx.", "..xx.", "....x"]
-    assert shown(Causal(Full()), 3) == ["x..", "xx.", "xxx"]
-    assert shown(Causal(Window(1) | Global(1)), 4) == ["x...", "xx..", "xxx.", "x.xx"]
+    assert shown(CausalPattern(Full()), 3) == ["x..", "xx.", "xxx"]
+    assert shown(CausalPattern(Window(1) | Global(1)), 4) == ["x...", "xx..", "xxx.", "x.xx"]
     assert shown(Full(), 2) == ["xx", "xx"]
 
 
@@ -57,7 +57,7 @@ def test_random_patterns_are_pinned():
         "..xx...",
         "....xx.",
     ]
-    assert shown(Causal(RandomBlocks(2, block=1)), 6) == [
+    assert shown(CausalPattern(RandomBlocks(2, block=1)), 6) == [
         "x.....",
         "x.....",
         "x.....",
@@ -114,18 +114,18 @@ def test_unions_flatten_and_count_each_part_once():
     pattern = Window(3) | Global(1) | Window(3)
     assert pattern.parts(9) == (Window(3) | Global(1)).parts(9)
     assert pattern.num_global == 1
-    assert Causal(pattern).num_global == 0
+    assert CausalPattern(pattern).num_global == 0
 
 
 @pytest.mark.parametrize(
     ("section", "expected"),
     [
         (config.FullPattern(), Full()),
-        (config.FullPattern(causal=True), Causal(Full())),
+        (config.FullPattern(causal=True), CausalPattern(Full())),
         (config.WindowPattern(window=5, dilation=2), Window(5, 2)),
         (config.WindowPattern(window=5, num_global=2), Window(5) | Global(2)),
         (config.StridedPattern(window=5, stride=7), Window(5) | Strided(7)),
-        (config.BlockLocalPattern(block=9, causal=True), Causal(BlockLocal(9))),
+        (config.BlockLocalPattern(block=9, causal=True), CausalPattern(BlockLocal(9))),
         (
             config.BigBirdPattern(window=4, random_blocks=2, block=8, num_global=1, seed=3),
             Window(4) | RandomBlocks(2, 8, 3) | Global(1),

@@ -11,7 +11,7 @@ from selfattn_bio.baselines.base import Baseline
 from selfattn_bio.errors import ModelFolderError, OutputError
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.alphabet import DNA, get_alphabet
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
 READABLE = {"dna": "ACGTACGTACGTN", "protein": "ACDEFGHIKLMNPQRSTVWYX"}
 PLANTED = {"dna": b"GATAAG", "protein": b"KKRKLK"}
@@ -55,7 +55,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Ba
         # It needs equal lengths
         letters = [record[:36] for record in letters] if name == "gkm_svm" else letters
         setup = Setup(
-            Spelling(get_alphabet(alphabet), gaps="remove"),
+            SequencePolicy(get_alphabet(alphabet), gaps="remove"),
             strands,
             str(path) if alphabet == "dna" else "none",
             threads=1,
@@ -103,8 +103,8 @@ def test_saved_baselines_load_unchanged(
     assert np.array_equal(loaded.logits(letters), baseline.logits(letters))
     assert loaded.calibration == baseline.calibration
     assert loaded.chosen() == baseline.chosen()
-    assert (loaded.setup.spelling, loaded.setup.strands, loaded.origin) == (
-        baseline.setup.spelling,
+    assert (loaded.setup.policy, loaded.setup.strands, loaded.origin) == (
+        baseline.setup.policy,
         strands,
         origin,
     )

@@ -6,13 +6,13 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines import BASELINES, Setup, suitable
 from selfattn_bio.baselines.base import sample_rows
-from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.gkm_svm import _one_hot
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
-DNA_SETUP, PROTEIN_SETUP = Setup(Spelling(DNA)), Setup(Spelling(PROTEIN))
+DNA_SETUP, PROTEIN_SETUP = Setup(SequencePolicy(DNA)), Setup(SequencePolicy(PROTEIN))
 Records = tuple[list[np.ndarray], np.ndarray]
 
 
@@ -138,7 +138,7 @@ def test_motif_scores_find_the_motif_on_either_strand(tmp_path: Path) -> None:
     (tmp_path / "d.meme").write_text(
         meme_text({"m": ppm, "other": ppm[:, [1, 2, 3, 0]]}, {"m": 10, "other": 10})
     )
-    setup = Setup(Spelling(DNA), database=str(tmp_path / "d.meme"), threads=1)
+    setup = Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"), threads=1)
 
     def turned(n: int, seed: int) -> Records:
         letters, labels = planted(n, seed, motif)
@@ -162,7 +162,7 @@ def test_motif_scores_thin_each_class(tmp_path: Path, monkeypatch: pytest.Monkey
         "selfattn_bio.baselines.motif_scores.WORK", -(-sum(map(len, train[0])) // 2)
     )
     baseline = BASELINES["motif_scores"](
-        Setup(Spelling(DNA), database=str(tmp_path / "d.meme"), threads=1)
+        Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"), threads=1)
     ).fit(*train, *valid)
     assert baseline.chosen()["records"] == 20
     assert np.abs(baseline.logits(valid[0])).max() < 1  # with one class they would be far from 0
@@ -222,7 +222,7 @@ def test_large_train_sets_are_sampled(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("selfattn_bio.baselines.motif_scores.WORK", 100 * 60 * 2 // 4)
     ppm = np.full((4, 4), 0.25)
     (tmp_path / "d.meme").write_text(meme_text({"m": ppm, "other": ppm}, {"m": 10, "other": 10}))
-    setup = Setup(Spelling(DNA), database=str(tmp_path / "d.meme"))
+    setup = Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"))
     train, valid = planted(100, 0, lengths=(60, 61)), planted(40, 1, lengths=(60, 61))
     monkeypatch.setattr("selfattn_bio.baselines.exact_positions.LETTERS", 60 * 50)
     assert BASELINES["gkm_svm"](setup).fit(*train, *valid).chosen()["records"] == 30
@@ -243,7 +243,7 @@ def test_samples_hold_both_classes_in_proportion() -> None:
 
 
 def test_both_strands_have_one_logit() -> None:
-    both = Setup(Spelling(DNA), "both")
+    both = Setup(SequencePolicy(DNA), "both")
     train, valid = planted(200, 0, "TATCGACA"), planted(100, 1, "TATCGACA")
     turned = [DNA.reverse_complement(record) for record in valid[0]]
     for name in ("kmer6_logistic", "kmer6_positional_logistic"):
@@ -257,21 +257,21 @@ def test_both_strands_have_one_logit() -> None:
 
 def test_block_counts_of_a_worked_example() -> None:
     letters = [ascii_of("AACN"), ascii_of("G")]
-    assert Block(DNA, 1).counts(letters).toarray().tolist() == [[2, 1, 0, 0], [0, 0, 1, 0]]
-    parts = Block(DNA, 1, slots=2).counts(letters).toarray()
+    assert KmerSlots(DNA, 1).counts(letters).toarray().tolist() == [[2, 1, 0, 0], [0, 0, 1, 0]]
+    parts = KmerSlots(DNA, 1, slots=2).counts(letters).toarray()
     # AA | CN; padding does not move the middle
     assert parts.tolist() == [[2, 0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 0, 0]]
-    start = Block(DNA, 1, slots=3, align="start").counts(letters).toarray()
+    start = KmerSlots(DNA, 1, slots=3, align="start").counts(letters).toarray()
     assert start.tolist() == [[1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0] + [0] * 8]
-    end = Block(DNA, 1, slots=3, align="end").counts(letters).toarray()
+    end = KmerSlots(DNA, 1, slots=3, align="end").counts(letters).toarray()
     assert end.tolist() == [[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], [0] * 8 + [0, 0, 1, 0]]
 
 
 def test_block_counts_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     letters, _ = planted(20, 0)
-    complete = Block(DNA, 2, slots=3).counts(letters).toarray()
+    complete = KmerSlots(DNA, 2, slots=3).counts(letters).toarray()
     monkeypatch.setattr("selfattn_bio.evaluation.composition.CHUNK", 7)
-    assert (Block(DNA, 2, slots=3).counts(letters).toarray() == complete).all()
+    assert (KmerSlots(DNA, 2, slots=3).counts(letters).toarray() == complete).all()
 
 
 def test_each_alphabet_has_its_baselines() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from selfattn_bio.evaluation.measures import UNKNOWN
-from selfattn_bio.evaluation.metrics import Sampled
+from selfattn_bio.evaluation.metrics import ResampledMetric
 
 if TYPE_CHECKING:
     from comparison import Comparison
@@ -61,9 +61,9 @@ def test_every_source_of_init_is_a_file() -> None:
     )
 
 
-def sampled(value: float, spread: float = 0.01) -> Sampled:
+def sampled(value: float, spread: float = 0.01) -> ResampledMetric:
     """Return a metric whose bootstrap samples are evenly spread around its value."""
-    return Sampled(value, value + np.linspace(-spread, spread, 101))
+    return ResampledMetric(value, value + np.linspace(-spread, spread, 101))
 
 
 def comparison(model: float, network: float, baseline: float, spread: float = 0.02) -> Comparison:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 def test_test_sequences_are_removed_from_train_and_dev(folder: Path) -> None:
     import baselines
 
-    splits = baselines.read_splits(folder, Spelling(DNA))
+    splits = baselines.read_splits(folder, SequencePolicy(DNA))
     assert {split: len(letters) for split, (letters, _) in splits.items()} == {
         "train": 80,
         "dev": 39,

@@ -153,7 +153,7 @@ def test_metrics_of_a_model():
     assert run.confident[0] == ["a", "c"]  # positives with confident predictions
 
     class Told(motifs.AttnLRP):
-        def relevance(self, scorer, letters, target):
+        def attribution(self, scorer, letters, target):
             return [
                 np.isin(np.arange(8), np.arange(3) + bytes(row).index(b"CGT")).astype(float)
                 for row in letters

@@ -15,10 +15,10 @@ from selfattn_bio.config import Interpret, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Alone
 from selfattn_bio.files import sha256_of
-from selfattn_bio.interpret import relevance
+from selfattn_bio.interpret import attribution
 from selfattn_bio.interpret.explanation import Explanation, explain
 from selfattn_bio.interpret.motifs import build_motifs
-from selfattn_bio.interpret.patterns import Pattern
+from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import load
@@ -94,17 +94,17 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def motifs_of(relevance, model="model"):
-    return main(["motifs", *MODEL, "--model", model, "--relevance", relevance, "--output", "."])
+def motifs_of(attribution, model="model"):
+    return main(["motifs", *MODEL, "--model", model, "--attribution", attribution, "--output", "."])
 
 
 def test_motifs_refuse_attributions_of_other_model(folder, capsys):
-    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
-    assert motifs_of("relevance") == 0
+    assert main(["explain", *MODEL, "--model", "model", "--output", "attribution"]) == 0
+    assert motifs_of("attribution") == 0
     save(folder / "other", 1)
-    assert motifs_of("relevance", "other") == 1
-    message = "relevance must be of this model, corpus and split (weights_sha256 "
-    own = Explanation.load("relevance")
+    assert motifs_of("attribution", "other") == 1
+    message = "attribution must be of this model, corpus and split (weights_sha256 "
+    own = Explanation.load("attribution")
     assert own.records["logit"].is_monotonic_decreasing
     # highest, middle and lowest logit
     assert list(own.maps) == own.records["id"].iloc[[0, 6, 11]].tolist()
@@ -132,8 +132,8 @@ def test_motifs_refuse_attributions_of_other_model(folder, capsys):
 def test_maps_of_records_named_in_run_file(folder, capsys):
     named = RUN_FILE.replace("max_sequences = 12", 'max_sequences = 12\nmaps = ["n3", "p2", "p5"]')
     (folder / "run.toml").write_text(named)
-    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
-    own = Explanation.load("relevance")
+    assert main(["explain", *MODEL, "--model", "model", "--output", "attribution"]) == 0
+    own = Explanation.load("attribution")
     # one negative and two test records; the records for motif search are unchanged
     assert set(own.maps) == {"n3", "p2", "p5"}
     logits = {name: each.logit for name, each in own.maps.items()}
@@ -143,10 +143,10 @@ def test_maps_of_records_named_in_run_file(folder, capsys):
     for name, each in own.maps.items():
         np.testing.assert_array_equal(each.letters, corpus.letters(rows[name]))
         assert each.logit == pytest.approx(load("model").logits([each.letters])[0], abs=1e-5)
-    assert motifs_of("relevance") == 0
+    assert motifs_of("attribution") == 0
     (folder / "run.toml").write_text(named.replace('"p5"', '"p50"'))
     capsys.readouterr()
-    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 1
+    assert main(["explain", *MODEL, "--model", "model", "--output", "attribution"]) == 1
     assert capsys.readouterr().err == (
         "selfattn-bio explain: error: run.toml: [interpret] maps must be ids of records in the "
         "corpus, got 'p50' (did you mean 'p5'?). "
@@ -155,14 +155,14 @@ def test_maps_of_records_named_in_run_file(folder, capsys):
 
 
 def test_motifs_refuse_test_records(folder, capsys):
-    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
-    own = Explanation.load("relevance")
+    assert main(["explain", *MODEL, "--model", "model", "--output", "attribution"]) == 0
+    own = Explanation.load("attribution")
     records = own.records.copy()
     records.loc[3, "id"] = "p2"  # from c3
-    dataclasses.replace(own, records=records).save("relevance")
-    assert motifs_of("relevance") == 1
+    dataclasses.replace(own, records=records).save("attribution")
+    assert motifs_of("attribution") == 1
     assert (
-        "relevance must be of records of train and valid, got 1 of test, such as 'p2'"
+        "attribution must be of records of train and valid, got 1 of test, such as 'p2'"
         in capsys.readouterr().err
     )
 
@@ -211,7 +211,7 @@ def test_predicted_positives_are_explained_first(folder, capsys, called, limit, 
 
 def test_motifs_report_database_first(capsys):
     explained = SimpleNamespace(
-        alphabet="dna", proposal=False, motifs=lambda database, **settings: database
+        alphabet="dna", is_attention=False, motifs=lambda database, **settings: database
     )
     assert motifs._discover(explained, Interpret(database="jaspar:plants")) == "jaspar:plants"
     assert (
@@ -221,7 +221,7 @@ def test_motifs_report_database_first(capsys):
 
 def test_motifs_report_missing_database_first(capsys):
     explained = SimpleNamespace(
-        alphabet="dna", proposal=False, motifs=lambda database, **settings: database
+        alphabet="dna", is_attention=False, motifs=lambda database, **settings: database
     )
     assert motifs._discover(explained, Interpret(database="none")) == "none"
     assert (
@@ -234,13 +234,13 @@ def test_motifs_report_missing_database_first(capsys):
 
 def test_rollout_of_run_file_finds_no_motifs(folder, capsys):
     (folder / "run.toml").write_text(RUN_FILE + '\n[interpret.method]\nkind = "rollout"\n')
-    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
-    explanation = Explanation.load("relevance")
-    assert (explanation.method, explanation.proposal) == ("rollout", True)
-    assert motifs_of("relevance") == 0
+    assert main(["explain", *MODEL, "--model", "model", "--output", "attribution"]) == 0
+    explanation = Explanation.load("attribution")
+    assert (explanation.method, explanation.is_attention) == ("rollout", True)
+    assert motifs_of("attribution") == 0
     assert (
-        "no motifs: they are sought in scores of letters, and method 'rollout' is a proposal, "
-        "which has none" in capsys.readouterr().out
+        "no motifs: method 'rollout' reads attention weights, and motifs need attributions of "
+        "single letters" in capsys.readouterr().out
     )
 
 
@@ -273,14 +273,16 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
             row[where : where + 8] += where >= 0
         return found
 
-    monkeypatch.setattr(relevance, "attnlrp_importance", looked_at)
+    monkeypatch.setattr(attribution, "attnlrp_importance", looked_at)
     monkeypatch.setattr(
         motifs,
         "_measured",
         lambda scorer, letters: dict(zip(letters, looked_at(None, letters.values()), strict=True)),
     )
     pfm = 100 * np.eye(4, dtype=int)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
-    pattern = Pattern(pfm, pd.DataFrame({"record": [0] * 100, "start": 0, "end": 8, "strand": "+"}))
+    pattern = SeqletPattern(
+        pfm, pd.DataFrame({"record": [0] * 100, "start": 0, "end": 8, "strand": "+"})
+    )
     one = build_motifs([pattern], pd.DataFrame({"id": ["r0"]}), {})
     corpus = SimpleNamespace(letters=lambda row: letters[row], alphabet=DNA)
     scorer = SimpleNamespace(

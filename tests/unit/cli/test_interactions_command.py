@@ -27,7 +27,7 @@ def test_pairs_of_hits_on_test_positives(tmp_path, monkeypatch, capsys):
     }
     (tmp_path / "my.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 100)))
     monkeypatch.setattr(interactions, "MIN_RECORDS", 3)
-    monkeypatch.setattr(interactions, "relevant_hits", lambda hits, relevance: hits)
+    monkeypatch.setattr(interactions, "relevant_hits", lambda hits, attribution: hits)
     text = (tmp_path / "run.toml").read_text()
     (tmp_path / "run.toml").write_text(text + "hit_p = 0.2\n")
     seen = []
@@ -40,7 +40,7 @@ def test_pairs_of_hits_on_test_positives(tmp_path, monkeypatch, capsys):
     assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
     table = pd.read_csv("pairs.tsv", sep="\t")
     assert table[["name_a", "name_b"]].values.tolist() == [["one", "two"]]
-    assert table["verdict"].tolist() == ["proposal"]  # no other pairs to compare with
+    assert table["verdict"].tolist() == ["inconclusive"]  # no other pairs to compare with
     assert "interactions: supported: 0 of 1 pairs" in capsys.readouterr().out
 
 

@@ -101,9 +101,9 @@ def raising(error):
         (SequenceFileError("x must be y, got z"), 1),
         (OSError(errno.ENOSPC, "full", "a"), 1),
         (KeyboardInterrupt(), 130),
-        (TrainingInterrupted("stopped", place="m", cure="again", signal_number=signal.SIGINT), 130),
+        (TrainingInterrupted("stopped", place="m", hint="again", signal_number=signal.SIGINT), 130),
         (
-            TrainingInterrupted("stopped", place="m", cure="again", signal_number=signal.SIGTERM),
+            TrainingInterrupted("stopped", place="m", hint="again", signal_number=signal.SIGTERM),
             143,
         ),
     ],

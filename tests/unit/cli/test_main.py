@@ -44,7 +44,7 @@ def test_success_exits_with_0(command):
 
 def test_known_error_is_one_line(command, capsys):
     command.fails_with(
-        SequenceFileError("sequence must be DNA, got 'J'", place="a.fa:3", cure="Is it protein?")
+        SequenceFileError("sequence must be DNA, got 'J'", place="a.fa:3", hint="Is it protein?")
     )
     assert cli.main(["try"]) == 1
     assert (
@@ -54,20 +54,20 @@ def test_known_error_is_one_line(command, capsys):
 
 
 @pytest.mark.parametrize(
-    ("code", "cure"),
+    ("code", "hint"),
     [
         (errno.ENOSPC, "Make room there, or write elsewhere"),
         (errno.EACCES, "Choose a path of your own, or change its rights"),
         (errno.EROFS, "Choose a path of your own, or change its rights"),
     ],
 )
-def test_write_error_is_one_line(command, capsys, code, cure):
+def test_write_error_is_one_line(command, capsys, code, hint):
     command.fails_with(OSError(code, os.strerror(code), "out/letters.bin"))
     assert cli.main(["try"]) == 1
     assert (
         capsys.readouterr().err
         == f"selfattn-bio try: error: out/letters.bin: must be writable, got {os.strerror(code)}. "
-        f"{cure}\n"
+        f"{hint}\n"
     )
 
 

@@ -475,7 +475,7 @@ def test_sequence_table_columns_join_other_targets(files, tmp_path):
 
 def test_fingerprint_does_not_depend_on_chunk_size(corpus, files, tmp_path, monkeypatch):
     monkeypatch.setattr("selfattn_bio.data.corpus.ROWS", 2)
-    monkeypatch.setattr("selfattn_bio.data.intake.ROWS", 2)
+    monkeypatch.setattr("selfattn_bio.data.writer.ROWS", 2)
     again = build_corpus(
         zip(files, (1, 0), strict=True),
         tmp_path / "again",

@@ -20,7 +20,7 @@ import pytest
 from memelite.io import read_meme
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.config import Stack, read_run_file
+from selfattn_bio.config import StackSection, read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.motifs import open_database
@@ -28,7 +28,7 @@ from selfattn_bio.scoring.scorer import folder_of, load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records
-from selfattn_bio.sequence.records import Notes
+from selfattn_bio.sequence.records import ReadSummary
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "selfattn_bio/models/promoter"
@@ -43,7 +43,7 @@ def test_checksums():
 
 
 def test_fly_promoters_match_the_readme():
-    notes, counts, seen = Notes(), Counter(), set()
+    notes, counts, seen = ReadSummary(), Counter(), set()
     for name in ("positives", "negatives"):
         for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA, notes):
             counts[SIDES.get(record.chrom, "train"), name] += 1
@@ -95,7 +95,7 @@ def test_shipped_model_matches_task_and_data():
             "variants": {},
             "interpret": run.interpret,
             "evaluation": run.evaluation,
-            "stack": Stack(),
+            "stack": StackSection(),
         }
     )
     assert {each["path"]: each["sha256"] for each in provenance["data"]} == {
@@ -183,7 +183,7 @@ def test_jaspar_is_read_from_the_package(group, count, tmp_path):
 
 def test_arm_2r_and_its_starts_match_the_readme():
     """Check the initiator, which begins two bp upstream of a start and is not in the promoters."""
-    letters = next(iter(read_records(ROOT / "data/fly_2R/chr2R.fa.gz", DNA, Notes()))).letters
+    letters = next(iter(read_records(ROOT / "data/fly_2R/chr2R.fa.gz", DNA, ReadSummary()))).letters
     rows = [line.split("\t") for line in (ROOT / "data/fly_2R/tss.bed").read_text().splitlines()]
     starts = [
         (int(start), strand) for _, start, end, _, _, strand in rows if int(end) == int(start) + 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfattn_bio.data import batches, corpus
-from selfattn_bio.data.batches import Augmentation, BatchOrder, Windows, laid_windows
+from selfattn_bio.data.batches import Augmentation, BatchOrder, RecordWindows, laid_windows
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import DNA
@@ -26,7 +26,7 @@ def random_text(length, seed=0):
 
 
 def test_a_worked_example():
-    windows = Windows(np.array([10, 3]), 4)
+    windows = RecordWindows(np.array([10, 3]), 4)
     assert len(windows) == 4
     assert windows.drawn().tolist() == [4, 4, 4, 3]
     assert [part.tolist() for part in windows.records(np.arange(4))] == [[0, 0, 0, 1], [0, 1, 2, 0]]
@@ -35,7 +35,7 @@ def test_a_worked_example():
 
 def test_without_a_size_each_record_is_a_window():
     lengths = np.array([10, 3, 7])
-    windows = Windows(lengths, None)
+    windows = RecordWindows(lengths, None)
     assert windows.drawn().tolist() == lengths.tolist()
     assert [part.tolist() for part in windows.records(np.array([2, 0, 1]))] == [
         [2, 0, 1],
@@ -122,7 +122,7 @@ def test_split_of_windows_with_only_n_is_refused(folder, monkeypatch):
 def test_ten_million_windows_take_a_few_hundred_megabytes():
     lengths = np.full(100, 10**8)
     tracemalloc.start()
-    windows = Windows(lengths, 1000)
+    windows = RecordWindows(lengths, 1000)
     order = BatchOrder(windows.drawn(), 1, seed=0)  # maximum number of batches
     epoch = order.epoch(0)
     found = windows.records(epoch[12_345])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, differences, intervals
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
 
 
 def example(
@@ -106,7 +106,7 @@ def test_a_paired_difference_is_narrower_than_an_unpaired_one() -> None:
     worse = np.clip(p + np.random.default_rng(2).normal(0, 0.08, len(p)), 0, 1)
     a, b = (Bootstrap(labels, draws=400).metrics(x, 0.5)["auroc"] for x in (p, worse))
     paired = a.minus(b)
-    shuffled = a.minus(Sampled(b.value, np.random.default_rng(3).permutation(b.draws)))
+    shuffled = a.minus(ResampledMetric(b.value, np.random.default_rng(3).permutation(b.draws)))
     assert paired["high"] - paired["low"] < 0.5 * (shuffled["high"] - shuffled["low"])
     assert paired["value"] == pytest.approx(
         sk.roc_auc_score(labels, p) - sk.roc_auc_score(labels, worse)

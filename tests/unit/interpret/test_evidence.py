@@ -78,7 +78,7 @@ def weigh(held_out, log_odds):
 
 def test_used_motif_is_supported_and_ignored_is_not():
     table = weigh(planted(), counting(WORDS["used"], 2.0))
-    assert table["verdict"].to_dict() == {"used": "supported", "ignored": "proposal"}
+    assert table["verdict"].to_dict() == {"used": "supported", "ignored": "inconclusive"}
     used, ignored = table.loc["used"], table.loc["ignored"]
     assert 1.4 < used["effect_low"] <= used["effect"] <= used["effect_high"] < 2.2
     assert abs(ignored["effect"]) < 0.1
@@ -88,7 +88,7 @@ def test_used_motif_is_supported_and_ignored_is_not():
 
 def test_unenriched_motif_is_not_supported():
     table = weigh(planted(in_positives=0.4, in_negatives=0.4), counting(WORDS["used"], 2.0))
-    assert table.loc["used", "verdict"] == "proposal"
+    assert table.loc["used", "verdict"] == "inconclusive"
     assert table.loc["used", "effect_low"] > 1
 
 
@@ -113,7 +113,7 @@ def test_neighbouring_sites_are_inconclusive(weight):
     assert ignored["effect"] * weight < -0.5
     assert ignored["effect_q"] < 0.01
     assert abs(ignored["fall"]) < 0.1
-    assert ignored["verdict"] == "proposal"
+    assert ignored["verdict"] == "inconclusive"
 
 
 def test_model_failing_on_held_out_labels_supports_nothing():
@@ -121,7 +121,7 @@ def test_model_failing_on_held_out_labels_supports_nothing():
     raw, slope = counting(WORDS["used"], 2.0), 0.02
     table = weigh(planted(), lambda sequences: raw(sequences) * slope)
     assert table.loc["used", "effect_q"] < 1e-2  # as significant as before, but too small
-    assert table.loc["used", "verdict"] == "proposal"
+    assert table.loc["used", "verdict"] == "inconclusive"
 
 
 def test_general_shuffle_effect_is_not_a_motif_effect():
@@ -193,7 +193,7 @@ def test_few_hits_and_no_motif():
     )
     unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
     assert table[unknown].isna().all(axis=None)
-    assert table["verdict"].tolist() == ["proposal"]
+    assert table["verdict"].tolist() == ["inconclusive"]
     assert table["effect_records"].tolist() == [2]
     assert list(table) == ["name", *COLUMNS]
     assert weigh_evidence(
@@ -275,19 +275,19 @@ SUPPORTED = USED | {"effect_q": 0.01, "enrichment_q": 0.01, "matched_q": 0.01}
     ("change", "expected"),
     [
         ({}, "supported"),
-        ({"enrichment_q": 0.2}, "proposal"),
-        ({"matched_q": 0.2}, "proposal"),
-        ({"effect_q": 0.2}, "proposal"),
-        ({"effect_low": -0.1}, "proposal"),
-        ({"effect": 0.09}, "proposal"),
-        ({"effect": float("nan"), "effect_q": float("nan")}, "proposal"),
-        ({"fall": 0.09}, "proposal"),
-        ({"fall_low": -0.1}, "proposal"),
+        ({"enrichment_q": 0.2}, "inconclusive"),
+        ({"matched_q": 0.2}, "inconclusive"),
+        ({"effect_q": 0.2}, "inconclusive"),
+        ({"effect_low": -0.1}, "inconclusive"),
+        ({"effect": 0.09}, "inconclusive"),
+        ({"effect": float("nan"), "effect_q": float("nan")}, "inconclusive"),
+        ({"fall": 0.09}, "inconclusive"),
+        ({"fall_low": -0.1}, "inconclusive"),
         (DOUBTED, "contradicted"),
-        (DOUBTED | {"effect_high": 0.1}, "proposal"),
-        (DOUBTED | {"fall_high": 0.1}, "proposal"),
-        (DOUBTED | {"fall": -0.09}, "proposal"),
-        (DOUBTED | {"effect_q": 0.2}, "proposal"),
+        (DOUBTED | {"effect_high": 0.1}, "inconclusive"),
+        (DOUBTED | {"fall_high": 0.1}, "inconclusive"),
+        (DOUBTED | {"fall": -0.09}, "inconclusive"),
+        (DOUBTED | {"effect_q": 0.2}, "inconclusive"),
     ],
 )
 def test_each_condition_of_the_verdict(change, expected):

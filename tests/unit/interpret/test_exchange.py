@@ -19,7 +19,7 @@ from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import on_chromosome, read_bed, write_bed, write_table
 from selfattn_bio.interpret.formats.modisco import read_modisco_h5
 from selfattn_bio.interpret.motifs import build_motifs
-from selfattn_bio.interpret.patterns import Pattern
+from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.motifs import (
     jaspar_text,
     meme_text,
@@ -119,7 +119,7 @@ def test_protein_goes_as_meme_only(tmp_path):
     (tmp_path / "a.jaspar").write_text(jaspar_text(PFMS))
     with pytest.raises(DatabaseError, match="motif database must start as MEME"):
         read_motifs(tmp_path / "a.jaspar", PROTEIN)
-    found = Pattern(
+    found = SeqletPattern(
         np.eye(20, dtype=int)[:4],
         pd.DataFrame(columns=["record", "start", "end", "strand"]),
         alphabet=PROTEIN,

@@ -10,14 +10,14 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.errors import OutputError, ResultsError
+from selfattn_bio.interpret.attribution import centred, gradient_scores, importance
 from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.explanation import Explanation, MappedSequence, attention_maps, explain
 from selfattn_bio.interpret.methods import AttnLRP, Guided, Received, Rollout
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
-from selfattn_bio.interpret.patterns import Pattern
+from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.interpret.readout import read_attention
-from selfattn_bio.interpret.relevance import centred, gradient_scores, importance
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import Scorer
@@ -71,7 +71,7 @@ def scorer(request):
 def test_batching_does_not_change_attributions(scorer):
     together = explain(scorer, SEQUENCES)
     assert together.hypothetical.shape == (3, 20, 4)
-    assert [len(row) for row in together.relevance] == [20, 10, 15]
+    assert [len(row) for row in together.attribution] == [20, 10, 15]
     assert together.ids == ["0", "1", "2"]
     for row, sequence in enumerate(SEQUENCES):
         alone = explain(scorer, [sequence])
@@ -147,8 +147,8 @@ def test_unsupported_explanations():
 
 def test_attribution_folder_round_trip(tmp_path):
     explanation = explain(scorer_of(), SEQUENCES)
-    explanation.save(tmp_path / "relevance")
-    loaded = Explanation.load(tmp_path / "relevance")
+    explanation.save(tmp_path / "attribution")
+    loaded = Explanation.load(tmp_path / "attribution")
     assert loaded.ids == explanation.ids
     assert loaded.alphabet == "dna"
     for field in ("letters", "hypothetical", "attention"):
@@ -176,8 +176,8 @@ def test_maps_round_trip_in_attribution_folder(tmp_path):
     assert explanation.maps == {}
     dataclasses.replace(
         explanation, maps={"not explained": MappedSequence(letters, -1.5, maps)}
-    ).save(tmp_path / "relevance")
-    ((name, loaded),) = Explanation.load(tmp_path / "relevance").maps.items()
+    ).save(tmp_path / "attribution")
+    ((name, loaded),) = Explanation.load(tmp_path / "attribution").maps.items()
     assert (name, loaded.logit, loaded.letters.tobytes()) == (
         "not explained",
         -1.5,
@@ -186,9 +186,9 @@ def test_maps_round_trip_in_attribution_folder(tmp_path):
     for found, saved in zip(loaded.layers, maps, strict=True):
         np.testing.assert_array_equal(found.edges, saved.edges)
         np.testing.assert_array_equal(found.weights, saved.weights)
-    (tmp_path / "relevance" / "maps.npz").write_bytes(b"PK")
-    with pytest.raises(ResultsError, match="relevance folder must be whole, got"):
-        Explanation.load(tmp_path / "relevance")
+    (tmp_path / "attribution" / "maps.npz").write_bytes(b"PK")
+    with pytest.raises(ResultsError, match="attribution folder must be whole, got"):
+        Explanation.load(tmp_path / "attribution")
 
 
 def test_sequence_is_plotted_with_base_scores():
@@ -205,14 +205,16 @@ def test_sequence_is_plotted_with_base_scores():
 
 
 def test_broken_attribution_folders(tmp_path):
-    folder = tmp_path / "relevance"
+    folder = tmp_path / "attribution"
     explanation = explain(scorer_of(), SEQUENCES)
     explanation.save(folder)
-    (folder / "relevance.npz").write_bytes((folder / "relevance.npz").read_bytes()[:100])
-    with pytest.raises(ResultsError, match="relevance folder must be whole, got"):
+    (folder / "attribution.npz").write_bytes((folder / "attribution.npz").read_bytes()[:100])
+    with pytest.raises(ResultsError, match="attribution folder must be whole, got"):
         Explanation.load(folder)
-    (folder / "relevance.npz").unlink()
-    with pytest.raises(ResultsError, match=r"must hold relevance.npz, .*, got no relevance.npz"):
+    (folder / "attribution.npz").unlink()
+    with pytest.raises(
+        ResultsError, match=r"must hold attribution.npz, .*, got no attribution.npz"
+    ):
         Explanation.load(folder)
     dataclasses.replace(explanation, records=explanation.records[:2]).save(folder)
     with pytest.raises(ResultsError, match="must have one row a record, got 2 and 3"):
@@ -223,7 +225,7 @@ def test_another_folder_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("years")
     with pytest.raises(
         OutputError,
-        match=r"relevance folder must be new, empty or a relevance folder, .* holds 'thesis.tex'",
+        match=r"attribution folder must be new, empty .*, .* holds 'thesis.tex'",
     ):
         explain(scorer_of(), ["ACGTACGT"]).save(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years"
@@ -242,7 +244,7 @@ def test_protein_is_explained_and_its_motifs_have_no_match(capsys):
         r"got modisco",
     ):
         explanation.motifs(caller=Modisco())
-    found = Pattern(
+    found = SeqletPattern(
         np.eye(20, dtype=int)[:4] * 30,
         pd.DataFrame(columns=["record", "start", "end", "strand"]),
         alphabet=PROTEIN,
@@ -272,7 +274,9 @@ def motif_set():
     rng = np.random.default_rng(0)
     database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(30)}
     return build_motifs(
-        [Pattern(counts, seqlets)], records.astype({"start": "Int64", "end": "Int64"}), database
+        [SeqletPattern(counts, seqlets)],
+        records.astype({"start": "Int64", "end": "Int64"}),
+        database,
     )
 
 
@@ -355,6 +359,6 @@ def test_explanation_html_is_short_and_escaped():
     assert "&lt;i&gt;, letters 1 to 200 of 400" in html
     assert "<i>" not in html
     assert len(html) < 60_000
-    assert "Received, a proposal" in explain(
+    assert "Received (raw attention)" in explain(
         scorer_of(), SEQUENCES, method=Received()
     )._repr_html_().replace("received", "Received")

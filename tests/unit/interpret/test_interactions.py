@@ -134,7 +134,7 @@ def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
     assert (table["sites_p"] < 0.01).all()  # differs from random sites
     assert (table["specific"].abs() < 0.1).all()  # but not from other motifs
     np.testing.assert_allclose(table["p"], table[["sites_p", "pairs_p"]].max(axis=1))
-    assert (table["verdict"] == "proposal").all()
+    assert (table["verdict"] == "inconclusive").all()
 
 
 def test_sites_are_replaced_by_other_motifs():
@@ -223,11 +223,11 @@ def test_sites_are_taken_out_by_span():
     ("row", "expected"),
     [
         ({"q": 0.01, "epistasis": 0.2, "specific": 0.3}, "supported"),
-        ({"q": 0.01, "epistasis": 0.2, "specific": 0.05}, "proposal"),
-        ({"q": 0.01, "epistasis": -0.2, "specific": 0.3}, "proposal"),
+        ({"q": 0.01, "epistasis": 0.2, "specific": 0.05}, "inconclusive"),
+        ({"q": 0.01, "epistasis": -0.2, "specific": 0.3}, "inconclusive"),
         ({"q": 0.01, "epistasis": -0.2, "specific": -0.3}, "redundant"),
-        ({"q": 0.06, "epistasis": 2.0, "specific": 2.0}, "proposal"),
-        ({"q": np.nan, "epistasis": np.nan, "specific": np.nan}, "proposal"),
+        ({"q": 0.06, "epistasis": 2.0, "specific": 2.0}, "inconclusive"),
+        ({"q": np.nan, "epistasis": np.nan, "specific": np.nan}, "inconclusive"),
     ],
 )
 def test_the_verdict_needs_both_comparisons(row, expected):
@@ -285,7 +285,7 @@ def test_records_with_two_motifs_are_searched(tmp_path, monkeypatch):
     monkeypatch.setattr(
         interactions,
         "relevant_hits",
-        lambda hits, relevance: hits.assign(known=hits["record"].isin(relevance)),
+        lambda hits, attribution: hits.assign(known=hits["record"].isin(attribution)),
     )
     sites = interactions.model_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]

@@ -12,18 +12,19 @@ from selfattn_bio import config
 from selfattn_bio.attention.attend import weights
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.interpret.attribution import FIRST_KMER, embedding_table, gradient_scores
 from selfattn_bio.interpret.explanation import Explanation, explain
 from selfattn_bio.interpret.methods import (
     METHODS,
+    AttentionMethod,
     AttnLRP,
     AttnLRPCopies,
-    Blocks,
+    BlockOcclusion,
     DeepLiftShap,
     Gradient,
     GradientRollout,
     Guided,
     IntegratedGradients,
-    Proposal,
     Received,
     Rollout,
     Saturation,
@@ -31,7 +32,6 @@ from selfattn_bio.interpret.methods import (
     build_method,
 )
 from selfattn_bio.interpret.methods.base import generator
-from selfattn_bio.interpret.relevance import FIRST_KMER, embedding_table, gradient_scores
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import Scorer
@@ -208,23 +208,26 @@ def test_a_gradient_of_every_head_is_of_its_target(scorer, target, picked):
 )
 def test_batching_does_not_change_attributions(method, model):
     scorer, letters = scorer_of(model), [ascii_of(sequence) for sequence in SEQUENCES]
-    if model is CNN and method.proposal:
+    if model is CNN and method.is_attention:
         with pytest.raises(
             ValueError, match="network must have attention to be read, got kind 'cnn'"
         ):
-            method.relevance(scorer, letters, Target())
+            method.attribution(scorer, letters, Target())
         return
-    found = method.relevance(scorer, letters, Target())
+    found = method.attribution(scorer, letters, Target())
     assert [len(row) for row in found] == [20, 10, 15]
     for row, sequence in zip(found, letters, strict=True):
         np.testing.assert_allclose(
-            row, method.relevance(scorer, [sequence], Target())[0], atol=1e-5
+            row, method.attribution(scorer, [sequence], Target())[0], atol=1e-5
         )
         assert row.min() >= 0
         assert row.max() > 0
     explanation = explain(scorer, SEQUENCES, method=method)
-    assert (explanation.method, explanation.proposal) == (method.name, isinstance(method, Proposal))
-    np.testing.assert_allclose(explanation.relevance[1], found[1], atol=1e-6)
+    assert (explanation.method, explanation.is_attention) == (
+        method.name,
+        isinstance(method, AttentionMethod),
+    )
+    np.testing.assert_allclose(explanation.attribution[1], found[1], atol=1e-6)
 
 
 def test_guided_attributions_are_pinned():
@@ -292,11 +295,11 @@ def test_copies_average_gradients_at_substituted_sequences():
 def test_block_attribution_is_effect_of_replacement():
     scorer = scorer_of(NO_STEM, k=1)
     letters = ascii_of("AAAACCCCGT")  # shuffling a block of one base changes nothing
-    (shuffled,) = Blocks(width=4, draws=3).scores(scorer, [letters], Target())
+    (shuffled,) = BlockOcclusion(width=4, draws=3).scores(scorer, [letters], Target())
     # batches of different size are rounded differently
     np.testing.assert_allclose(shuffled[:8], 0, atol=1e-7)
     assert np.abs(shuffled[8:]).min() > 1e-5
-    method = Blocks(width=4, by="random", draws=5, seed=2)
+    method = BlockOcclusion(width=4, by="random", draws=5, seed=2)
     (scores,) = method.scores(scorer, [letters], Target())
     rng = generator(2, letters)
     own = scorer.logits(letters[None])[0]
@@ -402,8 +405,8 @@ def test_a_method_is_chosen_by_kind():
         method = build_method(TypeAdapter(config.Method).validate_python({"kind": kind}))
         assert method == cls()
     assert build_method(config.GuidedMethod(fraction=0.3)) == Guided(0.3)
-    assert build_method(config.BlocksMethod(width=5, by="random")) == Blocks(5, "random")
-    assert {cls.name for cls in METHODS.values() if cls.proposal} == {
+    assert build_method(config.BlocksMethod(width=5, by="random")) == BlockOcclusion(5, "random")
+    assert {cls.name for cls in METHODS.values() if cls.is_attention} == {
         "received",
         "rollout",
         "value_rollout",
@@ -422,9 +425,9 @@ def test_a_method_is_chosen_by_kind():
         (AttnLRPCopies, {"copies": 0}, "copies must be >= 1, got 0"),
         (AttnLRPCopies, {"share": 1.0}, r"share must be in \[0, 1\), got 1.0"),
         (IntegratedGradients, {"steps": 0}, "steps must be >= 1, got 0"),
-        (Blocks, {"width": 0}, "width must be >= 1, got 0"),
-        (Blocks, {"draws": 0}, "draws must be >= 1, got 0"),
-        (Blocks, {"by": "hand"}, "by must be 'shuffle' or 'random', got 'hand'"),
+        (BlockOcclusion, {"width": 0}, "width must be >= 1, got 0"),
+        (BlockOcclusion, {"draws": 0}, "draws must be >= 1, got 0"),
+        (BlockOcclusion, {"by": "hand"}, "by must be 'shuffle' or 'random', got 'hand'"),
         (DeepLiftShap, {"shuffles": 0}, "shuffles must be >= 1, got 0"),
     ],
 )
@@ -438,17 +441,16 @@ def test_attention_methods_have_no_motifs_and_round_trip(tmp_path):
     assert explanation.hypothetical.shape == (3, 20, 0)
     with pytest.raises(
         ValueError,
-        match="motifs must be of a method with scores of letters, got 'received', which is a "
-        "proposal",
+        match="motifs need attributions of single letters, and method 'received' reads attention",
     ):
         explanation.motifs()
-    assert explanation.plot().axes[0].get_ylabel() == "received, a proposal"
-    explanation.save(tmp_path / "relevance")
-    loaded = Explanation.load(tmp_path / "relevance")
-    assert (loaded.method, loaded.proposal) == ("received", True)
-    np.testing.assert_array_equal(loaded.relevance[2], explanation.relevance[2])
+    assert explanation.plot().axes[0].get_ylabel() == "received (raw attention)"
+    explanation.save(tmp_path / "attribution")
+    loaded = Explanation.load(tmp_path / "attribution")
+    assert (loaded.method, loaded.is_attention) == ("received", True)
+    np.testing.assert_array_equal(loaded.attribution[2], explanation.attribution[2])
     dataclasses.replace(explanation, attention=explanation.attention[:1]).save(
-        tmp_path / "relevance"
+        tmp_path / "attribution"
     )
     with pytest.raises(ResultsError, match="must have one row a record"):
-        Explanation.load(tmp_path / "relevance")
+        Explanation.load(tmp_path / "attribution")

@@ -12,7 +12,7 @@ from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
 from selfattn_bio.interpret.matching import match_motifs
 from selfattn_bio.interpret.patterns import (
-    Pattern,
+    SeqletPattern,
     align,
     count_letters,
     information,
@@ -69,16 +69,16 @@ def test_one_hot_ignores_other_characters():
 
 
 def test_better_matches_need_less_attribution():
-    relevance = {3: np.array([1.0, 1, 1, 1, 5, 5, 1, 1, 3, 3, 1, 1, 1], dtype=np.float32)}
+    attribution = {3: np.array([1.0, 1, 1, 1, 5, 5, 1, 1, 3, 3, 1, 1, 1], dtype=np.float32)}
     hits = pd.DataFrame({"name": "m", "record": 3, "start": [4, 8, 11], "strand": "+"}).assign(
         end=lambda hits: hits["start"] + 2
     )
-    kept = relevant_hits(hits.assign(p_value=2e-4), relevance)
+    kept = relevant_hits(hits.assign(p_value=2e-4), attribution)
     assert kept["start"].tolist() == [4]
     assert kept["rank"].tolist() == [pytest.approx(11 / 12)]
-    assert relevant_hits(hits.assign(p_value=5e-5), relevance)["start"].tolist() == [4, 8]
+    assert relevant_hits(hits.assign(p_value=5e-5), attribution)["start"].tolist() == [4, 8]
     # hits with low attribution are dropped at any p-value
-    assert relevant_hits(hits.assign(p_value=1e-9), relevance)["start"].tolist() == [4, 8]
+    assert relevant_hits(hits.assign(p_value=1e-9), attribution)["start"].tolist() == [4, 8]
 
 
 @pytest.mark.parametrize("strand", ["+", "-"])
@@ -267,10 +267,10 @@ def test_scores_must_be_finite():
 
 def test_refining_extends_motifs_and_drops_duplicates():
     letters, scores = planted()
-    relevance = list(np.abs(scores).sum(-1))
+    attribution = list(np.abs(scores).sum(-1))
     every = pd.DataFrame({"record": range(30), "start": 0, "end": 7, "strand": "+"})
-    cut = [Pattern((PPM[first : first + 7] * 30).astype(int), every) for first in (0, 2)]
-    refined = refine_patterns(cut, list(letters), relevance)
+    cut = [SeqletPattern((PPM[first : first + 7] * 30).astype(int), every) for first in (0, 2)]
+    refined = refine_patterns(cut, list(letters), attribution)
     assert len(refined) == 1  # both are the same word
     motif = refined[0]
     read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[motif.pfm.argmax(axis=1)])
@@ -303,7 +303,7 @@ def test_refining_keeps_one_motif_per_word():
 def test_refining_keeps_motifs_it_cannot_find():
     letters, scores = planted()
     every = pd.DataFrame({"record": range(30), "start": 0, "end": 12, "strand": "+"})
-    absent = Pattern(np.tile([30, 0, 0, 0], (12, 1)), every)
+    absent = SeqletPattern(np.tile([30, 0, 0, 0], (12, 1)), every)
     assert refine_patterns([absent], list(letters), list(np.abs(scores).sum(-1))) == [absent]
     assert refine_patterns([], list(letters), list(np.abs(scores).sum(-1))) == []
 

@@ -69,7 +69,7 @@ def test_seqlets_match_the_definition(threshold, min_length, max_length):
     assert len(found) >= 8
     assert (found["p_value"] < threshold).all()
     sums = [rows[row.record, row.start : row.end].sum() for row in found.itertuples()]
-    np.testing.assert_allclose(found["relevance"], sums, rtol=1e-5)
+    np.testing.assert_allclose(found["attribution"], sums, rtol=1e-5)
 
 
 def test_most_of_what_tangermeme_calls_is_called():
@@ -97,7 +97,7 @@ def test_records_of_any_length_and_more_than_a_chunk():
 def test_uniform_scores_have_no_seqlets(rows):
     found = call_seqlets(rows)
     assert found.empty
-    assert list(found) == ["record", "start", "end", "relevance", "p_value"]
+    assert list(found) == ["record", "start", "end", "attribution", "p_value"]
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_uniform_scores_have_no_seqlets(rows):
             {"min_length": 9, "max_length": 8},
             "lengths must be 1 <= min_length <= max_length, got 9 and 8",
         ),
-        ({"relevance": [np.array([1.0, np.nan])]}, "relevance must be finite, got nan"),
+        ({"attribution": [np.array([1.0, np.nan])]}, "attribution must be finite, got nan"),
     ],
 )
 def test_seqlet_refusals(change, message):
     with pytest.raises(ValueError, match=message):
-        call_seqlets(**{"relevance": [np.ones(9)]} | change)
+        call_seqlets(**{"attribution": [np.ones(9)]} | change)

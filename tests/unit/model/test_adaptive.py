@@ -23,7 +23,7 @@ from selfattn_bio.model.pruning import prune_network
 from selfattn_bio.scoring.pruning import prune
 from selfattn_bio.scoring.scorer import Scorer, scorer_of
 from selfattn_bio.scoring.table import score_sequences
-from selfattn_bio.scoring.windows import Windows, strand_logits
+from selfattn_bio.scoring.windows import GenomeWindows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -35,10 +35,10 @@ SMALL = {
     "num_heads": 4,
     "feedforward_dim": 16,
     "dropout": 0.0,
-    "stem": config.NoStem(),
+    "stem": config.NoStemSection(),
 }
 GATES = config.HardConcreteGates()
-EXITS = config.ConfidenceExits()
+EXITS = config.ConfidenceExitsSection()
 POSITIONS = {
     section.model_fields["kind"].default: section
     for section in get_args(get_args(config.Position)[0])
@@ -65,15 +65,15 @@ CASES = {
     **{
         f"mixer {kind}": {
             "mixer": section(**SETTINGS.get(kind, {})),
-            "position": config.NoPosition(),
+            "position": config.NoPositionSection(),
         }
         for kind, section in MIXERS.items()
     },
     "t5 in hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
     "grouped": {"num_kv_heads": 2, "position": config.AlibiPosition()},
     "exits": {"exits": EXITS},
-    "stem": {"stem": config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3)},
-    "cls": {"head": config.ClsHead()},
+    "stem": {"stem": config.ConvStemSection(token_dim=6, kernel=5, pool=2, second_kernel=3)},
+    "cls": {"head": config.ClsHeadSection()},
 }
 # Gate values of the heads and the feed-forward in each of three layers, for two members.
 OPEN = (
@@ -434,7 +434,7 @@ def test_genome_scan_with_exits_equals_windows():
     section = section_of(
         gates=config.NoGates(),
         exits=EXITS,
-        stem=config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3),
+        stem=config.ConvStemSection(token_dim=6, kernel=5, pool=2, second_kernel=3),
     )
     torch.manual_seed(0)
     network = build_network(run_of(section)).double().eval()
@@ -442,7 +442,7 @@ def test_genome_scan_with_exits_equals_windows():
         member.exits.threshold.fill_(0.5 + 1e-9)
     scorer = Scorer(run_of(section), KmerTokenizer(DNA, 1), network)
     letters = np.frombuffer(("ACGTTGCATTAG" * 20).encode(), np.uint8)[:220]
-    found = strand_logits(scorer, letters, Windows(60, 20))[0]
+    found = strand_logits(scorer, letters, GenomeWindows(60, 20))[0]
     assert found == pytest.approx(
         scorer.logits([letters[start : start + 60] for start in range(0, 161, 20)]), abs=1e-9
     )

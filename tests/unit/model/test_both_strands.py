@@ -200,7 +200,7 @@ def test_training_gradient_equals_the_other_strand():
     run = run_of("conv stem").model_copy(
         update={
             "model": config.AttentionModel(
-                **SMALL, stem=config.ConvStem(), dropout=0, strands="shared"
+                **SMALL, stem=config.ConvStemSection(), dropout=0, strands="shared"
             )
         }
     )

@@ -13,28 +13,28 @@ from selfattn_bio.model.stem import TowerStem
 
 V = 20
 SMALL = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 32, "dropout": 0.1}
-CONV = config.ConvStem(token_dim=6, kernel=5, pool=4, second_kernel=3)
+CONV = config.ConvStemSection(token_dim=6, kernel=5, pool=4, second_kernel=3)
 SECTIONS = {
     "conv, t5, pooling": config.AttentionModel(**SMALL, stem=CONV),
     "conv, rotary, cls": config.AttentionModel(
-        **SMALL, stem=CONV, position=config.RotaryPosition(), head=config.ClsHead()
+        **SMALL, stem=CONV, position=config.RotaryPosition(), head=config.ClsHeadSection()
     ),
     "no stem, t5, window + global, cls": config.AttentionModel(
         **SMALL,
-        stem=config.NoStem(),
+        stem=config.NoStemSection(),
         pattern=config.WindowPattern(window=3, num_global=1),
-        head=config.ClsHead(),
+        head=config.ClsHeadSection(),
     ),
     "no stem, no position, one part": config.AttentionModel(
         **SMALL,
-        stem=config.NoStem(),
-        position=config.NoPosition(),
-        head=config.PoolingHead(parts=1),
+        stem=config.NoStemSection(),
+        position=config.NoPositionSection(),
+        head=config.PoolingHeadSection(parts=1),
     ),
     "three members": config.AttentionModel(**SMALL, stem=CONV, members=3),
     "tower, t5, pooling": config.AttentionModel(
         **SMALL,
-        stem=config.TowerStem(
+        stem=config.TowerStemSection(
             token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3
         ),
     ),
@@ -111,7 +111,7 @@ def test_equal_parts_of_worked_example():
 
 
 def test_attention_weights_are_dropped_in_training_only():
-    section = config.AttentionModel(**SMALL | {"dropout": 0.5}, stem=config.NoStem())
+    section = config.AttentionModel(**SMALL | {"dropout": 0.5}, stem=config.NoStemSection())
     torch.manual_seed(0)
     attention = SelfAttention(section)
     x, mask = torch.randn(1, 9, section.embed_dim), torch.ones(1, 9, dtype=torch.bool)
@@ -138,7 +138,7 @@ def test_stochastic_depth_grows_with_the_depth():
     ] == [0.2, 0.4]
 
 
-TOWER = config.TowerStem(
+TOWER = config.TowerStemSection(
     token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3
 )
 OF_PLACES = {
@@ -165,7 +165,7 @@ def test_outputs_per_position_ignore_padding(section):
 
 
 def test_tower_uses_max_pooling():
-    section = config.TowerStem(
+    section = config.TowerStemSection(
         token_dim=1, channels=(), kernels=(1,), pools=(3,), residual_kernel=1
     )
     stem = TowerStem(section, 1).eval()

@@ -12,11 +12,11 @@ from torch.testing import assert_close
 from selfattn_bio import config
 from selfattn_bio.attention.mixers.reformer import UnitLength
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.interpret.attribution import ATTNLRP, attribution_rules
 from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.interpret.methods import METHODS, AttnLRP, Gradient
 from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.interpret.readout import has_attention, read_attention
-from selfattn_bio.interpret.relevance import ATTNLRP, relevance_rules
 from selfattn_bio.model.card import _words
 from selfattn_bio.model.checkpoint import load_model, save_model
 from selfattn_bio.model.classifier import build_network
@@ -48,14 +48,14 @@ SMALL = {
     "num_heads": 2,
     "feedforward_dim": 16,
     "dropout": 0.0,
-    "stem": config.NoStem(),
+    "stem": config.NoStemSection(),
 }
 CALIBRATED = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
 
 
 def model(kind, **settings):
     return config.AttentionModel(
-        **{**SMALL, "position": config.NoPosition(), "mixer": MIXERS[kind], **settings}
+        **{**SMALL, "position": config.NoPositionSection(), "mixer": MIXERS[kind], **settings}
     )
 
 
@@ -205,7 +205,7 @@ def test_plan_extrapolates_by_mixer_work(kind):
 
 @pytest.mark.parametrize("kind", MIXERS)
 def test_child_needs_parent_with_same_mixer(kind, tmp_path):
-    softmax = config.AttentionModel(**{**SMALL, "position": config.NoPosition()})
+    softmax = config.AttentionModel(**{**SMALL, "position": config.NoPositionSection()})
     for number, (parent, child) in enumerate(
         [(model(kind), softmax), (softmax, model(kind)), (model(kind), model(kind))]
     ):
@@ -248,7 +248,7 @@ def test_reformer_settings_are_checked():
 def test_shared_query_key_attribution_is_split():
     projection = QKVProjection(4, 2, (2, 2)).double()
     x = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
-    with relevance_rules(projection, ATTNLRP):
+    with attribution_rules(projection, ATTNLRP):
         q, k, v = projection(x)
     assert torch.equal(q, k)
     of_query, of_key = torch.randn_like(q), torch.randn_like(k)
@@ -261,7 +261,7 @@ def test_key_norm_is_constant_in_attribution():
     unit = UnitLength()
     x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     above = torch.randn(5, 4, dtype=torch.float64)
-    with relevance_rules(unit, ATTNLRP):
+    with attribution_rules(unit, ATTNLRP):
         out = unit(x)
     assert_close(out, unit(x))
     assert_close(
@@ -315,7 +315,7 @@ FAR = {
     "num_layers": 1,
     "feedforward_dim": 64,
     "dropout": 0.0,
-    "position": config.NoPosition(),
+    "position": config.NoPositionSection(),
 }
 STEPS = {
     "dynamic": 60,

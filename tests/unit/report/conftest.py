@@ -81,7 +81,7 @@ MOTIFS = [
         0.4,
         0.5,
         34,
-        "proposal",
+        "inconclusive",
     ),
     (
         "motif_03",
@@ -101,7 +101,7 @@ MOTIFS = [
         np.nan,
         np.nan,
         9,
-        "proposal",
+        "inconclusive",
     ),
 ]
 
@@ -193,7 +193,7 @@ INTERACTIONS = [
         1.1,
         0.8,
         0.8,
-        "proposal",
+        "inconclusive",
     ),
 ]
 
@@ -226,7 +226,7 @@ def make_results(
         }
     )
     side = np.repeat(list(SIDES), list(SIDES.values()))
-    for part in ("corpus", "model", "predictions", "relevance", "variants/shuffled"):
+    for part in ("corpus", "model", "predictions", "attribution", "variants/shuffled"):
         (folder / part).mkdir(parents=True)
     records.to_parquet(folder / "corpus" / "records.parquet")
     source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
@@ -318,17 +318,17 @@ def make_results(
     explained = (
         records[records["label"] == 1].head(20).assign(split="train", logit=np.linspace(3, 1, 20))
     )
-    explained.to_parquet(folder / "relevance" / "records.parquet")
-    relevance = rng.normal(0, 1, (20, LENGTH, 4)).astype(np.float32)
-    relevance[0, 20:25] += 9 * PPM.astype(np.float32)  # the first record has the strongest site
-    relevance -= relevance.mean(axis=2, keepdims=True)
+    explained.to_parquet(folder / "attribution" / "records.parquet")
+    attribution = rng.normal(0, 1, (20, LENGTH, 4)).astype(np.float32)
+    attribution[0, 20:25] += 9 * PPM.astype(np.float32)  # the first record has the strongest site
+    attribution -= attribution.mean(axis=2, keepdims=True)
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (20, LENGTH))
     letters[:, 20:25] = np.frombuffer(b"TATGC", dtype=np.uint8)
     attention = rng.gamma(2, 1, (20, LENGTH)).astype(np.float32)
     np.savez(
-        folder / "relevance" / "relevance.npz",
+        folder / "attribution" / "attribution.npz",
         letters=letters,
-        hypothetical=relevance,
+        hypothetical=attribution,
         attention=attention,
     )
     edges = np.append(np.arange(0, LENGTH, 4), LENGTH)
@@ -337,7 +337,7 @@ def make_results(
         f"weights_{i}": rng.dirichlet(np.ones(15), (2, 15)) for i in (0, 1)
     }
     maps |= {f"letters_{i}": letters[row] for i, row in enumerate((0, 10))}
-    np.savez(folder / "relevance" / "maps.npz", ids=mapped, logits=logits, **maps)
+    np.savez(folder / "attribution" / "maps.npz", ids=mapped, logits=logits, **maps)
     places = pd.DataFrame(
         {"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000}
     )

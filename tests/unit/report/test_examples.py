@@ -49,7 +49,7 @@ def test_examples_on_other_strand_and_at_record_ends(results: Results) -> None:
     tracks = np.zeros_like(explained.tracks)
     # A, C, G at the end of record r2, which is on the - strand
     tracks[1, 57:60] = np.diag([1, 2, 3, 0])[:3]
-    relevance = np.linalg.norm(tracks, axis=2)
+    attribution = np.linalg.norm(tracks, axis=2)
     start = int(results.records["start"][2])
     # + is the - strand of the record
     there = results.discovery[:1].assign(chrom="chr2R", start=start, end=start + 3, strand="+")
@@ -57,7 +57,7 @@ def test_examples_on_other_strand_and_at_record_ends(results: Results) -> None:
         replace(
             results,
             discovery=there,
-            explained=replace(explained, tracks=tracks, relevance=relevance),
+            explained=replace(explained, tracks=tracks, attribution=attribution),
         )
     )["motif_01"]
     assert example.place == "letters 58 to 60 of r2, - strand, train"

@@ -84,9 +84,9 @@ def modelled(
     run = RunFile.model_validate({"data": data, "tokens": {"k": 1}, "model": model})
     provenance = {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
     save_model(folder / "model", run, build_network(run).state_dict(), provenance)
-    for file in (folder / "relevance").iterdir():
+    for file in (folder / "attribution").iterdir():
         file.unlink()
-    explain(folder / "model", SEQUENCES[alphabet]).save(folder / "relevance")
+    explain(folder / "model", SEQUENCES[alphabet]).save(folder / "attribution")
     test = pd.read_csv(folder / "predictions" / "test.tsv", sep="\t")
     text = "".join(
         f">{name}\n{SEQUENCES[alphabet][0]}{letter}\n"

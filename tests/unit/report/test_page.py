@@ -159,7 +159,7 @@ def test_insignificant_match_is_not_shown(tmp_path: Path, results_maker: Maker) 
             9,
             *[float("nan")] * 5,
             9,
-            "proposal",
+            "inconclusive",
         )
     ]
     page = page_of(tmp_path, results_maker(tmp_path, motifs=motifs))
@@ -185,7 +185,7 @@ def test_motifs_without_a_database_have_no_names(tmp_path: Path, results_maker: 
             9,
             *[float("nan")] * 5,
             9,
-            "proposal",
+            "inconclusive",
         )
     ]
     run = results_maker(tmp_path, motifs=motifs)
@@ -237,7 +237,7 @@ def test_text_from_files_is_escaped(tmp_path: Path, results_maker: Maker) -> Non
         0.01,
         0.01,
         30,
-        "proposal",
+        "inconclusive",
     )
     folder = tmp_path / "a"
     run = results_maker(folder, motifs=[motif], prefix="<i>")
@@ -313,7 +313,7 @@ def test_motifs_of_protein_have_no_match(tmp_path: Path, results_maker: Maker) -
     run = results_maker(tmp_path, motifs=[], control_motifs=[])
     corpus = tmp_path / "corpus" / "corpus.json"
     corpus.write_text(corpus.read_text().replace('"dna"', '"protein"'))
-    shutil.rmtree(tmp_path / "relevance")  # it contains DNA
+    shutil.rmtree(tmp_path / "attribution")  # it contains DNA
     assert "No motif was found" in page_of(tmp_path, run)
 
 
@@ -327,7 +327,7 @@ def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> No
         "variants/shuffled/motifs.tsv",
     ):
         (tmp_path / path).unlink()
-    shutil.rmtree(tmp_path / "relevance")
+    shutil.rmtree(tmp_path / "attribution")
     page = page_of(tmp_path, run)
     assert "Motifs were not looked for" in page
     assert "Not looked for: run <code>selfattn-bio audit</code>" in page
@@ -348,8 +348,8 @@ def test_a_missing_file_names_the_command_that_writes_it(
 
 def test_a_broken_file_is_named(tmp_path: Path, results_maker: Maker) -> None:
     run = results_maker(tmp_path)
-    (tmp_path / "relevance" / "relevance.npz").write_bytes(b"not an archive")
-    with pytest.raises(ResultsError, match=r"relevance.npz must be readable, got"):
+    (tmp_path / "attribution" / "attribution.npz").write_bytes(b"not an archive")
+    with pytest.raises(ResultsError, match=r"attribution.npz must be readable, got"):
         read_results(run, tmp_path)
 
 
@@ -392,11 +392,11 @@ def test_motif_pairs_are_reported(tmp_path: Path, results_maker: Maker) -> None:
     said = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
     assert re.findall(r'<th scope="row">([^<]*)</th>', shown) == said
     assert "Of 2 pairs, 1 supported and 0 redundant." in shown
-    pairs.assign(verdict=["proposal", "redundant"]).to_csv(
+    pairs.assign(verdict=["inconclusive", "redundant"]).to_csv(
         tmp_path / "interactions.tsv", sep="\t", index=False
     )
     shown = page_of(tmp_path, run).partition('<section id="interactions">')[2]
-    # Redundant pairs come before proposals
+    # Redundant pairs come before inconclusive ones
     assert re.findall(r'<th scope="row">([^<]*)</th>', shown)[:2] == said[::-1]
     pairs[:0].to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
     assert "No two motifs stand together" in page_of(tmp_path, run)

@@ -31,11 +31,11 @@ def test_scores_of_either_class_are_counted() -> None:
 
 def test_a_model_without_weights_has_no_line_of_attention() -> None:
     for attention, names in (
-        (np.ones((2, 3)), ["relevance", "raw attention (proposal)"]),
-        (np.zeros((2, 3)), ["relevance"]),
+        (np.ones((2, 3)), ["attribution", "raw attention"]),
+        (np.zeros((2, 3)), ["attribution"]),
     ):
         ax = Figure().subplots()
-        plots.draw_attention_and_relevance(attention, np.ones((2, 3)), ax)
+        plots.draw_attention_and_attribution(attention, np.ones((2, 3)), ax)
         assert [line.get_label() for line in ax.get_lines()] == names
 
 

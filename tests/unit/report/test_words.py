@@ -101,7 +101,7 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
             "name": ["m1", "m2", "m3", "m4"],
             "match": ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"],
             "match_q": [1e-6, 0.01, float("nan"), 1e-4],
-            "verdict": ["supported"] * 3 + ["proposal"],
+            "verdict": ["supported"] * 3 + ["inconclusive"],
         }
     )
     assert words.supported(table) == ["Dref (2)", "m3"]
@@ -112,11 +112,11 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
-    found = pd.DataFrame({"verdict": ["contradicted", "proposal", "proposal"]})
+    found = pd.DataFrame({"verdict": ["contradicted", "inconclusive", "inconclusive"]})
     said = "supported by the held-out records"
     assert (
         words.motif_sentence(found)
-        == f"None of the 3 motifs found is {said} (proposal: 2, contradicted: 1)."
+        == f"None of the 3 motifs found is {said} (inconclusive: 2, contradicted: 1)."
     )
     assert (
         words.motif_sentence(found[:1]) == f"The one motif found is not {said} (contradicted: 1)."
@@ -152,7 +152,7 @@ def test_database_has_its_common_name() -> None:
 
 def test_supported_control_motif_is_a_warning() -> None:
     found = pd.DataFrame(
-        {"name": ["m1", "m2"], "match": ["", ""], "verdict": ["supported", "proposal"]}
+        {"name": ["m1", "m2"], "match": ["", ""], "verdict": ["supported", "inconclusive"]}
     )
     said = words.control_sentences({"shuffled": found, "other": found[1:], "third": found[:0]})
     assert said == [
@@ -168,7 +168,7 @@ def test_unsupported_control_is_explained() -> None:
         {
             "effect": [0.004, -0.021, float("nan")],
             "enrichment_q": [1e-9, 0.04, 0.5],
-            "verdict": ["proposal"] * 3,
+            "verdict": ["inconclusive"] * 3,
         }
     )
     note = words.control_note({"shuffled": found, "empty": found[:0]}, 0.05)
@@ -185,7 +185,7 @@ def test_unsupported_control_is_explained() -> None:
 def test_averaged_networks_include_seeds() -> None:
     values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
     trainings = (
-        "It is of 3 trainings with different seeds; relevance and motifs are those of the first."
+        "It is of 3 trainings with different seeds; attribution and motifs are those of the first."
     )
     # The CNN has equally many networks
     assert words.ensemble_sentence(RunFile.model_validate(values)) == trainings

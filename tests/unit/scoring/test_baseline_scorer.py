@@ -9,7 +9,7 @@ from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     labels = np.arange(200) % 2
     letters = rng.choice(np.frombuffer(b"ACGT", np.uint8), (200, 40))
     letters[1::2, 10:14] = np.frombuffer(b"TATA", np.uint8)
-    BASELINES["exact_positions"](Setup(Spelling(DNA))).fit(
+    BASELINES["exact_positions"](Setup(SequencePolicy(DNA))).fit(
         letters[:140], labels[:140], letters[140:], labels[140:]
     ).save(tmp_path / "b")
     return tmp_path / "b"

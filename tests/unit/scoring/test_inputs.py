@@ -23,8 +23,8 @@ from selfattn_bio.scoring.inputs import read_inputs, read_sequences
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.scoring.table import score_batches, score_sequences
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import read_records
-from selfattn_bio.sequence.spelling import Spelling
 
 CHROMOSOMES = {"chr1": "ACGTTGCAAC" * 12, "chr2": "TTGACCAGTN" * 9}
 BED = (
@@ -77,10 +77,10 @@ def test_score_bed_file_of_genome(genome, tmp_path):
         ("chr1:10-40(-)", turned(LETTERS[1])),
         ("chr2:60-90(+)", LETTERS[2]),
     ]
-    assert texts(read_inputs(Spelling(DNA), tmp_path / "sites.bed", 3, genome)) == expected
+    assert texts(read_inputs(SequencePolicy(DNA), tmp_path / "sites.bed", 3, genome)) == expected
     with gzip.open(tmp_path / "sites.bed.gz", "wt") as file:
         file.write(BED)
-    assert texts(read_inputs(Spelling(DNA), tmp_path / "sites.bed.gz", 3, genome)) == expected
+    assert texts(read_inputs(SequencePolicy(DNA), tmp_path / "sites.bed.gz", 3, genome)) == expected
 
 
 def test_score_table_of_intervals(genome):
@@ -93,11 +93,13 @@ def test_score_table_of_intervals(genome):
             "name": ["a", None],
         }
     )
-    assert texts(read_inputs(Spelling(DNA), table, 3, genome)) == [
+    assert texts(read_inputs(SequencePolicy(DNA), table, 3, genome)) == [
         ("chr1:0-30(+)", LETTERS[0]),
         ("chr1:10-40(-)", turned(LETTERS[1])),
     ]
-    assert texts(read_inputs(Spelling(DNA), table[["chrom", "start", "end"]], 3, genome))[1] == (
+    assert texts(read_inputs(SequencePolicy(DNA), table[["chrom", "start", "end"]], 3, genome))[
+        1
+    ] == (
         "chr1:10-40(+)",
         LETTERS[1],
     )
@@ -105,10 +107,10 @@ def test_score_table_of_intervals(genome):
 
 def test_score_records_and_table_of_sequences(genome):
     records = list(read_records(genome, DNA))
-    assert texts(read_inputs(Spelling(DNA), records, 3)) == list(CHROMOSOMES.items())
+    assert texts(read_inputs(SequencePolicy(DNA), records, 3)) == list(CHROMOSOMES.items())
     table = pd.DataFrame({"id": [7, 8], "sequence": ["acgu", "TTT"]})
-    assert texts(read_inputs(Spelling(DNA), table, 3)) == [("7", "ACGT"), ("8", "TTT")]
-    assert texts(read_inputs(Spelling(DNA), table[["sequence"]], 3))[1] == ("1", "TTT")
+    assert texts(read_inputs(SequencePolicy(DNA), table, 3)) == [("7", "ACGT"), ("8", "TTT")]
+    assert texts(read_inputs(SequencePolicy(DNA), table[["sequence"]], 3))[1] == ("1", "TTT")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_score_records_and_table_of_sequences(genome):
 def test_invalid_intervals(genome, tmp_path, line, message):
     (tmp_path / "sites.bed").write_text(line + "\n")
     with pytest.raises(SequenceFileError, match=message):
-        list(read_inputs(Spelling(DNA), tmp_path / "sites.bed", 3, genome))
+        list(read_inputs(SequencePolicy(DNA), tmp_path / "sites.bed", 3, genome))
 
 
 def test_invalid_inputs(genome, tmp_path):
@@ -140,7 +142,7 @@ def test_invalid_inputs(genome, tmp_path):
         with pytest.raises(SequenceFileError, match=message):
             list(
                 read_inputs(
-                    Spelling(DNA),
+                    SequencePolicy(DNA),
                     absent or tmp_path / "sites.bed",
                     3,
                     genome if absent else tmp_path / "no.fa",
@@ -170,8 +172,8 @@ def test_invalid_inputs(genome, tmp_path):
         ),
     ):
         with pytest.raises(ValueError, match=message):
-            read_sequences(Spelling(DNA), sequences, 3) if given is None else list(
-                read_inputs(Spelling(DNA), sequences, 3, given)
+            read_sequences(SequencePolicy(DNA), sequences, 3) if given is None else list(
+                read_inputs(SequencePolicy(DNA), sequences, 3, given)
             )
 
 
@@ -398,7 +400,7 @@ def test_embed_command_writes_vectors(model, genome, tmp_path, suffix, monkeypat
 
 
 # sequences are read with the policy of the training
-HARD, GAPLESS = Spelling(DNA, "hard"), Spelling(DNA, gaps="remove")
+HARD, GAPLESS = SequencePolicy(DNA, "hard"), SequencePolicy(DNA, gaps="remove")
 
 
 def test_soft_masked_bases_are_n_if_trained_so(genome, tmp_path):
@@ -408,7 +410,7 @@ def test_soft_masked_bases_are_n_if_trained_so(genome, tmp_path):
     (tmp_path / "edge.bed").write_text("chr1\t50\t70\t.\t0\t-\n")
     ((_, letters),) = texts(read_inputs(HARD, tmp_path / "edge.bed", 3, genome))
     assert letters == turned(masked["chr1"][50:70])
-    assert texts(read_inputs(Spelling(DNA, "keep"), genome, 3)) == list(CHROMOSOMES.items())
+    assert texts(read_inputs(SequencePolicy(DNA, "keep"), genome, 3)) == list(CHROMOSOMES.items())
 
 
 def test_gaps_are_removed_if_trained_so(tmp_path):
@@ -421,7 +423,7 @@ def test_gaps_are_removed_if_trained_so(tmp_path):
     ):
         list(read_inputs(GAPLESS, ["--"], 3))
     with pytest.raises(ValueError, match="must be dna"):
-        list(read_inputs(Spelling(DNA), ["AC-GT"], 3))
+        list(read_inputs(SequencePolicy(DNA), ["AC-GT"], 3))
 
 
 def test_score_and_explain_use_sequence_policy(tmp_path):

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from selfattn_bio import config
 from selfattn_bio.scoring import windows as module
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
-from selfattn_bio.scoring.windows import SharedStem, Windows, strand_logits, unit
+from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, strand_logits, unit
 from selfattn_bio.sequence.alphabet import DNA
 
 
@@ -26,27 +26,30 @@ def one_by_one(scorer, letters, windows):
 
 
 SHARED = {
-    "as of the promoters": (conv(kernel=9, pool=8, second_kernel=5), Windows(150, 24)),
-    "the last vector is whole": (conv(kernel=9, pool=8, second_kernel=5), Windows(154, 16)),
-    "a kernel wider than the pool": (conv(kernel=15, pool=4, second_kernel=3), Windows(100, 8)),
-    "no second neighbours": (conv(kernel=3, pool=2, second_kernel=1), Windows(61, 6)),
-    "no pooling": (conv(kernel=5, pool=1, second_kernel=5), Windows(50, 7)),
-    "2 members": (run_file(members=2, stem={"kind": "conv"}), Windows(150, 16)),
+    "as of the promoters": (conv(kernel=9, pool=8, second_kernel=5), GenomeWindows(150, 24)),
+    "the last vector is whole": (conv(kernel=9, pool=8, second_kernel=5), GenomeWindows(154, 16)),
+    "a kernel wider than the pool": (
+        conv(kernel=15, pool=4, second_kernel=3),
+        GenomeWindows(100, 8),
+    ),
+    "no second neighbours": (conv(kernel=3, pool=2, second_kernel=1), GenomeWindows(61, 6)),
+    "no pooling": (conv(kernel=5, pool=1, second_kernel=5), GenomeWindows(50, 7)),
+    "2 members": (run_file(members=2, stem={"kind": "conv"}), GenomeWindows(150, 16)),
     "tokens 3 letters apart": (
         run_file(tokens={"k": 4, "stride": 3}, stem={"kind": "conv", "pool": 2}),
-        Windows(120, 12),
+        GenomeWindows(120, 12),
     ),
     "a cls head and places": (
         run_file(stem={"kind": "conv"}, head={"kind": "cls"}, position={"kind": "sinusoidal"}),
-        Windows(150, 8),
+        GenomeWindows(150, 8),
     ),
 }
 PLAIN = {
-    "no stem": (run_file(stem={"kind": "none"}), Windows(60, 10)),
-    "a stride off the pooling": (conv(), Windows(150, 12)),
-    "each window with a mean of its own": (conv(norm="record"), Windows(150, 16)),
-    "windows as short as their edges": (conv(), Windows(60, 8)),
-    "a cnn": (run_file(kind="cnn", channels=(4, 4, 4), hidden_dim=4), Windows(90, 9)),
+    "no stem": (run_file(stem={"kind": "none"}), GenomeWindows(60, 10)),
+    "a stride off the pooling": (conv(), GenomeWindows(150, 12)),
+    "each window with a mean of its own": (conv(norm="record"), GenomeWindows(150, 16)),
+    "windows as short as their edges": (conv(), GenomeWindows(60, 8)),
+    "a cnn": (run_file(kind="cnn", channels=(4, 4, 4), hidden_dim=4), GenomeWindows(90, 9)),
 }
 
 
@@ -63,7 +66,9 @@ def test_shared_stem_scores_equal_single_windows(case, monkeypatch):
 
 
 def test_shared_stem_computes_few_vectors():
-    shared = SharedStem.of(scorer_of(conv(kernel=9, pool=8, second_kernel=5)), Windows(300, 24))
+    shared = SharedStem.of(
+        scorer_of(conv(kernel=9, pool=8, second_kernel=5)), GenomeWindows(300, 24)
+    )
     assert (shared.num_tokens, shared.size, shared.edges, shared.margin) == (298, 38, (1, 2), 2)
 
 
@@ -74,7 +79,7 @@ def test_shared_stem_averages_models():
             (conv(), run_file(tokens={"k": 2}, stem={"kind": "conv", "pool": 4}))
         )
     )
-    windows, letters = Windows(150, 8), random_letters(Windows(150, 8).reach(4))
+    windows, letters = GenomeWindows(150, 8), random_letters(GenomeWindows(150, 8).reach(4))
     expected = np.mean([strand_logits(member, letters, windows) for member in members], axis=0)
     np.testing.assert_allclose(strand_logits(Ensemble(members), letters, windows), expected)
     assert unit(Ensemble(members)) == 8
@@ -82,7 +87,7 @@ def test_shared_stem_averages_models():
 
 @pytest.mark.parametrize("stem", [{"kind": "conv"}, {"kind": "none"}])
 def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
-    windows, both = Windows(150, 16), config.Evaluation(strands="both")
+    windows, both = GenomeWindows(150, 16), config.Evaluation(strands="both")
     one = scorer_of(run_file(stem=stem))
     scorer, letters = (
         replace(one, run=one.run.model_copy(update={"evaluation": both})),
@@ -102,17 +107,17 @@ def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
 
 
 def test_invalid_windows():
-    assert Windows(10, 3).number(9) == 0
-    assert [Windows(10, 3).number(length) for length in (10, 12, 13)] == [1, 1, 2]
+    assert GenomeWindows(10, 3).number(9) == 0
+    assert [GenomeWindows(10, 3).number(length) for length in (10, 12, 13)] == [1, 1, 2]
     for stride in (0, 11):
         with pytest.raises(
             ValueError, match=rf"stride must be 1 - 10 \(the window\) letters, got {stride}"
         ):
-            Windows(10, stride)
+            GenomeWindows(10, stride)
     with pytest.raises(
         ValueError, match="letters must end with a window of 60 at a stride of 8, got 67 letters"
     ):
-        strand_logits(scorer_of(run_file()), random_letters(67), Windows(60, 8))
+        strand_logits(scorer_of(run_file()), random_letters(67), GenomeWindows(60, 8))
 
 
 def test_stride_unit():

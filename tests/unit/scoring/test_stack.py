@@ -13,9 +13,9 @@ from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import scorer_of
 from selfattn_bio.scoring.stack import Stack, check_parts, fit_stack, fitted_parts, load_stack
-from selfattn_bio.scoring.windows import Windows, strand_logits
+from selfattn_bio.scoring.windows import GenomeWindows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 
 LENGTH = 24
 RUN = """
@@ -54,7 +54,7 @@ def records(number, seed):
 def fitted(*names, strands="given"):
     """Fit the named parts."""
     train, valid = records(120, 0), records(60, 1)
-    setup = Setup(Spelling(DNA), strands)
+    setup = Setup(SequencePolicy(DNA), strands)
     return [BASELINES[name](setup).fit(*train, *valid) for name in names]
 
 
@@ -181,7 +181,7 @@ def test_both_strands_have_one_score():
 def test_windows_have_the_logits_of_single_sequences(reverse_complement):
     scorer = stacked(reverse_complement)
     letters = np.concatenate(records(3, 9)[0])
-    found = strand_logits(scorer, letters, Windows(LENGTH, 8))
+    found = strand_logits(scorer, letters, GenomeWindows(LENGTH, 8))
     views = [letters[i : i + LENGTH] for i in range(0, len(letters) - LENGTH + 1, 8)]
     np.testing.assert_allclose(found[0], scorer.logits(views), rtol=1e-6)
     if reverse_complement:  # one logit for both strands
@@ -223,7 +223,7 @@ def test_unsuitable_part_is_refused():
     )
     letters, _ = records(20, 11)
     with pytest.raises(CorpusError, match="part 'composition' reads protein; the records are dna"):
-        check_parts(run, letters, Spelling(DNA))
+        check_parts(run, letters, SequencePolicy(DNA))
 
 
 def test_unaligned_records_are_refused_before_training():
@@ -232,7 +232,7 @@ def test_unaligned_records_are_refused_before_training():
     with pytest.raises(
         CorpusError, match="part 'exact_positions' cannot be fitted: records have 5 to 24 bp"
     ):
-        check_parts(run, letters, Spelling(DNA))
+        check_parts(run, letters, SequencePolicy(DNA))
 
 
 def test_one_strand_part_is_refused_with_both_strands():

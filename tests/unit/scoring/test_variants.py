@@ -17,7 +17,7 @@ from selfattn_bio.scoring import variants as module
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.scoring.variants import (
-    Placing,
+    VariantWindows,
     mismatch,
     score_variants,
     substitutions,
@@ -25,7 +25,7 @@ from selfattn_bio.scoring.variants import (
 )
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.vcf import Variant, VcfFile
+from selfattn_bio.sequence.vcf import VcfFile, VcfVariant
 
 RUN = run_file(stem={"kind": "conv", "pool": 4})
 HEADER = (
@@ -77,7 +77,7 @@ CASES = {  # start, REF, ALT, window start, size -> both windows, and the offset
 @pytest.mark.parametrize("case", CASES)
 def test_windows_of_both_alleles(genome, case):
     start, ref, alt, first, size, with_ref, with_alt, at = CASES[case]
-    variant = Variant("x:1", "tiny", "tiny", start, ".", ref, (alt,))
+    variant = VcfVariant("x:1", "tiny", "tiny", start, ".", ref, (alt,))
     pair = windows_of(genome, variant, alt, [first], size)
     assert (
         pair.ref[0].tobytes().decode(),
@@ -100,20 +100,20 @@ def test_windows_of_both_alleles(genome, case):
 def test_alleles_that_fit_no_window(genome, start, ref, alt, first, size):
     assert (
         windows_of(
-            genome, Variant("x:1", "tiny", "tiny", start, ".", ref, (alt,)), alt, [first], size
+            genome, VcfVariant("x:1", "tiny", "tiny", start, ".", ref, (alt,)), alt, [first], size
         )
         is None
     )
 
 
 def test_placements_spread_over_the_middle_half():
-    variant = Variant("x:1", "c", "c", 1000, ".", "A", ("C",))
-    assert Placing().starts(variant, 300) == [850]
-    assert Placing(placements=3).starts(variant, 300) == [800, 850, 900]
-    assert Placing(around=1100).starts(variant, 300) == [950]
+    variant = VcfVariant("x:1", "c", "c", 1000, ".", "A", ("C",))
+    assert VariantWindows().starts(variant, 300) == [850]
+    assert VariantWindows(placements=3).starts(variant, 300) == [800, 850, 900]
+    assert VariantWindows(around=1100).starts(variant, 300) == [950]
     for options in ({"window": 0}, {"placements": 0}):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
-            Placing(**options)
+            VariantWindows(**options)
 
 
 @pytest.mark.parametrize("rc", [False, True])
@@ -126,8 +126,8 @@ def test_effects_are_logit_differences(genome, tmp_path, monkeypatch, rc, placem
         ("chrA", 301, text(genome, 300, 301), "GATTACA"),
     ]
     scorer = scorer_of(RUN)
-    placing = Placing(window=60, rc=rc, placements=placements)
-    table = score_variants(scorer, genome, write_vcf(tmp_path / "a.vcf", rows), placing=placing)
+    windows = VariantWindows(window=60, rc=rc, placements=placements)
+    table = score_variants(scorer, genome, write_vcf(tmp_path / "a.vcf", rows), windows=windows)
     assert table[["chrom", "pos", "ref", "alt"]].to_numpy().tolist() == [list(row) for row in rows]
     for (_, pos, ref, alt), found in zip(rows, table.to_dict("records"), strict=True):
         logits = {}
@@ -160,13 +160,13 @@ def test_several_alternatives_equal_separate_lines(genome, tmp_path):
         scorer_of(RUN),
         genome,
         write_vcf(tmp_path / "a.vcf", [("chrA", 100, ref, ",".join(alts))]),
-        placing=Placing(60),
+        windows=VariantWindows(60),
     )
     apart = score_variants(
         scorer_of(RUN),
         genome,
         write_vcf(tmp_path / "b.vcf", [("chrA", 100, ref, alt) for alt in alts]),
-        placing=Placing(60),
+        windows=VariantWindows(60),
     )
     pd.testing.assert_frame_equal(together, apart)
 
@@ -180,7 +180,7 @@ def test_unscored_variants_have_a_status(genome, tmp_path):
         ("tiny", 3, "G", "A"),
     ]
     table = score_variants(
-        scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), placing=Placing(60)
+        scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), windows=VariantWindows(60)
     )
     assert table["status"].tolist() == ["no_allele", "scored", "no_allele"] * 20 + [
         "reference_mismatch",
@@ -202,18 +202,18 @@ def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
     )
     path = write_vcf(tmp_path / "a.vcf", rows)
     found, expected = (
-        score_variants(scorer, genome, path, placing=Placing(60)) for genome in (soft, hard)
+        score_variants(scorer, genome, path, windows=VariantWindows(60)) for genome in (soft, hard)
     )
     assert found["status"].tolist() == ["scored", "soft_masked", "scored"]
     pd.testing.assert_frame_equal(found.iloc[[0, 2]], expected.iloc[[0, 2]])
     assert not np.allclose(
         found["logit_ref"][0],
-        score_variants(scorer_of(RUN), soft, path, placing=Placing(60))["logit_ref"][0],
+        score_variants(scorer_of(RUN), soft, path, windows=VariantWindows(60))["logit_ref"][0],
     )
     # the mask does not hide it
     wrong = write_vcf(tmp_path / "b.vcf", [*rows, ("chrA", 186, other(letters[185]), "ACGT")])
     with pytest.raises(VariantFileError, match="got 1 of 4 that differ"):
-        score_variants(scorer, soft, wrong, placing=Placing(60))
+        score_variants(scorer, soft, wrong, windows=VariantWindows(60))
 
 
 def test_genome_of_other_assembly_is_refused(genome, tmp_path):
@@ -225,13 +225,13 @@ def test_genome_of_other_assembly_is_refused(genome, tmp_path):
         rf"that differ, first .*:7: REF {wrong[2]} where"
     )
     with pytest.raises(VariantFileError, match=message):
-        score_variants(scorer_of(RUN), genome, path, placing=Placing(60))
+        score_variants(scorer_of(RUN), genome, path, windows=VariantWindows(60))
     assert module.check_reference(VcfFile(path, genome), most=0.25)[:2] == (4, 1)
 
 
 def test_ambiguous_bases_match_any_reference(genome):
     def differs(start, ref):
-        return mismatch(genome, Variant("x:1", "chrA", "chrA", start, ".", ref, ("A",)))
+        return mismatch(genome, VcfVariant("x:1", "chrA", "chrA", start, ".", ref, ("A",)))
 
     assert differs(150, "ACGA") is None  # the genome has NNRA
     assert differs(153, "N") is None
@@ -244,7 +244,7 @@ def test_several_models_give_effect_spread(genome, tmp_path):
         tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), other(text(genome, 199, 200)))]
     )
     tables = [
-        score_variants(model, genome, path, placing=Placing(60))
+        score_variants(model, genome, path, windows=VariantWindows(60))
         for model in (*members, Ensemble(members))
     ]
     effects = [float(table["effect"].iloc[0]) for table in tables]

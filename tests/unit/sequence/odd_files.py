@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow
 
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.records import Notes
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.records import ReadSummary
 
-IN_DNA, PLAIN = Spelling(DNA), Fields()
+IN_DNA, PLAIN = SequencePolicy(DNA), Fields()
 
 
 class Promised(NamedTuple):
@@ -37,18 +37,20 @@ class Promised(NamedTuple):
     error: str
 
 
-def read(path: Path, spelling: Spelling = IN_DNA, fields: Fields = PLAIN) -> list[tuple[str, str]]:
+def read(
+    path: Path, policy: SequencePolicy = IN_DNA, fields: Fields = PLAIN
+) -> list[tuple[str, str]]:
     """Return ids and letters of a file."""
     return [
         (record.id, record.letters.tobytes().decode())
-        for record in SequenceFile(path, None, fields).records(spelling, Notes())
+        for record in SequenceFile(path, None, fields).records(policy, ReadSummary())
     ]
 
 
-def noted(path: Path, spelling: Spelling = IN_DNA) -> tuple[str, dict[str, int]]:
+def noted(path: Path, policy: SequencePolicy = IN_DNA) -> tuple[str, dict[str, int]]:
     """Return the letters of the only record, and the counts."""
-    notes = Notes()
-    (record,) = SequenceFile(path).records(spelling, notes)
+    notes = ReadSummary()
+    (record,) = SequenceFile(path).records(policy, notes)
     return record.letters.tobytes().decode(), {
         what: count for what, count in notes.counts.items() if count
     }
@@ -56,7 +58,7 @@ def noted(path: Path, spelling: Spelling = IN_DNA) -> tuple[str, dict[str, int]]
 
 def said(path: Path, fields: Fields = PLAIN) -> list[tuple[Any, ...]]:
     """Return the other fields: id, chrom, start, end, strand, group, label, targets."""
-    records = SequenceFile(path, None, fields).records(Spelling(DNA), Notes())
+    records = SequenceFile(path, None, fields).records(SequencePolicy(DNA), ReadSummary())
     return [
         (record.id, *record[2:8], dict(record.targets) if record.targets else None)
         for record in records
@@ -65,7 +67,7 @@ def said(path: Path, fields: Fields = PLAIN) -> list[tuple[Any, ...]]:
 
 def masked(path: Path) -> list[list[list[int]]]:
     """Return the intervals of lower case."""
-    records = SequenceFile(path).records(Spelling(DNA, "keep"), Notes())
+    records = SequenceFile(path).records(SequencePolicy(DNA, "keep"), ReadSummary())
     return [record.masked.tolist() for record in records if record.masked is not None]
 
 
@@ -95,7 +97,7 @@ NO_ID = (
     "record without an id: header '>'. Write an id after '>', or number the records: ids = "
     '"numbered" in [data] (--ids numbered)'
 )
-protein = partial(read, spelling=Spelling(PROTEIN))
+protein = partial(read, policy=SequencePolicy(PROTEIN))
 DNA_RULE = "letters must be dna (ACGT, ambiguous RYSWKMBDHVN; U is read as T), got "
 PROTEIN_RULE = "letters must be protein (ACDEFGHIKLMNPQRSTVWY, ambiguous BZJXUO), got "
 MEND, AGAIN = ". Mend the letter, or remove the record", ". Download or copy it again"
@@ -413,10 +415,12 @@ FASTA = {
     "gaps that are removed": Odd(
         b">a\nA-C--GT.\n",
         ("ACGT", {"gaps, which were removed": 1}),
-        partial(noted, spelling=Spelling(DNA, gaps="remove")),
+        partial(noted, policy=SequencePolicy(DNA, gaps="remove")),
     ),
     "gaps alone, removed": Odd(
-        b">b\n----\n", error(1, NO_LETTERS), partial(read, spelling=Spelling(DNA, gaps="remove"))
+        b">b\n----\n",
+        error(1, NO_LETTERS),
+        partial(read, policy=SequencePolicy(DNA, gaps="remove")),
     ),
     "protein": Odd(
         b">p\nMKVLAAGIVGLLLAQPSFE\n",
@@ -435,7 +439,7 @@ FASTA = {
     "lower case as N": Odd(
         b">a\nacGTnu\n",
         ("NNGTNN", {"lower case": 1, "U in DNA": 1, "IUPAC codes": 1}),
-        partial(noted, spelling=Spelling(DNA, "hard")),
+        partial(noted, policy=SequencePolicy(DNA, "hard")),
     ),
     "attributes": Odd(
         b">a chrom=chr2L start=7 end=11 strand=- group=g1 other=2\nACGT\n>b\nAC\n",
@@ -554,17 +558,17 @@ PROTEINS = {
     "U and O": Odd(
         b">p\nMKUO\n",
         ("MKUO", {"selenocysteine or pyrrolysine (U, O)": 1}),
-        partial(noted, spelling=Spelling(PROTEIN)),
+        partial(noted, policy=SequencePolicy(PROTEIN)),
     ),
     "B, Z, J and X": Odd(
         b">p\nMKBZJX\n",
         ("MKBZJX", {"ambiguous residues (B, Z, J, X)": 1}),
-        partial(noted, spelling=Spelling(PROTEIN)),
+        partial(noted, policy=SequencePolicy(PROTEIN)),
     ),
     "a stop at the end": Odd(
         b">p\nMKVL*\n",
         ("MKVL", {"a stop sign at the end, which was removed": 1}),
-        partial(noted, spelling=Spelling(PROTEIN)),
+        partial(noted, policy=SequencePolicy(PROTEIN)),
     ),
     "a stop on a line of its own": Odd(b">p\nMKVL\n*\n", [("p", "MKVL")], protein),
     "a stop at the end of each": Odd(
@@ -583,10 +587,10 @@ PROTEINS = {
         b">p\nMK-VL\n", error(2, PROTEIN_RULE + "'-' in record 'p'" + GAPS), protein
     ),
     "residues in lower case": Odd(
-        b">p\nmkvl\n", ("MKVL", {"lower case": 1}), partial(noted, spelling=Spelling(PROTEIN))
+        b">p\nmkvl\n", ("MKVL", {"lower case": 1}), partial(noted, policy=SequencePolicy(PROTEIN))
     ),
     "residues in lower case as X": Odd(
-        b">p\nmkVL\n", [("p", "XXVL")], partial(read, spelling=Spelling(PROTEIN, "hard"))
+        b">p\nmkVL\n", [("p", "XXVL")], partial(read, policy=SequencePolicy(PROTEIN, "hard"))
     ),
 }
 

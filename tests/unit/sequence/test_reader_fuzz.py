@@ -13,10 +13,10 @@ from odd_files import EMBL, FQ, GENBANK, parquet, zstd
 
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.records import Notes
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.records import ReadSummary
 
 FASTA = (
     b">a chrom=c start=2 end=6 strand=+ label=1\nACGT\n>b label=0\r\nACNNa-cgu\r\n\n>c "
@@ -41,9 +41,9 @@ TOKENS = (
     b"start=9",
 )
 SETTINGS = (
-    (Spelling(DNA), Fields()),
-    (Spelling(PROTEIN, "hard", "remove"), Fields("label")),
-    (Spelling(DNA, "keep"), Fields(header="(c)")),
+    (SequencePolicy(DNA), Fields()),
+    (SequencePolicy(PROTEIN, "hard", "remove"), Fields("label")),
+    (SequencePolicy(DNA, "keep"), Fields(header="(c)")),
 )
 
 
@@ -107,15 +107,15 @@ def test_damaged_file_gives_records_or_known_error(kind, tmp_path):
     errors: list[str] = []
     for number in range(rounds):
         path.write_bytes(mutated(content, generator))
-        spelling, fields = SETTINGS[number % len(SETTINGS)]
+        policy, fields = SETTINGS[number % len(SETTINGS)]
         try:
-            records = list(SequenceFile(path, None, fields).records(spelling, Notes()))
+            records = list(SequenceFile(path, None, fields).records(policy, ReadSummary()))
         except SelfAttnBioError as error:
             errors.append(str(error))
         else:
             assert all(len(record.letters) and record.id for record in records)
             assert not any(
-                record.letters.tobytes().translate(None, spelling.alphabet.readable.upper())
+                record.letters.tobytes().translate(None, policy.alphabet.readable.upper())
                 for record in records
             )
     assert errors  # some changes must cause errors

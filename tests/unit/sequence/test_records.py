@@ -9,7 +9,7 @@ import pytest
 from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.readers import read_records
-from selfattn_bio.sequence.records import Notes, letters_of
+from selfattn_bio.sequence.records import ReadSummary, letters_of
 
 GZ = gzip.compress(
     b">a\n"
@@ -32,7 +32,7 @@ def test_damaged_gz_is_an_error(flip, tmp_path):
 def test_ids_are_unique_over_files_read_with_the_same_notes(tmp_path):
     for name in ("one.fa", "two.fa"):
         (tmp_path / name).write_text(">a\nACGT\n")
-    notes = Notes()
+    notes = ReadSummary()
     list(read_records(tmp_path / "one.fa", DNA, notes))
     with pytest.raises(
         SequenceFileError, match=r"two\.fa:1: record id 'a' is used twice \(first in .*one\.fa:1\)"

@@ -14,7 +14,15 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import Trainer
 from selfattn_bio.training.memory import available_mb, group_room_mb, is_out_of_memory, words_of
 from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory
-from selfattn_bio.training.probe import Point, Probe, _Climber, _timed, made_up, rungs, with_points
+from selfattn_bio.training.probe import (
+    Point,
+    Probe,
+    _Climber,
+    _timed,
+    rungs,
+    synthetic_corpus,
+    with_points,
+)
 from selfattn_bio.training.sides import read_sides
 
 FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())
@@ -187,7 +195,7 @@ def test_error_suggests_planned_sparse_pattern():
         return plan_of([Point(8192, 1, 1400, 0.4)], run=changed, length=8192, available=3000.0)
 
     plan = plan_of([Point(2048, 1, 2000, 0.4)], run=run, length=8192, available=3000.0, again=again)
-    assert plan.cure() == (
+    assert plan.hint() == (
         'Set model.pattern = { kind = "window", window = 128 }, model.kernel = "auto", '
         "training.batch_size = 2 and training.accumulate = 2"
     )
@@ -199,7 +207,7 @@ def test_error_suggests_shorter_records():
         [Point(2048, 1, 2400, 0.4)], run=run_file(batch_size=4), length=8192, available=3000.0
     )
     assert (
-        plan.cure()
+        plan.hint()
         == "Set data.max_length = 2300 with training.batch_size = 1 and training.accumulate = 4, "
         "or make the network smaller"
     )
@@ -314,7 +322,7 @@ def test_simulated_records_suit_the_objective(tmp_path, objective, alphabet):
     data = config.Data(alphabet=alphabet, sequences=("a",), targets=targets)
     of_labels = {"tokens": config.Tokens(k=1), "training": config.Training(shift=0, batch_size=3)}
     run = config.RunFile(data=data, objective=objective, **of_labels)
-    corpus, split = made_up(run, [4096, 8192], 32_768, tmp_path)
+    corpus, split = synthetic_corpus(run, [4096, 8192], 32_768, tmp_path)
     assert corpus.alphabet.name == alphabet
     assert corpus.records["length"].tolist() == [4096] * 3 + [8192] * 7
     assert split.read_text().count("\ttrain\t") == 6
@@ -368,7 +376,7 @@ def test_numbers_in_words():
 
 def test_simulated_records_have_points_in_both_splits(tmp_path):
     objective = config.BinsObjective(points="nowhere.bed", bin=64)
-    model = config.AttentionModel(stem=config.ConvStem(pool=8))
+    model = config.AttentionModel(stem=config.ConvStemSection(pool=8))
     run = config.RunFile(
         data=config.Data(sequences=("a",)),
         objective=objective,
@@ -376,7 +384,7 @@ def test_simulated_records_have_points_in_both_splits(tmp_path):
         tokens=config.Tokens(k=1),
     )
     run = with_points(run, tmp_path)
-    corpus, split = made_up(run, [256], 512, tmp_path)
+    corpus, split = synthetic_corpus(run, [256], 512, tmp_path)
     _, sides = read_sides(run, corpus, split)
     assert [
         sum(len(points.at) for points in sides[side].targets) for side in ("train", "valid")

@@ -6,7 +6,7 @@ import pytest
 from selfattn_bio.config import run_file_of
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.training.recipes import (
     MAX_STEPS,
     MIN_RECORDS,
@@ -59,7 +59,7 @@ def chosen(place, strand, database=""):
     letters, labels = (
         {"train": one, "valid": other} for one, other in zip(train, valid, strict=True)
     )
-    return choose_recipe(letters, labels, Spelling(DNA), database)
+    return choose_recipe(letters, labels, SequencePolicy(DNA), database)
 
 
 @pytest.mark.parametrize(

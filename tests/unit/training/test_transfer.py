@@ -11,11 +11,17 @@ from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.training.optimizer import build_optimizer, set_rates
 from selfattn_bio.training.recipes import both_strands
-from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
+from selfattn_bio.training.transfer import (
+    freeze_batchnorm,
+    layer_of,
+    merged,
+    rate_of_layer,
+    start_from,
+)
 
 SMALL = {"embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0}
 MODEL = config.AttentionModel(
-    **SMALL, members=1, stem=config.ConvStem(token_dim=4, kernel=5, second_kernel=3)
+    **SMALL, members=1, stem=config.ConvStemSection(token_dim=4, kernel=5, second_kernel=3)
 )
 PRETRAINED = config.RunFile(
     data=config.Data(sequences=("s",)), objective=config.MaskedObjective(), model=MODEL
@@ -71,7 +77,7 @@ def test_shipped_parent_fits_the_recipe_both_strands(records):
 
 
 def test_dilated_cnn_starts_from_embedding_and_stem(tmp_path):
-    tower = config.TowerStem(
+    tower = config.TowerStemSection(
         token_dim=4, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3
     )
     start = MODEL.model_copy(update={"stem": tower})
@@ -153,7 +159,7 @@ def test_frozen_weights_do_not_move(parent, adapt, moving):
         assert names == {
             name for name, _ in network.named_parameters() if any(part in name for part in moving)
         }
-    still(network.train())
+    freeze_batchnorm(network.train())
     norms = [
         module.training for module in network.modules() if isinstance(module, torch.nn.BatchNorm1d)
     ]
@@ -212,7 +218,7 @@ def test_frozen_layers_do_not_take_steps(parent):
 
     def moved_by_a_step(share_of):
         before = {name: value.clone() for name, value in network.state_dict().items()}
-        still(network, share_of)
+        freeze_batchnorm(network, share_of)
         network(tokens).square().sum().backward()
         own = [parameter.grad for parameter, name in names.items() if share_of(layer_of(name, 2))]
         expected = torch.stack([gradient.norm() for gradient in own]).norm()

@@ -25,7 +25,7 @@ GAP, STOP = "gaps, which were removed", "a stop sign at the end, which was remov
 
 
 @dataclass(frozen=True)
-class Spelling:
+class SequencePolicy:
     """How letters are read.
 
     Parameters
@@ -145,7 +145,7 @@ class Body:
 
     Parameters
     ----------
-    spelling
+    policy
         How letters are read.
     record
         Id of the record, for errors.
@@ -158,18 +158,18 @@ class Body:
         "_grown",
         "_letters",
         "_name",
+        "_policy",
         "_record",
         "_runs",
-        "_spelling",
         "_stop",
         "found",
     )
 
-    def __init__(self, spelling: Spelling, record: str, name: str) -> None:
-        self._spelling, self._record, self._name = spelling, record, name
+    def __init__(self, policy: SequencePolicy, record: str, name: str) -> None:
+        self._policy, self._record, self._name = policy, record, name
         self._letters = b""  # letters of the first piece; only long records have more
         self._grown: Growing | None = None
-        self._runs: list[NDArray[np.int64]] | None = [] if spelling.soft_mask == "keep" else None
+        self._runs: list[NDArray[np.int64]] | None = [] if policy.soft_mask == "keep" else None
         # line of the first invalid byte, all invalid bytes so far, piece around the first one
         self._foreign: tuple[int, bytes, bytes] | None = None
         self._stop = 0  # line of a stop sign that no letter has followed yet
@@ -180,8 +180,8 @@ class Body:
 
         `line` is the line in which the bytes start, or 0 if the file has no lines.
         """
-        spelling = self._spelling
-        unusual = piece.translate(None, spelling.clean)
+        policy = self._policy
+        unusual = piece.translate(None, policy.clean)
         letters = (
             self._unusual(unusual, piece, line)
             if unusual or self._stop
@@ -207,64 +207,64 @@ class Body:
         if self._foreign:
             self._refuse(*self._foreign)
         if not self._letters:
-            cure = "Remove the header or add its sequence"
+            hint = "Remove the header or add its sequence"
             raise SequenceFileError(
                 f"record must have letters, got an empty record {self._record!r}",
                 place=at(self._name, line),
-                cure=cure,
+                hint=hint,
             )
         letters = self._grown.array() if self._grown else np.frombuffer(self._letters, np.uint8)
         return letters, None if self._runs is None else _joined(self._runs)
 
     def _unusual(self, unusual: bytes, piece: bytes, line: int) -> bytes:
-        spelling = self._spelling
-        if not unusual.translate(None, spelling.soft) and not self._stop:
+        policy = self._policy
+        if not unusual.translate(None, policy.soft) and not self._stop:
             self.found.setdefault(LOWER)
             return self._read(piece)
-        if foreign := unusual.translate(None, spelling.readable):
+        if foreign := unusual.translate(None, policy.readable):
             piece, foreign = self._without_stop(piece, foreign, line)
-            unusual = piece.translate(None, spelling.clean)
-        elif self._stop and piece.translate(None, spelling.dropped):
+            unusual = piece.translate(None, policy.clean)
+        elif self._stop and piece.translate(None, policy.dropped):
             self._foreign = self._foreign or (self._stop, b"*", piece)
         if foreign:
             first = line + piece.count(b"\n", 0, piece.index(foreign[0])) if line else 0
             before = self._foreign or (first, b"", piece)
             self._foreign = (before[0], before[1] + foreign, before[2])
             return b""
-        for what, others in spelling.all_but.items():
+        for what, others in policy.all_but.items():
             if what not in self.found and unusual.translate(None, others):
                 self.found[what] = None
         return self._read(piece)
 
     def _read(self, piece: bytes) -> bytes:
-        spelling = self._spelling
+        policy = self._policy
         if self._runs is not None:
-            lower = np.frombuffer(piece.translate(None, spelling.dropped), np.uint8) >= ord("a")
+            lower = np.frombuffer(piece.translate(None, policy.dropped), np.uint8) >= ord("a")
             self._runs.append(
                 runs_of(lower) + (len(self._grown) if self._grown else len(self._letters))
             )
-        return piece.translate(spelling.table, spelling.dropped)
+        return piece.translate(policy.table, policy.dropped)
 
     def _without_stop(self, piece: bytes, foreign: bytes, line: int) -> tuple[bytes, bytes]:
         """Remove the stop sign `*` of a protein if no letters follow it so far.
 
         Returns the remaining piece and the remaining invalid bytes.
         """
-        if self._spelling.alphabet.name != "protein" or foreign != b"*" or self._stop:
+        if self._policy.alphabet.name != "protein" or foreign != b"*" or self._stop:
             return piece, foreign
         start, _, rest = piece.partition(b"*")
-        if rest.translate(None, self._spelling.dropped):
+        if rest.translate(None, self._policy.dropped):
             return piece, foreign
         self._stop = line + start.count(b"\n") if line else -1
         self.found[STOP] = None
         return start + rest, b""
 
     def _refuse(self, line: int, foreign: bytes, around: bytes) -> None:
-        alphabet = self._spelling.alphabet
+        alphabet = self._policy.alphabet
         got = f"{printable(foreign[0])}{first_of(foreign)} in record {self._record!r}"
         message = f"letters must be {alphabet.name} ({names(alphabet)}), got {got}"
         raise SequenceFileError(
-            message, place=at(self._name, line), cure=_cure(around, foreign, alphabet)
+            message, place=at(self._name, line), hint=_cure(around, foreign, alphabet)
         )
 
 

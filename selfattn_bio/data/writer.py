@@ -22,11 +22,11 @@ from selfattn_bio.config import Data
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Record
-from selfattn_bio.sequence.spelling import SoftMask, Spelling
 
 LETTERS, RECORDS, TARGETS, MASKED = (
     "letters.bin",
@@ -56,7 +56,7 @@ class Rules:
     """Rules for the records of a corpus.
 
     They cover its alphabet, the assembly of its coordinates, length limits (inclusive), and how
-    letters are read (see `Spelling`).
+    letters are read (see `SequencePolicy`).
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ class Rules:
         )
 
     @property
-    def spelling(self) -> Spelling:
+    def policy(self) -> SequencePolicy:
         """Return how letters are read."""
-        return Spelling(self.alphabet, self.soft_mask, self.gaps)
+        return SequencePolicy(self.alphabet, self.soft_mask, self.gaps)
 
 
-class Intake:
+class CorpusWriter:
     """Write records to a folder one by one, or count why they are dropped in `dropped`.
 
     Use it as a context manager.
@@ -121,7 +121,7 @@ class Intake:
             parquet.ParquetWriter(folder / RECORDS, _table([]).schema)
         )
 
-    def __enter__(self) -> Intake:
+    def __enter__(self) -> CorpusWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -280,7 +280,7 @@ def _read(path: Path, fields: Fields | None) -> pd.DataFrame:
             f"targets must have a column id and one more, got {', '.join(map(repr, table.columns))}"
         )
         raise CorpusError(
-            message, place=str(path), cure="Tabs part the columns of a .tsv, commas those of a .csv"
+            message, place=str(path), hint="Tabs part the columns of a .tsv, commas those of a .csv"
         )
     if (twice := table["id"][table["id"].duplicated()]).size:
         raise CorpusError(

@@ -116,7 +116,7 @@ PLAIN: Rules = {}  # unmodified gradient
 
 
 @contextmanager
-def relevance_rules(network: nn.Module, rules: Rules) -> Iterator[None]:
+def attribution_rules(network: nn.Module, rules: Rules) -> Iterator[None]:
     """Apply `rules` to gradients through `network` inside the block; outputs do not change.
 
     The hooks are removed at the end of the block, also after an exception.
@@ -166,7 +166,7 @@ def gradient_at(
     gradient).
     """
     embeddings = embeddings.detach().requires_grad_()
-    with relevance_rules(network, rules), torch.enable_grad():
+    with attribution_rules(network, rules), torch.enable_grad():
         value = chosen(network.classify(embeddings, tokens != PAD), tokens)
     return torch.autograd.grad(value.sum(), embeddings)[0]
 

@@ -3,7 +3,7 @@
 Random weights, window attention, one CPU thread, medians of interleaved rounds; with one token per
 position, and with one every 8.
 
-    python benchmarks/relevance.py
+    python benchmarks/attribution.py
 """
 
 import statistics

@@ -14,16 +14,16 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.attention.native import why_not
-from selfattn_bio.attention.tiles import Setting
-from selfattn_bio.interpret.relevance import (
+from selfattn_bio.attention.tiles import AttentionMask
+from selfattn_bio.interpret.attribution import (
     ATTNLRP,
     CP_LRP,
     PLAIN,
+    attribution_rules,
     gradient_at,
     gradient_scores,
     letter_parts,
     project_to_letters,
-    relevance_rules,
 )
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.heads import equal_parts
@@ -39,7 +39,7 @@ SMALL = {
     "feedforward_dim": 12,
     "dropout": 0.1,
 }
-CONV = config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3)
+CONV = config.ConvStemSection(token_dim=6, kernel=5, pool=2, second_kernel=3)
 ATTENTION = {
     "conv, t5, pooling": config.AttentionModel(**SMALL, stem=CONV),
     "conv by the record": config.AttentionModel(
@@ -47,10 +47,10 @@ ATTENTION = {
     ),
     "no stem, rotary, window, cls": config.AttentionModel(
         **SMALL,
-        stem=config.NoStem(),
+        stem=config.NoStemSection(),
         position=config.RotaryPosition(),
         pattern=config.WindowPattern(window=3, num_global=1),
-        head=config.ClsHead(),
+        head=config.ClsHeadSection(),
     ),
 }
 CNN = config.CnnModel(
@@ -133,7 +133,7 @@ def written_out(network, x, mask, rule=attnlrp_weights):
         )
         q, k = attention.position.rotate(q, k)
         bias, at = attention.position.terms(q, x.shape[1]).bias, torch.arange(x.shape[1])
-        allowed = Setting(
+        allowed = AttentionMask(
             attention.mixer.pattern, (len(x), 2, x.shape[1]), x.device, mask
         ).dense_mask()
 
@@ -203,7 +203,7 @@ def test_hooks_equal_the_rules_written_out(section, rules):
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS.keys())
 def test_every_pattern_and_kernel_equals_the_rules_written_out(pattern, rules):
     hooks, rule = rules
-    section = config.AttentionModel(**SMALL, stem=config.NoStem(), pattern=pattern)
+    section = config.AttentionModel(**SMALL, stem=config.NoStemSection(), pattern=pattern)
     network, ids = network_of(section), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
     expected = torch.autograd.grad(
@@ -224,7 +224,10 @@ def test_every_pattern_and_kernel_equals_the_rules_written_out(pattern, rules):
 def test_the_compiled_kernel_equals_the_rules_written_out(pattern, kernel, rules):
     hooks, rule = rules
     section = config.AttentionModel(
-        **SMALL | {"embed_dim": 32}, stem=config.NoStem(), pattern=PATTERNS[pattern], kernel=kernel
+        **SMALL | {"embed_dim": 32},
+        stem=config.NoStemSection(),
+        pattern=PATTERNS[pattern],
+        kernel=kernel,
     )
     network, ids = network_of(section), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
@@ -251,11 +254,11 @@ def test_outputs_stay_and_hooks_go():
     def hooks():
         return sum(len(module._forward_hooks) for module in network.modules())
 
-    with relevance_rules(network, ATTNLRP):
+    with attribution_rules(network, ATTNLRP):
         assert hooks() > 0
         assert_close(network(ids), before)
     assert hooks() == 0
-    with pytest.raises(RuntimeError, match="stop"), relevance_rules(network, ATTNLRP):
+    with pytest.raises(RuntimeError, match="stop"), attribution_rules(network, ATTNLRP):
         raise RuntimeError("stop")
     assert hooks() == 0
 
@@ -263,7 +266,7 @@ def test_outputs_stay_and_hooks_go():
 def test_gelu_has_a_gradient_at_zero():
     module = nn.Sequential(nn.GELU())
     x = torch.tensor([0.0, 1e-9, -2.0, 3.0], requires_grad=True)
-    with relevance_rules(module, ATTNLRP):
+    with attribution_rules(module, ATTNLRP):
         module(x).sum().backward()
     assert_close(x.grad[:2], torch.tensor([0.5, 0.5]))
     assert_close(x.grad[2:] * x.detach()[2:], torch.nn.functional.gelu(x.detach()[2:]))
