@@ -12,7 +12,7 @@ is the mean over heads, not a probability.
 Writes PREFIX.contacts.npz (one map per sequence, stored under its id), PREFIX.contacts.tsv (the L
 best pairs of each) and, with --contacts, PREFIX.precision.tsv.
 
-example: selfattn-bio contacts --model protein/model --fasta proteins.fa --contacts known.tsv
+example: selfattn-bio contacts --model protein/model --fasta proteins.fa --contacts known.tsv \
 --output proteins
 """
 

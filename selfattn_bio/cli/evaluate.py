@@ -12,7 +12,7 @@ Several models of one name are members: their logits are averaged, and their spr
 a model has two inputs, its variants first_alone and partner_alone are evaluated as they were
 trained: the other input comes from another record.
 
-example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv
+example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv \
 --model mine/model --output mine
 """
 

@@ -13,7 +13,7 @@ map of each layer for the records in [interpret] maps. By default these are the 
 with the highest, middle and lowest score. If the model has two inputs, the folder `partner` inside
 holds the same for the second input, and there is no attention.
 
-example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv
+example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv \
 --model mine/model --output mine/attribution
 """
 

@@ -20,7 +20,7 @@ protein. Dropped and counted: exact duplicates, records with only N (X), records
 limits. Duplicates are kept if the split names its test records (docs/own_split.md) or with
 --keep-duplicates. docs/data.md has an example of each format.
 
-example: selfattn-bio ingest --sequences positives.fa negatives.csv --label 1 0 --alphabet dna
+example: selfattn-bio ingest --sequences positives.fa negatives.csv --label 1 0 --alphabet dna \
 --output mine/corpus
 """
 

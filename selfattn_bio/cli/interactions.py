@@ -8,7 +8,7 @@ the attention between them, how often the pair is the closest, and a verdict.
 docs/interpretation_interactions.md explains each measurement. If no pair is found, the file has no
 rows.
 
-example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model
+example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model \
 model --motifs my.meme --output pairs.tsv
 """
 

@@ -9,7 +9,7 @@ Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits in test positives t
 on), discovery_seqlets.bed (the seqlets from which motifs were built) and logos/. If no motif is
 found, these files have no rows.
 
-example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model
+example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model \
 --attribution attribution --output motifs
 """
 

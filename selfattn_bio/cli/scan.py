@@ -11,7 +11,7 @@ WITHOUT --prior the log-odds assume as many positives as in the training set, an
 genome are false. Give the fraction of windows that you expect to be positive with --prior. Windows
 with more than half ambiguous bases, such as N, have no score.
 
-example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --chrom chr2R --prior
+example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --chrom chr2R --prior \
 0.005 --anchor end --output promoters
 """
 

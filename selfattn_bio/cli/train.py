@@ -3,7 +3,7 @@
 Variants are baselines and controls. A line of progress is printed about every ten seconds. If a
 training was interrupted, the same command continues from the last checkpoint in OUTPUT.checkpoints.
 
-example: selfattn-bio train --run-file mine.toml --corpus mine/corpus --split mine/split.tsv
+example: selfattn-bio train --run-file mine.toml --corpus mine/corpus --split mine/split.tsv \
 --output mine/model
 """
 

@@ -10,7 +10,7 @@ leave. A line whose REF differs from the genome is not scored. Above --mismatche
 file is refused, as are symbolic alleles and breakends. A region that fits into the window is scored
 in one window around its middle. In a longer region, each position has a window around it.
 
-example: selfattn-bio variants --model results/promoter/model --genome dm3.fa --vcf my.vcf.gz --rc
+example: selfattn-bio variants --model results/promoter/model --genome dm3.fa --vcf my.vcf.gz --rc \
 --output my
 """
 
