@@ -30,6 +30,7 @@ from selfattn_bio.errors import KernelError
 
 LONG = 4096  # tokens; "auto" does not use a bias per pair for longer sequences
 SHORT = 64  # tokens; up to this length one tile holds all pairs
+OWN_KEYS = "the position has its own keys"
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,9 @@ def attend(
         return torch.zeros_like(q)
     chosen = choose(inputs, kernel)
     if kernel == "auto" and chosen.name == "slab" and inputs.q.device.type == "cuda":
-        _say_once(
-            f"attention: flex cannot run here ({_flex_cannot(inputs)}); slab does its work, more "
-            "slowly"
+        _warn_once(
+            f"attention: kernel 'flex' cannot handle this request: {_flex_cannot(inputs)}; using "
+            "the slower kernel 'slab'"
         )
     return chosen.run(inputs)
 
@@ -173,18 +174,20 @@ def prepared(
         or heads % k.shape[1]
     ):
         raise ValueError(
-            f"k and v must be (B, G, L, Dh) of q, H a multiple of G, got q {tuple(q.shape)}, k "
-            f"{tuple(k.shape)}, v {tuple(v.shape)}"
+            f"the shapes of q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} do not "
+            "fit; expected (B, H, L, Dh) for q and (B, G, L, Dh) for k and v, H a multiple of G"
         )
     for name, x in (("mask", mask), ("segments", segments)):
         if x is not None and x.shape != (batch, length):
-            raise ValueError(f"{name} must be (B, L) = {(batch, length)}, got {tuple(x.shape)}")
+            raise ValueError(
+                f"{name} has shape {tuple(x.shape)}; expected (B, L) = {(batch, length)}"
+            )
     if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask must be bool, got {mask.dtype}")
+        raise ValueError(f"mask has type {mask.dtype}; expected torch.bool")
     if segments is not None and (segments.is_floating_point() or segments.dtype == torch.bool):
-        raise ValueError(f"segments must be integers, got {segments.dtype}")
+        raise ValueError(f"segments has type {segments.dtype}; expected an integer type")
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        raise ValueError(f"dropout is {dropout}; expected a fraction in [0, 1)")
     if k.shape[1] != heads:
         k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
     attention_mask = AttentionMask(
@@ -196,7 +199,7 @@ def prepared(
     )
     terms = position.terms(q, attention_mask.reach())
     if terms.bias is not None and len(terms.bias) != heads:
-        raise ValueError(f"position must be of as many heads as q ({heads}), got {len(terms.bias)}")
+        raise ValueError(f"position has {len(terms.bias)} heads, but q has {heads}")
     q, k = position.rotate(q, k)
     return AttentionInputs(q, k, v, attention_mask, terms, dropout)
 
@@ -216,11 +219,11 @@ def choose(inputs: AttentionInputs, kernel: str = "auto") -> Kernel:
             if (each.should_not(inputs) or each.cannot(inputs)) is None
         )
     if kernel not in KERNELS:
-        raise KernelError(f"kernel must be one of auto, {', '.join(KERNELS)}, got {kernel!r}")
+        raise KernelError(f"unknown kernel {kernel!r}; available: auto, {', '.join(KERNELS)}")
     if (reason := KERNELS[kernel].cannot(inputs)) is not None:
         raise KernelError(
-            f"kernel {kernel!r} must be able to do what is asked, got {reason}",
-            hint="See `selfattn-bio doctor`",
+            f"kernel {kernel!r} cannot handle this request: {reason}",
+            hint="Use kernel 'auto', or see `selfattn-bio doctor`",
         )
     return KERNELS[kernel]
 
@@ -325,20 +328,22 @@ def _always(inputs: AttentionInputs) -> str | None:
 
 def _is_long(inputs: AttentionInputs) -> str | None:
     length = inputs.attention_mask.shape[2]
-    return None if length <= SHORT else f"{length} tokens, of which it would keep every pair"
+    return (
+        None if length <= SHORT else f"it stores all pairs, which is too much for {length} tokens"
+    )
 
 
 def _sdpa_cannot(inputs: AttentionInputs) -> str | None:
-    return None if inputs.terms.queries is None else "a position with keys of its own"
+    return None if inputs.terms.queries is None else OWN_KEYS
 
 
 def _sdpa_should_not(inputs: AttentionInputs) -> str | None:
     if not isinstance(inputs.attention_mask.pattern, Full):
-        return "a causal or sparse pattern, of which it would compute every pair"
+        return "it would compute all pairs of a causal or sparse pattern"
     if inputs.bias_is_learned:
-        return "a bias that needs a gradient, with which it leaves its fast path"
+        return "it is slow with a bias that needs a gradient"
     if inputs.terms.bias is not None and (length := inputs.attention_mask.shape[2]) > LONG:
-        return f"a bias over {length} tokens, which it wants pair by pair"
+        return f"it stores the bias of all pairs, which is too much for {length} tokens"
     return None
 
 
@@ -368,7 +373,7 @@ def _band_cannot(inputs: AttentionInputs) -> str | None:
     if fused is None or len(fused.parts) < len(
         inputs.attention_mask.pattern.parts(inputs.attention_mask.shape[2])
     ):
-        return "a pattern other than one window with or without global tokens"
+        return "the pattern is not one window with or without global tokens"
     return _no_band(inputs)
 
 
@@ -377,54 +382,47 @@ def _joint_cannot(inputs: AttentionInputs) -> str | None:
     if fused is None or len(fused.parts) == len(
         inputs.attention_mask.pattern.parts(inputs.attention_mask.shape[2])
     ):
-        return "a pattern without a window beside other parts"
+        return "the pattern is not one window combined with other parts"
     return _no_band(inputs)
 
 
 def _no_band(inputs: AttentionInputs) -> str | None:
     q = inputs.q
     if inputs.terms.queries is not None:
-        return "a position with keys of its own"
+        return OWN_KEYS
     if q.device.type != "cpu" or q.dtype not in (torch.float32, torch.bfloat16):
-        return f"{q.dtype} on {q.device.type}, where it knows float32 and bfloat16 on the CPU"
+        return f"it needs float32 or bfloat16 on the CPU, not {q.dtype} on {q.device.type}"
     if q.shape[-1] not in BAND_HEAD_DIMS:
-        reason: str | None = f"head_dim {q.shape[-1]}, where it knows {BAND_HEAD_DIMS}"
+        reason: str | None = f"head_dim {q.shape[-1]} is not one of {BAND_HEAD_DIMS}"
     else:
         reason = why_not()
     if reason is not None:
-        _say_once(
-            f"attention: the band kernel cannot run here ({reason}); torch does its work, more "
-            "slowly"
-        )
+        _warn_once(f"attention: kernel 'band' is not available ({reason}); using slower kernels")
     return reason
 
 
 @cache
-def _say_once(line: str) -> None:
+def _warn_once(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 def _flex_cannot(inputs: AttentionInputs) -> str | None:
     if inputs.q.device.type != "cuda":
-        return f"tensors on {inputs.q.device.type}, where it needs CUDA"
+        return f"it needs CUDA, but the tensors are on the device {inputs.q.device.type!r}"
     head_dim = inputs.q.shape[-1]
     # list all reasons, so that users can fix them together
     reasons = {
-        "a position with keys of its own": inputs.terms.queries is not None,
-        "float64, which it does not know": inputs.q.dtype == torch.float64,
-        f"head_dim {head_dim}, where it needs {FLEX_HEAD_DIM} at least": head_dim < FLEX_HEAD_DIM,
-        "dropout on the weights, which model.dropout = 0 turns off": inputs.dropout > 0,
+        OWN_KEYS: inputs.terms.queries is not None,
+        "it does not support float64": inputs.q.dtype == torch.float64,
+        f"head_dim {head_dim} is less than {FLEX_HEAD_DIM}": head_dim < FLEX_HEAD_DIM,
+        "it does not support dropout (set model.dropout = 0)": inputs.dropout > 0,
     }
     return "; ".join(reason for reason, holds in reasons.items() if holds) or None
 
 
 def _is_short(inputs: AttentionInputs) -> str | None:
     length = inputs.attention_mask.shape[2]
-    return (
-        None
-        if length > SHORT
-        else f"{length} tokens, which torch serves as well, without a compiler"
-    )
+    return None if length > SHORT else f"for {length} tokens torch is as fast and needs no compiler"
 
 
 # `kernel="auto"` tries the kernels in this order. On the CPU, band is the fastest one, also for
@@ -434,8 +432,8 @@ KERNELS = {
     for kernel in (
         Kernel(
             "band",
-            "fused C++ on the CPU, compiled on first use: full or one window, with global tokens "
-            "or without",
+            "C++ on the CPU, compiled on first use: full attention or one window, with or without "
+            "global tokens",
             _band_cannot,
             _is_short,
             _band,
@@ -445,7 +443,7 @@ KERNELS = {
         ),
         Kernel(
             "reference",
-            f"plain torch, each pair kept; the oracle; by itself for up to {SHORT} tokens",
+            f"plain torch that stores all pairs: the reference in tests, fast up to {SHORT} tokens",
             _always,
             _is_long,
             _plain,
@@ -466,7 +464,7 @@ KERNELS = {
         ),
         Kernel(
             "slab",
-            "plain torch in tiles: any pattern and position, memory of the length",
+            "plain torch in tiles: any pattern and position, memory proportional to the length",
             _always,
             _always,
             _slab,

@@ -188,41 +188,41 @@ def _check(
 ) -> None:
     for name, x in (("q", q), ("k", k), ("v", v), ("bias", bias)):
         if x is not None and (x.dtype != torch.float32 or x.device.type != "cpu"):
-            raise ValueError(f"{name} must be float32 on the CPU, got {x.dtype} on {x.device}")
+            raise ValueError(f"{name} is {x.dtype} on {x.device}; expected float32 on the CPU")
     if q.dim() != 4 or q.shape[-1] not in BAND_HEAD_DIMS or 0 in q.shape:
         raise ValueError(
-            f"q must be (B, H, L, Dh), none of them 0 and Dh one of {BAND_HEAD_DIMS}, got "
-            f"{tuple(q.shape)}"
+            f"q has shape {tuple(q.shape)}; expected (B, H, L, Dh), none of them 0 and Dh one of "
+            f"{BAND_HEAD_DIMS}"
         )
     for name, x in (("k", k), ("v", v)):
         if x.shape != q.shape:
             raise ValueError(
-                f"{name} must have the shape of q, {tuple(q.shape)}, got {tuple(x.shape)}"
+                f"{name} has shape {tuple(x.shape)}; expected that of q, {tuple(q.shape)}"
             )
     if bias is not None and (
         bias.dim() != 2 or bias.shape[0] != q.shape[1] or bias.shape[1] % 2 == 0
     ):
         raise ValueError(
-            f"bias must be (H, 2 M + 1) with H = {q.shape[1]}, got {tuple(bias.shape)}"
+            f"bias has shape {tuple(bias.shape)}; expected (H, 2 M + 1) with H = {q.shape[1]}"
         )
     for name, x in (("mask", mask), ("segments", segments)):
         if x is not None and x.shape != (q.shape[0], q.shape[2]):
             raise ValueError(
-                f"{name} must be (B, L) = {(q.shape[0], q.shape[2])}, got {tuple(x.shape)}"
+                f"{name} has shape {tuple(x.shape)}; expected (B, L) = {(q.shape[0], q.shape[2])}"
             )
     if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask must be bool, got {mask.dtype}")
+        raise ValueError(f"mask has type {mask.dtype}; expected torch.bool")
     if segments is not None and (
         segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool
     ):
-        raise ValueError(f"segments must be integers, got {segments.dtype}")
+        raise ValueError(f"segments has type {segments.dtype}; expected an integer type")
     for name, number in (("left", left), ("right", right), ("num_global", num_global)):
         if number < 0:
-            raise ValueError(f"{name} must be >= 0, got {number}")
+            raise ValueError(f"{name} is {number}; it cannot be negative")
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        raise ValueError(f"dropout is {dropout}; expected a fraction in [0, 1)")
     if not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be in [0, 2^64), got {seed}")
+        raise ValueError(f"seed is {seed}; expected an integer in [0, 2^64)")
 
 
 # ------------ autograd
@@ -472,7 +472,7 @@ def _run(name: str, call: _Call, phase: int = 0, workers: int | None = None) -> 
             wait(jobs)
             raise
     if failed:
-        raise MemoryError(f"{name} found no memory for its buffers")
+        raise MemoryError(f"out of memory for the buffers of {name}")
 
 
 @functools.cache

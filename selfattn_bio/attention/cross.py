@@ -55,20 +55,22 @@ def cross_attention(
     """
     batch, heads, length, head_dim = q.shape
     if k.shape != v.shape or (k.shape[0], k.shape[3]) != (batch, head_dim) or heads % k.shape[1]:
-        shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
-        raise ValueError(f"k and v must be (B, G, M, Dh) of q, H a multiple of G, got {shapes}")
+        raise ValueError(
+            f"the shapes of q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} do not "
+            "fit; expected (B, H, L, Dh) for q and (B, G, M, Dh) for k and v, H a multiple of G"
+        )
     if mask is not None and (mask.shape != (batch, k.shape[2]) or mask.dtype != torch.bool):
         raise ValueError(
-            f"mask must be bool (B, M) = {(batch, k.shape[2])}, got {mask.dtype} "
-            f"{tuple(mask.shape)}"
+            f"mask is {mask.dtype} of shape {tuple(mask.shape)}; expected torch.bool of shape "
+            f"(B, M) = {(batch, k.shape[2])}"
         )
     if k.shape[1] != heads:
         k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
     terms = position.terms(q, max(length, k.shape[2]) - 1)
     if terms.keys is not None or terms.values is not None:
         raise ValueError(
-            "position must be without keys of its own across two inputs, got "
-            f"{type(position).__name__}"
+            f"position {type(position).__name__} has its own keys, which cross-attention does not "
+            "support"
         )
     # q and k are rotated by the positions in their own inputs
     q, k = position.rotate(q, q)[0], position.rotate(k, k)[1]

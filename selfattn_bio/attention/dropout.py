@@ -10,32 +10,32 @@ import torch
 from torch import Tensor, nn
 
 
-def dropout(x: Tensor, share: float, *, training: bool = True) -> Tensor:
-    """Set a fraction `share` of `x` to 0 and scale the rest up to keep the mean.
+def dropout(x: Tensor, p: float, *, training: bool = True) -> Tensor:
+    """Set a fraction `p` of `x` to 0 and scale the rest up to keep the mean.
 
     Numbers come from torch's global generator of the device of `x`.
 
     Raises
     ------
     ValueError
-        If `share` is not in [0, 1).
+        If `p` is not in [0, 1).
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {share}")
-    if not training or share == 0:
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout is {p}; expected a fraction in [0, 1)")
+    if not training or p == 0:
         return x
     # bfloat16 has only 256 steps from 0 to 1, so the numbers are sampled in float32 or better
-    drawn = torch.rand_like(x.detach(), dtype=torch.promote_types(x.dtype, torch.float32))
-    return x * drawn.ge_(share).mul_(1 / (1 - share)).to(x.dtype)
+    uniform = torch.rand_like(x.detach(), dtype=torch.promote_types(x.dtype, torch.float32))
+    return x * uniform.ge_(p).mul_(1 / (1 - p)).to(x.dtype)
 
 
 class Dropout(nn.Module):
     """`dropout` as a module, active only in training."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, p: float) -> None:
         super().__init__()
-        self.share = share
+        self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply dropout to a tensor of any shape."""
-        return dropout(x, self.share, training=self.training)
+        return dropout(x, self.p, training=self.training)

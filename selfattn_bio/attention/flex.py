@@ -73,10 +73,10 @@ def _block_mask(attention_mask: AttentionMask) -> BlockMask:
     padded, lengths = attention_mask.shape[2], attention_mask.lengths()
     longest = int(lengths.max())
     # random blocks depend on the length, so each sequence has its own
-    drawn = any(isinstance(part, SampledBlocks) for part in attention_mask.pattern.parts(padded))
+    sampled = any(isinstance(part, SampledBlocks) for part in attention_mask.pattern.parts(padded))
     touched = [
         _touched(attention_mask.pattern, length, padded, attention_mask.device)
-        for length in (lengths.tolist() if drawn else [longest])
+        for length in (lengths.tolist() if sampled else [longest])
     ]
     number, indices = (torch.cat(each) for each in zip(*touched, strict=True))
     rule = _rule(attention_mask, lengths, longest)
@@ -112,8 +112,8 @@ def _rule(attention_mask: AttentionMask, lengths: Tensor, longest: int) -> Rule:
     pattern, mask, segments = attention_mask.pattern, attention_mask.mask, attention_mask.segments
     parts = pattern.parts(longest)
     lengths = lengths.expand(attention_mask.shape[0])
-    drawn = {  # (B, blocks, count)
-        part: part.drawn(
+    sampled = {  # (B, blocks, count)
+        part: part.sampled(
             torch.arange(-(-longest // part.block), device=attention_mask.device)[None],
             lengths[:, None],
         )
@@ -125,7 +125,7 @@ def _rule(attention_mask: AttentionMask, lengths: Tensor, longest: int) -> Rule:
         allowed = i < pattern.num_global
         for part in parts:
             if isinstance(part, SampledBlocks):
-                blocks = drawn[part]
+                blocks = sampled[part]
                 row = (i // part.block).clamp(max=blocks.shape[1] - 1)
                 covered = (blocks[b, row] == j // part.block).any(-1)
                 allowed = allowed | (covered & (j <= i) if part.causal else covered)

@@ -94,7 +94,7 @@ def _recipe() -> tuple[list[str], Path]:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:
         raise _NotHereError(
-            f"no folder for the compiled kernel: {error}. Name one in XDG_CACHE_HOME"
+            f"no folder for the compiled kernel: {error}. Set XDG_CACHE_HOME"
         ) from error
     return compiler, Path(
         home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
@@ -104,15 +104,14 @@ def _recipe() -> tuple[list[str], Path]:
 def _make(compiler: list[str], library: Path) -> None:
     """Compile the source. `library` is complete or absent, even if several processes compile it."""
     try:
-        with whole_file(library) as made:
-            _output([*compiler, *FLAGS, "-o", str(made), str(SOURCE)])
-            with made.open("ab") as end:
+        with whole_file(library) as temporary:
+            _output([*compiler, *FLAGS, "-o", str(temporary), str(SOURCE)])
+            with temporary.open("ab") as end:
                 end.write(SEAL)
     except (OSError, OutputError) as error:
-        got = getattr(error, "strerror", None) or "a file in its way"
+        reason = getattr(error, "strerror", None) or "a file is in the way"
         raise _NotHereError(
-            f"{library.parent} must be writable, got {got}. Name a folder of your own in "
-            "XDG_CACHE_HOME"
+            f"cannot write to {library.parent}: {reason}. Set XDG_CACHE_HOME to a writable folder"
         ) from error
 
 
@@ -120,7 +119,7 @@ def _cpu() -> str:
     """Return model and features of this CPU, as listed by Linux."""
     machine = platform.machine()
     if machine not in ("x86_64", "AMD64"):
-        raise _NotHereError(f"the CPU must be x86-64, got {machine or 'unknown'}")
+        raise _NotHereError(f"the CPU is {machine or 'unknown'}; the kernel needs x86-64")
     try:
         lines = CPU_INFO.read_text().split("\n\n")[0].splitlines()
     except OSError:
@@ -132,9 +131,7 @@ def _cpu() -> str:
     }
     missing = sorted({"avx2", "fma"} - set(fields.get("flags", "").split()))
     if missing:
-        raise _NotHereError(
-            f"the CPU must have AVX2 and FMA, got one without {' and '.join(missing)}"
-        )
+        raise _NotHereError(f"the CPU lacks {' and '.join(missing)}; the kernel needs AVX2 and FMA")
     return "\n".join(
         fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping", "flags")
     )
@@ -146,11 +143,11 @@ def _compiler() -> list[str]:
         try:
             return shlex.split(named)
         except ValueError as error:
-            raise _NotHereError(f"CXX must be a command, got {named!r} ({error})") from error
+            raise _NotHereError(f"CXX is not a valid command: {named!r} ({error})") from error
     for name in ("c++", "g++", "clang++"):
         if shutil.which(name):
             return [name]
-    raise _NotHereError("no C++ compiler found: install g++ or clang++, or name one in CXX")
+    raise _NotHereError("no C++ compiler found: install g++ or clang++, or set CXX")
 
 
 def _output(command: list[str]) -> str:

@@ -52,11 +52,11 @@ class Band:
     def num_pairs(self, length: int) -> int:
         """Return the number of covered pairs in a sequence of `length` tokens."""
         if self.block:
-            (whole, rest), unbroken = divmod(length, self.block), replace(self, block=0)
-            return whole * unbroken.num_pairs(self.block) + unbroken.num_pairs(rest)
+            (complete, rest), unbroken = divmod(length, self.block), replace(self, block=0)
+            return complete * unbroken.num_pairs(self.block) + unbroken.num_pairs(rest)
         steps = (length - 1) // self.dilation if length else -1
-        sides = [min(side, steps) for side in (self.left, self.right)]
-        return sum(n * length - self.dilation * n * (n + 1) // 2 for n in sides) + length
+        reaches = [min(reach, steps) for reach in (self.left, self.right)]
+        return sum(n * length - self.dilation * n * (n + 1) // 2 for n in reaches) + length
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class SampledBlocks:
 
     def covers(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
         """Return whether each pair is covered, as a bool tensor of the broadcast shape."""
-        covered = (self.drawn(query // self.block, length) == (key // self.block)[..., None]).any(
+        covered = (self.sampled(query // self.block, length) == (key // self.block)[..., None]).any(
             -1
         )
         return covered & (key <= query) if self.causal else covered
@@ -105,7 +105,7 @@ class SampledBlocks:
         """
         return length * self.count * self.block
 
-    def drawn(self, query_block: Tensor, length: int | Tensor) -> Tensor:
+    def sampled(self, query_block: Tensor, length: int | Tensor) -> Tensor:
         """Return the key blocks of each query block, (..., count) int64.
 
         They are sampled from the blocks of a sequence of `length` tokens; if causal, up to the
@@ -348,7 +348,7 @@ def num_pairs(pattern: AttentionPattern, length: int) -> int:
 def _at_least(low: int, **value: int) -> None:
     ((name, found),) = value.items()
     if found < low:
-        raise ValueError(f"{name} must be >= {low}, got {found}")
+        raise ValueError(f"{name} is {found}; expected at least {low}")
 
 
 def _members(pattern: AttentionPattern) -> tuple[AttentionPattern, ...]:
@@ -366,8 +366,8 @@ def _touched(part: Part, first: Tensor, last: Tensor, block: int, length: int) -
         )
     if isinstance(part, SampledBlocks):
         touched = torch.zeros(len(first), len(first), dtype=torch.bool)
-        drawn = part.drawn(torch.arange(-(-length // part.block)), length)
-        for query_block, key_blocks in enumerate(drawn.tolist()):
+        sampled = part.sampled(torch.arange(-(-length // part.block)), length)
+        for query_block, key_blocks in enumerate(sampled.tolist()):
             for key_block in key_blocks:
                 tiles = (
                     slice(at * part.block // block, ((at + 1) * part.block - 1) // block + 1)

@@ -107,12 +107,12 @@ class T5Bias(NoPosition):
     ) -> None:
         super().__init__()
         if num_buckets < 4 or num_buckets % 2:
-            raise ValueError(f"num_buckets must be even and >= 4, got {num_buckets}")
-        self.sides = 1 if symmetric else 2
-        if max_distance <= num_buckets // self.sides // 2:
+            raise ValueError(f"num_buckets is {num_buckets}; expected an even number of at least 4")
+        self.directions = 1 if symmetric else 2
+        if max_distance <= (exact := num_buckets // self.directions // 2):
             raise ValueError(
-                f"max_distance must be > {num_buckets // self.sides // 2}, the buckets of one "
-                f"distance, got {max_distance}"
+                f"max_distance is {max_distance}; with num_buckets = {num_buckets} it must be "
+                f"larger than {exact}"
             )
         self.num_buckets, self.max_distance = num_buckets, max_distance
         self.table = nn.Embedding(num_buckets, num_heads)
@@ -121,16 +121,16 @@ class T5Bias(NoPosition):
     def buckets(self, reach: int) -> Tensor:
         """Return the bucket of each distance -reach..reach, (2 reach + 1,) int64."""
         distance = torch.arange(-reach, reach + 1, device=self.table.weight.device)
-        side = self.num_buckets // self.sides
-        exact = side // 2
+        count = self.num_buckets // self.directions  # buckets per direction
+        exact = count // 2
         steps = (
             (distance.abs().clamp(min=exact) / exact).log()
             / math.log(self.max_distance / exact)
-            * (side - exact)
+            * (count - exact)
         )
-        far = (exact + steps.to(torch.int64)).clamp(max=side - 1)
+        far = (exact + steps.to(torch.int64)).clamp(max=count - 1)
         near = torch.where(distance.abs() < exact, distance.abs(), far)
-        return near if self.sides == 1 else torch.where(distance > 0, side, 0) + near
+        return near if self.directions == 1 else torch.where(distance > 0, count, 0) + near
 
     def terms(self, q: Tensor, reach: int) -> Terms:
         """Return the bias, in the precision of the table."""
@@ -189,7 +189,7 @@ class Rotary(NoPosition):
     def __init__(self, head_dim: int, base: float = 10_000.0, interpolation: float = 1.0) -> None:
         super().__init__()
         if head_dim % 2:
-            raise ValueError(f"head_dim must be even for rotary, got {head_dim}")
+            raise ValueError(f"head_dim is {head_dim}; rotary positions need an even number")
         self.head_dim, self.base, self.interpolation = head_dim, base, interpolation
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -316,9 +316,9 @@ class Learned(nn.Module):
         """
         if x.shape[1] > len(self.table):
             raise ArgumentError(
-                f"sequences must have at most {len(self.table)} tokens "
-                f"(model.position.max_length), got {x.shape[1]}",
-                hint="Take shorter sequences or windows, or train with a larger "
+                f"a sequence has {x.shape[1]} tokens, more than model.position.max_length = "
+                f"{len(self.table)}",
+                hint="Use shorter sequences or windows, or train with a larger "
                 "model.position.max_length",
             )
         return x + self.table[: x.shape[1]]

@@ -294,9 +294,9 @@ def value_rollout(layers: Sequence[Layer], norms: Sequence[Tensor], start: Tenso
     """
     mass = start
     for layer, norm in zip(reversed(layers), reversed(norms), strict=True):
-        whole = gathered(layer, norm)
+        total = gathered(layer, norm)
         given = torch.where(
-            whole > 0, mass[:, None] / whole.clamp(min=torch.finfo(whole.dtype).tiny), 0.0
+            total > 0, mass[:, None] / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0
         )
         mass = (mass + (pushed(layer, given) * norm).mean(1)) / 2
     return mass

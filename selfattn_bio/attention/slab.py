@@ -100,12 +100,12 @@ def tile_weights(
     """
     # no_grad would stay active in the caller between yields
     q, k, terms = q.detach(), k.detach(), Terms(*(None if x is None else x.detach() for x in terms))
-    _, shares, _ = _forward(_Plan(attention_mask), q, k, torch.zeros_like(k), terms)
-    for walk, share in zip(attention_mask.walks(terms.clip), shares, strict=True):
+    _, fractions, _ = _forward(_Plan(attention_mask), q, k, torch.zeros_like(k), terms)
+    for walk, fraction in zip(attention_mask.walks(terms.clip), fractions, strict=True):
         work = _Work(walk, q, k, terms)
-        share_rows = walk.to_rows(share)
+        fraction_rows = walk.to_rows(fraction)
         for tile in walk:
-            yield tile, work.softmax(work.scores(tile)) * tile.rows(share_rows)
+            yield tile, work.softmax(work.scores(tile)) * tile.rows(fraction_rows)
 
 
 @dataclass(frozen=True)
@@ -199,17 +199,17 @@ class _Work:
             scores, -1, out=self.buffer("weights", tuple(scores.shape), scores.dtype)
         )
 
-    def kept(self, share: float, seed: int, tile: AttentionTile, like: Tensor) -> Tensor | None:
-        """Return a dropout mask: 0 for a fraction `share` of the weights, else 1 / (1 - share).
+    def kept(self, p: float, seed: int, tile: AttentionTile, like: Tensor) -> Tensor | None:
+        """Return a dropout mask: 0 for a fraction `p` of the weights, else 1 / (1 - p).
 
         It depends only on the seed and the tile, so that the backward pass can sample it again.
-        None if `share` is 0.
+        None if `p` is 0.
         """
-        if share == 0:
+        if p == 0:
             return None
         generator = torch.Generator(like.device).manual_seed((seed + tile.number) % DROPOUT_SEEDS)
         kept = self.buffer("kept", tuple(like.shape), like.dtype)
-        return kept.uniform_(generator=generator).ge_(share).mul_(1 / (1 - share))
+        return kept.uniform_(generator=generator).ge_(p).mul_(1 / (1 - p))
 
 
 def _forward(
@@ -252,13 +252,13 @@ def _forward(
         outs.append(walk.from_rows(out))
         sums.append(walk.from_rows(log_sum))
     total = torch.logsumexp(torch.stack(sums), 0)
-    # +inf makes the shares of an empty row 0
+    # +inf makes the fractions of an empty row 0
     total = total.masked_fill(total == float("-inf"), float("inf"))
-    shares = [(each - total).exp_() for each in sums]
+    fractions = [(each - total).exp_() for each in sums]
     joined = torch.zeros_like(outs[0])
-    for out, share in zip(outs, shares, strict=True):
-        joined.addcmul_(out, share.to(v.dtype))
-    return joined, shares, total
+    for out, fraction in zip(outs, fractions, strict=True):
+        joined.addcmul_(out, fraction.to(v.dtype))
+    return joined, fractions, total
 
 
 class _Slab(torch.autograd.Function):
@@ -271,9 +271,9 @@ class _Slab(torch.autograd.Function):
         v: Tensor,
         *terms: Tensor | None,
     ) -> Tensor:
-        out, shares, log_sum = _forward(plan, q, k, v, Terms(*terms))
-        ctx.save_for_backward(q, k, v, out, log_sum, *shares, *terms)
-        ctx.plan, ctx.num_parts = plan, len(shares)
+        out, fractions, log_sum = _forward(plan, q, k, v, Terms(*terms))
+        ctx.save_for_backward(q, k, v, out, log_sum, *fractions, *terms)
+        ctx.plan, ctx.num_parts = plan, len(fractions)
         return out
 
     @staticmethod
@@ -282,9 +282,9 @@ class _Slab(torch.autograd.Function):
         (d_out,) = gradients
         plan: _Plan = ctx.plan
         q, k, v, out, log_sum, *rest = ctx.saved_tensors
-        shares, terms = rest[: ctx.num_parts], Terms(*rest[ctx.num_parts :])
+        fractions, terms = rest[: ctx.num_parts], Terms(*rest[ctx.num_parts :])
         scale = 1 / math.sqrt(q.shape[-1])
-        delta = (d_out.to(shares[0].dtype) * out.to(shares[0].dtype)).sum(-1, keepdim=True)
+        delta = (d_out.to(fractions[0].dtype) * out.to(fractions[0].dtype)).sum(-1, keepdim=True)
         found: list[tuple[Tensor, Tensor, Tensor]] = []  # gradients of q, k and v for each part
         inputs = ctx.needs_input_grad[4:]
         d_terms = Terms(
@@ -299,14 +299,14 @@ class _Slab(torch.autograd.Function):
                 q, k, v, bias, out, lse, d_out, plan.rule, bias_needs_it=inputs[0]
             )
             found.append((of_band[0], of_band[1], of_band[2]))
-            d_terms, shares = d_terms._replace(bias=d_bias), shares[1:]
-        for (seed, walk), share in zip(plan.walks(terms), shares, strict=True):
+            d_terms, fractions = d_terms._replace(bias=d_bias), fractions[1:]
+        for (seed, walk), fraction in zip(plan.walks(terms), fractions, strict=True):
             work, values = _Work(walk, q, k, terms), walk.to_columns(v)
-            # The weights of a row are its softmax within the part times the share of the part. The
-            # gradient from above is multiplied by this share.
+            # The weights of a row are its softmax within the part times the fraction of the part.
+            # The gradient from above is multiplied by this fraction.
             above, delta_rows = (
-                walk.to_rows(d_out * share.to(d_out.dtype)),
-                walk.to_rows(delta * share),
+                walk.to_rows(d_out * fraction.to(d_out.dtype)),
+                walk.to_rows(delta * fraction),
             )
             d_rows = q.new_empty(work.q.shape)
             d_k_columns, d_v_columns = (q.new_zeros(x.shape) for x in (work.k, values))

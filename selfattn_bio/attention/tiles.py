@@ -1,8 +1,8 @@
 """Tiles of a pattern: groups of queries and keys that kernels process together.
 
 A pattern is processed part by part, and each allowed pair is in exactly one tile. A walk lays
-tokens out in slots ("places" in the code): it pads to complete chunks, sorts dilated tokens, finds
-the keys that a chunk can attend to, and masks the tiles. `slab` computes attention on these tiles.
+tokens out in slots: it pads to complete chunks, sorts dilated tokens, finds the keys that a chunk
+can attend to, and masks the tiles. `slab` computes attention on these tiles.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Keys(ABC):
         """Add x (b, H, G, K, d) to the slots of the keys in `total` (b, H, slots, d)."""
 
     @abstractmethod
-    def places(self) -> Tensor:
+    def slots(self) -> Tensor:
         """Return the slots of the keys, (G or 1, K) int64."""
 
 
@@ -154,7 +154,7 @@ class SharedKeys(Keys):
     def add(self, total: Tensor, x: Tensor) -> None:
         total[:, :, : self.count] += x.sum(2)
 
-    def places(self) -> Tensor:
+    def slots(self) -> Tensor:
         return torch.arange(self.count, device=self.device)[None]
 
 
@@ -181,31 +181,32 @@ class SlidingKeys(Keys):
             2, (self.chunks, self.chunk)
         )
 
-    def places(self) -> Tensor:
+    def slots(self) -> Tensor:
         start = (self.first + torch.arange(self.chunks, device=self.device)) * self.chunk
         return start[:, None] + torch.arange(self.num * self.chunk, device=self.device)
 
 
 @dataclass(frozen=True)
-class DrawnKeys(Keys):
-    """For chunk g, the random blocks `drawn[g]`. `drawn` is (G, R) int64."""
+class SampledKeys(Keys):
+    """For chunk g, the random blocks `sampled[g]`. `sampled` is (G, R) int64."""
 
-    drawn: Tensor
+    sampled: Tensor
     block: int
 
     def columns(self, x: Tensor) -> Tensor:
         found = x.unflatten(2, (-1, self.block)).index_select(
-            2, self.drawn.flatten()
+            2, self.sampled.flatten()
         )  # (b, H, G R, block, d)
-        return found.unflatten(2, self.drawn.shape).flatten(3, 4)
+        return found.unflatten(2, self.sampled.shape).flatten(3, 4)
 
     def add(self, total: Tensor, x: Tensor) -> None:
         blocks = x.unflatten(3, (-1, self.block)).flatten(2, 3)  # (b, H, G R, block, d)
-        total.unflatten(2, (-1, self.block)).index_add_(2, self.drawn.flatten(), blocks)
+        total.unflatten(2, (-1, self.block)).index_add_(2, self.sampled.flatten(), blocks)
 
-    def places(self) -> Tensor:
+    def slots(self) -> Tensor:
         return (
-            self.drawn[..., None] * self.block + torch.arange(self.block, device=self.drawn.device)
+            self.sampled[..., None] * self.block
+            + torch.arange(self.block, device=self.sampled.device)
         ).flatten(1)
 
 
@@ -267,12 +268,12 @@ class Walk:
             isinstance(self.part, Band) and 0 < self.part.block <= MAX_BLOCK
         ):
             self.chunk = self.part.block
-            self.places = _padded(at, 0, -length % self.chunk)
+            self.slot_tokens = _padded(at, 0, -length % self.chunk)
         elif isinstance(self.part, Band) and (reach := self._reach(self.part)) is not None:
             before, after = reach
             self.slides, self.chunk = True, CHUNK
             classes = [at[first :: self.part.dilation] for first in range(self.part.dilation)]
-            self.places = torch.cat(
+            self.slot_tokens = torch.cat(
                 [_padded(tokens, 0, -len(tokens) % CHUNK) for tokens in classes]
             )
         else:
@@ -281,11 +282,11 @@ class Walk:
             self.chunk = max(
                 16, min(SHARED_CHUNK, length, SCORES // (batch * heads * max(count, 1)))
             )
-            self.places = _padded(at, 0, -length % self.chunk)
+            self.slot_tokens = _padded(at, 0, -length % self.chunk)
         self.before, self.after = before, after
-        self.key_places = _padded(self.places, before * CHUNK, after * CHUNK)
+        self.key_tokens = _padded(self.slot_tokens, before * CHUNK, after * CHUNK)
         # slot of each token
-        self.order = torch.argsort(self.places, stable=True)[len(self.places) - length :]
+        self.order = torch.argsort(self.slot_tokens, stable=True)[len(self.slot_tokens) - length :]
         self.moved = not torch.equal(self.order, at)
         if all(
             (isinstance(part, Band) and part.dilation == 1 and not part.block)
@@ -345,14 +346,14 @@ class Walk:
 
         Returns x itself if nothing changes.
         """
-        return self._placed(x, self.order, len(self.places))
+        return self._in_slots(x, self.order, len(self.slot_tokens))
 
     def to_columns(self, x: Tensor) -> Tensor:
         """Lay out keys in slots: (B, H, L, d) -> (B, H, slots, d), with zeros in empty slots.
 
         There are additional chunks before and after those of the queries.
         """
-        return self._placed(x, self.order + self.before * CHUNK, len(self.key_places))
+        return self._in_slots(x, self.order + self.before * CHUNK, len(self.key_tokens))
 
     def from_rows(self, x: Tensor) -> Tensor:
         """Undo `to_rows`: (B, H, slots, d) -> (B, H, L, d)."""
@@ -369,7 +370,7 @@ class Walk:
             else x[:, :, start : start + self.attention_mask.shape[2]]
         )
 
-    def _placed(self, x: Tensor, order: Tensor, num: int) -> Tensor:
+    def _in_slots(self, x: Tensor, order: Tensor, num: int) -> Tensor:
         if self.moved:
             return x.new_zeros(*x.shape[:2], num, x.shape[3]).index_copy_(2, order, x)
         start = int(order[0])
@@ -379,17 +380,17 @@ class Walk:
         number = 0
         for batch, length in self._batches():
             for queries, keys in self._tiles(batch, length):
-                places = keys.places()
+                slots = keys.slots()
                 query, key = (
-                    self.places[queries].unflatten(0, (-1, self.chunk))[:, :, None],
-                    self.key_places[places][:, None, :],
+                    self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None],
+                    self.key_tokens[slots][:, None, :],
                 )
                 allowed, templates = self._allowed(batch, length, query, key, keys), None
-                if self.templates is not None and isinstance(keys, DrawnKeys):
+                if self.templates is not None and isinstance(keys, SampledKeys):
                     own = queries.start // self.chunk + torch.arange(
-                        len(keys.drawn), device=self.attention_mask.device
+                        len(keys.sampled), device=self.attention_mask.device
                     )
-                    templates = (keys.drawn - own[:, None]).clamp(
+                    templates = (keys.sampled - own[:, None]).clamp(
                         -self.templates.far, self.templates.far
                     ) + self.templates.far
                 yield AttentionTile(
@@ -411,16 +412,16 @@ class Walk:
 
     def _tiles(self, batch: slice, length: int) -> Iterator[tuple[slice, Keys]]:
         device, chunk = self.attention_mask.device, self.chunk
-        num_chunks = len(self.places) // chunk
+        num_chunks = len(self.slot_tokens) // chunk
         num_rows = (
             len(range(*batch.indices(self.attention_mask.shape[0]))) * self.attention_mask.shape[1]
         )
-        drawn: Tensor | None = None
+        sampled: Tensor | None = None
         if isinstance(self.part, SampledBlocks):
-            drawn = self.part.drawn(torch.arange(num_chunks, device=device), length)
-            width = drawn.shape[1] * chunk
+            sampled = self.part.sampled(torch.arange(num_chunks, device=device), length)
+            width = sampled.shape[1] * chunk
         elif isinstance(self.part, Band) and self.part.block == chunk:
-            drawn, width = torch.arange(num_chunks, device=device)[:, None], chunk
+            sampled, width = torch.arange(num_chunks, device=device)[:, None], chunk
         elif self.slides:
             width = (self.before + 1 + self.after) * chunk
         else:
@@ -436,13 +437,13 @@ class Walk:
         for first in range(0, num_chunks, step):
             chunks = min(step, num_chunks - first)
             queries = slice(first * chunk, (first + chunks) * chunk)
-            if drawn is None:
+            if sampled is None:
                 yield (
                     queries,
                     SlidingKeys(first, chunks, self.before + 1 + self.after, chunk, device),
                 )
             else:
-                yield queries, DrawnKeys(drawn[first : first + chunks], chunk)
+                yield queries, SampledKeys(sampled[first : first + chunks], chunk)
 
     def _allowed(
         self, batch: slice, length: int, query: Tensor, key: Tensor, keys: Keys
@@ -453,8 +454,8 @@ class Walk:
         """
         attention_mask = self.attention_mask
         there = key >= 0  # (G, 1, K)
-        if isinstance(keys, DrawnKeys):
-            there = there & ~_drawn_before(keys.drawn).repeat_interleave(keys.block, 1)[:, None]
+        if isinstance(keys, SampledKeys):
+            there = there & ~_sampled_before(keys.sampled).repeat_interleave(keys.block, 1)[:, None]
         if self.templates is None:
             there = there & self.part.covers(query, key, length)  # (G, c, K)
             for part in self.earlier:
@@ -489,9 +490,9 @@ class Templates:
     far: int
 
 
-def _drawn_before(drawn: Tensor) -> Tensor:
+def _sampled_before(sampled: Tensor) -> Tensor:
     """Return whether a block was already sampled for the same chunk, (G, R) bool."""
-    same = drawn[:, :, None] == drawn[:, None, :]
+    same = sampled[:, :, None] == sampled[:, None, :]
     return same.tril(-1).any(-1)
 
 

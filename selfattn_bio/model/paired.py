@@ -65,14 +65,14 @@ class CrossBlock(nn.Module):
         self.out = nn.Linear(section.embed_dim, section.embed_dim)
         self.feedforward_norm = nn.LayerNorm(section.embed_dim)
         self.feedforward = build_feedforward(section)
-        self.dropout, self.share = Dropout(section.dropout), section.dropout
+        self.dropout, self.p = Dropout(section.dropout), section.dropout
 
     def forward(self, x: Tensor, partner: Tensor, partner_mask: Tensor) -> Tensor:
         """Map x (B, L, D), normalised partner (B, M, D2) and partner_mask (B, M) to (B, L, D)."""
         q, k, v = self.project(self.attention_norm(x), partner)
-        share = self.share if self.training else 0.0
+        p = self.p if self.training else 0.0
         # (B, H, L, Dh)
-        y = cross_attention(q, k, v, position=self.position, mask=partner_mask, dropout=share)
+        y = cross_attention(q, k, v, position=self.position, mask=partner_mask, dropout=p)
         x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 

@@ -384,30 +384,35 @@ def test_bias_without_gradient():
 
 
 WRONG = [
-    ({"left": -1}, "left must be >= 0, got -1"),
-    ({"num_global": -2}, "num_global must be >= 0, got -2"),
-    ({"dropout": 1.0}, "dropout must be in [0, 1), got 1.0"),
-    ({"seed": -1}, "seed must be in [0, 2^64), got -1"),
+    ({"left": -1}, "left is -1; it cannot be negative"),
+    ({"num_global": -2}, "num_global is -2; it cannot be negative"),
+    ({"dropout": 1.0}, "dropout is 1.0; expected a fraction in [0, 1)"),
+    ({"seed": -1}, "seed is -1; expected an integer in [0, 2^64)"),
     (
         {"q": torch.zeros(1, 2, 9, 8)},
-        "q must be (B, H, L, Dh), none of them 0 and Dh one of (16, 32, 64), got (1, 2, 9, 8)",
+        "q has shape (1, 2, 9, 8); expected (B, H, L, Dh), none of them 0 and Dh one of "
+        "(16, 32, 64)",
     ),
     (
         {"q": torch.zeros(1, 2, 0, 16)},
-        "q must be (B, H, L, Dh), none of them 0 and Dh one of (16, 32, 64), got (1, 2, 0, 16)",
+        "q has shape (1, 2, 0, 16); expected (B, H, L, Dh), none of them 0 and Dh one of "
+        "(16, 32, 64)",
     ),
     (
         {"v": torch.zeros(1, 2, 9, 16).double()},
-        "v must be float32 on the CPU, got torch.float64 on cpu",
+        "v is torch.float64 on cpu; expected float32 on the CPU",
     ),
     (
         {"k": torch.zeros(1, 2, 8, 16)},
-        "k must have the shape of q, (1, 2, 9, 16), got (1, 2, 8, 16)",
+        "k has shape (1, 2, 8, 16); expected that of q, (1, 2, 9, 16)",
     ),
-    ({"bias": torch.zeros(2, 4)}, "bias must be (H, 2 M + 1) with H = 2, got (2, 4)"),
-    ({"mask": torch.ones(1, 8, dtype=torch.bool)}, "mask must be (B, L) = (1, 9), got (1, 8)"),
-    ({"mask": torch.ones(1, 9)}, "mask must be bool, got torch.float32"),
-    ({"segments": torch.ones(1, 9)}, "segments must be integers, got torch.float32"),
+    ({"bias": torch.zeros(2, 4)}, "bias has shape (2, 4); expected (H, 2 M + 1) with H = 2"),
+    (
+        {"mask": torch.ones(1, 8, dtype=torch.bool)},
+        "mask has shape (1, 8); expected (B, L) = (1, 9)",
+    ),
+    ({"mask": torch.ones(1, 9)}, "mask has type torch.float32; expected torch.bool"),
+    ({"segments": torch.ones(1, 9)}, "segments has type torch.float32; expected an integer type"),
 ]
 
 
@@ -441,11 +446,11 @@ def test_compiles_once_into_the_cache(fresh, tmp_path):
 
 
 @needs_kernel
-@pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null/below"])
-def test_unwritable_cache_error_has_a_hint(fresh, place):
-    fresh.setenv("XDG_CACHE_HOME", place)
-    assert why_not().startswith(f"{place}/selfattn_bio must be writable, got ")
-    assert why_not().endswith(". Name a folder of your own in XDG_CACHE_HOME")
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/below"])
+def test_unwritable_cache_error_has_a_hint(fresh, folder):
+    fresh.setenv("XDG_CACHE_HOME", folder)
+    assert why_not().startswith(f"cannot write to {folder}/selfattn_bio: ")
+    assert why_not().endswith(". Set XDG_CACHE_HOME to a writable folder")
 
 
 @pytest.fixture
@@ -516,10 +521,10 @@ def test_why_not_gives_a_reason(fresh, tmp_path):
     ):
         band_attention(*torch.zeros(3, 1, 1, 4, 16), left=1, right=1)
     fresh.setenv("CXX", '"')
-    assert reason() == "CXX must be a command, got '\"' (No closing quotation)"
+    assert reason() == "CXX is not a valid command: '\"' (No closing quotation)"
     fresh.delenv("CXX")
     fresh.setenv("PATH", str(tmp_path))
-    assert reason() == "no C++ compiler found: install g++ or clang++, or name one in CXX"
+    assert reason() == "no C++ compiler found: install g++ or clang++, or set CXX"
 
 
 @needs_kernel
@@ -535,13 +540,13 @@ def test_first_compiler_error_is_reported(fresh, tmp_path):
 
 def test_missing_cpu_features_are_reported(fresh, tmp_path):
     fresh.setattr(native.platform, "machine", lambda: "riscv64")
-    assert why_not() == "the CPU must be x86-64, got riscv64"
+    assert why_not() == "the CPU is riscv64; the kernel needs x86-64"
     native._load.cache_clear()
     info = tmp_path / "cpuinfo"
     info.write_text("processor: 0\nmodel name\t: Old\nflags\t\t: fpu avx avx2\n\nprocessor: 1\n")
     fresh.setattr(native.platform, "machine", lambda: "x86_64")
     fresh.setattr(native, "CPU_INFO", info)
-    assert why_not() == "the CPU must have AVX2 and FMA, got one without fma"
+    assert why_not() == "the CPU lacks fma; the kernel needs AVX2 and FMA"
     native._load.cache_clear()
     fresh.setattr(native, "CPU_INFO", tmp_path / "none")
     assert why_not() == f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"

@@ -233,7 +233,7 @@ def test_heads_share_keys_and_values(name):
 @pytest.mark.parametrize("name", MIXERS)
 def test_shapes_are_checked(name):
     q, k, v, mask = make_inputs(7)
-    with pytest.raises(ValueError, match=r"mask must be \(B, L\) = \(2, 7\), got \(2, 6\)"):
+    with pytest.raises(ValueError, match=r"mask has shape \(2, 6\); expected \(B, L\) = \(2, 7\)"):
         make(MIXERS, name)(q, k, v, position=NoPosition(), mask=mask[:, :6])
 
 
@@ -415,7 +415,7 @@ def test_linformer_attends_to_its_sums_of_keys(padded):
 
 def test_linformer_refuses_longer_sequences():
     q, k, v, _ = make_inputs(19)
-    message = r"sequences must have at most 18 tokens \(model.mixer.max_length\), got 19"
+    message = "a sequence has 19 tokens, more than model.mixer.max_length = 18"
     with pytest.raises(SelfAttnBioError, match=message):
         Linformer(max_length=18, rank=5).double()(q, k, v, position=NoPosition())
 

@@ -81,10 +81,10 @@ class Dynamic(FullMixer):
         weights = dropped(scores.softmax(-1).masked_fill(~keys, 0.0), inputs.dropout)
         # (n c, Dh): normalised by the query's sum within the block
         out = (weights.to(v.dtype) @ v.index_select(0, tiles.blocks)).flatten(0, 1)
-        log_sums = scores.logsumexp(-1).flatten().index_select(0, tiles.places).view(chosen.shape)
-        shares = log_sums.softmax(-1)  # (S, L, T)
+        log_sums = scores.logsumexp(-1).flatten().index_select(0, tiles.slots).view(chosen.shape)
+        fractions = log_sums.softmax(-1)  # (S, L, T)
         found = (
-            out.index_select(0, tiles.places).unflatten(0, chosen.shape) * shares[..., None]
+            out.index_select(0, tiles.slots).unflatten(0, chosen.shape) * fractions[..., None]
         ).sum(2)
         return found.view(batch, heads, length, dim)
 
@@ -159,7 +159,7 @@ class _Tiles:
 
     The pairs of each block are padded to complete tiles. `queries` (n, c) is the query in each
     slot, numbered over all sequences; empty slots have any query. `blocks` (n,) is the block of
-    each tile, numbered in the same way. `places` (pairs,) is the slot of each pair.
+    each tile, numbered in the same way. `slots` (pairs,) is the slot of each pair.
     """
 
     def __init__(self, chosen: Tensor, num_blocks: int, width: int) -> None:
@@ -173,8 +173,8 @@ class _Tiles:
             torch.arange(len(order), device=chosen.device)
             - (counts.cumsum(0) - counts)[block_of[order]]
         )
-        place = first[block_of[order]] * width + rank
-        self.places = torch.empty_like(order).scatter_(0, order, place)
+        slot = first[block_of[order]] * width + rank
+        self.slots = torch.empty_like(order).scatter_(0, order, slot)
         self.blocks = torch.arange(len(counts), device=chosen.device).repeat_interleave(tiles)
-        at = place.new_zeros(len(self.blocks) * width).scatter_(0, place, order // chosen.shape[-1])
+        at = slot.new_zeros(len(self.blocks) * width).scatter_(0, slot, order // chosen.shape[-1])
         self.queries = at.view(-1, width)

@@ -45,8 +45,8 @@ class Linformer(FullMixer):
         length, most = inputs.q.shape[2], self.keys.shape[1]
         if length > most:
             raise ArgumentError(
-                f"sequences must have at most {most} tokens (model.mixer.max_length), got {length}",
-                hint="Take shorter sequences or windows, or train with a larger "
+                f"a sequence has {length} tokens, more than model.mixer.max_length = {most}",
+                hint="Use shorter sequences or windows, or train with a larger "
                 "model.mixer.max_length",
             )
         k, v = inputs.k, inputs.v

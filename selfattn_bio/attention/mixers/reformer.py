@@ -60,7 +60,7 @@ class Reformer(FullMixer):
             buckets = self.buckets(inputs.q, real)  # (B, H, R, L)
             # the token in each sorted position; padding last
             order = buckets.argsort(dim=-1, stable=True)
-            places = torch.empty_like(order).scatter_(
+            ranks = torch.empty_like(order).scatter_(
                 -1, order, torch.arange(length, device=order.device).expand_as(order)
             )
         outs, log_sums = [], []
@@ -78,7 +78,7 @@ class Reformer(FullMixer):
             with torch.no_grad():
                 rounds = [
                     self._meet(*each, at, near)
-                    for each in zip(buckets.unbind(2), places.unbind(2), strict=True)
+                    for each in zip(buckets.unbind(2), ranks.unbind(2), strict=True)
                 ]
                 real_keys = _taken(real[:, None, :, None].expand(-1, heads, -1, -1), near)[
                     ..., 0
@@ -92,10 +92,10 @@ class Reformer(FullMixer):
             scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
             weights = dropped(scores.softmax(-1).masked_fill(~allowed, 0.0), inputs.dropout)
             out = weights.to(inputs.v.dtype) @ _taken(inputs.v, near)  # (B, H, n, c, Dh)
-            outs.append(_rows(out.flatten(2, 3), places[:, :, number]))
-            log_sums.append(scores.logsumexp(-1).flatten(2).gather(2, places[:, :, number]))
-        shares = torch.stack(log_sums).softmax(0)[..., None]
-        return (torch.stack(outs) * shares).sum(0)
+            outs.append(_rows(out.flatten(2, 3), ranks[:, :, number]))
+            log_sums.append(scores.logsumexp(-1).flatten(2).gather(2, ranks[:, :, number]))
+        fractions = torch.stack(log_sums).softmax(0)[..., None]
+        return (torch.stack(outs) * fractions).sum(0)
 
     def buckets(self, q: Tensor, real: Tensor) -> Tensor:
         """Return the bucket of each token in each round.
@@ -112,8 +112,8 @@ class Reformer(FullMixer):
         (B, H, R, L) int64: index of the largest value among the rotated query and its negative;
         num_buckets for padding.
         """
-        turned = q[:, :, None] @ self.rotations.to(q.dtype)  # (B, H, R, L, num_buckets / 2)
-        numbers = torch.cat((turned, -turned), -1)
+        rotated = q[:, :, None] @ self.rotations.to(q.dtype)  # (B, H, R, L, num_buckets / 2)
+        numbers = torch.cat((rotated, -rotated), -1)
         # a single bucket has no numbers to compare
         largest = numbers.argmax(-1) if self.num_buckets > 1 else numbers.sum(-1).long()
         return largest.masked_fill(~real[:, None, None], self.num_buckets)
@@ -125,12 +125,12 @@ class Reformer(FullMixer):
         """
         return len(self.rotations) * length * (3 * min(self.chunk, length) + self.num_buckets // 4)
 
-    def _meet(self, bucket: Tensor, place: Tensor, at: Tensor, near: Tensor) -> Tensor:
+    def _meet(self, bucket: Tensor, rank: Tensor, at: Tensor, near: Tensor) -> Tensor:
         """Return whether the tokens `at` and `near` attend in a round, (B, H, n, c, 3c) bool.
 
-        `bucket` and `place`, both (B, H, L), are the buckets and sorted positions of the round.
+        `bucket` and `rank`, both (B, H, L), are the buckets and sorted positions of the round.
         """
-        chunk = place // self.chunk
+        chunk = rank // self.chunk
         same = _each(bucket, at)[..., None] == _each(bucket, near)[..., None, :]
         return same & ((_each(chunk, at)[..., None] - _each(chunk, near)[..., None, :]).abs() <= 1)
 

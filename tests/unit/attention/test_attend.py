@@ -73,17 +73,17 @@ def test_auto_takes_first_suitable_kernel(pattern, position, arguments, expected
 
 def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, capsys):
     monkeypatch.setattr(door, "why_not", lambda: "no C++ compiler found")
-    door._say_once.cache_clear()
+    door._warn_once.cache_clear()
     assert [choose(inputs_of(Window(9), NoPosition())).name for _ in range(2)] == ["slab", "slab"]
     assert choose(inputs_of(Full(), NoPosition())).name == "sdpa"
     assert (
         capsys.readouterr().err
-        == "attention: the band kernel cannot run here (no C++ compiler found); torch does its "
-        "work, more slowly\n"
+        == "attention: kernel 'band' is not available (no C++ compiler found); using slower "
+        "kernels\n"
     )
     with pytest.raises(
         ValueError,
-        match=r"kernel 'band' must be able to do what is asked, got no C\+\+ compiler found",
+        match=r"kernel 'band' cannot handle this request: no C\+\+ compiler found",
     ):
         choose(inputs_of(Window(9), NoPosition()), "band")
     assert choose(inputs_of(Window(9), NoPosition(), length=SHORT)).name == "reference"
@@ -91,10 +91,13 @@ def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, capsys):
 
 def test_flex_is_for_cuda():
     message = (
-        "kernel 'flex' must be able to do what is asked, got tensors on cpu, where it needs CUDA"
+        "kernel 'flex' cannot handle this request: it needs CUDA, but the tensors are on the "
+        "device 'cpu'"
     )
     # the command line prints this error as one line
-    with pytest.raises(KernelError, match=f"{message}. See `selfattn-bio doctor`"):
+    with pytest.raises(
+        KernelError, match=f"{message}. Use kernel 'auto', or see `selfattn-bio doctor`"
+    ):
         choose(inputs_of(Window(9), NoPosition()), "flex")
 
 
@@ -108,14 +111,13 @@ class OnCuda:
 
 
 ALL_REASONS = (
-    "a position with keys of its own; float64, which it does not know; head_dim 8, where it needs "
-    "16 at least; "
-    "dropout on the weights, which model.dropout = 0 turns off"
+    "the position has its own keys; it does not support float64; head_dim 8 is less than 16; "
+    "it does not support dropout (set model.dropout = 0)"
 )
 
 
 @pytest.mark.parametrize(
-    ("pattern", "position", "arguments", "said"),
+    ("pattern", "position", "arguments", "reason"),
     [
         (Window(9), NoPosition(), {}, None),
         (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, None),
@@ -125,10 +127,10 @@ ALL_REASONS = (
             Window(9),
             NoPosition(),
             {"dropout": 0.1},
-            "dropout on the weights, which model.dropout = 0 turns off",
+            "it does not support dropout (set model.dropout = 0)",
         ),
-        (Window(9), Rotary(8), {"head_dim": 8}, "head_dim 8, where it needs 16 at least"),
-        (Full(), TransformerXL(2, 16, 5), {}, "a position with keys of its own"),
+        (Window(9), Rotary(8), {"head_dim": 8}, "head_dim 8 is less than 16"),
+        (Full(), TransformerXL(2, 16, 5), {}, "the position has its own keys"),
         (
             Window(9),
             Shaw(8, 3),
@@ -139,9 +141,9 @@ ALL_REASONS = (
     ids=str,
 )
 def test_cuda_reports_once_why_flex_is_not_used(
-    pattern, position, arguments, said, monkeypatch, capsys
+    pattern, position, arguments, reason, monkeypatch, capsys
 ):
-    door._say_once.cache_clear()
+    door._warn_once.cache_clear()
     on_cpu = inputs_of(pattern, position.to(arguments.get("dtype", torch.float32)), **arguments)
     monkeypatch.setattr(door, "prepared", lambda *_: replace(on_cpu, q=OnCuda(on_cpu.q)))
     for name, kernel in KERNELS.items():
@@ -151,13 +153,14 @@ def test_cuda_reports_once_why_flex_is_not_used(
     ]
     line = (
         ""
-        if said is None
-        else f"attention: flex cannot run here ({said}); slab does its work, more slowly\n"
+        if reason is None
+        else f"attention: kernel 'flex' cannot handle this request: {reason}; using the slower "
+        "kernel 'slab'\n"
     )
     assert capsys.readouterr().err == line
-    assert (served == ["slab", "slab"]) == (said is not None)
-    if said is not None:  # a named kernel runs, or an error gives the reason
-        with pytest.raises(KernelError, match=re.escape(f"got {said}")):
+    assert (served == ["slab", "slab"]) == (reason is not None)
+    if reason is not None:  # a named kernel runs, or an error gives the reason
+        with pytest.raises(KernelError, match=re.escape(f"cannot handle this request: {reason}")):
             attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position, kernel="flex")
         assert (
             attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position, kernel="slab")

@@ -4,16 +4,16 @@ import torch
 from selfattn_bio.attention.dropout import Dropout, dropout
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5])
-def test_dropout_has_its_rate_and_keeps_the_mean(share):
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_has_its_rate_and_keeps_the_mean(p):
     torch.manual_seed(0)
     x = torch.ones(1_000_003)
-    y = dropout(x, share)
-    assert abs(float((y == 0).float().mean()) - share) < 0.002
+    y = dropout(x, p)
+    assert abs(float((y == 0).float().mean()) - p) < 0.002
     assert abs(float(y.mean()) - 1) < 0.005
     low, high = y.unique().tolist()
     assert low == 0
-    assert high == pytest.approx(1 / (1 - share), rel=1e-3)
+    assert high == pytest.approx(1 / (1 - p), rel=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -43,5 +43,5 @@ def test_dropout_is_off_in_evaluation():
 
 
 def test_dropout_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1.0"):
+    with pytest.raises(ValueError, match=r"dropout is 1.0; expected a fraction in \[0, 1\)"):
         dropout(torch.ones(3), 1.0)

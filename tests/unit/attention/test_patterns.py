@@ -82,13 +82,13 @@ def test_block_mask_summarises_dense_mask(pattern, length, block):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Window(-1), "window must be >= 0, got -1"),
-        (lambda: Window(3, 0), "dilation must be >= 1, got 0"),
-        (lambda: Strided(0), "stride must be >= 1, got 0"),
-        (lambda: BlockLocal(0), "block must be >= 1, got 0"),
-        (lambda: Global(-1), "num_global must be >= 0, got -1"),
-        (lambda: RandomBlocks(0), "count must be >= 1, got 0"),
-        (lambda: RandomBlocks(2, 0), "block must be >= 1, got 0"),
+        (lambda: Window(-1), "window is -1; expected at least 0"),
+        (lambda: Window(3, 0), "dilation is 0; expected at least 1"),
+        (lambda: Strided(0), "stride is 0; expected at least 1"),
+        (lambda: BlockLocal(0), "block is 0; expected at least 1"),
+        (lambda: Global(-1), "num_global is -1; expected at least 0"),
+        (lambda: RandomBlocks(0), "count is 0; expected at least 1"),
+        (lambda: RandomBlocks(2, 0), "block is 0; expected at least 1"),
     ],
 )
 def test_rules_out_of_range_are_refused(make, message):

@@ -21,21 +21,21 @@ from selfattn_bio.errors import SelfAttnBioError
 
 
 def test_invalid_positions_are_refused():
-    with pytest.raises(ValueError, match="head_dim must be even for rotary, got 7"):
+    with pytest.raises(ValueError, match="head_dim is 7; rotary positions need an even number"):
         Rotary(7)
     with pytest.raises(
-        ValueError, match="max_distance must be > 8, the buckets of one distance, got 4"
+        ValueError, match="max_distance is 4; with num_buckets = 32 it must be larger than 8"
     ):
         T5Bias(2, num_buckets=32, max_distance=4)
     with pytest.raises(
-        ValueError, match="max_distance must be > 16, the buckets of one distance, got 16"
+        ValueError, match="max_distance is 16; with num_buckets = 32 it must be larger than 16"
     ):
         T5Bias(2, num_buckets=32, max_distance=16, symmetric=True)
-    with pytest.raises(ValueError, match="num_buckets must be even and >= 4, got 7"):
+    with pytest.raises(ValueError, match="num_buckets is 7; expected an even number of at least 4"):
         T5Bias(2, num_buckets=7)
     with pytest.raises(
         SelfAttnBioError,
-        match=r"sequences must have at most 3 tokens \(model.position.max_length\), got 4",
+        match=r"a sequence has 4 tokens, more than model.position.max_length = 3",
     ):
         Learned(2, 3)(torch.zeros(1, 4, 2))
 

@@ -62,7 +62,7 @@ def test_doctor_reports_effect_of_default_dropout(capsys, monkeypatch):
     )
     assert without["window", "t5"][0] == "flex"
     assert without["window", "shaw"][0] == "slab"
-    slower = "not flex: dropout on the weights, which model.dropout = 0 turns off"
+    slower = "not flex: it does not support dropout (set model.dropout = 0)"
     assert dropping == {
         key: ("slab", slower) for key, (kernel, _) in without.items() if kernel == "flex"
     }
@@ -82,11 +82,11 @@ def test_doctor_lists_kernel_for_each_pattern(capsys):
     (line,) = [line for line in out.splitlines() if line.startswith("  bigbird") and "shaw" in line]
     assert "shaw, transformer_xl" in line
     assert "slab" in line
-    assert "joint: a position with keys of its own" in line
+    assert "joint: the position has its own keys" in line
     (line,) = [
         line for line in out.splitlines() if line.startswith("  full, causal") and "shaw" in line
     ]
-    assert "sdpa: a causal or sparse pattern" in line
+    assert "sdpa: it would compute all pairs of a causal or sparse pattern" in line
 
 
 def test_doctor_lists_mixers_with_their_positions(capsys):
