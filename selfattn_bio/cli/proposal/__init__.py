@@ -123,19 +123,18 @@ class Table:
             return cls(contents.columns, contents.lengths, request.place)
         table = targets_table(Path(request.targets))
         if "id" not in table or len(table.columns) < 2:
-            message = (
-                f"no column id and one to learn, but {', '.join(map(str, table)) or 'no columns'}"
-            )
+            columns = ", ".join(map(str, table))
             raise RunFileError(
-                message,
+                "a table of targets needs the column id and another one; the columns are "
+                f"{columns}",
                 place=request.targets,
-                hint="Tabs separate the columns of a .tsv, commas those of a .csv",
+                hint="Separate columns by tabs in a .tsv and by commas in a .csv",
             )
         length_of = dict(zip(contents.ids, contents.lengths, strict=True))
         table = table[table["id"].isin(length_of)]
         if table.empty:
             raise RunFileError(
-                f"no id of the sequences, such as {contents.ids[0]!r}, among the ids",
+                f"none of its ids is that of a sequence, such as {contents.ids[0]!r}",
                 place=request.targets,
             )
         columns = {
@@ -167,14 +166,18 @@ def _targets(
             "Give a table, or --targets TABLE with ids, or with --column NAME an attribute of "
             "the headers such as label=1"
         )
-        raise RunFileError("sequences without anything to learn", place=place, hint=hint)
+        raise RunFileError(
+            "the sequences have no labels or numbers to learn", place=place, hint=hint
+        )
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # their labels stay in --targets, also for two classes
         return tuple(map(_as_column, targets))
     unnamable = [target.column for target in targets if not target.column.isidentifier()]
     if not contents.is_table and targets[0].kind != "binary" and unnamable:
         raise RunFileError(
-            f"header attribute {unnamable[0]!r} must be letters, digits and _", place=place
+            f"header attribute {unnamable[0]!r} cannot be used as a column",
+            place=place,
+            hint="Rename it with letters, digits and _ only",
         )
     return targets
 
@@ -204,7 +207,7 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
     name = "DNA" if contents.alphabet.name == "dna" else "protein"
     records = f"{len(contents.lengths):,} records of {name}, {spread(contents)}"
     if request.has_classes:
-        made = f" (made: {request.made})" if request.made else ""
+        made = f" (generated: {request.made})" if request.made else ""
         return (
             f"{records}; {contents.counts['positives']:,} positives, "
             f"{contents.counts['negatives']:,} negatives{made}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -136,38 +136,58 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
     RunFileError
         If there is none, or if several fit.
     """
-    if any(len(name) > LONG and _are_sequences([name]) for name in columns):
-        shown = ", ".join(
-            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
-        )
-        message = f"the first row holds no column names but data: {shown}"
-        raise RunFileError(
-            message, place=f"{place}:1", hint="Add a row of names above it, such as sequence,label"
-        )
     fit = [name for name, texts in columns.items() if _are_sequences(texts)]
     named = [
         name
         for known in SEQUENCE_NAMES
-        for name in columns
-        if name.strip().lower() == known and name in fit
+        for name, texts in columns.items()
+        if name.strip().lower() == known and _are_letters(texts)
     ]
-    if named or len(fit) == 1:
-        return (named or fit)[0]
+    data = [name for name in columns if len(name) > LONG and _are_sequences([name])]
+    if data and not named and set(fit) <= set(data):
+        shown = ", ".join(
+            f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4]
+        )
+        raise RunFileError(
+            f"the first row looks like data, not like column names: {shown}",
+            place=f"{place}:1",
+            hint="Add a row of names above it, such as sequence,label. If it has names, choose "
+            "the sequences with --sequence-column",
+        )
+    # A column `protein` may hold names of proteins; a column `sequence` holds sequences, also
+    # short or repeated ones.
+    certain = [name for name in named if name in fit or "seq" in name.lower()]
+    if certain or len(fit) == 1:
+        return (certain or fit)[0]
     hint = "Name the column of the sequences with --sequence-column"
     if fit:
         raise RunFileError(
             f"several columns hold sequences: {', '.join(fit)}", place=place, hint=hint
         )
-    raise RunFileError(f"no column of sequences among {', '.join(columns)}", place=place, hint=hint)
+    if named:
+        return named[0]
+    raise RunFileError(
+        f"none of the columns holds sequences: {', '.join(columns)}", place=place, hint=hint
+    )
 
 
 def _are_sequences(texts: Texts) -> bool:
-    known = [text.strip().upper() for text in texts if text and text.strip()]
-    if 2 * len(set(known)) <= len(known) or not set("".join(known)) <= set(
-        PROTEIN.letters + PROTEIN.ambiguous + "*-."
-    ):
+    known = [text.strip() for text in texts if text and text.strip()]
+    if 2 * len(set(known)) <= len(known) or not _are_letters(known):
         return False  # words such as `promoter` are repeated; sequences are not
     return sorted(map(len, known))[len(known) // 2] >= SHORT
+
+
+def _are_letters(texts: Texts) -> bool:
+    """Whether all texts have only the letters of sequences, whatever their length."""
+    letters = set("".join(text.strip().upper() for text in texts if text))
+    return bool(letters) and letters <= set(PROTEIN.letters + PROTEIN.ambiguous + "*-.")
+
+
+def no_column(name: str, option: str, columns: Iterable[str]) -> str:
+    """Describe that the column of an option is missing, with the columns that exist."""
+    found = ", ".join(columns)
+    return f"found no column {name!r} ({option})" + (f"; the columns are {found}" if found else "")
 
 
 def find_split(columns: Mapping[str, Texts], wanted: str = "") -> SplitColumn | None:
@@ -181,9 +201,7 @@ def find_split(columns: Mapping[str, Texts], wanted: str = "") -> SplitColumn | 
         If the `wanted` column is missing or has other values.
     """
     if wanted and wanted not in columns:
-        raise RunFileError(
-            f"no column {wanted!r} for --split-column; there are {', '.join(columns) or 'none'}"
-        )
+        raise RunFileError(no_column(wanted, "--split-column", columns))
     found = {
         name: split
         for name, texts in columns.items()
@@ -191,9 +209,9 @@ def find_split(columns: Mapping[str, Texts], wanted: str = "") -> SplitColumn | 
     }
     if wanted and not found:
         shown = ", ".join(repr(value) for value, _ in Counter(columns[wanted]).most_common(5))
-        hint = "Values must include train and test, such as train, valid, test"
+        hint = "Use the values train and test, and perhaps valid"
         raise RunFileError(
-            f"column {wanted!r} does not name a split: its values are {shown}", hint=hint
+            f"column {wanted!r} does not contain a split: its values are {shown}", hint=hint
         )
     return min(found.values(), key=lambda split: _rank(split.column, SPLIT_NAMES), default=None)
 
@@ -208,13 +226,13 @@ def _split_of(name: str, texts: Texts) -> SplitColumn | None:
     if not counts["train"] or not counts["test"]:
         return None
     known = dict(SplitValues().pairs())
-    untold = {SPLIT_WORDS[value] for value in values if value not in known}
+    unlisted = {SPLIT_WORDS[value] for value in values if value not in known}
     return SplitColumn(
         name,
         counts,
         {
             split: [value for value in values if SPLIT_WORDS[value] == split]
-            for split in sorted(untold)
+            for split in sorted(unlisted)
         },
     )
 
@@ -246,10 +264,7 @@ def choose_targets(
         columns fit.
     """
     if missing := [name for name in wanted if name not in columns]:
-        raise RunFileError(
-            f"no column {missing[0]!r} to learn; there are {', '.join(columns) or 'none'}",
-            place=place,
-        )
+        raise RunFileError(no_column(missing[0], "--column", columns), place=place)
     found = {
         name: target
         for name in wanted or columns
@@ -258,7 +273,7 @@ def choose_targets(
     if unfit := [name for name in wanted if name not in found]:
         _check_missing({name: columns[name] for name in unfit}, place)
         shown = ", ".join(repr(text) for text, _ in Counter(columns[unfit[0]]).most_common(3))
-        hint = "Columns of numbers, of a few classes, or of one label per residue can"
+        hint = "Choose a column of numbers, of a few classes, or of one label per position"
         raise RunFileError(
             f"column {unfit[0]!r} cannot be learned: its values are {shown}", place=place, hint=hint
         )
@@ -284,7 +299,7 @@ def choose_targets(
     _check_missing(columns, place)
     hint = "Name it with --column, or give a table of targets with --targets"
     raise RunFileError(
-        f"found no column to learn among {', '.join(columns) or 'none'}", place=place, hint=hint
+        f"none of the columns can be learned: {', '.join(columns)}", place=place, hint=hint
     )
 
 
@@ -301,7 +316,7 @@ def _check_missing(columns: Mapping[str, Texts], place: str) -> None:
             raise RunFileError(
                 f"column {name!r} has {word!r} among its numbers",
                 place=place,
-                hint="Leave cells empty where they are unknown",
+                hint="Leave the cells of unknown values empty",
             )
 
 
@@ -338,12 +353,16 @@ def target_of(
     values = Counter(text for text, _ in known)
     if len(values) < 2:
         return None
+    numbers = {text: number for text in values if (number := _number(text)) is not None}
+    # Words or numbers may be as long as the sequences: active and silent of 6 residues.
+    are_classes = len(values) == 2 or _are_few(values, len(known))
+    are_decimals = len(numbers) == len(values) and any("." in text for text in values)
     if (
         all(len(text) == length for text, length in known)
         and max(length for _, length in known) > 1
+        and not (are_classes or are_decimals)
     ):
         return _labels(name, values, alphabet)
-    numbers = {text: number for text in values if (number := _number(text)) is not None}
     if 0 < len(numbers) < len(values) and {
         text.lower() for text in values if text not in numbers
     } <= set(MISSING):
@@ -357,9 +376,14 @@ def target_of(
         return TargetColumn(
             name, "binary", f"{positive} and {negative}", (positive,), num_positive=values[positive]
         )
-    if len(values) <= MOST_CLASSES and len(values) * REPEATED <= len(known):
+    if _are_few(values, len(known)):
         return TargetColumn(name, "multiclass", f"{len(values)} classes")
     return None
+
+
+def _are_few(values: Collection[object], num_records: int) -> bool:
+    """Whether values are few enough, and repeated often enough, to be classes."""
+    return len(values) <= MOST_CLASSES and len(values) * REPEATED <= num_records
 
 
 def _labels(name: str, values: Iterable[str], alphabet: Alphabet) -> TargetColumn | None:
@@ -388,11 +412,7 @@ def _numeric(
         )
     if len(distinct) == total and distinct[-1] - distinct[0] == total - 1:  # row numbers
         return None
-    if (
-        len(distinct) <= MOST_CLASSES
-        and len(distinct) * REPEATED <= total
-        and distinct[-1] - distinct[0] < 2 * len(distinct)
-    ):
+    if _are_few(distinct, total) and distinct[-1] - distinct[0] < 2 * len(distinct):
         return TargetColumn(name, "multiclass", f"{len(distinct)} classes")
     return TargetColumn(name, "regression", "numbers")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from selfattn_bio.cli.proposal.columns import REPEATED, SPLIT_WORDS, find_sequence_column
+from selfattn_bio.cli.proposal.columns import REPEATED, SPLIT_WORDS, find_sequence_column, no_column
 from selfattn_bio.cli.proposal.request import Request
 from selfattn_bio.errors import RecordIdError, RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
@@ -114,16 +114,13 @@ def _read_sequences(request: Request) -> Contents:
     }
     for path, head in heads.items():
         if names[path] not in head:
-            raise RunFileError(
-                f"no column {names[path]!r} for --sequence-column; there are {', '.join(head)}",
-                place=path,
-            )
+            raise RunFileError(no_column(names[path], "--sequence-column", head), place=path)
         if names[path] != names[paths[0] if paths[0] in names else path]:
             message = (
-                f"sequences are in column {names[path]!r} here and in {names[paths[0]]!r} "
-                f"in {paths[0]}"
+                f"the sequences are in column {names[path]!r} here and in column "
+                f"{names[paths[0]]!r} in {paths[0]}"
             )
-            raise RunFileError(message, place=path, hint="Give the columns one name")
+            raise RunFileError(message, place=path, hint="Give both columns the same name")
     column = next(iter(names.values()), "sequence")
     attributes = tuple(dict.fromkeys([*request.columns, request.split_column or "split"]))
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
@@ -152,11 +149,11 @@ def _read_sequences(request: Request) -> Contents:
 
 
 def _filled(contents: Contents, files: Mapping[str, Iterable[str]], fields: Fields) -> Contents:
-    notes = ReadSummary()
+    summary = ReadSummary()
     for group, paths in files.items():
         for path in paths:
             source = SequenceFile(Path(path), fields=fields)
-            for record in source.records(SequencePolicy(contents.alphabet), notes):
+            for record in source.records(SequencePolicy(contents.alphabet), summary):
                 contents.add(group, record)
     contents.end()
     return contents
@@ -187,10 +184,10 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
     if len(found) > 1:
         (dna, dna_begins), (protein, protein_begins) = found["dna"], found["protein"]
         message = (
-            f"files of different alphabets: {protein} looks like protein "
-            f"({protein_begins}), {dna} like DNA ({dna_begins})"
+            f"the files mix alphabets: {protein} looks like protein ({protein_begins}), {dna} "
+            f"like DNA ({dna_begins})"
         )
-        raise RunFileError(message, hint="Give all sequences in one alphabet")
+        raise RunFileError(message, hint="Give only DNA or only proteins")
     return DNA if "dna" in found else PROTEIN
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
 # Records per step, and bases or residues per batch that fit a laptop (docs/attention_speed.md).
-STEP_RECORDS, BATCH_LETTERS = 64, 131_072
+STEP_RECORDS, BATCH_POSITIONS = 64, 131_072
 PROMOTERS, PROMOTER_STEPS = 16_754, 1500  # records and steps of the task promoter
 LONG = 8192  # bp, 1,024 positions after the stem; attention to longer sequences uses a window
 STACK = "# Simple models whose scores are combined with the network's (docs/stacking.md)."
@@ -23,7 +23,7 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     """Write [tokens] and [model]."""
     is_dna, longest = contents.alphabet.name == "dna", max(contents.lengths)
     is_pooled = is_dna and objective != "labels"
-    lines = ["[tokens]", f"k = {3 if is_pooled else 1}  # letters a token"]
+    lines = ["[tokens]", f"k = {3 if is_pooled else 1}  # bases or residues per token"]
     if is_pooled and longest <= LONG:
         default = (
             "# [model] is the default: a convolution that pools 8 positions, then full attention"
@@ -59,8 +59,8 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
         f"checkpoint_every = {every}",
     ]
     if contents.alphabet.name == "protein" or objective == "labels":
-        lines += ["shift = 0  # random shift of each sequence, in letters"]
-    batch = max(1, min(STEP_RECORDS, BATCH_LETTERS // max(contents.lengths)))
+        lines += ["shift = 0  # random shift of each sequence, in bases or residues"]
+    batch = max(1, min(STEP_RECORDS, BATCH_POSITIONS // max(contents.lengths)))
     if batch < STEP_RECORDS:
         lines += [
             f"batch_size = {batch}  # see `selfattn-bio plan` for memory and time",

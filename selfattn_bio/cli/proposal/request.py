@@ -79,18 +79,20 @@ class Request:
             given = _by_split(given.pop("sequences")) | given
         paths = [path for files in given.values() for path in files]
         if twice := sorted({path for path in paths if paths.count(path) > 1}):
-            raise RunFileError("file given twice", place=twice[0], hint="Name each file once")
+            raise RunFileError(
+                "this file is given twice", place=twice[0], hint="Name each file once"
+            )
         if "-" in paths:
             raise RunFileError(
-                "files are read twice, which standard input (-) does not allow",
-                hint="Save it as a file",
+                "init cannot read standard input (-), because it reads each file twice",
+                hint="Save the data in a file",
             )
         _check_genome(given, made, arguments.genome)
         _check_groups(given, made)
         if arguments.organism and arguments.organism not in DATABASES:
             raise RunFileError(
                 f"unknown --organism {arguments.organism!r}",
-                hint=f"Known are {', '.join(DATABASES)}",
+                hint=f"Choose from {', '.join(DATABASES)}",
             )
         if arguments.targets and "positives" in given:
             raise RunFileError(
@@ -152,7 +154,7 @@ def _files_of_folder(folder: Path) -> list[str]:
         found = ", ".join(path.name for path in within[:8]) or "no files"
         hint = "Name the files: --sequences FILE, or --train, --valid and --test"
         raise RunFileError(
-            f"no files of train and test by their names in this folder: {found}",
+            f"found no file names with train and test in this folder: {found}",
             place=str(folder),
             hint=hint,
         )
@@ -163,16 +165,13 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
     groups = list(given)
     if groups == ["positives"] and not made:
         hint = (
-            "Give a file, or have them made: --negatives shuffled (dinucleotide shuffles of "
-            "the positives)"
+            "Give a file, or --negatives shuffled to generate dinucleotide shuffles of the "
+            "positives. BED files with --genome GENOME.fa may also have --negatives matched "
+            "(windows of the same length and GC content)"
         )
-        genome = (
-            "of BED files with --genome GENOME.fa also --negatives matched (windows of the "
-            "same length and GC content)"
-        )
-        raise RunFileError("--positives without --negatives", hint=f"{hint}; {genome}")
+        raise RunFileError("--positives needs --negatives", hint=hint)
     if made and groups != ["positives"]:
-        raise RunFileError(f"--negatives {made} are made from --positives alone", hint=WAYS)
+        raise RunFileError(f"--negatives {made} can be combined only with --positives", hint=WAYS)
     if groups not in (
         ["positives"],
         ["positives", "negatives"],
@@ -180,8 +179,12 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
         [*SPLITS],
         ["train", "test"],
     ):
-        got = ", ".join(f"--{group}" for group in groups) or "none of them"
-        raise RunFileError(f"which sequences to learn from is not clear from {got}", hint=WAYS)
+        if not groups:
+            raise RunFileError("no sequence files given", hint=WAYS)
+        options = " and ".join(f"--{group}" for group in groups)
+        is_part = len(groups) == 1 or set(groups) <= set(SPLITS)
+        message = "is not enough to learn from" if is_part else "cannot be combined"
+        raise RunFileError(f"{options} {message}", hint=WAYS)
 
 
 def _check_genome(given: dict[str, list[str]], made: str, genome: str | None) -> None:
@@ -189,20 +192,21 @@ def _check_genome(given: dict[str, list[str]], made: str, genome: str | None) ->
     intervals = [path for path in paths if path.lower().endswith(INTERVAL_FILES)]
     if intervals and not genome:
         hint = (
-            "Give it with --genome GENOME.fa; negatives may be intervals too, and are made "
-            "(matched) if there are none"
+            "Give it with --genome GENOME.fa. Negatives may be intervals too; without "
+            "--negatives, matched ones are generated"
         )
-        raise RunFileError("intervals without their genome", place=intervals[0], hint=hint)
+        raise RunFileError("intervals need their genome", place=intervals[0], hint=hint)
     if genome and (other := [path for path in paths if path not in intervals]):
         raise RunFileError(
-            "with --genome all files must be intervals (BED, narrowPeak, broadPeak, GFF, GTF)",
+            "this file cannot be used with --genome, because it has no intervals",
             place=other[0],
+            hint="Give BED, narrowPeak, broadPeak, GFF or GTF files, or leave out --genome",
         )
     if genome and "positives" not in given:
-        hint = "Labels by score, overlap or tracks are written in the run file: docs/data.md"
-        raise RunFileError("with --genome give --positives", hint=hint)
+        hint = "For labels by score, overlap or tracks write a run file: docs/data.md"
+        raise RunFileError("--genome needs --positives", hint=hint)
     if made in ("matched", "neighbours") and not genome:
         raise RunFileError(
-            f"--negatives {made} are windows of a genome",
-            hint="Give it with --genome, or take --negatives shuffled",
+            f"--negatives {made} needs a genome to take windows from",
+            hint="Give it with --genome, or choose --negatives shuffled",
         )

@@ -336,7 +336,7 @@ def test_separate_files_define_the_split(here, capsys):
     Path("a set/test.tsv").unlink()
     assert main(["init", "my_task", "--sequences", "a set"]) == 1
     assert (
-        "a set: no files of train and test by their names in this folder: dev.tsv, train.tsv"
+        "a set: found no file names with train and test in this folder: dev.tsv, train.tsv"
         in capsys.readouterr().err
     )
 
@@ -410,7 +410,7 @@ def test_positives_alone_are_shuffled(here, capsys):
         == "shuffled"
     )
     assert (
-        "240 records of DNA, 40 bp; 120 positives, 120 negatives (made: shuffled)"
+        "240 records of DNA, 40 bp; 120 positives, 120 negatives (generated: shuffled)"
         in capsys.readouterr().out
     )
     assert ingested()[0]["label"].sum() == 120
@@ -455,7 +455,7 @@ def test_labels_after_a_bar_are_recognised(here, capsys):
     assert "init: split: column 'split' (60 train, 60 test)" in capsys.readouterr().out
     write("b.fa", header=lambda i: f"sp|P{i}|NAME{i}")
     assert main(["init", "my_task", "--sequences", "b.fa"]) == 1
-    assert "b.fa: sequences without anything to learn" in capsys.readouterr().err
+    assert "b.fa: the sequences have no labels or numbers to learn" in capsys.readouterr().err
 
 
 def test_organism_chooses_the_database(here, capsys):
@@ -495,47 +495,46 @@ def test_steps_grow_with_root_of_records(here):
         ),
         (
             ["mine", "--positives", "a.fa"],
-            "--positives without --negatives. Give a file, or have them made: --negatives shuffled",
+            "--positives needs --negatives. Give a file, or --negatives shuffled to generate",
         ),
         (
             ["mine", "--positives", "a.fa", "--negatives", "b.fa", "a.fa"],
-            "a.fa: file given twice. Name each file once",
+            "a.fa: this file is given twice. Name each file once",
         ),
         (
             ["mine", "--sequences", "-"],
-            "files are read twice, which standard input (-) does not allow. Save it as a file",
+            "init cannot read standard input (-), because it reads each file twice. Save the data",
         ),
         (["mine", "--sequences", "latin.fa"], "latin.fa:1: header must be UTF-8 text"),
         (
             ["mine"],
-            "which sequences to learn from is not clear from none of them. Give --positives and "
-            "--negatives, or one table",
+            "no sequence files given. Give --positives and --negatives, or one table",
         ),
         (
             ["mine", "--train", "a.fa", "--sequences", "b.fa"],
-            "is not clear from --sequences, --train",
+            "--sequences and --train cannot be combined. Give --positives",
         ),
+        (["mine", "--train", "a.fa"], "--train is not enough to learn from. Give --positives"),
         (
             ["mine", "--sequences", "a.fa"],
-            "a.fa: sequences without anything to learn. Give a table, or --targets TABLE with ids, "
-            "or with",
+            "a.fa: the sequences have no labels or numbers to learn. Give a table, or --targets "
+            "TABLE with ids, or with",
         ),
         (
             ["mine", "--positives", "p.fa", "--negatives", "a.fa"],
-            "files of different alphabets: p.fa looks like protein (MKVLAAGIVGLL...), a.fa like "
-            "DNA (",
+            "the files mix alphabets: p.fa looks like protein (MKVLAAGIVGLL...), a.fa like DNA (",
         ),
         (
             ["mine", "--positives", "a.fa", "--negatives", "matched"],
-            "--negatives matched are windows of a genome. Give it with --genome",
+            "--negatives matched needs a genome to take windows from. Give it with --genome",
         ),
         (
             ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--genome", "a.fa"],
-            "a.fa: with --genome all files must be intervals",
+            "a.fa: this file cannot be used with --genome, because it has no intervals. Give BED",
         ),
         (
             ["mine", "--sequences", "a.bed", "--genome", "a.fa"],
-            "with --genome give --positives. Labels by score, overlap or tracks",
+            "--genome needs --positives. For labels by score, overlap or tracks",
         ),
         (
             ["mine", "--positives", "a.bed", "--genome", "a.fa"],
@@ -543,7 +542,7 @@ def test_steps_grow_with_root_of_records(here):
         ),
         (
             ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--organism", "yeast"],
-            "unknown --organism 'yeast'. Known are vertebrates",
+            "unknown --organism 'yeast'. Choose from vertebrates",
         ),
         (
             ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--column", "x"],
@@ -555,7 +554,8 @@ def test_steps_grow_with_root_of_records(here):
         ),
         (
             ["mine", "--sequences", "no_names.csv"],
-            "no_names.csv:1: the first row holds no column names but data: ACGTACGTACGTACG..., 1.",
+            "no_names.csv:1: the first row looks like data, not like column names: "
+            "ACGTACGTACGTACG..., 1. Add a row of names",
         ),
         (
             ["mine", "--sequences", "words.txt"],
@@ -576,15 +576,16 @@ def test_steps_grow_with_root_of_records(here):
         ),
         (
             ["mine", "--sequences", "a.fa", "--targets", "u.tsv"],
-            "u.tsv: no id of the sequences, such as 'a0', among the ids",
+            "u.tsv: none of its ids is that of a sequence, such as 'a0'",
         ),
         (
             ["mine", "--sequences", "a.fa", "--targets", "v.tsv"],
-            "v.tsv: no column id and one to learn, but name, x. Tabs separate",
+            "v.tsv: a table of targets needs the column id and another one; the columns are name, "
+            "x. Separate",
         ),
         (
             ["mine", "--positives", "a.bed", "--negatives", "a.fa"],
-            "a.bed: intervals without their genome. Give it with --genome GENOME.fa",
+            "a.bed: intervals need their genome. Give it with --genome GENOME.fa",
         ),
         (
             ["mine", "--positives", "\x7f.fa", "--negatives", "a.fa"],

@@ -62,6 +62,22 @@ def test_target_of_each_kind(texts, expected):
     assert recognised(texts) == expected
 
 
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (cycle("positive", "negative"), ("binary", ("positive",))),
+        (cycle("positive", "negative", None), ("multiclass", "")),
+        (cycle("promoter", "enhancer", "silencer"), ("multiclass", "")),
+        ([f"{i / 7:.6f}" for i in range(NUMBER)], ("regression", "")),
+        (sequences("HEC-", length=8), ("labels", "CEH")),
+        (sequences("01", length=8), ("labels", "01")),
+    ],
+)
+def test_values_as_long_as_the_records(texts, expected):
+    target = target_of("x", texts, [8] * NUMBER, DNA)
+    assert (target.kind, target.positive or target.classes) == expected
+
+
 def test_target_of_second_protein():
     assert recognised(sequences("ACDEFGHIKLMNPQRSTVWY"), PROTEIN) is None
     assert recognised(sequences("HEC"), PROTEIN) == ("labels", "CEH")
@@ -79,6 +95,14 @@ def test_target_of_second_protein():
         ),
         ({"sequence": cycle("text of no letters", "and more"), "bases": sequences()}, "bases"),
         ({"seq": sequences("ACDEFGHIKLMNPQRSTVWY"), "structure": sequences("HEC")}, "seq"),
+        # names of columns that have only letters of proteins
+        ({"sequence": sequences(), "fluorescenceintensity": cycle("1.5", "2")}, "sequence"),
+        ({"binding.affinity.score": cycle("1.5", "2"), "oligo": sequences()}, "oligo"),
+        # short or repeated sequences under a usual name
+        ({"sequence": sequences(length=7), "activity": cycle("1.5", "2")}, "sequence"),
+        ({"peptide": sequences(number=20) * 3, "allele": cycle("A*02", "B*07")}, "peptide"),
+        ({"barcode": sequences(length=12), "sequence": sequences(number=20) * 3}, "sequence"),
+        ({"protein": cycle("CTCF", "MAX", "GATA"), "oligo": sequences()}, "oligo"),
     ],
 )
 def test_sequence_column_found(columns, expected):
@@ -90,7 +114,7 @@ def test_sequence_column_found(columns, expected):
     [
         (
             {"a": cycle("x", "y"), "b": cycle("1", "2")},
-            "a.csv: no column of sequences among a, b. Name the column",
+            "a.csv: none of the columns holds sequences: a, b. Name the column",
         ),
         (
             {"ref": sequences(), "alt": sequences()},
@@ -98,7 +122,7 @@ def test_sequence_column_found(columns, expected):
         ),
         (
             {"ACGTACGTACGTACGTA": sequences(), "1": cycle("0", "1")},
-            "a.csv:1: the first row holds no column names but data: ACGTACGTACGTACG",
+            "a.csv:1: the first row looks like data, not like column names: ACGTACGTACGTACG",
         ),
     ],
 )
@@ -137,12 +161,15 @@ def test_split_column_by_name():
     assert find_split(columns, "b").column == "b"
     with pytest.raises(
         RunFileError,
-        match=r"column 'c' does not name a split: its values are '1', '2'. Values must include "
-        r"train",
+        match=r"column 'c' does not contain a split: its values are '1', '2'. Use the values train",
     ):
         find_split(columns, "c")
-    with pytest.raises(RunFileError, match="no column 'd' for --split-column; there are a, b, c"):
+    with pytest.raises(
+        RunFileError, match=r"found no column 'd' \(--split-column\); the columns are a, b, c$"
+    ):
         find_split(columns, "d")
+    with pytest.raises(RunFileError, match=r"found no column 'd' \(--split-column\)$"):
+        find_split({}, "d")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +228,7 @@ def test_choose_named_targets():
             ("a", "c"),
             r"columns of different kinds cannot be learned together: a \(numbers\), c \(1 and 0\)",
         ),
-        (("e",), "a.csv: no column 'e' to learn; there are a, b, c, text"),
+        (("e",), r"a.csv: found no column 'e' \(--column\); the columns are a, b, c, text"),
         (("text",), "a.csv: column 'text' cannot be learned: its values are 'gene0'"),
     ],
 )
@@ -219,11 +246,11 @@ def test_choose_unclear_target(wanted, message):
 
 def test_choose_from_no_target():
     with pytest.raises(
-        RunFileError, match=r"a.csv: found no column to learn among name. Name it with --column"
+        RunFileError, match=r"a.csv: none of the columns can be learned: name. Name it with"
     ):
         chosen({"name": [f"gene{i}" for i in range(NUMBER)]})
     for wanted in ((), ("x",)):
         with pytest.raises(
-            RunFileError, match=r"a.csv: column 'x' has 'NA' among its numbers. Leave cells empty"
+            RunFileError, match=r"a.csv: column 'x' has 'NA' among its numbers. Leave the cells"
         ):
             chosen({"x": cycle("NA", "1.5", "2.5")}, *wanted)
