@@ -1,8 +1,9 @@
 """Fit every baseline on folders of train, dev and test tables, and print a table.
 
-The tables are CSV files with columns sequence and label. Train and dev records that are also in
-test, on either strand, are left out. Settings are chosen on dev; test is scored once. MCC is at a
-probability of 0.5. Seconds are CPU seconds with one thread.
+The tables have columns sequence and label and the names that benchmarks/accuracy.py accepts. As in
+`split`, a record that is also in a split closer to test, on either strand, is left out, and so is
+a repeated record of training and validation. Settings are chosen on validation; test is scored
+once. MCC is at a probability of 0.5. Seconds are CPU seconds with one thread.
 
     python benchmarks/baselines.py --database jaspar:vertebrates \\
         ../shared/bench/gue_core_tata ../shared/bench/ecoli70
@@ -19,39 +20,45 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from accuracy import TABLES, find_table
 from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
 from selfattn_bio.baselines import Setup, suitable
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.splits import strand_keys
+from selfattn_bio.sequence.splits import find_copies, strand_keys
 
 COLUMNS = (
     "set",
     "baseline",
-    "MCC on dev",
+    "MCC on validation",
     "MCC on test",
     "AUROC on test",
     "seconds",
-    "chosen on dev",
+    "chosen on validation",
 )
 
 
 def read_splits(
     folder: Path, policy: SequencePolicy
 ) -> dict[str, tuple[list[np.ndarray], np.ndarray]]:
-    """Read sequences and labels of each split; leave test sequences out of train and dev."""
-    tables = {
-        split: pd.read_csv(next(folder.glob(f"{split}.csv*"))) for split in ("test", "train", "dev")
+    """Read sequences and labels of each split; leave out the copies that `split` leaves out."""
+    tables = [
+        pd.read_csv(file, sep="\t" if ".tsv" in file.suffixes else ",").assign(split=split)
+        for split, names in TABLES.items()
+        for file in [find_table(folder, *names)]
+    ]
+    records = pd.concat(tables, ignore_index=True)
+    records["id"] = records.index
+    letters = [policy.letters_of(text) for text in records["sequence"]]
+    keys = strand_keys(letters, policy.alphabet)
+    texts = [row.tobytes() for row in letters]
+    copies = find_copies(records, keys, texts, records[["label"]])
+    kept = records[~records.index.isin(copies.index) | (records["split"] == "test")]
+    return {
+        split: ([letters[row] for row in of_split.index], of_split["label"].to_numpy())
+        for split, of_split in kept.groupby("split")
     }
-    found, keys = {}, set()
-    for split, table in tables.items():
-        letters = [policy.letters_of(text) for text in table["sequence"]]
-        of_split = list(strand_keys(letters, policy.alphabet))
-        kept = [row for row, key in enumerate(of_split) if key not in keys]
-        keys |= set(of_split) if split == "test" else set()
-        found[split] = [letters[row] for row in kept], table["label"].to_numpy()[kept]
-    return found
 
 
 def rows(folder: Path, setup: Setup) -> Iterator[tuple[str, ...]]:
@@ -62,10 +69,10 @@ def rows(folder: Path, setup: Setup) -> Iterator[tuple[str, ...]]:
             print(f"{folder.name}: {kind.name} left out: {obstacle}", flush=True)
             continue
         start = time.process_time()
-        baseline = kind(setup).fit(*splits["train"], *splits["dev"])
+        baseline = kind(setup).fit(*splits["train"], *splits["valid"])
         seconds = time.process_time() - start
         scored = [
-            (splits[split][1], baseline.logits(splits[split][0])) for split in ("dev", "test")
+            (splits[split][1], baseline.logits(splits[split][0])) for split in ("valid", "test")
         ]
         mcc = [f"{matthews_corrcoef(labels, logits > 0):.3f}" for labels, logits in scored]
         chosen = ", ".join(f"{name} {value}" for name, value in baseline.chosen().items())
@@ -88,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="with train.csv, dev.csv and test.csv, plain or gz",
+        help="with tables train, dev (or valid, val, validation) and test: .csv or .tsv, also .gz",
     )
     parser.add_argument("--alphabet", choices=("dna", "protein"), default="dna")
     parser.add_argument(

@@ -17,49 +17,34 @@ from typing import Any
 import numpy as np
 import tomli_w
 from promoter import command, is_trained
-from published import code_hash, said
+from published import code_hash, with_interval
 
 from selfattn_bio.config import Transfer
 from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.model.checkpoint import read_provenance
 
 DRAWS = 1000  # of the bootstrap
+COMPARED = "model / network / parts / best baseline"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Figures of one practice set; the draws of all test figures are of the same resampled records.
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """One metric on test. All bootstrap samples are of the same records.
 
     Parameters
     ----------
-    metric
-        Name for the table.
-    valid
-        The model on the validation records, mean over seeds.
     model, network
-        On test, mean over seeds: the complete model, and its network without the stack.
+        Mean over seeds: the complete model, and its network without the stack.
+    parts
+        The stack without the network, its weights fitted again on validation; None without a stack.
     baselines
-        Simple models by name, on test.
-    others
-        Other networks by name, on test, mean over as many seeds.
-    seconds
-        One training, with its stack and its parent.
-    stacked_with
-        Names of the parts of the stack.
-    at_half
-        The metric of `model`, `network` and each baseline at a probability of 0.5, if it depends on
-        a threshold.
+        Simple models by name.
     """
 
-    metric: str
-    valid: float
     model: ResampledMetric
     network: ResampledMetric
+    parts: ResampledMetric | None = None
     baselines: Mapping[str, ResampledMetric]
-    seconds: float
-    others: Mapping[str, ResampledMetric] = field(default_factory=dict)
-    stacked_with: Sequence[str] = ()
-    at_half: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def best(self) -> str:
@@ -72,8 +57,59 @@ class Comparison:
         return self.model.minus(self.baselines[self.best])
 
     @property
+    def text(self) -> str:
+        """The four figures: `.835 / .810 / - / .802 (gc)`."""
+        each = (self.model, self.network, self.parts, self.baselines[self.best])
+        return f"{' / '.join(_figure(of) for of in each)} ({self.best})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Scores):
+    """Figures of one practice set, with those of its metric.
+
+    Parameters
+    ----------
+    metric
+        Name for the table.
+    by_seed
+        The complete model on test, for each training.
+    valid
+        The model on the validation records, mean over seeds. Stack and threshold are fitted on
+        these records, so the figure is too high.
+    others
+        Other networks by name, on test, mean over as many seeds.
+    seconds
+        The first training with the fit of its stack, and that of its parent if the set trains one.
+    stacked_with
+        Names of the parts of the stack.
+    at_half
+        The metric at a probability of 0.5, if it depends on a threshold.
+    auroc
+        AUROC, if it is not the metric.
+    """
+
+    metric: str
+    by_seed: Sequence[float]
+    valid: float
+    seconds: float
+    others: Mapping[str, ResampledMetric] = field(default_factory=dict)
+    stacked_with: Sequence[str] = ()
+    at_half: Scores | None = None
+    auroc: Scores | None = None
+
+    @property
+    def range_of_seeds(self) -> str:
+        """Lowest and highest figure of a training, or `one training`."""
+        if len(self.by_seed) == 1:
+            return "one training"
+        return f"{min(self.by_seed):.3f} to {max(self.by_seed):.3f}"
+
+    @property
     def verdict(self) -> str:
-        """Whether the interval of the lead excludes 0."""
+        """Whether the interval of the lead excludes 0.
+
+        The interval is over test records only. With one training it says nothing about others.
+        """
         if self.lead["low"] > 0:
             return "yes, ahead"
         return "yes, behind" if self.lead["high"] < 0 else "no"
@@ -82,30 +118,40 @@ class Comparison:
         """Return a row of the table; the columns are the same for every set."""
         baseline = self.baselines[self.best]
         others = [
-            f"{other} {of.value:.3f}; model - it {said(self.model.minus(of), '+')}"
+            f"{other} {of.value:.3f}; model - it {with_interval(self.model.minus(of), '+')}"
             for other, of in self.others.items()
         ]
         return {
             "set": name,
             "metric": self.metric,
             "seeds": seeds,
-            "model, validation": f"{self.valid:.3f}",
-            "model": said(self.model.interval()),
-            "network alone": f"{self.network.value:.3f}",
+            "validation (fitted on these records)": f"{self.valid:.3f}",
+            "model": with_interval(self.model.interval()),
+            "lowest to highest seed": self.range_of_seeds,
+            "network alone": _figure(self.network),
+            "parts alone": _figure(self.parts),
             "best simple baseline": f"{baseline.value:.3f} ({self.best})",
-            "model - baseline": said(self.lead, "+"),
-            "interval excludes 0": self.verdict,
-            "network - baseline": said(self.network.minus(baseline), "+"),
-            "model / network / baseline at 0.5": " / ".join(
-                f"{self.at_half[each]:.3f}" for each in ("model", "network", self.best)
-            )
-            if self.at_half
-            else "-",
+            "model - baseline": with_interval(self.lead, "+"),
+            "interval over records excludes 0": self.verdict
+            + (" (one training)" if len(self.by_seed) == 1 else ""),
+            "network - baseline": with_interval(self.network.minus(baseline), "+"),
+            f"at 0.5: {COMPARED}": self.at_half.text if self.at_half else "-",
+            "at 0.5: model - baseline": _lead(self.at_half),
+            f"AUROC: {COMPARED}": self.auroc.text if self.auroc else "-",
+            "AUROC: model - baseline": _lead(self.auroc),
             "other network": "; ".join(others) or "-",
             "best published": published or "-",
             "stacked with": ", ".join(self.stacked_with) or "-",
             "seconds": f"{self.seconds:.0f}",
         }
+
+
+def _figure(metric: ResampledMetric | None) -> str:
+    return f"{metric.value:.3f}" if metric else "-"
+
+
+def _lead(scores: Scores | None) -> str:
+    return with_interval(scores.lead, "+") if scores else "-"
 
 
 def closing_line(found: Sequence[Comparison]) -> str:

@@ -156,7 +156,7 @@ def lead_of_means(
     return means[0].minus(means[1])
 
 
-def said(lead: dict[str, float]) -> str:
+def with_interval(lead: dict[str, float]) -> str:
     """Format a difference with its interval."""
     return f"{lead['value']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f})"
 
@@ -223,16 +223,17 @@ def main() -> None:
     for seed, metrics in results.items():
         best = metrics["differences"]["best_baseline"]
         lead = metrics["differences"]["baselines"][best]["auroc"]
-        print(f"seed {seed}: model - {best} {said(lead)}")
+        print(f"seed {seed}: model - {best} {with_interval(lead)}")
     best = max(baselines, key=lambda name: mean(table[name]))
     tables = [predictions(seed) for seed in SEEDS]
     models, labels = [table["model"] for table in tables], tables[0]["label"]
     print(
         f"means: model - {best} "
-        f"{said(lead_of_means(models, [table[best] for table in tables], labels))}"
+        f"{with_interval(lead_of_means(models, [table[best] for table in tables], labels))}"
     )
     pairs_of_cnns = [(one["cnn"] + other["cnn"]) / 2 for one, other in combinations(tables, 2)]
-    print(f"means: model - two CNNs averaged {said(lead_of_means(models, pairs_of_cnns, labels))}")
+    lead = lead_of_means(models, pairs_of_cnns, labels)
+    print(f"means: model - two CNNs averaged {with_interval(lead)}")
 
 
 if __name__ == "__main__":

@@ -174,9 +174,10 @@ class Chains:
             targets["valid"],
         )
         scorers = [load(model) for model in models]
-        on_test = mean_of(
+        each = [
             sampled_q3(scorer.token_outputs(letters["test"]), targets["test"]) for scorer in scorers
-        )
+        ]
+        on_test = mean_of(each)
         return Comparison(
             metric="Q3",
             valid=mean(
@@ -185,9 +186,10 @@ class Chains:
             ),
             model=on_test,
             network=on_test,
+            by_seed=[of.value for of in each],
             baselines={
-                TITLES[each]: sampled_q3(predict(letters["test"]), targets["test"])
-                for each, predict in fitted.items()
+                TITLES[name]: sampled_q3(predict(letters["test"]), targets["test"])
+                for name, predict in fitted.items()
             },
             seconds=seconds_of(models[0]),
         )

@@ -28,7 +28,7 @@ from typing import Any
 import pandas as pd
 import tomli_w
 from promoter import command
-from published import FOLDER, bench_folder, said, seconds_of, trained
+from published import FOLDER, bench_folder, seconds_of, trained, with_interval
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.interpret.explanation import Explanation
@@ -145,9 +145,10 @@ def main(arguments: list[str] | None = None) -> None:
             metrics[side]["model"] if name == "model" else metrics[side]["baselines"][name]
             for side in ("valid", "test")
         ]
-        print(f"| {name} | {' | '.join(said(entry['auroc']) for entry in each)} |")
+        print(f"| {name} | {' | '.join(with_interval(entry['auroc']) for entry in each)} |")
     best = metrics["differences"]["best_baseline"]
-    print(f"\nmodel - {best}: {said(metrics['differences']['baselines'][best]['auroc'], '+')}")
+    lead = metrics["differences"]["baselines"][best]["auroc"]
+    print(f"\nmodel - {best}: {with_interval(lead, '+')}")
     took = ", ".join(
         f"{name} {value:.0f}" for name, value in {"train": seconds_of([model]), **seconds}.items()
     )

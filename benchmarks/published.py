@@ -22,21 +22,12 @@ from promoter import command, is_trained
 import selfattn_bio
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.files import sha256_of
 
 FOLDER = Path("results/bench_accuracy")
-# The weights depend on these files.
-SOURCES = (
-    *(
-        "attention/*.py",
-        "attention/*.cpp",
-        "model/*.py",
-        "data/batches.py",
-        "sequence/alphabet.py",
-        "sequence/kmers.py",
-    ),
-    *("baselines/*.py", "motifs/*.py", "scoring/scorer.py", "scoring/stack.py"),
-    *(f"training/{name}.py" for name in ("loop", "objectives", "optimizer", "sides", "transfer")),
-)
+# Figures depend on the code and the motif databases of the package, except these modules.
+SOURCES = ("**/*.py", "**/*.cpp", "motifs/**/*.meme.gz")
+NOT_SOURCES = ("cli", "report", "interpret")
 
 
 def bench_folder(given: str | None) -> Path:
@@ -90,10 +81,15 @@ def code_hash(*more: str) -> str:
     Models of other code are then not reused.
     """
     package = Path(selfattn_bio.__file__).parent
-    files = sorted(file for pattern in (*SOURCES, *more) for file in package.glob(pattern))
-    return hashlib.sha256(
-        b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])
-    ).hexdigest()
+    files = {
+        file
+        for pattern in SOURCES
+        for file in package.glob(pattern)
+        if file.relative_to(package).parts[0] not in NOT_SOURCES
+    }
+    files |= {file for pattern in more for file in package.glob(pattern)}
+    names = [f"{file.relative_to(package)} {sha256_of(file)}" for file in sorted(files)]
+    return hashlib.sha256("\n".join([torch.__version__, *names]).encode()).hexdigest()
 
 
 def trained(run_file: Path) -> list[Path]:
@@ -139,7 +135,7 @@ def seconds_of(folders: list[Path]) -> float:
     return sum(json.loads((folder / "train.json").read_text())["seconds"] for folder in folders)
 
 
-def said(interval: Mapping[str, float], sign: str = "") -> str:
+def with_interval(interval: Mapping[str, float], sign: str = "") -> str:
     """Format a figure with its 95 % interval."""
     return (
         f"{interval['value']:{sign}.3f} ({interval['low']:{sign}.3f} to "

@@ -83,13 +83,15 @@ class BinsTask:
         for of_split in sampled.values():
             of_split["model0"] = of_split.pop("model")
         test = sampled["test"]
-        model = mean_of(test[f"model{seed}"] for seed in range(seeds))
+        each = [test[f"model{seed}"] for seed in range(seeds)]
+        model = mean_of(each)
         return Comparison(
             metric=METRIC.upper(),
             valid=mean(sampled["valid"][f"model{seed}"].value for seed in range(seeds)),
             model=model,
             network=model,
-            baselines={each: of for each, of in test.items() if each not in named},
+            by_seed=[of.value for of in each],
+            baselines={name: of for name, of in test.items() if name not in named},
             others={self.title: mean_of(test[f"other{seed}"] for seed in range(seeds))},
             seconds=seconds + seconds_of(models[0]),
         )

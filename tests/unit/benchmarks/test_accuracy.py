@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +30,7 @@ def test_tables_are_found_by_their_usual_names(tmp_path: Path) -> None:
         accuracy.find_table(tmp_path, "test")
 
 
-def test_init_is_repeated_where_its_code_changed(
+def test_init_is_repeated_if_code_data_or_organism_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import accuracy
@@ -42,23 +44,71 @@ def test_init_is_repeated_where_its_code_changed(
         task.touch()
         runs.append(task)
 
-    for split in ("train", "dev", "test"):
-        (tmp_path / f"{split}.csv").touch()
+    def number_of_runs(code: str, folder: str = "one", organism: str = "plants") -> int:
+        monkeypatch.setattr(accuracy, "code_hash", lambda *more: code)
+        accuracy.TableSet(organism).prepare(tmp_path / folder, tmp_path / "results")
+        return len(runs)
+
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        for split in ("train", "dev", "test"):
+            (tmp_path / folder / f"{split}.csv").touch()
     monkeypatch.setattr(accuracy.subprocess, "run", init)
-    for code, number in (("a", 1), ("a", 1), ("b", 2)):
-        monkeypatch.setattr(accuracy, "code_hash", lambda *more, code=code: code)
-        accuracy.TableSet().prepare(tmp_path, tmp_path / "results")
-        assert len(runs) == number
+    assert [number_of_runs(code) for code in "aab"] == [1, 1, 2]
+    assert number_of_runs("b", organism="bacteria") == 3
+    assert number_of_runs("b") == 4
+    assert number_of_runs("b", "two") == 5
+    (tmp_path / "two" / "dev.csv").write_text("sequence,label\n")
+    assert [number_of_runs("b", "two") for _ in range(2)] == [6, 6]
 
 
-def test_every_source_of_init_is_a_file() -> None:
+def test_own_folders_have_their_own_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import accuracy
+
+    places = []
+
+    class Recorded(accuracy.TableSet):
+        def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
+            places.append(name)
+            return comparison(0.9, 0.8, 0.7)
+
+    monkeypatch.setattr(accuracy, "TableSet", Recorded)
+    monkeypatch.setattr(accuracy, "OF_BENCH", ())
+    folders = [tmp_path / "a" / "mine", tmp_path / "b" / "mine"]
+    accuracy.main([*map(str, folders), f"{folders[0]}/../mine"])
+    one, other, same = places
+    assert one == same != other
+    assert one.startswith("mine_")
+
+
+def test_code_hash_of_changed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import published
 
     package = Path(published.selfattn_bio.__file__).parent
-    assert all(
-        list(package.glob(pattern)) for pattern in (*published.SOURCES, *accuracy.INIT_SOURCES)
+    stated = (  # figures change with each of these
+        *("evaluation/calibration.py", "evaluation/composition.py", "data/edits.py"),
+        *("sequence/splits.py", "motifs/jaspar/plants.meme.gz", "motifs/scores.py"),
+        *("config/training.py", "attention/band.cpp", "training/loop.py"),
     )
+    left_out = ("cli/main.py", "report/__init__.py", "interpret/hits.py")
+    for name in (*stated, *left_out):
+        assert (package / name).is_file()
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(
+        published, "selfattn_bio", SimpleNamespace(__file__=tmp_path / "__init__.py")
+    )
+    hashes = [published.code_hash()]
+    for name in stated:
+        (tmp_path / name).write_text("changed")
+        hashes.append(published.code_hash())
+    assert len(set(hashes)) == 1 + len(stated)
+    for name in left_out:
+        (tmp_path / name).write_text("changed")
+    assert published.code_hash() == hashes[-1]
+    assert published.code_hash("cli/main.py") != hashes[-1]
 
 
 def sampled(value: float, spread: float = 0.01) -> ResampledMetric:
@@ -69,8 +119,15 @@ def sampled(value: float, spread: float = 0.01) -> ResampledMetric:
 def comparison(model: float, network: float, baseline: float, spread: float = 0.02) -> Comparison:
     from comparison import Comparison
 
-    baselines = {"weak": sampled(0.1), "strong": sampled(baseline)}
-    return Comparison("MCC", 0.5, sampled(model, spread), sampled(network), baselines, seconds=7.0)
+    return Comparison(
+        metric="MCC",
+        valid=0.5,
+        model=sampled(model, spread),
+        by_seed=[model - 0.1, model + 0.1],
+        network=sampled(network),
+        baselines={"weak": sampled(0.1), "strong": sampled(baseline)},
+        seconds=7.0,
+    )
 
 
 def test_mean_over_seeds_bootstraps_records() -> None:
@@ -87,8 +144,39 @@ def test_mean_over_seeds_bootstraps_records() -> None:
 )
 def test_verdict_depends_on_interval_excluding_0(model: float, verdict: str) -> None:
     row = comparison(model, 0.7, 0.7).row("a set", "3", "")
-    assert row["interval excludes 0"] == verdict
+    assert row["interval over records excludes 0"] == verdict
     assert row["best simple baseline"] == "0.700 (strong)"
+
+
+def test_row_shows_seeds_parts_and_other_metrics() -> None:
+    from comparison import Scores
+
+    def scores(model: float, weak: float, strong: float) -> Scores:
+        return Scores(
+            model=sampled(model),
+            network=sampled(0.4),
+            baselines={"weak": sampled(weak), "strong": sampled(strong)},
+        )
+
+    found = replace(
+        comparison(0.9, 0.8, 0.7),
+        parts=sampled(0.75),
+        at_half=scores(0.8, weak=0.7, strong=0.6),  # another baseline is the best one
+        auroc=scores(0.95, weak=0.1, strong=0.9),
+    )
+    row = found.row("a set", "2", "")
+    assert row["lowest to highest seed"] == "0.800 to 1.000"
+    assert row["parts alone"] == "0.750"
+    assert row["at 0.5: model / network / parts / best baseline"] == (
+        "0.800 / 0.400 / - / 0.700 (weak)"
+    )
+    assert row["at 0.5: model - baseline"].startswith("+0.100 (")
+    assert row["AUROC: model - baseline"].startswith("+0.050 (")
+    once = replace(found, by_seed=[0.9], parts=None, at_half=None).row("a set", "1", "")
+    assert once["lowest to highest seed"] == "one training"
+    assert once["interval over records excludes 0"] == "yes, ahead (one training)"
+    assert (once["parts alone"], once["at 0.5: model - baseline"]) == ("-", "-")
+    assert once.keys() == row.keys()
 
 
 def test_last_line_counts_sets() -> None:

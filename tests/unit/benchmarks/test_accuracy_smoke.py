@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from selfattn_bio.cli.main import main
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.sequence.splits import read_split
+
+if TYPE_CHECKING:
+    from comparison import Comparison
 
 NETWORK = """
 kind = "attention"
@@ -114,21 +121,59 @@ def trainings(commands: list[list[str]]) -> list[list[str]]:
     return [command for command in commands if command[0] == "train"]
 
 
-def test_two_classes(commands: list[list[str]], tmp_path: Path) -> None:
+def test_two_classes(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import accuracy
 
     write_two_classes()
     Path("task.toml").write_text(CLASSES)
-    found = accuracy.compare_classes(Path("task.toml"), tmp_path / "set", 2, "auroc")
+    place = tmp_path / "set"
+    thresholds: list[float] = []
+
+    class Recorded(accuracy.Bootstrap):
+        def metrics(self, probabilities: Any, threshold: float) -> Any:
+            thresholds.append(threshold)
+            return super().metrics(probabilities, threshold)
+
+    def compare(seeds: int) -> Comparison:
+        thresholds.clear()
+        return accuracy.compare_classes(Path("task.toml"), place, seeds, "mcc")
+
+    monkeypatch.setattr(accuracy, "Bootstrap", Recorded)
+    found = compare(2)
     assert {"exact_positions", "gc", "kmer6_logistic"} <= found.baselines.keys()
     assert found.stacked_with == ["exact_positions"]
     assert found.model.value > found.network.value
+    assert found.parts
+    assert found.parts.value > 0.8  # TATA at one position
+    assert len(found.by_seed) == 2
     first, second = trainings(commands)
     assert "--parts" not in first
-    assert second[second.index("--parts") + 1] == str(tmp_path / "set" / "seed0")
-    again = accuracy.compare_classes(Path("task.toml"), tmp_path / "set", 2, "auroc")
+    assert second[second.index("--parts") + 1] == str(place / "seed0")
+
+    one = compare(1)
     assert len(trainings(commands)) == 2  # nothing changed, so nothing is trained again
-    assert again.lead == found.lead
+    test = json.loads((place / "metrics.json").read_text())["test"]
+    assert one.model.value == one.by_seed[0] == pytest.approx(test["model"]["mcc"]["value"])
+    for name, baseline in one.baselines.items():
+        assert baseline.value == pytest.approx(test["baselines"][name]["mcc"]["value"])
+    assert one.at_half
+    assert one.auroc
+    assert one.at_half.model.value == pytest.approx(test["model"]["mcc_at_half"]["value"])
+    assert one.auroc.model.value == pytest.approx(test["model"]["auroc"]["value"])
+
+    # nothing is chosen on test: with permuted test labels all thresholds are the same
+    chosen = thresholds.copy()
+    corpus = Corpus.open(place / "corpus")
+    in_test = np.array(read_split(place / "split.tsv", corpus.records["id"])) == "test"
+    labels = corpus.records["label"].to_numpy().copy()
+    labels[in_test] = np.random.default_rng(1).permutation(labels[in_test])
+    corpus.records["label"] = labels
+    monkeypatch.setattr(accuracy, "Corpus", SimpleNamespace(open=lambda path: corpus))
+    permuted = compare(1)
+    assert thresholds == chosen
+    assert permuted.model.value < one.model.value - 0.3
 
 
 def test_bins_of_a_chromosome(
@@ -156,6 +201,7 @@ def test_bins_of_a_chromosome(
     monkeypatch.setattr(tss, "FOLDER", tmp_path / "results")
     found = tss.BinsTask().measure("tiny", Path(), 2)
     assert found.baselines.keys() == {"gc", "kmer5_logistic"}
+    assert np.mean(found.by_seed) == pytest.approx(found.model.value)
     assert found.others.keys() == {"dilated CNN"}
     assert len(trainings(commands)) == 1 + 2 + 2
     assert "dilated CNN" in found.row("tiny", "2", "")["other network"]
@@ -198,15 +244,5 @@ def test_labels_per_residue(
     assert found.best == "the 15 residues around"
     assert found.baselines[found.best].value > 0.9  # each label follows from its residue
     assert found.verdict == "yes, behind"
+    assert found.range_of_seeds == "one training"
     assert len(trainings(commands)) == 1
-
-
-def test_sets_are_in_the_order_of_the_table() -> None:
-    import accuracy
-
-    kinds = {type(kind).__name__ for kind in accuracy.SETS.values()}
-    assert kinds == {"TableSet", "ProjectTask", "Chains", "BinsTask"}
-    assert list(accuracy.SETS) == [
-        *("gue_tf1", "gue_tf4", "gue_mouse0", "gue_core_tata", "ecoli70", "arabidopsis_tata"),
-        *("protein_ss3", "promoter", "amp", "tss"),
-    ]

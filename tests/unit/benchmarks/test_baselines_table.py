@@ -25,15 +25,32 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_test_sequences_are_removed_from_train_and_dev(folder: Path) -> None:
+def test_copies_are_removed_as_by_split(folder: Path) -> None:
     import baselines
 
+    train, dev = (pd.read_csv(folder / f"{split}.csv.gz") for split in ("train", "dev"))
+    copied = pd.concat([train, train.iloc[[3]], dev.iloc[[1]]])  # a repeat, and a copy of dev
+    copied.to_csv(folder / "train.tsv", sep="\t", index=False)
+    (folder / "train.csv.gz").unlink()
+    (folder / "dev.csv.gz").rename(folder / "valid.csv.gz")
+    test = pd.read_csv(folder / "test.csv.gz")
+    pd.concat([test, test.iloc[[5]]]).to_csv(folder / "test.csv.gz", index=False)
     splits = baselines.read_splits(folder, SequencePolicy(DNA))
     assert {split: len(letters) for split, (letters, _) in splits.items()} == {
         "train": 80,
-        "dev": 39,
-        "test": 40,
+        "valid": 39,  # one is in test, on strand -
+        "test": 41,  # stays complete
     }
+    assert splits["train"][0][3].tobytes().decode() == train["sequence"][3]
+    assert splits["train"][1].tolist() == train["label"].tolist()
+
+
+def test_missing_table_is_an_error(folder: Path) -> None:
+    import baselines
+
+    (folder / "dev.csv.gz").unlink()
+    with pytest.raises(SystemExit, match="no table named dev or valid or val or validation"):
+        baselines.main([str(folder)])
 
 
 def test_the_table_has_a_row_per_baseline(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
