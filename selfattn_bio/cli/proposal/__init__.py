@@ -123,10 +123,9 @@ class Table:
             return cls(contents.columns, contents.lengths, request.place)
         table = targets_table(Path(request.targets))
         if "id" not in table or len(table.columns) < 2:
-            columns = ", ".join(map(str, table))
+            found = ", ".join(map(str, table))
             raise RunFileError(
-                "a table of targets needs the column id and another one; the columns are "
-                f"{columns}",
+                f"a table of targets needs the column id and another one; the columns are {found}",
                 place=request.targets,
                 hint="Separate columns by tabs in a .tsv and by commas in a .csv",
             )
