@@ -24,8 +24,8 @@ class T5Position(Section):
         single = self.num_buckets // 2 if self.symmetric else self.num_buckets // 4
         if self.max_distance <= single:
             raise ValueError(
-                f"max_distance must be > {single}, the buckets of a single distance, got "
-                f"{self.max_distance}"
+                f"max_distance {self.max_distance} is too small for {self.num_buckets} buckets; "
+                f"use at least {single + 1}"
             )
         return self
 
@@ -281,7 +281,9 @@ class ReformerMixer(MixerSection):
     @model_validator(mode="after")
     def _buckets_are_pairs(self) -> ReformerMixer:
         if self.num_buckets > 1 and self.num_buckets % 2:
-            raise ValueError(f"num_buckets must be even or 1, got {self.num_buckets}")
+            raise ValueError(
+                f"num_buckets {self.num_buckets} is odd; use an even number, or 1 for no hashing"
+            )
         return self
 
 

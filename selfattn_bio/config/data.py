@@ -60,7 +60,9 @@ class FlankedWindows(WindowsSection):
     @model_validator(mode="after")
     def _has_letters(self) -> FlankedWindows:
         if self.of == "five_prime" and self.upstream + self.downstream == 0:
-            raise ValueError("upstream or downstream must be > 0 about the 5' end, got 0 and 0")
+            raise ValueError(
+                "windows around the 5' end are empty; set upstream or downstream above 0"
+            )
         return self
 
 
@@ -316,23 +318,23 @@ class Data(Section):
             name for name in ("positives", "negatives", "sequences", *SPLITS) if getattr(self, name)
         ]
         if given not in (["positives", "negatives"], ["sequences"], [*SPLITS], ["train", "test"]):
-            got = ", ".join(given) or "none of them"
+            found = ", ".join(given) or "none of them"
             raise ValueError(
-                "needs positives and negatives, or sequences, or train and test (and valid), got "
-                f"{got}"
+                "needs positives and negatives, or sequences, or train and test (and valid); found "
+                f"{found}"
             )
-        for name in ("targets", "label"):
+        for name in ("targets", "label", "tracks"):
             if getattr(self, name) and not self.unlabelled:
-                raise ValueError(f"{name} must go with sequences, got positives and negatives")
+                raise ValueError(
+                    f"{name} can only be used with sequences, not with positives and negatives"
+                )
         if self.ids == "numbered" and self.targets:
             raise ValueError(
                 "targets are joined by id, so ids = 'numbered' cannot be used with them; put the "
                 "columns in the sequence tables"
             )
         if self.positive and not self.label:
-            raise ValueError(
-                "positive must go with label, what holds the labels, got positive alone"
-            )
+            raise ValueError("positive needs label, the column or attribute with the labels")
         return self
 
     @field_validator("header")
@@ -341,13 +343,10 @@ class Data(Section):
         try:
             pattern = re.compile(header)
         except re.error as error:
-            raise ValueError(
-                f"header must be a regular expression, got {header!r}: {error}"
-            ) from None
+            raise ValueError(f"header {header!r} is not a regular expression: {error}") from None
         if header and (pattern.groups == 0 or pattern.groups > max(1, len(pattern.groupindex))):
             raise ValueError(
-                "header must have one group, or named groups alone, such as 'class=(\\w+)', got "
-                f"{header!r}"
+                f"header {header!r} needs one group, such as 'class=(\\w+)', or only named groups"
             )
         return header
 
@@ -409,42 +408,39 @@ class Data(Section):
         intervals = [path for path, _ in self.files if path.lower().endswith(INTERVAL_FILES)]
         if intervals and not self.genome:
             raise ValueError(
-                f"genome must be given, the FASTA file that {intervals[0]} names places of, got "
-                "none"
+                f"{intervals[0]} contains intervals; set genome to the FASTA file of their genome"
             )
         if self.genome and len(intervals) < len(self.files):
             other = next(path for path, _ in self.files if path not in intervals)
             raise ValueError(
-                "files must be BED, narrowPeak, broadPeak, GFF or GTF beside a genome, got "
-                f"{other!r}"
+                f"{other} is not an interval file; with genome, use BED, narrowPeak, broadPeak, "
+                "GFF or GTF"
             )
         if self.genome and self.alphabet != "dna":
-            raise ValueError(f"alphabet must be dna beside a genome, got {self.alphabet!r}")
+            raise ValueError(f"genome cannot be used with alphabet {self.alphabet!r}")
         if self.genome and (
             (isinstance(self.label, str) and self.label) or self.header or self.columns
         ):
             raise ValueError(
-                "label must be a table beside a genome, and header and columns not given: they are "
-                "of files of sequences"
+                "a label column, header and columns cannot be used with genome; use label kind "
+                "'score' or 'overlap'"
             )
         needs = {
             "windows": self.windows,
             "tracks": self.tracks,
-            "a table of labels": isinstance(self.label, Section),
+            "label kinds 'score' and 'overlap'": isinstance(self.label, Section),
+            "negatives from the genome": isinstance(self.negatives, GenomeNegatives),
         }
-        needs["negatives made of the genome"] = isinstance(self.negatives, GenomeNegatives)
         if missing := [what for what, value in needs.items() if value and not self.genome]:
-            raise ValueError(f"{missing[0]} must go with a genome, got none")
-        if self.tracks and not self.unlabelled:
-            raise ValueError("tracks must go with sequences, got positives and negatives")
+            raise ValueError(f"genome is not set; {missing[0]} cannot be used without it")
         if self.tracks and self.targets:
-            raise ValueError("tracks must stand in place of targets, got both")
+            raise ValueError("targets and tracks cannot be used together; remove one")
         return self
 
     @model_validator(mode="after")
     def _lengths_in_order(self) -> Data:
         if self.min_length > self.max_length:
             raise ValueError(
-                f"min_length must be <= max_length ({self.max_length}), got {self.min_length}"
+                f"min_length {self.min_length} is greater than max_length {self.max_length}"
             )
         return self

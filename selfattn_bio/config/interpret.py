@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from selfattn_bio.config.section import Fraction, Listed, Positive, Section, Seed
+from selfattn_bio.config.section import (
+    Fraction,
+    Listed,
+    Positive,
+    Section,
+    Seed,
+    first_repeated,
+)
 
 # Included in the package.
 MOTIF_DATABASES = tuple(
@@ -170,8 +177,8 @@ class Interpret(Section):
     @field_validator("maps")
     @classmethod
     def _maps_differ(cls, maps: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if maps is not None and len(set(maps)) < len(maps):
-            raise ValueError(f"must name each record once, got {list(maps)}")
+        if (record := first_repeated(maps or ())) is not None:
+            raise ValueError(f"maps names record {record!r} more than once")
         return maps
 
     @field_validator("window")
@@ -181,8 +188,8 @@ class Interpret(Section):
             window[0] < window[1] and (window[0] >= 0 or window[1] <= 0)
         ):
             raise ValueError(
-                "must be [start, end) with start < end, both from the record's start or both from "
-                f"its end, got {list(window)}"
+                f"window {list(window)} is empty or combines both ends of a record; use [start, "
+                "end) with start < end, both from the record's start or both from its end"
             )
         return window
 
@@ -194,11 +201,10 @@ class Interpret(Section):
         Whether a path exists is checked by the workflow or when the file is read.
         """
         if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
-            known = (
-                f"one of {', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC "
-                f"text, or {NO_DATABASE}"
+            raise ValueError(
+                f"unknown database {database!r}; choose {', '.join(MOTIF_DATABASES)}, "
+                f"{NO_DATABASE} or the path of a MEME, JASPAR or TRANSFAC file"
             )
-            raise ValueError(f"must be {known}, got {database!r}")
         return database
 
     @property

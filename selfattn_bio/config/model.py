@@ -40,7 +40,7 @@ class Tokens(Section):
     @model_validator(mode="after")
     def _no_letter_is_skipped(self) -> Tokens:
         if self.stride > self.k:
-            raise ValueError(f"stride must be <= k ({self.k}), got {self.stride}")
+            raise ValueError(f"stride {self.stride} skips positions; use at most k ({self.k})")
         return self
 
 
@@ -70,7 +70,7 @@ class ConvStemSection(Section):
     def _kernels_are_odd(self) -> ConvStemSection:
         for name in ("kernel", "second_kernel"):
             if getattr(self, name) % 2 == 0:
-                raise ValueError(f"{name} must be odd, got {getattr(self, name)}")
+                raise ValueError(f"{name} {getattr(self, name)} is even; use an odd number")
         return self
 
 
@@ -96,16 +96,17 @@ class TowerStemSection(Section):
     )
 
     @model_validator(mode="after")
-    def _one_a_stage(self) -> TowerStemSection:
+    def _stages_are_complete(self) -> TowerStemSection:
         stages = len(self.kernels)
         if (len(self.channels), len(self.pools)) != (stages - 1, stages):
-            got = f"{len(self.channels)} and {len(self.pools)}"
             raise ValueError(
-                f"channels and pools must be {stages - 1} and {stages}, as kernels are {stages}, "
-                f"got {got}"
+                f"channels has {len(self.channels)} values and pools has {len(self.pools)}; with "
+                f"{stages} kernels, use {stages - 1} channels and {stages} pools"
             )
         if even := [kernel for kernel in (*self.kernels, self.residual_kernel) if kernel % 2 == 0]:
-            raise ValueError(f"kernels and residual_kernel must be odd, got {even[0]}")
+            raise ValueError(
+                f"{even[0]} in kernels or residual_kernel is even; use odd numbers only"
+            )
         return self
 
     @property
@@ -173,7 +174,7 @@ class KeptLayer(Section):
     @classmethod
     def _each_once(cls, heads: tuple[int, ...]) -> tuple[int, ...]:
         if sorted(set(heads)) != list(heads):
-            raise ValueError(f"heads must rise, each once, got {list(heads)}")
+            raise ValueError(f"heads {list(heads)} are not sorted, or contain a head twice")
         return heads
 
 
@@ -214,13 +215,6 @@ STRANDS = (
 
 # Head dimensions of kernel 'band', and the smallest one of kernel 'flex'.
 BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16
-
-
-def _as_toml(section: Pattern) -> str:
-    """Format a section as in a run file, without defaults."""
-    keys = {"kind": section.kind} | section.model_dump(exclude_defaults=True)
-    values = {k: str(v).lower() if isinstance(v, bool) else repr(v) for k, v in keys.items()}
-    return f"{{ {', '.join(f'{key} = {value}' for key, value in values.items())} }}"
 
 
 class AttentionModel(Section):
@@ -275,14 +269,16 @@ class AttentionModel(Section):
     def _heads_divide_the_embedding(self) -> AttentionModel:
         if self.embed_dim % self.num_heads:
             raise ValueError(
-                f"embed_dim must be a multiple of num_heads ({self.num_heads}), got "
-                f"{self.embed_dim}"
+                f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}"
             )
         if self.position.kind == "rotary" and self.head_dim % 2:
-            raise ValueError(f"embed_dim / num_heads must be even for rotary, got {self.head_dim}")
+            raise ValueError(
+                "position 'rotary' needs an even head dimension; embed_dim / num_heads is "
+                f"{self.head_dim}"
+            )
         if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
             raise ValueError(
-                f"num_kv_heads must divide num_heads ({self.num_heads}), got {self.num_kv_heads}"
+                f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}"
             )
         return self
 
@@ -299,40 +295,40 @@ class AttentionModel(Section):
             *BY_DISTANCE,
         ):
             raise ValueError(
-                f"kernel {kernel!r} must go with a position without keys of its own, got position "
-                f"{position!r}"
+                f"kernel {kernel!r} does not support position {position!r}; use kernel 'auto'"
             )
         if kernel == "band" and pattern.kind not in ("full", "window"):
             raise ValueError(
-                "kernel 'band' must go with pattern 'full' or 'window', got pattern "
-                f"{pattern.kind!r}"
+                "kernel 'band' supports the patterns 'full' and 'window', but not "
+                f"{pattern.kind!r}; use kernel 'auto'"
             )
         if kernel == "band" and isinstance(pattern, WindowPattern) and pattern.dilation > 1:
             raise ValueError(
-                "kernel 'band' must go with a window of dilation 1, got dilation "
-                f"{pattern.dilation}"
+                f"kernel 'band' does not support dilation {pattern.dilation}; use dilation 1 or "
+                "kernel 'auto'"
             )
         if kernel == "joint" and pattern.kind not in ("strided", "bigbird"):
             raise ValueError(
-                "kernel 'joint' must go with pattern 'strided' or 'bigbird', got pattern "
-                f"{pattern.kind!r}"
+                "kernel 'joint' supports the patterns 'strided' and 'bigbird', but not "
+                f"{pattern.kind!r}; use kernel 'auto'"
             )
         if kernel in ("band", "joint") and head_dim not in BAND_HEAD_DIMS:
+            supported = ", ".join(map(str, BAND_HEAD_DIMS))
             raise ValueError(
-                f"kernel {kernel!r} must go with embed_dim / num_heads of {BAND_HEAD_DIMS}, got "
+                f"kernel {kernel!r} supports head dimensions {supported}; embed_dim / num_heads is "
                 f"{head_dim}"
             )
         if kernel == "flex" and head_dim < FLEX_HEAD_DIM:
             raise ValueError(
-                f"kernel 'flex' must go with embed_dim / num_heads >= {FLEX_HEAD_DIM}, got "
-                f"{head_dim}"
+                f"kernel 'flex' needs a head dimension of at least {FLEX_HEAD_DIM}; embed_dim / "
+                f"num_heads is {head_dim}"
             )
         if kernel == "flex" and self.dropout:
-            raise ValueError(f"kernel 'flex' must go with dropout 0, got dropout {self.dropout}")
+            raise ValueError("kernel 'flex' does not support dropout; set dropout = 0")
         if pattern.causal and self.head.kind == "cls":
             raise ValueError(
-                "head 'cls' must go with a pattern that sees both sides, got a causal one: its "
-                "vector comes first"
+                "head 'cls' cannot be used with a causal pattern, because its vector comes first; "
+                "use head 'pooling'"
             )
         return self
 
@@ -342,14 +338,13 @@ class AttentionModel(Section):
             return self
         if len(self.gates.members) != self.members:
             raise ValueError(
-                f"gates.members must be as many as members ({self.members}), got "
-                f"{len(self.gates.members)}"
+                f"gates.members has length {len(self.gates.members)}, but members is {self.members}"
             )
         for layers in self.gates.members:
             if len(layers) != self.num_layers:
                 raise ValueError(
-                    f"layers of gates.members must be as many as num_layers ({self.num_layers}), "
-                    f"got {len(layers)}"
+                    f"a member of gates.members has length {len(layers)}, but num_layers is "
+                    f"{self.num_layers}"
                 )
             most, number = (
                 max((head for layer in layers for head in layer.heads), default=-1),
@@ -357,35 +352,26 @@ class AttentionModel(Section):
             )
             if most >= number:
                 raise ValueError(
-                    f"heads of gates.members must be below the layer's number of heads ({number}), "
-                    f"got {most}"
+                    f"gates.members contains head {most}, but the last head is {number - 1}"
                 )
         return self
 
     @model_validator(mode="after")
-    def _mixer_stands_alone(self) -> AttentionModel:
+    def _mixer_fits(self) -> AttentionModel:
         if isinstance(self.mixer, SoftmaxMixer):
             return self
         for name in ("pattern", "kernel"):
-            if (got := getattr(self, name)) != (
-                default := AttentionModel.model_fields[name].default
-            ):
-                words = [
-                    each if isinstance(each, str) else _as_toml(each) for each in (default, got)
-                ]
-                raise ValueError(
-                    f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}"
-                )
+            if getattr(self, name) != AttentionModel.model_fields[name].default:
+                raise ValueError(f"mixer {self.mixer.kind!r} has no {name}; remove model.{name}")
         if self.mixer.keys_are_queries and self.num_groups != self.num_heads:
-            rule = "num_kv_heads not given, as its queries are keys"
             raise ValueError(
-                f"mixer {self.mixer.kind!r} must go with {rule}, got {self.num_kv_heads}"
+                f"mixer {self.mixer.kind!r} uses its queries as keys; remove num_kv_heads"
             )
         if self.position.kind not in self.mixer.positions:
             known = ", ".join(map(repr, self.mixer.positions))
             raise ValueError(
-                f"mixer {self.mixer.kind!r} must go with a position of kind {known}, got "
-                f"{self.position.kind!r}"
+                f"mixer {self.mixer.kind!r} does not support position {self.position.kind!r}; "
+                f"choose one of {known}"
             )
         return self
 
@@ -414,7 +400,7 @@ class CnnModel(Section):
     @model_validator(mode="after")
     def _kernels_are_odd(self) -> CnnModel:
         if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels must be odd, got {self.kernels}")
+            raise ValueError(f"kernels {list(self.kernels)} contain an even number; use odd ones")
         return self
 
 
@@ -440,7 +426,7 @@ class DilatedModel(Section):
     @model_validator(mode="after")
     def _kernel_is_odd(self) -> DilatedModel:
         if self.kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, got {self.kernel}")
+            raise ValueError(f"kernel {self.kernel} is even; use an odd number")
         return self
 
 
@@ -481,25 +467,25 @@ class PairedModel(Section):
     def _encoders_fit(self) -> PairedModel:
         for name in ("encoder", "partner_encoder"):
             if "members" in getattr(getattr(self, name), "model_fields_set", ()):
-                raise ValueError(f"members must be given in [model], got one in [model.{name}]")
+                raise ValueError(f"set members in [model] instead of [model.{name}]")
         if self.partner_encoder and "head" in self.partner_encoder.model_fields_set:
-            raise ValueError(
-                "head must be given in [model.encoder], whose places are classified, got one in "
-                "[model.partner_encoder]"
-            )
+            raise ValueError("set head in [model.encoder] instead of [model.partner_encoder]")
         first, partner = (each.token_dim for each in (self.encoder, self.of_partner))
         if first != partner:
-            rule = "have one dimension of token embeddings (token_dim of the stem, else embed_dim)"
-            raise ValueError(f"encoder and partner_encoder must {rule}, got {first} and {partner}")
+            raise ValueError(
+                f"token embeddings have {first} dimensions in encoder and {partner} in "
+                "partner_encoder; set the same token_dim in both stems (embed_dim without a stem)"
+            )
         if self.cross_position.kind not in CROSS_POSITIONS:
             known = ", ".join(map(repr, CROSS_POSITIONS))
             raise ValueError(
-                f"cross_position must be of kind {known}, got {self.cross_position.kind!r}"
+                f"cross_position {self.cross_position.kind!r} is not supported; choose one of "
+                f"{known}"
             )
         if self.cross_position.kind == "rotary" and self.encoder.head_dim % 2:
             raise ValueError(
-                "embed_dim / num_heads of encoder must be even for rotary, got "
-                f"{self.encoder.head_dim}"
+                "cross_position 'rotary' needs an even head dimension; embed_dim / num_heads of "
+                f"encoder is {self.encoder.head_dim}"
             )
         if "shared" in (self.encoder.strands, self.of_partner.strands):
             raise ValueError(
@@ -511,7 +497,7 @@ class PairedModel(Section):
                 kind := getattr(self.of_partner, name).kind
             ) != "none":
                 raise ValueError(
-                    f"{name} must be 'none' in the encoders of model kind 'paired', got {kind!r}"
+                    f"{name} {kind!r} cannot be used in the encoders of model kind 'paired'"
                 )
         return self
 

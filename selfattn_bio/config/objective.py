@@ -46,7 +46,7 @@ class MulticlassObjective(ObjectiveSection):
     def _classes_differ(self) -> Self:
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
             raise ValueError(
-                f"classes must be two different ones or more, got {', '.join(self.classes)}"
+                f"classes needs two or more different names; found {', '.join(self.classes)}"
             )
         return self
 
@@ -90,14 +90,14 @@ class RegressionObjective(ObjectiveSection):
     )
 
     @model_validator(mode="after")
-    def _one_a_column(self) -> Self:
+    def _scales_fit_the_columns(self) -> Self:
         if (len(self.center), len(self.scale)) not in (
             (0, 0),
             (len(self.columns), len(self.columns)),
         ):
-            rule = f"be one a column ({len(self.columns)}), or both not given"
             raise ValueError(
-                f"center and scale must {rule}, got {len(self.center)} and {len(self.scale)}"
+                f"center and scale have {len(self.center)} and {len(self.scale)} values for "
+                f"{len(self.columns)} columns; give one value per column, or omit both"
             )
         return self
 
@@ -145,12 +145,11 @@ class SeveralObjective(ObjectiveSection):
     def _parts_differ(self) -> Self:
         if len(self.parts) < 2:
             raise ValueError(
-                f"parts must be two or more, got {', '.join(self.parts) or 'none'}: a single one "
-                "is an objective of its own"
+                "kind 'several' needs at least two parts; for one, use the kind of the part"
             )
         columns = self.target_columns
         if both := sorted({column for column in columns if columns.count(column) > 1}):
-            raise ValueError(f"parts must share no column, got {', '.join(both)} twice")
+            raise ValueError(f"several parts use column {', '.join(both)}; keep it in one part")
         return self
 
     @property
@@ -192,7 +191,7 @@ class LabelsObjective(ObjectiveSection):
             or not self.classes.isascii()
         ):
             raise ValueError(
-                f"classes must be different ASCII characters other than -, got {self.classes!r}"
+                f"invalid classes {self.classes!r}; use different ASCII characters other than -"
             )
         return self
 

@@ -31,13 +31,11 @@ class SequencePartner(Section):
     @model_validator(mode="after")
     def _is_somewhere(self) -> SequencePartner:
         if bool(self.files) == bool(self.column):
-            raise ValueError(
-                f"files or column must be given, got {'both' if self.files else 'none'}"
-            )
+            raise ValueError(f"needs files or column{', not both' if self.files else ''}")
         if self.stride > self.k:
-            raise ValueError(f"stride must be <= k ({self.k}), got {self.stride}")
+            raise ValueError(f"stride {self.stride} skips positions; use at most k ({self.k})")
         if self.alphabet == "protein" and self.k > MAX_PROTEIN_K:
-            raise ValueError(f"k must be <= {MAX_PROTEIN_K} for protein, got {self.k}")
+            raise ValueError(f"k {self.k} is too large for protein; use at most {MAX_PROTEIN_K}")
         return self
 
 
@@ -57,7 +55,7 @@ class TrackPartner(Section):
     @model_validator(mode="after")
     def _low_is_lower(self) -> TrackPartner:
         if self.low >= self.high:
-            raise ValueError(f"low must be < high ({self.high:g}), got {self.low:g}")
+            raise ValueError(f"low ({self.low:g}) is not less than high ({self.high:g})")
         return self
 
     k: ClassVar[int] = 1  # tokens are levels

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from selfattn_bio.config.attention import Mixer, Pattern, Position
 from selfattn_bio.config.data import Label, Negatives, TrackTarget, Windows
@@ -19,7 +20,7 @@ from selfattn_bio.config.model import Exits, Gates, Head, Model, Stem
 from selfattn_bio.config.objective import Objective, Part
 from selfattn_bio.config.partner import Partner
 from selfattn_bio.config.run import RunFile
-from selfattn_bio.config.section import SectionT
+from selfattn_bio.config.section import Section, SectionT
 from selfattn_bio.config.split import Split
 from selfattn_bio.config.training import Balance
 from selfattn_bio.errors import RunFileError, SelfAttnBioError
@@ -33,7 +34,7 @@ class Form(Generic[SectionT]):
     ----------
     section
         The model of the file.
-    what
+    name
         Name of the file in error messages.
     failure
         Class of the errors raised.
@@ -42,7 +43,7 @@ class Form(Generic[SectionT]):
     """
 
     section: type[SectionT]
-    what: str
+    name: str
     failure: type[SelfAttnBioError]
     unions: Mapping[str, Any]
 
@@ -57,12 +58,10 @@ class Form(Generic[SectionT]):
                 encoding="utf-8-sig"
             )  # editors on Windows may write a byte order mark
         except FileNotFoundError:
-            raise self.failure(
-                f"{self.what} must be an existing TOML file, got no such file", place=str(path)
-            ) from None
+            raise self.failure(f"{self.name} not found", place=str(path)) from None
         except (OSError, UnicodeDecodeError) as error:
             raise self.failure(
-                f"{self.what} must be readable UTF-8 text, got {error}", place=str(path)
+                f"{self.name} cannot be read as UTF-8 text: {error}", place=str(path)
             ) from error
         return self.check(text, path)
 
@@ -80,12 +79,12 @@ class Form(Generic[SectionT]):
             )
             place = f"{path}:{line[1]}" if line else str(path)
             raise self.failure(
-                f"{self.what} must be TOML, got {error}", place=place, hint=hint
+                f"{self.name} is not valid TOML: {error}", place=place, hint=hint
             ) from error
         try:
             return self.section.model_validate(values)
         except ValidationError as error:
-            message, keys, hint = _first_mistake(error, self.unions)
+            message, keys, hint = _first_error(error, self.unions)
             raise self.failure(
                 message, place=f"{path}:{_line_of(keys, text)}", hint=hint
             ) from error
@@ -98,7 +97,7 @@ def read_run_file(path: str | Path) -> RunFile:
     ------
     RunFileError
         If the file is missing, is not TOML, or has an unknown key or a value out of range. An error
-        for an unknown key suggests the closest known one. The place is `path:line`.
+        for an unknown key suggests the closest known one. Its `place` is `path:line`.
     """
     return _RUN_FILES.read(path)
 
@@ -108,15 +107,22 @@ def run_file_of(text: str, path: Path) -> RunFile:
     return _RUN_FILES.check(text, path)
 
 
-def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str, list[str], str]:
+Keys = list[str | int]  # an integer is the index of an item of a list
+
+
+def _first_error(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str, Keys, str]:
     """Return the first error, the keys it is at, and a hint that counts the remaining ones."""
     first, more = error.errors()[0], error.error_count() - 1
-    context = first.get("ctx", {})
+    context, value = first.get("ctx", {}), first["input"]
     # The location contains the tag of `kind` unions ("model", "attention", "embed_dim"), which is
-    # not a key of the file.
-    # [sweep] has dotted keys
-    parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]
-    # below these, a name chosen by the user comes before the tag
+    # not a key of the file. Keys of [sweep] are dotted.
+    parts: Keys = [
+        key
+        for part in first["loc"]
+        if part != "[key]"
+        for key in (part.split(".") if isinstance(part, str) else [part])
+    ]
+    # below these tables, a name chosen by the user comes before the tag
     named = (["several", "parts"], ["data", "tracks"])
     keys = [
         key
@@ -126,28 +132,65 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
     match first["type"]:
         case "unknown_key":
             keys = [*keys, context["key"]]
-            message = (
-                f"{'.'.join(keys)} must be a known key, got {context['key']!r} ({context['hint']})"
-            )
+            message = f"unknown {_name_of(keys)}; {context['hint']}"
         case "missing":
-            message = f"{'.'.join(keys)} must be given, got nothing"
+            message = f"missing {_name_of(keys)}"
         case "union_tag_not_found":
-            message = f"{'.'.join(keys)}.kind must be one of {_kinds(keys, unions)}, got nothing"
+            message = f"missing {_name_of([*keys, 'kind'])}; choose one of {_kinds(keys, unions)}"
         case "union_tag_invalid":
-            kinds, keys = _kinds(keys, unions), [*keys, "kind"]
-            message = f"{'.'.join(keys)} must be one of {kinds}, got {context['tag']!r}"
+            kinds = _kinds(keys, unions)
+            message = f"unknown kind {context['tag']!r}{_in_table(keys)}; choose one of {kinds}"
+            keys = [*keys, "kind"]
         case "value_error":
-            message = f"[{'.'.join(keys)}] {context['error']}" if keys else str(context["error"])
+            # the input of a validator of one key is the value of that key
+            table = keys if isinstance(value, dict | Section) else keys[:-1]
+            message = f"{_in_table(table).removeprefix(' in ')} {context['error']}".lstrip()
             keys = keys or _named_first(message)
+        case _ if first["loc"][-1] == "[key]":
+            message = f"invalid name {value!r}{_in_table(keys[:-1])}; expected {_expected(first)}"
         case _:
-            # pydantic: "Input should be greater than 0", "Tuple should have at least 1 item"
-            rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
-            rule = rule.replace(
-                "be a valid dictionary or object to extract fields from",
-                "be a table such as { kind = ... }",
-            )
-            message = f"{'.'.join(keys)} {rule}, got {first['input']!r}"
-    return message, keys, f"{more} more to mend after this one" if more else ""
+            value = str(value).lower() if isinstance(value, bool) else repr(value)
+            message = f"invalid value {value} for {_name_of(keys)}; expected {_expected(first)}"
+    plural = "s" if more > 1 else ""
+    return message, keys, f"The file has {more} more error{plural}" if more else ""
+
+
+def _in_table(keys: Keys) -> str:
+    return f" in [{'.'.join(map(str, keys))}]" if keys else ""
+
+
+def _name_of(keys: Keys) -> str:
+    """Return "key 'k' in [tokens]" or, for an item of a list, "item 3 of 'pools' in [model]"."""
+    *tables, last = keys
+    name = f"item {last + 1} of {tables.pop()!r}" if isinstance(last, int) else f"key {last!r}"
+    return name + _in_table(tables)
+
+
+# The characters that a pattern of names or values accepts.
+_CHARACTERS = {
+    "^[a-z0-9_]+$": "lower-case letters, digits and _",
+    "^[A-Za-z0-9_]+$": "letters, digits and _",
+    "^[!-,.-~]$": "one ASCII character other than -",
+}
+_TYPES = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a table"),
+}
+
+
+def _expected(error: ErrorDetails) -> str:
+    """Describe the values that a key accepts."""
+    if error["type"] == "string_pattern_mismatch":
+        return _CHARACTERS[error["ctx"]["pattern"]]
+    # "Input should be greater than 0", "Tuple should have at least 1 item after validation, not 0"
+    rule = re.sub(r"^\w+ should (be|have) | after validation.*", "", error["msg"])
+    rule = rule.replace("greater than or equal to", "at least")
+    rule = rule.replace("less than or equal to", "at most")
+    return _TYPES.get(error["type"], re.sub("^(?=greater|less)", "a number ", rule))
 
 
 _UNIONS: dict[str, Any] = {
@@ -173,19 +216,19 @@ _UNIONS: dict[str, Any] = {
 _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
 
 
-def _named_first(message: str) -> list[str]:
+def _named_first(message: str) -> Keys:
     """Return the keys named at the start of a message about the complete file.
 
-    For "[interpret] method must go with ..." these are interpret and method.
+    For "[interpret] method 'rollout' needs ..." these are interpret and method.
     """
     return re.findall(r"\w+", re.match(r"\[[\w.]+\](?: \w+)?|[\w.]*", message)[0])  # type: ignore[index]
 
 
-def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:
+def _kinds(keys: Keys, unions: Mapping[str, Any]) -> str:
     """Return the kinds of the union at these keys."""
-    # tracks and parts of several objectives have names chosen by the user
-    of_own_name = TrackTarget if "tracks" in keys else Part
-    members = get_args(get_args(unions.get(keys[-1], of_own_name))[0])
+    # users choose the names of tracks and of the parts of objective `several`
+    user_named = TrackTarget if "tracks" in keys else Part
+    members = get_args(get_args(unions.get(str(keys[-1]), user_named))[0])
     sections = [
         get_args(member)[0] if get_origin(member) is Annotated else member for member in members
     ]
@@ -197,7 +240,7 @@ def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:
     return ", ".join(map(repr, itertools.chain.from_iterable(kinds)))
 
 
-def _line_of(keys: Sequence[str], text: str) -> int:
+def _line_of(keys: Keys, text: str) -> int:
     """Return the 1-based line that sets `keys`, or that of the closest table or key above."""
     table: list[str] = []
     best, depth = 1, 0

@@ -137,8 +137,8 @@ class Job:
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
-    def place(self) -> str:
-        """Return the path of the job below results/TASK/, which holds its model folder."""
+    def folder(self) -> str:
+        """Return the path of the job below results/TASK/, which contains its model folder."""
         return f"{'' if self.of == 'model' else f'variants/{self.of}/'}sweep/{self.name}"
 
 
@@ -233,68 +233,68 @@ class RunFile(Section):
     def _objective_fits_the_data(self) -> RunFile:
         kind, data = self.objective.kind, self.data
         if (kind == "binary") == bool(data.unlabelled and not data.label):
-            rule = (
-                "positives and negatives, or sequences and label"
-                if kind == "binary"
-                else "sequences"
-            )
-            got = (
-                "sequences: say what is learnt of them in [objective] kind"
-                if kind == "binary"
-                else "label"
+            if kind == "binary":
+                raise ValueError(
+                    "[data] sequences have no labels for objective 'binary'; add label, or choose "
+                    "another [objective] kind"
+                )
+            unused, fix = (
+                ("label", "remove it")
                 if data.label
-                else "the two classes"
+                else ("positives and negatives", "use sequences instead")
             )
-            raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {got}")
+            raise ValueError(f"[data] {unused} cannot be used with objective {kind!r}; {fix}")
         wanted = bool(self.objective.target_columns)
-        if (wanted and not (data.targets or data.may_bring_columns)) or (
-            data.targets and not wanted
-        ):
-            rule, got = (
-                ("no targets", ", ".join(data.targets)) if data.targets else ("targets", "none")
-            )
-            raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {got}")
-        if data.tracks and not wanted:
+        if wanted and not (data.targets or data.may_bring_columns):
             raise ValueError(
-                f"[data] of objective {kind!r} must name no tracks, got {', '.join(data.tracks)}, "
-                "which it would not learn"
+                f"[data] needs targets, a table with the columns of objective {kind!r}"
             )
+        for name in ("targets", "tracks"):
+            if getattr(data, name) and not wanted:
+                raise ValueError(
+                    f"[data] {name} cannot be used with objective {kind!r}; remove {name}"
+                )
         trainings = [run.training for run in (self, *map(self.variant, self.variants))]
         if kind != "binary" and any(training.labels == "shuffled" for training in trainings):
             raise ValueError(
-                f"training.labels 'shuffled' must go with objective 'binary', got {kind!r}"
+                f"training.labels 'shuffled' cannot be used with objective {kind!r}, only with "
+                "'binary'"
             )
         kinds = {kind, *(part.kind for part in getattr(self.objective, "parts", {}).values())}
         if not kinds & {"binary", "multiclass"} and any(
             training.class_weights == "balanced" for training in trainings
         ):
             raise ValueError(
-                "training.class_weights 'balanced' must go with objective 'binary' or "
-                f"'multiclass', got {kind!r}"
+                f"training.class_weights 'balanced' cannot be used with objective {kind!r}, only "
+                "with 'binary' and 'multiclass'"
             )
         return self
 
     @model_validator(mode="after")
-    def _groups_are_of_two_classes(self) -> RunFile:
+    def _groups_fit_the_objective(self) -> RunFile:
         kind = self.objective.kind
         if kind != "binary" and self.evaluation.groups:
-            raise ValueError(f"evaluation.groups must go with objective 'binary', got {kind!r}")
+            raise ValueError(
+                f"evaluation.groups cannot be used with objective {kind!r}, only with 'binary'"
+            )
         for run in (self, *map(self.variant, self.variants)):
             if run.training.balance and kind != "binary":
-                raise ValueError(f"training.balance must go with objective 'binary', got {kind!r}")
+                raise ValueError(
+                    f"training.balance cannot be used with objective {kind!r}, only with 'binary'"
+                )
             if run.training.balance and run.training.class_weights == "balanced":
                 raise ValueError(
-                    "training.class_weights must be 'none' with balance, which weighs labels in "
-                    "each group, got 'balanced'"
+                    "training.class_weights cannot be used with training.balance, which already "
+                    "balances the labels of each group; remove it"
                 )
         return self
 
     @model_validator(mode="after")
     def _members_have_a_score(self) -> RunFile:
         if self.objective.kind in ("masked", "causal") and self.training.seeds > 1:
-            got = f"{self.training.seeds}: it gives no scores to average"
             raise ValueError(
-                f"training.seeds must be 1 with objective {self.objective.kind!r}, got {got}"
+                f"training.seeds cannot be used with objective {self.objective.kind!r}, which has "
+                "no scores to average; remove it"
             )
         return self
 
@@ -305,12 +305,12 @@ class RunFile(Section):
                 continue
             if (kind := self.objective.kind) not in ("masked", "causal"):
                 raise ValueError(
-                    f"training.window must go with objective 'masked' or 'causal', got {kind!r}: "
-                    "its labels are of whole records"
+                    f"training.window cannot be used with objective {kind!r}, only with 'masked' "
+                    "and 'causal', because labels belong to complete records"
                 )
             if window < (least := 2 * run.tokens.k):
                 raise ValueError(
-                    f"training.window must be >= 2 tokens.k = {least} letters, got {window}"
+                    f"training.window {window} is too small; use at least {least}, twice tokens.k"
                 )
         return self
 
@@ -320,100 +320,98 @@ class RunFile(Section):
         for run in (self, *map(self.variant, self.variants)):
             if run.training.edits and self.objective.kind not in of_records:
                 raise ValueError(
-                    f"training.edits must go with objective {', '.join(of_records)}, got "
-                    f"{self.objective.kind!r}"
+                    f"training.edits cannot be used with objective {self.objective.kind!r}, only "
+                    f"with {', '.join(of_records)}"
                 )
             if run.training.edits and self.partner:
-                raise ValueError("training.edits must go with records of one input, got [partner]")
+                raise ValueError("training.edits cannot be used with [partner]; remove one of them")
         return self
 
     @model_validator(mode="after")
     def _transfer_is_of_attention(self) -> RunFile:
         if self.transfer and isinstance(self.model, CnnModel | PairedModel):
             raise ValueError(
-                f"[transfer] must go with model kind 'attention', got {self.model.kind!r}"
+                f"[transfer] cannot be used with model kind {self.model.kind!r}; remove it"
             )
         if self.transfer and isinstance(self.model, DilatedModel) and self.transfer.adapt != "all":
             raise ValueError(
-                "[transfer] adapt must be 'all' with model kind 'dilated', got "
-                f"{self.transfer.adapt!r}"
+                f"[transfer] adapt {self.transfer.adapt!r} cannot be used with model kind "
+                "'dilated'; use 'all'"
             )
         return self
 
     @model_validator(mode="after")
-    def _model_has_an_output_a_token(self) -> RunFile:
+    def _model_predicts_each_token(self) -> RunFile:
         kind = self.objective.kind
         if kind not in PER_TOKEN:
             return self
         for run in (self, *map(self.variant, self.variants)):
             if not isinstance(run.model, AttentionModel):
-                got = f"{run.model.kind!r}, which has no output a token"
                 raise ValueError(
-                    f"objective {kind!r} must go with model kind 'attention', got {got}"
+                    f"objective {kind!r} needs model kind 'attention'; kind {run.model.kind!r} has "
+                    "no output per token"
                 )
             if kind == "causal" and run.model.stem.kind != "none":
                 raise ValueError(
-                    "objective 'causal' must go with stem kind 'none', got "
-                    f"{run.model.stem.kind!r}, which sees what comes"
+                    "objective 'causal' needs stem kind 'none'; kind "
+                    f"{run.model.stem.kind!r} sees later tokens"
                 )
             if kind == "labels" and (
-                of := (run.tokens.k, run.training.shift, run.training.reverse_complement)
-            ) != (1, 0, False):
-                rule = "tokens.k 1, training.shift 0 and training.reverse_complement false"
+                run.tokens.k > 1 or run.training.shift or run.training.reverse_complement
+            ):
                 raise ValueError(
-                    f"objective 'labels' must go with {rule}, got {of[0]}, {of[1]} and "
-                    f"{str(of[2]).lower()}: a label a letter"
+                    "objective 'labels' needs tokens.k = 1, training.shift = 0 and "
+                    "training.reverse_complement = false, because it has one label per position"
                 )
             if kind == "causal" and not run.model.pattern.causal:
                 raise ValueError(
-                    "objective 'causal' must go with a pattern with causal = true, got one that "
-                    "sees what comes"
+                    "objective 'causal' needs a causal pattern; set causal = true in model.pattern"
                 )
             if (kind == "causal") and run.tokens.stride != run.tokens.k:
                 raise ValueError(
-                    f"objective 'causal' must go with tokens.stride = tokens.k ({run.tokens.k}), "
-                    f"got {run.tokens.stride}"
+                    "objective 'causal' needs tokens that do not overlap; set tokens.stride = "
+                    f"{run.tokens.k}, the value of tokens.k"
                 )
             if kind != "causal" and run.model.pattern.causal:
                 raise ValueError(
-                    f"objective {kind!r} must go with a pattern that sees both sides, got a causal "
-                    "one"
+                    f"objective {kind!r} cannot be used with a causal pattern; remove causal from "
+                    "model.pattern"
                 )
         return self
 
     @model_validator(mode="after")
-    def _bins_are_of_whole_places(self) -> RunFile:
+    def _bins_fit_the_model(self) -> RunFile:
         for run in (self, *map(self.variant, self.variants)):
             stem = getattr(run.model, "stem", None)
             if not isinstance(self.objective, BinsObjective):
                 if isinstance(run.model, DilatedModel):
                     raise ValueError(
-                        "model kind 'dilated' must go with objective 'bins', got "
-                        f"{self.objective.kind!r}"
+                        "model kind 'dilated' cannot be used with objective "
+                        f"{self.objective.kind!r}, only with 'bins'"
                     )
                 if isinstance(stem, TowerStemSection) and self.objective.kind in PER_TOKEN:
                     raise ValueError(
-                        "stem kind 'tower' must go with an objective without an output a token, "
-                        f"got {self.objective.kind!r}"
+                        "model.stem kind 'tower' cannot be used with objective "
+                        f"{self.objective.kind!r}, which has one output per token"
                     )
             elif stem is None:
                 raise ValueError(
-                    "objective 'bins' must go with model kind 'attention' or 'dilated', got "
-                    f"{run.model.kind!r}, which has one output"
+                    f"objective 'bins' cannot be used with model kind {run.model.kind!r}, only "
+                    "with 'attention' and 'dilated'"
                 )
             elif run.data.alphabet != "dna":
                 raise ValueError(
-                    "objective 'bins' must go with [data] alphabet 'dna', got "
-                    f"{run.data.alphabet!r}"
+                    f"objective 'bins' needs DNA; [data] alphabet is {run.data.alphabet!r}"
                 )
             elif self.objective.bin % (pitch := run.pitch):
                 raise ValueError(
-                    f"bin must be a multiple of the letters to a place of the model ({pitch}), got "
-                    f"{self.objective.bin}"
+                    f"objective.bin {self.objective.bin} is not a multiple of {pitch}, the bases "
+                    "per position of the encoder"
                 )
             elif isinstance(run.model, AttentionModel) and run.model.pattern.causal:
                 raise ValueError(
-                    "objective 'bins' must go with a pattern that sees both sides, got a causal one"
+                    "objective 'bins' cannot be used with a causal pattern; remove causal from "
+                    "model.pattern"
                 )
         return self
 
@@ -425,30 +423,29 @@ class RunFile(Section):
                 and run.model.exits.kind != "none"
                 and self.objective.kind not in ("binary", "multiclass")
             ):
-                got = f"{self.objective.kind!r}, which calls no class"
                 raise ValueError(
-                    f"exits {run.model.exits.kind!r} must go with objective 'binary' or "
-                    f"'multiclass', got {got}"
+                    f"model.exits {run.model.exits.kind!r} cannot be used with objective "
+                    f"{self.objective.kind!r}, only with 'binary' and 'multiclass'"
                 )
         return self
 
     @model_validator(mode="after")
-    def _method_can_read_the_model(self) -> RunFile:
+    def _method_fits_the_model(self) -> RunFile:
         model, method = self.model, self.interpret.method.kind
         if isinstance(model, PairedModel) and method in OF_WEIGHTS:
             raise ValueError(
-                f"[interpret] method must be one that can read two inputs, got {method!r}"
+                f"[interpret] method {method!r} cannot explain model kind 'paired'; choose another"
             )
         if not isinstance(model, AttentionModel):
             return self
         if model.mixer.kind != "softmax" and method in OF_WEIGHTS:
             raise ValueError(
-                f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it "
-                f"reads, got {model.mixer.kind!r}"
+                f"[interpret] method {method!r} needs the attention weights of mixer 'softmax'; "
+                f"mixer {model.mixer.kind!r} has none"
             )
         if model.exits.kind != "none" and method == "deep_lift_shap":
             raise ValueError(
-                "[interpret] method 'deep_lift_shap' must go with exits 'none', got "
+                "[interpret] method 'deep_lift_shap' cannot be used with model.exits "
                 f"{model.exits.kind!r}"
             )
         return self
@@ -460,75 +457,45 @@ class RunFile(Section):
         training, model, objective = self.training, self.model, self.objective
         if not isinstance(model, AttentionModel):
             raise ValueError(
-                f"model.kind must be 'attention' with [privacy], got {model.kind!r}, whose batch "
-                "norms mix the records of a batch"
+                f"model.kind {model.kind!r} cannot be used with [privacy], because its batch norms "
+                "mix the records of a batch; use 'attention'"
             )
         if (
             not isinstance(model.stem, NoStemSection)
             and getattr(model.stem, "norm", "batch") == "batch"
         ):
             raise ValueError(
-                "model.stem must have no batch norm, which mixes records, with [privacy], got "
-                f"kind {model.stem.kind!r}. {PRIVATE_STEM}"
+                f"model.stem kind {model.stem.kind!r} cannot be used with [privacy], because its "
+                f"batch norm mixes the records of a batch. {PRIVATE_STEM}"
             )
-        ways = {
-            "training.seeds": (
-                training.seeds,
-                1,
-                "each further member spends epsilon again; model.members share it",
-            ),
-            "training.accumulate": (
-                training.accumulate,
-                1,
-                "records are taken one at a time; batch_size is those of a step",
-            ),
-            "training.clip_norm": (
-                training.clip_norm,
-                Training().clip_norm,
-                "privacy.max_grad_norm clips",
-            ),
-            "training.class_weights": (
-                training.class_weights,
-                "none",
-                "weights would tell the counts of labels",
-            ),
-            "training.balance": (
-                training.balance and training.balance.kind,
-                None,
-                "records must be drawn and weighed alike, whatever their group",
-            ),
-            "training.window": (
-                training.window,
-                None,
-                "a record would be in a batch by several windows",
-            ),
+        reasons = {
+            "seeds": "each member would spend epsilon again; use model.members instead",
+            "accumulate": "records are processed one at a time; set batch_size instead",
+            "clip_norm": "gradients are clipped to privacy.max_grad_norm; remove it",
+            "class_weights": "the weights would reveal the label counts; remove it",
+            "balance": "records must be sampled and weighted equally; remove it",
+            "window": "a batch could contain several windows of a record; remove it",
         }
-        for name, (got, wanted, why) in ways.items():
-            if got != wanted:
-                raise ValueError(
-                    f"{name} must be {'not given' if wanted is None else repr(wanted)} with "
-                    f"[privacy], got {got!r}: {why}"
-                )
+        for name, reason in reasons.items():
+            if getattr(training, name) != getattr(Training(), name):
+                raise ValueError(f"training.{name} cannot be used with [privacy], because {reason}")
         if training.precision == "16-mixed":
             raise ValueError(
-                "training.precision must be '32-true' or 'bf16-mixed' with [privacy], got "
-                "'16-mixed': a step may overflow and be spent"
+                "training.precision '16-mixed' cannot be used with [privacy], because steps that "
+                "overflow would spend epsilon; use 'bf16-mixed'"
             )
         if self.transfer and self.transfer.adapt == "gradual":
             raise ValueError(
-                "transfer.adapt must be 'all', 'frozen' or 'lora' with [privacy], got 'gradual': "
-                "what is frozen would be clipped too"
+                "transfer.adapt 'gradual' cannot be used with [privacy], because gradients of "
+                "frozen layers would be clipped too; use 'all', 'frozen' or 'lora'"
             )
         if isinstance(objective, SeveralObjective | BinsObjective):
-            raise ValueError(
-                "objective.kind must be another than 'several' and 'bins' with [privacy], got "
-                f"{objective.kind!r}"
-            )
+            raise ValueError(f"objective.kind {objective.kind!r} cannot be used with [privacy]")
         for name in ("classes", "center", "scale"):
             if getattr(objective, name, None) == ():
                 raise ValueError(
-                    f"objective.{name} must be given with [privacy], got nothing: taken from the "
-                    "training records it would tell of them"
+                    f"objective.{name} is required with [privacy]: values computed from the "
+                    "training records would reveal information about them"
                 )
         return self
 
@@ -561,7 +528,7 @@ class RunFile(Section):
         return self
 
     @model_validator(mode="after")
-    def _both_strands_can_be_read(self) -> RunFile:
+    def _both_strands_are_available(self) -> RunFile:
         if self.evaluation.strands != "both":
             return self
         if self.data.alphabet != "dna":
@@ -587,7 +554,7 @@ class RunFile(Section):
                     f"{rule}; remove it, as objective {kind!r} has an output per token or bin"
                 )
             if (stride := run.tokens.stride) > 1:
-                raise ValueError(f"model.strands 'shared' needs tokens.stride = 1, got {stride}")
+                raise ValueError(f"model.strands 'shared' needs tokens.stride = 1; it is {stride}")
             if run.evaluation.strands == "given":
                 raise ValueError(
                     "evaluation.strands 'given' cannot be used with model.strands 'shared'; remove "
@@ -621,36 +588,24 @@ class RunFile(Section):
     def _two_inputs_go_together(self) -> RunFile:
         if self.partner and not isinstance(self.model, PairedModel):
             raise ValueError(
-                "[partner] must go with model kind 'paired', which reads it, got "
-                f"{self.model.kind!r}"
+                f"[partner] cannot be used with model kind {self.model.kind!r}, only with 'paired'"
             )
         column = isinstance(self.partner, SequencePartner) and self.partner.column
         if column and not self.data.unlabelled:
-            raise ValueError(
-                "[partner] column must go with [data] sequences, tables that hold it, got "
-                f"{column!r} and none"
-            )
+            raise ValueError("[partner] column needs [data] sequences, the tables with this column")
         for run in (self, *map(self.variant, self.variants)):
             paired, training = isinstance(run.model, PairedModel), run.training
             if paired and not self.partner:
-                raise ValueError(
-                    "model kind 'paired' must go with a section [partner], its second input, got "
-                    "none"
-                )
-            if paired and self.objective.kind in (*PER_TOKEN, *PER_PLACE):
-                raise ValueError(
-                    "model kind 'paired' must go with an objective of whole sequences, got "
-                    f"{self.objective.kind!r}"
-                )
+                raise ValueError("model kind 'paired' needs [partner], its second input")
             if paired and training.reverse_complement:
                 raise ValueError(
-                    "training.reverse_complement must be false with model kind 'paired': the "
-                    "partner stays as it is, got true"
+                    "training.reverse_complement cannot be used with model kind 'paired', because "
+                    "the partner is not reverse-complemented; remove it"
                 )
             if not paired and training.pairs != "given":
                 raise ValueError(
-                    f"training.pairs {training.pairs!r} must go with model kind 'paired', got "
-                    f"{run.model.kind!r}"
+                    f"training.pairs {training.pairs!r} cannot be used with model kind "
+                    f"{run.model.kind!r}, only with 'paired'"
                 )
         return self
 
@@ -682,23 +637,21 @@ class RunFile(Section):
         return self.tokens.stride * getattr(getattr(self.model, "stem", None), "pool", 1)
 
     @model_validator(mode="after")
-    def _tokens_and_strands_fit_the_alphabet(self) -> RunFile:
+    def _settings_fit_the_alphabet(self) -> RunFile:
         if self.data.alphabet != "protein":
             return self
         if (k := self.tokens.k) > MAX_PROTEIN_K:
             raise ValueError(
-                f"tokens.k must be <= {MAX_PROTEIN_K} for protein (20 letters: "
-                f"{20**MAX_PROTEIN_K:,} k-mers), got {k}"
+                f"tokens.k {k} is too large for protein ({20**k:,} k-mers); use at most "
+                f"{MAX_PROTEIN_K}"
             )
         if self.tokens.canonical:
             raise ValueError(
-                "tokens.canonical must be false for protein, which has no reverse complement, got "
-                "true"
+                "tokens.canonical cannot be used with protein, which has no reverse complement; "
+                "remove it"
             )
         if self.training.reverse_complement:
-            raise ValueError(
-                "training.reverse_complement must be false for protein, which has none, got true"
-            )
+            raise ValueError("training.reverse_complement cannot be used with protein; remove it")
         return self
 
     def variant(self, name: str) -> RunFile:
@@ -711,7 +664,7 @@ class RunFile(Section):
         """
         if name not in self.variants:
             raise ValueError(
-                f"variant must be one of {', '.join(self.variants) or '(none)'}, got {name!r}"
+                f"unknown variant {name!r}; known variants: {', '.join(self.variants) or 'none'}"
             )
         return self._with(self.variants[name])
 
@@ -765,9 +718,7 @@ class RunFile(Section):
             If there is no such member.
         """
         if not 1 <= number <= self.training.seeds:
-            raise ValueError(
-                f"member must be from 1 to training.seeds ({self.training.seeds}), got {number}"
-            )
+            raise ValueError(f"no member {number}; training.seeds is {self.training.seeds}")
         training = self.training.model_dump() | {
             "seed": self.training.seed + number - 1,
             "seeds": 1,
@@ -788,7 +739,7 @@ class RunFile(Section):
             return (self.variant(variant) if variant else self).member(member)
         jobs = {each.name: each.run for each in self.jobs() if each.of == (variant or "model")}
         if job not in jobs:
-            raise ValueError(f"job must be one of {', '.join(jobs) or '(none)'}, got {job!r}")
+            raise ValueError(f"unknown job {job!r}; known jobs: {', '.join(jobs) or 'none'}")
         return jobs[job]
 
     def jobs(self) -> list[Job]:
@@ -816,9 +767,9 @@ class RunFile(Section):
                 Job(of, settings, self._job(values, settings))
                 for settings in self.sweep.combinations()
             ]
-        if len({job.place for job in jobs}) < len(jobs):
+        if len({job.folder for job in jobs}) < len(jobs):
             raise ValueError(
-                "of and the values of each key must differ from each other, got one twice"
+                "two jobs have the same settings; list each value, and each name in of, once"
             )
         return jobs
 
@@ -835,13 +786,13 @@ class RunFile(Section):
             table[last] = value
         run = RunFile.model_validate(values | {"variants": {}})
         if other := [key for key in settings if key.partition(".")[0] not in SWEPT]:
-            raise ValueError(f"keys must be of {', '.join(SWEPT)}, got {other[0]!r}")
+            raise ValueError(f"{other[0]!r} cannot be swept, only keys of {', '.join(SWEPT)}")
         found = _same_in_jobs(run.training)
         for name, wanted in _same_in_jobs(self.member(1).training).items():
             if found[name] != wanted:
                 raise ValueError(
-                    f"training.{name} must be {wanted!r}, that of [training], in every job, got "
-                    f"{found[name]!r}"
+                    f"training.{name} is {wanted!r} in [training] but {found[name]!r} in a job; "
+                    "it must be the same in all jobs"
                 )
         return run
 

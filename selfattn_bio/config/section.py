@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -35,6 +36,11 @@ def left_out(default: Any, **field: Any) -> Any:
     return Field(default, exclude_if=lambda value: value == default, **field)
 
 
+def first_repeated(values: Sequence[T]) -> T | None:
+    """Return the first value that occurs earlier in the sequence, or None if all differ."""
+    return next((value for i, value in enumerate(values) if value in values[:i]), None)
+
+
 class Section(BaseModel):
     """A table of the run file.
 
@@ -53,7 +59,7 @@ class Section(BaseModel):
                 hint = (
                     f"did you mean {near[0]!r}?"
                     if near
-                    else f"known are {', '.join(sorted(cls.model_fields))}"
+                    else f"known keys: {', '.join(sorted(cls.model_fields))}"
                 )
                 raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
         return values

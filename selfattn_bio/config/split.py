@@ -20,10 +20,10 @@ class ChromosomeSplit(Section):
     test: Listed[tuple[str, ...]] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _sides_are_disjoint(self) -> ChromosomeSplit:
+    def _chromosomes_differ(self) -> ChromosomeSplit:
         if both := sorted(set(self.valid) & set(self.test)):
             raise ValueError(
-                f"valid and test must share no chromosome, got {', '.join(both)} in both"
+                f"valid and test both contain {', '.join(both)}; list a chromosome in one split"
             )
         return self
 
@@ -36,9 +36,11 @@ class FractionSplit(Section):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _train_keeps_a_share(self) -> FractionSplit:
+    def _train_is_not_empty(self) -> FractionSplit:
         if (total := self.valid_fraction + self.test_fraction) >= 1:
-            raise ValueError(f"valid_fraction + test_fraction must be < 1, got {total:g}")
+            raise ValueError(
+                f"valid_fraction + test_fraction is {total:g}, which leaves no training records"
+            )
         return self
 
 
@@ -98,11 +100,10 @@ class ClusterSplit(FractionSplit):
     @model_validator(mode="after")
     def _k_is_of_kmers(self) -> ClusterSplit:
         if self.k is not None and self.method != "kmers":
-            raise ValueError(f"k must go with method 'kmers', got method {self.method!r}")
+            raise ValueError(f"k cannot be used with method {self.method!r}; remove it")
         if self.similarity is None and self.method != "kmers":
             raise ValueError(
-                f"similarity must be given with method {self.method!r}: it is the identity there, "
-                "got nothing"
+                f"method {self.method!r} needs similarity, the smallest identity within a cluster"
             )
         return self
 
@@ -119,14 +120,11 @@ class RegionSplit(Section):
 
     @model_validator(mode="after")
     def _regions_are_apart(self) -> RegionSplit:
-        places = sorted(
-            (*place, text)
-            for side in (self.valid, self.test)
-            for place, text in zip(regions(side), side, strict=True)
-        )
-        for (chrom, _, end, first), (other, start, _, second) in itertools.pairwise(places):
+        texts = (*self.valid, *self.test)
+        named = sorted((*region, text) for region, text in zip(regions(texts), texts, strict=True))
+        for (chrom, _, end, first), (other, start, _, second) in itertools.pairwise(named):
             if chrom == other and start < end:
-                raise ValueError(f"regions must not overlap, got {first} and {second}")
+                raise ValueError(f"regions {first} and {second} overlap")
         return self
 
 
@@ -214,7 +212,7 @@ def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
     for match, text in zip(found, texts, strict=True):
         if match is None or int(match[2]) >= int(match[3]):
             raise ValueError(
-                f"regions must be CHROM:START-END with START < END, 0-based half-open, got {text!r}"
+                f"invalid region {text!r}; use CHROM:START-END with START < END, 0-based half-open"
             )
     return [(match[1], int(match[2]), int(match[3])) for match in found if match]
 

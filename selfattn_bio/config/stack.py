@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from selfattn_bio.config.section import Listed, Section
+from selfattn_bio.config.section import Listed, Section, first_repeated
 
 StackPart = Literal[
     "kmer6_logistic",
@@ -30,6 +30,6 @@ class StackSection(Section):
     @field_validator("parts")
     @classmethod
     def _each_once(cls, parts: tuple[StackPart, ...]) -> tuple[StackPart, ...]:
-        if len(set(parts)) < len(parts):
-            raise ValueError(f"parts must name each model once, got {', '.join(parts)}")
+        if part := first_repeated(parts):
+            raise ValueError(f"parts names {part!r} more than once")
         return parts

@@ -34,7 +34,7 @@ class Sweep(Section):
     def _something_is_swept(self) -> Sweep:
         if not self.__pydantic_extra__:
             raise ValueError(
-                'keys must be one at least, such as "training.learning_rate", got none'
+                'no key to sweep; add one, such as "training.learning_rate" = [1e-3, 4e-3]'
             )
         return self
 

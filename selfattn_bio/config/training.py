@@ -61,7 +61,7 @@ class EditsSection(Section):
     def _change_something(self) -> EditsSection:
         if not (self.longest or self.translocation or self.substitution):
             raise ValueError(
-                "edits must have longest, translocation or substitution above 0, got 0 for all"
+                "longest, translocation and substitution are all 0; set at least one above 0"
             )
         return self
 
@@ -150,7 +150,10 @@ class Training(Section):
     @model_validator(mode="after")
     def _last_seed_is_one(self) -> Training:
         if self.seed + self.seeds > 2**32:
-            raise ValueError(f"seed + seeds must be <= 2**32, got {self.seed} + {self.seeds}")
+            raise ValueError(
+                f"seed {self.seed} is too large for {self.seeds} members; the last seed would "
+                "exceed 4294967295"
+            )
         return self
 
 
@@ -194,7 +197,7 @@ class Transfer(Section):
 
 
 # Advice for stems whose layers do not mix the records of a batch.
-PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"
+PRIVATE_STEM = "Use model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"
 
 
 class Privacy(Section):

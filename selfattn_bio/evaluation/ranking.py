@@ -42,7 +42,7 @@ def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
     metric = f"valid_{main}"
     rows = []
     for job in jobs:
-        history = _read_history(results / job.place / "model" / "history.csv", metric)
+        history = _read_history(results / job.folder / "model" / "history.csv", metric)
         # The earlier of equal evaluations, as in training
         best = history.sort_values(
             metric, ascending=not higher_is_better, kind="stable", na_position="last"

@@ -255,14 +255,13 @@ def test_balance_needs_several_groups(task, tmp_path):
                 "privacy": {"epsilon": 1.0, "delta": 1e-3},
                 "model": {"kind": "attention", "stem": {"kind": "none"}},
             },
-            r"training.balance must be not given with \[privacy\], got 'sample': records must be "
-            r"drawn and weighed alike",
+            r"training.balance cannot be used with \[privacy\], because records must be sampled "
+            r"and weighted equally; remove it",
         ),
         (
             {"training": {"balance": {"kind": "sample", "by": "gc"}, "class_weights": "balanced"}},
-            "training.class_weights must be 'none' with balance, which weighs labels in each "
-            "group, "
-            "got 'balanced'",
+            "training.class_weights cannot be used with training.balance, which already balances "
+            "the labels of each group; remove it",
         ),
         (
             {
@@ -270,7 +269,7 @@ def test_balance_needs_several_groups(task, tmp_path):
                 "objective": {"kind": "masked"},
                 "data": {"sequences": "a.fa"},
             },
-            "training.balance must go with objective 'binary', got 'masked'",
+            "training.balance cannot be used with objective 'masked', only with 'binary'",
         ),
         (
             {
@@ -278,7 +277,7 @@ def test_balance_needs_several_groups(task, tmp_path):
                 "objective": {"kind": "masked"},
                 "data": {"sequences": "a.fa"},
             },
-            "evaluation.groups must go with objective 'binary', got 'masked'",
+            "evaluation.groups cannot be used with objective 'masked', only with 'binary'",
         ),
         ({"training": {"balance": {"kind": "swap", "by": "gc"}}}, "'swap' found using 'kind'"),
     ],

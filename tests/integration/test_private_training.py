@@ -460,7 +460,7 @@ def test_private_training_refuses_several_processes(task, monkeypatch):
 def test_private_training_names_batch_norm():
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
     with pytest.raises(
-        TrainingError, match=r"with \[privacy\], got BatchNorm1d in '1'. Take model.stem"
+        TrainingError, match=r"with \[privacy\], got BatchNorm1d in '1'. Use model.stem"
     ):
         check_layers(network, "")
 
@@ -478,37 +478,39 @@ def test_trainer_refuses_hidden_batch_norm(task):
 
 
 REFUSED = {
-    "kind must be 'attention' with [privacy], got 'cnn', whose batch norms": {
+    "model.kind 'cnn' cannot be used with [privacy], because its batch norms": {
         "model": config.CnnModel()
     },
-    "model.stem must have no batch norm, which mixes records, with [privacy], got kind 'conv'. "
-    "Take": {"model": config.AttentionModel()},
-    "got kind 'tower'": {"model": config.AttentionModel(stem=config.TowerStemSection())},
-    "training.seeds must be 1 with [privacy], got 2: each further member spends": {
+    "model.stem kind 'conv' cannot be used with [privacy], because its batch norm mixes the "
+    "records of a batch. Use model.stem = ": {"model": config.AttentionModel()},
+    "model.stem kind 'tower' cannot be used": {
+        "model": config.AttentionModel(stem=config.TowerStemSection())
+    },
+    "training.seeds cannot be used with [privacy], because each member would spend epsilon again": {
         "training": config.Training(seeds=2)
     },
-    "training.accumulate must be 1 with [privacy], got 4": {
+    "training.accumulate cannot be used with [privacy]": {
         "training": config.Training(accumulate=4)
     },
-    "training.clip_norm must be 1.0 with [privacy], got 2.0": {
+    "training.clip_norm cannot be used with [privacy]": {
         "training": config.Training(clip_norm=2.0)
     },
-    "training.class_weights must be 'none' with [privacy], got 'balanced'": {
+    "training.class_weights cannot be used with [privacy]": {
         "training": config.Training(class_weights="balanced")
     },
-    "training.precision must be '32-true' or 'bf16-mixed' with [privacy], got '16-mixed'": {
+    "training.precision '16-mixed' cannot be used with [privacy]": {
         "training": config.Training(precision="16-mixed")
     },
-    "transfer.adapt must be 'all', 'frozen' or 'lora' with [privacy], got 'gradual'": {
+    "transfer.adapt 'gradual' cannot be used with [privacy]": {
         "transfer": config.Transfer(parent="other", adapt="gradual")
     },
-    "objective.classes must be given with [privacy], got nothing": {
+    "objective.classes is required with [privacy]": {
         "objective": config.MulticlassObjective(column="c")
     },
-    "objective.center must be given with [privacy], got nothing": {
+    "objective.center is required with [privacy]": {
         "objective": config.RegressionObjective(columns=("c",))
     },
-    "training.window must be not given with [privacy], got 64": {
+    "training.window cannot be used with [privacy]": {
         "training": config.Training(window=64),
         "objective": config.MaskedObjective(),
     },

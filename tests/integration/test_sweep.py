@@ -92,7 +92,7 @@ def test_sweep_never_reads_test_records(
             "--threads",
             "1",
             "--output",
-            f"{job.place}/model",
+            f"{job.folder}/model",
         ]
         assert main(["train", "--run-file", "run.toml", "--job", job.name, *words]) == 0
     assert main(["sweep", "--run-file", "run.toml", "--results", ".", "--output", "sweep.tsv"]) == 0
@@ -105,7 +105,7 @@ def test_sweep_never_reads_test_records(
     assert set(table["job"]) == {job.name for job in jobs}
     assert table["valid_auroc"].is_monotonic_decreasing
     assert {
-        read_run_file(f"{job.place}/model/run.toml").training.learning_rate for job in jobs
+        read_run_file(f"{job.folder}/model/run.toml").training.learning_rate for job in jobs
     } == {1e-3, 1e-2}
 
     # Nor can a model of the sweep be evaluated on the test split later.
@@ -116,7 +116,7 @@ def test_sweep_never_reads_test_records(
         "--split",
         "split.tsv",
         "--model",
-        f"{jobs[0].place}/model",
+        f"{jobs[0].folder}/model",
         "--output",
         "out",
     ]
@@ -127,6 +127,6 @@ def test_sweep_never_reads_test_records(
 def test_unknown_sweep_job_error(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--corpus", "corpus", "--split", "hidden.tsv", "--output", "model"]
     assert main(["train", "--run-file", "run.toml", "--job", "1234", *words]) == 1
-    assert "run.toml: job must be one of " in capsys.readouterr().err
+    assert "run.toml: unknown job '1234'; known jobs: " in capsys.readouterr().err
     assert main(["train", "--run-file", "run.toml", "--member", "2", *words]) == 1
-    assert "run.toml: member must be from 1 to training.seeds (1), got 2" in capsys.readouterr().err
+    assert "run.toml: no member 2; training.seeds is 1" in capsys.readouterr().err

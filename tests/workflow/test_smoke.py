@@ -390,12 +390,14 @@ def test_unknown_task_error(fresh, target, got):
         (
             "max_motifs = 5",
             "max_motfis = 5",
-            r"smoke\.toml:\d+: interpret\.max_motfis must be .* \(did you mean 'max_motifs'\?\)",
+            r"smoke\.toml:\d+: unknown key 'max_motfis' in \[interpret\]; did you mean "
+            r"'max_motifs'\?",
         ),
         (
             "max_steps = ",
             "max_steps = -",
-            r"smoke\.toml:\d+: training\.max_steps must be greater than or equal to 1, got -\d+",
+            r"smoke\.toml:\d+: invalid value -\d+ for key 'max_steps' in \[training\]; expected at "
+            r"least 1",
         ),
         (
             "smoke/positives.fa",

@@ -272,7 +272,7 @@ def variant_options(wildcards) -> list[str]:
 
 
 def sweep_models(wildcards) -> list[str]:
-    return [f"results/{wildcards.task}/{job.place}/model" for job in run_of(wildcards.task).jobs()]
+    return [f"results/{wildcards.task}/{job.folder}/model" for job in run_of(wildcards.task).jobs()]
 
 
 def control_motifs(wildcards) -> list[str]:

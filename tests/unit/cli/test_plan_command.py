@@ -134,7 +134,7 @@ def test_plan_argument_errors_are_one_line(call):
         == "selfattn-bio plan: error: run.toml: --length must be >= tokens.k = 3, got 2\n"
     )
     assert (
-        "variant must be one of cnn, shuffled, got 'rnn'"
+        "unknown variant 'rnn'; known variants: cnn, shuffled"
         in call(9000.0, "--length", "300", "--variant", "rnn")[2]
     )
 

@@ -243,65 +243,66 @@ TRACK = 'sequences = "p.bed"\n[data.tracks.a]\nkind = "number"\n'
 BAD = {
     "interval files without a genome": (
         '[data]\npositives = "p.bed"\nnegatives = "n.bed"\n',
-        "[data] genome must be given, the FASTA file that p.bed",
+        "[data] p.bed contains intervals; set genome to the FASTA file of their genome",
     ),
-    "sequences beside a genome": (
+    "sequences with a genome": (
         GENOME + 'positives = "p.bed"\nnegatives = "n.fa"\n',
-        "[data] files must be BED, narrowPeak, broadPeak, GFF or GTF",
+        "[data] n.fa is not an interval file; with genome, use BED, narrowPeak, broadPeak, GFF",
     ),
     "protein": (
         GENOME + 'positives = "p.bed"\nnegatives = "n.bed"\nalphabet = "protein"\n',
-        "[data] alphabet must be dna beside a genome",
+        "[data] genome cannot be used with alphabet 'protein'",
     ),
     "unknown kind": (
         GENOME + 'positives = "p.bed"\nnegatives = { kind = "same" }\n',
-        "data.negatives.kind must be one of 'matched', 'neighbours', 'shuffled', got 'same'",
+        "unknown kind 'same' in [data.negatives]; choose one of 'matched', 'neighbours', "
+        "'shuffled'",
     ),
     "no kind": (
         GENOME + 'positives = "p.bed"\nnegatives = { seed = 1 }\n',
-        "data.negatives.kind must be one of 'matched', 'neighbours', 'shuffled', got nothing",
+        "missing key 'kind' in [data.negatives]; choose one of 'matched', 'neighbours', 'shuffled'",
     ),
     "unknown key": (
         GENOME + 'positives = "p.bed"\nnegatives = { kind = "matched", sed = 1 }\n',
-        "data.negatives.sed must be a known key, got 'sed' (did you mean 'seed'?)",
+        "unknown key 'sed' in [data.negatives]; did you mean 'seed'?",
     ),
     "matched without a genome": (
         '[data]\npositives = "p.fa"\nnegatives = { kind = "matched" }\n',
-        "[data] negatives made of the genome must go with a genome",
+        "[data] genome is not set; negatives from the genome cannot be used without it",
     ),
     "windows without a genome": (
         '[data]\npositives = "p.fa"\nnegatives = "n.fa"\nwindows = { kind = "whole" }\n',
-        "[data] windows must go with a genome",
+        "[data] genome is not set; windows cannot be used without it",
     ),
     "no width": (
         GENOME + 'sequences = "p.bed"\nwindows = { kind = "tiled", step = 3 }\n',
-        "data.windows.width must be given, got nothing",
+        "missing key 'width' in [data.windows]",
     ),
     "no letters": (
         GENOME + 'sequences = "p.bed"\nwindows = { kind = "flanked", of = "five_prime" }\n',
-        "[data.windows] upstream or downstream must be > 0",
+        "[data.windows] windows around the 5' end are empty",
     ),
     "column as label": (
         GENOME + 'sequences = "p.bed"\nlabel = "score"\n',
-        "[data] label must be a table beside a genome",
+        "[data] a label column, header and columns cannot be used with genome",
     ),
     "table as label": (
         '[data]\nsequences = "p.fa"\nlabel = { kind = "score", threshold = 1 }\n',
-        "[data] a table of labels must go with a genome",
+        "[data] genome is not set; label kinds 'score' and 'overlap' cannot be used without it",
     ),
     "track kind": (
         GENOME + 'sequences = "p.bed"\n[data.tracks.a]\npath = "t.bw"\n',
-        "data.tracks.a.kind must be one of 'number', 'letters', 'features', got nothing",
+        "missing key 'kind' in [data.tracks.a]; choose one of 'number', 'letters', 'features'",
     ),
     "track key": (
         GENOME + 'sequences = "p.bed"\n[data.tracks.a]\nkind = "letters"\npath = "t.bw"\nbin = 3\n',
-        "data.tracks.a.bin must be a known key",
+        "unknown key 'bin' in [data.tracks.a]; known keys: ",
     ),
     "tracks and classes": (
         GENOME
         + 'positives = "p.bed"\nnegatives = "n.bed"\n[data.tracks.a]\nkind = "letters"\npath = '
         '"t.bw"\n',
-        "[data] tracks must go with sequences",
+        "[data] tracks can only be used with sequences",
     ),
 }
 

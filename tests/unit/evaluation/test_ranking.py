@@ -27,7 +27,7 @@ def swept(rates: list[float] | tuple[float, ...] = tuple(AUROC), **sections: obj
 
 
 def write_history(results: Path, job: Job, metric: str, values: list[float]) -> None:
-    folder = results / job.place / "model"
+    folder = results / job.folder / "model"
     folder.mkdir(parents=True)
     steps = np.arange(1, len(values) + 1) * 50
     pd.DataFrame({"step": steps, metric: values, "seconds": steps / 10}).to_csv(
@@ -72,7 +72,7 @@ def test_perplexity_is_better_when_lower(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_foreign_history_is_named(results: Path) -> None:
-    history = results / swept()[1].place / "model" / "history.csv"
+    history = results / swept()[1].folder / "model" / "history.csv"
     history.write_text("step,seconds,valid_mcc\n1,1,1\n")
     with pytest.raises(
         ModelFolderError,

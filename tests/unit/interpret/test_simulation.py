@@ -360,7 +360,7 @@ def test_written_files_match_simulation(made, tmp_path):
         (BACKGROUND, "[sites] and [pairs] must have names of their own, one at least, got none"),
         (
             SITES + "nubmer = 1\n" + BACKGROUND,
-            ":4: sites.ctcf.nubmer must be a known key, got 'nubmer' (did you mean 'number'?)",
+            ":4: unknown key 'nubmer' in [sites.ctcf]; did you mean 'number'?",
         ),
         (
             '[sites.a]\nmotifs = "CTCF"\n' + BACKGROUND,
@@ -398,13 +398,13 @@ def test_written_files_match_simulation(made, tmp_path):
         ("elements = 2\n" + SITES + BACKGROUND, "elements must be <= the 1 that there are, got 2"),
         (
             SITES + BACKGROUND + '[background]\nkind = "iid"\n',
-            "background.kind must be one of 'independent', 'markov', 'shuffled', got 'iid'",
+            "unknown kind 'iid' in [background]; choose one of 'independent', 'markov', 'shuffled'",
         ),
         (
             SITES + BACKGROUND + '[background]\nkind = "markov"\ngc = 0.6\ncpg = 0.1\n',
             "cpg must be >= 0.556 at a gc of 0.6, got 0.1",
         ),
-        ("[sites", "grammar must be TOML"),
+        ("[sites", "grammar is not valid TOML"),
     ],
 )
 def test_grammar_errors_are_reported(tmp_path, text, message):

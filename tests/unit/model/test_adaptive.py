@@ -512,23 +512,25 @@ def test_gates_and_exits_in_run_file(tmp_path):
     assert not {"gates", "exits"} & set(plain)  # models without them are written as before
     layer, one = "{ heads = [0], feedforward = true }", "members = 1\nnum_layers = 1\ngates ="
     for wrong, words in {
-        'gates = { kind = "hard" }': "must be one of 'none', 'hard_concrete', 'pruned', got 'hard'",
-        'gates = { kind = "hard_concrete", penalty = -1.0 }': "must be greater than or equal to 0",
-        f'members = 2\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "must be as many as "
-        "members (2), got 1",
-        f'members = 1\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "must be as many as "
-        "num_layers (2), got 1",
+        'gates = { kind = "hard" }': "unknown kind 'hard' in [model.gates]; choose "
+        "one of 'none', 'hard_concrete', 'pruned'",
+        'gates = { kind = "hard_concrete", penalty = -1.0 }': "invalid value -1.0 for "
+        "key 'penalty' in [model.gates]; expected at least 0",
+        f'members = 2\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "gates.members "
+        "has length 1, but members is 2",
+        f'members = 1\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "a member of "
+        "gates.members has length 1, but num_layers is 2",
         one + ' { kind = "pruned", members = [[{ heads = [4], feedforward = true }]] '
-        "}": "must be below the layer's number of heads (4)",
+        "}": "gates.members contains head 4, but the last head is 3",
         one + ' { kind = "pruned", members = [[{ heads = [1, 0], feedforward = true }]] '
-        "}": "heads must rise, each once",
-        'exits = { kind = "patience" }': "must be one of 'none', 'confidence', got 'patience'",
+        "}": "heads [1, 0] are not sorted",
+        'exits = { kind = "patience" }': "unknown kind 'patience' in [model.exits]",
     }.items():
         with pytest.raises(RunFileError) as error:
             config.run_file_of(text + wrong, tmp_path)
         assert words in str(error.value)
     with pytest.raises(
-        RunFileError, match="method 'deep_lift_shap' must go with exits 'none', got 'confidence'"
+        RunFileError, match=r"method 'deep_lift_shap' cannot be used with model.exits 'confidence'"
     ):
         config.run_file_of(
             text
@@ -538,7 +540,7 @@ def test_gates_and_exits_in_run_file(tmp_path):
         )
     with pytest.raises(
         RunFileError,
-        match="exits 'confidence' must go with objective 'binary' or 'multiclass', got 'masked'",
+        match=r"model.exits 'confidence' cannot be used with objective 'masked'",
     ):
         config.run_file_of(
             '[data]\nsequences = "a.fa"\n[objective]\nkind = "masked"\n[model]\nkind = '
