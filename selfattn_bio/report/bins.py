@@ -70,9 +70,13 @@ def write_bin_report(results: BinResults, output: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Only our own SVG is not escaped
+    # Only SVG written by this package is not escaped
     environment.filters.update(
-        figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup
+        figure=words.figure,
+        interval=words.interval,
+        p=words.p_value,
+        percent=words.percent,
+        svg=Markup,
     )
     environment.globals.update(METRICS=METRICS, name_of=words.classifier_name)
     with whole_folder(output.parent / "plots") as folder:
@@ -102,9 +106,9 @@ def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     Each row includes the values of ensemble members and the training cost.
     """
     test, valid = metrics["test"], metrics["valid"]
-    beside = sorted(test["baselines"].items(), key=lambda item: -item[1]["auprc"]["value"])
+    baselines = sorted(test["baselines"].items(), key=lambda item: -item[1]["auprc"]["value"])
     found = []
-    for name, entry in [("model", test["model"]), *beside]:
+    for name, entry in [("model", test["model"]), *baselines]:
         on_valid = valid["model"] if name == "model" else valid["baselines"][name]
         each = test["members"].get(name, {}).get("each", [])
         found.append(
@@ -129,13 +133,15 @@ def comparison(name: str, metrics: dict[str, Any]) -> str:
     found = []
     for who, key, size in (
         ("", "baselines", model),
-        ("its first member alone ", "first_member", first),
+        ("its first member alone is ", "first_member", first),
     ):
         if difference := metrics["differences"].get(key, {}).get(name):
             lead = difference["auprc"]
             judged = verdict(lead, size, other)
-            said = f"{judged} {'from' if judged == 'not distinguishable' else 'than'}"
-            spread = f"{metrics['confidence']:.0%} interval {words.interval(lead, sign=True)}"
+            finding = f"{judged} {'from' if judged == 'not distinguishable' else 'than'}"
+            spread = (
+                f"{words.percent(metrics['confidence'])} interval {words.interval(lead, sign=True)}"
+            )
             figures = "; ".join(
                 filter(
                     None,
@@ -146,7 +152,7 @@ def comparison(name: str, metrics: dict[str, Any]) -> str:
                 )
             )
             found.append(
-                f"{who}{said} {words.classifier_name(name) if not who else 'it'} ({figures})"
+                f"{who}{finding} {words.classifier_name(name) if not who else 'it'} ({figures})"
             )
     return "; ".join(found)
 
@@ -164,28 +170,28 @@ def figures(results: BinResults, folder: Path) -> list[Drawing]:
         )
         for row in found
     ]
-    share = float(test["label"].mean())
+    chance = float(test["label"].mean())
     block = typical_block(test, results.metrics["block"])
     return [
         Drawing(
             "comparison",
-            "AUPRC on test",
-            "Dot: AUPRC on the bins of test. Line: bootstrap interval over blocks of chromosome. "
-            "Dotted: chance.",
-            "Intervals that overlap may still differ: all stand on the same bins, so read the "
-            "paired differences.",
+            "AUPRC on the test set",
+            "Dots: AUPRC on the test bins. Lines: bootstrap intervals over blocks of chromosomes. "
+            "Dotted line: chance level.",
+            "Models with overlapping intervals may still differ, because all are evaluated on the "
+            "same bins. Paired differences are in the table below.",
             draw(
                 "comparison",
-                lambda ax: plots.draw_intervals(bars, ax, "AUPRC on test", share),
+                lambda ax: plots.draw_intervals(bars, ax, "AUPRC on the test set", chance),
                 folder,
             ),
         ),
         Drawing(
             "precision_recall",
             "Precision and recall",
-            "Share of called bins that hold a point (up) for each share of such bins found "
-            "(right). Dotted: chance.",
-            "A bin beside the right one counts as wrong.",
+            "Fraction of called bins that contain a point (precision) against fraction of bins "
+            "with a point that are found (recall). Dotted line: chance level.",
+            "Calling the neighbour of a bin with a point counts as an error.",
             draw(
                 "precision_recall",
                 lambda ax: plots.draw_precision_recall(test["label"], curves, ax),
@@ -195,9 +201,9 @@ def figures(results: BinResults, folder: Path) -> list[Drawing]:
         Drawing(
             "learning",
             "Learning curves",
-            "Loss and AUPRC on valid while the first member trained. Dotted: the step whose "
-            "weights were kept.",
-            "Train loss holds dropout, so it is not comparable with valid loss.",
+            "Loss and AUPRC while the first member was trained. Dotted line: best step on the "
+            "validation set, whose weights were kept.",
+            "Training loss includes dropout, so it is not comparable with validation loss.",
             draw(
                 "learning",
                 lambda ax: plots.draw_learning_curves(results.history, ax, "auprc"),
@@ -206,11 +212,10 @@ def figures(results: BinResults, folder: Path) -> list[Drawing]:
         ),
         Drawing(
             "track",
-            "A stretch of test",
-            "What the model says of each bin; a mark above each bin that holds a point. Of all "
-            "blocks of test with a point it is the one "
-            "of the middle AUPRC.",
-            "One stretch is an example, no evidence.",
+            "Example block of a test chromosome",
+            "Predicted probability of each bin. Triangles: bins that contain a point. The block is "
+            "the one with the median AUPRC of all test blocks that contain a point.",
+            "One block is an example, not evidence.",
             draw("track", lambda ax: plots.draw_track(block, ax), folder, WIDE),
         ),
     ]

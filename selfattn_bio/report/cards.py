@@ -76,7 +76,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "findings": (found := findings(row, counts, results.run, results.corpus["alphabet"]))[
                 0
             ],
-            "untold": found[1],
+            "untested": found[1],
         }
         for row in rows
     ]
@@ -100,12 +100,8 @@ def findings(
         For protein, GC content and strand are left out.
     """
     positives, negatives = counts
-    alike = "GC content and length" if alphabet == "dna" else "length"
-    order = (
-        "in an order that keeps neighbours (dinucleotides)"
-        if alphabet == "dna"
-        else "in another order"
-    )
+    matched = "GC content and length" if alphabet == "dna" else "length"
+    kept = "dinucleotide counts" if alphabet == "dna" else "composition"
     level = run.interpret.significance
 
     def span(name: str, digits: int = 2) -> str:
@@ -122,50 +118,51 @@ def findings(
 
     # Required column, question, function that returns answer and text
     lines: list[tuple[str, str, Any]] = [
-        ("enrichment_q", "More often in positives than in negatives?", lambda: (
+        ("enrichment_q", "Is it more frequent in positives than in negatives?", lambda: (
             answer("enrichment"),
-            f"{words.odds(row)}: in {row['positives_with_hit']:.0f} of {positives} positives and "
-            f"{row['negatives_with_hit']:.0f} of {negatives} negatives; {q('enrichment')}.")),
-        ("matched_q", f"Also than in negatives of the same {alike}?", lambda: (
+            f"{words.odds(row)}: found in {row['positives_with_hit']:.0f} of {positives} positives "
+            f"and {row['negatives_with_hit']:.0f} of {negatives} negatives; {q('enrichment')}.")),
+        ("matched_q", f"Also compared with negatives of the same {matched}?", lambda: (
             answer("matched"), f"{words.times(row['matched_odds_ratio'])} odds; {q('matched')}.")),
-        ("shuffled_q", "More than the letters alone would give?", lambda: (
+        ("shuffled_q", "Is it more frequent than in shuffled positives?", lambda: (
             answer("shuffled"),
-            f"{words.times(row['shuffled_odds_ratio'])} odds against the same positives with their "
-            f"letters {order}, of which "
-            f"{row['shuffled_with_hit']:.0f} of {positives} hold a hit; {q('shuffled')}.")),
+            f"{words.times(row['shuffled_odds_ratio'])} odds: found in "
+            f"{row['shuffled_with_hit']:.0f} of {positives} positives shuffled with the same "
+            f"{kept}; {q('shuffled')}.")),
         ("effect_q", "Does the model use it?", lambda: (
             answer("effect", min(row["effect"], row["fall"], key=abs), MIN_EFFECT),
-            "Shuffling its sites changes the log-odds of a positive by "
-            f"{words.figure(-row['fall'], 2, sign=True)}; they are worth "
-            f"{words.figure(row['effect'], 2, sign=True)} ({span('effect')}) beyond sites nearby, "
-            f"in {row['effect_records']:.0f} records; "
-            f"{q('effect')}.")),
-        ("sufficiency_q", "Is one site enough by itself?", lambda: (
+            "Shuffling its sites changes the log-odds by "
+            f"{words.figure(-row['fall'], 2, sign=True)}. Compared with shuffling nearby bases, "
+            f"the effect is {words.figure(row['effect'], 2, sign=True)} ({span('effect')}) in "
+            f"{row['effect_records']:.0f} records; {q('effect')}.")),
+        ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", row["sufficiency"]),
-            "One site put into a shuffled record changes its log-odds by "
+            "Inserting one site into a shuffled record changes its log-odds by "
             f"{words.figure(row['sufficiency'], 2, sign=True)} "
             f"({span('sufficiency')}); {q('sufficiency')}.")),
         ("stability", "Do all networks of the model use it?", lambda: (
-            "", f"{row['stability']:.0%} of its members do, each by itself.")),
-        ("position_q", "Does it keep to a place?", lambda: (
-            answer("position"), f"Best sites against any place alike: {q('position')}.")),
-        ("window_q", f"Is it gathered at {window_name(row)}?", lambda: (
+            "", f"{words.percent(row['stability'])} of them do, each tested alone.")),
+        ("position_q", "Does it prefer a position?", lambda: (
+            answer("position"),
+            f"Positions of the best sites compared with a uniform distribution: {q('position')}.")),
+        ("window_q", f"Is it enriched at {window_name(row)}?", lambda: (
             answer("window"),
-            f"{row['window_hits']:.0f} best sites stand there, "
+            f"{row['window_hits']:.0f} best sites are there and "
             f"{words.figure(row['window_expected'], 1)} were expected; {q('window')}.")),
-        ("strand_q", "Does it keep to a strand?", lambda: (
+        ("strand_q", "Does it prefer a strand?", lambda: (
             (YES if row["strand_q"] < level else NO),
-            f"{row['strand_plus']:.0%} of best sites are on + ({row['strand_low']:.0%} to "
-            f"{row['strand_high']:.0%}); {q('strand')}.")),
-        ("agreement", "Do two methods of explanation look at the same sites?", lambda: (
-            "", f"Rank correlation {words.figure(row['agreement'], 2)}: 1 is full agreement, 0 "
-                "none.")),
+            f"{words.percent(row['strand_plus'])} of the best sites are on the + strand "
+            f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
+            f"{q('strand')}.")),
+        ("agreement", "Do two attribution methods agree on its sites?", lambda: (
+            "", f"Rank correlation {words.figure(row['agreement'], 2)} (1: full agreement, 0: "
+                "none).")),
     ]  # fmt: skip
-    told = [
+    tested = [
         Finding(question, *make()) for column, question, make in lines if not pd.isna(row[column])
     ]
     not_for_protein = {"strand_q"} if alphabet != "dna" else set()
-    return told, [
+    return tested, [
         question
         for column, question, _ in lines
         if pd.isna(row[column]) and column not in not_for_protein
@@ -173,18 +170,18 @@ def findings(
 
 
 def window_name(row: Mapping[Any, Any]) -> str:
-    """Name the tested window for readers, for example `letters 100 to 109`, counted from 1.
+    """Name the tested window for readers, for example `positions 100 to 109`, counted from 1.
 
-    Windows at the end are named like `31 to 25 letters before the end`. Without a window the name
-    is `one place`.
+    Windows at the end are named like `31 to 25 positions before the end`. Without a window the
+    name is `one position`.
     """
     start, end = row["window_start"], row["window_end"]
     if pd.isna(start):
-        return "one place"
+        return "one position"
     return (
-        f"{-start:.0f} to {abs(end):.0f} letters before the end"
+        f"{-start:.0f} to {abs(end):.0f} positions before the end"
         if start < 0
-        else f"letters {start + 1:.0f} to {end:.0f}"
+        else f"positions {start + 1:.0f} to {end:.0f}"
     )
 
 
@@ -225,14 +222,14 @@ def aligned(
     Two matrices of the same shape (width of the alignment, 4), padded with uninformative rows.
     """
     empty = 1 / ppm.shape[1]
-    turns = [match, match[::-1, ::-1]]
-    # Row i of the correlation: the first row of `turned` is at row i - (len(turned) - 1) of `ppm`
-    alike = [
-        correlate2d(ppm - empty, turned - empty, mode="full")[:, ppm.shape[1] - 1]
-        for turned in turns
+    strands = [match, match[::-1, ::-1]]
+    # Row i of the correlation: the first row of `other` is at row i - (len(other) - 1) of `ppm`
+    similarity = [
+        correlate2d(ppm - empty, other - empty, mode="full")[:, ppm.shape[1] - 1]
+        for other in strands
     ]
-    best = int(alike[1].max() > alike[0].max())
-    offset = int(alike[best].argmax()) - (len(match) - 1)
+    best = int(similarity[1].max() > similarity[0].max())
+    offset = int(similarity[best].argmax()) - (len(match) - 1)
     first, last = min(0, offset), max(len(ppm), offset + len(match))
 
     def framed(matrix: NDArray[np.float64], at: int) -> NDArray[np.float64]:
@@ -240,7 +237,7 @@ def aligned(
         frame[at - first : at - first + len(matrix)] = matrix
         return frame
 
-    return framed(ppm, 0), framed(turns[best], offset)
+    return framed(ppm, 0), framed(strands[best], offset)
 
 
 def _known(row: Mapping[Any, Any]) -> str:

@@ -22,11 +22,11 @@ HEIGHT = 44  # px
 class Example:
     """An example site and the text below its track.
 
-    `place` names the interval in the record (counted from 1), the strand if there is one, and the
-    split.
+    `position` names the interval in the record (counted from 1), the strand if there is one, and
+    the split.
     """
 
-    place: str
+    position: str
     svg: str
 
 
@@ -72,8 +72,8 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
             # Reversing positions and bases gives the reverse complement, because the bases are in
             # the order ACGT
             track, before = track[::-1, ::-1], after
-        place = (
-            f"letters {start + 1} to {end} of "
+        position = (
+            f"positions {start + 1} to {end} of "
             f"{about['id']}{f', {strand} strand' if letters == 'ACGT' else ''}, "
             f"{about['split']}"
         )
@@ -83,7 +83,7 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
             start=-before,
             shaded=(0, end - start),
             height=HEIGHT,
-            label=f"{name}, {place}",
+            label=f"{name}, {position}",
         )
-        examples.setdefault(str(name), []).append(Example(place, svg))
+        examples.setdefault(str(name), []).append(Example(position, svg))
     return examples

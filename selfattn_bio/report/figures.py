@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results, site_positions
-from selfattn_bio.report.words import SLICES, classifier_name
+from selfattn_bio.report.words import SLICES, classifier_name, percent
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 SIZE = (3.6, 2.9)  # inches; 346 px, the width of a phone
@@ -82,18 +82,19 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
     test, labels = results.test, results.test["label"].to_numpy()
     curves = {classifier_name(name, short=True): test[name] for name in _shown(results)}
     worst = "valid_worst_auroc" in results.history  # only in balanced runs
+    confidence = percent(results.metrics["confidence"])
     drawings = [
         Drawing(
             "comparison",
-            "AUROC on test",
-            "Dot: AUROC on the test records. Line: 95 % bootstrap interval over those records. "
-            "Dotted: chance.",
-            "Intervals that overlap may still differ: all stand on the same records, so read the "
-            "paired difference above.",
+            "AUROC on the test set",
+            f"Dots: AUROC on the test set. Lines: {confidence} bootstrap intervals over records. "
+            "Dotted line: chance level.",
+            "Classifiers with overlapping intervals may still differ, because all are evaluated on "
+            "the same records. Paired differences are in the table below.",
             draw(
                 "comparison",
                 lambda ax: plots.draw_intervals(
-                    _comparison_rows(results), ax, "AUROC on test", 0.5
+                    _comparison_rows(results), ax, "AUROC on the test set", 0.5
                 ),
                 folder,
             ),
@@ -101,19 +102,19 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
         Drawing(
             "roc",
             "ROC curve",
-            "Share of positives found (up) for each share of negatives taken for positives "
-            "(right).",
-            "It does not depend on how common positives are, so it does not tell how many calls in "
-            "a genome would be wrong.",
+            "Fraction of positives found against fraction of negatives called positive. Dotted "
+            "line: chance level.",
+            "The curve does not depend on the proportion of positives, so it does not show how "
+            "many calls in a genome would be wrong.",
             draw("roc", lambda ax: plots.draw_roc(labels, curves, ax), folder),
         ),
         Drawing(
             "precision_recall",
             "Precision and recall",
-            "Share of calls that are right (up) for each share of positives found (right). Dotted: "
-            "chance.",
-            f"It holds for this test's {labels.mean():.0%} positives; where positives are rarer, "
-            "precision is lower.",
+            "Fraction of positive calls that are correct (precision) against fraction of positives "
+            "found (recall). Dotted line: chance level.",
+            f"The curve applies to this test set, with {percent(labels.mean())} positives. "
+            "Precision is lower where positives are rarer.",
             draw(
                 "precision_recall",
                 lambda ax: plots.draw_precision_recall(labels, curves, ax),
@@ -123,12 +124,12 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
         Drawing(
             "learning",
             "Learning curves",
-            f"Loss and AUROC{' of the worst group' if worst else ''} in training. Dotted: the best "
-            "step on valid, whose weights were kept.",
-            "Nothing here is test; train loss may hold smoothing and dropout, so it is not "
-            "comparable with valid loss."
+            f"Loss and AUROC{' of the worst group' if worst else ''} during training. Dotted line: "
+            "best step on the validation set, whose weights were kept.",
+            "The test set is not used here. Training loss may include label smoothing and dropout, "
+            "so it is not comparable with validation loss."
             if "train_loss" in results.history
-            else "Nothing here is test; the loss on train of a private run is not told.",
+            else "The test set is not used here. Private runs do not report the training loss.",
             draw(
                 "learning",
                 lambda ax: plots.draw_learning_curves(
@@ -142,10 +143,10 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
         paint = partial(plots.draw_calibration, labels, test["model"], test["model_calibrated"])
         drawings.insert(3, Drawing(
             "calibration", "Calibration",
-            "Of the records given a probability (right), the share that is positive (up). On the "
-            "diagonal the probability can be believed.",
-            "Calibrated on average does not mean right for each record; with another share of "
-            "positives it must be fitted anew.",
+            "Observed fraction of positives against predicted probability, in bins of probability. "
+            "Points on the diagonal are perfectly calibrated.",
+            "Calibration holds on average, not for each record. Calibrate again if the proportion "
+            "of positives changes.",
             draw("calibration", paint, folder),
         ))  # fmt: skip
     return drawings
@@ -161,11 +162,11 @@ def slices(results: Results, folder: Path) -> list[Drawing]:
         drawings.append(
             Drawing(
                 f"slices_{name}",
-                f"By {title}",
-                f"AUROC within slices of the test records by {title}. Of a model that only reads "
-                f"{title} little is left here.",
-                "A slice holds fewer records, so its interval is wider; the edges are quantiles of "
-                "train, so slices differ in size.",
+                f"AUROC by {title}",
+                f"AUROC in subsets of the test set with similar {title}. A model that reads only "
+                f"{title} would score near 0.5 here.",
+                "Each subset has fewer records, so its interval is wider. Boundaries are quantiles "
+                "of the training set, so subsets differ in size.",
                 draw(
                     f"slices_{name}",
                     partial(plots.draw_slices, entries, names, label=title),
@@ -185,10 +186,10 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
             Drawing(
                 "evidence",
                 "Effect of each motif",
-                "How far the log-odds fall when a motif's sites in test are shuffled, beyond what "
-                "shuffling sites nearby does.",
-                "The effect is on this model, not on a cell: whether the cell reads the motif too "
-                "needs an experiment.",
+                "Decrease in log-odds when the sites of a motif in the test set are shuffled, "
+                "minus the decrease when nearby bases are shuffled.",
+                "The effect describes this model, not a cell. An experiment must show whether the "
+                "cell also uses the motif.",
                 draw(
                     "evidence",
                     lambda ax: plots.draw_evidence(motifs, ax),
@@ -200,21 +201,25 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
     if (explained := results.explained) is not None:
         # Models without attention weights have zeros
         has_attention = bool(explained.attention.any())
-        shown = "Mean over the explained records. Attribution: how far the score hangs on a letter."
+        shown = (
+            "Mean over the explained records. Attribution: how much the score depends on a "
+            "position."
+        )
         limit = (
-            "Raw attention is no explanation: a model attends to letters that change nothing. "
-            "No motif or verdict here rests on it."
+            "Raw attention is not an explanation: a model can attend to positions that do not "
+            "change its score. No motif or verdict is based on it."
         )
         drawings.append(
             Drawing(
                 "attention",
-                "Raw attention next to attribution"
+                "Raw attention and attribution" if has_attention else "Attribution by position",
+                f"{shown} Attention: how much attention a position receives."
                 if has_attention
-                else "Attribution along the record",
-                f"{shown} Attention: how much it was looked at." if has_attention else shown,
+                else shown,
                 limit
                 if has_attention
-                else "A mean by place: what stands at another place in each record is flat here.",
+                else "Features whose position varies between records do not show in a mean by "
+                "position.",
                 draw(
                     "attention",
                     lambda ax: plots.draw_attention_and_attribution(
@@ -308,8 +313,10 @@ def _shown(results: Results) -> list[str]:
     Their number is limited so that the curves can be distinguished.
     """
     test = results.metrics["test"]
-    beside = sorted(test["baselines"], key=lambda name: -test["baselines"][name]["auroc"]["value"])
-    return ["model", *beside[: MAX_CURVES - 2], *list(test["controls"])[:1]]
+    baselines = sorted(
+        test["baselines"], key=lambda name: -test["baselines"][name]["auroc"]["value"]
+    )
+    return ["model", *baselines[: MAX_CURVES - 2], *list(test["controls"])[:1]]
 
 
 def _comparison_rows(results: Results) -> list[tuple[str, dict[str, float], str]]:

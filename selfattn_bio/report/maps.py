@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selfattn_bio.report.results import Results, site_positions
 
 DARKEST = 0.995  # weights above this quantile of a layer are drawn equally dark
-LETTERS = 5000  # the page does not contain longer sequences
+MAX_SEQUENCE = 5000  # longer sequences are not written to the page
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,22 @@ def attention_figures(results: Results) -> list[MapFigure]:
     figures = []
     for row, (name, mapped) in enumerate(results.explained.maps.items()):
         here = sites[sites["record"] == row].sort_values("position")
-        held = [
+        in_record = [
             (str(n), int(p), int(p + widths[s]))
             for n, s, p in here[["name", "site", "position"]].itertuples(index=False)
         ]
-        letters = mapped.letters.tobytes().decode() if len(mapped.letters) <= LETTERS else ""
+        letters = mapped.letters.tobytes().decode() if len(mapped.letters) <= MAX_SEQUENCE else ""
         layers = [_shades(layer) for layer in mapped.weights]
         data = json.dumps(
-            {"edges": mapped.edges.tolist(), "letters": letters, "sites": held, "layers": layers}
+            {
+                "edges": mapped.edges.tolist(),
+                "letters": letters,
+                "sites": in_record,
+                "layers": layers,
+            }
         )
         of = (
-            f"{'positive' if records['label'].iloc[row] == 1 else 'negative'} of "
+            f"{'positive' if records['label'].iloc[row] == 1 else 'negative'}, "
             f"{records['split'].iloc[row]}"
         )
         figures.append(MapFigure(name, of, mapped.logit, len(layers), data))

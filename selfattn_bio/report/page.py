@@ -51,9 +51,13 @@ def render(results: Results, plots_folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Only our own SVG is not escaped
+    # Only SVG written by this package is not escaped
     environment.filters.update(
-        figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup
+        figure=words.figure,
+        interval=words.interval,
+        p=words.p_value,
+        percent=words.percent,
+        svg=Markup,
     )
     # Results of earlier versions lack MCC at 0.5
     shown = {
@@ -96,6 +100,7 @@ def render(results: Results, plots_folder: Path) -> str:
         audit=results.audit,
         leaks=[] if results.audit is None else leak_rows(results.audit),
         corpus=results.corpus,
+        unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
         used_files=used_files(results.corpus["sources"]),
         split_counts=split_counts(results.records),
         provenance=list(flat(results.provenance)),
@@ -106,10 +111,10 @@ def render(results: Results, plots_folder: Path) -> str:
 def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the table of test metrics: model, baselines by decreasing AUROC, controls."""
     test = metrics["test"]
-    beside = sorted(test["baselines"].items(), key=lambda item: -item[1]["auroc"]["value"])
+    baselines = sorted(test["baselines"].items(), key=lambda item: -item[1]["auroc"]["value"])
     roles = [
         ("model", "model", test["model"]),
-        *(("baseline", n, e) for n, e in beside),
+        *(("baseline", n, e) for n, e in baselines),
         *(("control", n, e) for n, e in test["controls"].items()),
     ]
     valid = {
@@ -197,16 +202,16 @@ def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
     limits, similarity, num_test = audit["limits"], audit["similarity"], audit["records"]["test"]
     near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
     rows = [
-        ("the same letters, on either strand", audit["duplicates"], limits["max_duplicates"]),
-        ("a place that overlaps, on either strand", audit["overlaps"], limits["max_overlaps"]),
-        ("seen by a parent of the model", audit["seen"], limits["max_seen"]),
+        ("the same sequence on either strand", audit["duplicates"], limits["max_duplicates"]),
+        ("an overlapping interval on either strand", audit["overlaps"], limits["max_overlaps"]),
+        ("a sequence used to train a parent model", audit["seen"], limits["max_seen"]),
         *(
-            (f"{column} shared", count, limits["max_shared"])
+            (f"the same {column}", count, limits["max_shared"])
             for column, count in audit["shared"].items()
         ),
-        (f"a near neighbour: {similarity:g} or more of the k-mers shared", audit["near"], near),
+        (f"a near neighbour (at least {similarity:g} of k-mers shared)", audit["near"], near),
         *(
-            [("of these, with another label", other, None)]
+            [("of these, with a different label", other, None)]
             if (other := audit["near_other_label"]) is not None
             else []
         ),
@@ -215,19 +220,20 @@ def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
-    """Count positives, negatives and unlabelled records of each split."""
-    sides = [
-        side for side in ("train", "valid", "test", "dropped") if (records["split"] == side).any()
-    ]
-    labels = {side: records.loc[records["split"] == side, "label"] for side in sides}
+    """Count positives, negatives and unlabelled records of each split that has records."""
+    labels = {
+        split: rows
+        for split in ("train", "valid", "test", "dropped")
+        if len(rows := records.loc[records["split"] == split, "label"])
+    }
     return [
         {
-            "side": s,
-            "positives": int((v == 1).sum()),
-            "negatives": int((v == 0).sum()),
-            "unlabelled": int(v.isna().sum()),
+            "split": split,
+            "positives": int((values == 1).sum()),
+            "negatives": int((values == 0).sum()),
+            "unlabelled": int(values.isna().sum()),
         }
-        for s, v in labels.items()
+        for split, values in labels.items()
     ]
 
 

@@ -99,7 +99,7 @@ def draw_calibration(
             linewidth=1.2,
             label=name,
         )
-    _unit_square(ax, "predicted probability", "observed share of positives")
+    _unit_square(ax, "predicted probability", "observed fraction of positives")
     ax.legend(loc="upper left")
 
 
@@ -137,15 +137,17 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
     """
     values, name = (
         history[f"valid_{metric}"].to_numpy(dtype=float),
-        metric.upper().replace("WORST_", "worst "),
+        metric.upper().replace("WORST_AUROC", "AUROC of the worst group"),
     )
     dots: Any = {"marker": "o", "markersize": 3}  # markers make a single evaluation visible
     if "train_loss" in history:
-        ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss", **dots)
-    ax.plot(history["step"], history["valid_loss"], color=BASELINE, label="valid loss", **dots)
+        ax.plot(
+            history["step"], history["train_loss"], color=CONTROL, label="training loss", **dots
+        )
+    ax.plot(history["step"], history["valid_loss"], color=BASELINE, label="validation loss", **dots)
     ax.set(xlabel="step", ylabel="loss")
     right = ax.twinx()
-    right.plot(history["step"], values, color=MODEL, label=f"valid {name}", **dots)
+    right.plot(history["step"], values, color=MODEL, label=f"validation {name}", **dots)
     right.set_ylabel(name, color=MODEL)
     right.spines["right"].set_visible(True)
     right.grid(False)
@@ -165,7 +167,7 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
         [str(line.get_label()) for line in lines],
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=3,
+        ncols=2,
         columnspacing=1.0,
     )
 
@@ -273,7 +275,7 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
         )
         for row in measured.to_dict("records")
     ]
-    draw_intervals(rows, ax, "fall of the log-odds when shuffled", 0.0)
+    draw_intervals(rows, ax, "decrease in log-odds when shuffled", 0.0)
     if not rows:
         return
     for verdict in dict.fromkeys(measured["verdict"]):
@@ -304,7 +306,7 @@ def draw_track(table: pd.DataFrame, ax: Axes) -> None:
         xlim=(kb.min(), table["end"].max() / 1000),
         ylim=(0, 1.12),
         xlabel=f"{table['chrom'].iloc[0]}, kb",
-        ylabel="chance of a point",
+        ylabel="probability",
     )
     ax.set_yticks([0, 0.5, 1])
     ax.grid(axis="x", visible=False)
@@ -320,7 +322,7 @@ def draw_position_profile(
     ax.hist(np.asarray(positions), bins=min(bins, length), range=(0, length), color=colour)
     ax.set_xlim(0, length)
     ax.grid(axis="x", visible=False)
-    ax.set(xlabel="letter of the record", ylabel="sites")
+    ax.set(xlabel="position in the record", ylabel="sites")
 
 
 def draw_attention_and_attribution(attention: ArrayLike, attribution: ArrayLike, ax: Axes) -> None:
@@ -346,7 +348,7 @@ def draw_attention_and_attribution(attention: ArrayLike, attribution: ArrayLike,
         )
     ax.set_xlim(0, max(len(mean) - 1, 1))
     ax.set_ylim(bottom=0)
-    ax.set(xlabel="letter of the record", ylabel="share of the whole")
+    ax.set(xlabel="position in the record", ylabel="fraction of the total")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
@@ -359,8 +361,8 @@ def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
         found.edges, found.edges, found.weights, cmap="Blues", vmin=0, rasterized=True
     )
     ax.set(
-        xlabel="to letter",
-        ylabel="from letter",
+        xlabel="to position",
+        ylabel="from position",
         xlim=(found.edges[0], found.edges[-1]),
         ylim=(found.edges[-1], found.edges[0]),
     )
@@ -368,7 +370,7 @@ def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
     ax.grid(False)
     bar = ax.figure.colorbar(cells, ax=ax, shrink=0.8)
     bar.outline.set_visible(False)
-    bar.set_label("share of the row")
+    bar.set_label("fraction of the row")
 
 
 def _curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:

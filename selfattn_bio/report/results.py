@@ -22,7 +22,7 @@ from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
 
-TEXT = (
+TEXT_COLUMNS = (
     "id",
     "name",
     "name_a",
@@ -35,7 +35,7 @@ TEXT = (
     "reason",
     "spacings",
     "orientation",
-)  # text columns
+)
 Value = TypeVar("Value")
 
 
@@ -240,7 +240,7 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
             "chrom": records["chrom"].where(located, records["id"]),
             "first": records["start"].where(located, 0).astype("int64"),
             "last": records["end"].where(located, records["length"]).astype("int64"),
-            "turned": (located & (records["strand"] == "-")).astype(bool),
+            "is_reversed": (located & (records["strand"] == "-")).astype(bool),
         }
     )
     columns = ["name", "site", "record", "position", "strand"]
@@ -249,13 +249,17 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
         here = frame[frame["chrom"] == chrom].sort_values("first")
         if here.empty:
             continue
-        first, last, turned = (here[column].to_numpy() for column in ("first", "last", "turned"))
+        first, last, is_reversed = (
+            here[column].to_numpy() for column in ("first", "last", "is_reversed")
+        )
         start, end = group["start"].to_numpy(), group["end"].to_numpy()
         site, record = np.nonzero((start[:, None] >= first) & (end[:, None] <= last))
-        position = np.where(turned[record], last[record] - end[site], start[site] - first[record])
+        position = np.where(
+            is_reversed[record], last[record] - end[site], start[site] - first[record]
+        )
         found = group.iloc[site].assign(record=here["row"].to_numpy()[record], position=position)
         pairs.append(
-            found.assign(strand=np.where((found["strand"] == "-") == turned[record], "+", "-"))
+            found.assign(strand=np.where((found["strand"] == "-") == is_reversed[record], "+", "-"))
         )
     return pd.concat(pairs, ignore_index=True)[columns] if pairs else pd.DataFrame(columns=columns)
 
@@ -265,18 +269,16 @@ def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Valu
     try:
         return reader(path)
     except FileNotFoundError:
-        hint = f"run `selfattn-bio {command}` first"
+        hint = f"Run `selfattn-bio {command}` first"
         raise ResultsError(
-            f"{path.name} must be in the results folder, got no such file",
+            "file not found",
             place=str(path),
             hint=hint,
         ) from None
     # Raised by pandas, pyarrow, json and numpy for bad content
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        hint = f"run `selfattn-bio {command}` again"
-        raise ResultsError(
-            f"{path.name} must be readable, got {error}", place=str(path), hint=hint
-        ) from error
+        hint = f"Run `selfattn-bio {command}` again"
+        raise ResultsError(f"cannot read this file: {error}", place=str(path), hint=hint) from error
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -286,10 +288,14 @@ def read_table(path: Path) -> pd.DataFrame:
     missing = {
         column: ["", "nan"]
         for column in pd.read_csv(path, sep="\t", nrows=0).columns
-        if column not in TEXT
+        if column not in TEXT_COLUMNS
     }
     return pd.read_csv(
-        path, sep="\t", dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=missing
+        path,
+        sep="\t",
+        dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
+        keep_default_na=False,
+        na_values=missing,
     )
 
 

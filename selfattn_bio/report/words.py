@@ -59,6 +59,11 @@ def interval(estimate: Mapping[str, Any], digits: int = 3, sign: bool = False) -
     return f"{figure(estimate['low'], digits, sign)} to {figure(estimate['high'], digits, sign)}"
 
 
+def percent(fraction: float, digits: int = 0) -> str:
+    """Format a fraction as `95 %`."""
+    return f"{100 * fraction:.{digits}f} %"
+
+
 def p_value(p: float | None) -> str:
     """Format a p or q value as `0.03` or `2e-08`; a dash if missing.
 
@@ -78,14 +83,14 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     """
     best = metrics["differences"]["best_baseline"]
     if best is None:
-        return "The model was", "not compared", "with a baseline: none was run."
+        return "The model was", "not compared", "with a baseline, because none was run."
     lead, (model, other) = (
         metrics["differences"]["baselines"][best]["auroc"],
         sizes_of(metrics, "model", best),
     )
     found = verdict(lead, model, other)
     rest, why = f"its best baseline, {classifier_name(best)}", caveat(model, other)
-    spread = f"{metrics['confidence'] * 100:.0f} % interval {interval(lead, sign=True)}"
+    spread = f"{percent(metrics['confidence'])} interval {interval(lead, sign=True)}"
     spread += f", p = {p_value(lead['p'])}" if found in ("better", "worse") else ""
     figures = (
         f"{figure(lead['value'], sign=True)} AUROC ({spread}) by paired bootstrap over the "
@@ -139,20 +144,19 @@ def ensemble_sentence(run: RunFile) -> str:
     }
     sentences = []
     if len(set(members.values())) > 1:
-        said = [
-            f"{classifier_name(name)} of {number}"
+        others = ", ".join(
+            f"{classifier_name(name)}: {number}"
             for name, number in members.items()
             if name != "model"
-        ]
-        mean = (
-            f"This model is a mean of {members['model']} "
-            f"network{'s' * (members['model'] > 1)}, {', '.join(said)}"
         )
-        sentences.append(f"{mean}: a part of what lies between these networks may come from that.")
+        sentences.append(
+            f"This model averages {members['model']} network{'s' * (members['model'] > 1)} "
+            f"({others}). Part of the difference between them may be due to the number of networks."
+        )
     if (seeds := run.training.seeds) > 1:
         sentences.append(
-            f"It is of {seeds} trainings with different seeds; attribution and motifs are those of "
-            "the first."
+            f"The model was trained {seeds} times with different seeds. Attribution and motifs "
+            "come from the first training."
         )
     return " ".join(sentences)
 
@@ -161,16 +165,13 @@ def attention_sentence(model: Model, has_attention: bool) -> str:
     """Describe whether a model of this kind, or mixer, has attention maps."""
     if has_attention:
         return (
-            "Attention shows where the model looks, not what its score depends on. No "
-            "motif or verdict rests on it."
+            "Attention weights do not show which positions the score depends on. No motif or "
+            "verdict is based on them."
         )
     kind = (
         f"mixer {model.mixer.kind}" if isinstance(model, AttentionModel) else f"kind {model.kind}"
     )
-    return (
-        f"The model is of the {kind}, which has no attention weights to be read: there are no "
-        "maps of it."
-    )
+    return f"There are no maps, because a model with {kind} has no attention weights."
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:
@@ -182,10 +183,11 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
         motifs.tsv, or None if there was no search.
     """
     if motifs is None:
-        return "Motifs were not looked for: interpretation has not been run for this task."
+        return "Motifs were not searched for: interpretation has not been run for this task."
     if motifs.empty:
         return (
-            "No motif was found: no pattern of letters recurs often enough where the model looks."
+            "No motif was found: no sequence pattern recurs often enough at positions with high "
+            "attribution."
         )
     count, names = num_supported(motifs), supported(motifs)
     if not count:
@@ -202,8 +204,8 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
     verb = "is" if count == 1 else "are"
     which = "The one motif found" if len(motifs) == 1 else f"{count} of {len(motifs)} motifs"
     return (
-        f"{which} {verb} supported by records that neither model nor motif was found on: "
-        f"{', '.join(names)}."
+        f"{which} {verb} supported by records used neither to train the model nor to find the "
+        f"motifs: {', '.join(names)}."
     )
 
 
@@ -215,10 +217,13 @@ def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
         found = (
             "no motif"
             if motifs.empty
-            else f"{len(motifs)} motif{'s' if len(motifs) > 1 else ''}, of which {count or 'none'} "
-            "supported"
+            else f"{len(motifs)} motif{'s' if len(motifs) > 1 else ''} ({count} supported)"
         )
-        warning = " It should support none: take the supported motifs with care." if count else ""
+        warning = (
+            " A control should support none, so treat the supported motifs with caution."
+            if count
+            else ""
+        )
         kind = classifier_name(name).removeprefix("control: ")
         sentences.append(f"The same search on the control ({kind}) found {found}.{warning}")
     return sentences
@@ -245,11 +250,11 @@ def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> s
         int((motifs["enrichment_q"] < significance).sum()),
     )
     return (
-        "Effects are counted in what a network's scores are worth on valid, and those of one that "
-        "learnt nothing are worth nearly nothing: "
-        "that a control supports no motif shows this, not that the tests rarely err. "
-        f"Largest effect on a control: {figure(largest, 2)} log-odds; "
-        f"motifs of it that pass by enrichment alone: {enriched} of {len(motifs)}."
+        "Effects are log-odds calibrated on the validation set. Scores of a control predict "
+        "nothing there, so calibration shrinks its effects to almost 0. The absence of supported "
+        "motifs on a control reflects this and does not estimate the error rate of the tests. "
+        f"Largest effect on a control: {figure(largest, 2)} log-odds. "
+        f"Control motifs that pass the enrichment test: {enriched} of {len(motifs)}."
     )
 
 

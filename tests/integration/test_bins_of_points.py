@@ -146,8 +146,8 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     assert page.count("<figure") == 4
     leakage = page[page.index('<section id="leakage">') : page.index('<section id="data">')]
     assert (
-        "Each of 38 test records was looked for in what the model learns from: 38 records of train."
-        in leakage
+        "Each of the 38 test records was compared with the records that the model learns from "
+        "(train: 38)." in leakage
     )
     assert '<a href="#leakage">' in page
     table = pd.read_csv("predictions/test.tsv", sep="\t")

@@ -2,7 +2,7 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
   var data = JSON.parse(figure.dataset.map), edges = data.edges, first = edges[0], length = edges[edges.length - 1] - first, bins = edges.length - 1;
   var canvas = figure.querySelector("canvas"), layer = figure.querySelector("select"), pen = canvas.getContext("2d");
   var shades = data.layers.map(function (each) { return atob(each.shades); }), colours = [], view = { x: first, y: first, size: length };
-  var LEFT = 34, TOP = 8, side, plot; // px; sites stand in the margin above and to the right
+  var LEFT = 34, TOP = 8, side, plot; // px; sites are drawn in the margin above and to the right
   for (var i = 0; i < 256; i++) { colours.push("rgb(" + [255 - i * 0.97, 255 - i * 0.77, 255 - i * 0.55].map(Math.round) + ")"); }
 
   function px(letter, start) { return (letter - start) * plot / view.size; }
@@ -12,7 +12,7 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     return low;
   }
   function range(start, end) { return Math.floor(start) + 1 + " to " + Math.ceil(end); }
-  function heldBy(start, end) {
+  function sitesIn(start, end) {
     var names = data.sites.filter(function (site) { return site[1] < end && site[2] > start; }).map(function (site) { return site[0]; });
     return names.length ? " (" + names.filter(function (name, at) { return names.indexOf(name) === at; }).join(", ") + ")" : "";
   }
@@ -20,11 +20,11 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     var step = Math.pow(10, Math.floor(Math.log10(view.size / 3)));
     if (step * 5 < view.size / 3) { step *= 5; } else if (step * 2 < view.size / 3) { step *= 2; }
     step = Math.max(1, step);
-    var wide = plot / view.size, spelled = data.letters && wide >= 9;
+    var wide = plot / view.size, has_letters = data.letters && wide >= 9;
     for (var at = Math.max(first, Math.floor(start)); at < Math.min(first + length, start + view.size); at++) {
       if (at + 0.5 < start || at + 0.5 > start + view.size) { continue; }
-      if (spelled) { put(px(at + 0.5, start), data.letters[at], 9); }
-      if ((at + 1) % step === 0) { put(px(at + 0.5, start), String(at + 1), spelled ? 20 : 10); }
+      if (has_letters) { put(px(at + 0.5, start), data.letters[at], 9); }
+      if ((at + 1) % step === 0) { put(px(at + 0.5, start), String(at + 1), has_letters ? 20 : 10); }
     }
   }
   function draw() {
@@ -55,9 +55,9 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     axis(view.x, function (at, text, away) { pen.fillText(text, LEFT + at, TOP + plot + away); });
     pen.textAlign = "right";
     axis(view.y, function (at, text, away) { pen.fillText(text, LEFT - away + 6, TOP + at); });
-    figure.querySelector(".shown").textContent = "letters " + range(view.y, view.y + view.size) + " looking at " + range(view.x, view.x + view.size) +
-      "; darkest: " + (100 * data.layers[layer.value].top).toPrecision(2) + " % or more";
-    canvas.style.touchAction = view.size < length ? "none" : "pan-x pan-y"; // one finger moves the page, until there is a part to move
+    figure.querySelector(".shown").textContent = "positions " + range(view.y, view.y + view.size) + " attend to " + range(view.x, view.x + view.size) +
+      "; darkest colour: at least " + (100 * data.layers[layer.value].top).toPrecision(2) + " %";
+    canvas.style.touchAction = view.size < length ? "none" : "pan-x pan-y"; // one finger scrolls the page unless the map is zoomed
   }
   function show(x, y, size) {
     view.size = Math.min(length, Math.max(Math.min(length, 8), size));
@@ -65,17 +65,17 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     view.y = Math.min(Math.max(first, y), first + length - view.size);
     draw();
   }
-  function zoom(factor, across, down) { // the letters at these shares of the picture stay where they are
+  function zoom(factor, across, down) { // the positions at these fractions of the map stay where they are
     var size = Math.min(length, Math.max(Math.min(length, 8), view.size * factor));
     show(view.x + across * (view.size - size), view.y + down * (view.size - size), size);
   }
-  function place(event) {
+  function position(event) {
     var box = canvas.getBoundingClientRect();
     return { across: (event.clientX - box.left - LEFT) / plot, down: (event.clientY - box.top - TOP) / plot };
   }
   figure.querySelectorAll("button").forEach(function (button) {
     button.addEventListener("click", function () {
-      if (button.dataset.zoom === "whole") { show(first, first, length); } else { zoom(Number(button.dataset.zoom), 0.5, 0.5); }
+      if (button.dataset.zoom === "all") { show(first, first, length); } else { zoom(Number(button.dataset.zoom), 0.5, 0.5); }
     });
   });
   layer.addEventListener("change", draw);
@@ -90,28 +90,28 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     event.preventDefault();
   });
   canvas.addEventListener("wheel", function (event) {
-    if (document.activeElement !== canvas) { return; } // else the page could not be scrolled past it
-    var at = place(event);
+    if (document.activeElement !== canvas) { return; } // so that the page can be scrolled past the map
+    var at = position(event);
     zoom(event.deltaY < 0 ? 0.8 : 1.25, at.across, at.down);
     event.preventDefault();
   }, { passive: false });
-  var held = new Map(); // pointer -> its place
-  canvas.addEventListener("pointerdown", function (event) { canvas.setPointerCapture(event.pointerId); held.set(event.pointerId, place(event)); });
+  var held = new Map(); // pointer -> its position
+  canvas.addEventListener("pointerdown", function (event) { canvas.setPointerCapture(event.pointerId); held.set(event.pointerId, position(event)); });
   ["pointerup", "pointercancel"].forEach(function (end) { canvas.addEventListener(end, function (event) { held.delete(event.pointerId); }); });
   function drag(event, at) {
     var was = held.get(event.pointerId), other = Array.from(held).filter(function (each) { return each[0] !== event.pointerId; }).map(function (each) { return each[1]; })[0];
     held.set(event.pointerId, at);
     if (!other) { show(view.x - (at.across - was.across) * view.size, view.y - (at.down - was.down) * view.size, view.size); return; }
-    function away(place) { return Math.max(0.02, Math.hypot(place.across - other.across, place.down - other.down)); }
+    function away(at) { return Math.max(0.02, Math.hypot(at.across - other.across, at.down - other.down)); }
     zoom(away(was) / away(at), other.across, other.down); // what is under the other finger stays there
   }
   canvas.addEventListener("pointermove", function (event) {
-    var at = place(event), pointed = figure.querySelector(".pointed");
+    var at = position(event), pointed = figure.querySelector(".pointed");
     if (held.has(event.pointerId)) { drag(event, at); }
     if (at.across < 0 || at.across >= 1 || at.down < 0 || at.down >= 1) { pointed.textContent = ""; return; }
     var row = bin(view.y + at.down * view.size), column = bin(view.x + at.across * view.size), shade = shades[layer.value].charCodeAt(row * bins + column);
-    pointed.textContent = range(edges[row], edges[row + 1]) + heldBy(edges[row], edges[row + 1]) + " give " + (shade === 255 ? "at least " : "") +
-      (100 * shade / 255 * data.layers[layer.value].top).toPrecision(2) + " % to " + range(edges[column], edges[column + 1]) + heldBy(edges[column], edges[column + 1]);
+    pointed.textContent = "positions " + range(edges[row], edges[row + 1]) + sitesIn(edges[row], edges[row + 1]) + " give " + (shade === 255 ? "at least " : "") +
+      (100 * shade / 255 * data.layers[layer.value].top).toPrecision(2) + " % of their attention to " + range(edges[column], edges[column + 1]) + sitesIn(edges[column], edges[column + 1]);
   });
   window.addEventListener("resize", draw);
   draw();

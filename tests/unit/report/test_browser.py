@@ -58,16 +58,16 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     A test fails if the console shows a message, or the page requests anything else.
     """
     opened = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]})
-    said: list[str] = []
-    asked: list[str] = []
-    opened.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda request: asked.append(request.url))
+    messages: list[str] = []
+    requests: list[str] = []
+    opened.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: messages.append(str(error)))
+    opened.on("request", lambda request: requests.append(request.url))
     opened.goto(address)
     yield opened
     opened.close()
-    assert said == []
-    assert asked == [address]
+    assert messages == []
+    assert requests == [address]
 
 
 def names(page: Page) -> list[str]:
@@ -105,30 +105,30 @@ def shown(page: Page) -> str:
 
 
 def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
-    whole = "letters 1 to 60 looking at 1 to 60"
+    complete = "positions 1 to 60 attend to 1 to 60"
     canvas = page.locator(".map canvas").first
-    assert shown(page) == whole
+    assert shown(page) == complete
     before = canvas.evaluate("canvas => canvas.toDataURL()")
     page.get_by_role("button", name="zoom in").first.click()
-    assert shown(page) == "letters 16 to 45 looking at 16 to 45"
+    assert shown(page) == "positions 16 to 45 attend to 16 to 45"
     assert canvas.evaluate("canvas => canvas.toDataURL()") != before
-    page.get_by_role("button", name="whole").first.click()
-    assert (shown(page), canvas.evaluate("canvas => canvas.toDataURL()")) == (whole, before)
+    page.get_by_role("button", name="show all").first.click()
+    assert (shown(page), canvas.evaluate("canvas => canvas.toDataURL()")) == (complete, before)
 
     canvas.press("+")
     canvas.press("ArrowLeft")
     canvas.press("ArrowUp")
-    assert shown(page) == "letters 12 to 42 looking at 12 to 42"
+    assert shown(page) == "positions 12 to 42 attend to 12 to 42"
     canvas.press("0")
-    assert shown(page) == whole
+    assert shown(page) == complete
 
     canvas.hover()
     page.mouse.wheel(0, -100)
-    expect(page.locator(".map .shown").first).not_to_contain_text(whole)
-    start, end = map(int, re.findall(r"looking at (\d+) to (\d+)", shown(page))[0])
+    expect(page.locator(".map .shown").first).not_to_contain_text(complete)
+    start, end = map(int, re.findall(r"attend to (\d+) to (\d+)", shown(page))[0])
     assert end - start + 1 in (48, 49)  # four fifths of 60 bp
     # The map has lost the focus, so the wheel scrolls the page
-    page.get_by_role("button", name="whole").first.click()
+    page.get_by_role("button", name="show all").first.click()
     canvas.hover()
     page.evaluate(
         "() => { window.scrolled = new Promise(done => addEventListener('scroll', () => "
@@ -136,7 +136,7 @@ def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
     )
     page.mouse.wheel(0, 100)
     assert page.evaluate("window.scrolled")
-    assert shown(page) == whole
+    assert shown(page) == complete
 
 
 def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, address: str) -> None:
@@ -152,10 +152,10 @@ def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, addre
     side = box["width"] - 42  # width of the plot in px
     touch = context.new_cdp_session(page)
 
-    def fingers(kind: str, *places: tuple[float, float]) -> None:
+    def fingers(kind: str, *positions: tuple[float, float]) -> None:
         points = [
             {"x": box["x"] + 34 + x * side, "y": box["y"] + 8 + y * side, "id": i}
-            for i, (x, y) in enumerate(places)
+            for i, (x, y) in enumerate(positions)
         ]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
@@ -164,12 +164,12 @@ def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, addre
         fingers("touchMove", (0.5, 0.5), (x, 0.5))
     fingers("touchEnd")
     # Fingers twice as far apart show half as many bp around the same centre
-    assert shown(page) == "letters 16 to 45 looking at 16 to 45"
+    assert shown(page) == "positions 16 to 45 attend to 16 to 45"
     fingers("touchStart", (0.5, 0.5))
     for y in (0.6, 0.65):
         fingers("touchMove", (0.5, y))
     fingers("touchEnd")
-    assert shown(page) == "letters 11 to 41 looking at 16 to 45"
+    assert shown(page) == "positions 11 to 41 attend to 16 to 45"
     context.close()
 
 
@@ -181,9 +181,9 @@ def test_map_shows_hovered_pair_and_changes_with_layer(page: Page) -> None:
     scale = (box["width"] - 42) / 60  # px per bp
     # Column 3 and row 23, which is in the planted site
     page.mouse.move(box["x"] + 34 + 2 * scale, box["y"] + 8 + 22 * scale)
-    told = page.locator(".map .pointed").first
-    assert told.inner_text().startswith("21 to 24 (motif_01, motif_02) give ")
-    assert told.inner_text().endswith(" % to 1 to 4")
+    hovered = page.locator(".map .pointed").first
+    assert hovered.inner_text().startswith("positions 21 to 24 (motif_01, motif_02) give ")
+    assert hovered.inner_text().endswith(" % of their attention to 1 to 4")
     before = canvas.evaluate("canvas => canvas.toDataURL()")
     page.get_by_label("layer").first.select_option("1")
     assert canvas.evaluate("canvas => canvas.toDataURL()") != before

@@ -36,35 +36,35 @@ def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None
     found = {line.question: line for line in first["findings"]}
     assert list(found.values())[:2] == [
         Finding(
-            "More often in positives than in negatives?",
+            "Is it more frequent in positives than in negatives?",
             YES,
-            f"{TIMES}19 odds: in 30 of 40 positives and 2 of 40 negatives; q = 3e-20.",
+            f"{TIMES}19 odds: found in 30 of 40 positives and 2 of 40 negatives; q = 3e-20.",
         ),
         Finding(
-            "Also than in negatives of the same GC content and length?",
+            "Also compared with negatives of the same GC content and length?",
             YES,
             f"{TIMES}17 odds; q = 2e-18.",
         ),
     ]
     used = found["Does the model use it?"].figures
     assert (
-        f"by {MINUS}0.91; they are worth +0.81 (+0.62 to +1.01) beyond sites nearby, in 32 "
-        "records; q = 0.002." in used
+        f"by {MINUS}0.91. Compared with shuffling nearby bases, the effect is +0.81 (+0.62 to "
+        "+1.01) in 32 records; q = 0.002." in used
     )
-    enough = found["Is one site enough by itself?"]
+    enough = found["Is one site sufficient?"]
     assert (enough.answer, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4." in enough.figures) == (
         NO,
         True,
     )
-    window = found["Is it gathered at 31 to 25 letters before the end?"]
+    window = found["Is it enriched at 31 to 25 positions before the end?"]
     assert window == Finding(
-        window.question, YES, "9 best sites stand there, 3.2 were expected; q = 0.008."
+        window.question, YES, "9 best sites are there and 3.2 were expected; q = 0.008."
     )
     assert (
-        found["Does it keep to a strand?"].figures
-        == "60% of best sites are on + (41% to 77%); q = 0.3."
+        found["Does it prefer a strand?"].figures
+        == "60 % of the best sites are on the + strand (41 % to 77 %); q = 0.3."
     )
-    assert first["untold"] == []
+    assert first["untested"] == []
 
 
 def test_small_and_negative_effects(results: Results) -> None:
@@ -84,24 +84,24 @@ def test_small_and_negative_effects(results: Results) -> None:
 
 def test_undecided_tests_are_named(results: Results) -> None:
     last = motif_rows(results)[-1]
-    assert "Does the model use it?" in last["untold"]
+    assert "Does the model use it?" in last["untested"]
     assert [line.question for line in last["findings"]] == [
-        "More often in positives than in negatives?"
+        "Is it more frequent in positives than in negatives?"
     ]
-    _, untold = findings(last, (40, 40), results.run, "protein")
-    assert "Does it keep to a strand?" not in untold
-    assert "Also than in negatives of the same length?" in untold
+    _, untested = findings(last, (40, 40), results.run, "protein")
+    assert "Does it prefer a strand?" not in untested
+    assert "Also compared with negatives of the same length?" in untested
 
 
 def test_window_positions_count_from_1() -> None:
     windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (np.nan, np.nan)]
     assert [window_name({"window_start": start, "window_end": end}) for start, end in windows] == [
         *(
-            "letters 1 to 10",
-            "letters 100 to 109",
-            "31 to 25 letters before the end",
-            "31 to 0 letters before the end",
-            "one place",
+            "positions 1 to 10",
+            "positions 100 to 109",
+            "31 to 25 positions before the end",
+            "31 to 0 positions before the end",
+            "one position",
         )
     ]
 
@@ -120,13 +120,13 @@ def test_match_is_aligned_on_its_best_strand() -> None:
 def test_sites_are_placed_by_their_centre(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[set[int]] = []
+    plotted: list[set[int]] = []
     monkeypatch.setattr(
-        plots, "draw_position_profile", lambda positions, length, ax: drawn.append(set(positions))
+        plots, "draw_position_profile", lambda positions, length, ax: plotted.append(set(positions))
     )
     motif_rows(results)
     # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand
-    assert drawn == [{12, 47}, {12, 47}]
+    assert plotted == [{12, 47}, {12, 47}]
 
 
 def test_only_significant_match_has_a_logo(results: Results) -> None:

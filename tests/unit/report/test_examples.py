@@ -27,7 +27,7 @@ def test_examples_show_sites_of_highest_attribution(results: Results) -> None:
         "motif_02": COUNT,
     }
     first = found["motif_01"][0]
-    assert first.place == "letters 21 to 25 of r0, + strand, train"
+    assert first.position == "positions 21 to 25 of r0, + strand, train"
     assert re.findall(r">(-?\d+)</text>", first.svg) == ["-5", "0", "5", "10"]
     assert f'<rect x="{FLANK * WIDTH}" width="{5 * WIDTH}"' in first.svg
 
@@ -39,7 +39,7 @@ def test_overlapping_sites_are_shown_once_per_record(results: Results) -> None:
     twice = example_sites(
         replace(results, discovery=pd.concat([results.discovery, shifted], ignore_index=True))
     )
-    records = [example.place.split(" of ")[1] for example in twice["motif_01"]]
+    records = [example.position.split(" of ")[1] for example in twice["motif_01"]]
     assert len(set(records)) == len(records) == COUNT
 
 
@@ -60,7 +60,7 @@ def test_examples_on_other_strand_and_at_record_ends(results: Results) -> None:
             explained=replace(explained, tracks=tracks, attribution=attribution),
         )
     )["motif_01"]
-    assert example.place == "letters 58 to 60 of r2, - strand, train"
+    assert example.position == "positions 58 to 60 of r2, - strand, train"
     colours = dict(re.findall(r'<path id="(\w+)" fill="([^"]+)"', example.svg))
     read = [
         (colours[i], int(float(x) // WIDTH))

@@ -30,7 +30,7 @@ def test_maps_store_weights_bases_and_sites(results: Results) -> None:
     (figure,) = attention_figures(replace(results, explained=some))
     assert (figure.id, figure.of, figure.logit, figure.layers) == (
         "r2",
-        "positive of train",
+        "positive, train",
         1.5,
         1,
     )
@@ -60,9 +60,9 @@ def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> No
     run = RunFile.model_validate(results.run.model_dump() | {"interpret": {"maps": [name]}})
     some = replace(results, run=run, explained=replace(explained, maps={name: mapped}))
     (figure,) = attention_figures(some)
-    assert (figure.of, json.loads(figure.data)["letters"]) == ("negative of test", "ACGT" * 15)
+    assert (figure.of, json.loads(figure.data)["letters"]) == ("negative, test", "ACGT" * 15)
     page = render(some, tmp_path)
-    assert "Of the records that <code>maps</code> in [interpret] of the run file names" in page
+    assert "Records listed under <code>maps</code> in [interpret] of the run file" in page
     assert f'aria-label="attention map of {name}"' in page
 
 
@@ -73,22 +73,20 @@ def test_sequences_are_sorted_by_score(results: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "expected"),
     [
-        ({"kind": "attention"}, "No map was written: run <code>selfattn-bio explain</code>."),
+        ({"kind": "attention"}, "No map was written. Run <code>selfattn-bio explain</code>."),
         (
             {"kind": "cnn"},
-            "The model is of the kind cnn, which has no attention weights to be read: there are no "
-            "maps of it.",
+            "There are no maps, because a model with kind cnn has no attention weights.",
         ),
         (
             {"kind": "attention", "position": {"kind": "none"}, "mixer": {"kind": "linear"}},
-            "The model is of the mixer linear, which has no attention weights to be read: there "
-            "are no maps of it.",
+            "There are no maps, because a model with mixer linear has no attention weights.",
         ),
     ],
 )
-def test_missing_map_has_a_reason(results: Results, model: dict, said: str, tmp_path) -> None:
+def test_missing_map_has_a_reason(results: Results, model: dict, expected: str, tmp_path) -> None:
     explained = results.explained
     assert explained is not None
     run = RunFile.model_validate(results.run.model_dump() | {"model": model})
@@ -96,4 +94,4 @@ def test_missing_map_has_a_reason(results: Results, model: dict, said: str, tmp_
     section = page[
         page.index('<section id="attention">') : page.index('<section id="performance">')
     ]
-    assert said in section
+    assert expected in section

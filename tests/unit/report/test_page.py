@@ -77,25 +77,25 @@ def test_private_run_reports_its_budget_and_scope(tmp_path: Path, results_maker:
     pd.read_csv(history).drop(columns="train_loss").to_csv(history, index=False)
     page = page_of(tmp_path / "private", run)
     assert (
-        "Private training: epsilon 2.99 at delta 1e-05 was spent in 1,500 steps. This covers each "
-        "training record in the weights" in page
+        "Differentially private training: epsilon 2.99 at delta 1e-05 after 1,500 steps. The "
+        "weights in <code>model/</code> protect each training record." in page
     )
-    assert "the loss on train of a private run is not told" in page
-    assert "train loss" not in page
+    assert "Private runs do not report the training loss." in page
+    assert "training loss</text>" not in page
 
 
 def test_performance_names_both_thresholds(page: str) -> None:
     section = page.split('id="performance"', 1)[1].split("</section>", 1)[0]
     assert "<th>MCC</th><th>accuracy</th><th>F1</th><th>MCC at 0.5</th>" in section
     assert (
-        "MCC, accuracy and F1 use these thresholds (0.416 for the model); MCC at 0.5 calls a "
-        "record positive from" in section
+        "MCC, accuracy and F1 use these thresholds (0.416 for the model); MCC at 0.5 uses a "
+        "threshold of 0.5." in section
     )
 
 
 def test_groups_have_a_table_with_the_worst_and_the_gap(page: str) -> None:
     section = page.partition('<section id="groups">')[2].partition("</section>")[0]
-    assert "By tissue: gap of AUROC" in section
+    assert "By tissue: gap in AUROC" in section
     assert section.count("(worst)") == 1
     for name in ("gut", "liver"):
         assert f'<th scope="row">{name}' in section
@@ -195,26 +195,26 @@ def test_motifs_without_a_database_have_no_names(tmp_path: Path, results_maker: 
     assert "No motif database was searched (<code>database = " in page
     assert '<span class="muted">no database</span>' in page
     assert "No motif database was searched.</small>" in page
-    assert "Matches were sought" not in page
+    assert "Matches are from" not in page
 
 
 def test_unknown_labels_have_no_row_of_leaks() -> None:
     rows = [row["what"] for row in leak_rows(AUDIT | {"near_other_label": None})]
-    assert [row["what"] for row in leak_rows(AUDIT)] == [*rows, "of these, with another label"]
+    assert [row["what"] for row in leak_rows(AUDIT)] == [*rows, "of these, with a different label"]
 
 
 def test_verdicts_are_reported(page: str) -> None:
-    said = " ".join(page.split())
+    text = " ".join(page.split())
     assert (
-        "<b>Contradicted</b>: the score rises as clearly instead (effect at most "
-        f"{words.MINUS}0.1, q below 0.05, interval below 0)." in said
+        "<b>Contradicted</b>: the score increases when the sites are shuffled (effect of at most "
+        f"{words.MINUS}0.1, q below 0.05, interval below 0)." in text
     )
-    assert "Matches were sought in JASPAR 2026 CORE, insects" in said
-    assert "never below 0.001" in said
+    assert "Matches are from JASPAR 2026 CORE, insects" in text
+    assert "cannot be below 0.001" in text
 
 
 def test_page_explains_the_control(page: str) -> None:
-    assert "motifs of it that pass by enrichment alone: 1 of 1." in page
+    assert "Control motifs that pass the enrichment test: 1 of 1." in page
 
 
 def test_text_from_files_is_escaped(tmp_path: Path, results_maker: Maker) -> None:
@@ -276,7 +276,7 @@ def test_generated_negatives_have_their_own_description(
     page = page_of(tmp_path, results_maker(tmp_path))
     assert (
         page.count("<dt>data/p.fa.gz</dt>")
-        == page.count("<dt>data/p.fa.gz, shuffled negatives of it</dt>")
+        == page.count("<dt>shuffled negatives generated from data/p.fa.gz</dt>")
         == 1
     )
 
@@ -293,14 +293,14 @@ def test_genome_is_listed_once_with_hash(tmp_path: Path, results_maker: Maker) -
     )
     assert (
         page_of(tmp_path, run).count(
-            f"<dt>genome.fa</dt><dd>read with these, sha256 <code>{'cd' * 32}</code></dd>"
+            f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
         )
         == 1
     )
 
 
 def test_hits_show_number_of_records(tmp_path: Path, results_maker: Maker) -> None:
-    assert "in 30 of 40 positives, 2 of 40 negatives" in page_of(tmp_path, results_maker(tmp_path))
+    assert "30 of 40 positives, 2 of 40 negatives" in page_of(tmp_path, results_maker(tmp_path))
 
 
 def test_page_without_motifs(tmp_path: Path, results_maker: Maker) -> None:
@@ -329,8 +329,8 @@ def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> No
         (tmp_path / path).unlink()
     shutil.rmtree(tmp_path / "attribution")
     page = page_of(tmp_path, run)
-    assert "Motifs were not looked for" in page
-    assert "Not looked for: run <code>selfattn-bio audit</code>" in page
+    assert "Motifs were not searched for" in page
+    assert "Leakage was not checked. Run <code>selfattn-bio audit</code>." in page
 
 
 def test_a_missing_file_names_the_command_that_writes_it(
@@ -338,10 +338,7 @@ def test_a_missing_file_names_the_command_that_writes_it(
 ) -> None:
     run = results_maker(tmp_path)
     (tmp_path / "metrics.json").unlink()
-    message = (
-        r"metrics.json must be in the results folder, got no such file. run `selfattn-bio "
-        r"evaluate` first"
-    )
+    message = r"metrics.json: file not found. Run `selfattn-bio evaluate` first"
     with pytest.raises(ResultsError, match=message):
         read_results(run, tmp_path)
 
@@ -349,7 +346,7 @@ def test_a_missing_file_names_the_command_that_writes_it(
 def test_a_broken_file_is_named(tmp_path: Path, results_maker: Maker) -> None:
     run = results_maker(tmp_path)
     (tmp_path / "attribution" / "attribution.npz").write_bytes(b"not an archive")
-    with pytest.raises(ResultsError, match=r"attribution.npz must be readable, got"):
+    with pytest.raises(ResultsError, match=r"attribution.npz: cannot read this file: "):
         read_results(run, tmp_path)
 
 
@@ -360,9 +357,9 @@ def test_leakage_table_shows_limits(page: str) -> None:
         for row in re.findall(r"<tr>.*?</tr>", section)
     ]
     assert set(rows) >= {
-        "a near neighbour: 0.15 or more of the k-mers shared 3 8",
-        "species shared 7 none",
-        "the same letters, on either strand 0 0",
+        "a near neighbour (at least 0.15 of k-mers shared) 3 8",
+        "the same species 7 none",
+        "the same sequence on either strand 0 0",
         "0.15 to 1.0 2",
         "1.0 1",
         "length, test 60.000 61.500 +0.250 Cohen&#39;s d 0.003 K-S",
@@ -378,7 +375,7 @@ def test_motifs_have_cards_and_one_search(page: str) -> None:
     assert rows[0] == "motif_01 tatnc supported dref (ma1456.2)"
     assert rows[1].endswith("none known")
     assert (
-        "Dref (MA1456.2), best match, q&nbsp;=&nbsp;2e-08; also alike: BEAF-32 (MA0529.3)" in page
+        "Dref (MA1456.2), best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)" in page
     )
 
 
@@ -389,16 +386,16 @@ def test_motif_pairs_are_reported(tmp_path: Path, results_maker: Maker) -> None:
     shown = page.partition('<section id="interactions">')[2].partition("</section>")[0]
     for row in pairs.to_dict("records"):
         assert f'<span class="verdict {row["verdict"]}">' in shown
-    said = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
-    assert re.findall(r'<th scope="row">([^<]*)</th>', shown) == said
-    assert "Of 2 pairs, 1 supported and 0 redundant." in shown
+    names = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
+    assert re.findall(r'<th scope="row">([^<]*)</th>', shown) == names
+    assert "2 pairs of motifs tested: 1 supported, 0 redundant." in shown
     pairs.assign(verdict=["inconclusive", "redundant"]).to_csv(
         tmp_path / "interactions.tsv", sep="\t", index=False
     )
     shown = page_of(tmp_path, run).partition('<section id="interactions">')[2]
     # Redundant pairs come before inconclusive ones
-    assert re.findall(r'<th scope="row">([^<]*)</th>', shown)[:2] == said[::-1]
+    assert re.findall(r'<th scope="row">([^<]*)</th>', shown)[:2] == names[::-1]
     pairs[:0].to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
-    assert "No two motifs stand together" in page_of(tmp_path, run)
+    assert "No two motifs occur together" in page_of(tmp_path, run)
     (tmp_path / "interactions.tsv").unlink()
-    assert "Pairs of motifs were not looked for" in page_of(tmp_path, run)
+    assert "Pairs of motifs were not tested" in page_of(tmp_path, run)

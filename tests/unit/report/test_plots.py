@@ -19,7 +19,7 @@ def test_single_evaluation_is_plotted() -> None:
         for line in ax.get_lines()
         if not line.get_label().startswith("_")
     }
-    assert curves == dict.fromkeys(("train loss", "valid loss", "valid AUROC"), "o")
+    assert curves == dict.fromkeys(("training loss", "validation loss", "validation AUROC"), "o")
 
 
 def test_scores_of_either_class_are_counted() -> None:

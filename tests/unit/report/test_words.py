@@ -19,7 +19,7 @@ def metrics(low: float, high: float, best: str = "gc", **sizes: tuple[int, int])
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "expected"),
     [
         (0.01, 0.03, "better"),
         (-0.03, -0.01, "worse"),
@@ -27,13 +27,13 @@ def metrics(low: float, high: float, best: str = "gc", **sizes: tuple[int, int])
         (0.0, 0.02, "not distinguishable"),
     ],
 )
-def test_the_sentence_follows_the_interval(low: float, high: float, said: str) -> None:
-    assert words.comparison(metrics(low, high, model=(3, 3)))[1] == said
+def test_the_sentence_follows_the_interval(low: float, high: float, expected: str) -> None:
+    assert words.comparison(metrics(low, high, model=(3, 3)))[1] == expected
 
 
 def test_the_sentence_holds_the_figures() -> None:
-    said = " ".join(words.comparison(metrics(0.01, 0.03, model=(3, 3))))
-    assert said == (
+    expected = " ".join(words.comparison(metrics(0.01, 0.03, model=(3, 3))))
+    assert expected == (
         "The model is better than its best baseline, GC content: +0.020 AUROC (95 % interval "
         "+0.010 to +0.030, p = 0.004) "
         "by paired bootstrap over the same records."
@@ -41,22 +41,22 @@ def test_the_sentence_holds_the_figures() -> None:
 
 
 def test_better_needs_equal_sizes() -> None:
-    def said(low: float, high: float, cnn: tuple[int, int]) -> str:
+    def expected(low: float, high: float, cnn: tuple[int, int]) -> str:
         return " ".join(words.comparison(metrics(low, high, "cnn", model=(2, 1), cnn=cnn))).replace(
             words.MINUS, "-"
         )
 
-    assert said(0.01, 0.03, (1, 1)) == (
+    assert expected(0.01, 0.03, (1, 1)) == (
         "The AUROC of the model is higher than that of its best baseline, CNN: +0.020 AUROC (95 % "
         "interval +0.010 to +0.030) by paired "
         "bootstrap over the same records; 2 networks against 1, one training each, so this may be "
         "chance."
     )
-    assert "records; one training each, so this may be chance." in said(0.01, 0.03, (2, 1))
-    assert said(-0.01, 0.03, (2, 1)).startswith(
+    assert "records; one training each, so this may be chance." in expected(0.01, 0.03, (2, 1))
+    assert expected(-0.01, 0.03, (2, 1)).startswith(
         "The model is not distinguishable at equal size from its best baseline, CNN: +0.010"
     )
-    assert said(-0.01, 0.03, (1, 1)).startswith(
+    assert expected(-0.01, 0.03, (1, 1)).startswith(
         "The model is not distinguishable from its best baseline, CNN: +0.010"
     )
 
@@ -113,18 +113,19 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
 
 def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
     found = pd.DataFrame({"verdict": ["contradicted", "inconclusive", "inconclusive"]})
-    said = "supported by the held-out records"
+    expected = "supported by the held-out records"
     assert (
         words.motif_sentence(found)
-        == f"None of the 3 motifs found is {said} (inconclusive: 2, contradicted: 1)."
+        == f"None of the 3 motifs found is {expected} (inconclusive: 2, contradicted: 1)."
     )
     assert (
-        words.motif_sentence(found[:1]) == f"The one motif found is not {said} (contradicted: 1)."
+        words.motif_sentence(found[:1])
+        == f"The one motif found is not {expected} (contradicted: 1)."
     )
 
 
 @pytest.mark.parametrize(
-    ("ratio", "positives", "negatives", "said"),
+    ("ratio", "positives", "negatives", "expected"),
     [
         (25921.0, 400, 1, f"{words.TIMES}26,000 odds"),
         (19.24, 30, 2, f"{words.TIMES}19 odds"),
@@ -134,13 +135,13 @@ def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
     ],
 )
 def test_odds_have_two_digits_and_none_without_negatives(
-    ratio: float, positives: int, negatives: int, said: str
+    ratio: float, positives: int, negatives: int, expected: str
 ) -> None:
     assert (
         words.odds(
             {"odds_ratio": ratio, "positives_with_hit": positives, "negatives_with_hit": negatives}
         )
-        == said
+        == expected
     )
 
 
@@ -154,11 +155,11 @@ def test_supported_control_motif_is_a_warning() -> None:
     found = pd.DataFrame(
         {"name": ["m1", "m2"], "match": ["", ""], "verdict": ["supported", "inconclusive"]}
     )
-    said = words.control_sentences({"shuffled": found, "other": found[1:], "third": found[:0]})
-    assert said == [
-        "The same search on the control (shuffled labels) found 2 motifs, of which 1 supported. "
-        "It should support none: take the supported motifs with care.",
-        "The same search on the control (other) found 1 motif, of which none supported.",
+    expected = words.control_sentences({"shuffled": found, "other": found[1:], "third": found[:0]})
+    assert expected == [
+        "The same search on the control (shuffled labels) found 2 motifs (1 supported). "
+        "A control should support none, so treat the supported motifs with caution.",
+        "The same search on the control (other) found 1 motif (0 supported).",
         "The same search on the control (third) found no motif.",
     ]
 
@@ -172,12 +173,12 @@ def test_unsupported_control_is_explained() -> None:
         }
     )
     note = words.control_note({"shuffled": found, "empty": found[:0]}, 0.05)
-    assert "not that the tests rarely err" in note
+    assert "does not estimate the error rate of the tests" in note
     assert note.endswith(
-        "Largest effect on a control: 0.02 log-odds; motifs of it that pass by enrichment alone: 2 "
-        "of 3."
+        "Largest effect on a control: 0.02 log-odds. Control motifs that pass the enrichment test: "
+        "2 of 3."
     )
-    assert "alone: 1 of 3." in words.control_note({"shuffled": found}, 0.01)
+    assert "test: 1 of 3." in words.control_note({"shuffled": found}, 0.01)
     assert words.control_note({"empty": found[:0]}, 0.05) == ""
     assert words.control_note({"shuffled": found.assign(verdict="supported")}, 0.05) == ""
 
@@ -185,14 +186,15 @@ def test_unsupported_control_is_explained() -> None:
 def test_averaged_networks_include_seeds() -> None:
     values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
     trainings = (
-        "It is of 3 trainings with different seeds; attribution and motifs are those of the first."
+        "The model was trained 3 times with different seeds. Attribution and motifs come from the "
+        "first training."
     )
     # The CNN has equally many networks
     assert words.ensemble_sentence(RunFile.model_validate(values)) == trainings
     values["variants"] = {"cnn": {"model": {"kind": "cnn", "members": 1}}}
     assert words.ensemble_sentence(RunFile.model_validate(values)) == (
-        "This model is a mean of 6 networks, CNN of 3: a part of what lies between these networks "
-        f"may come from that. {trainings}"
+        "This model averages 6 networks (CNN: 3). Part of the difference between them may be due "
+        f"to the number of networks. {trainings}"
     )
     single = values | {"training": {"seeds": 1}, "model": {"kind": "attention", "members": 1}}
     assert words.ensemble_sentence(RunFile.model_validate(single)) == ""
