@@ -120,6 +120,8 @@ class Baseline(ABC):
     reads_strands
         Whether `Setup.strands` matters. False if both strands of a record have the same logit, or
         the model depends on the direction by design.
+    reads_database
+        Whether `Setup.database` matters.
     """
 
     name: ClassVar[str]
@@ -127,6 +129,7 @@ class Baseline(ABC):
     short_title: ClassVar[str]
     alphabets: ClassVar[tuple[str, ...]]
     reads_strands: ClassVar[bool] = False
+    reads_database: ClassVar[bool] = False
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -226,6 +229,15 @@ class Baseline(ABC):
         """Return whether logits are averaged over both strands."""
         return self.reads_strands and self.setup.strands == "both"
 
+    def fitted_as(self, setup: Setup) -> bool:
+        """Return whether a fit with `setup` to the same records gives this baseline."""
+
+        def used(of: Setup) -> tuple[SequencePolicy, str, str]:
+            strands, database = of.strands * self.reads_strands, of.database * self.reads_database
+            return of.policy, strands, database
+
+        return used(self.setup) == used(setup)
+
     def _readings(self, letters: Letters) -> tuple[Letters, ...]:
         return (letters, self._other_strand(letters)) if self.both_strands else (letters,)
 
@@ -277,20 +289,20 @@ class Baseline(ABC):
             (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
-def sample_rows(labels: Labels, most: int) -> NDArray[np.int64]:
-    """Sample about `most` records at most, reproducibly and in order.
+def sample_rows(labels: Labels, most: int, least: int = 1) -> NDArray[np.int64]:
+    """Sample about `most` rows, reproducibly and in order; all rows if there are no more.
 
-    Both classes keep their proportion and have at least one record.
+    Both classes keep their proportion, but each has at least `least` rows if there are that many.
     """
     if len(labels) <= most:
         return np.arange(len(labels))
     rng = np.random.default_rng(0)
-    of_classes = [np.flatnonzero(labels == label) for label in (0, 1)]
-    drawn = [
-        rng.choice(rows, max(1, round(most * len(rows) / len(labels))), replace=False)
-        for rows in of_classes
-    ]
-    return np.sort(np.concatenate(drawn))
+    sampled = []
+    for label in (0, 1):
+        rows = np.flatnonzero(labels == label)
+        number = max(least, round(most * len(rows) / len(labels)))
+        sampled.append(rng.choice(rows, min(number, len(rows)), replace=False))
+    return np.sort(np.concatenate(sampled))
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class MotifScores(Baseline):
 
     name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"
     alphabets = ("dna",)
+    reads_database = True
 
     matrices: ScoreMatrices
     trees: list[Any]

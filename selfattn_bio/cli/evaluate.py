@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 
 BASELINES = "baselines"  # folder below --output for the fitted baselines
+PARTNER = "partner_"  # prefix of the baselines of second inputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,6 +141,7 @@ def run(arguments: argparse.Namespace) -> None:
     folders: Folders = {"model": arguments.model}
     for name, folder in arguments.variant:
         folders.setdefault(name, []).append(folder)
+    _check_strands(arguments.model, run_file)
     for folder in itertools.chain(*folders.values()):
         check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
         _check_question(folder, run_file.objective)
@@ -277,6 +279,21 @@ def _check_question(folder: Path, objective: Objective) -> None:
         )
 
 
+def _check_strands(folders: list[Path], run_file: RunFile) -> None:
+    """Refuse a model that reads other strands than the run file, and so than its baselines."""
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.model.checkpoint import RUN
+
+    names = {True: "both strands", False: "the given strand"}
+    for folder in folders:
+        if (own := read_run_file(folder / RUN).both_strands) != run_file.both_strands:
+            raise ModelFolderError(
+                f"the model scores {names[own]}, but the run file {names[not own]}",
+                place=str(folder),
+                hint="Undo the change of the strands in the run file, or train the model again",
+            )
+
+
 def _judge_binary(
     folders: Folders,
     corpus: Corpus,
@@ -305,7 +322,7 @@ def _judge_binary(
             side: [corpus.partner_letters(int(i)) for i in of_side]
             for side, of_side in rows.items()
         }
-        classifiers |= fit(corpus.partner.alphabet, of_partners, labels, prefix="partner_")
+        classifiers |= fit(corpus.partner.alphabet, of_partners, labels, prefix=PARTNER)
     groups = _groups(folders["model"][0], corpus, rows, settings)
     summary = summarise(classifiers, labels, _properties(corpus, letters), settings, groups)
     return summary, {
@@ -509,10 +526,15 @@ def _add_layers(summary: dict[str, Any], folders: list[Path], letters: Letters) 
 
 
 def _named_folder(text: str) -> tuple[str, Path]:
+    from selfattn_bio.baselines import BASELINES as KINDS
+    from selfattn_bio.evaluation.summary import NETWORK
+
     name, equals, folder = text.partition("=")
-    if not (name and equals and folder) or name == "model":
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"write NAME=DIR, not {text!r}")
+    if name in ("model", NETWORK) or name.removeprefix(PARTNER) in KINDS:
         raise argparse.ArgumentTypeError(
-            f"variant must be NAME=DIR with a NAME other than model, got {text!r}"
+            f"{name!r} is the name of the model or of a baseline; choose another name"
         )
     return name, Path(folder)
 
@@ -547,10 +569,11 @@ def _networks(
 ) -> dict[str, Classifier]:
     """Score with a model folder, or with the mean logit of several.
 
-    A stacked model is also evaluated with its network alone, under the name NETWORK.
+    If the model is stacked, its network alone is also evaluated, under the name NETWORK.
     """
     import numpy as np
 
+    from selfattn_bio.baselines import Calibration
     from selfattn_bio.evaluation.summary import NETWORK, SIDES, Classifier, Role
     from selfattn_bio.scoring.scorer import Ensemble, load
 
@@ -572,44 +595,18 @@ def _networks(
         )
     print(f"evaluate: {name} ({role}) scored in {time.monotonic() - start:.1f} s", flush=True)
     if len(scorers) == 1:
-        whole = Classifier.of_logits(
-            role,
-            {side: of_side[0] for side, of_side in logits.items()},
-            first.temperature,
-            first.threshold,
+        of_one = {side: of_side[0] for side, of_side in logits.items()}
+        found = {name: Classifier.of_logits(role, of_one, first.temperature, first.threshold)}
+    else:  # nothing is fitted again, so that the output of `score` is evaluated
+        mean = Ensemble(tuple(scorers))
+        found = {name: Classifier.of_members(role, logits, mean.temperature, mean.threshold)}
+    if role == "model" and any(scorer.stack for scorer in scorers):
+        of_networks = {side: of_side.mean(axis=0) for side, of_side in alone.items()}
+        fitted = Calibration.fit(of_networks["valid"], labels["valid"])
+        found[NETWORK] = Classifier.of_logits(
+            "baseline", of_networks, fitted.temperature, fitted.threshold
         )
-    else:
-        temperature = Ensemble(
-            tuple(scorers)
-        ).temperature  # not fitted again, so that the output of `score` is evaluated
-        whole = Classifier.of_members(
-            role, logits, temperature, _threshold(logits["valid"].mean(axis=0), temperature, labels)
-        )
-    if not any(scorer.stack for scorer in scorers):
-        return {name: whole}
-    return {
-        name: whole,
-        NETWORK: _calibrated(
-            {side: of_side.mean(axis=0) for side, of_side in alone.items()}, labels
-        ),
-    }
-
-
-def _calibrated(logits: dict[str, NDArray[np.float64]], labels: Labels) -> Classifier:
-    """Make a baseline from logits; validation records set temperature and threshold."""
-    from selfattn_bio.evaluation.calibration import fit_temperature
-    from selfattn_bio.evaluation.summary import Classifier
-
-    temperature = fit_temperature(logits["valid"], labels["valid"])
-    return Classifier.of_logits(
-        "baseline", logits, temperature, _threshold(logits["valid"], temperature, labels)
-    )
-
-
-def _threshold(logits: NDArray[np.float64], temperature: float, labels: Labels) -> float:
-    from selfattn_bio.evaluation.calibration import calibrate, choose_threshold
-
-    return choose_threshold(calibrate(logits, temperature), labels["valid"])
+    return found
 
 
 def _fitted_baselines(
@@ -625,16 +622,19 @@ def _fitted_baselines(
 ) -> dict[str, Classifier]:
     """Fit the baselines that suit the records, and save each to its folder below `folder`.
 
-    `parts` were fitted to the same records for the model's stack and are not fitted again.
+    `parts` were fitted to the same records for the model's stack. They are not fitted again if
+    their strands and database are those of the run file.
     Baselines of a private run are not saved, because their weights would reveal its records.
     """
-    from selfattn_bio.baselines import Setup, suitable
-    from selfattn_bio.evaluation.summary import SIDES, Classifier
-    from selfattn_bio.sequence.policy import SequencePolicy
+    from dataclasses import replace
 
-    data, both = run_file.data, run_file.both_strands and alphabet.has_complement
-    policy = SequencePolicy(alphabet, "hard" if data.soft_mask == "hard" else "ignore", data.gaps)
-    setup = Setup(policy, "both" if both else "given", run_file.interpret.database)
+    from selfattn_bio.baselines import suitable
+    from selfattn_bio.evaluation.summary import SIDES, Classifier
+    from selfattn_bio.scoring.scorer import policy_of
+    from selfattn_bio.scoring.stack import baseline_setup
+
+    policy = replace(policy_of(run_file.data), alphabet=alphabet)
+    setup = baseline_setup(run_file, policy, threads=0)
     found: dict[str, Classifier] = {}
     for kind, obstacle in suitable(setup, letters["train"]):
         name = prefix + kind.name
@@ -642,9 +642,11 @@ def _fitted_baselines(
             print(f"evaluate: {name} (baseline, {kind.title}) left out: {obstacle}", flush=True)
             continue
         start = time.monotonic()
-        baseline = parts.get(name) or kind(setup).fit(
-            letters["train"], labels["train"], letters["valid"], labels["valid"]
-        )
+        baseline = parts.get(name)
+        if baseline is None or not baseline.fitted_as(setup):
+            baseline = kind(setup).fit(
+                letters["train"], labels["train"], letters["valid"], labels["valid"]
+            )
         logits = {side: baseline.logits(letters[side]) for side in SIDES}
         temperature, threshold = baseline.calibration.temperature, baseline.calibration.threshold
         found[name] = Classifier.of_logits(
@@ -713,11 +715,12 @@ def _groups(
 def _size(folders: list[Path]) -> dict[str, int]:
     """Count the networks and trainings of these folders, and the parts of the first one's stack."""
     from selfattn_bio.config import read_run_file
-    from selfattn_bio.model.checkpoint import RUN
+    from selfattn_bio.model.checkpoint import RUN, read_stack_weights
 
     runs = [read_run_file(folder / RUN) for folder in folders]
     size = {"networks": sum(run.model.members for run in runs), "trainings": len(runs)}
-    return size | ({"parts": len(runs[0].stack.parts)} if runs[0].stack.parts else {})
+    stack = read_stack_weights(folders[0])
+    return size | ({"parts": len(stack.parts)} if stack and stack.parts else {})
 
 
 def _cost(folders: list[Path]) -> dict[str, Any]:

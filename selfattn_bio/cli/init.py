@@ -138,7 +138,6 @@ def _choose_recipe(draft: RunFile, text: str) -> Recipe:
     import numpy as np
 
     from selfattn_bio.cli import ingest, split
-    from selfattn_bio.config import NO_DATABASE
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.scoring.scorer import policy_of
     from selfattn_bio.sequence.splits import read_split
@@ -169,9 +168,8 @@ def _choose_recipe(draft: RunFile, text: str) -> Recipe:
                 f"needs {MIN_RECORDS}"
             )
             raise CorpusError(message)
-        database = draft.interpret.database
         recipe, trials = choose_recipe(
-            letters, labels, policy_of(draft.data), "" if database == NO_DATABASE else database
+            letters, labels, policy_of(draft.data), draft.interpret.database
         )
     for trial in trials:
         print(f"init: {trial.name}: AUROC {trial.auroc:.3f} on validation records")

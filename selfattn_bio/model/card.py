@@ -23,7 +23,13 @@ from selfattn_bio.config import (
     TrackPartner,
     read_run_file,
 )
-from selfattn_bio.model.checkpoint import CARD, HISTORY, RUN, STACK, read_provenance
+from selfattn_bio.model.checkpoint import (
+    CARD,
+    HISTORY,
+    RUN,
+    read_provenance,
+    read_stack_weights,
+)
 
 SHOWN = 12  # digits of a checksum
 SAYS = {
@@ -126,12 +132,13 @@ def _title(run: RunFile) -> str:
 
 def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
     """Name the simple models that are combined with the network."""
-    if not run.stack.parts:
+    if (stack := read_stack_weights(folder)) is None:
         return []
-    parts = sorted(path.name for path in (folder / STACK).glob("*") if path.is_dir())
     words = (
-        "Its score is a weighted sum of the network's logit and those of simple models "
-        f"({', '.join(parts) or 'all were left out'})."
+        f"Its score is a weighted sum of the network's logit and those of {', '.join(stack.parts)}."
+        if stack.parts
+        else f"The simple models {', '.join(run.stack.parts)} were left out, because their "
+        "weights were negligible."
     )
     words += " Weights, temperature and threshold were fitted on valid."
     return [words if is_judged else f"{words} The figures of valid below are of the network alone."]

@@ -6,6 +6,7 @@ Reading checks that the parts belong together. Nothing is unpickled.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,36 @@ WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
 # training records, and statistics of typical sequences
 SEEN, REFERENCE = "seen.parquet", "reference.safetensors"
 CARD, HISTORY, COST, TOP = "README.md", "history.csv", "train.json", "top"
-STACK = "stack"  # folder of the simple models that are combined with the network
+# folder of the simple models that are combined with the network, and their weights
+STACK, STACK_WEIGHTS = "stack", "weights.json"
 PARTS = (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, HISTORY, COST, TOP, STACK)
 CALIBRATION = ("temperature", "threshold", "slope")
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the folder whole"
+
+
+@dataclass(frozen=True)
+class StackWeights:
+    """Store how a stack combines the network with simple models.
+
+    Attributes
+    ----------
+    weights
+        Weight of "network", and of each part that is used, by name.
+    bias
+        Constant added to the weighted sum.
+    weights_sha256
+        Hash of the network's weights.
+    """
+
+    weights: dict[str, float]
+    bias: float
+    weights_sha256: str
+
+    @property
+    def parts(self) -> list[str]:
+        """Return the names of the parts that are used."""
+        return list(self.weights)[1:]
 
 
 def check_model_output(folder: str | Path) -> None:
@@ -114,6 +140,30 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         message = f"weights must fit the network of {RUN}, got {' '.join(str(error).split())[:300]}"
         raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN) from error
     return run, network, provenance
+
+
+def read_stack_weights(folder: str | Path) -> StackWeights | None:
+    """Read the weights of a model's stack; return None if the model folder has no stack.
+
+    Raises
+    ------
+    ModelFolderError
+        If the weights are missing or unreadable.
+    """
+    path = Path(folder) / STACK / STACK_WEIGHTS
+    if not path.parent.is_dir():
+        return None
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        weights = {str(name): float(weight) for name, weight in stored["weights"].items()}
+        found = StackWeights(weights, float(stored["bias"]), str(stored["weights_sha256"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"cannot read the weights of the stack: {error}"
+        raise ModelFolderError(message, place=str(path), hint=RETRAIN) from error
+    if next(iter(weights), "") != "network":
+        message = "the weights of the stack do not begin with that of the network"
+        raise ModelFolderError(message, place=str(path), hint=RETRAIN)
+    return found
 
 
 def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: str) -> None:

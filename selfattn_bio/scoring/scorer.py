@@ -95,7 +95,7 @@ class Scorer:
         number = sum(parameter.numel() for parameter in self.network.parameters())
         stack = (
             f", stacked with {', '.join(part.name for part in self.stack.parts)}"
-            if self.stack
+            if self.stack and self.stack.parts
             else ""
         )
         return (

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
 
-from selfattn_bio.baselines import BASELINES, Baseline, Setup, load_baseline
-from selfattn_bio.config import RunFile, read_run_file
-from selfattn_bio.errors import CorpusError, ModelFolderError
-from selfattn_bio.model.checkpoint import RUN, STACK, check_trained_on
+from selfattn_bio.baselines import Baseline, Setup, load_baseline
+from selfattn_bio.config import RunFile
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.checkpoint import (
+    RETRAIN,
+    STACK,
+    STACK_WEIGHTS,
+    StackWeights,
+    read_stack_weights,
+)
 from selfattn_bio.sequence.policy import SequencePolicy
 
 Letters = Sequence[NDArray[np.uint8]]
 Logits = NDArray[np.float64]
-
-WEIGHTS = "weights.json"
-# A part is left out if weight x standard deviation is below this fraction of the sum.
-NEGLIGIBLE = 0.02
-FOLDS = 10
-PENALTY = 1.0  # factor of the squared weights; equals C = 1 in scikit-learn
-AGAIN = "train the model again, or copy the complete folder"
 
 
 @dataclass(frozen=True)
@@ -100,15 +94,11 @@ class Stack:
         (folder / STACK).mkdir()
         for part in (*self.parts, *self.left_out):
             part.save(folder / STACK / part.name)
-        weights = dict(
-            zip(
-                ["network", *(part.name for part in self.parts)], self.weights.tolist(), strict=True
-            )
-        )
-        text = json.dumps(
-            {"weights": weights, "bias": self.bias, "weights_sha256": weights_sha256}, indent=1
-        )
-        (folder / STACK / WEIGHTS).write_text(text + "\n", encoding="utf-8")
+        names = ["network", *(part.name for part in self.parts)]
+        weights = dict(zip(names, self.weights.tolist(), strict=True))
+        stored = StackWeights(weights, self.bias, weights_sha256)
+        text = json.dumps(vars(stored), indent=1)
+        (folder / STACK / STACK_WEIGHTS).write_text(text + "\n", encoding="utf-8")
 
 
 def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
@@ -128,24 +118,23 @@ def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
     ModelFolderError
         If the weights or a part are missing or damaged, or the stack was fitted to another network.
     """
-    folder = Path(model) / STACK
-    if not folder.is_dir():
+    stored = read_stack_weights(model)
+    if stored is None:
         return None
-    try:
-        stored = json.loads((folder / WEIGHTS).read_text(encoding="utf-8"))
-        names, weights = zip(*stored["weights"].items(), strict=True)
-        bias, found = float(stored["bias"]), str(stored["weights_sha256"])
-        values = np.array(weights, dtype=np.float64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"cannot read the weights of the stack: {error}"
-        raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=AGAIN) from error
-    if found != weights_sha256:
+    if stored.weights_sha256 != weights_sha256:
         message = (
-            f"the stack was fitted to the network {found[:12]}; the model folder holds "
-            f"{weights_sha256[:12]}"
+            f"the stack was fitted to the network {stored.weights_sha256[:12]}; the model folder "
+            f"holds {weights_sha256[:12]}"
         )
-        raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=AGAIN)
-    return Stack(tuple(load_baseline(folder / name, threads=1) for name in names[1:]), values, bias)
+        place = str(Path(model) / STACK / STACK_WEIGHTS)
+        raise ModelFolderError(message, place=place, hint=RETRAIN)
+    fitted = fitted_parts(model)
+    if missing := [name for name in stored.parts if name not in fitted]:
+        message = f"the stack has no folder {missing[0]!r}"
+        raise ModelFolderError(message, place=str(Path(model) / STACK), hint=RETRAIN)
+    parts = tuple(fitted.pop(name) for name in stored.parts)
+    weights = np.array(list(stored.weights.values()))
+    return Stack(parts, weights, stored.bias, left_out=tuple(fitted.values()))
 
 
 def fitted_parts(model: str | Path, threads: int = 1) -> dict[str, Baseline]:
@@ -157,139 +146,7 @@ def fitted_parts(model: str | Path, threads: int = 1) -> dict[str, Baseline]:
     return {path.name: load_baseline(path, threads) for path in folders}
 
 
-def shared_parts(
-    run: RunFile, model: str | Path, corpus_fingerprint: str, split_sha256: str, threads: int = 1
-) -> dict[str, Baseline]:
-    """Load the parts of another member of a run.
-
-    Parts depend on the records and the settings, not on the seed.
-
-    Raises
-    ------
-    ModelFolderError
-        If the model was trained on another corpus or split, or its run file differs in more than
-        the seed.
-    """
-    check_trained_on(model, corpus_fingerprint, split_sha256)
-    if _without_seed(read_run_file(Path(model) / RUN)) != _without_seed(run):
-        message = (
-            "the settings of this model differ in more than the seed, so the parts of its "
-            "stack cannot be used"
-        )
-        raise ModelFolderError(message, place=str(model), hint="Train without --parts")
-    return fitted_parts(model, threads)
-
-
-def _without_seed(run: RunFile) -> RunFile:
-    training = run.training.model_copy(update={"seed": 0, "seeds": 1})
-    return run.model_copy(update={"training": training, "variants": {}, "sweep": None})
-
-
-def stack_setup(run: RunFile, policy: SequencePolicy, threads: int = 1) -> Setup:
-    """Return the setup of a run's stack: how the parts read the records."""
-    strands: Literal["given", "both"] = "both" if run.both_strands else "given"
-    return Setup(policy, strands, run.interpret.database, threads)
-
-
-def check_parts(run: RunFile, train: Letters, policy: SequencePolicy) -> None:
-    """Check before the training that the parts of [stack] suit the training records.
-
-    Raises
-    ------
-    CorpusError
-        If a part does not.
-    """
-    setup = stack_setup(run, policy)
-    for name in run.stack.parts:
-        kind = BASELINES[name]
-        if setup.alphabet.name not in kind.alphabets:
-            known = " and ".join(kind.alphabets)
-            raise CorpusError(
-                f"[stack] part {name!r} reads {known}; the records are {setup.alphabet.name}"
-            )
-        if obstacle := kind.obstacle(setup, train):
-            raise CorpusError(
-                f"[stack] part {name!r} cannot be fitted: {obstacle}",
-                hint="Remove it from [stack] parts",
-            )
-
-
-def fit_part(
-    setup: Setup,
-    name: str,
-    letters: Mapping[str, Letters],
-    labels: Mapping[str, NDArray[np.int64]],
-    say: Callable[[str], None],
-) -> Baseline:
-    """Fit a baseline to the training records and choose its settings on the validation split.
-
-    `say` is called with one line of progress.
-    """
-    start = time.monotonic()
-    part = BASELINES[name](setup).fit(
-        letters["train"], labels["train"], letters["valid"], labels["valid"]
-    )
-    auroc = roc_auc_score(labels["valid"], part.logits(letters["valid"]))
-    say(f"stack: {part.title} fitted in {time.monotonic() - start:.0f} s, valid AUROC {auroc:.4f}")
-    return part
-
-
-def fit_stack(
-    network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]
-) -> tuple[Stack, Logits]:
-    """Fit the weights of network and parts to validation records.
-
-    A part with negligible weight is left out of the sum, which makes scoring faster.
-
-    Parameters
-    ----------
-    network
-        Logits of the network, (n,).
-    parts
-        Fitted baselines.
-    letters, labels
-        The validation records.
-
-    Returns
-    -------
-    The stack, and one logit per record from weights fitted to the other records (cross-validation).
-    Calibration and threshold are fitted to these logits.
-    """
-    columns = [network, *(part.logits(letters) for part in parts)]
-    x = np.stack(columns, axis=1)
-    weights, _ = _logistic(x, labels)
-    size = weights * x.std(axis=0)
-    kept = [0, *(i for i in range(1, len(columns)) if size[i] > NEGLIGIBLE * size.sum())]
-    x = x[:, kept]
-    weights, bias = _logistic(x, labels)
-    held_out = np.empty(len(labels))
-    folds = min(FOLDS, int(np.bincount(labels, minlength=2).min()))
-    if folds < 2:
-        held_out = x @ weights + bias
-    else:
-        for rest, fold in StratifiedKFold(folds, shuffle=True, random_state=0).split(x, labels):
-            of_rest, bias_of_rest = _logistic(x[rest], labels[rest])
-            held_out[fold] = x[fold] @ of_rest + bias_of_rest
-    left_out = tuple(part for i, part in enumerate(parts, start=1) if i not in kept)
-    return Stack(tuple(parts[i - 1] for i in kept[1:]), weights, bias, left_out), held_out
-
-
-def _logistic(
-    x: NDArray[np.float64], labels: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], float]:
-    """Fit a logistic regression with non-negative weights (features,) and an intercept."""
-    scale = np.maximum(x.std(axis=0), 1e-9)
-    z = x / scale
-
-    def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        fitted = z @ line[:-1] + line[-1]
-        error = expit(fitted) - labels
-        value = np.sum(np.logaddexp(0, fitted) - labels * fitted) + PENALTY / 2 * (
-            line[:-1] @ line[:-1]
-        )
-        return float(value), np.append(z.T @ error + PENALTY * line[:-1], error.sum())
-
-    start = np.append(np.ones(z.shape[1]), 0.0)
-    bounds = [(0, None)] * z.shape[1] + [(None, None)]
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
-    return found[:-1] / scale, float(found[-1])
+def baseline_setup(run: RunFile, policy: SequencePolicy, threads: int = 1) -> Setup:
+    """Return how the baselines of a run read records: its strands and its motif database."""
+    both = run.both_strands and policy.alphabet.has_complement
+    return Setup(policy, "both" if both else "given", run.interpret.database, threads)

@@ -28,17 +28,11 @@ from safetensors.torch import save
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from selfattn_bio.baselines import Baseline
+from selfattn_bio.baselines import Baseline, Calibration
 from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
 from selfattn_bio.data.batches import RecordWindows, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
-from selfattn_bio.evaluation.calibration import (
-    calibrate,
-    choose_threshold,
-    fit_slope,
-    fit_temperature,
-)
 from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
 from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.evaluation.measures import MAIN
@@ -58,14 +52,7 @@ from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import lineage_of, seen_table
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import policy_of, scorer_of
-from selfattn_bio.scoring.stack import (
-    Stack,
-    check_parts,
-    fit_part,
-    fit_stack,
-    shared_parts,
-    stack_setup,
-)
+from selfattn_bio.scoring.stack import Stack, baseline_setup
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
@@ -84,6 +71,7 @@ from selfattn_bio.training.private import Private, check_layers
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
 from selfattn_bio.training.sides import Side, Stream, read_sides
+from selfattn_bio.training.stacking import check_parts, fit_part, fit_stack, shared_parts
 from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 from selfattn_bio.training.transfer import (
     freeze_batchnorm,
@@ -801,7 +789,7 @@ class Trainer:
             split: of.targets.astype(np.int64)
             for split, of in (("train", self.train), ("valid", self.valid))
         }
-        setup = stack_setup(self.run, self.scorer.policy, threads)
+        setup = baseline_setup(self.run, self.scorer.policy, threads)
         parts = []
         for name in self.run.stack.parts:
             if part := self.fitted_parts.get(name):
@@ -821,8 +809,8 @@ class Trainer:
             roc_auc_score(labels["valid"], each) for each in (outputs[:, 0], held_out)
         )
         self._say(
-            f"stack: weights {shown}; valid AUROC {combined:.4f} by cross-validation, network "
-            f"alone {network:.4f}"
+            f"stack: weights {shown}; valid AUROC {combined:.4f}, network alone {network:.4f} "
+            "(weights cross-validated; network and parts were chosen on these records)"
         )
         return stack, held_out[:, None]
 
@@ -832,15 +820,8 @@ class Trainer:
         Objectives other than binary get values that change nothing.
         """
         if self.run.objective.kind != "binary" or outputs is None:
-            return {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
-        logits, labels = outputs[:, 0], self.valid.targets
-        temperature = fit_temperature(logits, labels)
-        threshold = choose_threshold(calibrate(logits, temperature), labels)
-        return {
-            "temperature": temperature,
-            "threshold": threshold,
-            "slope": fit_slope(logits, labels),
-        }
+            return vars(Calibration())
+        return vars(Calibration.fit(outputs[:, 0], self.valid.targets))
 
     # ------------ messages
     @property

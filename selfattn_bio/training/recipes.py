@@ -3,6 +3,9 @@
 Baselines, which are fitted in seconds, answer two questions: do the exact positions of bases
 separate the classes, and does the direction of a record matter? A third question is whether there
 is a motif database to score the records with.
+
+To add a recipe, write a function that returns a `Recipe`, call it in `choose_recipe`, and add it to
+`test_every_recipe_is_a_run_file` and to the table in docs/stacking.md.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines import BASELINES, Setup
-from selfattn_bio.config import RunFile
+from selfattn_bio.baselines.base import sample_rows
+from selfattn_bio.config import NO_DATABASE, RunFile
 from selfattn_bio.sequence.policy import SequencePolicy
 
 Letters = Sequence[NDArray[np.uint8]]
@@ -84,7 +88,7 @@ def choose_recipe(
     letters: Mapping[str, Letters],
     labels: Mapping[str, Labels],
     policy: SequencePolicy,
-    database: str = "",
+    database: str = NO_DATABASE,
 ) -> tuple[Recipe, list[Trial]]:
     """Choose a recipe from training and validation records.
 
@@ -95,7 +99,7 @@ def choose_recipe(
     policy
         How the DNA records were read.
     database
-        Motif database; empty for none.
+        Motif database, or "none".
 
     Returns
     -------
@@ -108,11 +112,16 @@ def choose_recipe(
     """
     number = len(letters["train"])
     longest = max(map(len, letters["train"]))
-    rng = np.random.default_rng(0)
-    rows = {split: _sample(labels[split], rng) for split in letters}
+    given, both = Setup(policy, "given", database), Setup(policy, "both", database)
+    # a single record can make a part unsuitable, so the sample is not enough
+    has_motifs, is_aligned = (
+        not BASELINES[name].obstacle(given, letters["train"])
+        for name in ("motif_scores", "exact_positions")
+    )
+    motifs = ("motif_scores",) * has_motifs
+    rows = {split: sample_rows(labels[split], ENOUGH, MIN_RECORDS) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
     labels = {split: labels[split][of] for split, of in rows.items()}
-    given, both = Setup(policy, "given", database), Setup(policy, "both", database)
 
     def trial(name: str, setup: Setup, kind: str) -> Trial:
         data = letters["train"], labels["train"], letters["valid"], labels["valid"]
@@ -122,10 +131,9 @@ def choose_recipe(
     one = trial("k-mers of the given strand", given, "kmer6_positional_logistic")
     two = trial("k-mers of both strands", both, "kmer6_positional_logistic")
     trials = [one, two]
-    motifs = ("motif_scores",) * bool(database)
     if two.auroc >= one.auroc:
         return both_strands(number, motifs, PARENTS.get(database, "")), trials
-    if not BASELINES["exact_positions"].obstacle(given, letters["train"]):
+    if is_aligned:
         exact = trial("exact positions", given, "exact_positions")
         trials.append(exact)
         if exact.auroc > one.auroc - MARGIN:
@@ -194,15 +202,6 @@ def one_strand(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
         "k-mers of the given strand predict better than those of both",
         training=_budget(records),
         parts=("kmer6_positional_logistic", *motifs),
-    )
-
-
-def _sample(labels: Labels, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Sample `ENOUGH` rows, with at least `MIN_RECORDS` of each class if there are that many."""
-    order = rng.permutation(len(labels))
-    rare = [order[labels[order] == label][:MIN_RECORDS] for label in (0, 1)]
-    return np.array(
-        list(dict.fromkeys(np.concatenate([order[:ENOUGH], *rare]).tolist())), dtype=np.int64
     )
 
 

@@ -12,8 +12,9 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.scoring.scorer import policy_of
-from selfattn_bio.scoring.stack import check_parts, fit_part, stack_setup
+from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.training.plan import duration, split_masks
+from selfattn_bio.training.stacking import check_parts, fit_part
 
 # records that the parts are fitted to; the time is about linear in the number of records
 RECORDS = 1_000
@@ -52,8 +53,11 @@ class StackTime:
         labels = corpus.records["label"].to_numpy(dtype=float)  # NaN without a label
         valid, test = split_masks(run.split, corpus)
         rows = np.flatnonzero(np.isfinite(labels) & ~test)
+        policy = policy_of(run.data)
+        # a single record can make a part unsuitable, so the sample is not enough
+        check_parts(run, [corpus.letters(int(row)) for row in rows[~valid[rows]]], policy)
         sample = rows[sample_rows(labels[rows].astype(np.int64), RECORDS)]
-        share = valid[rows].mean()
+        fraction = valid[rows].mean()
         # Which records are in which split does not matter for the time, and a class might be
         # missing in one split of the sample.
         train, held_out = [], []
@@ -61,17 +65,16 @@ class StackTime:
             of_class = sample[labels[sample] == label]
             if len(of_class) < 2:
                 raise CorpusError(
-                    f"two records of class {label} are needed outside of test; there are "
+                    f"class {label} needs two records outside the test split; it has "
                     f"{len(of_class)}"
                 )
-            number = min(max(1, round(share * len(of_class))), len(of_class) - 1)
+            number = min(max(1, round(fraction * len(of_class))), len(of_class) - 1)
             held_out.append(of_class[:number])
             train.append(of_class[number:])
         chosen = {"train": np.concatenate(train), "valid": np.concatenate(held_out)}
         letters = {split: [corpus.letters(int(row)) for row in of] for split, of in chosen.items()}
         of_split = {split: labels[of].astype(np.int64) for split, of in chosen.items()}
-        check_parts(run, letters["train"], policy_of(run.data))
-        setup = stack_setup(run, policy_of(run.data), threads)
+        setup = baseline_setup(run, policy, threads)
         clock, own = time.perf_counter(), time.process_time()
         for name in run.stack.parts:
             fit_part(setup, name, letters, of_split, lambda line: None)
@@ -84,7 +87,7 @@ class StackTime:
         how = (
             "measured"
             if self.fitted == self.records
-            else f"drawn out from {self.fitted:,} of {self.records:,} records"
+            else f"extrapolated from {self.fitted:,} of {self.records:,} records"
         )
         return (
             f"stack of {', '.join(self.parts)}: about {duration(self.seconds)}, {how}; all "

@@ -203,7 +203,9 @@ def test_saved_baselines_match_metrics(task: Path) -> None:
 
 
 def test_baselines_use_strands_of_model(task: Path) -> None:
-    (task / "run.toml").write_text(RUN + "training = { reverse_complement = true }\n")
+    for folder in (task, task / "model"):
+        text = RUN + "training = { reverse_complement = true }\n"
+        (folder / "run.toml").write_text(text)
     assert main(ARGUMENTS) == 0
     assert load_baseline("out/baselines/kmer6_logistic").both_strands
     assert not load_baseline("out/baselines/exact_positions").both_strands
@@ -337,10 +339,7 @@ def test_variant_option_needs_name_and_folder(
 ) -> None:
     with pytest.raises(SystemExit):
         main([word.replace("cnn=cnn", "cnn") for word in ARGUMENTS])
-    assert (
-        "variant must be NAME=DIR with a NAME other than model, got 'cnn'"
-        in capsys.readouterr().err
-    )
+    assert "--variant: write NAME=DIR, not 'cnn'" in capsys.readouterr().err
 
 
 def test_report_names_missing_step(task: Path, capsys: pytest.CaptureFixture[str]) -> None:

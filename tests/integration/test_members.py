@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from selfattn_bio import load
 from selfattn_bio.cli.main import main
 
 RUN = """
@@ -127,5 +128,6 @@ def test_members_are_averaged_in_evaluate_and_score(
                 table[judged_as][both], scores[scored_as][both], rtol=1e-4, atol=1e-5
             )
     if kind == "binary":
+        assert test["model"]["chosen"]["calibrated_threshold"] == load(MODELS).threshold
         mean = np.mean([of["model_logit"] for _, of in alone], axis=0)
         np.testing.assert_allclose(table["model_logit"], mean, rtol=1e-4, atol=1e-5)

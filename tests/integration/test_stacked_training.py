@@ -1,17 +1,25 @@
 """Train, evaluate, score and explain a stacked model as one model."""
 
 import json
+import shutil
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from selfattn_bio import load, score_sequences
+from selfattn_bio.baselines import BASELINES, Calibration, Setup, load_baseline
+from selfattn_bio.cli import evaluate
 from selfattn_bio.cli.main import main
+from selfattn_bio.config import read_run_file
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.training import loop
 
 RUN = """
@@ -113,10 +121,9 @@ def test_predictions_use_the_stack(task):
     np.testing.assert_allclose(table.loc[names, "model_logit"], model.logits(letters), rtol=1e-4)
 
 
-def test_calibration_uses_held_out_validation_logits(task):
-    """The stored temperature is near 1: the stack is a logistic regression fitted on valid."""
-    provenance = json.loads((task / "model" / "provenance.json").read_text())
-    assert 0.5 < provenance["calibration"]["temperature"] < 2
+def test_parts_are_fitted_to_training_records(task):
+    number = json.loads((task / "model" / "provenance.json").read_text())["num_train"]
+    assert {part.records for part in fitted_parts(task / "model").values()} == {number}
 
 
 def test_explain_includes_stack_parts(task):
@@ -143,6 +150,7 @@ def test_pruned_models_keep_the_stack(task, tmp_path):
         == 0
     )
     letters = [np.frombuffer(b"ACGTACGTACTATAGCGCATTACG", np.uint8)]
+    assert fitted_parts(tmp_path / "small").keys() == fitted_parts(tmp_path / "gated").keys()
     before, after = (load(tmp_path / name).logits(letters) for name in ("gated", "small"))
     np.testing.assert_allclose(after, before, rtol=1e-4)
 
@@ -191,6 +199,94 @@ def test_evaluate_runs_the_network_once(task, tmp_path, monkeypatch):
     )
     assert again["model"] == first["model"]
     assert again["baselines"]["network"] == first["baselines"]["network"]
+
+
+def test_network_alone_is_that_of_the_model(task, tmp_path, monkeypatch):
+    """A stacked variant does not replace it."""
+    run, model, rows = SimpleNamespace(is_control=lambda: False), np.arange(6.0), np.arange(6)
+
+    def load(folder):
+        network = model if folder == "model" else -model
+        return SimpleNamespace(
+            run=run,
+            stack=True,
+            temperature=1.0,
+            threshold=0.5,
+            network_outputs=lambda inputs: network[:, None, None],
+            stacked=lambda network, inputs: network,
+        )
+
+    monkeypatch.setattr("selfattn_bio.scoring.scorer.load", load)
+    monkeypatch.setattr(evaluate, "_inputs", lambda *_: {"valid": rows, "test": rows})
+    labels = {"valid": np.array([0, 0, 1, 0, 1, 1])}
+    found = {}
+    for name in ("model", "other"):
+        found |= evaluate._networks(name, [name], None, None, labels)
+    assert found.keys() == {"model", "network", "other"}
+    assert np.array_equal(found["network"].logits["test"], model)
+
+
+@pytest.mark.parametrize("name", ["model", "network", "gc", "partner_composition"])
+def test_variant_with_a_reserved_name_is_refused(task, name, monkeypatch, capsys):
+    monkeypatch.chdir(task)
+    shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
+    with pytest.raises(SystemExit):
+        main(
+            ["evaluate", *shared, "--model", "model", "--variant", f"{name}=model", "--output", "o"]
+        )
+    assert f"'{name}' is the name of the model or of a baseline" in capsys.readouterr().err
+
+
+def test_model_of_other_strands_is_refused(task, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(task)
+    text = (task / "run.toml").read_text().replace(', "exact_positions"', "")
+    Path("both.toml").write_text(text.replace("bootstraps", 'strands = "both", bootstraps'))
+    shared = ["--run-file", "both.toml", "--corpus", "corpus", "--split", "split.tsv"]
+    assert main(["evaluate", *shared, "--model", "model", "--output", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "model: the model scores the given strand, but the run file both strands" in error
+
+
+def test_part_with_other_settings_is_fitted_again(task, tmp_path):
+    run = read_run_file(task / "run.toml")
+    rng = np.random.default_rng(0)
+    letters = {
+        split: list(rng.choice(np.frombuffer(b"ACGT", np.uint8), (40, 24)))
+        for split in ("train", "valid", "test")
+    }
+    labels = {split: np.arange(40) % 2 for split in letters}
+    given, both = (
+        BASELINES["kmer6_logistic"](Setup(SequencePolicy(DNA), strands)).fit(
+            letters["train"], labels["train"], letters["valid"], labels["valid"]
+        )
+        for strands in ("given", "both")
+    )
+    for part in (given, both):
+        evaluate._fitted_baselines(
+            DNA,
+            letters,
+            labels,
+            run_file=run,
+            folder=tmp_path,
+            origin={},
+            parts={"kmer6_logistic": part},
+        )
+        found = load_baseline(tmp_path / "kmer6_logistic")
+        assert found.setup.strands == "given"
+        np.testing.assert_allclose(
+            found.logits(letters["test"]), given.logits(letters["test"]), rtol=1e-6
+        )
+
+
+def test_sizes_count_parts_in_use(task, tmp_path):
+    assert evaluate._size([task / "model"]) == {"networks": 2, "trainings": 1, "parts": 2}
+    shutil.copytree(task / "model", tmp_path / "model")
+    path = tmp_path / "model" / "stack" / "weights.json"
+    stored = json.loads(path.read_text())
+    stored["weights"] = {"network": stored["weights"]["network"]}
+    path.write_text(json.dumps(stored))
+    assert evaluate._size([tmp_path / "model"]) == {"networks": 2, "trainings": 1}
+    assert load(tmp_path / "model").stack.parts == ()
 
 
 @pytest.fixture
@@ -250,8 +346,33 @@ def test_second_member_reuses_parts_of_first(task, tmp_path, train_second, monke
     assert len(networks) == 2
 
 
-def test_parts_of_another_run_are_refused(train_second, capsys):
-    assert train_second("batch_size = 16", "batch_size = 8") == 1
-    assert "the settings of this model differ in more than the seed" in capsys.readouterr().err
+def test_settings_that_parts_ignore_may_differ(train_second, tmp_path, monkeypatch):
+    """Calibration uses held-out logits."""
+    fits = []
+
+    def record(network, parts, letters, labels, fit=loop.fit_stack):
+        fits.append((labels, fit(network, parts, letters, labels)[1]))
+        return fit(network, parts, letters, labels)
+
+    monkeypatch.setattr(loop, "fit_stack", record)
+    monkeypatch.setattr(loop, "fit_part", None)  # a call would fail
+    assert train_second("bootstraps = 20", "bootstraps = 30") == 0
+    [(labels, held_out)] = fits
+    stored = json.loads((tmp_path / "second" / "provenance.json").read_text())["calibration"]
+    assert stored == {**vars(Calibration.fit(held_out, labels)), "strands": "given"}
+
+
+def test_parts_of_another_run_are_refused(task, train_second, monkeypatch, capsys):
+    assert train_second("max_steps", 'labels = "shuffled"\nmax_steps') == 1
+    assert "fitted with another value of training.labels" in capsys.readouterr().err
+    assert train_second('"exact_positions"', '"kmer6_positional_logistic"') == 1
+    assert "its stack has no part 'kmer6_positional_logistic'" in capsys.readouterr().err
+    both = 'parts = ["kmer6_logistic"] }\nevaluation = { strands = "both", bootstraps = 20 }'
+    parts = 'parts = ["kmer6_logistic", "exact_positions"] }\nevaluation = { bootstraps = 20 }'
+    assert train_second(parts, both) == 1
+    assert (
+        "part 'kmer6_logistic' of its stack was fitted with other strands"
+        in capsys.readouterr().err
+    )
     assert train_second('["kmer6_logistic", "exact_positions"]', "[]") == 1
     assert "--parts needs [stack] parts, which this run does not have" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +232,21 @@ def test_large_train_sets_are_sampled(tmp_path: Path, monkeypatch: pytest.Monkey
     assert BASELINES["motif_scores"](setup).fit(*train, *valid).chosen()["records"] == 24
 
 
+def test_fitted_as_compares_settings_in_use() -> None:
+    given, both = Setup(SequencePolicy(DNA)), Setup(SequencePolicy(DNA), "both")
+    threads, plants = replace(given, threads=3), replace(given, database="jaspar:plants")
+    masked = replace(given, policy=SequencePolicy(DNA, "hard"))
+    fits = {
+        name: [BASELINES[name](given).fitted_as(other) for other in (threads, both, plants, masked)]
+        for name in ("kmer6_logistic", "exact_positions", "motif_scores")
+    }
+    assert fits == {
+        "kmer6_logistic": [True, False, True, False],
+        "exact_positions": [True, True, True, False],
+        "motif_scores": [True, True, False, False],
+    }
+
+
 def test_samples_hold_both_classes_in_proportion() -> None:
     labels = np.arange(1000) % 2
     rows = sample_rows(labels, 100)
@@ -239,6 +255,10 @@ def test_samples_hold_both_classes_in_proportion() -> None:
     assert np.array_equal(rows, sample_rows(labels, 100))
     rare = (np.arange(1000) == 7).astype(int)
     assert rare[sample_rows(rare, 100)].sum() == 1
+    few = (np.arange(1000) < 30).astype(int)
+    assert few[sample_rows(few, 100)].sum() == 3
+    assert few[sample_rows(few, 100, 20)].sum() == 20
+    assert few[sample_rows(few, 100, 50)].sum() == 30
     assert sample_rows(labels, 1000).tolist() == list(range(1000))
 
 

@@ -1,5 +1,7 @@
 """Test the card in a model folder, which describes its run and provenance."""
 
+import json
+
 import pytest
 import torch
 
@@ -44,11 +46,18 @@ def test_card_names_stack_parts(folder):
     stacked = folder(stack={"parts": ["kmer6_logistic", "motif_scores"]})
     with pytest.raises(ModelFolderError, match="folder 'stack' is missing"):
         load_model(stacked)
-    (stacked / "stack" / "motif_scores").mkdir(parents=True)  # the other part was not saved
+    for name in ("kmer6_logistic", "motif_scores"):
+        (stacked / "stack" / name).mkdir(parents=True)
+    weights = {"weights": {"network": 1, "motif_scores": 1}, "bias": 0, "weights_sha256": ""}
+    (stacked / "stack" / "weights.json").write_text(json.dumps(weights))
     card = model_card(stacked, VALID)
-    assert "a weighted sum of the network's logit and those of simple models (motif_scores)" in card
+    assert "a weighted sum of the network's logit and those of motif_scores. Weights" in card
     assert "The figures of valid below are of the network alone." in card
     assert "of the network alone" not in model_card(stacked, VALID, {})
+    weights["weights"] = {"network": 1}
+    (stacked / "stack" / "weights.json").write_text(json.dumps(weights))
+    card = model_card(stacked, VALID)
+    assert "The simple models kmer6_logistic, motif_scores were left out" in card
 
 
 def test_card_reports_privacy_budget(folder, monkeypatch):

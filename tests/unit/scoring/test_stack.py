@@ -1,5 +1,8 @@
 """Test a network combined with simple models: weights, logits, attributions and folder."""
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,10 +15,11 @@ from selfattn_bio.interpret.explanation import explain_letters
 from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import scorer_of
-from selfattn_bio.scoring.stack import Stack, check_parts, fit_stack, fitted_parts, load_stack
+from selfattn_bio.scoring.stack import Stack, fitted_parts, load_stack
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.training.stacking import check_parts, fit_stack
 
 LENGTH = 24
 RUN = """
@@ -95,7 +99,9 @@ def test_fit_stack_leaves_out_a_useless_part():
 def test_excluded_part_is_saved(tmp_path):
     part, useless = fitted("exact_positions", "gc")
     Stack((part,), np.array([1.0, 1.0]), 0.0, left_out=(useless,)).save(tmp_path, "abc")
-    assert [each.name for each in load_stack(tmp_path, "abc").parts] == ["exact_positions"]
+    loaded = load_stack(tmp_path, "abc")
+    assert [each.name for each in loaded.parts] == ["exact_positions"]
+    assert [each.name for each in loaded.left_out] == ["gc"]
     assert set(fitted_parts(tmp_path)) == {"exact_positions", "gc"}
     letters = records(5, 12)[0]
     np.testing.assert_allclose(
@@ -212,6 +218,20 @@ def test_stack_without_weights_is_refused(tmp_path):
     (tmp_path / "stack" / "weights.json").write_text("{}")
     with pytest.raises(ModelFolderError, match="cannot read the weights of the stack"):
         load_stack(tmp_path, "abc")
+
+
+def test_missing_part_is_refused(tmp_path):
+    stacked(False).stack.save(tmp_path, "abc")
+    shutil.rmtree(tmp_path / "stack" / "exact_positions")
+    with pytest.raises(ModelFolderError, match="the stack has no folder 'exact_positions'"):
+        load_stack(tmp_path, "abc")
+
+
+def test_repr_names_parts_in_use():
+    scorer = stacked(False)
+    assert ", stacked with kmer6_logistic, exact_positions, on cpu" in repr(scorer)
+    left_out = Stack((), np.ones(1), 0.0, left_out=scorer.stack.parts)
+    assert "stacked" not in repr(dataclasses.replace(scorer, stack=left_out))
 
 
 def test_unsuitable_part_is_refused():

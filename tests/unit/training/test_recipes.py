@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.config import run_file_of
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.sequence.alphabet import DNA
@@ -11,7 +12,6 @@ from selfattn_bio.training.recipes import (
     MAX_STEPS,
     MIN_RECORDS,
     MIN_STEPS,
-    _sample,
     aligned,
     both_strands,
     choose_recipe,
@@ -51,15 +51,16 @@ def records(number, seed, *, place, strand):
     return letters, labels
 
 
-def chosen(place, strand, database=""):
+def splits(place, strand):
     train, valid = (
         records(600, 0, place=place, strand=strand),
         records(300, 1, place=place, strand=strand),
     )
-    letters, labels = (
-        {"train": one, "valid": other} for one, other in zip(train, valid, strict=True)
-    )
-    return choose_recipe(letters, labels, SequencePolicy(DNA), database)
+    return tuple({"train": one, "valid": other} for one, other in zip(train, valid, strict=True))
+
+
+def chosen(place, strand, database="none"):
+    return choose_recipe(*splits(place, strand), SequencePolicy(DNA), database)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +99,17 @@ def test_vertebrate_sites_start_from_shipped_encoder(tmp_path):
     )  # its layers are those of the parent
 
 
-def test_rare_class_is_sampled(monkeypatch):
-    monkeypatch.setattr("selfattn_bio.training.recipes.ENOUGH", 50)
-    labels = np.zeros(4000, np.int64)
-    labels[:30] = 1
-    rows = _sample(labels, np.random.default_rng(0))
-    assert len(set(rows.tolist())) == len(rows)
-    assert labels[rows].sum() == MIN_RECORDS
-    assert 50 <= len(rows) <= 50 + MIN_RECORDS
+def test_one_short_record_rules_out_positions(monkeypatch):
+    """Training would refuse the part, even if the record is not in the sample."""
+    monkeypatch.setattr("selfattn_bio.training.recipes.ENOUGH", 200)
+    letters, labels = splits("fixed", "given")
+    sampled = sample_rows(labels["train"], 200, MIN_RECORDS)
+    short = next(row for row in range(600) if row not in sampled)
+    assert choose_recipe(letters, labels, SequencePolicy(DNA))[0].name == "aligned"
+    letters["train"][short] = letters["train"][short][:40]
+    recipe, trials = choose_recipe(letters, labels, SequencePolicy(DNA))
+    assert recipe.name == "one strand"
+    assert "exact positions" not in [trial.name for trial in trials]
 
 
 @pytest.mark.parametrize(

@@ -28,16 +28,15 @@ def run() -> RunFile:
     return run_file_of(RUN, "run.toml")
 
 
-def corpus_of(folder: Path, positives: int, negatives: int) -> Corpus:
+def corpus_of(folder: Path, positives: int, negatives: int, length: int = 40) -> Corpus:
+    """Build a corpus of records of 40 bp; the first negative has `length` bp."""
     rng = np.random.default_rng(0)
     files = []
     for label, number in ((1, positives), (0, negatives)):
         path = folder / f"{label}.fa"
-        path.write_text(
-            "".join(
-                f">r{label}_{i}\n{''.join(rng.choice(list('ACGT'), 40))}\n" for i in range(number)
-            )
-        )
+        lengths = [length if i == label == 0 else 40 for i in range(number)]
+        texts = ["".join(rng.choice(list("ACGT"), of_record)) for of_record in lengths]
+        path.write_text("".join(f">r{label}_{i}\n{text}\n" for i, text in enumerate(texts)))
         files.append((path, label))
     return build_corpus(files, folder / "corpus", Rules(DNA))
 
@@ -77,7 +76,7 @@ def test_stack_time_grows_with_records(
     found = StackTime.measure(run, corpus_of(tmp_path, 100, 100), threads=1)
     assert found.seconds == pytest.approx(1.5 * 100 / 50)
     assert found.line() == (
-        "stack of kmer6_logistic, exact_positions: about 3 s, drawn out from 50 of 100 records; "
+        "stack of kmer6_logistic, exact_positions: about 3 s, extrapolated from 50 of 100 records; "
         "all seeds use the same parts"
     )
 
@@ -88,8 +87,20 @@ def test_stack_time_of_small_corpus(run: RunFile, tmp_path: Path) -> None:
     assert ", measured;" in found.line()
 
 
+def test_record_outside_the_sample_is_checked(
+    run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_time, "RECORDS", 4)
+    monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
+    corpus = corpus_of(tmp_path, 60, 78, length=20)
+    short = int(corpus.records["length"].argmin())
+    assert not any(mask[short] for mask in stack_time.split_masks(run.split, corpus))
+    with pytest.raises(CorpusError, match="'exact_positions' cannot be fitted: records have 20 to"):
+        StackTime.measure(run, corpus, threads=1)
+
+
 def test_class_with_one_record_is_refused(run: RunFile, tmp_path: Path) -> None:
     with pytest.raises(
-        CorpusError, match=r"two records of class 1 are needed outside of test; there are [01]$"
+        CorpusError, match=r"class 1 needs two records outside the test split; it has [01]$"
     ):
         StackTime.measure(run, corpus_of(tmp_path, 1, 30), threads=1)
