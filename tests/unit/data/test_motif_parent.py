@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from selfattn_bio.model.checkpoint import SEEN, read_provenance
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.scores import ScoreMatrices
 from selfattn_bio.scoring.scorer import load
+from selfattn_bio.sequence.alphabet import DNA
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "selfattn_bio/models/motifs"
@@ -25,6 +27,21 @@ def rebuild(output):
     command = [sys.executable, SCRIPT, "--steps", "3", "--motifs", "8", "--output", output]
     subprocess.run(command, check=True, capture_output=True)
     return output
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "data"))
+    return importlib.import_module("make_motif_parent")
+
+
+def motifs_of(number):
+    return dict(list(open_database("jaspar:vertebrates").items())[:number])
+
+
+def exact_hits(motifs, codes):
+    letters = list(np.frombuffer(b"ACGT", np.uint8)[codes])
+    return ScoreMatrices.of(motifs).scores(letters)[:, : len(motifs)]
 
 
 @pytest.mark.slow
@@ -47,9 +64,69 @@ def test_parent_origin():
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 5e6
 
 
-def test_parent_predicts_best_hits(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "data"))
-    script = importlib.import_module("make_motif_parent")
+def test_parent_run_file_describes_its_training(script):
+    training, provenance = load("motifs").run.training, read_provenance(SHIPPED)
+    assert training.max_steps == provenance["best_step"]
+    assert training.max_steps * training.batch_size == provenance["num_train"]
+    rates = training.learning_rate, training.warmup_steps, training.ema_decay
+    assert rates == (script.RATE, script.WARMUP, script.AVERAGE)
+    targets = script.Targets(None, *(torch.ones(3) for _ in range(4)))
+    assert script.run_file(["a"], targets, training.max_steps).training == training
+
+
+def test_changed_matrices_are_refused(script, tmp_path, monkeypatch):
+    lines = script.CHECKSUMS.read_text(encoding="utf-8")
+    _, checksum = script.checked_database()
+    assert checksum == read_provenance(SHIPPED)["data"][0]["sha256"]
+    changed = tmp_path / "checksums.sha256"
+    changed.write_text(lines.replace(checksum, "0" * 64), encoding="utf-8")
+    monkeypatch.setattr(script, "CHECKSUMS", changed)
+    with pytest.raises(SystemExit, match="the matrices have changed"):
+        script.checked_database()
+
+
+def test_best_hits_are_exact(script):
+    motifs, rng = motifs_of(40), np.random.default_rng(0)
+    codes = script.plant(rng, script.background(rng, 30, 100), motifs)
+    found = script.best_hits(script.Hits(motifs, 4), codes)
+    np.testing.assert_allclose(found, exact_hits(motifs, codes), atol=1e-3)
+
+
+def test_targets_are_standardised_excesses(script):
+    motifs, rng = motifs_of(5), np.random.default_rng(0)
+    plain, planted = script.background(rng, 200, 64), script.background(rng, 200, 64)
+    script.plant(rng, planted, motifs)
+    targets = script.Targets.fit(script.Hits(motifs, 4), plain, planted)
+    found, of_tokens = targets(planted)
+    quantiles = np.quantile(exact_hits(motifs, plain), script.QUANTILES, axis=0)
+    excess = (exact_hits(motifs, planted)[:, None] - quantiles).clip(min=0)
+    expected = (excess - excess.mean(0)) / (excess.std(0, ddof=1) + 0.001)
+    np.testing.assert_allclose(found, expected.clip(max=script.LARGEST).reshape(200, -1), atol=0.01)
+    assert of_tokens.shape == (200, 16, 5)
+    best = of_tokens.amax(1).numpy()
+    uncut = best < script.LARGEST_OF_TOKEN
+    wanted = excess[:, script.TOKEN_LEVEL] / targets.token_scale.numpy()
+    assert uncut.mean() > 0.5
+    np.testing.assert_allclose(best[uncut], wanted[uncut], atol=0.01)
+
+
+def test_planted_sites_are_on_both_strands(script, monkeypatch):
+    monkeypatch.setattr(script, "SITES", 1)
+    site = "GATTACA"
+    other = DNA.reverse_complement(np.frombuffer(site.encode(), np.uint8)).tobytes().decode()
+    matrix = np.eye(4)[["ACGT".index(base) for base in site]]
+    codes = script.plant(np.random.default_rng(0), np.zeros((300, 30), np.uint8), {"m": matrix})
+    texts = ["".join("ACGT"[code] for code in row) for row in codes]
+    records = [
+        f"{'A' * start}{each}".ljust(30, "A") for each in (site, other) for start in range(24)
+    ]
+    assert set(texts) <= {"A" * 30, *records}
+    counts = [sum(each in text for text in texts) for each in (site, other)]
+    assert min(counts) > 60
+    assert sum(counts) / 300 == pytest.approx(script.PLANTED, abs=0.1)
+
+
+def test_parent_predicts_best_hits(script):
     model, database = load("motifs"), open_database("jaspar:vertebrates")
     columns = model.run.objective.columns
     labels = [name.removesuffix(" above 85 %") for name in columns if name.endswith(" above 85 %")]
