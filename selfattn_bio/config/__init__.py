@@ -83,7 +83,7 @@ from selfattn_bio.config.model import (
     TowerStemSection,
 )
 from selfattn_bio.config.objective import (
-    PER_PLACE,
+    PER_POSITION,
     PER_TOKEN,
     BinaryObjective,
     BinsObjective,
@@ -135,7 +135,7 @@ __all__ = [
     "MOTIF_DATABASES",
     "NO_DATABASE",
     "OF_WEIGHTS",
-    "PER_PLACE",
+    "PER_POSITION",
     "PER_TOKEN",
     "PRIVATE_STEM",
     "AlibiPosition",

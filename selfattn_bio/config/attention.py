@@ -20,7 +20,7 @@ class T5Position(Section):
     )
 
     @model_validator(mode="after")
-    def _far_is_beyond_the_single_distances(self) -> T5Position:
+    def _buckets_reach_max_distance(self) -> T5Position:
         single = self.num_buckets // 2 if self.symmetric else self.num_buckets // 4
         if self.max_distance <= single:
             raise ValueError(

@@ -167,7 +167,7 @@ class Interpret(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _fraction_is_of_a_method(cls, values: Any) -> Any:
+    def _convert_mutated_fraction(cls, values: Any) -> Any:
         """Convert `mutated_fraction`, which older model folders use, to the guided method."""
         if not isinstance(values, dict) or "mutated_fraction" not in values or "method" in values:
             return values

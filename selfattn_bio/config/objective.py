@@ -162,7 +162,7 @@ class SeveralObjective(ObjectiveSection):
             f"{name}.{output}" for name, part in self.parts.items() for output in part.output_names
         )
 
-    def places(self) -> dict[str, slice]:
+    def slices(self) -> dict[str, slice]:
         """Return the slice of the outputs that belongs to each part."""
         ends = itertools.accumulate(len(part.output_names) for part in self.parts.values())
         return {
@@ -260,4 +260,4 @@ Objective = Annotated[
     Field(discriminator="kind"),
 ]
 PER_TOKEN = ("labels", "masked", "causal")  # objectives with one output per token
-PER_PLACE = ("bins",)  # objectives with one output per encoder vector
+PER_POSITION = ("bins",)  # objectives with one output per position of the encoder

@@ -111,7 +111,7 @@ Keys = list[str | int]  # an integer is the index of an item of a list
 
 
 def _first_error(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str, Keys, str]:
-    """Return the first error, the keys it is at, and a hint that counts the remaining ones."""
+    """Return the message and the keys of the first error, and the number of further errors."""
     first, more = error.errors()[0], error.error_count() - 1
     context, value = first.get("ctx", {}), first["input"]
     # The location contains the tag of `kind` unions ("model", "attention", "embed_dim"), which is
@@ -221,7 +221,9 @@ def _named_first(message: str) -> Keys:
 
     For "[interpret] method 'rollout' needs ..." these are interpret and method.
     """
-    return re.findall(r"\w+", re.match(r"\[[\w.]+\](?: \w+)?|[\w.]*", message)[0])  # type: ignore[index]
+    start = re.match(r"\[[\w.]+\](?: \w+)?|[\w.]*", message)
+    assert start is not None  # the pattern matches an empty string
+    return re.findall(r"\w+", start[0])
 
 
 def _kinds(keys: Keys, unions: Mapping[str, Any]) -> str:

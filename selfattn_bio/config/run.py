@@ -34,7 +34,7 @@ from selfattn_bio.config.model import (
     TowerStemSection,
 )
 from selfattn_bio.config.objective import (
-    PER_PLACE,
+    PER_POSITION,
     PER_TOKEN,
     BinaryObjective,
     BinsObjective,
@@ -178,7 +178,7 @@ class RunFile(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _variants_are_of_binary_runs(cls, values: Any) -> Any:
+    def _set_default_variants(cls, values: Any) -> Any:
         """Set the default variants, which depend on the objective and the model.
 
         Binary runs get a CNN and a control with shuffled labels. Runs with two inputs get each
@@ -535,7 +535,9 @@ class RunFile(Section):
             raise ValueError(
                 f"evaluation.strands 'both' needs DNA; [data] alphabet is {self.data.alphabet!r}"
             )
-        if self.objective.kind in (*PER_TOKEN, *PER_PLACE) or isinstance(self.model, PairedModel):
+        if self.objective.kind in (*PER_TOKEN, *PER_POSITION) or isinstance(
+            self.model, PairedModel
+        ):
             raise ValueError("evaluation.strands 'both' needs one score per sequence and one input")
         return self
 
@@ -548,7 +550,7 @@ class RunFile(Section):
                 raise ValueError(
                     f"model.strands 'shared' needs DNA; [data] alphabet is {run.data.alphabet!r}"
                 )
-            if (kind := run.objective.kind) in (*PER_TOKEN, *PER_PLACE):
+            if (kind := run.objective.kind) in (*PER_TOKEN, *PER_POSITION):
                 rule = "model.strands 'shared' needs one output per sequence"
                 raise ValueError(
                     f"{rule}; remove it, as objective {kind!r} has an output per token or bin"
@@ -581,7 +583,7 @@ class RunFile(Section):
             return self.evaluation.strands == "both"
         return self.training.reverse_complement and self.objective.kind not in (
             *PER_TOKEN,
-            *PER_PLACE,
+            *PER_POSITION,
         )
 
     @model_validator(mode="after")

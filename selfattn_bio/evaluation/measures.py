@@ -253,7 +253,7 @@ def predictions_of(objective: config.Objective, outputs: Array) -> Array:
             return np.concatenate(
                 [
                     predictions_of(parts[name], outputs[..., of])
-                    for name, of in objective.places().items()
+                    for name, of in objective.slices().items()
                 ],
                 axis=-1,
             )
@@ -290,7 +290,7 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
         case config.SeveralObjective(parts=parts):
             each = {
                 name: measure(parts[name], predictions[:, of], targets[name])
-                for name, of in objective.places().items()
+                for name, of in objective.slices().items()
             }
             mean = float(
                 np.mean([found[MAIN[parts[name].kind][0]] for name, found in each.items()])

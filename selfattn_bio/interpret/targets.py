@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from selfattn_bio.config import (
-    PER_PLACE,
+    PER_POSITION,
     PER_TOKEN,
     BinaryObjective,
     CausalObjective,
@@ -68,7 +68,7 @@ class Target:
         self.column(scorer)
         if self.start is None and self.end is None:
             return
-        if scorer.run.objective.kind not in (*PER_TOKEN, *PER_PLACE):
+        if scorer.run.objective.kind not in (*PER_TOKEN, *PER_POSITION):
             raise ValueError(
                 f"target must be without start and end, as objective {scorer.run.objective.kind!r} "
                 "is of whole sequences"
@@ -176,7 +176,9 @@ def output_names(scorer: Scorer) -> list[str]:
 def _pool(scorer: Scorer) -> int:
     """Return the number of tokens per output."""
     return (
-        scorer.run.pitch // scorer.tokenizer.stride if scorer.run.objective.kind in PER_PLACE else 1
+        scorer.run.pitch // scorer.tokenizer.stride
+        if scorer.run.objective.kind in PER_POSITION
+        else 1
     )
 
 

@@ -178,7 +178,7 @@ def build_head(
             num_outputs,
             section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1,
         )
-    if kind in config.PER_PLACE:
+    if kind in config.PER_POSITION:
         return PlaceHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
     if isinstance(section.head, config.PoolingHeadSection):
         return PoolingHead(

@@ -20,7 +20,7 @@ from torch.nn.functional import pad, softplus
 
 from selfattn_bio.baselines import is_baseline
 from selfattn_bio.config import (
-    PER_PLACE,
+    PER_POSITION,
     PER_TOKEN,
     AttentionModel,
     BinsObjective,
@@ -218,7 +218,7 @@ class Scorer:
             If a sequence is shorter than the model's k, or the model has one output per token or
             position.
         """
-        if self.run.objective.kind in (*PER_TOKEN, *PER_PLACE):
+        if self.run.objective.kind in (*PER_TOKEN, *PER_POSITION):
             raise ValueError(
                 f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}"
             )

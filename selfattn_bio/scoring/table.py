@@ -403,7 +403,7 @@ def _said(
     if isinstance(objective, SeveralObjective):
         of_parts = {
             name: _said(objective.parts[name], predicted[:, of], each[..., of])
-            for name, of in objective.places().items()
+            for name, of in objective.slices().items()
         }
         return {
             f"{name}.{column}": values

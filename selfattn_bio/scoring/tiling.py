@@ -76,7 +76,7 @@ def reach_of(run: config.RunFile) -> int | None:
     convolution. It is unlimited with full attention, global tokens, random or strided patterns,
     blocks, absolute positions, a stem that normalises each record, and outputs per sequence.
     """
-    if run.objective.kind not in (*config.PER_TOKEN, *config.PER_PLACE):
+    if run.objective.kind not in (*config.PER_TOKEN, *config.PER_POSITION):
         return None
     match run.model:
         case config.DilatedModel() as model:

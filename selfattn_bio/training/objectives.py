@@ -271,7 +271,7 @@ class Several(OfSequences):
     def __init__(
         self, section: config.SeveralObjective, parts: dict[str, OfSequences], targets: NDArray
     ) -> None:
-        self.section, self.parts, self.places = section, parts, section.places()
+        self.section, self.parts, self.slices = section, parts, section.slices()
         total = sum(part.weight for part in section.parts.values())
         self.weights = {name: part.weight / total for name, part in section.parts.items()}
         self.known = {name: number_known(targets[name]) / len(targets) for name in parts}
@@ -285,7 +285,7 @@ class Several(OfSequences):
     def loss(self, outputs: Tensor, wanted: dict[str, Tensor]) -> Tensor:
         """Return the loss of outputs (B, M, C) of all parts, with targets by part."""
         losses = [
-            part.loss(outputs[..., self.places[name]], wanted[name])
+            part.loss(outputs[..., self.slices[name]], wanted[name])
             * (self.weights[name] / self.known[name])
             for name, part in self.parts.items()
         ]
@@ -293,7 +293,7 @@ class Several(OfSequences):
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
         losses = {
-            name: part.measure(outputs[:, self.places[name]], targets[name])["loss"]
+            name: part.measure(outputs[:, self.slices[name]], targets[name])["loss"]
             for name, part in self.parts.items()
         }
         loss = sum(self.weights[name] * of_part for name, of_part in losses.items())
@@ -344,7 +344,7 @@ class BinsOfPoints(OfTokens):
     """
 
     def __init__(self, section: config.BinsObjective, pitch: int) -> None:
-        self.size, self.places = section.bin, section.bin // pitch
+        self.size, self.positions = section.bin, section.bin // pitch
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         """Return inputs and targets (B, bins, 2), NaN after the last complete bin of a row.
@@ -359,7 +359,7 @@ class BinsOfPoints(OfTokens):
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, 2) with targets (B, bins, 2), NaN if no bin."""
-        rates = rates_of_bins(outputs, self.places, wanted.shape[1])
+        rates = rates_of_bins(outputs, self.positions, wanted.shape[1])
         wanted = wanted[:, None].expand_as(rates)
         known = wanted.isfinite()
         rate, holds = rates[known], wanted[known]

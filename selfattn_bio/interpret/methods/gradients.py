@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from selfattn_bio.config import PER_PLACE, PER_TOKEN
+from selfattn_bio.config import PER_POSITION, PER_TOKEN
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.interpret.attribution import (
     ATTNLRP,
@@ -123,7 +123,7 @@ class AttnLRPCopies(ByGradient):
         """See `AttributionMethod.scores`."""
         alike = scorer.run.training.reverse_complement and scorer.run.objective.kind not in (
             *PER_TOKEN,
-            *PER_PLACE,
+            *PER_POSITION,
         )
         found: list[Scores] = []
         for batch in backward_batches(letters):

@@ -73,7 +73,7 @@ def test_several_objectives_have_metrics_of_each():
     assert fitted(config.SeveralObjective(parts=unfitted), table, RECORDS, "t") == SEVERAL
     assert SEVERAL.target_columns == ("c", "x", "y", "z")
     assert SEVERAL.output_names == ("class.a", "class.b", "mark.x", "mark.y", "number.z")
-    assert SEVERAL.places() == {"class": slice(0, 2), "mark": slice(2, 4), "number": slice(4, 5)}
+    assert SEVERAL.slices() == {"class": slice(0, 2), "mark": slice(2, 4), "number": slice(4, 5)}
     targets = targets_of(SEVERAL, table, RECORDS, "t")
     assert targets["class"].tolist() == [1, UNKNOWN, 0]
     np.testing.assert_array_equal(targets["mark"], [[1, 0], [np.nan, 1], [0, 0]])
