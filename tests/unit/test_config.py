@@ -268,6 +268,23 @@ def test_byte_order_mark_is_ignored(tmp_path):
             "task.toml:6: invalid value 4.0 for item 3 of 'pools' in [model]; expected an integer",
         ),
         (
+            "[interpret]\nwindow = [1]",
+            "task.toml:5: missing item 2 of 'window' in [interpret]",
+        ),
+        (
+            "[training]\ntensorboard = 1",
+            "task.toml:5: invalid value 1 for key 'tensorboard' in [training]; expected true or "
+            "false",
+        ),
+        (
+            "[training]\nbalance = 3",
+            "task.toml:5: invalid value 3 for key 'balance' in [training]; expected a table",
+        ),
+        (
+            "[transfer]\nparent = 3",
+            "task.toml:5: invalid value 3 for key 'parent' in [transfer]; expected text in quotes",
+        ),
+        (
             "[training]\nlearning_rate = inf",
             "task.toml:5: invalid value inf for key 'learning_rate' in [training]; expected a "
             "finite number",
