@@ -87,7 +87,7 @@ def pairs_of(
         [*test, *train],
         alphabet,
         similarity,
-        sides=np.repeat([False, True], [len(test), len(train)]),
+        in_second=np.repeat([False, True], [len(test), len(train)]),
     )
     return pairs.assign(second=pairs["second"] - len(test))
 

@@ -7,7 +7,7 @@ errors are `assert`. This module imports nothing else from the package.
 
 
 class SelfAttnBioError(Exception):
-    """An error in an input, with its place and a hint.
+    """An error in an input, with its location and a hint.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class OutputError(SelfAttnBioError):
 
 
 class SequenceFileError(SelfAttnBioError):
-    """A sequence file that is missing, malformed, or has letters outside its alphabet."""
+    """A sequence file that is missing, malformed, or has characters outside its alphabet."""
 
 
 class RecordIdError(SequenceFileError):

@@ -52,7 +52,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     _make_parent(path)
     clear_stale(path)
-    temporary = _beside(path, "tmp")
+    temporary = _temporary_path(path, "tmp")
     try:
         with naming(path, temporary):
             yield temporary
@@ -72,7 +72,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     _make_parent(path)
     clear_stale(path)
-    temporary, old = _beside(path, "tmp"), _beside(path, "old")
+    temporary, old = _temporary_path(path, "tmp"), _temporary_path(path, "old")
     try:
         with naming(path, temporary):
             temporary.mkdir()
@@ -119,24 +119,25 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     path = Path(path)
     if path.name in ("", ".."):
         raise OutputError(
-            f"{what} must be a folder with a name, got {str(path)!r}",
+            f"{str(path)!r} cannot be replaced by a {what} folder",
             hint="Choose another --output",
         )
     _make_parent(path)
     clear_stale(path)
     if path.exists() and not path.is_dir():
         raise OutputError(
-            f"{what} must be a folder, got a file", place=str(path), hint="Choose another --output"
+            f"the {what} cannot replace a file", place=str(path), hint="Choose another --output"
         )
     inside = {part.name for part in path.glob("*")} - {OF_SNAKEMAKE}
     foreign = sorted(inside - set(parts))
     if inside and (foreign or mark not in inside):
-        got = f"one that holds {foreign[0]!r}" if foreign else f"one without {mark!r}"
-        message = (
-            f"{what} folder must be new, empty or a {what} folder, as it is replaced, got {got}"
+        reason = f"it contains {foreign[0]!r}" if foreign else f"it has no {mark!r}"
+        raise OutputError(
+            f"the folder is not a {what} folder ({reason}) and is not replaced",
+            place=str(path),
+            hint="Choose another --output, or remove it",
         )
-        raise OutputError(message, place=str(path), hint="Choose another --output, or remove it")
-    probe = _beside(path, "tmp")
+    probe = _temporary_path(path, "tmp")
     try:
         probe.mkdir()
         probe.rmdir()
@@ -152,7 +153,7 @@ def _make_parent(path: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         file = next((above for above in path.parents if above.exists()), path.parent)
         raise OutputError(
-            f"what {path} stands in must be a folder, got a file",
+            f"cannot create {path}, because this is a file",
             place=str(file),
             hint="Choose another --output",
         ) from error
@@ -175,8 +176,8 @@ def clear_stale(path: Path) -> None:
             with suppress(FileNotFoundError):  # another process was faster
                 os.replace(left, path)
                 print(
-                    f"{path}: is as it was again; process {found[1]} was killed while it replaced "
-                    "it",
+                    f"{path}: restored the previous version; process {found[1]} was killed while "
+                    "replacing it",
                     flush=True,
                 )
         elif left.is_dir():
@@ -191,6 +192,6 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _temporary_path(path: Path, suffix: str) -> Path:
     """Return a hidden name for this process on the same file system."""
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.{suffix}")

@@ -130,7 +130,7 @@ def _without_copies(
     """
     from selfattn_bio.config import ColumnSplit, FilesSplit
     from selfattn_bio.sequence.splits import (
-        SIDES,
+        SPLITS,
         check_splits,
         describe_copies,
         find_copies,
@@ -144,9 +144,9 @@ def _without_copies(
     reduced = (
         ()
         if run_file.data.keep_duplicates
-        else SIDES[:2]
+        else SPLITS[:2]
         if isinstance(run_file.split, ColumnSplit | FilesSplit)
-        else SIDES
+        else SPLITS
     )
     for line in describe_copies(copies, reduced, learnt):
         print(f"split: {line}", flush=True)

@@ -175,7 +175,7 @@ def _saturation(
         f"{place}, 0-based half-open: {length} letters in "
         f"{'one window' if one else 'a window of each'}"
     )
-    return substitutions(genome.spelled(origin.scorer.policy.soft_mask), region), replace(
+    return substitutions(genome.soft_masked(origin.scorer.policy.soft_mask), region), replace(
         windows, around=region.start + length // 2
     ) if one else windows
 

@@ -1,4 +1,4 @@
-"""Sample batches so that all cells of records have the same share, whatever their size.
+"""Sample batches so that all cells of records are equally frequent, whatever their size.
 
 `BalancedOrder` replaces `BatchOrder` in balanced training.
 """
@@ -20,8 +20,8 @@ class BalancedOrder(BatchOrder):
     An epoch has as many records in total as the data. Records of small cells are repeated. From
     large cells, a new random sample is taken each epoch. With cells 0 0 0 0 0 0 1 1, an epoch has
     four of the six records of cell 0, and each record of cell 1 twice. Batches contain records of
-    similar length, as in `BatchOrder`, so shares of cells are equal on average but not in each
-    batch.
+    similar length, as in `BatchOrder`, so cells are equally frequent on average but
+    not in each batch.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class BalancedOrder(BatchOrder):
 
     cells: NDArray[np.int64]
 
-    def drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def sampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the row numbers of an epoch in random order; rows may be repeated or missing."""
         total, number = len(self.cells), int(self.cells.max()) + 1
         parts = []

@@ -54,7 +54,7 @@ class RecordWindows:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def drawn(self) -> NDArray[np.int64]:
+    def sampled_lengths(self) -> NDArray[np.int64]:
         """Return the length of each window as sampled in an epoch, (len,).
 
         For records longer than `size`, all windows have `size` letters.
@@ -108,20 +108,19 @@ def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int)
         If no window is left.
     """
     records, starts, ends = RecordWindows(corpus.records["length"].to_numpy()[rows], size).laid()
-    places = zip(rows[records].tolist(), starts.tolist(), ends.tolist(), strict=True)
-    letters = [corpus.window(*place) for place in places]
+    windows = zip(rows[records].tolist(), starts.tolist(), ends.tolist(), strict=True)
+    letters = [corpus.window(*window) for window in windows]
     kept = [
         i
         for i, row in enumerate(letters)
         if len(row) >= least and not _unknown(row, corpus.alphabet)
     ]
     if not kept:
-        message = (
-            f"windows of {size:,} letters must hold known ones, got "
-            f"{corpus.alphabet.unknown} alone in the {len(letters):,} looked at"
-        )
         raise CorpusError(
-            message, place=str(corpus.path), hint="Put another record on this side of the split"
+            f"the {len(letters):,} windows of {size:,} {corpus.alphabet.unit} read for a split "
+            f"contain only {corpus.alphabet.unknown} or are too short",
+            place=str(corpus.path),
+            hint="Add another record to this split",
         )
     return Laid(rows[records[kept]], starts[kept], ends[kept], [letters[i] for i in kept])
 
@@ -176,7 +175,7 @@ class BatchOrder:
     def epoch(self, number: int) -> Epoch:
         """Return the batches of an epoch as row numbers of `lengths`."""
         rng = np.random.default_rng((self.seed, number))
-        order = self.drawn(rng)
+        order = self.sampled(rng)
         if np.ptp(self.lengths):  # equal lengths need no sorting
             as_sorted, pool = rng.uniform(1, 1 + NOISE, len(order)), POOL * self.batch_size
             as_sorted *= self.lengths
@@ -185,7 +184,7 @@ class BatchOrder:
                 order[start : start + pool] = part[np.argsort(as_sorted[part])]
         return Epoch(order, self.batch_size, rng.permutation(-(-len(order) // self.batch_size)))
 
-    def drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def sampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the row numbers of an epoch in random order."""
         return rng.permutation(len(self.lengths))
 
@@ -206,7 +205,7 @@ class View(NamedTuple):
 
     first: int
     last: int
-    turned: bool
+    reverse: bool
 
 
 @dataclass(frozen=True)
@@ -255,24 +254,24 @@ class Augmentation:
             (self.seed, epoch, record, number) if long else (self.seed, epoch, record)
         )
         if long:
-            first, letters = self._drawn(corpus, record, len(letters), rng)
+            first, letters = self._random_window(corpus, record, len(letters), rng)
             last = first + len(letters)
         else:
             first, last = self._moved(len(letters), rng)
             letters = letters[first:last]
         view = View(first, last, bool(self.reverse_complement and rng.random() < 0.5))
-        if view.turned:
+        if view.reverse:
             letters = corpus.alphabet.reverse_complement(letters)
         if self.substitution:
-            drawn = rng.choice(
+            random = rng.choice(
                 np.frombuffer(corpus.alphabet.letters.encode(), np.uint8), len(letters)
             )
-            letters = np.where(rng.random(len(letters)) < self.substitution, drawn, letters)
+            letters = np.where(rng.random(len(letters)) < self.substitution, random, letters)
         if edits:
             letters = edits.apply(letters, rng)
         return letters, view
 
-    def _drawn(
+    def _random_window(
         self, corpus: Corpus, record: int, length: int, rng: np.random.Generator
     ) -> tuple[int, Letters]:
         """Return the start and letters of a random window."""

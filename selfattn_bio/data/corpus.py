@@ -112,7 +112,7 @@ class Corpus:
         """
         if self.partner is None:
             raise CorpusError(
-                "corpus must hold partners, got none",
+                "the corpus has no partners",
                 place=str(self.path),
                 hint="Ingest with [partner] in the run file",
             )
@@ -157,10 +157,8 @@ class Corpus:
             If the corpus was built without storing the soft mask.
         """
         if not (self.path / MASKED).exists():
-            hint = 'Say soft_mask = "keep" in [data], or ingest --soft-mask keep'
-            raise CorpusError(
-                "corpus must have kept its soft mask, got none", place=str(self.path), hint=hint
-            )
+            hint = 'Ingest with soft_mask = "keep" in [data] (--soft-mask keep)'
+            raise CorpusError("the corpus has no soft mask", place=str(self.path), hint=hint)
         runs = _runs_of(self.path)
         start, length = int(self._offsets[i]), int(self._lengths[i])
         first, last = (
@@ -191,12 +189,12 @@ class Corpus:
         room = self._room[1]
         if length < 1 or not room[-1]:
             raise ValueError(
-                f"length must be from 1 to that of the longest record ({self._lengths.max()}), got "
-                f"{length}"
+                f"length = {length} is out of range (1 to {self._lengths.max()}, the longest "
+                "record)"
             )
-        drawn = generator.integers(room[-1], size=number)
-        rows = np.searchsorted(room, drawn, "right")
-        starts = drawn - np.where(rows > 0, room[rows - 1], 0)
+        sampled = generator.integers(room[-1], size=number)
+        rows = np.searchsorted(room, sampled, "right")
+        starts = sampled - np.where(rows > 0, room[rows - 1], 0)
         return (
             rows,
             starts,
@@ -217,14 +215,15 @@ class Corpus:
         """
         if not (self.path / TARGETS).exists():
             raise CorpusError(
-                "corpus must have targets, got none",
+                "the corpus has no targets",
                 place=str(self.path),
-                hint="Name [data] targets, or ingest --targets",
+                hint="Ingest with targets in [data] (--targets)",
             )
         found = pd.read_parquet(self.path / TARGETS)
         if absent := [column for column in columns if column not in found]:
             message = (
-                f"targets must have column {absent[0]!r}, got {', '.join(map(repr, found.columns))}"
+                f"no column {absent[0]!r} in the targets (columns: "
+                f"{', '.join(map(repr, found.columns))})"
             )
             hint = "Name one of them in the run file, or add the column to the table"
             raise CorpusError(message, place=self.summary["targets"]["path"], hint=hint)
@@ -271,7 +270,7 @@ class Corpus:
         for part in (path, path / LETTERS, path / RECORDS, path / SUMMARY):
             if not part.exists():
                 raise CorpusError(
-                    "corpus must be whole, got no such file or folder",
+                    "no such corpus file or folder",
                     place=str(part),
                     hint="Run selfattn-bio ingest",
                 )
@@ -283,20 +282,23 @@ class Corpus:
         except (ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise CorpusError(
-                f"corpus must be readable, got {reason}",
+                f"cannot read the corpus: {reason}",
                 place=str(path),
                 hint="Run selfattn-bio ingest again",
             ) from error
         fingerprint = _fingerprint(records, path)
         found = {
-            "letters": (path / LETTERS).stat().st_size,
-            "records": len(records),
+            "num_letters": (path / LETTERS).stat().st_size,
+            "num_records": len(records),
             "fingerprint": fingerprint,
         }
-        for what, value in found.items():
-            if value != (told := summary.get(what if what == "fingerprint" else f"num_{what}")):
-                message = f"{what} of the corpus must be {told} as {SUMMARY} says, got {value}"
-                raise CorpusError(message, place=str(path), hint="Run selfattn-bio ingest again")
+        for key, value in found.items():
+            if value != (expected := summary.get(key)):
+                raise CorpusError(
+                    f"the corpus was altered: {key} is {value}, but {expected} in {SUMMARY}",
+                    place=str(path),
+                    hint="Run selfattn-bio ingest again",
+                )
         _check_letters(path / LETTERS, records)
         return cls(path, records, summary)
 
@@ -351,43 +353,43 @@ def build_corpus(
         None if targets is None else Path(targets),
         [source for source in given if isinstance(source, SequenceFile)],
     )
-    notes, files = ReadSummary(), []
+    counted, files = ReadSummary(), []
     with whole_folder(output) as folder:
         with CorpusWriter(folder, rules, wanted.digests(rules.learnt)) as writer:
             of_dna: dict[bool, str] = {}  # is a source only DNA? -> first such source
             for source in given:
-                before, kept, letters = notes.read, writer.num_records, writer.num_letters
+                before, kept, letters = counted.read, writer.num_records, writer.num_letters
                 writer.looks_dna = True
-                for record in source.records(rules.policy, notes):
+                for record in source.records(rules.policy, counted):
                     writer.take(record)
                     # Release it before the next is read, so that only one chromosome is in memory
                     del record
                 files.append(
                     source.about()
-                    | {"records": notes.read - before, "kept": writer.num_records - kept}
+                    | {"records": counted.read - before, "kept": writer.num_records - kept}
                 )
                 if rules.alphabet.name == "protein" and (
                     not writer.looks_dna or writer.num_letters - letters >= ENOUGH
                 ):
                     of_dna.setdefault(writer.looks_dna, files[-1]["path"])
         paths = ", ".join(file["path"] for file in files)
-        _check_any_left(writer, notes.read, paths)
+        _check_any_left(writer, counted.read, paths)
         _check_protein(of_dna)
         records = pd.read_parquet(folder / RECORDS).astype(TYPES)
         about_targets = wanted.write(folder, records["id"], writer.targets, paths)
         if partners:
-            beside = build_corpus(partners.sources(records), folder / PARTNER, partners.rules)
-            _check_partners(records["id"], beside)
+            partner = build_corpus(partners.sources(records), folder / PARTNER, partners.rules)
+            _check_partners(records["id"], partner)
         summary = {
             "alphabet": rules.alphabet.name,
             "assembly": rules.assembly,
             "num_records": len(records),
             "num_letters": writer.num_letters,
             "fingerprint": _fingerprint(records, folder),
-            "read": notes.read,
+            "read": counted.read,
             "dropped": dict(writer.dropped),
             "repeated": dict(writer.repeated),
-            "noted": {what: count for what, count in notes.counts.items() if count},
+            "noted": {what: count for what, count in counted.counts.items() if count},
             "sources": files,
         } | ({"targets": about_targets} if about_targets else {})
         (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -405,41 +407,39 @@ def _check_partners(ids: pd.Series, partner: Corpus) -> None:
             len(alone) > NAMED
         )
         place = ", ".join(source["path"] for source in partner.summary["sources"])
-        hint = "Give each record a partner of the same id, or take the record out"
+        hint = "Give each record a partner with the same id, or remove the record"
         raise CorpusError(
-            f"records must have a partner of their id, got none of {shown}{dropped}",
+            f"no partner for {shown}{dropped}",
             place=place,
             hint=hint,
         )
 
 
 def describe(summary: dict[str, Any]) -> Iterator[str]:
-    """Yield lines on what was read, dropped and noted."""
+    """Yield one log line per count of records read, dropped or unusual, and of the targets."""
     files, read, kept = len(summary["sources"]), summary["read"], summary["num_records"]
     yield f"read {read} record{'s' * (read != 1)} from {files} file{'s' * (files != 1)}"
     for source in summary["sources"]:
-        for what, count in source.get("said", {}).items():
+        for what, count in source.get("counts", {}).items():
             yield f"{count} {what} ({source['path']})"
     for reason, count in summary["dropped"].items():
         yield f"dropped {count}: {reason}"
     for reason, count in summary.get("repeated", {}).items():
         yield f"repeated {count}: {reason} (kept)"
     for what, count in summary["noted"].items():
-        yield f"noted {what} in {count} record{'s' * (count != 1)}"
+        yield f"{count} record{'s' * (count != 1)} with {what}"
     yield from _uneven(summary)
     if "targets" in summary:
-        told = summary["targets"]
-        if columns := [column for column in told["columns"] if column != FilesSplit.column]:
-            yield f"targets {', '.join(columns)}; {told['missing']} records have none"
-        if told["unmatched"]:
+        targets = summary["targets"]
+        if columns := [column for column in targets["columns"] if column != FilesSplit.column]:
+            yield f"targets: {', '.join(columns)}; {targets['missing']} records have none"
+        if targets["unmatched"]:
             yield (
-                f"targets of {told['unmatched']} ids that no kept record has, such as "
-                f"{told['unmatched_such_as'][0]!r}, were left out"
+                f"left out the targets of {targets['unmatched']} ids without a kept record, such "
+                f"as {targets['unmatched_such_as'][0]!r}"
             )
-    yield (
-        f"kept {kept} record{'s' * (kept != 1)}, {summary['num_letters']} letters of "
-        f"{summary['alphabet']}"
-    )
+    unit = get_alphabet(summary["alphabet"]).unit
+    yield f"kept {kept} record{'s' * (kept != 1)} with {summary['num_letters']} {unit}"
 
 
 def _uneven(summary: dict[str, Any]) -> Iterator[str]:
@@ -447,14 +447,11 @@ def _uneven(summary: dict[str, Any]) -> Iterator[str]:
     made = [source for source in summary["sources"] if "made" in source]
     positives = summary["num_records"] - sum(source["kept"] for source in made)
     for source in made:
-        if source["kept"] != (asked := source["made"]["per_positive"] * positives):
-            of = (
-                f"of {source['made']['kind']} negatives {source['kept']} are kept, where {asked} "
-                f"were asked for {positives} kept positives"
-            )
+        if source["kept"] != (requested := source["made"]["per_positive"] * positives):
             yield (
-                f"{of}: they are made of all positives, before duplicates and records of other "
-                "lengths are dropped"
+                f"kept {source['kept']} {source['made']['kind']} negatives instead of {requested} "
+                f"for {positives} kept positives, because negatives are generated before "
+                "duplicates and records of other lengths are dropped"
             )
 
 
@@ -464,12 +461,15 @@ def _check_protein(of_dna: Mapping[bool, str]) -> None:
     Every letter of DNA is also a valid residue, so the alphabet alone does not detect this.
     """
     if set(of_dna) == {True}:
-        message = "letters must be protein, got only A C G T U N in all records"
-        raise SequenceFileError(message, hint="Declare it as DNA: --alphabet dna")
-    if True in of_dna:
-        message = f"only A, C, G, T, U and N here, which is DNA, but protein in {of_dna[False]}"
         raise SequenceFileError(
-            message, place=of_dna[True], hint="Give all sequences in one alphabet"
+            "all records contain only A, C, G, T, U and N, so they are DNA, not protein",
+            hint="Use --alphabet dna",
+        )
+    if True in of_dna:
+        raise SequenceFileError(
+            f"this file is DNA (only A, C, G, T, U and N), but {of_dna[False]} is protein",
+            place=of_dna[True],
+            hint="Use one alphabet for all files",
         )
 
 
@@ -477,12 +477,10 @@ def _check_any_left(writer: CorpusWriter, read: int, paths: str) -> None:
     if writer.num_records:
         return
     if len(writer.dropped) == 1 and (reason := next(iter(writer.dropped))).startswith("only "):
-        raise SequenceFileError(
-            f"records must hold letters that are known, got {reason} in all {read}", place=paths
-        )
+        raise SequenceFileError(f"all {read} records contain {reason}", place=paths)
     reasons = ", ".join(f"{count} {reason}" for reason, count in writer.dropped.items())
     raise SequenceFileError(
-        f"at least one record must be left, got none of {read}: {reasons}",
+        f"none of the {read} records is left: {reasons}",
         place=paths,
         hint="Change the length limits",
     )
@@ -493,7 +491,7 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
     with naming(path), path.open("rb") as file:
         for first in range(0, len(records), ROWS):
             rows = records.iloc[first : first + ROWS]
-            for name, offset, length, told in zip(
+            for name, offset, length, expected in zip(
                 *(rows[column].tolist() for column in ("id", "offset", "length", "sha256")),
                 strict=True,
             ):
@@ -501,15 +499,12 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                 digest = hashlib.sha256(file.read(min(length, BLOCK)))
                 for at in range(BLOCK, length, BLOCK):
                     digest.update(file.read(min(length - at, BLOCK)))
-                if (found := digest.hexdigest()) != told:
-                    message = (
-                        f"letters of record {name!r} must have the sha256 {told[:12]} as "
-                        f"{RECORDS} says, got {found[:12]}"
-                    )
+                if (found := digest.hexdigest()) != expected:
                     raise CorpusError(
-                        message,
+                        f"the sequence of record {name!r} was altered: its SHA-256 is "
+                        f"{found[:12]}, but {expected[:12]} in {RECORDS}",
                         place=str(path),
-                        hint="They were altered: run selfattn-bio ingest again",
+                        hint="Run selfattn-bio ingest again",
                     )
 
 

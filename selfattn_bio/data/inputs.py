@@ -64,12 +64,12 @@ class Pairs:
         _check(corpus, run)
         self.corpus, self.is_track = corpus, isinstance(run.partner, TrackPartner)
         self._first = self._partner = np.arange(len(corpus))
-        drawn = np.random.default_rng((run.training.seed, len(corpus))).permutation(len(corpus))
+        shuffled = np.random.default_rng((run.training.seed, len(corpus))).permutation(len(corpus))
         match run.training.pairs:
             case "first_alone":
-                self._partner = drawn
+                self._partner = shuffled
             case "partner_alone":
-                self._first = drawn
+                self._first = shuffled
 
     def of(self, record: int) -> RecordPair:
         """See `Inputs`."""
@@ -104,21 +104,21 @@ def _check(corpus: Corpus, run: RunFile) -> None:
     place, hint = str(corpus.path), "Run selfattn-bio ingest again with this run file"
     if corpus.partner is None:
         raise CorpusError(
-            "corpus must hold partners, as [partner] of the run file says, got none",
+            "the corpus has no partners, but the run file has [partner]",
             place=place,
             hint=hint,
         )
     assert run.partner is not None  # the run file is validated before
-    there: dict[str, Any] = {"alphabet": corpus.partner.alphabet.name}
+    found: dict[str, Any] = {"alphabet": corpus.partner.alphabet.name}
     wanted: dict[str, Any] = {"alphabet": run.partner.alphabet}
     if isinstance(run.partner, TrackPartner):
         of_track = corpus.partner.summary["sources"][0]
-        there |= {end: of_track.get(end) for end in ("low", "high")}
+        found |= {end: of_track.get(end) for end in ("low", "high")}
         wanted |= {"low": run.partner.low, "high": run.partner.high}
     for what, value in wanted.items():
-        if there[what] != value:
+        if found[what] != value:
             raise CorpusError(
-                f"partners must have {what} {value} as the run file says, got {there[what]}",
+                f"the partners have {what} {found[what]}, but the run file has {value}",
                 place=place,
                 hint=hint,
             )
@@ -126,7 +126,7 @@ def _check(corpus: Corpus, run: RunFile) -> None:
     if lengths.min() < run.partner.k:
         short = corpus.partner.records["id"].iloc[int(lengths.argmin())]
         message = (
-            f"partners must be at least partner.k = {run.partner.k} letters long, got "
-            f"{lengths.min()} in {short!r}"
+            f"the partner of {short!r} has length {lengths.min()}, less than partner.k = "
+            f"{run.partner.k}"
         )
         raise CorpusError(message, place=place, hint="Lower partner.k, or ingest again")

@@ -76,20 +76,20 @@ class SequencesOf:
 
     file: SequenceFile
     wanted: set[str]
-    said: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, summary: ReadSummary) -> Iterator[Record]:
         """Yield ids and letters; see `data.sources.Source`."""
-        self.said.clear()
-        for record in self.file.records(policy, notes):
+        self.counts.clear()
+        for record in self.file.records(policy, summary):
             if record.id in self.wanted:
                 yield Record(record.id, record.letters)
             else:
-                self.said["partners of no record that is kept were left out"] += 1
+                self.counts["partners without a kept record, left out"] += 1
 
     def about(self) -> dict[str, Any]:
         """Return the path, hash and number of unused records."""
-        return self.file.about() | {"said": dict(self.said)}
+        return self.file.about() | {"counts": dict(self.counts)}
 
 
 @dataclass
@@ -98,9 +98,9 @@ class TrackOf:
 
     section: TrackPartner
     of: pd.DataFrame
-    said: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, summary: ReadSummary) -> Iterator[Record]:
         """Yield a record with one level per letter for each record that the track covers.
 
         See `data.sources.Source`.
@@ -110,7 +110,7 @@ class TrackOf:
         IntervalError
             If the file is missing or malformed, or an array does not have the length of its record.
         """
-        self.said.clear()
+        self.counts.clear()
         scale, numbers_of = (
             Scale(self.section.low, self.section.high),
             open_numbers(self.section.path),
@@ -120,27 +120,26 @@ class TrackOf:
             if numbers is None:
                 continue
             if numbers.shape != (row.length,):
-                message = (
-                    f"numbers of {row.id!r} must be one a letter ({row.length},), got "
-                    f"{numbers.shape}"
+                raise IntervalError(
+                    f"{len(numbers)} values for record {row.id!r} of length {row.length}",
+                    place=self.section.path,
                 )
-                raise IntervalError(message, place=self.section.path)
             known = numbers[~np.isnan(numbers)]
-            self.said["letters without a number"] += len(numbers) - len(known)
-            self.said[f"numbers beyond {scale.low:g} to {scale.high:g}, read as the end"] += int(
+            self.counts["positions without a value"] += len(numbers) - len(known)
+            self.counts[f"values outside {scale.low:g} to {scale.high:g}, clipped"] += int(
                 ((known < scale.low) | (known > scale.high)).sum()
             )
-            notes.claim(str(row.id), self.section.path, 0)
+            summary.claim(str(row.id), self.section.path, 0)
             yield Record(str(row.id), scale.letters(numbers))
 
     def about(self) -> dict[str, Any]:
         """Return the path, hash, scale and counts of unusual values."""
         of_scale = {"low": self.section.low, "high": self.section.high, "levels": NUM_LEVELS}
-        said = {what: count for what, count in self.said.items() if count}
+        counts = {what: count for what, count in self.counts.items() if count}
         return (
             {"path": self.section.path, "sha256": sha256_of(self.section.path)}
             | of_scale
-            | {"said": said}
+            | {"counts": counts}
         )
 
 
@@ -162,12 +161,12 @@ def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
     track = read_track(path)
 
     def along(row: Any) -> NDArray[np.float64] | None:
-        has_place = not pd.isna(row.start)
-        chrom, start = (row.chrom, int(row.start)) if has_place else (row.id, 0)
+        located = not pd.isna(row.start)
+        chrom, start = (row.chrom, int(row.start)) if located else (row.id, 0)
         if chrom not in track.names:
             return None
         found = track.values(chrom, start, start + row.length).astype(np.float64)
-        return found[::-1] if has_place and row.strand == "-" else found
+        return found[::-1] if located and row.strand == "-" else found
 
     return along
 
@@ -184,13 +183,12 @@ def read_numbers(path: str | Path) -> dict[str, NDArray[np.float64]]:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise IntervalError(
-            f"track must be a whole .npz file of numbers, got {error}", place=str(path)
-        ) from error
+        raise IntervalError(f"cannot read the .npz file: {error}", place=str(path)) from error
     for name, array in found.items():
         if array.ndim != 1 or array.dtype.kind not in "fiub":
             raise IntervalError(
-                f"array {name!r} must be one row of numbers, got {array.dtype} {array.shape}",
+                f"array {name!r} is not a one-dimensional array of numbers ({array.dtype}, shape "
+                f"{array.shape})",
                 place=str(path),
             )
     return {name: array.astype(np.float64) for name, array in found.items()}

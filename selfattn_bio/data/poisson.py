@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 BATCHES, NOISE = 0, 1
 
 
-class Drawn(Sequence[NDArray[np.int64]]):
+class PoissonEpoch(Sequence[NDArray[np.int64]]):
     """Batches of an epoch, each sampled on access."""
 
     def __init__(self, order: PoissonOrder, number: int, batches: range) -> None:
@@ -34,7 +34,7 @@ class Drawn(Sequence[NDArray[np.int64]]):
 
     def __getitem__(self, number: int | slice) -> NDArray[np.int64] | Sequence[NDArray[np.int64]]:
         if isinstance(number, slice):
-            return Drawn(self._order, self._number, self._batches[number])
+            return PoissonEpoch(self._order, self._number, self._batches[number])
         return self._order.batch(self._number, self._batches[number])
 
 
@@ -69,9 +69,9 @@ class PoissonOrder:
         """Return the probability that a record is in a batch."""
         return self.batch_size / self.num_records
 
-    def epoch(self, number: int) -> Drawn:
+    def epoch(self, number: int) -> PoissonEpoch:
         """Return the batches of an epoch as row numbers in ascending order."""
-        return Drawn(self, number, range(-(-self.num_records // self.batch_size)))
+        return PoissonEpoch(self, number, range(-(-self.num_records // self.batch_size)))
 
     def batch(self, epoch: int, number: int) -> NDArray[np.int64]:
         """Return the row numbers of one batch."""

@@ -46,34 +46,34 @@ class GenomeSource:
     data: config.Data
     paths: Sequence[str]
     label: int | None
-    said: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, summary: ReadSummary) -> Iterator[Record]:
         """Read the windows; see `data.sources.Source`."""
-        self.said.clear()
+        self.counts.clear()
         with _genome_of(self.data) as genome:
-            table = windows_of(self.data, self.paths, genome, self.said)
+            table = windows_of(self.data, self.paths, genome, self.counts)
             labels = _labels(self.data, table, self.label, genome)
             if self.label == 0 and self.data.positives:
                 positives = windows_of(self.data, self.data.positives, genome, Counter())
                 _check_apart(positives, table)
-                self.said["negatives that overlap a positive, kept as they are given"] += int(
+                self.counts["given negatives that overlap a positive"] += int(
                     (Cover(positives).bases_of(table) > 0).sum()
                 )
             columns = _columns(self.data, table, genome)
             ids = _numbered(self.data, table) if self.data.ids == "numbered" else None
-            for row, record in _cut(table, genome, policy, notes, ids):
+            for row, record in _cut(table, genome, policy, summary, ids):
                 yield record._replace(
                     label=labels[row], targets=columns(record) if columns else None
                 )
 
     def about(self) -> dict[str, Any]:
-        """Return files and genome with their hashes, and the counts of messages."""
+        """Return files and genome with their hashes, and the counts of unusual windows."""
         others = [
             *getattr(self.data.label, "files", ()),
             *(track.path for track in self.data.tracks.values()),
         ]
-        return _about(self.paths, [self.data.genome, *others], self.said)
+        return _about(self.paths, [self.data.genome, *others], self.counts)
 
 
 @dataclass
@@ -85,15 +85,15 @@ class MadeNegatives:
 
     data: config.Data
     attributes: tuple[str, ...] = ()
-    said: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, summary: ReadSummary) -> Iterator[Record]:
         """Generate the negatives; see `data.sources.Source`."""
-        self.said.clear()
-        asked, positives = self.data.negatives, self.data.positives or ()
-        assert isinstance(asked, config.NegativesSection)
-        wanted = made.Wanted(asked.per_positive, asked.seed, asked.may_lack)
-        if isinstance(asked, config.ShuffledNegatives):
+        self.counts.clear()
+        section, positives = self.data.negatives, self.data.positives or ()
+        assert isinstance(section, config.NegativesSection)
+        wanted = made.Wanted(section.per_positive, section.seed, section.may_lack)
+        if isinstance(section, config.ShuffledNegatives):
             sources = (
                 [GenomeSource(self.data, positives, 1)]
                 if self.data.genome
@@ -102,30 +102,30 @@ class MadeNegatives:
             once = ReadSummary()  # they are already counted as positives
             for record in made.shuffled(
                 (record for source in sources for record in source.records(policy, once)),
-                asked.k,
+                section.k,
                 wanted,
-                self.said,
+                self.counts,
             ):
-                notes.claim(record.id, f"shuffled {positives[0]}", 0)
+                summary.claim(record.id, f"shuffled {positives[0]}", 0)
                 yield record._replace(label=0)
             return
         with _genome_of(self.data) as genome:
             table = windows_of(self.data, positives, genome, Counter())
-            exclude = _excluded(getattr(asked, "exclude", None) or (), genome, self.said)
-            if isinstance(asked, config.MatchedNegatives):
-                table = made.matched(table, genome, wanted, exclude, asked.tolerance, self.said)
-            elif isinstance(asked, config.NeighbourNegatives):
+            exclude = _excluded(getattr(section, "exclude", None) or (), genome, self.counts)
+            if isinstance(section, config.MatchedNegatives):
+                table = made.matched(table, genome, wanted, exclude, section.tolerance, self.counts)
+            elif isinstance(section, config.NeighbourNegatives):
                 table = made.neighbours(
-                    table, genome, wanted, exclude, asked.distance, asked.steps, self.said
+                    table, genome, wanted, exclude, section.distance, section.steps, self.counts
                 )
-            for _, record in _cut(table, genome, policy, notes):
+            for _, record in _cut(table, genome, policy, summary):
                 yield record._replace(label=0)
 
     def about(self) -> dict[str, Any]:
-        """Return the settings, the files used with their hashes, and the counts of messages."""
+        """Return the settings, the files used with their hashes, and the counts."""
         assert isinstance(self.data.negatives, config.NegativesSection)
         others = [self.data.genome, *(getattr(self.data.negatives, "exclude", None) or ())]
-        return _about(self.data.positives or (), others, self.said) | {
+        return _about(self.data.positives or (), others, self.counts) | {
             "made": self.data.negatives.model_dump(mode="json")
         }
 
@@ -151,12 +151,12 @@ def sequence_files(data: config.Data, attributes: tuple[str, ...] = ()) -> list[
 
 
 def windows_of(
-    data: config.Data, paths: Iterable[str], genome: Genome, said: Counter[str]
+    data: config.Data, paths: Iterable[str], genome: Genome, counts: Counter[str]
 ) -> pd.DataFrame:
     """Return the windows of the files as defined by `data.windows`, each only once."""
-    asked = data.windows or config.WholeWindows()
-    intervals = windows.place(_read(paths, asked.feature), genome)
-    match asked:
+    section = data.windows or config.WholeWindows()
+    intervals = windows.place(_read(paths, section.feature), genome)
+    match section:
         case config.CenteredWindows(width=width, center=center):
             table = windows.centered(intervals, width, center)
         case config.FlankedWindows(upstream=upstream, downstream=downstream, of=of):
@@ -165,7 +165,7 @@ def windows_of(
             table = windows.tiled(intervals, width, step)
         case _:
             table = intervals
-    return windows.within(table, genome, asked.at_ends, said)
+    return windows.within(table, genome, section.at_ends, counts)
 
 
 def _check_apart(positives: pd.DataFrame, negatives: pd.DataFrame) -> None:
@@ -175,13 +175,11 @@ def _check_apart(positives: pd.DataFrame, negatives: pd.DataFrame) -> None:
     )
     if len(both):
         first = both.iloc[0]
-        got = (
-            f"{first['chrom']}:{first['start']}-{first['end']}({first['strand']}) in both "
-            f"({len(both)} such)"
-        )
+        more = f", like {len(both) - 1} more" if len(both) > 1 else ""
+        window = f"{first['chrom']}:{first['start']}-{first['end']}({first['strand']})"
         hint = f"Remove it here or in {first['path_positive']}:{first['line_positive']}"
         raise IntervalError(
-            f"window must be a positive or a negative, got {got}",
+            f"window {window} is both a positive and a negative{more}",
             place=f"{first['path']}:{first['line']}",
             hint=hint,
         )
@@ -210,18 +208,18 @@ def _cut(
     table: pd.DataFrame,
     genome: Genome,
     policy: SequencePolicy,
-    notes: ReadSummary,
+    summary: ReadSummary,
     ids: Sequence[str] | None = None,
 ) -> Iterator[tuple[int, Record]]:
     paths, lines = table["path"].tolist(), table["line"].tolist()
     for row, record in windows.cut(table, genome, policy.soft_mask):
         if ids:
             record = record._replace(id=ids[row])
-        notes.claim(record.id, paths[row], lines[row])
+        summary.claim(record.id, paths[row], lines[row])
         yield row, record
 
 
-def _excluded(paths: Iterable[str], genome: Genome, said: Counter[str]) -> pd.DataFrame | None:
+def _excluded(paths: Iterable[str], genome: Genome, counts: Counter[str]) -> pd.DataFrame | None:
     """Return the excluded intervals with the chromosome names of the genome.
 
     Intervals on chromosomes that the genome lacks are counted and left out.
@@ -233,7 +231,9 @@ def _excluded(paths: Iterable[str], genome: Genome, said: Counter[str]) -> pd.Da
     names = intervals["chrom"].map(
         {str(chrom): genome.name_of(str(chrom)) for chrom in intervals["chrom"].unique()}
     )
-    said["excluded intervals of chromosomes that the genome has not"] += int(names.isna().sum())
+    counts["excluded intervals on chromosomes that are not in the genome"] += int(
+        names.isna().sum()
+    )
     return intervals.assign(chrom=names)[names.notna()]
 
 
@@ -245,7 +245,7 @@ def _labels(
             if (without := table[table["score"].isna()]).size:
                 place = f"{without['path'].iloc[0]}:{without['line'].iloc[0]}"
                 raise IntervalError(
-                    "score must be given, as labels are told by it, got none", place=place
+                    "the interval has no score, which its label depends on", place=place
                 )
             return (table["score"] >= threshold).astype(int).tolist()
         case config.OverlapLabels(files=files, feature=feature, bases=bases, fraction=fraction):
@@ -269,23 +269,18 @@ def _columns(data: config.Data, table: pd.DataFrame, genome: Genome) -> Columns 
 
 
 def _track_columns(
-    name: str, asked: config.TrackTarget, table: pd.DataFrame, genome: Genome
+    name: str, section: config.TrackTarget, table: pd.DataFrame, genome: Genome
 ) -> Columns:
-    match asked:
+    match section:
         case config.NumberTrack(path=path, feature=feature, bin=bin_, summary=summary):
             along = _along(path, feature, genome)
             widths = (table["end"] - table["start"]).unique()
             if bin_ and (len(widths) > 1 or widths[0] % bin_):
-                got = (
-                    f"{widths[0]} letters"
-                    if len(widths) == 1
-                    else f"windows of {widths.min()} to {widths.max()} letters"
-                )
-                rule = f"windows must be of one width that bins of {bin_} letters divide"
+                width = f"{widths[0]}" if len(widths) == 1 else f"{widths.min()} to {widths.max()}"
                 raise IntervalError(
-                    f"{rule}, got {got}",
+                    f"windows of {width} bp cannot be divided into bins of {bin_} bp",
                     place=path,
-                    hint='Choose windows of kind "centered", or another bin',
+                    hint='Use windows of kind "centered", or another bin',
                 )
 
             def numbers(record: Record) -> dict[str, str | None]:
@@ -333,8 +328,11 @@ def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values
     names = {genome.name_of(name): name for name in track.names}
     names.pop(None, None)
     if not names:
-        got = f"none of {', '.join(genome.names[:5])} among {', '.join(track.names[:5])}"
-        raise IntervalError(f"track must have chromosomes of {genome.path}, got {got}", place=path)
+        raise IntervalError(
+            f"the track ({', '.join(track.names[:5])}) has no chromosome of {genome.path} "
+            f"({', '.join(genome.names[:5])})",
+            place=path,
+        )
 
     def values(record: Record) -> Values:
         _, _, chrom, start, end, strand, *_ = record
@@ -348,7 +346,7 @@ def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values
 
 
 def _about(
-    paths: Sequence[str], others: Iterable[str | None], said: Counter[str]
+    paths: Sequence[str], others: Iterable[str | None], counts: Counter[str]
 ) -> dict[str, Any]:
     hashes = [sha256_of(path) for path in paths]
     whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
@@ -357,5 +355,5 @@ def _about(
         "path": ", ".join(paths),
         "sha256": whole,
         "files": files,
-        "said": {what: count for what, count in said.items() if count},
+        "counts": {what: count for what, count in counts.items() if count},
     }

@@ -19,10 +19,10 @@ from selfattn_bio.sequence.records import ReadSummary, Record
 class Source(Protocol):
     """A source of records."""
 
-    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, summary: ReadSummary) -> Iterator[Record]:
         """Yield records with their labels.
 
-        `notes` counts unusual content and keeps the ids read so far.
+        `summary` counts unusual content and keeps the ids read so far.
         """
 
     def about(self) -> dict[str, Any]:
@@ -40,9 +40,9 @@ class SplitSource:
     column: str
     split: str
 
-    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, summary: ReadSummary) -> Iterator[Record]:
         """Read the records of the source; see `Source`."""
-        for record in self.source.records(policy, notes):
+        for record in self.source.records(policy, summary):
             yield record._replace(targets={**(record.targets or {}), self.column: self.split})
 
     def about(self) -> dict[str, Any]:

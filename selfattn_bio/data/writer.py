@@ -101,9 +101,11 @@ class CorpusWriter:
     Use it as a context manager.
     """
 
-    def __init__(self, folder: Path, rules: Rules, told: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, folder: Path, rules: Rules, digests: Mapping[str, int] | None = None
+    ) -> None:
         self.rules, self.dropped, self.repeated = rules, Counter[str](), Counter[str]()
-        self._told = told or {}  # id -> digest of the row in the table of targets
+        self._digests = digests or {}  # id -> digest of the row in the table of targets
         self.looks_dna, self.num_records, self.num_letters = True, 0, 0
         self.targets: dict[int, Mapping[str, str | None]] = {}  # row -> targets
         # Label, or hash of label and targets, by the first half of the digest of the letters; 16
@@ -162,9 +164,9 @@ class CorpusWriter:
         """Return why the record is dropped; empty if it is kept."""
         rules, length = self.rules, len(record.letters)
         if length < rules.min_length:
-            return f"shorter than {rules.min_length} letters"
+            return f"shorter than {rules.min_length} {rules.alphabet.unit}"
         if rules.max_length is not None and length > rules.max_length:
-            return f"longer than {rules.max_length} letters"
+            return f"longer than {rules.max_length} {rules.alphabet.unit}"
         unknown = ord(rules.alphabet.unknown)
         if record.letters[0] == unknown and all(
             (record.letters[at : at + BLOCK] == unknown).all() for at in range(0, length, BLOCK)
@@ -186,7 +188,7 @@ class CorpusWriter:
             return record.label
         targets = record.targets or {}
         columns = sorted(targets) if self.rules.learnt is None else self.rules.learnt
-        return hash((record.label, self._told.get(record.id), *map(targets.get, columns)))
+        return hash((record.label, self._digests.get(record.id), *map(targets.get, columns)))
 
     def _learnt(self, record: Record) -> str:
         if self.rules.learnt == ():
@@ -233,23 +235,23 @@ class Targets:
         """Write one row per record, in order, and return the entry for the summary."""
         if self._table is None:
             return _write_own(folder, ids, own, paths) if own else {}
-        told = self._table
-        if not ids.isin(told.index).any():
-            message = (
-                f"targets must name records of the sequences, got {told.index[0]!r} and no "
-                f"row of {ids.iloc[0]!r}"
+        table = self._table
+        if not ids.isin(table.index).any():
+            raise CorpusError(
+                f"no id in the table of targets is that of a record (ids such as "
+                f"{table.index[0]!r}, records such as {ids.iloc[0]!r})",
+                place=str(self._path),
             )
-            raise CorpusError(message, place=str(self._path))
-        joined = told.reindex(ids).reset_index(drop=True)
+        joined = table.reindex(ids).reset_index(drop=True)
         if own:
-            beside = _own(ids, own)
-            joined = joined.join(beside[beside.columns.difference(joined.columns, sort=False)])
-        strangers = told.index[~told.index.isin(ids)].tolist()
+            others = _own(ids, own)
+            joined = joined.join(others[others.columns.difference(joined.columns, sort=False)])
+        unmatched = table.index[~table.index.isin(ids)].tolist()
         about = {"path": str(self._path), "sha256": sha256_of(str(self._path))}
         return (
             about
             | _write(folder, joined)
-            | {"unmatched": len(strangers), "unmatched_such_as": strangers[:1]}
+            | {"unmatched": len(unmatched), "unmatched_such_as": unmatched[:1]}
         )
 
 
@@ -276,15 +278,15 @@ def _read(path: Path, fields: Fields | None) -> pd.DataFrame:
             columns={fields.column(name): name for name in ("id", "sequence")}
         ).drop(columns="sequence", errors="ignore")
     if "id" not in table or len(table.columns) < 2:
-        message = (
-            f"targets must have a column id and one more, got {', '.join(map(repr, table.columns))}"
-        )
         raise CorpusError(
-            message, place=str(path), hint="Tabs part the columns of a .tsv, commas those of a .csv"
+            "the table of targets needs a column id and at least one more (columns: "
+            f"{', '.join(map(repr, table.columns))})",
+            place=str(path),
+            hint="Columns are separated by commas in .csv files and by tabs in others",
         )
-    if (twice := table["id"][table["id"].duplicated()]).size:
+    if (repeated := table["id"][table["id"].duplicated()]).size:
         raise CorpusError(
-            f"targets must have one row a record, got two of {twice.iloc[0]!r}",
-            place=f"{path}:{twice.index[0] + 2}",
+            f"duplicate id {repeated.iloc[0]!r} in the table of targets",
+            place=f"{path}:{repeated.index[0] + 2}",
         )
     return table.set_index("id")

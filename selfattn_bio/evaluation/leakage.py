@@ -151,8 +151,8 @@ def _nearest(
 
     The row is -1 if there is none.
     """
-    sides = np.repeat([False, True], [len(test), len(others)])
-    pairs = similar_pairs([*test, *others], alphabet, FLOOR, k, sides).sort_values(
+    is_other = np.repeat([False, True], [len(test), len(others)])
+    pairs = similar_pairs([*test, *others], alphabet, FLOOR, k, is_other).sort_values(
         ["similarity", "second"], ascending=[False, True]
     )
     best = pairs.drop_duplicates("first")
@@ -170,10 +170,11 @@ def _strand(
     """Return + if the sequences share more k-mers on the same strand, and - otherwise."""
     if not alphabet.has_complement:
         return "."
-    reading, share = readings(alphabet, k)[0], min(1.0, COMPARED / max(len(one), len(other)))
-    own = distinct_kmers(one, alphabet, reading, share)
+    reading, fraction = readings(alphabet, k)[0], min(1.0, COMPARED / max(len(one), len(other)))
+    own = distinct_kmers(one, alphabet, reading, fraction)
     both = (
-        distinct_kmers(other, alphabet, reading, share, turned=turned) for turned in (False, True)
+        distinct_kmers(other, alphabet, reading, fraction, reverse=reverse)
+        for reverse in (False, True)
     )
     shared = [len(np.intersect1d(own, of_strand, assume_unique=True)) for of_strand in both]
     return "+" if shared[0] >= shared[1] else "-"

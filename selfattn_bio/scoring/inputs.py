@@ -167,7 +167,7 @@ def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) ->
         raise ArgumentError(
             f"alphabet must be dna for intervals of a genome, got {policy.alphabet.name}"
         )
-    with Genome(path).spelled(policy.soft_mask) as genome:
+    with Genome(path).soft_masked(policy.soft_mask) as genome:
         table = place(_table(intervals), genome)
         columns = (table[name].tolist() for name in (*PLACE, "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):

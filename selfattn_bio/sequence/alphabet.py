@@ -35,6 +35,10 @@ class Alphabet:
         Letters that are read as another letter: U as T in DNA.
     complements
         The complement of each of `letters + ambiguous`; empty if the alphabet has no complement.
+    description
+        What a valid sequence consists of, for error messages.
+    unit
+        Unit of sequence lengths, for messages.
 
     References
     ----------
@@ -48,6 +52,8 @@ class Alphabet:
     ambiguous: str
     synonyms: tuple[tuple[str, str], ...] = ()
     complements: str = ""
+    description: str = ""
+    unit: str = ""
 
     @property
     def has_complement(self) -> bool:
@@ -113,8 +119,8 @@ class Alphabet:
         if (codes == _FOREIGN).any():
             first = int(letters[codes == _FOREIGN][0])
             raise ValueError(
-                f"letters must be upper-case {self.name} ({self.letters}{self.ambiguous}) or 0, "
-                f"got {printable(first)}"
+                f"invalid {printable(first)} (expected upper-case {self.description}, or 0 for "
+                "padding)"
             )
         return codes
 
@@ -137,24 +143,45 @@ class Alphabet:
             If the alphabet has no complement, such as protein.
         """
         if not self.has_complement:
-            raise ValueError(f"alphabet must have a complement (dna), got {self.name}")
+            raise ValueError(f"{self.name} sequences have no reverse complement")
         return self._complement[letters[..., ::-1]]
 
 
 def printable(byte: int) -> str:
-    """Return how an error message shows a byte: 'Z', or byte 0x8B."""
-    return repr(chr(byte)) if 32 <= byte < 127 else f"byte 0x{byte:02X}"
+    """Return how an error message shows a byte: "character 'Z'", or "byte 0x8B"."""
+    return f"character {chr(byte)!r}" if 32 <= byte < 127 else f"byte 0x{byte:02X}"
 
 
 DNA = Alphabet(
-    "dna", "ACGT", "N", "RYSWKMBDHVN", synonyms=(("U", "T"),), complements="TGCAYRSWMKVHDBN"
+    "dna",
+    "ACGT",
+    "N",
+    "RYSWKMBDHVN",
+    synonyms=(("U", "T"),),
+    complements="TGCAYRSWMKVHDBN",
+    description="IUPAC DNA codes",
+    unit="bp",
 )
 # B = D or N, Z = E or Q, J = I or L, X = any. U (selenocysteine) and O (pyrrolysine) are specific
 # residues but too rare to learn from, so they are treated as ambiguous.
-PROTEIN = Alphabet("protein", "ACDEFGHIKLMNPQRSTVWY", "X", "BZJXUO")
+PROTEIN = Alphabet(
+    "protein",
+    "ACDEFGHIKLMNPQRSTVWY",
+    "X",
+    "BZJXUO",
+    description="one-letter amino acid codes",
+    unit="residues",
+)
 # One byte per track value: the lowest level is !, the highest }, and ~ is a missing value (see
 # `sequence.levels`).
-LEVELS = Alphabet("levels", "".join(map(chr, range(ord("!"), ord("~")))), "~", "~")
+LEVELS = Alphabet(
+    "levels",
+    "".join(map(chr, range(ord("!"), ord("~")))),
+    "~",
+    "~",
+    description="levels from ! to ~",
+    unit="values",
+)
 
 
 def get_alphabet(name: str) -> Alphabet:
@@ -168,4 +195,4 @@ def get_alphabet(name: str) -> Alphabet:
     for alphabet in (DNA, PROTEIN, LEVELS):
         if alphabet.name == name:
             return alphabet
-    raise ValueError(f"alphabet must be dna or protein, got {name!r}")
+    raise ValueError(f"unknown alphabet {name!r} (expected dna or protein)")

@@ -34,7 +34,8 @@ LETTERS_AT_ONCE = 4_000_000
 MAX_KMERS = 64_000_000
 # Limit on products of rare columns; products or k-mers in memory at once
 PRODUCTS, AT_ONCE = 1_000_000_000, 10_000_000
-ORDERS, BESIDE = 16, 4  # min-hash orders of records with repeats; neighbours compared on each side
+# Min-hash orders of records with repeats; neighbours compared in each direction
+ORDERS, NEIGHBOURS = 16, 4
 MANY_LETTERS = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -75,7 +76,7 @@ def readings(alphabet: Alphabet, k: int | None = None) -> list[KmerSettings]:
     """
     most = 27 if alphabet.has_complement else 14
     if k is not None and not 3 <= k <= most:
-        raise ValueError(f"k must be from 3 to {most} for {alphabet.name}, got {k}")
+        raise ValueError(f"k = {k} is out of range (3 to {most} for {alphabet.name})")
     itself = np.array([*range(len(alphabet.letters)), -1])
     if alphabet.has_complement:
         return [KmerSettings(itself, k or DNA_K, canonical=True)]
@@ -136,7 +137,7 @@ def similar_pairs(
     alphabet: Alphabet,
     similarity: float | None = None,
     k: int | None = None,
-    sides: NDArray[np.bool_] | None = None,
+    in_second: NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
     """Find all pairs of similar records, on either strand.
 
@@ -148,7 +149,7 @@ def similar_pairs(
     ----------
     letters, similarity, k
         As in `cluster_records`.
-    sides
+    in_second
         Shape (n,). If given, return only pairs of a record with False (`first`) and a record with
         True (`second`).
 
@@ -156,9 +157,9 @@ def similar_pairs(
     -------
     Table with columns first and second (record numbers) and similarity (fraction of the k-mers of
     the record that has fewer; the larger of the two readings for protein). Each pair occurs once,
-    with first < second unless `sides` is given. Pairs are left out if chance alone would give more
-    than `CHANCE` of all records an equal match. Above `MAX_KMERS` k-mers in total, similarities are
-    estimated from an even sample of the k-mers.
+    with first < second unless `in_second` is given. Pairs are left out if chance alone would give
+    more than `CHANCE` of all records an equal match. Above `MAX_KMERS` k-mers in total,
+    similarities are estimated from an even sample of the k-mers.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def similar_pairs(
     """
     similarity = SIMILARITY[alphabet.name] if similarity is None else similarity
     if not 0 < similarity <= 1:
-        raise ValueError(f"similarity must be in (0, 1], got {similarity}")
+        raise ValueError(f"similarity = {similarity} is not in (0, 1]")
     found = [
         pd.DataFrame(
             {
@@ -179,7 +180,7 @@ def similar_pairs(
     ]
     for reading in readings(alphabet, k):
         shared = _Shared(letters, alphabet, reading, similarity)
-        found += [shared.exact(first, second) for first, second in shared.candidates(sides)]
+        found += [shared.exact(first, second) for first, second in shared.candidates(in_second)]
     return pd.concat(found, ignore_index=True).groupby(["first", "second"], as_index=False).max()
 
 
@@ -199,7 +200,7 @@ def kmers(
     base, k, length = reading.num_classes, reading.k, len(codes)
     bad = np.concatenate([codes < 0, np.ones(k - 1, bool)])
     codes = np.concatenate([codes, np.zeros(k - 1, np.int64)])
-    number, turned, hit = (
+    number, reverse, hit = (
         np.zeros(length, np.int64),
         np.zeros(length, np.int64),
         np.zeros(length, bool),
@@ -209,41 +210,41 @@ def kmers(
         letter = codes[i : i + length]
         number = number * base + letter
         if both:
-            turned += (base - 1 - letter) * base**i
+            reverse += (base - 1 - letter) * base**i
         hit |= bad[i : i + length]
-    return np.where(hit, -1, np.minimum(number, turned) if both else number)
+    return np.where(hit, -1, np.minimum(number, reverse) if both else number)
 
 
 def distinct_kmers(
     letters: NDArray[np.uint8],
     alphabet: Alphabet,
     reading: KmerSettings,
-    share: float = 1.0,
+    fraction: float = 1.0,
     *,
-    turned: bool = False,
+    reverse: bool = False,
 ) -> NDArray[np.int64]:
     """Return the distinct k-mers on one strand of a record, sorted.
 
-    With `share` < 1, return an even sample of that fraction of all possible k-mers; the same k-mers
-    are sampled in every record. The optional flag selects the reverse complement. Long records are
-    processed in pieces.
+    With `fraction` < 1, return an even sample of that fraction of all possible k-mers; the same
+    k-mers are sampled in every record. With `reverse`, return the k-mers of the reverse complement.
+    Long records are processed in pieces.
     """
     found = [np.zeros(0, np.int64)]
     for start in range(0, len(letters), LETTERS_AT_ONCE):
         piece = letters[start : start + LETTERS_AT_ONCE + reading.k - 1]
         numbers = kmers(
-            alphabet.reverse_complement(piece) if turned else piece,
+            alphabet.reverse_complement(piece) if reverse else piece,
             alphabet,
             reading,
             canonical=False,
         )
-        found.append(np.unique(numbers[(numbers >= 0) & _sampled(numbers, share)]))
+        found.append(np.unique(numbers[(numbers >= 0) & _sampled(numbers, fraction)]))
     return np.unique(np.concatenate(found))
 
 
-def _sampled(numbers: NDArray[np.int64], share: float) -> NDArray[np.bool_] | np.bool_:
+def _sampled(numbers: NDArray[np.int64], fraction: float) -> NDArray[np.bool_] | np.bool_:
     """Return which k-mers belong to an even sample of a fraction of all possible k-mers."""
-    return np.bool_(True) if share >= 1 else _mixed(numbers) < np.uint64(share * 2.0**64)
+    return np.bool_(True) if fraction >= 1 else _mixed(numbers) < np.uint64(fraction * 2.0**64)
 
 
 def _mixed(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -305,23 +306,23 @@ class _Shared:
         )
 
     def _least(
-        self, sizes: NDArray[np.int64], log_places: NDArray[np.float64]
+        self, sizes: NDArray[np.int64], log_positions: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        share = np.ceil(self.similarity * sizes - 1e-9)
+        enough = np.ceil(self.similarity * sizes - 1e-9)
         run = (
-            (math.log(self.num_records * (1 + self.reading.canonical) / CHANCE) + log_places)
+            (math.log(self.num_records * (1 + self.reading.canonical) / CHANCE) + log_positions)
             / -math.log(self.match)
             - self.reading.k
             + 1
         )
-        return np.maximum(np.maximum(share, np.ceil(run)), 1).astype(np.int64)
+        return np.maximum(np.maximum(enough, np.ceil(run)), 1).astype(np.int64)
 
     def candidates(
-        self, sides: NDArray[np.bool_] | None
+        self, in_second: NDArray[np.bool_] | None
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield pairs that may share enough k-mers, block by block of rows."""
-        left = np.arange(self.num_records) if sides is None else np.flatnonzero(~sides)
-        right = np.arange(self.num_records) if sides is None else np.flatnonzero(sides)
+        left = np.arange(self.num_records) if in_second is None else np.flatnonzero(~in_second)
+        right = np.arange(self.num_records) if in_second is None else np.flatnonzero(in_second)
         if not self.sizes.any():
             return
         least = (
@@ -347,22 +348,22 @@ class _Shared:
             possible = shared + np.minimum(
                 self.repeats[first], self.repeats[second]
             ) >= self.needed(first, second)
-            yield self._kept(first, second, possible, sides)
+            yield self._kept(first, second, possible, in_second)
         if self.repeats.any():
-            yield self._neighbours(sides)
+            yield self._neighbours(in_second)
 
     def _kept(
         self,
         first: NDArray[np.int64],
         second: NDArray[np.int64],
         wanted: NDArray[np.bool_],
-        sides: NDArray[np.bool_] | None,
+        in_second: NDArray[np.bool_] | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        wanted = wanted & (first < second) if sides is None else wanted
+        wanted = wanted & (first < second) if in_second is None else wanted
         return first[wanted].astype(np.int64), second[wanted].astype(np.int64)
 
     def _neighbours(
-        self, sides: NDArray[np.bool_] | None
+        self, in_second: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return pairs of records that may share only repeats.
 
@@ -378,16 +379,16 @@ class _Shared:
             ]
             pairs += [
                 np.stack([order[:-apart], order[apart:]])
-                for apart in range(1, min(BESIDE + 1, len(order)))
+                for apart in range(1, min(NEIGHBOURS + 1, len(order)))
             ]
         one, other = np.unique(np.sort(np.concatenate(pairs, axis=1), axis=0), axis=1)
-        if sides is not None:
-            one, other = np.where(sides[one], other, one), np.where(sides[one], one, other)
+        if in_second is not None:
+            one, other = np.where(in_second[one], other, one), np.where(in_second[one], one, other)
         return self._kept(
             one,
             other,
-            np.ones(len(one), bool) if sides is None else ~sides[one] & sides[other],
-            sides,
+            np.ones(len(one), bool) if in_second is None else ~in_second[one] & in_second[other],
+            in_second,
         )
 
     def exact(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> pd.DataFrame:
@@ -446,8 +447,8 @@ def _all_kmers(
         rows.append(at[wanted])
         classes = reading.classes[np.minimum(alphabet.codes(block), len(alphabet.letters))]
         counts += np.bincount(classes[classes >= 0], minlength=reading.num_classes)
-    shares = counts / max(1, counts.sum())
-    match = float(np.clip((shares**2).sum(), 1e-3, 0.99))
+    frequencies = counts / max(1, counts.sum())
+    match = float(np.clip((frequencies**2).sum(), 1e-3, 0.99))
     return (
         np.concatenate(numbers or [np.zeros(0, np.int64)]),
         np.concatenate(rows or [np.zeros(0, np.int64)]),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 
 class Cover:
@@ -30,20 +30,20 @@ class Cover:
             str(chrom): _merged(rows) for chrom, rows in intervals.groupby("chrom", sort=False)
         }
 
-    def bases(self, chrom: str, start: Places, end: Places) -> Places:
+    def bases(self, chrom: str, start: Positions, end: Positions) -> Positions:
         """Count the covered bases of each window, shape (n,)."""
         if chrom not in self.runs:
             return np.zeros(len(start), np.int64)
         starts, ends = self.runs[chrom]
         before = np.concatenate([[0], np.cumsum(ends - starts)])
 
-        def up_to(place: Places) -> Places:  # covered bases before each position
-            run = np.searchsorted(starts, place, "right") - 1
-            return np.where(run < 0, 0, before[run] + np.minimum(place, ends[run]) - starts[run])
+        def up_to(position: Positions) -> Positions:  # covered bases before each position
+            run = np.searchsorted(starts, position, "right") - 1
+            return np.where(run < 0, 0, before[run] + np.minimum(position, ends[run]) - starts[run])
 
         return up_to(np.asarray(end)) - up_to(np.asarray(start))
 
-    def bases_of(self, windows: pd.DataFrame) -> Places:
+    def bases_of(self, windows: pd.DataFrame) -> Positions:
         """Count the covered bases of each row (chrom, start, end), shape (n,), in order."""
         found = np.zeros(len(windows), np.int64)
         for chrom, rows in windows.reset_index(drop=True).groupby("chrom", sort=False):
@@ -53,7 +53,7 @@ class Cover:
         return found
 
 
-def _merged(rows: pd.DataFrame) -> tuple[Places, Places]:
+def _merged(rows: pd.DataFrame) -> tuple[Positions, Positions]:
     rows = rows.sort_values("start", kind="stable")
     starts, reach = (
         rows["start"].to_numpy(np.int64),

@@ -61,15 +61,15 @@ def index_of(path: Path) -> tuple[Path, Path | None, dict[str, int]]:
                 rows = _rows(fai)
                 if not (stale := _why_stale(path, fai, rows, zipped)):
                     break
-                print(f"{fai}: {stale}; the index is made anew", file=sys.stderr, flush=True)
+                print(f"{fai}: {stale}; rebuilding the index", file=sys.stderr, flush=True)
         else:
             fai = beside if os.access(path.parent, os.W_OK) else cached
             rows = _make(path, fai, zipped)
         return fai, _gzi(fai) if zipped else None, {row.name: row.length for row in rows}
 
 
-def _fail(rule: str, got: str, place: str | Path, hint: str = "") -> NoReturn:
-    raise GenomeError(f"{rule}, got {got}", place=str(place), hint=hint) from None
+def _fail(message: str, place: str | Path, hint: str = "") -> NoReturn:
+    raise GenomeError(message, place=str(place), hint=hint) from None
 
 
 @contextmanager
@@ -77,11 +77,10 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        _fail("genome must be whole", str(error), path, "Download or copy it again")
+        _fail(f"damaged genome file: {error}", path, "Download or copy it again")
     except OSError as error:
         _fail(
-            "genome and its index must be readable",
-            error.strerror or str(error),
+            f"cannot read the genome or its index: {error.strerror or error}",
             error.filename or path,
         )
 
@@ -89,39 +88,26 @@ def _readable(path: Path) -> Iterator[None]:
 def _check_head(path: Path) -> bool:
     """Return whether the file is bgzip; raise if it is not FASTA that allows random access."""
     if not path.is_file():
-        _fail(
-            "genome must be an existing FASTA file",
-            "a folder" if path.is_dir() else "no such file",
-            path,
-        )
+        _fail("this is a folder, not a FASTA file" if path.is_dir() else "no such file", path)
     with path.open("rb") as handle:
         zipped = (head := handle.read(4)) == _BGZF
         if zipped:
             handle.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
             if handle.read() != _BGZF_END:
-                _fail(
-                    "genome must be whole",
-                    "a bgzip file without its last block (truncated)",
-                    path,
-                    "Download or copy it again",
-                )
+                _fail("bgzip file is truncated", path, "Download or copy it again")
     if head[:2] == _BGZF[:2] and not zipped:
         hint = (
             f"Compress it with bgzip: gzip -dc {path} | bgzip > "
-            f"{path.name.removesuffix('.gz')}.bgz, or name the unpacked file"
+            f"{path.name.removesuffix('.gz')}.bgz, or use the unpacked file"
         )
-        _fail(
-            "genome must be plain or bgzip FASTA, so that it can be read at any place",
-            "gz that is not bgzip",
-            path,
-            hint,
-        )
+        _fail("the genome is gz but not bgzip, so it has no random access", path, hint)
     with _text(path, zipped) as text:
         first = text.read(1)
     if first != b">":
         _fail(
-            "genome must be FASTA, '>' first",
-            printable(first[0]) if first else "an empty file",
+            f"not FASTA: the file starts with {printable(first[0])} instead of '>'"
+            if first
+            else "the file is empty",
             path,
         )
     return zipped
@@ -163,11 +149,11 @@ def _why_stale(path: Path, fai: Path, rows: list[_Row], zipped: bool) -> str:
     """Return why the index does not match the current file, or "" if it does."""
     indexes = [fai, _gzi(fai)] if zipped else [fai]
     if not all(index.exists() for index in indexes):
-        return "has no .gzi beside it"
+        return "no .gzi file next to it"
     if any(index.stat().st_mtime < path.stat().st_mtime for index in indexes):
         return "older than the genome"
     fits = rows and (_fits_blocks(path, _gzi(fai)) if zipped else _fits_headers(path, rows))
-    return "" if fits else "does not fit the genome"
+    return "" if fits else "does not match the genome"
 
 
 def _fits_headers(path: Path, rows: list[_Row]) -> bool:
@@ -211,7 +197,7 @@ def _make(path: Path, fai: Path, zipped: bool) -> list[_Row]:
             pysam.faidx("--fai-idx", str(made), *options, str(path))
             return _rows(made)
     except pysam.SamtoolsError as error:
-        _fail("genome must be one that htslib can index", str(error).strip(), path)
+        _fail(f"htslib cannot index the genome: {str(error).strip()}", path)
 
 
 def _check_lines(path: Path, text: BinaryIO) -> None:
@@ -226,24 +212,22 @@ def _check_lines(path: Path, text: BinaryIO) -> None:
         place = f"{path}:{number}"
         if line.startswith(b">"):
             if seen and not width:
-                _no_letters(path, seen)
+                _no_sequence(path, seen)
             _take_name(letters[1:], seen, number, place)
             width, ended = 0, False
         elif letters and not letters.isalpha():
             foreign = next(byte for byte in letters if not bytes((byte,)).isalpha())
-            _fail("lines between headers must be letters alone", printable(foreign), place)
+            _fail(f"invalid {printable(foreign)} in a sequence line", place)
         elif letters and (ended or (width and len(letters) > width)):
-            got = f"one of {len(letters)} after one {'of fewer' if ended else f'of {width}'}"
+            before = "a shorter line" if ended else f"a line of {width}"
             _fail(
-                "lines of a record must be of one length, but for the last",
-                got,
+                f"unequal line lengths in a record: {len(letters)} bases after {before}",
                 place,
-                "Wrap it anew, e.g. seqtk seq -l 60 old.fa",
+                "Wrap the lines again, e.g. seqtk seq -l 60 old.fa > new.fa",
             )
         elif width and line[len(letters) :] not in (line_end, b""):
             _fail(
-                "lines of a record must end alike",
-                "LF as well as CRLF",
+                "the record mixes LF and CRLF line ends",
                 place,
                 "Convert it, e.g. tr -d '\\r' < old.fa > new.fa",
             )
@@ -251,7 +235,7 @@ def _check_lines(path: Path, text: BinaryIO) -> None:
             ended = width > 0 or not letters  # shorter than the first line, or blank
             width, line_end = width or len(letters), line_end if width else line[len(letters) :]
     if not width:
-        _no_letters(path, seen)
+        _no_sequence(path, seen)
 
 
 def _take_name(header: bytes, seen: dict[bytes, int], number: int, place: str) -> None:
@@ -259,33 +243,25 @@ def _take_name(header: bytes, seen: dict[bytes, int], number: int, place: str) -
     shown = repr(name.decode("utf-8", "replace"))
     if b"\r" in header:
         _fail(
-            "line ends must be LF or CRLF",
-            "CR alone",
+            "lines end in CR (expected LF or CRLF)",
             place,
             "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa",
         )
     if not name:
-        _fail(
-            "chromosome must have a name right after '>'",
-            repr(">" + header.decode("utf-8", "replace")),
-            place,
-        )
+        _fail(f"no chromosome name after '>' in {'>' + header.decode('utf-8', 'replace')!r}", place)
     if name in seen:
         _fail(
-            "names of chromosomes must be unique",
-            f"{shown} again (first in line {seen[name]})",
+            f"duplicate chromosome name {shown} (first in line {seen[name]})",
             place,
             "Rename or remove one",
         )
     seen[name] = number
 
 
-def _no_letters(path: Path, seen: dict[bytes, int]) -> NoReturn:
+def _no_sequence(path: Path, seen: dict[bytes, int]) -> NoReturn:
     name, number = list(seen.items())[-1]
-    got = f"an empty record {name.decode('utf-8', 'replace')!r}"
     _fail(
-        "chromosome must have letters",
-        got,
+        f"chromosome {name.decode('utf-8', 'replace')!r} has no sequence",
         f"{path}:{number}",
         "Remove the header or add its sequence",
     )

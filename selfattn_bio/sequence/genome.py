@@ -24,7 +24,7 @@ from selfattn_bio.sequence.faidx import index_of
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 
 _MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
-_SPELLINGS = (SequencePolicy(DNA), SequencePolicy(DNA, "hard"))
+_POLICIES = (SequencePolicy(DNA), SequencePolicy(DNA, "hard"))
 _SHOWN = 8  # names shown in an error
 
 
@@ -77,7 +77,7 @@ class Genome:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_file": None}
 
-    def spelled(self, soft_mask: SoftMask) -> Genome:
+    def soft_masked(self, soft_mask: SoftMask) -> Genome:
         """Return the genome itself, or for "hard" a view with soft-masked bases as N."""
         if soft_mask != "hard":
             return self
@@ -106,7 +106,7 @@ class Genome:
             self._unknown(name)
         if found != name and not self._mapped:
             print(
-                f"{self.path}: has no {name!r}; {found!r} is taken for it, and so on for others",
+                f"{self.path}: chromosome names differ; {name!r} is read as {found!r}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -134,7 +134,7 @@ class Genome:
         Returns
         -------
         Upper-case ASCII, shape (end - start,), with U read as T and IUPAC codes kept. See also
-        `spelled`.
+        `soft_masked`.
 
         Raises
         ------
@@ -145,9 +145,9 @@ class Genome:
             If the strand is neither + nor -.
         """
         if strand not in ("+", "-"):
-            raise ValueError(f"strand must be + or -, got {strand!r}")
-        chrom, end = self._placed(chrom, start, end)
-        letters = self._spelled(chrom, start, end)[0]
+            raise ValueError(f"invalid strand {strand!r} (expected + or -)")
+        chrom, end = self._checked(chrom, start, end)
+        letters = self._decoded(chrom, start, end)[0]
         return letters if strand == "+" else DNA.reverse_complement(letters)
 
     def fetch_masked(
@@ -157,42 +157,40 @@ class Genome:
 
         Both have shape (end - start,). Parameters and errors are those of `fetch`.
         """
-        chrom, end = self._placed(chrom, start, end)
-        letters, raw = self._spelled(chrom, start, end)
+        chrom, end = self._checked(chrom, start, end)
+        letters, raw = self._decoded(chrom, start, end)
         return letters, np.frombuffer(raw, np.uint8) >= ord("a")
 
-    def _placed(self, chrom: str, start: int, end: int | None) -> tuple[str, int]:
+    def _checked(self, chrom: str, start: int, end: int | None) -> tuple[str, int]:
         """Return the genome's name of the chromosome and the end, after checking the window."""
         chrom = self.resolve(chrom)
         end = self.lengths[chrom] if end is None else end
         if not 0 <= start <= end <= self.lengths[chrom]:
-            rule = (
-                f"window must be 0 <= start <= end <= {self.lengths[chrom]}, the length of {chrom}"
+            raise GenomeError(
+                f"window [{start}, {end}) is not within {chrom} ({self.lengths[chrom]} bp)",
+                place=str(self.path),
             )
-            raise GenomeError(f"{rule}, got [{start}, {end})", place=str(self.path))
         return chrom, end
 
-    def _spelled(self, chrom: str, start: int, end: int) -> tuple[NDArray[np.uint8], bytes]:
+    def _decoded(self, chrom: str, start: int, end: int) -> tuple[NDArray[np.uint8], bytes]:
         """Return the bases as they are read, and the raw bytes of the file."""
         raw = self._read(chrom, start, end)
         if foreign := raw.translate(None, DNA.readable):
-            at = f"{chrom}:{start + raw.index(foreign[0])} (0-based)"
+            at = f"0-based position {start + raw.index(foreign[0])} of {chrom}"
             raise GenomeError(
-                f"letters must be dna (ACGT and IUPAC codes), got {printable(foreign[0])} at {at}",
+                f"invalid {printable(foreign[0])} at {at} (expected {DNA.description})",
                 place=str(self.path),
             )
-        return np.frombuffer(raw.translate(_SPELLINGS[self._hard].table), np.uint8), raw
+        return np.frombuffer(raw.translate(_POLICIES[self._hard].table), np.uint8), raw
 
     def _read(self, chrom: str, start: int, end: int) -> bytes:
         try:
             return cast(str, self._open().fetch(chrom, start, end)).encode("latin-1")
         except (OSError, ValueError) as error:  # htslib gives no reason
-            message = (
-                "genome must be as it was when it was opened, got a failure to read "
-                f"{chrom} [{start}, {end})"
-            )
             raise GenomeError(
-                message, place=str(self.path), hint="Download or copy it again"
+                f"cannot read [{start}, {end}) of {chrom}; the file is damaged or has changed",
+                place=str(self.path),
+                hint="Download or copy it again",
             ) from error
 
     def _open(self) -> pysam.FastaFile:
@@ -209,12 +207,8 @@ class Genome:
     def _unknown(self, name: str) -> NoReturn:
         near = difflib.get_close_matches(name, self.names, 1)
         more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
-        message = (
-            "chromosome must be one of the genome's "
-            f"({', '.join(self.names[:_SHOWN])}{more}), got {name!r}"
-        )
         raise GenomeError(
-            message,
+            f"no chromosome {name!r} in the genome (it has {', '.join(self.names[:_SHOWN])}{more})",
             place=str(self.path),
             hint=f"Did you mean {near[0]!r}?" if near else "Is it the same assembly?",
         )

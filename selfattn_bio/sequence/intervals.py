@@ -88,7 +88,7 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
     path = Path(path)
     parse = _parser(path)
     if feature and parse is not _gff:
-        _fail("feature must go with GFF or GTF", f"{feature!r} for another file", str(path))
+        _fail(f"feature {feature!r} applies only to GFF and GTF files", str(path))
     rows: list[Interval] = []
     types: Counter[str] = Counter()
     columns = 0
@@ -100,15 +100,11 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
         fields = line.split("\t") if "\t" in line or parse is _gff else line.split()
         place = f"{path}:{number}"
         if columns and len(fields) != columns:
-            _fail(
-                f"each line must have as many columns as the first ({columns})",
-                str(len(fields)),
-                place,
-            )
+            _fail(f"line has {len(fields)} columns, but the first line has {columns}", place)
         columns = len(fields)
         if parse is _gff:
             if len(fields) != 9:
-                _fail("GFF line must have 9 columns parted by tabs", str(len(fields)), place)
+                _fail(f"GFF line has {len(fields)} columns (expected 9, separated by tabs)", place)
             types[fields[2]] += 1
             if feature and fields[2] != feature:
                 continue
@@ -126,11 +122,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         If the file is missing, unreadable, damaged, or not text.
     """
     if not path.is_file():
-        _fail(
-            "file must be an existing one",
-            "a folder" if path.is_dir() else "no such file",
-            str(path),
-        )
+        _fail("this is a folder, not a file" if path.is_dir() else "no such file", str(path))
     number = 0
     try:
         with path.open("rb") as handle:
@@ -139,42 +131,36 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
             for number, raw in enumerate(text, start=1):
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if "\0" in line:
-                    _fail("file must be text", "binary data", f"{path}:{number}")
+                    _fail("binary data (expected text)", f"{path}:{number}")
                 yield number, line
     except UnicodeDecodeError:
-        _fail("file must be text (UTF-8)", "another encoding or binary data", f"{path}:{number}")
+        _fail("binary data or not UTF-8 (expected UTF-8 text)", f"{path}:{number}")
     except EOFError:
-        _fail(
-            "gz file must be whole",
-            "an end in the middle (truncated)",
-            str(path),
-            "Download or copy it again",
-        )
+        _fail("gz file is truncated", str(path), "Download or copy it again")
     except (zlib.error, gzip.BadGzipFile) as error:
-        _fail("gz file must be undamaged", str(error), str(path), "Download or copy it again")
+        _fail(f"damaged gz file: {error}", str(path), "Download or copy it again")
     except OSError as error:
-        _fail("file must be readable", error.strerror or str(error), str(path))
+        _fail(f"cannot read the file: {error.strerror or error}", str(path))
 
 
 def whole_number(text: str, what: str, place: str) -> int:
     """Convert digits to an integer; floats, signs and exponents raise `IntervalError`."""
     if not _NUMBER.fullmatch(text):
         hint = "Put # before a header line" if text.isalpha() else ""
-        _fail(f"{what} must be a whole number from 0", repr(text[:30]), place, hint)
+        _fail(f"invalid {what} {text[:30]!r} (expected a whole number, 0 or more)", place, hint)
     return int(text)
 
 
-def _fail(rule: str, got: str, place: str, hint: str = "") -> NoReturn:
-    raise IntervalError(f"{rule}, got {got}", place=place, hint=hint) from None
+def _fail(message: str, place: str, hint: str = "") -> NoReturn:
+    raise IntervalError(message, place=place, hint=hint) from None
 
 
 def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
     name = path.name.lower()
     if not name.endswith(INTERVAL_FILES):
         _fail(
-            "file of intervals must end in .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf (and "
-            ".gz)",
-            repr(path.name),
+            "unknown type of interval file (expected .bed, .narrowPeak, .broadPeak, .gff3, .gff or "
+            ".gtf, also with .gz)",
             str(path),
         )
     return _bed if name.endswith(BED_FILES) else _gff
@@ -183,7 +169,8 @@ def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
 def _bed(fields: list[str], number: int, place: str) -> Interval:
     if not 3 <= len(fields) <= 12:
         _fail(
-            "BED line must have 3 to 12 columns, parted by tabs or blanks", str(len(fields)), place
+            f"BED line has {len(fields)} columns (expected 3 to 12, separated by tabs or spaces)",
+            place,
         )
     chrom, start, end, name, score, strand = [*fields, ".", ".", "."][:6]
     span = _span(chrom, whole_number(start, "start", place), whole_number(end, "end", place), place)
@@ -202,7 +189,7 @@ def _gff(fields: list[str], number: int, place: str) -> Interval:
     chrom, _, _, start, end, score, strand, _, attributes = fields
     first = whole_number(start, "start", place)
     if first < 1:
-        _fail("start of GFF must be a whole number from 1", start, place)
+        _fail("start is 0, but GFF coordinates start at 1", place)
     span = _span(chrom, first - 1, whole_number(end, "end", place), place)
     name = next(
         (found[1].strip() for pattern in _NAMES if (found := pattern.search(attributes))), ""
@@ -212,19 +199,15 @@ def _gff(fields: list[str], number: int, place: str) -> Interval:
 
 def _span(chrom: str, start: int, end: int, place: str) -> tuple[str, int, int]:
     if not chrom.strip():
-        _fail("chromosome must have a name", repr(chrom), place)
+        _fail("the chromosome name is empty", place)
     if start >= end:
-        _fail(
-            "interval must have a start before its end (0-based half-open)",
-            f"[{start}, {end})",
-            place,
-        )
+        _fail(f"start is not before end in [{start}, {end}) (0-based half-open)", place)
     return chrom, start, end
 
 
 def _strand(text: str, place: str) -> str:
     if text not in _STRANDS:
-        _fail("strand must be +, - or .", repr(text[:30]), place)
+        _fail(f"invalid strand {text[:30]!r} (expected +, - or .)", place)
     return _STRANDS[text]
 
 
@@ -236,7 +219,7 @@ def _score(text: str, place: str) -> float:
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        _fail("score must be a number or .", repr(text[:30]), place)
+        _fail(f"invalid score {text[:30]!r} (expected a number or .)", place)
     return score
 
 
@@ -246,8 +229,7 @@ def _summit(text: str, span: tuple[str, int, int], place: str) -> int:
     summit = whole_number(text, "summit (column 10)", place)
     if summit >= span[2] - span[1]:
         _fail(
-            f"summit (column 10) must be below the length of the peak ({span[2] - span[1]})",
-            text,
+            f"summit {text} (column 10) is outside the peak, which is {span[2] - span[1]} bp long",
             place,
         )
     return summit
@@ -256,15 +238,12 @@ def _summit(text: str, span: tuple[str, int, int], place: str) -> int:
 def _check_found(path: Path, rows: list[Interval], types: Counter[str], feature: str) -> None:
     found = ", ".join(f"{name} ({count})" for name, count in types.most_common(10))
     if feature and types and not rows:
-        _fail(
-            "feature must be one of the file's", f"{feature!r}, where there are {found}", str(path)
-        )
+        _fail(f"no lines of type {feature!r} (the file has {found})", str(path))
     if not rows:
-        _fail("file must hold intervals", "none", str(path))
+        _fail("no intervals in the file", str(path))
     if not feature and len(types) > 1:
         _fail(
-            "feature must be named where a GFF file has several",
-            found,
+            f"the file has several types of lines: {found}",
             str(path),
-            'Choose one, such as feature = "gene"',
+            'Choose one, e.g. feature = "gene"',
         )

@@ -56,13 +56,13 @@ class KmerTokenizer:
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_K:
-            raise ValueError(f"k must be in 1-{MAX_K}, got {self.k}")
+            raise ValueError(f"k = {self.k} is out of range (1 to {MAX_K})")
         if not 1 <= self.stride <= self.k:
-            raise ValueError(f"stride must be in 1-{self.k} (k), got {self.stride}")
+            raise ValueError(f"stride = {self.stride} is out of range (1 to k = {self.k})")
         if self._num_kmers > MAX_VOCABULARY:
             raise ValueError(
-                f"k must give at most {MAX_VOCABULARY} k-mers, got {self._num_kmers} for k "
-                f"{self.k} of {self.alphabet.name}"
+                f"k = {self.k} gives {self._num_kmers} {self.alphabet.name} k-mers, more than the "
+                f"maximum of {MAX_VOCABULARY}"
             )
 
     @property
@@ -108,7 +108,7 @@ class KmerTokenizer:
             If `codes` does not have shape (B, L), or a row has fewer than k letters.
         """
         if codes.ndim != 2:
-            raise ValueError(f"codes must have shape (B, L), got {codes.shape}")
+            raise ValueError(f"codes have shape {codes.shape} (expected (B, L))")
         num_rows, length = codes.shape
         tokens = np.empty((num_rows, self.num_tokens(length)), np.int32)
         rows, width = max(1, _CHUNK // max(1, length)), _CHUNK // self.stride * self.stride
@@ -123,8 +123,7 @@ class KmerTokenizer:
         if len(short):
             letters = int((codes[short[0]] != PAD_CODE).sum())
             raise ValueError(
-                f"sequences must have at least k ({self.k}) letters, got {letters} in row "
-                f"{short[0]}"
+                f"the sequence in row {short[0]} has length {letters}, less than k = {self.k}"
             )
         return tokens
 
@@ -211,11 +210,11 @@ class KmerTokenizer:
             vocabulary.
         """
         if tokens.ndim != 2 or not tokens.shape[1]:
-            raise ValueError(f"tokens must have shape (B, N) with N >= 1, got {tokens.shape}")
+            raise ValueError(f"tokens have shape {tokens.shape} (expected (B, N) with N >= 1)")
         if ((tokens < 0) | (tokens >= self.vocabulary_size) | (tokens == CLS)).any():
             raise ValueError(
-                f"tokens must be in 0-{self.vocabulary_size - 1} without 1 ([CLS]), got "
-                f"{tokens.min()}-{tokens.max()}"
+                f"invalid token in {tokens.min()}-{tokens.max()} (expected "
+                f"0-{self.vocabulary_size - 1} without {CLS}, [CLS])"
             )
         alphabet = np.frombuffer(self.alphabet.letters.encode(), np.uint8)
         reach = (tokens.shape[1] - 1) * self.stride + 1

@@ -53,9 +53,10 @@ def mmseqs_clusters(
     """
     program = shutil.which("mmseqs")
     if program is None:
-        hint = 'Install MMseqs2, or write method = "kmers"'
+        hint = 'Install MMseqs2, or set method = "kmers"'
         raise RunFileError(
-            "split.method 'mmseqs2' must be installed, got no program mmseqs in PATH", hint=hint
+            "program mmseqs not found in PATH, but the run file has split.method 'mmseqs2'",
+            hint=hint,
         )
     version = subprocess.run(
         [program, "version"], capture_output=True, text=True, check=False
@@ -88,8 +89,7 @@ def mmseqs_clusters(
         if done.returncode or not table.exists():
             last = (done.stderr or done.stdout).strip().splitlines()[-1:]
             raise RunFileError(
-                "split.method 'mmseqs2' must end well, got "
-                f"{last[0] if last else f'exit code {done.returncode}'}"
+                f"MMseqs2 failed: {last[0] if last else f'exit code {done.returncode}'}"
             )
         pairs = pd.read_csv(table, sep="\t", names=["centre", "member"], dtype="int64")
     clusters = components(len(letters), pairs["centre"].to_numpy(), pairs["member"].to_numpy())

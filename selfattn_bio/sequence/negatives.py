@@ -23,8 +23,8 @@ from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 # Each round samples 32 windows per missing negative, then 4 times as many as the round before.
-_ROUNDS, _FIRST_DRAWS, _MORE = 4, 32, 4
-_MOST_DRAWS = 4_000_000  # in a round; limits memory
+_ROUNDS, _FIRST_SAMPLES, _MORE = 4, 32, 4
+_MAX_SAMPLES = 4_000_000  # in a round; limits memory
 _TRIES = 10  # attempts to find a shuffle that differs from the positive and its other shuffles
 _GC = np.isin(np.arange(256), list(b"GCSgcs"))
 _KNOWN = np.isin(np.arange(256), list(b"ACGTacgt"))
@@ -119,8 +119,8 @@ def neighbours(
 ) -> pd.DataFrame:
     """Return windows near each positive, with its length and strand.
 
-    The first windows are `distance` bp away on both sides, in random order. If one is not free, the
-    next windows outward are tried, up to `steps` on each side.
+    The first windows are `distance` bp before and after the positive, in random order. If one is
+    not free, the next windows outward are tried, up to `steps` in each direction.
 
     Parameters, returns and errors are those of `matched`.
     """
@@ -132,11 +132,11 @@ def neighbours(
             group.index, group["start"].tolist(), group["end"].tolist(), strict=True
         ):
             length, found = end - start, 0
-            sides = rng.permutation(2).tolist()
+            after_first = bool(rng.permutation(2)[0])
             outward = (
                 at
                 for step in range(steps)
-                for at in _either_side(start, end, distance + step * length, sides)
+                for at in _both_flanks(start, end, distance + step * length, after_first)
             )
             for at in outward:
                 if found < wanted.per_positive and free.take(at, at + length):
@@ -152,7 +152,7 @@ def neighbours(
         len(rows),
         len(positives) * wanted.per_positive,
         wanted,
-        "free neighbours",
+        "neighbouring windows",
         str(genome.path),
         hint,
         counts,
@@ -198,7 +198,7 @@ def shuffled(
         f"({wanted.may_lack:g})"
     )
     _check_enough(
-        num_found, num_records * wanted.per_positive, wanted, "other arrangements", "", hint, counts
+        num_found, num_records * wanted.per_positive, wanted, "shuffled sequences", "", hint, counts
     )
 
 
@@ -237,8 +237,8 @@ class _Free:
     def take(self, start: int, end: int) -> bool:
         """Take a free window that overlaps no taken one; return whether it was taken."""
         at = bisect.bisect(self.taken, (start, end))
-        beside = self.taken[max(at - 1, 0) : at + 1]
-        if any(start < other_end and other_start < end for other_start, other_end in beside):
+        neighbours = self.taken[max(at - 1, 0) : at + 1]
+        if any(start < other_end and other_start < end for other_start, other_end in neighbours):
             return False
         if not self.are(np.array([start]), np.array([end]))[0]:
             return False
@@ -268,13 +268,13 @@ def _match(
     pools: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     found: list[tuple[int, int]] = []
     for round_ in range(_ROUNDS):
-        draws = min(_FIRST_DRAWS * _MORE**round_, max(_MOST_DRAWS // len(lacking), 1))
-        sizes = np.repeat([length for _, length, _ in lacking], draws).astype(np.int64)
-        drawn = rng.integers(0, np.maximum(len(free.letters) - sizes + 1, 1))
-        sizes, drawn = (x[free.are(drawn, drawn + sizes)] for x in (sizes, drawn))
+        samples = min(_FIRST_SAMPLES * _MORE**round_, max(_MAX_SAMPLES // len(lacking), 1))
+        sizes = np.repeat([length for _, length, _ in lacking], samples).astype(np.int64)
+        starts = rng.integers(0, np.maximum(len(free.letters) - sizes + 1, 1))
+        sizes, starts = (x[free.are(starts, starts + sizes)] for x in (sizes, starts))
         for at, key in zip(
-            drawn.tolist(),
-            zip(sizes.tolist(), (gc[drawn + sizes] - gc[drawn]).tolist(), strict=True),
+            starts.tolist(),
+            zip(sizes.tolist(), (gc[starts + sizes] - gc[starts]).tolist(), strict=True),
             strict=True,
         ):
             pools[key].append(at)
@@ -288,7 +288,7 @@ def _match(
         lacking = _serve(near, pools, free, signs, found) + [
             need for need in lacking if difference > tolerance * need[1]
         ]
-    counts["negatives that differ in GC content from their positive, within the tolerance"] += (
+    counts["negatives whose GC content differs from the positive, within the tolerance"] += (
         len(found) - exact
     )
     return found
@@ -308,13 +308,13 @@ def _serve(
     """
     without = []
     for row, length, count in lacking:
-        drawn = (
+        sampled = (
             pools[key].pop()
             for key in ((length, count + more) for more in differences)
             if key in pools
             for _ in range(len(pools[key]))
         )
-        start = next((at for at in drawn if free.take(at, at + length)), None)
+        start = next((at for at in sampled if free.take(at, at + length)), None)
         if start is None:
             without.append((row, length, count))
         else:
@@ -330,9 +330,9 @@ def _before(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     return np.concatenate([np.zeros(1, np.int32), np.cumsum(mask, dtype=np.int32)])
 
 
-def _either_side(start: int, end: int, distance: int, sides: list[int]) -> Iterator[int]:
-    for side in sides:
-        yield end + distance if side else start - distance - (end - start)
+def _both_flanks(start: int, end: int, distance: int, after_first: bool) -> tuple[int, int]:
+    before, after = start - distance - (end - start), end + distance
+    return (after, before) if after_first else (before, after)
 
 
 def _windows_at(positives: pd.DataFrame, rows: list[int], starts: list[int]) -> pd.DataFrame:
@@ -345,12 +345,18 @@ def _windows_at(positives: pd.DataFrame, rows: list[int], starts: list[int]) -> 
 
 
 def _check_enough(
-    found: int, asked: int, wanted: Wanted, what: str, place: str, hint: str, counts: Counter[str]
+    found: int,
+    requested: int,
+    wanted: Wanted,
+    what: str,
+    place: str,
+    hint: str,
+    counts: Counter[str],
 ) -> None:
     """Raise if too many negatives are missing, otherwise count the missing ones."""
-    if asked - found > wanted.may_lack * asked:
+    if requested - found > wanted.may_lack * requested:
         raise IntervalError(
-            f"negatives must be {asked} {what}, got {found}", place=place, hint=hint
+            f"found only {found} of {requested} {what} for the negatives", place=place, hint=hint
         )
-    if asked > found:
-        counts[f"negatives that were not found, of {asked} {what}"] += asked - found
+    if requested > found:
+        counts[f"negatives not found (of {requested} {what})"] += requested - found

@@ -21,7 +21,7 @@ SoftMask = Literal["ignore", "keep", "hard"]
 BLANKS, GAPS = b" \t\v\f\r\n", b"-."
 LOWER, URACIL, IUPAC, CRLF = "lower case", "U in DNA", "IUPAC codes", "CRLF"
 RARE, AMBIGUOUS = "selenocysteine or pyrrolysine (U, O)", "ambiguous residues (B, Z, J, X)"
-GAP, STOP = "gaps, which were removed", "a stop sign at the end, which was removed"
+GAP, STOP = "gaps (removed)", "a stop sign at the end (removed)"
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,9 @@ class SequencePolicy:
         """
         raw = text.encode("utf-8").translate(None, GAPS if self.gaps == "remove" else b"")
         if not raw:
-            raise ValueError(
-                f"{name} must have at least one letter, got "
-                f"{'an empty string' if not text else 'gaps alone'}"
-            )
+            raise ValueError(f"{name} contains only gaps" if text else f"{name} is empty")
         if foreign := raw.translate(None, self.alphabet.readable):
-            rule = f"{name} must be {self.alphabet.name} ({names(self.alphabet)})"
-            raise ValueError(f"{rule}, got {printable(foreign[0])}{first_of(foreign)}")
+            raise ValueError(invalid(foreign, name, self.alphabet))
         return np.frombuffer(raw.translate(self.table), np.uint8)
 
     @cached_property
@@ -91,20 +87,20 @@ class SequencePolicy:
         return bytes(table)
 
     @cached_property
-    def noted(self) -> dict[str, bytes]:
+    def counted(self) -> dict[str, bytes]:
         """Return the bytes that identify each feature to count; one occurrence is enough."""
         alphabet = self.alphabet
-        noted = {LOWER: alphabet.readable.translate(None, alphabet.readable.upper())}
+        counted = {LOWER: alphabet.readable.translate(None, alphabet.readable.upper())}
         if alphabet.name == "dna":
-            noted |= {URACIL: b"Uu", IUPAC: both_cases(alphabet.ambiguous)}
+            counted |= {URACIL: b"Uu", IUPAC: both_cases(alphabet.ambiguous)}
         else:
-            noted |= {RARE: b"UuOo", AMBIGUOUS: b"BZJXbzjx"}
-        return noted | {GAP: GAPS if self.gaps == "remove" else b"", CRLF: b"\r"}
+            counted |= {RARE: b"UuOo", AMBIGUOUS: b"BZJXbzjx"}
+        return counted | {GAP: GAPS if self.gaps == "remove" else b"", CRLF: b"\r"}
 
     @cached_property
     def all_but(self) -> dict[str, bytes]:
         """Return, for each feature to count, all other readable bytes."""
-        return {what: self.readable.translate(None, some) for what, some in self.noted.items()}
+        return {what: self.readable.translate(None, some) for what, some in self.counted.items()}
 
 
 def _memory(size: int) -> mmap.mmap:
@@ -207,9 +203,9 @@ class Body:
         if self._foreign:
             self._refuse(*self._foreign)
         if not self._letters:
-            hint = "Remove the header or add its sequence"
+            hint = "Remove the record or add its sequence"
             raise SequenceFileError(
-                f"record must have letters, got an empty record {self._record!r}",
+                f"record {self._record!r} has no sequence",
                 place=at(self._name, line),
                 hint=hint,
             )
@@ -261,15 +257,15 @@ class Body:
 
     def _refuse(self, line: int, foreign: bytes, around: bytes) -> None:
         alphabet = self._policy.alphabet
-        got = f"{printable(foreign[0])}{first_of(foreign)} in record {self._record!r}"
-        message = f"letters must be {alphabet.name} ({names(alphabet)}), got {got}"
         raise SequenceFileError(
-            message, place=at(self._name, line), hint=_cure(around, foreign, alphabet)
+            invalid(foreign, f"record {self._record!r}", alphabet),
+            place=at(self._name, line),
+            hint=_hint(around, foreign, alphabet),
         )
 
 
 def at(name: str, line: int) -> str:
-    """Return the place shown in an error, without a line number if `line` is 0 or less."""
+    """Return `name:line` for an error, or only the name if `line` is 0 or less."""
     return f"{name}:{line}" if line > 0 else name
 
 
@@ -278,15 +274,10 @@ def both_cases(letters: str) -> bytes:
     return (letters + letters.lower()).encode()
 
 
-def names(alphabet: Alphabet) -> str:
-    """Return how errors list the letters of an alphabet."""
-    synonyms = "".join(f"; {synonym} is read as {letter}" for synonym, letter in alphabet.synonyms)
-    return f"{alphabet.letters}, ambiguous {alphabet.ambiguous}{synonyms}"
-
-
-def first_of(foreign: bytes) -> str:
-    """Return how many invalid bytes there are, if several."""
-    return f" (the first of {len(foreign)})" if len(foreign) > 1 else ""
+def invalid(foreign: bytes, name: str, alphabet: Alphabet) -> str:
+    """Return the error message for the invalid bytes of a sequence called `name`."""
+    more = f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
+    return f"invalid {printable(foreign[0])}{more} in {name} (expected {alphabet.description})"
 
 
 def runs_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -303,17 +294,17 @@ def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.stack([runs[np.r_[0, apart], 0], runs[np.r_[apart, len(runs)] - 1, 1]], axis=1)
 
 
-def _cure(around: bytes, foreign: bytes, alphabet: Alphabet) -> str:
+def _hint(around: bytes, foreign: bytes, alphabet: Alphabet) -> str:
     """Return a hint about letters outside the alphabet, guessed from the record."""
     if foreign[:1] in (b"-", b"."):
-        return 'Remove the gaps of the alignment, or say gaps = "remove" in [data] (--gaps remove)'
+        return 'Remove the alignment gaps, or set gaps = "remove" in [data] (--gaps remove)'
     if foreign[:1] == b"*":
-        return "Remove the stop signs: only one at the end of a protein goes by itself"
+        return "Remove the stop signs; only one at the end of a protein is removed automatically"
     raw = around.translate(None, BLANKS).upper()
     looks_protein = raw.isalpha() and len(raw.translate(None, b"ACGTUN")) > 0.2 * len(raw)
     if alphabet.name == "dna" and looks_protein:
         return (
-            'It looks like protein: declare it, --alphabet protein or alphabet = "protein" in '
-            "[data], of a second input in [partner]"
+            'It looks like protein; set alphabet = "protein" in [data] (--alphabet protein), or in '
+            "[partner] for a second input"
         )
-    return "Mend the letter, or remove the record"
+    return "Correct the sequence or remove the record"

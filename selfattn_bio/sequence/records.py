@@ -64,12 +64,12 @@ class ReadSummary:
     counts: Counter[str] = field(default_factory=Counter)
     _files: list[str] = field(default_factory=list)
     # By id: line number, with the file number in the bits above
-    _places: dict[str, int] = field(default_factory=dict)
+    _lines: dict[str, int] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
         """Return the number of records read so far."""
-        return len(self._places)
+        return len(self._lines)
 
     def claim(self, record: str, name: str, line: int) -> None:
         """Register the id of a record in line `line` of file `name` (0 if the file has no lines).
@@ -81,15 +81,15 @@ class ReadSummary:
         """
         if not self._files or self._files[-1] != name:
             self._files.append(name)
-        place = (len(self._files) - 1) << 48 | line
-        if record in self._places:
-            first = self._places[record]
+        number = (len(self._files) - 1) << 48 | line
+        if record in self._lines:
+            first = self._lines[record]
             where = at(self._files[first >> 48], first & 2**48 - 1)
             message = f"record id {record!r} is used twice (first in {where})"
             raise RecordIdError(
                 message, place=at(name, line), hint=f"Rename or remove one, or {NUMBER_THEM}"
             )
-        self._places[record] = place
+        self._lines[record] = number
 
 
 def letters_of(text: str, alphabet: Alphabet, name: str = "sequence") -> NDArray[np.uint8]:

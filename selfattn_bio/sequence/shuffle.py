@@ -48,7 +48,7 @@ def shuffle_letters(
     as in uShuffle (Jiang et al. 2008).
     """
     if k < 1:
-        raise ValueError(f"k must be >= 1, got {k}")
+        raise ValueError(f"k = {k} is less than 1")
     if k == 1:
         return letters[rng.permutation(len(letters))]
     if len(letters) <= k:

@@ -20,7 +20,7 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.genome import common_name
 
-SIDES = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test")
 DROPPED = "dropped"
 SAMPLED = "sampled from train"
 EMPTY = "(empty)"  # shown in messages for a cell without a value
@@ -37,17 +37,17 @@ def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> lis
     """
     keys = []
     for row in letters:
-        turned = alphabet.has_complement and _turns_first(row, alphabet)
+        reverse = alphabet.has_complement and _reverse_sorts_first(row, alphabet)
         digest = hashlib.sha256()
         for start in range(0, len(row), PIECE):
             digest.update(
-                (_piece(row, start, alphabet) if turned else row[start : start + PIECE]).tobytes()
+                (_piece(row, start, alphabet) if reverse else row[start : start + PIECE]).tobytes()
             )
         keys.append(digest.digest())
     return keys
 
 
-def _turns_first(row: NDArray[np.uint8], alphabet: Alphabet) -> bool:
+def _reverse_sorts_first(row: NDArray[np.uint8], alphabet: Alphabet) -> bool:
     """Return whether the reverse complement sorts first."""
     for start in range(0, len(row), PIECE):
         own, other = row[start : start + PIECE].tobytes(), _piece(row, start, alphabet).tobytes()
@@ -85,17 +85,16 @@ def split_by_chromosome(
     """
     chrom = _given(records, "chrom")
     common = chrom.map(common_name)
-    sides = pd.Series("train", index=records.index)
-    for side, names in (("valid", valid), ("test", test)):
+    assigned = pd.Series("train", index=records.index)
+    for split, names in (("valid", valid), ("test", test)):
         wanted = {common_name(name): name for name in names}
         if absent := sorted(wanted[name] for name in wanted.keys() - set(common)):
             known = ", ".join(sorted(chrom.unique())[:20])
             raise CorpusError(
-                f"[split] {side} must name chromosomes of the corpus ({known}), got "
-                f"{', '.join(absent)}"
+                f"[split] {split}: no records on {', '.join(absent)} (the corpus has {known})"
             )
-        sides[common.isin(wanted)] = side
-    return pd.DataFrame({"id": records["id"], "split": sides, "reason": "chrom=" + chrom})
+        assigned[common.isin(wanted)] = split
+    return pd.DataFrame({"id": records["id"], "split": assigned, "reason": "chrom=" + chrom})
 
 
 def split_by_region(
@@ -127,24 +126,22 @@ def split_by_region(
     """
     chrom, start, end = (_given(records, column) for column in ("chrom", "start", "end"))
     start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(common_name)
-    sides, reasons = (
+    assigned, reasons = (
         pd.Series("train", index=records.index),
         pd.Series("in no region", index=records.index),
     )
-    for side, places in (("valid", valid), ("test", test)):
-        for name, first, last in places:
+    for split, regions in (("valid", valid), ("test", test)):
+        for name, first, last in regions:
             region = f"{name}:{first}-{last}"
             touches = (chrom == common_name(name)) & (start < last) & (end > first)
             within = touches & (start >= first) & (end <= last)
             if not within.any():
-                raise CorpusError(
-                    f"[split] {side} must name regions that hold records, got none within {region}"
-                )
-            sides = sides.mask(touches, DROPPED).mask(within, side)
-            reasons = reasons.mask(touches, f"straddles the border of {region}").mask(
+                raise CorpusError(f"[split] {split}: no records within {region}")
+            assigned = assigned.mask(touches, DROPPED).mask(within, split)
+            reasons = reasons.mask(touches, f"crosses the border of {region}").mask(
                 within, f"in {region}"
             )
-    return pd.DataFrame({"id": records["id"], "split": sides, "reason": reasons})
+    return pd.DataFrame({"id": records["id"], "split": assigned, "reason": reasons})
 
 
 def split_by_group(
@@ -186,8 +183,8 @@ def split_by_group(
         If the fractions leave nothing for training.
     """
     groups = _given(records, column)
-    sides = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
-    table = pd.DataFrame({"id": records["id"], "split": sides, "reason": f"{column}=" + groups})
+    assigned = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
+    table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": f"{column}=" + groups})
     if lacking := _lacking(table, records["label"]):
         of_both = "" if records["label"].isna().all() else " of both labels"
         message = (
@@ -198,7 +195,7 @@ def split_by_group(
             "Use a column with more groups (ten or more), larger valid_fraction and "
             "test_fraction, or another [split] kind"
         )
-        raise CorpusError(f"{message}: got {lacking}", hint=hint)
+        raise CorpusError(f"{message} ({lacking})", hint=hint)
     return table
 
 
@@ -243,20 +240,22 @@ def split_by_cluster(
         If the fractions leave nothing for training.
     """
     bundles = _bundles(clusters, keys, _loci(records))
-    sides = _deal(records, bundles, valid_fraction, test_fraction, seed)
+    assigned = _deal(records, bundles, valid_fraction, test_fraction, seed)
     _, first, sizes = np.unique(bundles, return_index=True, return_counts=True)
     by = "" if method == "kmers" else f" by {method}"
     names = (
         records["id"].iloc[first[bundles]].to_numpy()
         + pd.Series([f" ({size})" for size in sizes[bundles]]).to_numpy()
     )
-    table = pd.DataFrame({"id": records["id"], "split": sides, "reason": "cluster=" + names + by})
+    table = pd.DataFrame(
+        {"id": records["id"], "split": assigned, "reason": "cluster=" + names + by}
+    )
     try:
         return check_splits(table, records)
     except CorpusError as error:
         large = (
-            f"{int(sizes.max())} of {len(bundles)} records are of one cluster: raise "
-            "similarity, and see docs/leakage.md"
+            f"{int(sizes.max())} of {len(bundles)} records are in one cluster; raise similarity "
+            "(see docs/leakage.md)"
         )
         raise CorpusError(
             error.message,
@@ -283,9 +282,9 @@ def split_at_random(
     ValueError
         If the fractions leave nothing for training.
     """
-    sides = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
+    assigned = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
     return check_splits(
-        pd.DataFrame({"id": records["id"], "split": sides, "reason": "random"}), records
+        pd.DataFrame({"id": records["id"], "split": assigned, "reason": "random"}), records
     )
 
 
@@ -359,8 +358,8 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
         named = [value for value in counts.index if value != EMPTY]
         hints = (
             [
-                f'Map them in [split], for example values = {{ test = ["{named[0]}"] }}; dropped = '
-                "[...] leaves records out"
+                f'Map them in [split], e.g. values = {{ test = ["{named[0]}"] }}; dropped = [...] '
+                "leaves records out"
             ]
             if named
             else []
@@ -404,7 +403,7 @@ def find_copies(
     One row per copy, with its index in `table`: split, original and original_split (id and split of
     the original), different.
     """
-    rank = table["split"].map({side: number for number, side in enumerate(SIDES)})
+    rank = table["split"].map({split: number for number, split in enumerate(SPLITS)})
     rows = pd.DataFrame(
         {
             "key": pd.factorize(np.asarray(keys, object))[0],
@@ -482,43 +481,43 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
     """
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        split, named = table["split"].tolist(), table["id"].tolist()
+        splits, named = table["split"].tolist(), table["id"].tolist()
     except FileNotFoundError:
         raise CorpusError(
-            "split table must be an existing file, got no such file",
+            "no such split table",
             place=str(path),
             hint="Run selfattn-bio split",
         ) from None
     except (KeyError, ValueError) as error:
         raise CorpusError(
-            f"split table must be TSV with columns id, split, reason, got {error}", place=str(path)
+            f"not a split table (TSV with columns id, split, reason): {error}", place=str(path)
         ) from None
-    for line, side in enumerate(split, start=2):
-        if side not in (*SIDES, DROPPED):
+    for line, split in enumerate(splits, start=2):
+        if split not in (*SPLITS, DROPPED):
             raise CorpusError(
-                f"split must be train, valid, test or dropped, got {side!r}", place=f"{path}:{line}"
+                f"unknown split {split!r} (expected train, valid, test or dropped)",
+                place=f"{path}:{line}",
             )
     if named != list(ids):
-        counts = f"{len(named)} records that are not the {len(ids)} of the corpus in their order"
         raise CorpusError(
-            f"split table must be of this corpus, got {counts}",
+            f"the split table does not match the corpus ({len(named)} and {len(ids)} records)",
             place=str(path),
             hint="Run selfattn-bio split again",
         )
-    return split
+    return splits
 
 
 def _given(records: pd.DataFrame, column: str) -> pd.Series:
     """Return a column as text; raise if a record has no value."""
     missing = records["id"][records[column].isna()]
     if len(missing):
-        more = f" (and {len(missing) - 1} more of {len(records)})" if len(missing) > 1 else ""
+        more = f", like {len(missing) - 1} more of {len(records)}" if len(missing) > 1 else ""
         hint = (
             f"Add {column}= to the FASTA headers or a column {column} to the table, or choose "
             "another [split] kind"
         )
         raise CorpusError(
-            f"records must have {column} to be split by it, got none in {missing.iloc[0]!r}{more}",
+            f"record {missing.iloc[0]!r} has no {column} to split by{more}",
             hint=hint,
         )
     return records[column].astype(str)
@@ -550,17 +549,17 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
     number.
     """
     loci = np.arange(len(records))
-    places = (
+    spans = (
         records.reset_index(drop=True)[["chrom", "start", "end"]]
         .dropna()
         .astype({"start": "int64", "end": "int64"})
     )
-    places["chrom"] = places["chrom"].map(common_name)
-    places = places.sort_values(["chrom", "start"])
+    spans["chrom"] = spans["chrom"].map(common_name)
+    spans = spans.sort_values(["chrom", "start"])
     # Largest end of the records before
-    reach = places.groupby("chrom")["end"].cummax().groupby(places["chrom"]).shift()
-    begins = (reach.isna() | (places["start"] >= reach)).to_numpy(bool)
-    loci[places.index] = places.index.to_numpy()[np.flatnonzero(begins)][np.cumsum(begins) - 1]
+    reach = spans.groupby("chrom")["end"].cummax().groupby(spans["chrom"]).shift()
+    begins = (reach.isna() | (spans["start"] >= reach)).to_numpy(bool)
+    loci[spans.index] = spans.index.to_numpy()[np.flatnonzero(begins)][np.cumsum(begins) - 1]
     return loci
 
 
@@ -573,21 +572,21 @@ def _deal(
     sizes.
     """
     if valid + test >= 1:
-        raise ValueError(f"valid_fraction + test_fraction must be < 1, got {valid} + {test}")
-    rng, shares = np.random.default_rng(seed), np.array([1 - valid - test, valid, test])
+        raise ValueError(f"valid_fraction {valid} and test_fraction {test} leave nothing to train")
+    rng, fractions = np.random.default_rng(seed), np.array([1 - valid - test, valid, test])
     labels = records["label"].fillna(-1).to_numpy(dtype=np.float64)
     sizes = np.bincount(bundles)
     # The most common label in the bundle
     strata = np.round(np.bincount(bundles, weights=labels) / sizes)
-    side_of = np.zeros(len(sizes), np.int64)
+    split_of = np.zeros(len(sizes), np.int64)
     for stratum in np.unique(strata):
         members = rng.permutation(np.flatnonzero(strata == stratum))
         members = members[np.argsort(-sizes[members], kind="stable")]
-        lacking = shares * sizes[members].sum()
+        lacking = fractions * sizes[members].sum()
         for bundle in members:
-            side_of[bundle] = side = int(np.argmax(lacking))
-            lacking[side] -= sizes[bundle]
-    return np.array(SIDES)[side_of[bundles]]
+            split_of[bundle] = split = int(np.argmax(lacking))
+            lacking[split] -= sizes[bundle]
+    return np.array(SPLITS)[split_of[bundles]]
 
 
 def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
@@ -601,7 +600,7 @@ def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     if lacking := _lacking(table, records["label"]):
         of_both = "" if records["label"].isna().all() else " of both labels"
         raise CorpusError(
-            f"each side of the split must have records{of_both}, got {lacking}",
+            f"train, valid and test need records{of_both}: {lacking}",
             hint="Add records or change [split]",
         )
     return table
@@ -610,42 +609,40 @@ def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 def _lacking(table: pd.DataFrame, labels: pd.Series) -> str:
     """Return the sizes of the splits as text if one lacks records or a label, otherwise ""."""
     if labels.isna().all():
-        sizes = table["split"].value_counts().reindex(list(SIDES), fill_value=0)
+        sizes = table["split"].value_counts().reindex(list(SPLITS), fill_value=0)
         return (
-            ", ".join(f"{size} {side}" for side, size in sizes.items())
+            ", ".join(f"{size} {split}" for split, size in sizes.items())
             if (sizes == 0).any()
             else ""
         )
     if labels.isna().any():
         hint = "Ingest with one --label per FASTA file, or with none"
         raise CorpusError(
-            f"all records must have a label or none, got {int(labels.isna().sum())} of "
-            f"{len(labels)} without",
+            f"{int(labels.isna().sum())} of {len(labels)} records have no label",
             hint=hint,
         )
     if labels.nunique() < 2:
         raise CorpusError(
-            f"corpus must hold both labels, got only label {labels.iloc[0]} ({len(labels)} "
-            "records)",
+            f"all {len(labels)} records have label {labels.iloc[0]}",
             hint="Add the other class",
         )
     counts = pd.crosstab(table["split"], labels).reindex(
-        index=list(SIDES), columns=[0, 1], fill_value=0
+        index=list(SPLITS), columns=[0, 1], fill_value=0
     )
-    each = (f"{side} {row[0]} of label 0, {row[1]} of label 1" for side, row in counts.iterrows())
+    each = (f"{split} {row[0]} of label 0, {row[1]} of label 1" for split, row in counts.iterrows())
     return "; ".join(each) if (counts == 0).to_numpy().any() else ""
 
 
 def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
     """Return one line per split with its number of records and, if labelled, of positives."""
-    masks = {side: table["split"] == side for side in (*SIDES, DROPPED)}
+    masks = {split: table["split"] == split for split in (*SPLITS, DROPPED)}
     positive = {
-        side: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)"
-        for side, mask in masks.items()
+        split: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)"
+        for split, mask in masks.items()
     }
     return [
-        f"{side}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[side]}"
-        for side, mask in masks.items()
+        f"{split}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[split]}"
+        for split, mask in masks.items()
     ]
 
 
@@ -654,11 +651,11 @@ def describe_copies(
 ) -> list[str]:
     """Return one line per split with copies, counting them by the split of their originals."""
     lines = []
-    for side in SIDES:
-        own = copies[copies["split"] == side]
-        counts = {other: int((own["original_split"] == other).sum()) for other in reversed(SIDES)}
+    for split in SPLITS:
+        own = copies[copies["split"] == split]
+        counts = {other: int((own["original_split"] == other).sum()) for other in reversed(SPLITS)}
         where = ", ".join(
-            f"{count} {'repeated' if other == side else 'also'} in {other}"
+            f"{count} {'repeated' if other == split else 'also'} in {other}"
             for other, count in counts.items()
             if count
         )
@@ -670,8 +667,8 @@ def describe_copies(
             else ""
         )
         if where:
-            verb = "removed from" if side in reduced else "kept in"
+            verb = "removed from" if split in reduced else "kept in"
             lines.append(
-                f"{verb} {side}: {len(own)} duplicate{'s' * (len(own) != 1)} ({where}){also}"
+                f"{verb} {split}: {len(own)} duplicate{'s' * (len(own) != 1)} ({where}){also}"
             )
     return lines

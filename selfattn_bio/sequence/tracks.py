@@ -69,8 +69,7 @@ def read_track(path: str | Path, feature: str = "") -> Track:
     if path.name.lower().endswith(INTERVAL_FILES):
         return covered(read_intervals(path, feature))
     _fail(
-        "track must end in .bw, .bigWig, .bedGraph, .bdg, .bg, or as BED and GFF files do",
-        repr(path.name),
+        "unknown type of track file (expected .bw, .bigWig, .bedGraph, .bdg, .bg, or BED or GFF)",
         path,
     )
 
@@ -86,9 +85,7 @@ def binned(values: Values, width: int, summary: Summary) -> Values:
         If `width` does not divide the number of values.
     """
     if len(values) % width:
-        raise ValueError(
-            f"number of letters must be a multiple of the bin's width ({width}), got {len(values)}"
-        )
+        raise ValueError(f"{len(values)} positions cannot be divided into bins of {width}")
     rows, known = values.reshape(-1, width), ~np.isnan(values.reshape(-1, width))
     if summary == "max":
         found = np.where(known, rows, -np.inf).max(axis=1)
@@ -104,11 +101,7 @@ class BigWig:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
-            _fail(
-                "track must be an existing file",
-                "a folder" if path.is_dir() else "no such file",
-                path,
-            )
+            _fail("this is a folder, not a file" if path.is_dir() else "no such file", path)
         try:
             _check_bigwig(path)
             self._file = pybigtools.open(str(path))
@@ -122,8 +115,7 @@ class BigWig:
             pybigtools.BBIReadError,
         ) as error:
             _fail(
-                "bigWig must be whole and undamaged",
-                str(error) or type(error).__name__,
+                f"damaged bigWig file: {str(error) or type(error).__name__}",
                 path,
                 "Download or copy it again",
             )
@@ -143,8 +135,7 @@ class BigWig:
                 if isinstance(error, KeyboardInterrupt | SystemExit):
                     raise
                 _fail(
-                    "bigWig must be undamaged",
-                    f"{error} at {chrom}:{first}-{last}",
+                    f"damaged bigWig file: {error} at {chrom}:{first}-{last}",
                     self.path,
                     "Download or copy it again",
                 )
@@ -180,7 +171,7 @@ def read_bedgraph(path: Path) -> Steps:
             chrom, start, end, value = _bedgraph_row(line, f"{path}:{number}")
             rows[chrom].append((start, end, value, number))
     if not rows:
-        _fail("bedGraph must hold intervals", "none", path)
+        _fail("no intervals in the file", path)
     return Steps(
         {chrom: _in_order(path, chrom, of_chrom) for chrom, of_chrom in rows.items()}, np.nan
     )
@@ -198,29 +189,25 @@ def covered(intervals: pd.DataFrame) -> Steps:
     )
 
 
-def _fail(rule: str, got: str, place: str | Path, hint: str = "") -> NoReturn:
-    raise IntervalError(f"{rule}, got {got}", place=str(place), hint=hint) from None
+def _fail(message: str, place: str | Path, hint: str = "") -> NoReturn:
+    raise IntervalError(message, place=str(place), hint=hint) from None
 
 
 def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
     fields = line.split()
     if len(fields) != 4:
         _fail(
-            "bedGraph line must have 4 columns: chrom, start, end, value", str(len(fields)), place
+            f"bedGraph line has {len(fields)} columns (expected 4: chrom, start, end, value)", place
         )
     start, end = whole_number(fields[1], "start", place), whole_number(fields[2], "end", place)
     if start >= end:
-        _fail(
-            "interval must have a start before its end (0-based half-open)",
-            f"[{start}, {end})",
-            place,
-        )
+        _fail(f"start is not before end in [{start}, {end}) (0-based half-open)", place)
     try:
         value = float(fields[3])
     except ValueError:
         value = np.inf
     if np.isinf(value):
-        _fail("value must be a finite number, or nan for none", repr(fields[3][:30]), place)
+        _fail(f"invalid value {fields[3][:30]!r} (expected a finite number or nan)", place)
     return fields[0], start, end, value
 
 
@@ -231,11 +218,11 @@ def _in_order(
     rows.sort()
     for before, row in pairwise(rows):
         if row[0] < before[1]:
-            got = (
-                f"[{row[0]}, {row[1]}) beside [{before[0]}, {before[1]}) of {chrom} in line "
-                f"{before[3]}"
+            _fail(
+                f"interval [{row[0]}, {row[1]}) of {chrom} overlaps [{before[0]}, {before[1]}) in "
+                f"line {before[3]}",
+                f"{path}:{row[3]}",
             )
-            _fail("intervals of bedGraph must not overlap", got, f"{path}:{row[3]}")
     starts, ends, values, _ = zip(*rows, strict=True)
     return np.array(starts, np.int64), np.array(ends, np.int64), np.array(values, np.float32)
 
@@ -246,31 +233,31 @@ def _check_bigwig(path: Path) -> None:
 
     def unpack(form: struct.Struct, at: int) -> tuple[int, ...]:
         if at + form.size > len(data):
-            raise ValueError("an end in the middle (truncated)")
+            raise ValueError("unexpected end of file")
         return form.unpack(data[at : at + form.size].tobytes())
 
     magic, _, num_zooms, names_at, _, index_at = unpack(_HEADER, 0)
     if magic != _BIGWIG:
-        raise ValueError("another kind of file")
+        raise ValueError("not in bigWig format")
     magic, _, key_size, value_size, num_names, _ = unpack(struct.Struct("<IIIIQQ"), names_at)
     if magic != _NAMES_MAGIC or value_size != 8 or num_names * (key_size + 8) > len(data):
-        raise ValueError("a list of chromosomes that cannot be")
+        raise ValueError("invalid list of chromosomes")
     for root in (index_at, *(unpack(_ZOOM, 64 + 24 * number)[3] for number in range(num_zooms))):
         if unpack(_TREE, root)[0] != _TREE_MAGIC:
-            raise ValueError("an index that cannot be")
+            raise ValueError("invalid index")
     nodes, seen = [index_at + 48], 0
     while nodes:
         at = nodes.pop()
         leaf, _, count = unpack(struct.Struct("<BBH"), at)
         unpack(struct.Struct(f"<{count * (32 if leaf else 24)}B"), at + 4)
         items = data[at + 4 : at + 4 + count * (32 if leaf else 24)].reshape(count, -1)
-        places = items[:, 16:24].copy().view("<u8")[:, 0]
+        offsets = items[:, 16:24].copy().view("<u8")[:, 0]
         sizes = items[:, 24:32].copy().view("<u8")[:, 0] if leaf else np.zeros(count, np.uint64)
         if (
-            (places > len(data)).any()
+            (offsets > len(data)).any()
             or (sizes > len(data)).any()
-            or ((places + sizes) > len(data)).any()
+            or ((offsets + sizes) > len(data)).any()
             or (seen := seen + 1) > len(data)
         ):
-            raise ValueError("a block beyond the end of the file")
-        nodes += [] if leaf else places.tolist()
+            raise ValueError("block beyond the end of the file")
+        nodes += [] if leaf else offsets.tolist()

@@ -91,8 +91,7 @@ class VcfFile:
         """Yield line numbers, starting at 1, and lines without line ends."""
         if not self.path.is_file():
             _fail(
-                "VCF file must be an existing file",
-                "a folder" if self.path.is_dir() else "no such file",
+                "this is a folder, not a file" if self.path.is_dir() else "no such file",
                 str(self.path),
             )
         try:
@@ -106,30 +105,29 @@ class VcfFile:
                         ),
                     )
         except EOFError:
-            _fail(
-                "gz file must be whole",
-                "an end in the middle (truncated)",
-                str(self.path),
-                "Download or copy it again",
-            )
+            _fail("gz file is truncated", str(self.path), "Download or copy it again")
         except (zlib.error, gzip.BadGzipFile) as error:
-            _fail(
-                "gz file must be undamaged", str(error), str(self.path), "Download or copy it again"
-            )
+            _fail(f"damaged gz file: {error}", str(self.path), "Download or copy it again")
         except OSError as error:
-            _fail("VCF file must be readable", error.strerror or str(error), str(self.path))
+            _fail(f"cannot read the file: {error.strerror or error}", str(self.path))
 
     def _check_header(self) -> None:
         if not self.header or not self.header[0].startswith("##fileformat=VCF"):
-            got = repr(self.header[0][:_SHOWN]) if self.header else "an empty file"
-            _fail("VCF must begin with ##fileformat=VCF", got, f"{self.path}:1")
+            _fail(
+                f"VCF starts with {self.header[0][:_SHOWN]!r} instead of ##fileformat=VCF"
+                if self.header
+                else "the file is empty",
+                f"{self.path}:1",
+            )
         place, columns = f"{self.path}:{len(self.header)}", self.header[-1].split("\t")
         if not self.header[-1].startswith("#CHROM"):
-            _fail("VCF header must end with a line #CHROM", repr(self.header[-1][:_SHOWN]), place)
+            _fail(
+                f"VCF header ends with {self.header[-1][:_SHOWN]!r} instead of a #CHROM line", place
+            )
         if tuple(columns[: len(COLUMNS)]) != COLUMNS:
             _fail(
-                f"columns must be {' '.join(COLUMNS)}, parted by tabs",
-                repr(self.header[-1][:_SHOWN]),
+                f"invalid columns {self.header[-1][:_SHOWN]!r} (expected {' '.join(COLUMNS)}, "
+                "separated by tabs)",
                 place,
             )
         self._num_columns = len(columns)
@@ -138,15 +136,15 @@ class VcfFile:
         fields = tuple(line.split("\t"))
         if len(fields) != self._num_columns:
             _fail(
-                f"a line must have {self._num_columns} columns parted by tabs",
-                f"{len(fields)}: {line[:_SHOWN]!r}",
+                f"line {line[:_SHOWN]!r} has {len(fields)} columns (expected {self._num_columns}, "
+                "separated by tabs)",
                 place,
             )
         chrom, position, name, ref, alt = fields[:5]
         if not re.fullmatch("[0-9]{1,18}", position) or int(position) == 0:
-            _fail("POS must be a whole number from 1 on", repr(position[:_SHOWN]), place)
+            _fail(f"invalid POS {position[:_SHOWN]!r} (expected a whole number, 1 or more)", place)
         if not _LETTERS.fullmatch(ref):
-            _fail("REF must be letters A C G T N", repr(ref[:_SHOWN]), place)
+            _fail(f"invalid REF {ref[:_SHOWN]!r} (expected A, C, G, T or N)", place)
         alts = tuple(alt.split(","))
         for one in alts:
             _check_allele(one, place)
@@ -156,8 +154,7 @@ class VcfFile:
             raise VariantFileError(error.message, place=place, hint=error.hint) from None
         if (end := int(position) - 1 + len(ref)) > (length := self.genome.lengths[own]):
             _fail(
-                f"REF must end within {chrom} ({length} letters)",
-                f"{end}",
+                f"REF ends at {end}, beyond the end of {chrom} ({length} bp)",
                 place,
                 "Is it the same assembly?",
             )
@@ -177,21 +174,25 @@ def _text(line: bytes, place: str) -> str:
     try:
         return line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        _fail("VCF must be UTF-8 text, plain or gz", f"byte 0x{line[error.start]:02X}", place)
+        _fail(f"invalid byte 0x{line[error.start]:02X} (expected UTF-8)", place)
 
 
 def _check_allele(allele: str, place: str) -> None:
     if allele in NO_LETTERS or _LETTERS.fullmatch(allele):
         return
     kind = (
-        "symbolic "
+        "unsupported symbolic"
         if allele.startswith("<")
-        else "breakend "
+        else "unsupported breakend"
         if "[" in allele or "]" in allele
-        else ""
+        else "invalid"
     )
-    hint = "Remove such lines: bcftools view --exclude-types other,bnd" if kind else ""
-    _fail("ALT must be letters A C G T N, or . or *", f"{kind}{allele[:_SHOWN]!r}", place, hint)
+    hint = "Remove such lines: bcftools view --exclude-types other,bnd" if kind != "invalid" else ""
+    _fail(
+        f"{kind} ALT {allele[:_SHOWN]!r} (expected A, C, G, T, N, . or *)",
+        place,
+        hint,
+    )
 
 
 def _open(path: Path) -> BinaryIO:
@@ -204,15 +205,14 @@ def _open(path: Path) -> BinaryIO:
         start = handle.read(3)
     if start == b"BCF":
         _fail(
-            "variants must be VCF text, plain or gz",
-            "BCF",
+            "BCF is not supported",
             str(path),
             "Convert it: bcftools view old.bcf > new.vcf",
         )
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        _fail("VCF must be UTF-8 text", "UTF-16", str(path), "Save it as plain text (UTF-8)")
+        _fail("the file is UTF-16 (expected UTF-8)", str(path), "Save it as plain text (UTF-8)")
     return reopen()
 
 
-def _fail(rule: str, got: str, place: str, hint: str = "") -> NoReturn:
-    raise VariantFileError(f"{rule}, got {got}", place=place, hint=hint) from None
+def _fail(message: str, place: str, hint: str = "") -> NoReturn:
+    raise VariantFileError(message, place=place, hint=hint) from None

@@ -43,15 +43,16 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
             length = genome.lengths[genome.resolve(str(chrom))]
         except GenomeError as error:
             raise IntervalError(
-                f"{error.message} (genome {genome.path})",
+                f"{error.message}: {genome.path}",
                 place=_place(rows.iloc[0]),
                 hint=error.hint,
             ) from None
         if (off := rows[rows["end"] > length]).size:
-            rule = f"interval must end within {chrom} of {genome.path}, which has {length} letters"
-            got = f"[{off['start'].iloc[0]}, {off['end'].iloc[0]})"
             raise IntervalError(
-                f"{rule}, got {got}", place=_place(off.iloc[0]), hint="Is it of the same assembly?"
+                f"interval [{off['start'].iloc[0]}, {off['end'].iloc[0]}) ends beyond {chrom} of "
+                f"{genome.path} ({length} bp)",
+                place=_place(off.iloc[0]),
+                hint="Is it the same assembly?",
             )
     names = {chrom: genome.resolve(str(chrom)) for chrom in intervals["chrom"].unique()}
     return intervals.assign(
@@ -78,16 +79,17 @@ def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> 
     start, end, reverse = _columns(intervals)
     if center == "summit":
         if (without := intervals[intervals["summit"] < 0]).size:
-            message = "summit must be given (column 10 of narrowPeak), got none"
             raise IntervalError(
-                message, place=_place(without.iloc[0]), hint='Or choose center = "middle"'
+                "the interval has no summit (column 10 of narrowPeak)",
+                place=_place(without.iloc[0]),
+                hint='Add it, or set center = "middle"',
             )
-        letter = start + intervals["summit"].to_numpy(np.int64)
+        centre = start + intervals["summit"].to_numpy(np.int64)
     elif center == "middle":
-        letter = np.where(reverse, (start + end - 1) // 2, (start + end) // 2)
+        centre = np.where(reverse, (start + end - 1) // 2, (start + end) // 2)
     else:
-        letter = np.where(reverse, end - 1, start)
-    first = letter - np.where(reverse, width - 1 - width // 2, width // 2)
+        centre = np.where(reverse, end - 1, start)
+    first = centre - np.where(reverse, width - 1 - width // 2, width // 2)
     return intervals.assign(start=first, end=first + width)
 
 
@@ -142,29 +144,27 @@ def within(
     off = (windows["start"] < 0) | (windows["end"] > lengths)
     if off.any() and at_ends == "error":
         row = windows[off].iloc[0]
-        rule = f"window must lie within {row['chrom']} (0 to {genome.lengths[row['chrom']]})"
-        hint = 'Or choose at_ends = "drop" or "pad"'
         raise IntervalError(
-            f"{rule}, got [{row['start']}, {row['end']})", place=_place(row), hint=hint
+            f"window [{row['start']}, {row['end']}) extends beyond {row['chrom']} "
+            f"({genome.lengths[row['chrom']]} bp)",
+            place=_place(row),
+            hint='Set at_ends = "drop" or "pad"',
         )
     if off.any():
         counts[
-            "windows off the end of a chromosome, "
+            "windows beyond the end of a chromosome, "
             + ("dropped" if at_ends == "drop" else "padded with N")
         ] += int(off.sum())
     kept = windows[~off] if at_ends == "drop" else windows
-    twins = kept.duplicated(["chrom", "start", "end", "strand"])
-    if twins.any():
-        counts["windows that stand there twice, once dropped"] += int(twins.sum())
-    kept = kept[~twins]
+    duplicates = kept.duplicated(["chrom", "start", "end", "strand"])
+    if duplicates.any():
+        counts["duplicate windows, dropped"] += int(duplicates.sum())
+    kept = kept[~duplicates]
     if not len(kept):
-        got = (
-            "none"
-            if len(windows) == 0
-            else f"none of {len(windows)}: all go off the end of their chromosome"
-        )
         raise IntervalError(
-            f"at least one window must be left, got {got}",
+            f"no window is left: all {len(windows)} extend beyond their chromosome"
+            if len(windows)
+            else "the intervals are shorter than a window",
             place=", ".join(windows["path"].unique()),
         )
     return kept.reset_index(drop=True)
@@ -187,9 +187,9 @@ def cut(
     Row of each window and its record, whose id is from `id_of`. The start is negative if a window
     is padded before base 0.
     """
-    places = windows.groupby("chrom", sort=False).indices
-    for chrom in filter(places.__contains__, genome.names):
-        rows, length = windows.iloc[places[chrom]], genome.lengths[chrom]
+    rows_of = windows.groupby("chrom", sort=False).indices
+    for chrom in filter(rows_of.__contains__, genome.names):
+        rows, length = windows.iloc[rows_of[chrom]], genome.lengths[chrom]
         whole = genome.fetch_masked(chrom) if len(rows) * _WHOLE > length else None
         for row, start, end, strand in zip(
             rows.index, rows["start"].tolist(), rows["end"].tolist(), rows["strand"], strict=True

@@ -74,7 +74,7 @@ class Lengths:
             RecordWindows(of_side, run.training.window) for of_side in (train, lengths[valid])
         )
         drawn, longest = (
-            of_train.drawn(),
+            of_train.sampled_lengths(),
             min(int(lengths.max()), run.training.window or int(lengths.max())),
         )
         batches = BatchOrder(drawn, run.training.batch_size, run.training.seed).epoch(0)

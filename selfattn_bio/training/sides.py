@@ -142,7 +142,9 @@ class Stream:
         self.windows = RecordWindows(
             corpus.records["length"].to_numpy()[side.rows], training.window
         )
-        self.order = order or BatchOrder(self.windows.drawn(), training.batch_size, training.seed)
+        self.order = order or BatchOrder(
+            self.windows.sampled_lengths(), training.batch_size, training.seed
+        )
         multiple = run.objective.bin if isinstance(run.objective, BinsObjective) else 0
         self.per_epoch = math.ceil(len(self.windows) / training.batch_size)
         edits = Edits(**training.edits.model_dump(exclude={"until"})) if training.edits else None

@@ -81,6 +81,6 @@ def test_shuffles_of_a_long_sequence_differ():
     assert made != shuffled(text, 2, seed=1)
 
 
-def test_k_must_be_positive():
-    with pytest.raises(ValueError, match="k must be >= 1, got 0"):
+def test_k_below_1_is_refused():
+    with pytest.raises(ValueError, match="k = 0 is less than 1"):
         shuffled("ACGT", 0)

@@ -58,7 +58,7 @@ def test_kill_between_renames_loses_nothing(folder, capsys):
     assert names(folder) == ["old"]
     assert names(folder.parent) == ["model"]
     assert (
-        f"{folder}: is as it was again; process {number} was killed while it replaced it"
+        f"{folder}: restored the previous version; process {number} was killed while replacing it"
         in capsys.readouterr().out
     )
 
@@ -138,20 +138,20 @@ def test_empty_and_matching_folders_may_be_replaced(tmp_path, inside):
 
 
 @pytest.mark.parametrize(
-    ("inside", "got"),
+    ("inside", "reason"),
     [
-        (["weights", "thesis.tex"], "one that holds 'thesis.tex'"),
-        (["run.toml"], "one without 'weights'"),
+        (["weights", "thesis.tex"], "it contains 'thesis.tex'"),
+        (["run.toml"], "it has no 'weights'"),
     ],
 )
-def test_other_folders_are_not_replaced(tmp_path, inside, got):
+def test_other_folders_are_not_replaced(tmp_path, inside, reason):
     for name in inside:
         (tmp_path / name).write_text("")
-    wanted = (
-        f"model folder must be new, empty or a model folder, as it is replaced, got {got}. "
-        "Choose another --output, or remove it"
+    message = (
+        f"the folder is not a model folder ({reason}) and is not replaced. Choose another "
+        "--output, or remove it"
     )
-    with pytest.raises(OutputError, match=re.escape(f"{tmp_path}: {wanted}")):
+    with pytest.raises(OutputError, match=re.escape(f"{tmp_path}: {message}")):
         check(tmp_path)
     assert names(tmp_path) == sorted(inside)
 
@@ -159,7 +159,7 @@ def test_other_folders_are_not_replaced(tmp_path, inside, got):
 def test_file_is_not_replaced_by_folder(tmp_path):
     (tmp_path / "model").write_text("")
     with pytest.raises(
-        OutputError, match=r"model must be a folder, got a file\. Choose another --output"
+        OutputError, match=r"the model cannot replace a file\. Choose another --output"
     ):
         check(tmp_path / "model")
 
@@ -168,7 +168,7 @@ def test_file_is_not_replaced_by_folder(tmp_path):
 def test_path_below_a_file_is_refused(tmp_path, below):
     (tmp_path / "file").write_text("")
     message = re.escape(
-        f"{tmp_path / 'file'}: what {tmp_path / below} stands in must be a folder, got a file. "
+        f"{tmp_path / 'file'}: cannot create {tmp_path / below}, because this is a file. "
         "Choose another --output"
     )
     with pytest.raises(OutputError, match=message):

@@ -1,7 +1,7 @@
 """Read sequence files as records, one at a time, checked, with upper-case ASCII letters.
 
-The format is recognised by the content first and by the file name second. Errors give the place,
-the problem and a hint.
+The format is recognised by the content first and by the file name second. Errors give the file and
+line, the problem and a hint.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ _COMPRESSED = (".gz", ".bgz", ".zst", ".zstd")
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
 _SAVE_AS_CSV, _UNPACK = "Save the sheet as CSV UTF-8", "Compress it as gz or zstd, or unpack it"
 _OF_GENOME = (
-    "Give them with their genome: --bed and --genome (from Python genome=), or genome in "
-    "[data] of a run file"
+    "Intervals need a genome: use --bed and --genome (genome= in Python), or genome in [data] of a "
+    "run file"
 )
 _FOREIGN = (  # start of the file, what it is, hint
-    (rb"PK\x03\x04", "a zip archive or an Excel sheet", _SAVE_AS_CSV),
-    (rb"\xd0\xcf\x11\xe0", "an Excel sheet", _SAVE_AS_CSV),
-    (rb"BAM\x01|CRAM", "alignments (BAM, CRAM)", "Convert it, e.g. samtools fasta reads.bam"),
-    (rb"@(HD|SQ|RG|PG|CO)\t", "alignments (SAM)", "Convert it, e.g. samtools fasta reads.sam"),
+    (rb"PK\x03\x04", "zip archive or Excel sheet", _SAVE_AS_CSV),
+    (rb"\xd0\xcf\x11\xe0", "Excel sheet", _SAVE_AS_CSV),
+    (rb"BAM\x01|CRAM", "BAM or CRAM alignments", "Convert it, e.g. samtools fasta reads.bam"),
+    (rb"@(HD|SQ|RG|PG|CO)\t", "SAM alignments", "Convert it, e.g. samtools fasta reads.sam"),
     (rb"BZh", "bzip2", _UNPACK),
     (rb"\xfd7zXZ", "xz", _UNPACK),
-    (rb"(?i)\s*<(!doctype|html|\?xml)", "a web page or XML", "Download the file itself"),
-    (rb"##fileformat=VCF", "variants (VCF)", ""),
+    (rb"(?i)\s*<(!doctype|html|\?xml)", "web page or XML", "Download the file itself"),
+    (rb"##fileformat=VCF", "VCF variants", ""),
     (
         rb"(#(?!#gff)[^\n]*\n|\s)*(##gff|track\s|browser\s|(?!LOCUS)[^>@\s]\S*[ \t]+\d+[ "
         rb"\t]+\d+(\s|\Z)|(\S+\t){3}\d+\t\d+\t)",
-        "intervals (BED, GFF)",
+        "BED or GFF intervals",
         _OF_GENOME,
     ),
 )
@@ -88,16 +88,16 @@ class SequenceFile:
     stem: str = ""
     _sha256: str = ""
 
-    def records(self, policy: SequencePolicy, notes: ReadSummary) -> Iterator[Record]:
+    def records(self, policy: SequencePolicy, summary: ReadSummary) -> Iterator[Record]:
         """Yield the records of the file.
 
         Parameters
         ----------
         policy
             The alphabet and how letters are read.
-        notes
+        summary
             Counts of unusual features, and the ids so far. Ids must be unique over all files read
-            with the same `notes`.
+            with the same `summary`.
 
         Raises
         ------
@@ -107,11 +107,11 @@ class SequenceFile:
         """
         with open_blocks(self.path) as blocks:
             kind = kind_of(blocks, self.fields)
-            said = "{}" if kind in ("table", "Parquet") else "{}= in the header"
+            where = "" if kind in ("table", "Parquet") else " in the header"
             stem = self.stem or file_stem(blocks.name)
             yield from READERS[kind](
                 blocks,
-                ReaderState(blocks.name, policy, notes, self.fields, said, self.label, stem),
+                ReaderState(blocks.name, policy, summary, self.fields, where, self.label, stem),
             )
             self._sha256 = blocks.sha256()
 
@@ -139,11 +139,11 @@ def distinct_stems(paths: Iterable[str | Path]) -> list[str]:
 
 
 def read_records(
-    path: str | Path, alphabet: Alphabet, notes: ReadSummary | None = None
+    path: str | Path, alphabet: Alphabet, summary: ReadSummary | None = None
 ) -> Iterator[Record]:
     """Read a file of sequences in any format; see `SequenceFile.records`."""
     return SequenceFile(Path(path)).records(
-        SequencePolicy(alphabet), notes if notes is not None else ReadSummary()
+        SequencePolicy(alphabet), summary if summary is not None else ReadSummary()
     )
 
 
@@ -157,7 +157,7 @@ def kind_of(blocks: BlockReader, fields: Fields) -> str:
     """
     head = blocks.head[:HEAD]
     if not head:
-        fail("sequence file must hold records", "an empty file", blocks.name)
+        fail("the file is empty", blocks.name)
     if head.startswith(b"PAR1"):
         return "Parquet"
     _check_text(head, blocks.name)
@@ -180,14 +180,14 @@ def kind_of(blocks: BlockReader, fields: Fields) -> str:
 
 def _check_text(head: bytes, name: str) -> None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        fail("sequence file must be UTF-8 text", "UTF-16", name, "Save it as plain text (UTF-8)")
-    for mark, got, hint in _FOREIGN:
+        fail("the file is UTF-16 (expected UTF-8)", name, "Save it as plain text (UTF-8)")
+    for mark, what, hint in _FOREIGN:
         if re.match(mark, head):
             fail(
-                "sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet",
-                got,
+                f"unsupported file type: {what} (expected FASTA, FASTQ, GenBank, EMBL, CSV, TSV or "
+                "Parquet)",
                 name,
                 hint,
             )
     if head.translate(None, _CONTROL) != head:
-        fail("sequence file must be text or Parquet", "binary data", name)
+        fail("binary data (expected text or Parquet)", name)

@@ -25,12 +25,12 @@ BLOCK = 2**20  # bytes per read and per block
 HEAD = 4096  # bytes used to recognise the format
 STANDARD_INPUT = "standard input"
 _GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_MENDING = "Download or copy it again"
+_AGAIN = "Download or copy it again"
 
 
-def fail(rule: str, got: str, place: str, hint: str = "") -> NoReturn:
+def fail(message: str, place: str, hint: str = "") -> NoReturn:
     """Raise an error about a sequence file."""
-    raise SequenceFileError(f"{rule}, got {got}", place=place, hint=hint) from None
+    raise SequenceFileError(message, place=place, hint=hint) from None
 
 
 def shown(path: Path) -> str:
@@ -112,27 +112,28 @@ def open_blocks(path: Path) -> Iterator[BlockReader]:
         ):
             yield BlockReader(path, handle)
     except OSError as error:
-        fail("sequence file must be readable", error.strerror or str(error), shown(path))
+        fail(f"cannot read the file: {error.strerror or error}", shown(path))
 
 
 def _check_kind(path: Path) -> None:
-    rule = "sequence file must be an existing file"
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        fail(rule, "a link to nothing" if path.is_symlink() else "no such file", str(path))
+        fail("broken symbolic link" if path.is_symlink() else "no such file", str(path))
     except OSError as error:
         fail(
-            rule,
-            "links that lead to each other"
+            "symbolic links form a loop"
             if error.errno == errno.ELOOP
-            else error.strerror or str(error),
+            else f"cannot open the file: {error.strerror or error}",
             str(path),
         )
     except ValueError as error:  # NUL in the name
-        fail(rule, str(error), repr(str(path)))
+        fail(f"invalid file name: {error}", repr(str(path)))
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-        fail(rule, "a folder" if stat.S_ISDIR(mode) else "a device", str(path))
+        fail(
+            f"this is a {'folder' if stat.S_ISDIR(mode) else 'device'}, not a file",
+            str(path),
+        )
 
 
 def _gunzip(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
@@ -152,9 +153,9 @@ def _gunzip(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
         while not engine.eof and (letters := engine.decompress(engine.unconsumed_tail, BLOCK)):
             yield letters
     except zlib.error as error:
-        fail("gz file must be undamaged", str(error), name, _MENDING)
+        fail(f"damaged gz file: {error}", name, _AGAIN)
     if not engine.eof:
-        fail("gz file must be whole", "an end in the middle (truncated)", name, _MENDING)
+        fail("gz file is truncated", name, _AGAIN)
 
 
 def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
@@ -171,8 +172,8 @@ def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
         if error.errno:  # an error of the disk, not of the content
             raise
         if "Truncated" in str(error):
-            fail("zstd file must be whole", "an end in the middle (truncated)", name, _MENDING)
-        fail("zstd file must be undamaged", str(error), name, _MENDING)
+            fail("zstd file is truncated", name, _AGAIN)
+        fail(f"damaged zstd file: {error}", name, _AGAIN)
 
 
 class _Reader(io.RawIOBase):

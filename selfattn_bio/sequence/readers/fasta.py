@@ -15,6 +15,7 @@ from selfattn_bio.sequence.readers.fields import Entry, ReaderState
 from selfattn_bio.sequence.records import Record
 
 _MARK = b"\xef\xbb\xbf"  # the byte order mark that some editors write
+_FOUR_LINES = "Each FASTQ record has four lines: header, sequence, +, qualities"
 
 
 def read_fasta(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
@@ -60,7 +61,7 @@ def read_fasta(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
             yield entry.record()
         entry = _begin(header[1:], line, reading)
     if not entry:
-        fail("sequence file must hold records", "no '>' header", reading.name)
+        fail("no '>' header in the file", reading.name)
     yield entry.record()
 
 
@@ -85,8 +86,7 @@ def _begin(header: bytes, line: int, reading: ReaderState) -> Entry:
 def _unfinished(header: bytes, line: int, reading: ReaderState) -> bytes:
     if len(header) > BLOCK:
         fail(
-            f"header must be shorter than {BLOCK} bytes",
-            f"{header[:20].decode('ascii', 'replace')!r}...",
+            f"header {header[:20].decode('ascii', 'replace')!r}... is longer than {BLOCK:,} bytes",
             at(reading.name, line),
         )
     return header
@@ -96,7 +96,7 @@ def _check_blank(piece: bytes, line: int, reading: ReaderState) -> int:
     for number, text in enumerate(piece.split(b"\n"), start=line) if piece.strip() else ():
         if shown := text.strip()[:20].decode("ascii", "replace"):
             hint = "Put '>' and an id on a line before each sequence"
-            fail("first line must be a '>' header", f"{shown!r}", at(reading.name, number), hint)
+            fail(f"no '>' header before {shown!r}", at(reading.name, number), hint)
     return piece.count(b"\n")
 
 
@@ -115,33 +115,27 @@ def read_fastq(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
         if not header.strip():
             continue
         if not header.startswith(b"@"):
-            got = f"{header.strip()[:20].decode('ascii', 'replace')!r}"
             fail(
-                "FASTQ record must begin with an '@' header",
-                got,
+                f"FASTQ record starts with {header.strip()[:20].decode('ascii', 'replace')!r} "
+                "instead of an '@' header",
                 place,
-                "Records are of four lines: header, letters, +, qualities",
+                _FOUR_LINES,
             )
         entry = reading.entry(header[1:], number, "@")
         letters, plus, qualities = (next(lines, (number, b""))[1] for _ in range(3))
         if not plus.startswith(b"+"):
-            got = (
-                f"{plus.strip()[:20].decode('ascii', 'replace')!r}"
-                if plus
-                else "the end of the file"
-            )
-            rule = "third line of a FASTQ record must begin with '+'"
             fail(
-                rule,
-                got,
+                "the third line of the FASTQ record is "
+                f"{plus.strip()[:20].decode('ascii', 'replace')!r} instead of '+'"
+                if plus
+                else "the file ends within a FASTQ record",
                 at(reading.name, number + 2),
-                "Records are of four lines: header, letters, +, qualities",
+                _FOUR_LINES,
             )
         given, wanted = len(qualities.rstrip(b"\r\n")), len(letters.rstrip(b"\r\n"))
         if given != wanted:
             fail(
-                f"FASTQ record must have a quality for each letter ({wanted})",
-                f"{given}",
+                f"FASTQ record has {given} qualities for {wanted} bases",
                 at(reading.name, number + 3),
             )
         entry.body.feed(letters, number + 1)

@@ -17,7 +17,7 @@ from selfattn_bio.sequence.policy import Body, SequencePolicy, at
 from selfattn_bio.sequence.readers.blocks import fail
 from selfattn_bio.sequence.records import NUMBER_THEM, ReadSummary, Record
 
-PLACES = ("chrom", "start", "end", "strand", "group")
+LOCATION = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # name of an unnamed group of the header pattern
 SPECIES = "species"  # an attribute that is read as a column, for training or for splits
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -63,7 +63,7 @@ class Fields:
     def attribute_pattern(self) -> re.Pattern[str]:
         """Return the pattern of header attributes, with name and value as groups."""
         return re.compile(
-            rf"(?:^|\s)({'|'.join(map(re.escape, (*PLACES, SPECIES, *self.attributes)))})=(\S*)"
+            rf"(?:^|\s)({'|'.join(map(re.escape, (*LOCATION, SPECIES, *self.attributes)))})=(\S*)"
         )
 
     @cached_property
@@ -89,8 +89,8 @@ class ReaderState:
     ----------
     name
         Name of the file in errors.
-    said
-        How errors refer to a field, a format string.
+    where
+        Follows the name of a field in errors.
     label
         Label of all records, or None.
     stem
@@ -101,9 +101,9 @@ class ReaderState:
 
     name: str
     policy: SequencePolicy
-    notes: ReadSummary
+    summary: ReadSummary
     fields: Fields
-    said: str = "{}= in the header"
+    where: str = " in the header"
     label: int | None = None
     stem: str = "record"
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -128,18 +128,21 @@ class ReaderState:
         if record is None or self.fields.numbered:
             record = f"{self.stem}_{number}"
         if not record.isprintable() and (found := _CONTROL.search(record)):
-            fail("record id must be text", printable(ord(found[0])), at(self.name, line))
-        self.notes.claim(record, self.name, line)
+            fail(f"invalid {printable(ord(found[0]))} in the record id", at(self.name, line))
+        self.summary.claim(record, self.name, line)
         return Entry(self, record, values, line)
 
     def _text(self, header: bytes, line: int) -> str:
         try:
             text = header.decode("utf-8").strip()
         except UnicodeDecodeError as error:
-            fail("header must be UTF-8 text", printable(header[error.start]), at(self.name, line))
+            fail(
+                f"invalid {printable(header[error.start])} in the header (expected UTF-8)",
+                at(self.name, line),
+            )
         if "\r" in text:
             hint = "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa"
-            fail("line ends must be LF or CRLF", "CR alone", at(self.name, line), hint)
+            fail("lines end in CR (expected LF or CRLF)", at(self.name, line), hint)
         return text
 
     def _values(self, text: str, line: int, mark: str) -> dict[str, str | None]:
@@ -152,8 +155,7 @@ class ReaderState:
             if not found:
                 hint = "Change header in [data], or the record"
                 fail(
-                    f"header must match {fields.header!r}",
-                    f"{mark + text!r}",
+                    f"header {mark + text!r} does not match {fields.header!r}",
                     at(self.name, line),
                     hint,
                 )
@@ -161,8 +163,7 @@ class ReaderState:
         if fields.label and fields.label not in values:
             if not (attribute := fields.attribute.search(text)):
                 fail(
-                    f"header must hold the label, {fields.label}=...",
-                    f"{mark + text!r}",
+                    f"no label in the header {mark + text!r} (expected {fields.label}=...)",
                     at(self.name, line),
                 )
             values[fields.label] = attribute[1]
@@ -185,7 +186,7 @@ class Entry:
         reading, values = self._reading, self._values
         letters, masked = self.body.finish(self._line)
         if self.body.found:
-            reading.notes.counts.update(self.body.found.keys())
+            reading.summary.counts.update(self.body.found.keys())
         if not values:
             return Record(
                 self._name, letters, None, None, None, None, None, reading.label, None, masked
@@ -196,45 +197,40 @@ class Entry:
             if reading.fields.label
             else reading.label
         )
-        chrom, start, end, strand, group = _place(values, len(letters), reading.said, place)
-        targets = {name: text for name, text in values.items() if name not in PLACES} or None
+        chrom, start, end, strand, group = _location(values, len(letters), reading.where, place)
+        targets = {name: text for name, text in values.items() if name not in LOCATION} or None
         return Record(self._name, letters, chrom, start, end, strand, group, label, targets, masked)
 
 
 def _label(text: str | None, fields: Fields, place: str) -> int:
     if text is None or text == "":
-        fail(f"{fields.label} must be given, as it is the label", "nothing", place)
+        fail(f"the label {fields.label!r} is empty", place)
     if fields.positive:
         return int(text in fields.positive)
     if text not in ("0", "1"):
         fail(
-            f"{fields.label} must be 1 or 0, as it is the label",
-            f"{text!r}",
+            f"label {text!r} in {fields.label!r} is neither 1 nor 0",
             place,
-            f'Say which are 1: positive = "{text}" in [data]',
+            f'Name the positive labels, e.g. positive = "{text}" in [data]',
         )
     return int(text)
 
 
-def _place(
-    values: Values, length: int, said: str, place: str
+def _location(
+    values: Values, length: int, where: str, place: str
 ) -> tuple[str | None, int | None, int | None, str | None, str | None]:
-    found = {key: value for key in PLACES if (value := values.get(key)) is not None}
+    found = {key: value for key in LOCATION if (value := values.get(key)) is not None}
     for key, value in found.items():
-        pattern, rule = _RULES.get(key, (r"(?s)\S.*", "followed by a value"))
+        pattern, expected = _RULES.get(key, (r"(?s)\S.*", "a name"))
         if not re.fullmatch(pattern, value):
-            fail(f"{said.format(key)} must be {rule}", f"{value!r}", place)
+            fail(f"invalid {key} {value!r}{where} (expected {expected})", place)
     start, end = (int(found[key]) if key in found else None for key in ("start", "end"))
     if (start is None) != (end is None):
-        fail(
-            f"{said.partition(' ')[0].format('start')} and {said.format('end')} must come together",
-            f"only {'end' if start is None else 'start'}",
-            place,
-        )
+        fail(f"{'end without start' if start is None else 'start without end'}{where}", place)
     if start is not None and end is not None and end - start != length:
-        rule = (
-            f"{said.replace('=', '').format('end - start')} must equal the number of letters "
-            f"({length})"
+        fail(
+            f"end - start{where} is {end - start}, but the sequence has length {length}",
+            place,
+            "Coordinates are 0-based half-open",
         )
-        fail(rule, f"{end} - {start} = {end - start}", place, "Coordinates are 0-based half-open")
     return found.get("chrom"), start, end, found.get("strand"), found.get("group")

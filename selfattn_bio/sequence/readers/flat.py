@@ -14,7 +14,7 @@ from selfattn_bio.sequence.readers.blocks import BlockReader, fail
 from selfattn_bio.sequence.readers.fields import ReaderState
 from selfattn_bio.sequence.records import Record
 
-ORGANISM, WARNED = "organism", "what Biopython warned of"
+ORGANISM, WARNED = "organism", "Biopython warnings"
 
 
 def read_flat(kind: str, blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
@@ -35,7 +35,7 @@ def read_flat(kind: str, blocks: BlockReader, reading: ReaderState) -> Iterator[
         entry.body.feed(_letters(found), 0)
         yield entry.record()
     if not number:
-        fail("sequence file must hold records", f"no entry of {_NAMES[kind]}", reading.name)
+        fail(f"no {_NAMES[kind]} entry in the file", reading.name)
 
 
 _NAMES = {"genbank": "GenBank", "embl": "EMBL"}
@@ -53,12 +53,8 @@ def _next(entries: Iterator[Any], kind: str, number: int, reading: ReaderState) 
             raise
         except Exception as error:  # Biopython raises various exceptions on malformed lines
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            fail(
-                f"{_NAMES[kind]} file must be readable by Biopython",
-                f"{reason!r} in entry {number + 1}",
-                reading.name,
-            )
-    reading.notes.counts[WARNED] += any(
+            fail(f"Biopython cannot read {_NAMES[kind]} entry {number + 1}: {reason}", reading.name)
+    reading.summary.counts[WARNED] += any(
         issubclass(warning.category, BiopythonWarning) for warning in caught
     )
     return found

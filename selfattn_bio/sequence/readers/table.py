@@ -18,7 +18,7 @@ import pandas as pd
 from selfattn_bio.errors import CorpusError, RecordIdError, SequenceFileError
 from selfattn_bio.sequence.policy import at
 from selfattn_bio.sequence.readers.blocks import BlockReader, fail, open_blocks
-from selfattn_bio.sequence.readers.fields import PLACES, Fields, ReaderState
+from selfattn_bio.sequence.readers.fields import LOCATION, Fields, ReaderState
 from selfattn_bio.sequence.records import NUMBER_THEM, Record
 
 SEPARATORS = ("\t", ",", ";")
@@ -63,21 +63,17 @@ def read_table(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
                 if not cells:  # blank line
                     continue
                 if len(cells) != len(names):
-                    rule = f"row must have a cell for each of the {len(names)} columns"
                     fail(
-                        rule,
-                        str(len(cells)),
+                        f"row has {len(cells)} cells, but the table has {len(names)} columns",
                         at(reading.name, rows.line_num),
-                        "Quote cells that hold what parts the columns",
+                        "Quote cells that contain the separator",
                     )
                 yield columns.record([cell or None for cell in cells], rows.line_num)
         except csv.Error as error:
-            fail("table must be well-formed text", str(error), at(reading.name, rows.line_num or 1))
+            fail(f"malformed table: {error}", at(reading.name, rows.line_num or 1))
         except UnicodeDecodeError as error:
-            byte = f"byte 0x{error.object[error.start]:02X}"
             fail(
-                "table must be UTF-8 text",
-                byte,
+                f"invalid byte 0x{error.object[error.start]:02X} in the table (expected UTF-8)",
                 at(reading.name, rows.line_num + 1),
                 "Save it as CSV UTF-8",
             )
@@ -96,10 +92,8 @@ def read_parquet(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     from pyarrow import ArrowException, parquet
 
     if not blocks.plain:
-        got = "one that is compressed once more or comes through a pipe"
         fail(
-            "Parquet must be a file as it was written",
-            got,
+            "Parquet cannot be read from a pipe or a compressed file",
             reading.name,
             "Unpack it, or save it as a file",
         )
@@ -122,8 +116,7 @@ def read_parquet(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
         if isinstance(error, OSError) and error.errno:
             raise
         fail(
-            "Parquet must be readable",
-            str(error).splitlines()[0].rstrip("."),
+            f"cannot read the Parquet file: {str(error).splitlines()[0].rstrip('.')}",
             reading.name,
             "Download or write it again",
         )
@@ -141,13 +134,17 @@ def targets_table(path: Path) -> pd.DataFrame:
         If the file does not exist or is not a table.
     """
     if not path.exists():
-        raise CorpusError("targets must be an existing table, got no such file", place=str(path))
+        raise CorpusError("no such file for the targets", place=str(path))
     try:
         with open_blocks(path) as blocks:
             if blocks.head.startswith(b"PAR1"):
                 table = pd.read_parquet(path, dtype_backend="pyarrow").astype(object)
-                return table.map(
-                    lambda cell: None if pd.isna(cell) else _text(cell, "of targets", str(path))
+                return table.apply(
+                    lambda column: column.map(
+                        lambda cell: (
+                            None if pd.isna(cell) else _text(cell, str(column.name), str(path))
+                        )
+                    )
                 ).astype("str")
             separator = "," if ".csv" in path.suffixes[-2:] else "\t"
             return pd.read_csv(
@@ -159,9 +156,7 @@ def targets_table(path: Path) -> pd.DataFrame:
             if isinstance(error, SequenceFileError)
             else str(error).strip().splitlines()[0]
         )
-        raise CorpusError(
-            f"targets must be a table of text, got {reason}", place=str(path)
-        ) from error
+        raise CorpusError(f"cannot read the table of targets: {reason}", place=str(path)) from error
 
 
 def separator_of(head: bytes, fields: Fields) -> str:
@@ -214,9 +209,9 @@ class _Columns:
         fields = reading.fields
         for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
             self._check(name, place)
-        if twice := [name for name in names if names.count(name) > 1]:
-            fail("columns must have different names", f"{twice[0]!r} twice", place)
-        theirs = {fields.column(name): name for name in ("id", "sequence", *PLACES)}
+        if duplicates := [name for name in names if names.count(name) > 1]:
+            fail(f"duplicate column {duplicates[0]!r}", place)
+        theirs = {fields.column(name): name for name in ("id", "sequence", *LOCATION)}
         self._fields = [theirs.get(name, name) for name in names]
 
     def record(self, cells: Sequence[str | None], line: int) -> Record:
@@ -236,7 +231,7 @@ class _Columns:
 
     def check_any(self) -> None:
         if not self._rows:
-            fail("sequence file must hold records", "a table without rows", self._reading.name)
+            fail("the table has no rows", self._reading.name)
 
     def _check(self, field: str, place: str) -> None:
         wanted = self._reading.fields.column(field)
@@ -245,18 +240,18 @@ class _Columns:
         known = {"sequence": SEQUENCE_NAMES, self._reading.fields.label: LABEL_NAMES}.get(field, ())
         likely = likely_columns(self._names, (wanted, *known))
         key = (
-            'label = "{}"'
+            'label = "{}" in [data]'
             if field == self._reading.fields.label
-            else f'columns = {{{{ {field} = "{{}}" }}}}'
+            else f'columns = {{{{ {field} = "{{}}" }}}} in [data]'
         )
         option = {"sequence": " (--sequence-column {})"}.get(
             field, " (--label-column {})" if field == self._reading.fields.label else ""
         )
         found = ", ".join(map(repr, self._names[:20])) or "none"
-        hint = "Is it {}? ".format(" or ".join(map(repr, likely))) if likely else ""
-        hint += f"Set {key}{option} in [data]".format(*[likely[0] if likely else "NAME"] * 2)
+        hint = "Did you mean {}? ".format(" or ".join(map(repr, likely))) if likely else ""
+        hint += f"Set {key}{option}".format(*[likely[0] if likely else "NAME"] * 2)
         raise SequenceFileError(
-            f"table without a column {wanted!r} (columns: {found})", place=place, hint=hint
+            f"no column {wanted!r} in the table (columns: {found})", place=place, hint=hint
         )
 
 
@@ -271,4 +266,7 @@ def _text(cell: Any, name: str, place: str) -> str | None:
             return cell
         case int() | float():
             return repr(cell)
-    fail(f"column {name!r} must hold text, numbers, or true and false", type(cell).__name__, place)
+    fail(
+        f"column {name!r} contains a {type(cell).__name__} (expected text, numbers or booleans)",
+        place,
+    )

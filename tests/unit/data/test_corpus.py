@@ -50,8 +50,8 @@ def test_dna_among_proteins_is_refused(tmp_path):
     for name, letters in (("p.fa", "MKVLAAG"), ("n.fa", "ACGTT" * 6)):
         (tmp_path / name).write_text(f">{name}\n{letters}\n")
     message = (
-        r"n.fa: only A, C, G, T, U and N here, which is DNA, but protein in "
-        rf"{tmp_path / 'p.fa'}. Give all sequences in one alphabet"
+        r"n.fa: this file is DNA \(only A, C, G, T, U and N\), but "
+        rf"{tmp_path / 'p.fa'} is protein\. Use one alphabet for all files"
     )
     with pytest.raises(SequenceFileError, match=message):
         build_corpus(
@@ -106,8 +106,8 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
     assert summary["dropped"] == {
         "exact duplicate": 1,
         "only N": 1,
-        "shorter than 6 letters": 1,
-        "longer than 8 letters": 1,
+        "shorter than 6 bp": 1,
+        "longer than 8 bp": 1,
         "same sequence, different label (the first is kept)": 1,
     }
     assert summary["noted"] == {"lower case": 1, "U in DNA": 1, "IUPAC codes": 2}
@@ -119,13 +119,13 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
         "read 8 records from 2 files",
         "dropped 1: exact duplicate",
         "dropped 1: only N",
-        "dropped 1: shorter than 6 letters",
-        "dropped 1: longer than 8 letters",
+        "dropped 1: shorter than 6 bp",
+        "dropped 1: longer than 8 bp",
         "dropped 1: same sequence, different label (the first is kept)",
-        "noted lower case in 1 record",
-        "noted U in DNA in 1 record",
-        "noted IUPAC codes in 2 records",
-        "kept 3 records, 22 letters of dna",
+        "1 record with lower case",
+        "1 record with U in DNA",
+        "2 records with IUPAC codes",
+        "kept 3 records with 22 bp",
     ]
 
 
@@ -210,22 +210,22 @@ def test_unlabelled_corpus_has_no_labels(files, tmp_path):
         (
             ">a\nNNN\n>b\nNN\n",
             Rules(DNA),
-            "records must hold letters that are known, got only N in all 2",
+            "all 2 records contain only N",
         ),
         (
             ">a\nXX\n",
             Rules(PROTEIN),
-            "records must hold letters that are known, got only X in all 1",
+            "all 1 records contain only X",
         ),
         (
             ">a\nACG\n>b\nNNNN\n",
             Rules(DNA, min_length=4),
-            "at least one record must be left, got none of 2: 1 shorter than 4 letters, 1 only N",
+            "none of the 2 records is left: 1 shorter than 4 bp, 1 only N",
         ),
         (
             ">a\nACGTACGTACGTACGTACGT\n",
             Rules(PROTEIN),
-            "letters must be protein, got only A C G T U N in all records. Declare it as DNA: "
+            "all records contain only A, C, G, T, U and N, so they are DNA, not protein. Use "
             "--alphabet dna",
         ),
     ],
@@ -241,7 +241,7 @@ def test_empty_corpus_is_an_error_and_leaves_no_files(text, rules, message, tmp_
 
 def test_error_keeps_the_existing_corpus(corpus, files, tmp_path):
     files[1].write_text(">c\nACGT\n>d\n")
-    with pytest.raises(SequenceFileError, match="record must have letters"):
+    with pytest.raises(SequenceFileError, match="record 'd' has no sequence"):
         build_corpus([(files[1], 0)], corpus.path, Rules(DNA))
     assert Corpus.open(corpus.path).fingerprint == corpus.fingerprint
     assert sorted(part.name for part in tmp_path.iterdir()) == [
@@ -265,11 +265,11 @@ def test_full_disk_names_the_folder_and_leaves_no_files(files, tmp_path, monkeyp
 def test_other_folder_is_not_replaced(files, tmp_path):
     with pytest.raises(
         OutputError,
-        match=r"corpus folder must be new, empty or a corpus folder, as it is replaced, got one "
-        r"that holds 'negatives\.fa'",
+        match=r"the folder is not a corpus folder \(it contains 'negatives\.fa'\) and is not "
+        r"replaced",
     ):
         build_corpus([(files[0], 1)], tmp_path, Rules(DNA))
-    with pytest.raises(OutputError, match="corpus must be a folder, got a file"):
+    with pytest.raises(OutputError, match="the corpus cannot replace a file"):
         build_corpus([(files[0], 1)], files[1], Rules(DNA))
     assert files[1].read_text() == NEGATIVES
 
@@ -279,7 +279,7 @@ def test_missing_part(corpus, part):
     (corpus.path / part).unlink()
     with pytest.raises(
         CorpusError,
-        match=rf"{part}: corpus must be whole, got no such file or folder\. Run selfattn-bio "
+        match=rf"{part}: no such corpus file or folder\. Run selfattn-bio "
         r"ingest",
     ):
         Corpus.open(corpus.path)
@@ -290,7 +290,7 @@ def test_truncated_part(corpus, part):
     path = corpus.path / part
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(
-        CorpusError, match=r"corpus must be readable, got .*Run selfattn-bio ingest again"
+        CorpusError, match=r"cannot read the corpus: .*Run selfattn-bio ingest again"
     ):
         Corpus.open(corpus.path)
 
@@ -298,7 +298,7 @@ def test_truncated_part(corpus, part):
 def test_truncated_letters(corpus):
     (corpus.path / "letters.bin").write_bytes(b"ACGT")
     with pytest.raises(
-        CorpusError, match=r"letters of the corpus must be 22 as corpus\.json says, got 4"
+        CorpusError, match=r"the corpus was altered: num_letters is 4, but 22 in corpus\.json"
     ):
         Corpus.open(corpus.path)
 
@@ -307,7 +307,7 @@ def test_altered_records(corpus):
     corpus.records.assign(label=1 - corpus.records["label"]).to_parquet(
         corpus.path / "records.parquet", index=False
     )
-    with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
+    with pytest.raises(CorpusError, match="the corpus was altered: fingerprint is"):
         Corpus.open(corpus.path)
 
 
@@ -316,8 +316,8 @@ def test_an_altered_letter(corpus):
     path.write_bytes(path.read_bytes().replace(b"NNAA", b"NNAC"))
     with pytest.raises(
         CorpusError,
-        match=r"letters\.bin: letters of record 'b' must have the sha256 \w{12} as "
-        r"records\.parquet says, got",
+        match=r"letters\.bin: the sequence of record 'b' was altered: its SHA-256 is \w{12}, but "
+        r"\w{12} in records\.parquet",
     ):
         Corpus.open(corpus.path)
 
@@ -339,7 +339,7 @@ def test_altered_offsets(corpus):
     corpus.records.assign(offset=corpus.records["offset"] // 2).to_parquet(
         corpus.path / "records.parquet", index=False
     )
-    with pytest.raises(CorpusError, match="letters of record 'b' must have the sha256"):
+    with pytest.raises(CorpusError, match="the sequence of record 'b' was altered"):
         Corpus.open(corpus.path)
 
 
@@ -363,9 +363,9 @@ def test_targets_follow_record_order(files, tmp_path):
     assert pd.isna(targets.loc["a", "kind"])
     assert targets.loc["b"].tolist() == ["2.5", "old"]
     assert targets.drop(index=["a", "b"]).isna().all().all()
-    said = list(describe(corpus.summary))
-    assert f"targets x, kind; {len(ids) - 2} records have none" in said
-    assert "targets of 1 ids that no kept record has, such as 'nobody', were left out" in said
+    lines = list(describe(corpus.summary))
+    assert f"targets: x, kind; {len(ids) - 2} records have none" in lines
+    assert "left out the targets of 1 ids without a kept record, such as 'nobody'" in lines
 
 
 def test_targets_are_part_of_the_fingerprint(files, tmp_path):
@@ -373,21 +373,21 @@ def test_targets_are_part_of_the_fingerprint(files, tmp_path):
     assert with_targets(files, tmp_path, "id,x\na,1\n", "targets.csv").fingerprint == first
     assert with_targets(files, tmp_path, "id,x\na,2\n", "targets.csv").fingerprint != first
     pd.DataFrame({"x": [9]}).to_parquet(tmp_path / "corpus" / "targets.parquet")
-    with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
+    with pytest.raises(CorpusError, match="the corpus was altered: fingerprint is"):
         Corpus.open(tmp_path / "corpus")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name\tx\na\t1\n", r"targets must have a column id and one more, got 'name', 'x'"),
-        ("id\na\n", r"targets must have a column id and one more, got 'id'"),
-        ("id,x\na,1\n", r"got 'id,x'\. Tabs part the columns of a \.tsv, commas those of a \.csv"),
+        ("name\tx\na\t1\n", r"needs a column id and at least one more \(columns: 'name', 'x'\)"),
+        ("id\na\n", r"needs a column id and at least one more \(columns: 'id'\)"),
+        ("id,x\na,1\n", r"\(columns: 'id,x'\)\. Columns are separated by commas in \.csv"),
         (
             "id\tx\na\t1\nb\t1\na\t2\n",
-            r"targets\.tsv:4: targets must have one row a record, got two of 'a'",
+            r"targets\.tsv:4: duplicate id 'a' in the table of targets",
         ),
-        ("id\tx\nz\t1\n", r"targets must name records of the sequences, got 'z' and no row of 'a'"),
+        ("id\tx\nz\t1\n", r"\(ids such as 'z', records such as 'a'\)"),
     ],
 )
 def test_unfit_targets(files, tmp_path, text, message):
@@ -397,11 +397,11 @@ def test_unfit_targets(files, tmp_path, text, message):
 
 
 def test_missing_targets(corpus, files, tmp_path):
-    with pytest.raises(CorpusError, match="corpus must have targets, got none"):
+    with pytest.raises(CorpusError, match="the corpus has no targets"):
         corpus.targets(["x"])
-    with pytest.raises(CorpusError, match="targets must be an existing table, got no such file"):
+    with pytest.raises(CorpusError, match="no such file for the targets"):
         build_corpus([(files[0], None)], tmp_path / "other", Rules(DNA), tmp_path / "none.tsv")
-    with pytest.raises(CorpusError, match=r"targets must have column 'y', got 'x'"):
+    with pytest.raises(CorpusError, match=r"no column 'y' in the targets \(columns: 'x'\)"):
         with_targets(files, tmp_path, "id\tx\na\t1\n").targets(["y"])
 
 
@@ -416,7 +416,7 @@ def test_random_windows_match_the_records(corpus):
     for length in (0, 9):
         with pytest.raises(
             ValueError,
-            match=rf"length must be from 1 to that of the longest record \(8\), got {length}",
+            match=rf"length = {length} is out of range \(1 to 8, the longest record\)",
         ):
             corpus.random_windows(1, length, np.random.default_rng(0))
 
@@ -435,11 +435,11 @@ def test_soft_mask_is_kept_if_requested(corpus, files, tmp_path):
     )
     runs = (kept.path / "masked.bin").read_bytes()
     (kept.path / "masked.bin").write_bytes(bytes([runs[0] ^ 1]) + runs[1:])
-    with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
+    with pytest.raises(CorpusError, match="the corpus was altered: fingerprint is"):
         Corpus.open(kept.path)
     with pytest.raises(
         CorpusError,
-        match=r'corpus must have kept its soft mask, got none\. Say soft_mask = "keep" in \[data\]',
+        match=r'the corpus has no soft mask\. Ingest with soft_mask = "keep" in \[data\]',
     ):
         corpus.masked(0)
 
@@ -451,16 +451,18 @@ def test_sequence_table_columns_join_other_targets(files, tmp_path):
         ["1", "-"],
         ["-", "-"],
     ]
-    assert "targets x, y; 3 records have none" in list(describe(own.summary))
+    assert "targets: x, y; 3 records have none" in list(describe(own.summary))
     (tmp_path / "t.tsv").write_text("id\tz\na\t9\n")
-    told = build_corpus(
-        [(tmp_path / "a.csv", None)], tmp_path / "told", Rules(DNA), tmp_path / "t.tsv"
+    joined = build_corpus(
+        [(tmp_path / "a.csv", None)], tmp_path / "joined", Rules(DNA), tmp_path / "t.tsv"
     )
-    assert told.targets(["z"])["z"].tolist()[0] == "9"
+    assert joined.targets(["z"])["z"].tolist()[0] == "9"
     # Columns of the records are kept as well
-    assert told.targets(["x"])["x"].tolist()[0] == "1"
-    with pytest.raises(CorpusError, match="targets must have column 'w', got 'z', 'x', 'y'"):
-        told.targets(["w"])
+    assert joined.targets(["x"])["x"].tolist()[0] == "1"
+    with pytest.raises(
+        CorpusError, match=r"no column 'w' in the targets \(columns: 'z', 'x', 'y'\)"
+    ):
+        joined.targets(["w"])
     same = build_corpus(
         [(tmp_path / "a.csv", None)], tmp_path / "same", Rules(DNA), tmp_path / "a.csv"
     )

@@ -55,9 +55,9 @@ CENTERED = 'windows = { kind = "centered", width = 100 }\n'
 
 
 @pytest.mark.parametrize(
-    ("negatives", "number", "said"),
+    ("negatives", "number", "line"),
     [
-        ('"n.bed"', 2, "1 negatives that overlap a positive, kept as they are given (n.bed)"),
+        ('"n.bed"', 2, "1 given negatives that overlap a positive (n.bed)"),
         (
             '{ kind = "matched", tolerance = 0.2, per_positive = 2, exclude = "n.bed" }',
             78,
@@ -66,14 +66,14 @@ CENTERED = 'windows = { kind = "centered", width = 100 }\n'
         ('{ kind = "neighbours", distance = 10 }', 39, "read 78 records from 2 files"),
     ],
 )
-def test_positives_and_negatives(folder, capsys, negatives, number, said):
+def test_positives_and_negatives(folder, capsys, negatives, number, line):
     corpus, out = ingest(
         GENOME + 'positives = "p.bed"\n' + CENTERED + f"negatives = {negatives}\n", capsys
     )
     assert (corpus.records["label"] == 1).sum() == 39
     assert (corpus.records["label"] == 0).sum() == number
-    assert "ingest: 1 windows off the end of a chromosome, dropped (p.bed)\n" in out
-    assert f"{said}\n" in out
+    assert "ingest: 1 windows beyond the end of a chromosome, dropped (p.bed)\n" in out
+    assert f"{line}\n" in out
     for i, row in enumerate(corpus.records.itertuples()):
         np.testing.assert_array_equal(corpus.letters(i), window_of(row))
         assert row.id == f"{row.chrom}:{row.start}-{row.end}({row.strand})"
@@ -91,11 +91,11 @@ def test_window_with_both_labels_names_both_intervals(folder, capsys):
     with open("task.toml", "w") as file:
         file.write(GENOME + 'positives = "p.bed"\n' + CENTERED + 'negatives = "n.bed"\n')
     assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 1
-    told = (
-        "n.bed:2: window must be a positive or a negative, got chr1:780-880(+) in both (1 "
-        "such). Remove it here or in p.bed:3\n"
+    message = (
+        "n.bed:2: window chr1:780-880(+) is both a positive and a negative. Remove it here or in "
+        "p.bed:3\n"
     )
-    assert capsys.readouterr().err.endswith(told)
+    assert capsys.readouterr().err.endswith(message)
 
 
 def test_shuffled_negatives_of_sequence_files(folder, capsys):
@@ -183,8 +183,8 @@ reverse_complement = false
     with (folder / "p.bed").open("a") as file:
         file.write("chr1\t3\t5\tx\t0\t-\nchr2\t29990\t30000\tx\t0\t+\n")
     corpus, out = ingest(GENOME + f'sequences = "p.bed"\n{windows}' + tracks, capsys)
-    assert "windows off the end of a chromosome, padded with N (p.bed)" in out
-    assert "targets signal, bins_0, bins_1, high, parts; " in out
+    assert "windows beyond the end of a chromosome, padded with N (p.bed)" in out
+    assert "targets: signal, bins_0, bins_1, high, parts; " in out
     signal = np.full((2, SIZE), np.nan, np.float32)
     signal[0, :500], signal[0, 500:29_000] = 1, 3
     parts = np.full((2, SIZE), "n")
@@ -319,27 +319,26 @@ def test_run_files_that_contradict_themselves(tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('sequences = "p.bed"\n' + SCORE + SUMMIT, "p.bed:1: summit must be given"),
+        ('sequences = "p.bed"\n' + SCORE + SUMMIT, "p.bed:1: the interval has no summit"),
         (
             'sequences = "n.bed"\n' + SCORE,
-            "n.bed:1: score must be given, as labels are told by it, got none",
+            "n.bed:1: the interval has no score, which its label depends on",
         ),
         (
             'positives = "p.bed"\nnegatives = "p.bed"\n',
-            "p.bed:1: window must be a positive or a negative, got chr1:10-50(-) in both (40 such)",
+            "p.bed:1: window chr1:10-50(-) is both a positive and a negative, like 39 more",
         ),
         (
             'positives = "p.bed"\nnegatives = { kind = "neighbours", exclude = "all.bed" }\n',
-            "g.fa: negatives must be 40 free neighbours, got 0. Exclude less, raise steps (10)",
+            "g.fa: found only 0 of 40 neighbouring windows for the negatives. Exclude less",
         ),
         (
             TRACK + 'path = "t.bw"\nbin = 7\n[objective]\nkind = "regression"\ncolumns = ["a_0"]\n',
-            "t.bw: windows must be of one width that bins of 7 letters divide, got 40 letters. "
-            "Choose",
+            "t.bw: windows of 40 bp cannot be divided into bins of 7 bp. Use",
         ),
         (
             TRACK + 'path = "x.bdg"\n[objective]\nkind = "regression"\ncolumns = ["a"]\n',
-            "x.bdg: track must have chromosomes of g.fa, got none of chr1, chr2 among scaffold",
+            "x.bdg: the track (scaffold) has no chromosome of g.fa (chr1, chr2)",
         ),
     ],
 )
@@ -360,8 +359,8 @@ def test_dropped_generated_negatives_are_reported(folder, capsys):
         '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n', capsys
     )
     assert [source["kept"] for source in corpus.summary["sources"]] == [2, 3]
-    said = (
-        "of shuffled negatives 3 are kept, where 2 were asked for 2 kept positives: they are "
-        "made of all positives, before"
+    message = (
+        "kept 3 shuffled negatives instead of 2 for 2 kept positives, because negatives are "
+        "generated before"
     )
-    assert f"ingest: {said} duplicates and records of other lengths are dropped" in out
+    assert f"ingest: {message} duplicates and records of other lengths are dropped" in out

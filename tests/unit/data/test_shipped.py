@@ -33,7 +33,7 @@ from selfattn_bio.sequence.records import ReadSummary
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "selfattn_bio/models/promoter"
 SOURCE = "usr/lib/R/site-library/Biostrings/extdata/dm3_upstream2000.fa.gz"
-SIDES = {"chr2L": "valid", "chr2R": "test"}
+SPLITS = {"chr2L": "valid", "chr2R": "test"}
 
 
 def test_checksums():
@@ -43,10 +43,10 @@ def test_checksums():
 
 
 def test_fly_promoters_match_the_readme():
-    notes, counts, seen = ReadSummary(), Counter(), set()
+    summary, counts, seen = ReadSummary(), Counter(), set()
     for name in ("positives", "negatives"):
-        for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA, notes):
-            counts[SIDES.get(record.chrom, "train"), name] += 1
+        for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA, summary):
+            counts[SPLITS.get(record.chrom, "train"), name] += 1
             assert len(record.letters) == record.end - record.start == 300
             kind = "promoter" if name == "positives" else "distal"
             position, strand = record.id.split("_")[-3], "f" if record.strand == "+" else "r"
@@ -55,7 +55,7 @@ def test_fly_promoters_match_the_readme():
                 (kind == "promoter") == (record.strand == "+")
             )
             seen.add(record.letters.tobytes())
-    assert not notes.counts
+    assert not summary.counts
     assert counts == {
         ("train", "positives"): 9310,
         ("valid", "positives"): 2797,

@@ -28,7 +28,7 @@ def random_text(length, seed=0):
 def test_a_worked_example():
     windows = RecordWindows(np.array([10, 3]), 4)
     assert len(windows) == 4
-    assert windows.drawn().tolist() == [4, 4, 4, 3]
+    assert windows.sampled_lengths().tolist() == [4, 4, 4, 3]
     assert [part.tolist() for part in windows.records(np.arange(4))] == [[0, 0, 0, 1], [0, 1, 2, 0]]
     assert [part.tolist() for part in windows.laid()] == [[0, 0, 0, 1], [0, 4, 8, 0], [4, 8, 10, 3]]
 
@@ -36,7 +36,7 @@ def test_a_worked_example():
 def test_without_a_size_each_record_is_a_window():
     lengths = np.array([10, 3, 7])
     windows = RecordWindows(lengths, None)
-    assert windows.drawn().tolist() == lengths.tolist()
+    assert windows.sampled_lengths().tolist() == lengths.tolist()
     assert [part.tolist() for part in windows.records(np.array([2, 0, 1]))] == [
         [2, 0, 1],
         [0, 0, 0],
@@ -52,7 +52,7 @@ def test_random_windows_cover_their_record(folder):
         for record, number in ((0, 0), (0, 1), (0, 2), (2, 0), (2, 4)):
             letters, view = augmentation.view(built, record, epoch, number)
             assert bytes(letters).decode() == texts[record][view.first : view.last]
-            assert (view.last - view.first, view.turned) == (8, False)
+            assert (view.last - view.first, view.reverse) == (8, False)
             seen[record].add(view.first)
     # Every start, including the first and last
     assert seen == {0: set(range(16)), 2: set(range(33))}
@@ -114,7 +114,7 @@ def test_split_of_windows_with_only_n_is_refused(folder, monkeypatch):
     built = folder("N" * 5000 + "ACGTACGT")
     with pytest.raises(
         CorpusError,
-        match="windows of 10 letters must hold known ones, got N alone in the 2 looked at",
+        match="the 2 windows of 10 bp read for a split contain only N or are too short",
     ):
         laid_windows(built, np.array([0]), 10, least=4)
 
@@ -123,7 +123,7 @@ def test_ten_million_windows_take_a_few_hundred_megabytes():
     lengths = np.full(100, 10**8)
     tracemalloc.start()
     windows = RecordWindows(lengths, 1000)
-    order = BatchOrder(windows.drawn(), 1, seed=0)  # maximum number of batches
+    order = BatchOrder(windows.sampled_lengths(), 1, seed=0)  # maximum number of batches
     epoch = order.epoch(0)
     found = windows.records(epoch[12_345])
     assert order.efficiency() == 1.0

@@ -47,16 +47,16 @@ def read(
     ]
 
 
-def noted(path: Path, policy: SequencePolicy = IN_DNA) -> tuple[str, dict[str, int]]:
+def counted(path: Path, policy: SequencePolicy = IN_DNA) -> tuple[str, dict[str, int]]:
     """Return the letters of the only record, and the counts."""
-    notes = ReadSummary()
-    (record,) = SequenceFile(path).records(policy, notes)
+    summary = ReadSummary()
+    (record,) = SequenceFile(path).records(policy, summary)
     return record.letters.tobytes().decode(), {
-        what: count for what, count in notes.counts.items() if count
+        what: count for what, count in summary.counts.items() if count
     }
 
 
-def said(path: Path, fields: Fields = PLAIN) -> list[tuple[Any, ...]]:
+def annotations(path: Path, fields: Fields = PLAIN) -> list[tuple[Any, ...]]:
     """Return the other fields: id, chrom, start, end, strand, group, label, targets."""
     records = SequenceFile(path, None, fields).records(SequencePolicy(DNA), ReadSummary())
     return [
@@ -98,20 +98,33 @@ NO_ID = (
     '"numbered" in [data] (--ids numbered)'
 )
 protein = partial(read, policy=SequencePolicy(PROTEIN))
-DNA_RULE = "letters must be dna (ACGT, ambiguous RYSWKMBDHVN; U is read as T), got "
-PROTEIN_RULE = "letters must be protein (ACDEFGHIKLMNPQRSTVWY, ambiguous BZJXUO), got "
-MEND, AGAIN = ". Mend the letter, or remove the record", ". Download or copy it again"
-NO_LETTERS = (
-    "record must have letters, got an empty record 'b'. Remove the header or add its sequence"
-)
-GAPS = '. Remove the gaps of the alignment, or say gaps = "remove" in [data] (--gaps remove)'
-STOPS = ". Remove the stop signs: only one at the end of a protein goes by itself"
-FORMATS = "sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet, got "
+CORRECT, AGAIN = ". Correct the sequence or remove the record", ". Download or copy it again"
+EMPTY = "record 'b' has no sequence. Remove the record or add its sequence"
+GAPS = '. Remove the alignment gaps, or set gaps = "remove" in [data] (--gaps remove)'
+STOPS = ". Remove the stop signs; only one at the end of a protein is removed automatically"
 LOOKS_PROTEIN = (
-    '. It looks like protein: declare it, --alphabet protein or alphabet = "protein" '
-    "in [data], of a second input in [partner]"
+    '. It looks like protein; set alphabet = "protein" in [data] (--alphabet protein), or in '
+    "[partner] for a second input"
 )
-FOUR_LINES = ". Records are of four lines: header, letters, +, qualities"
+FOUR_LINES = ". Each FASTQ record has four lines: header, sequence, +, qualities"
+
+
+def invalid(
+    found: str, record: str = "a", hint: str = CORRECT, expected: str = "IUPAC DNA codes"
+) -> str:
+    return f"invalid {found} in record {record!r} (expected {expected}){hint}"
+
+
+def in_protein(found: str, hint: str) -> str:
+    return invalid(found, "p", hint, "one-letter amino acid codes")
+
+
+def unsupported(kind: str, hint: str = "") -> Promised:
+    return error(
+        None,
+        f"unsupported file type: {kind} (expected FASTA, FASTQ, GenBank, EMBL, CSV, TSV or "
+        f"Parquet){hint}",
+    )
 
 
 def zstd(content: bytes) -> bytes:
@@ -151,159 +164,132 @@ def nothing(path: Path) -> None:
     pass
 
 
-EXISTING = "sequence file must be an existing file, got "
 WHOLE = {
-    "empty file": Odd(b"", error(None, "sequence file must hold records, got an empty file")),
-    "empty gz": Odd(
-        gzip.compress(b""), error(None, "sequence file must hold records, got an empty file")
-    ),
-    "empty zstd": Odd(zstd(b""), error(None, "sequence file must hold records, got an empty file")),
-    "blank lines alone": Odd(
-        b"\n\n \n", error(None, "sequence file must hold records, got no '>' header")
-    ),
-    "a byte order mark alone": Odd(
-        b"\xef\xbb\xbf", error(None, "sequence file must hold records, got no '>' header")
-    ),
-    "no such file": Odd(nothing, error(None, EXISTING + "no such file")),
-    "a folder": Odd(Path.mkdir, error(None, EXISTING + "a folder")),
-    "links that lead to each other": Odd(
-        loop, error(None, EXISTING + "links that lead to each other")
-    ),
+    "empty file": Odd(b"", error(None, "the file is empty")),
+    "empty gz": Odd(gzip.compress(b""), error(None, "the file is empty")),
+    "empty zstd": Odd(zstd(b""), error(None, "the file is empty")),
+    "blank lines alone": Odd(b"\n\n \n", error(None, "no '>' header in the file")),
+    "a byte order mark alone": Odd(b"\xef\xbb\xbf", error(None, "no '>' header in the file")),
+    "no such file": Odd(nothing, error(None, "no such file")),
+    "a folder": Odd(Path.mkdir, error(None, "this is a folder, not a file")),
+    "links that lead to each other": Odd(loop, error(None, "symbolic links form a loop")),
     "a link to nothing": Odd(
-        lambda path: path.symlink_to("gone"), error(None, EXISTING + "a link to nothing")
+        lambda path: path.symlink_to("gone"), error(None, "broken symbolic link")
     ),
     "a link to itself": Odd(
-        lambda path: path.symlink_to(path), error(None, EXISTING + "links that lead to each other")
+        lambda path: path.symlink_to(path), error(None, "symbolic links form a loop")
     ),
     "a link": Odd(link, A),
-    "a socket": Odd(listen, error(None, EXISTING + "a device")),
-    "a device": Odd(lambda path: path.symlink_to("/dev/null"), error(None, EXISTING + "a device")),
+    "a socket": Odd(listen, error(None, "this is a device, not a file")),
+    "a device": Odd(
+        lambda path: path.symlink_to("/dev/null"), error(None, "this is a device, not a file")
+    ),
     "a file in a file": Odd(
         GOOD,
-        Promised("{path}/b.fa: " + EXISTING + "Not a directory"),
+        Promised("{path}/b.fa: cannot open the file: Not a directory"),
         lambda path: read(path / "b.fa"),
     ),
     "a name that is too long": Odd(
         nothing,
-        Promised("{folder}/" + "x" * 300 + ": " + EXISTING + "File name too long"),
+        Promised("{folder}/" + "x" * 300 + ": cannot open the file: File name too long"),
         lambda path: read(path.with_name("x" * 300)),
     ),
     "blanks and other letters in the name": Odd(GOOD, A, name="my séquences é 序列 (1).fa"),
-    "a quote in the name": Odd(
-        b">a\nAC!T\n", error(2, DNA_RULE + "'!' in record 'a'" + MEND), name="it's.fa"
-    ),
+    "a quote in the name": Odd(b">a\nAC!T\n", error(2, invalid("character '!'")), name="it's.fa"),
     "no ending in the name": Odd(GOOD, A, name="sequences"),
     "gz that is called plain": Odd(gzip.compress(GOOD), A, name="odd.fa"),
     "plain that is called gz": Odd(GOOD, A, name="odd.fa.gz"),
     "FASTA that is called a table": Odd(GOOD, A, name="odd.csv"),
     "FASTA that is called FASTQ": Odd(GOOD, A, name="odd.fastq"),
-    "binary": Odd(
-        b">a\nACGT\x00\x01", error(None, "sequence file must be text or Parquet, got binary data")
-    ),
-    "NULs": Odd(
-        b"\x00" * 100, error(None, "sequence file must be text or Parquet, got binary data")
-    ),
-    "gz in gz": Odd(
-        gzip.compress(GZ), error(None, "sequence file must be text or Parquet, got binary data")
-    ),
+    "binary": Odd(b">a\nACGT\x00\x01", error(None, "binary data (expected text or Parquet)")),
+    "NULs": Odd(b"\x00" * 100, error(None, "binary data (expected text or Parquet)")),
+    "gz in gz": Odd(gzip.compress(GZ), error(None, "binary data (expected text or Parquet)")),
     "UTF-16": Odd(
         ">a\nACGT".encode("utf-16"),
-        error(None, "sequence file must be UTF-8 text, got UTF-16. Save it as plain text (UTF-8)"),
+        error(None, "the file is UTF-16 (expected UTF-8). Save it as plain text (UTF-8)"),
     ),
     "UTF-16, the other way": Odd(
         b"\xfe\xff" + ">a\nACGT".encode("utf-16-be"),
-        error(None, "sequence file must be UTF-8 text, got UTF-16. Save it as plain text (UTF-8)"),
+        error(None, "the file is UTF-16 (expected UTF-8). Save it as plain text (UTF-8)"),
     ),
     "UTF-16 without a mark": Odd(
         ">a\nACGT".encode("utf-16-le"),
-        error(None, "sequence file must be text or Parquet, got binary data"),
+        error(None, "binary data (expected text or Parquet)"),
     ),
     "an Excel sheet": Odd(
         b"PK\x03\x04" + bytes(50),
-        error(None, FORMATS + "a zip archive or an Excel sheet. Save the sheet as CSV UTF-8"),
+        unsupported("zip archive or Excel sheet", ". Save the sheet as CSV UTF-8"),
     ),
     "an old Excel sheet": Odd(
         b"\xd0\xcf\x11\xe0" + bytes(50),
-        error(None, FORMATS + "an Excel sheet. Save the sheet as CSV UTF-8"),
+        unsupported("Excel sheet", ". Save the sheet as CSV UTF-8"),
     ),
     "BAM": Odd(
         gzip.compress(b"BAM\x01" + bytes(50)),
-        error(None, FORMATS + "alignments (BAM, CRAM). Convert it, e.g. samtools fasta reads.bam"),
+        unsupported("BAM or CRAM alignments", ". Convert it, e.g. samtools fasta reads.bam"),
     ),
     "SAM": Odd(
         b"@HD\tVN:1.6\n@SQ\tSN:c\tLN:9\n",
-        error(None, FORMATS + "alignments (SAM). Convert it, e.g. samtools fasta reads.sam"),
+        unsupported("SAM alignments", ". Convert it, e.g. samtools fasta reads.sam"),
     ),
-    "bzip2": Odd(
-        b"BZh91AY&SY", error(None, FORMATS + "bzip2. Compress it as gz or zstd, or unpack it")
-    ),
-    "xz": Odd(
-        b"\xfd7zXZ\x00\x00", error(None, FORMATS + "xz. Compress it as gz or zstd, or unpack it")
-    ),
+    "bzip2": Odd(b"BZh91AY&SY", unsupported("bzip2", ". Compress it as gz or zstd, or unpack it")),
+    "xz": Odd(b"\xfd7zXZ\x00\x00", unsupported("xz", ". Compress it as gz or zstd, or unpack it")),
     "a web page": Odd(
         b"<!DOCTYPE html>\n<html>404",
-        error(None, FORMATS + "a web page or XML. Download the file itself"),
+        unsupported("web page or XML", ". Download the file itself"),
     ),
-    "VCF": Odd(b"##fileformat=VCFv4.2\n#CHROM\tPOS\n", error(None, FORMATS + "variants (VCF)")),
+    "VCF": Odd(b"##fileformat=VCFv4.2\n#CHROM\tPOS\n", unsupported("VCF variants")),
     "gz": Odd(gzip.compress(GOOD), A),
     "bgzip": Odd(gzip.compress(b">a\nAC") + gzip.compress(b"GT\n") + gzip.compress(b""), A),
     "gz of many members": Odd(b"".join(gzip.compress(bytes([byte])) for byte in GOOD), A),
     "gz, then zeros": Odd(gzip.compress(GOOD) + bytes(512), A),
     "gz, then something else": Odd(
         gzip.compress(GOOD) + b"ACGT",
-        error(None, "gz file must be undamaged, got <...>" + AGAIN),
+        error(None, "damaged gz file: <...>" + AGAIN),
     ),
     "gz of a mebibyte and more": Odd(
         gzip.compress(b">a\n" + b"ACGT" * 600_000), [("a", "ACGT" * 600_000)]
     ),
     "truncated gz": Odd(
         GZ[: len(GZ) // 2],
-        error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN),
+        error(None, "gz file is truncated" + AGAIN),
     ),
-    "gz without its last byte": Odd(
-        GZ[:-1], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)
-    ),
-    "the header of a gz alone": Odd(
-        GZ[:10], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)
-    ),
-    "two bytes of a gz": Odd(
-        GZ[:2], error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN)
-    ),
+    "gz without its last byte": Odd(GZ[:-1], error(None, "gz file is truncated" + AGAIN)),
+    "the header of a gz alone": Odd(GZ[:10], error(None, "gz file is truncated" + AGAIN)),
+    "two bytes of a gz": Odd(GZ[:2], error(None, "gz file is truncated" + AGAIN)),
     "truncated second member": Odd(
         GZ + gzip.compress(RANDOM)[:60],
-        error(None, "gz file must be whole, got an end in the middle (truncated)" + AGAIN),
+        error(None, "gz file is truncated" + AGAIN),
     ),
     "gz with another sum": Odd(
         GZ[:-8] + bytes([GZ[-8] ^ 1]) + GZ[-7:],
-        error(None, "gz file must be undamaged, got <...>" + AGAIN),
+        error(None, "damaged gz file: <...>" + AGAIN),
     ),
-    "gz with another length": Odd(
-        GZ[:-1] + b"\x01", error(None, "gz file must be undamaged, got <...>" + AGAIN)
-    ),
+    "gz with another length": Odd(GZ[:-1] + b"\x01", error(None, "damaged gz file: <...>" + AGAIN)),
     "gz of another method": Odd(
         b"\x1f\x8b\x07" + GZ[3:],
-        error(None, "gz file must be undamaged, got <...>" + AGAIN),
+        error(None, "damaged gz file: <...>" + AGAIN),
     ),
     "zlib that is no gz": Odd(
         zlib.compress(GOOD * 100, 9),
-        error(None, "sequence file must be text or Parquet, got binary data"),
+        error(None, "binary data (expected text or Parquet)"),
     ),
     "zstd": Odd(zstd(GOOD), A),
     "zstd of two frames": Odd(zstd(b">a\nAC") + zstd(b"GT\n"), A),
     "truncated zstd": Odd(
         zstd(GZ)[:-2],
-        error(None, "zstd file must be whole, got an end in the middle (truncated)" + AGAIN),
+        error(None, "zstd file is truncated" + AGAIN),
     ),
     "four bytes of a zstd": Odd(
         b"\x28\xb5\x2f\xfd",
-        error(None, "zstd file must be whole, got an end in the middle (truncated)" + AGAIN),
+        error(None, "zstd file is truncated" + AGAIN),
     ),
     "zstd, then something else": Odd(
-        zstd(GOOD) + b"garbage.", error(None, "zstd file must be undamaged, got <...>" + AGAIN)
+        zstd(GOOD) + b"garbage.", error(None, "damaged zstd file: <...>" + AGAIN)
     ),
     "damaged zstd": Odd(
         b"\x28\xb5\x2f\xfd\x00\x58\xff\xff\xff\xff\xff",
-        error(None, "zstd file must be undamaged, got <...>" + AGAIN),
+        error(None, "damaged zstd file: <...>" + AGAIN),
     ),
 }
 
@@ -313,15 +299,15 @@ FASTA = {
     "many lines": Odd(b">a some words\nAC\nG\n\nT\n", A),
     "blank lines before": Odd(b"\n\n>a\nACGT\n", A),
     "blanks": Odd(b">a\nAC GT\t\n", A),
-    "CRLF": Odd(b">a\r\nAC\r\nGT\r\n", ("ACGT", {"CRLF": 1}), noted),
-    "CRLF in the header alone": Odd(b">a\r\nACGT\n", ("ACGT", {"CRLF": 1}), noted),
+    "CRLF": Odd(b">a\r\nAC\r\nGT\r\n", ("ACGT", {"CRLF": 1}), counted),
+    "CRLF in the header alone": Odd(b">a\r\nACGT\n", ("ACGT", {"CRLF": 1}), counted),
     "mixed line ends": Odd(b">a\nAC\r\nGT\n>b\r\nAC\n", [("a", "ACGT"), ("b", "AC")]),
-    "CR within the letters": Odd(b">a\nAC\rGT\n", ("ACGT", {"CRLF": 1}), noted),
+    "CR within the letters": Odd(b">a\nAC\rGT\n", ("ACGT", {"CRLF": 1}), counted),
     "CR alone": Odd(
         b">a\rACGT\r",
         error(
             1,
-            "line ends must be LF or CRLF, got CR alone. Convert it, e.g. tr '\\r' '\\n' < old.fa "
+            "lines end in CR (expected LF or CRLF). Convert it, e.g. tr '\\r' '\\n' < old.fa "
             "> new.fa",
         ),
     ),
@@ -329,40 +315,39 @@ FASTA = {
     "a byte order mark in a gz": Odd(gzip.compress(b"\xef\xbb\xbf>a\nACGT\n"), A),
     "a tab after the id": Odd(b">a\tsome words\nACGT\n", A),
     "tabs in the header": Odd(
-        b">a\tchrom=c\tstart=2\tend=6\nACGT\n", [("a", "c", 2, 6, None, None, None, None)], said
+        b">a\tchrom=c\tstart=2\tend=6\nACGT\n",
+        [("a", "c", 2, 6, None, None, None, None)],
+        annotations,
     ),
     "an id of other letters": Odd(">séq_序列\nACGT\n".encode(), [("séq_序列", "ACGT")]),
     "an id of bars": Odd(b">sp|P1|X_Y 1\nACGT\n", [("sp|P1|X_Y", "ACGT")]),
     "> in the header": Odd(b">a>b > c\nACGT\n", [("a>b", "ACGT")]),
-    "> in the letters": Odd(b">a\nACGT>b\nACGT\n", error(2, DNA_RULE + "'>' in record 'a'" + MEND)),
+    "> in the letters": Odd(b">a\nACGT>b\nACGT\n", error(2, invalid("character '>'"))),
     "; comment": Odd(
         b"; old style\n>a\nACGT\n",
         error(
             1,
-            "first line must be a '>' header, got '; old style'. Put '>' and an id on a line "
-            "before each sequence",
+            "no '>' header before '; old style'. Put '>' and an id on a line before each sequence",
         ),
     ),
     "letters first": Odd(
         b"\nACGT\n>a\nACGT\n",
         error(
             2,
-            "first line must be a '>' header, got 'ACGT'. Put '>' and an id on a line before each "
-            "sequence",
+            "no '>' header before 'ACGT'. Put '>' and an id on a line before each sequence",
         ),
     ),
     "letters alone": Odd(
         b"ACGT\n",
         error(
             1,
-            "first line must be a '>' header, got 'ACGT'. Put '>' and an id on a line before each "
-            "sequence",
+            "no '>' header before 'ACGT'. Put '>' and an id on a line before each sequence",
         ),
     ),
-    "an empty record": Odd(b">a\nACGT\n>b\n>c\nA\n", error(3, NO_LETTERS)),
-    "an empty last record": Odd(b">a\nAC\n\n>b\n\n", error(4, NO_LETTERS)),
-    "a header alone": Odd(b">b\n", error(1, NO_LETTERS)),
-    "a header without line end": Odd(b">a\nAC\n>b", error(3, NO_LETTERS)),
+    "an empty record": Odd(b">a\nACGT\n>b\n>c\nA\n", error(3, EMPTY)),
+    "an empty last record": Odd(b">a\nAC\n\n>b\n\n", error(4, EMPTY)),
+    "a header alone": Odd(b">b\n", error(1, EMPTY)),
+    "a header without line end": Odd(b">a\nAC\n>b", error(3, EMPTY)),
     "> alone": Odd(b">", error(1, NO_ID)),
     "no id": Odd(b">\nACGT\n", error(1, NO_ID)),
     "a blank before the id": Odd(b"> a b\nACGT\n", A),
@@ -377,61 +362,59 @@ FASTA = {
         Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED),
     ),
     "a NUL in the id": Odd(
-        b">" + b"x" * 5000 + b"\nA\n>b\x00\nA\n", error(3, "record id must be text, got byte 0x00")
+        b">" + b"x" * 5000 + b"\nA\n>b\x00\nA\n", error(3, "invalid byte 0x00 in the record id")
     ),
     "an escape in the id": Odd(
-        b">" + b"x" * 5000 + b"\nA\n>b\x1b\nA\n", error(3, "record id must be text, got byte 0x1B")
+        b">" + b"x" * 5000 + b"\nA\n>b\x1b\nA\n", error(3, "invalid byte 0x1B in the record id")
     ),
     "a header that is not UTF-8": Odd(
-        b">a \xe9\nACGT\n", error(1, "header must be UTF-8 text, got byte 0xE9")
+        b">a \xe9\nACGT\n", error(1, "invalid byte 0xE9 in the header (expected UTF-8)")
     ),
     "a header of a mebibyte": Odd(
         b">" + b"x" * 3 * 2**20,
-        error(1, "header must be shorter than 1048576 bytes, got '>xxxxxxxxxxxxxxxxxxx'..."),
+        error(1, "header '>xxxxxxxxxxxxxxxxxxx'... is longer than 1,048,576 bytes"),
     ),
     "a long header": Odd(b">a " + b"x" * 100_000 + b"\nACGT\n", A),
-    "a foreign letter": Odd(
-        b">a\nACGT\n>b\nACGT\nACJT\n", error(5, DNA_RULE + "'J' in record 'b'" + MEND)
-    ),
+    "a foreign letter": Odd(b">a\nACGT\n>b\nACGT\nACJT\n", error(5, invalid("character 'J'", "b"))),
     "foreign letters": Odd(
         b">b\r\nACGTACGTACGTACGTACGT\r\n\r\nA?GT!\r\n",
-        error(4, DNA_RULE + "'?' (the first of 2) in record 'b'" + MEND),
+        error(4, invalid("character '?' and 1 more", "b")),
     ),
     "a foreign letter far on": Odd(
         b">a\n" + b"ACGT\n" * 300_000 + b"A!GT\n",
-        error(300_002, DNA_RULE + "'!' in record 'a'" + MEND),
+        error(300_002, invalid("character '!'")),
     ),
     "letters that are not ASCII": Odd(
         b">a\nAC\xc3\xa9GT\n",
-        error(2, DNA_RULE + "byte 0xC3 (the first of 2) in record 'a'" + MEND),
+        error(2, invalid("byte 0xC3 and 1 more")),
     ),
     "a NUL far on": Odd(
         b">a\n" + b"ACGT\n" * 2000 + b"A\x00GT\n",
-        error(2002, DNA_RULE + "byte 0x00 in record 'a'" + MEND),
+        error(2002, invalid("byte 0x00")),
     ),
-    "digits among letters": Odd(b">a\n1 ACGT\n", error(2, DNA_RULE + "'1' in record 'a'" + MEND)),
-    "gaps": Odd(b">a\nAC--GT\n", error(2, DNA_RULE + "'-' (the first of 2) in record 'a'" + GAPS)),
-    "dots": Odd(b">a\nACGT..\n", error(2, DNA_RULE + "'.' (the first of 2) in record 'a'" + GAPS)),
+    "digits among letters": Odd(b">a\n1 ACGT\n", error(2, invalid("character '1'"))),
+    "gaps": Odd(b">a\nAC--GT\n", error(2, invalid("character '-' and 1 more", "a", GAPS))),
+    "dots": Odd(b">a\nACGT..\n", error(2, invalid("character '.' and 1 more", "a", GAPS))),
     "gaps that are removed": Odd(
         b">a\nA-C--GT.\n",
-        ("ACGT", {"gaps, which were removed": 1}),
-        partial(noted, policy=SequencePolicy(DNA, gaps="remove")),
+        ("ACGT", {"gaps (removed)": 1}),
+        partial(counted, policy=SequencePolicy(DNA, gaps="remove")),
     ),
     "gaps alone, removed": Odd(
         b">b\n----\n",
-        error(1, NO_LETTERS),
+        error(1, EMPTY),
         partial(read, policy=SequencePolicy(DNA, gaps="remove")),
     ),
     "protein": Odd(
         b">p\nMKVLAAGIVGLLLAQPSFE\n",
-        error(2, DNA_RULE + "'L' (the first of 9) in record 'p'" + LOOKS_PROTEIN),
+        error(2, invalid("character 'L' and 8 more", "p", LOOKS_PROTEIN)),
     ),
-    "a stop sign in DNA": Odd(b">a\nACGT*\n", error(2, DNA_RULE + "'*' in record 'a'" + STOPS)),
-    "lower case": Odd(b">a\nacGT\n", ("ACGT", {"lower case": 1}), noted),
-    "U": Odd(b">a\nACGU\n", ("ACGT", {"U in DNA": 1}), noted),
-    "u": Odd(b">a\nACGu\n", ("ACGT", {"lower case": 1, "U in DNA": 1}), noted),
-    "IUPAC": Odd(b">a\nACGNRY\n", ("ACGNRY", {"IUPAC codes": 1}), noted),
-    "iupac": Odd(b">a\nacgnry\n", ("ACGNRY", {"lower case": 1, "IUPAC codes": 1}), noted),
+    "a stop sign in DNA": Odd(b">a\nACGT*\n", error(2, invalid("character '*'", "a", STOPS))),
+    "lower case": Odd(b">a\nacGT\n", ("ACGT", {"lower case": 1}), counted),
+    "U": Odd(b">a\nACGU\n", ("ACGT", {"U in DNA": 1}), counted),
+    "u": Odd(b">a\nACGu\n", ("ACGT", {"lower case": 1, "U in DNA": 1}), counted),
+    "IUPAC": Odd(b">a\nACGNRY\n", ("ACGNRY", {"IUPAC codes": 1}), counted),
+    "iupac": Odd(b">a\nacgnry\n", ("ACGNRY", {"lower case": 1, "IUPAC codes": 1}), counted),
     "lower case as a mask": Odd(
         b">a\nacGTac\nGtt\n>b\nACGT\n>c\nacgt\n", [[[0, 2], [4, 6], [7, 9]], [], [[0, 4]]], masked
     ),
@@ -439,36 +422,36 @@ FASTA = {
     "lower case as N": Odd(
         b">a\nacGTnu\n",
         ("NNGTNN", {"lower case": 1, "U in DNA": 1, "IUPAC codes": 1}),
-        partial(noted, policy=SequencePolicy(DNA, "hard")),
+        partial(counted, policy=SequencePolicy(DNA, "hard")),
     ),
     "attributes": Odd(
         b">a chrom=chr2L start=7 end=11 strand=- group=g1 other=2\nACGT\n>b\nAC\n",
         [("a", "chr2L", 7, 11, "-", "g1", None, None), ("b", *[None] * 7)],
-        said,
+        annotations,
     ),
     "start that is no number": Odd(
         b">a start=x end=4\nACGT\n",
-        error(1, "start= in the header must be a whole number, got 'x'"),
+        error(1, "invalid start 'x' in the header (expected a whole number)"),
     ),
     "start without end": Odd(
         b">a start=4\nACGT\n",
-        error(1, "start= and end= in the header must come together, got only start"),
+        error(1, "start without end in the header"),
     ),
     "end without start": Odd(
         b">a end=4\nACGT\n",
-        error(1, "start= and end= in the header must come together, got only end"),
+        error(1, "end without start in the header"),
     ),
     "strand f": Odd(
-        b">a strand=f\nACGT\n", error(1, "strand= in the header must be + or -, got 'f'")
+        b">a strand=f\nACGT\n", error(1, "invalid strand 'f' in the header (expected + or -)")
     ),
     "chrom without value": Odd(
-        b">a chrom= x\nACGT\n", error(1, "chrom= in the header must be followed by a value, got ''")
+        b">a chrom= x\nACGT\n", error(1, "invalid chrom '' in the header (expected a name)")
     ),
     "1-based coordinates": Odd(
         b">a start=1 end=4\nACGT\n",
         error(
             1,
-            "end - start in the header must equal the number of letters (4), got 4 - 1 = 3. "
+            "end - start in the header is 3, but the sequence has length 4. "
             "Coordinates are 0-based half-open",
         ),
     ),
@@ -492,53 +475,55 @@ HEADERS = {
     "label=": Odd(
         b">a label=1\nAC\n>b label=0\nGT\n",
         [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)],
-        partial(said, fields=Fields("label")),
+        partial(annotations, fields=Fields("label")),
     ),
     "no label=": Odd(
         b">a label=1\nAC\n>b\nGT\n",
-        error(3, "header must hold the label, label=..., got '>b'"),
-        partial(said, fields=Fields("label")),
+        error(3, "no label in the header '>b' (expected label=...)"),
+        partial(annotations, fields=Fields("label")),
     ),
     "label=2": Odd(
         b">a label=2\nAC\n",
         error(
             1,
-            "label must be 1 or 0, as it is the label, got '2'. Say which are 1: positive = \"2\" "
-            "in [data]",
+            "label '2' in 'label' is neither 1 nor 0. Name the positive labels, e.g. positive = "
+            '"2" in [data]',
         ),
-        partial(said, fields=Fields("label")),
+        partial(annotations, fields=Fields("label")),
     ),
     "label= without value": Odd(
         b">a label= x\nAC\n",
-        error(1, "label must be given, as it is the label, got nothing"),
-        partial(said, fields=Fields("label")),
+        error(1, "the label 'label' is empty"),
+        partial(annotations, fields=Fields("label")),
     ),
     "another attribute": Odd(
         b">a kind=tss\nAC\n",
         [("a", *[None] * 5, 1, None)],
-        partial(said, fields=Fields("kind", ("tss",))),
+        partial(annotations, fields=Fields("kind", ("tss",))),
     ),
     "a pattern": Odd(
-        b">a class:x\nAC\n", [("a", *[None] * 6, {"label": "x"})], partial(said, fields=pattern)
+        b">a class:x\nAC\n",
+        [("a", *[None] * 6, {"label": "x"})],
+        partial(annotations, fields=pattern),
     ),
     "a pattern that holds the label": Odd(
         b">a class:x\nAC\n>b class:y\nGT\n",
         [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)],
-        partial(said, fields=Fields("label", ("x",), r"class:(\w+)")),
+        partial(annotations, fields=Fields("label", ("x",), r"class:(\w+)")),
     ),
     "a pattern that is not there": Odd(
         b">a\nAC\n",
         error(
             1,
-            "header must match 'class:(\\\\w+)', got '>a'. Change header in [data], or the record",
+            "header '>a' does not match 'class:(\\\\w+)'. Change header in [data], or the record",
         ),
-        partial(said, fields=pattern),
+        partial(annotations, fields=pattern),
     ),
     "a pattern of names": Odd(
         b">x chr2:4-6(+) 37C\nAC\n",
         [("x", "chr2", 4, 6, "+", None, None, {"temperature": "37"})],
         partial(
-            said,
+            annotations,
             fields=Fields(
                 header=r"(?P<chrom>\w+):(?P<start>\d+)-(?P<end>\d+)\((?P<strand>.)\) "
                 r"(?P<temperature>\d+)C"
@@ -548,7 +533,7 @@ HEADERS = {
     "a pattern of the id": Odd(
         b">sp|P1|X\nAC\n",
         [("P1", *[None] * 7)],
-        partial(said, fields=Fields(header=r"sp\|(?P<id>\w+)")),
+        partial(annotations, fields=Fields(header=r"sp\|(?P<id>\w+)")),
     ),
 }
 
@@ -558,36 +543,34 @@ PROTEINS = {
     "U and O": Odd(
         b">p\nMKUO\n",
         ("MKUO", {"selenocysteine or pyrrolysine (U, O)": 1}),
-        partial(noted, policy=SequencePolicy(PROTEIN)),
+        partial(counted, policy=SequencePolicy(PROTEIN)),
     ),
     "B, Z, J and X": Odd(
         b">p\nMKBZJX\n",
         ("MKBZJX", {"ambiguous residues (B, Z, J, X)": 1}),
-        partial(noted, policy=SequencePolicy(PROTEIN)),
+        partial(counted, policy=SequencePolicy(PROTEIN)),
     ),
     "a stop at the end": Odd(
         b">p\nMKVL*\n",
-        ("MKVL", {"a stop sign at the end, which was removed": 1}),
-        partial(noted, policy=SequencePolicy(PROTEIN)),
+        ("MKVL", {"a stop sign at the end (removed)": 1}),
+        partial(counted, policy=SequencePolicy(PROTEIN)),
     ),
     "a stop on a line of its own": Odd(b">p\nMKVL\n*\n", [("p", "MKVL")], protein),
     "a stop at the end of each": Odd(
         b">p\nMKVL*\n>q\nMK*\n", [("p", "MKVL"), ("q", "MK")], protein
     ),
-    "a stop inside": Odd(
-        b">p\nMK\nM*VL\n", error(3, PROTEIN_RULE + "'*' in record 'p'" + STOPS), protein
-    ),
+    "a stop inside": Odd(b">p\nMK\nM*VL\n", error(3, in_protein("character '*'", STOPS)), protein),
     "two stops": Odd(
         b">p\nMKVL**\n",
-        error(2, PROTEIN_RULE + "'*' (the first of 2) in record 'p'" + STOPS),
+        error(2, in_protein("character '*' and 1 more", STOPS)),
         protein,
     ),
-    "a stop alone": Odd(b">b\n*\n", error(1, NO_LETTERS), protein),
+    "a stop alone": Odd(b">b\n*\n", error(1, EMPTY), protein),
     "gaps of an alignment": Odd(
-        b">p\nMK-VL\n", error(2, PROTEIN_RULE + "'-' in record 'p'" + GAPS), protein
+        b">p\nMK-VL\n", error(2, in_protein("character '-'", GAPS)), protein
     ),
     "residues in lower case": Odd(
-        b">p\nmkvl\n", ("MKVL", {"lower case": 1}), partial(noted, policy=SequencePolicy(PROTEIN))
+        b">p\nmkvl\n", ("MKVL", {"lower case": 1}), partial(counted, policy=SequencePolicy(PROTEIN))
     ),
     "residues in lower case as X": Odd(
         b">p\nmkVL\n", [("p", "XXVL")], partial(read, policy=SequencePolicy(PROTEIN, "hard"))
@@ -602,7 +585,7 @@ FASTQ = {
     "FASTQ zstd": Odd(zstd(FQ), A, name="odd.fq.zst"),
     "FASTQ with the id again": Odd(b"@a x\nACGT\n+a x\nIIII\n", A),
     "FASTQ without line end": Odd(FQ[:-1], A),
-    "FASTQ of CRLF": Odd(FQ.replace(b"\n", b"\r\n"), ("ACGT", {"CRLF": 1}), noted),
+    "FASTQ of CRLF": Odd(FQ.replace(b"\n", b"\r\n"), ("ACGT", {"CRLF": 1}), counted),
     "FASTQ with @ as quality": Odd(
         b"@a\nACGT\n+\n@@@@\n@b\nAC\n+\n>>\n", [("a", "ACGT"), ("b", "AC")]
     ),
@@ -610,53 +593,54 @@ FASTQ = {
         FQ + b"\n" + FQ.replace(b"@a", b"@b") + b"\n\n", [("a", "ACGT"), ("b", "ACGT")]
     ),
     "FASTQ with a byte order mark": Odd(b"\xef\xbb\xbf" + FQ, A),
-    "FASTQ with N": Odd(b"@a\nACGN\n+\nIII!\n", ("ACGN", {"IUPAC codes": 1}), noted),
-    "FASTQ with attributes": Odd(b"@a chrom=c\nAC\n+\nII\n", [("a", "c", *[None] * 6)], said),
+    "FASTQ with N": Odd(b"@a\nACGN\n+\nIII!\n", ("ACGN", {"IUPAC codes": 1}), counted),
+    "FASTQ with attributes": Odd(
+        b"@a chrom=c\nAC\n+\nII\n", [("a", "c", *[None] * 6)], annotations
+    ),
     "FASTQ with too few qualities": Odd(
         b"@a\nACGT\n+\nIII\n",
-        error(4, "FASTQ record must have a quality for each letter (4), got 3"),
+        error(4, "FASTQ record has 3 qualities for 4 bases"),
     ),
     "FASTQ with too many qualities": Odd(
         b"@a\nACGT\n+\nIIIII\n",
-        error(4, "FASTQ record must have a quality for each letter (4), got 5"),
+        error(4, "FASTQ record has 5 qualities for 4 bases"),
     ),
     "FASTQ without qualities": Odd(
         FQ + b"@b\nACGT\n+\n",
-        error(8, "FASTQ record must have a quality for each letter (4), got 0"),
+        error(8, "FASTQ record has 0 qualities for 4 bases"),
     ),
     "FASTQ that ends after the letters": Odd(
         FQ + b"@b\nACGT\n",
         error(
             7,
-            "third line of a FASTQ record must begin with '+', got the end of the file"
-            + FOUR_LINES,
+            "the file ends within a FASTQ record" + FOUR_LINES,
         ),
     ),
     "FASTQ of several lines": Odd(
         b"@a\nAC\nGT\n+\nIIII\n",
-        error(3, "third line of a FASTQ record must begin with '+', got 'GT'" + FOUR_LINES),
+        error(3, "the third line of the FASTQ record is 'GT' instead of '+'" + FOUR_LINES),
     ),
     "FASTQ, then FASTA": Odd(
-        FQ + GOOD, error(5, "FASTQ record must begin with an '@' header, got '>a'" + FOUR_LINES)
+        FQ + GOOD, error(5, "FASTQ record starts with '>a' instead of an '@' header" + FOUR_LINES)
     ),
     "FASTQ without id": Odd(b"@\nACGT\n+\nIIII\n", error(1, NO_ID.replace(">", "@"))),
-    "FASTQ without letters": Odd(b"@b\n\n+\n\n", error(1, NO_LETTERS)),
+    "FASTQ without letters": Odd(b"@b\n\n+\n\n", error(1, EMPTY)),
     "FASTQ with the same id": Odd(
         FQ + FQ, Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED)
     ),
     "FASTQ with a foreign letter": Odd(
-        FQ + b"@b\nAC.T\n+\nIIII\n", error(6, DNA_RULE + "'.' in record 'b'" + GAPS)
+        FQ + b"@b\nAC.T\n+\nIIII\n", error(6, invalid("character '.'", "b", GAPS))
     ),
     "letters that are called FASTQ": Odd(
         b"ACGT\n",
-        error(1, "FASTQ record must begin with an '@' header, got 'ACGT'" + FOUR_LINES),
+        error(1, "FASTQ record starts with 'ACGT' instead of an '@' header" + FOUR_LINES),
         name="odd.fq",
     ),
 }
 
 # GenBank, EMBL
 GENBANK = b"""LOCUS       X1                        20 bp    DNA     linear   INV 01-JAN-2000
-DEFINITION  Made up.
+DEFINITION  Synthetic.
 ACCESSION   X1
 VERSION     X1.1
 SOURCE      Drosophila melanogaster
@@ -671,7 +655,7 @@ ORIGIN
 """
 EMBL = b"""ID   X2; SV 1; linear; genomic DNA; STD; INV; 12 BP.
 AC   X2;
-DE   Made up.
+DE   Synthetic.
 OS   Drosophila melanogaster
 SQ   Sequence 12 BP; 3 A; 3 C; 3 G; 3 T; 0 other;
      acgtacgtac gt                                                            12
@@ -687,47 +671,46 @@ FLAT = {
         GENBANK + GENBANK.replace(b"X1", b"X3"), [*X1, ("X3.1", X1[0][1])]
     ),
     "the organism of GenBank": Odd(
-        GENBANK, [("X1.1", *[None] * 6, {"organism": "Drosophila melanogaster"})], said
+        GENBANK, [("X1.1", *[None] * 6, {"organism": "Drosophila melanogaster"})], annotations
     ),
-    "N in GenBank": Odd(GENBANK, (X1[0][1], {"IUPAC codes": 1}), noted),
+    "N in GenBank": Odd(GENBANK, (X1[0][1], {"IUPAC codes": 1}), counted),
     "GenBank without ORIGIN": Odd(
         GENBANK.partition(b"FEATURES")[0] + b"CONTIG      join(Y:1..20)\n//\n",
         error(
             None,
-            "record must have letters, got an empty record 'X1.1'. Remove the header or add its "
-            "sequence",
+            "record 'X1.1' has no sequence. Remove the record or add its sequence",
         ),
     ),
     "GenBank twice": Odd(
         GENBANK + GENBANK, raw("record id 'X1.1' is used twice (first in {path})" + NUMBERED)
     ),
     "GenBank with a foreign letter": Odd(
-        GENBANK.replace(b"acgn", b"acgj"), error(None, DNA_RULE + "'J' in record 'X1.1'" + MEND)
+        GENBANK.replace(b"acgn", b"acgj"), error(None, invalid("character 'J'", "X1.1"))
     ),
     "GenBank that ends in a feature": Odd(
         GENBANK.partition(b"ORIGIN")[0],
-        error(None, "GenBank file must be readable by Biopython, got <...> in entry 1"),
+        error(None, "Biopython cannot read GenBank entry 1: <...>"),
     ),
     "letters that are called GenBank": Odd(
         b"ACGT\n",
-        error(None, "sequence file must hold records, got no entry of GenBank"),
+        error(None, "no GenBank entry in the file"),
         name="odd.gbk",
     ),
     "EMBL": Odd(EMBL, [("X2.1", "ACGTACGTACGT")], name="odd.embl"),
     "EMBL by its content": Odd(EMBL, [("X2.1", "ACGTACGTACGT")]),
     "EMBL without letters": Odd(
         EMBL.partition(b"SQ")[0] + b"//\n",
-        error(None, "EMBL file must be readable by Biopython, got <...> in entry 1"),
+        error(None, "Biopython cannot read EMBL entry 1: <...>"),
     ),
     "GenBank of features that end early": Odd(
         GENBANK.partition(b"ORIGIN")[0] + b"//\n",
-        error(None, "GenBank file must be readable by Biopython, got <...> in entry 1"),
+        error(None, "Biopython cannot read GenBank entry 1: <...>"),
     ),
 }
 
 # tables
-NO_SEQUENCE = "table without a column 'sequence' (columns: "
-NAME_IT = ' columns = {{ sequence = "{0}" }} (--sequence-column {0}) in [data]'
+NO_SEQUENCE = "no column 'sequence' in the table (columns: "
+NAME_IT = ' columns = {{ sequence = "{0}" }} in [data] (--sequence-column {0})'
 label = Fields("label")
 
 
@@ -763,11 +746,11 @@ TABLES = {
     "all columns": Odd(
         b"id,sequence,chrom,start,end,strand,group,height,kind\na,ACGT,c,2,6,-,g,1.5,\n",
         [("a", "c", 2, 6, "-", "g", None, {"height": "1.5", "kind": None})],
-        said,
+        annotations,
         name="odd.csv",
     ),
     "empty cells": Odd(
-        b"id,sequence,chrom,group\na,ACGT,,\n", [("a", *[None] * 7)], said, name="odd.csv"
+        b"id,sequence,chrom,group\na,ACGT,,\n", [("a", *[None] * 7)], annotations, name="odd.csv"
     ),
     "columns of other names": Odd(
         b"name,seq\na,ACGT\n",
@@ -778,49 +761,49 @@ TABLES = {
     "a label": Odd(
         b"id,sequence,label\na,AC,1\nb,GT,0\n",
         [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)],
-        partial(said, fields=label),
+        partial(annotations, fields=label),
         name="odd.csv",
     ),
     "a label of words": Odd(
         b"id,sequence,kind\na,AC,tss\nb,GT,exon\n",
         [("a", *[None] * 5, 1, None), ("b", *[None] * 5, 0, None)],
-        partial(said, fields=Fields("kind", ("tss",))),
+        partial(annotations, fields=Fields("kind", ("tss",))),
         name="odd.csv",
     ),
     "a label that is no number": Odd(
         b"id,sequence,label\na,AC,yes\n",
         error(
             2,
-            "label must be 1 or 0, as it is the label, got 'yes'. Say which are 1: positive = "
+            "label 'yes' in 'label' is neither 1 nor 0. Name the positive labels, e.g. positive = "
             '"yes" in [data]',
         ),
-        partial(said, fields=label),
+        partial(annotations, fields=label),
         name="odd.csv",
     ),
     "an empty label": Odd(
         b"id,sequence,label\na,AC,\n",
-        error(2, "label must be given, as it is the label, got nothing"),
-        partial(said, fields=label),
+        error(2, "the label 'label' is empty"),
+        partial(annotations, fields=label),
         name="odd.csv",
     ),
     "no column of the label": Odd(
         b"id,sequence\na,AC\n",
         error(
             1,
-            "table without a column 'label' (columns: 'id', 'sequence'). Set label = \"NAME\" "
-            "(--label-column NAME) in [data]",
+            "no column 'label' in the table (columns: 'id', 'sequence'). Set label = \"NAME\" in "
+            "[data] (--label-column NAME)",
         ),
-        partial(said, fields=label),
+        partial(annotations, fields=label),
         name="odd.csv",
     ),
     "a label column of another name": Odd(
         b"id,sequence,labels\na,AC,1\n",
         error(
             1,
-            "table without a column 'label' (columns: 'id', 'sequence', 'labels'). "
-            "Is it 'labels'? Set label = \"labels\" (--label-column labels) in [data]",
+            "no column 'label' in the table (columns: 'id', 'sequence', 'labels'). "
+            "Did you mean 'labels'? Set label = \"labels\" in [data] (--label-column labels)",
         ),
-        partial(said, fields=label),
+        partial(annotations, fields=label),
         name="odd.csv",
     ),
     "no column of the sequence": Odd(
@@ -831,7 +814,10 @@ TABLES = {
     "a column Sequence": Odd(
         b"id,Sequence\na,ACGT\n",
         error(
-            1, NO_SEQUENCE + "'id', 'Sequence'). Is it 'Sequence'? Set" + NAME_IT.format("Sequence")
+            1,
+            NO_SEQUENCE
+            + "'id', 'Sequence'). Did you mean 'Sequence'? Set"
+            + NAME_IT.format("Sequence"),
         ),
         name="odd.csv",
     ),
@@ -840,7 +826,7 @@ TABLES = {
         error(
             1,
             NO_SEQUENCE
-            + "'text', 'label', 'Seq'). Is it 'Seq' or 'text'? Set"
+            + "'text', 'label', 'Seq'). Did you mean 'Seq' or 'text'? Set"
             + NAME_IT.format("Seq"),
         ),
         name="odd.txt",
@@ -849,7 +835,7 @@ TABLES = {
         b"sequence,chr\nACGT,1\n",
         error(
             1,
-            "table without a column 'chromosome' (columns: 'sequence', 'chr'). Set columns = { "
+            "no column 'chromosome' in the table (columns: 'sequence', 'chr'). Set columns = { "
             'chrom = "NAME" } in [data]',
         ),
         partial(read, fields=Fields(columns={"chrom": "chromosome"})),
@@ -862,7 +848,7 @@ TABLES = {
     ),
     "names alone": Odd(
         b"id,sequence\n",
-        error(None, "sequence file must hold records, got a table without rows"),
+        error(None, "the table has no rows"),
         name="odd.csv",
     ),
     "a blank CSV": Odd(
@@ -870,15 +856,14 @@ TABLES = {
     ),
     "the same column twice": Odd(
         b"id,sequence,id\na,AC,b\n",
-        error(1, "columns must have different names, got 'id' twice"),
+        error(1, "duplicate column 'id'"),
         name="odd.csv",
     ),
     "too few cells": Odd(
         b"id,sequence,x\na,AC,1\nb,AC\n",
         error(
             3,
-            "row must have a cell for each of the 3 columns, got 2. Quote cells that hold what "
-            "parts the columns",
+            "row has 2 cells, but the table has 3 columns. Quote cells that contain the separator",
         ),
         name="odd.csv",
     ),
@@ -886,12 +871,11 @@ TABLES = {
         b"id,sequence\na,AC\nb,AC,1\n",
         error(
             3,
-            "row must have a cell for each of the 2 columns, got 3. Quote cells that hold what "
-            "parts the columns",
+            "row has 3 cells, but the table has 2 columns. Quote cells that contain the separator",
         ),
         name="odd.csv",
     ),
-    "an empty sequence": Odd(b"id,sequence\na,AC\nb,\n", error(3, NO_LETTERS), name="odd.csv"),
+    "an empty sequence": Odd(b"id,sequence\na,AC\nb,\n", error(3, EMPTY), name="odd.csv"),
     "an empty id": Odd(
         b"id,sequence\n,AC\n",
         error(2, "record without an id: empty cell. Fill it, or" + NUMBERED.partition(", or")[2]),
@@ -910,46 +894,45 @@ TABLES = {
     ),
     "a foreign letter in a table": Odd(
         b"id,sequence\na,AC\nb,A?\n",
-        error(3, DNA_RULE + "'?' in record 'b'" + MEND),
+        error(3, invalid("character '?'", "b")),
         name="odd.csv",
     ),
     "a coordinate that is no number": Odd(
         b"sequence,start,end\nAC,x,3\n",
-        error(2, "start must be a whole number, got 'x'"),
+        error(2, "invalid start 'x' (expected a whole number)"),
         name="odd.csv",
     ),
     "coordinates of another length": Odd(
         b"sequence,start,end\nAC,1,9\n",
         error(
             2,
-            "end - start must equal the number of letters (2), got 9 - 1 = 8. Coordinates are "
-            "0-based half-open",
+            "end - start is 8, but the sequence has length 2. Coordinates are 0-based half-open",
         ),
         name="odd.csv",
     ),
     "a start alone": Odd(
         b"sequence,start\nAC,1\n",
-        error(2, "start and end must come together, got only start"),
+        error(2, "start without end"),
         name="odd.csv",
     ),
     "an open quote": Odd(
         b'id,sequence\na,"AC\n',
-        error(2, "table must be well-formed text, got <...>"),
+        error(2, "malformed table: <...>"),
         name="odd.csv",
     ),
     "a quote that ends early": Odd(
         b'id,sequence\na,"AC"GT\n',
-        error(2, "table must be well-formed text, got <...>"),
+        error(2, "malformed table: <...>"),
         name="odd.csv",
     ),
     "a CSV that is not UTF-8": Odd(
         b"id,sequence\n\xe9,ACGT\n",
-        error(1, "table must be UTF-8 text, got byte 0xE9. Save it as CSV UTF-8"),
+        error(1, "invalid byte 0xE9 in the table (expected UTF-8). Save it as CSV UTF-8"),
         name="odd.csv",
     ),
     "a NUL in a CSV": Odd(
         b"id,sequence\n" + b"".join(b"r%d,ACGT\n" % i for i in range(600)) + b"b\x00,AC\n",
-        error(602, "record id must be text, got byte 0x00"),
+        error(602, "invalid byte 0x00 in the record id"),
         name="odd.csv",
     ),
     "Parquet": Odd(parquet(id=["a"], sequence=["ACGT"]), A, name="odd.parquet"),
@@ -970,40 +953,40 @@ TABLES = {
             ("odd_1", None, 1, 3, None, None, 1, {"x": "0.5", "yes": "1"}),
             ("odd_2", *[None] * 5, 0, {"x": None, "yes": None}),
         ],
-        partial(said, fields=label),
+        partial(annotations, fields=label),
         name="odd.parquet",
     ),
     "Parquet without the column": Odd(
         parquet(id=["a"], seq=["ACGT"]),
-        error(None, NO_SEQUENCE + "'id', 'seq'). Is it 'seq'? Set" + NAME_IT.format("seq")),
+        error(None, NO_SEQUENCE + "'id', 'seq'). Did you mean 'seq'? Set" + NAME_IT.format("seq")),
         name="odd.parquet",
     ),
     "Parquet without rows": Odd(
         lambda path: parquet(sequence=pyarrow.array([], pyarrow.string()))(path),
-        error(None, "sequence file must hold records, got a table without rows"),
+        error(None, "the table has no rows"),
         name="odd.parquet",
     ),
     "Parquet with lists": Odd(
         parquet(sequence=["AC"], x=[[1, 2]]),
-        error(None, "column 'x' must hold text, numbers, or true and false, got list"),
+        error(None, "column 'x' contains a list (expected text, numbers or booleans)"),
         name="odd.parquet",
     ),
     "Parquet of numbers as sequence": Odd(
         parquet(sequence=[7]),
-        error(None, DNA_RULE + "'7' in record 'odd_1'" + MEND),
+        error(None, invalid("character '7'", "odd_1")),
         name="odd.parquet",
     ),
     "Parquet that is none": Odd(
         b"PAR1 is no Parquet",
         error(
             None,
-            "Parquet must be readable, got <...>. Download or write it again",
+            "cannot read the Parquet file: <...>. Download or write it again",
         ),
         name="odd.parquet",
     ),
     "a text that is called Parquet": Odd(
         b"ACGT\n",
-        error(None, "Parquet must be readable, got <...>. Download or write it again"),
+        error(None, "cannot read the Parquet file: <...>. Download or write it again"),
         name="odd.parquet",
     ),
     "Parquet in gz": Odd(
@@ -1013,15 +996,14 @@ TABLES = {
         ),
         error(
             None,
-            "Parquet must be a file as it was written, got one that is compressed once more or "
-            "comes through a pipe"
-            ". Unpack it, or save it as a file",
+            "Parquet cannot be read from a pipe or a compressed file. Unpack it, or save it as a "
+            "file",
         ),
         name="odd.parquet.gz",
     ),
     "truncated Parquet": Odd(
         lambda path: (parquet(sequence=["AC"])(path), path.write_bytes(path.read_bytes()[:100])),
-        error(None, "Parquet must be readable, got <...>. Download or write it again"),
+        error(None, "cannot read the Parquet file: <...>. Download or write it again"),
         name="odd.parquet",
     ),
 }

@@ -145,24 +145,35 @@ def bigwig(path: Path, keep: int | None = None) -> None:
     path.write_bytes(path.read_bytes()[:keep])
 
 
-NUMBER = "must be a whole number from 0, got"
-EMPTY_SPAN = "interval must have a start before its end (0-based half-open), got"
-COLUMNS = "BED line must have 3 to 12 columns, parted by tabs or blanks, got"
-ENDS = (
-    "file of intervals must end in .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf (and "
-    ".gz), got"
+ENDINGS = (
+    "unknown type of interval file (expected .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf, "
+    "also with .gz)"
 )
 AGAIN = ". Download or copy it again"
-ASSEMBLY = "which has 120 letters, got [100, 121). Is it of the same assembly?"
-BIGWIG = "{path}: bigWig must be whole and undamaged, got "
+BIGWIG = "{path}: damaged bigWig file: "
+
+
+def not_whole(what: str, found: str, line: int = 1) -> str:
+    return f"{{path}}:{line}: invalid {what} {found!r} (expected a whole number, 0 or more)"
+
+
+def reversed_span(start: int, end: int, line: int = 1) -> str:
+    return f"{{path}}:{line}: start is not before end in [{start}, {end}) (0-based half-open)"
+
+
+def columns(count: int) -> str:
+    return (
+        f"{{path}}:1: BED line has {count} columns (expected 3 to 12, separated by tabs or spaces)"
+    )
+
 
 ODD_FILES: dict[str, Odd] = {
     # BED, line by line
-    "empty BED": bed("", "{path}: file must hold intervals, got none"),
-    "comments alone": bed("# a\n\ntrack name=x\n", "{path}: file must hold intervals, got none"),
+    "empty BED": bed("", "{path}: no intervals in the file"),
+    "comments alone": bed("# a\n\ntrack name=x\n", "{path}: no intervals in the file"),
     "header line": bed(
         "chrom\tstart\tend\nchr1\t1\t2\n",
-        "{path}:1: start " + NUMBER + " 'start'. Put # before a header line",
+        not_whole("start", "start") + ". Put # before a header line",
     ),
     "track and browser lines": bed(
         "browser position chr1:1-9\ntrack name=a\nchr1\t1\t2\n", [("chr1", 1, 2)]
@@ -171,50 +182,50 @@ ODD_FILES: dict[str, Odd] = {
         "chr1\t1\t2\ntrack name=b\nchr1\t3\t4\n", [("chr1", 1, 2), ("chr1", 3, 4)]
     ),
     "CRLF": bed("chr1\t1\t2\r\nchr1\t3\t4\r\n", [("chr1", 1, 2), ("chr1", 3, 4)]),
-    "CR alone": bed("chr1\t1\t2\rchr1\t3\t4\r", "{path}:1: end " + NUMBER + " '2\\rchr1'"),
+    "CR alone": bed("chr1\t1\t2\rchr1\t3\t4\r", not_whole("end", "2\rchr1")),
     "BOM": bed("\ufeffchr1\t1\t2\n", [("chr1", 1, 2)]),
     "UTF-16": bed(
         "chr1\t1\t2\n".encode("utf-16"),
-        "{path}:1: file must be text (UTF-8), got another encoding or binary data",
+        "{path}:1: binary data or not UTF-8 (expected UTF-8 text)",
     ),
-    "NUL": bed("chr1\t1\t2\nchr1\t3\t\x004\n", "{path}:2: file must be text, got binary data"),
+    "NUL": bed("chr1\t1\t2\nchr1\t3\t\x004\n", "{path}:2: binary data (expected text)"),
     "blanks": bed("chr1 1   2\n", [("chr1", 1, 2)]),
     "blanks in a name": bed("chr1\t1\t2\tmy peak\n", [("chr1", 1, 2, "my peak")]),
-    "blanks and tabs mixed": bed("chr1 1\t2\n", "{path}:1: " + COLUMNS + " 2"),
-    "commas": bed("chr1,1,2\n", "{path}:1: " + COLUMNS + " 1"),
-    "two columns": bed("chr1\t1\n", "{path}:1: " + COLUMNS + " 2"),
-    "13 columns": bed("chr1\t1\t2" + "\t." * 10 + "\n", "{path}:1: " + COLUMNS + " 13"),
+    "blanks and tabs mixed": bed("chr1 1\t2\n", columns(2)),
+    "commas": bed("chr1,1,2\n", columns(1)),
+    "two columns": bed("chr1\t1\n", columns(2)),
+    "13 columns": bed("chr1\t1\t2" + "\t." * 10 + "\n", columns(13)),
     "columns change": bed(
         "chr1\t1\t2\nchr1\t1\t2\tx\n",
-        "{path}:2: each line must have as many columns as the first (3), got 4",
+        "{path}:2: line has 4 columns, but the first line has 3",
     ),
-    "start after end": bed("chr1\t9\t2\n", "{path}:1: " + EMPTY_SPAN + " [9, 2)"),
-    "no letters": bed("chr1\t1\t2\nchr1\t5\t5\n", "{path}:2: " + EMPTY_SPAN + " [5, 5)"),
-    "negative": bed("chr1\t-1\t2\n", "{path}:1: start " + NUMBER + " '-1'"),
-    "float": bed("chr1\t1.0\t2\n", "{path}:1: start " + NUMBER + " '1.0'"),
-    "exponent": bed("chr1\t1\t1e5\n", "{path}:1: end " + NUMBER + " '1e5'"),
-    "thousands": bed("chr1\t1\t1,000\n", "{path}:1: end " + NUMBER + " '1,000'"),
+    "start after end": bed("chr1\t9\t2\n", reversed_span(9, 2)),
+    "no letters": bed("chr1\t1\t2\nchr1\t5\t5\n", reversed_span(5, 5, 2)),
+    "negative": bed("chr1\t-1\t2\n", not_whole("start", "-1")),
+    "float": bed("chr1\t1.0\t2\n", not_whole("start", "1.0")),
+    "exponent": bed("chr1\t1\t1e5\n", not_whole("end", "1e5")),
+    "thousands": bed("chr1\t1\t1,000\n", not_whole("end", "1,000")),
     "too large a number": bed(
         "chr1\t1\t" + "9" * 40 + "\n",
-        "{path}:1: end " + NUMBER + " '999999999999999999999999999999'",
+        not_whole("end", "999999999999999999999999999999"),
     ),
-    "other digits": bed("chr1\t\u0661\t\u0662\n", "{path}:1: start " + NUMBER + " '\u0661'"),
-    "blank in a number": bed("chr1\t1 \t2\n", "{path}:1: start " + NUMBER + " '1 '"),
-    "no chromosome": bed("\t1\t2\n", "{path}:1: chromosome must have a name, got ''"),
+    "other digits": bed("chr1\t\u0661\t\u0662\n", not_whole("start", "\u0661")),
+    "blank in a number": bed("chr1\t1 \t2\n", not_whole("start", "1 ")),
+    "no chromosome": bed("\t1\t2\n", "{path}:1: the chromosome name is empty"),
     "score": bed("chr1\t1\t2\tx\t-1.5e-3\n", [("chr1", 1, 2, "x", -0.0015)]),
     "score of words": bed(
-        "chr1\t1\t2\tx\thigh\n", "{path}:1: score must be a number or ., got 'high'"
+        "chr1\t1\t2\tx\thigh\n", "{path}:1: invalid score 'high' (expected a number or .)"
     ),
     "score not a number": bed(
-        "chr1\t1\t2\tx\tnan\n", "{path}:1: score must be a number or ., got 'nan'"
+        "chr1\t1\t2\tx\tnan\n", "{path}:1: invalid score 'nan' (expected a number or .)"
     ),
-    "strand 1": bed("chr1\t1\t2\tx\t0\t1\n", "{path}:1: strand must be +, - or ., got '1'"),
+    "strand 1": bed("chr1\t1\t2\tx\t0\t1\n", "{path}:1: invalid strand '1' (expected +, - or .)"),
     "strand before score": bed(
-        "chr1\t1\t2\tx\t+\t0\n", "{path}:1: strand must be +, - or ., got '0'"
+        "chr1\t1\t2\tx\t+\t0\n", "{path}:1: invalid strand '0' (expected +, - or .)"
     ),
     "summit beyond the peak": bed(
         "chr1\t1\t9\tx\t0\t.\t1\t1\t1\t8\n",
-        "{path}:1: summit (column 10) must be below the length of the peak (8), got 8",
+        "{path}:1: summit 8 (column 10) is outside the peak, which is 8 bp long",
         "odd.narrowPeak",
     ),
     "summit -1": bed(
@@ -222,7 +233,7 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "summit -2": bed(
         "chr1\t1\t9\tx\t0\t.\t1\t1\t1\t-2\n",
-        "{path}:1: summit (column 10) " + NUMBER + " '-2'",
+        not_whole("summit (column 10)", "-2"),
         "odd.narrowPeak",
     ),
     "narrowPeak named bed": bed(
@@ -233,33 +244,33 @@ ODD_FILES: dict[str, Odd] = {
     "plain named gz": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "odd.bed.gz"),
     "truncated gz": bed(
         gzip.compress(b"chr1\t1\t2\n" * 99)[:-12],
-        "{path}: gz file must be whole, got an end in the middle (truncated)" + AGAIN,
+        "{path}: gz file is truncated" + AGAIN,
         "odd.bed.gz",
     ),
-    "another ending": bed("chr1\t1\t2\n", "{path}: " + ENDS + " 'odd.txt'", "odd.txt"),
-    "no ending": bed("chr1\t1\t2\n", "{path}: " + ENDS + " 'odd'", "odd"),
+    "another ending": bed("chr1\t1\t2\n", "{path}: " + ENDINGS, "odd.txt"),
+    "no ending": bed("chr1\t1\t2\n", "{path}: " + ENDINGS, "odd"),
     "ending in capitals": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "ODD.BED"),
     "blanks and other letters in its path": bed("chr1\t1\t2\n", [("chr1", 1, 2)], "pé ak.1.bed"),
     "feature of BED": bed(
         "chr1\t1\t2\n",
-        "{path}: feature must go with GFF or GTF, got 'gene' for another file",
+        "{path}: feature 'gene' applies only to GFF and GTF files",
         feature="gene",
     ),
     "missing BED": Odd(
         lambda path: None,
-        Promised("{path}: file must be an existing one, got no such file"),
+        Promised("{path}: no such file"),
         intervals,
         "odd.bed",
     ),
     "folder": Odd(
         lambda path: path.mkdir(),
-        Promised("{path}: file must be an existing one, got a folder"),
+        Promised("{path}: this is a folder, not a file"),
         intervals,
         "odd.bed",
     ),
     "symlink loop": Odd(
         lambda path: path.symlink_to(path),
-        Promised("{path}: file must be an existing one, got no such file"),
+        Promised("{path}: no such file"),
         intervals,
         "odd.bed",
     ),
@@ -269,21 +280,19 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "GFF from 0": bed(
         gff("chr1 . gene 0 9 . + . ID=g"),
-        "{path}:1: start of GFF must be a whole number from 1, got 0",
+        "{path}:1: start is 0, but GFF coordinates start at 1",
         "odd.gff3",
     ),
-    "GFF start after end": bed(
-        gff("chr1 . gene 9 3 . + . ID=g"), "{path}:1: " + EMPTY_SPAN + " [8, 3)", "odd.gff"
-    ),
+    "GFF start after end": bed(gff("chr1 . gene 9 3 . + . ID=g"), reversed_span(8, 3), "odd.gff"),
     "GFF of one letter": bed(gff("chr1 . snp 9 9 . ? . ID=g"), [("chr1", 8, 9, "g")], "odd.gff3"),
     "GFF parted by blanks": bed(
         "chr1 . gene 1 9 . + . ID=g\n",
-        "{path}:1: GFF line must have 9 columns parted by tabs, got 1",
+        "{path}:1: GFF line has 1 columns (expected 9, separated by tabs)",
         "odd.gff3",
     ),
     "GFF of 8 columns": bed(
         gff("chr1 . gene 1 9 . + ."),
-        "{path}:1: GFF line must have 9 columns parted by tabs, got 8",
+        "{path}:1: GFF line has 8 columns (expected 9, separated by tabs)",
         "odd.gtf",
     ),
     "GFF with sequences": bed(
@@ -293,8 +302,8 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "several GFF types": bed(
         gff("chr1 . gene 1 9 . + . ID=g", "chr1 . exon 1 9 . + . ID=e"),
-        "{path}: feature must be named where a GFF file has several, got gene (1), exon (1). "
-        'Choose one, such as feature = "gene"',
+        "{path}: the file has several types of lines: gene (1), exon (1). "
+        'Choose one, e.g. feature = "gene"',
         "odd.gff3",
     ),
     "GFF type": bed(
@@ -305,7 +314,7 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "GFF type that is not there": bed(
         gff("chr1 . gene 1 9 . + . ID=g"),
-        "{path}: feature must be one of the file's, got 'tss', where there are gene (1)",
+        "{path}: no lines of type 'tss' (the file has gene (1))",
         "odd.gff3",
         feature="tss",
     ),
@@ -326,12 +335,13 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "off the end": of_genome(
         "chr1\t1\t2\nchr1\t100\t121\n",
-        "{path}:2: interval must end within chr1 of {folder}/g.fa, " + ASSEMBLY,
+        "{path}:2: interval [100, 121) ends beyond chr1 of {folder}/g.fa (120 bp). Is it the same "
+        "assembly?",
     ),
     "unknown chromosome": of_genome(
         "chr9\t1\t2\n",
-        "{path}:1: chromosome must be one of the genome's (chr1, chrM), got 'chr9' (genome "
-        "{folder}/g.fa). Did you mean <...>?",
+        "{path}:1: no chromosome 'chr9' in the genome (it has chr1, chrM): {folder}/g.fa. Did you "
+        "mean <...>?",
     ),
     "1 for chr1": of_genome("1\t0\t4\tx\t0\t-\n", [("chr1:0-4(-)", "ACGT")]),
     "MT for chrM": of_genome("MT\t0\t4\n", [("chrM:0-4(+)", "GATT")]),
@@ -352,15 +362,13 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "windows off the end, refused": of_genome(
         "chr1\t1\t2\n",
-        '{path}:1: window must lie within chr1 (0 to 120), got [-2, 4). Or choose at_ends = "drop" '
-        'or "pad"',
+        '{path}:1: window [-2, 4) extends beyond chr1 (120 bp). Set at_ends = "drop" or "pad"',
         width=6,
         at_ends="error",
     ),
     "windows longer than the chromosome": of_genome(
         "chrM\t1\t2\n",
-        "{path}: at least one window must be left, got none of 1: all go off the end of their "
-        "chromosome",
+        "{path}: no window is left: all 1 extend beyond their chromosome",
         width=500,
     ),
     # bedGraph and bigWig
@@ -368,28 +376,25 @@ ODD_FILES: dict[str, Odd] = {
         "track type=bedGraph\n#\nchr1\t2\t4\t1.5\nchr1 5 6 -1\n",
         [None, None, 1.5, 1.5, None, -1, None, None, None, None],
     ),
-    "empty bedGraph": track(
-        "track type=bedGraph\n", "{path}: bedGraph must hold intervals, got none"
-    ),
+    "empty bedGraph": track("track type=bedGraph\n", "{path}: no intervals in the file"),
     "bedGraph of 3 columns": track(
         "chr1\t2\t4\n",
-        "{path}:1: bedGraph line must have 4 columns: chrom, start, end, value, got 3",
+        "{path}:1: bedGraph line has 3 columns (expected 4: chrom, start, end, value)",
     ),
     "bedGraph of words": track(
-        "chr1\t2\t4\thigh\n", "{path}:1: value must be a finite number, or nan for none, got 'high'"
+        "chr1\t2\t4\thigh\n", "{path}:1: invalid value 'high' (expected a finite number or nan)"
     ),
     "bedGraph without a number": track(
         "chr1\t2\t4\tnan\nchr1\t4\t5\t1\n", [None] * 4 + [1, *[None] * 5]
     ),
     "infinite bedGraph": track(
-        "chr1\t2\t4\tinf\n", "{path}:1: value must be a finite number, or nan for none, got 'inf'"
+        "chr1\t2\t4\tinf\n", "{path}:1: invalid value 'inf' (expected a finite number or nan)"
     ),
     "bedGraph that overlaps": track(
         "chr1\t5\t9\t1\nchr1\t2\t6\t2\n",
-        "{path}:1: intervals of bedGraph must not overlap, got [5, 9) beside [2, 6) of chr1 in "
-        "line 2",
+        "{path}:1: interval [5, 9) of chr1 overlaps [2, 6) in line 2",
     ),
-    "bedGraph backwards": track("chr1\t9\t4\t1\n", "{path}:1: " + EMPTY_SPAN + " [9, 4)"),
+    "bedGraph backwards": track("chr1\t9\t4\t1\n", reversed_span(9, 4)),
     "bigWig": Odd(
         bigwig, [None, None, 1.5, 1.5, 1.5, None, None, None, None, None], values, "odd.bw"
     ),
@@ -398,16 +403,16 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "bigWig of nothing": track(b"", BIGWIG + "<...>" + AGAIN, "odd.bw"),
     "bedGraph named bigWig": track(
-        "chr1\t2\t4\t1.5\n", BIGWIG + "an end in the middle (truncated)" + AGAIN, "odd.bw"
+        "chr1\t2\t4\t1.5\n", BIGWIG + "unexpected end of file" + AGAIN, "odd.bw"
     ),
     "long bedGraph named bigWig": track(
-        "chr1\t2\t4\t1.5\n" * 9, BIGWIG + "another kind of file" + AGAIN, "odd.bw"
+        "chr1\t2\t4\t1.5\n" * 9, BIGWIG + "not in bigWig format" + AGAIN, "odd.bw"
     ),
     "BED as a track": track("chr1\t2\t4\nchr1\t3\t6\n", [0, 0, 1, 1, 1, 1, 0, 0, 0, 0], "odd.bed"),
     "wiggle": track(
         "",
-        "{path}: track must end in .bw, .bigWig, .bedGraph, .bdg, .bg, or as BED and GFF files do, "
-        "got 'odd.wig'",
+        "{path}: unknown type of track file (expected .bw, .bigWig, .bedGraph, .bdg, .bg, or BED "
+        "or GFF)",
         "odd.wig",
     ),
     # genomes; test_genome.py has malformed lines
@@ -415,14 +420,13 @@ ODD_FILES: dict[str, Odd] = {
     "bgzip genome": fasta(compressed(GENOME), {"chr1": CHR1, "chrM": CHRM}, "odd.fa.gz"),
     "genome in gz that is not bgzip": fasta(
         gzip.compress(GENOME.encode()),
-        "{path}: genome must be plain or bgzip FASTA, so that it can be read at any place, got gz "
-        "that is not bgzip. "
-        "Compress it with bgzip: gzip -dc {path} | bgzip > odd.fa.bgz, or name the unpacked file",
+        "{path}: the genome is gz but not bgzip, so it has no random access. "
+        "Compress it with bgzip: gzip -dc {path} | bgzip > odd.fa.bgz, or use the unpacked file",
         "odd.fa.gz",
     ),
     "truncated bgzip genome": fasta(
         compressed(GENOME, -30),
-        "{path}: genome must be whole, got a bgzip file without its last block (truncated)" + AGAIN,
+        "{path}: bgzip file is truncated" + AGAIN,
         "odd.fa.gz",
     ),
     "index of another genome": fasta(stale, {"chr7": "ACGT"}),

@@ -102,7 +102,7 @@ def test_similarity_is_relative_to_smaller_record():
 def test_pairs_between_two_splits():
     row = random(DNA, 300)
     assert pairs_of(
-        [row, row, DNA.reverse_complement(row), row], sides=np.array([True, False, True, False])
+        [row, row, DNA.reverse_complement(row), row], in_second=np.array([True, False, True, False])
     ) == [(1, 0), (1, 2), (3, 0), (3, 2)]
 
 
@@ -176,7 +176,7 @@ def test_pieces_of_long_records_make_no_difference(monkeypatch):
     letters.append(DNA.reverse_complement(letters[0][100:400]))
     whole, reading = similar_pairs(letters, DNA, 0.1), readings(DNA)[0]
     distinct = [
-        [distinct_kmers(row, DNA, reading, turned=turned).tolist() for turned in (False, True)]
+        [distinct_kmers(row, DNA, reading, reverse=reverse).tolist() for reverse in (False, True)]
         for row in letters
     ]
     assert distinct[0][1] == sorted(
@@ -186,7 +186,7 @@ def test_pieces_of_long_records_make_no_difference(monkeypatch):
     monkeypatch.setattr(module, "LETTERS_AT_ONCE", 64)
     assert similar_pairs(letters, DNA, 0.1).equals(whole)
     assert [
-        [distinct_kmers(row, DNA, reading, turned=turned).tolist() for turned in (False, True)]
+        [distinct_kmers(row, DNA, reading, reverse=reverse).tolist() for reverse in (False, True)]
         for row in letters
     ] == distinct
     half = distinct_kmers(letters[0], DNA, reading, 0.5).tolist()
@@ -202,7 +202,7 @@ def test_even_sample_represents_many_kmers(monkeypatch):
 
 @pytest.mark.parametrize(("similarity", "k"), [(0.0, None), (1.1, None), (0.5, 2), (0.5, 28)])
 def test_values_out_of_range(similarity, k):
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match=r"is out of range|is not in"):
         similar_pairs([random(DNA, 30)], DNA, similarity, k)
 
 
@@ -210,8 +210,8 @@ def test_missing_mmseqs_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(
         RunFileError,
-        match=r"'mmseqs2' must be installed, got no program mmseqs in PATH. Install MMseqs2, or "
-        r"write method",
+        match=r"program mmseqs not found in PATH, but the run file has .*\. Install MMseqs2, or "
+        r"set method",
     ):
         mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)
 
@@ -241,5 +241,5 @@ def test_mmseqs_components_are_taken_and_its_version_is_named(program):
 
 def test_mmseqs_error_is_reported(program):
     program("echo started; echo no space >&2; exit 3")
-    with pytest.raises(RunFileError, match=r"'mmseqs2' must end well, got no space$"):
+    with pytest.raises(RunFileError, match=r"^MMseqs2 failed: no space$"):
         mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)

@@ -81,17 +81,15 @@ def test_one_type_of_gff_is_chosen(tmp_path):
     assert [row[-1] for row in read(tmp_path, "a.gff3", text, "gene")] == [1, 3]
     with pytest.raises(
         IntervalError,
-        match=r"a.gff3: feature must be one of the file's, got 'tss', where there are gene \(2\), "
-        r"exon \(1\)$",
+        match=r"a.gff3: no lines of type 'tss' \(the file has gene \(2\), "
+        r"exon \(1\)\)$",
     ):
         read(tmp_path, "a.gff3", text, "tss")
     with pytest.raises(
         IntervalError,
-        match=r"feature must be named where a GFF file has several, got gene \(2\), exon \(1\). "
-        r"Choose one, such as",
+        match=r"the file has several types of lines: gene \(2\), exon \(1\). "
+        r"Choose one, e\.g\. ",
     ):
         read(tmp_path, "a.gff3", text)
-    with pytest.raises(
-        IntervalError, match="feature must go with GFF or GTF, got 'gene' for another file"
-    ):
+    with pytest.raises(IntervalError, match="feature 'gene' applies only to GFF and GTF files"):
         read(tmp_path, "a.bed", "chr1\t0\t10\n", "gene")

@@ -60,7 +60,7 @@ def test_decode_shows_bases_of_a_kmer():
 def test_a_row_shorter_than_k_is_an_error(texts):
     with pytest.raises(
         ValueError,
-        match=rf"sequences must have at least k \(3\) letters, got 2 in row {len(texts) - 1}",
+        match=rf"the sequence in row {len(texts) - 1} has length 2, less than k = 3",
     ):
         KmerTokenizer(DNA, 3).encode(codes_of(*texts))
 
@@ -68,11 +68,11 @@ def test_a_row_shorter_than_k_is_an_error(texts):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((DNA, 0), "k must be in 1-8, got 0"),
-        ((DNA, 9), "k must be in 1-8, got 9"),
-        ((DNA, 3, 4), r"stride must be in 1-3 \(k\), got 4"),
-        ((DNA, 3, 0), r"stride must be in 1-3 \(k\), got 0"),
-        ((PROTEIN, 5), "k must give at most 262144 k-mers, got 3200000 for k 5 of protein"),
+        ((DNA, 0), r"k = 0 is out of range \(1 to 8\)"),
+        ((DNA, 9), r"k = 9 is out of range \(1 to 8\)"),
+        ((DNA, 3, 4), r"stride = 4 is out of range \(1 to k = 3\)"),
+        ((DNA, 3, 0), r"stride = 0 is out of range \(1 to k = 3\)"),
+        ((PROTEIN, 5), "k = 5 gives 3200000 protein k-mers, more than the maximum of 262144"),
     ],
 )
 def test_parameters_out_of_range(arguments, message):
@@ -82,15 +82,17 @@ def test_parameters_out_of_range(arguments, message):
 
 def test_shapes_and_numbers_out_of_range():
     tokenizer = KmerTokenizer(DNA, 2)
-    with pytest.raises(ValueError, match=r"codes must have shape \(B, L\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"codes have shape \(3,\) \(expected \(B, L\)\)"):
         tokenizer.encode(np.zeros(3, np.uint8))
     with pytest.raises(
-        ValueError, match=r"tokens must have shape \(B, N\) with N >= 1, got \(2, 0\)"
+        ValueError, match=r"tokens have shape \(2, 0\) \(expected \(B, N\) with N >= 1\)"
     ):
         tokenizer.decode(np.zeros((2, 0), np.int32))
-    with pytest.raises(ValueError, match=r"tokens must be in 0-19 without 1 \(\[CLS\]\), got 4-20"):
+    with pytest.raises(
+        ValueError, match=r"invalid token in 4-20 \(expected 0-19 without 1, \[CLS\]\)"
+    ):
         tokenizer.decode(np.array([[4, 20]]))
-    with pytest.raises(ValueError, match=r"without 1 \(\[CLS\]\)"):
+    with pytest.raises(ValueError, match=r"without 1, \[CLS\]"):
         tokenizer.decode(np.array([[1, 4]]))
 
 

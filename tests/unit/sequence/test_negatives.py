@@ -3,6 +3,7 @@
 Length, strand and GC content must match. Too few negatives are an error.
 """
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_gc_content_is_matched(genome, positives):
     ]
     assert np.abs(differences).max() <= 15
     assert counts[
-        "negatives that differ in GC content from their positive, within the tolerance"
+        "negatives whose GC content differs from the positive, within the tolerance"
     ] == np.count_nonzero(differences)
     assert np.mean(np.array(differences) == 0) > 0.8
 
@@ -144,7 +145,7 @@ def test_neighbours_keep_their_gap(genome, positives):
     [
         (
             lambda rows, genome: matched(rows, genome, Wanted(9), None, 0.0, Counter()),
-            "negatives must be 423 matched windows, got ",
+            r"found only \d+ of 423 matched windows for the negatives\.",
         ),
         (
             lambda rows, genome: neighbours(
@@ -156,21 +157,20 @@ def test_neighbours_keep_their_gap(genome, positives):
                 3,
                 Counter(),
             ),
-            "negatives must be 47 free neighbours, got 36. Exclude less, raise steps (3) or "
-            "may_lack (0.01), change distance",
+            r"found only 36 of 47 neighbouring windows for the negatives\. Exclude less, raise "
+            r"steps \(3\) or may_lack \(0\.01\), change distance",
         ),
     ],
 )
 def test_too_few_are_refused(make, message, genome, positives):
-    with pytest.raises(IntervalError) as caught:
+    with pytest.raises(IntervalError, match=f"^{re.escape(str(genome.path))}: {message}"):
         make(positives, genome)
-    assert str(caught.value).startswith(f"{genome.path}: {message}")
 
 
 def test_missing_negatives_are_counted(genome, positives):
     counts, exclude = Counter(), pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]})
     assert len(neighbours(positives, genome, Wanted(1, may_lack=0.3), exclude, 0, 3, counts)) == 36
-    assert counts == {"negatives that were not found, of 47 free neighbours": 11}
+    assert counts == {"negatives not found (of 47 neighbouring windows)": 11}
 
 
 def test_shuffled_records():
@@ -187,10 +187,10 @@ def test_shuffled_records():
     assert not counts
     poor = [*records, Record("a", np.full(50, ord("A"), np.uint8))]
     assert len(list(shuffled(poor, 2, Wanted(1, may_lack=0.1), counts))) == 20
-    assert counts == {"negatives that were not found, of 21 other arrangements": 1}
+    assert counts == {"negatives not found (of 21 shuffled sequences)": 1}
     with pytest.raises(
         IntervalError,
-        match=r"negatives must be 21 other arrangements, got 20. Lower k \(2\) or per_positive "
-        r"\(1\), or raise may_lack",
+        match=r"found only 20 of 21 shuffled sequences for the negatives. Lower k \(2\) "
+        r"or per_positive \(1\), or raise may_lack",
     ):
         list(shuffled(poor, 2, Wanted(1), counts))

@@ -25,7 +25,7 @@ def test_damaged_gz_is_an_error(flip, tmp_path):
     damaged[flip] ^= 0xFF
     path = tmp_path / "bad.fa.gz"
     path.write_bytes(damaged)
-    with pytest.raises(SequenceFileError, match=r"gz file must be|letters must be"):
+    with pytest.raises(SequenceFileError, match=r"gz file is truncated|damaged gz file|invalid "):
         list(read_records(path, PROTEIN))
 
 
@@ -43,12 +43,11 @@ def test_ids_are_unique_over_files_read_with_the_same_notes(tmp_path):
 def test_bases_of_a_string():
     assert letters_of("acgU", DNA).tobytes() == b"ACGT"
     with pytest.raises(
-        ValueError, match=r"sequence must be dna \(.*\), got 'E' \(the first of 2\)"
+        ValueError,
+        match=r"invalid character 'E' and 1 more in sequence \(expected IUPAC DNA codes\)",
     ):
         letters_of("ACEEG", DNA)
-    with pytest.raises(
-        ValueError, match="sequence must have at least one letter, got an empty string"
-    ):
+    with pytest.raises(ValueError, match=r"^sequence is empty$"):
         letters_of("", DNA)
 
 

@@ -135,12 +135,12 @@ def test_windows_off_the_ends(genome):
     counts = Counter()
     assert spans(within(windows, genome, "drop", counts)) == [(47, 51)]
     assert counts == {
-        "windows off the end of a chromosome, dropped": 2,
-        "windows that stand there twice, once dropped": 1,
+        "windows beyond the end of a chromosome, dropped": 2,
+        "duplicate windows, dropped": 1,
     }
     counts.clear()
     padded = within(windows, genome, "pad", counts)
-    assert counts["windows off the end of a chromosome, padded with N"] == 2
+    assert counts["windows beyond the end of a chromosome, padded with N"] == 2
     first, last = (
         LETTERS["chr2"][:1].tobytes(),
         DNA.reverse_complement(LETTERS["chr2"][-1:]).tobytes(),
@@ -153,14 +153,12 @@ def test_windows_off_the_ends(genome):
     with pytest.raises(IntervalError) as caught:
         within(windows, genome, "error", counts)
     assert (
-        str(caught.value)
-        == "x.bed:1: window must lie within chr2 (0 to 100), got [-3, 1). Or choose at_ends = "
+        str(caught.value) == "x.bed:1: window [-3, 1) extends beyond chr2 (100 bp). Set at_ends = "
         '"drop" or "pad"'
     )
     with pytest.raises(
         IntervalError,
-        match=r"x.bed: at least one window must be left, got none of 2: all go off the end of "
-        r"their chromosome",
+        match=r"x.bed: no window is left: all 2 extend beyond their chromosome",
     ):
         within(windows[:2], genome, "drop", counts)
 
@@ -169,20 +167,19 @@ def test_intervals_that_are_not_of_the_genome(genome):
     with pytest.raises(IntervalError) as caught:
         place(table(("chr1", 0, 9, "+"), ("chr3", 0, 9, "+")), genome)
     known = (
-        "x.bed:2: chromosome must be one of the genome's (chr1, chr2), got 'chr3' (genome "
-        f"{genome.path}). Did you mean 'chr2'?"
+        "x.bed:2: no chromosome 'chr3' in the genome (it has chr1, chr2): "
+        f"{genome.path}. Did you mean 'chr2'?"
     )
     assert str(caught.value).replace("'chr1'?", "'chr2'?") == known
     with pytest.raises(IntervalError) as caught:
         place(table(("2", 0, 100, "+"), ("2", 90, 101, "+")), genome)
-    rule = (
-        f"x.bed:2: interval must end within 2 of {genome.path}, which has 100 letters, got "
-        "[90, 101). Is it of the same assembly?"
+    assert str(caught.value) == (
+        f"x.bed:2: interval [90, 101) ends beyond 2 of {genome.path} (100 bp). Is it the same "
+        "assembly?"
     )
-    assert str(caught.value) == rule
     with pytest.raises(
         IntervalError,
-        match=r"x.bed:1: summit must be given .column 10 of narrowPeak., got none. Or choose "
+        match=r"x.bed:1: the interval has no summit .column 10 of narrowPeak.. Add it, or set "
         r'center = "middle"',
     ):
         centered(table(("chr1", 0, 9, "+")), 4, "summit")
