@@ -119,7 +119,7 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     path = Path(path)
     if path.name in ("", ".."):
         raise OutputError(
-            f"{str(path)!r} cannot be replaced by a {what} folder",
+            f"the {what} cannot be written to {str(path)!r}",
             hint="Choose another --output",
         )
     _make_parent(path)
@@ -131,9 +131,13 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     inside = {part.name for part in path.glob("*")} - {OF_SNAKEMAKE}
     foreign = sorted(inside - set(parts))
     if inside and (foreign or mark not in inside):
-        reason = f"it contains {foreign[0]!r}" if foreign else f"it has no {mark!r}"
+        reason = (
+            f"it contains {foreign[0]!r}, which is not part of the {what}"
+            if foreign
+            else f"it lacks {mark!r}, which every {what} folder contains"
+        )
         raise OutputError(
-            f"the folder is not a {what} folder ({reason}) and is not replaced",
+            f"the folder is not replaced: {reason}",
             place=str(path),
             hint="Choose another --output, or remove it",
         )

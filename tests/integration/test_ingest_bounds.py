@@ -154,7 +154,7 @@ def test_killed_ingest_leaves_no_partial_files(tmp_path):
         assert visible == list(before)
         small = [*INGEST, "--sequences", str(tmp_path / "b.fa"), "--output", str(corpus)]
         assert subprocess.run(small, capture_output=True, check=True).stdout.endswith(
-            b"kept 1 record, 4 letters of dna\n"
+            b"kept 1 record with 4 bp\n"
         )
         # the partial files of the killed process are removed
         assert os.listdir(corpus.parent) == ["corpus"]
@@ -166,10 +166,10 @@ def test_standard_input(tmp_path):
     command = [*INGEST, "--sequences", "-", "--label", "1", "--output", str(tmp_path / "corpus")]
     made = subprocess.run(command, input=content, capture_output=True, check=False)
     assert (made.returncode, made.stderr) == (0, b"")
-    assert made.stdout.endswith(b"kept 2 records, 6 letters of dna\n")
+    assert made.stdout.endswith(b"kept 2 records with 6 bp\n")
     summary = (tmp_path / "corpus" / "corpus.json").read_text()
     assert re.search(r'"path": "standard input",\s+"sha256": "\w{64}"', summary)
     made = subprocess.run(command, input=b">a\nAC!T\n", capture_output=True, check=False)
     assert made.stderr.startswith(
-        b"selfattn-bio ingest: error: standard input:2: letters must be dna"
+        b"selfattn-bio ingest: error: standard input:2: invalid character '!' in record 'a'"
     )

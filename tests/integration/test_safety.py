@@ -103,8 +103,8 @@ def test_other_output_folder_is_refused_before_training(task, after):
     (task / "model" / "thesis.tex").write_text("years")
     after.stop(1)
     wanted = (
-        r"model: model folder must be new, empty or a model folder, as it is replaced, got "
-        r"one that holds 'thesis\.tex'"
+        r"model: the folder is not replaced: it contains 'thesis\.tex', which is not part of the "
+        r"model"
     )
     with pytest.raises(OutputError, match=wanted):
         fit(task)
@@ -150,7 +150,7 @@ def test_provenance_describes_deleted_corpus(task, after):
     )
     with pytest.raises(
         CorpusError,
-        match=r"corpus: corpus must be whole, got no such file or folder\. Run selfattn-bio ingest",
+        match=r"corpus: no such corpus file or folder\. Run selfattn-bio ingest",
     ):
         fit(task)
 

@@ -289,5 +289,5 @@ def test_one_class_and_short_records_are_refused(planted, tmp_path):
     ):
         train(run_file(), corpus, tmp_path / "split.tsv", tmp_path / "model", threads=1)
     table.iloc[1:].to_csv(tmp_path / "split.tsv", sep="\t", index=False)
-    with pytest.raises(CorpusError, match="split table must be of this corpus"):
+    with pytest.raises(CorpusError, match="the split table does not match the corpus"):
         train(run_file(), corpus, tmp_path / "split.tsv", tmp_path / "model", threads=1)

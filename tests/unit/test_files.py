@@ -140,17 +140,14 @@ def test_empty_and_matching_folders_may_be_replaced(tmp_path, inside):
 @pytest.mark.parametrize(
     ("inside", "reason"),
     [
-        (["weights", "thesis.tex"], "it contains 'thesis.tex'"),
-        (["run.toml"], "it has no 'weights'"),
+        (["weights", "thesis.tex"], "it contains 'thesis.tex', which is not part of the model"),
+        (["run.toml"], "it lacks 'weights', which every model folder contains"),
     ],
 )
 def test_other_folders_are_not_replaced(tmp_path, inside, reason):
     for name in inside:
         (tmp_path / name).write_text("")
-    message = (
-        f"the folder is not a model folder ({reason}) and is not replaced. Choose another "
-        "--output, or remove it"
-    )
+    message = f"the folder is not replaced: {reason}. Choose another --output, or remove it"
     with pytest.raises(OutputError, match=re.escape(f"{tmp_path}: {message}")):
         check(tmp_path)
     assert names(tmp_path) == sorted(inside)

@@ -265,8 +265,8 @@ def test_full_disk_names_the_folder_and_leaves_no_files(files, tmp_path, monkeyp
 def test_other_folder_is_not_replaced(files, tmp_path):
     with pytest.raises(
         OutputError,
-        match=r"the folder is not a corpus folder \(it contains 'negatives\.fa'\) and is not "
-        r"replaced",
+        match=r"the folder is not replaced: it contains 'negatives\.fa', which is not part of the "
+        r"corpus",
     ):
         build_corpus([(files[0], 1)], tmp_path, Rules(DNA))
     with pytest.raises(OutputError, match="the corpus cannot replace a file"):

@@ -73,10 +73,10 @@ def test_group_names_come_from_column_or_chromosome(corpus):
     check_columns(["gc", "length", "chrom"], corpus)
     with pytest.raises(
         CorpusError,
-        match=r"targets must have column 'colour', got .*Name one of them in the run file",
+        match=r"no column 'colour' in the targets .*Name one of them in the run file",
     ):
         check_columns(["gc", "colour"], corpus)
-    with pytest.raises(CorpusError, match="targets must have column 'colour', got "):
+    with pytest.raises(CorpusError, match="no column 'colour' in the targets"):
         groups_of("colour", corpus, ROWS, 4)
 
 

@@ -225,7 +225,7 @@ def test_another_folder_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("years")
     with pytest.raises(
         OutputError,
-        match=r"attribution folder must be new, empty .*, .* holds 'thesis.tex'",
+        match=r"the folder is not replaced: it contains 'thesis\.tex'",
     ):
         explain(scorer_of(), ["ACGTACGT"]).save(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years"

@@ -349,7 +349,7 @@ def test_written_files_match_simulation(made, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine.txt").touch()
     with pytest.raises(
-        OutputError, match=r"other: simulation folder must be new, empty or a simulation folder"
+        OutputError, match=r"other: the folder is not replaced: it contains 'mine\.txt'"
     ):
         simulation.save(tmp_path / "other")
 

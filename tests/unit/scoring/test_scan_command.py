@@ -69,7 +69,7 @@ def test_internal_error_keeps_its_traceback(basis, monkeypatch):
         (["--stride", "0"], "stride must be at least 1 letter, got 0"),
         (["--stride", "61"], "stride must be 1 - 60 (the window) letters, got 61"),
         (["--prior", "1"], "prior must be in (0, 1), got 1.0"),
-        (["--chrom", "chrZ"], "chromosome must be one of the genome's (chrA), got 'chrZ'"),
+        (["--chrom", "chrZ"], "no chromosome 'chrZ' in the genome (it has chrA)"),
         (
             ["--window", "801"],
             "a chromosome must be at least as long as the window of 801 letters, got none",

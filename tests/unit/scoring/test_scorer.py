@@ -91,7 +91,7 @@ def test_unscorable_sequences(tmp_path):
     for absent in (tmp_path / "absent.fa", "absent.fa"):
         with pytest.raises(
             SequenceFileError,
-            match=r"absent\.fa: sequence file must be an existing file, got no such file",
+            match=r"absent\.fa: no such file",
         ):
             score_sequences(tiny_scorer(), absent)
 

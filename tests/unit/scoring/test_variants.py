@@ -462,7 +462,7 @@ def test_symbolic_allele_error(genome, model, tmp_path, capsys):
         == 1
     )
     assert (
-        f"error: {path}:6: ALT must be letters A C G T N, or . or *, got symbolic '<DEL>'"
+        f"error: {path}:6: unsupported symbolic ALT '<DEL>' (expected A, C, G, T, N, . or *)"
         in capsys.readouterr().err
     )
 

@@ -251,8 +251,8 @@ def test_missing_column_names_record_and_hint():
         split_by_chromosome(records, ["c1"], ["c2"])
     with pytest.raises(
         CorpusError,
-        match=r"record 'r0' has no group to split by\. Add group= to the FASTA headers or a column group to the table, "
-        r"or choose another \[split\] kind",
+        match=r"record 'r0' has no group to split by\. Add group= to the FASTA headers or a "
+        r"column group to the table, or choose another \[split\] kind",
     ):
         split_by_group(table([1], group=[None]), unique_keys(1), 0.1, 0.1, 0)
 
