@@ -183,7 +183,7 @@ def test_other_folders_are_not_replaced(
     fitted: dict[tuple[str, str], Baseline], tmp_path: Path
 ) -> None:
     (tmp_path / "mine.txt").write_text("kept")
-    with pytest.raises(OutputError, match=r"got one that holds 'mine\.txt'"):
+    with pytest.raises(OutputError, match=r"it contains 'mine\.txt'"):
         fitted["gc", "given"].save(tmp_path)
 
 

@@ -47,7 +47,7 @@ def test_json_lines(command, capsys):
 
 def test_json_errors_are_objects(command, capsys):
     def run(arguments):
-        raise SequenceFileError("letters must be dna, got 'ü'", place="a.fa:3")
+        raise SequenceFileError("invalid character 'ü'", place="a.fa:3")
 
     command.run = run
     assert cli.main(["try", "--json"]) == 1
@@ -56,7 +56,7 @@ def test_json_errors_are_objects(command, capsys):
     said = json.loads(line)
     assert (said["level"], said["message"], said["exit_code"]) == (
         "error",
-        "a.fa:3: letters must be dna, got 'ü'",
+        "a.fa:3: invalid character 'ü'",
         1,
     )
 
@@ -71,13 +71,13 @@ def test_json_warnings_are_objects(command, capsys):
 def test_quiet_prints_only_errors(command, capsys):
     def run(arguments):
         print("progress")
-        raise SequenceFileError("letters must be dna, got 'J'")
+        raise SequenceFileError("invalid character 'J'")
 
     command.run = run
     assert cli.main(["try", "--quiet"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == "selfattn-bio try: error: letters must be dna, got 'J'\n"
+    assert said.err == "selfattn-bio try: error: invalid character 'J'\n"
 
 
 def test_quiet_and_json_exclude_each_other(command):

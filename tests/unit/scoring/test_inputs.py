@@ -136,7 +136,7 @@ def test_invalid_intervals(genome, tmp_path, line, message):
 def test_invalid_inputs(genome, tmp_path):
     for absent, message in (
         (tmp_path / "no.bed", r"no\.bed: no such file"),
-        (None, r"no\.fa: .*got no such file"),
+        (None, r"no\.fa: no such file"),
     ):
         with pytest.raises(SequenceFileError, match=message):
             list(

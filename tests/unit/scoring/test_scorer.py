@@ -78,7 +78,7 @@ def test_unscorable_sequences(tmp_path):
         r"0\)",
     ):
         score_sequences(tiny_scorer(), ["ACG", "AC"])
-    with pytest.raises(ValueError, match=r"sequence 1 \(counted from 0\) must be dna"):
+    with pytest.raises(ValueError, match=r"invalid .* in sequence 1 \(counted from 0\)"):
         score_sequences(tiny_scorer(), ["ACG", "ACGEE"])
     (tmp_path / "short.fa").write_text(">long\nACGT\n>short\nAC\n")
     with pytest.raises(
