@@ -31,6 +31,7 @@ Labels = NDArray[np.int64]
 Logits = NDArray[np.float64]
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
 VERSION = 1  # version of the folder format
+TINY, MOST = np.finfo(float).tiny, np.finfo(float).max
 REFIT = "Run `selfattn-bio evaluate` again, or copy the complete folder"
 
 
@@ -56,6 +57,13 @@ class Setup:
     database: str = NO_DATABASE
     threads: int = 0
 
+    def __post_init__(self) -> None:
+        """Check the strands and the database."""
+        if self.strands not in ("given", "both"):
+            raise ValueError(f"strands are 'given' or 'both', not {self.strands!r}")
+        if not self.database or not isinstance(self.database, str):
+            raise ValueError(f"the database has no name; for none write {NO_DATABASE!r}")
+
     @property
     def alphabet(self) -> Alphabet:
         """Return the alphabet of the records."""
@@ -79,6 +87,16 @@ class Calibration:
     temperature: float = 1.0
     threshold: float = 0.5
     slope: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that the values are numbers in their range."""
+        low = {"temperature": TINY, "threshold": 0.0, "slope": 0.0}
+        high = {"threshold": 1.0}
+        for name, value in vars(self).items():
+            if not isinstance(value, float | int) or not (
+                low[name] <= value <= high.get(name, MOST)
+            ):
+                raise ValueError(f"{name} {value!r} of the calibration is out of range")
 
     @classmethod
     def fit(cls, logits: Logits, labels: Labels) -> Calibration:
@@ -145,6 +163,11 @@ class Baseline(ABC):
         """
         return ""
 
+    @classmethod
+    def lacking(cls) -> str:
+        """Return which package must be installed first, and how; empty if none."""
+        return ""
+
     def fit(self, train: Letters, labels: Labels, valid: Letters, valid_labels: Labels) -> Self:
         """Fit to the training split.
 
@@ -158,7 +181,7 @@ class Baseline(ABC):
         for split, of_split in (("train", labels), ("valid", valid_labels)):
             if set(np.unique(of_split)) != {0, 1}:
                 raise ValueError(
-                    f"{split} must have records of both classes, got labels "
+                    f"the {split} records of a baseline need both labels 0 and 1; they have "
                     f"{sorted(set(np.unique(of_split).tolist()))}"
                 )
         self.records = len(train)
@@ -317,7 +340,9 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         files = dict(card["files"])
-        kind, version = card["kind"], card["version"]
+        kind, version = str(card["kind"]), card["version"]
+        if nested := [name for name in files if Path(name).name != name]:
+            raise ValueError(f"{nested[0]!r} is not a file of this folder")
     except FileNotFoundError:
         raise ModelFolderError(
             f"no {CARD}; this is not the folder of a baseline", place=str(folder), hint=REFIT
@@ -332,7 +357,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         )
         raise ModelFolderError(message, place=str(path), hint=REFIT)
     for name, expected in files.items():
-        file = path.with_name(Path(name).name)
+        file = path.with_name(name)
         if not file.is_file():
             raise ModelFolderError(
                 f"file {name!r} of the baseline is missing", place=str(folder), hint=REFIT
@@ -348,11 +373,13 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
     """Load a saved baseline of one of `kinds`; errors are those of `read_card`."""
     folder = Path(folder)
     card = read_card(folder)
-    if card["kind"] not in kinds:
+    kind = str(card["kind"])
+    if kind not in kinds:
         raise ModelFolderError(
-            f"unknown baseline {card['kind']!r}; known: {', '.join(kinds)}",
-            place=str(folder / CARD),
+            f"unknown baseline {kind!r}; known: {', '.join(kinds)}", place=str(folder / CARD)
         )
+    if lacking := kinds[kind].lacking():
+        raise ModelFolderError(f"this baseline cannot be loaded: {lacking}", place=str(folder))
     try:
         arrays = load_file(folder / ARRAYS) if ARRAYS in card["files"] else {}
         texts = {
@@ -361,11 +388,11 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
             if name != ARRAYS
         }
         policy = SequencePolicy(get_alphabet(card["alphabet"]), card["soft_mask"], card["gaps"])
-        baseline = kinds[card["kind"]](Setup(policy, card["strands"], card["database"], threads))
+        baseline = kinds[kind](Setup(policy, card["strands"], card["database"], threads))
         baseline.calibration = Calibration(**card["calibration"])
         baseline.origin, baseline.records = dict(card["origin"]), card["records"]
         baseline._restore(State(card["settings"], arrays, texts))
-    except (KeyError, TypeError, ValueError, UnicodeDecodeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise ModelFolderError(
             f"the parts of the baseline do not fit each other ({error!r})",
             place=str(folder),

@@ -42,7 +42,8 @@ class Figures(Baseline):
         return State({"weights": self.weights.tolist(), "bias": self.bias})
 
     def _restore(self, state: State) -> None:
-        self.weights, self.bias = (
-            np.array(state.settings["weights"], dtype=np.float64),
-            float(state.settings["bias"]),
-        )
+        self.weights = np.array(state.settings["weights"], dtype=np.float64)
+        self.bias = float(state.settings["bias"])
+        number = self.figures([np.frombuffer(b"A", np.uint8)]).shape[1]
+        if self.weights.shape != (number,):
+            raise ValueError(f"there are {self.weights.size} weights instead of {number}")

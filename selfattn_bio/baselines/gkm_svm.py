@@ -48,12 +48,19 @@ class GkmSvm(Baseline):
         The extra is not installed, or records are too long, too short or differ in length.
         """
         lengths = {len(record) for record in train}
-        if find_spec("gkmsvm") is None:
-            return "it needs the extra gkm: pip install 'selfattn-bio[gkm]'"
+        if lacking := cls.lacking():
+            return lacking
         if len(lengths) > 1:
             return f"records have {min(lengths):,} to {max(lengths):,} bp; it needs one length"
         if not LMER <= max(lengths) <= LONGEST:
             return f"records have {max(lengths):,} bp; it reads {LMER} to {LONGEST}"
+        return ""
+
+    @classmethod
+    def lacking(cls) -> str:
+        """Return how to install the extra `gkm` if it is not installed."""
+        if find_spec("gkmsvm") is None:
+            return "it needs the extra gkm: pip install 'selfattn-bio[gkm]'"
         return ""
 
     def chosen(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import Baseline, load_baseline
 from selfattn_bio.config import BinaryObjective
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Scorer, without_padding
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 
@@ -122,7 +122,7 @@ class BaselineScorer(Scorer):
 
         Arrays (n, L) are padded with 0 at the end.
         """
-        return self.baseline.logits([row[: np.count_nonzero(row)] for row in letters])
+        return self.baseline.logits(without_padding(letters))
 
     def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return `log_odds` as an ensemble with one member, (n, 1)."""

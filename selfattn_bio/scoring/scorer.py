@@ -54,7 +54,7 @@ NO_PAIR = f"model of two inputs must be asked with pairs of sequences, got one o
 BATCH_LETTERS = 32_768
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity, as networks are
 class Scorer:
     """Score sequences with a trained model.
 
@@ -442,7 +442,7 @@ class Scorer:
         return expit(logits / self.temperature)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairedScorer(Scorer):
     """Score pairs of sequences with a model that has two inputs.
 

@@ -10,7 +10,7 @@ from selfattn_bio.baselines import BASELINES, Setup, load_baseline
 from selfattn_bio.baselines.base import Baseline
 from selfattn_bio.errors import ModelFolderError, OutputError
 from selfattn_bio.motifs import meme_text
-from selfattn_bio.sequence.alphabet import DNA, get_alphabet
+from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 
 READABLE = {"dna": "ACGTACGTACGTN", "protein": "ACDEFGHIKLMNPQRSTVWYX"}
@@ -166,6 +166,43 @@ def test_damaged_folders_are_refused(
         load_baseline(tmp_path / "b")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": ["gc"]}, r"unknown baseline \"\['gc'\]\""),
+        ({"strands": "reverse"}, "strands are 'given' or 'both', not 'reverse'"),
+        ({"database": ""}, "the database has no name"),
+        ({"settings": {"weights": [1, 2], "bias": 0}}, "there are 2 weights instead of 1"),
+        ({"files": {"../b/baseline.json": ""}}, "is not a file of this folder"),
+        *(
+            ({"calibration": {"temperature": 1, "threshold": 0.5, "slope": 1} | wrong}, "range")
+            for wrong in (
+                {"temperature": "a"},
+                {"temperature": 0},
+                {"threshold": 1.1},
+                {"slope": float("nan")},
+            )
+        ),
+    ],
+)
+def test_altered_cards_are_refused(
+    changes: dict, message: str, fitted: dict[tuple[str, str], Baseline], tmp_path: Path
+) -> None:
+    fitted["gc", "given"].save(tmp_path / "b")
+    card_with(tmp_path / "b", **changes)
+    with pytest.raises(ModelFolderError, match=message):
+        load_baseline(tmp_path / "b")
+
+
+def test_missing_extra_is_named(
+    fitted: dict[tuple[str, str], Baseline], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted["gkm_svm", "given"].save(tmp_path / "b")
+    monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.find_spec", lambda name: None)
+    with pytest.raises(ModelFolderError, match=r"it needs the extra gkm: pip install"):
+        load_baseline(tmp_path / "b")
+
+
 def test_invalid_trees_are_refused(fitted: dict[tuple[str, str], Baseline], tmp_path: Path) -> None:
     from selfattn_bio.files import sha256_of
 
@@ -192,4 +229,3 @@ def test_no_records_have_no_logits(fitted: dict[tuple[str, str], Baseline]) -> N
         baseline.logits([]).shape == (0,) and baseline.substitution_effects([]) == []
         for baseline in fitted.values()
     )
-    assert DNA.name in {baseline.setup.alphabet.name for baseline in fitted.values()}

@@ -348,6 +348,7 @@ def test_middle_lengths_can_be_the_likeliest() -> None:
 def test_fit_needs_both_classes() -> None:
     letters, labels = planted(20, 0)
     with pytest.raises(
-        ValueError, match=r"valid must have records of both classes, got labels \[1\]"
+        ValueError,
+        match=r"the valid records of a baseline need both labels 0 and 1; they have \[1\]",
     ):
         BASELINES["gc"](DNA_SETUP).fit(letters, labels, letters, np.ones(20, dtype=int))

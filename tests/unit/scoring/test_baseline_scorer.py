@@ -40,6 +40,13 @@ def test_load_gives_a_scorer(folder: Path) -> None:
     assert repr(model) == "BaselineScorer: logistic regression on exact positions"
 
 
+def test_scorers_are_compared_by_identity(folder: Path) -> None:
+    one, other = selfattn_bio.load(folder), selfattn_bio.load(folder)
+    assert one == one
+    assert one != other
+    assert len({one, other}) == 2
+
+
 def test_score_sequences_with_a_baseline(folder: Path) -> None:
     model = selfattn_bio.load(folder)
     table = selfattn_bio.score_sequences(folder, SEQUENCES)
