@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.baselines import BASELINES, Setup, suitable
+from selfattn_bio.baselines import BASELINES, Calibration, Setup, suitable
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.gkm_svm import _one_hot
@@ -230,6 +230,27 @@ def test_large_train_sets_are_sampled(tmp_path: Path, monkeypatch: pytest.Monkey
     assert BASELINES["exact_positions"](setup).fit(*train, *valid).chosen()["records"] == 50
     # 25 in proportion give 12 of each class
     assert BASELINES["motif_scores"](setup).fit(*train, *valid).chosen()["records"] == 24
+
+
+def test_calibration_is_fitted_on_valid() -> None:
+    train, valid = planted(200, 0), planted(100, 1)
+    baseline = BASELINES["kmer6_logistic"](DNA_SETUP).fit(*train, *valid)
+    assert baseline.calibration == Calibration.fit(baseline.logits(valid[0]), valid[1])
+
+
+def test_motif_scores_average_three_boosters(tmp_path: Path) -> None:
+    ppms = {"m": np.eye(4)[[3, 0, 3, 1]] * 0.9 + 0.025}
+    (tmp_path / "d.meme").write_text(meme_text(ppms, {"m": 10}))
+    setup = Setup(SequencePolicy(DNA), database=str(tmp_path / "d.meme"), threads=1)
+    train, valid = planted(200, 0), planted(100, 1)
+    baseline = BASELINES["motif_scores"](setup).fit(*train, *valid)
+    mean, trees, each = baseline.logits(valid[0]), baseline.trees, []
+    for tree in trees:
+        baseline.trees = [tree]
+        each.append(baseline.logits(valid[0]))
+    assert len(trees) == 3
+    assert not np.allclose(each[0], each[1])
+    assert mean == pytest.approx(np.mean(each, axis=0))
 
 
 def test_fitted_as_compares_settings_in_use() -> None:

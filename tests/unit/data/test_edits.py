@@ -5,9 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from selfattn_bio.config import run_file_of
 from selfattn_bio.data.batches import Augmentation
+from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.data.edits import Edits
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.sides import Side, Stream
 
 LETTERS = np.frombuffer(b"AAAAAAAAAACCCCCCCCCCGGGGGGGGGGTTTTTTTTTT", np.uint8)
 
@@ -77,3 +80,16 @@ def test_edits_are_reproducible_and_end_after_their_epochs():
         == bytes(augmentation.letters(corpus, 0, 1))
         != bytes(augmentation.letters(corpus, 1, 1))
     )
+
+
+def test_edits_stop_after_a_fraction_of_the_epochs(tmp_path):
+    records = ["ACGT" * 5 + "A" * i for i in range(20)]
+    (tmp_path / "r.fa").write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(records)))
+    corpus = build_corpus([(tmp_path / "r.fa", 1)], tmp_path / "corpus", Rules(DNA))
+    run = run_file_of(
+        'data = { positives = "p.fa", negatives = "n.fa" }\n'
+        "training = { max_steps = 8, batch_size = 10, edits = { until = 0.5 } }",
+        "run.toml",
+    )
+    stream = Stream(run, corpus, Side(np.arange(20), np.ones(20)))
+    assert stream.augmentation.edited_epochs == 2  # of 4

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from sklearn.metrics import matthews_corrcoef
 
 from selfattn_bio.evaluation.calibration import (
+    _platt,
     calibrate,
     choose_threshold,
     fit_slope,
@@ -62,6 +64,22 @@ def test_temperature_scaling_improves_calibration() -> None:
     assert error(calibrate(logits, fit_temperature(logits, labels))) < 0.3 * error(
         calibrate(logits, 1.0)
     )
+
+
+def test_threshold_has_the_highest_expected_correlation() -> None:
+    """Compare with every cut of a few records, most of them negative."""
+    p = np.array([0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.35, 0.5, 0.7, 0.9])
+    labels = np.array([0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1])
+    slope, intercept = _platt(logit(p), labels.astype(float))
+    chance = expit(slope * logit(p) + intercept)
+    correlations = []
+    for cut in range(1, 12):  # the first record above the threshold
+        tp, fp = chance[cut:].sum(), (1 - chance[cut:]).sum()
+        fn, tn = chance[:cut].sum(), (1 - chance[:cut]).sum()
+        sizes = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+        correlations.append((tp * tn - fp * fn) / np.sqrt(sizes))
+    best = 1 + int(np.argmax(correlations))
+    assert choose_threshold(p, labels) == pytest.approx((p[best - 1] + p[best]) / 2)
 
 
 def test_threshold_is_the_middle_of_the_best_gap() -> None:

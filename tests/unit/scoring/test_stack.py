@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import run_file_of
@@ -19,7 +21,7 @@ from selfattn_bio.scoring.stack import Stack, fitted_parts, load_stack
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.training.stacking import check_parts, fit_stack
+from selfattn_bio.training.stacking import FOLDS, check_parts, fit_stack
 
 LENGTH = 24
 RUN = """
@@ -124,13 +126,24 @@ def test_fit_stack_calibrates():
 
 
 def test_held_out_logits_do_not_see_their_label():
-    """Held-out logits of an uninformative network are not above chance."""
+    """The logits of a fold come from weights fitted to the other records."""
     letters, labels = records(100, 4)
-    network = np.random.default_rng(5).normal(size=100)
+    network = labels + np.random.default_rng(5).normal(size=100)
     _, held_out = fit_stack(network, [], letters, labels)
-    _, swapped = fit_stack(network, [], letters, 1 - labels)
-    assert np.mean(held_out[labels == 1]) - np.mean(held_out[labels == 0]) < 0.5
-    assert np.mean(swapped[labels == 0]) - np.mean(swapped[labels == 1]) < 0.5
+    splits = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(network, labels)
+    for rest, fold in splits:
+        of_rest, _ = fit_stack(network[rest], [], [letters[i] for i in rest], labels[rest])
+        np.testing.assert_allclose(held_out[fold], of_rest.logits(network[fold], fold), rtol=1e-6)
+
+
+def test_weights_are_penalised_by_spread():
+    letters, labels = records(40, 4)
+    network = 3 * (labels + np.random.default_rng(5).normal(size=40))
+    stack, _ = fit_stack(network, [], letters, labels)
+    scaled = network[:, None] / network.std()
+    expected = LogisticRegression(C=1, tol=1e-8).fit(scaled, labels)
+    assert stack.weights * network.std() == pytest.approx(expected.coef_[0], rel=1e-3)
+    assert stack.bias == pytest.approx(expected.intercept_[0], rel=1e-3)
 
 
 def test_logits_are_the_weighted_sum():
@@ -178,9 +191,9 @@ def test_both_strands_have_one_score():
     scorer, letters = scorer_of(run, build_network(run).eval()), records(5, 8)[0]
     other = [DNA.reverse_complement(row) for row in letters]
     np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other), rtol=1e-6)
-    assert not np.allclose(
-        scorer._strand_outputs(letters, None), scorer._strand_outputs(other, None)
-    )
+    strands = [scorer._strand_outputs(of, None)[:, :, 0].mean(1) for of in (letters, other)]
+    assert not np.allclose(*strands)
+    np.testing.assert_allclose(scorer.logits(letters), np.mean(strands, axis=0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("reverse_complement", [False, True])

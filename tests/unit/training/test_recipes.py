@@ -9,6 +9,7 @@ from selfattn_bio.model.classifier import build_network
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.training.recipes import (
+    MARGIN,
     MAX_STEPS,
     MIN_RECORDS,
     MIN_STEPS,
@@ -75,6 +76,16 @@ def test_recipe_fits_the_signal(place, strand, name):
     recipe, trials = chosen(place, strand)
     assert recipe.name == name
     assert max(trial.auroc for trial in trials) > 0.6
+
+
+def test_motif_anywhere_in_equal_lengths_has_no_position():
+    """Exact positions can be fitted, but predict less well than k-mers."""
+    letters, labels = splits("anywhere", "given")
+    letters = {split: [row[:50] for row in of] for split, of in letters.items()}
+    recipe, trials = choose_recipe(letters, labels, SequencePolicy(DNA))
+    assert [trial.name for trial in trials][2:] == ["exact positions"]
+    assert trials[2].auroc < trials[0].auroc - MARGIN
+    assert recipe.name == "one strand"
 
 
 def test_motif_scores_are_a_part_if_database_exists():
