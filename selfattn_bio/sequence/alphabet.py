@@ -36,7 +36,7 @@ class Alphabet:
     complements
         The complement of each of `letters + ambiguous`; empty if the alphabet has no complement.
     description
-        What a valid sequence consists of, for error messages.
+        Characters of a valid sequence, for error messages: "IUPAC DNA codes".
     unit
         Unit of sequence lengths, for messages.
 

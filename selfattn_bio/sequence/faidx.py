@@ -55,15 +55,15 @@ def index_of(path: Path) -> tuple[Path, Path | None, dict[str, int]]:
     """
     with _readable(path):
         zipped = _check_head(path)
-        beside, cached = Path(f"{path}.fai"), _cached(path)
-        for fai in (beside, cached):
+        adjacent, cached = Path(f"{path}.fai"), _cached(path)
+        for fai in (adjacent, cached):
             if fai.exists():
                 rows = _rows(fai)
                 if not (stale := _why_stale(path, fai, rows, zipped)):
                     break
                 print(f"{fai}: {stale}; rebuilding the index", file=sys.stderr, flush=True)
         else:
-            fai = beside if os.access(path.parent, os.W_OK) else cached
+            fai = adjacent if os.access(path.parent, os.W_OK) else cached
             rows = _make(path, fai, zipped)
         return fai, _gzi(fai) if zipped else None, {row.name: row.length for row in rows}
 

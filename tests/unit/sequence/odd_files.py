@@ -555,7 +555,7 @@ PROTEINS = {
         ("MKVL", {"a stop sign at the end (removed)": 1}),
         partial(counted, policy=SequencePolicy(PROTEIN)),
     ),
-    "a stop on a line of its own": Odd(b">p\nMKVL\n*\n", [("p", "MKVL")], protein),
+    "a stop on a separate line": Odd(b">p\nMKVL\n*\n", [("p", "MKVL")], protein),
     "a stop at the end of each": Odd(
         b">p\nMKVL*\n>q\nMK*\n", [("p", "MKVL"), ("q", "MK")], protein
     ),

@@ -50,7 +50,9 @@ def pairs_of(letters, alphabet=DNA, **options):
 TWINS = {
     "the same": lambda row: row.copy(),
     "the other strand": DNA.reverse_complement,
-    "a tenth mutated, turned": lambda row: mutated(DNA.reverse_complement(row), DNA, 0.1),
+    "a tenth mutated, reverse-complemented": lambda row: mutated(
+        DNA.reverse_complement(row), DNA, 0.1
+    ),
     "a third of it": lambda row: row[100:200],
     "shifted by half": lambda row: np.concatenate([row[150:], random(DNA, 150)]),
     "within a longer one": lambda row: np.concatenate(
