@@ -35,6 +35,9 @@ evaluate_every = 2
 batch_size = 8
 shift = 0
 """
+LONGER = TRAINING.replace("max_steps = 4", "max_steps = 60\nwarmup_steps = 5").replace(
+    "evaluate_every = 2", "evaluate_every = 20"
+)
 CLASSES = f"""
 split = {{ kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }}
 tokens = {{ k = 1 }}
@@ -127,7 +130,7 @@ def test_two_classes(
     import accuracy
 
     write_two_classes()
-    Path("task.toml").write_text(CLASSES)
+    Path("task.toml").write_text(CLASSES.replace(TRAINING, LONGER))
     place = tmp_path / "set"
     thresholds: list[float] = []
 
@@ -165,6 +168,7 @@ def test_two_classes(
 
     # nothing is chosen on test: with permuted test labels all thresholds are the same
     chosen = thresholds.copy()
+    assert 0.5 not in chosen  # which would be the threshold of an untrained network
     corpus = Corpus.open(place / "corpus")
     in_test = np.array(read_split(place / "split.tsv", corpus.records["id"])) == "test"
     labels = corpus.records["label"].to_numpy().copy()
