@@ -84,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tables.add_argument(
         "--split-column",
         metavar="NAME",
-        help="column of the split (default: one with values such as train and test)",
+        help="column of the split (default: one with values such as train and test); none "
+        "ignores such columns",
     )
     parser.add_argument(
         "--organism",

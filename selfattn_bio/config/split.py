@@ -129,14 +129,11 @@ class RegionSplit(Section):
 
 
 class SplitValues(Section):
-    """Values of the column if they differ from train, valid (validation, val, dev) and test.
+    """Values of the column that name each split. Case is ignored."""
 
-    Case is ignored.
-    """
-
-    train: Names = ("train",)
-    valid: Names = ("valid", "validation", "val", "dev")
-    test: Names = ("test",)
+    train: Names = ("train", "training")
+    valid: Names = ("valid", "validation", "val", "dev", "development")
+    test: Names = ("test", "testing", "holdout")
     dropped: Names | None = Field(None, description="values of records that are not used")
 
     @model_validator(mode="after")
@@ -183,7 +180,7 @@ class ColumnSplit(GivenSplit):
     column: Column = Field("split", description="name of the column or header attribute")
     values: SplitValues = Field(
         SplitValues(),
-        description='such as { train = ["fit"], valid = ["tune"], test = ["holdout"] }',
+        description='such as { train = ["fit"], valid = ["tune"], test = ["final"] }',
     )
 
     @property

@@ -150,7 +150,7 @@ def _split(request: Request, contents: Contents, table: Table) -> SplitColumn | 
     for name, values in (("chrom", contents.chromosomes), ("group", contents.groups)):
         if any(value is not None for value in values):
             columns[name] = list(values)
-    return find_split(columns, request.split_column)
+    return find_split(columns, request.place, request.split_column, request.columns)
 
 
 def _targets(

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from selfattn_bio.config import SplitValues
@@ -39,6 +39,9 @@ SEQUENCE_NAMES = (
     ),
 )
 LEARNT_NAMES = ("label", "labels", "target", "targets", "class", "y")
+SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
+SPLIT_WORDS = dict(SplitValues().pairs())
+NO_SPLIT = "none"  # value of --split-column that ignores all columns
 NOT_LEARNT_NAMES = (  # also as the last word of a longer name, such as gene_id
     *(
         "id",
@@ -52,12 +55,8 @@ NOT_LEARNT_NAMES = (  # also as the last word of a longer name, such as gene_id
         "source",
         "weight",
     ),
+    *SPLIT_NAMES,
 )
-SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
-SPLIT_WORDS: dict[str, str] = {  # words of SplitValues, and others that [split] values must list
-    **dict(SplitValues().pairs()),
-    **{"training": "train", "development": "valid", "testing": "test", "holdout": "test"},
-}
 POSITIVE_WORDS = (
     "1",
     "true",
@@ -79,6 +78,11 @@ MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
 # Characters: shorter texts are not sequences. A longer column name may be a sequence.
 SHORT, LONG = 8, 15
 MOST_CLASSES, MOST_LABELS = 100, 12  # classes of sequences; labels of residues or bases
+SHOWN = 6  # values of a column in a message
+SPLIT_HINT = (
+    "Rename the values to train, valid and test. Or ignore the column with --split-column none, "
+    "and map its values in [split] of the run file (docs/own_split.md)"
+)
 REPEATED = 5  # mean records per value for whole numbers or words to be classes
 
 
@@ -119,13 +123,10 @@ class SplitColumn:
     ----------
     counts
         Number of records by split.
-    values
-        Values by split, for [split] values; empty if the default names are used.
     """
 
     column: str
     counts: Counter[str]
-    values: dict[str, list[str]] = field(default_factory=dict)
 
 
 def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
@@ -190,50 +191,60 @@ def no_column(name: str, option: str, columns: Iterable[str]) -> str:
     return f"found no column {name!r} ({option})" + (f"; the columns are {found}" if found else "")
 
 
-def find_split(columns: Mapping[str, Texts], wanted: str = "") -> SplitColumn | None:
+def find_split(
+    columns: Mapping[str, Texts], place: str, wanted: str = "", targets: Collection[str] = ()
+) -> SplitColumn | None:
     """Return the column with the values train, test and perhaps valid; None if there is none.
 
-    Other usual names of the splits are accepted.
+    Other usual names of the splits are accepted. The columns `targets` are not considered, and
+    with `wanted` = "none" no column is.
 
     Raises
     ------
     RunFileError
-        If the `wanted` column is missing or has other values.
+        If the `wanted` column is missing or has other values, or if another column looks like a
+        split but cannot be used. Records of its test set could otherwise be used for training.
     """
+    if wanted == NO_SPLIT:
+        return None
     if wanted and wanted not in columns:
-        raise RunFileError(no_column(wanted, "--split-column", columns))
-    found = {
-        name: split
+        raise RunFileError(no_column(wanted, "--split-column", columns), place=place)
+    values = {
+        name: Counter((text or "").strip().lower() for text in texts)
         for name, texts in columns.items()
-        if (split := _split_of(name, texts)) and wanted in ("", name)
+        if (name == wanted if wanted else name not in targets)
     }
-    if wanted and not found:
-        shown = ", ".join(repr(value) for value, _ in Counter(columns[wanted]).most_common(5))
-        hint = "Use the values train and test, and perhaps valid"
-        raise RunFileError(
-            f"column {wanted!r} does not contain a split: its values are {shown}", hint=hint
-        )
-    return min(found.values(), key=lambda split: _rank(split.column, SPLIT_NAMES), default=None)
+    found = [split for name, of in values.items() if (split := _split_of(name, of))]
+    if found:
+        return min(found, key=lambda split: _rank(split.column, SPLIT_NAMES))
+    for name, of in values.items():
+        splits = {SPLIT_WORDS.get(value) for value in of}
+        is_named = name.strip().lower() in SPLIT_NAMES and any(of.keys() - {""})
+        if wanted or is_named or {"train", "test"} <= splits:
+            raise RunFileError(_unusable(name, of), place=place, hint=SPLIT_HINT)
+    return None
 
 
-def _split_of(name: str, texts: Texts) -> SplitColumn | None:
-    values = Counter((text or "").strip().lower() for text in texts)
+def _split_of(name: str, values: Counter[str]) -> SplitColumn | None:
     counts: Counter[str] = Counter()
     for value, count in values.items():
         if value not in SPLIT_WORDS:
             return None
         counts[SPLIT_WORDS[value]] += count
-    if not counts["train"] or not counts["test"]:
-        return None
-    known = dict(SplitValues().pairs())
-    unlisted = {SPLIT_WORDS[value] for value in values if value not in known}
-    return SplitColumn(
-        name,
-        counts,
-        {
-            split: [value for value in values if SPLIT_WORDS[value] == split]
-            for split in sorted(unlisted)
-        },
+    return SplitColumn(name, counts) if counts["train"] and counts["test"] else None
+
+
+def _unusable(name: str, values: Counter[str]) -> str:
+    """Describe why a column cannot be used as the split, with its values and their counts."""
+    shown = ", ".join(f"{value or '(empty)'} {n:,}" for value, n in values.most_common(SHOWN))
+    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    if unknown := [value for value in values if value not in SPLIT_WORDS]:
+        why = f"{unknown[0]!r} names no split" if unknown[0] else "some of its cells are empty"
+    else:
+        lacking = {"train", "test"} - {SPLIT_WORDS[value] for value in values}
+        why = f"no record is in {' or '.join(sorted(lacking))}"
+    return (
+        f"column {name!r} cannot be used as the split, because {why}; its values are {shown}{more}"
     )
 
 

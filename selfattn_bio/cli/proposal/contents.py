@@ -11,7 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from selfattn_bio.cli.proposal.columns import REPEATED, SPLIT_WORDS, find_sequence_column, no_column
+from selfattn_bio.cli.proposal.columns import (
+    NO_SPLIT,
+    REPEATED,
+    SPLIT_WORDS,
+    find_sequence_column,
+    no_column,
+)
 from selfattn_bio.cli.proposal.request import Request
 from selfattn_bio.errors import RecordIdError, RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
@@ -122,7 +128,8 @@ def _read_sequences(request: Request) -> Contents:
             )
             raise RunFileError(message, place=path, hint="Give both columns the same name")
     column = next(iter(names.values()), "sequence")
-    attributes = tuple(dict.fromkeys([*request.columns, request.split_column or "split"]))
+    split_column = "" if request.split_column == NO_SPLIT else request.split_column
+    attributes = tuple(dict.fromkeys([*request.columns, split_column or "split"]))
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     header = "" if has_targets else header_pattern(map(Path, paths))
     fields = Fields(

@@ -12,6 +12,7 @@ from selfattn_bio.cli.proposal.request import DATABASES, SPLITS, Request
 
 FRACTION = 0.15  # fraction of the records in valid, and in test
 MIN_GROUPS = 10  # least number of groups for a split by group
+MIN_CHROMOSOMES = 3  # one each for train, valid and test
 MADE = {
     "shuffled": "the positives with their dinucleotides in random order",
     "matched": "windows of the length and GC content of each positive, from its chromosome",
@@ -88,10 +89,8 @@ def split_lines(
         return _sampled(['kind = "files"'], contents.counts), f"the files ({named})"
     if split:
         lines = [f'kind = "column"  # {_counted(split)}', f"column = {quoted(split.column)}"]
-        if split.values:
-            pairs = [f"{name} = {listed(values)}" for name, values in split.values.items()]
-            lines.append(f"values = {{ {', '.join(pairs)} }}")
         return _sampled(lines, split.counts), f"column {split.column!r} ({_counted(split)})"
+    reasons = []
     if chosen := choose_chromosomes(contents.chromosomes, labels):
         lines = [
             'kind = "chromosome"  # all others are train',
@@ -99,17 +98,37 @@ def split_lines(
             f"test = {listed(chosen[1:])}",
         ]
         return ["[split]", *lines], f"by chromosome (valid {chosen[0]}, test {chosen[1]})"
-    number = len(set(contents.groups))
-    if None not in contents.groups and number >= MIN_GROUPS:
-        return [
-            "[split]",
-            f'kind = "group"  # {number:,} groups; the records of a group stay together',
-        ], f"by group ({number:,} groups)"
-    if contents.alphabet.name == "protein":
+    if any(contents.chromosomes):
+        reasons.append(_unused_chromosomes(contents.chromosomes))
+    number, lacking = len(set(contents.groups) - {None}), contents.groups.count(None)
+    if number >= MIN_GROUPS and not lacking:
+        line = f'kind = "group"  # {number:,} groups; the records of a group stay together'
+        words = f"by group ({number:,} groups)"
+    elif contents.alphabet.name == "protein":
         why = "similar sequences stay together: at random, test would hold relatives of train"
-        return ["[split]", f'kind = "cluster"  # {why}'], "by clusters of similar sequences"
-    hint = 'for one genome "chromosome" is better, for related sequences "cluster": docs/leakage.md'
-    return ["[split]", f'kind = "random"  # duplicates stay together; {hint}'], "at random"
+        line, words = f'kind = "cluster"  # {why}', "by clusters of similar sequences"
+    else:
+        hint = (
+            'for one genome "chromosome" is better, for related sequences "cluster": '
+            "docs/leakage.md"
+        )
+        line, words = f'kind = "random"  # duplicates stay together; {hint}', "at random"
+    if number and lacking:
+        reasons.append(f"'group' is missing for {lacking:,} records")
+    elif 0 < number < MIN_GROUPS:
+        reasons.append(f"'group' has only {number} groups ({MIN_GROUPS} are needed)")
+    because = f", because {' and '.join(reasons)}" if reasons else ""
+    return ["[split]", *(f"# {reason}" for reason in reasons), line], words + because
+
+
+def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:
+    """Say why there is no split by chromosome."""
+    if lacking := chromosomes.count(None):
+        return f"'chrom' is missing for {lacking:,} records"
+    number = len(set(chromosomes))
+    if number < MIN_CHROMOSOMES:
+        return f"'chrom' has only {number} chromosomes ({MIN_CHROMOSOMES} are needed)"
+    return "no two chromosomes with up to half of the records have every class"
 
 
 def _sampled(lines: list[str], counts: Counter[str]) -> list[str]:
@@ -135,7 +154,7 @@ def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str])
     Each has about `FRACTION` of the records, and records of every label.
     """
     total = Counter(chromosomes)
-    if None in total or len(total) < 3:
+    if None in total or len(total) < MIN_CHROMOSOMES:
         return []
     both = Counter(zip(chromosomes, labels, strict=True))
     fit = [name for name in total if name and all(both[name, label] for label in set(labels))]

@@ -298,14 +298,47 @@ def test_split_without_validation_and_other_values(here, capsys):
             set=lambda i, _: ("Training", "Training", "holdout")[i // 2 % 3],
         ),
     )
-    assert (run.split.values.train, run.split.values.test, run.split.valid_fraction) == (
-        ("training",),
-        ("holdout",),
-        0.15,
-    )
+    assert (run.split.column, run.split.valid_fraction) == ("set", 0.15)
     splits = ingested()[1]
     assert splits["test"] == 40
     assert splits["valid"] == 12
+
+
+def test_split_column_that_is_not_used(here, capsys):
+    words = ("train", "train", "holdback", "valid")
+    files = table(label=lambda i, _: i % 2, split=lambda i, _: words[i // 2 % 4])
+    assert main(["init", "my_task", "--sequences", files]) == 1
+    assert "all.csv: column 'split' cannot be used as the split, because" in capsys.readouterr().err
+    run = made("--sequences", files, "--split-column", "none")
+    assert (run.split.kind, run.data.label) == ("random", "label")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            {"header": lambda i: f"group=g{i % 3}"},
+            "'group' has only 3 groups (10 are needed)",
+        ),
+        (
+            {"header": lambda i: f"group=g{i % 20}" * (i > 0)},
+            "'group' is missing for 2 records",
+        ),
+        (
+            {"header": lambda i: f"chrom=chr{i % 2}"},
+            "'chrom' has only 2 chromosomes (3 are needed)",
+        ),
+        (
+            {"header": lambda i: f"chrom=chr{i % 3}"},
+            "no two chromosomes with up to half of the records have every class",
+        ),
+    ],
+)
+def test_unused_groups_and_chromosomes_are_named(here, capsys, options, reason):
+    files = ("--positives", write("a.fa", **options), "--negatives", write("b.fa", **options))
+    made(*files)
+    assert f"init: split: at random, because {reason}" in capsys.readouterr().out
+    assert f"[split]\n# {reason}\n" in Path("workflows/tasks/my_task.toml").read_text()
 
 
 def test_separate_files_define_the_split(here, capsys):

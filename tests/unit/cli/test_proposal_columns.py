@@ -132,24 +132,44 @@ def test_sequence_column_unclear(columns, message):
 
 
 def test_split_column_by_its_values():
-    split = find_split({"label": cycle("0", "1"), "chrom": cycle("train", "valid", "test")})
-    assert (split.column, split.counts["valid"], split.values) == ("chrom", 20, {})
     split = find_split(
-        {"other": cycle("train", "test"), "Split": cycle("Training", "DEV", "holdout", "test")}
+        {"label": cycle("0", "1"), "chrom": cycle("train", "valid", "test")}, "a.csv"
+    )
+    assert (split.column, split.counts["valid"]) == ("chrom", 20)
+    split = find_split(
+        {"other": cycle("train", "test"), "Split": cycle("Training", "DEV", "holdout", "test")},
+        "a.csv",
     )
     assert split.column == "Split"
     assert split.counts == {"train": 15, "valid": 15, "test": 30}
-    assert split.values == {"train": ["training"], "test": ["holdout", "test"]}
-    assert (
-        find_split(
-            {
-                "split": cycle("0", "1"),
-                "half": cycle("train", "valid"),
-                "gap": cycle("train", None, "test"),
-            }
-        )
-        is None
-    )
+    assert find_split({"half": cycle("train", "valid"), "fold": cycle(None)}, "a.csv") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        (
+            "split",
+            ("train", "train", "holdback"),
+            "'holdback' names no split; its values are train 40, holdback 20. Rename the values",
+        ),
+        (
+            "data",
+            ("train", None, "test"),
+            "some of its cells are empty; its values are train 20, (empty) 20, test 20. ",
+        ),
+        ("set", ("train", "dev"), "no record is in test; its values are train 30, dev 30. "),
+        ("fold", ("1", "2"), "'1' names no split; its values are 1 30, 2 30. "),
+    ],
+)
+def test_unusable_split_is_refused(name, values, message):
+    columns = {name: cycle(*values), "label": cycle("0", "1")}
+    with pytest.raises(RunFileError) as caught:
+        find_split(columns, "a.csv")
+    expected = f"a.csv: column {name!r} cannot be used as the split, because {message}"
+    assert str(caught.value).startswith(expected)
+    assert find_split(columns, "a.csv", "none") is None
+    assert find_split(columns, "a.csv", targets=[name]) is None
 
 
 def test_split_column_by_name():
@@ -158,18 +178,18 @@ def test_split_column_by_name():
         "b": cycle("train", "test", "dev"),
         "c": cycle("1", "2"),
     }
-    assert find_split(columns, "b").column == "b"
+    assert find_split(columns, "a.csv", "b").column == "b"
     with pytest.raises(
         RunFileError,
-        match=r"column 'c' does not contain a split: its values are '1', '2'. Use the values train",
+        match=r"column 'c' cannot be used as the split, because '1' names no split; its",
     ):
-        find_split(columns, "c")
+        find_split(columns, "a.csv", "c")
     with pytest.raises(
         RunFileError, match=r"found no column 'd' \(--split-column\); the columns are a, b, c$"
     ):
-        find_split(columns, "d")
+        find_split(columns, "a.csv", "d")
     with pytest.raises(RunFileError, match=r"found no column 'd' \(--split-column\)$"):
-        find_split({}, "d")
+        find_split({}, "a.csv", "d")
 
 
 @pytest.mark.parametrize(
