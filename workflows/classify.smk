@@ -30,7 +30,7 @@ for task in RUN_FILES:
             partial(results_of, task),
         localrule: True
         message:
-            f"All results of {task} are there"
+            f"All results of {task} are complete"
 
     rule:
         name:
@@ -66,17 +66,17 @@ onsuccess:
                 )
 
 
-def say_cause(snakemake_logs: list[str]) -> None:
+def print_causes(snakemake_logs: list[str]) -> None:
     """Print where the logs of failed steps are, and the last line of each, which has the cause."""
     text = "".join(Path(path).read_text(encoding="utf-8") for path in snakemake_logs)
     failed = list(
         dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, flags=re.MULTILINE))
     )
-    places = failed or [
-        f"results/{task}/logs/" for task in RUNS
-    ]  # a step that did not start has no log
+    # a step that did not start has no log
+    logs = failed or [f"results/{task}/logs/" for task in RUNS]
     print(
-        f"What is finished is kept: the same command goes on from there. Logs: {', '.join(places)}",
+        "Finished steps are kept. Run the same command again to continue. "
+        f"Logs: {', '.join(logs)}",
         file=sys.stderr,
     )
     for path in map(Path, failed):
@@ -87,4 +87,4 @@ def say_cause(snakemake_logs: list[str]) -> None:
 
 
 onerror:
-    atexit.register(say_cause, log)  # at exit, after the last messages of Snakemake
+    atexit.register(print_causes, log)  # at exit, after the last messages of Snakemake

@@ -87,17 +87,17 @@ def run(arguments: argparse.Namespace) -> None:
     run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
     groups = _groups(run_file)
     split = pd.Series(read_split(arguments.split, corpus.records["id"]))
-    sides = {
-        side: _part(corpus, side, (split == side).to_numpy(bool), groups)
-        for side in ("train", "valid", "test")
+    parts = {
+        name: _part(corpus, name, (split == name).to_numpy(bool), groups)
+        for name in ("train", "valid", "test")
     }
-    if empty := [side for side in ("train", "test") if not len(sides[side].letters)]:
+    if empty := [name for name in ("train", "test") if not len(parts[name].letters)]:
         raise CorpusError(
-            f"{empty[0]} must hold records, got none",
+            f"the {empty[0]} split has no records",
             place=str(arguments.split),
             hint="Change [split] in the run file",
         )
-    others = [sides["train"], *(_pretraining(path, corpus) for path in arguments.pretraining)]
+    others = [parts["train"], *(_pretraining(path, corpus) for path in arguments.pretraining)]
     models = arguments.model or run_file.parents
     limits = run_file.audit
     if run_file.data.keep_duplicates and "max_duplicates" not in limits.model_fields_set:
@@ -105,19 +105,19 @@ def run(arguments: argparse.Namespace) -> None:
     similarity = limits.similarity or SIMILARITY[corpus.alphabet.name]
 
     leaks = find_leaks(
-        sides["test"], others, _seen(models), corpus.alphabet, groups=groups, k=limits.k
+        parts["test"], others, _seen(models), corpus.alphabet, groups=groups, k=limits.k
     )
     summary: dict[str, Any] = {
-        "records": {part.name: len(part.letters) for part in (sides["test"], *others)},
+        "records": {part.name: len(part.letters) for part in (parts["test"], *others)},
         "similarity": similarity,
         **counts_of(leaks, similarity),
         "shifts": [
             row
-            for side in ("valid", "test")
-            if sides[side].letters
-            for row in shifts_of(sides["train"], sides[side], corpus.alphabet)
+            for name in ("valid", "test")
+            if parts[name].letters
+            for row in shifts_of(parts["train"], parts[name], corpus.alphabet)
         ],
-        "tells_label": tells_label(sides["test"], corpus.alphabet),
+        "tells_label": tells_label(parts["test"], corpus.alphabet),
         "limits": limits.model_dump(),
     }
     summary["failed"], summary["warnings"] = _failed(summary, leaks, limits), _warnings(summary)
@@ -133,7 +133,7 @@ def run(arguments: argparse.Namespace) -> None:
         more = len(summary["failed"]) - 1
         hint = "Choose a [split] that keeps them together (docs/leakage.md), or raise the limit"
         raise CorpusError(
-            summary["failed"][0] + (f" (and {more} more limits)" if more else ""),
+            summary["failed"][0] + (f" ({more} more limits exceeded)" if more else ""),
             place=str(arguments.split),
             hint=hint,
         )
@@ -169,8 +169,8 @@ def _pretraining(path: Path, corpus: Any) -> Part:
     found = Corpus.open(path)
     if found.alphabet != corpus.alphabet:
         raise CorpusError(
-            f"--pretraining must be {corpus.alphabet.name} as --corpus is, got "
-            f"{found.alphabet.name}",
+            f"this --pretraining corpus has {found.alphabet.name} records, but --corpus has "
+            f"{corpus.alphabet.name}",
             place=str(path),
         )
     return _part(found, str(path), np.ones(len(found), bool), [])
@@ -192,14 +192,14 @@ def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list
     checks: list[tuple[str, str, float, float | None, str]] = [
         (
             "max_duplicates",
-            "test records with the same letters in train or pretraining",
+            "test records with the same sequence in train or pretraining",
             summary["duplicates"],
             limits.max_duplicates,
             "duplicate",
         ),
         (
             "max_overlaps",
-            "test records that overlap one of train or pretraining",
+            "test records that overlap a record of train or pretraining",
             summary["overlaps"],
             limits.max_overlaps,
             "overlap",
@@ -213,21 +213,22 @@ def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list
         ),
         (
             "max_shared",
-            "test records of a group that is in train too",
+            "test records of a group that is also in train",
             shared,
             limits.max_shared,
             "shared",
         ),
         (
             "max_similarity",
-            "similarity of a test record to its nearest neighbour",
+            "highest similarity of a test record to its nearest neighbour",
             most,
             limits.max_similarity,
             "neighbour",
         ),
         (
             "max_near",
-            f"share of test records with a neighbour of {summary['similarity']:g} or more",
+            f"fraction of test records with a neighbour of similarity {summary['similarity']:g} "
+            "or more",
             near,
             limits.max_near,
             "neighbour",
@@ -242,43 +243,43 @@ def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list
                 .iloc[0]
             )
             failed.append(
-                f"{what} must be <= {limit:g} ([audit] {key}), got {value:.4g}, such as "
-                f"{worst['id']!r} ({worst[column]})"
+                f"{what}: {value:.4g}, such as {worst['id']!r} ({worst[column]}); [audit] {key} "
+                f"allows {limit:g}"
             )
     return failed
 
 
 def _warnings(summary: dict[str, Any]) -> list[str]:
     """List findings that exceed no limit but deserve attention."""
-    said = []
+    warnings = []
     if summary["duplicates"]:
-        said.append(
+        warnings.append(
             "test records whose sequence is also in train or pretraining: "
-            f"{summary['duplicates']}; test figures may be optimistic"
+            f"{summary['duplicates']}; test metrics may be too optimistic"
         )
     near, other = summary["near"], summary["near_other_label"] or 0
     if near > other:
         same = " of the same label" if other else ""
-        said.append(
-            f"test records with a near neighbour{same}: {near - other}; test figures may be "
+        warnings.append(
+            f"test records with a near neighbour{same}: {near - other}; test metrics may be too "
             "optimistic"
         )
     if other:
-        said.append(
-            f"test records with a near neighbour of another label: {other}; check their labels, "
-            "they lower the test figures"
+        warnings.append(
+            f"test records with a near neighbour of another label: {other}; they lower the test "
+            "metrics, so check their labels"
         )
-    said += [
+    warnings += [
         f"test records that share their {column} with train: {count}"
         for column, count in summary["shared"].items()
     ]
     for what, auroc in summary["tells_label"].items():
         if auroc >= TELLS_LABEL:
-            said.append(
-                f"{what} alone tells the labels of test (AUROC {auroc:.3f}): positives and "
-                "negatives differ in more than biology"
+            warnings.append(
+                f"{what} alone predicts the test labels with AUROC {auroc:.3f}; positives and "
+                "negatives may differ for a technical reason"
             )
-    return said
+    return warnings
 
 
 def _worst(leaks: pd.DataFrame, most: int = 10) -> list[dict[str, Any]]:
@@ -295,29 +296,30 @@ def _lines(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
     records = ", ".join(
         f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test"
     )
-    share = summary["near"] / len(leaks)
+    fraction = summary["near"] / len(leaks)
     lines = [
-        f"{len(leaks):,} test records against {records}",
-        f"near neighbours ({summary['similarity']:g} of the k-mers or more): {summary['near']} "
-        f"({share:.2%})"
+        f"compared {len(leaks):,} test records with {records}",
+        f"test records with a near neighbour (at least {summary['similarity']:g} of the k-mers "
+        f"shared): {summary['near']} ({fraction:.2%})"
         + (
             ""
             if (other := summary["near_other_label"]) is None
             else f", {other} of them with another label"
         ),
-        f"same letters on either strand {summary['duplicates']}, overlapping places "
-        f"{summary['overlaps']}, "
-        f"seen by a parent {summary['seen']}, shared groups {sum(summary['shared'].values())}",
+        f"test records with the same sequence on either strand: {summary['duplicates']}, with an "
+        f"overlapping interval: {summary['overlaps']}, seen by a parent model: {summary['seen']}, "
+        f"with a group that is also in train: {sum(summary['shared'].values())}",
     ]
     for row in _worst(leaks, 3):
         lines.append(
-            f"nearest: {row['id']} shares {row['similarity']:.2f} with {row['neighbour']} of "
-            f"{row['of']} ({row['strand']})"
+            f"most similar: {row['id']} shares {row['similarity']:.2f} of its k-mers with "
+            f"{row['neighbour']} of {row['of']}"
+            + ("" if row["strand"] == "." else f" (strand {row['strand']})")
         )
     for row in summary["shifts"]:
         lines.append(
-            f"{row['what']} of train {row['train']:.4g}, of {row['side']} {row['other']:.4g}: "
-            f"{row['effect_is']} {row['effect']:+.3f}, "
-            f"p = {row['p']:.2g} ({row['test']})"
+            f"{'fraction of' if row['what'] == 'positives' else 'mean'} {row['what']}: "
+            f"{row['train']:.4g} in train, {row['other']:.4g} in {row['split']} "
+            f"({row['effect_is']} {row['effect']:+.3f}, {row['test']} test p = {row['p']:.2g})"
         )
     return lines + [f"warning: {warning}" for warning in summary["warnings"]]

@@ -19,6 +19,7 @@ example: selfattn-bio contacts --model protein/model --fasta proteins.fa --conta
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,17 +69,19 @@ def run(arguments: argparse.Namespace) -> None:
     scorer = load(arguments.model)
     check_one_input(scorer, "contacts")
     if scorer.tokenizer.k != 1:
-        message = f"tokens must be single letters to have contacts, got {scorer.tokenizer.k}"
+        message = (
+            f"contacts need one token per residue, but this model reads {scorer.tokenizer.k}-mers"
+        )
         raise ModelFolderError(
             message, place=str(arguments.model), hint="Train with [tokens] k = 1"
         )
     ids, letters = read_sequences(scorer.policy, arguments.fasta, scorer.tokenizer.k)
-    if len(set(ids)) < len(ids) or not ids:
-        message = (
-            "sequences must be one or more, each with an id of its own, got "
-            f"{len(set(ids))} ids of {len(ids)}"
+    if not ids:
+        raise SequenceFileError("the file has no sequences", place=str(arguments.fasta))
+    if repeated := [name for name, count in Counter(ids).items() if count > 1]:
+        raise SequenceFileError(
+            f"id {repeated[0]!r} is used more than once", place=str(arguments.fasta)
         )
-        raise SequenceFileError(message, place=str(arguments.fasta))
     lengths = dict(zip(ids, map(len, letters), strict=True))
     known = read_contacts(arguments.contacts, lengths) if arguments.contacts else {}
     maps = [head_maps(scorer, row) for row in letters]
@@ -94,8 +97,8 @@ def run(arguments: argparse.Namespace) -> None:
     _write(best, Path(f"{arguments.output}.contacts.tsv"))
     if len(known) < 2:
         _say(
-            f"{len(ids)} maps, the mean over heads: no contacts of two sequences or more were "
-            "given to fit a regression on"
+            f"{len(ids)} maps, each the mean over heads; a regression needs the known contacts of "
+            "at least two sequences"
         )
     if known:
         rows = [
@@ -104,8 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
         ]
         precision = pd.DataFrame(rows)
         _write(precision, Path(f"{arguments.output}.precision.tsv"))
-        told = ", ".join(f"{name} {precision[name].mean():.3f}" for name in precision.columns[1:])
-        _say(f"P@L, mean of {len(known)}: {told}")
+        means = ", ".join(f"{name} {precision[name].mean():.3f}" for name in precision.columns[1:])
+        _say(f"P@L, mean over {len(known)} sequences: {means}")
     _say(f"wrote {arguments.output}.contacts.npz and .tsv")
 
 

@@ -38,20 +38,20 @@ LENGTH, HEAD_DIM = 1000, 32  # tokens and size of a head in the table
 PROGRAMS = {
     "C++ compiler": (
         ("c++", "g++", "clang++"),
-        "the fused attention kernel on the CPU; torch serves instead",
+        "it compiles the fused attention kernel for the CPU; without it, torch is used",
     ),
-    "git": (("git",), "the commit in the provenance of a model"),
-    "make": (("make",), "the targets of the Makefile; `selfattn-bio run` does without"),
-    "Slurm": (("sbatch",), "running on a cluster"),
+    "git": (("git",), "it adds the commit to the provenance of a model"),
+    "make": (("make",), "it runs the targets of the Makefile; `selfattn-bio run` does not need it"),
+    "Slurm": (("sbatch",), "it runs trainings on a cluster"),
     "MMseqs2": (
         ("mmseqs",),
-        "clusters of similar sequences by alignment; shared k-mers serve instead",
+        "it clusters similar sequences by alignment; without it, shared k-mers are used",
     ),
 }
 LIBRARIES = {  # only those of extras, because dependencies are always installed
-    "tensorboard": "curves while training, [training] tensorboard: pip install "
-    "'selfattn-bio[tensorboard]'",
-    "snakemake_executor_plugin_slurm": "jobs on Slurm: pip install 'selfattn-bio[slurm]'",
+    "tensorboard": "it shows curves of a training; pip install 'selfattn-bio[tensorboard]'",
+    "snakemake_executor_plugin_slurm": "it submits jobs to Slurm; pip install "
+    "'selfattn-bio[slurm]'",
 }
 
 
@@ -73,41 +73,35 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"device    CPU with {threads} thread{'s' * (threads != 1)}; CUDA: {cuda}")
     reason = why_not()
     print(f"band      {'compiled and ready' if reason is None else f'cannot run: {reason}'}")
-    _say_what_is_there()
-    print("\nKernels of attention, in the order in which they are asked:\n")
+    _print_optional_parts()
+    print('\nAttention kernels, in the order in which kernel = "auto" tries them:\n')
     for kernel in KERNELS.values():
         print(f"  {kernel.name:10} {kernel.purpose}")
     print(
-        '\nWhat runs here with kernel = "auto", in training without dropout, float32, head_dim '
-        f"{HEAD_DIM}, {LENGTH:,} tokens"
+        '\nKernels that "auto" chooses on this machine, in float32 training without dropout, with '
+        f"head_dim {HEAD_DIM}\nand {LENGTH:,} tokens (up to {SHORT} tokens: sdpa or reference):\n"
     )
-    print(f"(up to {SHORT} tokens: sdpa or reference):\n")
-    print(f"  {'pattern':16} {'position':26} {'kernel':10} because")
+    print(f"  {'pattern':16} {'position':26} {'kernel':10} why")
     requests = _requests()
     for pattern, by_position in requests.items():
         lines: dict[tuple[str, str], list[str]] = {}
-        for position, asked in by_position.items():
-            chosen = choose(asked)
+        for position, inputs in by_position.items():
+            chosen = choose(inputs)
             before = list(KERNELS.values())[: list(KERNELS).index(chosen.name)]
-            told = [
-                each
+            reasons = "; ".join(
+                f"not {each.name}: {each.should_not(inputs) or each.cannot(inputs)}"
                 for each in before
                 if each.name != "reference" and (each.name != "flex" or torch.cuda.is_available())
-            ]
-            reasons = "; ".join(
-                f"{each.name}: {each.should_not(asked) or each.cannot(asked)}" for each in told
             )
-            lines.setdefault(
-                (chosen.name, f"not {reasons}" if reasons else "first in the order"), []
-            ).append(position)
+            lines.setdefault((chosen.name, reasons or "first in the order"), []).append(position)
         for (name, reason), positions in lines.items():
             print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
-    share = config.AttentionModel().dropout
-    print(f"\nWith model.dropout = {share}, the default, the same runs, but for:\n")
+    p = config.AttentionModel().dropout
+    print(f"\nKernels that change with the default model.dropout = {p}:\n")
     others: dict[tuple[str, str, str], list[str]] = {}
     for pattern, by_position in requests.items():
-        for position, asked in by_position.items():
-            without, chosen = choose(asked), choose(dropping := replace(asked, dropout=share))
+        for position, inputs in by_position.items():
+            without, chosen = choose(inputs), choose(dropping := replace(inputs, dropout=p))
             if chosen != without:
                 others.setdefault(
                     (pattern, chosen.name, f"not {without.name}: {without.cannot(dropping)}"), []
@@ -116,16 +110,13 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
     if not others:
         print("  none")
-    print(
-        "\nOther kinds of attention, model.mixer in a run file, with the positions that they "
-        "take:\n"
-    )
+    print("\nOther mixers (model.mixer in a run file), with the positions that they accept:\n")
     for section in get_args(get_args(config.Mixer)[0]):
         if section is not config.SoftmaxMixer:
             print(f"  {section.model_fields['kind'].default:16} {', '.join(section.positions)}")
 
 
-def _say_what_is_there() -> None:
+def _print_optional_parts() -> None:
     """Print optional parts: GPU, programs, libraries of extras, files of the package, fonts."""
     import torch
 
@@ -134,7 +125,7 @@ def _say_what_is_there() -> None:
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     found: dict[str, tuple[str | None, str]] = {
-        "GPU": (gpu, "long sequences and large models in less time; CUDA alone is used")
+        "GPU": (gpu, "it speeds up long sequences and large models; only CUDA is supported")
     }
     for name, (commands, use) in PROGRAMS.items():
         found[name] = (
@@ -147,18 +138,18 @@ def _say_what_is_there() -> None:
         workflow: str | None = str(project_folder())
     except SelfAttnBioError:
         workflow = None
-    found["workflow"] = workflow, "`selfattn-bio run` and `demo`: install the package anew"
+    found["workflow"] = workflow, "`selfattn-bio run` and `demo` need it; reinstall the package"
     found["model 'promoter'"] = (
         str(shipped)
         if (shipped := Path(__file__).parents[1] / "models/promoter").is_dir()
         else None,
-        "load('promoter')",
+        "load('promoter') needs it; reinstall the package",
     )
-    found["font for plots"] = _font(), "plots: matplotlib brings its own"
-    print("\nFound, or missing and what for:\n")
+    found["font for plots"] = _font(), "plots use the font of matplotlib"
+    print("\nOptional parts:\n")
     width = max(map(len, found))
     for name, (what, use) in found.items():
-        print(f"  {name:{width}}  {what if what else f'missing: {use}'}")
+        print(f"  {name:{width}}  {what if what else f'not found; {use}'}")
 
 
 def _version(module: str) -> str:

@@ -60,21 +60,17 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.files import whole_file
 
     if arguments.output.suffix not in (".parquet", ".npz"):
-        found = arguments.output.suffix or "no suffix"
         raise OutputError(
-            f"output must end with .parquet or .npz, got {found}",
-            place=str(arguments.output),
-            hint="Choose another --output",
+            "the output file must end with .parquet or .npz", place=str(arguments.output)
         )
     if bool(arguments.bed) != bool(arguments.genome):
         raise SelfAttnBioError(
-            "--bed and --genome must come together, got "
-            f"{'--bed' if arguments.bed else '--genome'} alone"
+            "--bed needs --genome" if arguments.bed else "--genome is only used with --bed"
         )
     write = _write_parquet if arguments.output.suffix == ".parquet" else _write_npz
     with whole_file(arguments.output) as temporary:
         rows, width = write(arguments, temporary)
-    print(f"embed: {rows} vector{'s' * (rows != 1)} of {width}: {arguments.output}")
+    print(f"embed: wrote {rows} vector{'s' * (rows != 1)} of size {width} to {arguments.output}")
 
 
 def _write_parquet(arguments: argparse.Namespace, path: Path) -> tuple[int, int]:
@@ -86,7 +82,7 @@ def _write_parquet(arguments: argparse.Namespace, path: Path) -> tuple[int, int]
     writer, rows, width = None, 0, 0
     try:
         for part in embed_batches(
-            arguments.model, arguments.fasta or arguments.bed, **_asked(arguments)
+            arguments.model, arguments.fasta or arguments.bed, **_options(arguments)
         ):
             table = pa.Table.from_pandas(part.table(), preserve_index=False)
             writer = writer or pq.ParquetWriter(path, table.schema)
@@ -103,7 +99,7 @@ def _write_npz(arguments: argparse.Namespace, path: Path) -> tuple[int, int]:
 
     from selfattn_bio.scoring.embedding import embed
 
-    found = embed(arguments.model, arguments.fasta or arguments.bed, **_asked(arguments))
+    found = embed(arguments.model, arguments.fasta or arguments.bed, **_options(arguments))
     columns = {
         name: found.places[name].to_numpy() for name in ("start", "end") if name in found.places
     }
@@ -113,7 +109,7 @@ def _write_npz(arguments: argparse.Namespace, path: Path) -> tuple[int, int]:
     return found.vectors.shape[0], found.vectors.shape[1]
 
 
-def _asked(arguments: argparse.Namespace) -> dict:
+def _options(arguments: argparse.Namespace) -> dict:
     return {
         "per_token": arguments.per_token,
         "batch_size": arguments.batch_size,

@@ -84,8 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     run_file = read_run_file(arguments.run_file)
     if run_file.objective.kind != "binary":
         message = (
-            "objective must be binary for its model to be explained, got "
-            f"{run_file.objective.kind!r}"
+            f"explain needs objective 'binary', but the run file has {run_file.objective.kind!r}"
         )
         raise RunFileError(message, place=str(arguments.run_file))
     settings = run_file.interpret
@@ -137,7 +136,7 @@ def _rows_of(ids: Sequence[str], corpus: Corpus, run_file: Path) -> list[int]:
         near = difflib.get_close_matches(unknown[0], rows, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         message = (
-            "[interpret] maps must be ids of records in the corpus, got "
+            "[interpret] maps has ids that are not in the corpus: "
             f"{', '.join(map(repr, unknown))}{hint}"
         )
         raise RunFileError(
@@ -154,9 +153,7 @@ def _maps(scorer: Scorer, corpus: Corpus, rows: Sequence[int]) -> dict[str, Mapp
     from selfattn_bio.interpret.readout import has_attention
 
     if not has_attention(scorer):
-        print(
-            "explain: no attention maps: this model has no attention weights to be read", flush=True
-        )
+        print("explain: no attention maps, because this model has no attention weights", flush=True)
         return {}
     letters = [corpus.letters(row) for row in rows]
     ids, logits = corpus.records["id"].iloc[list(rows)], scorer.logits(letters)
@@ -187,7 +184,7 @@ def _recognised(
     ]
     if positives.empty:
         raise CorpusError(
-            "train and valid must hold a positive to explain, got none",
+            "train and valid have no positive to explain",
             place=str(split),
             hint="Change [split] in the run file",
         )
@@ -200,13 +197,14 @@ def _recognised(
     ]
     low, high = chosen["logit"].min(), chosen["logit"].max()
     uncalled = (
-        f"; {len(chosen) - num_called} of them not called positive, as only {num_called} are"
+        f"; {len(chosen) - num_called} of them are not called positive, because the model calls "
+        f"only {num_called}"
         if num_called < len(chosen)
         else ""
     )
     print(
-        f"explain: {len(chosen)} of {len(positives)} positives of train and valid, logits "
-        f"{low:.2f} to {high:.2f}{uncalled}",
+        f"explain: explaining {len(chosen)} of {len(positives)} positives of train and valid, with "
+        f"logits from {low:.2f} to {high:.2f}{uncalled}",
         flush=True,
     )
     return chosen

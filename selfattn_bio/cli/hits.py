@@ -58,11 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.interpret.scanning import hits
 
     if arguments.output.suffix not in (".bed", ".tsv", ".parquet"):
-        found = arguments.output.suffix or "no suffix"
         raise OutputError(
-            f"output must end with .bed, .tsv or .parquet, got {found}",
-            place=str(arguments.output),
-            hint="Choose another --output",
+            "the output file must end with .bed, .tsv or .parquet", place=str(arguments.output)
         )
     tables = [
         hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet)

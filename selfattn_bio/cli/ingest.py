@@ -173,15 +173,15 @@ def _sources(arguments: argparse.Namespace) -> list[Source]:
     files, labels = arguments.sequences, arguments.label or [None] * len(arguments.sequences)
     if len(labels) != len(files):
         raise SelfAttnBioError(
-            f"--label must be given once per file ({len(files)}), got {len(labels)}"
+            f"{len(files)} files need {len(files)} labels, but --label has {len(labels)}"
         )
     if arguments.label and arguments.label_column:
-        raise SelfAttnBioError("--label must go without --label-column, got both")
+        raise SelfAttnBioError("--label and --label-column cannot be combined")
     try:
         re.compile(arguments.header)
     except re.error as error:
         raise SelfAttnBioError(
-            f"--header must be a regular expression, got {arguments.header!r}: {error}"
+            f"--header {arguments.header!r} is not a valid regular expression: {error}"
         ) from error
     columns = {"sequence": arguments.sequence_column} if arguments.sequence_column else {}
     numbered = arguments.ids == "numbered"
@@ -201,12 +201,12 @@ def _rules(arguments: argparse.Namespace) -> Rules:
     from selfattn_bio.sequence.alphabet import get_alphabet
 
     if arguments.alphabet is None:
-        raise SelfAttnBioError("--alphabet must be given with --sequences, got none")
+        raise SelfAttnBioError("--sequences needs --alphabet, dna or protein")
     shortest, longest = arguments.min_length, arguments.max_length
     labelled = bool(arguments.label or arguments.label_column)
     learnt: tuple[str, ...] | None = () if labelled else None
     if longest is not None and longest < shortest:
-        raise SelfAttnBioError(f"--min-length must be <= --max-length ({longest}), got {shortest}")
+        raise SelfAttnBioError(f"--min-length {shortest} is larger than --max-length {longest}")
     rules = Rules(
         get_alphabet(arguments.alphabet),
         arguments.assembly,

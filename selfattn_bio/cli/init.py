@@ -103,11 +103,13 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.training.recipes import suits_recipes
 
     if not re.fullmatch(r"[A-Za-z0-9_-]+", arguments.name):
-        raise RunFileError(f"task name {arguments.name!r} may only have letters, digits, _ and -")
+        raise RunFileError(
+            f"invalid task name {arguments.name!r}: use only letters, digits, _ and -"
+        )
     path = Path("workflows/tasks") / f"{arguments.name}.toml"
     if path.exists():
         raise OutputError(
-            "run file exists already",
+            "the run file already exists",
             place=str(path),
             hint="Edit it, remove it, or choose another name",
         )
@@ -131,7 +133,7 @@ def run(arguments: argparse.Namespace) -> None:
             run_file_of(proposal.text, path)
     with whole_file(path) as temporary:
         temporary.write_text(proposal.text, encoding="utf-8")
-    print(f"init: wrote {path}. Look it through, then: selfattn-bio run train_{arguments.name}")
+    print(f"init: wrote {path}. Check it, then run: selfattn-bio run train_{arguments.name}")
 
 
 def _choose_recipe(draft: RunFile, text: str) -> Recipe:

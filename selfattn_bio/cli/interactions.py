@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     run_file = read_run_file(arguments.run_file)
     if run_file.objective.kind != "binary":
         message = (
-            "objective must be binary for its model to be asked for interactions, got "
+            "interactions needs objective 'binary', but the run file has "
             f"{run_file.objective.kind!r}"
         )
         raise RunFileError(message, place=str(arguments.run_file))
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_one_input(scorer, "interactions")
     if corpus.alphabet.name != "dna":
         raise CorpusError(
-            f"records must be dna to be scanned for motifs, got {corpus.alphabet.name}",
+            f"interactions needs DNA records, but the corpus has {corpus.alphabet.name}",
             place=str(arguments.corpus),
         )
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
@@ -94,8 +94,10 @@ def run(arguments: argparse.Namespace) -> None:
     letters = [corpus.letters(int(row)) for row in positives.index]
     check_unseen(arguments.model, positives, letters, corpus.alphabet, corpus.assembly)
     sites = model_sites(arguments.motifs, scorer, letters, settings.hit_p, settings.seed)
-    on = f"{sites['record'].nunique()} of {len(letters)} positives of test"
-    _say(f"the model looks at {len(sites)} sites of {sites['name'].nunique()} motifs, on {on}")
+    _say(
+        f"the model relies on {len(sites)} sites of {sites['name'].nunique()} motifs in "
+        f"{sites['record'].nunique()} of {len(letters)} test positives"
+    )
     table = weigh_interactions(
         sites,
         letters,
@@ -116,10 +118,10 @@ def _report(table: pd.DataFrame) -> None:
         _say(
             f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
             f"({row['epistasis_low']:+.2f} to "
-            f"{row['epistasis_high']:+.2f}), q {row['q']:.1g}, {row['records']} records, most "
-            f"{row['spacing_start']:.0f} to "
-            f"{row['spacing_end'] - 1:.0f} letters apart (q {row['spacing_q']:.1g}), "
-            f"{row['orientation']} (q {row['orientation_q']:.1g})"
+            f"{row['epistasis_high']:+.2f}), q {row['q']:.1g}, {row['records']} records, "
+            f"preferred distance {row['spacing_start']:.0f} to "
+            f"{row['spacing_end'] - 1:.0f} bp (q {row['spacing_q']:.1g}), "
+            f"orientation {row['orientation']} (q {row['orientation_q']:.1g})"
         )
     _say(f"supported: {len(supported)} of {len(table)} pairs")
 

@@ -28,8 +28,8 @@ class JsonLines(io.TextIOBase):
     def say(self, level: str, message: str, **more: object) -> None:
         """Write one object."""
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        said = {"time": when, "command": self._command, "level": level, "message": message, **more}
-        self._stream.write(json.dumps(said, ensure_ascii=False) + "\n")
+        line = {"time": when, "command": self._command, "level": level, "message": message, **more}
+        self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._stream.flush()
 
     def flush(self) -> None:

@@ -55,9 +55,9 @@ THREAD_VARIABLES = (
 )
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # constants of malloc.h
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
-CURES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there, or write elsewhere")
-CURES |= dict.fromkeys(
-    (errno.EACCES, errno.EPERM, errno.EROFS), "Choose a path of your own, or change its rights"
+HINTS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, or write elsewhere")
+HINTS |= dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), "Choose another path, or change its permissions"
 )
 UNREACHABLE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENOLCK)
 
@@ -76,14 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # show progress at once in a pipe as well
     errors = JsonLines(sys.stderr, arguments.command, "warning") if arguments.json else None
-    said = (
+    output = (
         JsonLines(sys.stdout, arguments.command)
         if arguments.json
         else Silence()
         if arguments.quiet
         else sys.stdout
     )
-    with redirect_stdout(said), redirect_stderr(errors or sys.stderr):
+    with redirect_stdout(output), redirect_stderr(errors or sys.stderr):
         return _run(arguments, errors)
 
 
@@ -107,23 +107,20 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         return 1
     # A disk that is full, read-only, failing or gone: report the system's message with the path.
     except OSError as error:
-        rule = (
-            "writable"
-            if error.errno in UNWRITABLE
-            else "reachable"
-            if error.errno in UNREACHABLE
-            else None
-        )
-        if rule is None or (rule == "reachable" and not error.filename):
+        if error.errno in UNWRITABLE:
+            path, problem = error.filename or "output", "cannot be written"
+        elif error.errno in UNREACHABLE and error.filename:
+            path, problem = error.filename, "cannot be accessed"
+        else:
             raise
-        hint = f". {CURES[error.errno]}" if error.errno in CURES else ""
-        return fail(f"{error.filename or 'output'}: must be {rule}, got {error.strerror}{hint}")
+        hint = f". {HINTS[error.errno]}" if error.errno in HINTS else ""
+        return fail(f"{path}: {problem}: {error.strerror}{hint}")
     except RuntimeError as error:
         if "cannot cache function" not in str(error):
             raise
         return fail(
-            "folder for what numba compiles must be writable, got none. Name one of your own in "
-            "NUMBA_CACHE_DIR"
+            "numba has no folder for its cache that it may write to. Set NUMBA_CACHE_DIR to such a "
+            "folder"
         )
     except KeyboardInterrupt as stopped:
         return fail(str(stopped) or "interrupted", 130)
@@ -148,9 +145,9 @@ def _parser() -> argparse.ArgumentParser:
             description=help_text,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        told = command.add_mutually_exclusive_group()
-        told.add_argument("--quiet", action="store_true", help="print only errors")
-        told.add_argument(
+        verbosity = command.add_mutually_exclusive_group()
+        verbosity.add_argument("--quiet", action="store_true", help="print only errors")
+        verbosity.add_argument(
             "--json", action="store_true", help="print each line, also errors, as a JSON object"
         )
         module.add_arguments(command)

@@ -101,8 +101,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     motifs = _discover(explanation, settings)
     _say(
-        f"found in {time.monotonic() - start:.0f} s; weighing the evidence on {len(test)} records "
-        "of test"
+        f"found {len(motifs)} motifs in {time.monotonic() - start:.0f} s; testing the evidence on "
+        f"{len(test)} test records"
     )
     table, sites = _weigh(motifs, scorer, corpus, test, settings)
     _write(motifs, table, sites, arguments.output)
@@ -120,7 +120,7 @@ def test_records(corpus: Corpus, split: Path) -> pd.DataFrame:
     test = records[(records["split"] == "test") & records["label"].notna()]
     if test.empty:
         raise CorpusError(
-            "test must hold a labelled record to weigh evidence on, got none",
+            "test has no labelled record to test the evidence on",
             place=str(split),
             hint="Change [split]",
         )
@@ -140,15 +140,15 @@ def _check_attribution(
         here, there = provenance[key], explanation.source.get(key, "none")
         if here != there:
             message = (
-                f"attribution must be of this model, corpus and split ({key} {here[:12]}), "
-                f"got {there[:12]}"
+                f"the attribution belongs to another model, corpus or split ({key} {there[:12]}, "
+                f"not {here[:12]})"
             )
             raise ResultsError(message, place=str(folder), hint=AGAIN)
     held_out = set(test["id"])
     if seen := [name for name in explanation.ids if name in held_out]:
         message = (
-            f"attribution must be of records of train and valid, got {len(seen)} of test, "
-            f"such as {seen[0]!r}"
+            f"test records in the attribution: {len(seen)}, such as {seen[0]!r}; they are reserved "
+            "for the evidence"
         )
         raise ResultsError(message, place=str(folder), hint=AGAIN)
 
@@ -163,15 +163,15 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
     if explanation.is_attention:
         _say(
             f"no motifs: method {explanation.method!r} reads attention weights, and motifs need "
-            "attributions of single letters"
+            "attributions of single positions"
         )
         return build_motifs([], explanation.records, {})
     if not alphabet.has_complement:
-        _say("no database of protein motifs")
+        _say("motifs are not matched with known ones: there is no database of protein motifs")
     elif settings.database == NO_DATABASE:
         _say('motifs are not matched with known ones: [interpret] database = "none"')
     else:
-        _say(f"matched with {settings.database}, the [interpret] database")
+        _say(f"motifs are matched with {settings.database}, the [interpret] database")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
     return explanation.motifs(
         settings.database, caller=caller, max_motifs=settings.max_motifs, say=_say
@@ -211,12 +211,12 @@ def _weigh(
     )
     sites = relevant_hits(in_positives, attribution)
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
-    alike = agreement(
+    agreements = agreement(
         in_positives,
         attribution,
         _measured(scorer, {row: letters[row] for row in rows[:: -(-len(rows) // COMPARED) or 1]}),
     )
-    evidence = evidence.assign(agreement=evidence["name"].map(alike).astype(float))
+    evidence = evidence.assign(agreement=evidence["name"].map(agreements).astype(float))
     return pd.concat([motifs.table, evidence.drop(columns="name")], axis=1), sites
 
 
@@ -268,10 +268,10 @@ def _report(table: pd.DataFrame) -> None:
         )
         _say(
             f"{row['name']} {row['consensus']}: {_known(row)}{row['num_sites']} sites, "
-            f"odds x{row['odds_ratio']:.2f} (q {p_value(row['enrichment_q'])}), effect {measured}: "
-            f"{row['verdict']}"
+            f"odds ratio {row['odds_ratio']:.2f} (q {p_value(row['enrichment_q'])}), "
+            f"effect {measured}: {row['verdict']}"
         )
-    _say(f"supported: {(table['verdict'] == 'supported').sum()} of {len(table)}")
+    _say(f"supported: {(table['verdict'] == 'supported').sum()} of {len(table)} motifs")
 
 
 def _known(row: Mapping[Hashable, Any]) -> str:

@@ -38,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="corpus folder, from `ingest`, for the lengths of its records",
     )
     lengths.add_argument(
-        "--length", type=int, metavar="LETTERS", help="length of all records, instead of a corpus"
+        "--length",
+        type=int,
+        metavar="N",
+        help="length of all records in bp or residues, instead of a corpus",
     )
     parser.add_argument(
         "--threads",
@@ -75,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name, run in runs.items():
         if arguments.length is not None and arguments.length < run.tokens.k:
             raise RunFileError(
-                f"--length must be >= tokens.k = {run.tokens.k}, got {arguments.length}",
+                f"--length {arguments.length} is shorter than [tokens] k = {run.tokens.k}",
                 place=str(arguments.run_file),
             )
         plan = trainings.known(run)
@@ -91,8 +94,8 @@ def run(arguments: argparse.Namespace) -> None:
         trainings.add(name, run, plan)
         if run.stack.parts and corpus is None:
             print(
-                "plan: without the stack, whose time depends on the records; plan with --corpus to "
-                "include it"
+                "plan: the time of the stack depends on the records and is not included; use "
+                "--corpus to measure it"
             )
         elif run.stack.parts and corpus:
             stack = StackTime.measure(run, corpus, use_threads(arguments.threads))

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if "/" not in arguments.target and not arguments.target.startswith(("train_", "sweep_")):
         hint = f"Did you mean train_{arguments.target}?"
         raise SelfAttnBioError(
-            f"target must be train_NAME or sweep_NAME, or a file, got {arguments.target!r}",
+            f"unknown target {arguments.target!r}; a target is train_NAME, sweep_NAME or a file",
             hint=hint,
         )
     name = arguments.target.removeprefix("train_").removeprefix("sweep_")
@@ -87,7 +87,7 @@ def project_folder() -> Path:
         if (folder / "Snakefile").is_file() and (folder / "workflows/classify.smk").is_file():
             return folder
     raise SelfAttnBioError(
-        "package must come with its workflow, got none", place=str(package), hint="Install it anew"
+        "the package was installed without its workflow", place=str(package), hint="Reinstall it"
     )
 
 
@@ -117,7 +117,7 @@ def bring(task: str) -> None:
         if not Path(file).exists():
             with whole_file(file) as temporary:
                 shutil.copyfile(source / file, temporary)
-            print(f"{file} is here now: it came with the package", flush=True)
+            print(f"copied {file} from the package", flush=True)
 
 
 def _check_cache() -> None:
@@ -128,9 +128,10 @@ def _check_cache() -> None:
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
-        hint = "Name a folder of your own in XDG_CACHE_HOME"
         raise OutputError(
-            f"folder for caches must be writable, got {error.strerror}", place=str(cache), hint=hint
+            f"the cache folder cannot be written: {error.strerror}",
+            place=str(cache),
+            hint="Set XDG_CACHE_HOME to another folder",
         ) from error
 
 
@@ -149,9 +150,9 @@ def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
     """
     if not os.access(".", os.W_OK | os.X_OK):
         raise OutputError(
-            "folder must be writable, got Permission denied",
+            "the folder cannot be written: Permission denied",
             place=os.getcwd(),
-            hint="Run it in one of your own",
+            hint="Run the command in another folder",
         )
     _check_cache()
     quiet = ["--quiet", "all"] if arguments.quiet else []
@@ -192,7 +193,7 @@ def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
             for number, handler in kept.items():
                 signal.signal(number, handler)
     if stopped and code:
-        raise KeyboardInterrupt("stopped; the same command goes on from where it was")
+        raise KeyboardInterrupt("stopped; run the same command again to continue")
     if code:
         print("".join(held), end="", file=sys.stderr)
     return code if code >= 0 else 128 - code

@@ -47,47 +47,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--chrom",
         nargs="+",
         metavar="REGION",
-        help="chromosomes, or CHROM:START-END (0-based half-open); default: all",
+        help="chromosomes, or CHROM:START-END, 0-based half-open (default: all)",
     )
     where.add_argument("--bed", type=Path, metavar="FILE", help="regions to scan")
     parser.add_argument(
         "--prior",
         type=float,
-        metavar="SHARE",
-        help="fraction of positive windows, such as 0.005; see above",
+        metavar="FRACTION",
+        help="expected fraction of positive windows, such as 0.005; see above",
     )
     parser.add_argument(
         "--assembly",
         metavar="NAME",
-        help="part of the file names; default: the genome's file name up to its first dot",
+        help="part of the file names (default: the genome's file name up to its first dot)",
     )
     parser.add_argument(
-        "--window", type=int, metavar="LETTERS", help="default: the length of the training records"
+        "--window",
+        type=int,
+        metavar="BP",
+        help="window size (default: the length of the training records)",
     )
     parser.add_argument(
         "--stride",
         type=int,
-        metavar="LETTERS",
-        help="default: the largest multiple of the model's pooling up to a twelfth of the window",
+        metavar="BP",
+        help="distance between windows (default: the largest multiple of the model's pooling up to "
+        "a twelfth of the window)",
     )
     parser.add_argument(
         "--anchor",
         choices=("start", "centre", "end"),
         default="centre",
-        help="position of the score in its window, along the strand (default: %(default)s); end "
-        "for promoters upstream of their start",
+        help="position in the window that gets its score, in reading direction (default: "
+        "%(default)s); use end for promoters that end at their transcription start",
     )
     parser.add_argument(
         "--threshold",
         type=float,
         metavar="PROBABILITY",
-        help="threshold of a peak; default: fitted on validation records, or 0.5 with --prior",
+        help="minimum probability of a peak (default: fitted on validation records, or 0.5 with "
+        "--prior)",
     )
     parser.add_argument(
         "--separation",
         type=int,
-        metavar="LETTERS",
-        help="distance between peaks of a strand; default: the window",
+        metavar="BP",
+        help="minimum distance between peaks of a strand (default: the window size)",
     )
 
 
@@ -106,13 +111,14 @@ def run(arguments: argparse.Namespace) -> None:
     )
     origin = origin_of(arguments.model)
     windows = scan.windows(origin)
-    each = ", one score for" if origin.scorer.both_strands else ","
-    _say(f"windows of {windows.size} letters, one every {windows.stride}{each} both strands")
+    strands = "one score for both" if origin.scorer.both_strands else "scored on both"
+    _say(f"windows of {windows.size} bp, one every {windows.stride} bp, {strands} strands")
     if arguments.prior is None:
-        share = "unknown" if origin.share is None else f"{origin.share:.3f}"
+        fraction = origin.positive_fraction
         _warn(
-            f"no --prior: log-odds are of a set of which a share of {share} is positive; in a "
-            "genome far fewer windows are"
+            "no --prior: scores assume that as many windows are positive as in training"
+            + ("" if fraction is None else f" ({fraction:.1%})")
+            + ", but in a genome far fewer are"
         )
     genome = Genome(arguments.genome)
     if doubt := origin.doubt(arguments.assembly or assembly_of(genome)):

@@ -9,7 +9,8 @@ provided that they are like the validation records.
 
 Files of any size are scored in parts, in the memory of some thousand sequences. The output file
 appears when it is complete. Models with one label per position, or with bins, score sequences of
-any length in overlapping tiles; a message tells if this differs from a single pass. Masked and
+any length in overlapping tiles; a message
+reports if this differs from a single pass. Masked and
 causal language models are refused, because they do not score a sequence.
 
 example: selfattn-bio score --model results/promoter/model --fasta new.fa --output scores.tsv
@@ -91,16 +92,10 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.scoring.scorer import load
 
     if arguments.output.suffix != ".tsv":
-        found = arguments.output.suffix or "no suffix"
-        raise OutputError(
-            f"output must end with .tsv, got {found}",
-            place=str(arguments.output),
-            hint="Choose another --output",
-        )
+        raise OutputError("the output file must end with .tsv", place=str(arguments.output))
     if bool(arguments.bed) != bool(arguments.genome):
         raise SelfAttnBioError(
-            "--bed and --genome must come together, got "
-            f"{'--bed' if arguments.bed else '--genome'} alone"
+            "--bed needs --genome" if arguments.bed else "--genome is only used with --bed"
         )
     scorer, total, reasons = load(arguments.model), 0, Counter[str]()
     with whole_file(arguments.output) as temporary:
@@ -117,18 +112,19 @@ def run(arguments: argparse.Namespace) -> None:
             if "unlike" in table:
                 reasons.update(table["unlike"])
     if reasons:
-        print(f"score: {_unlike(reasons)} (of valid 1.0% are, by composition)")
-    print(f"score: {total} sequence{'s' * (total != 1)} scored: {arguments.output}")
+        print(f"score: {_unlike(reasons)}")
+    print(f"score: wrote {total} row{'s' * (total != 1)} to {arguments.output}")
 
 
 def _unlike(reasons: Counter[str]) -> str:
     """Describe how many sequences differ from the training data, and why."""
     from selfattn_bio.scoring.reference import LIKE
 
-    told = [f"{reason} {count}" for reason, count in reasons.most_common() if reason != LIKE]
-    share = 1 - reasons[LIKE] / reasons.total()
-    return f"{share:.1%} of the sequences are unlike the training data" + (
-        f": {', '.join(told)}" if told else ""
+    counts = [f"{count} by {reason}" for reason, count in reasons.most_common() if reason != LIKE]
+    return (
+        f"{1 - reasons[LIKE] / reasons.total():.1%} of the rows differ from the training data"
+        + (f" ({', '.join(counts)})" if counts else "")
+        + "; by composition, 1.0% of the validation records do"
     )
 
 

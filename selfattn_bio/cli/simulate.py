@@ -41,5 +41,5 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _seed(text: str) -> int:
     if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"seed must be an integer >= 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 0 or more")
     return int(text)

@@ -105,8 +105,8 @@ def _split(corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
         )
         if sampled := int(table["reason"].str.endswith(splits.SAMPLED).sum()):
             print(
-                f"split: the data have no valid records, {sampled} are {splits.SAMPLED} ([split] "
-                "valid_fraction)",
+                f"split: the data have no validation records; {sampled} are {splits.SAMPLED} "
+                "([split] valid_fraction)",
                 flush=True,
             )
         return _without_copies(table, keys, corpus, run_file)
@@ -200,7 +200,7 @@ def _clusters(corpus: Corpus, rule: ClusterSplit) -> NDArray[np.int64]:
         )
     sizes = np.bincount(clusters)
     print(
-        f"split: {len(sizes)} clusters by {by} at similarity {similarity:g}, the largest of "
+        f"split: {len(sizes)} clusters by {by} at similarity {similarity:g}; the largest has "
         f"{sizes.max()} records",
         flush=True,
     )

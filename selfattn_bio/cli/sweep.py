@@ -41,9 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     jobs = read_run_file(arguments.run_file).jobs()
     if not jobs:
-        raise RunFileError(
-            "sweep must be given to rank its jobs, got nothing", place=str(arguments.run_file)
-        )
+        raise RunFileError("the run file has no [sweep]", place=str(arguments.run_file))
     table = rank(jobs, arguments.results)
     with whole_file(arguments.output) as path:
         table.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
@@ -56,6 +54,6 @@ def run(arguments: argparse.Namespace) -> None:
             f"sweep: best of {len(rows)} jobs of {of}: {metric} {best[metric]:.4f} with {settings}"
         )
     print(
-        f"sweep: wrote {arguments.output}. The best of many is a little too good on valid; test "
-        "has not been read"
+        f"sweep: wrote {arguments.output}. The validation metric of the best of many jobs is "
+        "slightly optimistic. The test split was not read"
     )

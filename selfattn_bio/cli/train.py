@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> None:
     name = f"{arguments.variant or 'model'} {part}".rstrip()  # several trainings may share a log
     if task.transfer and not run_file.transfer:
         print(
-            f"{name}: starts from random weights: those of [transfer] parent are of another "
+            f"{name}: starts from random weights, because the [transfer] parent has another "
             "[model] or [tokens]",
             flush=True,
         )
@@ -113,13 +113,13 @@ def run(arguments: argparse.Namespace) -> None:
     except (MemoryError, RuntimeError, OSError) as error:  # torch raises RuntimeError
         if not is_out_of_memory(error):
             raise
-        said = words_of(error)
+        message = words_of(error)
     # Outside `except`, the frames of the training are gone, and their memory is free for the plan.
-    raise _out_of_memory(run_file, corpus, threads, said, str(arguments.output))
+    raise _out_of_memory(run_file, corpus, threads, message, str(arguments.output))
 
 
 def _out_of_memory(
-    run_file: RunFile, corpus: Corpus, threads: int, said: str, place: str
+    run_file: RunFile, corpus: Corpus, threads: int, message: str, place: str
 ) -> TrainingError:
     """Return the error for a training that ran out of memory, with settings that fit."""
     import os
@@ -134,9 +134,9 @@ def _out_of_memory(
     if "TORCHELASTIC_RUN_ID" in os.environ or run_file.model.kind == "paired":
         hint = (
             "Halve training.batch_size and double training.accumulate, or start fewer "
-            "processes on a machine"
+            "processes per machine"
         )
-        return TrainingError(f"memory must hold the training, got {said!r}", place=place, hint=hint)
+        return TrainingError(f"out of memory: {message}", place=place, hint=hint)
     give_back()
     plan = make_plan(run_file, Lengths.of(run_file, corpus), threads=threads, prepare=keep_memory)
-    return out_of_memory(plan, said, place)
+    return out_of_memory(plan, message, place)

@@ -67,7 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rc", action="store_true", help="average both strands (default: forward strand)"
     )
     parser.add_argument(
-        "--window", type=int, metavar="LETTERS", help="default: the length of the training records"
+        "--window",
+        type=int,
+        metavar="BP",
+        help="window size (default: the length of the training records)",
     )
     parser.add_argument(
         "--placements",
@@ -80,14 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior",
         type=float,
-        metavar="SHARE",
-        help="fraction of positive windows, for the probabilities",
+        metavar="FRACTION",
+        help="expected fraction of positive windows, for the probabilities (default: that of the "
+        "training set)",
     )
     parser.add_argument(
         "--mismatches",
         type=float,
         default=0.05,
-        metavar="SHARE",
+        metavar="FRACTION",
         help="allowed fraction of lines whose REF differs from the genome (default: %(default)s)",
     )
     parser.add_argument(
@@ -128,11 +132,11 @@ def run(arguments: argparse.Namespace) -> None:
     if source is not None:
         lines, wrong, first = check_reference(source, arguments.mismatches)
         _say(
-            f"{lines} lines"
+            f"{lines} line{'s' * (lines != 1)}"
             + (
                 f", REF differs from the genome in {wrong}: {first}"
                 if wrong
-                else ", each REF is what the genome holds"
+                else ", every REF agrees with the genome"
             )
         )
         variants = iter(source)
@@ -146,7 +150,7 @@ def run(arguments: argparse.Namespace) -> None:
             if source is None:
                 batches.append(batch.table)
         if not counts:  # only for a region; an empty VCF has been reported before
-            message = "region must hold letters A C G T that the model reads, got none"
+            message = "the region has no A, C, G or T that the model reads"
             raise GenomeError(message, place=f"{genome.path} {arguments.region}")
     for status, count in counts.items():
         _say(f"{count} allele{'s' * (count != 1)} {MEANING[status]}")
@@ -170,10 +174,9 @@ def _saturation(
     region = parse_region(text, genome)
     length = region.end - region.start
     one = length <= origin.window(windows.window) and windows.placements == 1
-    place = f"{region.chrom} [{region.start}, {region.end})"
     _say(
-        f"{place}, 0-based half-open: {length} letters in "
-        f"{'one window' if one else 'a window of each'}"
+        f"{region.chrom} [{region.start}, {region.end}), 0-based half-open: {length} bp, "
+        f"{'all in one window' if one else 'each in its own window'}"
     )
     return substitutions(genome.soft_masked(origin.scorer.policy.soft_mask), region), replace(
         windows, around=region.start + length // 2
@@ -194,7 +197,7 @@ def _changes(motifs: dict[str, NDArray[np.float64]], batch: VariantBatch) -> pd.
     ):
         pair = batch.pairs[i]
         assert pair is not None
-        at = int(pair.places[0])
+        at = int(pair.positions[0])
         refs.append((pair.ref[0], at, at + len(ref)))
         alts.append((pair.alt[0], at, at + len(alt)))
     found = changed_motifs(motifs, refs, alts).set_axis(known)

@@ -19,11 +19,11 @@ from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.composition import KmerCounts, gc_content
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
 from selfattn_bio.evaluation.points import Bins
-from selfattn_bio.evaluation.summary import SIDES, members_entry
+from selfattn_bio.evaluation.summary import SPLITS, members_entry
 from selfattn_bio.sequence.alphabet import Alphabet
 
 Array = NDArray[np.float64]
-AROUND = 200  # bp on each side of the middle of a bin that the baselines use
+AROUND = 200  # bp on each split of the middle of a bin that the baselines use
 K = 5  # k of the k-mer baseline
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C; chosen on valid
 
@@ -45,14 +45,14 @@ def fit_bin_baselines(
     Baseline name -> split -> probability of a point for each row of `Bins.table`. Splits are valid
     and test.
     """
-    bins = {side: Bins.of(of, size) for side, of in records.items()}
-    around = {side: _around_bins(letters[side], bins[side], size) for side in bins}
+    bins = {split: Bins.of(of, size) for split, of in records.items()}
+    around = {split: _around_bins(letters[split], bins[split], size) for split in bins}
     counts = KmerCounts(alphabet, K)
     features = {
-        "gc": {side: gc_content(rows)[:, None] for side, rows in around.items()},
+        "gc": {split: gc_content(rows)[:, None] for split, rows in around.items()},
         f"kmer{K}_logistic": {
-            side: counts(rows) + counts([alphabet.reverse_complement(row) for row in rows])
-            for side, rows in around.items()
+            split: counts(rows) + counts([alphabet.reverse_complement(row) for row in rows])
+            for split, rows in around.items()
         },
     }
     found = {}
@@ -67,7 +67,7 @@ def fit_bin_baselines(
                 bins["valid"].labels, model.decision_function(x["valid"])
             ),
         )
-        found[name] = {side: best.predict_proba(x[side])[:, 1] for side in SIDES}
+        found[name] = {split: best.predict_proba(x[split])[:, 1] for split in SPLITS}
     return found
 
 
@@ -108,8 +108,8 @@ def summarise_bins(
     -------
     The content of metrics.json, in the same form as for a binary run. `differences` compares models
     on the test split; the best baseline is the one with the highest AUPRC. For an ensemble, the
-    first member is also compared alone, because averaging several members improves the result by
-    itself.
+    first member is also compared alone, because averaging several members alone
+    improves the result.
     """
     summary: dict[str, Any] = {
         "objective": "bins",
@@ -118,58 +118,58 @@ def summarise_bins(
     }
     summary["block"] = settings.block
     thresholds = {
-        name: choose_threshold(by_side["valid"], bins["valid"].labels)
-        for name, by_side in chances.items()
+        name: choose_threshold(by_split["valid"], bins["valid"].labels)
+        for name, by_split in chances.items()
     }
-    for side in SIDES:
-        labels, blocks = bins[side].labels, blocks_of(bins[side].table, settings.block)
+    for split in SPLITS:
+        labels, blocks = bins[split].labels, blocks_of(bins[split].table, settings.block)
         bootstrap = Bootstrap(
             labels, settings.bootstraps, settings.seed, settings.calibration_bins, blocks
         )
         sampled = {
-            name: bootstrap.metrics(by_side[side], thresholds[name])
-            for name, by_side in chances.items()
+            name: bootstrap.metrics(by_split[split], thresholds[name])
+            for name, by_split in chances.items()
         }
         entries = {
             name: {**intervals(of, settings.confidence), "threshold": thresholds[name]}
             for name, of in sampled.items()
         }
-        summary[side] = {
+        summary[split] = {
             "n": len(labels),
             "positives": int(labels.sum()),
             "blocks": len(np.unique(blocks)),
             "model": entries.pop("model"),
         }
-        summary[side]["baselines"] = entries
+        summary[split]["baselines"] = entries
         each = {
-            name: [float(average_precision_score(labels, one)) for one in of[side]]
+            name: [float(average_precision_score(labels, one)) for one in of[split]]
             for name, of in members.items()
         }
-        summary[side]["members"] = {
-            name: members_entry("auprc", values, members[name][side])
+        summary[split]["members"] = {
+            name: members_entry("auprc", values, members[name][split])
             for name, values in each.items()
         }
     # `sampled` belongs to the test split, the last one of the loop
     summary["differences"] = _differences(sampled, settings.confidence)
     if "model" in members:
-        first = {side: of[0] for side, of in members["model"].items()}
+        first = {split: of[0] for split, of in members["model"].items()}
         alone = bootstrap.metrics(
             first["test"], choose_threshold(first["valid"], bins["valid"].labels)
         )
-        beside = _differences(sampled | {"model": alone}, settings.confidence)
-        summary["differences"]["first_member"] = beside["baselines"]
+        compared = _differences(sampled | {"model": alone}, settings.confidence)
+        summary["differences"]["first_member"] = compared["baselines"]
     return summary
 
 
 def _differences(
     sampled: dict[str, dict[str, ResampledMetric]], confidence: float
 ) -> dict[str, Any]:
-    beside = [name for name in sampled if name != "model"]
-    best = max(beside, key=lambda name: sampled[name]["auprc"].value)
+    names = [name for name in sampled if name != "model"]
+    best = max(names, key=lambda name: sampled[name]["auprc"].value)
     return {
         "best_baseline": best,
         "baselines": {
-            name: differences(sampled["model"], sampled[name], confidence) for name in beside
+            name: differences(sampled["model"], sampled[name], confidence) for name in names
         },
     }
 
@@ -184,17 +184,16 @@ def check_blocks(bins: dict[str, Bins], block: int) -> None:
     CorpusError
         If bins with a point are in fewer than two blocks of `block` bp.
     """
-    for side, of in bins.items():
+    for split, of in bins.items():
         blocks, holding = blocks_of(of.table, block), of.labels == 1
         if (number := len(np.unique(blocks[holding]))) < 2:
             message = (
-                f"bins of {side} with a point must stand in 2 or more blocks of {block:,} "
-                f"letters, got {number}"
+                f"the points of the {split} split are in {number} block of {block:,} bp, and a "
+                "confidence interval needs at least 2"
             )
             raise CorpusError(
                 message,
-                hint="Lower [evaluation] block, or give the side more of the chromosomes in "
-                "[split]",
+                hint=f"Lower [evaluation] block, or give {split} more chromosomes in [split]",
             )
 
 

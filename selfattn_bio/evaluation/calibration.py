@@ -161,14 +161,14 @@ def _checked(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x, y = np.asarray(values, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"{name} must be one number a label, shape {y.shape}, got {x.shape}")
-    if not len(x):
-        raise ValueError(f"{name} must hold at least one record, got none")
-    if not np.isfinite(x).all():
         raise ValueError(
-            f"{name} must be finite, got {x[~np.isfinite(x)][0]} at "
-            f"{int(np.flatnonzero(~np.isfinite(x))[0])}"
+            f"{name} have shape {x.shape} and labels {y.shape}; both need one number per record"
         )
+    if not len(x):
+        raise ValueError(f"{name} are empty")
+    if not np.isfinite(x).all():
+        first = int(np.flatnonzero(~np.isfinite(x))[0])
+        raise ValueError(f"{name} contain {x[first]} at index {first}; all must be finite")
     return x, y
 
 

@@ -96,11 +96,11 @@ def _nonconformity(objective: config.Objective, outputs: Array, targets: NDArray
     """Return the nonconformity score of each record for each class or numeric column, (n, C)."""
     if isinstance(objective, config.BinaryObjective):
         return np.concatenate([outputs, -outputs], axis=1)
-    said = predictions_of(objective, outputs)
+    predicted = predictions_of(objective, outputs)
     return (
-        np.abs(said - targets)
+        np.abs(predicted - targets)
         if isinstance(objective, config.RegressionObjective) and targets is not None
-        else 1 - said
+        else 1 - predicted
     )
 
 

@@ -65,25 +65,27 @@ def groups_of(
     """
     match by:
         case "gc" | "length":
-            values = {side: _values(by, corpus, of_side) for side, of_side in rows.items()}
+            values = {split: _values(by, corpus, of_split) for split, of_split in rows.items()}
             edges = quantile_edges(values["train"], num_bins)
             names = _spans(edges)
             return {
-                side: names[np.searchsorted(edges, of_side, side="right") - 1]
-                for side, of_side in values.items()
+                split: names[np.searchsorted(edges, of_split, side="right") - 1]
+                for split, of_split in values.items()
             }
         case "chrom":
             column = corpus.records["chrom"]
         case _:
             column = corpus.targets([by])[by]
     named = column.astype(object).where(column.notna() & (column != ""), UNNAMED).to_numpy()
-    found = {side: named[of_side] for side, of_side in rows.items()}
+    found = {split: named[of_split] for split, of_split in rows.items()}
     if (number := len(set().union(*map(set, found.values())))) > MOST:
-        message = f"column {by!r} must hold at most {MOST} groups, got {number:,} different values"
+        message = (
+            f"column {by!r} has {number:,} different values, but there may be at most {MOST} groups"
+        )
         raise CorpusError(
             message,
             place=str(corpus.path),
-            hint="Name a column with fewer, or join some of its values",
+            hint="Choose a column with fewer values, or merge some of them",
         )
     return found
 

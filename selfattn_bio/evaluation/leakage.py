@@ -115,12 +115,12 @@ def find_leaks(
         for key in part.pair_keys([key.hex()[:32] for key in strand_keys(part.letters, alphabet)])
     ]
     first = {key: i for i, key in reversed(list(enumerate(of_others)))}
-    twins = np.array([first.get(key, -1) for key in test.pair_keys(keys)], np.int64)
+    duplicates = np.array([first.get(key, -1) for key in test.pair_keys(keys)], np.int64)
 
     nearest, similarity = _nearest(test.letters, letters, alphabet, k)
     nearest, similarity = (
-        np.where(twins >= 0, twins, nearest),
-        np.where(twins >= 0, 1.0, similarity),
+        np.where(duplicates >= 0, duplicates, nearest),
+        np.where(duplicates >= 0, 1.0, similarity),
     )
     found = names.reindex(nearest).reset_index(drop=True)
     table["similarity"], table["neighbour"], table["of"], table["neighbour_label"] = (
@@ -133,7 +133,7 @@ def find_leaks(
         "" if other < 0 else _strand(test.letters[row], letters[other], alphabet, k)
         for row, other in enumerate(nearest.tolist())
     ]
-    table["duplicate"] = names["id"].reindex(twins).to_numpy()
+    table["duplicate"] = names["id"].reindex(duplicates).to_numpy()
     table["overlap"], table["overlap_letters"] = _overlaps(test, others)
     table["shared"] = _shared(test.records, [part.records for part in others], groups)
     table["seen_by"] = _seen_by(test, keys, seen)
@@ -193,9 +193,11 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
         if test.assembly and part.assembly and test.assembly != part.assembly:
             continue
         known = part.records.dropna(subset=PLACE)
-        for chrom, places in known.groupby(known["chrom"].map(common_name)):
-            places = places.sort_values("start")
-            starts, ends = (places[column].to_numpy(dtype=np.int64) for column in ("start", "end"))
+        for chrom, intervals in known.groupby(known["chrom"].map(common_name)):
+            intervals = intervals.sort_values("start")
+            starts, ends = (
+                intervals[column].to_numpy(dtype=np.int64) for column in ("start", "end")
+            )
             reach = np.maximum.accumulate(ends)
             for row in np.flatnonzero(placed & (chroms == chrom).to_numpy(bool)):
                 start, end = (int(test.records[column].iloc[row]) for column in ("start", "end"))
@@ -207,7 +209,10 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
                     continue
                 shared = np.minimum(ends[low:high], end) - np.maximum(starts[low:high], start)
                 if (most := int(shared.max())) > sizes[row]:
-                    ids[row], sizes[row] = str(places["id"].iloc[low + int(shared.argmax())]), most
+                    ids[row], sizes[row] = (
+                        str(intervals["id"].iloc[low + int(shared.argmax())]),
+                        most,
+                    )
     return ids, sizes
 
 
@@ -234,8 +239,8 @@ def _seen_by(test: Part, keys: Sequence[str], seen: Mapping[str, pd.DataFrame]) 
     names: list[list[str]] = [[] for _ in keys]
     for model, table in seen.items():
         known = set(table["key"])
-        alike = table[table["assembly"].isin([test.assembly, ""])] if test.assembly else table
-        _, sizes = _overlaps(test, [Part(model, alike.assign(id=model), [])])
+        comparable = table[table["assembly"].isin([test.assembly, ""])] if test.assembly else table
+        _, sizes = _overlaps(test, [Part(model, comparable.assign(id=model), [])])
         for row, key in enumerate(keys):
             if key in known or sizes[row]:
                 names[row].append(model)
@@ -279,41 +284,47 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
     }
 
 
-def shifts_of(train: Part, side: Part, alphabet: Alphabet) -> list[dict[str, Any]]:
+def shifts_of(train: Part, split: Part, alphabet: Alphabet) -> list[dict[str, Any]]:
     """Compare a split with the training split: labels, GC content (DNA) and length.
 
     Returns
     -------
-    One dict per property: what, side, train and other (fraction of positives, or mean), effect,
+    One dict per property: what, split, train and other (fraction of positives, or mean), effect,
     effect_is, test (its name) and p. The effect is a difference of fractions, or of means in units
     of the pooled standard deviation (Cohen's d). p is the probability that chance alone gives a
     difference of at least this size.
     """
     rows = []
-    labels = [part.records["label"].dropna().to_numpy(dtype=np.int64) for part in (train, side)]
+    labels = [part.records["label"].dropna().to_numpy(dtype=np.int64) for part in (train, split)]
     if all(len(values) for values in labels):
         table = [[int((values == label).sum()) for label in (1, 0)] for values in labels]
-        shares = [float((values == 1).mean()) for values in labels]
-        effect = shares[1] - shares[0]
-        told = {
+        fractions = [float((values == 1).mean()) for values in labels]
+        effect = fractions[1] - fractions[0]
+        row = {
             "what": "positives",
-            "effect_is": "difference of shares",
+            "effect_is": "difference of fractions",
             "test": "Fisher's exact",
             "p": float(fisher_exact(table).pvalue),
         }
         rows.append(
-            told | {"side": side.name, "train": shares[0], "other": shares[1], "effect": effect}
+            row
+            | {
+                "split": split.name,
+                "train": fractions[0],
+                "other": fractions[1],
+                "effect": effect,
+            }
         )
-    for what, values in _properties((train, side), alphabet).items():
+    for what, values in _properties((train, split), alphabet).items():
         a, b = values
         spread = float(np.sqrt((np.var(a) + np.var(b)) / 2))
         effect = float((b.mean() - a.mean()) / spread) if spread else 0.0
         p = ks_2samp(a, b, method="exact" if min(len(a), len(b)) < FEW else "asymp").pvalue
-        told = {"what": what, "effect_is": "Cohen's d", "test": "Kolmogorov-Smirnov", "p": float(p)}
+        row = {"what": what, "effect_is": "Cohen's d", "test": "Kolmogorov-Smirnov", "p": float(p)}
         rows.append(
-            told
+            row
             | {
-                "side": side.name,
+                "split": split.name,
                 "train": float(a.mean()),
                 "other": float(b.mean()),
                 "effect": effect,

@@ -63,19 +63,18 @@ def fitted(
             classes = tuple(sorted(train[objective.column].dropna().unique()))
             if len(classes) < 2:
                 message = (
-                    f"column {objective.column!r} must hold two classes or more on the "
-                    f"train side, got {len(classes)}"
+                    f"column {objective.column!r} has {len(classes)} of the classes in the "
+                    "training split, and at least 2 are needed"
                 )
                 raise CorpusError(message, place=place)
             return objective.model_copy(update={"classes": classes})
         case config.RegressionObjective(center=(), scale=()):
             values = targets_of(objective, train, records, place)
-            if not np.isfinite(values).any(axis=0).all():
-                message = (
-                    f"columns {', '.join(objective.columns)} must hold a number each on the "
-                    "train side, got none"
-                )
-                raise CorpusError(message, place=place)
+            for column, known in zip(objective.columns, np.isfinite(values).T, strict=True):
+                if not known.any():
+                    raise CorpusError(
+                        f"column {column!r} has no number in the training split", place=place
+                    )
             center, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
             return objective.model_copy(
                 update={
@@ -126,13 +125,13 @@ def targets_of(
             texts = targets[column].dropna()
             if (strange := texts[~texts.isin(numbers)]).size:
                 message = (
-                    f"column {column!r} must hold classes of the run "
-                    f"({', '.join(classes)}), got {strange.iloc[0]!r}"
+                    f"unknown class {strange.iloc[0]!r} in column {column!r} (known: "
+                    f"{', '.join(classes)})"
                 )
                 raise CorpusError(
                     message,
                     place=place,
-                    hint="Name all in objective.classes, or put the record on the train side",
+                    hint="List all classes in objective.classes, or move the record to train",
                 )
             return (
                 texts.map(numbers)
@@ -165,14 +164,13 @@ def targets_of(
                 if (found[row] == -1).any():
                     wrong = text[int(np.argmax(found[row] == -1))]
                     raise CorpusError(
-                        f"column {column!r} must hold labels of {classes!r} or -, got {wrong!r} in "
-                        f"{name!r}",
+                        f"unknown label {wrong!r} in column {column!r} of record {name!r}; the "
+                        f"labels are {', '.join(classes)} and -",
                         place=place,
                     )
                 if len(found[row]) != length:
                     raise CorpusError(
-                        f"labels must be as long as the sequence ({length}), got {len(text)} of "
-                        f"{name!r}",
+                        f"record {name!r} has {length} positions, but labels for {len(text)}",
                         place=place,
                     )
             return found
@@ -192,17 +190,18 @@ def objects(items: Sequence[object]) -> NDArray[np.object_]:
 def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Array:
     numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
     strange = values[values.notna() & ~np.isfinite(numbers)]
-    rule = "finite numbers"
+    rule = "a finite number"
     if isinstance(objective, config.MultilabelObjective):
         rule, strange = "0 or 1", values[values.notna() & ~numbers.isin([0, 1])]
     elif isinstance(objective, config.RegressionObjective) and objective.loss == "poisson":
         rule, strange = (
-            "counts, not negative,",
+            "a count of 0 or more",
             values[values.notna() & ~((numbers >= 0) & np.isfinite(numbers))],
         )
     if strange.size:
         raise CorpusError(
-            f"column {values.name!r} must hold {rule} or nothing, got {strange.tolist()[0]!r}",
+            f"invalid value {strange.tolist()[0]!r} in column {values.name!r}; use {rule} or leave "
+            "it empty",
             place=place,
         )
     return np.asarray(numbers, dtype=np.float64)
@@ -217,20 +216,21 @@ def number_known(targets: NDArray) -> int:
     )
 
 
-def check_known(objective: config.Objective, targets: NDArray, side: str, place: str) -> None:
+def check_known(objective: config.Objective, targets: NDArray, split: str, place: str) -> None:
     """Refuse a split without any known target of the objective, or of one of its parts."""
     if isinstance(objective, config.SeveralObjective):
         for name, part in objective.parts.items():
-            check_known(part, targets[name], side, place)
+            check_known(part, targets[name], split, place)
     elif isinstance(objective, config.BinsObjective):
         if not sum(len(points.at) for points in targets):
             raise CorpusError(
-                f"{side} must hold a record with one of the points, got none",
+                f"no record of the {split} split contains a point",
                 place=objective.points,
             )
     elif objective.target_columns and not number_known(targets):
         raise CorpusError(
-            f"{side} must hold a record with {' or '.join(objective.target_columns)}, got none",
+            f"no record of the {split} split has a value in column "
+            f"{' or '.join(objective.target_columns)}",
             place=place,
         )
 
@@ -258,7 +258,7 @@ def predictions_of(objective: config.Objective, outputs: Array) -> Array:
                 axis=-1,
             )
         case _:
-            raise ValueError(f"objective must be one with predictions, got {objective.kind!r}")
+            raise ValueError(f"objective {objective.kind!r} has no predictions to measure")
 
 
 def measure(objective: config.Objective, predictions: Array, targets: NDArray) -> dict[str, float]:
@@ -304,7 +304,7 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
                 },
             }
         case _:
-            raise ValueError(f"objective must be one with predictions, got {objective.kind!r}")
+            raise ValueError(f"objective {objective.kind!r} has no predictions to measure")
 
 
 def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int64]:

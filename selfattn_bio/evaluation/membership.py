@@ -24,7 +24,7 @@ def record_losses(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
 def attack(
     members: ArrayLike,
     others: ArrayLike,
-    beside: tuple[ArrayLike, ArrayLike] | None = None,
+    reference: tuple[ArrayLike, ArrayLike] | None = None,
     *,
     draws: int = 1000,
     confidence: float = 0.95,
@@ -40,7 +40,7 @@ def attack(
         Loss of each training record, (n,), and of each record that was not trained on, (m,). Both
         must be sampled in the same way from the same source; otherwise the result measures how the
         samples differ.
-    beside
+    reference
         Losses of the same records from a reference model that was trained on neither. The attack
         then uses the difference between both losses, so that records that are easy for any model
         reveal nothing.
@@ -60,22 +60,22 @@ def attack(
     Yeom et al. 2018 (attack by the loss); Watson et al. 2022 (with a reference model), a simple
     form of Carlini et al. 2022 (LiRA, offline).
     """
-    sides = [np.asarray(side, dtype=np.float64) for side in (members, others)]
-    if not all(map(len, sides)):
+    losses = [np.asarray(each, dtype=np.float64) for each in (members, others)]
+    if not all(map(len, losses)):
         raise ValueError(
-            f"members and others must hold losses, got {len(sides[0])} and {len(sides[1])}"
+            f"there are {len(losses[0])} members and {len(losses[1])} others; neither may be empty"
         )
-    if beside is not None:
-        known = [np.asarray(side, dtype=np.float64) for side in beside]
-        if list(map(len, known)) != list(map(len, sides)):
+    if reference is not None:
+        known = [np.asarray(each, dtype=np.float64) for each in reference]
+        if (lengths := [*map(len, known)]) != [*map(len, losses)]:
             raise ValueError(
-                f"beside must be as long as members and others ({len(sides[0])} and "
-                f"{len(sides[1])}), got {[*map(len, known)]}"
+                f"reference has {lengths} losses, but there are {len(losses[0])} members and "
+                f"{len(losses[1])} others"
             )
-        sides = [side - other for side, other in zip(sides, known, strict=True)]
-    was_member = np.repeat([1, 0], [len(side) for side in sides])
+        losses = [own - other for own, other in zip(losses, known, strict=True)]
+    was_member = np.repeat([1, 0], [len(each) for each in losses])
     # Ranks are enough: AUROC depends on the order only
-    ranks = np.unique(-np.concatenate(sides), return_inverse=True)[1]
+    ranks = np.unique(-np.concatenate(losses), return_inverse=True)[1]
     return (
         Bootstrap(was_member, draws)
         .metrics(ranks / max(1, ranks.max()), 0.5)["auroc"]

@@ -101,7 +101,7 @@ class Bootstrap:
     def __post_init__(self) -> None:
         if sorted(set(np.asarray(self.labels).tolist())) != [0, 1]:
             raise ValueError(
-                "labels must hold 0 and 1 and both of them, got "
+                "labels must contain both 0 and 1 and nothing else; found "
                 f"{sorted(set(np.asarray(self.labels).tolist()))}"
             )
 
@@ -129,11 +129,10 @@ class Bootstrap:
         p = np.asarray(probabilities, dtype=np.float64)
         if p.shape != np.shape(self.labels):
             raise ValueError(
-                f"probabilities must have the shape of labels {np.shape(self.labels)}, got "
-                f"{p.shape}"
+                f"probabilities have shape {p.shape}, but labels have shape {np.shape(self.labels)}"
             )
         if not ((p >= 0) & (p <= 1)).all():
-            raise ValueError(f"probabilities must be in [0, 1], got {p[~((p >= 0) & (p <= 1))][0]}")
+            raise ValueError(f"probability {p[~((p >= 0) & (p <= 1))][0]} is not between 0 and 1")
         compute = _Metrics(np.asarray(self.labels), p, threshold, self.bins)
         values = compute(np.ones((1, len(p)), dtype=np.float32))
         rows = [compute(weights) for weights in self._weights()]
@@ -158,11 +157,11 @@ class Bootstrap:
                 continue
             weights = np.zeros((rows, len(labels)), dtype=np.float32)
             for member in members:
-                drawn = rng.integers(len(member), size=(rows, len(member))) + np.arange(rows)[
+                sampled = rng.integers(len(member), size=(rows, len(member))) + np.arange(rows)[
                     :, None
                 ] * len(member)
                 weights[:, member] = np.bincount(
-                    drawn.ravel(), minlength=rows * len(member)
+                    sampled.ravel(), minlength=rows * len(member)
                 ).reshape(rows, -1)
             yield weights
 
@@ -179,10 +178,12 @@ class Bootstrap:
             ],
             axis=1,
         )
-        drawn = np.zeros((rows, number), dtype=np.int64)
-        while len(lacking := np.flatnonzero((drawn @ holds == 0).any(axis=1))):
-            drawn[lacking] = rng.multinomial(number, np.full(number, 1 / number), size=len(lacking))
-        return drawn
+        counts = np.zeros((rows, number), dtype=np.int64)
+        while len(lacking := np.flatnonzero((counts @ holds == 0).any(axis=1))):
+            counts[lacking] = rng.multinomial(
+                number, np.full(number, 1 / number), size=len(lacking)
+            )
+        return counts
 
 
 class _Metrics:

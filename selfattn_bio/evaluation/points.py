@@ -47,7 +47,7 @@ class Points:
     at: NDArray[np.int64]
     strand: NDArray[np.int64]
 
-    def seen(self, first: int, last: int, turned: bool) -> Points:
+    def seen(self, first: int, last: int, reverse: bool) -> Points:
         """Return the points in bases [first, last) of the record or its reverse complement.
 
         `first` and `last` count on the forward strand, 0-based. Positions and strands of the result
@@ -59,8 +59,8 @@ class Points:
             self.chrom,
             self.start + first,
             length,
-            length - 1 - at if turned else at,
-            1 - strand if turned else strand,
+            length - 1 - at if reverse else at,
+            1 - strand if reverse else strand,
         )
 
     def labels(self, size: int) -> NDArray[np.int64]:
@@ -94,8 +94,9 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
     """
     table = _renamed(read_intervals(path), records["chrom"], path)
     if (bare := table[table["strand"] == "."]).size:
-        rule = "points must have a strand (column 6 of BED)"
-        raise CorpusError(f"{rule}, got none", place=f"{path}:{bare['line'].iloc[0]}")
+        raise CorpusError(
+            "the point has no strand (column 6 of BED)", place=f"{path}:{bare['line'].iloc[0]}"
+        )
     reverse = (table["strand"] == "-").to_numpy()
     at = np.where(reverse, table["end"] - 1, table["start"])
     by_chrom: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
@@ -107,10 +108,10 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
     columns = (records[name] for name in ("id", "chrom", "start", "length", "strand"))
     for row, (name, chrom, start, length, strand) in enumerate(zip(*columns, strict=True)):
         if pd.isna(chrom) or pd.isna(start) or strand == "-":
-            got = "none" if pd.isna(chrom) or pd.isna(start) else "strand -"
+            problem = "is on the reverse strand" if strand == "-" else "has no coordinates"
             raise CorpusError(
-                "records of objective 'bins' must have coordinates of the forward strand, got "
-                f"{got} of {name!r}"
+                f"record {name!r} {problem}; objective 'bins' needs coordinates on the forward "
+                "strand"
             )
         points, strands = by_chrom.get(str(chrom), none)
         inside = slice(*np.searchsorted(points, [start, start + length]))
@@ -134,14 +135,15 @@ def _renamed(points: pd.DataFrame, chroms: pd.Series, path: str | Path) -> pd.Da
 
 @cache  # train, valid and test each read the file; report the names once
 def _say_renamed(path: str) -> None:
-    told = (
-        "names of chromosomes are not those of the records; with and without 'chr' they are "
-        "taken for each other"
+    print(
+        f"{path}: chromosome names differ from those of the records; names with and without 'chr' "
+        "are treated as equal",
+        file=sys.stderr,
+        flush=True,
     )
-    print(f"{path}: {told}", file=sys.stderr, flush=True)
 
 
-def check_judged(points: NDArray[np.object_], size: int, side: str, place: str) -> None:
+def check_judged(points: NDArray[np.object_], size: int, split: str, place: str) -> None:
     """Refuse records of the validation or test split for which no metric can be computed.
 
     Raises
@@ -152,21 +154,21 @@ def check_judged(points: NDArray[np.object_], size: int, side: str, place: str) 
     """
     if odd := [f"{each.chrom}:{each.start}" for each in points if each.start % size]:
         message = (
-            f"records of {side} must begin at a multiple of the bin ({size} letters, "
-            f"counted from 0), got {len(odd)} that do not"
+            f"records of the {split} split do not begin at multiples of the bin size ({size} bp, "
+            f"counted from 0): {len(odd)}, such as {odd[0]}"
         )
         raise CorpusError(
-            f"{message}, such as {odd[0]}",
+            message,
             place=place,
-            hint="Cut windows in steps of a multiple of it, or change objective.bin",
+            hint="Cut windows at multiples of the bin size, or change objective.bin",
         )
     holds = np.concatenate([each.labels(size).any(axis=1) for each in points])
     if len(set(holds)) < 2:
         message = (
-            f"whole bins of {side} must be some with a point and some without, got "
-            f"{int(holds.sum())} of {len(holds)} with one"
+            f"{int(holds.sum())} of {len(holds)} complete bins of the {split} split contain a "
+            "point; metrics need bins with and without one"
         )
-        raise CorpusError(message, place=place, hint="Change [split], or objective.bin")
+        raise CorpusError(message, place=place, hint="Change [split] or objective.bin")
 
 
 @dataclass(frozen=True)

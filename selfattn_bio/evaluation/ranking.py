@@ -72,14 +72,16 @@ def _read_history(path: Path, metric: str) -> pd.DataFrame:
     try:
         history = pd.read_csv(path)
     except FileNotFoundError:
-        message = "model folder of a job must hold history.csv, got no such file"
+        message = "the job has no training history"
         raise ModelFolderError(message, place=str(path), hint="Train the job first") from None
     except ValueError as error:
         raise ModelFolderError(
-            f"history must be CSV, got {error}", place=str(path), hint="Train the job again"
+            f"the training history is not valid CSV: {error}",
+            place=str(path),
+            hint="Train the job again",
         ) from error
     if missing := sorted({"step", "seconds", metric} - set(history)):
-        message = f"history must have the columns step, seconds and {metric}, got no {missing[0]}"
+        message = f"the training history has no column {missing[0]!r}"
         raise ModelFolderError(message, place=str(path), hint="Train the job again")
     return history
 

@@ -23,7 +23,7 @@ from selfattn_bio.evaluation.groups import Names, group_metrics
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
 from selfattn_bio.evaluation.slices import quantile_edges, slice_metrics
 
-SIDES = ("valid", "test")
+SPLITS = ("valid", "test")
 Role = Literal["model", "baseline", "control"]
 NETWORK = "network"  # name of the network of a stacked model when evaluated alone
 
@@ -76,7 +76,7 @@ class Classifier:
         fitted = {"temperature": temperature, "calibrated_threshold": threshold}
         return cls(
             role,
-            {side: calibrate(z, 1.0) for side, z in logits.items()},
+            {split: calibrate(z, 1.0) for split, z in logits.items()},
             before,
             logits,
             temperature,
@@ -94,18 +94,18 @@ class Classifier:
         """Create a classifier from the mean logit of several networks."""
         mean = cls.of_logits(
             role,
-            {side: each.mean(axis=0) for side, each in members.items()},
+            {split: each.mean(axis=0) for split, each in members.items()},
             temperature,
             threshold,
         )
         return replace(mean, members=members)
 
-    def calibrated(self, side: str) -> NDArray[np.float64] | None:
+    def calibrated(self, split: str) -> NDArray[np.float64] | None:
         """Return probabilities after temperature scaling; None for a classifier without logits."""
         return (
             None
             if self.logits is None or self.temperature is None
-            else calibrate(self.logits[side], self.temperature)
+            else calibrate(self.logits[split], self.temperature)
         )
 
 
@@ -147,15 +147,15 @@ def summarise(
     `slices` and `groups` contain metrics by slice and group (`groups.group_metrics`).
     """
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
-    for side in SIDES:
+    for split in SPLITS:
         bootstrap = Bootstrap(
-            labels[side], settings.bootstraps, settings.seed, settings.calibration_bins
+            labels[split], settings.bootstraps, settings.seed, settings.calibration_bins
         )
         sampled = {
-            name: bootstrap.metrics(c.probabilities[side], classifiers[name].threshold)
+            name: bootstrap.metrics(c.probabilities[split], classifiers[name].threshold)
             for name, c in classifiers.items()
         }
-        summary[side] = _side(bootstrap, classifiers, sampled, side, settings.confidence)
+        summary[split] = _split_entry(bootstrap, classifiers, sampled, split, settings.confidence)
     # `sampled` belongs to the test split, the last one of the loop
     summary["differences"] = _differences(classifiers, sampled, settings.confidence)
     shown = ["model", summary["differences"]["best_baseline"]]
@@ -185,7 +185,7 @@ def summarise(
 
 
 def predictions_table(
-    ids: list[str], labels: NDArray[np.int64], classifiers: dict[str, Classifier], side: str
+    ids: list[str], labels: NDArray[np.int64], classifiers: dict[str, Classifier], split: str
 ) -> pd.DataFrame:
     """Return a table with one row per record.
 
@@ -194,12 +194,15 @@ def predictions_table(
     """
     table = pd.DataFrame({"id": ids, "label": labels})
     for name, classifier in classifiers.items():
-        table[name] = classifier.probabilities[side]
+        table[name] = classifier.probabilities[split]
     model = classifiers["model"]
     if model.logits is not None:
-        table["model_logit"], table["model_calibrated"] = model.logits[side], model.calibrated(side)
+        table["model_logit"], table["model_calibrated"] = (
+            model.logits[split],
+            model.calibrated(split),
+        )
     if model.members:
-        table["model_spread"] = spread(model.members[side])
+        table["model_spread"] = spread(model.members[split])
     return table
 
 
@@ -232,11 +235,11 @@ def members_entry(metric: str, each: list[float], scores: NDArray[np.float64]) -
     }
 
 
-def _side(
+def _split_entry(
     bootstrap: Bootstrap,
     classifiers: dict[str, Classifier],
     sampled: dict[str, dict[str, ResampledMetric]],
-    side: str,
+    split: str,
     confidence: float,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
@@ -251,7 +254,7 @@ def _side(
             "threshold": classifiers[name].threshold,
             "chosen": classifier.chosen,
         }
-        if (calibrated := classifier.calibrated(side)) is not None:
+        if (calibrated := classifier.calibrated(split)) is not None:
             after = intervals(
                 bootstrap.metrics(calibrated, classifiers[name].threshold), confidence
             )
@@ -264,10 +267,10 @@ def _side(
         if classifier.members:
             each = [
                 float(roc_auc_score(bootstrap.labels, logits))
-                for logits in classifier.members[side]
+                for logits in classifier.members[split]
             ]
             found.setdefault("members", {})[name] = members_entry(
-                "auroc", each, classifier.members[side]
+                "auroc", each, classifier.members[split]
             )
     return found
 
@@ -277,15 +280,15 @@ def _differences(
     sampled: dict[str, dict[str, ResampledMetric]],
     confidence: float,
 ) -> dict[str, Any]:
-    beside = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
+    names = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
     best = max(
-        (name for name in beside if name != NETWORK),
+        (name for name in names if name != NETWORK),
         key=lambda name: sampled[name]["auroc"].value,
         default=None,
     )
     return {
         "best_baseline": best,
         "baselines": {
-            name: differences(sampled["model"], sampled[name], confidence) for name in beside
+            name: differences(sampled["model"], sampled[name], confidence) for name in names
         },
     }

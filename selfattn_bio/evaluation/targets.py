@@ -212,17 +212,17 @@ def summarise_targets(
         "bootstraps": settings.bootstraps,
         "confidence": settings.confidence,
     }
-    for side, truth in targets.items():
+    for split, truth in targets.items():
         entry: dict[str, Any] = {"n": len(truth), "baselines": {}}
-        for name, by_side in predictions.items():
+        for name, by_split in predictions.items():
             found = intervals_over_records(
-                _measurer(objective, by_side[side], truth), len(truth), settings
+                _measurer(objective, by_split[split], truth), len(truth), settings
             )
             if name == "model":
                 entry["model"] = found
             else:
                 entry["baselines"][name] = found
-        summary[side] = entry
+        summary[split] = entry
     return summary
 
 
@@ -321,30 +321,30 @@ def summarise_language(
         Name -> split -> nats per predicted token.
     """
 
-    def measured(of_side: Array) -> Callable[[NDArray[np.int64]], dict[str, float]]:
+    def measured(of_split: Array) -> Callable[[NDArray[np.int64]], dict[str, float]]:
         def of_rows(rows: NDArray[np.int64]) -> dict[str, float]:
-            loss, right, size = of_side[rows].sum(axis=0)
+            loss, right, size = of_split[rows].sum(axis=0)
             return language_metrics(loss / max(size, 1), right / max(size, 1), letters)
 
         return of_rows
 
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
-    for side, of_model in sums["model"].items():
+    for split, of_model in sums["model"].items():
         found = {
-            name: intervals_over_records(measured(by_side[side]), len(of_model), settings)
-            for name, by_side in sums.items()
+            name: intervals_over_records(measured(by_split[split]), len(of_model), settings)
+            for name, by_split in sums.items()
         }
-        beside: dict[str, Any] = {
+        simple: dict[str, Any] = {
             name: {
                 metric: {"value": value}
-                for metric, value in language_metrics(nats[side], None, letters).items()
+                for metric, value in language_metrics(nats[split], None, letters).items()
             }
             for name, nats in baselines.items()
         }
-        summary[side] = {
+        summary[split] = {
             "n": len(of_model),
             "model": found.pop("model"),
-            "baselines": beside | found,
+            "baselines": simple | found,
         }
     return summary
 
@@ -367,7 +367,7 @@ def language_metrics(loss: float, accuracy: float | None, letters: int | None) -
 
 
 def unigram_nats(
-    tokenizer: KmerTokenizer, train: Letters, sides: Mapping[str, Letters]
+    tokenizer: KmerTokenizer, train: Letters, splits: Mapping[str, Letters]
 ) -> dict[str, float]:
     """Return the loss of token frequencies of the training split, in nats per token, by split.
 
@@ -383,8 +383,8 @@ def unigram_nats(
     logs = np.log1p(counted(train))
     logs -= np.log(np.exp(logs).sum())
     return {
-        side: float(-(of_side := counted(letters)) @ logs / of_side.sum())
-        for side, letters in sides.items()
+        split: float(-(of_split := counted(letters)) @ logs / of_split.sum())
+        for split, letters in splits.items()
     }
 
 
@@ -392,7 +392,7 @@ def markov_nats(
     alphabet: Alphabet,
     train: Letters,
     valid: Letters,
-    sides: Mapping[str, Letters],
+    splits: Mapping[str, Letters],
     max_order: int = 8,
 ) -> dict[str, float]:
     """Return the loss of a Markov chain over letters, in nats per letter, by split.
@@ -416,7 +416,7 @@ def markov_nats(
 
         if (on_valid := nats(valid)) < best[0]:
             best = (on_valid, nats)
-    return {side: best[1](letters) for side, letters in sides.items()}
+    return {split: best[1](letters) for split, letters in splits.items()}
 
 
 def _contexts(

@@ -75,9 +75,7 @@ def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[ClassifierSize]:
         If metrics.json was written by a version that did not store sizes.
     """
     if "sizes" not in metrics:
-        message = (
-            "metrics.json does not say how many networks were trained; it is of an earlier version"
-        )
+        message = "metrics.json is from an earlier version and lacks the number of networks"
         raise ResultsError(message, hint="Run `selfattn-bio evaluate` again")
     return [ClassifierSize(**metrics["sizes"].get(name, {})) for name in names]
 

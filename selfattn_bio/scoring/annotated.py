@@ -53,8 +53,8 @@ class VariantWriter:
         for number, line in enumerate(source.header, start=1):
             if taken := [name for name in INFO if line.startswith(f"##INFO=<ID={name},")]:
                 message, hint = (
-                    f"INFO must have no {taken[0]} yet, got one",
-                    "Take the VCF as it was before, or rename it",
+                    f"the header already defines the INFO field {taken[0]}",
+                    "Use the original VCF, or rename the field",
                 )
                 raise VariantFileError(message, place=f"{source.path}:{number}", hint=hint)
 
@@ -121,8 +121,8 @@ def _info(before: str, rows: pd.DataFrame) -> str:
     """
     if rows["effect"].isna().all():
         return before
-    told = [
+    fields = [
         f"{name}={','.join('.' if pd.isna(x) else f'{x:.6g}' for x in rows[column])}"
         for name, (column, _) in INFO.items()
     ]
-    return ";".join([*([before] if before not in (".", "") else []), *told])
+    return ";".join([*([before] if before not in (".", "") else []), *fields])

@@ -108,7 +108,7 @@ def embed_batches(
     check_one_input(scorer, "embed")
     if not isinstance(scorer.network.members[0], AttentionBody):
         raise ArgumentError(
-            f"model must have an encoder to embed with, got kind {scorer.run.model.kind!r}"
+            f"a model of kind {scorer.run.model.kind!r} has no encoder and cannot embed sequences"
         )
     for part in chunks(read_inputs(scorer.policy, sequences, scorer.tokenizer.k, genome)):
         ids, letters = [each.id for each in part], [each.letters for each in part]
@@ -143,10 +143,10 @@ def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[n
     return [row[:count] for row, count in zip(vectors.float().cpu().numpy(), counts, strict=True)]
 
 
-def _spans(scorer: Scorer, num_letters: int, num_places: int) -> NDArray[np.int64]:
-    """Return the interval [start, end) of the sequence for each position, (num_places, 2)."""
+def _spans(scorer: Scorer, num_letters: int, num_positions: int) -> NDArray[np.int64]:
+    """Return the interval [start, end) of the sequence for each position, (num_positions, 2)."""
     tokenizer, num_tokens = scorer.tokenizer, scorer.tokenizer.num_tokens(num_letters)
     pool = scorer.run.pitch // tokenizer.stride
-    first = np.arange(num_places) * pool
+    first = np.arange(num_positions) * pool
     last = np.minimum(first + pool, num_tokens) - 1
     return np.stack([first * tokenizer.stride, last * tokenizer.stride + tokenizer.k], axis=1)

@@ -24,7 +24,7 @@ from selfattn_bio.sequence.windows import id_of, place
 
 LONGEST_NAME = 255  # bytes of a file name: a longer string cannot be one
 # Tables and records are not mentioned: most users pass one of these two.
-RULE = "sequences must be a list of strings or the path of a FASTA file"
+HINT = "pass a list of strings or the path of a FASTA file"
 
 
 class Input(NamedTuple):
@@ -89,7 +89,7 @@ def read_inputs(
     ):
         shown = sequences if len(sequences) <= 12 else f"{sequences[:12]}..."
         raise ValueError(
-            f"{RULE}, got {shown!r}, which is no file: write letters as a list, "
+            f"no such file: {shown!r}. To score a sequence, put it in a list: "
             f"[{sequences[:8]!r}...]"
         )
     if genome is not None:
@@ -114,8 +114,8 @@ def _of_file(policy: SequencePolicy, path: Path, k: int) -> Iterator[Input]:
     for record in SequenceFile(path).records(policy, _AnyIds()):
         if len(record.letters) < k:
             message = (
-                f"sequences must be at least k = {k} letters long, got "
-                f"{len(record.letters)} in record {record.id!r}"
+                f"record {record.id!r} has length {len(record.letters)}, but the model needs at "
+                f"least {k}"
             )
             raise SequenceFileError(message, place=str(path))
         yield Input(record.id, record.letters)
@@ -127,20 +127,20 @@ def _listed(
     """Return the id (or None) and sequence of each input in memory."""
     if isinstance(sequences, pd.DataFrame):
         if "sequence" not in sequences:
-            told = (
-                "chrom, start, end: pass genome="
+            hint = (
+                "to read its intervals, pass genome="
                 if {"chrom", "start", "end"} <= set(sequences)
-                else ", ".join(map(str, sequences))
+                else f"its columns are: {', '.join(map(str, sequences)) or 'none'}"
             )
-            raise ValueError(
-                f"a table of sequences must have a column 'sequence', got {told or 'none'}"
-            )
+            raise ValueError(f"the table has no column 'sequence'; {hint}")
         ids = sequences["id"].astype(str) if "id" in sequences else [None] * len(sequences)
         return list(zip(ids, sequences["sequence"], strict=True))
     if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):
-        raise ValueError(f"{RULE}, got {type(sequences).__name__}")
+        raise ValueError(f"cannot read sequences from a {type(sequences).__name__}; {HINT}")
     if foreign := [type(each).__name__ for each in sequences if not isinstance(each, str | Record)]:
-        raise ValueError(f"{RULE}, got {type(sequences).__name__} of {foreign[0]}")
+        raise ValueError(
+            f"cannot read sequences from a {type(sequences).__name__} of {foreign[0]}; {HINT}"
+        )
     return [
         (each.id, each.letters) if isinstance(each, Record) else (None, each) for each in sequences
     ]
@@ -152,12 +152,10 @@ def _of_list(
     for number, (name, text) in enumerate(sequences):
         where = f"sequence {number} (counted from 0)"
         if not isinstance(text, str | np.ndarray):
-            raise ValueError(f"{where} must be a string, got {type(text).__name__}")
+            raise ValueError(f"{where} is not a string but {type(text).__name__}")
         letters = policy.letters_of(text, where) if isinstance(text, str) else text
         if len(letters) < k:
-            raise ValueError(
-                f"sequences must be at least k = {k} letters long, got {len(letters)} in {where}"
-            )
+            raise ValueError(f"{where} has length {len(letters)}, but the model needs at least {k}")
         yield Input(str(number) if name is None else name, letters)
 
 
@@ -165,7 +163,7 @@ def _of_list(
 def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
     if policy.alphabet.name != "dna":
         raise ArgumentError(
-            f"alphabet must be dna for intervals of a genome, got {policy.alphabet.name}"
+            f"intervals of a genome need a DNA model; this one reads {policy.alphabet.name}"
         )
     with Genome(path).soft_masked(policy.soft_mask) as genome:
         table = place(_table(intervals), genome)
@@ -173,7 +171,7 @@ def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) ->
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):
             if end - start < k:
                 raise SequenceFileError(
-                    f"sequences must be at least k = {k} letters long, got {end - start}",
+                    f"the interval has {end - start} bp, but the model needs at least {k}",
                     place=f"{file}:{line}",
                 )
             yield Input(
@@ -189,12 +187,12 @@ def _table(intervals: Inputs) -> pd.DataFrame:
         return read_intervals(intervals)
     if not isinstance(intervals, pd.DataFrame):
         raise ValueError(
-            "with a genome, sequences must be a BED file or a table of intervals, got "
+            "with a genome, pass a BED file or a table of intervals, not a "
             f"{type(intervals).__name__}"
         )
     if missing := [name for name in ("chrom", "start", "end") if name not in intervals]:
         raise ValueError(
-            f"a table of intervals must have the columns chrom, start, end, got no {missing[0]}"
+            f"the table has no column {missing[0]!r}; intervals need chrom, start and end"
         )
     table = pd.DataFrame(
         {name: intervals.get(name, default) for name, default in (("strand", "."), ("name", ""))},
@@ -215,7 +213,9 @@ def _table(intervals: Inputs) -> pd.DataFrame:
     ]
     if len(wrong):
         first = wrong.iloc[0]
-        got = f"{first['start']}, {first['end']} and {first['strand']!r}"
-        message = f"interval must have 0 <= start < end and strand + or - or ., got {got}"
+        message = (
+            f"invalid interval with start {first['start']}, end {first['end']} and strand "
+            f"{first['strand']!r}; 0 <= start < end is required, and a strand of +, - or ."
+        )
         raise SequenceFileError(message, place=f"{first['path']} {first['line']}")
     return table

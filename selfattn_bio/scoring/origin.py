@@ -32,7 +32,7 @@ class ModelOrigin:
     length
         Median length of the training and validation records, without records of parent models. None
         if unknown.
-    share
+    positive_fraction
         Fraction of positives among the records of both classes, as weighted in the loss. None if
         unknown.
     assembly
@@ -41,10 +41,10 @@ class ModelOrigin:
 
     scorer: Scorer | Ensemble
     length: int | None
-    share: float | None
+    positive_fraction: float | None
     assembly: str
 
-    def window(self, asked: int | None) -> int:
+    def window(self, requested: int | None) -> int:
         """Return the requested window, or the length of the training records.
 
         Raises
@@ -52,16 +52,15 @@ class ModelOrigin:
         ValueError
             If neither is known, or the window is shorter than a model's k.
         """
-        if asked is None and self.length is None:
-            hint = "Say how many letters: --window, from Python window= of Scan or VariantWindows"
+        if requested is None and self.length is None:
             raise ArgumentError(
-                "window must be given for a model that does not tell how long its training records "
-                "were, got none",
-                hint=hint,
+                "the window size is unknown: the model does not store the length of its training "
+                "records",
+                hint="Set it with --window, or in Python with window= of Scan or VariantWindows",
             )
-        size = asked if asked is not None else int(self.length or 0)
+        size = requested if requested is not None else int(self.length or 0)
         if size < (k := max(member.tokenizer.k for member in self.scorer.members)):
-            raise ArgumentError(f"window must be at least k = {k} letters, got {size}")
+            raise ArgumentError(f"a window of {size} bp is shorter than the model's {k}-mers")
         return size
 
     def doubt(self, name: str) -> str:
@@ -73,7 +72,7 @@ class ModelOrigin:
         return (
             ""
             if same
-            else f"the model's records are of {self.assembly!r}, the genome is named {name!r}"
+            else f"the model was trained on {self.assembly!r}, but the genome is named {name!r}"
         )
 
     def shift(self, prior: float | None) -> float:
@@ -90,13 +89,13 @@ class ModelOrigin:
         if prior is None:
             return 0.0
         if not 0 < prior < 1:
-            raise ArgumentError(f"prior must be in (0, 1), got {prior}")
-        if self.share is None:
+            raise ArgumentError(f"prior {prior} is not between 0 and 1")
+        if self.positive_fraction is None:
             raise ArgumentError(
-                "prior must go with a model folder that tells the training set's share of "
-                "positives, got none"
+                "prior cannot be used with this model, which does not store the fraction of "
+                "positives in training"
             )
-        return float(logit(prior) - logit(self.share))
+        return float(logit(prior) - logit(self.positive_fraction))
 
 
 Model = Models | ModelOrigin  # argument of genome scans and variant scoring
@@ -115,18 +114,20 @@ def origin_of(model: Model) -> ModelOrigin:
     if isinstance(model, ModelOrigin):
         return model
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
-    check_one_input(scorer, "a genome's scores")
+    check_one_input(scorer, "scoring a genome")
     folder = scorer.members[0].folder
     if scorer.run.objective.kind != "binary" or not scorer.alphabet.has_complement:
         message = (
-            "a genome's scores must be of an objective 'binary' on dna, got "
-            f"{scorer.run.objective.kind!r} on {scorer.alphabet.name}"
+            "genome scans and variant scores need a binary model of DNA, but this one has "
+            f"objective {scorer.run.objective.kind!r} on {scorer.alphabet.name}"
         )
         raise ModelFolderError(message, place=str(folder or ""))
-    length, share = (
-        (None, None) if folder is None else (_length(folder), _share(folder, scorer.run))
+    length, fraction = (
+        (None, None)
+        if folder is None
+        else (_length(folder), _positive_fraction(folder, scorer.run))
     )
-    return ModelOrigin(scorer, length, share, scorer.run.data.assembly)
+    return ModelOrigin(scorer, length, fraction, scorer.run.data.assembly)
 
 
 def _length(folder: Path) -> int | None:
@@ -141,11 +142,11 @@ def _length(folder: Path) -> int | None:
     if not (folder / SEEN).is_file():
         return None
     seen = pd.read_parquet(folder / SEEN, columns=["start", "end", "by_parent"])
-    places = seen[~seen["by_parent"]].dropna()
-    return int(np.median(places["end"] - places["start"])) if len(places) else None
+    intervals = seen[~seen["by_parent"]].dropna()
+    return int(np.median(intervals["end"] - intervals["start"])) if len(intervals) else None
 
 
-def _share(folder: Path, run: RunFile) -> float | None:
+def _positive_fraction(folder: Path, run: RunFile) -> float | None:
     if run.training.class_weights == "balanced":
         return 0.5
     provenance = read_provenance(folder)

@@ -43,23 +43,22 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
     """
     if not isinstance(scorer, PairedScorer):
         if partner is not None:
-            raise ArgumentError(
-                "partner must go with a model of two inputs (kind 'paired'), got one of one input"
-            )
+            raise ArgumentError("partner was given, but this model has only one input")
         return None
     if partner is None:
-        raise ArgumentError("partner must be given, the second input of this model, got none")
+        raise ArgumentError("this model has two inputs; pass the second one as partner")
     section = scorer.run.partner
     if isinstance(section, TrackPartner):
         find, scale = _numbers(partner), Scale(section.low, section.high)
 
         def level(each: Input) -> Letters:
             numbers = find(each)
-            if numbers is None or numbers.shape != (len(each.letters),):
-                got = "none" if numbers is None else f"{numbers.shape}"
+            if numbers is None:
+                raise ArgumentError(f"no partner for sequence {each.id!r}")
+            if numbers.shape != (len(each.letters),):
                 raise ArgumentError(
-                    f"partner of {each.id!r} must be a number a letter ({len(each.letters)},), got "
-                    f"{got}"
+                    f"the partner of {each.id!r} has shape {numbers.shape}, but the sequence has "
+                    f"{len(each.letters)} positions"
                 )
             return scale.letters(numbers)
 
@@ -69,9 +68,7 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
 
     def sequence(each: Input) -> Letters:
         if each.id not in known:
-            raise ArgumentError(
-                f"partner must be given for each sequence, got none of id {each.id!r}"
-            )
+            raise ArgumentError(f"no partner for sequence {each.id!r}")
         return known[each.id]
 
     return sequence
@@ -105,8 +102,8 @@ def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]
         except (TypeError, ValueError):
             got = type(given[each.id]).__name__
             raise ArgumentError(
-                f"partner of {each.id!r} must be a number a letter, as the model reads a track, "
-                f"got a {got}"
+                f"the partner of {each.id!r} is a {got}, but the model reads a track: pass one "
+                "number per position"
             ) from None
 
     return of_array

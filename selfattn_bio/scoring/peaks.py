@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 
@@ -29,43 +29,45 @@ class PeakFinder:
 
     def __init__(self, threshold: float, separation: int) -> None:
         self.threshold, self.separation = threshold, separation
-        self._places, self._values = np.empty(0, np.int64), np.empty(0)
+        self._positions, self._values = np.empty(0, np.int64), np.empty(0)
 
-    def add(self, places: Places, values: Values) -> tuple[Places, Values]:
+    def add(self, positions: Positions, values: Values) -> tuple[Positions, Values]:
         """Add the next positions and return the peaks that are final.
 
         Positions are in ascending order, with NaN for missing values. Peaks are in ascending order
         too.
         """
         high = values >= self.threshold
-        self._places, self._values = (
-            np.concatenate((self._places, places[high])),
+        self._positions, self._values = (
+            np.concatenate((self._positions, positions[high])),
             np.concatenate((self._values, values[high])),
         )
-        ahead = int(places[-1]) + 1 if len(places) else 0  # the earliest position that can follow
+        ahead = (
+            int(positions[-1]) + 1 if len(positions) else 0
+        )  # the earliest position that can follow
         # positions followed by a gap of at least `separation`
-        cuts: Places = np.flatnonzero(np.diff(self._places, append=ahead) >= self.separation)
+        cuts: Positions = np.flatnonzero(np.diff(self._positions, append=ahead) >= self.separation)
         return self._decide(int(cuts[-1]) + 1 if len(cuts) else 0)
 
-    def finish(self) -> tuple[Places, Values]:
+    def finish(self) -> tuple[Positions, Values]:
         """Return the remaining peaks and reset the finder."""
-        return self._decide(len(self._places))
+        return self._decide(len(self._positions))
 
-    def _decide(self, number: int) -> tuple[Places, Values]:
-        places, values = self._places[:number], self._values[:number]
-        self._places, self._values = self._places[number:], self._values[number:]
-        kept = unsuppressed(places, values, self.separation)
-        return places[kept], values[kept]
+    def _decide(self, number: int) -> tuple[Positions, Values]:
+        positions, values = self._positions[:number], self._values[:number]
+        self._positions, self._values = self._positions[number:], self._values[number:]
+        kept = unsuppressed(positions, values, self.separation)
+        return positions[kept], values[kept]
 
 
-def unsuppressed(places: Places, values: Values, separation: int) -> NDArray[np.int64]:
+def unsuppressed(positions: Positions, values: Values, separation: int) -> NDArray[np.int64]:
     """Return the indices of the positions that are kept, in ascending order.
 
     If values are equal, the first takes precedence.
     """
-    first = np.searchsorted(places, places - separation, side="right")
-    last = np.searchsorted(places, places + separation, side="left")
-    free, kept = np.ones(len(places), bool), np.zeros(len(places), bool)
+    first = np.searchsorted(positions, positions - separation, side="right")
+    last = np.searchsorted(positions, positions + separation, side="left")
+    free, kept = np.ones(len(positions), bool), np.zeros(len(positions), bool)
     for i in np.argsort(-values, kind="stable").tolist():
         if free[i]:
             kept[i] = True

@@ -73,7 +73,8 @@ def prune(model: str | Path, output: str | Path) -> tuple[ModelSize, ModelSize]:
     folder, output = folder_of(model), Path(output)
     if output.resolve() == folder.resolve():
         raise ArgumentError(
-            f"folder of the pruned model must be another than the model's own, got {str(output)!r}"
+            f"the pruned model cannot replace its original in {str(output)!r}; choose another "
+            "folder"
         )
     check_model_output(output)
     run, network, provenance = load_model(folder)

@@ -21,9 +21,10 @@ from selfattn_bio.model.checkpoint import REFERENCE
 from selfattn_bio.sequence.alphabet import Alphabet
 
 ENTRIES = 8000  # of the chain at most: order 5 for DNA, 2 for protein
-SHARE = 0.01  # fraction of the validation records reported as unlike by composition
+UNLIKE = 0.01  # fraction of the validation records reported as unlike by composition
 LETTERS = 5_000_000  # maximum number of positions for fitting the chain
 PIECE = 1 << 20  # positions of a record that are processed together
+COPY_AGAIN = "Copy the complete model folder again, or remove this file"
 LIKE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
 Letters = Sequence[NDArray[np.uint8]]
@@ -41,7 +42,7 @@ class Reference:
         Mean log-probability per symbol on the validation split.
     limits
         Five values: shortest and longest record, largest fraction of ambiguous symbols, and the
-        lower and upper bound of `typicality`. The fraction SHARE of the validation records lies
+        lower and upper bound of `typicality`. The fraction UNLIKE of the validation records lies
         outside the last two.
     simplest
         Smallest entropy in bits of a record's k-mers (k = 3 for DNA, 1 for protein). 0 if an older
@@ -77,7 +78,7 @@ class Reference:
             _chain(alphabet, joined, order) for order in range(8) if size ** (order + 1) <= ENTRIES
         ]
         means = [
-            chain[_places(alphabet, held, order)].mean() if len(held) > order else -np.inf
+            chain[_contexts(alphabet, held, order)].mean() if len(held) > order else -np.inf
             for order, chain in enumerate(chains)
         ]
         best = int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
@@ -85,7 +86,7 @@ class Reference:
         typical = cls(alphabet, chains[best], center, np.zeros(5)).typicality(valid)
         both = [*train, *valid]
         lengths, ambiguous = [len(row) for row in both], [_ambiguous(alphabet, row) for row in both]
-        low, high = np.quantile(typical, [SHARE / 2, 1 - SHARE / 2])
+        low, high = np.quantile(typical, [UNLIKE / 2, 1 - UNLIKE / 2])
         limits = np.array([min(lengths), max(lengths), max(ambiguous), low, high])
         return cls(
             alphabet,
@@ -108,7 +109,7 @@ class Reference:
             total, count = 0.0, 0
             for start in range(0, len(row), PIECE):
                 of_letters = self.chain[
-                    _places(
+                    _contexts(
                         self.alphabet,
                         self.alphabet.codes(row[start : start + PIECE + order]),
                         order,
@@ -185,16 +186,14 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
             simplest,
         )
     except (SafetensorError, KeyError) as error:
-        message = f"{REFERENCE} must be whole, got {' '.join(str(error).split())[:200]}"
-        raise ModelFolderError(
-            message, place=str(path), hint="Remove it, or copy the folder whole"
-        ) from error
+        message = f"damaged file: {' '.join(str(error).split())[:200]}"
+        raise ModelFolderError(message, place=str(path), hint=COPY_AGAIN) from error
     if there != weights_sha256:
         message = (
-            f"{REFERENCE} must be of these weights ({weights_sha256[:12]}), got those of "
-            f"{there[:12]}"
+            f"this file belongs to the weights {there[:12]}, but the folder has "
+            f"{weights_sha256[:12]}"
         )
-        raise ModelFolderError(message, place=str(path), hint="Remove it, or copy the folder whole")
+        raise ModelFolderError(message, place=str(path), hint=COPY_AGAIN)
     return reference
 
 
@@ -216,14 +215,14 @@ def _joined(alphabet: Alphabet, letters: Letters) -> NDArray[np.uint8]:
 def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[np.float32]:
     """Return log-probabilities (A^order, A), with a pseudocount of 1."""
     size = len(alphabet.letters)
-    context, letter = _places(alphabet, codes, order)
+    context, letter = _contexts(alphabet, codes, order)
     counts = 1.0 + np.bincount(context * size + letter, minlength=size ** (order + 1)).reshape(
         -1, size
     )
     return np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _places(
+def _contexts(
     alphabet: Alphabet, codes: NDArray[np.uint8], order: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Return context and symbol, each (m,), of every position with `order` symbols before it.
@@ -235,8 +234,8 @@ def _places(
     size, m = len(alphabet.letters), len(codes) - order
     known = np.lib.stride_tricks.sliding_window_view(codes < size, order + 1).all(axis=1)
     context = np.zeros(m, np.int64)
-    for place in range(order):
-        context = context * size + codes[place : place + m]
+    for offset in range(order):
+        context = context * size + codes[offset : offset + m]
     return context[known], codes[order:][known]
 
 
@@ -245,11 +244,13 @@ def _variety(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:
 
     It is 0 for a homopolymer, 1 for two alternating symbols and at most 6 for DNA.
     """
-    context, letter = _places(
+    context, letter = _contexts(
         alphabet, alphabet.codes(letters), 2 if len(alphabet.letters) == 4 else 0
     )
-    shares = np.unique_counts(context * len(alphabet.letters) + letter).counts / max(1, len(letter))
-    return float(-(shares * np.log2(shares)).sum())
+    frequencies = np.unique_counts(context * len(alphabet.letters) + letter).counts / max(
+        1, len(letter)
+    )
+    return float(-(frequencies * np.log2(frequencies)).sum())
 
 
 def _ambiguous(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:

@@ -40,14 +40,15 @@ def parse_region(text: str, genome: Genome) -> Region:
     if found is None:
         if ":" not in text:
             return Region(chrom := genome.resolve(text), 0, genome.lengths[chrom])
-        raise GenomeError(f"region must be CHROM:START-END, 0-based half-open, got {text!r}")
+        raise GenomeError(f"cannot read region {text!r}; write CHROM:START-END, 0-based half-open")
     chrom = genome.resolve(found[1])
     region = Region(chrom, *(int(number.replace(",", "") or 0) for number in found.groups()[1:]))
     if not region.start < region.end <= genome.lengths[chrom]:
-        rule = (
-            f"a region must have 0 <= start < end <= {genome.lengths[chrom]}, the length of {chrom}"
+        raise GenomeError(
+            f"region {chrom}:{region.start}-{region.end} is empty or ends after {chrom}, which has "
+            f"{genome.lengths[chrom]} bp",
+            place=str(genome.path),
         )
-        raise GenomeError(f"{rule}, got {region.start}-{region.end}", place=str(genome.path))
     return region
 
 

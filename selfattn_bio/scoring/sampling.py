@@ -46,25 +46,23 @@ def sample(
     """
     if not isinstance(model, Scorer | str | Path):
         raise ValueError(
-            "model must be one model, as several have no one next token to draw, got "
-            f"{type(model).__name__}"
+            f"cannot sample from {type(model).__name__}; pass one model folder or one loaded model"
         )
     scorer = model if isinstance(model, Scorer) else load(model)
     k = scorer.tokenizer.k
     if scorer.run.objective.kind != "causal":
         raise ValueError(
-            "model must be of objective 'causal' to be drawn from, got "
-            f"{scorer.run.objective.kind!r}"
+            f"cannot sample from a model of objective {scorer.run.objective.kind!r}; train one "
+            "with objective 'causal'"
         )
     if min(number, length) < 1 or temperature <= 0:
         raise ValueError(
-            f"number, length and temperature must be positive, got {number}, {length} and "
-            f"{temperature}"
+            f"number ({number}), length ({length}) and temperature ({temperature}) must be positive"
         )
     if len(start) % k or len(start) > length:
         raise ValueError(
-            f"start must be of whole {k}-mers and no longer than length ({length}), got "
-            f"{len(start)} letters"
+            f"start has {len(start)} positions; it must consist of complete {k}-mers and not be "
+            f"longer than length ({length})"
         )
     generator = torch.Generator().manual_seed(seed)
     if start:
@@ -79,7 +77,7 @@ def sample(
                 scorer.network(tokens.to(scorer.device)).mean(1)[:, -1].float().cpu() / temperature
             )
             logits[:, : len(SPECIAL)] = float("-inf")
-            drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)
-            tokens = torch.cat([tokens, drawn], dim=1)
+            sampled = torch.multinomial(logits.softmax(-1), 1, generator=generator)
+            tokens = torch.cat([tokens, sampled], dim=1)
     letters = scorer.tokenizer.decode(tokens.numpy().astype(np.int64))
     return [row.tobytes().decode()[:length] for row in letters]

@@ -48,8 +48,8 @@ from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy
 
 UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
-TAKE_TWO = "score, evaluate and explain are what takes two"
-NO_PAIR = f"model of two inputs must be asked with pairs of sequences, got one of each: {TAKE_TWO}"
+TAKE_TWO = "only score, evaluate and explain support that"
+NO_PAIR = f"this model has two inputs and needs pairs of sequences; {TAKE_TWO}"
 # About 100 sequences of 300 bp. Batches of 256 sequences took twice as long per sequence.
 BATCH_LETTERS = 32_768
 
@@ -162,8 +162,8 @@ class Scorer:
         lengths = np.array([np.count_nonzero(row) for row in letters], dtype=np.int64)
         if len(lengths) and lengths.min() < self.tokenizer.k:
             raise ValueError(
-                f"sequences must be at least k = {self.tokenizer.k} letters long, got "
-                f"{lengths.min()}"
+                f"a sequence has length {lengths.min()}, but the model needs at least "
+                f"{self.tokenizer.k}"
             )
         return lengths
 
@@ -183,7 +183,7 @@ class Scorer:
             If a sequence is shorter than the model's k, or `batch_size` is below 1.
         """
         if batch_size is not None and batch_size < 1:
-            raise ArgumentError(f"batch_size must be positive, got {batch_size}")
+            raise ArgumentError(f"batch_size is {batch_size}; it must be at least 1")
         lengths = self.lengths(letters)
         order = np.argsort(-lengths, kind="stable")
         start = 0
@@ -220,7 +220,7 @@ class Scorer:
         """
         if self.run.objective.kind in (*PER_TOKEN, *PER_POSITION):
             raise ValueError(
-                f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}"
+                f"objective {self.run.objective.kind!r} has no outputs for complete sequences"
             )
         outputs = self.network_outputs(letters, batch_size).mean(1)
         if self.stack:
@@ -284,9 +284,7 @@ class Scorer:
         Errors are those of `outputs`.
         """
         if self.run.objective.kind not in PER_TOKEN:
-            raise ValueError(
-                f"objective must be one with outputs a token, got {self.run.objective.kind!r}"
-            )
+            raise ValueError(f"objective {self.run.objective.kind!r} has no outputs for tokens")
         outputs: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters, batch_size):
@@ -316,19 +314,19 @@ class Scorer:
         """
         if not isinstance(self.run.objective, BinsObjective):
             raise ValueError(
-                f"objective must be 'bins' to have rates, got {self.run.objective.kind!r}"
+                f"objective {self.run.objective.kind!r} does not predict rates of bins"
             )
         size = self.run.objective.bin
         if letters and (shortest := min(map(len, letters))) < size:
             raise ValueError(
-                f"sequences must be at least a bin of {size} letters long, got {shortest}"
+                f"a sequence has {shortest} bp, but the model needs at least one bin of {size} bp"
             )
         whole = [row[: len(row) // size * size] for row in letters]
         forward = self._log_rates(whole, batch_size)
-        turned = self._log_rates(
+        reverse = self._log_rates(
             [self.alphabet.reverse_complement(row) for row in whole], batch_size
         )
-        return [(one + other[::-1, ::-1]) / 2 for one, other in zip(forward, turned, strict=True)]
+        return [(one + other[::-1, ::-1]) / 2 for one, other in zip(forward, reverse, strict=True)]
 
     def _log_rates(
         self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None
@@ -358,7 +356,7 @@ class Scorer:
         """
         if self.run.objective.kind != "binary":
             raise ValueError(
-                "objective must be binary to have one logit a sequence, got "
+                "only a binary model has one logit per sequence; this one has objective "
                 f"{self.run.objective.kind!r}"
             )
         return self.outputs(letters)[:, 0]
@@ -393,9 +391,7 @@ class Scorer:
         """
         model = self.run.model
         if not isinstance(model, AttentionModel) or isinstance(model.exits, NoExits):
-            raise ValueError(
-                "model must have exits (model.exits) to be read after each block, got none"
-            )
+            raise ValueError("this model has no early exits (model.exits)")
         return np.concatenate(
             [self._of_blocks(self.network.readings, strand) for strand in self._strands(letters)],
             axis=1,
@@ -412,9 +408,7 @@ class Scorer:
             If the model has no blocks or has two inputs, or a sequence is shorter than its k.
         """
         if not isinstance(self.run.model, AttentionModel):
-            raise ValueError(
-                f"model must be of kind 'attention' to have blocks, got {self.run.model.kind!r}"
-            )
+            raise ValueError(f"a model of kind {self.run.model.kind!r} has no encoder blocks")
         return np.concatenate(
             [self._of_blocks(self.network.depths, strand) for strand in self._strands(letters)],
             axis=1,
@@ -479,7 +473,7 @@ class PairedScorer(Scorer):
         """
         network = self.network
         assert isinstance(network, PairedNetwork)
-        first, partner = _sides(letters)
+        first, partner = _inputs(letters)
         return network.joined(super().tokens(pad_letters(first)), self._encoded_partners(partner))
 
     def lengths(self, letters: Any) -> NDArray[np.int64]:
@@ -487,13 +481,15 @@ class PairedScorer(Scorer):
 
         Raises `ValueError` if an input is shorter than its k.
         """
-        first, partner = _sides(letters)
+        first, partner = _inputs(letters)
         lengths, k = (
             np.array([len(row) for row in partner], dtype=np.int64),
             self.partner_tokenizer.k,
         )
         if len(lengths) and lengths.min() < k:
-            raise ValueError(f"partners must be at least k = {k} letters long, got {lengths.min()}")
+            raise ValueError(
+                f"a partner has length {lengths.min()}, but the model needs at least {k}"
+            )
         return super().lengths(first) + lengths
 
     def of_first(self, partners: Sequence[NDArray[np.uint8]]) -> Scorer:
@@ -535,7 +531,7 @@ class PairedScorer(Scorer):
         ).to(self.device)
 
 
-def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+def _inputs(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
     """Split pairs into first and second inputs.
 
     Raises
@@ -583,10 +579,7 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
         If a model has two inputs.
     """
     if any(isinstance(member, PairedScorer) for member in scorer.members):
-        raise ArgumentError(
-            f"{what} must be asked of a model of one input, got one of two (kind 'paired'): "
-            f"{TAKE_TWO}"
-        )
+        raise ArgumentError(f"{what} does not support models with two inputs; {TAKE_TWO}")
 
 
 def rates_of_bins(outputs: torch.Tensor, places: int, bins: int) -> torch.Tensor:
@@ -685,7 +678,7 @@ def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
     if isinstance(path, str | Path):
         return _load_one(path)
     if not path:
-        raise ValueError("model folders must be one or more, got none")
+        raise ValueError("no model folder was given")
     members = tuple(_load_one(folder) for folder in path)
     if len(members) == 1:
         return members[0]
@@ -707,8 +700,8 @@ def load_single(model: Models) -> Scorer:
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     if isinstance(scorer, Ensemble):
         raise ValueError(
-            f"model must be a single one, got {len(scorer.members)}: pass one folder, or one "
-            "member, as load([...]).members[0]"
+            f"an ensemble of {len(scorer.members)} models cannot be used here; pass one folder, or "
+            "one member such as load([...]).members[0]"
         )
     return scorer
 
@@ -717,21 +710,21 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
     """Check that the scores of two members can be averaged."""
     if member.run.objective.kind in ("masked", "causal"):
         message = (
-            "models that are averaged must have scores, got one of objective "
-            f"{member.run.objective.kind!r}"
+            f"a model of objective {member.run.objective.kind!r} has no scores that could be "
+            "averaged"
         )
         raise ModelFolderError(message, place=str(folder))
     if member.alphabet.name != first.alphabet.name or member.run.objective != first.run.objective:
         own, wanted = (f"{one.alphabet.name}, {one.run.objective!r}" for one in (member, first))
         message = (
-            "models that are averaged must have the alphabet and objective of the first "
-            f"({wanted}), got {own}"
+            f"cannot average this model ({own}) with the first, which has another alphabet or "
+            f"objective ({wanted})"
         )
         raise ModelFolderError(message, place=str(folder))
     if member.run.partner != first.run.partner:
         message = (
-            "models that are averaged must have the second input of the first "
-            f"({first.run.partner!r}), got {member.run.partner!r}"
+            f"cannot average this model with the first: its second input is "
+            f"{member.run.partner!r}, that of the first is {first.run.partner!r}"
         )
         raise ModelFolderError(message, place=str(folder))
     if member.policy != first.policy:
@@ -739,11 +732,14 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
             f"soft_mask {one.policy.soft_mask!r}, gaps {one.policy.gaps!r}"
             for one in (member, first)
         )
-        message = f"models that are averaged must read letters as the first ({wanted}), got {own}"
+        message = (
+            f"cannot average this model ({own}) with the first, which reads sequences differently "
+            f"({wanted})"
+        )
         raise ModelFolderError(
             message,
             place=str(folder),
-            hint="Train them on one spelling: soft_mask and gaps in [data]",
+            hint="Train them with the same soft_mask and gaps in [data]",
         )
 
 
@@ -781,6 +777,7 @@ def folder_of(path: str | Path) -> Path:
     if not (shipped / path).is_dir():
         known = ", ".join(sorted(folder.name for folder in shipped.glob("[a-z]*")))
         raise ModelFolderError(
-            f"model must be a folder, or one of those that ship ({known}), got {str(path)!r}"
+            f"there is no model folder {str(path)!r}, and no model of this name ships with the "
+            f"package ({known} do)"
         )
     return shipped / path

@@ -135,7 +135,7 @@ def score_sequences(
         with one; `coverage` outside (0, 1), for a model without calibration data, or combined with
         `rc` for a model calibrated on one strand.
     """
-    asked = {
+    options = {
         "rc": rc,
         "calibrated": calibrated,
         "coverage": coverage,
@@ -143,7 +143,7 @@ def score_sequences(
         "genome": genome,
         "partner": partner,
     }
-    return pd.concat(score_batches(model, sequences, **asked), ignore_index=True)  # type: ignore[arg-type]
+    return pd.concat(score_batches(model, sequences, **options), ignore_index=True)  # type: ignore[arg-type]
 
 
 def score_batches(
@@ -169,12 +169,12 @@ def score_batches(
         scorer.policy, sequences, max(member.shortest for member in scorer.members), genome
     )
     partner_of = read_partners(scorer.members[0], partner)
-    told = False
+    reported = False
     for part in chunks(inputs):
         ids, letters = [each.id for each in part], [each.letters for each in part]
-        if not told and (text := scoring.in_tiles(ids, letters)):
+        if not reported and (text := scoring.in_tiles(ids, letters)):
             print(f"score: {text}", file=sys.stderr, flush=True)
-            told = True
+            reported = True
         table = scoring.table(
             ids,
             letters,
@@ -184,22 +184,22 @@ def score_batches(
         )
         # rows of bins have their own start and end
         if genome is not None and not isinstance(scorer.objective, BinsObjective):
-            places = pd.DataFrame([each.place for each in part], columns=PLACE)
-            table = pd.concat([table[["id"]], places, table.drop(columns="id")], axis=1)
+            intervals = pd.DataFrame([each.place for each in part], columns=PLACE)
+            table = pd.concat([table[["id"]], intervals, table.drop(columns="id")], axis=1)
         yield table
 
 
 def chunks(inputs: Iterator[Input]) -> Iterator[list[Input]]:
     """Yield lists of a few thousand sequences, at least one list."""
     part: list[Input] = []
-    total, given = 0, False
+    total, yielded = 0, False
     for each in inputs:
         part.append(each)
         total += len(each.letters)
         if total >= CHUNK_LETTERS or len(part) >= CHUNK_RECORDS:
             yield part
-            part, total, given = [], 0, True
-    if part or not given:
+            part, total, yielded = [], 0, True
+    if part or not yielded:
         yield part
 
 
@@ -217,32 +217,30 @@ class TableScorer:
         """Check that the options fit the model, before any file is read."""
         objective = self.scorer.objective
         if objective.kind in ("masked", "causal"):
-            raise ArgumentError(
-                f"objective must be one that says something of a sequence, got {objective.kind!r}"
-            )
+            raise ArgumentError(f"a model of objective {objective.kind!r} does not score sequences")
         if self.rc:
             check_one_input(self.scorer, "rc")
         if self.rc and not self.scorer.alphabet.has_complement:
             raise ArgumentError(
-                "rc must be false for letters without a complement, got true for "
-                f"{self.scorer.alphabet.name}"
+                f"rc cannot be used with {self.scorer.alphabet.name}, which has no reverse strand"
             )
         if self.rc and isinstance(objective, LabelsObjective):
             raise ArgumentError(
-                "rc must be false for labels a letter, got true: the other strand has other letters"
+                "rc cannot be used with one label per position, because labels of the two strands "
+                "cannot be averaged"
             )
         if self.rc and isinstance(objective, BinsObjective):
             raise ArgumentError(
-                "rc must be false for bins, got true: they are read both ways as it is"
+                "rc cannot be used with bins, which are always read in both directions"
             )
         if self.coverage is None:
             return
         if not 0 < self.coverage < 1:
-            raise ArgumentError(f"coverage must be in (0, 1), got {self.coverage}")
+            raise ArgumentError(f"coverage {self.coverage} is not between 0 and 1")
         if objective.kind not in CONFORMAL:
             raise ArgumentError(
-                f"coverage must be asked of a model of {', '.join(CONFORMAL)}, got one of "
-                f"{objective.kind!r}"
+                f"coverage is not available for objective {objective.kind!r}, only for "
+                f"{', '.join(CONFORMAL)}"
             )
         if self.rc and not self.scorer.both_strands:
             raise ArgumentError(
@@ -251,8 +249,8 @@ class TableScorer:
             )
         if not all(member.reference for member in self.scorer.members):
             raise ArgumentError(
-                "coverage must be asked of model folders that hold reference.safetensors, got one "
-                "without: train it again"
+                "coverage needs reference.safetensors, which a model folder does not have; train "
+                "the model again"
             )
 
     def table(
@@ -264,7 +262,7 @@ class TableScorer:
         """
         objective = self.scorer.objective
         if isinstance(objective, BinsObjective):
-            return _bins_said(
+            return _bin_rows(
                 ids, self.tiling.read(letters, self.log_rates), objective.bin, self.unlike(letters)
             )
         if isinstance(objective, LabelsObjective):
@@ -274,7 +272,7 @@ class TableScorer:
             outputs = np.stack(
                 [self.outputs(member, inputs) for member in self.scorer.members]
             )  # (M, n, C)
-            columns = self.said(objective, outputs)
+            columns = self.columns(objective, outputs)
         return pd.DataFrame({"id": ids, **columns, **self.unlike(letters)})
 
     @cached_property
@@ -292,12 +290,10 @@ class TableScorer:
             return ""
         longest, size = self.tiling.longest, self.tiling.size
         long = [name for name, row in zip(ids, letters, strict=True) if len(row) > longest]
-        told = (
-            f"are read in windows of {size:,}, as the model, which sees the whole of its "
-            "input, was trained"
-        )
         return (
-            f"sequences longer than {longest:,} letters, such as {long[0]!r}, {told}"
+            f"sequences longer than {longest:,} positions, such as {long[0]!r}, are read in "
+            f"windows of {size:,}, the length of the training records, because the model was not "
+            "trained on longer ones"
             if long
             else ""
         )
@@ -326,18 +322,18 @@ class TableScorer:
         """Return the outputs (n, C) of a member, averaged over both strands with `rc`."""
         outputs = member.outputs(letters, self.batch_size)
         if self.rc and not member.both_strands:
-            turned = [member.alphabet.reverse_complement(row) for row in letters]
-            outputs = (outputs + member.outputs(turned, self.batch_size)) / 2
+            reverse = [member.alphabet.reverse_complement(row) for row in letters]
+            outputs = (outputs + member.outputs(reverse, self.batch_size)) / 2
         return outputs
 
-    def said(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
+    def columns(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
         """Convert the members' outputs (M, n, C) to table columns."""
         mean = outputs.mean(axis=0)
         if not isinstance(objective, BinaryObjective):
-            found = _said(
+            found = _columns(
                 objective, predictions_of(objective, mean), predictions_of(objective, outputs)
             )
-            return found | self.believed(objective, outputs)
+            return found | self.conformal(objective, outputs)
         probability = self.scorer.probabilities(mean[:, 0])
         called = (probability >= self.scorer.threshold).astype(int)
         columns = {
@@ -345,21 +341,21 @@ class TableScorer:
             "probability": probability if self.calibrated else expit(mean[:, 0]),
             "predicted": called,
         }
-        return columns | self.believed(objective, outputs) | _spreads({"spread": outputs[..., 0]})
+        return columns | self.conformal(objective, outputs) | _spreads({"spread": outputs[..., 0]})
 
-    def believed(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
+    def conformal(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
         """Return the prediction set or interval of each record at the requested coverage."""
         if self.coverage is None:
             return {}
         fitted = [member.reference.conformal for member in self.scorer.members if member.reference]
         if isinstance(objective, RegressionObjective):
-            said = predictions_of(objective, outputs)  # (M, n, C)
+            predicted = predictions_of(objective, outputs)  # (M, n, C)
             widths = np.stack([half_widths(objective, of, self.coverage) for of in fitted])[:, None]
-            low, high = (said - widths).min(axis=0), (said + widths).max(axis=0)
+            low, high = (predicted - widths).min(axis=0), (predicted + widths).max(axis=0)
             return {
-                f"{side}_{n}": of[:, i]
+                f"{end}_{n}": of[:, i]
                 for i, n in enumerate(objective.output_names)
-                for side, of in (("low", low), ("high", high))
+                for end, of in (("low", low), ("high", high))
             }
         each = [
             sets_of(objective, of, rows, self.coverage)
@@ -379,21 +375,22 @@ class TableScorer:
 
         The first member that reports a difference decides.
         """
-        told = [
+        of_members = [
             member.reference.unlike(letters) for member in self.scorer.members if member.reference
         ]
         return (
             {
                 "unlike": [
-                    next((why for why in of if why != LIKE), LIKE) for of in zip(*told, strict=True)
+                    next((why for why in of if why != LIKE), LIKE)
+                    for of in zip(*of_members, strict=True)
                 ]
             }
-            if told
+            if of_members
             else {}
         )
 
 
-def _said(
+def _columns(
     objective: Objective, predicted: NDArray[np.float64], each: NDArray[np.float64]
 ) -> dict[str, Any]:
     """Convert predictions (n, C) and those of each member (M, n, C) to table columns.
@@ -402,7 +399,7 @@ def _said(
     """
     if isinstance(objective, SeveralObjective):
         of_parts = {
-            name: _said(objective.parts[name], predicted[:, of], each[..., of])
+            name: _columns(objective.parts[name], predicted[:, of], each[..., of])
             for name, of in objective.slices().items()
         }
         return {
@@ -419,7 +416,7 @@ def _said(
     )
 
 
-def _bins_said(
+def _bin_rows(
     ids: Sequence[str],
     log_rates: Sequence[NDArray[np.float64]],
     size: int,

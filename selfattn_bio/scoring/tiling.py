@@ -23,7 +23,7 @@ ABSOLUTE = ("sinusoidal", "learned")  # encodings of the absolute position in th
 FAR = 4
 
 Letters = NDArray[np.uint8]
-Ask = Callable[[list[Letters]], Sequence[NDArray[Any]]]  # inputs -> outputs of each
+Predict = Callable[[list[Letters]], Sequence[NDArray[Any]]]  # inputs -> outputs of each
 
 
 class Tile(NamedTuple):
@@ -58,8 +58,8 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
     hop = (size - 2 * overlap) // step * step
     if overlap < 0 or hop < 1:
         raise ValueError(
-            f"a tile must be larger than two overlaps and a step ({2 * overlap} + {step}), got "
-            f"{size}"
+            f"a tile of {size} positions has no space for two overlaps and a step "
+            f"({2 * overlap} + {step})"
         )
     start = first = 0
     while start + size < length:
@@ -165,35 +165,34 @@ class Tiling:
             unit,
         )
 
-    def read(self, inputs: Sequence[Letters], ask: Ask) -> list[NDArray[Any]]:
-        """Return the outputs of `ask` for each input, tile by tile for inputs that are too long.
+    def read(self, inputs: Sequence[Letters], predict: Predict) -> list[NDArray[Any]]:
+        """Return the outputs of `predict` for each input; long inputs are read tile by tile.
 
         Raises
         ------
         ValueError
             If an input is too long for one pass and the size of a tile is unknown.
         """
-        whole = [row for row in inputs if len(row) <= self.longest]
-        said = iter(ask(whole))
+        short = [row for row in inputs if len(row) <= self.longest]
+        outputs = iter(predict(short))
         return [
-            next(said)
+            next(outputs)
             if len(row) <= self.longest
-            else np.concatenate(list(self._stitched(row, ask)))
+            else np.concatenate(list(self._stitched(row, predict)))
             for row in inputs
         ]
 
-    def _stitched(self, letters: Letters, ask: Ask) -> Iterator[NDArray[Any]]:
+    def _stitched(self, letters: Letters, predict: Predict) -> Iterator[NDArray[Any]]:
         if not self.size:
-            rule = (
-                f"sequences must be at most {self.longest:,} letters long for a model that "
-                "sees the whole of them"
+            raise ValueError(
+                f"a sequence has {len(letters):,} positions, but the model can read at most "
+                f"{self.longest:,}, because its folder does not store the length of its training "
+                "records; train it again"
             )
-            hint = "train it again: its folder does not tell how long its training records were"
-            raise ValueError(f"{rule}, got {len(letters):,}: {hint}")
         for tile in tiles(
             len(letters) // self.unit * self.unit, self.size, self.overlap, self.step
         ):
             kept = slice(
                 (tile.first - tile.start) // self.unit, (tile.last - tile.start) // self.unit
             )
-            yield ask([letters[tile.start : tile.end]])[0][kept]
+            yield predict([letters[tile.start : tile.end]])[0][kept]

@@ -69,11 +69,11 @@ class Scan:
     def __post_init__(self) -> None:
         for name in ("window", "stride", "separation"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ArgumentError(f"{name} must be at least 1 letter, got {value}")
+                raise ArgumentError(f"{name} is {value}; it must be at least 1 bp")
         if self.anchor not in ("start", "centre", "end"):
-            raise ArgumentError(f"anchor must be start, centre or end, got {self.anchor!r}")
+            raise ArgumentError(f"unknown anchor {self.anchor!r}; choose start, centre or end")
         if self.threshold is not None and not 0 < self.threshold < 1:
-            raise ArgumentError(f"threshold must be a probability in (0, 1), got {self.threshold}")
+            raise ArgumentError(f"threshold {self.threshold} is not between 0 and 1")
 
     def windows(self, origin: ModelOrigin) -> GenomeWindows:
         """Return the windows for a model."""
@@ -87,9 +87,9 @@ class Scan:
 
         The offset is counted from the start of the window. The interval is `stride` bp long.
         """
-        room = windows.size - windows.stride
-        offset = {"start": 0, "centre": room // 2, "end": room}[self.anchor]
-        return room - offset if strand == "-" else offset
+        last = windows.size - windows.stride
+        offset = {"start": 0, "centre": last // 2, "end": last}[self.anchor]
+        return last - offset if strand == "-" else offset
 
     def summit(self, windows: GenomeWindows, strand: str) -> int:
         """Return the offset in bp of the position that a window's score is assigned to."""
@@ -201,8 +201,7 @@ def score_genome(
     stretches = _stretches(_wanted(regions, genome), genome, windows)
     if not stretches:
         raise GenomeError(
-            f"a chromosome must be at least as long as the window of {windows.size} letters, got "
-            "none",
+            f"no window of {windows.size} bp fits into the chromosomes or regions to scan",
             place=str(genome.path),
         )
     best, peaks, progress = (
@@ -241,10 +240,11 @@ def score_genome(
             files.enter_context(whole_file(f"{name}.summits.bed")),
             table.assign(start=table["summit"], end=table["summit"] + 1),
         )
-    number = (
-        f"{len(table)} peak{'s' * (len(table) != 1)} at or above a probability of {threshold:.3g}"
+    say(
+        f"{len(table)} peak{'s' * (len(table) != 1)} with a probability of at least "
+        f"{threshold:.3g}; the best window has {expit(best):.3g}"
     )
-    say(f"{number}, the highest window has {expit(best):.3g}; wrote {name}.*")
+    say(f"wrote {name}.*")
     return table
 
 
@@ -394,10 +394,10 @@ class _Progress:
     def add(self, chrom: str, starts: NDArray[np.int64]) -> None:
         """Count these windows as scored."""
         self._done += len(starts)
-        now, share = time.monotonic(), self._done / self._number
+        now, fraction = time.monotonic(), self._done / self._number
         if now - self._last >= 20:
             self._last = now
             self._say(
-                f"{chrom}:{starts[-1]:,}, {share:.0%} done, "
-                f"{(now - self._start) * (1 - share) / share:.0f} s left"
+                f"{chrom}:{starts[-1]:,}, {fraction:.0%} done, about "
+                f"{(now - self._start) * (1 - fraction) / fraction:.0f} s left"
             )

@@ -34,10 +34,10 @@ SCORED, MISMATCH, NO_ALLELE, NO_WINDOW, MASKED = (
 )
 MEANING = {  # description of each status
     SCORED: "scored",
-    MISMATCH: "not scored: REF is not what the genome holds",
+    MISMATCH: "not scored: REF differs from the genome",
     NO_ALLELE: "not scored: ALT is . or *",
-    NO_WINDOW: "not scored: too long for the window, or too near the chromosome's end",
-    MASKED: "not scored: REF has soft-masked letters, which the model reads as N",
+    NO_WINDOW: "not scored: too long for the window, or too close to the end of the chromosome",
+    MASKED: "not scored: REF has soft-masked bases, which the model reads as N",
 }
 NAMED = "ACGT"  # only these bases can contradict each other
 
@@ -69,7 +69,7 @@ class VariantWindows:
     def __post_init__(self) -> None:
         for name in ("window", "placements"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ArgumentError(f"{name} must be at least 1, got {value}")
+                raise ArgumentError(f"{name} is {value}; it must be at least 1")
 
     def starts(self, variant: VcfVariant, size: int) -> list[int]:
         """Return the first position of each window, which may be outside the chromosome."""
@@ -86,12 +86,12 @@ class VariantWindows:
 class AllelePair:
     """Windows with the reference and with an alternative allele.
 
-    `ref` and `alt` are sequences (P, size). `places` (P,) are the positions of the allele in them.
+    `ref` and `alt` are sequences (P, size). `positions` (P,) are where the allele begins in them.
     """
 
     ref: NDArray[np.uint8]
     alt: NDArray[np.uint8]
-    places: NDArray[np.int64]
+    positions: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -181,17 +181,15 @@ def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, st
             wrong += 1
             first = (
                 first
-                or f"{variant.place}: REF {_short(variant.ref)} where the genome holds "
+                or f"{variant.place}: REF is {_short(variant.ref)}, but the genome has "
                 f"{_short(there)}"
             )
     if not lines:
-        raise VariantFileError(
-            "VCF must hold variants, got a header and no line", place=str(variants.path)
-        )
+        raise VariantFileError("the VCF has a header but no variants", place=str(variants.path))
     if wrong > most * lines:
         message = (
-            f"REF must be what the genome holds in all but {most:.0%} of the lines, got "
-            f"{wrong} of {lines} that differ, first {first}"
+            f"REF differs from the genome in {wrong} of {lines} lines, more than {most:.0%}; the "
+            f"first is {first}"
         )
         raise VariantFileError(message, place=str(variants.path), hint="Is it the same assembly?")
     return lines, wrong, first
@@ -282,7 +280,7 @@ def windows_of(
     end, length = variant.start + len(variant.ref), genome.lengths[variant.name]
     pulled = max(0, len(variant.ref) - len(alt))
     found: tuple[list[NDArray[np.uint8]], ...] = ([], [])
-    places = []
+    positions = []
     for start in starts:
         start = max(0, min(start, length - size - pulled))
         at = variant.start - start
@@ -296,8 +294,8 @@ def windows_of(
             windows.append(
                 np.concatenate((left, np.frombuffer(allele.encode(), np.uint8), right))[:size]
             )
-        places.append(at)
-    return AllelePair(np.stack(found[0]), np.stack(found[1]), np.array(places))
+        positions.append(at)
+    return AllelePair(np.stack(found[0]), np.stack(found[1]), np.array(positions))
 
 
 def _table(

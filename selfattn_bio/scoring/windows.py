@@ -40,7 +40,7 @@ class GenomeWindows:
     def __post_init__(self) -> None:
         if not 1 <= self.stride <= self.size:
             raise ArgumentError(
-                f"stride must be 1 - {self.size} (the window) letters, got {self.stride}"
+                f"stride {self.stride} is not between 1 and the window size of {self.size} bp"
             )
 
     def number(self, length: int) -> int:
@@ -79,8 +79,8 @@ def strand_logits(
     """
     if (number := windows.number(len(letters))) == 0 or windows.reach(number) != len(letters):
         raise ValueError(
-            f"letters must end with a window of {windows.size} at a stride of {windows.stride}, "
-            f"got {len(letters)} letters"
+            f"{len(letters)} bases do not end with a window of {windows.size} bp at a stride of "
+            f"{windows.stride} bp"
         )
     other = scorer.alphabet.reverse_complement(letters)
     shape = (1 if scorer.both_strands else 2, number)

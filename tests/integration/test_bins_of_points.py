@@ -184,8 +184,8 @@ def test_bins_that_cannot_be_evaluated_stop_before_training(task, capsys):
     with pytest.raises(AssertionError):
         task(steps=2)
     assert (
-        "records of test must begin at a multiple of the bin (20 letters, counted from 0), got 38 "
-        "that do not, such as c2:7" in capsys.readouterr().err
+        "records of the test split do not begin at multiples of the bin size (20 bp, counted from "
+        "0): 38, such as c2:7" in capsys.readouterr().err
     )
     Path("s.fa").write_text(fasta)
     Path("points.bed").write_text(
@@ -194,14 +194,14 @@ def test_bins_that_cannot_be_evaluated_stop_before_training(task, capsys):
     with pytest.raises(AssertionError):
         task(steps=2)
     assert (
-        "whole bins of test must be some with a point and some without, got 0 of"
+        "complete bins of the test split contain a point; metrics need bins with and without one"
         in capsys.readouterr().err
     )
     assert not Path("model").exists()
     Path("points.bed").write_text(bed)
     assert task(steps=2, block=100_000) == 1
     assert (
-        "error: bins of valid with a point must stand in 2 or more blocks of 100,000 letters, got 1"
+        "error: the points of the valid split are in 1 block of 100,000 bp, and a confidence"
         in capsys.readouterr().err
     )
     run = Path("dilated/run.toml").read_text()

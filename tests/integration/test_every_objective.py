@@ -340,10 +340,12 @@ def test_causal_language_model(workshop):
     assert all(
         text.startswith("ACGT") for text in sample("model", number=2, length=10, start="ACGT")
     )
-    with pytest.raises(ValueError, match="start must be of whole 1-mers and no longer than length"):
+    with pytest.raises(
+        ValueError, match="start has 4 positions; it must consist of complete 1-mers and"
+    ):
         sample("model", number=1, length=3, start="ACGT")
     with pytest.raises(
         ValueError,
-        match=r"^model must be one model, as several have no one next token to draw, got Ensemble$",
+        match=r"^cannot sample from Ensemble; pass one model folder or one loaded model$",
     ):
         sample(Ensemble((load("model"), load("model"))), number=1, length=3)

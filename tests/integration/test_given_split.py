@@ -79,7 +79,7 @@ def check(lines: list[str], split: pd.DataFrame) -> None:
     assert lines[:3] == REMOVED
     assert "split: train: 20 records (10 positive)" in lines
     assert "split: test: 12 records (5 positive)" in lines
-    assert "audit: 12 test records against 20 of train" in lines
+    assert "audit: compared 12 test records with 20 of train" in lines
     reasons = split[split["split"] == "dropped"]["reason"]
     assert reasons.str.startswith(
         ("removed from train: same sequence as ", "removed from valid: same sequence as ")
@@ -177,7 +177,7 @@ def test_split_can_keep_duplicates(table, steps):
     assert lines[:2] == [line.replace("removed from", "kept in") for line in REMOVED[:2]]
     assert (
         "audit: warning: test records whose sequence is also in train or pretraining: 1; test "
-        "figures may be optimistic" in lines
+        "metrics may be too optimistic" in lines
     )
 
 
@@ -188,10 +188,7 @@ def test_audit_limits_kept_duplicates(table, steps):
         '= "column"\n[audit]\nmax_duplicates = 0\n'
     )
     lines, _ = steps(text, audit=1)
-    assert (
-        "test records with the same letters in train or pretraining must be <= 0 ([audit] "
-        "max_duplicates), got 1" in lines[-1]
-    )
+    assert "test records with the same sequence in train or pretraining: 1, such as" in lines[-1]
 
 
 def test_duplicate_pairs_match_in_both_inputs(table, steps):

@@ -95,8 +95,8 @@ def test_nodes_connect_to_the_first_node(project):
 @pytest.mark.parametrize(
     ("resources", "message"),
     [
-        ("mpi=srun nodes=2 tasks=3", "tasks must be a multiple of nodes, got tasks=3 and nodes=2"),
-        ("nodes=2 tasks=2", "nodes must be 1 without mpi, got nodes=2. Add mpi=srun"),
+        ("mpi=srun nodes=2 tasks=3", "tasks=3 cannot be divided evenly among nodes=2"),
+        ("nodes=2 tasks=2", "nodes=2 needs a launcher; add mpi=srun"),
     ],
 )
 def test_invalid_resources_error(project, resources, message):

@@ -123,7 +123,7 @@ def test_task_without_sweep_error(finished):
     assert result.returncode == 1
     assert (
         result.stdout.splitlines()[-1]
-        == "error: workflows/tasks/smoke.toml: sweep must be given to be run, got nothing"
+        == "error: workflows/tasks/smoke.toml: the run file has no [sweep]"
     )
 
 

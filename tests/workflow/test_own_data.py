@@ -124,7 +124,7 @@ def test_missing_data_file_error(project):
     assert result.returncode == 1
     assert (
         result.stdout.splitlines()[-1]
-        == "error: workflows/tasks/fastq.toml: [data] must name existing files, got 'n.fq.gz'"
+        == "error: workflows/tasks/fastq.toml: [data]: no such file: 'n.fq.gz'"
     )
 
 

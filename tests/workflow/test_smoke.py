@@ -371,17 +371,17 @@ def test_data_file_named_like_a_target(fresh):
 
 
 @pytest.mark.parametrize(
-    ("target", "got"),
+    ("target", "message"),
     [
-        ("train_min", r"'min' \(did you mean 'mine'\?\)"),
-        ("sweep_grib", r"'grib' \(did you mean 'grid'\?\)"),
+        ("train_min", r"unknown task 'min'; did you mean 'mine'\?"),
+        ("sweep_grib", r"unknown task 'grib'; did you mean 'grid'\?"),
     ],
 )
-def test_unknown_task_error(fresh, target, got):
+def test_unknown_task_error(fresh, target, message):
     result = snakemake(fresh, target)
     assert result.returncode == 1
-    tasks = r"task must be one of .*\bmine\b.*, those in workflows/tasks/"
-    assert re.fullmatch(f"error: {tasks}, got {got}", result.stdout.splitlines()[-1]), result.stdout
+    tasks = r"Tasks in workflows/tasks/: .*\bmine\b.*"
+    assert re.fullmatch(f"error: {message} {tasks}", result.stdout.splitlines()[-1]), result.stdout
 
 
 @pytest.mark.parametrize(
@@ -402,12 +402,12 @@ def test_unknown_task_error(fresh, target, got):
         (
             "smoke/positives.fa",
             "smoke/none.fa",
-            r"smoke\.toml: \[data\] must name existing files, got '.*none\.fa'",
+            r"smoke\.toml: \[data\]: no such file: '.*none\.fa'",
         ),
         (
             "max_motifs = 5",
             'database = "none.meme"',
-            r"smoke\.toml: \[interpret\] database must name existing files, got 'none\.meme'",
+            r"smoke\.toml: \[interpret\] database: no such file: 'none\.meme'",
         ),
     ],
 )
@@ -433,7 +433,7 @@ def test_run_file_error_is_one_line(fresh, old, new, message):
             "transfer.parent 'motifs' is both a model that ships and a task; name its model by the "
             "path results/motifs/model",
         ),
-        ("motives", "", "transfer.parent must be a task, a folder or 'motifs', got 'motives'"),
+        ("motives", "", "transfer.parent 'motives' is not a task, a folder or 'motifs'"),
     ],
 )
 def test_shipped_parent(fresh, parent, task, message):
@@ -457,11 +457,11 @@ def test_bad_sequence_file_error_names_line(fresh):
     )
     assert re.search(r"data/smoke/positives\.fa:\d+.*'J'", line)
     assert line in (fresh / "results/smoke/logs/ingest.log").read_text()
-    said = (
-        "What is finished is kept: the same command goes on from there. Logs: "
+    kept = (
+        "Finished steps are kept. Run the same command again to continue. Logs: "
         "results/smoke/logs/ingest.log"
     )
-    assert result.stdout.splitlines()[-2:] == [said, line]
+    assert result.stdout.splitlines()[-2:] == [kept, line]
     assert not (fresh / "results/smoke/corpus").exists()
     replace(fresh / "data/smoke/positives.fa", ">bad\nACGTJ\n", "")
     assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0

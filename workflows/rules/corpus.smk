@@ -54,7 +54,7 @@ rule audit:
         run_file=run_file,
         sections=sections("audit", "transfer"),
     message:
-        "Looking for what the test records of {wildcards.task} share with train"
+        "Comparing the test records of {wildcards.task} with its training records"
     shell:
         "selfattn-bio audit --run-file {params.run_file:q} --corpus {input.corpus:q} --split {input.split:q} --output {output.table:q} "
         "2>&1 | tee -i {log:q}"

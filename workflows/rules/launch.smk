@@ -20,11 +20,11 @@ def trainer(wildcards, resources, threads) -> str:
         return "selfattn-bio"
     if tasks % nodes:
         sys.exit(
-            f"error: resources of train: tasks must be a multiple of nodes, got tasks={tasks} and nodes={nodes}"
+            f"error: resources of train: tasks={tasks} cannot be divided evenly among nodes={nodes}"
         )
     if nodes > 1 and not launcher:
         sys.exit(
-            f"error: resources of train: nodes must be 1 without mpi, got nodes={nodes}. Add mpi=srun"
+            f"error: resources of train: nodes={nodes} needs a launcher; add mpi=srun"
         )
     here = tasks // nodes
     torchrun = f"torchrun --nproc-per-node={here} --no-python"

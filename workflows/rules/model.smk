@@ -55,7 +55,7 @@ rule evaluate:
         results="results/{task}",
         variants=variant_options,
     message:
-        "Evaluating {wildcards.task} beside its baselines and controls"
+        "Evaluating {wildcards.task}, its baselines and its controls"
     shell:
         "selfattn-bio evaluate --run-file {params.run_file:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--model {input.model:q} {params.variants:q} --output {params.results:q} 2>&1 | tee -i {log:q}"

@@ -14,7 +14,7 @@ rule explain:
         run_file=run_file,
         sections=sections("interpret"),
     message:
-        "Explaining {wildcards.task}{wildcards.variant} letter by letter"
+        "Computing attributions of {wildcards.task}{wildcards.variant}"
     shell:
         "selfattn-bio explain --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--output {output.attribution:q} 2>&1 | tee -i {log:q}"
@@ -66,7 +66,7 @@ rule interactions:
         run_file=run_file,
         sections=sections("interpret"),
     message:
-        "Testing which motifs of {wildcards.task}{wildcards.variant} are read together"
+        "Testing interactions between motifs of {wildcards.task}{wildcards.variant}"
     shell:
         "selfattn-bio interactions --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} "
         "--split {input.split:q} --motifs {input.motifs:q} --output {output.interactions:q} 2>&1 | tee -i {log:q}"

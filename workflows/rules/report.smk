@@ -37,7 +37,7 @@ rule notebook:
     params:
         results="results/{task}",
     message:
-        "Running the notebook of {wildcards.notebook} of {wildcards.task}"
+        "Running the {wildcards.notebook} notebook of {wildcards.task}"
     shell:
         "{{ jupytext --quiet --to ipynb --output {output.notebook:q} {input.notebook:q} && "
         "papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p results {params.results:q}; }} "

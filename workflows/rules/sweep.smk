@@ -29,6 +29,6 @@ rule sweep:
         sections=sections("sweep"),
         results="results/{task}",
     message:
-        "Ranking the sweep of {wildcards.task} on valid"
+        "Ranking the sweep of {wildcards.task} by its validation metric"
     shell:
         "selfattn-bio sweep --run-file {params.run_file:q} --results {params.results:q} --output {output.table:q} 2>&1 | tee -i {log:q}"

@@ -60,7 +60,7 @@ def results_of(task: str, wildcards=None) -> list[str]:
 
 def ranking_of(task: str, wildcards=None) -> list[str]:
     if run_of(task).sweep is None:
-        sys.exit(f"error: {RUN_FILES[task]}: sweep must be given to be run, got nothing")
+        sys.exit(f"error: {RUN_FILES[task]}: the run file has no [sweep]")
     return [f"results/{task}/sweep.tsv"]
 
 
@@ -70,9 +70,9 @@ def no_such_task(wildcards) -> list[str]:
     if Path(target).exists():  # a file of the user: a missing input keeps this rule from making it
         return [".snakemake/no_such_task"]
     near = difflib.get_close_matches(wildcards.name, RUN_FILES, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     sys.exit(
-        f"error: task must be one of {', '.join(RUN_FILES) or 'none'}, those in workflows/tasks/, got {wildcards.name!r}{hint}"
+        f"error: unknown task {wildcards.name!r}{hint} Tasks in workflows/tasks/: {', '.join(RUN_FILES) or 'none'}"
     )
 
 
@@ -173,7 +173,7 @@ def model_of(transfer, wildcards) -> str:
     parent = transfer.parent
     if "/" not in parent and parent not in RUN_FILES and not transfer.ships:
         sys.exit(
-            f"error: {run_file(wildcards)}: transfer.parent must be a task, a folder or 'motifs', got {parent!r}"
+            f"error: {run_file(wildcards)}: transfer.parent {parent!r} is not a task, a folder or 'motifs'"
         )
     if transfer.ships and parent in RUN_FILES:
         hint = f"name its model by the path results/{parent}/model"
@@ -234,7 +234,7 @@ def database_file(wildcards) -> list[str]:
 def existing(key: str, files: list[str], wildcards) -> list[str]:
     for file in files:
         if not Path(file).is_file():
-            sys.exit(f"error: {run_file(wildcards)}: {key} must name existing files, got {file!r}")
+            sys.exit(f"error: {run_file(wildcards)}: {key}: no such file: {file!r}")
     return files
 
 

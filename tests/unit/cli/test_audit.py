@@ -104,21 +104,21 @@ def test_audit_writes_one_line_per_test_record(audit, tmp_path, texts):
     code, out, err = audit(p2=near(texts["n0"]))
     assert (code, err) == (0, "")
     assert out[:2] == [
-        "audit: 20 test records against 20 of train",
-        "audit: near neighbours (0.15 of the k-mers or more): 1 (5.00%), 1 of them with another "
-        "label",
+        "audit: compared 20 test records with 20 of train",
+        "audit: test records with a near neighbour (at least 0.15 of the k-mers shared): 1 "
+        "(5.00%), 1 of them with another label",
     ]
-    assert out[2].startswith(
-        "audit: same letters on either strand 0, overlapping places 0, seen by a parent 0, shared "
-        "groups 0"
+    assert out[2] == (
+        "audit: test records with the same sequence on either strand: 0, with an overlapping "
+        "interval: 0, seen by a parent model: 0, with a group that is also in train: 0"
     )
-    assert out[3].startswith("audit: nearest: p2 shares 0.19 with n0 of train (+)")
+    assert out[3] == "audit: most similar: p2 shares 0.19 of its k-mers with n0 of train (strand +)"
     assert any(
-        line.startswith("audit: GC content of train 0.") and "Cohen's d" in line for line in out
+        line.startswith("audit: mean GC content: 0.") and "Cohen's d" in line for line in out
     )
     assert out[-2:] == [
-        "audit: warning: test records with a near neighbour of another label: 1; check their "
-        "labels, they lower the test figures",
+        "audit: warning: test records with a near neighbour of another label: 1; they lower "
+        "the test metrics, so check their labels",
         "audit: wrote out/audit.tsv",
     ]
     table = pd.read_csv(tmp_path / "out/audit.tsv", sep="\t", keep_default_na=False)
@@ -139,10 +139,10 @@ def test_neighbours_are_counted_by_label(audit, texts):
     _, out, _ = audit(p2=near(texts["n0"]), n5=near(texts["n3"]))
     assert out[1].endswith("2 (10.00%), 1 of them with another label")
     assert [line for line in out if "near neighbour of" in line] == [
-        "audit: warning: test records with a near neighbour of the same label: 1; test figures may "
-        "be optimistic",
-        "audit: warning: test records with a near neighbour of another label: 1; check their "
-        "labels, they lower the test figures",
+        "audit: warning: test records with a near neighbour of the same label: 1; test metrics may "
+        "be too optimistic",
+        "audit: warning: test records with a near neighbour of another label: 1; they lower the "
+        "test metrics, so check their labels",
     ]
 
 
@@ -182,9 +182,11 @@ def test_unknown_labels_are_not_counted(tmp_path, monkeypatch, capsys, texts):
         == 0
     )
     out = capsys.readouterr().out.splitlines()
-    assert out[1] == "audit: near neighbours (0.15 of the k-mers or more): 1 (5.00%)"
+    assert out[1] == (
+        "audit: test records with a near neighbour (at least 0.15 of the k-mers shared): 1 (5.00%)"
+    )
     assert (
-        "audit: warning: test records with a near neighbour: 1; test figures may be optimistic"
+        "audit: warning: test records with a near neighbour: 1; test metrics may be too optimistic"
         in out
     )
     assert json.loads((tmp_path / "audit.json").read_text())["near_other_label"] is None
@@ -195,13 +197,12 @@ def test_unknown_labels_are_not_counted(tmp_path, monkeypatch, capsys, texts):
     [
         (
             "max_near = 0.04",
-            r"share of test records with a neighbour of 0.15 or more must be <= 0.04 ([audit] "
-            r"max_near), got 0.05",
+            "fraction of test records with a neighbour of similarity 0.15 or more: 0.05, such as "
+            "'p2' (n0); [audit] max_near allows 0.04",
         ),
         (
             "max_similarity = 0.18",
-            "similarity of a test record to its nearest neighbour must be <= 0.18 ([audit] "
-            "max_similarity), got 0.19",
+            "highest similarity of a test record to its nearest neighbour: 0.19",
         ),
     ],
 )
@@ -265,14 +266,14 @@ def test_overlaps_and_shared_groups(audit, tmp_path, texts):
     # n0; p2 and n2 share G2 with p0
     assert (counts["overlaps"], counts["shared"]) == (1, {"group": 3})
     assert counts["failed"] == [
-        "test records that overlap one of train or pretraining must be <= 0 ([audit] "
-        "max_overlaps), got 1, such as 'n0' (p0)"
+        "test records that overlap a record of train or pretraining: 1, such as 'n0' (p0); [audit] "
+        "max_overlaps allows 0"
     ]
     (tmp_path / "run.toml").write_text(RUN_FILE + "[audit]\nmax_overlaps = 1\nmax_shared = 2\n")
     assert main(command) == 1
     counts = json.loads((tmp_path / "out/audit.json").read_text())
     assert counts["failed"][0].startswith(
-        "test records of a group that is in train too must be <= 2 ([audit] max_shared), got 3"
+        "test records of a group that is also in train: 3, such as "
     )
 
 
@@ -282,7 +283,7 @@ def test_records_seen_by_grandparent_are_found(audit, tmp_path, texts):
         {"id": [name], "chrom": [None], "start": [None], "end": [None]} for name in "xy"
     )
     seen = seen_table(pd.DataFrame(first), [letters_of(texts["p2"], DNA)], DNA, "", None)
-    told = {
+    provenance = {
         "vocabulary_sha256": "",
         "weights_sha256": "",
         "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
@@ -293,7 +294,7 @@ def test_records_seen_by_grandparent_are_found(audit, tmp_path, texts):
     }.items():
         (tmp_path / name).mkdir()
         table.to_parquet(tmp_path / name / SEEN)
-        (tmp_path / name / PROVENANCE).write_text(json.dumps(told))
+        (tmp_path / name / PROVENANCE).write_text(json.dumps(provenance))
     variant = (
         '[variants.other.model]\nkind = "attention"\nembed_dim = '
         '32\n[variants.other.transfer]\nparent = "./second"\n'
@@ -301,8 +302,8 @@ def test_records_seen_by_grandparent_are_found(audit, tmp_path, texts):
     code, _, err = audit(limits=variant)
     assert code == 1
     assert (
-        "test records that a parent of the model saw must be <= 0 ([audit] max_seen), got 1, such "
-        "as 'p2' (second)" in err
+        "test records that a parent of the model saw: 1, such as 'p2' (second); [audit] max_seen "
+        "allows 0" in err
     )
 
 
@@ -311,15 +312,15 @@ def test_parent_in_run_file_is_checked(audit, tmp_path, texts):
     letters = [DNA.reverse_complement(letters_of(texts["p2"], DNA))]
     (tmp_path / "parent").mkdir()
     seen_table(record, letters, DNA, "", None).to_parquet(tmp_path / "parent" / SEEN)
-    told = {
+    provenance = {
         "vocabulary_sha256": "",
         "weights_sha256": "",
         "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
     }
-    (tmp_path / "parent" / PROVENANCE).write_text(json.dumps(told))
+    (tmp_path / "parent" / PROVENANCE).write_text(json.dumps(provenance))
     message = (
-        "test records that a parent of the model saw must be <= 0 ([audit] max_seen), got "
-        "1, such as 'p2' (./parent)"
+        "test records that a parent of the model saw: 1, such as 'p2' (./parent); [audit] max_seen "
+        "allows 0"
     )
     for arguments, limits in (
         (["--model", "./parent"], ""),
@@ -347,11 +348,11 @@ def test_pretraining_corpus_is_searched(audit, tmp_path, texts):
         == 0
     )
     code, out, err = audit("--pretraining", "pre")
-    assert out[0] == "audit: 20 test records against 20 of train, 2 of pre"
+    assert out[0] == "audit: compared 20 test records with 20 of train, 2 of pre"
     assert code == 1
     assert (
-        "same letters in train or pretraining must be <= 0 ([audit] max_duplicates), got 1, such "
-        "as 'p2' (x)" in err
+        "test records with the same sequence in train or pretraining: 1, such as 'p2' (x); [audit] "
+        "max_duplicates allows 0" in err
     )
 
 

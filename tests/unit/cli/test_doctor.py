@@ -37,12 +37,13 @@ class OnCuda:
 def test_doctor_reports_effect_of_default_dropout(capsys, monkeypatch):
     assert main(["doctor"]) == 0
     assert (
-        "With model.dropout = 0.3, the default, the same runs, but for:\n\n  none\n"
+        "Kernels that change with the default model.dropout = 0.3:\n\n  none\n"
         in capsys.readouterr().out
     )
     on_cuda = {
         pattern: {
-            position: replace(asked, q=OnCuda(asked.q)) for position, asked in by_position.items()
+            position: replace(inputs, q=OnCuda(inputs.q))
+            for position, inputs in by_position.items()
         }
         for pattern, by_position in doctor._requests().items()
     }
@@ -50,7 +51,7 @@ def test_doctor_reports_effect_of_default_dropout(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     assert main(["doctor"]) == 0
-    out, said = capsys.readouterr()
+    out, warnings = capsys.readouterr()
     assert "CUDA: a GPU" in out
     without, dropping = (
         {
@@ -58,7 +59,7 @@ def test_doctor_reports_effect_of_default_dropout(capsys, monkeypatch):
             for pattern, positions, kernel, reason in table(out, heading)
             for position in positions
         }
-        for heading in ("What runs here", "With model.dropout = 0.3, the default")
+        for heading in ('Kernels that "auto" chooses', "Kernels that change")
     )
     assert without["window", "t5"][0] == "flex"
     assert without["window", "shaw"][0] == "slab"
@@ -66,14 +67,14 @@ def test_doctor_reports_effect_of_default_dropout(capsys, monkeypatch):
     assert dropping == {
         key: ("slab", slower) for key, (kernel, _) in without.items() if kernel == "flex"
     }
-    assert "flex" not in said  # a table, not a warning
+    assert "flex" not in warnings  # a table, not a warning
 
 
 def test_doctor_lists_kernel_for_each_pattern(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in KERNELS)
-    _, *served = table(out, "What runs here")  # without the column names
+    _, *served = table(out, 'Kernels that "auto" chooses')  # without the column names
     assert {pattern for pattern, _, _, _ in served} >= kinds(config.Pattern)
     for pattern in {pattern for pattern, _, _, _ in served}:
         positions = [each for of, some, _, _ in served if of == pattern for each in some]
@@ -91,7 +92,7 @@ def test_doctor_lists_kernel_for_each_pattern(capsys):
 
 def test_doctor_lists_mixers_with_their_positions(capsys):
     assert main(["doctor"]) == 0
-    lines = capsys.readouterr().out.split("\nOther kinds of attention")[1].splitlines()[2:]
+    lines = capsys.readouterr().out.split("\nOther mixers")[1].splitlines()[2:]
     assert {line.split()[0] for line in lines} == kinds(config.Mixer) - {"softmax"}
     assert "  dynamic          none, sinusoidal, learned, t5, alibi, rotary" in lines
 
@@ -100,7 +101,7 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    doctor._say_what_is_there()
+    doctor._print_optional_parts()
     out = capsys.readouterr().out
     needed = {
         re.match(r"[\w-]+", each)[0].lower().replace("-", "_")
@@ -120,4 +121,4 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
         "snakemake_executor_plugin_slurm",
     } <= listed
     assert "MMseqs2" in out
-    assert "missing: clusters of similar sequences by alignment" in out
+    assert "not found; it clusters similar sequences by alignment" in out

@@ -103,7 +103,7 @@ def test_motifs_refuse_attributions_of_other_model(folder, capsys):
     assert motifs_of("attribution") == 0
     save(folder / "other", 1)
     assert motifs_of("attribution", "other") == 1
-    message = "attribution must be of this model, corpus and split (weights_sha256 "
+    message = "the attribution belongs to another model, corpus or split (weights_sha256 "
     own = Explanation.load("attribution")
     assert own.records["logit"].is_monotonic_decreasing
     # highest, middle and lowest logit
@@ -113,14 +113,14 @@ def test_motifs_refuse_attributions_of_other_model(folder, capsys):
     )
     assert [len(each.layers) for each in own.maps.values()] == [1, 1, 1]
     assert (
-        f"{message}{sha256_of('other/model.safetensors')[:12]}), got "
-        f"{own.source['weights_sha256'][:12]}. Run" in capsys.readouterr().err
+        f"{message}{own.source['weights_sha256'][:12]}, not "
+        f"{sha256_of('other/model.safetensors')[:12]}). Run" in capsys.readouterr().err
     )
     explain("model", folder / "p.fa").save("unknown")  # of an unknown corpus
     assert motifs_of("unknown") == 1
     error = capsys.readouterr().err
     assert (
-        f"{message}{own.source['weights_sha256'][:12]}), got none. Run `selfattn-bio explain` "
+        f"{message}none, not {own.source['weights_sha256'][:12]}). Run `selfattn-bio explain` "
         "again\n" in error
     )
     assert error.count("\n") == 1
@@ -148,8 +148,8 @@ def test_maps_of_records_named_in_run_file(folder, capsys):
     capsys.readouterr()
     assert main(["explain", *MODEL, "--model", "model", "--output", "attribution"]) == 1
     assert capsys.readouterr().err == (
-        "selfattn-bio explain: error: run.toml: [interpret] maps must be ids of records in the "
-        "corpus, got 'p50' (did you mean 'p5'?). "
+        "selfattn-bio explain: error: run.toml: [interpret] maps has ids that are not in the "
+        "corpus: 'p50' (did you mean 'p5'?). "
         "Ids are the first column of the split table, such as 'p0'\n"
     )
 
@@ -162,32 +162,42 @@ def test_motifs_refuse_test_records(folder, capsys):
     dataclasses.replace(own, records=records).save("attribution")
     assert motifs_of("attribution") == 1
     assert (
-        "attribution must be of records of train and valid, got 1 of test, such as 'p2'"
+        "test records in the attribution: 1, such as 'p2'; they are reserved"
         in capsys.readouterr().err
     )
 
 
 @pytest.mark.parametrize(
-    ("called", "limit", "chosen", "said"),
+    ("called", "limit", "chosen", "message"),
     [
-        (9, 3, [0, 4, 8], "3 of 20 positives of train and valid, logits 12.00 to 20.00\n"),
+        (
+            9,
+            3,
+            [0, 4, 8],
+            "3 of 20 positives of train and valid, with logits from 12.00 to 20.00\n",
+        ),
         (
             9,
             12,
             list(range(12)),
-            "logits 9.00 to 20.00; 3 of them not called positive, as only 9 are\n",
+            "9.00 to 20.00; 3 of them are not called positive, because the model calls only 9\n",
         ),
         (
             9,
             30,
             list(range(20)),
-            "logits 1.00 to 20.00; 11 of them not called positive, as only 9 are\n",
+            "1.00 to 20.00; 11 of them are not called positive, because the model calls only 9\n",
         ),
-        (0, 2, [0, 1], "logits 19.00 to 20.00; 2 of them not called positive, as only 0 are\n"),
+        (
+            0,
+            2,
+            [0, 1],
+            "19.00 to 20.00; 2 of them are not called positive, because the model calls only 0\n",
+        ),
     ],
     ids=["enough", "too few", "all", "none"],
 )
-def test_predicted_positives_are_explained_first(folder, capsys, called, limit, chosen, said):
+def test_predicted_positives_are_explained_first(folder, capsys, called, limit, chosen, message):
     corpus = Corpus.open("corpus")
     positives = [
         i
@@ -206,7 +216,7 @@ def test_predicted_positives_are_explained_first(folder, capsys, called, limit, 
     assert _recognised(
         scorer, corpus, Alone(corpus), folder / "split.tsv", limit
     ).index.tolist() == [positives[rank] for rank in chosen]
-    assert capsys.readouterr().out.endswith(said)
+    assert capsys.readouterr().out.endswith(message)
 
 
 def test_motifs_report_database_first(capsys):
@@ -215,7 +225,8 @@ def test_motifs_report_database_first(capsys):
     )
     assert motifs._discover(explained, Interpret(database="jaspar:plants")) == "jaspar:plants"
     assert (
-        capsys.readouterr().out == "motifs: matched with jaspar:plants, the [interpret] database\n"
+        capsys.readouterr().out
+        == "motifs: motifs are matched with jaspar:plants, the [interpret] database\n"
     )
 
 
@@ -240,7 +251,7 @@ def test_rollout_of_run_file_finds_no_motifs(folder, capsys):
     assert motifs_of("attribution") == 0
     assert (
         "no motifs: method 'rollout' reads attention weights, and motifs need attributions of "
-        "single letters" in capsys.readouterr().out
+        "single positions" in capsys.readouterr().out
     )
 
 

@@ -707,8 +707,8 @@ def test_run_passes_arguments_to_snakemake(here, started):
 def test_run_explains_targets(here, started, capsys):
     assert main(["run", "mine"]) == 1
     assert (
-        "target must be train_NAME or sweep_NAME, or a file, got 'mine'. Did you mean train_mine?"
-        in capsys.readouterr().err
+        "unknown target 'mine'; a target is train_NAME, sweep_NAME or a file. Did you mean "
+        "train_mine?" in capsys.readouterr().err
     )
     assert not started
     assert main(["run", "results/mine/metrics.json"]) == 0
@@ -718,7 +718,7 @@ def test_run_reports_unwritable_folder(here, started, monkeypatch, capsys):
     monkeypatch.setattr(run_command.os, "access", lambda path, mode: path != ".")
     assert main(["run", "train_mine"]) == 1
     assert (
-        f"{Path.cwd()}: folder must be writable, got Permission denied. Run it in one of your own"
+        f"{Path.cwd()}: the folder cannot be written: Permission denied. Run the command in another"
         in capsys.readouterr().err
     )
     assert not started
@@ -730,8 +730,8 @@ def test_run_reports_unwritable_cache(here, started, monkeypatch, capsys, place)
     monkeypatch.setenv("XDG_CACHE_HOME", place)
     assert main(["run", "train_mine"]) == 1
     error = capsys.readouterr().err
-    assert f"error: {place}: folder for caches must be writable, got " in error
-    assert error.endswith(". Name a folder of your own in XDG_CACHE_HOME\n")
+    assert f"error: {place}: the cache folder cannot be written: " in error
+    assert error.endswith(". Set XDG_CACHE_HOME to another folder\n")
     assert not started
 
 
@@ -750,7 +750,7 @@ def test_ctrl_c_stops_run_with_130(here):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both
         assert (
             process.stderr.read()
-            == "selfattn-bio run: stopped; the same command goes on from where it was\n"
+            == "selfattn-bio run: stopped; run the same command again to continue\n"
         )
     assert process.returncode == 130
 
@@ -839,7 +839,7 @@ def test_run_keeps_existing_task(here, started):
 
 def test_missing_workflow_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(run_command, "__file__", str(tmp_path / "selfattn_bio/cli/run.py"))
-    with pytest.raises(SelfAttnBioError, match="package must come with its workflow, got none"):
+    with pytest.raises(SelfAttnBioError, match="the package was installed without its workflow"):
         run_command.project_folder()
     (tmp_path / "selfattn_bio/project/workflows").mkdir(parents=True)
     (tmp_path / "selfattn_bio/project/Snakefile").touch()

@@ -62,8 +62,8 @@ def test_interactions_refuse_model_without_one_score(tmp_path, capsys):
     (tmp_path / "run.toml").write_text(text)
     assert asked("my.meme") == 1
     assert (
-        "run.toml: objective must be binary for its model to be asked for interactions, got "
-        "'masked'" in capsys.readouterr().err
+        "run.toml: interactions needs objective 'binary', but the run file has 'masked'"
+        in capsys.readouterr().err
     )
 
 

@@ -35,12 +35,12 @@ def command(monkeypatch):
 def test_json_lines(command, capsys):
     command.run = lambda arguments: print("step 1\nhalf ", end="") or print("of step 2\n")
     assert cli.main(["try", "--json"]) == 0
-    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(each["command"], each["level"], each["message"]) for each in said] == [
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["command"], each["level"], each["message"]) for each in lines] == [
         ("try", "info", "step 1"),
         ("try", "info", "half of step 2"),
     ]
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each["time"]) for each in said)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each["time"]) for each in lines)
     print("after it stdout is as it was")
     assert capsys.readouterr().out == "after it stdout is as it was\n"
 
@@ -53,8 +53,8 @@ def test_json_errors_are_objects(command, capsys):
     assert cli.main(["try", "--json"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "ü" in line
-    said = json.loads(line)
-    assert (said["level"], said["message"], said["exit_code"]) == (
+    lines = json.loads(line)
+    assert (lines["level"], lines["message"], lines["exit_code"]) == (
         "error",
         "a.fa:3: invalid character 'ü'",
         1,
@@ -64,8 +64,8 @@ def test_json_errors_are_objects(command, capsys):
 def test_json_warnings_are_objects(command, capsys):
     command.run = lambda arguments: print("no --prior", file=sys.stderr)
     assert cli.main(["try", "--json"]) == 0
-    said = json.loads(capsys.readouterr().err)
-    assert (said["level"], said["message"]) == ("warning", "no --prior")
+    lines = json.loads(capsys.readouterr().err)
+    assert (lines["level"], lines["message"]) == ("warning", "no --prior")
 
 
 def test_quiet_prints_only_errors(command, capsys):
@@ -75,9 +75,9 @@ def test_quiet_prints_only_errors(command, capsys):
 
     command.run = run
     assert cli.main(["try", "--quiet"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err == "selfattn-bio try: error: invalid character 'J'\n"
+    lines = capsys.readouterr()
+    assert lines.out == ""
+    assert lines.err == "selfattn-bio try: error: invalid character 'J'\n"
 
 
 def test_quiet_and_json_exclude_each_other(command):
@@ -98,7 +98,7 @@ def raising(error):
     ("error", "code"),
     [
         (None, 0),
-        (SequenceFileError("x must be y, got z"), 1),
+        (SequenceFileError("a file is damaged"), 1),
         (OSError(errno.ENOSPC, "full", "a"), 1),
         (KeyboardInterrupt(), 130),
         (TrainingInterrupted("stopped", place="m", hint="again", signal_number=signal.SIGINT), 130),

@@ -131,7 +131,7 @@ def test_plan_that_does_not_fit_is_one_line(call):
 def test_plan_argument_errors_are_one_line(call):
     assert (
         call(9000.0, "--length", "2")[2]
-        == "selfattn-bio plan: error: run.toml: --length must be >= tokens.k = 3, got 2\n"
+        == "selfattn-bio plan: error: run.toml: --length 2 is shorter than [tokens] k = 3\n"
     )
     assert (
         "unknown variant 'rnn'; known variants: cnn, shuffled"

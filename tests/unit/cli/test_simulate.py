@@ -42,4 +42,4 @@ def test_missing_grammar_error(tmp_path, capsys):
 def test_seed_must_be_a_number(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["simulate", "g.toml", "--output", "made", "--seed", "-1"])
-    assert "seed must be an integer >= 0, got '-1'" in capsys.readouterr().err
+    assert "'-1' is not an integer of 0 or more" in capsys.readouterr().err

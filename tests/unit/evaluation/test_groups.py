@@ -84,8 +84,8 @@ def test_column_of_ids_is_not_a_group(corpus, monkeypatch):
     monkeypatch.setattr("selfattn_bio.evaluation.groups.MOST", 3)
     with pytest.raises(
         CorpusError,
-        match=r"column 'tissue' must hold at most 3 groups, got 4 different values. Name a column "
-        r"with fewer",
+        match=r"column 'tissue' has 4 different values, but there may be at most 3 groups. Choose "
+        r"a column with fewer",
     ):
         groups_of("tissue", corpus, ROWS, 4)
 

@@ -97,7 +97,9 @@ def test_several_objectives_have_metrics_of_each():
 def test_split_needs_known_targets_of_each_part():
     table = pd.DataFrame({"c": ["b", None], "x": ["1", None], "y": ["0", "1"], "z": [None, None]})
     targets = targets_of(SEVERAL, table, RECORDS.iloc[:2], "t")
-    with pytest.raises(CorpusError, match=r"t.tsv: valid must hold a record with z, got none"):
+    with pytest.raises(
+        CorpusError, match=r"t.tsv: no record of the valid split has a value in column z"
+    ):
         check_known(SEVERAL, targets, "valid", "t.tsv")
     check_known(SEVERAL.parts["mark"], targets["mark"], "valid", "t.tsv")
 
@@ -108,38 +110,42 @@ def test_split_needs_known_targets_of_each_part():
         (
             CLASSES,
             {"c": ["a", "z"]},
-            r"t.tsv: column 'c' must hold classes of the run \(a, b\), got 'z'",
+            r"t.tsv: unknown class 'z' in column 'c' \(known: a, b\)",
         ),
         (
             LABELS,
             {"x": ["1", "2"], "y": ["0", "0"]},
-            "column 'x' must hold 0 or 1 or nothing, got '2'",
+            "invalid value '2' in column 'x'; use 0 or 1 or leave it empty",
         ),
         (
             NUMBERS,
             {"x": ["1.5", "many"]},
-            "column 'x' must hold finite numbers or nothing, got 'many'",
+            "invalid value 'many' in column 'x'; use a finite number",
         ),
         (
             NUMBERS,
             {"x": ["1.5", "-inf"]},
-            "column 'x' must hold finite numbers or nothing, got '-inf'",
+            "invalid value '-inf' in column 'x'; use a finite number",
         ),
         (
             NUMBERS.model_copy(update={"loss": "poisson"}),
             {"x": ["1", "-1"]},
-            "column 'x' must hold counts, not negative, or nothing, got '-1'",
+            "invalid value '-1' in column 'x'; use a count of 0 or more",
         ),
         (
             SEVERAL,
             {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]},
-            "column 'x' must hold 0 or 1 or nothing, got '2'",
+            "invalid value '2' in column 'x'; use 0 or 1 or leave it empty",
         ),
-        (LETTERS, {"s": ["HEQ"]}, "column 's' must hold labels of 'HE' or -, got 'Q' in 'r0'"),
+        (
+            LETTERS,
+            {"s": ["HEQ"]},
+            "unknown label 'Q' in column 's' of record 'r0'; the labels are H, E and -",
+        ),
         (
             LETTERS,
             {"s": ["HEH", "H"]},
-            r"labels must be as long as the sequence \(2\), got 1 of 'r1'",
+            "record 'r1' has 2 positions, but labels for 1",
         ),
     ],
 )
@@ -158,7 +164,7 @@ def test_predictions_are_in_the_units_of_the_targets():
     np.testing.assert_allclose(
         predictions_of(NUMBERS.model_copy(update={"loss": "poisson"}), np.array([[0.0]])), [[1.0]]
     )
-    with pytest.raises(ValueError, match="objective must be one with predictions, got 'causal'"):
+    with pytest.raises(ValueError, match="objective 'causal' has no predictions to measure"):
         predictions_of(config.CausalObjective(), np.zeros((1, 2)))
 
 

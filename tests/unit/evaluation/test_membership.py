@@ -34,13 +34,13 @@ def test_second_model_corrects_for_hard_records():
     hard = rng.exponential(5.0, size=(2, 300))  # loss of each record under any model
     members, others = hard[0] - 0.5, hard[1]  # a little lower for training records
     assert attack(members, others)["value"] < 0.65
-    assert attack(members, others, beside=(hard[0], hard[1]))["value"] == 1.0
+    assert attack(members, others, reference=(hard[0], hard[1]))["value"] == 1.0
 
 
 def test_splits_must_exist_and_have_equal_length():
-    with pytest.raises(ValueError, match="members and others must hold losses, got 0 and 2"):
+    with pytest.raises(ValueError, match="there are 0 members and 2 others; neither may be empty"):
         attack([], [1.0, 2.0])
     with pytest.raises(
-        ValueError, match=r"beside must be as long as members and others \(1 and 2\), got \[1, 1\]"
+        ValueError, match=r"reference has \[1, 1\] losses, but there are 1 members and 2 others"
     ):
-        attack([1.0], [1.0, 2.0], beside=([1.0], [1.0]))
+        attack([1.0], [1.0, 2.0], reference=([1.0], [1.0]))

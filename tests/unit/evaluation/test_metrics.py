@@ -124,17 +124,19 @@ def test_clear_difference_has_smallest_possible_p() -> None:
 
 @pytest.mark.parametrize("labels", [[1, 1, 1], [0, 2, 1], [0, 0]])
 def test_labels_must_be_both_classes(labels: list[int]) -> None:
-    with pytest.raises(ValueError, match="labels must hold 0 and 1 and both of them, got"):
+    with pytest.raises(
+        ValueError, match="labels must contain both 0 and 1 and nothing else; found"
+    ):
         Bootstrap(np.array(labels))
 
 
 def test_probabilities_must_fit() -> None:
     bootstrap = Bootstrap(np.array([0, 1]), draws=2)
     with pytest.raises(
-        ValueError, match=r"probabilities must have the shape of labels \(2,\), got \(3,\)"
+        ValueError, match=r"probabilities have shape \(3,\), but labels have shape \(2,\)"
     ):
         bootstrap.metrics([0.1, 0.2, 0.3], 0.5)
-    with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\], got 1.5"):
+    with pytest.raises(ValueError, match=r"probability 1.5 is not between 0 and 1"):
         bootstrap.metrics([0.1, 1.5], 0.5)
-    with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\], got nan"):
+    with pytest.raises(ValueError, match="probability nan is not between 0 and 1"):
         bootstrap.metrics([0.1, float("nan")], 0.5)

@@ -45,21 +45,21 @@ def test_point_is_the_first_base_on_its_strand(bed):
 
 
 def test_points_follow_shift_and_reverse_complement(bed):
-    first = points_of(bed, records())[0].seen(4, 34, turned=True)
+    first = points_of(bed, records())[0].seen(4, 34, reverse=True)
     assert (first.at.tolist(), first.strand.tolist(), first.length) == ([28, 4], [1, 0], 30)
-    cut = points_of(bed, records())[0].seen(6, 29, turned=False)
+    cut = points_of(bed, records())[0].seen(6, 29, reverse=False)
     assert cut.at.tolist() == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "got"),
+    ("changes", "message"),
     [
-        ({"strand": ["+", "-"]}, "got strand - of 'r1'"),
-        ({"start": [0, np.nan]}, "got none of 'r1'"),
+        ({"strand": ["+", "-"]}, "record 'r1' is on the reverse strand; objective 'bins' needs"),
+        ({"start": [0, np.nan]}, "record 'r1' has no coordinates; objective 'bins' needs"),
     ],
 )
-def test_records_must_have_coordinates_of_the_forward_strand(bed, changes, got):
-    with pytest.raises(CorpusError, match=got):
+def test_records_must_have_coordinates_of_the_forward_strand(bed, changes, message):
+    with pytest.raises(CorpusError, match=message):
         points_of(bed, records(**changes))
 
 
@@ -70,11 +70,10 @@ def test_chromosome_names_match_the_records(tmp_path, capsys):
     for _ in ("train", "valid"):
         first, second = points_of(path, records(chrom=["1", "1"]))
         assert (first.at.tolist(), second.at.tolist()) == ([5, 29], [9, 21])
-    said = (
-        f"{path}: names of chromosomes are not those of the records; with and without 'chr' "
-        "they are taken for each other\n"
+    assert capsys.readouterr().err == (
+        f"{path}: chromosome names differ from those of the records; names with and without 'chr' "
+        "are treated as equal\n"
     )
-    assert capsys.readouterr().err == said
     path.write_text(BED)
     points_of(path, records())
     assert capsys.readouterr().err == ""
@@ -86,18 +85,18 @@ def test_chromosome_names_match_the_records(tmp_path, capsys):
         (
             {"start": [0, 25]},
             10,
-            "records of test must begin at a multiple of the bin (10 letters, counted from 0), got "
-            "1 that do not, such as c1:25",
+            "records of the test split do not begin at multiples of the bin size (10 bp, counted "
+            "from 0): 1, such as c1:25",
         ),
         (
             {"chrom": ["c3", "c3"]},
             10,
-            "whole bins of test must be some with a point and some without, got 0 of 7 with one",
+            "0 of 7 complete bins of the test split contain a point; metrics need bins with and",
         ),
         (
             {"length": [8, 15]},
             10,
-            "whole bins of test must be some with a point and some without, got 1 of 1 with one",
+            "1 of 1 complete bins of the test split contain a point; metrics need bins with and",
         ),
     ],
 )
@@ -110,7 +109,7 @@ def test_records_without_possible_metrics(bed, changes, size, message):
 
 def test_points_must_have_a_strand(bed):
     bed.write_text(BED + "c1\t70\t71\te\t0\t.\n")
-    with pytest.raises(CorpusError, match=r"points.bed:5: points must have a strand"):
+    with pytest.raises(CorpusError, match=r"points.bed:5: the point has no strand"):
         points_of(bed, records())
 
 
@@ -182,8 +181,8 @@ def test_points_of_one_block_have_no_interval(starts, number):
         return
     with pytest.raises(
         CorpusError,
-        match=r"bins of test with a point must stand in 2 or more blocks of 100 letters, got 1. "
-        r"Lower",
+        match="the points of the test split are in 1 block of 100 bp, and a confidence interval "
+        "needs at least 2. Lower",
     ):
         check_blocks(bins, 100)
 

@@ -76,6 +76,7 @@ def test_sizes_are_read_from_metrics() -> None:
 
 def test_metrics_without_sizes_are_an_error() -> None:
     with pytest.raises(
-        ResultsError, match=r"of an earlier version. Run `selfattn-bio evaluate` again"
+        ResultsError,
+        match=r"is from an earlier version and lacks the number of networks. Run `selfattn-bio evaluate` again",
     ):
         sizes_of({"test": {}}, "model")

@@ -141,7 +141,7 @@ def test_ambiguous_bases_are_not_mutated():
 def test_unsupported_explanations():
     with pytest.raises(ValueError, match="sequences must be at least one, got none"):
         explain(scorer_of(), [])
-    with pytest.raises(ValueError, match="sequences must be at least k = 3 letters long, got 2"):
+    with pytest.raises(ValueError, match="has length 2, but the model needs at least 3"):
         explain(scorer_of(), ["ACGT", "AC"])
 
 

@@ -112,7 +112,7 @@ def test_pooled_positions_cover_their_bases():
 def test_unreadable_models():
     with pytest.raises(ValueError, match="sequences must be at least one, got none"):
         read_attention(scorer_of(), [])
-    with pytest.raises(ValueError, match="sequences must be at least k = 3 letters long, got 2"):
+    with pytest.raises(ValueError, match="has length 2, but the model needs at least 3"):
         read_attention(scorer_of(), ["AC"])
     with pytest.raises(ValueError, match="network must have attention to be read, got kind 'cnn'"):
         read_attention(scorer_of(CNN), ["ACGTACGT"])

@@ -37,7 +37,7 @@ AUDIT = {
     "shifts": [
         {
             "what": "length",
-            "side": "test",
+            "split": "test",
             "train": 60.0,
             "other": 61.5,
             "effect": 0.25,

@@ -241,35 +241,37 @@ def test_prior_shifts_log_odds(genome, tmp_path):
 
 def test_window_and_positive_fraction_come_from_folder(tmp_path):
     origin = origin_of(write_model(tmp_path / "model", RUN, length=72, records=(1, 3)))
-    assert (origin.length, origin.share, origin.assembly) == (72, 0.25, "toy1")
+    assert (origin.length, origin.positive_fraction, origin.assembly) == (72, 0.25, "toy1")
     assert (Scan().windows(origin).size, Scan().windows(origin).stride) == (72, 4)
     balanced = RUN.model_copy(
         update={"training": RUN.training.model_copy(update={"class_weights": "balanced"})}
     )
-    assert origin_of(write_model(tmp_path / "balanced", balanced, records=(1, 3))).share == 0.5
-    made = origin_of(scorer_of(RUN))
-    told = (
-        "window must be given for a model that does not tell how long its training records "
-        "were, got none. Say how many letters: --window"
+    assert (
+        origin_of(write_model(tmp_path / "balanced", balanced, records=(1, 3))).positive_fraction
+        == 0.5
     )
-    with pytest.raises(ArgumentError, match=told):
+    made = origin_of(scorer_of(RUN))
+    message = (
+        "the window size is unknown: the model does not store the length of its training records. "
+        "Set it with --window"
+    )
+    with pytest.raises(ArgumentError, match=message):
         made.window(None)
     with pytest.raises(
         ValueError,
-        match="prior must go with a model folder that tells the training set's share of positives, "
-        "got none",
+        match="prior cannot be used with this model, which does not store the fraction of positives",
     ):
         made.shift(0.1)
-    with pytest.raises(ValueError, match=r"prior must be in \(0, 1\), got 1"):
+    with pytest.raises(ValueError, match="prior 1 is not between 0 and 1"):
         origin.shift(1)
-    with pytest.raises(ValueError, match="window must be at least k = 3 letters, got 2"):
+    with pytest.raises(ValueError, match="a window of 2 bp is shorter than the model's 3-mers"):
         origin.window(2)
 
 
 def test_shipped_model_is_found_by_name():
     origin = origin_of("promoter")
     assert (origin.length, origin.assembly) == (300, "dm3")
-    assert origin.share == pytest.approx(15092 / 27151)
+    assert origin.positive_fraction == pytest.approx(15092 / 27151)
 
 
 def test_loaded_model_has_origin_of_folder(genome, tmp_path):
@@ -279,8 +281,8 @@ def test_loaded_model_has_origin_of_folder(genome, tmp_path):
     for model in (folders[0], folders):
         known, loaded = origin_of(model), origin_of(load(model))
         assert (
-            (loaded.length, loaded.share, loaded.assembly)
-            == (known.length, known.share, known.assembly)
+            (loaded.length, loaded.positive_fraction, loaded.assembly)
+            == (known.length, known.positive_fraction, known.assembly)
             == (WINDOW, 0.25, "toy1")
         )
     scan = Scan(stride=STRIDE, threshold=0.01)
@@ -314,12 +316,12 @@ def test_simulated_negatives_count_in_positive_fraction(tmp_path):
     )
     folder = write_model(tmp_path / "model", run)
     # a folder from before the key; simulated negatives have no file
-    assert origin_of(folder).share is None
+    assert origin_of(folder).positive_fraction is None
     provenance = json.loads((folder / "provenance.json").read_text())
     (folder / "provenance.json").write_text(
         json.dumps(provenance | {"num_train": 40, "num_positive": 4})
     )
-    assert origin_of(folder).share == 0.1
+    assert origin_of(folder).positive_fraction == 0.1
 
 
 def test_file_names_contain_assembly(genome, tmp_path):
@@ -352,17 +354,17 @@ def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
     ("regions", "message"),
     [
         (["chrX"], "no chromosome 'chrX' in the genome"),
-        (["chrA:5-5"], "a region must have 0 <= start < end <= 1500, the length of chrA, got 5-5"),
-        (["chrA:0-1501"], "got 0-1501"),
-        (["chrA:x-y"], "region must be CHROM:START-END, 0-based half-open, got 'chrA:x-y'"),
+        (["chrA:5-5"], "region chrA:5-5 is empty or ends after chrA, which has 1500 bp"),
+        (["chrA:0-1501"], "region chrA:0-1501 is empty or ends after chrA"),
+        (["chrA:x-y"], "cannot read region 'chrA:x-y'; write CHROM:START-END, 0-based half-open"),
         (
             ["chrShort"],
-            "a chromosome must be at least as long as the window of 60 letters, got none",
+            "no window of 60 bp fits into the chromosomes or regions to scan",
         ),
     ],
 )
 def test_invalid_regions(genome, tmp_path, regions, message):
-    with pytest.raises(SequenceFileError, match=message.replace("(", r"\(").replace("<=", "<=")):
+    with pytest.raises(SequenceFileError, match=message.replace("(", r"\(")):
         score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=regions, scan=SCAN)
 
 
@@ -394,7 +396,7 @@ def test_scan_refuses_other_objectives(tmp_path):
     )
     with pytest.raises(
         ModelFolderError,
-        match="a genome's scores must be of an objective 'binary' on dna, got 'binary' on protein",
+        match="need a binary model of DNA, but this one has objective 'binary' on protein",
     ):
         origin_of(write_model(tmp_path / "protein", protein))
 
@@ -402,10 +404,10 @@ def test_scan_refuses_other_objectives(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": 0}, "window must be at least 1 letter, got 0"),
-        ({"separation": -1}, "separation must be at least 1 letter, got -1"),
-        ({"anchor": "middle"}, "anchor must be start, centre or end, got 'middle'"),
-        ({"threshold": 1.0}, r"threshold must be a probability in \(0, 1\), got 1.0"),
+        ({"window": 0}, "window is 0; it must be at least 1 bp"),
+        ({"separation": -1}, "separation is -1; it must be at least 1 bp"),
+        ({"anchor": "middle"}, "unknown anchor 'middle'; choose start, centre or end"),
+        ({"threshold": 1.0}, "threshold 1.0 is not between 0 and 1"),
     ],
 )
 def test_scan_settings_out_of_range(options, message):

@@ -122,7 +122,7 @@ def test_score_records_and_table_of_sequences(genome):
             r"sites\.bed:1: interval \[60, 91\) ends beyond chr2 of .* \(90 bp\)",
         ),
         ("chr1\t5\t5", r"sites\.bed:1: "),
-        ("chr1\t5\t7", r"sequences must be at least k = 3 letters long, got 2"),
+        ("chr1\t5\t7", r"sites\.bed:1: the interval has 2 bp, but the model needs at least 3"),
         ("chr1\tx\t7", r"sites\.bed:1: invalid start 'x'"),
         ("chr1 5", r"sites\.bed:1: "),
     ],
@@ -151,23 +151,23 @@ def test_invalid_inputs(genome, tmp_path):
         (
             pd.DataFrame({"chrom": [], "start": [], "end": []}),
             None,
-            "must have a column 'sequence', got chrom, start, end: pass genome=",
+            "no column 'sequence'; to read its intervals, pass genome=",
         ),
-        (pd.DataFrame({"x": [1]}), None, "must have a column 'sequence', got x"),
+        (pd.DataFrame({"x": [1]}), None, "no column 'sequence'; its columns are: x"),
         (
             pd.DataFrame({"chrom": ["chr1"]}),
             genome,
-            "must have the columns chrom, start, end, got no start",
+            "no column 'start'; intervals need chrom, start and end",
         ),
         (
             ["ACGT"],
             genome,
-            "with a genome, sequences must be a BED file or a table of intervals, got list",
+            "with a genome, pass a BED file or a table of intervals, not a list",
         ),
         (
             pd.DataFrame({"sequence": ["ACGT", None]}),
             None,
-            r"sequence 1 \(counted from 0\) must be a string, got",
+            r"sequence 1 \(counted from 0\) is not a string but",
         ),
     ):
         with pytest.raises(ValueError, match=message):
@@ -265,7 +265,7 @@ def test_score_command_with_intervals_and_repeated_ids(model, genome, tmp_path, 
         )
         == 1
     )
-    assert "--bed and --genome must come together" in capsys.readouterr().err
+    assert "error: --bed needs --genome\n" in capsys.readouterr().err
     assert (
         main(
             [
@@ -282,7 +282,10 @@ def test_score_command_with_intervals_and_repeated_ids(model, genome, tmp_path, 
         )
         == 1
     )
-    assert "model folders that hold reference.safetensors" in capsys.readouterr().err
+    assert (
+        "coverage needs reference.safetensors, which a model folder does not have"
+        in capsys.readouterr().err
+    )
     assert not list(tmp_path.glob(".*.tmp"))
 
 
@@ -292,10 +295,7 @@ def test_score_command_refuses_other_table_formats(
 ):
     monkeypatch.chdir(tmp_path)
     assert main(["score", "--model", str(model), "--fasta", str(genome), "--output", name]) == 1
-    assert (
-        f"{name}: output must end with .tsv, got {Path(name).suffix or 'no suffix'}. Choose "
-        "another --output" in capsys.readouterr().err
-    )
+    assert f"{name}: the output file must end with .tsv\n" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
 
 
@@ -315,11 +315,11 @@ def test_score_command_reports_unlike_sequences(genome, tmp_path, capsys):
         )
         == 0
     )
-    told = (
-        "100.0% of the sequences are unlike the training data: length 2, ambiguous 1 (of valid "
-        "1.0% are, by composition)\n"
+    message = (
+        "100.0% of the rows differ from the training data (2 by length, 1 by ambiguous); by "
+        "composition, 1.0% of the validation records do\n"
     )
-    assert told in capsys.readouterr().out
+    assert message in capsys.readouterr().out
 
 
 # embeddings
@@ -395,7 +395,7 @@ def test_embed_command_writes_vectors(model, genome, tmp_path, suffix, monkeypat
         )
         == 1
     )
-    assert "output must end with .parquet or .npz" in capsys.readouterr().err
+    assert "the output file must end with .parquet or .npz\n" in capsys.readouterr().err
 
 
 # sequences are read with the policy of the training
@@ -449,8 +449,8 @@ def test_score_and_explain_use_sequence_policy(tmp_path):
         assert explain(scorer, [text]).letters.tobytes().decode() == spelled
     with pytest.raises(
         ModelFolderError,
-        match=r"gapless: models that are averaged must read letters as the first \(soft_mask "
-        r"'hard', gaps 'ref",
+        match=r"gapless: cannot average this model \(soft_mask .*\) with the first, which reads "
+        r"sequences differently \(soft_mask 'hard', gaps 'ref",
     ):
         load([tmp_path / "hard", tmp_path / "gapless"])
 
@@ -514,9 +514,9 @@ def test_internal_error_keeps_its_traceback(model, genome, tmp_path, command, mo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["score", "--batch-size", "0"], "batch_size must be positive, got 0"),
-        (["embed", "--batch-size", "-1"], "batch_size must be positive, got -1"),
-        (["score", "--coverage", "2"], "coverage must be in (0, 1), got 2.0"),
+        (["score", "--batch-size", "0"], "batch_size is 0; it must be at least 1"),
+        (["embed", "--batch-size", "-1"], "batch_size is -1; it must be at least 1"),
+        (["score", "--coverage", "2"], "coverage 2.0 is not between 0 and 1"),
     ],
 )
 def test_options_out_of_range_are_one_line(model, genome, tmp_path, words, message, capsys):
@@ -528,11 +528,11 @@ def test_options_out_of_range_are_one_line(model, genome, tmp_path, words, messa
 @pytest.mark.parametrize(
     ("kind", "rc", "message"),
     [
-        ("masked", [], "objective must be one that says something of a sequence, got 'masked'"),
+        ("masked", [], "a model of objective 'masked' does not score sequences"),
         (
             "binary",
             ["--rc"],
-            "rc must be false for letters without a complement, got true for protein",
+            "rc cannot be used with protein, which has no reverse strand",
         ),
     ],
 )

@@ -13,6 +13,6 @@ def test_track_refuses_strings() -> None:
     assert find(SimpleNamespace(id="1")).tolist() == [1.0, 2.0]  # type: ignore[arg-type,union-attr]
     with pytest.raises(
         ArgumentError,
-        match="partner of '0' must be a number a letter, as the model reads a track, got a str",
+        match="partner of '0' is a str, but the model reads a track: pass one number per position",
     ):
         find(SimpleNamespace(id="0"))  # type: ignore[arg-type]

@@ -27,31 +27,35 @@ def basis(tmp_path):
 
 def test_scan_without_prior_warns(basis, tmp_path, capsys):
     assert main([*basis, "--threshold", "0.4"]) == 0
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert (
-        "warning: no --prior: log-odds are of a set of which a share of 0.250 is positive; in a "
-        "genome far fewer windows are\n" in said.err
+        "warning: no --prior: scores assume that as many windows are positive as in training "
+        "(25.0%), but in a genome far fewer are\n" in printed.err
     )
-    assert said.out.startswith("scan: windows of 60 letters, one every 4, both strands\n")
+    assert printed.out.startswith(
+        "scan: windows of 60 bp, one every 4 bp, scored on both strands\n"
+    )
     number = len((tmp_path / "out.toy1.peaks.bed").read_text().splitlines())
     assert (
-        f"scan: {number} peaks at or above a probability of 0.4, the highest window has "
-        in said.out
+        f"scan: {number} peaks with a probability of at least 0.4; the best window has "
+        in printed.out
     )
     assert number > 1
 
 
 def test_scan_with_prior_reports_highest_score(basis, capsys):
     assert main([*basis, "--prior", "0.001"]) == 0
-    said = capsys.readouterr()
-    assert "prior" not in said.err
-    assert "scan: 0 peaks at or above a probability of 0.5, the highest window has 0.00" in said.out
+    printed = capsys.readouterr()
+    assert "prior" not in printed.err
+    assert (
+        "scan: 0 peaks with a probability of at least 0.5; the best window has 0.00" in printed.out
+    )
 
 
 def test_scan_reports_other_assembly(basis, capsys):
     assert main([*basis, "--chrom", "chrA", "--assembly", "toy2", "--prior", "0.1"]) == 0
     assert (
-        "the model's records are of 'toy1', the genome is named 'toy2'" in capsys.readouterr().err
+        "the model was trained on 'toy1', but the genome is named 'toy2'" in capsys.readouterr().err
     )
 
 
@@ -66,13 +70,13 @@ def test_internal_error_keeps_its_traceback(basis, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--stride", "0"], "stride must be at least 1 letter, got 0"),
-        (["--stride", "61"], "stride must be 1 - 60 (the window) letters, got 61"),
-        (["--prior", "1"], "prior must be in (0, 1), got 1.0"),
+        (["--stride", "0"], "stride is 0; it must be at least 1 bp"),
+        (["--stride", "61"], "stride 61 is not between 1 and the window size of 60 bp"),
+        (["--prior", "1"], "prior 1.0 is not between 0 and 1"),
         (["--chrom", "chrZ"], "no chromosome 'chrZ' in the genome (it has chrA)"),
         (
             ["--window", "801"],
-            "a chromosome must be at least as long as the window of 801 letters, got none",
+            "no window of 801 bp fits into the chromosomes or regions to scan",
         ),
         (["--genome", "absent.fa"], "absent.fa: "),
     ],

@@ -74,8 +74,7 @@ def test_no_sequences_give_empty_table():
 def test_unscorable_sequences(tmp_path):
     with pytest.raises(
         ValueError,
-        match=r"sequences must be at least k = 3 letters long, got 2 in sequence 1 \(counted from "
-        r"0\)",
+        match=r"sequence 1 \(counted from 0\) has length 2, but the model needs at least 3",
     ):
         score_sequences(tiny_scorer(), ["ACG", "AC"])
     with pytest.raises(ValueError, match=r"invalid .* in sequence 1 \(counted from 0\)"):
@@ -83,7 +82,7 @@ def test_unscorable_sequences(tmp_path):
     (tmp_path / "short.fa").write_text(">long\nACGT\n>short\nAC\n")
     with pytest.raises(
         SequenceFileError,
-        match=r"short\.fa: sequences must be at least k = 3 letters long, got 2 in record 'short'",
+        match=r"short\.fa: record 'short' has length 2, but the model needs at least 3",
     ):
         score_sequences(tiny_scorer(), tmp_path / "short.fa")
     with pytest.raises(ValueError, match="complement"):
@@ -97,25 +96,22 @@ def test_unscorable_sequences(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sequences", "got"),
+    ("sequences", "message"),
     [
-        ("ACGTACGT", "'ACGTACGT', which is no file: write letters as a list"),
-        ("ACGT*ACGTACGTAC", r"'ACGT\*ACGTACG...', which is no file"),
+        ("ACGTACGT", "no such file: 'ACGTACGT'. To score a sequence, put it in a list: "),
+        ("ACGT*ACGTACGTAC", r"no such file: 'ACGT\*ACGTACG...'"),
         # longer than a file name may be
-        ("ACGT.ACGT" * 1000, "'ACGT.ACGTACG...', which is no file"),
-        (b"ACGT", "bytes of int"),
-        ([b"ACGT"], "list of bytes"),
-        ({"one": "ACGT"}, "dict"),
-        ({"ACGT"}, "set"),
-        ((text for text in ["ACGT"]), "generator"),
-        (None, "NoneType"),
+        ("ACGT.ACGT" * 1000, "no such file: 'ACGT.ACGTACG...'"),
+        (b"ACGT", "cannot read sequences from a bytes of int; pass a list of strings"),
+        ([b"ACGT"], "from a list of bytes;"),
+        ({"one": "ACGT"}, "from a dict;"),
+        ({"ACGT"}, "from a set;"),
+        ((text for text in ["ACGT"]), "from a generator;"),
+        (None, "from a NoneType;"),
     ],
 )
-def test_invalid_sequences_argument(sequences, got):
-    with pytest.raises(
-        ValueError,
-        match=f"sequences must be a list of strings or the path of a FASTA file, got {got}",
-    ):
+def test_invalid_sequences_argument(sequences, message):
+    with pytest.raises(ValueError, match=message):
         score_sequences(tiny_scorer(), sequences)
 
 

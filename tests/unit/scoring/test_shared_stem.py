@@ -111,11 +111,11 @@ def test_invalid_windows():
     assert [GenomeWindows(10, 3).number(length) for length in (10, 12, 13)] == [1, 1, 2]
     for stride in (0, 11):
         with pytest.raises(
-            ValueError, match=rf"stride must be 1 - 10 \(the window\) letters, got {stride}"
+            ValueError, match=f"stride {stride} is not between 1 and the window size of 10 bp"
         ):
             GenomeWindows(10, stride)
     with pytest.raises(
-        ValueError, match="letters must end with a window of 60 at a stride of 8, got 67 letters"
+        ValueError, match="67 bases do not end with a window of 60 bp at a stride of 8 bp"
     ):
         strand_logits(scorer_of(run_file()), random_letters(67), GenomeWindows(60, 8))
 

@@ -65,7 +65,7 @@ def test_tile_cores_cover_sequence_once(length, overlap, more, step):
 def test_tiles_of_worked_example_and_errors():
     assert [tuple(tile) for tile in tiles(10, 6, 1)] == [(0, 6, 0, 5), (4, 10, 5, 10)]
     for size, overlap, step in ((4, 2, 1), (8, 2, 5), (5, -1, 1)):
-        with pytest.raises(ValueError, match="a tile must be larger than two overlaps and a step"):
+        with pytest.raises(ValueError, match="has no space for two overlaps and a step"):
             list(tiles(100, size, overlap, step))
 
 
@@ -161,11 +161,11 @@ def test_global_models_read_windows_of_training_length(run, monkeypatch, capsys)
     seen.clear()
     table = score_sequences(scorer, [text])
     assert max(seen) == 200
-    said = (
-        "score: sequences longer than 800 letters, such as '0', are read in windows of 200, as "
-        "the model, which sees the whole of its input"
+    message = (
+        "score: sequences longer than 800 positions, such as '0', are read in windows of 200, the "
+        "length of the training records, because the model was not trained on longer ones\n"
     )
-    assert capsys.readouterr().err.count(f"{said}, was trained\n") == 1
+    assert capsys.readouterr().err.count(message) == 1
     alone = score_sequences(scorer, [text[:200]])
     if run.objective.kind == "bins":
         pd.testing.assert_frame_equal(
@@ -183,8 +183,8 @@ def test_global_model_without_training_length_is_refused(monkeypatch):
     assert len(score_sequences(scorer, ["A" * 400])) == 1
     with pytest.raises(
         ValueError,
-        match="sequences must be at most 400 letters long for a model that sees the whole of them, "
-        "got 401",
+        match="a sequence has 401 positions, but the model can read at most 400, because its folder "
+        "does not store the length of its training records",
     ):
         score_sequences(scorer, ["A" * 401])
 

@@ -82,7 +82,7 @@ def test_windows_of_both_alleles(genome, case):
     assert (
         pair.ref[0].tobytes().decode(),
         pair.alt[0].tobytes().decode(),
-        pair.places.tolist(),
+        pair.positions.tolist(),
     ) == (with_ref, with_alt, [at])
 
 
@@ -112,7 +112,7 @@ def test_placements_spread_over_the_middle_half():
     assert VariantWindows(placements=3).starts(variant, 300) == [800, 850, 900]
     assert VariantWindows(around=1100).starts(variant, 300) == [950]
     for options in ({"window": 0}, {"placements": 0}):
-        with pytest.raises(ValueError, match="must be at least 1, got 0"):
+        with pytest.raises(ValueError, match="is 0; it must be at least 1"):
             VariantWindows(**options)
 
 
@@ -212,7 +212,9 @@ def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
     )
     # the mask does not hide it
     wrong = write_vcf(tmp_path / "b.vcf", [*rows, ("chrA", 186, other(letters[185]), "ACGT")])
-    with pytest.raises(VariantFileError, match="got 1 of 4 that differ"):
+    with pytest.raises(
+        VariantFileError, match="REF differs from the genome in 1 of 4 lines, more than 5%"
+    ):
         score_variants(scorer, soft, wrong, windows=VariantWindows(60))
 
 
@@ -221,8 +223,8 @@ def test_genome_of_other_assembly_is_refused(genome, tmp_path):
     right = ("chrA", 300, text(genome, 299, 300), "ACGT")
     path = write_vcf(tmp_path / "a.vcf", [right, wrong, right, right])
     message = (
-        r"a\.vcf: REF must be what the genome holds in all but 5% of the lines, got 1 of 4 "
-        rf"that differ, first .*:7: REF {wrong[2]} where"
+        r"a\.vcf: REF differs from the genome in 1 of 4 lines, more than 5%; the first is "
+        rf".*:7: REF is {wrong[2]}, but the genome has"
     )
     with pytest.raises(VariantFileError, match=message):
         score_variants(scorer_of(RUN), genome, path, windows=VariantWindows(60))
@@ -329,9 +331,9 @@ def test_annotated_vcf_adds_info_fields(genome, model, tmp_path, capsys):
         [table["effect"][i] for i in (0, 1, 3, 4)],
         rtol=1e-4,
     )
-    said = capsys.readouterr().out
-    assert "variants: 3 lines, each REF is what the genome holds\n" in said
-    assert "variants: 3 alleles scored\nvariants: 2 alleles not scored: ALT is . or *\n" in said
+    printed = capsys.readouterr().out
+    assert "variants: 3 lines, every REF agrees with the genome\n" in printed
+    assert "variants: 3 alleles scored\nvariants: 2 alleles not scored: ALT is . or *\n" in printed
     assert (
         command(
             "--model",
@@ -346,7 +348,7 @@ def test_annotated_vcf_adds_info_fields(genome, model, tmp_path, capsys):
         == 1
     )
     assert (
-        "a.annotated.vcf.gz:5: INFO must have no SAB_LOGIT_REF yet, got one."
+        "a.annotated.vcf.gz:5: the header already defines the INFO field SAB_LOGIT_REF."
         in capsys.readouterr().err
     )
 
@@ -359,17 +361,17 @@ def test_reference_mismatches_are_reported(genome, model, tmp_path, capsys):
     assert command(*basis) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(
-        f"selfattn-bio variants: error: {path}: REF must be what the genome holds in all but 5% of "
-        "the lines, got 1 of 2"
+        f"selfattn-bio variants: error: {path}: REF differs from the genome in 1 of 2 lines, more "
+        "than 5%"
     )
     assert list(tmp_path.glob("a.*")) == [path]
     assert command(*basis, "--mismatches", 0.5) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (
-        f"variants: 2 lines, REF differs from the genome in 1: {path}:7: REF {wrong[2]} where the "
-        "genome holds" in said
+        f"variants: 2 lines, REF differs from the genome in 1: {path}:7: REF is {wrong[2]}, but the "
+        "genome has" in printed
     )
-    assert "variants: 1 allele not scored: REF is not what the genome holds\n" in said
+    assert "variants: 1 allele not scored: REF differs from the genome\n" in printed
 
 
 def test_file_without_variants_is_refused(genome, model, tmp_path, capsys):
@@ -382,10 +384,9 @@ def test_file_without_variants_is_refused(genome, model, tmp_path, capsys):
     )
     assert (
         capsys.readouterr().err
-        == f"selfattn-bio variants: error: {path}: VCF must hold variants, got a header and no "
-        "line\n"
+        == f"selfattn-bio variants: error: {path}: the VCF has a header but no variants\n"
     )
-    with pytest.raises(VariantFileError, match="VCF must hold variants"):
+    with pytest.raises(VariantFileError, match="the VCF has a header but no variants"):
         score_variants(model, genome, path)
     assert (
         command(
@@ -401,7 +402,7 @@ def test_file_without_variants_is_refused(genome, model, tmp_path, capsys):
         == 1
     )
     assert (
-        "chrA:150-153: region must hold letters A C G T that the model reads, got none"
+        "chrA:150-153: the region has no A, C, G or T that the model reads"
         in capsys.readouterr().err
     )
     assert list(tmp_path.glob("a.*")) == [path]
@@ -412,8 +413,8 @@ def test_other_assembly_is_reported(genome, model, tmp_path, capsys):
         ("toy1", ""),
         (
             "toy2",
-            "selfattn-bio variants: warning: the model's records are of 'toy1', the genome is "
-            "named 'toy2'\n",
+            "selfattn-bio variants: warning: the model was trained on 'toy1', but the genome "
+            "is named 'toy2'\n",
         ),
     ):
         path = tmp_path / f"{name}.fa"
@@ -431,9 +432,9 @@ def test_other_assembly_is_reported(genome, model, tmp_path, capsys):
             )
             == 0
         )
-        said = capsys.readouterr().err
-        assert warning in said
-        assert ("warning: the model's" in said) == bool(warning)
+        printed = capsys.readouterr().err
+        assert warning in printed
+        assert ("warning: the model was trained on" in printed) == bool(warning)
 
 
 def test_internal_error_keeps_its_traceback(genome, model, tmp_path, monkeypatch):
@@ -492,7 +493,7 @@ def test_saturation_of_a_region_is_plotted(genome, model, tmp_path, capsys):
     )
     assert (tmp_path / "a.saturation.svg").read_text().startswith("<?xml")
     assert (
-        "variants: chrA [200, 230), 0-based half-open: 30 letters in one window\n"
+        "variants: chrA [200, 230), 0-based half-open: 30 bp, all in one window\n"
         in capsys.readouterr().out
     )
     assert (
@@ -509,7 +510,7 @@ def test_saturation_of_a_region_is_plotted(genome, model, tmp_path, capsys):
         == 0
     )
     assert pd.read_csv(tmp_path / "b.effects.tsv", sep="\t")["logit_ref"].nunique() == 70
-    assert "70 letters in a window of each\n" in capsys.readouterr().out
+    assert "70 bp, each in its own window\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow
