@@ -17,7 +17,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 
 Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters per record
-PIECE = 1 << 20  # letters counted at once; each takes eight bytes
+PIECE = 1 << 20  # positions counted at once; each takes eight bytes
 CHUNK = 1024  # records encoded at once, padded to the longest of them
 
 

@@ -62,7 +62,7 @@ def read_regions(path: str | Path, genome: Genome) -> list[Region]:
     ------
     IntervalError
         If the file is missing, malformed or empty, or an interval is on an unknown chromosome or
-        exceeds its end. The error gives the place as `path:line`.
+        exceeds its end. The error names the file and line.
     """
     table = place(read_intervals(path), genome)
     return joined(

@@ -723,8 +723,8 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
         raise ModelFolderError(message, place=str(folder))
     if member.run.partner != first.run.partner:
         message = (
-            f"cannot average this model with the first: its second input is "
-            f"{member.run.partner!r}, that of the first is {first.run.partner!r}"
+            f"cannot average this model (second input {member.run.partner!r}) with the first, "
+            f"which has another second input ({first.run.partner!r})"
         )
         raise ModelFolderError(message, place=str(folder))
     if member.policy != first.policy:

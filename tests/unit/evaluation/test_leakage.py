@@ -80,7 +80,7 @@ LETTERS = {
     "exact duplicate": (lambda rng, row: row.copy(), "+", 1.0),
     "on the other strand": (lambda rng, row: DNA.reverse_complement(row), "-", 1.0),
     "a twentieth mutated": (lambda rng, row: mutated(rng, row, 0.05), "+", 0.35),
-    "a tenth mutated, turned": (
+    "a tenth mutated, reverse-complemented": (
         lambda rng, row: DNA.reverse_complement(mutated(rng, row, 0.1)),
         "-",
         0.15,

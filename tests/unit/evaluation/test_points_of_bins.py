@@ -181,7 +181,7 @@ def test_points_of_one_block_have_no_interval(starts, number):
         return
     with pytest.raises(
         CorpusError,
-        match="the points of the test split are in 1 block of 100 bp, and a confidence interval "
+        match=r"the points of the test split are in 1 block of 100 bp, and a confidence interval "
         "needs at least 2. Lower",
     ):
         check_blocks(bins, 100)

@@ -259,7 +259,7 @@ def test_window_and_positive_fraction_come_from_folder(tmp_path):
         made.window(None)
     with pytest.raises(
         ValueError,
-        match="prior cannot be used with this model, which does not store the fraction of positives",
+        match="prior cannot be used with this model, which does not store the fraction",
     ):
         made.shift(0.1)
     with pytest.raises(ValueError, match="prior 1 is not between 0 and 1"):

@@ -1,7 +1,6 @@
 """Score and embed records, tables and genome intervals, as well as strings and FASTA."""
 
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pandas as pd

@@ -190,7 +190,7 @@ def test_coverage_errors(tmp_path, reference):
         score_sequences(scorer, ["ACGT"], coverage=0.9, rc=True)
     with pytest.raises(
         ValueError,
-        match="coverage needs reference.safetensors, which a model folder does not have",
+        match=r"coverage needs reference\.safetensors, which a model folder does not have",
     ):
         score_sequences(folder_of(tmp_path / "old", None), ["ACGT"], coverage=0.9)
     with pytest.raises(ValueError, match="batch_size is 0"):

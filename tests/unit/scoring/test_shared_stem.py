@@ -26,8 +26,11 @@ def one_by_one(scorer, letters, windows):
 
 
 SHARED = {
-    "as of the promoters": (conv(kernel=9, pool=8, second_kernel=5), GenomeWindows(150, 24)),
-    "the last vector is whole": (conv(kernel=9, pool=8, second_kernel=5), GenomeWindows(154, 16)),
+    "as in the promoter task": (conv(kernel=9, pool=8, second_kernel=5), GenomeWindows(150, 24)),
+    "the last vector is complete": (
+        conv(kernel=9, pool=8, second_kernel=5),
+        GenomeWindows(154, 16),
+    ),
     "a kernel wider than the pool": (
         conv(kernel=15, pool=4, second_kernel=3),
         GenomeWindows(100, 8),
@@ -35,11 +38,11 @@ SHARED = {
     "no second neighbours": (conv(kernel=3, pool=2, second_kernel=1), GenomeWindows(61, 6)),
     "no pooling": (conv(kernel=5, pool=1, second_kernel=5), GenomeWindows(50, 7)),
     "2 members": (run_file(members=2, stem={"kind": "conv"}), GenomeWindows(150, 16)),
-    "tokens 3 letters apart": (
+    "tokens 3 bp apart": (
         run_file(tokens={"k": 4, "stride": 3}, stem={"kind": "conv", "pool": 2}),
         GenomeWindows(120, 12),
     ),
-    "a cls head and places": (
+    "a cls head and positions": (
         run_file(stem={"kind": "conv"}, head={"kind": "cls"}, position={"kind": "sinusoidal"}),
         GenomeWindows(150, 8),
     ),
@@ -47,7 +50,7 @@ SHARED = {
 PLAIN = {
     "no stem": (run_file(stem={"kind": "none"}), GenomeWindows(60, 10)),
     "a stride off the pooling": (conv(), GenomeWindows(150, 12)),
-    "each window with a mean of its own": (conv(norm="record"), GenomeWindows(150, 16)),
+    "each window has its own mean": (conv(norm="record"), GenomeWindows(150, 16)),
     "windows as short as their edges": (conv(), GenomeWindows(60, 8)),
     "a cnn": (run_file(kind="cnn", channels=(4, 4, 4), hidden_dim=4), GenomeWindows(90, 9)),
 }

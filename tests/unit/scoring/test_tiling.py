@@ -183,8 +183,8 @@ def test_global_model_without_training_length_is_refused(monkeypatch):
     assert len(score_sequences(scorer, ["A" * 400])) == 1
     with pytest.raises(
         ValueError,
-        match="a sequence has 401 positions, but the model can read at most 400, because its folder "
-        "does not store the length of its training records",
+        match="a sequence has 401 positions, but the model can read at most 400, because its "
+        "folder does not store the length of its training records",
     ):
         score_sequences(scorer, ["A" * 401])
 

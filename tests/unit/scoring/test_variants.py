@@ -63,14 +63,14 @@ def other(letter, number=0):
 TINY = "ACGTACGTAC"
 CASES = {  # start, REF, ALT, window start, size -> both windows, and the offset of the allele
     "a substitution": (4, "A", "T", 2, 5, "GTACG", "GTTCG", 2),
-    "a deletion pulls letters in from the right": (1, "CG", "C", 1, 5, "CGTAC", "CTACG", 0),
+    "a deletion pulls bases in from the right": (1, "CG", "C", 1, 5, "CGTAC", "CTACG", 0),
     "a longer deletion": (2, "GTA", "G", 0, 6, "ACGTAC", "ACGCGT", 2),
-    "an insertion pushes letters out at the right": (4, "A", "ATT", 2, 6, "GTACGT", "GTATTC", 2),
-    "several letters for as many": (3, "TA", "CC", 2, 4, "GTAC", "GCCC", 1),
+    "an insertion pushes bases out at the right": (4, "A", "ATT", 2, 6, "GTACGT", "GTATTC", 2),
+    "several bases for as many": (3, "TA", "CC", 2, 4, "GTAC", "GCCC", 1),
     "moved in at the start": (1, "C", "T", -2, 5, "ACGTA", "ATGTA", 1),
     "moved in at the end": (8, "A", "T", 6, 5, "CGTAC", "CGTTC", 3),
-    "a deletion at the end has room for what it pulls in": (7, "TA", "T", 5, 4, "CGTA", "CGTC", 2),
-    "the last letter": (9, "C", "G", 7, 5, "CGTAC", "CGTAG", 4),
+    "a deletion near the end of the chromosome": (7, "TA", "T", 5, 4, "CGTA", "CGTC", 2),
+    "the last base": (9, "C", "G", 7, 5, "CGTAC", "CGTAG", 4),
 }
 
 
@@ -368,8 +368,8 @@ def test_reference_mismatches_are_reported(genome, model, tmp_path, capsys):
     assert command(*basis, "--mismatches", 0.5) == 0
     printed = capsys.readouterr().out
     assert (
-        f"variants: 2 lines, REF differs from the genome in 1: {path}:7: REF is {wrong[2]}, but the "
-        "genome has" in printed
+        f"variants: 2 lines, REF differs from the genome in 1: {path}:7: REF is {wrong[2]}, but "
+        "the genome has" in printed
     )
     assert "variants: 1 allele not scored: REF differs from the genome\n" in printed
 
