@@ -210,9 +210,10 @@ def test_exceeded_limit_fails_and_writes_table(audit, tmp_path, texts, limits, m
     code, _, err = audit(limits=f"[audit]\n{limits}\n", p2=near(texts["n0"]))
     assert code == 1
     assert err.startswith(f"selfattn-bio audit: error: split.tsv: {message}")
+    assert "such as 'p2' (n0); [audit] " in err
     assert err.endswith(
-        "such as 'p2' (n0). Choose a [split] that keeps them together (docs/leakage.md), or raise "
-        "the limit\n"
+        f" allows {limits.split()[-1]}. Choose a [split] that keeps them together "
+        "(docs/leakage.md), or raise the limit\n"
     )
     assert err.count("\n") == 1
     assert (tmp_path / "out/audit.tsv").exists()

@@ -265,7 +265,7 @@ def test_split_reports_clusters(folder, capsys):
     )
     table = made(folder, 'kind = "cluster"').set_index("id")
     assert (
-        "split: 60 clusters by shared k-mers at similarity 0.15, the largest of 2 records"
+        "split: 60 clusters by shared k-mers at similarity 0.15; the largest has 2 records"
         in capsys.readouterr().out
     )
     assert table["reason"][["n0", "twin"]].tolist() == ["cluster=n0 (2)"] * 2

@@ -524,7 +524,7 @@ def test_steps_grow_with_root_of_records(here):
     [
         (
             ["my task", "--positives", "a.fa", "--negatives", "a.fa"],
-            "task name 'my task' may only have letters, digits, _ and -",
+            "invalid task name 'my task': use only letters, digits, _ and -",
         ),
         (
             ["mine", "--positives", "a.fa"],
@@ -626,7 +626,7 @@ def test_steps_grow_with_root_of_records(here):
         ),  # which TOML may not hold
         (
             ["there", "--positives", "a.fa", "--negatives", "b.fa"],
-            "there.toml: run file exists already. Edit it, remove it, or",
+            "there.toml: the run file already exists. Edit it, remove it, or",
         ),
     ],
 )

@@ -89,8 +89,8 @@ def test_total_includes_the_stack(call, tmp_path, monkeypatch):
     out = call(9000.0, "--length", "2048")[1].splitlines()
     assert (
         out[-2]
-        == "plan: without the stack, whose time depends on the records; plan with --corpus to "
-        "include it"
+        == "plan: the time of the stack depends on the records and is not included; use --corpus "
+        "to measure it"
     )
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
     lines = []
