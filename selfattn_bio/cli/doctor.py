@@ -38,19 +38,19 @@ LENGTH, HEAD_DIM = 1000, 32  # tokens and size of a head in the table
 PROGRAMS = {
     "C++ compiler": (
         ("c++", "g++", "clang++"),
-        "it compiles the fused attention kernel for the CPU; without it, torch is used",
+        "It compiles the fused attention kernel for the CPU; without it, torch is used",
     ),
-    "git": (("git",), "it adds the commit to the provenance of a model"),
-    "make": (("make",), "it runs the targets of the Makefile; `selfattn-bio run` does not need it"),
-    "Slurm": (("sbatch",), "it runs trainings on a cluster"),
+    "git": (("git",), "It adds the commit to the provenance of a model"),
+    "make": (("make",), "It runs the targets of the Makefile; `selfattn-bio run` does not need it"),
+    "Slurm": (("sbatch",), "It runs trainings on a cluster"),
     "MMseqs2": (
         ("mmseqs",),
-        "it clusters similar sequences by alignment; without it, shared k-mers are used",
+        "It clusters similar sequences by alignment; without it, shared k-mers are used",
     ),
 }
 LIBRARIES = {  # only those of extras, because dependencies are always installed
-    "tensorboard": "it shows curves of a training; pip install 'selfattn-bio[tensorboard]'",
-    "snakemake_executor_plugin_slurm": "it submits jobs to Slurm; pip install "
+    "tensorboard": "It shows training curves. Install: pip install 'selfattn-bio[tensorboard]'",
+    "snakemake_executor_plugin_slurm": "It submits jobs to Slurm. Install: pip install "
     "'selfattn-bio[slurm]'",
 }
 
@@ -72,7 +72,8 @@ def run(arguments: argparse.Namespace) -> None:
     threads = torch.get_num_threads()
     print(f"device    CPU with {threads} thread{'s' * (threads != 1)}; CUDA: {cuda}")
     reason = why_not()
-    print(f"band      {'compiled and ready' if reason is None else f'cannot run: {reason}'}")
+    state = "is compiled and ready" if reason is None else f"cannot run: {reason}"
+    print(f"kernel    band, the fused kernel for the CPU, {state}")
     _print_optional_parts()
     print('\nAttention kernels, in the order in which kernel = "auto" tries them:\n')
     for kernel in KERNELS.values():
@@ -125,7 +126,7 @@ def _print_optional_parts() -> None:
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     found: dict[str, tuple[str | None, str]] = {
-        "GPU": (gpu, "it speeds up long sequences and large models; only CUDA is supported")
+        "GPU": (gpu, "It speeds up long sequences and large models. Only CUDA is supported")
     }
     for name, (commands, use) in PROGRAMS.items():
         found[name] = (
@@ -138,18 +139,18 @@ def _print_optional_parts() -> None:
         workflow: str | None = str(project_folder())
     except SelfAttnBioError:
         workflow = None
-    found["workflow"] = workflow, "`selfattn-bio run` and `demo` need it; reinstall the package"
+    found["workflow"] = workflow, "`selfattn-bio run` and `demo` need it. Reinstall the package"
     found["model 'promoter'"] = (
         str(shipped)
         if (shipped := Path(__file__).parents[1] / "models/promoter").is_dir()
         else None,
-        "load('promoter') needs it; reinstall the package",
+        "load('promoter') needs it. Reinstall the package",
     )
-    found["font for plots"] = _font(), "plots use the font of matplotlib"
+    found["font for plots"] = _font(), "Plots use the font of matplotlib"
     print("\nOptional parts:\n")
     width = max(map(len, found))
     for name, (what, use) in found.items():
-        print(f"  {name:{width}}  {what if what else f'not found; {use}'}")
+        print(f"  {name:{width}}  {what if what else f'not found. {use}'}")
 
 
 def _version(module: str) -> str:

@@ -121,4 +121,4 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
         "snakemake_executor_plugin_slurm",
     } <= listed
     assert "MMseqs2" in out
-    assert "not found; it clusters similar sequences by alignment" in out
+    assert "not found. It clusters similar sequences by alignment" in out

@@ -379,7 +379,7 @@ def test_embed_command_writes_vectors(model, genome, tmp_path, suffix, monkeypat
             np.testing.assert_array_equal(arrays["vectors"], expected.vectors)
             assert arrays["id"].tolist() == expected.places["id"].tolist()
             assert arrays["end"].tolist() == expected.places["end"].tolist()
-    assert f"embed: {len(expected)} vectors of 16: {out}" in capsys.readouterr().out
+    assert f"embed: wrote {len(expected)} vectors of size 16 to {out}" in capsys.readouterr().out
     assert (
         main(
             [

@@ -85,7 +85,9 @@ def test_unscorable_sequences(tmp_path):
         match=r"short\.fa: record 'short' has length 2, but the model needs at least 3",
     ):
         score_sequences(tiny_scorer(), tmp_path / "short.fa")
-    with pytest.raises(ValueError, match="complement"):
+    with pytest.raises(
+        ValueError, match="rc cannot be used with protein, which has no reverse strand"
+    ):
         score_sequences(tiny_scorer(PROTEIN, k=1), ["MKV"], rc=True)
     for absent in (tmp_path / "absent.fa", "absent.fa"):
         with pytest.raises(
