@@ -160,8 +160,8 @@ def test_split_without_validation(table, steps):
         "= 0.25\n"
     )
     assert (
-        lines[0] == "split: the data have no valid records, 6 are sampled from train ([split] "
-        "valid_fraction)"
+        lines[0] == "split: the data have no validation records; 6 are sampled from train "
+        "([split] valid_fraction)"
     )
     assert split["split"].value_counts()["test"] == 12
     assert set(split["split"]) == {"train", "valid", "test", "dropped"}
