@@ -1,7 +1,7 @@
 """Simple two-class models that are fitted next to a network and saved and scored like it.
 
 `BASELINES` lists them, simplest first. To add one, write a subclass of `Baseline` in a new file and
-add it to the list.
+add it to the list. If it may be a part of a stack, add its name to `StackPart` in config/stack.py.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ class LinearKmers(Baseline):
             state.arrays["weights"],
         )
         if self.weights.shape != (expected := sum(block.size for block in self.blocks),):
-            raise ValueError(f"weights must have shape ({expected},), got {self.weights.shape}")
+            raise ValueError(f"there are {self.weights.size} weights instead of {expected}")
 
 
 class CountedKmers(LinearKmers):

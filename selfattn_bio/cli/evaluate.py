@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
         }
     if empty := [side for side, of_side in rows.items() if not len(of_side)]:
         raise CorpusError(
-            f"{empty[0]} must hold records, got none",
+            f"the {empty[0]} split is empty",
             place=str(arguments.split),
             hint="Change [split] in the run file",
         )
@@ -210,7 +210,7 @@ def _check_baselines(folder: Path) -> None:
     ]:
         message = (
             f"the fitted baselines replace this folder, but it holds {foreign[0]!r}, which "
-            "is no baseline"
+            "is not a baseline"
         )
         raise OutputError(
             message, place=str(folder), hint="Choose another --output, or move it away"
@@ -267,13 +267,13 @@ def _check_question(folder: Path, objective: Objective) -> None:
         (each.kind, each.target_columns, getattr(each, "bin", None)) for each in (own, objective)
     )
     if found != wanted:
-        told = [
+        shown = [
             " ".join(str(part) for part in (kind, *columns, bin_) if part)
             for kind, columns, bin_ in (wanted, found)
         ]
         hint = "Train it again, as a variant of this run file"
         raise ModelFolderError(
-            f"model must be of the objective of the run file ({told[0]}), got {told[1]}",
+            f"the model has the objective {shown[1]}, the run file {shown[0]}",
             place=str(folder),
             hint=hint,
         )
@@ -422,8 +422,8 @@ def _judge_bins(
     for name, model in models.items():
         if (learnt := getattr(model.run.objective, "points_sha256", "")) != found:
             message = (
-                f"points must be those that {name} was trained on (sha256 {learnt[:12]}), "
-                f"got {found[:12]}"
+                f"{name} was trained on other points: their sha256 begins with {learnt[:12]}, "
+                f"that of this file with {found[:12]}"
             )
             raise ModelFolderError(message, place=section.points, hint="Train it again")
     points = {side: points_of(section.points, corpus.records.iloc[of]) for side, of in rows.items()}
@@ -513,14 +513,14 @@ def _add_layers(summary: dict[str, Any], folders: list[Path], letters: Letters) 
     section = read_run_file(folders[0] / RUN).model
     if not isinstance(section, AttentionModel) or isinstance(section.exits, NoExits):
         return
-    members, told = load(folders).members, []
+    members, shown = load(folders).members, []
     of = max(len(body.encoder.blocks) for member in members for body in member.network.members)  # type: ignore[arg-type, union-attr]
     for side in SIDES:
         mean = float(np.mean([member.depths(letters[side]).mean() for member in members]))
         summary[side]["layers"] = {"mean": mean, "of": of}
-        told.append(f"{side} {mean:.2f}")
+        shown.append(f"{side} {mean:.2f}")
     print(
-        f"evaluate: records leave the model after {', '.join(told)} of {of} layers in the mean",
+        f"evaluate: records leave the model after {', '.join(shown)} of {of} layers in the mean",
         flush=True,
     )
 
@@ -549,9 +549,9 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], side: str, split: Path) -
     if sorted(set(labels.dropna().astype(int))) != [0, 1]:
         counts = f"{int((labels == 1).sum())} positives and {int((labels == 0).sum())} negatives"
         raise CorpusError(
-            f"{side} must hold positives and negatives, got {counts}",
+            f"the {side} split has {counts}; it needs both",
             place=str(split),
-            hint="change [split] in the run file",
+            hint="Change [split] in the run file",
         )
     return rows[labels.notna().to_numpy()]
 
@@ -747,7 +747,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ModelFolderError(
-            f"{path.name} must be a readable JSON file of the model folder, got {reason}",
+            f"cannot read {path.name} of the model folder: {reason}",
             place=str(path),
         ) from error
 
@@ -787,7 +787,7 @@ def _say_bins(summary: dict[str, Any]) -> None:
     )
     for name, entry in {"model": test["model"], **test["baselines"]}.items():
         auprc = entry["auprc"]
-        told = (
+        shown = (
             f"test AUPRC {auprc['value']:.3f} ({auprc['low']:.3f} to {auprc['high']:.3f}), "
             f"AUROC {entry['auroc']['value']:.3f}"
         )
@@ -801,7 +801,7 @@ def _say_bins(summary: dict[str, Any]) -> None:
                     f"; {who} - it {difference['value']:+.3f} ({difference['low']:+.3f} to "
                     f"{difference['high']:+.3f})"
                 )
-        print(f"evaluate: {told}, MCC {entry['mcc']['value']:.3f}  {name}{lead}", flush=True)
+        print(f"evaluate: {shown}, MCC {entry['mcc']['value']:.3f}  {name}{lead}", flush=True)
 
 
 def _say_calls(name: str, entry: dict[str, Any]) -> None:
@@ -845,9 +845,9 @@ def _say(summary: dict[str, Any]) -> None:
                 if entry["model"]
             }
             low, high = gap["auroc"]["low"], gap["auroc"]["high"]
-            told = (
+            shown = (
                 f"worst {found['worst']!r} {auroc[found['worst']]:.3f}, gap "
                 f"{gap['auroc']['value']:.3f} ({low:.3f} to {high:.3f})"
             )
-            print(f"evaluate: AUROC by {by}: {told}", flush=True)
+            print(f"evaluate: AUROC by {by}: {shown}", flush=True)
     print(f"evaluate: {' '.join(comparison(summary))}", flush=True)

@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 
 from selfattn_bio.config.section import Listed, Section, first_repeated
 
+# Baselines of `baselines.BASELINES` that may be parts of a stack. Left out are gkm_svm, which is
+# slow, gc, which k-mers contain, and length and first_letter, which are no biological signal.
 StackPart = Literal[
     "kmer6_logistic",
     "kmer6_positional_logistic",

@@ -32,18 +32,16 @@ from selfattn_bio.model.checkpoint import (
 )
 
 SHOWN = 12  # digits of a checksum
-SAYS = {
-    "binary": "the log-odds (`logit`) and the probability that a sequence is one of the positives",
-    "multiclass": "the class of a sequence, with a probability of each",
-    "multilabel": "a probability of each label of a sequence",
-    "regression": "numbers of a sequence, in the units of the table it was trained on",
-    "several": "several things of a sequence at once, those of each part",
-    "labels": "a label of each letter",
-    "bins": "of each bin of letters the probability that it holds a point on either strand",
-    "masked": "nothing of a sequence by itself: it is a language model, to fine-tune from or to "
-    "embed with",
-    "causal": "nothing of a sequence by itself: it is a language model, to draw sequences from, "
-    "fine-tune or embed with",
+PREDICTS = {
+    "binary": "predicts the log-odds (`logit`) and the probability of the positive class",
+    "multiclass": "predicts the probability of each class",
+    "multilabel": "predicts the probability of each label",
+    "regression": "predicts numbers, in the units of its training table",
+    "several": "predicts several targets at once",
+    "labels": "predicts a label for each position",
+    "bins": "predicts for each bin the probability of a point on either strand",
+    "masked": "is a language model: use it for fine-tuning or embeddings",
+    "causal": "is a language model: use it to sample sequences, for fine-tuning or embeddings",
 }
 
 
@@ -103,30 +101,27 @@ def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
 
 def _members(folder: Path, others: Sequence[Path]) -> str:
     each = [
-        f"| `{path}` | {(said := read_provenance(path)).get('seed')} | {said.get('best_step')} |"
+        f"| `{path}` | {(found := read_provenance(path)).get('seed')} | {found.get('best_step')} |"
         for path in (folder, *others)
     ]
     table = "\n".join(["| member | seed | step |", "|---|---|---|", *each])
-    words = (
-        f"The mean of {len(each)} trainings with different seeds: the figures are of the "
-        "mean, what is said of one is of the first."
-    )
     return (
-        f"{words} Each folder has a card of its own; load all of them, as "
-        f"`selfattn_bio.load([FOLDER, ...])`.\n\n{table}"
+        f"The mean of {len(each)} trainings with different seeds. The metrics are those of the "
+        "mean; everything else on this page describes the first member. Each folder has its own "
+        f"card. Load all of them with `selfattn_bio.load([FOLDER, ...])`.\n\n{table}"
     )
 
 
 def _title(run: RunFile) -> str:
-    says = SAYS[run.objective.kind]
+    predicts = PREDICTS[run.objective.kind]
     control = (
-        "\n\n**It is a control: its labels were shuffled, and it must tell nothing.**"
+        "\n\n**It is a control: its labels were shuffled, so it should be no better than chance.**"
         if run.is_control()
         else ""
     )
     return (
         f"# {run.title or 'A model of selfattn_bio'}\n\nA {_words(run)} that reads "
-        f"{_letters(run)} and says {says}.{control}"
+        f"{_letters(run)} and {predicts}.{control}"
     )
 
 
@@ -155,8 +150,8 @@ def _words(run: RunFile) -> str:
         kind = f"self-attention encoder ({layers} of {run.model.embed_dim}, {attends})"
     elif run.model.kind == "paired":
         kind = (
-            "self-attention encoder of each of two inputs, of which the first reads the "
-            f"second ({run.model.cross_layers} cross-attention)"
+            "self-attention encoder for each of two inputs; the first attends to the second "
+            f"({run.model.cross_layers} cross-attention layers)"
         )
     else:
         kind = (
@@ -179,17 +174,18 @@ def _pruned(gates: Gates) -> str:
 
 
 def _letters(run: RunFile) -> str:
-    tokens = f"{run.tokens.k}-mers every {run.tokens.stride} letter{'s' * (run.tokens.stride > 1)}"
+    unit = "bp" if run.data.alphabet == "dna" else "residues"
+    tokens = f"{run.tokens.k}-mers every {run.tokens.stride} {unit}"
     first = f"{'DNA' if run.data.alphabet == 'dna' else 'protein'} as {tokens}"
     match run.partner:
         case None:
             return first
         case TrackPartner(low=low, high=high):
-            return f"{first}, beside a number of each letter from {low:g} to {high:g},"
+            return f"{first}, with one number from {low:g} to {high:g} per position,"
         case partner:
             return (
-                f"{first}, beside another sequence of each, {partner.alphabet}, as "
-                f"{partner.k}-mers every {partner.stride},"
+                f"{first}, with a second sequence ({partner.alphabet}) as {partner.k}-mers every "
+                f"{partner.stride},"
             )
 
 
@@ -199,7 +195,7 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
         for each in provenance.get("data", [])
     ]
     files += [
-        f"| `{each['path']}`, read with these | | `{each['sha256'][:SHOWN]}` |"
+        f"| `{each['path']}` | | `{each['sha256'][:SHOWN]}` |"
         for each in used_files(provenance.get("data", []))
     ]
     table = "\n".join(["| file | records | sha256 begins |", "|---|---|---|", *files])
@@ -231,11 +227,11 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
         f"{counts}; objective `{run.objective.kind}`; split {how}.{assembly} {' '.join(parents)}"
     ).rstrip()
     named = (
-        "names the records of valid, and none of train"
+        "lists the validation records, but no training records"
         if "privacy" in provenance
-        else "names every record of train and valid"
+        else "lists every training and validation record"
     )
-    return f"## What it was trained on\n\n{table}\n\n{trained} `seen.parquet` {named}."
+    return f"## Training data\n\n{table}\n\n{trained} `seen.parquet` {named}."
 
 
 def _source(source: Mapping[str, Any]) -> str:
@@ -244,7 +240,7 @@ def _source(source: Mapping[str, Any]) -> str:
     Without the method, the file of the positives would appear twice.
     """
     return f"`{source['path']}`" + (
-        f", {source['made']['kind']} negatives of it" if "made" in source else ""
+        f" ({source['made']['kind']} negatives)" if "made" in source else ""
     )
 
 
@@ -265,20 +261,19 @@ def _figures(
     ]
     table = "\n".join(["| | valid | test |", "|---|---|---|", *rows])
     chosen = (
-        f"The weights are those of step {provenance.get('best_step')}, chosen on valid, "
-        "whose figures are a little too good for that."
+        f"The weights are those of step {provenance.get('best_step')}, chosen on valid. The "
+        "metrics of valid are therefore a little too good."
     )
     if not test:
         chosen += (
-            " Test was not read for this page: `selfattn-bio evaluate` reads it, and writes "
-            "this page anew beside metrics.json."
+            " This page has no test metrics: `selfattn-bio evaluate` computes them, and writes a "
+            "new card next to metrics.json."
         )
     if exits := provenance.get("exits"):
         chosen += (
-            " A record leaves the encoder once the head is sure of it: on valid after "
-            f"{exits['mean_layers']:.2f} of {exits['layers']} "
-            f"layers in the mean, for {exits['metric']} {exits['worth']:.4g}; the figures of valid "
-            "above are those of all layers."
+            " A record leaves the encoder as soon as its prediction is confident: on valid after "
+            f"{exits['mean_layers']:.2f} of {exits['layers']} layers on average, with "
+            f"{exits['metric']} {exits['worth']:.4g}. The table shows the metrics of all layers."
         )
     if run.objective.kind == "binary":
         calibration = provenance["calibration"]
@@ -286,7 +281,7 @@ def _figures(
             f" Temperature {calibration['temperature']:.3f}, threshold "
             f"{calibration['threshold']:.3f}."
         )
-    return f"## How good it is\n\n{table}\n\n{chosen}"
+    return f"## Performance\n\n{table}\n\n{chosen}"
 
 
 def _of_test(name: str, test: Mapping[str, Mapping[str, float]] | None) -> str:
@@ -305,35 +300,32 @@ def _privacy(provenance: dict[str, Any]) -> list[str]:
         return []
     words = (
         f"The weights are (epsilon, delta) differentially private: epsilon {spent['epsilon']:.3g} "
-        f"at delta {spent['delta']:.3g}, spent by "
-        f"{spent['steps']:,} steps, each with every training record drawn at "
-        f"{spent['sample_rate']:.3g}, its gradient cut to "
-        f"{spent['max_grad_norm']:g} and noise of {spent['noise_multiplier']:.3g} times that."
+        f"at delta {spent['delta']:.3g}, after {spent['steps']:,} steps. Each step samples every "
+        f"training record with probability {spent['sample_rate']:.3g}, clips its gradient to "
+        f"{spent['max_grad_norm']:g} and adds noise of {spent['noise_multiplier']:.3g} times that."
     )
     lines = [
-        "Covered is each training record by itself: a sequence that is there twice, or relatives "
-        "of one, are told more of.",
-        "Not covered: records of valid and test, how many records there were, the choice of "
-        "settings (a sweep is one training a job), "
-        "checksums of the input in `provenance.json`, and what the weights of a parent tell.",
+        "The guarantee is for single training records. It is weaker for a sequence with duplicates "
+        "or relatives in the training data.",
+        "It does not cover validation and test records, the number of records, the choice of "
+        "settings (each job of a sweep is a training), the checksums of the input in "
+        "`provenance.json`, and the weights of a parent.",
     ]
     return ["## Privacy\n\n" + words + "\n\n" + "\n".join(f"- {line}" for line in lines)]
 
 
 def _use(run: RunFile) -> str:
     lines = [
-        "For sequences like those it was trained on: as long, of the same organisms, cut in the "
-        "same way. The column `unlike` of "
-        "`score_sequences` says which are not.",
-        "What it learnt is what sets its classes apart, no more: other negatives would have made "
-        "another model."
+        "Use it for sequences like its training data: same length, organisms and preparation. The "
+        "column `unlike` of `score_sequences` marks sequences that differ.",
+        "It learned what separates its two classes. Other negatives would give another model."
         if run.objective.kind == "binary"
-        else "What it learnt is what its table said, with the errors of the table.",
-        "Its probabilities are for the shares of classes it was trained on: in a genome, where "
+        else "It learned from its table, including the errors of the table.",
+        "Its probabilities hold for the class fractions of the training data. In a genome, where "
         "positives are rare, they are far too high."
         if run.objective.kind == "binary"
-        else "It was judged on held-out records of the same origin, and on no others.",
-        "It is no diagnosis, and no proof of function.",
+        else "It was tested only on held-out records of the same source.",
+        "It is not a diagnosis, and not evidence of function.",
     ]
     return "## Use and limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
@@ -351,12 +343,12 @@ def _origin(run: RunFile, provenance: dict[str, Any]) -> str:
     code = "\n".join(
         [
             "import selfattn_bio",
-            "model = selfattn_bio.load(FOLDER)  # the folder in which this page stands",
+            "model = selfattn_bio.load(FOLDER)  # the folder of this page",
             "selfattn_bio.score_sequences(model, "
             f"SEQUENCES{', partner=PARTNERS' * (run.partner is not None)})",
         ]
     )
     return (
         f"## How to load it\n\n```python\n{code}\n```\n\n{'; '.join(filter(None, made))}. "
-        "`run.toml` and `provenance.json` say the rest."
+        "See `run.toml` and `provenance.json` for details."
     )

@@ -220,6 +220,6 @@ def test_bins_that_cannot_be_evaluated_stop_before_training(task, capsys):
     ]
     assert main(["evaluate", *common, "--model", "model", "--variant", "dilated=dilated"]) == 1
     assert (
-        "error: points.bed: points must be those that dilated was trained on (sha256 "
-        "0123456789ab), got" in capsys.readouterr().err
+        "error: points.bed: dilated was trained on other points: their sha256 begins with "
+        "0123456789ab, that of this file with" in capsys.readouterr().err
     )

@@ -255,7 +255,7 @@ def test_evaluate_keeps_folder_without_baselines(
     (task / "out" / "baselines").mkdir(parents=True)
     (task / "out" / "baselines" / "notes.txt").write_text("mine")
     assert main(ARGUMENTS) == 1
-    assert "it holds 'notes.txt', which is no baseline" in capsys.readouterr().err
+    assert "it holds 'notes.txt', which is not a baseline" in capsys.readouterr().err
     assert (task / "out" / "baselines" / "notes.txt").read_text() == "mine"
 
 
@@ -270,7 +270,7 @@ def test_evaluate_refuses_variant_of_other_objective(
     assert main(ARGUMENTS) == 1
     error = capsys.readouterr().err
     assert (
-        "error: cnn: model must be of the objective of the run file (binary), got regression x. "
+        "error: cnn: the model has the objective regression x, the run file binary. "
         "Train it again, as a variant" in error
     )
     assert not (task / "out").exists()
@@ -329,7 +329,7 @@ def test_empty_split_error(
     ]
     assert main(["evaluate", *paths]) == 1
     assert (
-        "error: split.tsv: test must hold records, got none. Change [split] in the run file"
+        "error: split.tsv: the test split is empty. Change [split] in the run file"
         in capsys.readouterr().err
     )
 

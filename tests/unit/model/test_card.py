@@ -72,10 +72,10 @@ def test_card_reports_privacy_budget(folder, monkeypatch):
     monkeypatch.setitem(PROVENANCE, "privacy", spent)
     card = model_card(folder(), VALID)
     assert (
-        "epsilon 2.99 at delta 1e-05, spent by 1,500 steps, each with every training record drawn "
-        "at 0.032, its gradient cut to 1" in card
+        "epsilon 2.99 at delta 1e-05, after 1,500 steps. Each step samples every training record "
+        "with probability 0.032, clips its gradient to 1 and" in card
     )
-    assert "names the records of valid, and none of train" in card
+    assert "lists the validation records, but no training records" in card
     monkeypatch.delitem(PROVENANCE, "privacy")
     assert "## Privacy" not in model_card(folder(), VALID)
 
@@ -89,15 +89,15 @@ def test_card_describes_model_folder(folder):
     for words in (
         "# Some promoters\n",
         "mean of 2 networks, each a self-attention encoder (1 layer of 8, pattern full)",
-        "DNA as 3-mers every 1 letter",
+        "DNA as 3-mers every 1 bp",
         "| `a.fa` | 1,200 | `0123456789ab` |",
-        "| `b.fa`, shuffled negatives of it | 30 |",
+        "| `b.fa` (shuffled negatives) | 30 |",
         "1,000 train and 230 valid records",
         "valid chr2L; test chr2R",
         "Coordinates are of dm3",
         "| auroc | 0.858 |  |",
         "step 250",
-        "Test was not read for this page",
+        "This page has no test metrics",
         "threshold 0.490",
         "selfattn_bio.load(",
         "seed 7; code c0ffee; torch 2.9",
@@ -137,7 +137,7 @@ def test_card_has_test_and_validation_metrics(folder):
     assert "| auroc | 0.858 | 0.8675 (0.85 to 0.88) |" in page
     assert "| mcc | | 0.5 (0.4 to 0.6) |" in page
     assert "threshold | |" not in page
-    assert "Test was not read" not in page
+    assert "no test metrics" not in page
     assert "random, valid 15%" in page
 
 
@@ -147,7 +147,7 @@ def test_card_names_control_and_language_model(folder):
         folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"}),
         {"valid_perplexity": 40.0},
     )
-    assert "it is a language model" in page
+    assert "is a language model" in page
     assert "threshold" not in page
 
 
@@ -156,10 +156,7 @@ def test_card_lists_each_source_file_once_with_hash(folder, monkeypatch):
     monkeypatch.setitem(
         PROVENANCE, "data", [source | {"files": files} for source in PROVENANCE["data"]]
     )
-    assert (
-        model_card(folder(), VALID).count("| `genome.fa`, read with these | | `beefbeefbeef` |")
-        == 1
-    )
+    assert model_card(folder(), VALID).count("| `genome.fa` | | `beefbeefbeef` |") == 1
 
 
 def test_card_of_several_models_names_members(folder):
