@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -112,6 +113,11 @@ def run(arguments: argparse.Namespace) -> None:
             "the run file already exists",
             place=str(path),
             hint="Edit it, remove it, or choose another name",
+        )
+    folder = next(each for each in path.parents if each.exists())
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write {path}: permission denied", hint="Run init in a folder of your own"
         )
     request = Request.of(arguments)
     contents = read_contents(request)

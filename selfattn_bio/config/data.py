@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated, Literal
 
@@ -335,6 +336,17 @@ class Data(Section):
             )
         if self.positive and not self.label:
             raise ValueError("positive needs label, the column or attribute with the labels")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_differ(self) -> Data:
+        groups = {"positives": self.positives, "negatives": self.negatives, **self.given_splits}
+        seen: dict[str, str] = {}
+        for name, paths in groups.items():
+            for path in paths if isinstance(paths, tuple) else ():
+                other = seen.setdefault(os.path.normpath(path), name)
+                if other != name:
+                    raise ValueError(f"{other} and {name} are the same file, {path}")
         return self
 
     @field_validator("header")

@@ -71,6 +71,23 @@ def test_variant_overrides_only_named_training_keys(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            'train = "a.fa"\nvalid = ["b.fa", "./a.fa"]\ntest = "c.fa"',
+            "train and valid are the same file, ./a.fa",
+        ),
+        (
+            'positives = "a.fa"\nnegatives = "a.fa"',
+            "positives and negatives are the same file, a.fa",
+        ),
+    ],
+)
+def test_same_file_in_two_groups_is_refused(tmp_path, data, message):
+    assert message in error_of(tmp_path, f"[data]\n{data}\n")
+
+
+@pytest.mark.parametrize(
     ("base", "variant", "message"),
     [
         (
@@ -122,13 +139,14 @@ def test_separate_files_define_the_split(tmp_path):
 def test_split_values_ignore_case(tmp_path):
     text = '[data]\nsequences = "a.csv"\nlabel = "label"\n[split]\nkind = "column"\n'
     assert dict(read(tmp_path, text).split.values.pairs()) == {
-        **{"train": "train", "test": "test"},
-        **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+        **dict.fromkeys(("train", "training"), "train"),
+        **dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid"),
+        **dict.fromkeys(("test", "testing", "holdout"), "test"),
     }
     named = read(
-        tmp_path, text + 'values = { valid = ["Tune"], test = "1", dropped = "2" }\n'
+        tmp_path, text + 'values = { train = "fit", valid = ["Tune"], test = "1", dropped = "2" }\n'
     ).split.values
-    assert dict(named.pairs()) == {"train": "train", "tune": "valid", "1": "test", "2": "dropped"}
+    assert dict(named.pairs()) == {"fit": "train", "tune": "valid", "1": "test", "2": "dropped"}
 
 
 def test_data_keys_are_written_only_if_set(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import re
@@ -9,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from selfattn_bio.cli.proposal.columns import (
@@ -19,7 +21,7 @@ from selfattn_bio.cli.proposal.columns import (
     no_column,
 )
 from selfattn_bio.cli.proposal.request import Request
-from selfattn_bio.errors import RecordIdError, RunFileError
+from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, kind_of
@@ -166,6 +168,14 @@ def _filled(contents: Contents, files: Mapping[str, Iterable[str]], fields: Fiel
     return contents
 
 
+class _AnyCharacter(SequencePolicy):
+    """Accept every character, to recognise the alphabet of files with invalid characters."""
+
+    @cached_property
+    def readable(self) -> bytes:
+        return bytes(range(256))
+
+
 def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
     """Return the alphabet of all files.
 
@@ -175,19 +185,21 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
         If the files differ.
     """
     found: dict[str, tuple[str, str]] = {}  # by alphabet: its first file, and how that begins
+    policy = _AnyCharacter(PROTEIN, gaps="remove")
     for path in paths:
         source = SequenceFile(
             Path(path), fields=Fields(columns=fields.columns, numbered=True), stem="record"
         )
-        rows = [
-            record.letters.tobytes()
-            for record in itertools.islice(
-                source.records(SequencePolicy(PROTEIN), ReadSummary()), HEAD
-            )
-        ]
+        rows: list[bytes] = []
+        with contextlib.suppress(SequenceFileError):  # raised again when all records are read
+            for record in itertools.islice(source.records(policy, ReadSummary()), HEAD):
+                rows.append(record.letters.tobytes())
+        if not rows:
+            continue
         letters = b"".join(rows)
         is_dna = len(letters.translate(None, b"ACGTUN")) <= (1 - DNA_SHARE) * len(letters)
-        found.setdefault("dna" if is_dna else "protein", (path, rows[0][:SHOWN].decode() + "..."))
+        begins = rows[0][:SHOWN].decode("ascii", "replace") + "..."
+        found.setdefault("dna" if is_dna else "protein", (path, begins))
     if len(found) > 1:
         (dna, dna_begins), (protein, protein_begins) = found["dna"], found["protein"]
         message = (
@@ -195,7 +207,7 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
             f"like DNA ({dna_begins})"
         )
         raise RunFileError(message, hint="Give only DNA or only proteins")
-    return DNA if "dna" in found else PROTEIN
+    return PROTEIN if "protein" in found else DNA
 
 
 def header_pattern(paths: Iterable[Path]) -> str:

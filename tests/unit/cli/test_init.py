@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from selfattn_bio.cli import init
 from selfattn_bio.cli import run as run_command
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
@@ -489,6 +490,29 @@ def test_labels_after_a_bar_are_recognised(here, capsys):
     write("b.fa", header=lambda i: f"sp|P{i}|NAME{i}")
     assert main(["init", "my_task", "--sequences", "b.fa"]) == 1
     assert "b.fa: the sequences have no labels or numbers to learn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("letters", "codes"),
+    [("ACGT", "IUPAC DNA codes"), ("ACDEFGHIKLMNPQRSTVWY", "one-letter amino acid codes")],
+)
+@pytest.mark.parametrize("record", [0, 6])
+def test_invalid_character_names_the_record(here, capsys, letters, codes, record):
+    write("a.fa", letters=letters)
+    lines = Path("a.fa").read_text().splitlines()
+    lines[2 * record + 1] += "!"
+    Path("a.fa").write_text("\n".join(lines))
+    assert main(["init", "my_task", "--positives", "a.fa", "--negatives", "shuffled"]) == 1
+    message = (
+        f"a.fa:{2 * record + 2}: invalid character '!' in record 'a{record}' (expected {codes}"
+    )
+    assert message in capsys.readouterr().err
+
+
+def test_init_checks_that_it_can_write(here, monkeypatch, capsys):
+    monkeypatch.setattr(init.os, "access", lambda path, mode: str(path) != ".")
+    assert main(["init", "mine", "--positives", "missing.fa", "--negatives", "shuffled"]) == 1
+    assert "cannot write workflows/tasks/mine.toml: permission denied" in capsys.readouterr().err
 
 
 def test_organism_chooses_the_database(here, capsys):
