@@ -130,13 +130,15 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
     if (stack := read_stack_weights(folder)) is None:
         return []
     words = (
-        f"Its score is a weighted sum of the network's logit and those of {', '.join(stack.parts)}."
+        f"Its score combines the logits of the network and of simple models: {stack.formula()}."
         if stack.parts
         else f"The simple models {', '.join(run.stack.parts)} were left out, because their "
         "weights were negligible."
     )
-    words += " Weights, temperature and threshold were fitted on valid."
-    return [words if is_judged else f"{words} The figures of valid below are of the network alone."]
+    words += " Weights, temperature and threshold were fitted on the validation set."
+    if not is_judged:
+        words += " The validation metrics below are those of the network alone."
+    return [words]
 
 
 def _words(run: RunFile) -> str:
@@ -175,8 +177,11 @@ def _pruned(gates: Gates) -> str:
 
 def _letters(run: RunFile) -> str:
     unit = "bp" if run.data.alphabet == "dna" else "residues"
-    tokens = f"{run.tokens.k}-mers every {run.tokens.stride} {unit}"
-    first = f"{'DNA' if run.data.alphabet == 'dna' else 'protein'} as {tokens}"
+    name = "DNA" if run.data.alphabet == "dna" else "protein"
+    if run.tokens.k == run.tokens.stride == 1:
+        first = f"{name} as single {'bases' if unit == 'bp' else unit}"
+    else:
+        first = f"{name} as {run.tokens.k}-mers every {run.tokens.stride} {unit}"
     match run.partner:
         case None:
             return first
@@ -255,23 +260,24 @@ def _figures(
         for name, value in valid.items()
     ]
     rows += [
-        f"| {name} | | {said} |"
+        f"| {name} | | {shown} |"
         for name in test or {}
-        if not {name, f"valid_{name}"} & set(valid) and (said := _of_test(name, test))
+        if not {name, f"valid_{name}"} & set(valid) and (shown := _of_test(name, test))
     ]
     table = "\n".join(["| | valid | test |", "|---|---|---|", *rows])
     chosen = (
-        f"The weights are those of step {provenance.get('best_step')}, chosen on valid. The "
-        "metrics of valid are therefore a little too good."
+        f"The weights are those of step {provenance.get('best_step')}, which was best on the "
+        "validation set, so the validation metrics are slightly optimistic."
     )
     if not test:
         chosen += (
-            " This page has no test metrics: `selfattn-bio evaluate` computes them, and writes a "
-            "new card next to metrics.json."
+            " This page has no test metrics. `selfattn-bio evaluate` writes this page with test "
+            "results next to metrics.json."
         )
     if exits := provenance.get("exits"):
         chosen += (
-            " A record leaves the encoder as soon as its prediction is confident: on valid after "
+            " A record leaves the encoder as soon as its prediction is confident: on the "
+            "validation set after "
             f"{exits['mean_layers']:.2f} of {exits['layers']} layers on average, with "
             f"{exits['metric']} {exits['worth']:.4g}. The table shows the metrics of all layers."
         )
@@ -343,7 +349,7 @@ def _origin(run: RunFile, provenance: dict[str, Any]) -> str:
     code = "\n".join(
         [
             "import selfattn_bio",
-            "model = selfattn_bio.load(FOLDER)  # the folder of this page",
+            "model = selfattn_bio.load(FOLDER)  # the folder with this file",
             "selfattn_bio.score_sequences(model, "
             f"SEQUENCES{', partner=PARTNERS' * (run.partner is not None)})",
         ]

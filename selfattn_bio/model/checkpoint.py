@@ -6,6 +6,7 @@ Reading checks that the parts belong together. Nothing is unpickled.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,21 @@ class StackWeights:
     def parts(self) -> list[str]:
         """Return the names of the parts that are used."""
         return list(self.weights)[1:]
+
+    def formula(self, titles: Mapping[str, str] | None = None) -> str:
+        """Return the score as text, for example "0.08 x network + 1.27 x gc - 0.40".
+
+        Parameters
+        ----------
+        titles
+            Readable names of the parts; others keep their names.
+        """
+        titles = titles or {}
+        terms = [
+            f"{weight:.2f} \N{MULTIPLICATION SIGN} {titles.get(name, name)}"
+            for name, weight in self.weights.items()
+        ]
+        return f"{' + '.join(terms)} {'-' if self.bias < 0 else '+'} {abs(self.bias):.2f}"
 
 
 def check_model_output(folder: str | Path) -> None:

@@ -48,16 +48,22 @@ def test_card_names_stack_parts(folder):
         load_model(stacked)
     for name in ("kmer6_logistic", "motif_scores"):
         (stacked / "stack" / name).mkdir(parents=True)
-    weights = {"weights": {"network": 1, "motif_scores": 1}, "bias": 0, "weights_sha256": ""}
+    weights = {"weights": {"network": 0.08, "motif_scores": 1.27}, "bias": -0.4}
+    weights["weights_sha256"] = ""
     (stacked / "stack" / "weights.json").write_text(json.dumps(weights))
     card = model_card(stacked, VALID)
-    assert "a weighted sum of the network's logit and those of motif_scores. Weights" in card
-    assert "The figures of valid below are of the network alone." in card
+    times = "\N{MULTIPLICATION SIGN}"
+    assert f": 0.08 {times} network + 1.27 {times} motif_scores - 0.40. Weights" in card
+    assert "The validation metrics below are those of the network alone." in card
     assert "of the network alone" not in model_card(stacked, VALID, {})
     weights["weights"] = {"network": 1}
     (stacked / "stack" / "weights.json").write_text(json.dumps(weights))
     card = model_card(stacked, VALID)
     assert "The simple models kmer6_logistic, motif_scores were left out" in card
+
+
+def test_card_names_single_bases(folder):
+    assert "reads DNA as single bases and" in model_card(folder(tokens={"k": 1}), VALID)
 
 
 def test_card_reports_privacy_budget(folder, monkeypatch):
