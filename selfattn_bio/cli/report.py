@@ -42,8 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.report.results import read_results
 
     run_file = read_run_file(arguments.run_file)
+    task = arguments.run_file.stem
     if run_file.objective.kind == "bins":
-        write_bin_report(read_bin_results(run_file, arguments.results), arguments.output)
+        write_bin_report(read_bin_results(run_file, arguments.results), arguments.output, task)
     else:
-        write_report(read_results(run_file, arguments.results), arguments.output)
+        write_report(read_results(run_file, arguments.results), arguments.output, task)
     print(f"report: {arguments.output}")

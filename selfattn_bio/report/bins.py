@@ -61,8 +61,8 @@ def read_bin_results(run: RunFile, folder: Path) -> BinResults:
     )
 
 
-def write_bin_report(results: BinResults, output: Path) -> None:
-    """Write the page to `output`, and its plots as SVG and PNG to the folder `plots` next to it."""
+def write_bin_report(results: BinResults, output: Path, task: str) -> None:
+    """Write the page of a task to `output`, and its plots to the folder `plots` next to it."""
     environment = Environment(
         loader=PackageLoader("selfattn_bio.report"),
         autoescape=True,
@@ -83,8 +83,8 @@ def write_bin_report(results: BinResults, output: Path) -> None:
         drawings = figures(results, folder)
     metrics = results.metrics
     page = environment.get_template("bins.html.j2").render(
-        title=results.run.title or results.folder.name,
-        task=results.folder.name,
+        title=results.run.title or task,
+        task=task,
         objective=results.run.objective,
         metrics=metrics,
         rows=rows(metrics),

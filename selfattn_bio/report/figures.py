@@ -126,10 +126,13 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
             "Learning curves",
             f"Loss and AUROC{' of the worst group' if worst else ''} during training. Dotted line: "
             "best step on the validation set, whose weights were kept.",
-            "The test set is not used here. Training loss may include label smoothing and dropout, "
-            "so it is not comparable with validation loss."
-            if "train_loss" in results.history
-            else "The test set is not used here. Private runs do not report the training loss.",
+            ("These curves show the network only. " if results.run.stack.parts else "")
+            + (
+                "The test set is not used here. Training loss may include label smoothing and "
+                "dropout, so it is not comparable with validation loss."
+                if "train_loss" in results.history
+                else "The test set is not used here. Private runs do not report the training loss."
+            ),
             draw(
                 "learning",
                 lambda ax: plots.draw_learning_curves(
@@ -163,8 +166,8 @@ def slices(results: Results, folder: Path) -> list[Drawing]:
             Drawing(
                 f"slices_{name}",
                 f"AUROC by {title}",
-                f"AUROC in subsets of the test set with similar {title}. A model that reads only "
-                f"{title} would score near 0.5 here.",
+                f"AUROC in subsets of the test set with similar {title}. A model that uses only "
+                f"{title} has an AUROC near 0.5 within a subset.",
                 "Each subset has fewer records, so its interval is wider. Boundaries are quantiles "
                 "of the training set, so subsets differ in size.",
                 draw(
@@ -199,11 +202,15 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
             )
         )
     if (explained := results.explained) is not None:
+        unit = "bp" if results.corpus["alphabet"] == "dna" else "residues"
         # Models without attention weights have zeros
         has_attention = bool(explained.attention.any())
         shown = (
-            "Mean over the explained records. Attribution: how much the score depends on a "
-            "position."
+            "Attribution and attention along the record, as fractions of the total (means over the "
+            "explained records). Attribution: how much the score depends on a position."
+            if has_attention
+            else "Attribution along the record, as a fraction of the total (mean over the "
+            "explained records): how much the score depends on a position."
         )
         limit = (
             "Raw attention is not an explanation: a model can attend to positions that do not "
@@ -213,7 +220,8 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
             Drawing(
                 "attention",
                 "Raw attention and attribution" if has_attention else "Attribution by position",
-                f"{shown} Attention: how much attention a position receives."
+                f"{shown} Attention: how much attention a position receives"
+                f"{' in the network, without the simple models' * bool(results.run.stack.parts)}."
                 if has_attention
                 else shown,
                 limit
@@ -223,7 +231,7 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                 draw(
                     "attention",
                     lambda ax: plots.draw_attention_and_attribution(
-                        explained.attention, explained.attribution, ax
+                        explained.attention, explained.attribution, ax, unit
                     ),
                     folder,
                 ),

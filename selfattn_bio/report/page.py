@@ -18,6 +18,7 @@ from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q, match_label
 from selfattn_bio.model.card import used_files
+from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.report import cards, figures, words
 from selfattn_bio.report.maps import attention_figures
 from selfattn_bio.report.plots import slice_name
@@ -34,15 +35,15 @@ METRICS = {
 METRICS |= {"brier": "Brier", "ece": "ECE"}
 
 
-def write_report(results: Results, output: Path) -> None:
-    """Write the page to `output`, and its plots as SVG and PNG to the folder `plots` next to it."""
+def write_report(results: Results, output: Path, task: str) -> None:
+    """Write the page of a task to `output`, and its plots to the folder `plots` next to it."""
     with whole_folder(output.parent / "plots") as folder:
-        page = render(results, folder)
+        page = render(results, folder, task)
     with whole_file(output) as path:
         path.write_text(page, encoding="utf-8")
 
 
-def render(results: Results, plots_folder: Path) -> str:
+def render(results: Results, plots_folder: Path, task: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
     environment = Environment(
         loader=PackageLoader("selfattn_bio.report"),
@@ -67,12 +68,15 @@ def render(results: Results, plots_folder: Path) -> str:
         METRICS=shown, classifier_name=words.classifier_name, odds=words.odds
     )
     return environment.get_template("report.html.j2").render(
-        title=results.run.title or results.folder.name,
-        task=results.folder.name,
+        title=results.run.title or task,
+        task=task,
         run=results.run,
         metrics=results.metrics,
         comparison=words.comparison(results.metrics),
         ensemble_sentence=words.ensemble_sentence(results.run),
+        stack_sentence=words.stack_sentence(
+            results.run, read_stack_weights(results.folder / "model")
+        ),
         motif_sentence=words.motif_sentence(results.motifs),
         control_sentences=words.control_sentences(results.controls),
         control_note=words.control_note(results.controls, results.run.interpret.significance),

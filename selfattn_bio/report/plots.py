@@ -325,7 +325,9 @@ def draw_position_profile(
     ax.set(xlabel="position in the record", ylabel="sites")
 
 
-def draw_attention_and_attribution(attention: ArrayLike, attribution: ArrayLike, ax: Axes) -> None:
+def draw_attention_and_attribution(
+    attention: ArrayLike, attribution: ArrayLike, ax: Axes, unit: str = ""
+) -> None:
     """Draw mean raw attention received and mean attribution by position.
 
     Each curve is scaled to sum to 1.
@@ -335,6 +337,8 @@ def draw_attention_and_attribution(attention: ArrayLike, attribution: ArrayLike,
     attention, attribution
         Shape (records, L), non-negative, 0 where a record is padded. Models without attention
         weights have attention 0 throughout, which is not drawn.
+    unit
+        Unit of positions, for the axis.
     """
     lines = [("attribution", attribution, MODEL), ("raw attention", attention, BASELINE)]
     for name, values, colour in lines if np.any(attention) else lines[:1]:
@@ -348,7 +352,7 @@ def draw_attention_and_attribution(attention: ArrayLike, attribution: ArrayLike,
         )
     ax.set_xlim(0, max(len(mean) - 1, 1))
     ax.set_ylim(bottom=0)
-    ax.set(xlabel="position in the record", ylabel="fraction of the total")
+    ax.set(xlabel=f"position ({unit})" if unit else "position", ylabel="fraction of the total")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 

@@ -17,6 +17,7 @@ from selfattn_bio.config import NO_DATABASE, AttentionModel, Model, RunFile
 from selfattn_bio.evaluation.summary import NETWORK
 from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
 from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs import SHIPPED
 
 MISSING, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
@@ -159,6 +160,20 @@ def ensemble_sentence(run: RunFile) -> str:
             "come from the first training."
         )
     return " ".join(sentences)
+
+
+def stack_sentence(run: RunFile, stack: StackWeights | None) -> str:
+    """Describe how the score combines the network with simple models; empty without a stack."""
+    if stack is None:
+        return ""
+    if not stack.parts:
+        left_out = ", ".join(classifier_name(name, short=True) for name in run.stack.parts)
+        return f"Simple models were left out, because their weights were negligible: {left_out}."
+    first = " Weights are those of the first training." if run.training.seeds > 1 else ""
+    return (
+        "The score combines the network with simple models: "
+        f"{stack.formula(SHORT_NAMES | {NETWORK: 'network'})}.{first}"
+    )
 
 
 def attention_sentence(model: Model, has_attention: bool) -> str:

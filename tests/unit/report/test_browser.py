@@ -39,7 +39,7 @@ needs_axe = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]) -> str:
     folder = tmp_path_factory.mktemp("browser") / "small"
-    write_report(read_results(results_maker(folder), folder), folder / "report.html")
+    write_report(read_results(results_maker(folder), folder), folder / "report.html", "small")
     return (folder / "report.html").as_uri()
 
 
@@ -112,7 +112,7 @@ def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
     page.get_by_role("button", name="zoom in").first.click()
     assert shown(page) == "positions 16 to 45 attend to 16 to 45"
     assert canvas.evaluate("canvas => canvas.toDataURL()") != before
-    page.get_by_role("button", name="show all").first.click()
+    page.get_by_role("button", name="reset").first.click()
     assert (shown(page), canvas.evaluate("canvas => canvas.toDataURL()")) == (complete, before)
 
     canvas.press("+")
@@ -128,7 +128,7 @@ def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
     start, end = map(int, re.findall(r"attend to (\d+) to (\d+)", shown(page))[0])
     assert end - start + 1 in (48, 49)  # four fifths of 60 bp
     # The map has lost the focus, so the wheel scrolls the page
-    page.get_by_role("button", name="show all").first.click()
+    page.get_by_role("button", name="reset").first.click()
     canvas.hover()
     page.evaluate(
         "() => { window.scrolled = new Promise(done => addEventListener('scroll', () => "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import RunFile, StackSection
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.report import words
 from selfattn_bio.report.page import leak_rows, write_report
@@ -18,7 +18,7 @@ Maker = Callable[..., RunFile]
 
 
 def page_of(folder: Path, run: RunFile) -> str:
-    write_report(read_results(run, folder), folder / "report.html")
+    write_report(read_results(run, folder), folder / "report.html", "small_task")
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -82,6 +82,33 @@ def test_private_run_reports_its_budget_and_scope(tmp_path: Path, results_maker:
     )
     assert "Private runs do not report the training loss." in page
     assert "training loss</text>" not in page
+
+
+def test_stacked_model_reports_its_weights(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path).model_copy(
+        update={"stack": StackSection(parts=("exact_positions", "composition"))}
+    )
+    stored = {"weights": {"network": 0.08, "exact_positions": 1.27, "composition": 0.5}}
+    stored |= {"bias": -0.4, "weights_sha256": ""}
+    (tmp_path / "model" / "stack").mkdir()
+    (tmp_path / "model" / "stack" / "weights.json").write_text(json.dumps(stored))
+    page, times = page_of(tmp_path, run), words.TIMES
+    head = page.partition("<header>")[2].partition("</header>")[0]
+    name = words.classifier_name("exact_positions", short=True)
+    assert (
+        f"The score combines the network with simple models: 0.08 {times} network + 1.27 {times} "
+        f"{name} + 0.50 {times} composition - 0.40." in head
+    )
+    assert "These curves show the network only." in page
+
+
+def test_page_without_stack_has_no_weights(page: str) -> None:
+    assert "simple models" not in page
+    assert "network only" not in page
+
+
+def test_page_names_the_command_that_reproduces_it(page: str) -> None:
+    assert "<code>selfattn-bio run train_small_task</code>" in page
 
 
 def test_performance_names_both_thresholds(page: str) -> None:
