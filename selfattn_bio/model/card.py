@@ -349,6 +349,7 @@ def _origin(run: RunFile, provenance: dict[str, Any]) -> str:
     code = "\n".join(
         [
             "import selfattn_bio",
+            "",
             "model = selfattn_bio.load(FOLDER)  # the folder with this file",
             "selfattn_bio.score_sequences(model, "
             f"SEQUENCES{', partner=PARTNERS' * (run.partner is not None)})",

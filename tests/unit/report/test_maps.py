@@ -90,7 +90,8 @@ def test_missing_map_has_a_reason(results: Results, model: dict, expected: str, 
     explained = results.explained
     assert explained is not None
     run = RunFile.model_validate(results.run.model_dump() | {"model": model})
-    page = render(replace(results, run=run, explained=replace(explained, maps={})), tmp_path)
+    without = replace(results, run=run, explained=replace(explained, maps={}))
+    page = render(without, tmp_path, "small")
     section = page[
         page.index('<section id="attention">') : page.index('<section id="performance">')
     ]
