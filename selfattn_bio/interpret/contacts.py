@@ -56,8 +56,8 @@ def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]
     if (np.diff(reading.spans[own]) != 1).any() or len(own) != len(letters):
         widest = int(np.diff(reading.spans[own]).max())
         raise ArgumentError(
-            f"places of the encoder must be single letters to have contacts, got {widest} letters: "
-            "set k = 1, pool = 1"
+            f"contacts need one residue per position of the encoder, but a position has {widest}; "
+            "train with k = 1 and pool = 1"
         )
     with torch.inference_mode():
         maps = [
@@ -147,8 +147,8 @@ def fit_contacts(
     known = np.concatenate(labels)
     if not known.any() or known.all():
         raise ArgumentError(
-            f"contacts must be some of the pairs {NEAREST} or more apart, got {known.sum()} of "
-            f"{len(known)}"
+            f"{known.sum()} of {len(known)} pairs of residues at least {NEAREST} apart are in "
+            "contact; the fit needs pairs with and without contact"
         )
     return ContactRegression(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(
@@ -252,16 +252,12 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise SequenceFileError(
-            "contacts must be an existing TSV file, got no such file", place=str(path)
-        ) from None
+        raise SequenceFileError("file of contacts not found", place=str(path)) from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise SequenceFileError(
-            f"contacts must be a TSV table, got {error}", place=str(path)
-        ) from error
+        raise SequenceFileError(f"cannot read this TSV table: {error}", place=str(path)) from error
     if missing := [name for name in ("id", "i", "j") if name not in table]:
         raise SequenceFileError(
-            f"contacts must have the columns id, i, j, got no {missing[0]}", place=f"{path}:1"
+            f"column {missing[0]!r} is missing (expected id, i and j)", place=f"{path}:1"
         )
     found: dict[str, NDArray[np.bool_]] = {}
     for line, (name, *pair) in enumerate(
@@ -269,7 +265,7 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
     ):
         if name not in lengths:
             raise SequenceFileError(
-                f"contacts must be of the sequences given, got id {name!r}", place=f"{path}:{line}"
+                f"id {name!r} is not among the sequences", place=f"{path}:{line}"
             )
         length = lengths[name]
         try:
@@ -278,8 +274,8 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
             i = j = -1
         if not (0 <= i < length and 0 <= j < length and i != j):
             message = (
-                f"i and j must be two residues of {name!r}, 0 to {length - 1}, got "
-                f"{pair[0]} and {pair[1]}"
+                f"i = {pair[0]} and j = {pair[1]} are not two residues of {name!r}, which are "
+                f"numbered from 0 to {length - 1}"
             )
             raise SequenceFileError(message, place=f"{path}:{line}")
         contacts = found.setdefault(name, np.zeros((length, length), dtype=bool))

@@ -213,11 +213,11 @@ class Explanation:
         """
         if self.is_attention:
             raise ValueError(
-                f"motifs need attributions of single letters, and method {self.method!r} reads "
-                "attention weights"
+                f"method {self.method!r} reads attention weights, but motifs need attributions of "
+                "single positions; choose another method"
             )
         if self.is_track:
-            raise ValueError("motifs must be of letters, got the levels of a track")
+            raise ValueError("motifs cannot be found in the levels of a track, only in sequences")
         alphabet = get_alphabet(self.alphabet)
         known = (
             open_database(database)
@@ -358,19 +358,16 @@ class Explanation:
                     partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
                 )
         except FileNotFoundError as error:
-            message = (
-                f"attribution folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no "
-                f"{Path(error.filename).name}"
-            )
+            message = f"{Path(error.filename).name} is missing from the attribution folder"
             raise ResultsError(message, place=str(folder), hint=AGAIN) from None
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise ResultsError(
-                f"attribution folder must be whole, got {error}", place=str(folder), hint=AGAIN
+                f"cannot read the attribution folder: {error}", place=str(folder), hint=AGAIN
             ) from error
         rows = {len(records), len(loaded.letters), len(loaded.hypothetical), len(loaded.attention)}
         if len(rows) > 1:
             message = (
-                "parts of an attribution folder must have one row a record, got "
+                "the files of the attribution folder have different numbers of records: "
                 f"{' and '.join(map(str, sorted(rows)))}"
             )
             raise ResultsError(message, place=str(folder), hint=AGAIN)
@@ -471,8 +468,8 @@ def explain(
     """
     if method is not None and not isinstance(method, Method):
         raise ValueError(
-            "method must be one of selfattn_bio.interpret.methods, such as Guided(), got "
-            f"{method!r}"
+            f"{method!r} is not a method of selfattn_bio.interpret.methods; pass an object such as "
+            "Guided()"
         )
     scorer = load_single(model)
     inputs = list(read_inputs(scorer.policy, sequences, scorer.tokenizer.k))
@@ -480,16 +477,16 @@ def explain(
         pd.DataFrame({"id": [each.id for each in inputs]}),
         read_partners(scorer, partner),
     )
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "method": method or AttnLRPCopies(),
         "target": target or Target(),
         "say": say,
     }
     if partner_of:
         return explain_pairs(
-            scorer, [RecordPair(each.letters, partner_of(each)) for each in inputs], ids, **asked
+            scorer, [RecordPair(each.letters, partner_of(each)) for each in inputs], ids, **options
         )
-    return explain_letters(scorer, [each.letters for each in inputs], ids, **asked)
+    return explain_letters(scorer, [each.letters for each in inputs], ids, **options)
 
 
 def explain_pairs(
@@ -515,9 +512,9 @@ def explain_pairs(
     """
     assert isinstance(scorer, PairedScorer)
     if not isinstance(method, AttributionMethod) or isinstance(method, DeepLiftShap):
-        raise ValueError(f"method must be one that can explain two inputs, got {method.name!r}")
+        raise ValueError(f"method {method.name!r} cannot explain models with two inputs")
     if not pairs:
-        raise ValueError("sequences must be at least one, got none")
+        raise ValueError("no sequences to explain")
     whole, done = isinstance(method, ByGradient), 0
     parts: list[list[Explanation]] = [[], []]
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
@@ -582,10 +579,11 @@ def explain_letters(
     `records` has the column id, and may have chrom, start, end, strand and further columns.
     """
     if not len(letters):
-        raise ValueError("sequences must be at least one, got none")
+        raise ValueError("no sequences to explain")
     if short := [len(row) for row in letters if len(row) < scorer.tokenizer.k]:
         raise ValueError(
-            f"sequences must be at least k = {scorer.tokenizer.k} letters long, got {min(short)}"
+            f"a sequence has length {min(short)}, but the model needs at least "
+            f"k = {scorer.tokenizer.k}"
         )
     target.check(scorer, [len(row) for row in letters])
     padded = pad_letters(list(letters))

@@ -309,7 +309,7 @@ class Negatives(Section):
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> Negatives:
         if abs((total := sum(kind.share for kind in self.kinds.values())) - 1) > 1e-6:
-            raise ValueError(f"shares must sum to 1, got {total:g}")
+            raise ValueError(f"fractions of the kinds of negatives sum to {total:g} instead of 1")
         return self
 
 
@@ -341,8 +341,8 @@ class MarkovLetters(Section):
     def _enough_tpa(self) -> MarkovLetters:
         if (1 - self.cpg) * self.gc**2 > (1 - self.gc) ** 2:
             raise ValueError(
-                f"cpg must be >= {1 - ((1 - self.gc) / self.gc) ** 2:.3g} at a gc of {self.gc}, "
-                f"got {self.cpg}"
+                f"cpg = {self.cpg} is impossible at gc = {self.gc}; choose at least "
+                f"{1 - ((1 - self.gc) / self.gc) ** 2:.3g}"
             )
         return self
 
@@ -398,21 +398,22 @@ class Grammar(Section):
     @model_validator(mode="after")
     def _parts_go_together(self) -> Grammar:
         parts = {**self.sites, **self.pairs}
-        if not parts or len(parts) < len(self.sites) + len(self.pairs):
-            raise ValueError(
-                "[sites] and [pairs] must have names of their own, one at least, got "
-                f"{', '.join(parts) or 'none'}"
-            )
+        if not parts:
+            raise ValueError("positives have no motif; add [sites.NAME] or [pairs.NAME]")
+        if twice := sorted(self.sites.keys() & self.pairs.keys()):
+            raise ValueError(f"the name {twice[0]!r} is used in both [sites] and [pairs]")
         if self.elements:
             _check_range("elements", self.elements)
             if self.elements[1] > len(parts):
                 raise ValueError(
-                    f"elements must be <= the {len(parts)} that there are, got {self.elements[1]}"
+                    f"elements allows up to {self.elements[1]}, but [sites] and [pairs] have "
+                    f"only {len(parts)}"
                 )
         for name, least in {"half_pair": 1, "far_pair": 1, "swapped_pair": 2}.items():
             if name in self.negatives.kinds and len(self.pairs) < least:
                 raise ValueError(
-                    f"pairs must be >= {least} for negatives of {name}, got {len(self.pairs)}"
+                    f"negatives of kind {name} need at least {least} of [pairs], but there "
+                    f"{'is' if len(self.pairs) == 1 else 'are'} {len(self.pairs)}"
                 )
         of_pairs: list[str] = [
             name for name in ("far_pair", "swapped_pair") if name in self.negatives.kinds
@@ -423,16 +424,15 @@ class Grammar(Section):
             else []
         )
         if of_pairs and self.elements and self.elements[0] <= len(self.sites):
-            rule = (
-                f"be > {len(self.sites)}, the number of [sites], so that a positive has a pair "
-                f"of which {of_pairs[0]} is made"
+            raise ValueError(
+                f"with elements = {list(self.elements)} a positive may have no pair, which "
+                f"negatives of kind {of_pairs[0]} need; start at {len(self.sites) + 1}"
             )
-            raise ValueError(f"elements must {rule}, got {list(self.elements)}")
         seconds = [label for pair in self.pairs.values() for label in pair.second]
         if self.negatives.swapped_pair and len(set(seconds)) < len(seconds):
             raise ValueError(
-                "pairs must share no second motif for negatives of swapped_pair, which would be "
-                "pairs again, got one twice"
+                "two of [pairs] have the same second motif, so negatives of kind swapped_pair "
+                "would contain a true pair"
             )
         if self.negatives.far_pair:
             self._check_far(self.negatives.far_pair.spacing)
@@ -442,8 +442,10 @@ class Grammar(Section):
         _check_range("negatives.far_pair.spacing", far)
         for name, pair in self.pairs.items():
             if far[0] <= pair.spacing[1] and pair.spacing[0] <= far[1]:
-                rule = f"lie apart from that of {name}, {list(pair.spacing)}"
-                raise ValueError(f"negatives.far_pair.spacing must {rule}, got {list(far)}")
+                raise ValueError(
+                    f"negatives.far_pair.spacing {list(far)} overlaps the spacing of {name}, "
+                    f"{list(pair.spacing)}"
+                )
 
     @property
     def motifs(self) -> list[str]:
@@ -486,8 +488,7 @@ class Grammar(Section):
             if label not in database:
                 near = difflib.get_close_matches(label, database, n=1, cutoff=0)[0]
                 raise ValueError(
-                    f"motifs must be labels of {self.database}, got {label!r}: did you mean "
-                    f"{near!r}?"
+                    f"motif {label!r} is not in {self.database}; did you mean {near!r}?"
                 )
         ppms = {label: database[label] for label in self.motifs}
         far = self.negatives.far_pair
@@ -503,7 +504,8 @@ class Grammar(Section):
         most = sum(needs[-self.elements[1] :] if self.elements else needs)
         if most > self.length:
             raise ValueError(
-                f"length must be >= {most}, what the sites of a record may take, got {self.length}"
+                f"length {self.length} is too short for the sites of a record, which take up to "
+                f"{most} bp"
             )
         return ppms
 
@@ -536,7 +538,7 @@ def _any(labels: Names, rng: Generator) -> str:
 
 def _check_range(name: str, limits: tuple[int, int]) -> None:
     if limits[0] > limits[1]:
-        raise ValueError(f"{name} must go from the least to the most, got {list(limits)}")
+        raise ValueError(f"{name} = {list(limits)} is not in increasing order")
 
 
 def _most_letters(part: Sites | MotifPair, ppms: Ppms, far: FarPair | None, foreign: int) -> int:

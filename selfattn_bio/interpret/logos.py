@@ -76,8 +76,8 @@ def logo_heights(ppm: ArrayLike, letters: str) -> np.ndarray:
     p = checked(ppm, "ppm", letters)
     if not np.allclose(p.sum(axis=1), 1, atol=1e-3) or (p < 0).any():
         raise ValueError(
-            "rows of ppm must be probabilities that sum to 1, got a sum of "
-            f"{p.sum(axis=1)[np.argmax(np.abs(p.sum(axis=1) - 1))]:.3g}"
+            "a row of ppm sums to "
+            f"{p.sum(axis=1)[np.argmax(np.abs(p.sum(axis=1) - 1))]:.3g} instead of 1"
         )
     return p * information_content(p)[:, None]
 
@@ -178,9 +178,9 @@ def checked(values: ArrayLike, name: str, letters: str | None = None) -> np.ndar
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or (letters is not None and array.shape[1] != len(letters)):
         raise ValueError(
-            f"{name} must have the shape (positions, {len(letters) if letters else 'letters'}), "
-            f"got {array.shape}"
+            f"{name} has shape {array.shape} instead of "
+            f"(positions, {len(letters) if letters else 'letters'})"
         )
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+        raise ValueError(f"{name} contains {array[~np.isfinite(array)][0]}")
     return array

@@ -126,8 +126,8 @@ class MotifSet:
             if motif.name == name:
                 return motif
         raise KeyError(
-            f"motif must be one of {', '.join(motif.name for motif in self.motifs) or '(none)'}, "
-            f"got {name!r}"
+            f"no motif {name!r}; there are "
+            f"{', '.join(motif.name for motif in self.motifs) or 'no motifs'}"
         )
 
     @property
@@ -166,7 +166,8 @@ class MotifSet:
     def _counts_of_dna(self, format_name: str) -> dict[str, NDArray[np.int64]]:
         if self.alphabet != DNA:
             raise ValueError(
-                f"motifs must be of dna to be written as {format_name}, got {self.alphabet.name}"
+                f"{format_name} stores DNA motifs only, not motifs of {self.alphabet.name}; use "
+                "MEME"
             )
         return {motif.name: motif.pfm for motif in self.motifs}
 

@@ -71,11 +71,9 @@ def check_scores(
     """Raise ValueError unless hypothetical scores are (n, L, A) and finite, for letters (n, L)."""
     shape = (*letters.shape, len(alphabet.letters))
     if hypothetical.shape != shape:
-        raise ValueError(f"hypothetical must be of shape {shape}, got {hypothetical.shape}")
+        raise ValueError(f"hypothetical has shape {hypothetical.shape} instead of {shape}")
     if not np.isfinite(hypothetical).all():
-        raise ValueError(
-            f"hypothetical must be finite, got {hypothetical[~np.isfinite(hypothetical)][0]}"
-        )
+        raise ValueError(f"hypothetical contains {hypothetical[~np.isfinite(hypothetical)][0]}")
 
 
 def align(

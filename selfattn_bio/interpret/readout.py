@@ -125,7 +125,7 @@ class AttentionReading:
         shapes = {(len(layers), len(heads)) for layers in received for heads in layers}
         if len(shapes) > 1:
             raise ValueError(
-                "members must have as many layers, and these heads, each, got (layers, heads) of "
+                "members or layers differ in shape after pruning: (layers, heads) are "
                 f"{sorted(shapes)}"
             )
         return self._to_letters(torch.stack([torch.stack(layers) for layers in received]))
@@ -174,9 +174,7 @@ class AttentionReading:
             If attention was read without a target.
         """
         if not self.above:
-            raise ValueError(
-                "attention must be read with a target for a rollout by gradients, got none"
-            )
+            raise ValueError("a rollout with gradients needs attention that was read with a target")
         start = self._start()
         flows = zip(self.layers, self.above, self.values, strict=True)
         return self._to_letters(
@@ -243,7 +241,7 @@ class AttentionReading:
             If `bins` is not positive.
         """
         if bins < 1:
-            raise ValueError(f"bins must be positive, got {bins}")
+            raise ValueError(f"bins is {bins}; choose at least 1")
         read = self.layers[member][layer]
         assert read.mask is not None  # the encoder always has a mask
         one = replace(read, q=read.q[row, None], k=read.k[row, None], mask=read.mask[row, None])
@@ -366,7 +364,7 @@ def read_attention(
     check_one_input(scorer, "attention")
     ids, letters = read_sequences(scorer.policy, sequences, scorer.tokenizer.k)
     if not ids:
-        raise ValueError("sequences must be at least one, got none")
+        raise ValueError("no sequences to read attention for")
     return read_letters(scorer, pad_letters(letters), ids)
 
 
@@ -391,7 +389,7 @@ def read_letters(
 ) -> AttentionReading:
     """Read the attention on ASCII letters (B, L), padded with 0; with a target, its gradients too.
 
-    Of a model with `strands = "shared"` the attention on the given strand is read.
+    With `strands = "shared"`, the attention on the given strand is read.
 
     Raises
     ------
@@ -401,15 +399,13 @@ def read_letters(
     members = scorer.network.members
     if not has_attention(scorer):
         model = scorer.run.model
-        got = f"kind {model.kind!r}"
-        if isinstance(model, AttentionModel):
-            softmax = isinstance(model.mixer, SoftmaxMixer)
-            got = (
-                "a member that was pruned of all heads"
-                if softmax
-                else f"mixer {model.mixer.kind!r}, whose weights are not kept"
-            )
-        raise ArgumentError(f"network must have attention to be read, got {got}")
+        if not isinstance(model, AttentionModel):
+            reason = f"models of kind {model.kind!r} have no attention"
+        elif isinstance(model.mixer, SoftmaxMixer):
+            reason = "all attention heads of a member were pruned"
+        else:
+            reason = f"mixer {model.mixer.kind!r} does not compute attention weights"
+        raise ArgumentError(f"cannot read attention: {reason}")
     tokens = scorer.tokens(letters)
     strands = (
         2 if scorer.run.shares_strands else 1

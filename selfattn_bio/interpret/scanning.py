@@ -74,7 +74,7 @@ def hits(
         If the FASTA file is malformed, or a character is not in the alphabet.
     """
     if not 0 < hit_p < 1:
-        raise ArgumentError(f"hit_p must be in (0, 1), got {hit_p}")
+        raise ArgumentError(f"hit_p is {hit_p}; choose a value between 0 and 1")
     letters = get_alphabet(alphabet)
     ppms, num_sites = _motifs(motifs, letters)
     tables = [
@@ -100,8 +100,8 @@ def _motifs(
     for name, ppm in ppms.items():
         if ppm.ndim != 2 or ppm.shape[1] != len(alphabet.letters):
             raise ValueError(
-                f"motifs must be of shape (width, {len(alphabet.letters)}) for {alphabet.name}, "
-                f"got {ppm.shape} of {name!r}"
+                f"motif {name!r} has shape {ppm.shape} instead of "
+                f"(width, {len(alphabet.letters)}) for {alphabet.name}"
             )
     return ppms, num_sites
 

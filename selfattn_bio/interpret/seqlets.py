@@ -54,17 +54,18 @@ def call_seqlets(
     In tangermeme a span that starts before a called seqlet may overlap it; here it may not.
     """
     if not 0 < threshold < 1:
-        raise ValueError(f"threshold must be in (0, 1), got {threshold}")
+        raise ValueError(f"threshold is {threshold}; choose a value between 0 and 1")
     if not 1 <= min_length <= max_length:
         raise ValueError(
-            f"lengths must be 1 <= min_length <= max_length, got {min_length} and {max_length}"
+            f"min_length {min_length} and max_length {max_length} are not positive lengths in "
+            "increasing order"
         )
     lengths = np.array([len(row) for row in attribution])
     rows = np.zeros((len(attribution), max(lengths.max(initial=0), max_length)))
     for row, values in zip(rows, attribution, strict=True):
         row[: len(values)] = values
     if not np.isfinite(rows).all():
-        raise ValueError(f"attribution must be finite, got {rows[~np.isfinite(rows)][0]}")
+        raise ValueError(f"attribution contains {rows[~np.isfinite(rows)][0]}")
     inside = np.arange(rows.shape[1]) < lengths[:, None]
     low, high = (
         (float(rows[inside].min()), float(rows[inside].max())) if inside.any() else (0.0, 0.0)

@@ -245,8 +245,8 @@ def background_of(rule: Letters, length: int) -> Callable[[np.random.Generator],
     fit = [row for row in sources if len(row) >= length and (DNA.codes(row) < 4).all()]
     if not fit:
         message = (
-            f"sequences of the background must be of ACGT and {length} letters at least, "
-            f"got none among {len(sources)}"
+            f"none of the {len(sources)} background sequences has at least {length} bp and only "
+            "ACGT"
         )
         raise GrammarError(
             message, place=rule.sequences, hint="Choose a shorter length or another file"

@@ -70,21 +70,21 @@ class Target:
             return
         if scorer.run.objective.kind not in (*PER_TOKEN, *PER_POSITION):
             raise ValueError(
-                f"target must be without start and end, as objective {scorer.run.objective.kind!r} "
-                "is of whole sequences"
+                f"objective {scorer.run.objective.kind!r} predicts complete sequences, so a target "
+                "cannot have start or end"
             )
         start, end, shortest = self.start or 0, self.end, min(lengths)
         if not 0 <= start < (shortest if end is None else end) <= shortest:
             raise ValueError(
-                f"target must lie within each sequence, the shortest of {shortest} letters, got "
-                f"[{start}, {end})"
+                f"target [{start}, {end}) is not within the shortest sequence, which has length "
+                f"{shortest}"
             )
         if (num := scorer.tokenizer.num_tokens(shortest)) <= self._places(scorer)[0] * _pool(
             scorer
         ):
             raise ValueError(
-                f"target must hold a token of each sequence, the shortest of {num} tokens, got "
-                f"[{start}, {end})"
+                f"target [{start}, {end}) contains no token of the shortest sequence, which has "
+                f"{num} tokens"
             )
 
     def column(self, scorer: Scorer) -> int:
@@ -98,17 +98,15 @@ class Target:
         if isinstance(self.output, str):
             names = output_names(scorer)
             if self.output not in names:
-                raise ValueError(
-                    f"target output must be one of {_listed(names)}, got {self.output!r}"
-                )
+                raise ValueError(f"no output {self.output!r}; the outputs are {_listed(names)}")
             return names.index(self.output)
         size = num_outputs(scorer.run)
         if self.output is None and size > 1:
             raise ValueError(
-                f"target output must be one of {_listed(output_names(scorer))}, got none"
+                f"the model has {size} outputs; choose one of {_listed(output_names(scorer))}"
             )
         if not 0 <= (column := self.output or 0) < size:
-            raise ValueError(f"target output must be in 0-{size - 1}, got {column}")
+            raise ValueError(f"no output {column}; the outputs are numbered from 0 to {size - 1}")
         return column
 
     def of(self, scorer: Scorer, outputs: Tensor, tokens: Tensor) -> Tensor:

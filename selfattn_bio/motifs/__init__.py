@@ -55,8 +55,8 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.f
         return read_motifs(name, alphabet)
     if name not in MOTIF_DATABASES:
         raise DatabaseError(
-            f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR "
-            f"or TRANSFAC text, got {name!r}"
+            f"unknown motif database {name!r}",
+            hint=f"Choose {', '.join(MOTIF_DATABASES)} or a MEME, JASPAR or TRANSFAC file",
         )
     return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
 
@@ -88,8 +88,8 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray
         return read_jaspar(path)
     if first.startswith(TRANSFAC_STARTS) and alphabet == DNA:
         return read_transfac(path)
-    message = (
-        "motif database must start as MEME ('MEME version'), JASPAR ('>') or TRANSFAC "
-        "('AC', 'ID', ...) does"
+    formats = "MEME" if alphabet != DNA else "MEME, JASPAR or TRANSFAC"
+    raise DatabaseError(
+        f"not a motif database in {formats} format: it starts with {first[:40]!r}",
+        place=f"{path}:1",
     )
-    raise DatabaseError(f"{message}, got {first[:40]!r}", place=f"{path}:1")

@@ -102,7 +102,7 @@ def _read(
     lines = database_lines(path, format_name)
     if format_name == "JASPAR" and len(lines) > 1 and len(lines[1]) > 1 and lines[1].isalpha():
         raise DatabaseError(
-            "motif database must be JASPAR text, got sequences, as in FASTA", place=f"{path}:2"
+            "this is a FASTA file of sequences, not a JASPAR motif database", place=f"{path}:2"
         )
     text = "\n".join(lines) + "\n"
     try:
@@ -113,19 +113,17 @@ def _read(
     # Biopython raises various exceptions
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise DatabaseError(
-            f"motif database must be {format_name} text, got {error}", place=str(path)
+            f"cannot read this file as {format_name}: {error}", place=str(path)
         ) from error
     # Biopython skips truncated motifs
     if (begun := sum(line.startswith(begins) for line in lines)) != len(found):
-        rule = (
-            f"{format_name} text of "
-            f"{'4 lines' if format_name == 'JASPAR' else 'a line P0 and positions'} a motif"
+        needed = "4 lines of counts" if format_name == "JASPAR" else "a line P0 and counts"
+        raise DatabaseError(
+            f"{begun - len(found)} of {begun} motifs "
+            f"{'is' if begun - len(found) == 1 else 'are'} incomplete: {format_name} needs "
+            f"{needed} per motif",
+            place=str(path),
         )
-        message = (
-            f"motif database must be {rule}, got {begun} motif{'s' * (begun != 1)} and "
-            f"{len(found)} whole ones"
-        )
-        raise DatabaseError(message, place=str(path))
     motifs: dict[str, NDArray[np.float64]] = {}
     for motif, table in zip(found, tables, strict=True):
         name, identifier = names(motif)
@@ -136,15 +134,12 @@ def _read(
         )
         if not label or label in motifs:
             raise DatabaseError(
-                f"motif must have a name of its own, got {label!r}", place=str(path)
+                f"two motifs are named {label!r}" if label else "a motif has no name",
+                place=str(path),
             )
         if not len(table) or (table < 0).any() or (table.sum(axis=1) <= 0).any():
-            raise DatabaseError(
-                f"positions of a motif must hold counts, got none of {label!r}", place=str(path)
-            )
+            raise DatabaseError(f"a position of motif {label!r} has no counts", place=str(path))
         motifs[label] = table / table.sum(axis=1, keepdims=True)
     if not motifs:
-        raise DatabaseError(
-            "motif database must hold at least one motif, got none", place=str(path)
-        )
+        raise DatabaseError("the motif database contains no motif", place=str(path))
     return motifs

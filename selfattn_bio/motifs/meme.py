@@ -78,7 +78,7 @@ def read_meme(
     lines = database_lines(path, "MEME")
     if not next((line for line in lines if line.strip()), "").startswith("MEME version"):
         raise DatabaseError(
-            "motif database must start with 'MEME version', got something else", place=f"{path}:1"
+            "not a MEME file: it does not start with 'MEME version'", place=f"{path}:1"
         )
     motifs: dict[str, NDArray[np.float64]] = {}
     label, at = "", 0
@@ -87,33 +87,32 @@ def read_meme(
         at += 1
         if line.startswith("ALPHABET") and line.partition("=")[2].split() != [alphabet.letters]:
             raise DatabaseError(
-                f"motif database must have ALPHABET= {alphabet.letters}, got {line.strip()!r}",
+                f"expected ALPHABET= {alphabet.letters}, found {line.strip()!r}",
                 place=f"{path}:{at}",
             )
         if line.startswith("MOTIF"):
             if label and label not in motifs:
                 raise DatabaseError(
-                    f"motif must have a letter-probability matrix, got none for {label!r}",
+                    f"motif {label!r} has no letter-probability matrix",
                     place=f"{path}:{at}",
                 )
             identifier, *name = line.split()[1:] or [""]
             label = f"{' '.join(name)} ({identifier})" if name else identifier
             if not label or label in motifs:
                 raise DatabaseError(
-                    f"motif must have a name of its own, got {label!r}", place=f"{path}:{at}"
+                    f"two motifs are named {label!r}" if label else "a motif has no name",
+                    place=f"{path}:{at}",
                 )
         elif line.startswith("letter-probability matrix"):
             if not label or label in motifs:
                 raise DatabaseError(
-                    "letter-probability matrix must follow a MOTIF line of its own, got another",
+                    "letter-probability matrix without a MOTIF line before it",
                     place=f"{path}:{at}",
                 )
             motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
             at += len(motifs[label])
     if len(motifs) < least:
-        raise DatabaseError(
-            "motif database must hold at least one motif, got none", place=str(path)
-        )
+        raise DatabaseError("the motif database contains no motif", place=str(path))
     return motifs
 
 
@@ -132,12 +131,13 @@ def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.floa
     for number, row in enumerate(rows, start=at + 1):
         if len(row) != size or not (min(row) >= 0 and abs(sum(row) - 1) <= 0.01):
             raise DatabaseError(
-                f"a row of a motif must be {size} probabilities that sum to 1, got {row}",
+                f"{row} are not {size} probabilities that sum to 1",
                 place=f"{path}:{number}",
             )
     if not rows or (stated and int(stated[1]) != len(rows)):
         width = stated[1] if stated else "at least 1"
         raise DatabaseError(
-            f"a motif must have w= {width} rows, got {len(rows)}", place=f"{path}:{at}"
+            f"the motif has {len(rows)} row{'s' * (len(rows) != 1)} instead of {width} (w=)",
+            place=f"{path}:{at}",
         )
     return np.array(rows) / np.sum(rows, axis=1, keepdims=True)

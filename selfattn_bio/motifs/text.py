@@ -26,10 +26,11 @@ def database_lines(path: Path, format_name: str) -> list[str]:
             return file.read().splitlines()
     except FileNotFoundError:
         raise DatabaseError(
-            f"motif database must be an existing {format_name} file, got no such file",
+            "motif database not found",
             place=str(path),
+            hint=f"Give the path of a {format_name} file",
         ) from None
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DatabaseError(
-            f"motif database must be {format_name} text, plain or gz, got {error}", place=str(path)
+            f"cannot read this file as {format_name}: {error}", place=str(path)
         ) from error

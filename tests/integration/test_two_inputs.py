@@ -190,9 +190,7 @@ def test_saved_explanation_of_two_inputs(here, tmp_path):
     "name", ["received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap"]
 )
 def test_attention_methods_refuse_two_inputs(here, name):
-    with pytest.raises(
-        ValueError, match=f"method must be one that can explain two inputs, got '{name}'"
-    ):
+    with pytest.raises(ValueError, match=f"method '{name}' cannot explain models with two inputs"):
         selfattn_bio.explain(
             "model/", ["ACGTACGTAC"], partner=["ACGTACGTAC"], method=METHODS[name]()
         )

@@ -108,7 +108,9 @@ class Clusters:
             patterns = refine_patterns([*patterns, *aligned], records, attribution)
             rest = _unexplained(rest, patterns, letters.shape)
         note = (
-            "" if patterns else f"no group of the {len(seqlets)} seqlets is large and alike enough"
+            ""
+            if patterns
+            else f"no group of the {len(seqlets)} seqlets is large and similar enough"
         )
         return Discovery(patterns, len(seqlets), note)
 

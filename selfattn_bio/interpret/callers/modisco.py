@@ -85,8 +85,8 @@ class Modisco:
         """
         if not alphabet.has_complement:
             raise ValueError(
-                "caller must be clusters for sequences without a reverse complement "
-                f"({alphabet.name}), got modisco"
+                f"caller modisco needs sequences with a reverse complement, not {alphabet.name}; "
+                "use caller clusters"
             )
         check_scores(letters, hypothetical, alphabet)
         around = ((0, 0), (EDGE, EDGE), (0, 0))
@@ -97,7 +97,7 @@ class Modisco:
             return Discovery(
                 [],
                 len(seqlets),
-                f"{len(seqlets)} seqlets stand out, and {MIN_SEQLETS} are needed to group them",
+                f"{len(seqlets)} seqlets were found, but grouping needs at least {MIN_SEQLETS}",
             )
         grouped = _grouped(seqlets[: self.max_seqlets], tracks)
         records = [row[: np.count_nonzero(row)] for row in letters]
@@ -106,7 +106,7 @@ class Modisco:
         return Discovery(
             kept,
             len(seqlets),
-            "" if kept else f"no group of the {len(seqlets)} seqlets is large and alike enough",
+            "" if kept else f"no group of the {len(seqlets)} seqlets is large and similar enough",
         )
 
 

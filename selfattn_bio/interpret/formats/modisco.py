@@ -115,7 +115,7 @@ def read_modisco_h5(path: str | Path) -> list[SeqletPattern]:
     # h5py raises different errors, depending on what is missing
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise DatabaseError(
-            f"modisco results must be an h5 file of patterns with seqlets, got {error}",
+            f"cannot read this file as modisco results (HDF5): {error}",
             place=str(path),
         ) from error
 

@@ -98,9 +98,7 @@ def read_bed(path: str | Path, more: Sequence[str] = ()) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=names)
     if rows.shape[1] < len(names):
-        raise ValueError(
-            f"BED must have the columns {', '.join(names)}, got {rows.shape[1]} columns"
-        )
+        raise ValueError(f"BED file has {rows.shape[1]} columns instead of {', '.join(names)}")
     return rows.rename(columns=dict(enumerate(names)))
 
 
@@ -119,5 +117,7 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
             table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
         else:
             raise OutputError(
-                "output must end with .tsv or .parquet", place=str(path), hint="Choose another name"
+                "unknown table format",
+                place=str(path),
+                hint="Use a name ending in .tsv or .parquet",
             )

@@ -57,7 +57,7 @@ class DeepLiftShap(AttributionMethod):
 
     def __post_init__(self) -> None:
         if self.shuffles < 1:
-            raise ValueError(f"shuffles must be >= 1, got {self.shuffles}")
+            raise ValueError(f"shuffles is {self.shuffles}; choose at least 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """See `AttributionMethod.scores`.
@@ -70,10 +70,10 @@ class DeepLiftShap(AttributionMethod):
             If a sequence has more than LONGEST encoder positions.
         """
         tangermeme = _tangermeme()
-        if (places := max(map(len, letters)) // scorer.run.pitch) > LONGEST:
+        if (positions := max(map(len, letters)) // scorer.run.pitch) > LONGEST:
             raise ValueError(
-                f"sequences must have at most {LONGEST} places of the model for method "
-                f"{self.name!r}, got {places}"
+                f"a sequence has {positions:,} encoder positions, but method {self.name!r} "
+                f"supports at most {LONGEST:,}"
             )
         network = OneHotNetwork(
             scorer, with_modules(scorer.network, tangermeme.BilinearOp), target
@@ -143,8 +143,8 @@ def _tangermeme() -> Any:
     try:
         import tangermeme.deep_lift_shap
     except ImportError as error:
-        hint = "Install it (pip install 'selfattn-bio[interpret]'), or take another method"
+        hint = "Install it with pip install 'selfattn-bio[interpret]' or choose another method"
         raise MissingPackageError(
-            f"method 'deep_lift_shap' must have the tangermeme package, got {error}", hint=hint
+            f"method 'deep_lift_shap' needs the package tangermeme ({error})", hint=hint
         ) from error
     return tangermeme.deep_lift_shap

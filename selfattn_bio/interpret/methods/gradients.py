@@ -115,9 +115,9 @@ class AttnLRPCopies(ByGradient):
 
     def __post_init__(self) -> None:
         if self.copies < 1:
-            raise ValueError(f"copies must be >= 1, got {self.copies}")
+            raise ValueError(f"copies is {self.copies}; choose at least 1")
         if not 0 <= self.share < 1:
-            raise ValueError(f"share must be in [0, 1), got {self.share}")
+            raise ValueError(f"share is {self.share}; choose at least 0 and less than 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """See `AttributionMethod.scores`."""
@@ -214,7 +214,7 @@ class IntegratedGradients(ByGradient):
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError(f"steps must be >= 1, got {self.steps}")
+            raise ValueError(f"steps is {self.steps}; choose at least 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """See `AttributionMethod.scores`."""

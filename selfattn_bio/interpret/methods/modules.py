@@ -60,8 +60,7 @@ def with_modules(network: Network, product: MakeProduct = Product) -> Network:
     """
     if any(isinstance(module, ConfidenceExits) for module in network.modules()):
         raise ValueError(
-            "a network of modules must have no exits, got exits 'confidence': explain it by "
-            "attnlrp or by substitution"
+            "this method does not support confidence exits; use attnlrp or a substitution method"
         )
     copied = copy.deepcopy(network).eval()
     replacements: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
@@ -88,8 +87,8 @@ class _Attention(nn.Module):
         if not isinstance(part.mixer, Softmax):
             kind = type(part.mixer).__name__.lower()
             raise ValueError(
-                f"a network of modules must have mixer 'softmax', got {kind!r}: explain it by "
-                "attnlrp or by substitution"
+                f"this method supports mixer 'softmax', not {kind!r}; use attnlrp or a "
+                "substitution method"
             )
         self.part, self.pattern = part, part.mixer.pattern
         self.scores, self.softmax, self.values = product(), nn.Softmax(-1), product()

@@ -78,7 +78,7 @@ class Guided(AttributionMethod):
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
-            raise ValueError(f"fraction must be in (0, 1], got {self.fraction}")
+            raise ValueError(f"fraction is {self.fraction}; choose a value above 0 and at most 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """See `AttributionMethod.scores`."""
@@ -134,9 +134,9 @@ class BlockOcclusion(AttributionMethod):
     def __post_init__(self) -> None:
         for name in ("width", "draws"):
             if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
+                raise ValueError(f"{name} is {value}; choose at least 1")
         if self.by not in ("shuffle", "random"):
-            raise ValueError(f"by must be 'shuffle' or 'random', got {self.by!r}")
+            raise ValueError(f"unknown value {self.by!r} of by; use 'shuffle' or 'random'")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """See `AttributionMethod.scores`."""

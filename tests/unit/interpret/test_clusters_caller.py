@@ -128,12 +128,12 @@ def test_no_motif_has_a_reason(shape, scale):
     letters = rng.choice(letters_of(b"ACGT"), shape)
     found = Clusters().call(letters, (scale * rng.normal(size=(*shape, 4))).astype(np.float32), DNA)
     assert found.patterns == []
-    assert found.note == f"no group of the {found.num_seqlets} seqlets is large and alike enough"
+    assert found.note == f"no group of the {found.num_seqlets} seqlets is large and similar enough"
 
 
 def test_scores_are_checked():
     with pytest.raises(
-        ValueError, match=r"hypothetical must be of shape \(2, 30, 20\), got \(2, 30, 4\)"
+        ValueError, match=r"hypothetical has shape \(2, 30, 4\) instead of \(2, 30, 20\)"
     ):
         Clusters().call(
             np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 30, 4), dtype=np.float32), PROTEIN

@@ -56,8 +56,8 @@ def test_a_head_is_its_dense_weights_both_ways_without_cls():
 def test_pooled_positions_have_no_contacts():
     with pytest.raises(
         ValueError,
-        match="places of the encoder must be single letters to have contacts, got 2 letters: set k "
-        "= 1, pool = 1",
+        match="contacts need one residue per position of the encoder, but a position has 2; train "
+        "with k = 1 and pool = 1",
     ):
         head_maps(scorer_of(SMALL | {"stem": CONV}, "protein", k=1), PROTEIN)
 
@@ -98,11 +98,11 @@ def test_regression_finds_the_informative_head():
     found = model(maps[5])
     np.testing.assert_array_equal(found, found.T)
     assert not found.diagonal().any()
-    told, untold = found[contacts[5]], found[np.triu(~contacts[5], 6)]
-    assert told.mean() > 0.8
-    assert untold.mean() < 0.05
+    close, far = found[contacts[5]], found[np.triu(~contacts[5], 6)]
+    assert close.mean() > 0.8
+    assert far.mean() < 0.05
     with pytest.raises(
-        ValueError, match="contacts must be some of the pairs 6 or more apart, got 0 of 300"
+        ValueError, match="0 of 300 pairs of residues at least 6 apart are in contact"
     ):
         fit_contacts(maps[:1], [np.zeros((30, 30), dtype=bool)])
 
@@ -122,20 +122,21 @@ def test_no_protein_is_predicted_by_its_own_contacts():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id\ti\nA\t1\n", "known.tsv:1: contacts must have the columns id, i, j, got no j"),
+        ("id\ti\nA\t1\n", "known.tsv:1: column 'j' is missing"),
         (
             "id\ti\tj\nA\t1\t8\nB\t1\t2\n",
-            "known.tsv:3: contacts must be of the sequences given, got id 'B'",
+            "known.tsv:3: id 'B' is not among the sequences",
         ),
         (
             "id\ti\tj\nA\t1\t10\n",
-            "known.tsv:2: i and j must be two residues of 'A', 0 to 9, got 1 and 10",
+            "known.tsv:2: i = 1 and j = 10 are not two residues of 'A', which are numbered from 0 "
+            "to 9",
         ),
-        ("id\ti\tj\nA\t3\t3\n", "i and j must be two residues of 'A', 0 to 9, got 3 and 3"),
-        ("id\ti\tj\nA\tx\t3\n", "i and j must be two residues of 'A', 0 to 9, got x and 3"),
-        ("id\ti\tj\nA\t1.7\t9\n", "i and j must be two residues of 'A', 0 to 9, got 1.7 and 9"),
-        ("id\ti\tj\nA\t1\tinf\n", "i and j must be two residues of 'A', 0 to 9, got 1 and inf"),
-        (None, "known.tsv: contacts must be an existing TSV file, got no such file"),
+        ("id\ti\tj\nA\t3\t3\n", "i = 3 and j = 3 are not two residues of 'A'"),
+        ("id\ti\tj\nA\tx\t3\n", "i = x and j = 3 are not two residues of 'A'"),
+        ("id\ti\tj\nA\t1.7\t9\n", "i = 1.7 and j = 9 are not two residues of 'A'"),
+        ("id\ti\tj\nA\t1\tinf\n", "i = 1 and j = inf are not two residues of 'A'"),
+        (None, "known.tsv: file of contacts not found"),
     ],
     ids=["column", "id", "end", "same", "word", "part", "infinite", "missing"],
 )
@@ -217,8 +218,8 @@ def test_the_command_writes_maps_pairs_and_precision(tmp_path, monkeypatch, caps
         )
         == 1
     )
-    said = (
-        "selfattn-bio contacts: error: contacts must be some of the pairs 6 or more apart, got "
-        "0 of 325\n"
+    expected = (
+        "selfattn-bio contacts: error: 0 of 325 pairs of residues at least 6 apart are in contact; "
+        "the fit needs pairs with and without contact\n"
     )
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == expected

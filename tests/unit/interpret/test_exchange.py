@@ -81,22 +81,22 @@ def test_names_in_other_databases(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hello\n", r":1: motif database must start as MEME .* got 'hello'"),
-        ("", r":1: motif database must start as MEME .* got ''"),
+        ("hello\n", r":1: not a motif database in MEME, .* format: it starts with 'hello'"),
+        ("", r":1: not a motif database in MEME, .* format: it starts with ''"),
         (
             ">a\nA [1 2]\nC [1 2]\nG [1 2]\n",
-            "must be JASPAR text of 4 lines a motif, got 1 motif and 0 whole ones",
+            "1 of 1 motifs is incomplete: JASPAR needs 4 lines of counts per motif",
         ),
         (
             ">a\nA [1 0]\nC [1 0]\nG [1 0]\nT [1 0]\n",
-            "positions of a motif must hold counts, got none of 'a'",
+            "a position of motif 'a' has no counts",
         ),
         (
             ">a\nA [1]\nC [1]\nG [1]\nT [1]\n>a\nA [1]\nC [1]\nG [1]\nT [1]\n",
-            "motif must have a name of its own, got 'a'",
+            "two motifs are named 'a'",
         ),
-        ("ID  a\nP0 A C G T\n01 x 1 1 1\n//\n", "must be TRANSFAC text, got "),
-        ("XX\n//\n", "motif database must hold at least one motif, got none"),
+        ("ID  a\nP0 A C G T\n01 x 1 1 1\n//\n", "cannot read this file as TRANSFAC: "),
+        ("XX\n//\n", "the motif database contains no motif"),
     ],
 )
 def test_invalid_databases(tmp_path, text, message):
@@ -113,11 +113,11 @@ def test_protein_goes_as_meme_only(tmp_path):
     path.write_text(meme_text({"motif_01": ppm}, {"motif_01": 9}, PROTEIN))
     np.testing.assert_allclose(read_motifs(path, PROTEIN)["motif_01"], ppm, atol=1e-5)
     with pytest.raises(
-        DatabaseError, match="must have ALPHABET= ACGT, got 'ALPHABET= ACDEFGHIKLMNPQRSTVWY'"
+        DatabaseError, match="expected ALPHABET= ACGT, found 'ALPHABET= ACDEFGHIKLMNPQRSTVWY'"
     ):
         read_meme(path)
     (tmp_path / "a.jaspar").write_text(jaspar_text(PFMS))
-    with pytest.raises(DatabaseError, match="motif database must start as MEME"):
+    with pytest.raises(DatabaseError, match="not a motif database in MEME format"):
         read_motifs(tmp_path / "a.jaspar", PROTEIN)
     found = SeqletPattern(
         np.eye(20, dtype=int)[:4],
@@ -125,9 +125,7 @@ def test_protein_goes_as_meme_only(tmp_path):
         alphabet=PROTEIN,
     )
     for write in ("to_jaspar", "to_transfac"):
-        with pytest.raises(
-            ValueError, match=r"motifs must be of dna to be written as \w+, got protein"
-        ):
+        with pytest.raises(ValueError, match=r"\w+ stores DNA motifs only, not motifs of protein"):
             getattr(build_motifs([found], pd.DataFrame(), {}), write)()
 
 
@@ -188,9 +186,7 @@ def test_the_layout_of_modisco_comes_back(explained, tmp_path):
         assert each.shape == (motifs.motifs[0].num_sites, widest, 4)
         np.testing.assert_allclose(each.mean(axis=0), group["contrib_scores"][:], atol=1e-6)
     (tmp_path / "no.h5").write_text("text")
-    with pytest.raises(
-        DatabaseError, match="modisco results must be an h5 file of patterns with seqlets, got "
-    ):
+    with pytest.raises(DatabaseError, match="cannot read this file as modisco results "):
         read_modisco_h5(tmp_path / "no.h5")
 
 
@@ -282,7 +278,7 @@ def test_bed_has_more_columns_and_comes_back(tmp_path):
     )
     with pytest.raises(
         ValueError,
-        match=r"BED must have the columns chrom, start, .*, p_value, other, got 7 columns",
+        match=r"BED file has 7 columns instead of chrom, start, .*, p_value, other",
     ):
         read_bed(tmp_path / "a.bed", ["p_value", "other"])
     (tmp_path / "none.bed").write_text("")
@@ -307,5 +303,7 @@ def test_tables_as_tsv_and_parquet(tmp_path):
         pd.read_csv(tmp_path / "t.tsv", sep="\t"), table, check_dtype=False
     )
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table, check_dtype=False)
-    with pytest.raises(OutputError, match=r"output must end with .tsv or .parquet"):
+    with pytest.raises(
+        OutputError, match=r"unknown table format. Use a name ending in .tsv or .parquet"
+    ):
         write_table(tmp_path / "t.csv", table)

@@ -41,28 +41,28 @@ HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF a\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ":1: motif database must start with 'MEME version', got something else"),
-        (">x\nACGT\n", ":1: motif database must start with 'MEME version', got something else"),
-        ("MEME version 4\n", ": motif database must hold at least one motif, got none"),
+        ("", ":1: not a MEME file: it does not start with 'MEME version'"),
+        (">x\nACGT\n", ":1: not a MEME file: it does not start with 'MEME version'"),
+        ("MEME version 4\n", ": the motif database contains no motif"),
         (
             "MEME version 4\nALPHABET= ACDE\n",
-            ":2: motif database must have ALPHABET= ACGT, got 'ALPHABET= ACDE'",
+            ":2: expected ALPHABET= ACGT, found 'ALPHABET= ACDE'",
         ),
         (
             HEAD + "letter-probability matrix: w= 2\n.5 .5 0 0\n",
-            ":6: a motif must have w= 2 rows, got 1",
+            ":6: the motif has 1 row instead of 2 (w=)",
         ),
         (
             HEAD + "letter-probability matrix: w= 1\n.5 .5 0\n",
-            ":7: a row of a motif must be 4 probabilities that sum to 1, got [0.5, 0.5, 0.0]",
+            ":7: [0.5, 0.5, 0.0] are not 4 probabilities that sum to 1",
         ),
         (
             HEAD + "letter-probability matrix:\n1 1 0 0\n",
-            ":7: a row of a motif must be 4 probabilities that sum to 1, got [1.0, 1.0, 0.0, 0.0]",
+            ":7: [1.0, 1.0, 0.0, 0.0] are not 4 probabilities that sum to 1",
         ),
         (
             HEAD + "letter-probability matrix:\n1 0 0 0\n\nMOTIF a\n",
-            ":9: motif must have a name of its own, got 'a'",
+            ":9: two motifs are named 'a'",
         ),
     ],
 )
@@ -79,17 +79,17 @@ def test_meme_ignores_leading_lines_and_refuses_nan(tmp_path):
     (tmp_path / "a.meme").write_text(f"\n{text}")
     np.testing.assert_array_equal(read_meme(tmp_path / "a.meme")["m"], np.eye(4))
     (tmp_path / "b.meme").write_text(text.replace("1.000000 0.000000", "1.000000 nan", 1))
-    with pytest.raises(DatabaseError, match="must be 4 probabilities that sum to 1"):
+    with pytest.raises(DatabaseError, match="are not 4 probabilities that sum to 1"):
         read_meme(tmp_path / "b.meme")
 
 
 def test_missing_binary_and_truncated_databases(tmp_path):
-    with pytest.raises(DatabaseError, match="must be an existing MEME file, got no such file"):
+    with pytest.raises(DatabaseError, match="motif database not found"):
         read_meme(tmp_path / "none.meme")
     (tmp_path / "binary.meme").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "cut.meme.gz").write_bytes(gzip.compress(b"MEME version 4\n" * 99)[:-9])
     for name in ("binary.meme", "cut.meme.gz"):
-        with pytest.raises(DatabaseError, match="must be MEME text, plain or gz"):
+        with pytest.raises(DatabaseError, match="cannot read this file as MEME: "):
             read_meme(tmp_path / name)
 
 

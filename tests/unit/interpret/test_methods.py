@@ -210,7 +210,7 @@ def test_batching_does_not_change_attributions(method, model):
     scorer, letters = scorer_of(model), [ascii_of(sequence) for sequence in SEQUENCES]
     if model is CNN and method.is_attention:
         with pytest.raises(
-            ValueError, match="network must have attention to be read, got kind 'cnn'"
+            ValueError, match="cannot read attention: models of kind 'cnn' have no attention"
         ):
             method.attribution(scorer, letters, Target())
         return
@@ -375,25 +375,25 @@ def test_attention_methods_equal_their_formulas(pattern):
 
 def test_outputs_are_selected_by_name():
     scorer, letters = HEADS["class"][0], ["ACGTACGTAC"]
-    with pytest.raises(ValueError, match="target output must be one of a, b, c, got none"):
+    with pytest.raises(ValueError, match="the model has 3 outputs; choose one of a, b, c"):
         explain(scorer, letters)
-    with pytest.raises(ValueError, match="target output must be one of a, b, c, got 'd'"):
+    with pytest.raises(ValueError, match="no output 'd'; the outputs are a, b, c"):
         explain(scorer, letters, target=Target("d"))
-    with pytest.raises(ValueError, match="target output must be in 0-2, got 3"):
+    with pytest.raises(ValueError, match="no output 3; the outputs are numbered from 0 to 2"):
         explain(scorer, letters, target=Target(3))
     with pytest.raises(
         ValueError,
-        match="must be without start and end, as objective 'multiclass' is of whole sequences",
+        match="objective 'multiclass' predicts complete sequences, so a target cannot have start",
     ):
         explain(scorer, letters, target=Target("a", 0, 3))
     for span in ((3, 3), (0, 11), (-1, 4)):
         with pytest.raises(
             ValueError,
-            match=r"target must lie within each sequence, the shortest of 10 letters, got",
+            match=r"is not within the shortest sequence, which has length 10",
         ):
             explain(HEADS["letter of protein"][0], ["ACDEFGHIKL"], target=Target("H", *span))
     with pytest.raises(
-        ValueError, match="target must hold a token of each sequence, the shortest of 8 tokens"
+        ValueError, match="contains no token of the shortest sequence, which has 8 tokens"
     ):
         explain(HEADS["masked k-mer"][0], letters, target=Target("ACG", 9))
     assert explain(scorer, letters, target=Target("b")).target == "b"
@@ -420,15 +420,15 @@ def test_a_method_is_chosen_by_kind():
 @pytest.mark.parametrize(
     ("cls", "wrong", "message"),
     [
-        (Guided, {"fraction": 0.0}, r"fraction must be in \(0, 1\], got 0.0"),
-        (Guided, {"fraction": 1.5}, r"fraction must be in \(0, 1\], got 1.5"),
-        (AttnLRPCopies, {"copies": 0}, "copies must be >= 1, got 0"),
-        (AttnLRPCopies, {"share": 1.0}, r"share must be in \[0, 1\), got 1.0"),
-        (IntegratedGradients, {"steps": 0}, "steps must be >= 1, got 0"),
-        (BlockOcclusion, {"width": 0}, "width must be >= 1, got 0"),
-        (BlockOcclusion, {"draws": 0}, "draws must be >= 1, got 0"),
-        (BlockOcclusion, {"by": "hand"}, "by must be 'shuffle' or 'random', got 'hand'"),
-        (DeepLiftShap, {"shuffles": 0}, "shuffles must be >= 1, got 0"),
+        (Guided, {"fraction": 0.0}, r"fraction is 0.0; choose a value above 0 and at most 1"),
+        (Guided, {"fraction": 1.5}, r"fraction is 1.5; choose a value above 0 and at most 1"),
+        (AttnLRPCopies, {"copies": 0}, "copies is 0; choose at least 1"),
+        (AttnLRPCopies, {"share": 1.0}, r"share is 1.0; choose at least 0 and less than 1"),
+        (IntegratedGradients, {"steps": 0}, "steps is 0; choose at least 1"),
+        (BlockOcclusion, {"width": 0}, "width is 0; choose at least 1"),
+        (BlockOcclusion, {"draws": 0}, "draws is 0; choose at least 1"),
+        (BlockOcclusion, {"by": "hand"}, "unknown value 'hand' of by; use 'shuffle' or 'random'"),
+        (DeepLiftShap, {"shuffles": 0}, "shuffles is 0; choose at least 1"),
     ],
 )
 def test_settings_out_of_range(cls, wrong, message):
@@ -441,7 +441,7 @@ def test_attention_methods_have_no_motifs_and_round_trip(tmp_path):
     assert explanation.hypothetical.shape == (3, 20, 0)
     with pytest.raises(
         ValueError,
-        match="motifs need attributions of single letters, and method 'received' reads attention",
+        match="method 'received' reads attention weights, but motifs need attributions",
     ):
         explanation.motifs()
     assert explanation.plot().axes[0].get_ylabel() == "received (raw attention)"
@@ -452,5 +452,5 @@ def test_attention_methods_have_no_motifs_and_round_trip(tmp_path):
     dataclasses.replace(explanation, attention=explanation.attention[:1]).save(
         tmp_path / "attribution"
     )
-    with pytest.raises(ResultsError, match="must have one row a record"):
+    with pytest.raises(ResultsError, match="have different numbers of records"):
         Explanation.load(tmp_path / "attribution")

@@ -110,11 +110,13 @@ def test_pooled_positions_cover_their_bases():
 
 
 def test_unreadable_models():
-    with pytest.raises(ValueError, match="sequences must be at least one, got none"):
+    with pytest.raises(ValueError, match="no sequences to read attention for"):
         read_attention(scorer_of(), [])
     with pytest.raises(ValueError, match="has length 2, but the model needs at least 3"):
         read_attention(scorer_of(), ["AC"])
-    with pytest.raises(ValueError, match="network must have attention to be read, got kind 'cnn'"):
+    with pytest.raises(
+        ValueError, match="cannot read attention: models of kind 'cnn' have no attention"
+    ):
         read_attention(scorer_of(CNN), ["ACGTACGT"])
 
 
@@ -156,7 +158,7 @@ def test_map_equals_dense_weights_with_one_bin_per_token():
     assert two.edges.tolist() == [0, 2, 6]
     blocks = dense[1, :, 1:5, 1:5].mean(0).reshape(2, 2, 2, 2).sum(3).mean(1)
     np.testing.assert_allclose(two.weights, blocks, rtol=1e-5)
-    with pytest.raises(ValueError, match=r"^bins must be positive, got 0$"):
+    with pytest.raises(ValueError, match=r"^bins is 0; choose at least 1$"):
         reading.map(bins=0)
 
 

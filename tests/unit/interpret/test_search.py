@@ -113,8 +113,7 @@ def test_the_known_databases_are_those_that_ship():
 def test_unknown_group():
     with pytest.raises(
         DatabaseError,
-        match=r"must be one of .*jaspar:insects.* or a path to MEME, JASPAR or TRANSFAC text, got "
-        r"'jaspar:insect'",
+        match=r"unknown motif database 'jaspar:insect'\. Choose .*jaspar:insects.* TRANSFAC file",
     ):
         open_database("jaspar:insect")
 
@@ -199,10 +198,13 @@ def test_a_planted_word_becomes_a_pattern():
 @pytest.mark.parametrize(
     ("scores", "note"),
     [
-        (np.zeros((5, 60, 4)), "0 seqlets stand out"),
-        (np.ones((5, 60, 4)), "0 seqlets stand out"),
-        (np.random.default_rng(0).normal(1, 0.01, size=(5, 1000, 4)), "0 seqlets stand out"),
-        (np.random.default_rng(0).normal(size=(5, 30, 4)), "seqlets stand out, and 30 are needed"),
+        (np.zeros((5, 60, 4)), "0 seqlets were found"),
+        (np.ones((5, 60, 4)), "0 seqlets were found"),
+        (np.random.default_rng(0).normal(1, 0.01, size=(5, 1000, 4)), "0 seqlets were found"),
+        (
+            np.random.default_rng(0).normal(size=(5, 30, 4)),
+            "seqlets were found, but grouping needs at least 30",
+        ),
     ],
     ids=["nothing", "everything", "of one sign", "shorter than a seqlet"],
 )
@@ -217,7 +219,7 @@ def test_no_pattern_has_a_reason(scores, note):
 
 def test_shapes_must_fit():
     with pytest.raises(
-        ValueError, match=r"hypothetical must be of shape \(2, 30, 4\), got \(2, 29, 4\)"
+        ValueError, match=r"hypothetical has shape \(2, 29, 4\) instead of \(2, 30, 4\)"
     ):
         Modisco(1).call(
             np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), DNA
@@ -259,7 +261,7 @@ def test_library_warnings_are_shown(monkeypatch):
 
 
 def test_scores_must_be_finite():
-    with pytest.raises(ValueError, match="hypothetical must be finite, got nan"):
+    with pytest.raises(ValueError, match="hypothetical contains nan"):
         Modisco(1).call(
             np.zeros((2, 30), dtype=np.uint8), np.full((2, 30, 4), np.nan, dtype=np.float32), DNA
         )

@@ -103,12 +103,12 @@ def test_uniform_scores_have_no_seqlets(rows):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"threshold": 0.0}, r"threshold must be in \(0, 1\), got 0.0"),
+        ({"threshold": 0.0}, r"threshold is 0.0; choose a value between 0 and 1"),
         (
             {"min_length": 9, "max_length": 8},
-            "lengths must be 1 <= min_length <= max_length, got 9 and 8",
+            "min_length 9 and max_length 8 are not positive lengths in increasing order",
         ),
-        ({"attribution": [np.array([1.0, np.nan])]}, "attribution must be finite, got nan"),
+        ({"attribution": [np.array([1.0, np.nan])]}, "attribution contains nan"),
     ],
 )
 def test_seqlet_refusals(change, message):

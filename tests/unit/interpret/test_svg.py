@@ -75,10 +75,8 @@ def test_empty_track_is_its_axis() -> None:
 
 def test_bad_matrices_are_named() -> None:
     with pytest.raises(
-        ValueError, match=r"^scores must have the shape \(positions, 4\), got \(3, 20\)$"
+        ValueError, match=r"^scores has shape \(3, 20\) instead of \(positions, 4\)$"
     ):
         track_svg(np.zeros((3, 20)))
-    with pytest.raises(
-        ValueError, match=r"^rows of ppm must be probabilities that sum to 1, got a sum of 0.5$"
-    ):
+    with pytest.raises(ValueError, match=r"^a row of ppm sums to 0.5 instead of 1$"):
         logo_svg([[0.5, 0, 0, 0]])

@@ -145,7 +145,7 @@ def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> N
     own = replace(
         results, run=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}})
     )
-    with pytest.raises(DatabaseError, match="must be an existing MEME, JASPAR or TRANSFAC file"):
+    with pytest.raises(DatabaseError, match="motif database not found"):
         motif_rows(own)
     (tmp_path / "own.meme").write_text(
         (results.folder / "motifs.meme").read_text().replace("motif_01", "1 mine")
