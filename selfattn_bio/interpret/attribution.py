@@ -208,9 +208,11 @@ def project_to_letters(
     letters = torch.arange(size, device=tokens.device)
     for offset in range(k):
         # the index of a k-mer has its letters as digits, the first most significant
-        place = size ** (k - 1 - offset)
-        letter = kmers // place % size
-        changed = kmers[..., None] + (letters - letter[..., None]) * place + FIRST_KMER  # (B, N, A)
+        weight = size ** (k - 1 - offset)
+        letter = kmers // weight % size
+        changed = (
+            kmers[..., None] + (letters - letter[..., None]) * weight + FIRST_KMER
+        )  # (B, N, A)
         of_letter = table if table.ndim == 2 else table[offset]
         before = (gradient * of_letter[kmers + FIRST_KMER]).sum(-1, keepdim=True)  # (B, N, 1)
         effect = torch.einsum("bnd,bnad->bna", gradient, of_letter[changed]) - before

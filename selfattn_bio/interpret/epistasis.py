@@ -175,21 +175,21 @@ def _squares(
         return len(made) - 1
 
     neutral = shuffle_letters(letters, 2, rng)
-    whole, alone = add(letters), [add(put(letters, neutral, span)) for span in spans]
+    both, alone = add(letters), [add(put(letters, neutral, span)) for span in spans]
     neither = add(put(letters, neutral, *spans))
-    yield 0, whole, *alone, neither
+    yield 0, both, *alone, neither
     for own, other in ((0, 1), (1, 0)):
         fixed, gone = spans[own], spans[other]
-        places = _places(fixed, gone, free)
-        if len(places):
-            at = int(rng.choice(places))
-            place = (at, at + gone[1] - gone[0])
+        starts = _free_starts(fixed, gone, free)
+        if len(starts):
+            at = int(rng.choice(starts))
+            span = (at, at + gone[1] - gone[0])
             yield (
                 1,
-                whole,
+                both,
                 alone[own],
-                add(put(letters, neutral, place)),
-                add(put(letters, neutral, fixed, place)),
+                add(put(letters, neutral, span)),
+                add(put(letters, neutral, fixed, span)),
             )
         if site_letters:
             of_name = site_letters[int(rng.integers(len(site_letters)))]
@@ -218,7 +218,7 @@ def _free(sites: pd.DataFrame, length: int) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(covered)))
 
 
-def _places(
+def _free_starts(
     fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return possible starts of a site with the width of `other`.

@@ -286,10 +286,12 @@ def agreement(
     both = hits[hits["record"].isin(one.keys() & other.keys())]
     first, second = attribution_ranks(both, one), attribution_ranks(both, other)
     groups = [(name, (both["name"] == name).to_numpy()) for name in both["name"].unique()]
-    told = [(name, first[mine], second[mine]) for name, mine in groups if mine.sum() >= MIN_RECORDS]
+    tested = [
+        (name, first[mine], second[mine]) for name, mine in groups if mine.sum() >= MIN_RECORDS
+    ]
     return {
         name: float(spearmanr(*ranks).statistic)
-        for name, *ranks in told
+        for name, *ranks in tested
         if min(map(np.ptp, ranks)) > 0
     }
 

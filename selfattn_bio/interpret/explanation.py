@@ -59,7 +59,7 @@ AGAIN = "Run `selfattn-bio explain` again"
 
 @dataclass(frozen=True)
 class MappedSequence:
-    """Attention maps of one sequence. They hint at where the model looks and explain nothing.
+    """Attention maps of one sequence. They show where the model attends and explain nothing.
 
     Attributes
     ----------
@@ -92,8 +92,8 @@ class Explanation:
         mean over the letters. Letters are in alphabet order; 0 in padding. (n, L, 0) for methods
         based on attention.
     attention
-        (n, L) float32: raw attention received, or the result of a method based on attention. A
-        hint at where the model looks, no explanation. 0 for networks without attention.
+        (n, L) float32: raw attention received, or the result of a method based on attention.
+        Attention is no explanation. 0 for networks without attention.
     alphabet
         dna or protein.
     source
@@ -162,7 +162,7 @@ class Explanation:
 
     @property
     def is_attention(self) -> bool:
-        """Return whether the method is based on attention, a hint at where the model looks."""
+        """Return whether the method is based on attention, which is no explanation."""
         return not self.hypothetical.shape[2]
 
     @property
@@ -269,7 +269,7 @@ class Explanation:
             draw_letters(track, axes, get_alphabet(self.alphabet).letters)
         axes.set(
             title=self.ids[row],
-            xlabel="letter of the sequence",
+            xlabel="position in the sequence",
             ylabel=f"{self.method} (raw attention)" if self.is_attention else "logits",
         )
         return figure
@@ -381,7 +381,7 @@ def check_output(folder: str | Path) -> None:
 
 def _shown(length: int) -> str:
     """Return which part of a long letter track is displayed, or nothing."""
-    return f", letters 1 to {SHOWN_LETTERS} of {length}" if length > SHOWN_LETTERS else ""
+    return f", positions 1 to {SHOWN_LETTERS} of {length}" if length > SHOWN_LETTERS else ""
 
 
 def _read_maps(path: Path) -> dict[str, MappedSequence]:
@@ -403,7 +403,7 @@ def attention_maps(
 ) -> list[AttentionMap]:
     """Return the attention map of each layer for one sequence, averaged over heads.
 
-    The maps are those of the first member of the model. They hint at where the model looks and
+    The maps are those of the first member of the model. They show where the model attends and
     explain nothing.
 
     Parameters
@@ -515,7 +515,7 @@ def explain_pairs(
         raise ValueError(f"method {method.name!r} cannot explain models with two inputs")
     if not pairs:
         raise ValueError("no sequences to explain")
-    whole, done = isinstance(method, ByGradient), 0
+    in_batches, done = isinstance(method, ByGradient), 0
     parts: list[list[Explanation]] = [[], []]
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
     # A partner sequence is at other coordinates than the first input; a partner track is at the
@@ -526,7 +526,9 @@ def explain_pairs(
         else records.drop(columns=list(PLACE), errors="ignore")
     )
     for batch in (
-        paired_batches(first, partner) if whole else (slice(i, i + 1) for i in range(len(pairs)))
+        paired_batches(first, partner)
+        if in_batches
+        else (slice(i, i + 1) for i in range(len(pairs)))
     ):
         views = (
             (scorer.of_first(partner[batch]), first, records),

@@ -137,21 +137,21 @@ class MotifPair(Section):
 
     first: Names = Field(description="labels of the database; of several one, drawn evenly")
     second: Names
-    spacing: Range = Field(description="letters between the two, from ... to, drawn evenly")
+    spacing: Range = Field(description="bp between the two: [min, max], sampled uniformly")
     order: Literal["given", "either"] = Field(
         "given", description="given: first, then second, on the strand of the pair"
     )
-    strand: Strand = Field("either", description="of the pair as a whole")
+    strand: Strand = Field("either", description="strand of the complete pair")
     orientation: Literal["same", "opposite", "either"] = Field(
-        "same", description="the strand of the second beside that of the first"
+        "same", description="strand of the second motif relative to the first"
     )
     presence: Share = Field(
-        1.0, description="chance of each half to be there, whether or not the other is"
+        1.0, description="probability that each motif is present, independently of the other"
     )
     bystanders: Names | None = Field(
         None,
-        description="motifs of which one stands on either side of the pair, at a distance from it "
-        "of the same `spacing`",
+        description="one of these motifs is placed before or after the pair, at a distance "
+        "sampled from the same `spacing`",
     )
 
     @model_validator(mode="after")
@@ -290,7 +290,7 @@ class SwappedPair(Section):
 
 
 class Negatives(Section):
-    """[negatives]: kinds of records with label 0 and the share of each; the shares sum to 1."""
+    """[negatives]: kinds of records with label 0 and the fraction of each, which sum to 1."""
 
     shuffled: Shuffled | None = None
     background: Background | None = None
@@ -317,7 +317,7 @@ class IndependentLetters(Section):
     """Sample bases independently."""
 
     kind: Literal["independent"] = "independent"
-    gc: float = Field(0.5, gt=0, lt=1, description="share of G and C, each half of it")
+    gc: float = Field(0.5, gt=0, lt=1, description="fraction of G and C together")
 
 
 class MarkovLetters(Section):
@@ -329,12 +329,12 @@ class MarkovLetters(Section):
     """
 
     kind: Literal["markov"] = "markov"
-    gc: float = Field(0.42, gt=0, lt=1, description="share of G and C, each half of it")
+    gc: float = Field(0.42, gt=0, lt=1, description="fraction of G and C together")
     cpg: float = Field(
         0.25,
         ge=0,
         le=1,
-        description="CpG beside what chance would give; 0.2 to 0.25 in vertebrate genomes",
+        description="observed / expected CpG; 0.2 to 0.25 in vertebrate genomes",
     )
 
     @model_validator(mode="after")
@@ -383,12 +383,11 @@ class Grammar(Section):
         description="of the motifs: jaspar:GROUP of those that ship, or a path to MEME, JASPAR or "
         "TRANSFAC text",
     )
-    records: int = Field(24_000, ge=2, description="half of them positives")
-    length: Positive = Field(200, description="letters a record")
+    records: int = Field(24_000, ge=2, description="number of records; half are positives")
+    length: Positive = Field(200, description="bp per record")
     elements: Range | None = Field(
         None,
-        description="how many of [sites] and [pairs] a positive has, from ... to; all if not "
-        "given, and [1, 1] means any one",
+        description="number of [sites] and [pairs] in a positive: [min, max]; all by default",
     )
     background: Letters = IndependentLetters()
     sites: dict[Name, Sites] = Field(default_factory=dict)

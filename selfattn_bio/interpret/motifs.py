@@ -177,9 +177,9 @@ class MotifSet:
         Coordinates are 0-based half-open. They are genomic if the record has coordinates, else
         positions in the record with its id as chrom. The score is 1000.
         """
-        places = [motif.seqlets.assign(name=motif.name, score=1000) for motif in self.motifs]
+        intervals = [motif.seqlets.assign(name=motif.name, score=1000) for motif in self.motifs]
         empty = pd.DataFrame(columns=["record", "start", "end", "strand", "name", "score"])
-        rows = on_chromosome(pd.concat(places) if places else empty, self.records)
+        rows = on_chromosome(pd.concat(intervals) if intervals else empty, self.records)
         if path is not None:
             with whole_file(path) as temporary:
                 write_bed(temporary, rows)

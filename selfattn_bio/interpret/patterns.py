@@ -77,7 +77,7 @@ def check_scores(
 
 
 def align(
-    places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
+    intervals: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
 ) -> SeqletPattern | None:
     """Build a pattern from intervals of one width and trim it to its informative part.
 
@@ -85,7 +85,7 @@ def align(
 
     Parameters
     ----------
-    places
+    intervals
         record, start, end, strand; at least one row. An interval may cross the end of its record:
         missing positions are not counted, and an interval that is incomplete after trimming is left
         out.
@@ -94,11 +94,11 @@ def align(
     alphabet
         Alphabet of the records.
     """
-    bits = information(count_letters(places, records, alphabet))
+    bits = information(count_letters(intervals, records, alphabet))
     start, end = informative_span(bits)
     if end - start < MIN_WIDTH[len(alphabet.letters)] or bits[start:end].sum() < MIN_TOTAL:
         return None
-    sites = _trimmed(places, start, end)
+    sites = _trimmed(intervals, start, end)
     lengths = np.array([len(row) for row in records])[sites["record"].to_numpy(dtype=int)]
     sites = sites[(sites["start"] >= 0) & (sites["end"] <= lengths)].reset_index(drop=True)
     return (
@@ -109,20 +109,20 @@ def align(
 
 
 def count_letters(
-    places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
+    intervals: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
 ) -> NDArray[np.int64]:
     """Count each letter at each position of the intervals, read on their strands: (width, A).
 
     Positions beyond the end of a record are not counted.
     """
-    width = int((places["end"] - places["start"]).iloc[0]) if len(places) else 0
-    sites = np.zeros((len(places), width), dtype=np.uint8)
-    for site, record, start in zip(sites, places["record"], places["start"], strict=True):
+    width = int((intervals["end"] - intervals["start"]).iloc[0]) if len(intervals) else 0
+    sites = np.zeros((len(intervals), width), dtype=np.uint8)
+    for site, record, start in zip(sites, intervals["record"], intervals["start"], strict=True):
         there = records[record][max(start, 0) : max(start + width, 0)]
         site[max(-start, 0) :][: len(there)] = there
     coded = one_hot(sites, alphabet).astype(np.int64)  # (sites, width, A)
-    turned = (places["strand"] == "-").to_numpy()
-    coded[turned] = coded[turned][:, ::-1, ::-1]  # ACGT reversed is its complement
+    is_reversed = (intervals["strand"] == "-").to_numpy()
+    coded[is_reversed] = coded[is_reversed][:, ::-1, ::-1]  # ACGT reversed is its complement
     return coded.sum(axis=0)
 
 
@@ -157,10 +157,10 @@ def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(total > 0, np.maximum(np.log2(size) - entropy - chance, 0), 0.0)
 
 
-def _trimmed(places: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
+def _trimmed(intervals: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
     """Cut the intervals to [start, end), in coordinates of their strands."""
-    forward = places["strand"] == "+"
-    return places.assign(
-        start=np.where(forward, places["start"] + start, places["end"] - end),
-        end=np.where(forward, places["start"] + end, places["end"] - start),
+    forward = intervals["strand"] == "+"
+    return intervals.assign(
+        start=np.where(forward, intervals["start"] + start, intervals["end"] - end),
+        end=np.where(forward, intervals["start"] + end, intervals["end"] - start),
     )

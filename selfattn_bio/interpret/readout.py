@@ -1,4 +1,4 @@
-"""Read the raw attention of a model. It hints at where the model looks and explains nothing.
+"""Read the raw attention of a model. It shows where the model attends and explains nothing.
 
 `explain` stores the attention that letters receive together with attributions, and the report shows
 both. Users call `read_attention`. Attention weights are computed in tiles, so memory grows with the
@@ -195,7 +195,7 @@ class AttentionReading:
         Returns
         -------
         (S, S) for each sequence, from row to column, in [0, 1]. An encoder position belongs to a
-        span if they share a letter.
+        span if they overlap.
         """
         most = max((len(each) for each in spans), default=0)
         member = np.zeros((len(spans), most, len(self.spans)), dtype=np.float32)
@@ -204,13 +204,16 @@ class AttentionReading:
                 self.spans[None, :, 1] > of_row[:, None, 0]
             )
             member[row, : len(of_row)] = shared & (self.spans[:, 0] >= 0)
-        places = torch.from_numpy(member).to(self.layers[0][0].q.device)
+        positions = torch.from_numpy(member).to(self.layers[0][0].q.device)
         # (B, S, S)
         given = torch.stack(
-            [between(layer, places).mean(1) for layers in self.layers for layer in layers]
+            [between(layer, positions).mean(1) for layers in self.layers for layer in layers]
         ).mean(0)
-        shares = (given / places.sum(2, keepdim=True).clamp(min=1)).float().cpu().numpy()
-        return [share[: len(each), : len(each)] for share, each in zip(shares, spans, strict=True)]
+        fractions = (given / positions.sum(2, keepdim=True).clamp(min=1)).float().cpu().numpy()
+        return [
+            fraction[: len(each), : len(each)]
+            for fraction, each in zip(fractions, spans, strict=True)
+        ]
 
     def map(
         self,
@@ -245,20 +248,20 @@ class AttentionReading:
         read = self.layers[member][layer]
         assert read.mask is not None  # the encoder always has a mask
         one = replace(read, q=read.q[row, None], k=read.k[row, None], mask=read.mask[row, None])
-        places = np.flatnonzero(read.mask[row].cpu().numpy() & (self.spans[:, 0] >= 0))
-        count = min(bins, len(places))
-        of_places = np.arange(len(places)) * count // len(places)
+        positions = np.flatnonzero(read.mask[row].cpu().numpy() & (self.spans[:, 0] >= 0))
+        count = min(bins, len(positions))
+        bin_of_position = np.arange(len(positions)) * count // len(positions)
         number = np.full(len(self.spans), count)
-        number[places] = of_places
+        number[positions] = bin_of_position
         given = binned(one, torch.from_numpy(number).to(read.q.device), count)[0]  # (H, S, S)
-        shares = (
+        fractions = (
             given.mean(0) if head is None else given[head]
-        ).float().cpu().numpy() / np.bincount(of_places)[:, None]
+        ).float().cpu().numpy() / np.bincount(bin_of_position)[:, None]
         starts, end = (
-            self.spans[places[np.searchsorted(of_places, np.arange(count))], 0],
-            min(self.spans[places[-1], 1], self.lengths[row]),
+            self.spans[positions[np.searchsorted(bin_of_position, np.arange(count))], 0],
+            min(self.spans[positions[-1], 1], self.lengths[row]),
         )
-        return AttentionMap(np.append(starts, end), shares.astype(np.float32))
+        return AttentionMap(np.append(starts, end), fractions.astype(np.float32))
 
     def edges(self, count: int = 20) -> pd.DataFrame:
         """Return the largest weights of each sequence, member, layer and head.
@@ -278,7 +281,9 @@ class AttentionReading:
             for number, layer in enumerate(layers):
                 query, key, weight = (x.cpu().numpy() for x in top_edges(layer, count))
                 row, head, at = np.nonzero(query >= 0)
-                spans = np.hstack([self.spans[places[row, head, at]] for places in (query, key)])
+                spans = np.hstack(
+                    [self.spans[positions[row, head, at]] for positions in (query, key)]
+                )
                 table = pd.DataFrame(
                     np.minimum(spans, self.lengths[row, None]), columns=EDGE, dtype="Int64"
                 )
@@ -328,10 +333,10 @@ class AttentionReading:
             np.zeros((*values.shape[:-1], length)),
             np.zeros((len(self.lengths), length)),
         )
-        for place, (start, end) in enumerate(self.spans):
+        for position, (start, end) in enumerate(self.spans):
             if start >= 0:
-                total[..., start:end] += values[..., place, None]
-                covering[:, start:end] += self._mask()[:, place, None].cpu().numpy()
+                total[..., start:end] += values[..., position, None]
+                covering[:, start:end] += self._mask()[:, position, None].cpu().numpy()
         total[..., np.arange(length) >= self.lengths[:, None]] = 0
         return (total / np.maximum(covering, 1)).astype(np.float32)
 

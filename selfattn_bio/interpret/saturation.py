@@ -25,21 +25,24 @@ def draw_saturation(effects: pd.DataFrame, letters: Axes, heat: Axes) -> None:
         Axes for the letters and the heat map; x is the 0-based position.
     """
     start = int(effects["pos"].min()) - 1
-    place = effects["pos"].to_numpy() - 1 - start
-    of_each = np.full((place.max() + 1, len(LETTERS)), np.nan)
-    of_each[place, [LETTERS.index(alt) for alt in effects["alt"]]] = effects["effect"]
-    heights = np.zeros_like(of_each)
-    mean = effects["effect"].groupby(place).mean()
+    position = effects["pos"].to_numpy() - 1 - start
+    effects_by_base = np.full((position.max() + 1, len(LETTERS)), np.nan)
+    effects_by_base[position, [LETTERS.index(alt) for alt in effects["alt"]]] = effects["effect"]
+    heights = np.zeros_like(effects_by_base)
+    mean = effects["effect"].groupby(position).mean()
     heights[
         mean.index,
-        [LETTERS.index(effects["ref"].iloc[row]) for row in np.unique(place, return_index=True)[1]],
+        [
+            LETTERS.index(effects["ref"].iloc[row])
+            for row in np.unique(position, return_index=True)[1]
+        ],
     ] = -mean.fillna(0.0)
     draw_letters(heights, letters, LETTERS, start)
     letters.set_ylabel("mean loss (logits)")
-    most = float(np.nanmax(np.abs(of_each), initial=1e-9))
-    extent = (start, start + len(of_each), len(LETTERS), 0)
+    most = float(np.nanmax(np.abs(effects_by_base), initial=1e-9))
+    extent = (start, start + len(effects_by_base), len(LETTERS), 0)
     image = heat.imshow(
-        of_each.T,
+        effects_by_base.T,
         cmap="RdBu_r",
         vmin=-most,
         vmax=most,
@@ -48,7 +51,7 @@ def draw_saturation(effects: pd.DataFrame, letters: Axes, heat: Axes) -> None:
         extent=extent,
     )
     heat.set_yticks(np.arange(len(LETTERS)) + 0.5, list(LETTERS))
-    heat.set_xlabel("place (0-based)")
+    heat.set_xlabel("position (0-based)")
     heat.xaxis.set_major_locator(MaxNLocator(integer=True))
     heat.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))
     letters.figure.colorbar(image, ax=[letters, heat], label="effect (logits)", shrink=0.8)

@@ -146,8 +146,8 @@ def _decoded(
     for record, start, end, total, p_value in spans[
         np.lexsort((spans[:, 1], spans[:, 4], spans[:, 1] - spans[:, 2]))
     ].tolist():
-        place = (int(record), slice(int(start), int(end)))
-        if not taken[place].any():
-            taken[place] = True
-            found.append((place[0], place[1].start, place[1].stop, total, p_value))
+        interval = (int(record), slice(int(start), int(end)))
+        if not taken[interval].any():
+            taken[interval] = True
+            found.append((interval[0], interval[1].start, interval[1].stop, total, p_value))
     return found

@@ -72,7 +72,7 @@ kind = "attention"
 members = 1
 dropout = 0.0
 stem = {{ kind = "conv", token_dim = 16, kernel = 11, pool = 4, second_kernel = 3 }}
-head = {{ kind = "pooling", parts = 1 }}  # a motif may stand anywhere
+head = {{ kind = "pooling", parts = 1 }}  # a motif may be anywhere
 
 [training]
 max_steps = 1500
@@ -265,7 +265,7 @@ def _chain(rule: MarkovLetters, length: int) -> Callable[[np.random.Generator], 
     below = rule.transitions.cumsum(axis=1)[:, :3].tolist()
     first = np.cumsum([(1 - rule.gc) / 2, rule.gc / 2, rule.gc / 2]).tolist()
 
-    def drawn(rng: np.random.Generator) -> Row:
+    def sample(rng: np.random.Generator) -> Row:
         limits, codes = first, []
         for u in rng.random(length).tolist():
             code = (u >= limits[0]) + (u >= limits[1]) + (u >= limits[2])
@@ -273,7 +273,7 @@ def _chain(rule: MarkovLetters, length: int) -> Callable[[np.random.Generator], 
             limits = below[code]
         return ACGT[codes]
 
-    return drawn
+    return sample
 
 
 def _planted(
@@ -292,17 +292,23 @@ def _planted(
     )
     taken = 0
     for free_before, at in zip(starts.tolist(), rng.permutation(len(blocks)).tolist(), strict=True):
-        block, place = blocks[at], free_before + taken
+        block, start = blocks[at], free_before + taken
         taken += widths[at]
-        whole = bool(block.pair) and all(block.sites[half].planted for half in block.halves)
+        is_complete = bool(block.pair) and all(block.sites[half].planted for half in block.halves)
         for site, gap in zip(block.sites, (*block.gaps, 0), strict=True):
-            end = place + len(ppms[site.motif])
+            end = start + len(ppms[site.motif])
             if site.planted:
-                letters[place:end] = drawn_site(ppms[site.motif], site.strand, rng)
+                letters[start:end] = drawn_site(ppms[site.motif], site.strand, rng)
                 placed.append(
-                    (place, end, site.motif, site.strand, block.pair if whole and site.half else "")
+                    (
+                        start,
+                        end,
+                        site.motif,
+                        site.strand,
+                        block.pair if is_complete and site.half else "",
+                    )
                 )
-            place = end + gap
+            start = end + gap
     return letters, placed
 
 

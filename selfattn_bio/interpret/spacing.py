@@ -21,7 +21,7 @@ BIN = 5  # width of a bin of gaps
 ORIENTATIONS = ("++", "+-", "-+", "--")
 MAX_RECORDS = 400  # with both motifs, sampled at random; all pairs of these records are compared
 PERMUTATIONS = 1000
-ALIKE = 20  # records of similar length, among which sites are permuted
+GROUP_SIZE = 20  # records of similar length, among which sites are permuted
 FAR = np.iinfo(np.int64).max
 
 Numbers = NDArray[np.int64]
@@ -44,8 +44,8 @@ def orientations(
     a on + before b on - is +-, and so is b on + before a on -, which is the same arrangement on the
     other strand. b on + before a on + is --.
     """
-    turned = ~first_is_a
-    return 2 * (minus_a ^ turned).astype(np.int64) + (minus_b ^ turned).astype(np.int64)
+    is_swapped = ~first_is_a
+    return 2 * (minus_a ^ is_swapped).astype(np.int64) + (minus_b ^ is_swapped).astype(np.int64)
 
 
 def spacing(
@@ -76,11 +76,13 @@ def spacing(
     own = np.diagonal(code)
     if not len(both) or (own == FAR).all():
         return {}
-    alike = quantile_groups(lengths[both], max(1, len(both) // ALIKE))
-    places = np.argsort(alike, kind="stable")
+    length_groups = quantile_groups(lengths[both], max(1, len(both) // GROUP_SIZE))
+    order = np.argsort(length_groups, kind="stable")
     others = np.empty((PERMUTATIONS, len(both)), dtype=np.int64)
     for row in others:
-        row[places] = np.lexsort((rng.random(len(both)), alike))  # random order within each group
+        row[order] = np.lexsort(
+            (rng.random(len(both)), length_groups)
+        )  # random order within each group
     shuffled = code[np.arange(len(both)), others]  # (P, R)
     codes = np.vstack([own, shuffled])
     there = codes != FAR

@@ -107,7 +107,7 @@ def _svg(
     low, high = limits
     span = (high - low) or 1.0
     unit, zero = height / span, high / span * height  # px per unit, and y of 0
-    placed, drawn = [], set()
+    placed, used = [], set()
     for sign in (1, -1):
         for position, letter, bottom, tall in stacks(
             np.where(sign * heights > 0, heights, 0.0), span
@@ -118,13 +118,13 @@ def _svg(
                 f"{(position + 0.03) * WIDTH:.6g} {foot:.4g}"
             )
             placed.append((letter, fit))
-            drawn.add(letter)
+            used.add(letter)
     # Ids are global in a page. Equal pictures may share them, different ones must not.
     own = "g" + hashlib.sha256(repr((placed, label, start)).encode()).hexdigest()[:8]
     glyphs = "".join(
         f'<path id="{own}{i}" fill="{COLOURS.get(letters[i], OTHER_COLOUR)}" '
         f'd="{_outline(letters[i])}"/>'
-        for i in sorted(drawn)
+        for i in sorted(used)
     )
     uses = "".join(
         f'<use href="#{own}{letter}" transform="matrix({fit})"/>' for letter, fit in placed

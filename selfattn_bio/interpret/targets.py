@@ -79,7 +79,7 @@ class Target:
                 f"target [{start}, {end}) is not within the shortest sequence, which has length "
                 f"{shortest}"
             )
-        if (num := scorer.tokenizer.num_tokens(shortest)) <= self._places(scorer)[0] * _pool(
+        if (num := scorer.tokenizer.num_tokens(shortest)) <= self._positions(scorer)[0] * _pool(
             scorer
         ):
             raise ValueError(
@@ -130,7 +130,7 @@ class Target:
             return outputs
         missing = -tokens.shape[1] % _pool(scorer)
         there = pad(tokens != PAD, (0, missing)).unflatten(1, (-1, _pool(scorer))).any(-1)  # (B, N)
-        return (outputs * there)[:, slice(*self._places(scorer))].sum(1)
+        return (outputs * there)[:, slice(*self._positions(scorer))].sum(1)
 
     def values(
         self, scorer: Scorer, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
@@ -151,7 +151,7 @@ class Target:
                 )
         return found
 
-    def _places(self, scorer: Scorer) -> tuple[int, int | None]:
+    def _positions(self, scorer: Scorer) -> tuple[int, int | None]:
         """Return the first and last (exclusive) token or encoder position of the span."""
         pitch = scorer.tokenizer.stride * _pool(scorer)
         return (self.start or 0) // pitch, None if self.end is None else -(-self.end // pitch)

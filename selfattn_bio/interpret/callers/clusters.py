@@ -33,7 +33,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 
 THRESHOLD = 0.01  # p-value of a seqlet
 # same group below this Tomtom p; among 2,000 noise seqlets each has 0.2 chance neighbours
-ALIKE = 1e-4
+SIMILAR_P = 1e-4
 COMPARED = 2000  # seqlets compared per round; about 2 s
 ROUNDS = 4
 MIN_GROUP = 20  # seqlets; the minimum of modisco-lite as well
@@ -151,23 +151,23 @@ def _groups(
         hypothetical[row, start:end].T.astype(np.float64)
         for row, start, end in zip(record, first, last, strict=True)
     ]
-    p, offset, turned = _compared(
+    p, offset, is_reversed = _compared(
         [of / np.linalg.norm(of, axis=0).max() for of in scores], alphabet
     )
-    alike, width = p < ALIKE, last - first
-    np.fill_diagonal(alike, True)
+    similar, width = p < SIMILAR_P, last - first
+    np.fill_diagonal(similar, True)
     free = np.ones(len(seqlets), dtype=bool)
     while True:
-        sizes = (alike & free).sum(axis=1) * free
+        sizes = (similar & free).sum(axis=1) * free
         centre = int(sizes.argmax())
         if sizes[centre] < MIN_GROUP:
             return
-        members = np.flatnonzero(alike[centre] & free)
+        members = np.flatnonzero(similar[centre] & free)
         free[members] = False
         # Example: a centre of width 10 at offset 5 of a reverse-complemented seqlet of width 20
         # starts 20 - 5 - 10 = 5 positions after the start of that seqlet.
         at = (
-            np.where(turned[centre], width - offset[centre] - width[centre], offset[centre])[
+            np.where(is_reversed[centre], width - offset[centre] - width[centre], offset[centre])[
                 members
             ]
             + first[members]
@@ -177,7 +177,7 @@ def _groups(
                 "record": record[members],
                 "start": at - MARGIN,
                 "end": at + width[centre] + MARGIN,
-                "strand": np.where(turned[centre, members], "-", "+"),
+                "strand": np.where(is_reversed[centre, members], "-", "+"),
             }
         )
 

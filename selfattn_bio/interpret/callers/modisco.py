@@ -136,7 +136,7 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
 
     tracks = TrackSet(one_hot=coded, contrib_scores=coded * scores, hypothetical_contribs=scores)
     try:
-        places, threshold = extract_seqlets(
+        intervals, threshold = extract_seqlets(
             (coded * scores).sum(axis=2),
             window_size=CORE,
             flank=FLANK,
@@ -151,7 +151,9 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
             raise
         return [], tracks
     seqlets = [
-        s for s in tracks.create_seqlets(places) if s.contrib_scores[FLANK:-FLANK].sum() > threshold
+        s
+        for s in tracks.create_seqlets(intervals)
+        if s.contrib_scores[FLANK:-FLANK].sum() > threshold
     ]
     return sorted(seqlets, key=lambda s: -float(abs(s.contrib_scores).sum())), tracks
 
@@ -203,7 +205,7 @@ def _keep_compiled() -> None:
 
 def _pattern(seqlets: list, records: Sequence[NDArray[np.uint8]]) -> SeqletPattern | None:
     """Align and trim seqlets of modisco-lite; None if the informative part is too short."""
-    places = pd.DataFrame(
+    intervals = pd.DataFrame(
         {
             "record": [s.example_idx for s in seqlets],
             "start": [s.start - EDGE for s in seqlets],
@@ -211,4 +213,4 @@ def _pattern(seqlets: list, records: Sequence[NDArray[np.uint8]]) -> SeqletPatte
             "strand": ["-" if s.is_revcomp else "+" for s in seqlets],
         }
     )
-    return align(places, records)
+    return align(intervals, records)

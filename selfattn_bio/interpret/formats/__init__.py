@@ -3,7 +3,7 @@
 Motif files are in `selfattn_bio.motifs`.
 """
 
-from selfattn_bio.interpret.formats.places import (
+from selfattn_bio.interpret.formats.bed import (
     BED_COLUMNS,
     on_chromosome,
     read_bed,

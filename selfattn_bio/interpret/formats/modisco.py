@@ -24,7 +24,7 @@ from selfattn_bio.sequence.alphabet import DNA
 
 GROUP = "pos_patterns"
 ARRAYS = ("sequence", "contrib_scores", "hypothetical_contribs")
-PLACES = ("example_idx", "start", "end", "is_revcomp")
+SEQLET_COLUMNS = ("example_idx", "start", "end", "is_revcomp")
 
 
 def write_modisco_h5(
@@ -78,16 +78,21 @@ def _write_pattern(
     record, start = (
         pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start")
     )
-    turned = (pattern.seqlets["strand"] == "-").to_numpy()
+    is_reversed = (pattern.seqlets["strand"] == "-").to_numpy()
     more = widest - len(pattern.pfm)
-    start = start - np.where(turned, more - more // 2, more // 2)
+    start = start - np.where(is_reversed, more - more // 2, more // 2)
     columns = start[:, None] + widest + np.arange(widest)
     letters = coded[record[:, None], columns].astype(np.float32)  # (seqlets, width, 4)
     scores = hypothetical[record[:, None], columns].astype(np.float32)
-    letters[turned], scores[turned] = letters[turned][:, ::-1, ::-1], scores[turned][:, ::-1, ::-1]
+    letters[is_reversed], scores[is_reversed] = (
+        letters[is_reversed][:, ::-1, ::-1],
+        scores[is_reversed][:, ::-1, ::-1],
+    )
     seqlets = group.create_group("seqlets")
     seqlets.create_dataset("n_seqlets", data=np.array([len(record)]))
-    for name, values in zip(PLACES, (record, start, start + widest, turned), strict=True):
+    for name, values in zip(
+        SEQLET_COLUMNS, (record, start, start + widest, is_reversed), strict=True
+    ):
         seqlets.create_dataset(name, data=values)
     for name, each in zip(ARRAYS, (letters, letters * scores, scores), strict=True):
         seqlets.create_dataset(name, data=each)
@@ -121,11 +126,11 @@ def read_modisco_h5(path: str | Path) -> list[SeqletPattern]:
 
 
 def _pattern(group: h5py.Group) -> SeqletPattern:
-    record, start, end, turned = (group["seqlets"][name][:] for name in PLACES)
-    places = pd.DataFrame(
-        {"record": record, "start": start, "end": end, "strand": np.where(turned, "-", "+")}
+    record, start, end, is_reversed = (group["seqlets"][name][:] for name in SEQLET_COLUMNS)
+    intervals = pd.DataFrame(
+        {"record": record, "start": start, "end": end, "strand": np.where(is_reversed, "-", "+")}
     )
-    return SeqletPattern(np.rint(group["sequence"][:] * len(record)).astype(np.int64), places)
+    return SeqletPattern(np.rint(group["sequence"][:] * len(record)).astype(np.int64), intervals)
 
 
 def write_npz(

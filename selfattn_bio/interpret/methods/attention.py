@@ -1,4 +1,4 @@
-"""Attention weights as hints on where a model looks.
+"""Read attention weights, which show where a model attends but explain nothing.
 
 They were the least accurate methods in our comparison (docs/interpretation.md) and are labelled
 accordingly. Weights are read in tiles (`interpret.readout`), so long sequences and sparse patterns

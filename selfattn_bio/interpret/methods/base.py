@@ -30,7 +30,7 @@ class Method(ABC):
     name
         The kind in a run file.
     is_attention
-        True for methods based on attention weights. They hint at where the model looks but do not
+        True for methods based on attention weights. They show where the model attends but do not
         explain its output, and do not score substitutions.
     """
 

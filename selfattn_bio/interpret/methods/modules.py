@@ -95,26 +95,26 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         q, k, v = self.part.qkv(x)
-        asked = prepared(q, k, v, self.pattern, self.part.position)
+        inputs = prepared(q, k, v, self.pattern, self.part.position)
         scale, terms, allowed = (
             1 / math.sqrt(q.shape[-1]),
-            asked.terms,
-            asked.attention_mask.dense_mask(),
+            inputs.terms,
+            inputs.attention_mask.dense_mask(),
         )
-        scores = self.scores(asked.q * scale, asked.k.transpose(-2, -1))  # (B, H, L, L)
+        scores = self.scores(inputs.q * scale, inputs.k.transpose(-2, -1))  # (B, H, L, L)
         if terms.bias is not None:
-            scores = scores + terms.bias[:, distances(asked.q, asked.k, terms.bias.shape[-1])]
+            scores = scores + terms.bias[:, distances(inputs.q, inputs.k, terms.bias.shape[-1])]
         if terms.queries is not None and terms.keys is not None:
             by_distance = terms.queries @ terms.keys.transpose(-2, -1) * scale
             scores = scores + by_distance.gather(
-                -1, distances(asked.q, asked.k, terms.keys.shape[-2]).expand_as(scores)
+                -1, distances(inputs.q, inputs.k, terms.keys.shape[-2]).expand_as(scores)
             )
         if allowed is not None:
             scores = scores.masked_fill(~allowed, NEVER)
         weights = self.softmax(scores)
-        y = self.values(weights, asked.v)
+        y = self.values(weights, inputs.v)
         if terms.values is not None:
-            index = distances(asked.q, asked.k, terms.values.shape[-2]).expand_as(weights)
+            index = distances(inputs.q, inputs.k, terms.values.shape[-2]).expand_as(weights)
             by_distance = weights.new_zeros(
                 *weights.shape[:-1], terms.values.shape[-2]
             ).scatter_add(-1, index, weights)

@@ -163,13 +163,15 @@ class BlockOcclusion(AttributionMethod):
                 -1, self.draws
             ).mean(1)
         known = known_positions(scorer, letters)
-        share = (
+        part = (
             lost[known // self.width]
             / np.bincount(known // self.width, minlength=len(starts))[known // self.width]
         )
-        stands = letters[known, None] == alphabet  # (P, A)
+        is_observed = letters[known, None] == alphabet  # (P, A)
         return _at(
-            letters, known, np.where(stands, share[:, None], -share[:, None] / (len(alphabet) - 1))
+            letters,
+            known,
+            np.where(is_observed, part[:, None], -part[:, None] / (len(alphabet) - 1)),
         )
 
 

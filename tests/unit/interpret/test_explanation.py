@@ -356,7 +356,7 @@ def test_explanation_html_is_short_and_escaped():
         f"letter track of {name}" for name in ("<i>", "b", "c")
     ]
     assert svgs[0].getAttribute("width") == "2000"
-    assert "&lt;i&gt;, letters 1 to 200 of 400" in html
+    assert "&lt;i&gt;, positions 1 to 200 of 400" in html
     assert "<i>" not in html
     assert len(html) < 60_000
     assert "Received (raw attention)" in explain(

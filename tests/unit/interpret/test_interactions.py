@@ -6,8 +6,13 @@ import pytest
 from test_explanation import CNN, SMALL, scorer_of
 
 from selfattn_bio.interpret import interactions
-from selfattn_bio.interpret.epistasis import _places as places_of
-from selfattn_bio.interpret.epistasis import epistasis, put, site_pairs, strands_log_odds
+from selfattn_bio.interpret.epistasis import (
+    _free_starts,
+    epistasis,
+    put,
+    site_pairs,
+    strands_log_odds,
+)
 from selfattn_bio.interpret.interactions import attention_between, verdict, weigh_interactions
 from selfattn_bio.interpret.spacing import spacing
 from selfattn_bio.motifs import meme_text
@@ -172,10 +177,10 @@ def test_random_positions_keep_distance_and_avoid_sites():
         ([0], np.cumsum(np.isin(np.arange(100), [*range(40, 48), *range(58, 66), *range(20, 24)])))
     )
     # 10 bp apart: 3 to 17, but not over [58, 66) or [20, 24)
-    found = places_of((40, 48), (58, 66), before)
+    found = _free_starts((40, 48), (58, 66), before)
     assert found.tolist() == list(range(24, 30))
     # 22 bp apart: 12 to 32
-    assert places_of((40, 48), (70, 78), before).tolist() == [*range(13), *range(66, 81)]
+    assert _free_starts((40, 48), (70, 78), before).tolist() == [*range(13), *range(66, 81)]
 
 
 def test_replacement_motif_keeps_strand_and_is_new_to_record():

@@ -16,7 +16,7 @@ BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 TEXT = {0: "str", 3: "str", 5: "str"}  # dtypes of the columns chrom, name and strand
 
 
-def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """Convert intervals within records to BED6 rows.
 
     A record on chr2R [100, 200) of the - strand contains the bases of that strand, so its interval
@@ -25,7 +25,7 @@ def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    places
+    intervals
         record (row of `records`), start, end (0-based half-open, in the record), strand (+ as the
         record reads, - its reverse complement), name, score (0 to 1000).
     records
@@ -34,31 +34,36 @@ def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    chrom, start, end, name, score, strand and the other columns of `places`, sorted by position.
+    chrom, start, end, name, score, strand and the other columns of `intervals`, sorted by position.
     """
-    record = records.iloc[places["record"].to_numpy(dtype=int)].reset_index(drop=True)
-    place = places.reset_index(drop=True)
+    record = records.iloc[intervals["record"].to_numpy(dtype=int)].reset_index(drop=True)
+    interval = intervals.reset_index(drop=True)
     located = (
         record[["chrom", "start", "end"]].notna().all(axis=1).to_numpy()
         & (record["chrom"].fillna("") != "").to_numpy()
     )
-    turned = located & (record["strand"] == "-").fillna(False).to_numpy(dtype=bool)
+    is_reversed = located & (record["strand"] == "-").fillna(False).to_numpy(dtype=bool)
     origin = record["start"].where(located, 0).to_numpy(dtype=np.int64)
     far_end = record["end"].where(located, 0).to_numpy(dtype=np.int64)
-    start, end = place["start"].to_numpy(dtype=np.int64), place["end"].to_numpy(dtype=np.int64)
-    flipped = place["strand"].map({"+": "-", "-": "+"})
+    start, end = (
+        interval["start"].to_numpy(dtype=np.int64),
+        interval["end"].to_numpy(dtype=np.int64),
+    )
+    flipped = interval["strand"].map({"+": "-", "-": "+"})
     rows = pd.DataFrame(
         {
             "chrom": record["chrom"].where(located, record["id"]).astype(str),
-            "start": np.where(turned, far_end - end, origin + start),
-            "end": np.where(turned, far_end - start, origin + end),
-            "name": place["name"],
-            "score": place["score"].to_numpy(dtype=np.int64),
-            "strand": place["strand"].where(~turned, flipped),
+            "start": np.where(is_reversed, far_end - end, origin + start),
+            "end": np.where(is_reversed, far_end - start, origin + end),
+            "name": interval["name"],
+            "score": interval["score"].to_numpy(dtype=np.int64),
+            "strand": interval["strand"].where(~is_reversed, flipped),
         },
         columns=BED_COLUMNS,
     )
-    rows = pd.concat([rows, place.drop(columns=["record", *BED_COLUMNS], errors="ignore")], axis=1)
+    rows = pd.concat(
+        [rows, interval.drop(columns=["record", *BED_COLUMNS], errors="ignore")], axis=1
+    )
     return rows.sort_values(["chrom", "start", "end", "name", "strand"], ignore_index=True)
 
 
