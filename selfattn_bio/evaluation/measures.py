@@ -20,6 +20,7 @@ from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.points import points_of
 from selfattn_bio.files import sha256_of
+from selfattn_bio.sequence.readers.table import MISSING
 
 Array = NDArray[np.float64]
 # Marks unknown classes in integer targets; torch's cross-entropy ignores this value
@@ -188,6 +189,7 @@ def objects(items: Sequence[object]) -> NDArray[np.object_]:
 
 
 def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Array:
+    values = values.mask(values.astype("str").str.strip().str.lower().isin(MISSING))
     numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
     strange = values[values.notna() & ~np.isfinite(numbers)]
     rule = "a finite number"

@@ -90,6 +90,7 @@ def propose(request: Request, contents: Contents, recipe: Recipe | None = None) 
     messages = [
         f"{request.place}: {_recognised(request, contents, targets)}",
         f"split: {split_words}",
+        *(note for target in targets for note in target.notes),
     ]
     if contents.is_numbered:
         messages.append(

@@ -6,12 +6,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from selfattn_bio.config import SplitValues
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+from selfattn_bio.sequence.readers.table import MISSING
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels"]
 Texts = Sequence[str | None]
@@ -74,10 +75,10 @@ NEGATIVE_WORDS = (
     *("0", "false", "f", "no", "n", "neg", "negative", "negatives", "inactive", "unbound", "-"),
     *("background", "control", "random", "none", "other"),
 )
-MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
 # Characters: shorter texts are not sequences. A longer column name may be a sequence.
 SHORT, LONG = 8, 15
 MOST_CLASSES, MOST_LABELS = 100, 12  # classes of sequences; labels of residues or bases
+MOST_NUMBERED = 10  # different whole numbers that are classes
 SHOWN = 6  # values of a column in a message
 SPLIT_HINT = (
     "Rename the values to train, valid and test. Or ignore the column with --split-column none, "
@@ -100,6 +101,8 @@ class TargetColumn:
         Labels of a column with one label per residue or base.
     num_positive
         Number of records with label 1, if there are two classes.
+    notes
+        Messages about missing values and whole numbers.
     """
 
     column: str
@@ -108,6 +111,7 @@ class TargetColumn:
     positive: tuple[str, ...] = ()
     classes: str = ""
     num_positive: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -282,7 +286,6 @@ def choose_targets(
         if (target := target_of(name, columns[name], lengths, alphabet))
     }
     if unfit := [name for name in wanted if name not in found]:
-        _check_missing({name: columns[name] for name in unfit}, place)
         shown = ", ".join(repr(text) for text, _ in Counter(columns[unfit[0]]).most_common(3))
         hint = "Choose a column of numbers, of a few classes, or of one label per position"
         raise RunFileError(
@@ -307,28 +310,10 @@ def choose_targets(
         )
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
         raise RunFileError(message, place=place, hint=f"Choose one with --column NAME{several}")
-    _check_missing(columns, place)
     hint = "Name it with --column, or give a table of targets with --targets"
     raise RunFileError(
         f"none of the columns can be learned: {', '.join(columns)}", place=place, hint=hint
     )
-
-
-def _check_missing(columns: Mapping[str, Texts], place: str) -> None:
-    """Refuse a column of numbers with words such as NA."""
-    for name, texts in columns.items():
-        words = {text for text in texts if text and text.strip() and _number(text) is None}
-        if (
-            words
-            and {word.strip().lower() for word in words} <= set(MISSING)
-            and any(_number(text or "") is not None for text in texts)
-        ):
-            word = min(words)
-            raise RunFileError(
-                f"column {name!r} has {word!r} among its numbers",
-                place=place,
-                hint="Leave the cells of unknown values empty",
-            )
 
 
 def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]:
@@ -349,7 +334,7 @@ def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]
         )
         raise RunFileError(message, place=place, hint=hint)
     kind = kinds.pop()
-    return tuple(TargetColumn(target.column, kind, target.what) for target in targets)
+    return tuple(replace(target, kind=kind) for target in targets)
 
 
 def target_of(
@@ -361,6 +346,9 @@ def target_of(
         for text, length in zip(texts, lengths, strict=True)
         if text and text.strip()
     ]
+    present = [(text, length) for text, length in known if text.lower() not in MISSING]
+    if all(_number(text) is not None for text, _ in present):
+        known = present
     values = Counter(text for text, _ in known)
     if len(values) < 2:
         return None
@@ -374,14 +362,12 @@ def target_of(
         and not (are_classes or are_decimals)
     ):
         return _labels(name, values, alphabet)
-    if 0 < len(numbers) < len(values) and {
-        text.lower() for text in values if text not in numbers
-    } <= set(MISSING):
-        return None
-    is_complete = len(known) == len(texts)
+    missing = len(texts) - len(known)
     if len(numbers) == len(values):
-        return _numeric(name, values, numbers, is_complete)
-    if len(values) == 2 and is_complete:
+        target = _numeric(name, values, numbers, is_complete=not missing)
+        note = f"column {name!r} has {missing:,} missing values (empty, NA, nan, . or -)"
+        return replace(target, notes=(note, *target.notes)) if target and missing else target
+    if len(values) == 2 and not missing:
         positive = _positive_word(values)
         negative = next(value for value in values if value != positive)
         return TargetColumn(
@@ -413,7 +399,7 @@ def _numeric(
     if not all(number.is_integer() for number in distinct):
         return TargetColumn(name, "regression", "numbers")
     if distinct == [0, 1] and not is_complete:
-        return TargetColumn(name, "multilabel", "0, 1 and empty cells")
+        return TargetColumn(name, "multilabel", "0, 1 and missing values")
     if len(distinct) == 2 and is_complete:
         positive = tuple(text for text, number in numbers.items() if number == distinct[1])
         count = sum(values[text] for text in positive)
@@ -423,9 +409,18 @@ def _numeric(
         )
     if len(distinct) == total and distinct[-1] - distinct[0] == total - 1:  # row numbers
         return None
-    if _are_few(distinct, total) and distinct[-1] - distinct[0] < 2 * len(distinct):
-        return TargetColumn(name, "multiclass", f"{len(distinct)} classes")
-    return TargetColumn(name, "regression", "numbers")
+    values_are = f"column {name!r} has {len(distinct)} different whole numbers, which are"
+    if (
+        len(distinct) <= MOST_NUMBERED
+        and _are_few(distinct, total)
+        and distinct[-1] - distinct[0] < 2 * len(distinct)
+    ):
+        note = f"{values_are} classes; for a regression write kind = 'regression' and "
+        note += f"columns = [{name!r}] in [objective]"
+        return TargetColumn(name, "multiclass", f"{len(distinct)} classes", notes=(note,))
+    note = f"{values_are} a regression; for classes write kind = 'multiclass' and "
+    note += f"column = {name!r} in [objective]"
+    return TargetColumn(name, "regression", "numbers", notes=(note,))
 
 
 def _positive_word(values: Counter[str]) -> str:

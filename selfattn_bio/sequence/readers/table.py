@@ -21,6 +21,8 @@ from selfattn_bio.sequence.readers.blocks import BlockReader, fail, open_blocks
 from selfattn_bio.sequence.readers.fields import LOCATION, Fields, ReaderState
 from selfattn_bio.sequence.records import NUMBER_THEM, Record
 
+# Cells that mean a missing number, in lower case; empty cells are always missing
+MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
 SEPARATORS = ("\t", ",", ";")
 ROWS = 1024  # rows of Parquet per batch
 SEQUENCE_NAMES = (

@@ -205,7 +205,11 @@ def test_one_table_with_labels_is_enough(here, capsys):
         (lambda i, _: ["liver", "brain", "kidney"][i % 3], "multiclass", "3 classes in column 'y'"),
         (lambda i, _: i % 4, "multiclass", "4 classes in column 'y'"),
         (lambda i, _: i / 7, "regression", "regression on column 'y'"),
-        (lambda i, _: [0, 1, None][i % 3], "multilabel", "0, 1 and empty cells in column 'y'"),
+        (
+            lambda i, _: [0, 1, None, "NA"][i % 4],
+            "multilabel",
+            "0, 1 and missing values in column 'y'",
+        ),
         (
             lambda _, row: row.translate(str.maketrans("ACGT", "0011")),
             "labels",

@@ -44,6 +44,11 @@ def recognised(texts, alphabet=DNA):
         (cycle("apple", "pear", "apple"), ("binary", ("pear",))),
         (cycle("liver", "brain", "kidney"), ("multiclass", "")),
         (cycle("0", "1", "2"), ("multiclass", "")),
+        (cycle("0", "1", "NA", "."), ("multilabel", "")),
+        (cycle("nan", "1.5", "-", "2"), ("regression", "")),
+        (cycle("a", "b", "-"), ("multiclass", "")),
+        (cycle(*map(str, range(10))), ("multiclass", "")),
+        (cycle(*map(str, range(12))), ("regression", "")),
         (cycle("0", "5", "100"), ("regression", "")),
         ([f"{i / 7:.3f}" for i in range(NUMBER)], ("regression", "")),
         ([None, *(f"{i / 7:.3f}" for i in range(NUMBER - 1))], ("regression", "")),
@@ -269,8 +274,15 @@ def test_choose_from_no_target():
         RunFileError, match=r"a.csv: none of the columns can be learned: name. Name it with"
     ):
         chosen({"name": [f"gene{i}" for i in range(NUMBER)]})
-    for wanted in ((), ("x",)):
-        with pytest.raises(
-            RunFileError, match=r"a.csv: column 'x' has 'NA' among its numbers. Leave the cells"
-        ):
-            chosen({"x": cycle("NA", "1.5", "2.5")}, *wanted)
+
+
+def test_missing_and_whole_numbers_are_noted():
+    whole = [str(i % 12) for i in range(NUMBER)]
+    target = target_of("x", ["NA", None, *whole[2:]], [LENGTH] * NUMBER, DNA)
+    assert target.notes == (
+        "column 'x' has 2 missing values (empty, NA, nan, . or -)",
+        "column 'x' has 12 different whole numbers, which are a regression; for classes write "
+        "kind = 'multiclass' and column = 'x' in [objective]",
+    )
+    (note,) = target_of("x", cycle("1", "2", "3"), [LENGTH] * NUMBER, DNA).notes
+    assert note.endswith("write kind = 'regression' and columns = ['x'] in [objective]")

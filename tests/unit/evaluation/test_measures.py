@@ -104,6 +104,12 @@ def test_split_needs_known_targets_of_each_part():
     check_known(SEVERAL.parts["mark"], targets["mark"], "valid", "t.tsv")
 
 
+def test_words_for_missing_numbers():
+    table = pd.DataFrame({"x": ["1", "NA", " . ", "0"], "y": ["nan", "-", None, "1"]})
+    expected = [[1, np.nan], [np.nan, np.nan], [np.nan, np.nan], [0, 1]]
+    np.testing.assert_array_equal(targets_of(LABELS, table, table, "t.tsv"), expected)
+
+
 @pytest.mark.parametrize(
     ("objective", "values", "message"),
     [
