@@ -138,8 +138,8 @@ def test_local_folder_precedes_shipped_model(tmp_path, monkeypatch):
     assert folder_of("no/such/model") == Path("no/such/model")
     with pytest.raises(
         ModelFolderError,
-        match=r"model must be a folder, or one of those that ship \(motifs, promoter\), got "
-        r"'promotr'",
+        match=r"no model folder 'promotr', and no model of this name ships with the package "
+        r"\(motifs, promoter do\)",
     ):
         load("promotr")
     (tmp_path / "promoter").mkdir()

@@ -196,7 +196,7 @@ def test_the_command_writes_maps_pairs_and_precision(tmp_path, monkeypatch, caps
         "medium",
         "long",
     ]
-    assert "P@L, mean of 2: short " in capsys.readouterr().out
+    assert "P@L, mean over 2 sequences: short " in capsys.readouterr().out
     assert main(["contacts", "--model", "model", "--fasta", "a.fa", "--output", "plain"]) == 0
     assert "the mean over heads" in capsys.readouterr().out
     assert not (tmp_path / "plain.precision.tsv").exists()

@@ -124,6 +124,6 @@ def test_scan_refusals(fasta, tmp_path, capsys):
         selfattn_bio.hits(tmp_path / "own.fa", fasta)
     command = ["hits", "--motifs", "m.meme", "--fasta", str(fasta), "--output"]
     assert main([*command, "hits.txt"]) == 1
-    assert "output must end with .bed, .tsv or .parquet" in capsys.readouterr().err
+    assert "the output file must end with .bed, .tsv or .parquet" in capsys.readouterr().err
     assert main([*command, "hits.bed", "--hit-p", "2"]) == 1
     assert "hit_p is 2.0; choose a value between 0 and 1" in capsys.readouterr().err
