@@ -30,7 +30,7 @@ STACK, STACK_WEIGHTS = "stack", "weights.json"
 PARTS = (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, HISTORY, COST, TOP, STACK)
 CALIBRATION = ("temperature", "threshold", "slope")
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
-RETRAIN = "Train it again, or copy the folder whole"
+RETRAIN = "Train it again, or copy the complete folder"
 
 
 @dataclass(frozen=True)
@@ -120,20 +120,20 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     pickles = [path.name for path in inside if path.suffix in PICKLES]
     if pickles and not (folder / WEIGHTS).exists():
         message = (
-            f"model must be a folder that holds {WEIGHTS}, got {pickles[0]!r}: a pickle "
-            "runs what is written in it, and is not opened"
+            f"{pickles[0]!r} is a pickle, which can run code and is not opened; a model folder "
+            f"has {WEIGHTS}"
         )
         raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     for name in (WEIGHTS, RUN, PROVENANCE):
         if not (folder / name).is_file():
             raise ModelFolderError(
-                f"model folder must hold {WEIGHTS}, {RUN} and {PROVENANCE}, got no {name}",
+                f"{name} is missing; a model folder has {WEIGHTS}, {RUN} and {PROVENANCE}",
                 place=str(folder),
                 hint=RETRAIN,
             )
     run = read_run_file(folder / RUN)
     if run.stack.parts and not (folder / STACK).is_dir():
-        message = f"folder {STACK!r} is missing, whose models {RUN} combines with the network"
+        message = f"folder {STACK!r} is missing; {RUN} combines its models with the network"
         raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     provenance = read_provenance(folder)
     if run.evaluation.strands is None and "strands" not in provenance["calibration"]:
@@ -145,15 +145,17 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
         message = (
-            f"weights must have the sha256 of {PROVENANCE} "
-            f"({provenance['weights_sha256'][:12]}), got {found[:12]}"
+            f"the weights do not match {PROVENANCE}: their sha256 is {found[:12]}, not "
+            f"{provenance['weights_sha256'][:12]}"
         )
         raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN)
     network = build_network(run)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as error:
-        message = f"weights must fit the network of {RUN}, got {' '.join(str(error).split())[:300]}"
+        message = (
+            f"the weights do not fit the network of {RUN}: {' '.join(str(error).split())[:300]}"
+        )
         raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN) from error
     return run, network, provenance
 
@@ -199,8 +201,7 @@ def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: 
     ):
         if (there := str(provenance.get(key))) != here:
             message = (
-                f"model must be trained on this {what} ({here[:12]}), got one trained on "
-                f"{there[:12]}"
+                f"the model was trained on another {what} ({there[:12]}, this one is {here[:12]})"
             )
             raise ModelFolderError(
                 message,
@@ -228,15 +229,15 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         }
     except FileNotFoundError:
         raise ModelFolderError(
-            f"model folder must hold {PROVENANCE}, got none", place=str(path.parent), hint=RETRAIN
+            f"{PROVENANCE} is missing", place=str(path.parent), hint=RETRAIN
         ) from None
     except (ValueError, TypeError) as error:
         raise ModelFolderError(
-            f"provenance must be a JSON object, got {error}", place=str(path), hint=RETRAIN
+            f"provenance is not a JSON object: {error}", place=str(path), hint=RETRAIN
         ) from error
     if missing:
         raise ModelFolderError(
-            f"provenance must hold {', '.join(sorted(missing))}, got none",
+            f"provenance lacks {', '.join(sorted(missing))}",
             place=str(path),
             hint=RETRAIN,
         )
@@ -247,8 +248,7 @@ def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) ->
     tokenizer = tokenizer_of(run)
     if tokenizer.sha256 != provenance["vocabulary_sha256"]:
         message = (
-            "vocabulary must be the one trained with "
-            f"({provenance['vocabulary_sha256'][:12]}), got {tokenizer.sha256[:12]} from "
-            f"{RUN}"
+            f"the vocabulary of {RUN} ({tokenizer.sha256[:12]}) is not the one of the training "
+            f"({provenance['vocabulary_sha256'][:12]})"
         )
         raise ModelFolderError(message, place=str(folder), hint=RETRAIN)

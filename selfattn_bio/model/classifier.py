@@ -182,8 +182,8 @@ class Network(nn.Module):
 
     def penalty(self) -> Tensor | float:
         """Return the penalty on gates that may be open, which is added to the mean loss."""
-        share = expected_open(self)
-        return 0.0 if share is None else self.gate_penalty * share
+        fraction = expected_open(self)
+        return 0.0 if fraction is None else self.gate_penalty * fraction
 
 
 class PairedNetwork(Network):
@@ -332,7 +332,7 @@ def partner_tokenizer_of(run: config.RunFile) -> KmerTokenizer:
         If the run has no partner.
     """
     if run.partner is None:
-        raise ValueError("run must have a section [partner], got none")
+        raise ValueError("the run file has no section [partner]")
     return KmerTokenizer(
         get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride
     )

@@ -77,13 +77,13 @@ class ConfidenceExits(nn.Module):
             # an empty slice if the encoder was pruned to no blocks
             for block in encoder.blocks[depth - 1 : depth]:
                 x = block(x, mask)
-            said = read(encoder.norm(x), mask)
+            output = read(encoder.norm(x), mask)
             leaves = (
-                confidence(said) >= self.threshold
+                confidence(output) >= self.threshold
                 if depth < len(encoder.blocks)
                 else torch.ones_like(rows, dtype=torch.bool)
             )
-            outputs.append(said[leaves])
+            outputs.append(output[leaves])
             order.append(rows[leaves])
             depths.append(torch.full_like(order[-1], min(depth, len(encoder.blocks))))
             x, mask, rows = x[~leaves], mask[~leaves], rows[~leaves]

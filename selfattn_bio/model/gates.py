@@ -52,7 +52,7 @@ class HardConcrete(nn.Module):
         The entries are grouped query heads, or all tokens with a single gate.
         """
         # (B, num)
-        gate = self._drawn(len(x)) if self.training else self.values().expand(len(x), -1)
+        gate = self._sampled(len(x)) if self.training else self.values().expand(len(x), -1)
         gate = gate.to(x.dtype).repeat_interleave(x.shape[1] // gate.shape[1], dim=1)
         return x * gate.reshape(*gate.shape, *[1] * (x.ndim - 2))
 
@@ -67,7 +67,7 @@ class HardConcrete(nn.Module):
         """
         return (self.log_odds - TEMPERATURE * math.log(-LOW / HIGH)).sigmoid()
 
-    def _drawn(self, count: int) -> Tensor:
+    def _sampled(self, count: int) -> Tensor:
         even = torch.rand(count, len(self.weight), device=self.weight.device).clamp(1e-6, 1 - 1e-6)
         return _stretched(((even.logit() + self.log_odds) / TEMPERATURE).sigmoid())
 

@@ -21,7 +21,7 @@ from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import common_name
 from selfattn_bio.sequence.splits import strand_keys
 
-PLACE = ["chrom", "start", "end"]  # 0-based half-open
+INTERVAL = ["chrom", "start", "end"]  # 0-based half-open
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,13 @@ class Lineage:
     @property
     def doubt(self) -> str:
         """Describe the limit of the check where seen records lack coordinates; otherwise ""."""
-        without = int(self.seen[PLACE].isna().any(axis=1).sum())
+        without = int(self.seen[INTERVAL].isna().any(axis=1).sum())
         if not without:
             return ""
-        told = f"{without:,} of {len(self.seen):,} records that the parent saw have no coordinates"
-        return f"{told}: a test record that overlaps one is not noticed"
+        return (
+            f"{without:,} of {len(self.seen):,} training records of the parent have no "
+            "coordinates; test records that overlap them are not detected"
+        )
 
 
 def lineage_of(folder: Path) -> Lineage:
@@ -67,8 +69,8 @@ def lineage_of(folder: Path) -> Lineage:
         If the folder is incomplete, or older than this table.
     """
     provenance = read_provenance(folder)
-    told = ("weights_sha256", "corpus_fingerprint", "data", "num_train", "num_valid")
-    own = {"folder": str(folder)} | {key: provenance.get(key) for key in told}
+    copied = ("weights_sha256", "corpus_fingerprint", "data", "num_train", "num_valid")
+    own = {"folder": str(folder)} | {key: provenance.get(key) for key in copied}
     return Lineage(folder, _read(folder), [own, *provenance.get("parents", [])])
 
 
@@ -86,9 +88,9 @@ def seen_table(
     Columns key (hash of the sequence, the same for both strands), assembly, chrom, start, end
     (0-based half-open; missing if unknown) and by_parent.
     """
-    places = records[PLACE].reset_index(drop=True)
+    intervals = records[INTERVAL].reset_index(drop=True)
     keys = [key.hex()[:32] for key in strand_keys(letters, alphabet)]
-    own = places.assign(key=keys, assembly=assembly, by_parent=False)
+    own = intervals.assign(key=keys, assembly=assembly, by_parent=False)
     return (
         own
         if parents_saw is None
@@ -134,25 +136,25 @@ def _refuse(
     if bad.any():
         first = records["id"].iloc[int(np.argmax(bad))]
         message = (
-            f"test records must be unseen by the model's parents, got {int(bad.sum())} of "
-            f"{len(bad)} that one saw, such as {first!r}"
+            f"{int(bad.sum())} of {len(bad)} test records were seen by a parent of the model, such "
+            f"as {first!r}"
         )
         hint = (
             "Pretrain on other records: give the parent FASTA files without the chromosomes, "
-            "groups or records of this task's test side"
+            "groups or records of this task's test split"
         )
         raise ModelFolderError(message, place=str(folder), hint=hint)
 
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
     """Mark the records that overlap a seen interval; names match with or without "chr"."""
-    placed = records[PLACE].notna().all(axis=1).to_numpy(dtype=bool)
-    known, asked = (
+    placed = records[INTERVAL].notna().all(axis=1).to_numpy(dtype=bool)
+    known, given = (
         table.assign(chrom=table["chrom"].map(common_name))
-        for table in (seen.dropna(subset=PLACE), records[placed])
+        for table in (seen.dropna(subset=INTERVAL), records[placed])
     )
     found = np.zeros(len(records), dtype=bool)
-    found[placed] = Cover(known).bases_of(asked) > 0
+    found[placed] = Cover(known).bases_of(given) > 0
     return found
 
 
@@ -160,7 +162,5 @@ def _read(folder: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(folder / SEEN)
     except (OSError, ValueError) as error:
-        message = (
-            f"model folder must hold {SEEN}, what it was trained on, got {type(error).__name__}"
-        )
+        message = f"cannot read {SEEN}, the list of training records ({type(error).__name__})"
         raise ModelFolderError(message, place=str(folder), hint="Train it again") from error

@@ -174,8 +174,8 @@ class OneInput(nn.Module):
     def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         if len(self.held) not in (1, len(embeddings)):
             raise ValueError(
-                f"the input that is held must be one for all or one a row ({len(embeddings)}), got "
-                f"{len(self.held)}"
+                f"the fixed input has {len(self.held)} rows; expected 1, or one for each of the "
+                f"{len(embeddings)} rows of the other input"
             )
         held = self.held.expand(len(embeddings), -1)
         parts = [

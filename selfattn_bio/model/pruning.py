@@ -32,11 +32,9 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
     if not isinstance(model, config.AttentionModel) or not isinstance(
         model.gates, config.HardConcreteGates
     ):
-        kind = model.gates.kind if isinstance(model, config.AttentionModel) else "none"
-        hint = "it is pruned already" if kind == "pruned" else "train it with gates in [model]"
-        raise ArgumentError(
-            f"model must have gates of kind 'hard_concrete' to be pruned, got {kind!r}: {hint}"
-        )
+        if isinstance(model, config.AttentionModel) and model.gates.kind == "pruned":
+            raise ArgumentError("the model is already pruned")
+        raise ArgumentError("the model has no gates to prune", hint="Train it with [model] gates")
     members = []
     for body in network.members:
         assert isinstance(body, AttentionBody)

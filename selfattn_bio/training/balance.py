@@ -17,7 +17,7 @@ from selfattn_bio.data.balanced import BalancedOrder
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import Names, groups_of
-from selfattn_bio.training.sides import Side
+from selfattn_bio.training.splits import SplitRecords
 
 WEIGHTED = np.dtype([("label", np.int64), ("weight", np.float64)])
 
@@ -29,7 +29,7 @@ class Balance:
     ----------
     section
         The section `balance` of [training].
-    sides
+    splits
         Training and validation splits, with labels 0 and 1.
 
     Attributes
@@ -49,25 +49,27 @@ class Balance:
 
     how: ClassVar[str]  # how the records of a cell are treated, for messages
 
-    def __init__(self, section: config.Balance, corpus: Corpus, sides: dict[str, Side]) -> None:
+    def __init__(
+        self, section: config.Balance, corpus: Corpus, splits: dict[str, SplitRecords]
+    ) -> None:
         self.section = section
         found: dict[str, Names] = groups_of(
-            section.by, corpus, {name: side.rows for name, side in sides.items()}, section.bins
+            section.by, corpus, {name: split.rows for name, split in splits.items()}, section.bins
         )
         groups, numbers = np.unique(found["train"].astype(str), return_inverse=True)
         if len(groups) < 2:
             message = (
-                "training.balance must be by what differs in train, got one group by "
-                f"{section.by!r}: {str(groups[0])!r}"
+                f"all training records have the same {section.by!r}, {str(groups[0])!r}; "
+                "training.balance needs at least two groups"
             )
             raise CorpusError(message, place=str(corpus.path))
         self.valid = found["valid"]
         self.groups: list[str] = groups.tolist()
         self.cells: NDArray[np.int64] = np.unique(
-            2 * numbers + sides["train"].targets, return_inverse=True
+            2 * numbers + splits["train"].targets, return_inverse=True
         )[1]
 
-    def side(self, train: Side) -> Side:
+    def with_targets(self, train: SplitRecords) -> SplitRecords:
         """Return the training split with the targets that the objective expects."""
         return train
 
@@ -82,17 +84,16 @@ class Balance:
             f"{len(self.groups)} groups ({', '.join(self.groups)})",
         )
         return (
-            f"balanced by {self.section.by}: {groups}, those of each with each label {self.how} as "
-            "any other's; "
-            f"they are {counts.min():,} to {counts.max():,}; the best step is that of the highest "
-            "AUROC on valid of the worst"
+            f"balanced by {self.section.by}: {groups}; each combination of group and label is "
+            f"{self.how}, with {counts.min():,} to {counts.max():,} records; the best step has the "
+            "highest validation AUROC in the worst group"
         )
 
 
 class Reweighted(Balance):
     """Weight the loss of each record."""
 
-    how = "weighed as much"
+    how = "weighted equally"
 
     def weights(self) -> NDArray[np.float64]:
         """Return the weight of each training record, (n,).
@@ -102,7 +103,7 @@ class Reweighted(Balance):
         counts = np.bincount(self.cells)
         return len(self.cells) / (len(counts) * counts[self.cells])
 
-    def side(self, train: Side) -> Side:
+    def with_targets(self, train: SplitRecords) -> SplitRecords:
         """Return the training split with labels and weights as targets."""
         targets = np.empty(len(train.rows), WEIGHTED)
         targets["label"], targets["weight"] = train.targets, self.weights()
@@ -112,17 +113,19 @@ class Reweighted(Balance):
 class SampledBalance(Balance):
     """Sample records of small cells more often."""
 
-    how = "drawn as often"
+    how = "sampled equally often"
 
     def order(self, lengths: NDArray[np.int64], training: config.Training) -> BalancedOrder:
         """Return a `BalancedOrder` over the cells."""
         return BalancedOrder(lengths, training.batch_size, training.seed, self.cells)
 
 
-def build_balance(section: config.Balance, corpus: Corpus, sides: dict[str, Side]) -> Balance:
+def build_balance(
+    section: config.Balance, corpus: Corpus, splits: dict[str, SplitRecords]
+) -> Balance:
     """Build the kind that the run file names; arguments and errors as for `Balance`."""
     match section:
         case config.ReweightBalance():
-            return Reweighted(section, corpus, sides)
+            return Reweighted(section, corpus, splits)
         case config.SampleBalance():
-            return SampledBalance(section, corpus, sides)
+            return SampledBalance(section, corpus, splits)

@@ -26,11 +26,11 @@ class Board:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             hint = (
-                "Install it (pip install tensorboard), or take training.tensorboard out of the "
-                "run file"
+                "Install it (pip install tensorboard), or remove training.tensorboard from the run "
+                "file"
             )
             raise TrainingError(
-                f"training.tensorboard must have the tensorboard package, got {error}", hint=hint
+                f"training.tensorboard needs the tensorboard package: {error}", hint=hint
             ) from error
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
 

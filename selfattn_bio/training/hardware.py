@@ -87,8 +87,8 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
         half = {"plugins": MixedPrecision("16-mixed", "cpu")}
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         if sharded:
-            hint = "Start it by torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
-            raise TrainingError("sharded training must have several processes, got one", hint=hint)
+            hint = "Start it with torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
+            raise TrainingError("sharded training needs several processes", hint=hint)
         with warnings.catch_warnings():
             # one process is intended
             warnings.filterwarnings("ignore", message="The `srun` command is available")
@@ -98,7 +98,8 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
     if sharded:
         if precision == "16-mixed":
             raise TrainingError(
-                "sharded training must be of precision 32-true or bf16-mixed, got '16-mixed'"
+                "sharded training does not support precision '16-mixed'",
+                hint="Set training.precision to '32-true' or 'bf16-mixed'",
             )
         strategy = ModelParallelStrategy(
             _shard,

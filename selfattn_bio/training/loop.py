@@ -70,7 +70,7 @@ from selfattn_bio.training.optimizer import (
 from selfattn_bio.training.private import Private, check_layers
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
-from selfattn_bio.training.sides import Side, Stream, read_sides
+from selfattn_bio.training.splits import SplitRecords, Stream, read_splits
 from selfattn_bio.training.stacking import check_parts, fit_part, fit_stack, shared_parts
 from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 from selfattn_bio.training.transfer import (
@@ -169,7 +169,7 @@ def train(
         and isinstance(run.model, AttentionModel)
         and isinstance(run.model.gates, HardConcreteGates)
     ):
-        message = f"sharded training must go with gates 'none', got {run.model.gates.kind!r}"
+        message = "sharded training does not support gates"
         raise TrainingError(message, place=str(output), hint="Train without --sharded")
     fabric = open_fabric(run.training.precision, sharded=sharded)
     # Trainer reports a missing split table
@@ -190,7 +190,7 @@ def train(
         threads=threads,
     )
     fingerprint = fingerprint_of(trainer.run, corpus, split_sha256, processes)
-    trainer.say_what_starts(threads)
+    trainer.report_start(threads)
     folder = CheckpointFolder(checkpoints_of(output), fingerprint, writes=fabric.is_global_zero)
     with folder as checkpoints, trainer.signals as signals:
         fabric.barrier()  # the folder must be cleaned before another process reads it
@@ -206,7 +206,7 @@ def train(
                 trainer.take_step()
             if trainer.is_due():
                 trainer.evaluate()
-            trainer.say_where_it_stands()
+            trainer.report_progress()
             at_end = progress.step == training.max_steps
             stop = trainer.max_of_all(signals.heard)
             if progress.step % training.checkpoint_every == 0 or at_end or stop:
@@ -227,11 +227,10 @@ def train(
 
 def _interrupted(number: int, step: int, output: Path) -> TrainingInterrupted:
     message = (
-        f"training was stopped by {signal.Signals(number).name} at step {step}, and its "
-        "state is saved"
+        f"training was stopped by {signal.Signals(number).name} at step {step}; its state is saved"
     )
     return TrainingInterrupted(
-        message, place=str(output), hint="The same command goes on from there", signal_number=number
+        message, place=str(output), hint="Run the same command to resume", signal_number=number
     )
 
 
@@ -269,9 +268,9 @@ class Trainer:
             self.lineage.check(
                 corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly
             )
-        self.run, sides = read_sides(run, corpus, split_path)
+        self.run, splits = read_splits(run, corpus, split_path)
         self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
-        self.train, self.valid = sides["train"], sides["valid"]
+        self.train, self.valid = splits["train"], splits["valid"]
         if run.stack.parts:
             check_parts(run, self.letters_of(self.train), policy_of(run.data))
         self.main, self.higher_is_better = MAIN[run.objective.kind]
@@ -294,7 +293,7 @@ class Trainer:
         self.scorer = scorer_of(self.run, self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
         self.balance = (
-            build_balance(run.training.balance, corpus, sides) if run.training.balance else None
+            build_balance(run.training.balance, corpus, splits) if run.training.balance else None
         )
         if self.balance:
             self.main = "worst_auroc"
@@ -308,7 +307,7 @@ class Trainer:
     def _private(self) -> Private:
         """Set up private training, or raise if the run cannot be private."""
         if (processes := self.fabric.world_size) > 1:
-            message = f"training with [privacy] must be of one process, got {processes}"
+            message = f"[privacy] needs a single process, but {processes} were started"
             raise TrainingError(message, place=str(self.output), hint="Start it without torchrun")
         check_layers(self.bare, str(self.output))
         return Private(self.run, len(self.train.rows), str(self.output))
@@ -319,7 +318,7 @@ class Trainer:
             return Stream(
                 self.run,
                 self.corpus,
-                self.balance.side(self.train),
+                self.balance.with_targets(self.train),
                 self.balance.order(lengths, self.run.training),
             )
         return Stream(
@@ -361,19 +360,19 @@ class Trainer:
         parts = self.stream.batches(self.progress.step)
         batches, counts = [], np.zeros(3)  # numbers of targets, letters and tokens
         for epoch, rows in parts:
-            mine, share = _share(rows, self.fabric)
+            mine, weight = _own_rows(rows, self.fabric)
             inputs, targets = self.stream.examples(epoch, mine)
             batch = self.objective.batch(self.scorer.tokens_of(inputs), targets)
-            batches.append((batch, share))
-            counts += share * np.array(
+            batches.append((batch, weight))
+            counts += weight * np.array(
                 [batch.size, self.scorer.lengths(inputs).sum(), int((batch.tokens != PAD).sum())]
             )
         size, letters_seen, tokens_seen = self._sum_of_all(counts)
         size = max(size, 1.0)  # a batch of records without targets changes nothing
         loss = 0.0
-        for number, (batch, share) in enumerate(batches, start=1):
+        for number, (batch, weight) in enumerate(batches, start=1):
             with self.fabric.no_backward_sync(self.network, enabled=number < len(batches)):
-                loss += self._backward(batch, share, size)
+                loss += self._backward(batch, weight, size)
         self.progress.letters, self.progress.tokens = (
             self.progress.letters + round(letters_seen),
             self.progress.tokens + round(tokens_seen),
@@ -405,12 +404,12 @@ class Trainer:
         )
         return loss
 
-    def _backward(self, batch: Batch, share: float, size: float) -> float:
+    def _backward(self, batch: Batch, weight: float, size: float) -> float:
         of_batch = (
             self.objective.loss(self.network(batch.tokens), batch.wanted)
             + self.bare.penalty() * batch.size
         )
-        loss = of_batch * share / size
+        loss = of_batch * weight / size
         self.fabric.backward(loss * self.fabric.world_size)  # which averages over the processes
         return loss.item()
 
@@ -446,12 +445,12 @@ class Trainer:
         named = ", ".join(ids)
         if len(ids) > NAMED:
             path = checkpoints_of(self.output) / f"not-finite-{step:09d}.txt"
-            named = f"the {len(ids)} in {path}"
+            named = f"{len(ids)}, listed in {path}"
             if self.fabric.is_global_zero:
                 with whole_file(path) as temporary:
                     temporary.write_text("".join(f"{each}\n" for each in ids), encoding="utf-8")
         message = (
-            f"loss and gradient must be finite, got {loss} and {norm} at step {step} "
+            f"loss or gradient is not finite at step {step}: loss {loss}, gradient norm {norm} "
             f"(records: {named})"
         )
         raise TrainingError(
@@ -548,24 +547,24 @@ class Trainer:
             else found
         )
 
-    def letters_of(self, side: Side) -> list[NDArray[np.uint8]]:
+    def letters_of(self, split: SplitRecords) -> list[NDArray[np.uint8]]:
         """Return the sequences of a split: its records, or windows laid end to end over them.
 
         They are used for evaluation and for the reference statistics.
         """
         if (window := self.run.training.window) is None:
-            return [self.corpus.letters(int(row)) for row in side.rows]
-        return laid_windows(self.corpus, side.rows, window, self.run.tokens.k).letters
+            return [self.corpus.letters(int(row)) for row in split.rows]
+        return laid_windows(self.corpus, split.rows, window, self.run.tokens.k).letters
 
-    def outputs_of(self, side: Side) -> NDArray[np.float64]:
+    def outputs_of(self, split: SplitRecords) -> NDArray[np.float64]:
         """Return the outputs (n, C) of a split; each process scores a part."""
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         part = self._unless_stopped(
             lambda: self.scorer.outputs(
-                [self.stream.inputs.of(int(row)) for row in side.rows[mine]]
+                [self.stream.inputs.of(int(row)) for row in split.rows[mine]]
             )
         )
-        outputs = np.zeros((len(side.rows), part.shape[1]))
+        outputs = np.zeros((len(split.rows), part.shape[1]))
         outputs[mine] = part
         return self._sum_of_all(outputs)
 
@@ -637,7 +636,7 @@ class Trainer:
             self.private.restore(self.progress.privacy)
             self.stream = self._stream()  # with the secret of the original run
         self.started = time.monotonic() - self.progress.seconds
-        self._say(f"going on from the checkpoint of step {self.progress.step}")
+        self._print(f"resuming from the checkpoint of step {self.progress.step}")
 
     # ------------ model
     def write_model(self, provenance: dict[str, Any], threads: int) -> None:
@@ -654,8 +653,8 @@ class Trainer:
         stack, outputs = self._stacked(outputs, threads)
         calibration = self._calibration(outputs)
         # In a private run, only the weights may reveal anything about the training records.
-        told = [self.valid] if self.private else [self.train, self.valid]
-        rows = np.concatenate([side.rows for side in told])
+        listed = [self.valid] if self.private else [self.train, self.valid]
+        rows = np.concatenate([split.rows for split in listed])
         alphabet, assembly, num_train = (
             self.corpus.alphabet,
             self.corpus.assembly,
@@ -667,7 +666,7 @@ class Trainer:
             else fit_conformal(self.run.objective, outputs, self.valid.targets)
         )
         reference = Reference.of(
-            alphabet, self.letters_of(told[0]), self.letters_of(self.valid), conformal
+            alphabet, self.letters_of(listed[0]), self.letters_of(self.valid), conformal
         )
         parents_saw = self.lineage.seen if self.lineage else None
         seen = seen_table(
@@ -713,15 +712,13 @@ class Trainer:
             write_card(folder, best_figures(folder))
         steps = self.progress.step
         early = (
-            f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought "
-            "nothing better"
+            f"; stopped at step {steps} after {self.run.training.patience} evaluations without "
+            "improvement"
         )
         ended = early if steps < self.run.training.max_steps else ""
-        spent = (
-            f"; epsilon {provenance['privacy']['epsilon']:.2f} was spent" if self.private else ""
-        )
-        self._say(
-            f"best valid {self._of_main(self.best)} at step "
+        spent = f"; epsilon {provenance['privacy']['epsilon']:.2f} spent" if self.private else ""
+        self._print(
+            f"best validation {self._of_main(self.best)} at step "
             f"{self.progress.best_step}{ended}{spent}; model in {self.output}"
         )
 
@@ -752,11 +749,10 @@ class Trainer:
         self.top[self.progress.best_step] = {
             key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()
         }
-        self._say(
-            f"exits: records leave at a confidence of {choice.threshold:.4f}, of valid after "
-            f"{choice.mean_layers:.2f} of "
-            f"{readings.shape[2]} layers in the mean; valid {self._of_main(choice.worth)}, of all "
-            f"layers {choice.worth_of_all_layers:.4f}"
+        self._print(
+            f"early exits: at a confidence of {choice.threshold:.4f}, validation records leave "
+            f"after {choice.mean_layers:.2f} of {readings.shape[2]} layers on average; validation "
+            f"{self._of_main(choice.worth)}, with all layers {choice.worth_of_all_layers:.4f}"
         )
         threshold = choice.threshold if math.isfinite(choice.threshold) else None
         return {
@@ -793,10 +789,10 @@ class Trainer:
         parts = []
         for name in self.run.stack.parts:
             if part := self.fitted_parts.get(name):
-                self._say(f"stack: {part.title} is that of another member")
+                self._print(f"stack: reusing {part.title} of another member")
                 parts.append(part)
                 continue
-            parts.append(fit_part(setup, name, letters, labels, self._say))
+            parts.append(fit_part(setup, name, letters, labels, self._print))
             # several processes would wait for this one
             if self.signals.heard and self.fabric.world_size == 1:
                 raise GivenUp
@@ -808,9 +804,10 @@ class Trainer:
         network, combined = (
             roc_auc_score(labels["valid"], each) for each in (outputs[:, 0], held_out)
         )
-        self._say(
-            f"stack: weights {shown}; valid AUROC {combined:.4f}, network alone {network:.4f} "
-            "(weights cross-validated; network and parts were chosen on these records)"
+        self._print(
+            f"stack: weights {shown}; validation AUROC {combined:.4f}, network alone "
+            f"{network:.4f} (weights cross-validated; network and parts were chosen on these "
+            "records)"
         )
         return stack, held_out[:, None]
 
@@ -830,8 +827,9 @@ class Trainer:
         value = self.progress.top[0][0]
         return value if self.higher_is_better else -value
 
-    def say_what_starts(self, threads: int) -> None:
+    def report_start(self, threads: int) -> None:
         """Print the size of network and data, the device, and doubts about a parent."""
+        unit = self.corpus.alphabet.unit
         if window := self.run.training.window:
             laid = len(
                 laid_windows(self.corpus, self.valid.rows, window, self.run.tokens.k).letters
@@ -839,39 +837,37 @@ class Trainer:
             of_valid = len(
                 RecordWindows(self.corpus.records["length"].to_numpy()[self.valid.rows], window)
             )
-            self._say(
-                f"windows of at most {window:,} letters: {len(self.stream.windows):,} are drawn an "
-                f"epoch, valid is measured on {laid:,} of "
-                f"{of_valid:,} laid end to end"
+            self._print(
+                f"windows of at most {window:,} {unit}: {len(self.stream.windows):,} are sampled "
+                f"per epoch; validation uses {laid:,} of {of_valid:,} adjacent windows"
             )
         processes = (
-            f"{self.fabric.world_size} processes, each " if self.fabric.world_size > 1 else ""
+            f"{self.fabric.world_size} processes, each with " if self.fabric.world_size > 1 else ""
         )
-        self._say(
-            f"{sum(p.numel() for p in self.bare.parameters()):,} parameters, "
-            f"{len(self.train.rows):,} train and "
-            f"{len(self.valid.rows):,} valid records ({self.stream.order.efficiency():.0%} of a "
-            "batch is letters), "
-            f"on {processes}{self.fabric.device.type} with {threads} threads"
+        self._print(
+            f"{len(self.train.rows):,} sequences for training, {len(self.valid.rows):,} for "
+            f"validation; {sum(p.numel() for p in self.bare.parameters()):,} parameters; "
+            f"{self.run.training.precision} on {self.fabric.device.type}, "
+            f"{processes}{threads} thread{'s' * (threads > 1)}; batches are "
+            f"{1 - self.stream.order.efficiency():.0%} padding"
         )
         if private := self.private:
-            self._say(
+            self._print(
                 f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} "
-                f"by step {self.run.training.max_steps}, "
-                f"with noise of {private.noise_multiplier:.3g} x max_grad_norm and a chance of "
-                f"{private.order.rate:.3g} to be in a batch"
+                f"after {self.run.training.max_steps} steps; noise {private.noise_multiplier:.3g} "
+                f"x max_grad_norm, sampling rate {private.order.rate:.3g}"
             )
         if self.balance:
-            self._say(self.balance.words())
+            self._print(self.balance.words())
         if self.run.is_control():
-            self._say(
-                "a control, which is meant to fail: its labels are shuffled, so it should end near "
-                "chance on valid"
+            self._print(
+                "negative control: its labels are shuffled, so its validation AUROC should stay "
+                "near 0.5"
             )
         if self.lineage and self.lineage.doubt:
-            self._say(self.lineage.doubt)
+            self._print(self.lineage.doubt)
 
-    def say_where_it_stands(self) -> None:
+    def report_progress(self) -> None:
         """Print one line after each evaluation, and about every ten seconds."""
         progress = self.progress
         evaluated = bool(progress.history) and progress.history[-1]["step"] == progress.step
@@ -889,22 +885,22 @@ class Trainer:
             parts.append(f"loss {loss:.4f}")
         if evaluated:
             parts.append(
-                f"valid {self._of_main(row[f'valid_{self.main}'])} (best {self.best:.4f} at "
-                f"{progress.best_step})"
+                f"validation {self._of_main(row[f'valid_{self.main}'])} (best {self.best:.4f} at "
+                f"step {progress.best_step})"
             )
         left = seconds / progress.step * (self.run.training.max_steps - progress.step)
         parts += [
-            f"{progress.letters / seconds / 1000:.0f} kletters/s",
+            f"{progress.letters / seconds:,.0f} {self.corpus.alphabet.unit}/s",
             f"at most {left / 60:.1f} min left",
         ]
-        self._say(" | ".join(parts))
+        self._print(" | ".join(parts))
 
     def _of_main(self, value: float) -> str:
         return f"{'AUROC' if self.main == 'auroc' else self.main} {value:.4f}"
 
-    def _say(self, words: str) -> None:
+    def _print(self, message: str) -> None:
         if self.fabric.is_global_zero:
-            print(f"{self.name}: {words}", flush=True)
+            print(f"{self.name}: {message}", flush=True)
 
 
 def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -914,14 +910,14 @@ def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]]
     """
 
     # not a method: a copy of the network would copy its owner
-    def give_up_if_asked(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def give_up_if_stopped(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if signals.heard:
             raise GivenUp
 
-    return give_up_if_asked
+    return give_up_if_stopped
 
 
-def _share(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], float]:
+def _own_rows(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], float]:
     """Return this process's rows of a batch, and their weight.
 
     A batch with fewer rows than processes is computed by every process, with a weight of 1 /

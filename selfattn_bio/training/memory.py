@@ -20,12 +20,13 @@ HEAP_PAD = 268  # MB that malloc requests in advance, as set by `cli.main.keep_m
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory of the CPU or the GPU was exhausted."""
-    told = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
+    phrases = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
     # oneDNN reports every failure with these words; if memory is scarce, memory is the reason
     if "could not create a" in str(error) and not torch.cuda.is_available():
         return available_mb() - status_mb("RssAnon") < 2 * HEAP_PAD
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError | OSError) and any(words in str(error) for words in told)
+        isinstance(error, RuntimeError | OSError)
+        and any(phrase in str(error) for phrase in phrases)
     )
 
 
@@ -37,14 +38,14 @@ def words_of(error: BaseException) -> str:
     )
 
 
-def status_mb(entry: str) -> float:
-    """Return an entry of /proc/self/status in MB.
+def status_mb(field: str) -> float:
+    """Return a field of /proc/self/status in MB.
 
-    Entries are VmRSS (resident now), VmHWM (peak since the last reset), VmSize, VmData and RssAnon.
+    Fields are VmRSS (resident now), VmHWM (peak since the last reset), VmSize, VmData and RssAnon.
     getrusage is not used, because a process inherits its peak from its parent.
     """
     text = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(text.split(entry + ":")[1].split()[0]) * 1024 / 1e6
+    return int(text.split(field + ":")[1].split()[0]) * 1024 / 1e6
 
 
 def peak_mb() -> float:
@@ -90,16 +91,16 @@ def available_mb() -> float:
         return torch.cuda.mem_get_info()[0] / 1e6 + torch.cuda.memory_reserved() / 1e6
     text = Path("/proc/meminfo").read_text(encoding="ascii")
     system = int(text.split("MemAvailable:")[1].split()[0]) * 1024 / 1e6
-    found = [min(system, group_room_mb()) + status_mb("RssAnon")]
-    for limit, entry in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+    found = [min(system, group_free_mb()) + status_mb("RssAnon")]
+    for limit, field in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         most = resource.getrlimit(limit)[0]
         if most != resource.RLIM_INFINITY:
             # one in advance, one for fragmentation
-            found.append(most / 1e6 - status_mb(entry) + status_mb("VmRSS") - 2 * HEAP_PAD)
+            found.append(most / 1e6 - status_mb(field) + status_mb("VmRSS") - 2 * HEAP_PAD)
     return max(0.0, min(found))
 
 
-def group_room_mb(
+def group_free_mb(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> float:
     """Return the MB left below the nearest limit of the process's control groups, or infinity.
@@ -107,7 +108,7 @@ def group_room_mb(
     Both versions of control groups are supported. Their file cache does not count as used, because
     the system drops it first.
     """
-    room = math.inf
+    free = math.inf
     for line in own.read_text(encoding="ascii").splitlines() if own.exists() else ():
         number, controllers, path = line.split(":", 2)
         if number == "0":
@@ -135,5 +136,5 @@ def group_room_mb(
                 files = sum(
                     int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive")
                 )
-                room = min(room, (int(most) - int((group / usage).read_text()) + files) / 1e6)
-    return room
+                free = min(free, (int(most) - int((group / usage).read_text()) + files) / 1e6)
+    return free

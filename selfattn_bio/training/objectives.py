@@ -91,9 +91,9 @@ class Binary(OfSequences):
 
     def __init__(self, training: config.Training, labels: NDArray[np.int64]) -> None:
         self.smoothing = training.label_smoothing
-        share = float(np.mean(labels))
+        positive = float(np.mean(labels))
         balanced = training.class_weights == "balanced"
-        self.weights = (0.5 / (1 - share), 0.5 / share) if balanced else (1.0, 1.0)
+        self.weights = (0.5 / (1 - positive), 0.5 / positive) if balanced else (1.0, 1.0)
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         return Batch(
@@ -306,7 +306,7 @@ class Several(OfSequences):
 
 
 class Labels(OfTokens):
-    """Cross-entropy of the label of each letter."""
+    """Cross-entropy of the label of each position."""
 
     def __init__(self, section: config.LabelsObjective, training: config.Training) -> None:
         self.section, self.smoothing = section, training.label_smoothing
@@ -543,4 +543,6 @@ def build_language_model(section: config.Objective, tokenizer: KmerTokenizer) ->
         case config.CausalObjective():
             return Causal(tokenizer)
         case _:
-            raise ValueError(f"objective must be masked or causal, got {section.kind!r}")
+            raise ValueError(
+                f"objective {section.kind!r} is not a language model (masked or causal)"
+            )

@@ -67,7 +67,7 @@ def learning_rate(step: int, training: Training) -> float:
 
 
 def set_rates(
-    optimizer: torch.optim.Optimizer, rate: float, share_of: Callable[[int], float]
+    optimizer: torch.optim.Optimizer, rate: float, factor_of: Callable[[int], float]
 ) -> None:
     """Set the learning rate of each layer to `rate` times its factor.
 
@@ -75,9 +75,9 @@ def set_rates(
     clipping, and would later start with moments of steps that they did not take.
     """
     for group in optimizer.param_groups:
-        share = share_of(group["layer"])
-        group["lr"] = rate * share
-        if share == 0:
+        factor = factor_of(group["layer"])
+        group["lr"] = rate * factor
+        if factor == 0:
             for parameter in group["params"]:
                 parameter.grad = None
 

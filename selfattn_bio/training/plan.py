@@ -24,13 +24,14 @@ from selfattn_bio.data.batches import BatchOrder, RecordWindows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError, TrainingError
 from selfattn_bio.scoring.scorer import BATCH_LETTERS
+from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.splits import assign_splits, split_by_region
 from selfattn_bio.training.probe import Probe, grows_squared, measure
 
 # usable fraction of the available memory; the rest covers other processes and prediction errors
 FILLED = 0.9
 SECONDS = 10.0  # for the steps of one size
-NAMED = 0.1  # fraction of the peak above which the letters of the corpus are reported separately
+NAMED = 0.1  # fraction of the peak above which the mapped corpus is reported separately
 CROWDED = 1.25  # ratio of clock time to own time above which it is reported
 SPREAD = 8  # number of lengths that represent those of all batches
 SPARSE = 'model.pattern = { kind = "window", window = 128 }'
@@ -43,18 +44,18 @@ class Lengths:
     Parameters
     ----------
     longest
-        Letters of the longest record, or window.
+        Bases or residues of the longest record, or window.
     spread
         Lengths of batches as fractions of the longest: a few that represent all, rising to 1.
     valid
-        Total letters of the validation split; None if unknown.
+        Total length of the validation split; None if unknown.
     scored
-        Letters of the validation split that are scored in one batch, padding included.
+        Length of the validation split that is scored in one batch, padding included.
     corpus
         Folder that the training opens.
     letters
-        Total letters of the corpus. Training maps them into memory, and the system counts those
-        that were read as resident.
+        Total length of the corpus. Training maps it into memory, and the system counts what was
+        read as resident.
     """
 
     longest: int
@@ -71,18 +72,20 @@ class Lengths:
         valid, test = split_masks(run.split, corpus)
         train = lengths[~(valid | test)] if (~(valid | test)).any() else lengths
         of_train, of_valid = (
-            RecordWindows(of_side, run.training.window) for of_side in (train, lengths[valid])
+            RecordWindows(of_split, run.training.window) for of_split in (train, lengths[valid])
         )
-        drawn, longest = (
+        sampled, longest = (
             of_train.sampled_lengths(),
             min(int(lengths.max()), run.training.window or int(lengths.max())),
         )
-        batches = BatchOrder(drawn, run.training.batch_size, run.training.seed).epoch(0)
-        shares = (
-            np.quantile([drawn[rows].max() for rows in batches], (np.arange(SPREAD) + 0.5) / SPREAD)
+        batches = BatchOrder(sampled, run.training.batch_size, run.training.seed).epoch(0)
+        fractions = (
+            np.quantile(
+                [sampled[rows].max() for rows in batches], (np.arange(SPREAD) + 0.5) / SPREAD
+            )
             / longest
         )
-        spread = (*shares[:-1].tolist(), 1.0)
+        spread = (*fractions[:-1].tolist(), 1.0)
         measured = int(lengths[valid].sum())
         if run.training.window:
             _, starts, ends = of_valid.laid()
@@ -110,7 +113,7 @@ class Plan:
         return self.peak_of(self.lengths.longest, self.run.training.batch_size)
 
     def peak_of(self, length: int, batch: int) -> float:
-        """Return the peak memory in MB for records of `length` letters in batches of `batch`.
+        """Return the peak memory in MB for batches of `batch` records of length `length`.
 
         It is infinite if no size could be measured.
         """
@@ -118,11 +121,11 @@ class Plan:
         if not self.probe.points:
             return math.inf
         steps = (
-            self._drawn_out("peak", kept, length, batch)
+            self._extrapolated("peak", kept, length, batch)
             + self.probe.holes
             + self._waiting(length, batch)
         )
-        return max(steps, self.probe.whole, self.probe.opened)
+        return max(steps, self.probe.evaluated, self.probe.opened)
 
     @property
     def limit(self) -> float:
@@ -179,13 +182,13 @@ class Plan:
 
     # ------------ time
     @property
-    def seconds_a_step(self) -> float:
+    def seconds_per_step(self) -> float:
         """Return the mean seconds per optimizer step on an otherwise idle machine."""
         training = self.run.training
         if not self.probe.points:
             return math.inf
         return (
-            self._drawn_out("seconds", 0.0, self.lengths.longest, training.batch_size)
+            self._extrapolated("seconds", 0.0, self.lengths.longest, training.batch_size)
             * training.accumulate
             * self.probe.pace
         )
@@ -207,7 +210,7 @@ class Plan:
 
         Evaluations are left out if the validation split is unknown.
         """
-        return steps * self.seconds_a_step + self.evaluations(steps) * self.probe.evaluation * (
+        return steps * self.seconds_per_step + self.evaluations(steps) * self.probe.evaluation * (
             self.lengths.valid or 0
         )
 
@@ -223,23 +226,22 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the report."""
         training, probe, longest = self.run.training, self.probe, self.lengths.longest
-        batches = f"batches of {training.batch_size} records of at most {longest:,} letters"
-        accumulated = f", {training.accumulate} to a step" if training.accumulate > 1 else ""
+        unit = get_alphabet(self.run.data.alphabet).unit
+        batches = f"batches of {training.batch_size} records of at most {longest:,} {unit}"
+        accumulated = f", {training.accumulate} per step" if training.accumulate > 1 else ""
         yield f"{probe.parameters:,} parameters, {batches}{accumulated}, on {probe.device}"
         if not probe.points:
-            yield (
-                f"peak memory more than {gigabytes(probe.available)}: not even one record found it"
-            )
+            yield (f"peak memory more than {gigabytes(probe.available)}: not even one record fits")
             return
-        last = f"{probe.points[-1].batch} records of up to {probe.points[-1].length:,} letters"
+        last = f"{probe.points[-1].batch} records of up to {probe.points[-1].length:,} {unit}"
         yield (
             f"peak memory {gigabytes(self.peak)} of {gigabytes(probe.available)} available, "
-            f"{'measured on' if self.is_measured else 'drawn out from'} steps of {last}"
+            f"{'measured on' if self.is_measured else 'extrapolated from'} steps of {last}"
         )
         if self.lengths.letters / 1e6 > NAMED * self.peak:
             yield (
-                f"and up to {gigabytes(self.lengths.letters / 1e6)} of letters, mapped from the "
-                "corpus, which the system may drop"
+                f"plus up to {gigabytes(self.lengths.letters / 1e6)} of sequences mapped from the "
+                "corpus, which the system can drop"
             )
         yield from self._times()
 
@@ -252,16 +254,16 @@ class Plan:
             else "without evaluations"
         )
         yield (
-            f"time {self.seconds_a_step:.3g} s a step; {most:,} steps, {evaluations}: "
+            f"time {self.seconds_per_step:.3g} s per step; {most:,} steps, {evaluations}: "
             f"{duration(self.seconds_of(most))} at most"
         )
         if first < most:
             sooner = f"{duration(self.seconds_of(first))} if the first evaluation stays the best"
-            yield f"and {sooner}, as patience then ends it at step {first:,}"
+            yield f"or {sooner}, because patience then ends it at step {first:,}"
         if crowding > CROWDED:
-            busy = f"{crowding:.1f} times as long, {duration(self.seconds)}"
             yield (
-                f"and {busy}, while other work shares the processors as now; plan again without it"
+                f"with the current load of the processors {crowding:.1f} times as long, "
+                f"{duration(self.seconds)}; plan again on an idle machine"
             )
 
     def hint(self) -> str:
@@ -299,10 +301,13 @@ class Plan:
 
     def refusal(self, place: str) -> TrainingError:
         """Return the error that explains why the run should not be started."""
-        got = gigabytes(self.peak) if math.isfinite(self.peak) else "more with one record"
+        limit = (
+            f"{gigabytes(self.limit)} ({FILLED:.0%} of the memory available on {self.probe.device})"
+        )
         message = (
-            f"peak memory must be <= {gigabytes(self.limit)} ({FILLED:.0%} of what is "
-            f"available on {self.probe.device}), got {got}"
+            f"the training needs {gigabytes(self.peak)} of memory, more than {limit}"
+            if math.isfinite(self.peak)
+            else f"not even one record fits into {limit}"
         )
         return TrainingError(message, place=place, hint=self.hint())
 
@@ -311,7 +316,7 @@ class Plan:
         return f"training.batch_size = {batch} and training.accumulate = {step // batch}"
 
     # ------------ extrapolation
-    def _drawn_out(self, what: str, start: float, length: int, batch: int) -> float:
+    def _extrapolated(self, what: str, start: float, length: int, batch: int) -> float:
         """Extrapolate a quantity to a batch of records of one length.
 
         `what` names a field of `Point`; `start` is its value for an empty batch.
@@ -324,8 +329,8 @@ class Plan:
             )
         # First extrapolate the length, using sizes with as many records as the shortest has. Then
         # scale in proportion to the number of records.
-        alike = [point for point in points if point.batch == points[0].batch]
-        known = [(0, start), *((point.length, getattr(point, what)) for point in alike)]
+        same = [point for point in points if point.batch == points[0].batch]
+        known = [(0, start), *((point.length, getattr(point, what)) for point in same)]
         one = extended(known, length, squared=grows_squared(self.run.model))
         return start + (one - start) * batch / points[0].batch
 
@@ -414,8 +419,8 @@ def make_plan(
     """
     if isinstance(run.model, config.PairedModel):
         raise RunFileError(
-            "plan must be asked of a model of one input, got one of two (kind 'paired'): their "
-            "lengths are not known here"
+            "a model of kind 'paired' cannot be planned: the lengths of its two inputs are not "
+            "known"
         )
     run = as_measured(run)
     size, scored = (lengths.longest, run.training.batch_size), lengths.scored
@@ -452,22 +457,24 @@ def as_measured(run: config.RunFile) -> config.RunFile:
     )
 
 
-def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:
+def out_of_memory(plan: Plan, reason: str, place: str) -> TrainingError:
     """Return the error for a training that ran out of memory, with settings that would fit."""
-    message = f"memory must hold the training, got {said!r}"
-    needed = gigabytes(plan.peak) if math.isfinite(plan.peak) else "more than all"
-    taken = f"It takes {needed} of {gigabytes(plan.probe.available)} that are available"
+    message, available = f"out of memory: {reason}", gigabytes(plan.probe.available)
+    needed = (
+        f"The training needs {gigabytes(plan.peak)}, and {available} are available"
+        if math.isfinite(plan.peak)
+        else f"Not even one record fits into {available}"
+    )
     if not plan.fits:
-        return TrainingError(message, place=place, hint=f"{taken}. {plan.hint()}")
+        return TrainingError(message, place=place, hint=f"{needed}. {plan.hint()}")
     step = plan.run.training.batch_size * plan.run.training.accumulate
     smaller = next(
         (batch for batch in range(plan.run.training.batch_size // 2, 0, -1) if step % batch == 0),
         None,
     )
-    hint = f"start it again, or with {plan._cut_into(smaller)}" if smaller else "start it again"
-    return TrainingError(
-        message, place=place, hint=f"{taken} now: something else took it then; {hint}"
-    )
+    hint = "Another process probably used the memory. Start the training again"
+    hint += f", or set {plan._cut_into(smaller)}" if smaller else ""
+    return TrainingError(message, place=place, hint=f"{needed} now. {hint}")
 
 
 def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False) -> float:
@@ -479,13 +486,13 @@ def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False)
 
     Through (0, 1), (1, 2) and (2, 5) the parabola is 1 + x^2: 10 at x = 3, where the line has 8.
     """
-    places, values = (
-        np.array([place for place, _ in known], float),
+    xs, values = (
+        np.array([x for x, _ in known], float),
         np.array([value for _, value in known], float),
     )
-    if x <= places[-1]:
-        return float(np.interp(x, places, values))
-    (x0, x1), (y0, y1) = places[-2:], values[-2:]
+    if x <= xs[-1]:
+        return float(np.interp(x, xs, values))
+    (x0, x1), (y0, y1) = xs[-2:], values[-2:]
     line = y1 + (x - x1) * (y1 - y0) / (x1 - x0)
     if squared and len(known) > 2:
         bend = ((y1 - values[0]) / x1 - (y0 - values[0]) / x0) / (x1 - x0)
@@ -499,15 +506,15 @@ def split_masks(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.nda
         chrom = corpus.records["chrom"]
         return chrom.isin(split.valid).to_numpy(bool), chrom.isin(split.test).to_numpy(bool)
     if isinstance(split, config.RegionSplit):
-        sides = split_by_region(
+        names = split_by_region(
             corpus.records, config.regions(split.valid), config.regions(split.test)
         )["split"]
-        return (sides == "valid").to_numpy(bool), (sides == "test").to_numpy(bool)
+        return (names == "valid").to_numpy(bool), (names == "test").to_numpy(bool)
     if isinstance(split, config.ColumnSplit | config.FilesSplit):
         given = assign_splits(corpus.column(split.column), split.splits)
         return (given == "valid").to_numpy(bool), (given == "test").to_numpy(bool)
-    place = np.random.default_rng(split.seed).permutation(len(corpus)) / len(corpus)
-    return place < split.valid_fraction, place >= 1 - split.test_fraction
+    rank = np.random.default_rng(split.seed).permutation(len(corpus)) / len(corpus)
+    return rank < split.valid_fraction, rank >= 1 - split.test_fraction
 
 
 def gigabytes(megabytes: float) -> str:

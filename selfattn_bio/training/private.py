@@ -71,17 +71,19 @@ class Private:
         training = run.training
         if training.batch_size >= num_records:
             message = (
-                f"training.batch_size must be < the {num_records:,} records of train with "
-                f"[privacy], got {training.batch_size}"
+                f"with [privacy], training.batch_size ({training.batch_size}) must be less than "
+                f"the number of training records ({num_records:,})"
             )
             raise TrainingError(message, place=place)
         if self.section.delta >= 1 / num_records:
             message = (
-                f"privacy.delta must be < 1 / records of train = {1 / num_records:.2g}, got "
-                f"{self.section.delta:.2g}"
+                f"privacy.delta = {self.section.delta:.2g} is too large: it must be less than 1 / "
+                f"training records = {1 / num_records:.2g}"
             )
             raise TrainingError(
-                message, place=place, hint="A larger one would allow to publish a record as it is"
+                message,
+                place=place,
+                hint="A larger delta would allow publishing a record unchanged",
             )
         self.num_records, self.batch_size, self.seed = (
             num_records,
@@ -196,8 +198,8 @@ def check_layers(network: nn.Module, place: str) -> None:
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm):
             message = (
-                "layers must take each record by itself with [privacy], got "
-                f"{type(module).__name__} in {name!r}"
+                f"[privacy] does not support {type(module).__name__} ({name!r}), which combines "
+                "the records of a batch"
             )
             raise TrainingError(message, place=place, hint=PRIVATE_STEM)
 

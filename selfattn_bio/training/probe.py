@@ -48,10 +48,10 @@ from selfattn_bio.training.resume import CheckpointFolder
 
 STEPS = 3  # per size
 MOST_BATCHES = 24  # of the last size; by then fragmentation of the heap hardly grows
-FIRST = 2048  # letters of the smallest size
+FIRST = 2048  # bases or residues of the smallest size
 GROWTH = 4  # factor between sizes
-SHORTEST = 20  # letters of a synthetic record; shorter ones could be duplicates
-SHARE = 0.5  # fraction of the available memory that a size may be expected to take
+SHORTEST = 20  # length of a synthetic record; shorter ones could be duplicates
+FRACTION = 0.5  # fraction of the available memory that a size may be expected to take
 # exit codes of a process that finds no memory
 KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)
 
@@ -60,8 +60,8 @@ KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)
 class Point:
     """Store a size and its cost.
 
-    `length` is in letters per record, `batch` in records per batch, `peak` in MB; `seconds` is the
-    process time of one batch, forward and backward.
+    `length` is in bases or residues per record, `batch` in records per batch, `peak` in MB;
+    `seconds` is the process time of one batch, forward and backward.
     """
 
     length: int
@@ -97,10 +97,10 @@ class Probe:
     crowding
         Clock time of the last steps relative to their process time; more than 1 while other work
         shares the processors.
-    whole
+    evaluated
         Peak MB at the last size after these steps, an evaluation and a checkpoint.
     evaluation
-        Seconds of an evaluation per letter, without the time for imports.
+        Seconds of an evaluation per base or residue, without the time for imports.
     """
 
     device: str
@@ -112,7 +112,7 @@ class Probe:
     holes: float = 0.0
     pace: float = 1.0
     crowding: float = 1.0
-    whole: float = 0.0
+    evaluated: float = 0.0
     evaluation: float = 0.0
 
 
@@ -191,11 +191,9 @@ def measure(
         raise found
     if process.exitcode not in (0, *KILLED):
         # it has printed its traceback
-        raise RuntimeError(f"the process that measures ended with exit code {process.exitcode}")
+        raise RuntimeError(f"the measuring process ended with exit code {process.exitcode}")
     if found is None:
-        raise TrainingError(
-            "memory must hold a process that trains, got one that was killed as it started"
-        )
+        raise TrainingError("out of memory: the measuring process was killed at startup")
     return found
 
 
@@ -308,7 +306,7 @@ class _Climber:
         memory = self.probe.kept + (last.peak - self.probe.kept) * growth
         # extrapolation needs two sizes
         too_slow = STEPS * last.seconds * growth > self.seconds and len(self.probe.points) > 1
-        return too_slow or memory > SHARE * self.probe.available
+        return too_slow or memory > FRACTION * self.probe.available
 
     def _point(self, length: int, batch: int) -> Point:
         self.trainer = trainer = self._trainer(length, batch, (1.0,))
@@ -329,7 +327,7 @@ class _Climber:
         run = with_points(self.run.model_copy(update={"training": training}), self.folder)
         corpus, split = synthetic_corpus(
             run,
-            [max(round(share * length), SHORTEST) for share in spread],
+            [max(round(fraction * length), SHORTEST) for fraction in spread],
             self.scored,
             self.folder,
         )
@@ -367,11 +365,11 @@ class _Climber:
         evaluation = _timed(trainer.evaluate).own / letters
         with CheckpointFolder(self.folder / "checkpoints", "plan") as checkpoints:
             checkpoints.save(1, *trainer.state())
-        self.probe = replace(self.probe, whole=peak_mb(), evaluation=evaluation)
+        self.probe = replace(self.probe, evaluated=peak_mb(), evaluation=evaluation)
 
 
 def rungs(length: int, batch: int) -> list[tuple[int, int]]:
-    """List sizes (letters, records) from small to the full size.
+    """List sizes (length, records) from small to the full size.
 
     First one record grows to its full length, then the number of records grows. (8192, 8) is
     reached by (2048, 1), (8192, 1), (8192, 2).
@@ -391,8 +389,8 @@ def synthetic_corpus(
 ) -> tuple[Corpus, Path]:
     """Write a corpus of random records with targets for the objective, and its split.
 
-    It has one training batch of each length, and about `scored` letters for validation, in records
-    of the last length.
+    It has one training batch of each length, and about `scored` bases or residues for validation,
+    in records of the last length.
     """
     rng, alphabet = np.random.default_rng(0), get_alphabet(run.data.alphabet)
     train = [
@@ -407,13 +405,14 @@ def synthetic_corpus(
     files = [folder / "0.fa", folder / "1.fa"] if binary else [folder / "0.fa"]
     for number, file in enumerate(files):
         names = list(wanted)[number :: len(files)]
-        places = (
+        intervals = (
             f" chrom={name} start=0 end={wanted[name]}" if run.objective.kind == "bins" else ""
             for name in names
         )
         rows = (rng.choice(letters, wanted[name]).tobytes().decode() for name in names)
         records = (
-            f">{name}{place}\n{row}\n" for name, place, row in zip(names, places, rows, strict=True)
+            f">{name}{interval}\n{row}\n"
+            for name, interval, row in zip(names, intervals, rows, strict=True)
         )
         file.write_text("".join(records), encoding="ascii")
     targets = _targets(run.objective, list(wanted.values()), rng)

@@ -117,29 +117,26 @@ class CheckpointFolder:
         except BlockingIOError:
             self._lock.seek(0)
             holder = self._lock.read().strip()
-            message = (
-                "checkpoint folder must be used by one trainer, got a second while process "
-                f"{holder} trains"
-            )
+            message = f"another process ({holder}) trains this run and uses its checkpoint folder"
             raise TrainingError(
                 message, place=str(self.path), hint=f"Wait for it, or stop it: kill {holder}"
             ) from None
         except OSError as error:  # such as ENOLCK
             message = (
-                "checkpoint folder must be on a file system that locks files (flock), got "
+                "the file system of the checkpoint folder does not support locks (flock): "
                 f"{error.strerror}"
             )
             raise TrainingError(
                 message,
                 place=str(self.path),
-                hint="Choose an --output on another, or mount it with locks",
+                hint="Choose an --output on another file system, or mount it with locks",
             ) from error
         self._lock.truncate(0)
         print(os.getpid(), file=self._lock, flush=True)
         for leftover in self.path.glob(".*.tmp"):  # of a trainer that was killed during a write
             leftover.unlink()
         self._drop_damaged()
-        self._say_others()
+        self._report_others()
 
     def __exit__(
         self,
@@ -192,18 +189,18 @@ class CheckpointFolder:
                 _read(path, self.fingerprint)
                 return
             except (SafetensorError, ValueError) as error:
-                then = "the one before it is used" if files else "training starts anew"
+                then = "the previous one is used" if files else "training starts again"
                 print(f"{path}: checkpoint is damaged ({error}); {then}", flush=True)
                 path.unlink()
 
-    def _say_others(self) -> None:
+    def _report_others(self) -> None:
         if (others := self._others()) and not self._files():
             size = sum(path.stat().st_size for path in others) / 1e6
-            what = (
-                f"checkpoints of other data, settings or versions ({size:,.0f} MB) are kept "
-                "until this run's model is written"
+            print(
+                f"{self.path}: training starts again; {len(others)} checkpoints of other data, "
+                f"settings or versions ({size:,.0f} MB) are kept until its model is written",
+                flush=True,
             )
-            print(f"{self.path}: {len(others)} {what}; training starts anew", flush=True)
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob(f"step-*.{self.fingerprint[:12]}.safetensors"))
@@ -228,10 +225,10 @@ def _read(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, st
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     written = metadata.pop("sha256", "none")
     if (found := _digest(tensors, metadata)) != written:
-        raise ValueError(f"its sha256 must be {written[:12]}, got {found[:12]}")
+        raise ValueError(f"its sha256 is {found[:12]}, not {written[:12]}")
     if metadata["fingerprint"] != fingerprint:
         raise ValueError(
-            f"its fingerprint must be {fingerprint[:12]}, got {metadata['fingerprint'][:12]}"
+            f"its fingerprint is {metadata['fingerprint'][:12]}, not {fingerprint[:12]}"
         )
     return tensors, metadata
 

@@ -70,14 +70,16 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
     """
     parent_run, parent, _ = load_model(transfer.folder)
     hint = (
-        f"[tokens] and [model] must be those of {transfer.folder / 'run.toml'}, but for "
-        f"{', '.join(sorted(FREE))}"
+        f"Use the [tokens] and [model] of {transfer.folder / 'run.toml'}; only "
+        f"{', '.join(sorted(FREE))} may differ"
     )
-    told = _what_must_agree(parent_run)
-    for key, value in _what_must_agree(run).items():
-        if told.get(key) != value:
+    of_parent = _keys_that_must_agree(parent_run)
+    for key, value in _keys_that_must_agree(run).items():
+        if of_parent.get(key) != value:
             raise RunFileError(
-                f"parent must have {key} = {value}, got {told.get(key)}", place=place, hint=hint
+                f"{key} is {value}, but the parent has {of_parent.get(key)}",
+                place=place,
+                hint=hint,
             )
     theirs = parent.state_dict()
     ours = network.state_dict()
@@ -103,7 +105,7 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
             parameter.requires_grad_(".head." in name or name.endswith((".down", ".up")))
 
 
-def _what_must_agree(run: RunFile) -> dict[str, Any]:
+def _keys_that_must_agree(run: RunFile) -> dict[str, Any]:
     """Return the keys of the run file that determine shape and meaning of the weights."""
     model = (
         run.model.model_dump(include=STEM)

@@ -212,7 +212,7 @@ def test_fine_tuning_starts_from_pruned_model(task):
     ]
     for gates in (config.NoGates(), config.HardConcreteGates()):
         other = run.model_copy(update={"model": run.model.model_copy(update={"gates": gates})})
-        with pytest.raises(RunFileError, match=r"parent must have model\.gates = "):
+        with pytest.raises(RunFileError, match=r"model\.gates is .*, but the parent has "):
             start_from(build_network(other), other, transfer, "child")
     without = run.model_copy(
         update={"model": run.model.model_copy(update={"exits": config.NoExits()})}
@@ -221,9 +221,7 @@ def test_fine_tuning_starts_from_pruned_model(task):
 
 
 def test_sharded_training_refuses_gates(task):
-    with pytest.raises(
-        TrainingError, match="sharded training must go with gates 'none', got 'hard_concrete'"
-    ):
+    with pytest.raises(TrainingError, match="sharded training does not support gates"):
         train(
             config.read_run_file(task / "run.toml"),
             corpus_of(task),

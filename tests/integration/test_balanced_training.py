@@ -17,7 +17,7 @@ from selfattn_bio.scoring.scorer import load
 from selfattn_bio.training.balance import Reweighted, build_balance
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import Trainer, train
-from selfattn_bio.training.sides import Side
+from selfattn_bio.training.splits import SplitRecords
 
 SMALL = {
     "embed_dim": 16,
@@ -182,8 +182,8 @@ def test_weights_and_samples_balance_group_and_label(task):
     corpus = Corpus.open(task / "corpus")
     labels = corpus.records["label"].to_numpy(dtype=np.int64)
     sides = {
-        "train": Side(np.arange(800), labels[:800]),
-        "valid": Side(np.arange(800, 2400), labels[800:2400]),
+        "train": SplitRecords(np.arange(800), labels[:800]),
+        "valid": SplitRecords(np.arange(800, 2400), labels[800:2400]),
     }
     balance = build_balance(WAYS["reweight"], corpus, sides)
     assert isinstance(balance, Reweighted)
@@ -192,7 +192,7 @@ def test_weights_and_samples_balance_group_and_label(task):
     assert len(totals) == 4
     assert totals.to_numpy() == pytest.approx(200.0)
     assert weights.mean() == pytest.approx(1.0)
-    assert balance.side(sides["train"]).targets["weight"] == pytest.approx(weights)
+    assert balance.with_targets(sides["train"]).targets["weight"] == pytest.approx(weights)
     assert balance.order(np.full(800, 60), config.Training()) is None
     order = build_balance(WAYS["sample"], corpus, sides).order(np.full(800, 60), config.Training())
     assert isinstance(order, BalancedOrder)
@@ -240,7 +240,7 @@ def test_balance_needs_several_groups(task, tmp_path):
     )
     with pytest.raises(
         CorpusError,
-        match=r"training.balance must be by what differs in train, got one group by 'length': '60 "
+        match=r"all training records have the same 'length', '60 "
         r"and more'",
     ):
         train(run, Corpus.open(task / "corpus"), task / "split.tsv", tmp_path / "model", threads=1)

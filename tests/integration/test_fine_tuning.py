@@ -152,7 +152,9 @@ def test_fine_tuning_learns_planted_motif(workshop, tmp_path, transfer, capsys):
         threads=1,
     )
     assert best_auroc(tmp_path / "model") > 0.9
-    assert "300 of 300 records that the parent saw have no coordinates" in capsys.readouterr().out
+    assert (
+        "300 of 300 training records of the parent have no coordinates" in capsys.readouterr().out
+    )
     # The folder is a complete model with the scores that were evaluated.
     valid = np.flatnonzero(np.resize(SIDES, 400) == "valid")
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid])
@@ -214,7 +216,7 @@ def test_test_record_seen_by_parent_is_refused(workshop, tmp_path, monkeypatch, 
     run = run_of(folder / "parent", TRAINING.model_copy(update={"max_steps": 1}), adapt="frozen")
     with pytest.raises(
         ModelFolderError,
-        match=r"must be unseen by the model's parents, got 1 of 81 that one saw, such as "
+        match=r"1 of 81 test records were seen by a parent of the model, such as "
         r"'positives0'",
     ):
         train(run, corpus, seen, tmp_path / "model", threads=1)
@@ -235,15 +237,12 @@ def test_test_record_seen_by_parent_is_refused(workshop, tmp_path, monkeypatch, 
     monkeypatch.setattr(Lineage, "check", lambda *_: None)  # train the model without the check
     train(run, corpus, seen, tmp_path / "model", threads=1)
     assert main([*shared, "--split", str(seen), "--model", str(tmp_path / "model")]) == 1
-    assert (
-        "test records must be unseen by the model's parents, got 1 of 81 that one saw"
-        in capsys.readouterr().err
-    )
+    assert "1 of 81 test records were seen by a parent of the model" in capsys.readouterr().err
 
     # A model trained with another split, in which a test record was a training record.
     train(run, corpus, folder / "split.tsv", tmp_path / "other", threads=1)
     assert main([*shared, "--split", str(seen), "--model", str(tmp_path / "other")]) == 1
-    assert "model must be trained on this split" in capsys.readouterr().err
+    assert "the model was trained on another split" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -367,6 +367,6 @@ def test_signal_saves_and_resumes(prepared, number):
     second = train()
     said, _ = second.communicate()
     assert second.returncode == 0
-    assert "going on from the checkpoint of step" in said
+    assert "resuming from the checkpoint of step" in said
     (prepared / "stopped").rename(prepared / "model")
     same_as_expected(prepared)

@@ -120,7 +120,7 @@ def test_out_of_memory_suggests_settings_that_fit(tmp_path):
     failed = call(tmp_path, *TRAIN, limit=limit)
     assert failed.returncode == 1, failed.stdout + failed.stderr
     assert failed.stderr.splitlines()[-1].startswith(
-        "selfattn-bio train: error: model: memory must hold the training, got \"can't allocate"
+        "selfattn-bio train: error: model: out of memory: can't allocate"
     )
     pattern = (
         r"Set training.batch_size = (\d+) and training.accumulate = (\d+): the step stays the same"

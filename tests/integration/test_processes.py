@@ -90,7 +90,7 @@ def test_two_processes_have_losses_of_one(task, options):
     same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
     shutil.rmtree(task / "two")
     max((task / "two.checkpoints").glob("step-*")).unlink()
-    assert "going on from the checkpoint of step 12" in train(
+    assert "resuming from the checkpoint of step 12" in train(
         task, "two", *options, launcher=TORCHRUN
     )
     same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
@@ -113,6 +113,6 @@ def test_gradients_do_not_depend_on_batch_layout(task, otherwise):
 def test_sharding_needs_several_processes():
     with pytest.raises(
         TrainingError,
-        match=r"sharded training must have several processes, got one. Start it by torchrun",
+        match=r"sharded training needs several processes. Start it with torchrun",
     ):
         open_fabric("32-true", sharded=True)

@@ -332,7 +332,7 @@ def test_second_member_reuses_parts_of_first(task, tmp_path, train_second, monke
     monkeypatch.setattr(loop, "fit_part", None)  # a call would fail
     assert train_second("", "") == 0
     assert (
-        "stack: logistic regression on exact positions is that of another member"
+        "stack: reusing logistic regression on exact positions of another member"
         in capsys.readouterr().out
     )
     first, second = (fitted_parts(folder) for folder in (task / "model", tmp_path / "second"))

@@ -121,7 +121,7 @@ def test_sweep_never_reads_test_records(
         "out",
     ]
     assert main(["evaluate", "--run-file", "run.toml", *paths]) == 1
-    assert "model must be trained on this split (" in capsys.readouterr().err
+    assert "the model was trained on another split (" in capsys.readouterr().err
 
 
 def test_unknown_sweep_job_error(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import train
 from selfattn_bio.training.provenance import fingerprint_of
-from selfattn_bio.training.sides import read_sides
+from selfattn_bio.training.splits import read_splits
 
 MODEL = config.AttentionModel(
     embed_dim=16,
@@ -95,7 +95,7 @@ def test_training_learns_planted_motif(planted, tmp_path, model, capsys):
     assert best_auroc(tmp_path / "model") > 0.95
     last = capsys.readouterr().out.splitlines()[-2]
     assert "step 120/120 | epoch" in last
-    assert "valid AUROC" in last
+    assert "validation AUROC" in last
     provenance = json.loads((tmp_path / "model/provenance.json").read_text())
     assert (provenance["num_train"], provenance["num_positive"]) == (360, 180)
     plain = ["".join(row) for row in np.random.default_rng(1).choice(list("ACGT"), (10, 60))]
@@ -142,10 +142,7 @@ def test_history_has_throughput(planted, tmp_path):
 
 def test_control_learns_nothing_and_says_why(planted, tmp_path, capsys):
     train(with_training(labels="shuffled"), *planted, tmp_path / "model", threads=1)
-    assert (
-        "model: a control, which is meant to fail: its labels are shuffled"
-        in capsys.readouterr().out
-    )
+    assert "model: negative control: its labels are shuffled" in capsys.readouterr().out
     # best of three evaluations on 120 records; the model above reaches 0.95
     assert best_auroc(tmp_path / "model") < 0.75
 
@@ -180,7 +177,7 @@ def test_non_finite_loss_stops_training(planted, tmp_path):
     broken = config.AttentionModel(**MODEL.model_dump() | {"num_layers": 1})
     with pytest.raises(
         TrainingError,
-        match=r"loss and gradient must be finite, got \S+ and \S+ at step \d+ \(records: ",
+        match=r"not finite at step \d+: loss \S+, gradient norm \S+ \(records: ",
     ):
         train(
             run_file(FAST.model_copy(update={"learning_rate": 1e30, "clip_norm": 1e30}), broken),
@@ -203,7 +200,7 @@ def test_patience_stops_training_early(planted, tmp_path):
     assert history["step"].iloc[-1] - history["step"].iloc[history["valid_auroc"].argmax()] == 10
     # The weights are those of the best evaluation, not the last.
     corpus, split = planted
-    valid = read_sides(with_training(labels="shuffled"), corpus, split)[1]["valid"]
+    valid = read_splits(with_training(labels="shuffled"), corpus, split)[1]["valid"]
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid.rows])
     assert roc_auc_score(valid.targets, logits) == pytest.approx(
         history["valid_auroc"].max(), abs=1e-3
@@ -223,7 +220,7 @@ def test_best_evaluations_are_kept_in_top(planted, tmp_path):
     assert kept.name == f"step-{second:09d}.safetensors"
     scorer = load(tmp_path / "model")
     scorer.network.load_state_dict(load_file(kept))
-    valid = read_sides(run, corpus, split)[1]["valid"]
+    valid = read_splits(run, corpus, split)[1]["valid"]
     logits = scorer.logits([corpus.letters(int(row)) for row in valid.rows])
     assert roc_auc_score(valid.targets, logits) == pytest.approx(
         history["valid_auroc"].iloc[1], abs=1e-3
@@ -244,7 +241,7 @@ def test_tensorboard_has_the_history(planted, tmp_path):
 def test_control_shuffles_labels_of_both_splits(planted):
     corpus, split = planted
     for side in ("train", "valid"):
-        found = read_sides(with_training(labels="shuffled"), corpus, split)[1][side]
+        found = read_splits(with_training(labels="shuffled"), corpus, split)[1][side]
         truth = corpus.records["label"].to_numpy()[found.rows]
         assert (found.targets != truth).any()
         assert sorted(found.targets) == sorted(truth)
@@ -273,10 +270,10 @@ def test_corpus_of_other_alphabet_is_refused(planted):
     protein = run_file(data=config.Data(alphabet="protein", positives=("a",), negatives=("b",)))
     with pytest.raises(
         CorpusError,
-        match=r"corpus must be of \[data\] alphabet 'protein', got one of 'dna'\. Ingest with "
+        match=r"corpus has alphabet 'dna', but \[data\] alphabet is 'protein'\. Ingest with "
         r"--alphabet protein",
     ):
-        read_sides(protein, *planted)
+        read_splits(protein, *planted)
 
 
 def test_one_class_and_short_records_are_refused(planted, tmp_path):
@@ -285,7 +282,7 @@ def test_one_class_and_short_records_are_refused(planted, tmp_path):
     table.loc[corpus.records["label"] == 0, "split"] = "train"
     table.to_csv(tmp_path / "split.tsv", sep="\t", index=False)
     with pytest.raises(
-        CorpusError, match=r"valid must hold records of both labels, got 60 of label 1"
+        CorpusError, match=r"the validation split has only records of label 1 \(60\)"
     ):
         train(run_file(), corpus, tmp_path / "split.tsv", tmp_path / "model", threads=1)
     table.iloc[1:].to_csv(tmp_path / "split.tsv", sep="\t", index=False)

@@ -232,7 +232,7 @@ def test_commands_of_one_input_refuse(here, capsys, command):
 
 def test_plan_refuses_two_inputs(here, capsys):
     assert main(["plan", "--run-file", "run.toml", "--corpus", "corpus"]) == 1
-    assert "plan must be asked of a model of one input" in capsys.readouterr().err
+    assert "a model of kind 'paired' cannot be planned" in capsys.readouterr().err
 
 
 def test_two_input_scoring_errors(here):

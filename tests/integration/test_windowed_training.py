@@ -17,7 +17,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingInterrupted
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import Trainer, train
-from selfattn_bio.training.sides import Stream, read_sides
+from selfattn_bio.training.splits import Stream, read_splits
 
 RUN = """
 [data]
@@ -111,11 +111,11 @@ def test_windows_cover_training_records(genome, capsys):
     trained(genome, "model")
     said = capsys.readouterr().out
     assert (
-        "windows of at most 50 letters: 97 are drawn an epoch, valid is measured on 21 of 21 laid "
-        "end to end" in said
+        "windows of at most 50 bp: 97 are sampled per epoch; validation uses 21 of 21 adjacent "
+        "windows" in said
     )
     corpus, run = Corpus.open(genome / "corpus"), config.RunFile.model_validate(tomllib.loads(RUN))
-    run, sides = read_sides(run, corpus, genome / "split.tsv")
+    run, sides = read_splits(run, corpus, genome / "split.tsv")
     stream = Stream(run, corpus, sides["train"])
     assert stream.per_epoch == 13
     order = np.concatenate(list(stream.order.epoch(0)))

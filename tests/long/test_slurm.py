@@ -231,7 +231,7 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
     assert run.said.count("Trying to restart job") == 2
     log = (results / "logs/train.log").read_text()
     assert "on 2 processes, each cpu with 1 threads" in log
-    step = int(re.search(r"model: going on from the checkpoint of step (\d+)", log)[1])
+    step = int(re.search(r"model: resuming from the checkpoint of step (\d+)", log)[1])
     assert 0 < step < STEPS
     logs = project / ".snakemake/slurm_logs/rule_train"
     # the log of the retry is removed; a wildcard may be empty
@@ -240,7 +240,7 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
         r"training was stopped by SIGTERM at step (\d+), and its state is saved", failed.read_text()
     )
     assert (
-        f"cnn: going on from the checkpoint of step {saved[1]}\n"
+        f"cnn: resuming from the checkpoint of step {saved[1]}\n"
         in (results / "variants/cnn/logs/train.log").read_text()
     )
 

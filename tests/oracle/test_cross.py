@@ -199,7 +199,9 @@ def test_fixed_input_gives_network_of_the_other(partner):
     assert_close(
         view.classify(view.embed(own), own != 0), network(network.joined(first, second)).mean(1)
     )
-    with pytest.raises(ValueError, match=r"held must be one for all or one a row \(2\), got 3"):
+    with pytest.raises(
+        ValueError, match="the fixed input has 3 rows; expected 1, or one for each of the 2 rows"
+    ):
         view(own[:2])
 
 

@@ -502,7 +502,7 @@ def test_kill_9_names_unlock_and_training_resumes(fresh):
     wait_for(
         lambda: (
             log.exists()
-            and re.search("model: going on from the checkpoint of step [1-9]", log.read_text())
+            and re.search("model: resuming from the checkpoint of step [1-9]", log.read_text())
         ),
         again,
     )

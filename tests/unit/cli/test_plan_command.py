@@ -46,14 +46,14 @@ def test_plan_prints_memory_and_time(call):
     code, out, err = call(9000.0, "--length", "2048")
     assert (code, err) == (0, "")
     assert out == (
-        "plan: 1,234 parameters, batches of 8 records of at most 2,048 letters, on cpu\n"
-        "plan: peak memory 1.9 GB of 9 GB available, drawn out from steps of 2 records of up to "
-        "2,048 letters\n"
-        "plan: time 0.8 s a step; 100 steps, without evaluations: 80 s at most\n"
-        "plan: cnn: 1,234 parameters, batches of 8 records of at most 2,048 letters, on cpu\n"
-        "plan: cnn: peak memory 1.9 GB of 9 GB available, drawn out from steps of 2 records of up "
-        "to 2,048 letters\n"
-        "plan: cnn: time 0.8 s a step; 100 steps, without evaluations: 80 s at most\n"
+        "plan: 1,234 parameters, batches of 8 records of at most 2,048 bp, on cpu\n"
+        "plan: peak memory 1.9 GB of 9 GB available, extrapolated from steps of 2 records of up to "
+        "2,048 bp\n"
+        "plan: time 0.8 s per step; 100 steps, without evaluations: 80 s at most\n"
+        "plan: cnn: 1,234 parameters, batches of 8 records of at most 2,048 bp, on cpu\n"
+        "plan: cnn: peak memory 1.9 GB of 9 GB available, extrapolated from steps of 2 records "
+        "of up to 2,048 bp\n"
+        "plan: cnn: time 0.8 s per step; 100 steps, without evaluations: 80 s at most\n"
         "plan: total of 3 trainings (model, cnn, shuffled): 4.0 min at most, peak memory 1.9 GB\n"
     )
 
@@ -68,7 +68,7 @@ def test_total_includes_seeds_and_variants(call, tmp_path):
         == "plan: total of 6 trainings (model x 3, slow x 3): 44.0 min at most, peak memory 1.9 GB"
     )
     assert (
-        "plan: slow: time 0.8 s a step; 1,000 steps, without evaluations: 13.3 min at most" in out
+        "plan: slow: time 0.8 s per step; 1,000 steps, without evaluations: 13.3 min at most" in out
     )
     alone = call(9000.0, "--length", "2048", "--variant", "slow")[1].splitlines()
     assert (
@@ -102,8 +102,8 @@ def test_total_includes_the_stack(call, tmp_path, monkeypatch):
         lines.append(call(9000.0, "--corpus", "corpus")[1].splitlines())
     assert (
         lines[1][-2]
-        == "plan: stack of kmer6_logistic: about 90 s, drawn out from 10 of 64 records; all seeds "
-        "use the same parts"
+        == "plan: stack of kmer6_logistic: about 90 s, extrapolated from 10 of 64 records; all "
+        "seeds use the same parts"
     )
     before, after = (int(re.search(r"x 3\): (\d+) s at most", of[-1])[1]) for of in lines)
     assert after - before == pytest.approx(90, abs=1)
@@ -115,15 +115,15 @@ def test_variant_that_does_not_fit_is_named(call, tmp_path):
     )
     code, _, err = call(3000.0, "--length", "2048")
     assert code == 1
-    assert err.startswith("selfattn-bio plan: error: run.toml (big): peak memory must be <= 2.7 GB")
+    assert err.startswith("selfattn-bio plan: error: run.toml (big): the training needs ")
 
 
 def test_plan_that_does_not_fit_is_one_line(call):
     code, _, err = call(1500.0, "--length", "2048")
     assert code == 1
     assert err == (
-        "selfattn-bio plan: error: run.toml: peak memory must be <= 1.35 GB (90% of what is "
-        "available on cpu), got 1.9 GB. "
+        "selfattn-bio plan: error: run.toml: the training needs 1.9 GB of memory, more than "
+        "1.35 GB (90% of the memory available on cpu). "
         "Set training.batch_size = 4 and training.accumulate = 2: the step stays the same\n"
     )
 

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from selfattn_bio.training.sides import Side, Stream
 
 from selfattn_bio.config import run_file_of
 from selfattn_bio.data.batches import Augmentation
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.data.edits import Edits
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.sides import Side, Stream
 
 LETTERS = np.frombuffer(b"AAAAAAAAAACCCCCCCCCCGGGGGGGGGGTTTTTTTTTT", np.uint8)
 

@@ -273,7 +273,8 @@ def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
     )
     assert config.run_file_of((tmp_path / "pruned" / "run.toml").read_text(), tmp_path) == run
     assert (
-        "pruned to 9 heads and 4 feed-forwards in all" in (tmp_path / "pruned" / CARD).read_text()
+        "pruned to a total of 9 heads and 4 feed-forwards"
+        in (tmp_path / "pruned" / CARD).read_text()
     )
     assert (tmp_path / "pruned" / "train.json").exists()
     (tmp_path / "pruned/top").mkdir()  # as in a model that keeps several best evaluations
@@ -288,10 +289,7 @@ def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
         main(["prune", "--model", str(tmp_path / "pruned"), "--output", str(tmp_path / "again")])
         == 1
     )
-    assert (
-        "model must have gates of kind 'hard_concrete' to be pruned, got 'pruned': it is pruned "
-        "already" in capsys.readouterr().err
-    )
+    assert "the model is already pruned" in capsys.readouterr().err
 
 
 def test_prune_refuses_its_input_as_output(tmp_path, capsys):

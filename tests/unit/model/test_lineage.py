@@ -50,7 +50,7 @@ def child(tmp_path):
 
 def test_records_without_coordinates_are_reported(child):
     assert lineage_of(child.parent / "parent").doubt.startswith(
-        "1 of 2 records that the parent saw have no coordinates: a test record that"
+        "1 of 2 training records of the parent have no coordinates; test records that"
     )
     placed = folder_of(
         child.parent / "placed",
@@ -74,7 +74,7 @@ def test_sequences_seen_by_parent_are_refused(child, letters):
     table = records(("t1", "chr7", 0, 5), ("t2", "chr8", 0, 5))
     with pytest.raises(
         ModelFolderError,
-        match=r"must be unseen by the model's parents, got 1 of 2 that one saw, such as 't2'",
+        match=r"1 of 2 test records were seen by a parent of the model, such as 't2'",
     ):
         check_unseen(child, table, sequences("TTTTT", letters), DNA, "dm3")
 
@@ -109,6 +109,6 @@ def test_child_without_seen_table_is_refused(child):
     (child / SEEN).unlink()
     with pytest.raises(
         ModelFolderError,
-        match=r"model folder must hold seen.parquet, what it was trained on, got FileNotFoundError",
+        match=r"cannot read seen.parquet, .* \(FileNotFoundError\)",
     ):
         check_unseen(child, records(("t1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3")

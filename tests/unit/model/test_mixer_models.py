@@ -216,7 +216,7 @@ def test_child_needs_parent_with_same_mixer(kind, tmp_path):
             continue
         with pytest.raises(
             RunFileError,
-            match=r"parent must have model.mixer = \{'kind': '\w+'.*\}, got \{'kind': '\w+'",
+            match=r"model.mixer is \{'kind': '\w+'.*\}, but the parent has \{'kind': '\w+'",
         ):
             start_from(build_network(run), run, transfer, "here")
 

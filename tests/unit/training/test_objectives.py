@@ -268,7 +268,7 @@ def test_causal_targets_are_next_tokens():
 
 def test_language_model_is_masked_or_causal():
     assert isinstance(build_language_model(config.CausalObjective(), KmerTokenizer(DNA, 1)), Causal)
-    with pytest.raises(ValueError, match="objective must be masked or causal, got 'multiclass'"):
+    with pytest.raises(ValueError, match="objective 'multiclass' is not a language model"):
         build_language_model(CLASSES, KmerTokenizer(DNA, 1))
 
 

@@ -12,7 +12,7 @@ from selfattn_bio import config
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import Trainer
-from selfattn_bio.training.memory import available_mb, group_room_mb, is_out_of_memory, words_of
+from selfattn_bio.training.memory import available_mb, group_free_mb, is_out_of_memory, words_of
 from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory
 from selfattn_bio.training.probe import (
     Point,
@@ -23,7 +23,7 @@ from selfattn_bio.training.probe import (
     synthetic_corpus,
     with_points,
 )
-from selfattn_bio.training.sides import read_sides
+from selfattn_bio.training.splits import read_splits
 
 FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())
 
@@ -71,7 +71,7 @@ def test_memory_is_linear_in_batch_size():
     )
     assert not plan.is_measured
     assert plan.peak == 800 + 6 * 200
-    assert plan.seconds_a_step == pytest.approx(0.7 + 6 * 0.3)
+    assert plan.seconds_per_step == pytest.approx(0.7 + 6 * 0.3)
     assert plan.peak_of(8192, 1) == pytest.approx(600, rel=1e-3)
 
 
@@ -83,7 +83,7 @@ def test_extrapolation_in_length_follows_pattern():
         for model in (FULL, WINDOW)
     )
     assert squared.peak == pytest.approx(400 + 2 * 25_600)
-    assert squared.seconds_a_step == pytest.approx(2 * 25.6)
+    assert squared.seconds_per_step == pytest.approx(2 * 25.6)
     assert line.peak == pytest.approx(400 + 2 * (1600 + 12_000 / 3000 * 1500))
 
 
@@ -94,7 +94,7 @@ def test_accumulated_batches_are_counted():
         for each in (2, 12)
     )
     assert waiting.peak - alone.peak == pytest.approx(10 * 100_000 * 8 / 1e6)
-    assert waiting.seconds_a_step == 12
+    assert waiting.seconds_per_step == 12
 
 
 def test_heap_holes_and_pace_are_not_extrapolated():
@@ -106,12 +106,14 @@ def test_heap_holes_and_pace_are_not_extrapolated():
         pace=0.5,
     )
     assert plan.peak == 400 + 160 + 150
-    assert plan.seconds_a_step == pytest.approx(0.4)
+    assert plan.seconds_per_step == pytest.approx(0.4)
 
 
 def test_evaluation_may_be_the_peak():
     assert (
-        plan_of([Point(300, 2, 450, 0.1)], run=run_file(batch_size=2), length=300, whole=700.0).peak
+        plan_of(
+            [Point(300, 2, 450, 0.1)], run=run_file(batch_size=2), length=300, evaluated=700.0
+        ).peak
         == 700
     )
 
@@ -122,17 +124,17 @@ def test_time_includes_steps_and_evaluations():
     # four during the training, one for calibration
     assert plan.seconds == pytest.approx(100 * 0.1 + 5 * 1000 * 1e-3)
     *_, last = plan.lines()
-    assert last == "time 0.1 s a step; 100 steps, 5 evaluations: 15 s at most"
+    assert last == "time 0.1 s per step; 100 steps, 5 evaluations: 15 s at most"
 
 
 def test_time_is_a_range_with_patience_or_other_load():
     run = run_file(batch_size=2, max_steps=1000, evaluate_every=10, patience=4)
     plan = plan_of([Point(300, 2, 450, 0.1)], run=run, length=300, evaluation=1e-3, crowding=3.0)
     assert list(plan.lines())[2:] == [
-        "time 0.1 s a step; 1,000 steps, 101 evaluations: 3.4 min at most",
-        "and 11 s if the first evaluation stays the best, as patience then ends it at step 50",
-        "and 3.0 times as long, 10.1 min, while other work shares the processors as now; plan "
-        "again without it",
+        "time 0.1 s per step; 1,000 steps, 101 evaluations: 3.4 min at most",
+        "or 11 s if the first evaluation stays the best, because patience then ends it at step 50",
+        "with the current load of the processors 3.0 times as long, 10.1 min; plan again on an "
+        "idle machine",
     ]
     assert plan.seconds == pytest.approx(3 * 201)
 
@@ -181,7 +183,8 @@ def test_error_suggests_largest_dividing_batch():
     points = [Point(8192, 1, 600, 0.4), Point(8192, 2, 800, 0.7)]
     plan = plan_of(points, run=run_file(batch_size=24, accumulate=2), length=8192, available=3000.0)
     assert str(plan.refusal("run.toml")) == (
-        "run.toml: peak memory must be <= 2.7 GB (90% of what is available on cpu), got 5.2 GB. "
+        "run.toml: the training needs 5.2 GB of memory, more than 2.7 GB (90% of the memory "
+        "available on cpu). "
         "Set training.batch_size = 8 and training.accumulate = 6: the step stays the same"
     )
 
@@ -218,9 +221,9 @@ def test_error_reports_too_large_network():
     assert math.isinf(plan.peak)
     assert not plan.fits
     assert [line.partition(":")[0] for line in plan.lines()][1:] == ["peak memory more than 10 GB"]
-    assert str(plan.refusal("run.toml")).endswith(
-        "got more with one record. Make the network smaller: model.members, model.num_layers, "
-        "model.embed_dim"
+    assert str(plan.refusal("run.toml")) == (
+        "run.toml: not even one record fits into 9 GB (90% of the memory available on cpu). Make "
+        "the network smaller: model.members, model.num_layers, model.embed_dim"
     )
 
 
@@ -230,14 +233,14 @@ def test_out_of_memory_suggests_fitting_settings():
         plan_of([Point(300, 8, 2000, 1.0)], run=run, length=300, available=each)
         for each in (9000.0, 1500.0)
     )
-    said = "can't allocate memory: you tried to allocate 9 bytes"
-    assert str(out_of_memory(fits, said, "model")) == (
-        f'model: memory must hold the training, got "{said}". It takes 2 GB of 9 GB that are '
-        "available now: something else took it then; "
-        "start it again, or with training.batch_size = 4 and training.accumulate = 2"
+    reason = "can't allocate memory: you tried to allocate 9 bytes"
+    assert str(out_of_memory(fits, reason, "model")) == (
+        f"model: out of memory: {reason}. The training needs 2 GB, and 9 GB are available now. "
+        "Another process probably used the memory. Start the training again, or set "
+        "training.batch_size = 4 and training.accumulate = 2"
     )
-    assert str(out_of_memory(not_, said, "model")).endswith(
-        "It takes 2 GB of 1.5 GB that are available. Set training.batch_size = 4 and "
+    assert str(out_of_memory(not_, reason, "model")).endswith(
+        "The training needs 2 GB, and 1.5 GB are available. Set training.batch_size = 4 and "
         "training.accumulate = 2: the step stays the same"
     )
 
@@ -333,7 +336,7 @@ def test_simulated_records_suit_the_objective(tmp_path, objective, alphabet):
 def test_available_memory_respects_group_limit(tmp_path):
     assert 1 < available_mb() < math.inf
     own = tmp_path / "own"
-    assert group_room_mb(tmp_path, own) == math.inf  # no control groups
+    assert group_free_mb(tmp_path, own) == math.inf  # no control groups
     for files, text in (
         (
             {
@@ -360,7 +363,7 @@ def test_available_memory_respects_group_limit(tmp_path):
                 "anon 1\ninactive_file 50000000\ntotal_inactive_file 50000000\n"
             )
         own.write_text(text)
-        assert group_room_mb(root, own) == 250
+        assert group_free_mb(root, own) == 250
 
 
 def test_numbers_in_words():
@@ -385,7 +388,7 @@ def test_simulated_records_have_points_in_both_splits(tmp_path):
     )
     run = with_points(run, tmp_path)
     corpus, split = synthetic_corpus(run, [256], 512, tmp_path)
-    _, sides = read_sides(run, corpus, split)
+    _, sides = read_splits(run, corpus, split)
     assert [
         sum(len(points.at) for points in sides[side].targets) for side in ("train", "valid")
     ] == [1, 1]

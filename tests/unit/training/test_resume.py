@@ -47,7 +47,7 @@ def test_truncated_checkpoint_falls_back_with_message(path, capsys):
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
     assert re.search(
-        r"step-000000020.a.safetensors: checkpoint is damaged .*the one before it is used",
+        r"step-000000020.a.safetensors: checkpoint is damaged .*the previous one is used",
         capsys.readouterr().out,
     )
 
@@ -60,8 +60,7 @@ def test_altered_checkpoint_fails_its_checksum(path, capsys):
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
     assert re.search(
-        r"step-000000020.a.safetensors: checkpoint is damaged \(its sha256 must be \w{12}, got "
-        r"\w{12}\)",
+        r"step-000000020.a.safetensors: checkpoint is damaged \(its sha256 is \w{12}, not \w{12}\)",
         capsys.readouterr().out,
     )
 
@@ -102,7 +101,7 @@ def test_only_checkpoint_damaged_starts_again(path, capsys):
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest() is None
     assert re.search(
-        r"step-000000010.a.safetensors: checkpoint is damaged .*; training starts anew",
+        r"step-000000010.a.safetensors: checkpoint is damaged .*; training starts again",
         capsys.readouterr().out,
     )
 
@@ -113,7 +112,7 @@ def test_renamed_checkpoint_of_other_run_is_ignored(path, capsys):
     with CheckpointFolder(path, "b") as folder:
         assert folder.latest() is None
     assert (
-        "checkpoint is damaged (its fingerprint must be b, got a); training starts anew"
+        "checkpoint is damaged (its fingerprint is a, not b); training starts again"
         in capsys.readouterr().out
     )
 
@@ -124,8 +123,8 @@ def test_changed_settings_start_again_and_old_ones_resume(path, capsys):
         assert folder.latest() is None
         said = capsys.readouterr().out
         assert (
-            "2 checkpoints of other data, settings or versions (0 MB) are kept until this run's "
-            "model is written; training starts" in said
+            "training starts again; 2 checkpoints of other data, settings or versions (0 MB) are "
+            "kept until its model is written" in said
         )
         for step in (1, 2, 3):
             folder.save(step, TENSORS, {"step": step})
@@ -156,7 +155,7 @@ def test_second_trainer_is_refused(path):
         CheckpointFolder(path, "a"),
         pytest.raises(
             TrainingError,
-            match=f"must be used by one trainer, got a second while process {os.getpid()} trains",
+            match=rf"another process \({os.getpid()}\) trains this run",
         ),
         CheckpointFolder(path, "a"),
     ):
@@ -169,7 +168,7 @@ def test_file_system_without_locks_is_reported(path, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     wanted = (
-        r"must be on a file system that locks files \(flock\), got No locks available\. "
+        r"does not support locks \(flock\): No locks available\. "
         r"Choose an --output on another"
     )
     with pytest.raises(TrainingError, match=wanted), CheckpointFolder(path, "a"):

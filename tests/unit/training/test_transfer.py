@@ -121,18 +121,18 @@ def test_members_start_from_parent_members_in_turn(parent):
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (binary(tokens=config.Tokens(k=2)), "parent must have tokens.k = 2, got 3"),
+        (binary(tokens=config.Tokens(k=2)), "tokens.k is 2, but the parent has 3"),
         (
             binary(MODEL.model_copy(update={"num_heads": 4})),
-            "parent must have model.num_heads = 4, got 2",
+            "model.num_heads is 4, but the parent has 2",
         ),
         (
             binary(MODEL.model_copy(update={"position": config.RotaryPosition()})),
-            "parent must have model.position = .*rotary",
+            "model.position is .*rotary",
         ),
         (
             binary(MODEL.model_copy(update={"embed_dim": 16})),
-            "parent must have model.embed_dim = 16, got 8",
+            "model.embed_dim is 16, but the parent has 8",
         ),
     ],
 )
@@ -142,7 +142,7 @@ def test_parent_of_other_shape_is_refused(parent, run, message):
 
 
 def test_missing_parent_is_named(tmp_path):
-    with pytest.raises(ModelFolderError, match="model folder must hold"):
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors is missing"):
         started((tmp_path / "none", None))
 
 
@@ -216,13 +216,13 @@ def test_frozen_layers_do_not_take_steps(parent):
     tokens = torch.randint(4, 68, (3, 40), generator=torch.Generator().manual_seed(0))
     names = {parameter: name for name, parameter in network.named_parameters()}
 
-    def moved_by_a_step(share_of):
+    def moved_by_a_step(factor_of):
         before = {name: value.clone() for name, value in network.state_dict().items()}
-        freeze_batchnorm(network, share_of)
+        freeze_batchnorm(network, factor_of)
         network(tokens).square().sum().backward()
-        own = [parameter.grad for parameter, name in names.items() if share_of(layer_of(name, 2))]
+        own = [parameter.grad for parameter, name in names.items() if factor_of(layer_of(name, 2))]
         expected = torch.stack([gradient.norm() for gradient in own]).norm()
-        set_rates(optimizer, 1e-3, share_of)
+        set_rates(optimizer, 1e-3, factor_of)
         torch.testing.assert_close(
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1e9), expected
         )

@@ -23,16 +23,20 @@ from selfattn_bio.evaluation.measures import check_known, fitted, objects, targe
 from selfattn_bio.evaluation.points import check_judged
 from selfattn_bio.sequence.splits import read_split
 
+SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # names in messages
+
 
 @dataclass(frozen=True)
-class Side:
+class SplitRecords:
     """Store one split: rows of the corpus and their targets (binary runs: labels, (n,))."""
 
     rows: NDArray[np.int64]
     targets: NDArray
 
 
-def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile, dict[str, Side]]:
+def read_splits(
+    run: RunFile, corpus: Corpus, split_path: Path
+) -> tuple[RunFile, dict[str, SplitRecords]]:
     """Read the training and validation splits.
 
     The test records are checked as well, so that errors appear before training and not after it.
@@ -44,20 +48,20 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
     """
     if corpus.alphabet.name != run.data.alphabet:
         message = (
-            f"corpus must be of [data] alphabet {run.data.alphabet!r}, got one of "
-            f"{corpus.alphabet.name!r}"
+            f"the corpus has alphabet {corpus.alphabet.name!r}, but [data] alphabet is "
+            f"{run.data.alphabet!r}"
         )
         raise CorpusError(
             message, place=str(corpus.path), hint=f"Ingest with --alphabet {run.data.alphabet}"
         )
     split = np.array(read_split(split_path, corpus.records["id"]))
-    rows = {side: np.flatnonzero(split == side) for side in ("train", "valid", "test")}
-    for name, of_side in rows.items():
-        _check_lengths(run, corpus, of_side, name, split_path)
+    rows = {name: np.flatnonzero(split == name) for name in SPLITS}
+    for name, of_split in rows.items():
+        _check_lengths(run, corpus, of_split, name, split_path)
     if run.objective.kind == "binary":
         return run, {
-            side: _labelled(run, corpus, rows[side], side, split_path)
-            for side in ("train", "valid")
+            name: _labelled(run, corpus, rows[name], name, split_path)
+            for name in ("train", "valid")
         }
     columns = run.objective.target_columns
     table = corpus.targets(columns) if columns else pd.DataFrame(index=range(len(corpus)))
@@ -65,8 +69,8 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
     of_train = table.iloc[rows["train"]], corpus.records.iloc[rows["train"]]
     run = run.model_copy(update={"objective": fitted(run.objective, *of_train, place)})
     targets = {
-        side: targets_of(run.objective, table.iloc[of], corpus.records.iloc[of], place)
-        for side, of in rows.items()
+        name: targets_of(run.objective, table.iloc[of], corpus.records.iloc[of], place)
+        for name, of in rows.items()
     }
     for name in ("train", "valid"):
         check_known(run.objective, targets[name], name, place)
@@ -74,16 +78,16 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
         # the split of a sweep has no test records
         for name in ("valid", "test") if len(rows["test"]) else ("valid",):
             check_judged(targets[name], run.objective.bin, name, place)
-    return run, {side: Side(rows[side], targets[side]) for side in ("train", "valid")}
+    return run, {name: SplitRecords(rows[name], targets[name]) for name in ("train", "valid")}
 
 
 def _check_lengths(
-    run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path
+    run: RunFile, corpus: Corpus, rows: NDArray[np.int64], name: str, split_path: Path
 ) -> None:
-    if not len(rows) and side == "test":
+    if not len(rows) and name == "test":
         return
     if not len(rows):
-        raise CorpusError(f"{side} must hold records, got none", place=str(split_path))
+        raise CorpusError(f"the {SPLITS[name]} split has no records", place=str(split_path))
     lengths = corpus.records["length"].to_numpy()[rows]
     least, what = run.tokens.k, "tokens.k"
     if isinstance(run.objective, BinsObjective):
@@ -91,8 +95,8 @@ def _check_lengths(
     if lengths.min() < least:
         short = corpus.records["id"].iloc[rows[lengths.argmin()]]
         message = (
-            f"records must be at least {what} = {least} letters long, got {lengths.min()} "
-            f"in {short!r}"
+            f"record {short!r} has {lengths.min()} {corpus.alphabet.unit}, fewer than {what} = "
+            f"{least}"
         )
         raise CorpusError(
             message, place=str(corpus.path), hint=f"Lower {what} or raise data.min_length"
@@ -100,13 +104,13 @@ def _check_lengths(
 
 
 def _labelled(
-    run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path
-) -> Side:
+    run: RunFile, corpus: Corpus, rows: NDArray[np.int64], name: str, split_path: Path
+) -> SplitRecords:
     given = corpus.records["label"].iloc[rows]
     if given.isna().any():
         message = (
-            "records must have a label for objective 'binary', got "
-            f"{int(given.isna().sum())} of {len(given)} on {side} without"
+            f"{int(given.isna().sum())} of {len(given)} {SPLITS[name]} records have no label, "
+            "which objective 'binary' needs"
         )
         raise CorpusError(
             message, place=str(corpus.path), hint="Ingest with one --label per FASTA file"
@@ -114,13 +118,13 @@ def _labelled(
     labels = given.to_numpy(dtype=np.int64)
     if len(set(labels)) < 2:
         raise CorpusError(
-            f"{side} must hold records of both labels, got {len(rows)} of label "
-            f"{', '.join(map(str, sorted(set(labels)))) or '(none)'}",
+            f"the {SPLITS[name]} split has only records of label {labels[0]} ({len(rows)}); "
+            "objective 'binary' needs both labels",
             place=str(split_path),
         )
     if run.is_control():
         labels = np.random.default_rng((run.training.seed, len(rows))).permutation(labels)
-    return Side(rows, labels)
+    return SplitRecords(rows, labels)
 
 
 class Stream:
@@ -133,14 +137,14 @@ class Stream:
         self,
         run: RunFile,
         corpus: Corpus,
-        side: Side,
+        split: SplitRecords,
         order: BatchOrder | PoissonOrder | None = None,
     ) -> None:
         training = run.training
-        self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
+        self.corpus, self.split, self.accumulate = corpus, split, training.accumulate
         self.inputs = inputs_of(run, corpus)
         self.windows = RecordWindows(
-            corpus.records["length"].to_numpy()[side.rows], training.window
+            corpus.records["length"].to_numpy()[split.rows], training.window
         )
         self.order = order or BatchOrder(
             self.windows.sampled_lengths(), training.batch_size, training.seed
@@ -185,20 +189,18 @@ class Stream:
         """Return the ids of the records of a step, with the interval if windows are used."""
         ids, found = self.corpus.records["id"], []
         for epoch, windows in self.batches(step):
-            records = self.side.rows[self.windows.records(windows)[0]]
+            records = self.split.rows[self.windows.records(windows)[0]]
             if self.augmentation.window is None:
                 found += ids.iloc[records].tolist()
                 continue
-            places = zip(records, self._views(epoch, windows), strict=True)
-            found += [
-                f"{ids.iloc[record]}:{view.first}-{view.last}" for record, (_, view) in places
-            ]
+            views = zip(records, self._views(epoch, windows), strict=True)
+            found += [f"{ids.iloc[record]}:{view.first}-{view.last}" for record, (_, view) in views]
         return found
 
     def examples(self, epoch: int, windows: NDArray[np.int64]) -> tuple[list[Any], NDArray]:
         """Return the model inputs of B windows of the split and their targets (B, ...)."""
         views = self._views(epoch, windows)
-        targets = self.side.targets[self.windows.records(windows)[0]]
+        targets = self.split.targets[self.windows.records(windows)[0]]
         if self.move_points:
             targets = objects(
                 [points.seen(*view) for points, (_, view) in zip(targets, views, strict=True)]
@@ -207,7 +209,7 @@ class Stream:
 
     def _views(self, epoch: int, windows: NDArray[np.int64]) -> list[tuple[Any, View]]:
         records, numbers = self.windows.records(windows)
-        each = zip(self.side.rows[records].tolist(), numbers.tolist(), strict=True)
+        each = zip(self.split.rows[records].tolist(), numbers.tolist(), strict=True)
         return [
             self.inputs.seen(self.augmentation, record, epoch, number) for record, number in each
         ]
