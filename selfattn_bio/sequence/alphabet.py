@@ -60,11 +60,6 @@ class Alphabet:
         """Return whether sequences have a reverse complement."""
         return bool(self.complements)
 
-    @property
-    def unit(self) -> str:
-        """Return the unit of lengths in messages: "bp", "residues", or "positions" for tracks."""
-        return {"dna": "bp", "protein": "residues"}.get(self.name, "positions")
-
     @cached_property
     def readable(self) -> bytes:
         """Return all bytes that a file may contain as letters.

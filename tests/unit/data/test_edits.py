@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from selfattn_bio.training.sides import Side, Stream
 
 from selfattn_bio.config import run_file_of
 from selfattn_bio.data.batches import Augmentation
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.data.edits import Edits
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.splits import SplitRecords, Stream
 
 LETTERS = np.frombuffer(b"AAAAAAAAAACCCCCCCCCCGGGGGGGGGGTTTTTTTTTT", np.uint8)
 
@@ -91,5 +91,5 @@ def test_edits_stop_after_a_fraction_of_the_epochs(tmp_path):
         "training = { max_steps = 8, batch_size = 10, edits = { until = 0.5 } }",
         "run.toml",
     )
-    stream = Stream(run, corpus, Side(np.arange(20), np.ones(20)))
+    stream = Stream(run, corpus, SplitRecords(np.arange(20), np.ones(20)))
     assert stream.augmentation.edited_epochs == 2  # of 4
