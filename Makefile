@@ -47,6 +47,7 @@ check: .venv/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check $(SMK)
+	$(BIN)/python benchmarks/style.py --check
 
 style: .venv/.run
 	$(BIN)/python benchmarks/style.py $(ARGS)

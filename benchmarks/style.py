@@ -60,7 +60,7 @@ RULES = {
     r"own)\b",
 }
 COMPILED = {name: re.compile(pattern) for name, pattern in RULES.items()}
-PRAGMA = re.compile(r"\s*# (?:type: ignore|noqa)\S*$")  # ruff does not count these either
+PRAGMA = re.compile(r"\s*# (?:type: ignore|noqa).*$")  # ruff does not count these either
 FENCE = re.compile(r"^\s*```")
 
 

@@ -291,7 +291,7 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
         window = windows.loc[name].to_numpy(dtype=float)
         if window[0] < 0:
             window = window + (length if (test["length"] == length).all() else np.nan)
-        paint = lambda ax, p=group["middle"], w=window: _bare_profile(p, length, w, ax)  # noqa: E731
+        paint = partial(_bare_profile, group["middle"], length, window)
         drawings[str(name)] = draw(f"profile_{i}", paint, size=(3.2, 1.0))
     return drawings
 

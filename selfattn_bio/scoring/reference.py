@@ -170,7 +170,7 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
     try:
         with safe_open(path, framework="numpy") as file:
             there = (file.metadata() or {}).get("weights_sha256", "none")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         conformal = {
             name.removeprefix("conformal/"): scores
             for name, scores in tensors.items()

@@ -264,7 +264,7 @@ def test_blocks_not_run_have_a_reason():
     notes = sum(text.count("<!-- not run:") + text.count("<!-- setup\n") for text in texts)
     kinds = [block.kind for page in PAGES for block in blocks_of(page)]
     assert notes == len(left) + kinds.count("setup"), (
-        "a comment must stand right before a fence, or be closed by a line -->"
+        "a comment must be right before a fence, or be closed by a line -->"
     )
     assert sum(text.count("\n```") for text in texts) == 2 * (len(kinds) - kinds.count("setup")), (
         "a fence is open, or indented"

@@ -359,9 +359,7 @@ def test_signal_saves_and_resumes(prepared, number):
     first.send_signal(number)
     rest, _ = first.communicate()
     if first.returncode == 0:  # it finished before the signal arrived
-        pytest.fail(
-            "training must be stopped before its end, got an end: make the test's run longer"
-        )
+        pytest.fail("the training ended before it was stopped: make the test's run longer")
     assert first.returncode == 128 + number
     assert f"training was stopped by {number.name} at step" in rest.splitlines()[-1]
     second = train()

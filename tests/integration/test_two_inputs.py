@@ -349,9 +349,7 @@ def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
     if sample is motif_and_peak:
         assert len(explanation.partner.plot(0).axes[0].patches) == 40  # one bar per number
         assert "<svg" not in explanation.partner._repr_html_()
-        with pytest.raises(
-            ValueError, match="motifs must be of letters, got the levels of a track"
-        ):
+        with pytest.raises(ValueError, match="motifs cannot be found in the levels of a track"):
             explanation.partner.motifs()
     for found, place in ((explanation, 3), (explanation.partner, 4)):
         spans = [records[names[i]][place] for i in positives]

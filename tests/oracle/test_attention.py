@@ -35,7 +35,7 @@ PATTERNS = (
 POSITIONS = {
     "none": NoPosition,
     "t5": lambda: T5Bias(H, 8, 16),
-    "t5, both directions alike": lambda: T5Bias(H, 8, 16, symmetric=True),
+    "t5, symmetric": lambda: T5Bias(H, 8, 16, symmetric=True),
     "alibi": lambda: Alibi(H),
     "rotary": lambda: Rotary(DH),
     "rotary, interpolated": lambda: Rotary(DH, interpolation=4.0),

@@ -135,7 +135,7 @@ def test_table_error_names_line(project):
     replace(project / "a.csv", "ACGG,exon,9", "ACGG,exon")
     assert result.returncode == 1
     assert result.stdout.splitlines()[-1].startswith(
-        "selfattn-bio ingest: error: a.csv:3: row must have a cell for each of the 2 columns, got 3"
+        "selfattn-bio ingest: error: a.csv:3: row has 3 cells, but the table has 2 columns"
     )
 
 

@@ -51,7 +51,9 @@ def run_notebook(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> di
     with mpl.rc_context({"backend": "agg"}):
         import matplotlib.pyplot as plt
 
-        keep = lambda: said["titles"].extend(ax.get_title("left") for ax in plt.gcf().axes)  # noqa: E731
+        def keep():
+            said["titles"].extend(ax.get_title("left") for ax in plt.gcf().axes)
+
         monkeypatch.setattr("matplotlib.pyplot.show", keep)
         monkeypatch.setattr("IPython.display.display", said["shown"].append)
         exec(compile(path.read_text(encoding="utf-8"), path, "exec"), said)

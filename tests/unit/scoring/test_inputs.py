@@ -27,7 +27,7 @@ from selfattn_bio.sequence.readers import read_records
 
 CHROMOSOMES = {"chr1": "ACGTTGCAAC" * 12, "chr2": "TTGACCAGTN" * 9}
 BED = (
-    "# made up\ntrack "
+    "# simulated\ntrack "
     "name=x\nchr1\t0\t30\tfirst\t0\t+\nchr1\t10\t40\t.\t0\t-\n\nchr2\t60\t90\t.\t0\t.\n"
 )
 LETTERS = [CHROMOSOMES["chr1"][:30], CHROMOSOMES["chr1"][10:40], CHROMOSOMES["chr2"][60:90]]

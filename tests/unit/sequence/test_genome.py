@@ -128,14 +128,14 @@ def test_genome_can_be_pickled_closed_and_forked(genome):
     np.testing.assert_array_equal(genome.fetch("chr1", 100, 200), window)
     ours = genome._open()
     # Fork passes the object without pickling
-    child = get_context("fork").Process(target=_exit_with_whether_the_handle_is_new, args=(genome,))
+    child = get_context("fork").Process(target=_exit_if_new_handle, args=(genome,))
     child.start()
     child.join()
     assert child.exitcode == 7
     assert genome._open() is ours
 
 
-def _exit_with_whether_the_handle_is_new(genome):
+def _exit_if_new_handle(genome):
     genome.fetch("M")
     os._exit(7 if genome._process == os.getpid() else 1)
 

@@ -34,7 +34,7 @@ def run_file(model=WINDOW, **training):
 
 
 def never(run):
-    raise AssertionError("nothing more is to be planned")
+    raise AssertionError("nothing more should be planned")
 
 
 def plan_of(points, *, run, length, available=10_000.0, again=never, **probe):
