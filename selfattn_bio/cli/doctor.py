@@ -50,6 +50,7 @@ PROGRAMS = {
 }
 LIBRARIES = {  # only those of extras, because dependencies are always installed
     "tensorboard": "It shows training curves. Install: pip install 'selfattn-bio[tensorboard]'",
+    "gkmsvm": "It fits the baseline gkm_svm. Install: pip install 'selfattn-bio[gkm]'",
     "snakemake_executor_plugin_slurm": "It submits jobs to Slurm. Install: pip install "
     "'selfattn-bio[slurm]'",
 }

@@ -197,10 +197,7 @@ def _recognised(
     ]
     low, high = chosen["logit"].min(), chosen["logit"].max()
     uncalled = (
-        f"; {len(chosen) - num_called} of them are not called positive, because the model calls "
-        f"only {num_called}"
-        if num_called < len(chosen)
-        else ""
+        f"; the model calls {num_called} of them positive" if num_called < len(chosen) else ""
     )
     print(
         f"explain: explaining {len(chosen)} of {len(positives)} positives of train and valid, with "

@@ -126,6 +126,23 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         return fail(str(stopped) or "interrupted", 130)
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Fill paragraphs to the width of the terminal; keep indented lines, lists and the example."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        paragraph: list[str] = []
+        for line in [*text.splitlines(), ""]:
+            if line and not line.startswith((" ", "- ", "example: ")):
+                paragraph.append(line)
+                continue
+            if paragraph:
+                lines.append(super()._fill_text(" ".join(paragraph), width, indent))
+                paragraph = []
+            lines.append(line)
+        return "\n".join(lines[:-1])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="selfattn-bio",
@@ -143,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=help_text.splitlines()[0],
             description=help_text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
         verbosity = command.add_mutually_exclusive_group()
         verbosity.add_argument("--quiet", action="store_true", help="print only errors")

@@ -118,13 +118,20 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _unlike(reasons: Counter[str]) -> str:
     """Describe how many sequences differ from the training data, and why."""
-    from selfattn_bio.scoring.reference import LIKE
+    from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, LENGTH, LIKE, UNLIKE
 
-    counts = [f"{count} by {reason}" for reason, count in reasons.most_common() if reason != LIKE]
+    counts = [(count, reason) for reason, count in reasons.most_common() if reason != LIKE]
+    if not counts:
+        return "no row differs from the training data"
+    what = {LENGTH: "length", AMBIGUOUS: "ambiguous positions", COMPOSITION: "composition"}
+    each = ", ".join(f"{count} in {what[reason]}" for count, reason in counts)
+    limit = (
+        f". The limits of composition are set so that about {UNLIKE:.0%} of validation records "
+        "exceed them"
+    )
     return (
-        f"{1 - reasons[LIKE] / reasons.total():.1%} of the rows differ from the training data"
-        + (f" ({', '.join(counts)})" if counts else "")
-        + "; by composition, 1.0% of the validation records do"
+        f"{sum(count for count, _ in counts)} of {reasons.total()} rows differ from the training "
+        f"data: {each}{limit if reasons[COMPOSITION] else ''}"
     )
 
 

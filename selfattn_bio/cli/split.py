@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     run_file = read_run_file(arguments.run_file)
     corpus = Corpus.open(arguments.corpus)
     try:
-        table = _split(corpus, run_file)
+        table = _split(corpus, run_file, arguments.run_file)
     except CorpusError as error:
         raise CorpusError(
             error.message, place=error.place or str(arguments.corpus), hint=error.hint
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"split: {line}", flush=True)
 
 
-def _split(corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
+def _split(corpus: Corpus, run_file: RunFile, path: Path) -> pd.DataFrame:
     from selfattn_bio.config import (
         ChromosomeSplit,
         ClusterSplit,
@@ -72,6 +72,7 @@ def _split(corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
         GroupSplit,
         RegionSplit,
         SpeciesSplit,
+        place_of,
         regions,
     )
     from selfattn_bio.sequence import splits
@@ -98,7 +99,7 @@ def _split(corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
         table = splits.split_as_given(
             corpus.records,
             keys,
-            corpus.column(rule.column),
+            corpus.column(rule.column, place_of(path, "split", "column")),
             rule.splits,
             rule.valid_fraction,
             rule.seed,

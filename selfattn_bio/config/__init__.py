@@ -100,9 +100,9 @@ from selfattn_bio.config.objective import (
     SeveralObjective,
 )
 from selfattn_bio.config.partner import Partner, SequencePartner, TrackPartner
-from selfattn_bio.config.reading import Form, read_run_file, run_file_of
+from selfattn_bio.config.reading import Form, place_of, read_run_file, run_file_of
 from selfattn_bio.config.run import Job, RunFile
-from selfattn_bio.config.section import Listed, Names, Positive, Section
+from selfattn_bio.config.section import Listed, Names, Positive, Section, did_you_mean
 from selfattn_bio.config.split import (
     Audit,
     ChromosomeSplit,
@@ -244,6 +244,8 @@ __all__ = [
     "TransformerXLPosition",
     "WholeWindows",
     "WindowPattern",
+    "did_you_mean",
+    "place_of",
     "read_run_file",
     "regions",
     "run_file_of",

@@ -12,6 +12,7 @@ from selfattn_bio.config.section import (
     Positive,
     Section,
     Seed,
+    did_you_mean,
     first_repeated,
 )
 
@@ -201,10 +202,11 @@ class Interpret(Section):
         Whether a path exists is checked by the workflow or when the file is read.
         """
         if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
-            raise ValueError(
-                f"unknown database {database!r}; choose {', '.join(MOTIF_DATABASES)}, "
-                f"{NO_DATABASE} or the path of a MEME, JASPAR or TRANSFAC file"
+            choice = did_you_mean(database, MOTIF_DATABASES, cutoff=0.9) or (
+                f"choose {', '.join(MOTIF_DATABASES)}, {NO_DATABASE} or the path of a MEME, JASPAR "
+                "or TRANSFAC file"
             )
+            raise ValueError(f"unknown database {database!r}; {choice}")
         return database
 
     @property

@@ -20,7 +20,7 @@ from selfattn_bio.config.model import Exits, Gates, Head, Model, Stem
 from selfattn_bio.config.objective import Objective, Part
 from selfattn_bio.config.partner import Partner
 from selfattn_bio.config.run import RunFile
-from selfattn_bio.config.section import Section, SectionT
+from selfattn_bio.config.section import Section, SectionT, did_you_mean
 from selfattn_bio.config.split import Split
 from selfattn_bio.config.training import Balance
 from selfattn_bio.errors import RunFileError, SelfAttnBioError
@@ -102,6 +102,11 @@ def read_run_file(path: str | Path) -> RunFile:
     return _RUN_FILES.read(path)
 
 
+def place_of(path: str | Path, *keys: str) -> str:
+    """Return `path:line` of a key in a run file, or of its table if the key is not set."""
+    return f"{path}:{_line_of(list(keys), Path(path).read_text(encoding='utf-8-sig'))}"
+
+
 def run_file_of(text: str, path: Path) -> RunFile:
     """Check the text of a run file before it is written to `path`."""
     return _RUN_FILES.check(text, path)
@@ -139,7 +144,8 @@ def _first_error(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str
             message = f"missing {_name_of([*keys, 'kind'])}; choose one of {_kinds(keys, unions)}"
         case "union_tag_invalid":
             kinds = _kinds(keys, unions)
-            message = f"unknown kind {context['tag']!r}{_in_table(keys)}; choose one of {kinds}"
+            choice = _closest(context["tag"], kinds) or f"choose one of {kinds}"
+            message = f"unknown kind {context['tag']!r}{_in_table(keys)}; {choice}"
             keys = [*keys, "kind"]
         case "value_error":
             # the input of a validator of one key is the value of that key
@@ -149,10 +155,20 @@ def _first_error(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str
         case _ if first["loc"][-1] == "[key]":
             message = f"invalid name {value!r}{_in_table(keys[:-1])}; expected {_expected(first)}"
         case _:
+            is_choice = first["type"] == "literal_error"
+            near = _closest(value, context["expected"]) if is_choice else ""
             value = str(value).lower() if isinstance(value, bool) else repr(value)
-            message = f"invalid value {value} for {_name_of(keys)}; expected {_expected(first)}"
+            rule = near or f"expected {_expected(first)}"
+            message = f"invalid value {value} for {_name_of(keys)}; {rule}"
     plural = "s" if more > 1 else ""
     return message, keys, f"The file has {more} more error{plural}" if more else ""
+
+
+def _closest(value: Any, choices: str) -> str:
+    """Suggest one of the choices, given as "'a', 'b' or 'c'", for a likely misspelling."""
+    if not isinstance(value, str):
+        return ""
+    return did_you_mean(value, re.findall("'(.*?)'", choices), cutoff=0.75)
 
 
 def _in_table(keys: Keys) -> str:

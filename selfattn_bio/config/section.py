@@ -41,6 +41,12 @@ def first_repeated(values: Sequence[T]) -> T | None:
     return next((value for i, value in enumerate(values) if value in values[:i]), None)
 
 
+def did_you_mean(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """Suggest the closest known name, as "did you mean 'split'?"; empty if none is close."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
 class Section(BaseModel):
     """A table of the run file.
 
@@ -55,12 +61,8 @@ class Section(BaseModel):
     def _keys_are_known(cls, values: Any) -> Any:
         for key in values if isinstance(values, dict) else ():
             if key not in cls.model_fields:
-                near = difflib.get_close_matches(key, cls.model_fields, n=1)
-                hint = (
-                    f"did you mean {near[0]!r}?"
-                    if near
-                    else f"known keys: {', '.join(sorted(cls.model_fields))}"
-                )
+                known = sorted(cls.model_fields)
+                hint = did_you_mean(key, known) or f"known keys: {', '.join(known)}"
                 raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
         return values
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.config import FilesSplit
+from selfattn_bio.config import FilesSplit, did_you_mean
 from selfattn_bio.data.writer import (
     BLOCK,
     LETTERS,
@@ -229,8 +229,13 @@ class Corpus:
             raise CorpusError(message, place=self.summary["targets"]["path"], hint=hint)
         return found[list(columns)]
 
-    def column(self, name: str) -> pd.Series:
+    def column(self, name: str, place: str = "") -> pd.Series:
         """Return a column of the records, or of their targets if the records lack it.
+
+        Parameters
+        ----------
+        place
+            Where the column is requested, for the error; by default the corpus.
 
         Raises
         ------
@@ -244,13 +249,13 @@ class Corpus:
             found = (
                 ", ".join(repr(column) for column in held if column != FilesSplit.column) or "none"
             )
-            hint = (
+            hint = did_you_mean(name, held).replace("did", "Did", 1) or (
                 f"Add it to the table, or {name}=... to the FASTA headers, and run ingest with "
                 "--run-file again"
             )
             raise CorpusError(
                 f"no column {name!r} in the corpus (further columns: {found})",
-                place=str(self.path),
+                place=place or str(self.path),
                 hint=hint,
             )
         return self.targets([name])[name]

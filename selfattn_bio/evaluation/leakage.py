@@ -289,8 +289,8 @@ def shifts_of(train: Part, split: Part, alphabet: Alphabet) -> list[dict[str, An
 
     Returns
     -------
-    One dict per property: what, split, train and other (fraction of positives, or mean), effect,
-    effect_is, test (its name) and p. The effect is a difference of fractions, or of means in units
+    One dict per property that varies: what, split, train and other (fraction of positives, or
+    mean), effect, effect_is, test (its name) and p. The effect is a difference of fractions, or of means in units
     of the pooled standard deviation (Cohen's d). p is the probability that chance alone gives a
     difference of at least this size.
     """
@@ -317,6 +317,8 @@ def shifts_of(train: Part, split: Part, alphabet: Alphabet) -> list[dict[str, An
         )
     for what, values in _properties((train, split), alphabet).items():
         a, b = values
+        if not np.ptp(np.concatenate(values)):  # for example, all records have the same length
+            continue
         spread = float(np.sqrt((np.var(a) + np.var(b)) / 2))
         effect = float((b.mean() - a.mean()) / spread) if spread else 0.0
         p = ks_2samp(a, b, method="exact" if min(len(a), len(b)) < FEW else "asymp").pvalue

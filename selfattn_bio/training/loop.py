@@ -844,12 +844,13 @@ class Trainer:
         processes = (
             f"{self.fabric.world_size} processes, each with " if self.fabric.world_size > 1 else ""
         )
+        padding = 1 - self.stream.order.efficiency()
         self._print(
             f"{len(self.train.rows):,} sequences for training, {len(self.valid.rows):,} for "
             f"validation; {sum(p.numel() for p in self.bare.parameters()):,} parameters; "
             f"{self.run.training.precision} on {self.fabric.device.type}, "
-            f"{processes}{threads} thread{'s' * (threads > 1)}; batches are "
-            f"{1 - self.stream.order.efficiency():.0%} padding"
+            f"{processes}{threads} thread{'s' * (threads > 1)}; batches "
+            f"{f'are {padding:.0%}' if padding else 'have no'} padding"
         )
         if private := self.private:
             self._print(
@@ -891,7 +892,7 @@ class Trainer:
         left = seconds / progress.step * (self.run.training.max_steps - progress.step)
         parts += [
             f"{progress.letters / seconds:,.0f} {self.corpus.alphabet.unit}/s",
-            f"at most {left / 60:.1f} min left",
+            f"at most {f'{left / 60:.1f} min' if left >= 60 else f'{left:.0f} s'} left",
         ]
         self._print(" | ".join(parts))
 

@@ -229,8 +229,13 @@ def test_chromosome_split_keeps_test_copy(table, steps):
     [
         (
             "fold",
-            "corpus: no column 'fold' in the corpus (further columns: 'split'). Add it to the "
+            "run.toml:6: no column 'fold' in the corpus (further columns: 'split'). Add it to the "
             "table, or fold=... to the FASTA headers",
+        ),
+        (
+            "splt",
+            "run.toml:6: no column 'splt' in the corpus (further columns: 'split'). Did you mean "
+            "'split'?",
         ),
         (
             "label",

@@ -118,6 +118,7 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
         "Slurm",
         "MMseqs2",
         "tensorboard",
+        "gkmsvm",
         "snakemake_executor_plugin_slurm",
     } <= listed
     assert "MMseqs2" in out

@@ -151,9 +151,17 @@ def selfattn_bio(*arguments, **options):
 def test_help_of_each_command_is_its_docstring(name):
     result = selfattn_bio(name, "--help")
     assert result.returncode == 0, result.stderr
-    assert (
-        cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__.strip().splitlines()[0]
-        in result.stdout
+    first = cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__.strip().splitlines()[0]
+    assert first in " ".join(result.stdout.split())
+
+
+def test_help_fills_paragraphs_and_keeps_example():
+    formatter = cli._HelpFormatter("selfattn-bio", width=30)
+    formatter.add_text(
+        "One two three four five\nsix seven.\n\n- a list\n\nexample: selfattn-bio x --output y.tsv"
+    )
+    assert formatter.format_help() == (
+        "One two three four five six\nseven.\n\n- a list\n\nexample: selfattn-bio x --output y.tsv\n"
     )
 
 

@@ -314,10 +314,7 @@ def test_score_command_reports_unlike_sequences(genome, tmp_path, capsys):
         )
         == 0
     )
-    message = (
-        "100.0% of the rows differ from the training data (2 by length, 1 by ambiguous); by "
-        "composition, 1.0% of the validation records do\n"
-    )
+    message = "3 of 3 rows differ from the training data: 2 in length, 1 in ambiguous positions\n"
     assert message in capsys.readouterr().out
 
 
