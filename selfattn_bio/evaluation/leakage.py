@@ -290,9 +290,9 @@ def shifts_of(train: Part, split: Part, alphabet: Alphabet) -> list[dict[str, An
     Returns
     -------
     One dict per property that varies: what, split, train and other (fraction of positives, or
-    mean), effect, effect_is, test (its name) and p. The effect is a difference of fractions, or of means in units
-    of the pooled standard deviation (Cohen's d). p is the probability that chance alone gives a
-    difference of at least this size.
+    mean), effect, effect_is, test (its name) and p. The effect is a difference of fractions, or of
+    means in units of the pooled standard deviation (Cohen's d). p is the probability that chance
+    alone gives a difference of at least this size.
     """
     rows = []
     labels = [part.records["label"].dropna().to_numpy(dtype=np.int64) for part in (train, split)]

@@ -240,7 +240,7 @@ def test_chromosome_split_keeps_test_copy(table, steps):
         (
             "label",
             "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 records) "
-            "(known: train, valid, validation,",
+            "(known: train, ",
         ),
     ],
 )

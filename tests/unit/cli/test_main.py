@@ -161,7 +161,8 @@ def test_help_fills_paragraphs_and_keeps_example():
         "One two three four five\nsix seven.\n\n- a list\n\nexample: selfattn-bio x --output y.tsv"
     )
     assert formatter.format_help() == (
-        "One two three four five six\nseven.\n\n- a list\n\nexample: selfattn-bio x --output y.tsv\n"
+        "One two three four five six\nseven.\n\n- a list\n\n"
+        "example: selfattn-bio x --output y.tsv\n"
     )
 
 
