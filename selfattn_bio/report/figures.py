@@ -291,7 +291,7 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
         window = windows.loc[name].to_numpy(dtype=float)
         if window[0] < 0:
             window = window + (length if (test["length"] == length).all() else np.nan)
-        paint = partial(_bare_profile, group["middle"], length, window)
+        paint = partial(_bare_profile, group["middle"].to_numpy(), length, window)
         drawings[str(name)] = draw(f"profile_{i}", paint, size=(3.2, 1.0))
     return drawings
 
