@@ -272,10 +272,7 @@ def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
         != provenance["weights_sha256"]
     )
     assert config.run_file_of((tmp_path / "pruned" / "run.toml").read_text(), tmp_path) == run
-    assert (
-        "pruned to 9 heads and 4 feed-forwards"
-        in (tmp_path / "pruned" / CARD).read_text()
-    )
+    assert "pruned to 9 heads and 4 feed-forwards" in (tmp_path / "pruned" / CARD).read_text()
     assert (tmp_path / "pruned" / "train.json").exists()
     (tmp_path / "pruned/top").mkdir()  # as in a model that keeps several best evaluations
     before, after = prune(folder, tmp_path / "pruned")  # replaces it
