@@ -326,7 +326,7 @@ def test_run_files_that_contradict_themselves(tmp_path, name):
         ),
         (
             'positives = "p.bed"\nnegatives = "p.bed"\n',
-            "p.bed:1: window chr1:10-50(-) is both a positive and a negative, like 39 more",
+            "task.toml:1: [data] positives and negatives are the same file, p.bed",
         ),
         (
             'positives = "p.bed"\nnegatives = { kind = "neighbours", exclude = "all.bed" }\n',
