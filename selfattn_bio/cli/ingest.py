@@ -135,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the files into a corpus folder, and print the counts of records."""
-    from selfattn_bio.config import read_run_file
+    from selfattn_bio.config import ColumnSplit, FilesSplit, read_run_file
     from selfattn_bio.data.corpus import build_corpus, describe
     from selfattn_bio.data.writer import Rules
 
@@ -149,7 +149,12 @@ def run(arguments: argparse.Namespace) -> None:
             Partners(run_file.partner, run_file.data) if run_file.partner else None,
         )
         rules = replace(
-            Rules.of(data), repeats=run_file.repeats, learnt=run_file.objective.target_columns
+            Rules.of(data),
+            repeats=run_file.repeats,
+            learnt=run_file.objective.target_columns,
+            split_column=run_file.split.column
+            if isinstance(run_file.split, ColumnSplit | FilesSplit)
+            else "",
         )
         sources, targets = sources_of(data, run_file.split), data.targets
     else:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 
 from selfattn_bio.cli.logs import JsonLines, Silence
+from selfattn_bio.cli.run import TARGETS
 from selfattn_bio.errors import SelfAttnBioError
 
 COMMANDS = (
@@ -70,7 +71,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 after success, 1 after a known error, which prints one line on stderr, 130 after Ctrl-C.
     docs/commands.md lists all codes.
     """
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown and arguments.command == "run":
+        words = [arguments.target, *arguments.extra]
+        target = next((word for word in words if word.startswith(TARGETS)), "TARGET")
+        message = (
+            f"{unknown[0]} is an option of Snakemake and goes after the target: "
+            f"selfattn-bio run {target} {unknown[0]} ..."
+        )
+        print(f"selfattn-bio run: error: {message}", file=sys.stderr)
+        return 2
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     _cap_threads()
     keep_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):

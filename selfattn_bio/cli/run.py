@@ -27,6 +27,7 @@ from pathlib import Path
 
 from selfattn_bio.errors import OutputError, SelfAttnBioError
 
+TARGETS = ("train_", "sweep_")
 PROFILES = ("default", "gpu", "slurm")
 
 
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     SelfAttnBioError
         If the target lacks train_ or sweep_: Snakemake would only report that no rule makes it.
     """
-    if "/" not in arguments.target and not arguments.target.startswith(("train_", "sweep_")):
+    if "/" not in arguments.target and not arguments.target.startswith(TARGETS):
         hint = f"Did you mean train_{arguments.target}?"
         raise SelfAttnBioError(
             f"unknown target {arguments.target!r}; a target is train_NAME, sweep_NAME or a file",

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow import parquet
 
-from selfattn_bio.config import FilesSplit, did_you_mean
+from selfattn_bio.config import did_you_mean
 from selfattn_bio.data.writer import (
     BLOCK,
     LETTERS,
@@ -244,11 +245,10 @@ class Corpus:
         """
         if name in self.records:
             return self.records[name]
-        held = self.summary.get("targets", {}).get("columns", ())
-        if name not in held:
-            found = (
-                ", ".join(repr(column) for column in held if column != FilesSplit.column) or "none"
-            )
+        path = self.path / TARGETS
+        if not path.exists() or name not in parquet.read_schema(path).names:
+            held = self.summary.get("targets", {}).get("columns", ())
+            found = ", ".join(map(repr, held)) or "none"
             hint = did_you_mean(name, held).replace("did", "Did", 1) or (
                 f"Add it to the table, or {name}=... to the FASTA headers, and run ingest with "
                 "--run-file again"
@@ -357,6 +357,7 @@ def build_corpus(
     wanted = Targets(
         None if targets is None else Path(targets),
         [source for source in given if isinstance(source, SequenceFile)],
+        rules.split_column,
     )
     counted, files = ReadSummary(), []
     with whole_folder(output) as folder:
@@ -436,8 +437,9 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     yield from _uneven(summary)
     if "targets" in summary:
         targets = summary["targets"]
-        if columns := [column for column in targets["columns"] if column != FilesSplit.column]:
-            yield f"targets: {', '.join(columns)}; {targets['missing']} records have none"
+        if targets["columns"]:
+            names = ", ".join(targets["columns"])
+            yield f"targets: {names}; {targets['missing']} records have none"
         if targets["unmatched"]:
             yield (
                 f"left out the targets of {targets['unmatched']} ids without a kept record, such "

@@ -66,6 +66,8 @@ class Rules:
     learnt
         The target columns that are learnt. Repeated sequences are counted separately if these or
         the labels differ. None means all columns.
+    split_column
+        The column with the split, which is stored with the targets but is none of them.
     """
 
     alphabet: Alphabet
@@ -76,6 +78,7 @@ class Rules:
     gaps: Literal["refuse", "remove"] = "refuse"
     repeats: Literal["drop", "count", "keep"] = "drop"
     learnt: tuple[str, ...] | None = ()
+    split_column: str = ""
 
     @classmethod
     def of(cls, data: Data) -> Rules:
@@ -210,8 +213,10 @@ def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
 class Targets:
     """The targets of records: a table by id, and columns that come with the records."""
 
-    def __init__(self, path: Path | None, sources: Sequence[SequenceFile]) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path | None, sources: Sequence[SequenceFile], split_column: str = ""
+    ) -> None:
+        self._path, self._split_column = path, split_column
         # The table of targets may also be the table of sequences
         itself = next((source.fields for source in sources if source.path == path), None)
         self._table = None if path is None else _read(path, itself)
@@ -234,7 +239,9 @@ class Targets:
     ) -> dict[str, Any]:
         """Write one row per record, in order, and return the entry for the summary."""
         if self._table is None:
-            return _write_own(folder, ids, own, paths) if own else {}
+            if not own:
+                return {}
+            return {"path": paths} | self._write(folder, _own(ids, own)) | {"unmatched": 0}
         table = self._table
         if not ids.isin(table.index).any():
             raise CorpusError(
@@ -250,24 +257,18 @@ class Targets:
         about = {"path": str(self._path), "sha256": sha256_of(str(self._path))}
         return (
             about
-            | _write(folder, joined)
+            | self._write(folder, joined)
             | {"unmatched": len(unmatched), "unmatched_such_as": unmatched[:1]}
         )
 
-
-def _write_own(
-    folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str
-) -> dict[str, Any]:
-    return {"path": paths} | _write(folder, _own(ids, own)) | {"unmatched": 0}
+    def _write(self, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
+        table.to_parquet(folder / TARGETS, index=False)
+        targets = table.drop(columns=self._split_column, errors="ignore")
+        return {"columns": list(targets.columns), "missing": int(targets.isna().all(axis=1).sum())}
 
 
 def _own(ids: pd.Series, own: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:
     return pd.DataFrame([own.get(row, {}) for row in range(len(ids))], dtype="str")
-
-
-def _write(folder: Path, table: pd.DataFrame) -> dict[str, Any]:
-    table.to_parquet(folder / TARGETS, index=False)
-    return {"columns": list(table.columns), "missing": int(table.isna().all(axis=1).sum())}
 
 
 def _read(path: Path, fields: Fields | None) -> pd.DataFrame:

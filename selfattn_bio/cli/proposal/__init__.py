@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfattn_bio.cli.proposal.columns import SplitColumn, TargetColumn, choose_targets, find_split
+from selfattn_bio.cli.proposal.columns import (
+    SPLIT_WORDS,
+    SplitColumn,
+    TargetColumn,
+    choose_targets,
+    find_split,
+)
 from selfattn_bio.cli.proposal.contents import Contents, read_contents
 from selfattn_bio.cli.proposal.recipe import model_lines, recipe_lines, stack_lines, training_lines
 from selfattn_bio.cli.proposal.request import Request
@@ -65,9 +71,8 @@ def propose(request: Request, contents: Contents, recipe: Recipe | None = None) 
     split_text, split_words = split_lines(request, contents, labels, split)
     head = [
         f"# Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
-        f"# Run it with `selfattn-bio run train_{request.name}`, in the folder from which its "
-        "paths are seen. Keys that are not given have",
-        "# the defaults of selfattn_bio/config/, which describes every key and its range.",
+        f"# Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
+        "# Keys that are not given have the defaults of selfattn_bio/config/, which describes all.",
         f'title = "{request.name}"',
     ]
     sections = [
@@ -96,6 +101,10 @@ def propose(request: Request, contents: Contents, recipe: Recipe | None = None) 
         messages.append(
             'ids are repeated or missing, so the records are numbered: ids = "numbered"'
         )
+    answers: Sequence[object] = labels
+    if targets and not request.targets:
+        answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
+    messages += _copies(contents, answers, _given_splits(request, contents, split))
     return Proposal(text, (*messages, *_warnings(request, contents, labels, objective)))
 
 
@@ -228,6 +237,38 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
         if len(targets[0].positive) == 1:
             found += f"; {targets[0].positive[0]!r} is the positive class"
     return f"{records}; {found}"
+
+
+def _given_splits(request: Request, contents: Contents, split: SplitColumn | None) -> Sequence[str]:
+    """Return the split of each record if the sequence files name it."""
+    if "train" in request.files:
+        return contents.files
+    columns = {**contents.columns, "chrom": contents.chromosomes, "group": contents.groups}
+    if not split or split.column not in columns:
+        return ()
+    return [SPLIT_WORDS[(text or "").strip().lower()] for text in columns[split.column]]
+
+
+def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]) -> Iterator[str]:
+    """Count sequences with several labels or in several splits; DNA is compared on both strands."""
+    if len(contents.keys) < len(contents.files):  # intervals, or generated negatives
+        return
+    where = " on either strand" if contents.alphabet.has_complement else ""
+    if number := _num_repeated(contents.keys, answers):
+        yield f"sequences with different labels or targets{where}: {number:,}"
+    if splits and (number := _num_repeated(contents.keys, splits)):
+        yield (
+            f"sequences in several splits{where}: {number:,}; their copies are removed from train "
+            "and valid, never from test"
+        )
+
+
+def _num_repeated(keys: Sequence[bytes], values: Sequence[object]) -> int:
+    """Count the keys that have more than one value."""
+    return sum(
+        count > 1
+        for count in Counter(key for key, _ in set(zip(keys, values, strict=True))).values()
+    )
 
 
 def _warnings(

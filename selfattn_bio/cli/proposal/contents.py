@@ -29,6 +29,7 @@ from selfattn_bio.sequence.readers.blocks import open_blocks
 from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.readers.table import separator_of
 from selfattn_bio.sequence.records import ReadSummary, Record
+from selfattn_bio.sequence.splits import strand_keys
 
 DNA_SHARE = 0.9  # fraction of A, C, G, T, U and N in DNA; proteins have about a fifth
 HEADERS = (
@@ -49,6 +50,8 @@ class Contents:
         Group of files of each record: positives, negatives, sequences, train, valid or test.
     columns
         Text by column of tables, or by attribute of headers; None if a record has no value.
+    keys
+        Hash of each sequence, the same for both strands; empty for intervals.
     sequence_column
         Column of the sequences in tables.
     is_table
@@ -65,6 +68,7 @@ class Contents:
     files: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
     chromosomes: list[str | None] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)
     columns: dict[str, list[str | None]] = field(default_factory=dict)
@@ -88,6 +92,7 @@ class Contents:
         self.files.append(group)
         self.ids.append(record.id)
         self.lengths.append(len(record.letters))
+        self.keys += strand_keys([record.letters], self.alphabet)
         self.chromosomes.append(record.chrom)
         self.groups.append(record.group)
 

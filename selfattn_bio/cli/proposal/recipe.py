@@ -23,7 +23,10 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     """Write [tokens] and [model]."""
     is_dna, longest = contents.alphabet.name == "dna", max(contents.lengths)
     is_pooled = is_dna and objective != "labels"
-    lines = ["[tokens]", f"k = {3 if is_pooled else 1}  # bases or residues per token"]
+    lines = [
+        "[tokens]",
+        f"k = {3 if is_pooled else 1}  # {'bases' if is_dna else 'residues'} per token",
+    ]
     if is_pooled and longest <= LONG:
         default = (
             "# [model] is the default: a convolution that pools 8 positions, then full attention"

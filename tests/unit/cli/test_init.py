@@ -293,6 +293,7 @@ def test_split_column_is_used(here, capsys, column):
         f"init: split: column {column!r} (60 train, 30 valid, 30 test)" in capsys.readouterr().out
     )
     assert ingested()[1] == {"train": 60, "valid": 30, "test": 30}
+    assert "ingest: targets" not in capsys.readouterr().out
 
 
 def test_split_without_validation_and_other_values(here, capsys):
@@ -344,6 +345,22 @@ def test_unused_groups_and_chromosomes_are_named(here, capsys, options, reason):
     made(*files)
     assert f"init: split: at random, because {reason}" in capsys.readouterr().out
     assert f"[split]\n# {reason}\n" in Path("workflows/tasks/my_task.toml").read_text()
+
+
+def test_copies_are_counted(here, capsys):
+    files = table(label=lambda i, _: i % 2, split=lambda i, _: ("train", "test")[i // 60])
+    frame = pd.read_csv(files)
+    frame.loc[0, "sequence"] = frame.loc[119, "sequence"]
+    opposite = frame.loc[118, "sequence"][::-1].translate(str.maketrans("ACGT", "TGCA"))
+    frame.loc[2, "sequence"] = opposite
+    frame.to_csv(files, index=False)
+    made("--sequences", files)
+    lines = capsys.readouterr().out.splitlines()
+    assert "init: sequences with different labels or targets on either strand: 1" in lines
+    assert (
+        "init: sequences in several splits on either strand: 2; their copies are removed from "
+        "train and valid, never from test" in lines
+    )
 
 
 def test_separate_files_define_the_split(here, capsys):
@@ -730,6 +747,15 @@ def test_run_passes_arguments_to_snakemake(here, started):
         "--quiet",
         "all",
     ]
+
+
+def test_run_names_the_place_of_snakemake_options(here, started, capsys):
+    assert main(["run", "--cores", "1", "train_big"]) == 2
+    assert capsys.readouterr().err == (
+        "selfattn-bio run: error: --cores is an option of Snakemake and goes after the target: "
+        "selfattn-bio run train_big --cores ...\n"
+    )
+    assert not started
 
 
 def test_run_explains_targets(here, started, capsys):
