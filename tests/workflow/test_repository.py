@@ -47,8 +47,8 @@ def test_readme_run_file_is_valid(tmp_path):
     (own,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
     (tmp_path / "mine.toml").write_text(own, encoding="utf-8")
     run = read_run_file(tmp_path / "mine.toml")
-    assert run.split.kind == "random"
-    assert run.model.pattern.kind == "window"
+    assert run.model.kind == "attention"
+    assert run.interpret.database == "jaspar:vertebrates"
 
 
 def test_readme_python_names_exist():
