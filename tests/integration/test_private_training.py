@@ -374,9 +374,9 @@ def test_private_folder_omits_training_data(task, tmp_path, capsys):
     )
     card = (tmp_path / "model" / "README.md").read_text()
     assert (
-        f"epsilon {provenance['privacy']['epsilon']:.3g} at delta 0.001, spent by 6 steps" in card
+        f"epsilon {provenance['privacy']['epsilon']:.3g} at delta 0.001, after 6 steps" in card
     )
-    assert "names the records of valid, and none of train" in card
+    assert "lists the validation records, but no training records" in card
     assert np.isfinite(
         load(tmp_path / "model").logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])
     ).all()
