@@ -373,9 +373,7 @@ def test_private_folder_omits_training_data(task, tmp_path, capsys):
         if path.is_file()
     )
     card = (tmp_path / "model" / "README.md").read_text()
-    assert (
-        f"epsilon {provenance['privacy']['epsilon']:.3g} at delta 0.001, after 6 steps" in card
-    )
+    assert f"epsilon {provenance['privacy']['epsilon']:.3g} at delta 0.001, after 6 steps" in card
     assert "lists the validation records, but no training records" in card
     assert np.isfinite(
         load(tmp_path / "model").logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])

@@ -23,9 +23,7 @@ def trainer(wildcards, resources, threads) -> str:
             f"error: resources of train: tasks={tasks} cannot be divided evenly among nodes={nodes}"
         )
     if nodes > 1 and not launcher:
-        sys.exit(
-            f"error: resources of train: nodes={nodes} needs a launcher; add mpi=srun"
-        )
+        sys.exit(f"error: resources of train: nodes={nodes} needs a launcher; add mpi=srun")
     here = tasks // nodes
     torchrun = f"torchrun --nproc-per-node={here} --no-python"
     if not launcher:
