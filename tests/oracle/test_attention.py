@@ -119,7 +119,7 @@ def score(position, qi, kj, i, j, h):
             return (rotated(qi, i, position) * rotated(kj, j, position)).sum() / scale
         case T5Bias():
             bucket = t5_bucket(
-                distance, position.num_buckets, position.max_distance, position.sides == 1
+                distance, position.num_buckets, position.max_distance, position.directions == 1
             )
             return (qi * kj).sum() / scale + position.table.weight[bucket, h]
         case Alibi():

@@ -134,8 +134,7 @@ def test_deep_lift_shap_refusals(monkeypatch):
     pytest.importorskip("tangermeme")
     with pytest.raises(
         ValueError,
-        match=f"sequences must have at most {LONGEST} places of the model for method "
-        "'deep_lift_shap', got",
+        match=f"method 'deep_lift_shap' supports at most {LONGEST:,}",
     ):
         DeepLiftShap().scores(
             scorer_of(), [np.full(2 * LONGEST + 10, ord("A"), dtype=np.uint8)], Target()
