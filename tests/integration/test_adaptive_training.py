@@ -127,7 +127,7 @@ def test_adaptive_training_closes_gates_and_exits_early(task):
     )
     assert int((values == 0).sum()) > 0
     assert (
-        "A record leaves the encoder once the head is sure of it"
+        "A record leaves the encoder as soon as its prediction is confident"
         in (task / "model" / "README.md").read_text()
     )
 
