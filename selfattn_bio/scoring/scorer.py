@@ -32,7 +32,7 @@ from selfattn_bio.config import (
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
-from selfattn_bio.model.checkpoint import CALIBRATION, load_model
+from selfattn_bio.model.checkpoint import CALIBRATION, WEIGHTS, load_model
 from selfattn_bio.model.classifier import (
     Network,
     PairedNetwork,
@@ -750,6 +750,8 @@ def _load_one(path: str | Path) -> Scorer:
         from selfattn_bio.scoring.baseline import BaselineScorer
 
         return BaselineScorer.load(folder)
+    if not (folder / WEIGHTS).exists():
+        _check_is_no_parent(folder)
     run, network, provenance = load_model(folder)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     calibration = {name: provenance["calibration"][name] for name in CALIBRATION}
@@ -761,6 +763,15 @@ def _load_one(path: str | Path) -> Scorer:
     return scorer_of(
         run, network.eval(), **calibration, reference=reference, folder=folder, stack=stack
     )
+
+
+def _check_is_no_parent(folder: Path) -> None:
+    """Name the models and baselines in the folder, such as `results/promoter`, if there are any."""
+    found = sorted(p for p in folder.glob("*") if is_baseline(p) or (p / WEIGHTS).is_file())
+    if found:
+        names = ", ".join(path.name for path in found)
+        message = f"this folder is not a model itself, it holds {names}"
+        raise ModelFolderError(message, place=str(folder), hint=f"Name one of them: {found[0]}")
 
 
 def folder_of(path: str | Path) -> Path:

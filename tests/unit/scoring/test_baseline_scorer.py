@@ -7,7 +7,7 @@ from scipy.special import expit
 import selfattn_bio
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.cli.main import main
-from selfattn_bio.errors import ArgumentError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 
@@ -38,6 +38,12 @@ def test_load_gives_a_scorer(folder: Path) -> None:
     assert model.probabilities(logits) == pytest.approx(expit(logits / model.temperature))
     assert model.log_odds(letters) == pytest.approx(logits * model.slope)
     assert repr(model) == "BaselineScorer: logistic regression on exact positions"
+
+
+def test_folder_of_baselines_is_refused_with_their_names(folder: Path) -> None:
+    with pytest.raises(ModelFolderError, match="not a model itself, it holds b") as refusal:
+        selfattn_bio.load(folder.parent)
+    assert f"Name one of them: {folder}" in str(refusal.value)
 
 
 def test_scorers_are_compared_by_identity(folder: Path) -> None:
