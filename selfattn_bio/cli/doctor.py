@@ -1,12 +1,12 @@
 """Show what this machine offers, and which attention kernels run here.
 
-Prints versions, device, threads, and whether the band kernel could be compiled. Then come optional
-programs and libraries, with the purpose of those that are missing.
+Prints versions, device, threads, and whether the band kernel could be compiled. Then it lists
+optional programs and libraries, with the purpose of those that are missing.
 
-A table lists the kernel that `kernel = "auto"` in a run file chooses for each pattern and position,
-and why earlier kernels in the order are not used. A second table lists what changes with the
-default dropout. A run file can also name a kernel. The last list has the other mixers, which run on
-any device, with the positions that they accept.
+A table shows which kernel `kernel = "auto"` in a run file chooses for each pattern and position,
+and why the kernels that come earlier are not used. A second table shows the kernels that change
+with the default dropout. A run file can also name a kernel. The last list has the mixers other than
+softmax, which run on any device, and the positions that each accepts.
 
 example: selfattn-bio doctor
 """
@@ -33,8 +33,8 @@ PACKAGES = (
     "modisco-lite",
     "memelite",
 )
-LENGTH, HEAD_DIM = 1000, 32  # tokens and size of a head in the table
-# Programs with their possible names, libraries with their module, and the purpose of each.
+LENGTH, HEAD_DIM = 1000, 32  # tokens, and dimension of a head, in the tables of kernels
+# optional programs: the commands to look for, and the purpose
 PROGRAMS = {
     "C++ compiler": (
         ("c++", "g++", "clang++"),
@@ -48,7 +48,9 @@ PROGRAMS = {
         "It clusters similar sequences by alignment; without it, shared k-mers are used",
     ),
 }
-LIBRARIES = {  # only those of extras, because dependencies are always installed
+# optional libraries: module and purpose; only those of extras, because dependencies are always
+# installed
+LIBRARIES = {
     "tensorboard": "It shows training curves. Install: pip install 'selfattn-bio[tensorboard]'",
     "gkmsvm": "It fits the baseline gkm_svm. Install: pip install 'selfattn-bio[gkm]'",
     "snakemake_executor_plugin_slurm": "It submits jobs to Slurm. Install: pip install "
@@ -61,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the tables."""
+    """Print packages, device, optional parts, and the tables of kernels and mixers."""
     import torch
 
     from selfattn_bio import config
@@ -86,13 +88,14 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"  {'pattern':16} {'position':26} {'kernel':10} why")
     requests = _requests()
     for pattern, by_position in requests.items():
+        # positions with the same kernel and reasons share a line
         lines: dict[tuple[str, str], list[str]] = {}
         for position, inputs in by_position.items():
             chosen = choose(inputs)
-            before = list(KERNELS.values())[: list(KERNELS).index(chosen.name)]
+            earlier = list(KERNELS.values())[: list(KERNELS).index(chosen.name)]
             reasons = "; ".join(
                 f"not {each.name}: {each.should_not(inputs) or each.cannot(inputs)}"
-                for each in before
+                for each in earlier
                 if each.name != "reference" and (each.name != "flex" or torch.cuda.is_available())
             )
             lines.setdefault((chosen.name, reasons or "first in the order"), []).append(position)
@@ -100,17 +103,17 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
     p = config.AttentionModel().dropout
     print(f"\nKernels that change with the default model.dropout = {p}:\n")
-    others: dict[tuple[str, str, str], list[str]] = {}
+    changed: dict[tuple[str, str, str], list[str]] = {}
     for pattern, by_position in requests.items():
         for position, inputs in by_position.items():
             without, chosen = choose(inputs), choose(dropping := replace(inputs, dropout=p))
             if chosen != without:
-                others.setdefault(
+                changed.setdefault(
                     (pattern, chosen.name, f"not {without.name}: {without.cannot(dropping)}"), []
                 ).append(position)
-    for (pattern, name, reason), positions in others.items():
+    for (pattern, name, reason), positions in changed.items():
         print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
-    if not others:
+    if not changed:
         print("  none")
     print("\nOther mixers (model.mixer in a run file), with the positions that they accept:\n")
     for section in get_args(get_args(config.Mixer)[0]):
@@ -119,7 +122,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _print_optional_parts() -> None:
-    """Print optional parts: GPU, programs, libraries of extras, files of the package, fonts."""
+    """Print GPU, programs, libraries of extras, files of the package and the font for plots.
+
+    For each part, print its path, version or name, or the purpose if it was not found.
+    """
     import torch
 
     from selfattn_bio.cli.run import project_folder
@@ -129,13 +135,13 @@ def _print_optional_parts() -> None:
     found: dict[str, tuple[str | None, str]] = {
         "GPU": (gpu, "It speeds up long sequences and large models. Only CUDA is supported")
     }
-    for name, (commands, use) in PROGRAMS.items():
+    for name, (commands, purpose) in PROGRAMS.items():
         found[name] = (
             next((path for command in commands if (path := shutil.which(command))), None),
-            use,
+            purpose,
         )
-    for name, use in LIBRARIES.items():
-        found[name] = _version(name) if find_spec(name) else None, use
+    for name, purpose in LIBRARIES.items():
+        found[name] = _version(name) if find_spec(name) else None, purpose
     try:
         workflow: str | None = str(project_folder())
     except SelfAttnBioError:
@@ -150,11 +156,12 @@ def _print_optional_parts() -> None:
     found["font for plots"] = _font(), "Plots use the font of matplotlib"
     print("\nOptional parts:\n")
     width = max(map(len, found))
-    for name, (what, use) in found.items():
-        print(f"  {name:{width}}  {what if what else f'not found. {use}'}")
+    for name, (what, purpose) in found.items():
+        print(f"  {name:{width}}  {what if what else f'not found. {purpose}'}")
 
 
 def _version(module: str) -> str:
+    """Return the version of an installed module, or "found" if its package has another name."""
     try:
         return version(module.replace("_", "-"))
     except PackageNotFoundError:
@@ -162,7 +169,7 @@ def _version(module: str) -> str:
 
 
 def _font() -> str | None:
-    """Return the file of the font used in plots; None if it is not installed."""
+    """Return the path of the first font that plots use; None if it is not installed."""
     from matplotlib import rcParams
     from matplotlib.font_manager import findfont
 
@@ -173,7 +180,7 @@ def _font() -> str | None:
 
 
 def _requests() -> dict[str, dict[str, AttentionInputs]]:
-    """Return the inputs of an attention layer in training, by pattern and position."""
+    """Return example inputs of attention in training, by pattern and then by position."""
     import torch
 
     from selfattn_bio import config

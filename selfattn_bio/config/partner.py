@@ -1,4 +1,8 @@
-"""[partner]: the second of two inputs."""
+"""[partner]: the second input of a model with two inputs.
+
+It is a sequence per record, or a track of numbers. Tracks are quantised to levels
+(`sequence.levels`), which are read like the bases of a sequence.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,15 @@ from selfattn_bio.config.section import MAX_PROTEIN_K, Paths, Section
 
 
 class SequencePartner(Section):
-    """[partner] kind = "sequence": a DNA or protein sequence with the id of each record."""
+    """[partner] kind = "sequence": a second DNA or protein sequence for each record."""
 
     kind: Literal["sequence"] = "sequence"
     alphabet: Literal["dna", "protein"] = "dna"
     files: Paths | None = Field(
-        None, description="sequence files as in [data], with the ids of the records"
+        None, description="files in any format of [data]; the ids are those of the records"
     )
     column: str = Field(
-        "", description="column of the tables of [data] with the sequence, instead of files"
+        "", description="instead of files: column with this sequence in the tables of [data]"
     )
     k: int = Field(3, ge=1, le=8, description="positions per token")
     stride: int = Field(1, ge=1, description="positions between the starts of tokens")
@@ -40,14 +44,14 @@ class SequencePartner(Section):
 
 
 class TrackPartner(Section):
-    """[partner] kind = "track": a number per position of a record, such as conservation."""
+    """[partner] kind = "track": one number per position of each record, such as conservation."""
 
     kind: Literal["track"] = "track"
     path: str = Field(
         min_length=1,
-        description="bigWig or bedGraph, read at chrom, start and end of the records (without "
-        "coordinates, the id is the chromosome and the start is 0); BED and GFF, which count as 1 "
-        "where covered and 0 elsewhere; or .npz with one array of numbers per id",
+        description="bigWig or bedGraph, read at chrom, start and end of each record (a record "
+        "without them is read at the chromosome named as its id, from 0); BED or GFF, read as 1 "
+        "where covered and 0 elsewhere; or .npz with one array of numbers per record id",
     )
     low: float = Field(description="value of the lowest level; lower values are clipped")
     high: float = Field(description="value of the highest level; higher values are clipped")
@@ -58,7 +62,8 @@ class TrackPartner(Section):
             raise ValueError(f"low ({self.low:g}) is not less than high ({self.high:g})")
         return self
 
-    k: ClassVar[int] = 1  # tokens are levels
+    # tokens of a track: one level per position
+    k: ClassVar[int] = 1
     stride: ClassVar[int] = 1
     alphabet: ClassVar[str] = "levels"
 

@@ -1,4 +1,4 @@
-"""[sweep]: lists of values, expanded into the settings of each job."""
+"""[sweep]: lists of values to try. Each combination of values is one job."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ class Sweep(Section):
     __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
     of: Names = Field(
         ("model",),
-        description="what to sweep, each with the same values: model or names of variants",
+        description="what to sweep: model, names of variants, or both; each gets the same jobs",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _keys_are_known(cls, values: Any) -> Any:
-        """Convert [sweep.training] learning_rate to "training.learning_rate".
+        """Flatten nested tables: learning_rate in [sweep.training] is training.learning_rate.
 
-        Unknown keys are reported when the jobs' run files are validated.
+        This replaces the check of `Section`, because [sweep] accepts any key. Unknown keys are
+        reported when the run file of each job is validated.
         """
         return dict(_dotted(values)) if isinstance(values, dict) else values
 
@@ -39,15 +40,16 @@ class Sweep(Section):
         return self
 
     def combinations(self) -> Iterator[dict[str, Any]]:
-        """Yield a dict from dotted key to value for each job; the last key varies fastest."""
+        """Yield the settings of each job: dotted key to value. The last key varies fastest."""
         lists = self.__pydantic_extra__
         for values in itertools.product(*lists.values()):
             yield dict(zip(lists, values, strict=True))
 
 
 def _dotted(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of each entry of nested tables."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from ((f"{key}.{rest}", below) for rest, below in _dotted(value))
+            yield from ((f"{key}.{inner_key}", inner) for inner_key, inner in _dotted(value))
         else:
             yield key, value

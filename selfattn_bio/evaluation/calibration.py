@@ -1,6 +1,7 @@
-"""Calibrate probabilities and choose the decision threshold.
+"""Calibrate the probabilities of a binary classifier and choose its decision threshold.
 
-Both are fitted to validation records.
+All functions that fit something take logits or probabilities of validation records, which the
+network was not trained on.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
 
-TINY = 1e-12  # probabilities are clipped to [TINY, 1 - TINY] for log-odds
-# Temperatures of .018 to 55; beyond, the probabilities would all be 0.5, or 0 and 1
+TINY = 1e-12  # probabilities are clipped to [TINY, 1 - TINY], so that log-odds are finite
+# Temperatures from 0.018 to 55. Beyond these limits all probabilities are near 0.5, or near 0 or 1.
 LOG_TEMPERATURE = (-4.0, 4.0)
 
 
@@ -23,9 +24,13 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     Parameters
     ----------
     logits
-        Shape (n,), of records that the network was not trained on.
+        Shape (n,), of validation records.
     labels
         0 or 1, shape (n,).
+
+    Returns
+    -------
+    The temperature, within the limits of `LOG_TEMPERATURE`.
 
     Raises
     ------
@@ -52,20 +57,24 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def fit_slope(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Fit the slope of a logistic regression of the labels on the logits; at least 0.
+    """Fit the slope of a logistic regression of the labels on the logits.
 
-    The slope is the number of log-odds of label 1 that a logit is worth. The temperature cannot
-    replace it, because it has no intercept. Uninformative logits that differ from the base rate of
-    the labels get a temperature that moves their mean there. With an intercept, the slope of such
-    logits is about 0. Targets are smoothed as in Platt's method, so that the slope is finite if the
-    logits separate the labels.
+    The slope is the increase in the log-odds of label 1 per unit of logit. It is about 0 if the
+    logits do not separate the labels, because the regression has an intercept. 1 / temperature
+    cannot be used instead: without an intercept, the temperature of such logits only moves their
+    mean towards the base rate of the labels. Targets are smoothed as in Platt's method, so that the
+    slope is finite even if the logits separate the labels completely.
 
     Parameters
     ----------
     logits
-        Shape (n,), of records that the network was not trained on.
+        Shape (n,), of validation records.
     labels
         0 or 1, shape (n,).
+
+    Returns
+    -------
+    The slope, at least 0.
 
     Raises
     ------
@@ -80,19 +89,19 @@ def fit_slope(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def calibrate(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
-    """Return the probability of label 1, sigmoid(logit / temperature), in the shape of `logits`."""
+    """Return the probabilities of label 1, sigmoid(logits / temperature), in the given shape."""
     return expit(np.asarray(logits, dtype=np.float64) / temperature)
 
 
 def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Find the probability at or above which a record should be called positive.
+    """Choose the threshold: records with at least this probability are called positive.
 
     The threshold maximises the expected Matthews correlation. A logistic regression of the labels
-    on the logits (Platt's method) estimates how likely each record is positive, and every cut
-    between two neighbouring records is evaluated with these estimates. The cut with the highest
-    observed correlation would depend on a few records near it: chosen on half of the validation
-    records of six sets, its correlation was .008 lower on the other half
-    (docs/decisions.md#baselines).
+    on the log-odds of the probabilities (Platt's method) estimates how likely each record is
+    positive. Every cut between two records of neighbouring probabilities is evaluated with these
+    estimates. Maximising the observed correlation instead would make the threshold depend on the
+    few records near it: on six data sets such thresholds, chosen on half of the validation records,
+    had a correlation lower by 0.008 on the other half (docs/decisions.md#baselines).
 
     Parameters
     ----------
@@ -103,8 +112,8 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
     Returns
     -------
-    A probability, in the middle between two records. It is 0.5 if no cut is better than chance (all
-    probabilities equal, one class, or lower probabilities for label 1).
+    The probability midway between two records. It is 0.5 if no cut is better than chance: all
+    probabilities are equal, there is only one class, or label 1 has lower probabilities.
 
     Raises
     ------
@@ -113,16 +122,18 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """
     p, y = _checked(probabilities, labels, "probabilities")
     ranked = np.sort(p)[::-1]
-    gaps = np.flatnonzero(ranked[:-1] > ranked[1:])  # a cut can only be between unequal neighbours
+    # a cut after record i of the ranking, only possible if the next probability differs
+    gaps = np.flatnonzero(ranked[:-1] > ranked[1:])
     if not len(gaps) or y.all() or not y.any():
         return 0.5
     slope, intercept = _platt(_logit(p), y)
     if slope <= 0:
         return 0.5
-    chance = expit(slope * _logit(ranked) + intercept)
-    positives, called = chance.sum(), gaps + 1
+    expected = expit(slope * _logit(ranked) + intercept)  # probability that each record is positive
+    positives, called = expected.sum(), gaps + 1  # called: number of records above the cut
     negatives = len(p) - positives
-    tp = np.cumsum(chance)[gaps]
+    tp = np.cumsum(expected)[gaps]
+    # TP x TN - FP x FN; divided by the factors of the Matthews correlation that depend on the cut
     covariance = tp * (negatives - called + tp) - (called - tp) * (positives - tp)
     best = gaps[int(np.argmax(covariance / np.sqrt(called * (len(p) - called))))]
     return float((ranked[best] + ranked[best + 1]) / 2)
@@ -133,10 +144,19 @@ def reliability(
 ) -> dict[str, NDArray[np.float64]]:
     """Compare predicted probabilities with observed fractions in equally wide bins of [0, 1].
 
+    Parameters
+    ----------
+    probabilities
+        Probabilities of label 1, shape (n,).
+    labels
+        0 or 1, shape (n,).
+    bins
+        Number of bins.
+
     Returns
     -------
-    `predicted` (mean probability), `observed` (fraction of label 1) and `count`, each of shape
-    (non-empty bins,), by increasing probability.
+    `predicted` (mean probability), `observed` (fraction of label 1) and `count` (records) of each
+    non-empty bin, by increasing probability.
 
     Raises
     ------
@@ -159,6 +179,7 @@ def reliability(
 def _checked(
     values: ArrayLike, labels: ArrayLike, name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return values and labels as float64 (n,), or raise ValueError; `name` is for the message."""
     x, y = np.asarray(values, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(

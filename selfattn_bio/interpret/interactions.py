@@ -1,10 +1,12 @@
-"""Find pairs of motifs that a model reads together.
+"""Test which pairs of motifs a model uses together.
 
-Attention selects pairs of sites and interventions test them.
+Attention selects the pairs of motifs to test. The tests replace sites and measure how the score
+changes.
 
-A pair of motifs is compared with random sites and with other motifs at the same distance in the
-same records (`interpret.epistasis`). Two arbitrary sites can have some epistasis, and a non-linear
-function of the summed motif effects gives epistasis to all pairs.
+The epistasis of a pair of motifs (`interpret.epistasis`) is compared with two controls in the same
+records and at the same distance: random sites, because any two sites can have some epistasis, and
+sites of other motifs, because a non-linear function of the summed motif effects gives epistasis to
+every pair.
 
 The rules of the verdict are in docs/interpretation_interactions.md.
 """
@@ -38,13 +40,15 @@ from selfattn_bio.interpret.spacing import BIN, spacing
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.scoring.scorer import Scorer
 
+# pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
 Attention = Callable[[pd.DataFrame], NDArray[np.float64]]
 
-MIN_RECORDS = 20  # with both motifs
-MAX_RECORDS = 60  # per pair of motifs, sampled at random, for the interventions
-MAX_PAIRS = 20  # pairs of motifs tested
-# records with hits of two motifs for which attributions are computed, sampled at random
+MIN_RECORDS = 20  # a pair of motifs with fewer records is not tested
+MAX_RECORDS = 60  # records sampled per pair of motifs for the replacement of sites
+MAX_PAIRS = 20  # pairs of motifs that are tested
+# records sampled for attributions among those with hits of at least two motifs
 MAX_SEARCHED = 1000
+# described in docs/interpretation_interactions.md
 COLUMNS = [
     *(
         "name_a",
@@ -87,12 +91,13 @@ def weigh_interactions(
 
     Parameters
     ----------
-    sites, sequences, log_odds
-        As for `epistasis`; `sites` also needs the columns name and strand.
+    sites
+        name, record, start, end (0-based half-open) and strand of all sites.
+    sequences, log_odds
+        As for `epistasis`.
     attention
-        Function from pairs of sites to (n,) attention between them (`attention_between`). If there
-        are more than `MAX_PAIRS` pairs of motifs, those with the highest attention are tested,
-        relative to all pairs at their distance.
+        Function from pairs of sites to the attention between them, (n,), such as that of
+        `attention_between`. It ranks the pairs of motifs if there are more than `MAX_PAIRS`.
     significance
         q-value threshold.
     seed
@@ -100,27 +105,30 @@ def weigh_interactions(
 
     Returns
     -------
-    One row per pair of motifs with at least `MIN_RECORDS` records, highest epistasis first, with
-    the columns `COLUMNS`. The closest pair of sites of each record is used.
+    One row per tested pair of motifs, highest epistasis first, with the columns `COLUMNS`. A pair
+    is tested in records with both motifs, at the two sites that are closest to each other. At most
+    `MAX_PAIRS` pairs with at least `MIN_RECORDS` such records are tested: those with the highest
+    attention relative to the mean at their distance.
     """
     rng = np.random.default_rng(seed)
     pairs = site_pairs(sites)
-    nearest = pairs.drop_duplicates(PAIR)  # sorted by gap within each
+    # the closest sites of each record and pair of motifs, because `pairs` is sorted by gap
+    nearest = pairs.drop_duplicates(PAIR)
     nearest = nearest[nearest.groupby(NAMES)["record"].transform("size") >= MIN_RECORDS]
     nearest = _proposed(nearest, attention)
-    drawn = (
+    sampled = (
         nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
     )
-    drawn = drawn.join(epistasis(drawn, sites, sequences, log_odds, rng, draws=1))
+    sampled = sampled.join(epistasis(sampled, sites, sequences, log_odds, rng, draws=1))
     by_name: dict[Any, pd.DataFrame] = dict(list(sites.groupby("name")))
     lengths = np.array([len(row) for row in sequences])
     rows: list[dict[Any, Any]] = []
     for (name_a, name_b), group in nearest.groupby(NAMES):
-        mine = drawn[(drawn["name_a"] == name_a) & (drawn["name_b"] == name_b)]
-        about = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(mine)}
-        about |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
+        tested = sampled[(sampled["name_a"] == name_a) & (sampled["name_b"] == name_b)]
+        row = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(tested)}
+        row |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
         rows.append(
-            about | _tests(mine, rng) | spacing(by_name[name_a], by_name[name_b], lengths, rng)
+            row | _tests(tested, rng) | spacing(by_name[name_a], by_name[name_b], lengths, rng)
         )
     table = pd.DataFrame(rows, columns=COLUMNS)
     for kind in ("", "spacing_", "orientation_"):
@@ -132,22 +140,28 @@ def weigh_interactions(
 def _proposed(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
     """Select the pairs of motifs to test and add the column attention.
 
-    The column is the attention between the two sites, divided by the mean at their distance. For a
-    network without attention the pairs with most records are selected.
+    The column is the attention between the two sites divided by the mean at their distance. The
+    pairs of motifs with the highest mean are selected. For a network without attention the column
+    is missing everywhere, and the pairs with most records are selected.
     """
     given = pd.Series(attention(nearest), index=nearest.index)
-    usual = given.groupby(nearest["gap"] // BIN).transform("mean")
-    nearest = nearest.assign(attention=given / usual.where(usual > 0))
-    of_names = (
+    expected = given.groupby(nearest["gap"] // BIN).transform("mean")
+    nearest = nearest.assign(attention=given / expected.where(expected > 0))
+    ranked = (
         nearest.groupby(NAMES)["attention"]
         .agg(["mean", "size"])
         .sort_values(["mean", "size"], ascending=False)
     )
-    return nearest[nearest.set_index(NAMES).index.isin(of_names.index[:MAX_PAIRS])]
+    return nearest[nearest.set_index(NAMES).index.isin(ranked.index[:MAX_PAIRS])]
 
 
 def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
-    """Test whether mean epistasis exceeds that of random sites and that of other motifs' sites."""
+    """Test whether the mean epistasis of a pair of motifs differs from both controls.
+
+    Returns the columns sites_p, epistasis, epistasis_low and epistasis_high (compared with random
+    sites), pairs_p and specific (compared with sites of other motifs) and p, the larger p-value. A
+    comparison with fewer than `MIN_RECORDS` records is left out.
+    """
     above, specific = (
         (pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "swapped")
     )
@@ -156,16 +170,18 @@ def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
         mean = mean_effect(above, rng)
         found |= {
             "sites_p": mean["_p"],
-            **{f"epistasis{which}": mean[which] for which in ("", "_low", "_high")},
+            **{f"epistasis{suffix}": mean[suffix] for suffix in ("", "_low", "_high")},
         }
     if len(specific) >= MIN_RECORDS:
         mean = mean_effect(specific, rng)
         found |= {"pairs_p": mean["_p"], "specific": mean[""]}
-    return found | ({"p": max(found["sites_p"], found["pairs_p"])} if len(found) == 6 else {})
+    if "sites_p" in found and "pairs_p" in found:
+        found["p"] = max(found["sites_p"], found["pairs_p"])
+    return found
 
 
 def verdict(row: Mapping[Any, Any], significance: float) -> str:
-    """Return "supported", "redundant" or "inconclusive".
+    """Return "supported", "redundant" or "inconclusive" for a row of `weigh_interactions`.
 
     The rules are in docs/interpretation_interactions.md.
     """
@@ -180,17 +196,17 @@ def verdict(row: Mapping[Any, Any], significance: float) -> str:
 def model_sites(
     motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters], hit_p: float, seed: int = 0
 ) -> pd.DataFrame:
-    """Find hits that the model uses, in records with hits of at least two motifs.
+    """Find the hits that the model uses in records with hits of at least two motifs.
 
     Parameters
     ----------
     motifs
-        MEME text file; it may contain no motifs.
+        MEME text file. It may contain no motifs.
     scorer
-        Model for the AttnLRP attributions that select hits.
+        Model whose AttnLRP attributions select the hits.
     sequences
-        ASCII letters, one array per record. Attributions are computed for at most `MAX_SEARCHED` of
-        the records with hits of two motifs.
+        ASCII letters, one array per record. At most `MAX_SEARCHED` records with hits of at least
+        two motifs are sampled.
     hit_p
         p-value threshold, as in `hits.find_hits`.
     seed
@@ -198,7 +214,7 @@ def model_sites(
 
     Returns
     -------
-    Table of `hits.relevant_hits`.
+    The table of `hits.relevant_hits`: name, record, start, end, strand, p_value and rank.
 
     Raises
     ------
@@ -207,46 +223,55 @@ def model_sites(
     """
     ppms = read_meme(motifs, least=0)
     hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p)
-    several = np.flatnonzero(
+    with_two_motifs = np.flatnonzero(
         np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences))
         > 1
     )
-    drawn = np.sort(np.random.default_rng(seed).permutation(several)[:MAX_SEARCHED])
+    sampled = np.sort(np.random.default_rng(seed).permutation(with_two_motifs)[:MAX_SEARCHED])
     attribution = dict(
         zip(
-            drawn.tolist(),
-            attnlrp_importance(scorer, [sequences[record] for record in drawn]),
+            sampled.tolist(),
+            attnlrp_importance(scorer, [sequences[record] for record in sampled]),
             strict=True,
         )
     )
-    return relevant_hits(hits[hits["record"].isin(drawn)].reset_index(drop=True), attribution)
+    return relevant_hits(hits[hits["record"].isin(sampled)].reset_index(drop=True), attribution)
 
 
 def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:
-    """Return a function that computes the attention between the sites of each pair.
+    """Return a function from pairs of sites to the attention between the two sites, (n,).
 
-    It averages both directions over layers and heads, and returns 0 for models without attention.
+    The attention is the mean over both directions and over members, layers and heads; 0 for a model
+    without attention.
+
+    Parameters
+    ----------
+    scorer
+        The model.
+    sequences
+        ASCII letters, one array per record. `record` of a pair is an index into them.
     """
 
-    def given(pairs: pd.DataFrame) -> NDArray[np.float64]:
+    def attention(pairs: pd.DataFrame) -> NDArray[np.float64]:
         found = np.zeros(len(pairs))
         if not has_attention(scorer):
             return found
-        where = pairs.groupby("record").indices
-        records: list[Any] = sorted(where, key=lambda record: len(sequences[record]))
+        rows_of = pairs.groupby("record").indices
+        # by length, so that a batch needs little padding
+        records: list[Any] = sorted(rows_of, key=lambda record: len(sequences[record]))
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
             reading = read_letters(
                 scorer, pad_letters([sequences[record] for record in batch]), [""] * len(batch)
             )
-            # alternating: first site, second site, ...
+            # both sites of the first pair, then both of the second, and so on
             spans = [
-                pairs[SITES].to_numpy(dtype=np.int64)[where[record]].reshape(-1, 2)
+                pairs[SITES].to_numpy(dtype=np.int64)[rows_of[record]].reshape(-1, 2)
                 for record in batch
             ]
-            for record, shares in zip(batch, reading.between(spans), strict=True):
-                a, b = np.arange(0, len(shares), 2), np.arange(1, len(shares), 2)
-                found[where[record]] = (shares[a, b] + shares[b, a]) / 2
+            for record, fractions in zip(batch, reading.between(spans), strict=True):
+                a, b = np.arange(0, len(fractions), 2), np.arange(1, len(fractions), 2)
+                found[rows_of[record]] = (fractions[a, b] + fractions[b, a]) / 2
         return found
 
-    return given
+    return attention

@@ -1,6 +1,7 @@
 """Write and read the model folder: weights, run file and provenance.
 
-Reading checks that the parts belong together. Nothing is unpickled.
+Loading checks that these parts belong together. Nothing is unpickled, so a model folder from
+elsewhere cannot run code.
 """
 
 from __future__ import annotations
@@ -22,29 +23,33 @@ from selfattn_bio.files import check_replaceable, sha256_of
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
-# training records, and statistics of typical sequences
+# list of the training records (`model.lineage`); summary of them (`scoring.reference`)
 SEEN, REFERENCE = "seen.parquet", "reference.safetensors"
+# model card; metrics of each evaluation; time and memory of the training; folder with the weights
+# of the next best evaluations ([training] top)
 CARD, HISTORY, COST, TOP = "README.md", "history.csv", "train.json", "top"
-# folder of the simple models that are combined with the network, and their weights
+# folder of the simple models that are combined with the network; file with their weights in it
 STACK, STACK_WEIGHTS = "stack", "weights.json"
+# everything that a model folder may contain
 PARTS = (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, HISTORY, COST, TOP, STACK)
-CALIBRATION = ("temperature", "threshold", "slope")
+CALIBRATION = ("temperature", "threshold", "slope")  # required keys of provenance["calibration"]
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the complete folder"
 
 
 @dataclass(frozen=True)
 class StackWeights:
-    """Store how a stack combines the network with simple models.
+    """Coefficients of a stack: the sum of weighted logits of the network and of simple models.
 
     Attributes
     ----------
     weights
-        Weight of "network", and of each part that is used, by name.
+        Weight of the logits of "network", which comes first, and of each simple model in use, by
+        name.
     bias
         Constant added to the weighted sum.
     weights_sha256
-        Hash of the network's weights.
+        SHA-256 of the file with the weights of the network that the stack was fitted to.
     """
 
     weights: dict[str, float]
@@ -53,16 +58,16 @@ class StackWeights:
 
     @property
     def parts(self) -> list[str]:
-        """Return the names of the parts that are used."""
+        """Return the names of the simple models in use."""
         return list(self.weights)[1:]
 
     def formula(self, titles: Mapping[str, str] | None = None) -> str:
-        """Return the score as text, for example "0.08 x network + 1.27 x gc - 0.40".
+        """Return the weighted sum as text, such as "0.08 x network + 1.27 x composition - 0.40".
 
         Parameters
         ----------
         titles
-            Readable names of the parts; others keep their names.
+            Names to print, by the name in `weights`. A name without a title is printed as it is.
         """
         titles = titles or {}
         terms = [
@@ -73,7 +78,7 @@ class StackWeights:
 
 
 def check_model_output(folder: str | Path) -> None:
-    """Check that a model folder may be written there; see `files.check_replaceable`."""
+    """Raise unless a model folder may be written to this path; see `files.check_replaceable`."""
     check_replaceable(folder, "model", PARTS, WEIGHTS)
 
 
@@ -82,13 +87,22 @@ def save_model(
 ) -> None:
     """Write weights, run file and provenance into an existing folder.
 
-    The hashes of the weights and of the vocabulary are added to the provenance.
+    Parameters
+    ----------
+    folder
+        Existing folder; files of the same name are overwritten.
+    run
+        Settings of the model. Variants and sweep are not written.
+    weights
+        State dict of the network.
+    provenance
+        JSON values. The hashes of the weights and of the vocabulary are added, unless it has them.
     """
     (folder / WEIGHTS).write_bytes(save(weights))  # save_file would restrict reading to the owner
-    # The folder of a variant contains its final settings, so variants and sweep are left out.
-    alone = run.model_copy(update={"variants": {}, "sweep": None})
+    # `run` already has the settings of this variant or sweep job.
+    own_run = run.model_copy(update={"variants": {}, "sweep": None})
     (folder / RUN).write_text(
-        tomli_w.dumps(alone.model_dump(mode="json", exclude_none=True)), encoding="utf-8"
+        tomli_w.dumps(own_run.model_dump(mode="json", exclude_none=True)), encoding="utf-8"
     )
     hashes = {
         "vocabulary_sha256": tokenizer_of(run).sha256,
@@ -102,7 +116,7 @@ def save_model(
 def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     """Load and check a model folder.
 
-    If the folder is older than `evaluation.strands`, the returned run has `evaluation.strands =
+    A folder written before the key `evaluation.strands` existed gets `evaluation.strands =
     "given"`, because its calibration was fitted on the given strand.
 
     Returns
@@ -112,12 +126,14 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     Raises
     ------
     ModelFolderError
-        If a part is missing or truncated, or the weights differ from the provenance, do not fit the
-        run file, or were trained with another vocabulary.
+        If a part is missing or truncated, or if the weights differ from the hash in the
+        provenance, do not fit the run file, or were trained with another vocabulary.
+    RunFileError
+        If the run file is invalid.
     """
     folder = Path(folder)
-    inside = [folder] if folder.is_file() else sorted(folder.glob("*"))
-    pickles = [path.name for path in inside if path.suffix in PICKLES]
+    files = [folder] if folder.is_file() else sorted(folder.glob("*"))
+    pickles = [path.name for path in files if path.suffix in PICKLES]
     if pickles and not (folder / WEIGHTS).exists():
         message = (
             f"{pickles[0]!r} is a pickle, which can run code and is not opened; a model folder "
@@ -137,8 +153,8 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         raise ModelFolderError(message, place=str(folder), hint=RETRAIN)
     provenance = read_provenance(folder)
     if run.evaluation.strands is None and "strands" not in provenance["calibration"]:
-        # Before `evaluation.strands` existed, calibration was fitted on the given strand,
-        # regardless of how the model was trained.
+        # an older folder: its calibration was fitted on the given strand, even if training used
+        # both strands
         run = run.model_copy(
             update={"evaluation": run.evaluation.model_copy(update={"strands": "given"})}
         )
@@ -161,12 +177,12 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
 
 
 def read_stack_weights(folder: str | Path) -> StackWeights | None:
-    """Read the weights of a model's stack; return None if the model folder has no stack.
+    """Read the coefficients of a model's stack; return None if the model folder has no stack.
 
     Raises
     ------
     ModelFolderError
-        If the weights are missing or unreadable.
+        If the file is missing or malformed.
     """
     path = Path(folder) / STACK / STACK_WEIGHTS
     if not path.parent.is_dir():
@@ -179,7 +195,7 @@ def read_stack_weights(folder: str | Path) -> StackWeights | None:
         message = f"cannot read the weights of the stack: {error}"
         raise ModelFolderError(message, place=str(path), hint=RETRAIN) from error
     if next(iter(weights), "") != "network":
-        message = "the weights of the stack do not begin with that of the network"
+        message = "the first weight of the stack is not the one of the network"
         raise ModelFolderError(message, place=str(path), hint=RETRAIN)
     return found
 
@@ -187,12 +203,22 @@ def read_stack_weights(folder: str | Path) -> StackWeights | None:
 def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: str) -> None:
     """Check that a model was trained on this corpus and split.
 
-    Otherwise it may have seen the test records and must not be evaluated or explained on them.
+    A model trained on another split may have seen the test records, so it must not be evaluated or
+    explained on them.
+
+    Parameters
+    ----------
+    folder
+        The model folder.
+    corpus_fingerprint
+        `Corpus.fingerprint`.
+    split_sha256
+        SHA-256 of the split table.
 
     Raises
     ------
     ModelFolderError
-        If the provenance names another corpus or split table.
+        If the provenance names another corpus or split table, or cannot be read.
     """
     provenance = read_provenance(Path(folder))
     for what, key, here in (
@@ -216,12 +242,13 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     Raises
     ------
     ModelFolderError
-        If it is missing, is not a JSON object, or lacks a key that scoring needs.
+        If the file is missing, is not a JSON object, or lacks a key that scoring needs.
     """
     path = folder / PROVENANCE
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         missing = {"vocabulary_sha256", "weights_sha256", "calibration"} - set(provenance)
+        # without calibration, only "calibration" is reported, not each of its keys
         missing |= {
             f"calibration.{name}"
             for name in CALIBRATION

@@ -1,4 +1,4 @@
-"""The optimizer, its learning rate schedule, and its state in checkpoints."""
+"""Build the optimizer, set its learning rates, and convert its state for checkpoints."""
 
 from __future__ import annotations
 
@@ -19,8 +19,17 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Build AdamW or Adam with weight decay on linear and convolution weights only.
 
-    Embeddings, positions, norms and biases do not decay. Frozen weights are left out. The `layer`
-    of each parameter group is the result of `layer_of` for the name of the weight.
+    Embeddings, positions, norms and biases do not decay. Frozen parameters are left out.
+
+    Parameters
+    ----------
+    network
+        The network, in which the parameters to freeze no longer require gradients.
+    training
+        Section [training].
+    layer_of
+        Function from the name of a parameter to the number of its layer. Each parameter group has
+        one layer, under the key "layer", so that layers can have different learning rates.
     """
     weights = {
         id(module.weight)
@@ -46,14 +55,19 @@ def build_optimizer(
 
 
 def learning_rate(step: int, training: Training) -> float:
-    """Return the learning rate of step `step` (from 0): a linear warm-up, then `schedule`.
+    """Return the learning rate of a step, counted from 0.
 
-    Schedules are half a cosine or a line down to 0 at `max_steps`, the inverse square root of the
-    step in units of the warm-up (Vaswani et al. 2017), or a constant.
+    It rises linearly during the warm-up. Then the schedule follows:
+
+    - cosine: falls to 0 at `max_steps`, as half a period of a cosine.
+    - linear: falls to 0 at `max_steps`.
+    - inverse_sqrt: falls as sqrt(warmup_steps / (step + 1)) (Vaswani et al. 2017).
+    - constant: stays the same.
     """
     warmup = training.warmup_steps
     if step < warmup:
         return training.learning_rate * (step + 1) / warmup
+    # fraction of the steps after the warm-up
     done = min(1.0, (step - warmup) / max(1, training.max_steps - warmup))
     match training.schedule:
         case "cosine":
@@ -71,8 +85,17 @@ def set_rates(
 ) -> None:
     """Set the learning rate of each layer to `rate` times its factor.
 
-    Weights whose factor is 0 lose their gradients. Otherwise they would count in the norm for
-    clipping, and would later start with moments of steps that they did not take.
+    Call it after the backward pass and before clipping. Layers with factor 0 are frozen, so their
+    gradients are deleted: they must not count in the clipping norm, nor update Adam's moments.
+
+    Parameters
+    ----------
+    optimizer
+        From `build_optimizer`.
+    rate
+        Learning rate of the step.
+    factor_of
+        Function from the number of a layer to its factor.
     """
     for group in optimizer.param_groups:
         factor = factor_of(group["layer"])
@@ -83,16 +106,24 @@ def set_rates(
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's state as named tensors, `NUMBER.NAME`, gathered over processes."""
+    """Return the optimizer's state as complete tensors, gathered over processes.
+
+    Names are `NUMBER.NAME`: the number of the parameter in the optimizer and the name of the state,
+    such as `0.exp_avg`. All processes must call this.
+    """
     return {
         f"{i}.{name}": gather(value)
-        for i, slots in optimizer.state_dict()["state"].items()
-        for name, value in slots.items()
+        for i, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
     }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Restore the state that `optimizer_tensors` returned."""
+    """Restore the state that `optimizer_tensors` returned.
+
+    Tensors are sharded like the parameters they belong to. Learning rates and weight decay are not
+    restored.
+    """
     state: dict[int, dict[str, Any]] = {}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, value in tensors.items():

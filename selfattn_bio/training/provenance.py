@@ -1,6 +1,7 @@
-"""Provenance (data, code and machine at the start of training) and checkpoint fingerprints.
+"""Provenance of a training, and the fingerprint that decides whether it can be resumed.
 
-Provenance is recorded before the first step, because the split may change or disappear later.
+Provenance describes data, code and machine. It is collected before the first step, because the
+split table may change or disappear during training.
 """
 
 from __future__ import annotations
@@ -17,13 +18,28 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.model.checkpoint import read_provenance
 
+# packages whose versions are recorded; another version also changes the fingerprint
 VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
 
 
 def provenance_of(
     run: RunFile, corpus: Corpus, split_sha256: str, *, device: str, processes: int, threads: int
 ) -> dict[str, Any]:
-    """Return the entries of provenance.json that are known before the first step."""
+    """Return the entries of provenance.json that are known before the first step.
+
+    Parameters
+    ----------
+    run
+        The run file.
+    corpus
+        The corpus; its sources are the hashed input files.
+    split_sha256
+        SHA-256 of the split table.
+    device
+        Device of the training, for the record only.
+    processes, threads
+        Number of processes, and of threads per process.
+    """
     return {
         "data": corpus.summary["sources"],
         "targets": corpus.summary.get("targets"),
@@ -42,11 +58,15 @@ def provenance_of(
 
 
 def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: int) -> str:
-    """Return the SHA-256 of everything that the weights of a step depend on."""
+    """Return a SHA-256 of everything that determines the weights after a given step.
+
+    A checkpoint with another fingerprint is not resumed. It covers the settings that affect
+    training, the corpus, the split table, the number of processes and the package versions.
+    """
     parts = [run.data.alphabet, run.training.model_dump_json(exclude={"tensorboard"})]
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
     if run.both_strands:
-        parts.append("evaluated on both strands")  # the choice of the best evaluation depends on it
+        parts.append("evaluated on both strands")  # affects which evaluation is the best
     if run.partner:
         parts.append(run.partner.model_dump_json())
     if run.transfer:
@@ -66,12 +86,12 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
 
 
 def commit_of(folder: Path) -> str | None:
-    """Return the git commit of a folder, with "-dirty" appended if it has changes, or None.
+    """Return the git commit of a folder, with "-dirty" appended if it has uncommitted changes.
 
-    A package installed inside another project's repository is not part of its commits, so the
-    result is None.
+    Returns None if git is not installed, or if no commit contains the folder. That is so for a
+    package that is installed inside the repository of another project.
     """
-    # the second fails if the commit does not contain the folder
+    # HEAD:./ fails if the commit does not contain the folder
     found = _git(folder, "rev-parse", "HEAD", "HEAD:./")
     if found is None:
         return None

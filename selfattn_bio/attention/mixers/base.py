@@ -1,7 +1,9 @@
-"""Base classes of the kinds of attention.
+"""Base classes of the kinds of attention ("mixers").
 
 The encoder's `SelfAttention` calls a `Mixer` with queries, keys and values. Each kind is one file
-of this package, registered in `__init__`.
+of this package; `build_mixer` in `__init__` chooses it.
+
+Shapes: B sequences, H query heads, G heads of keys and values, L tokens, Dh dimensions per head.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from selfattn_bio.attention.positions import NoPosition
 
 
 class Mixer(nn.Module, ABC):
-    """Kind of attention: mixes information between tokens."""
+    """A kind of attention: each token receives information from other tokens."""
 
     @abstractmethod
     def forward(
@@ -31,25 +33,27 @@ class Mixer(nn.Module, ABC):
         mask: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Return the mixed values of each token.
+        """Compute the output of attention for each query.
 
         Parameters
         ----------
         q
-            (B, H, L, Dh), not yet rotated.
+            Queries (B, H, L, Dh), before rotary positions are applied.
         k, v
-            (B, G, L, Dh), H a multiple of G.
+            Keys and values (B, G, L, Dh); H is a multiple of G.
         position
-            Effect of positions and distances on the scores; a kind that `positions` of the run
-            file's section lists.
+            Effect of positions and distances on the scores. The section of the mixer in `config`
+            lists the supported kinds as `positions`.
         mask
-            (B, L) bool, True = token, False = padding, which no query attends to. None: no padding.
+            (B, L) bool: True for tokens, False for padding, which no query attends to. None: no
+            padding.
         dropout
-            Fraction of the weights set to 0; 0 outside training. Ignored by kinds without weights.
+            Fraction of the attention weights set to 0; use 0 outside training. Ignored by kinds
+            that compute no weights.
 
         Returns
         -------
-        (B, H, L, Dh); 0 for a query without keys.
+        (B, H, L, Dh); 0 for a query that may attend to no key.
 
         Raises
         ------
@@ -59,19 +63,23 @@ class Mixer(nn.Module, ABC):
 
     @abstractmethod
     def num_pairs(self, length: int) -> int:
-        """Return the work in `length` tokens as a number of pairs of query and key.
+        """Return the work per head for `length` tokens, as a number of pairs of query and key.
 
-        One pair is 2 Dh multiplications.
+        One pair takes 2 Dh multiplications: Dh for the score and Dh for the value.
         """
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Prune to the given query heads. Mixers with parameters per head override this."""
+        """Prune to the given query heads, counted from 0.
+
+        Mixers with parameters per head override this.
+        """
 
 
 class FullMixer(Mixer):
-    """Mixer without a pattern: any token may attend to any token.
+    """Base class of mixers without a pattern, in which any token may attend to any token.
 
-    `mix` gets checked inputs, with as many heads of keys as of queries.
+    Subclasses implement `mix`. Its inputs are checked, q and k are rotated, and keys and values are
+    repeated to as many heads as the queries.
     """
 
     def forward(
@@ -84,18 +92,18 @@ class FullMixer(Mixer):
         mask: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Return the mixed values of each token; see `Mixer.forward`."""
+        """Compute the output of attention; see `Mixer.forward`."""
         inputs = prepared(q, k, v, Full(), position, mask, dropout=dropout)
         return torch.zeros_like(q) if 0 in q.shape else self.mix(inputs).to(q.dtype)
 
     @abstractmethod
     def mix(self, inputs: AttentionInputs) -> Tensor:
-        """Return the mixed values (B, H, L, Dh) in any precision.
+        """Compute the output of attention (B, H, L, Dh), in any floating-point type.
 
         No dimension of the inputs is 0.
         """
 
 
 def work_dtype(x: Tensor) -> torch.dtype:
-    """Return the precision for sums over many tokens: float32 or better."""
+    """Return the type in which to sum over many tokens: that of `x`, but at least float32."""
     return torch.promote_types(x.dtype, torch.float32)

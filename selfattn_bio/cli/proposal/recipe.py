@@ -1,4 +1,9 @@
-"""Write [tokens], [model], [training] and [stack] of a new run file."""
+"""Write [tokens], [model], [training], [transfer] and [stack] of a new run file.
+
+`recipe_lines` writes them from a recipe (`training.recipes`). Without a recipe, the other functions
+choose the keys from the records and the objective. All functions return lines of TOML with
+comments.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +16,23 @@ from selfattn_bio.cli.proposal.contents import Contents
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
-# Records per step, and bases or residues per batch that fit a laptop (docs/attention_speed.md).
-STEP_RECORDS, BATCH_POSITIONS = 64, 131_072
-PROMOTERS, PROMOTER_STEPS = 16_754, 1500  # records and steps of the task promoter
-LONG = 8192  # bp, 1,024 positions after the stem; attention to longer sequences uses a window
+STEP_RECORDS = 64  # records per optimizer step
+BATCH_POSITIONS = 131_072  # bases or residues per batch; fits a laptop (docs/attention_speed.md)
+# training records and steps of the task promoter, from which the steps of a new task are scaled
+PROMOTERS, PROMOTER_STEPS = 16_754, 1500
+# bp, or 1,024 positions after the default stem, which pools 8; with longer sequences attention is
+# limited to a window
+LONG = 8192
 STACK = "# Simple models whose scores are combined with the network's (docs/stacking.md)."
 UNPOOLED_STEM = 'stem = { kind = "conv", kernel = 5, pool = 1, second_kernel = 3 }'
 
 
 def model_lines(contents: Contents, objective: str) -> list[str]:
-    """Write [tokens] and [model]."""
+    """Write [tokens] and [model].
+
+    DNA uses 3-mers and the default stem, which pools. Proteins, and DNA with a label per position,
+    use one token per residue or base and no pooling.
+    """
     is_dna, longest = contents.alphabet.name == "dna", max(contents.lengths)
     is_pooled = is_dna and objective != "labels"
     lines = [
@@ -36,27 +48,32 @@ def model_lines(contents: Contents, objective: str) -> list[str]:
     if not is_pooled:
         unit = "base" if is_dna else "residue"
         lines += [
-            "members = 1  # as in the task amp, like the stem",
+            "members = 1  # this and the stem are those of workflows/tasks/amp.toml",
             f"{UNPOOLED_STEM}  # one position per {unit}",
         ]
     if (longest // 8 if is_pooled else longest) > LONG // 8:
         lines += [
             'pattern = { kind = "window", window = 128, num_global = 1 }  # time and memory grow '
-            "with the length, not its square"
+            "with the length, not with its square"
         ]
     return lines
 
 
 def training_lines(contents: Contents, objective: str) -> list[str]:
-    """Write [training]."""
+    """Write [training].
+
+    The steps are those of the task promoter, scaled by the square root of the number of records,
+    between 100 and 1,500. There are up to six evaluations. Long sequences get smaller batches,
+    whose gradients are accumulated to about `STEP_RECORDS` records per step.
+    """
     steps = round(
         min(PROMOTER_STEPS, max(100.0, PROMOTER_STEPS * (len(contents.lengths) / PROMOTERS) ** 0.5))
     )
     every = max(25, round(steps / 6))
     lines = [
         "[training]",
-        f"max_steps = {steps}  # of {STEP_RECORDS} records; grows with the square root of the "
-        "number of records",
+        f"max_steps = {steps}  # each of {STEP_RECORDS} records; scales with the square root of "
+        "the number of records",
         f"warmup_steps = {min(200, steps // 5)}",
         f"evaluate_every = {every}",
         f"checkpoint_every = {every}",
@@ -73,14 +90,14 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
 
 
 def stack_lines(contents: Contents, objective: str) -> list[str]:
-    """Write [stack] for two classes of proteins."""
+    """Write [stack] for two classes of proteins; an empty list for other tasks."""
     if objective != "binary" or contents.alphabet.name != "protein":
         return []
     return [STACK, "[stack]", 'parts = ["composition", "kmer2_logistic"]']
 
 
 def recipe_lines(recipe: Recipe) -> list[list[str]]:
-    """Write [tokens], [model], [training], [transfer] and [stack] of a recipe."""
+    """Write the sections of a recipe; a section without keys is left out."""
     sections: dict[str, Mapping[str, Any]] = {
         "tokens": recipe.tokens,
         "model": recipe.model,
@@ -100,11 +117,10 @@ def recipe_lines(recipe: Recipe) -> list[list[str]]:
 
 
 def _toml(value: Any) -> str:
-    """Write a TOML value, with tables in one line."""
+    """Write a value as TOML on one line."""
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(
-        value, ensure_ascii=False
-    )  # booleans, numbers and strings are written as in JSON
+    # JSON and TOML write booleans, numbers and strings in the same way
+    return json.dumps(value, ensure_ascii=False)

@@ -1,9 +1,7 @@
-"""Read and write files of modisco and finemo: patterns (h5), sequences and scores (npz).
-
-DNA only.
+"""Exchange files with modisco and finemo, DNA only: patterns (h5), sequences and scores (npz).
 
 The h5 layout is the one of `modiscolite.io.save_hdf5` (modisco-lite 3.0) without subpatterns. Only
-positive patterns are written.
+patterns with positive attributions (pos_patterns) are read and written.
 """
 
 from __future__ import annotations
@@ -23,6 +21,8 @@ from selfattn_bio.interpret.patterns import SeqletPattern, check_scores
 from selfattn_bio.sequence.alphabet import DNA
 
 GROUP = "pos_patterns"
+# datasets of a pattern (mean over its seqlets) and of its seqlets: one-hot sequence, score of each
+# base in the sequence, score of every base
 ARRAYS = ("sequence", "contrib_scores", "hypothetical_contribs")
 SEQLET_COLUMNS = ("example_idx", "start", "end", "is_revcomp")
 
@@ -35,14 +35,16 @@ def write_modisco_h5(
 ) -> None:
     """Write patterns as `modisco motifs` does, for `modisco report` and `finemo call-hits`.
 
-    All patterns are written with the width of the widest one, as finemo requires. Narrower
-    patterns are extended with the bases around their sites; positions beyond the end of a record
-    are 0, and a start may be negative.
+    All patterns are written with the width of the widest one, as finemo requires. Narrower patterns
+    are extended with the bases next to their sites. Positions outside a record are 0, so the start
+    of a seqlet may be negative.
 
     Parameters
     ----------
+    path
+        The h5 file to write.
     patterns
-        DNA patterns; `record` of their seqlets is a row of `letters`.
+        DNA patterns. The record of each of their seqlets is a row of `letters`.
     letters
         (n, L) ASCII, padded with 0.
     hypothetical
@@ -51,15 +53,13 @@ def write_modisco_h5(
     Raises
     ------
     ValueError
-        If the arrays do not match, or are not DNA.
+        If `hypothetical` has another shape or a value that is not finite.
     """
     check_scores(letters, hypothetical, DNA)
     widest = max((len(pattern.pfm) for pattern in patterns), default=0)
-    around = ((0, 0), (widest, widest))
-    coded, scores = (
-        np.pad(one_hot(letters), (*around, (0, 0))),
-        np.pad(hypothetical, (*around, (0, 0))),
-    )
+    # space for patterns that reach beyond the ends of a record
+    margins = ((0, 0), (widest, widest), (0, 0))
+    coded, scores = np.pad(one_hot(letters), margins), np.pad(hypothetical, margins)
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["window_size"] = letters.shape[1]
         group = file.create_group(GROUP)
@@ -74,18 +74,25 @@ def _write_pattern(
     hypothetical: NDArray[np.float32],
     widest: int,
 ) -> None:
-    """Write one pattern; `coded` and `hypothetical` are padded by `widest` at both ends."""
+    """Write one pattern.
+
+    `coded` (n, L + 2 widest, 4) is one-hot. Like `hypothetical`, of the same shape, it is padded by
+    `widest` positions at both ends.
+    """
     record, start = (
         pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start")
     )
     is_reversed = (pattern.seqlets["strand"] == "-").to_numpy()
-    more = widest - len(pattern.pfm)
-    start = start - np.where(is_reversed, more - more // 2, more // 2)
+    # Extend on both sides. An odd position comes after the site in reading direction, which is to
+    # its left on the minus strand.
+    extra = widest - len(pattern.pfm)
+    start = start - np.where(is_reversed, extra - extra // 2, extra // 2)
     columns = start[:, None] + widest + np.arange(widest)
-    letters = coded[record[:, None], columns].astype(np.float32)  # (seqlets, width, 4)
+    sequence = coded[record[:, None], columns].astype(np.float32)  # (seqlets, widest, 4)
     scores = hypothetical[record[:, None], columns].astype(np.float32)
-    letters[is_reversed], scores[is_reversed] = (
-        letters[is_reversed][:, ::-1, ::-1],
+    # reversing the columns A, C, G, T gives the complement
+    sequence[is_reversed], scores[is_reversed] = (
+        sequence[is_reversed][:, ::-1, ::-1],
         scores[is_reversed][:, ::-1, ::-1],
     )
     seqlets = group.create_group("seqlets")
@@ -94,16 +101,16 @@ def _write_pattern(
         SEQLET_COLUMNS, (record, start, start + widest, is_reversed), strict=True
     ):
         seqlets.create_dataset(name, data=values)
-    for name, each in zip(ARRAYS, (letters, letters * scores, scores), strict=True):
+    for name, each in zip(ARRAYS, (sequence, sequence * scores, scores), strict=True):
         seqlets.create_dataset(name, data=each)
         group.create_dataset(name, data=each.mean(axis=0))
 
 
 def read_modisco_h5(path: str | Path) -> list[SeqletPattern]:
-    """Read the positive patterns of a modisco h5 file, in its order.
+    """Read the positive patterns of a modisco h5 file, in the order of their numbers.
 
-    Counts are the frequencies in the file times the number of seqlets. A file without positive
-    patterns gives an empty list.
+    The file has base frequencies; the counts of a pattern are these times its number of seqlets.
+    The list is empty if the file has no positive patterns.
 
     Raises
     ------
@@ -126,6 +133,7 @@ def read_modisco_h5(path: str | Path) -> list[SeqletPattern]:
 
 
 def _pattern(group: h5py.Group) -> SeqletPattern:
+    """Read one pattern from its group."""
     record, start, end, is_reversed = (group["seqlets"][name][:] for name in SEQLET_COLUMNS)
     intervals = pd.DataFrame(
         {"record": record, "start": start, "end": end, "strand": np.where(is_reversed, "-", "+")}
@@ -140,12 +148,22 @@ def write_npz(
 
     `modisco motifs` and `finemo extract-regions-modisco-fmt` read ohe.npz and attributions.npz,
     (n, 4, L) each. `finemo call-hits` reads regions.npz, which contains both. Positions beyond the
-    end of a record are 0. Both programs use the middle of the records, so pass them the width.
+    end of a record are 0. By default both programs use only the middle of the records; call them
+    with the width L to use all positions.
+
+    Parameters
+    ----------
+    folder
+        Folder to write. An existing folder is replaced.
+    letters
+        (n, L) ASCII, padded with 0.
+    hypothetical
+        (n, L, 4) score of each base at each position.
 
     Raises
     ------
     ValueError
-        If the arrays do not match, or are not DNA.
+        If `hypothetical` has another shape or a value that is not finite.
     """
     check_scores(letters, hypothetical, DNA)
     coded, scores = one_hot(letters).transpose(0, 2, 1), hypothetical.transpose(0, 2, 1)

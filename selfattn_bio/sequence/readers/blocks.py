@@ -1,7 +1,8 @@
-"""Read the uncompressed bytes of a file in blocks, or of standard input for the path `-`.
+"""Read a file, or standard input for the path `-`, as blocks of uncompressed bytes.
 
-Plain, gz, bgzip and zstd are recognised by content. The hash is computed while reading, so that
-pipes have one too. Only a few blocks are in memory at a time, whatever the compression ratio.
+Plain, gz, bgzip and zstd files are recognised by their content. The hash of the file is computed
+while reading, because a pipe can be read only once. Only a few blocks are in memory at a time,
+whatever the compression ratio.
 """
 
 from __future__ import annotations
@@ -22,31 +23,35 @@ from typing import BinaryIO, NoReturn, cast
 from selfattn_bio.errors import SequenceFileError
 
 BLOCK = 2**20  # bytes per read and per block
-HEAD = 4096  # bytes used to recognise the format
+HEAD = 4096  # uncompressed bytes from which callers recognise the format
 STANDARD_INPUT = "standard input"
-_GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # first bytes of compressed files
+_GZ_WINDOW = 31  # wbits of zlib: the largest window, with a gz header and checksum
 _AGAIN = "Download or copy it again"
 
 
 def fail(message: str, place: str, hint: str = "") -> NoReturn:
-    """Raise an error about a sequence file."""
+    """Raise a `SequenceFileError`; `place` is the path, or `path:line`."""
     raise SequenceFileError(message, place=place, hint=hint) from None
 
 
 def shown(path: Path) -> str:
-    """Return the path as errors and summaries show it."""
+    """Return the path for messages and summaries: "standard input" for `-`."""
     return STANDARD_INPUT if str(path) == "-" else str(path)
 
 
 class BlockReader:
-    """An open file.
+    """An open file, read once; iterate over it for blocks of uncompressed bytes.
 
     Attributes
     ----------
+    path
+        Path of the file, `-` for standard input.
     name
-        Name of the file in errors.
+        Name of the file for messages.
     head
-        The first uncompressed bytes: at least `HEAD`, unless the file is shorter.
+        The first uncompressed bytes: at least `HEAD`, unless the file is shorter. They are also the
+        first block.
     plain
         Whether the file is uncompressed and seekable, as Parquet requires.
     """
@@ -75,18 +80,19 @@ class BlockReader:
         return self._blocks
 
     def text(self) -> io.TextIOWrapper:
-        """Return the rest as UTF-8 text, with line ends unchanged."""
+        """Return what has not been read yet as UTF-8 text, with line ends unchanged."""
         return io.TextIOWrapper(
             io.BufferedReader(_Reader(self._blocks), BLOCK), encoding="utf-8-sig", newline=""
         )
 
     def sha256(self) -> str:
-        """Return the hash of the file's bytes, after reading the rest."""
+        """Read the file to its end and return the SHA-256 of its bytes, compressed or not."""
         for _ in self._raw():
             pass
         return self._digest.hexdigest()
 
     def _raw(self) -> Iterator[bytes]:
+        """Yield the bytes of the file as they are stored, and add them to the hash."""
         while block := self._handle.read(BLOCK):
             self._digest.update(block)
             yield block
@@ -94,13 +100,13 @@ class BlockReader:
 
 @contextmanager
 def open_blocks(path: Path) -> Iterator[BlockReader]:
-    """Open a file, or standard input for `-`.
+    """Open a file, or standard input for `-`, in a `with` statement.
 
     Raises
     ------
     SequenceFileError
-        If there is no such file, it cannot be read, or its compression is damaged; also later,
-        during reading.
+        If the file is missing, cannot be read, or is truncated or damaged. Damage is found only
+        when it is read, so the error may come inside the `with` block.
     """
     if str(path) != "-":
         _check_kind(path)
@@ -116,6 +122,7 @@ def open_blocks(path: Path) -> Iterator[BlockReader]:
 
 
 def _check_kind(path: Path) -> None:
+    """Raise unless the path is a regular file or a named pipe."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -138,23 +145,24 @@ def _check_kind(path: Path) -> None:
 
 def _gunzip(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
     """Decompress gz with one or more members, as in bgzip; zeros after a member are padding."""
-    engine = zlib.decompressobj(31)
+    member = zlib.decompressobj(_GZ_WINDOW)
     try:
         for block in raw:
             while block:
-                if engine.eof:
+                if member.eof:
                     block = block.lstrip(b"\0")
                     if not block:
                         break
-                    engine = zlib.decompressobj(31)
-                if letters := engine.decompress(block, BLOCK):
-                    yield letters
-                block = engine.unconsumed_tail or engine.unused_data
-        while not engine.eof and (letters := engine.decompress(engine.unconsumed_tail, BLOCK)):
-            yield letters
+                    member = zlib.decompressobj(_GZ_WINDOW)
+                if text := member.decompress(block, BLOCK):
+                    yield text
+                block = member.unconsumed_tail or member.unused_data
+        # the last block may have filled a result, with more to come
+        while not member.eof and (text := member.decompress(member.unconsumed_tail, BLOCK)):
+            yield text
     except zlib.error as error:
         fail(f"damaged gz file: {error}", name, _AGAIN)
-    if not engine.eof:
+    if not member.eof:
         fail("gz file is truncated", name, _AGAIN)
 
 
@@ -169,7 +177,7 @@ def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
         while block := stream.read(BLOCK):
             yield block
     except OSError as error:
-        if error.errno:  # an error of the disk, not of the content
+        if error.errno:  # the disk failed; the file may be intact
             raise
         if "Truncated" in str(error):
             fail("zstd file is truncated", name, _AGAIN)
@@ -177,7 +185,7 @@ def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
 
 
 class _Reader(io.RawIOBase):
-    """Blocks as a file object."""
+    """Present an iterator of blocks as a file object."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks, self._rest = blocks, memoryview(b"")
