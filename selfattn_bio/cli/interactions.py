@@ -1,12 +1,13 @@
-"""Find pairs of motifs that the model reads together, by changing their sites.
+"""Find pairs of motifs that a DNA model uses together, by replacing the bases of their sites.
 
-Sites are the hits of MOTIFS in test positives that the model relies on
-(docs/interpretation_evidence.md). Attention proposes pairs and interventions test them. Writes one
-row per pair of motifs with enough common records: signed epistasis in log-odds, tests against
-random positions and against other pairs at the same distance, preferred spacing and orientation,
-the attention between them, how often the pair is the closest, and a verdict.
-docs/interpretation_interactions.md explains each measurement. If no pair is found, the file has no
-rows.
+Sites are hits of the --motifs in test positives that the model relies on
+(docs/interpretation_evidence.md). If there are many pairs of motifs, those with the highest
+attention between their sites are tested.
+
+Writes one row per tested pair: epistasis in log-odds with tests against random positions and
+against other motifs at the same distance, preferred spacing and orientation, the attention between
+the sites, and a verdict. docs/interpretation_interactions.md explains each column. If no pair is
+found, the file has only the header.
 
 example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model \
 model --motifs my.meme --output pairs.tsv
@@ -48,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="MEME",
-        help="motifs, such as motifs.meme of `motifs`",
+        help="motifs to pair, such as motifs.meme, from `motifs`",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Find the sites in test positives, test the pairs of motifs, and write the table."""
+    """Find sites in the test positives, test the pairs of motifs, and write the table."""
     from selfattn_bio.cli.motifs import test_records
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus

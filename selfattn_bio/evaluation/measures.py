@@ -1,7 +1,8 @@
 """Read targets, convert outputs to predictions and compute metrics for non-binary objectives.
 
-Training chooses weights with these metrics on the validation split, and `evaluate` reports them for
-the test split. Binary runs use `metrics`, whose bootstrap is a thousand times as fast.
+Training chooses the best weights with these metrics on the validation split, and `evaluate` reports
+them for the test split. Binary runs use `evaluation.metrics`, whose bootstrap is about a thousand
+times faster.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.readers.table import MISSING
 
 Array = NDArray[np.float64]
-# Marks unknown classes in integer targets; torch's cross-entropy ignores this value
+# Unknown class in integer targets; torch's cross-entropy ignores this value
 UNKNOWN = -100
-# Main validation metric of each objective, and whether higher values are better
+# Main metric of each objective, which chooses the best weights; True if higher is better
 MAIN = {
     "binary": ("auroc", True),
     "multiclass": ("mcc", True),
     "multilabel": ("auroc", True),
     "regression": ("pearson", True),
-    # Mean of the main metrics of the parts; higher is better for all of them
+    # Mean of the main metrics of the parts; parts can only be of kinds where higher is better
     "several": ("mean", True),
     "labels": ("accuracy", True),
     "bins": ("auprc", True),
@@ -43,11 +44,23 @@ MAIN = {
 def fitted(
     objective: config.Objective, train: pd.DataFrame, records: pd.DataFrame, place: str
 ) -> config.Objective:
-    """Return the objective with values taken from the training records.
+    """Return the objective with settings filled in from the training records.
 
-    These are the names of classes, and the mean and standard deviation of numbers. Parameters and
-    errors are those of `targets_of`. At least two classes, and a number in each column, are
-    required.
+    These are the class names of a multiclass objective, the mean and standard deviation of the
+    columns of a regression, and the SHA-256 of the points file of a bins objective. Settings that
+    already have a value are kept.
+
+    Parameters
+    ----------
+    train
+        The `target_columns` of the training records, n rows of text.
+    records, place
+        As in `targets_of`.
+
+    Raises
+    ------
+    CorpusError
+        If there are fewer than two classes, a column has no number, or as in `targets_of`.
     """
     match objective:
         case config.SeveralObjective(parts=parts):
@@ -64,8 +77,8 @@ def fitted(
             classes = tuple(sorted(train[objective.column].dropna().unique()))
             if len(classes) < 2:
                 message = (
-                    f"column {objective.column!r} has {len(classes)} of the classes in the "
-                    "training split, and at least 2 are needed"
+                    f"column {objective.column!r} has {len(classes)} classes in the training "
+                    "split, but at least 2 are needed"
                 )
                 raise CorpusError(message, place=place)
             return objective.model_copy(update={"classes": classes})
@@ -90,7 +103,7 @@ def fitted(
 def targets_of(
     objective: config.Objective, targets: pd.DataFrame, records: pd.DataFrame, place: str
 ) -> NDArray:
-    """Return the targets of records as numbers.
+    """Convert the target columns of n records to an array.
 
     Parameters
     ----------
@@ -103,30 +116,31 @@ def targets_of(
 
     Returns
     -------
-    multiclass: index of the class, (n,), UNKNOWN if missing.
+    Depends on the kind of the objective:
 
-    multilabel, regression: floats (n, C), NaN if missing.
-
-    labels: objects (n,), each an array of indices (L,), UNKNOWN if a position has no label.
-
-    several: structured array (n,) with one field per part, named as the part.
-
-    bins: objects (n,), the `Points` of each record.
-
-    masked, causal: (n, 0).
+    - multiclass: index of the class, int (n,), UNKNOWN if missing
+    - multilabel, regression: floats (n, C), NaN if missing
+    - labels: objects (n,), each an int array (L,) with the index of each position's label,
+      UNKNOWN if missing
+    - several: structured array (n,) with one field per part, under the name of the part
+    - bins: objects (n,), the `Points` of each record
+    - masked, causal: floats (n, 0), as there are no targets
 
     Raises
     ------
     CorpusError
-        If a value is not valid for the objective, or labels do not have the length of the sequence.
+        If a value is not valid for the objective, or the number of labels differs from the length
+        of the sequence.
+    IntervalError
+        If the points file of a bins objective cannot be read.
     """
     match objective:
         case config.MulticlassObjective(column=column, classes=classes):
-            numbers = {name: number for number, name in enumerate(classes)}
+            index_of = {name: index for index, name in enumerate(classes)}
             texts = targets[column].dropna()
-            if (strange := texts[~texts.isin(numbers)]).size:
+            if (invalid := texts[~texts.isin(index_of)]).size:
                 message = (
-                    f"unknown class {strange.iloc[0]!r} in column {column!r} (known: "
+                    f"unknown class {invalid.iloc[0]!r} in column {column!r} (known: "
                     f"{', '.join(classes)})"
                 )
                 raise CorpusError(
@@ -135,7 +149,7 @@ def targets_of(
                     hint="List all classes in objective.classes, or move the record to train",
                 )
             return (
-                texts.map(numbers)
+                texts.map(index_of)
                 .reindex(targets.index, fill_value=UNKNOWN)
                 .to_numpy(dtype=np.int64)
             )
@@ -147,15 +161,16 @@ def targets_of(
                 [_numbers(objective, targets[column], place) for column in columns], axis=1
             )
         case config.SeveralObjective(parts=parts):
-            each = {name: targets_of(part, targets, records, place) for name, part in parts.items()}
-            together = np.empty(
-                len(targets), dtype=[(name, of.dtype, of.shape[1:]) for name, of in each.items()]
-            )
-            for name, of_part in each.items():
-                together[name] = of_part
+            by_part = {
+                name: targets_of(part, targets, records, place) for name, part in parts.items()
+            }
+            fields = [(name, array.dtype, array.shape[1:]) for name, array in by_part.items()]
+            together = np.empty(len(targets), dtype=fields)
+            for name, array in by_part.items():
+                together[name] = array
             return together
         case config.LabelsObjective(column=column, classes=classes):
-            codes = np.full(256, -1)
+            codes = np.full(256, -1)  # by byte; -1 is invalid
             codes[list(classes.encode())] = range(len(classes))
             codes[ord("-")] = UNKNOWN
             found = np.empty(len(targets), dtype=object)
@@ -182,27 +197,27 @@ def targets_of(
 
 
 def objects(items: Sequence[object]) -> NDArray[np.object_]:
-    """Return an object array with the given items, (n,)."""
-    found = np.empty(len(items), dtype=object)
-    found[:] = items
-    return found
+    """Return the items as an object array (n,), even if they are arrays of equal length."""
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
 
 
 def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Array:
+    """Convert a column of text to numbers (n,), NaN where missing; raise if a value is invalid."""
     values = values.mask(values.astype("str").str.strip().str.lower().isin(MISSING))
     numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
-    strange = values[values.notna() & ~np.isfinite(numbers)]
-    rule = "a finite number"
+    rule, invalid = "a finite number", values[values.notna() & ~np.isfinite(numbers)]
     if isinstance(objective, config.MultilabelObjective):
-        rule, strange = "0 or 1", values[values.notna() & ~numbers.isin([0, 1])]
+        rule, invalid = "0 or 1", values[values.notna() & ~numbers.isin([0, 1])]
     elif isinstance(objective, config.RegressionObjective) and objective.loss == "poisson":
-        rule, strange = (
+        rule, invalid = (
             "a count of 0 or more",
             values[values.notna() & ~((numbers >= 0) & np.isfinite(numbers))],
         )
-    if strange.size:
+    if invalid.size:
         raise CorpusError(
-            f"invalid value {strange.tolist()[0]!r} in column {values.name!r}; use {rule} or leave "
+            f"invalid value {invalid.tolist()[0]!r} in column {values.name!r}; use {rule} or leave "
             "it empty",
             place=place,
         )
@@ -210,7 +225,7 @@ def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Arra
 
 
 def number_known(targets: NDArray) -> int:
-    """Count the known targets of an objective, or of one part of several."""
+    """Count the known targets in an array from `targets_of`, or in one field of `several`."""
     if targets.dtype == object:
         return sum(map(number_known, targets))
     return int(
@@ -219,7 +234,22 @@ def number_known(targets: NDArray) -> int:
 
 
 def check_known(objective: config.Objective, targets: NDArray, split: str, place: str) -> None:
-    """Refuse a split without any known target of the objective, or of one of its parts."""
+    """Refuse a split without a known target of the objective, or of one of its parts.
+
+    Parameters
+    ----------
+    targets
+        Targets of the records of the split, from `targets_of`.
+    split
+        Name of the split, for error messages.
+    place
+        Path of the table of targets, for error messages.
+
+    Raises
+    ------
+    CorpusError
+        If no target is known.
+    """
     if isinstance(objective, config.SeveralObjective):
         for name, part in objective.parts.items():
             check_known(part, targets[name], split, place)
@@ -238,9 +268,14 @@ def check_known(objective: config.Objective, targets: NDArray, split: str, place
 
 
 def predictions_of(objective: config.Objective, outputs: Array) -> Array:
-    """Convert outputs (..., C) to predictions in the units of the targets.
+    """Convert network outputs (..., C) to predictions of the same shape.
 
-    Predictions are probabilities of classes or labels, or numbers.
+    Predictions are probabilities of classes or labels, or numbers in the units of the targets.
+
+    Raises
+    ------
+    ValueError
+        If the objective is binary, bins, masked or causal.
     """
     match objective:
         case config.MulticlassObjective() | config.LabelsObjective():
@@ -254,8 +289,8 @@ def predictions_of(objective: config.Objective, outputs: Array) -> Array:
         case config.SeveralObjective(parts=parts):
             return np.concatenate(
                 [
-                    predictions_of(parts[name], outputs[..., of])
-                    for name, of in objective.slices().items()
+                    predictions_of(parts[name], outputs[..., columns])
+                    for name, columns in objective.slices().items()
                 ],
                 axis=-1,
             )
@@ -264,17 +299,30 @@ def predictions_of(objective: config.Objective, outputs: Array) -> Array:
 
 
 def measure(objective: config.Objective, predictions: Array, targets: NDArray) -> dict[str, float]:
-    """Compute metrics of predictions (n, C) for targets, averaged over columns.
+    """Compute the metrics of predictions.
 
-    multiclass and labels: accuracy, macro_f1, mcc.
+    Parameters
+    ----------
+    predictions
+        From `predictions_of`, (n, C). For labels, n counts positions, not records.
+    targets
+        Targets from `targets_of`, n rows; for labels, the class indices of all positions, (n,).
 
-    multilabel: auroc and auprc, over columns with both labels.
+    Returns
+    -------
+    Value by name of the metric. Undefined values are NaN, for example the correlation with a
+    constant.
 
-    regression: pearson, spearman, r2, mse.
+    - multiclass, labels: accuracy, macro_f1, mcc
+    - multilabel: auroc and auprc, averaged over the columns that contain both 0 and 1
+    - regression: pearson, spearman, r2 and mse, averaged over columns
+    - several: the metrics of each part as PART.METRIC, and `mean`, the mean over the parts of
+      their main metrics
 
-    several: the metrics of each part as PART.METRIC, and the mean of the main metrics of the parts.
-
-    Undefined metrics are NaN, for example the correlation with a constant.
+    Raises
+    ------
+    ValueError
+        If the objective is binary, bins, masked or causal.
     """
     match objective:
         case config.MulticlassObjective() | config.LabelsObjective():
@@ -290,19 +338,17 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
                 for name, metric in REGRESSION.items()
             }
         case config.SeveralObjective(parts=parts):
-            each = {
-                name: measure(parts[name], predictions[:, of], targets[name])
-                for name, of in objective.slices().items()
+            by_part = {
+                name: measure(parts[name], predictions[:, columns], targets[name])
+                for name, columns in objective.slices().items()
             }
-            mean = float(
-                np.mean([found[MAIN[parts[name].kind][0]] for name, found in each.items()])
-            )
+            main = [metrics[MAIN[parts[name].kind][0]] for name, metrics in by_part.items()]
             return {
-                "mean": mean,
+                "mean": float(np.mean(main)),
                 **{
                     f"{name}.{metric}": value
-                    for name, found in each.items()
-                    for metric, value in found.items()
+                    for name, metrics in by_part.items()
+                    for metric, value in metrics.items()
                 },
             }
         case _:
@@ -310,9 +356,9 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
 
 
 def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count how often each true class (row) is predicted as each class (column), (C, C).
+    """Count how often each true class (row) is predicted as each class (column).
 
-    Predictions are (n, C). Unknown targets are left out.
+    Maps predictions (n, C) and class indices (n,) to counts (C, C). Unknown targets are left out.
     """
     known, size = targets != UNKNOWN, predictions.shape[-1]
     return np.bincount(
@@ -321,30 +367,31 @@ def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def of_confusion(counts: NDArray[np.int64]) -> dict[str, float]:
-    """Compute accuracy, macro_f1 and mcc from (C, C) counts; NaN if nothing is known.
+    """Compute accuracy, macro_f1 and mcc from the counts (C, C) of `confusion`.
 
-    macro_f1 averages over the classes that occur or are predicted. Results agree with scikit-learn.
-    Working on counts allows the bootstrap to add up counts per record.
+    Values are NaN if all counts are 0. macro_f1 averages over the classes that occur or are
+    predicted. Results agree with scikit-learn. The bootstrap adds up the counts of the sampled
+    records, which is faster than counting again.
     """
     total = counts.sum()
     if not total:
         return dict.fromkeys(("accuracy", "macro_f1", "mcc"), float("nan"))
-    right, true, called = (
+    correct, true, predicted = (
         np.diag(counts).astype(float),
         counts.sum(axis=1).astype(float),
         counts.sum(axis=0).astype(float),
     )
-    occurs = true + called > 0
-    spread = np.sqrt((total**2 - called @ called) * (total**2 - true @ true))
+    occurs = true + predicted > 0
+    norm = np.sqrt((total**2 - predicted @ predicted) * (total**2 - true @ true))
     return {
-        "accuracy": float(right.sum() / total),
-        "macro_f1": float(np.mean(2 * right[occurs] / (true + called)[occurs])),
-        "mcc": float((right.sum() * total - true @ called) / spread) if spread else 0.0,
+        "accuracy": float(correct.sum() / total),
+        "macro_f1": float(np.mean(2 * correct[occurs] / (true + predicted)[occurs])),
+        "mcc": float((correct.sum() * total - true @ predicted) / norm) if norm else 0.0,
     }
 
 
 def _both(metric: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
-    """Return a metric that is NaN if the truth has only one label."""
+    """Return `metric` as a function of (predicted, truth) that is NaN if truth has one label."""
     return lambda predicted, truth: (
         float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
     )
@@ -353,6 +400,7 @@ def _both(metric: Callable[[Array, Array], float]) -> Callable[[Array, Array], f
 def _over_columns(
     metric: Callable[[Array, Array], float], predictions: Array, targets: Array
 ) -> float:
+    """Return the mean of a metric over columns (n, C), ignoring missing targets."""
     values = []
     for predicted, truth in zip(predictions.T, targets.T, strict=True):
         known = np.isfinite(truth)
@@ -373,8 +421,8 @@ def _spearman(predicted: Array, truth: Array) -> float:
 
 
 def _r2(predicted: Array, truth: Array) -> float:
-    spread = float(((truth - truth.mean()) ** 2).sum())
-    return 1 - float(((predicted - truth) ** 2).sum()) / spread if spread else float("nan")
+    total = float(((truth - truth.mean()) ** 2).sum())
+    return 1 - float(((predicted - truth) ** 2).sum()) / total if total else float("nan")
 
 
 def _mse(predicted: Array, truth: Array) -> float:

@@ -1,7 +1,7 @@
-"""Measure how well training records can be recognised by their loss (membership inference).
+"""Membership inference: measure how well the loss of a record reveals whether it was trained on.
 
-`benchmarks/privacy.py` applies these attacks to private models. An AUROC near 0.5 only shows that
-this attack fails. Only differential privacy limits every possible attack.
+`benchmarks/privacy.py` attacks private models in this way. An AUROC near 0.5 shows only that this
+attack fails; only differential privacy limits every possible attack.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from selfattn_bio.evaluation.metrics import Bootstrap
 
 
 def record_losses(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """Return the cross-entropy of each record in nats, (n,).
+    """Return the binary cross-entropy of each record in nats, (n,).
 
-    Logits and labels (0 or 1) are both (n,).
+    Takes logits (n,) and labels (n,), 0 or 1.
     """
-    z, wanted = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    return np.logaddexp(0, z) - wanted * z
+    z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    return np.logaddexp(0, z) - y * z
 
 
 def attack(
@@ -29,21 +29,25 @@ def attack(
     draws: int = 1000,
     confidence: float = 0.95,
 ) -> dict[str, float]:
-    """Measure an attack that takes records with a small loss for training records.
+    """Measure an attack that guesses that records with a small loss were trained on.
 
-    The result is 1 if members have losses .1 and .2 and others have .3 and .4, and 0.5 if both have
-    the same distribution.
+    The AUROC is 1 if members have losses 0.1 and 0.2 and others have 0.3 and 0.4. It is 0.5 if the
+    losses of both have the same distribution.
 
     Parameters
     ----------
-    members, others
-        Loss of each training record, (n,), and of each record that was not trained on, (m,). Both
-        must be sampled in the same way from the same source; otherwise the result measures how the
-        samples differ.
+    members
+        Losses of training records, (n,).
+    others
+        Losses of records that were not trained on, (m,). They must be sampled in the same way and
+        from the same source as the members. Otherwise the AUROC measures other differences between
+        the samples.
     reference
-        Losses of the same records from a reference model that was trained on neither. The attack
-        then uses the difference between both losses, so that records that are easy for any model
-        reveal nothing.
+        Losses of `members` and `others` under a reference model that was trained on none of them.
+        The attack then uses the difference from these losses, so that records that are easy for any
+        model reveal nothing.
+    draws, confidence
+        Number of bootstrap resamples and confidence level of the interval.
 
     Returns
     -------
@@ -57,24 +61,24 @@ def attack(
 
     References
     ----------
-    Yeom et al. 2018 (attack by the loss); Watson et al. 2022 (with a reference model), a simple
-    form of Carlini et al. 2022 (LiRA, offline).
+    Yeom et al. 2018 (attack by the loss); Watson et al. 2022 (with a reference model). The latter
+    is a simple form of the offline LiRA attack of Carlini et al. 2022.
     """
-    losses = [np.asarray(each, dtype=np.float64) for each in (members, others)]
+    losses = [np.asarray(part, dtype=np.float64) for part in (members, others)]
     if not all(map(len, losses)):
         raise ValueError(
             f"there are {len(losses[0])} members and {len(losses[1])} others; neither may be empty"
         )
     if reference is not None:
-        known = [np.asarray(each, dtype=np.float64) for each in reference]
-        if (lengths := [*map(len, known)]) != [*map(len, losses)]:
+        expected = [np.asarray(part, dtype=np.float64) for part in reference]
+        if (lengths := [*map(len, expected)]) != [*map(len, losses)]:
             raise ValueError(
                 f"reference has {lengths} losses, but there are {len(losses[0])} members and "
                 f"{len(losses[1])} others"
             )
-        losses = [own - other for own, other in zip(losses, known, strict=True)]
-    was_member = np.repeat([1, 0], [len(each) for each in losses])
-    # Ranks are enough: AUROC depends on the order only
+        losses = [loss - usual for loss, usual in zip(losses, expected, strict=True)]
+    was_member = np.repeat([1, 0], [len(part) for part in losses])
+    # AUROC depends only on the order, and ranks can be scaled to [0, 1] as `Bootstrap` requires
     ranks = np.unique(-np.concatenate(losses), return_inverse=True)[1]
     return (
         Bootstrap(was_member, draws)

@@ -1,9 +1,10 @@
 """Predict contact maps of proteins from attention.
 
-A model that predicts masked residues has to attend to residues that covary with them, and residues
-in contact covary. As in ESM, the map of each head is made symmetric and corrected for the row and
-column totals. A logistic regression over heads, fitted on a few proteins with known contacts,
-weights the heads. L x L maps are stored in full, so memory grows with the square of the length.
+Residues in contact covary, and a model that predicts masked residues has to attend to residues that
+covary with them. As in ESM, the attention map of each head is made symmetric and corrected for its
+row and column totals. A logistic regression, fitted to a few proteins with known contacts, combines
+the maps of all heads. Complete L x L maps are stored, so memory grows with the square of the
+length.
 """
 
 from __future__ import annotations
@@ -25,26 +26,27 @@ from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.interpret.readout import read_letters
 from selfattn_bio.scoring.scorer import Scorer
 
-# sequence separation in residues, half-open
+# sequence separation |i - j| in residues, half-open
 RANGES = {"short": (6, 12), "medium": (12, 24), "long": (24, 10**9)}
-NEAREST = 6  # sequence separation in residues: closer pairs are in contact in any protein
-FOLDS = 5
-Map = NDArray[np.float64]
+# smallest |i - j| of pairs to fit or report; closer pairs are in contact in any protein
+NEAREST = 6
+FOLDS = 5  # of the cross-validation
+Map = NDArray[np.float64]  # (L, L)
 
 
 def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Compute one symmetric, corrected attention map per head for one sequence.
+    """Compute the symmetric, corrected attention map of each head for one sequence.
 
     Parameters
     ----------
     scorer
         A model with attention whose tokens are single residues (k = 1, no pooling).
     letters
-        (L,) ASCII.
+        ASCII residues, shape (L,).
 
     Returns
     -------
-    (members x layers x heads, L, L).
+    Shape (heads, L, L), with the heads of all layers and all members of the model.
 
     Raises
     ------
@@ -52,9 +54,10 @@ def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]
         If the network has no attention, or its tokens are not single residues.
     """
     reading = read_letters(scorer, letters[None], [""])
-    own = np.flatnonzero(reading.spans[:, 0] >= 0)
-    if (np.diff(reading.spans[own]) != 1).any() or len(own) != len(letters):
-        widest = int(np.diff(reading.spans[own]).max())
+    residues = np.flatnonzero(reading.spans[:, 0] >= 0)  # encoder positions, without [CLS]
+    widths = np.diff(reading.spans[residues])
+    if (widths != 1).any() or len(residues) != len(letters):
+        widest = int(widths.max())
         raise ArgumentError(
             f"contacts need one residue per position of the encoder, but a position has {widest}; "
             "train with k = 1 and pool = 1"
@@ -70,20 +73,19 @@ def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]
             for layers in reading.layers
             for layer in layers
         ]
-    given = np.concatenate(maps)[:, own[:, None], own]
-    return average_product_corrected(given + given.swapaxes(1, 2)).astype(np.float32)
+    attention = np.concatenate(maps)[:, residues[:, None], residues]
+    return average_product_corrected(attention + attention.swapaxes(1, 2)).astype(np.float32)
 
 
 def average_product_corrected(maps: NDArray[np.floating]) -> Map:
-    """Subtract row sum x column sum / total from maps (..., L, L).
+    """Apply the average product correction to maps (..., L, L).
 
-    The average product correction leaves the part of a pair that is not explained by the averages
-    of its two residues.
+    It subtracts row sum x column sum / total. The rest is the part of the value of a pair that the
+    averages of its two residues do not explain.
 
     References
     ----------
-    Dunn, Wahl and Gloor 2008, for means of mutual information; Rao et al. 2021, for sums of
-    attention as here.
+    Dunn, Wahl and Gloor 2008, for mutual information; Rao et al. 2021, for attention.
     """
     maps = maps.astype(np.float64)
     rows, columns = maps.sum(-1, keepdims=True), maps.sum(-2, keepdims=True)
@@ -98,7 +100,8 @@ class ContactRegression:
     Attributes
     ----------
     model
-        Pipeline from standardised head values to contact or no contact.
+        scikit-learn pipeline that standardises the values of a pair, one per head, and classifies
+        the pair as contact or no contact.
     """
 
     model: Pipeline
@@ -108,24 +111,25 @@ class ContactRegression:
 
         Returns
         -------
-        (L, L) contact probabilities, estimated on the proteins of the fit; 0 on the diagonal.
+        Probability of a contact, (L, L), symmetric, 0 on the diagonal. The probabilities hold for
+        proteins like those of the fit.
         """
         length = maps.shape[1]
-        above = np.triu_indices(length, 1)
-        found = np.zeros((length, length))
-        found[above] = self.model.predict_proba(maps[:, above[0], above[1]].T)[:, 1]
-        return found + found.T
+        i, j = np.triu_indices(length, 1)
+        upper = np.zeros((length, length))
+        upper[i, j] = self.model.predict_proba(maps[:, i, j].T)[:, 1]
+        return upper + upper.T
 
 
 def fit_contacts(
     maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArray[np.bool_]]
 ) -> ContactRegression:
-    """Fit a regression over heads on proteins with known contacts.
+    """Fit the regression over heads to proteins with known contacts.
 
     Parameters
     ----------
     maps
-        (heads, L, L) for each protein, as returned by `head_maps`.
+        (heads, L, L) for each protein, from `head_maps`.
     contacts
         (L, L) for each protein, True where two residues are in contact. Pairs closer than `NEAREST`
         are ignored.
@@ -133,17 +137,18 @@ def fit_contacts(
     Raises
     ------
     ArgumentError
-        If none or all of the pairs that far apart are contacts.
+        If no pair or every pair at least `NEAREST` apart is a contact.
 
     References
     ----------
-    Rao et al. 2021, who fitted 20 proteins with an L1 penalty; the few heads here need none.
+    Rao et al. 2021. They used 20 proteins and an L1 penalty. Our models have fewer heads, so the
+    default L2 penalty of scikit-learn is enough.
     """
     features, labels = [], []
-    for of_heads, touching in zip(maps, contacts, strict=True):
-        above = np.triu_indices(len(touching), NEAREST)
-        features.append(of_heads[:, above[0], above[1]].T)
-        labels.append(touching[above])
+    for head_values, in_contact in zip(maps, contacts, strict=True):
+        i, j = np.triu_indices(len(in_contact), NEAREST)
+        features.append(head_values[:, i, j].T)
+        labels.append(in_contact[i, j])
     known = np.concatenate(labels)
     if not known.any() or known.all():
         raise ArgumentError(
@@ -160,52 +165,56 @@ def fit_contacts(
 def predict_contacts(
     maps: Sequence[NDArray[np.floating]], contacts: Mapping[int, NDArray[np.bool_]]
 ) -> list[Map]:
-    """Predict a contact map for each protein with regressions fitted on other proteins.
+    """Predict the contact map of each protein with a regression fitted to other proteins.
+
+    Proteins with known contacts are predicted by cross-validation with at most `FOLDS` folds. The
+    remaining proteins are predicted by a regression fitted to all known ones.
 
     Parameters
     ----------
     maps
-        (heads, L, L) for each protein.
+        (heads, L, L) for each protein, from `head_maps`.
     contacts
-        Index of a protein to its (L, L) contacts, for the proteins with known contacts. Each of
-        them is predicted by cross-validation over at most `FOLDS` folds; the other proteins are
-        predicted by a regression fitted on all known ones. With fewer than two known proteins, a
-        map is the mean over heads and not a probability.
+        Known contacts, (L, L), by index of the protein in `maps`.
 
     Returns
     -------
-    (L, L) for each protein.
+    (L, L) for each protein: probabilities, or the mean over heads if fewer than two proteins have
+    known contacts.
+
+    Raises
+    ------
+    ArgumentError
+        As in `fit_contacts`, for the proteins of a fit.
     """
     known = list(contacts)
     if len(known) < 2:
-        return [of_heads.mean(0, dtype=np.float64) for of_heads in maps]
+        return [head_values.mean(0, dtype=np.float64) for head_values in maps]
 
-    def fitted(of: Sequence[int]) -> ContactRegression:
-        return fit_contacts([maps[number] for number in of], [contacts[number] for number in of])
+    def fit(proteins: Sequence[int]) -> ContactRegression:
+        return fit_contacts([maps[i] for i in proteins], [contacts[i] for i in proteins])
 
-    folds = [known[fold::FOLDS] for fold in range(min(FOLDS, len(known)))]
-    found = {
-        number: model(maps[number])
-        for fold in folds
-        for model in [fitted([k for k in known if k not in fold])]
-        for number in fold
-    }
+    predicted: dict[int, Map] = {}
+    for fold in (known[first::FOLDS] for first in range(min(FOLDS, len(known)))):
+        regression = fit([protein for protein in known if protein not in fold])
+        predicted |= {protein: regression(maps[protein]) for protein in fold}
     if len(known) < len(maps):
-        of_all = fitted(known)
-        found |= {
-            number: of_all(of_heads)
-            for number, of_heads in enumerate(maps)
-            if number not in contacts
+        regression = fit(known)
+        predicted |= {
+            protein: regression(head_values)
+            for protein, head_values in enumerate(maps)
+            if protein not in contacts
         }
-    return [found[number] for number in range(len(maps))]
+    return [predicted[protein] for protein in range(len(maps))]
 
 
 def precision_at_length(
     scores: NDArray[np.floating], contacts: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """Return precision at L (P@L) for each range of sequence separation.
+    """Compute precision at L (P@L) for each range of sequence separation.
 
-    P@L is the precision of the L highest-scored pairs, where L is the length of the protein.
+    P@L is the fraction of contacts among the L pairs with the highest scores, where L is the length
+    of the protein.
 
     Parameters
     ----------
@@ -214,19 +223,19 @@ def precision_at_length(
 
     Returns
     -------
-    Name of the range (see `RANGES`) to the fraction of contacts among its L best pairs, or among
-    all its pairs if it has fewer; nan for a range without pairs. A range with fewer than L contacts
-    cannot reach 1.
+    P@L by name of the range (see `RANGES`). If a range has fewer than L pairs, all of them are
+    used; without pairs the value is NaN. The value is below 1 if the range has fewer contacts than
+    pairs used, however good the scores are.
     """
     length = len(scores)
     first, second = np.triu_indices(length, 1)
-    found = {}
+    precision = {}
     for name, (nearest, farthest) in RANGES.items():
         within = (second - first >= nearest) & (second - first < farthest)
         pairs = first[within], second[within]
         best = np.argsort(-scores[pairs], kind="stable")[:length]
-        found[name] = float(contacts[pairs][best].mean()) if len(best) else np.nan
-    return found
+        precision[name] = float(contacts[pairs][best].mean()) if len(best) else np.nan
+    return precision
 
 
 def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
@@ -237,17 +246,17 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
     path
         The file.
     lengths
-        Sequence id to length.
+        Length of each sequence, by id.
 
     Returns
     -------
-    Id to (L, L) symmetric contacts, for the ids in the file.
+    Contacts (L, L), symmetric, by id, for the ids in the file.
 
     Raises
     ------
     SequenceFileError
-        If the file is missing, a column is missing, an id is unknown, or i and j are not two
-        residues of the sequence. The message starts with `path:line`.
+        If the file is missing or not a TSV table, a column is missing, an id is unknown, or i and j
+        are not two different residues of the sequence. Errors about a row start with `path:line`.
     """
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)

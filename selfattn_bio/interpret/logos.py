@@ -1,7 +1,6 @@
-"""Draw sequence logos with matplotlib.
+"""Draw sequence logos and letter tracks with matplotlib.
 
-The colours are those of Okabe and Ito, which can be distinguished with any colour vision and in
-print.
+Bases have colours of the Okabe-Ito palette, which people with any colour vision can distinguish.
 """
 
 from __future__ import annotations
@@ -21,16 +20,25 @@ from numpy.typing import ArrayLike
 
 COLOURS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00"}
 OTHER_COLOUR = "#555555"
-SMALLEST = 0.005  # fraction of the axis; smaller letters are invisible and not drawn
+SMALLEST = 0.005  # fraction of the axis height; smaller letters are invisible and not drawn
 
 
 def information_content(ppm: ArrayLike) -> np.ndarray:
-    """Return the information content (width,) in bits: log2(letters) minus the entropy.
+    """Return the information content of each position in bits: log2(A) minus the entropy.
 
     Parameters
     ----------
     ppm
-        Probabilities, shape (width, letters), rows summing to 1.
+        Probabilities, shape (width, A) for an alphabet of A letters; rows sum to 1.
+
+    Returns
+    -------
+    Shape (width,).
+
+    Raises
+    ------
+    ValueError
+        If `ppm` does not have two dimensions, or a value is not finite.
     """
     p = checked(ppm, "ppm")
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -47,10 +55,12 @@ def draw_logo(ppm: ArrayLike, ax: Axes, letters: str = "ACGT") -> None:
     Parameters
     ----------
     ppm
-        Probabilities, shape (width, letters), rows summing to 1, columns in the order of `letters`.
+        Probabilities, shape (width, A); rows sum to 1.
     ax
-        Axes for the logo. Letter i covers x in [i, i + 1); y is 0 to log2(letters) bits. The
-        limits are set.
+        Axes for the logo. Its limits are set: position i covers x in [i, i + 1), and y is 0 to
+        log2(A) bits.
+    letters
+        The A letters of the alphabet, in the order of the columns of `ppm`.
 
     Raises
     ------
@@ -69,9 +79,9 @@ def draw_logo(ppm: ArrayLike, ax: Axes, letters: str = "ACGT") -> None:
 
 
 def logo_heights(ppm: ArrayLike, letters: str) -> np.ndarray:
-    """Return the height in bits of each letter of a logo, (width, letters).
+    """Return the height in bits of each letter of a logo, (width, A).
 
-    Raises ValueError like `draw_logo`.
+    Parameters and errors are those of `draw_logo`.
     """
     p = checked(ppm, "ppm", letters)
     if not np.allclose(p.sum(axis=1), 1, atol=1e-3) or (p < 0).any():
@@ -88,37 +98,50 @@ def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int 
     Parameters
     ----------
     scores
-        Shape (L, letters), any sign. For one sequence, non-zero only in the column of its letter.
+        Shape (L, A), any sign. To draw one sequence, set only the column of the observed letter at
+        each position; the other columns are 0.
     ax
-        Axes for the track. Letter i covers x in [start + i, start + i + 1).
+        Axes for the track. Its limits are set: position i covers x in [start + i, start + i + 1).
+    letters
+        The A letters of the alphabet, in the order of the columns of `scores`.
     start
-        0-based coordinate of the first letter.
+        0-based coordinate of the first position. The tick labels count from 1.
 
     Raises
     ------
     ValueError
         If `scores` does not have one column per letter, or is not finite.
     """
-    s = checked(scores, "scores", letters)
+    heights = checked(scores, "scores", letters)
     high, low = (
-        np.maximum(s, 0).sum(axis=1).max(initial=0),
-        np.minimum(s, 0).sum(axis=1).min(initial=0),
+        np.maximum(heights, 0).sum(axis=1).max(initial=0),
+        np.minimum(heights, 0).sum(axis=1).min(initial=0),
     )
     span = (high - low) or 1.0
-    _style(ax, len(s), (low - 0.03 * span, high + 0.03 * span), start)
+    _style(ax, len(heights), (low - 0.03 * span, high + 0.03 * span), start)
     ax.axhline(0, color="#888888", linewidth=0.6)
     for sign in (1, -1):
-        _draw_stacks(np.where(sign * s > 0, s, 0.0), ax, letters, span, start)
+        _draw_stacks(np.where(sign * heights > 0, heights, 0.0), ax, letters, span, start)
 
 
 def stacks(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, float]]:
-    """Yield position, letter, bottom and height of each visible letter.
+    """Stack the letters of each position, and yield those that are large enough to be visible.
 
-    `heights` are (L, letters) of one sign; `span` is the height of the axis.
+    Parameters
+    ----------
+    heights
+        Shape (L, A), all of one sign.
+    span
+        Height of the axis, in the units of `heights`.
+
+    Yields
+    ------
+    Position, index of the letter in the alphabet, end of the letter nearer to 0, and its signed
+    height.
     """
     for position, row in enumerate(heights):
         bottom = 0.0
-        for letter in np.argsort(np.abs(row)):  # the tallest letter is last, farthest from the axis
+        for letter in np.argsort(np.abs(row)):  # the tallest letter is last, farthest from 0
             if abs(row[letter]) > SMALLEST * span:
                 yield position, int(letter), bottom, float(row[letter])
             bottom += float(row[letter])
@@ -130,9 +153,9 @@ def _draw_stacks(heights: np.ndarray, ax: Axes, letters: str, span: float, start
 
 
 def _draw_letter(letter: str, x: float, bottom: float, height: float, ax: Axes) -> None:
-    """Draw a letter in [x, x + 1) and [bottom, bottom + height].
+    """Draw a letter with x in [x, x + 1) and y from `bottom` to `bottom + height`.
 
-    With a negative height it is below `bottom`, but still upright.
+    A letter with a negative height is below `bottom`, and upright too.
     """
     fit = Affine2D().scale(0.94, abs(height)).translate(x + 0.03, min(bottom, bottom + height))
     ax.add_patch(
@@ -144,7 +167,7 @@ def _draw_letter(letter: str, x: float, bottom: float, height: float, ax: Axes) 
 
 @cache
 def glyph(letter: str) -> Outline:
-    """Return the outline of a letter, scaled to the unit square."""
+    """Return the outline of a letter, scaled to the unit square and centred in x."""
     outline = TextPath(
         (0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold")
     )
@@ -171,9 +194,14 @@ def _style(ax: Axes, width: int, limits: tuple[float, float], start: int = 0) ->
 
 
 def checked(values: ArrayLike, name: str, letters: str | None = None) -> np.ndarray:
-    """Return the values as (positions, letters) float64.
+    """Return the values as float64, (positions, A).
 
-    Raises ValueError if the shape is wrong or a value is not finite.
+    `name` is the name of the argument in messages. With `letters`, A must be their number.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong or a value is not finite.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or (letters is not None and array.shape[1] != len(letters)):

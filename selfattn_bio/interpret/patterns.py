@@ -1,6 +1,6 @@
 """Build patterns from aligned seqlets: count letters and trim to the informative part.
 
-Handles strands, sites that cross the end of a record and patterns too weak to be motifs.
+A seqlet is a short interval with high attribution. A pattern is an alignment of similar seqlets.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from selfattn_bio.interpret.hits import one_hot
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 MIN_INFORMATION = 0.25  # bits required at the first and last position of a pattern
-MAX_GAP = 4  # positions with less information in a row; a longer gap separates two motifs
-# alphabet size to width: shorter motifs cannot reach a significant p-value
+MAX_GAP = 4  # longest run of positions with less information; a longer run separates two motifs
+# minimum width by alphabet size; shorter motifs cannot reach a significant p-value
 MIN_WIDTH = {4: 6, 20: 3}
-MIN_TOTAL = 6.0  # bits; a weaker motif has a hit by chance every 64 positions
+MIN_TOTAL = 6.0  # bits; a motif with 6 bits has a hit by chance every 2^6 = 64 positions
 
 
 @dataclass(frozen=True)
 class SeqletPattern:
-    """Alignment of a group of seqlets.
+    """An alignment of similar seqlets.
 
     Attributes
     ----------
     pfm
-        (width, A) counts of each letter of the alphabet at each position.
+        Position frequency matrix, (width, A): counts of each letter at each position.
     seqlets
-        record (row), start, end (0-based half-open), strand (always + without a complement). One
-        row per seqlet, each `width` long.
+        One row per seqlet, each `width` long: record (index of the record), start, end (0-based
+        half-open), strand (always + for alphabets without a complement).
     alphabet
-        Alphabet of the columns.
+        Alphabet of the A columns of `pfm`.
     """
 
     pfm: NDArray[np.int64]
@@ -48,16 +48,23 @@ class SeqletPattern:
 
     @property
     def ppm(self) -> NDArray[np.float64]:
-        """Return (width, A) probabilities; uniform at positions without counts."""
+        """Return the probability of each letter, (width, A); uniform where counts are 0."""
         total = self.pfm.sum(axis=1, keepdims=True)
         return np.where(total > 0, self.pfm / np.maximum(total, 1), 1 / self.pfm.shape[1])
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """Patterns found by a caller, most seqlets first; patterns may be parts of others.
+    """Result of a caller (`interpret.callers`).
 
-    If there are none, `note` has the reason; otherwise it is empty.
+    Attributes
+    ----------
+    patterns
+        Patterns, most seqlets first. A pattern may be a part of another one.
+    num_seqlets
+        Number of seqlets that the caller found, also those in no pattern.
+    note
+        Why there are no patterns; empty if there are some.
     """
 
     patterns: list[SeqletPattern]
@@ -68,7 +75,13 @@ class Discovery:
 def check_scores(
     letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
 ) -> None:
-    """Raise ValueError unless hypothetical scores are (n, L, A) and finite, for letters (n, L)."""
+    """Check that hypothetical scores are finite and have shape (n, L, A) for letters (n, L).
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
     shape = (*letters.shape, len(alphabet.letters))
     if hypothetical.shape != shape:
         raise ValueError(f"hypothetical has shape {hypothetical.shape} instead of {shape}")
@@ -81,18 +94,21 @@ def align(
 ) -> SeqletPattern | None:
     """Build a pattern from intervals of one width and trim it to its informative part.
 
-    Returns None if the informative part is too short or too weak.
-
     Parameters
     ----------
     intervals
-        record, start, end, strand; at least one row. An interval may cross the end of its record:
-        missing positions are not counted, and an interval that is incomplete after trimming is left
-        out.
+        Aligned intervals, at least one: record, start, end, strand. An interval may extend beyond
+        its record. Positions outside are not counted, and intervals that still extend beyond their
+        record after trimming are left out.
     records
         ASCII letters, one array per record.
     alphabet
         Alphabet of the records.
+
+    Returns
+    -------
+    The pattern, or None if the informative part is shorter than `MIN_WIDTH` or has less than
+    `MIN_TOTAL` bits, or no interval remains.
     """
     bits = information(count_letters(intervals, records, alphabet))
     start, end = informative_span(bits)
@@ -111,15 +127,16 @@ def align(
 def count_letters(
     intervals: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA
 ) -> NDArray[np.int64]:
-    """Count each letter at each position of the intervals, read on their strands: (width, A).
+    """Count each letter at each position of intervals of one width: (width, A).
 
-    Positions beyond the end of a record are not counted.
+    Intervals on - are reverse-complemented. Positions outside the record and ambiguous letters are
+    not counted.
     """
     width = int((intervals["end"] - intervals["start"]).iloc[0]) if len(intervals) else 0
     sites = np.zeros((len(intervals), width), dtype=np.uint8)
     for site, record, start in zip(sites, intervals["record"], intervals["start"], strict=True):
-        there = records[record][max(start, 0) : max(start + width, 0)]
-        site[max(-start, 0) :][: len(there)] = there
+        inside = records[record][max(start, 0) : max(start + width, 0)]
+        site[max(-start, 0) :][: len(inside)] = inside
     coded = one_hot(sites, alphabet).astype(np.int64)  # (sites, width, A)
     is_reversed = (intervals["strand"] == "-").to_numpy()
     coded[is_reversed] = coded[is_reversed][:, ::-1, ::-1]  # ACGT reversed is its complement
@@ -127,10 +144,14 @@ def count_letters(
 
 
 def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
-    """Return start and end of the motif in an aligned pattern with (width,) bits.
+    """Find the informative part of a pattern from the bits at each position, (width,).
 
-    A candidate starts and ends with a position of at least MIN_INFORMATION bits and has no gap
-    longer than MAX_GAP. The most informative candidate is returned; (0, 0) if there is none.
+    A candidate starts and ends with a position of at least `MIN_INFORMATION` bits, and has at most
+    `MAX_GAP` positions with less in a row. The candidate with the most bits is chosen.
+
+    Returns
+    -------
+    Start and end, 0-based half-open; (0, 0) if no position has `MIN_INFORMATION` bits.
     """
     informative = np.flatnonzero(bits >= MIN_INFORMATION)
     if not len(informative):
@@ -141,14 +162,14 @@ def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the information content of each position in bits, (width, A) to (width,).
+    """Return the information content of each position in bits, from counts (width, A) to (width,).
 
-    It is log2 A minus the entropy, minus (A - 1) / (2 n ln 2), the value expected for n uniformly
-    sampled letters. Never negative.
+    It is log2(A) minus the entropy, corrected for small samples: (A - 1) / (2 n ln 2), the value
+    expected for n uniformly sampled letters, is subtracted. Negative results become 0.
 
     References
     ----------
-    Schneider 1986.
+    Schneider et al. 1986, Information content of binding sites on nucleotide sequences.
     """
     total, size = counts.sum(axis=1), counts.shape[1]
     p = counts / np.maximum(total, 1)[:, None]
@@ -158,7 +179,7 @@ def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _trimmed(intervals: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
-    """Cut the intervals to [start, end), in coordinates of their strands."""
+    """Trim intervals to their positions [start, end), counted along the strand of each interval."""
     forward = intervals["strand"] == "+"
     return intervals.assign(
         start=np.where(forward, intervals["start"] + start, intervals["end"] - end),

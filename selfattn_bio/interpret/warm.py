@@ -1,8 +1,8 @@
-"""Compile the motif search once: `python -m selfattn_bio.interpret.warm`, run by `make` at setup.
+"""Compile the numba functions of the motif search; `make` runs this once after the installation.
 
-numba compiles each function when it is first called and caches it on disk next to the package. This
-script runs the search on a few random sequences, so that the first run of a user does not have to
-wait a minute or two.
+Usage: `python -m selfattn_bio.interpret.warm`. numba compiles each function at its first call and
+caches it on disk next to the package. This script searches a few random sequences, so that the
+first search of a user does not wait a minute or two for the compiler.
 """
 
 import time
@@ -18,24 +18,25 @@ from selfattn_bio.sequence.shuffle import shuffle_letters
 
 
 def main() -> None:
-    """Run the motif search on random sequences with a planted word.
+    """Search random sequences with a planted motif.
 
-    This finds patterns, matches them with JASPAR insects, scans for hits and shuffles a sequence.
+    The search finds patterns, matches them with JASPAR insects, finds hits and shuffles a sequence.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     rng = np.random.default_rng(0)
-    bases, word = np.frombuffer(b"ACGT", dtype=np.uint8), np.frombuffer(b"TATCGATA", dtype=np.uint8)
+    bases, motif = (np.frombuffer(text, dtype=np.uint8) for text in (b"ACGT", b"TATCGATA"))
     letters = rng.choice(bases, size=(160, 160))
     hypothetical = rng.normal(scale=0.05, size=(*letters.shape, 4)).astype(np.float32)
-    for row, start in enumerate(rng.integers(40, 110, size=len(letters))):
-        letters[row, start : start + len(word)] = word
-        hypothetical[row, start : start + len(word)] += rng.normal(3, 0.5, size=(len(word), 1)) * (
-            word[:, None] == bases
+    for row, first in enumerate(rng.integers(40, 110, size=len(letters))):
+        site = slice(first, first + len(motif))
+        letters[row, site] = motif
+        hypothetical[row, site] += rng.normal(3, 0.5, size=(len(motif), 1)) * (
+            motif[:, None] == bases
         )
     patterns = []
     for caller in (Modisco(), Clusters()):
         found = caller.call(letters, hypothetical, DNA).patterns
-        assert found, f"the planted word must be found by {caller}"
+        assert found, f"{caller} did not find the planted motif"
         patterns += found
     shuffle_letters(letters[0], 2, rng)
     ppms = {f"motif_{i}": pattern.ppm for i, pattern in enumerate(patterns)}
@@ -43,7 +44,7 @@ def main() -> None:
     hits = find_hits(ppms, {name: len(letters) for name in ppms}, list(letters), HIT_P)
     print(
         f"Motif search is ready: found {', '.join(matches['match'])} with {len(hits)} hits, in "
-        f"{time.monotonic() - began:.0f} s"
+        f"{time.monotonic() - start:.0f} s"
     )
 
 

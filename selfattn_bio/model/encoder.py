@@ -1,7 +1,11 @@
-"""The attention encoder: pre-norm blocks of multi-head attention and a GELU feed-forward.
+"""The attention encoder: pre-norm blocks of multi-head attention and a GELU feed-forward network.
+
+Shapes: B sequences, L tokens, D = embed_dim, H query heads, G key and value heads, Dh = head_dim.
+A mask (B, L) bool is True at tokens and False at padding. With grouped-query attention, G < H and
+H / G query heads share a key and value head; they are called a group.
 
 Attribution methods (`interpret.attribution`) hook `QKVProjection`, `LayerNorm` and `GELU`. The
-`keep` methods remove heads and feed-forwards.
+`keep` methods remove pruned heads and feed-forward networks.
 """
 
 from __future__ import annotations
@@ -20,14 +24,21 @@ from selfattn_bio.model.gates import HardConcrete, build_gates
 
 
 class QKVProjection(nn.Module):
-    """Project queries, keys and values of all heads.
+    """Project tokens to the queries, keys and values of all heads.
 
     It is a separate module so that attribution rules can be hooked on the inputs of attention.
+
+    Parameters
+    ----------
+    embed_dim, head_dim
+        Sizes D and Dh.
+    heads
+        Number of query, key and value heads, (H, G, G). With two numbers (H, G), the queries are
+        also the keys.
     """
 
     def __init__(self, embed_dim: int, head_dim: int, heads: tuple[int, ...]) -> None:
         super().__init__()
-        # numbers of query, key and value heads; with two numbers the queries are also the keys
         self.heads, self.head_dim = heads, head_dim
         self.linear = nn.Linear(embed_dim, sum(self.heads) * self.head_dim)
 
@@ -42,27 +53,29 @@ class QKVProjection(nn.Module):
     def keep(self, heads: Sequence[int], groups: Sequence[int]) -> None:
         """Remove all query heads except `heads`, and all key and value heads except `groups`."""
         kept, rows, first = (heads, *[groups] * (len(self.heads) - 1)), [], 0
-        for number, of in zip(self.heads, kept, strict=True):
+        for num_heads, kept_heads in zip(self.heads, kept, strict=True):
             rows += [
-                (first + head) * self.head_dim + i for head in of for i in range(self.head_dim)
+                (first + head) * self.head_dim + i
+                for head in kept_heads
+                for i in range(self.head_dim)
             ]
-            first += number
+            first += num_heads
         self.linear = cut(self.linear, rows=rows)
         self.heads = tuple(map(len, kept))
 
 
 class SelfAttention(nn.Module):
-    """Apply multi-head self-attention of the kind that the run file names as `mixer`."""
+    """Multi-head self-attention; `mixer` in the run file selects its kind."""
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
         self.mixer = build_mixer(section)
-        of_keys = () if section.mixer.keys_are_queries else (section.num_groups,)
+        key_heads = () if section.mixer.keys_are_queries else (section.num_groups,)
         self.qkv = QKVProjection(
-            section.embed_dim, section.head_dim, (section.num_heads, *of_keys, section.num_groups)
+            section.embed_dim, section.head_dim, (section.num_heads, *key_heads, section.num_groups)
         )
-        # With gates, or after pruning, there is no bias: a layer whose heads are all closed must
-        # add nothing.
+        # A layer whose gates are all closed must add 0, so there is no bias with gates or after
+        # pruning.
         self.out = nn.Linear(
             section.embed_dim, section.embed_dim, bias=isinstance(section.gates, config.NoGates)
         )
@@ -79,13 +92,14 @@ class SelfAttention(nn.Module):
         return self.joined(y)
 
     def joined(self, y: Tensor) -> Tensor:
-        """Join the outputs of the heads, (B, H, L, Dh), to (B, L, D)."""
+        """Apply gates to the outputs of the heads, (B, H, L, Dh), and project them to (B, L, D)."""
         return self.out(self.gates(y).transpose(1, 2).flatten(2))
 
     def keep(self, groups: Sequence[int]) -> None:
-        """Remove all key and value heads except `groups`, and the query heads that share them.
+        """Remove all groups of heads except `groups`.
 
-        Gates are multiplied into the weights of `out`.
+        A group is a key and value head and the query heads that share it. Gates are multiplied into
+        the weights of `out`.
         """
         shared = self.qkv.heads[0] // self.qkv.heads[-1]
         heads = [group * shared + i for group in groups for i in range(shared)]
@@ -105,7 +119,12 @@ class SelfAttention(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """Drop the branch of random sequences in training, and scale up the others.
+    """In training, set the branch of random sequences to 0, and scale up that of the others.
+
+    Parameters
+    ----------
+    chance
+        Probability that a sequence loses the branch.
 
     References
     ----------
@@ -125,7 +144,7 @@ class StochasticDepth(nn.Module):
 
 
 class ZeroBranch(nn.Module):
-    """Replace a branch that was removed."""
+    """Return zeros in place of a pruned attention or feed-forward branch."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return zeros like x (B, L, D)."""
@@ -133,7 +152,16 @@ class ZeroBranch(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Compute x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """Compute x + attention(norm(x)), then x + feedforward(norm(x)).
+
+    Parameters
+    ----------
+    section
+        [model] of the run file.
+    depth
+        Position in the encoder, from 1 / num_layers to 1 for the last block. Stochastic depth is
+        proportional to it.
+    """
 
     attention_norm: nn.LayerNorm | nn.Identity
     attention: SelfAttention | ZeroBranch
@@ -159,11 +187,11 @@ class EncoderBlock(nn.Module):
         return x + self.dropout(self.feedforward_gate(self.feedforward(self.feedforward_norm(x))))
 
     def keep(self, layer: config.KeptLayer) -> None:
-        """Remove the heads and the feed-forward that `layer` does not list.
+        """Keep the heads that `layer` lists, and the feed-forward network if it is kept there.
 
         Gates are multiplied into the weights.
         """
-        assert isinstance(self.attention, SelfAttention)  # a pruned block is never pruned again
+        assert isinstance(self.attention, SelfAttention)  # a block is pruned only once
         assert isinstance(self.feedforward, nn.Sequential)
         if layer.heads:
             self.attention.keep(layer.heads)
@@ -182,7 +210,7 @@ class EncoderBlock(nn.Module):
 
 
 def build_feedforward(section: config.AttentionModel) -> nn.Sequential:
-    """Build the feed-forward (B, L, D) -> (B, L, D), which reads each position separately."""
+    """Build the feed-forward network (B, L, D) -> (B, L, D), applied to each token separately."""
     return nn.Sequential(
         nn.Linear(section.embed_dim, section.feedforward_dim),
         nn.GELU(),
@@ -192,7 +220,7 @@ def build_feedforward(section: config.AttentionModel) -> nn.Sequential:
 
 
 class Encoder(nn.Module):
-    """Add absolute positions if there are any, then apply `num_layers` blocks and a final norm."""
+    """Add absolute positions if the model uses them, then apply the blocks and a final norm."""
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
@@ -204,16 +232,16 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(section.embed_dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map x (B, L, D) and mask (B, L) bool, True = token, to (B, L, D)."""
+        """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
         x = self.place(x)
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x)
 
     def each(self, x: Tensor, mask: Tensor) -> Iterator[Tensor]:
-        """Yield the output of each block before the final norm, (B, L, D).
+        """Yield the output of each block, (B, L, D), without the final norm.
 
-        Without blocks it yields the input of the first block.
+        An encoder without blocks, which pruning can leave, yields x with absolute positions.
         """
         x = self.place(x)
         if not self.blocks:
@@ -223,7 +251,7 @@ class Encoder(nn.Module):
             yield x
 
     def keep(self, layers: Sequence[config.KeptLayer]) -> None:
-        """Remove what `layers` (one per block) does not list, including empty blocks."""
+        """Prune each block to its entry of `layers`, and remove blocks that become empty."""
         for block, layer in zip(self.blocks, layers, strict=True):
             block.keep(layer)  # type: ignore[operator]
         self.blocks = nn.ModuleList(
@@ -236,7 +264,7 @@ class Encoder(nn.Module):
 def cut(
     linear: nn.Linear, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None
 ) -> nn.Linear:
-    """Return a copy of the layer that has only these outputs (rows) or inputs (columns)."""
+    """Copy a linear layer with only the given outputs (rows) and inputs (columns); None = all."""
     weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
     if rows is not None:
         weight, bias = weight[list(rows)], None if bias is None else bias[list(rows)]

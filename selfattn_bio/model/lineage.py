@@ -1,6 +1,8 @@
-"""Records that a model and its parents were trained on.
+"""List the records that a model and its parents saw, and refuse to test a model on them.
 
-The table in the model folder prevents evaluating a model on records that its pretraining used.
+A parent is the pretrained model whose weights a training starts from. Each model folder has a table
+(`seen.parquet`) of the records that the model and all its ancestors were trained or selected on. A
+private model lists only the records that it was selected on.
 """
 
 from __future__ import annotations
@@ -26,9 +28,16 @@ INTERVAL = ["chrom", "start", "end"]  # 0-based half-open
 
 @dataclass(frozen=True)
 class Lineage:
-    """Describe a parent model: its folder, the records it saw, and its entries for provenance.
+    """The ancestry of a parent model.
 
-    `seen` includes the records that its own parents saw.
+    Attributes
+    ----------
+    folder
+        Model folder of the parent.
+    seen
+        Records that the parent model and its parents saw, in the form of `seen_table`.
+    parents
+        Entries for provenance.json: the parent model, then its parents.
     """
 
     folder: Path
@@ -42,15 +51,16 @@ class Lineage:
         alphabet: Alphabet,
         assembly: str,
     ) -> None:
-        """Refuse, before training, test records that the model or one of its parents saw.
+        """Refuse test records that this model or one of its parents saw.
 
-        See `check_unseen`.
+        Training calls this first, because `evaluate` would refuse the trained model. Parameters and
+        errors are those of `check_unseen`.
         """
         _refuse(self.seen, records, letters, alphabet, assembly, self.folder)
 
     @property
     def doubt(self) -> str:
-        """Describe the limit of the check where seen records lack coordinates; otherwise ""."""
+        """Return a warning if seen records lack coordinates, which limits `check`; otherwise ""."""
         without = int(self.seen[INTERVAL].isna().any(axis=1).sum())
         if not without:
             return ""
@@ -61,12 +71,12 @@ class Lineage:
 
 
 def lineage_of(folder: Path) -> Lineage:
-    """Read the lineage from a model folder.
+    """Read the lineage of a parent from its model folder.
 
     Raises
     ------
     ModelFolderError
-        If the folder is incomplete, or older than this table.
+        If the folder is incomplete, or from a version that did not write the table of seen records.
     """
     provenance = read_provenance(folder)
     copied = ("weights_sha256", "corpus_fingerprint", "data", "num_train", "num_valid")
@@ -81,12 +91,23 @@ def seen_table(
     assembly: str,
     parents_saw: pd.DataFrame | None,
 ) -> pd.DataFrame:
-    """Tabulate the records a model was trained and selected on, and those its parents saw.
+    """Tabulate the records that a model was trained or selected on, and those its parents saw.
+
+    Parameters
+    ----------
+    records
+        Training and validation records with the columns chrom, start and end.
+    letters
+        Their sequences, ASCII.
+    alphabet, assembly
+        Alphabet of the sequences, and assembly of the coordinates or "".
+    parents_saw
+        `seen` of the parent's lineage; None without a parent.
 
     Returns
     -------
-    Columns key (hash of the sequence, the same for both strands), assembly, chrom, start, end
-    (0-based half-open; missing if unknown) and by_parent.
+    One row per record: key (hash of the sequence, the same for both strands), assembly, chrom,
+    start, end (0-based half-open; missing if unknown) and by_parent (whether a parent saw it).
     """
     intervals = records[INTERVAL].reset_index(drop=True)
     keys = [key.hex()[:32] for key in strand_keys(letters, alphabet)]
@@ -105,16 +126,26 @@ def check_unseen(
     alphabet: Alphabet,
     assembly: str,
 ) -> None:
-    """Refuse records that a parent of the model saw.
+    """Refuse test records that a parent of the model saw.
 
-    A record was seen if its sequence matches on either strand, or if its interval overlaps one on
-    the same assembly. If either assembly is unnamed ([data] assembly), intervals are compared as if
-    both were on the same assembly.
+    A record was seen if a seen record has the same sequence on either strand, or overlaps it on the
+    same assembly. If an assembly is unknown, it is treated as equal to the other one.
+
+    Parameters
+    ----------
+    folder
+        Model folder.
+    records
+        Test records with the columns id, chrom, start and end.
+    letters
+        Their sequences, ASCII.
+    alphabet, assembly
+        Alphabet of the sequences, and assembly of the coordinates ([data] assembly) or "".
 
     Raises
     ------
     ModelFolderError
-        If a record was seen; the message names the first.
+        If a record was seen, which the message names, or the folder is incomplete.
     """
     if read_provenance(folder).get("parents"):
         seen = _read(folder)
@@ -129,15 +160,18 @@ def _refuse(
     assembly: str,
     folder: Path,
 ) -> None:
-    known = set(seen["key"])
-    bad = np.array([key.hex()[:32] in known for key in strand_keys(letters, alphabet)], dtype=bool)
-    # An unnamed assembly could be any, so its intervals are always compared.
-    bad |= _overlap(records, seen if not assembly else seen[seen["assembly"].isin([assembly, ""])])
-    if bad.any():
-        first = records["id"].iloc[int(np.argmax(bad))]
+    seen_keys = set(seen["key"])
+    was_seen = np.array(
+        [key.hex()[:32] in seen_keys for key in strand_keys(letters, alphabet)], dtype=bool
+    )
+    # An unknown assembly could be any, so its intervals are always compared.
+    comparable = seen[seen["assembly"].isin([assembly, ""])] if assembly else seen
+    was_seen |= _overlap(records, comparable)
+    if was_seen.any():
+        first = records["id"].iloc[int(np.argmax(was_seen))]
         message = (
-            f"{int(bad.sum())} of {len(bad)} test records were seen by a parent of the model, such "
-            f"as {first!r}"
+            f"{int(was_seen.sum())} of {len(was_seen)} test records were seen by a parent of the "
+            f"model, such as {first!r}"
         )
         hint = (
             "Pretrain on other records: give the parent FASTA files without the chromosomes, "
@@ -148,14 +182,14 @@ def _refuse(
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
     """Mark the records that overlap a seen interval; names match with or without "chr"."""
-    placed = records[INTERVAL].notna().all(axis=1).to_numpy(dtype=bool)
-    known, given = (
+    located = records[INTERVAL].notna().all(axis=1).to_numpy(dtype=bool)
+    seen_intervals, intervals = (
         table.assign(chrom=table["chrom"].map(common_name))
-        for table in (seen.dropna(subset=INTERVAL), records[placed])
+        for table in (seen.dropna(subset=INTERVAL), records[located])
     )
-    found = np.zeros(len(records), dtype=bool)
-    found[placed] = Cover(known).bases_of(given) > 0
-    return found
+    overlaps = np.zeros(len(records), dtype=bool)
+    overlaps[located] = Cover(seen_intervals).bases_of(intervals) > 0
+    return overlaps
 
 
 def _read(folder: Path) -> pd.DataFrame:
@@ -163,4 +197,4 @@ def _read(folder: Path) -> pd.DataFrame:
         return pd.read_parquet(folder / SEEN)
     except (OSError, ValueError) as error:
         message = f"cannot read {SEEN}, the list of training records ({type(error).__name__})"
-        raise ModelFolderError(message, place=str(folder), hint="Train it again") from error
+        raise ModelFolderError(message, place=str(folder), hint="Train the model again") from error

@@ -1,4 +1,4 @@
-"""Score sequences with position weight matrices: best hit and total occupancy on both strands."""
+"""Score DNA with position weight matrices: the best hit and the occupancy of each motif."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from numpy.typing import NDArray
 from selfattn_bio.sequence.alphabet import DNA
 
 Letters = Sequence[NDArray[np.uint8]]
-PSEUDOCOUNT = 0.01  # fraction of uniform base frequencies that is mixed into each position
-STEP = 256  # log-odds are multiples of 1 / STEP: their float32 sums are exact, whatever the order
+PSEUDOCOUNT = 0.01  # weight of uniform base frequencies, which are mixed into each position
+# Log-odds are rounded to multiples of 1 / STEP, so that float32 sums are exact in any order.
+STEP = 256
 OCCUPANCY_STEP = 64  # occupancies are rounded to multiples of 1 / OCCUPANCY_STEP
-CHUNK = 1 << 14  # bp scored at once, unless a record is longer
+CHUNK = 1 << 14  # bp scored at once; a longer record is scored alone
+AMBIGUOUS = 4  # code of an ambiguous base, which scores 0
 
 
 @dataclass(frozen=True)
 class ScoreMatrices:
     """Log-odds matrices of DNA motifs relative to uniform base frequencies.
 
-    A record has two scores per motif. The best hit is the highest sum of log-odds (natural
-    logarithm) over all windows on both strands. The occupancy is log(sum(exp(.))) over the same
-    windows. Ambiguous bases score 0. A record shorter than a motif has one window, with the motif's
-    first positions over the record's bases.
+    The score of a window is its sum of log-odds (natural logarithm). A record has two scores per
+    motif: the best hit is the highest window score on either strand, and the occupancy is
+    log(sum(exp(score))) over the windows of both strands. Ambiguous bases score 0. A record shorter
+    than a motif has one window, which aligns its bases with the first positions of the matrix.
 
     Parameters
     ----------
     labels
         Motif names.
     values
-        Log-odds (M, W, 4), float32, where W is the width of the widest motif; 0 past the end of a
-        narrower one.
+        Log-odds (M, W, 4), float32, in the order ACGT. W is the width of the widest motif; narrower
+        motifs are padded with 0 at the end.
     widths
         Number of positions of each motif, (M,).
     """
@@ -45,7 +47,7 @@ class ScoreMatrices:
 
     @classmethod
     def of(cls, ppms: Mapping[str, NDArray[np.float64]]) -> ScoreMatrices:
-        """Convert probabilities (width, 4) to log-odds."""
+        """Convert motifs, name -> probabilities (width, 4), to log-odds."""
         widths = np.array([len(ppm) for ppm in ppms.values()], dtype=np.int64)
         values = np.zeros((len(ppms), int(widths.max(initial=0)), 4), np.float32)
         for row, ppm in zip(values, ppms.values(), strict=True):
@@ -63,23 +65,28 @@ class ScoreMatrices:
 
         Returns
         -------
-        For each width w: the width, the rows of its motifs (m,), and their matrices on both strands
-        (2 m, w, 4).
+        For each width w: the width; the indices of its m motifs, (m,); and their log-odds,
+        (2 m, w, 4), first all forward matrices, then all reverse complements.
         """
-        found = []
+        groups = []
         for width in np.unique(self.widths):
-            rows = np.flatnonzero(self.widths == width)
-            forward = self.values[rows, :width]
+            motifs = np.flatnonzero(self.widths == width)
+            forward = self.values[motifs, :width]
             # Reversing the order ACGT gives the complement
-            found.append((int(width), rows, np.concatenate([forward, forward[:, ::-1, ::-1]])))
-        return found
+            groups.append((int(width), motifs, np.concatenate([forward, forward[:, ::-1, ::-1]])))
+        return groups
 
     def scores(self, letters: Letters) -> NDArray[np.float32]:
         """Score records of any length.
 
+        Parameters
+        ----------
+        letters
+            ASCII bases, one array per record.
+
         Returns
         -------
-        Shape (n, 2 M): best hits, then occupancies.
+        Shape (n, 2 M): the best hit of each motif, then the occupancy of each motif.
         """
         scores = np.empty((len(letters), 2 * len(self)), np.float32)
         for rows in _chunks(letters):
@@ -92,7 +99,7 @@ class ScoreMatrices:
                 best, total = _best_and_total(bases, lengths, width, matrices)
                 half = len(motifs)
                 both = np.maximum(best[:, :half], best[:, half:])
-                # Both strands relative to their common best hit
+                # Sums of exp(score - best hit on either strand), so that strands can be added
                 total = total * np.exp(best - np.tile(both, 2))
                 scores[rows[:, None], motifs] = both
                 scores[rows[:, None], motifs + len(self)] = _rounded(
@@ -103,39 +110,39 @@ class ScoreMatrices:
     def substituted(
         self, record: NDArray[np.uint8], motifs: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Score a record and all records with one base replaced.
+        """Score a record, and its copies with one base replaced.
 
         Parameters
         ----------
         record
             ASCII bases, shape (L,).
         motifs
-            Rows of the motifs to score, (m,).
+            Indices of the m motifs to score, (m,).
 
         Returns
         -------
-        Scores of the record, (2 m,), and of the substituted records, (L, 4, 2 m), in the layout of
-        `scores`.
+        Scores of the record, (2 m,), and of the copies by position and new base (ACGT),
+        (L, 4, 2 m). The last axis has the best hits, then the occupancies, as in `scores`.
         """
-        wanted = {int(motif): number for number, motif in enumerate(motifs)}
-        given, changed = np.empty(2 * len(motifs)), np.empty((len(record), 4, 2 * len(motifs)))
-        for width, rows, matrices in self.groups:
-            inside = np.array([row in wanted for row in rows.tolist()])
-            if not inside.any():
+        column_of = {int(motif): column for column, motif in enumerate(motifs)}
+        original, changed = np.empty(2 * len(motifs)), np.empty((len(record), 4, 2 * len(motifs)))
+        for width, group, matrices in self.groups:
+            wanted = np.array([motif in column_of for motif in group.tolist()])
+            if not wanted.any():
                 continue
-            columns = np.array([wanted[row] for row in rows[inside].tolist()])
+            columns = np.array([column_of[motif] for motif in group[wanted].tolist()])
             (best, occupancy), (new_best, new_occupancy) = _substituted(
-                record, width, matrices[np.tile(inside, 2)]
+                record, width, matrices[np.tile(wanted, 2)]
             )
-            given[columns], given[columns + len(motifs)] = best, occupancy
+            original[columns], original[columns + len(motifs)] = best, occupancy
             changed[..., columns], changed[..., columns + len(motifs)] = new_best, new_occupancy
-        return given, changed
+        return original, changed
 
 
 def one_hot(letters: Letters, length: int) -> NDArray[np.float32]:
-    """Return the bases one-hot encoded, (n, length, 4).
+    """One-hot encode ASCII bases, padded to `length`, as (n, length, 4) in the order ACGT.
 
-    Ambiguous bases and positions past the end are 0.
+    Ambiguous bases and padding are all 0.
     """
     table = np.zeros((256, 4), np.float32)
     table[list(DNA.letters.encode())] = np.eye(4)
@@ -150,7 +157,7 @@ def _rounded(occupancy: NDArray) -> NDArray:
 
 
 def _chunks(letters: Letters) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers of records of similar length, about CHUNK bp at a time."""
+    """Yield indices of records of similar length, at most CHUNK bp with padding at a time."""
     lengths = np.array([len(record) for record in letters], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -166,11 +173,14 @@ def _best_and_total(
     width: int,
     matrices: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the highest score and the sum of exp(score - highest), (n, 2 m) each."""
+    """Return the highest window score and the sum of exp(score - highest), (n, 2 m) each.
+
+    Takes one-hot bases (n, length, 4), lengths of the records (n,), and matrices (2 m, width, 4).
+    """
     windows = np.maximum(lengths - width + 1, 1)
     most = int(windows.max())
     flat = bases.reshape(len(bases), -1)
-    # (n, N, 4 w)
+    # (n, most, 4 width): windows of `width` bases, one-hot
     view = np.lib.stride_tricks.sliding_window_view(flat, 4 * width, axis=1)[:, : 4 * most : 4]
     scores = (
         np.ascontiguousarray(view).reshape(-1, 4 * width) @ matrices.reshape(len(matrices), -1).T
@@ -188,7 +198,7 @@ def _substituted(
 ) -> tuple[
     tuple[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]
 ]:
-    """Return scores of a record, and of the record with each base replaced.
+    """Score a record, and its copies with one base replaced, with motifs of one width.
 
     Parameters
     ----------
@@ -197,11 +207,11 @@ def _substituted(
     width
         Width w of the motifs.
     matrices
-        Log-odds of both strands, (2 m, w, 4).
+        Log-odds of both strands, (2 m, w, 4), as in `groups`.
 
     Returns
     -------
-    Best hit and occupancy of the record, (m,) each, and after each replacement, (L, 4, m) each.
+    Best hit and occupancy of the record, (m,) each, and of the copies, (L, 4, m) each.
     """
     length, both = len(record), len(matrices)
     bases = one_hot([record], max(length, width))[0].astype(np.float64)
@@ -215,17 +225,15 @@ def _substituted(
     best, total = _kernel()(scores, exps, matrices.astype(np.float64), codes)
     half = both // 2
     new_best, new_total = np.maximum(best[:half], best[half:]), total[:half] + total[half:]
-    given = top, _rounded(top + np.log(sum(np.split(exps.sum(axis=1), 2))))
+    original = top, _rounded(top + np.log(sum(np.split(exps.sum(axis=1), 2))))
     changed = new_best.transpose(1, 2, 0), _rounded(top + np.log(new_total).transpose(1, 2, 0))
-    return given, changed
-
-
-AMBIGUOUS = 4  # code of a base that scores 0
+    return original, changed
 
 
 @cache
 def _kernel() -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    import numba  # takes a second, and compiles the kernel at its first use
+    """Return `_replace_bases`, compiled by numba at the first call and cached on disk."""
+    import numba  # imported here because it takes a second
 
     return cast(Callable[..., Any], numba.njit(cache=True)(_replace_bases))
 
@@ -236,15 +244,17 @@ def _replace_bases(
     matrices: NDArray[np.float64],
     codes: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return best hit and sum of exponentials of a record with each base replaced.
+    """Return the best hit, and the sum of exponentials, after replacing each base of a record.
 
-    Compiled by numba. A replaced base changes only the windows that contain it; their exponentials
-    are multiplied by a factor.
+    Compiled by numba. A replaced base changes only the windows that contain it. Running maxima and
+    sums give the result for all other windows.
 
     Parameters
     ----------
-    scores, exps
-        Scores of the windows of the record, (m, N), and their exponentials relative to any maximum.
+    scores
+        Scores of the N windows of the record, (m, N), for each matrix.
+    exps
+        exp(score - c), (m, N), for any constant c of each matrix.
     matrices
         Log-odds, (m, w, 4).
     codes
@@ -252,13 +262,13 @@ def _replace_bases(
 
     Returns
     -------
-    Shape (m, L, 4) each, indexed by the new base.
+    Highest score, and sum of exp(score - c), by matrix, position and new base, (m, L, 4) each.
     """
     number, windows = scores.shape
     width, length = matrices.shape[1], len(codes)
     best, total = np.empty((number, length, 4)), np.empty((number, length, 4))
     factors = np.exp(matrices)
-    # Highest score of the windows before each window, and from each window on
+    # Highest score, and sum of exponentials, over the windows before i and over the windows from i
     before, after = np.empty(windows + 1), np.empty(windows + 1)
     sum_before, sum_after = np.empty(windows + 1), np.empty(windows + 1)
     for row in range(number):
@@ -270,6 +280,7 @@ def _replace_bases(
             after[window] = max(after[window + 1], scores[row, window])
             sum_after[window] = sum_after[window + 1] + exps[row, window]
         for position in range(length):
+            # windows [first, last) contain the position
             first, last = min(max(0, position - width + 1), windows), min(windows, position + 1)
             for base in range(4):
                 highest = max(before[first], after[last])
@@ -277,7 +288,7 @@ def _replace_bases(
                 for window in range(first, last):
                     offset, old = position - window, codes[position]
                     change, factor = matrices[row, offset, base], factors[row, offset, base]
-                    if old < 4:
+                    if old < 4:  # not AMBIGUOUS
                         change -= matrices[row, offset, old]
                         factor /= factors[row, offset, old]
                     highest = max(highest, scores[row, window] + change)

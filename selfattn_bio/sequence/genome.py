@@ -1,6 +1,6 @@
 """Random access to an indexed genome.
 
-Handles plain and bgzip FASTA, names with and without "chr", and one file handle per process.
+Reads plain and bgzip FASTA and accepts chromosome names with or without "chr".
 `sequence.faidx` creates the index; pysam reads the file.
 """
 
@@ -24,8 +24,9 @@ from selfattn_bio.sequence.faidx import index_of
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
 
 _MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
+# index 0 reads soft-masked bases as usual, index 1 as N
 _POLICIES = (SequencePolicy(DNA), SequencePolicy(DNA, "hard"))
-_SHOWN = 8  # names shown in an error
+_SHOWN = 8  # chromosome names shown in an error
 
 
 class Genome:
@@ -34,10 +35,10 @@ class Genome:
     `Genome("dm3.fa").fetch("chr2L", 7, 11, "-")` is the reverse complement of the bases 7, 8, 9 and
     10 of chr2L.
 
-    The index (`.fai`, and `.gzi` for bgzip) is next to the file, or in the user's cache if that
-    folder is not writable. A missing index is created. One that is older than the file or does not
-    fit it is rebuilt, with a message. Genomes can be pickled and used after a fork, because each
-    process opens its own handle. They cannot be shared between threads.
+    The index (`.fai`, and `.gzi` for bgzip) is next to the file, or in the user's cache if the
+    folder of the file is not writable. A missing index is created. An index that is older than the
+    file or does not match it is rebuilt, with a message. Genomes can be pickled and used after a
+    fork, because each process opens its own handle. They cannot be shared between threads.
 
     Parameters
     ----------
@@ -54,19 +55,19 @@ class Genome:
     Raises
     ------
     GenomeError
-        If the file is missing, unreadable, gz but not bgzip, truncated or not FASTA; if it has a
-        duplicate or missing name, an empty record, or lines of unequal length within a record; or
-        if the index cannot be written anywhere.
+        If the file is missing, unreadable, truncated, not FASTA, or compressed with gzip instead of
+        bgzip; if it has a duplicate or missing name, an empty record, or lines of unequal length
+        within a record; or if the index cannot be written anywhere.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._fai, self._gzi, self.lengths = index_of(self.path)
         self.names = list(self.lengths)
-        self._hard = False
+        self._hard = False  # whether soft-masked bases are read as N
         self._mapped = False  # whether the message about differing names was printed
         self._file: pysam.FastaFile | None = None
-        self._process = 0
+        self._process = 0  # id of the process that opened the file
 
     def __enter__(self) -> Genome:
         return self
@@ -78,7 +79,10 @@ class Genome:
         return self.__dict__ | {"_file": None}
 
     def soft_masked(self, soft_mask: SoftMask) -> Genome:
-        """Return the genome itself, or for "hard" a view with soft-masked bases as N."""
+        """Return a genome whose soft-masked bases are read as N if `soft_mask` is "hard".
+
+        Otherwise return this genome unchanged.
+        """
         if soft_mask != "hard":
             return self
         view = copy.copy(self)  # opens its own handle
@@ -92,9 +96,10 @@ class Genome:
             self._file = None
 
     def resolve(self, name: str) -> str:
-        """Return the genome's name of a chromosome: "2L" -> "chr2L", "MT" -> "chrM", "chr1" -> "1".
+        """Return the name that this genome uses for a chromosome.
 
-        The first time the names differ, a message is printed.
+        If the genome has chr2L and chrM, "2L" gives "chr2L" and "MT" gives "chrM". The first time
+        the two names differ, a message is printed.
 
         Raises
         ------
@@ -114,7 +119,7 @@ class Genome:
         return found
 
     def name_of(self, name: str) -> str | None:
-        """Return the name as `resolve` does, without a message, or None if there is none."""
+        """Return the name as `resolve` does, without a message; None if there is no match."""
         return name_among(name, self.lengths)
 
     def fetch(
@@ -133,29 +138,29 @@ class Genome:
 
         Returns
         -------
-        Upper-case ASCII, shape (end - start,), with U read as T and IUPAC codes kept. See also
-        `soft_masked`.
+        Upper-case ASCII, shape (end - start,), with U read as T and IUPAC codes kept.
 
         Raises
         ------
         GenomeError
-            If there is no such chromosome, the window is not within it, or it contains a character
-            that is not DNA.
+            If there is no such chromosome, the window is not within it, the window contains a
+            character that is not DNA, or the file cannot be read.
         ValueError
             If the strand is neither + nor -.
         """
         if strand not in ("+", "-"):
             raise ValueError(f"invalid strand {strand!r} (expected + or -)")
         chrom, end = self._checked(chrom, start, end)
-        letters = self._decoded(chrom, start, end)[0]
+        letters, _ = self._decoded(chrom, start, end)
         return letters if strand == "+" else DNA.reverse_complement(letters)
 
     def fetch_masked(
         self, chrom: str, start: int = 0, end: int | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Return the bases of a window on "+", and a mask of soft-masked (lower-case) bases.
+        """Return the forward-strand bases of a window, and a mask that is True where soft-masked.
 
-        Both have shape (end - start,). Parameters and errors are those of `fetch`.
+        Both have shape (end - start,). Soft-masked bases are lower-case in the file. Parameters and
+        errors are those of `fetch`.
         """
         chrom, end = self._checked(chrom, start, end)
         letters, raw = self._decoded(chrom, start, end)
@@ -173,7 +178,7 @@ class Genome:
         return chrom, end
 
     def _decoded(self, chrom: str, start: int, end: int) -> tuple[NDArray[np.uint8], bytes]:
-        """Return the bases as they are read, and the raw bytes of the file."""
+        """Return the bases as upper-case ASCII, and the bytes of the file."""
         raw = self._read(chrom, start, end)
         if foreign := raw.translate(None, DNA.readable):
             at = f"0-based position {start + raw.index(foreign[0])} of {chrom}"
@@ -186,7 +191,7 @@ class Genome:
     def _read(self, chrom: str, start: int, end: int) -> bytes:
         try:
             return cast(str, self._open().fetch(chrom, start, end)).encode("latin-1")
-        except (OSError, ValueError) as error:  # htslib gives no reason
+        except (OSError, ValueError) as error:  # the message of htslib gives no reason
             raise GenomeError(
                 f"cannot read [{start}, {end}) of {chrom}; the file is damaged or has changed",
                 place=str(self.path),
@@ -194,7 +199,7 @@ class Genome:
             ) from error
 
     def _open(self) -> pysam.FastaFile:
-        # Forked processes would share the position of one handle
+        # A handle that is open before a fork shares its file position with the new process
         if self._file is None or self._process != os.getpid():
             gzi = str(self._gzi) if self._gzi else None
             pysam.set_verbosity(0)  # silence htslib's messages on stderr
@@ -215,9 +220,9 @@ class Genome:
 
 
 def name_among(name: str, known: Container[str]) -> str | None:
-    """Return the name of a chromosome in `known`, with or without "chr", or None.
+    """Return the spelling of a chromosome name that is in `known`, or None.
 
-    If only "chr2L" is known, "2L" gives "chr2L".
+    If "chr2L" is known and "2L" is not, "2L" gives "chr2L".
     """
     return (
         name
@@ -227,9 +232,9 @@ def name_among(name: str, known: Container[str]) -> str | None:
 
 
 def common_name(name: str) -> str:
-    """Return one name for all spellings of a chromosome: "chr2L" and "2L" -> "2L".
+    """Return the same name for all spellings of a chromosome: "2L" for both "chr2L" and "2L".
 
-    It is used to compare coordinates from two files.
+    Use it to compare coordinates from two files.
     """
     return "MT" if name in _MITOCHONDRION else name.removeprefix("chr")
 

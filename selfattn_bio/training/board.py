@@ -1,7 +1,6 @@
-"""Write the training history for TensorBoard: `tensorboard --logdir results`.
+"""Write the training history for TensorBoard; view it with `tensorboard --logdir results`.
 
-TensorBoard is an optional dependency. A resumed run discards events that the interrupted run wrote
-after its last checkpoint.
+The tensorboard package is an optional dependency.
 """
 
 from __future__ import annotations
@@ -13,7 +12,15 @@ from selfattn_bio.errors import TrainingError
 
 
 class Board:
-    """Write rows of the history into a folder.
+    """Write evaluations to a TensorBoard folder.
+
+    Parameters
+    ----------
+    folder
+        Folder for the event files.
+    step
+        Step of the checkpoint from which training resumes, 0 for a new run. Events of later steps,
+        written by the interrupted run, are discarded.
 
     Raises
     ------
@@ -35,12 +42,12 @@ class Board:
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, row: dict[str, float]) -> None:
-        """Write one evaluation: each figure under its name, at its step."""
+        """Write the values of one evaluation at step `row["step"]`.
+
+        `train_loss` becomes `train/loss`, so that TensorBoard groups values by split.
+        """
         for name, value in row.items():
             if name != "step":
-                self._writer.add_scalar(
-                    name.replace("_", "/", 1) if name.startswith(("train_", "valid_")) else name,
-                    value,
-                    int(row["step"]),
-                )
+                tag = name.replace("_", "/", 1) if name.startswith(("train_", "valid_")) else name
+                self._writer.add_scalar(tag, value, int(row["step"]))
         self._writer.flush()
