@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Predict contact maps, and write them with their best pairs and, if known, their precision."""
+    """Predict contact maps; write maps, best pairs and, with known contacts, the precision."""
     import numpy as np
     import pandas as pd
 

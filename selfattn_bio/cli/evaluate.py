@@ -280,7 +280,7 @@ def _check_question(folder: Path, objective: Objective) -> None:
 
 
 def _check_strands(folders: list[Path], run_file: RunFile) -> None:
-    """Refuse a model that reads other strands than the run file, and so than its baselines."""
+    """Refuse a model that reads other strands than the run file, which its baselines follow."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.model.checkpoint import RUN
 
@@ -334,7 +334,7 @@ def _judge_binary(
 def _judge_targets(
     folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation
 ) -> Judged:
-    """Evaluate classes, labels, numbers, several of them, or one label per position.
+    """Evaluate objectives with classes, labels or numbers, per sequence or per position.
 
     Metrics have intervals, and are compared with simple baselines and the variants.
     """
@@ -520,7 +520,7 @@ def _add_layers(summary: dict[str, Any], folders: list[Path], letters: Letters) 
         summary[side]["layers"] = {"mean": mean, "of": of}
         shown.append(f"{side} {mean:.2f}")
     print(
-        f"evaluate: records leave the model after {', '.join(shown)} of {of} layers in the mean",
+        f"evaluate: records leave the model after {', '.join(shown)} of {of} layers on average",
         flush=True,
     )
 

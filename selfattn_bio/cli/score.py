@@ -4,13 +4,12 @@ Writes a table with one row per sequence. For two classes the columns are logit,
 predicted, the label at the threshold fitted on the validation records. Several models are averaged,
 and the column `spread` is their standard deviation. Intervals (--bed) have the same ids as in a
 corpus, and their chrom, start, end, strand and name. `unlike` marks sequences that differ from the
-training data. With --coverage .9 the column `set` contains the true label for nine of ten records,
+training data. With --coverage 0.9 the column `set` contains the true label for nine of ten records,
 provided that they are like the validation records.
 
 Files of any size are scored in parts, in the memory of some thousand sequences. The output file
 appears when it is complete. Models with one label per position, or with bins, score sequences of
-any length in overlapping tiles; a message
-reports if this differs from a single pass. Masked and
+any length in overlapping tiles; a message reports if this differs from a single pass. Masked and
 causal language models are refused, because they do not score a sequence.
 
 example: selfattn-bio score --model results/promoter/model --fasta new.fa --output scores.tsv

@@ -1,8 +1,9 @@
 """Simulate sequences with motifs planted at known positions, from a grammar.
 
-Writes to OUTPUT positives.fa.gz and negatives.fa.gz, truth.tsv and truth.bed (each planted site),
-records.tsv (the content of each record), grammar.toml, and task.toml, a run file for training on
-them. docs/motifs.md describes grammars. Paths in a grammar are relative to the current folder.
+Writes to OUTPUT the sequences (positives.fa.gz, negatives.fa.gz), each planted site (truth.tsv,
+truth.bed), the kind of each record (records.tsv), the grammar (grammar.toml) and a run file for
+training on them (task.toml). docs/motifs.md describes grammars. Paths in a grammar are relative to
+the current folder.
 
 example: selfattn-bio simulate grammar.toml --output made --seed 0
 """

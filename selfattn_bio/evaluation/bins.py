@@ -23,7 +23,7 @@ from selfattn_bio.evaluation.summary import SIDES, members_entry
 from selfattn_bio.sequence.alphabet import Alphabet
 
 Array = NDArray[np.float64]
-AROUND = 200  # bp on each split of the middle of a bin that the baselines use
+AROUND = 200  # bp on each side of the middle of a bin that the baselines read
 K = 5  # k of the k-mer baseline
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C; chosen on valid
 
@@ -93,8 +93,8 @@ def summarise_bins(
 ) -> dict[str, Any]:
     """Evaluate every model on the bins of the validation and test splits.
 
-    Confidence intervals come from resampling blocks of chromosome. Neighbouring bins share sequence
-    and points, so resampling single bins would give intervals that are too narrow.
+    Confidence intervals come from resampling blocks of chromosomes. Neighbouring bins share
+    sequence and points, so resampling single bins would give intervals that are too narrow.
 
     Parameters
     ----------
@@ -107,9 +107,8 @@ def summarise_bins(
     Returns
     -------
     The content of metrics.json, in the same form as for a binary run. `differences` compares models
-    on the test split; the best baseline is the one with the highest AUPRC. For an ensemble, the
-    first member is also compared alone, because averaging several members alone
-    improves the result.
+    on the test split; the best baseline is the one with the highest AUPRC. The first member of an
+    ensemble is also compared, because averaging members improves the result of any network.
     """
     summary: dict[str, Any] = {
         "objective": "bins",

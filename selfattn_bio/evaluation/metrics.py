@@ -32,7 +32,17 @@ RANGES |= {f"{name}{AT_HALF}": RANGES[name] for name in CALLED}
 
 @dataclass(frozen=True)
 class ResampledMetric:
-    """The value of a metric and its values on resampled records, shape (bootstraps,)."""
+    """The value of a metric and its values on resampled records.
+
+    Attributes
+    ----------
+    value
+        Value on the records themselves.
+    draws
+        Value on each resample, (draws,).
+    low_high
+        Lowest and highest possible value of the metric.
+    """
 
     value: float
     draws: Array
@@ -240,10 +250,9 @@ class _Metrics:
 
 
 def _confusion(labels: NDArray[np.int64], predicted: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return whether each record is a true positive, false positive or negative, or true negative.
+    """Mark each record in one of four columns, (n, 4).
 
-    The columns of the result, (n, 4), are true positive, false positive, false negative and true
-    negative.
+    The columns are true positive, false positive, false negative and true negative.
     """
     actual = labels == 1
     cells = [predicted & actual, predicted & ~actual, ~predicted & actual, ~predicted & ~actual]

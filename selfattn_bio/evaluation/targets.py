@@ -32,9 +32,9 @@ from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 Array = NDArray[np.float64]
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for labels per position
 Predict = Callable[[Letters], Predictions]
-STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # strengths of the penalty; chosen on valid
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # of the penalty; one is chosen on the validation split
 REACH = 7  # positions on each side in the baseline for labels per position
-MAX_LETTERS = 200_000  # maximum number of positions this baseline is fitted to
+MAX_LETTERS = 200_000  # maximum number of positions that baseline is fitted to
 
 
 def fit_baselines(

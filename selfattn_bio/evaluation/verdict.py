@@ -2,7 +2,7 @@
 
 Trainings with different seeds give different results, and the mean of several networks is better
 than one network. An interval over test records accounts for neither. "better" and "worse" therefore
-require equally many networks on both sides, from several trainings.
+require the same number of networks in both classifiers, from several trainings.
 """
 
 from __future__ import annotations

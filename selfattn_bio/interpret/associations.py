@@ -16,15 +16,16 @@ from selfattn_bio.sequence.alphabet import Alphabet
 
 Letters = NDArray[np.uint8]
 
-# records per GC stratum are equal in number; fewer strata if one had less than MIN_IN_GROUP
+# Numbers of strata by GC content and by length. Strata have about the same number of records, and
+# there are fewer if a stratum would have fewer than MIN_IN_GROUP records.
 GROUPS = 10
 LENGTH_GROUPS = 3
 MIN_IN_GROUP = 40
-MIN_SITES = 10  # records with a hit; no profile with fewer
+MIN_SITES = 10  # minimum number of records with a hit for a profile of positions or strands
 PEAK = 10  # width in bp of the window with most hits
-DRAWS = 1000
+DRAWS = 1000  # random placements of the hits, for the p-value of the fullest window
 CONFIDENCE = 0.95
-# mean difference between a PPM and its reverse complement; below it, a palindrome
+# a motif is a palindrome if its PPM differs from the reverse complement by less on average
 PALINDROME = 0.15
 
 
@@ -103,7 +104,7 @@ def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> NDArray[np.in
 
 
 def quantile_groups(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
-    """Return which of `number` groups of about equal size each value falls in."""
+    """Return the group of each value, from 0, for at most `number` groups of about equal size."""
     return np.searchsorted(
         np.unique(np.quantile(values, np.arange(1, number) / number)), values, side="right"
     )
@@ -173,9 +174,9 @@ def position_profile(
     length = lengths[best["record"].to_numpy(dtype=int)]
     width = int(best["end"].iloc[0] - best["start"].iloc[0])
     # number of possible start positions
-    start, places = best["start"].to_numpy(dtype=int), length - width + 1
+    start, num_starts = best["start"].to_numpy(dtype=int), length - width + 1
     found = {
-        "position_p": float(kstest((start + rng.random(len(start))) / places, "uniform").pvalue)
+        "position_p": float(kstest((start + rng.random(len(start))) / num_starts, "uniform").pvalue)
     }
     if window is not None:
         low, high = (
@@ -183,16 +184,19 @@ def position_profile(
             for edge in window
         )
         inside = (start >= low) & (start < high)
-        shares = np.clip(np.minimum(high, places) - np.maximum(low, 0), 0, None) / places
+        fractions = np.clip(np.minimum(high, num_starts) - np.maximum(low, 0), 0, None) / num_starts
         p = binomtest(
-            int(inside.sum()), len(best), float(np.clip(shares.mean(), 0, 1)), alternative="greater"
+            int(inside.sum()),
+            len(best),
+            float(np.clip(fractions.mean(), 0, 1)),
+            alternative="greater",
         ).pvalue
-        return found | _window(*window, int(inside.sum()), float(shares.sum()), float(p))
-    if len(np.unique(length)) > 1 or places[0] <= PEAK:
+        return found | _window(*window, int(inside.sum()), float(fractions.sum()), float(p))
+    if len(np.unique(length)) > 1 or num_starts[0] <= PEAK:
         return found
-    counts = _in_windows(np.bincount(start, minlength=places[0])[None])[0]
+    counts = _in_windows(np.bincount(start, minlength=num_starts[0])[None])[0]
     random = _in_windows(
-        _histograms(rng.integers(0, places[0], (DRAWS, len(start))), int(places[0]))
+        _histograms(rng.integers(0, num_starts[0], (DRAWS, len(start))), int(num_starts[0]))
     ).max(axis=1)
     first, most = int(counts.argmax()), int(counts.max())
     p = (1 + (random >= most).sum()) / (DRAWS + 1)
@@ -200,7 +204,7 @@ def position_profile(
         first + width // 2,
         first + width // 2 + PEAK,
         most,
-        len(start) * PEAK / float(places[0]),
+        len(start) * PEAK / float(num_starts[0]),
         float(p),
     )
 
@@ -227,14 +231,14 @@ def _window(start: int, end: int, hits: int, expected: float, p: float) -> dict[
     }
 
 
-def _histograms(starts: NDArray[np.int64], places: int) -> NDArray[np.int64]:
-    """Count starts (draws, hits) per position; returns (draws, places)."""
-    flat = starts + np.arange(len(starts))[:, None] * places
-    return np.bincount(flat.ravel(), minlength=len(starts) * places).reshape(len(starts), places)
+def _histograms(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Count starts (draws, hits) at each of `length` positions; returns (draws, length)."""
+    flat = starts + np.arange(len(starts))[:, None] * length
+    return np.bincount(flat.ravel(), minlength=len(starts) * length).reshape(len(starts), length)
 
 
 def _in_windows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum counts (draws, places) over PEAK positions; returns (draws, places - PEAK + 1)."""
+    """Sum counts (draws, length) over PEAK positions; returns (draws, length - PEAK + 1)."""
     sums = np.concatenate(
         [np.zeros((len(counts), 1), dtype=np.int64), np.cumsum(counts, axis=1)], axis=1
     )

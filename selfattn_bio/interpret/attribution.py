@@ -7,7 +7,7 @@ Both methods are gradient x input with modified gradients for some operations:
 
 | operation | AttnLRP (Achtibat et al. 2024) | CP-LRP (Ali et al. 2022) |
 |---|---|---|
-| weights(q, k) @ v | half to the weights (a quarter to q, to k), half to v | all to v |
+| weights(q, k) @ v | a quarter to q, a quarter to k, half to v | all to v |
 | LayerNorm, RecordNorm | the deviation is a constant | the same |
 | keys of length 1 (Reformer; our rule by analogy) | the length is a constant | the same |
 | GELU | the gate act(x) / x is a constant | the same |
@@ -48,7 +48,7 @@ from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
 from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 
 BATCH = 64  # sequences per backward pass
-FIRST_KMER = len(SPECIAL)  # smaller tokens represent no letters
+FIRST_KMER = len(SPECIAL)  # smaller token numbers are special tokens, without letters
 
 Letters = NDArray[np.uint8]
 Rules = Mapping[type[nn.Module], Callable[..., Any]]
@@ -57,7 +57,7 @@ Chosen = Callable[[Tensor, Tensor], Tensor]
 
 
 def all_outputs(outputs: Tensor, tokens: Tensor) -> Tensor:
-    """Select every output; the only one of networks with one output per sequence."""
+    """Return the outputs unchanged: networks with one output per sequence need no selection."""
     return outputs
 
 

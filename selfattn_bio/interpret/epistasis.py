@@ -32,8 +32,8 @@ Span = tuple[int, int]
 LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
 
 DRAWS = 2  # shuffles per record; their letters replace the sites
-SLACK = 5  # positions
-SHARE = 0.25  # plus this fraction of the gap: tolerance for the distance of a random site
+# The gap of a random site may differ by SLACK positions plus SHARE times the gap of the pair.
+SLACK, SHARE = 5, 0.25
 CHUNK = 256  # pairs of sites whose interventions are scored together
 NAMES = ["name_a", "name_b"]
 PAIR = ["record", *NAMES]
@@ -211,7 +211,7 @@ def put(letters: Letters, other: Letters, *spans: Span) -> Letters:
 
 
 def _free(sites: pd.DataFrame, length: int) -> NDArray[np.int64]:
-    """Return (length + 1,) counts of letters in sites before each position."""
+    """Count the positions before each position that are in a site, shape (length + 1,)."""
     covered = np.zeros(length, dtype=np.int64)
     for start, end in zip(sites["start"], sites["end"], strict=True):
         covered[start:end] = 1
@@ -221,9 +221,10 @@ def _free(sites: pd.DataFrame, length: int) -> NDArray[np.int64]:
 def _free_starts(
     fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return possible starts of a site with the width of `other`.
+    """Return the starts of possible random sites in place of `other`.
 
-    It overlaps no site and is about as far from `fixed` as `other` is.
+    Such a site has the width of `other`, overlaps no site and is about as far from `fixed` as
+    `other` is. `before` is from `_free`.
     """
     width = other[1] - other[0]
     start = np.arange(len(before) - width)

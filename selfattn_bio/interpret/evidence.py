@@ -12,7 +12,7 @@ figures. The tests are in `associations` and `interventions`.
   are at least `MIN_EFFECT`, with intervals above 0.
 - **contradicted**: `effect_q` is below the significance, but fall and effect are at most
   -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
-- **inconclusive**: all other motifs; the evidence is inconclusive.
+- **inconclusive**: all other motifs.
 
 effect alone is not enough, because control sites near a meaningless motif may overlap meaningful
 ones.
@@ -23,11 +23,10 @@ Effects are therefore logits times the slope fitted on the validation set
 (`evaluation.calibration.fit_slope`), that is, log-odds confirmed by held-out labels. For a network
 that predicts nothing on held-out records, slope times standard deviation of the scores is due to
 chance, about 2 / sqrt(validation records): 0.03 log-odds with 5,000 records and 0.2 with 100. Its
-effects are no larger, whatever the size of its raw scores. A small validation set is therefore
-weak ground for a verdict. An effect must also be relevant, at least `MIN_EFFECT` (0.1: the odds of
-a positive fall by a tenth), because with thousands of records even a tiny difference from 0
-is significant. So a control supports no motif because its scores carry no information; the
-number of its inconclusive motifs shows how many it suggests without this scaling.
+effects are no larger, whatever the size of its raw scores. A verdict from a small validation set is
+therefore unreliable. An effect must also be at least `MIN_EFFECT` (0.1: the odds of a positive fall
+by a tenth), because with thousands of records even a tiny effect is significant. A control with
+shuffled labels may have motifs, but none of them is supported.
 """
 
 from __future__ import annotations

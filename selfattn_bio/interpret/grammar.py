@@ -109,9 +109,9 @@ class Sites(Section):
     """[sites.NAME]: single sites of a motif, or of one of several interchangeable motifs."""
 
     motifs: Names = Field(
-        description="labels of the database; of several, each site has one, drawn evenly"
+        description="motif labels in the database; with several, each site has a random one"
     )
-    number: Range = Field((1, 1), description="sites a record, from ... to, drawn evenly")
+    number: Range = Field((1, 1), description="sites per record: [min, max], sampled uniformly")
     strand: Strand = "either"
 
     @model_validator(mode="after")
@@ -135,7 +135,9 @@ class Sites(Section):
 class MotifPair(Section):
     """[pairs.NAME]: two motifs at a distance, at most once per record."""
 
-    first: Names = Field(description="labels of the database; of several one, drawn evenly")
+    first: Names = Field(
+        description="motif labels in the database; with several, a random one is used"
+    )
     second: Names
     spacing: Range = Field(description="bp between the two: [min, max], sampled uniformly")
     order: Literal["given", "either"] = Field(
@@ -161,12 +163,12 @@ class MotifPair(Section):
 
     def blocks(self, name: str, rng: Generator) -> Blocks:
         """Sample the pair, with one bystander if the grammar has any, as one block."""
-        turned = self.orientation == "opposite" or (
+        is_opposite = self.orientation == "opposite" or (
             self.orientation == "either" and bool(rng.integers(2))
         )
         sites = [
             Site(_any(self.first, rng), "+", half=1),
-            Site(_any(self.second, rng), "-" if turned else "+", half=2),
+            Site(_any(self.second, rng), "-" if is_opposite else "+", half=2),
         ]
         if self.order == "either" and rng.integers(2):
             sites.reverse()
@@ -227,11 +229,13 @@ class Thinned(Section):
 
 
 class HalfPair(Section):
-    """Remove one half of each pair of a positive, or plant half a pair only."""
+    """Remove one half of each pair of a positive, or plant only one half of one pair."""
 
     share: Share
     others: Literal["kept", "left_out"] = Field(
-        "kept", description="the positive's other sites; left_out: one half of any pair is all"
+        "kept",
+        description="the other sites of the positive; left_out plants one half of a random pair "
+        "only",
     )
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
@@ -250,7 +254,7 @@ class FarPair(Section):
 
     share: Share
     spacing: Range = Field(
-        description="letters between the halves, from ... to; apart from the spacing of each pair"
+        description="bp between the halves: [min, max]; must not overlap the spacing of a pair"
     )
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
@@ -363,8 +367,7 @@ class ShuffledLetters(Section):
     kind: Literal["shuffled"] = "shuffled"
     sequences: str = Field(
         min_length=1,
-        description="file of sequences; those of `length` letters at least, all of them ACGT, are "
-        "used",
+        description="file of sequences; those with at least `length` bp and only ACGT are used",
     )
     k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
 
@@ -380,8 +383,7 @@ class Grammar(Section):
     title: str = ""
     database: str = Field(
         "jaspar:vertebrates",
-        description="of the motifs: jaspar:GROUP of those that ship, or a path to MEME, JASPAR or "
-        "TRANSFAC text",
+        description="motif database: jaspar:GROUP, or the path of a MEME, JASPAR or TRANSFAC file",
     )
     records: int = Field(24_000, ge=2, description="number of records; half are positives")
     length: Positive = Field(200, description="bp per record")

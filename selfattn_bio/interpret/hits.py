@@ -13,7 +13,7 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 NUM_SITES = 100  # default for files without site counts; makes the pseudocount 1/100
 HIT_P = 2.5e-4  # a perfect match of 6 bp is a hit
-CHANCE = HIT_P / 10  # limit for match p times attribution rank
+CHANCE = HIT_P / 10  # limit of `relevant_hits`: p-value times fraction of windows ranked as high
 COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 # spread over the letters of each row, so that unseen letters are rare, not impossible
 PSEUDO_SITES = 1.0

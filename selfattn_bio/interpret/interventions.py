@@ -16,8 +16,8 @@ Letters = NDArray[np.uint8]
 # sequences to (n,), or to (n, M) for M members
 LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
 
-MIN_EFFECT = 0.1  # calibrated log-odds
-MIN_RECORDS = 10  # with a hit; too few below this to estimate an effect
+MIN_EFFECT = 0.1  # in calibrated log-odds; smaller effects are treated as none
+MIN_RECORDS = 10  # minimum number of records with a hit to estimate an effect
 # sampled at random; gives an interval of +-0.06 log-odds at a standard deviation of 0.5
 MAX_RECORDS = 300
 MAX_INSERTED = 100  # shuffled records into which a site is inserted
@@ -30,7 +30,7 @@ CONFIDENCE = 0.95
 def effect(
     hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Measure how much more log-odds fall when hits are shuffled than when control sites are.
+    """Measure how much more the log-odds fall if hits are shuffled than if control sites are.
 
     All hits of a record are shuffled together, each within its interval, so that composition and
     context stay the same. In a second copy, one control site per hit is shuffled instead. It has

@@ -52,8 +52,8 @@ PLACED = ["id", "label", "kind", "motif", "start", "end", "strand", "pair"]
 ACGT = np.frombuffer(DNA.letters.encode(), np.uint8)
 Row = NDArray[np.uint8]
 
-# conv11 + pool 4, 2 layers, 64 wide, 4 heads: the model of the comparison of methods
-# (docs/interpretation.md)
+# The model that docs/interpretation.md uses to compare attribution methods: a convolution of width
+# 11 with pooling by 4, then the default encoder.
 TASK_TEXT = """# Trains on the sequences in this folder. Unnamed keys use their defaults.
 title = {title}
 

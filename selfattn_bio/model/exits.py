@@ -116,7 +116,17 @@ def settled(readings: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Choice:
-    """Store a threshold and its results on the records it was chosen on."""
+    """A threshold and its results on the records it was chosen on.
+
+    Attributes
+    ----------
+    threshold
+        Confidence at which a record leaves.
+    worth, worth_of_all_layers
+        Quality of the outputs with this threshold, and of those of the last block.
+    mean_layers
+        Number of blocks that a record passes, averaged over records and members.
+    """
 
     threshold: float
     worth: float

@@ -28,10 +28,12 @@ RATE = 10.0
 
 
 class HardConcrete(nn.Module):
-    """Scale parts of a tensor by `num` gates in [0, 1]; some become exactly 0 or exactly 1.
+    """Scale parts of a tensor by learned gates in [0, 1]; some become exactly 0 or exactly 1.
 
-    Attributes
+    Parameters
     ----------
+    num
+        Number of gates.
     cost
         Number of network weights that are removed when one gate closes.
     """

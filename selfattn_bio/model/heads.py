@@ -126,16 +126,25 @@ class TokenHead(nn.Module):
 
 
 class PlaceHead(nn.Module):
-    """Compute outputs for each vector of the encoder, that is for each bin of the sequence.
+    """Compute outputs for each vector of the encoder, that is, for each bin of the sequence.
 
-    The learned vectors in front of the tokens are the global tokens of the attention pattern and
-    have no position. The head also reads the input of the encoder: the norm in the encoder makes
-    every position equally strong, and only the stem's batch norm keeps how strongly a detector
-    fires. Positive bins are rare, so the outputs start at a low probability; otherwise the first
+    The head reads the output of the encoder and also its input. The norms of the encoder make every
+    position equally strong; only the batch norm of the stem preserves how strongly a detector
+    fires. Positive bins are rare, so the outputs start at a low probability. Otherwise the first
     steps would learn only that.
+
+    Parameters
+    ----------
+    embed_dim, num_outputs
+        Sizes D and C.
+    num_global
+        Number G of learned vectors in front of the tokens. They are the global tokens of the
+        attention pattern and have no position.
+    sees_both
+        Whether `forward` gets the input of the encoder as well.
     """
 
-    RARE = -5.0  # initial logits, 0.7 %
+    RARE = -5.0  # initial logit of each output, a probability of 0.7 %
 
     def __init__(
         self, embed_dim: int, num_outputs: int, num_global: int, sees_both: bool = True
@@ -160,7 +169,7 @@ class PlaceHead(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor, before: Tensor | None = None) -> Tensor:
-        """Map x (B, G + L, D) and `before`, the encoder's input (B, L, D), to (B, L, C)."""
+        """Map x (B, G + L, D) and the input of the encoder `before`, (B, L, D), to (B, L, C)."""
         x = x[:, self.num_prefix :]
         return self.classify(x if before is None else torch.cat((x, before), -1))
 

@@ -14,8 +14,8 @@ def mirrored(x: Tensor, mask: Tensor) -> Tensor:
     """
     if bool(mask.all()):
         return x.flip(1)
-    places = torch.arange(mask.shape[1], device=mask.device)
-    source = torch.where(mask, mask.sum(1, keepdim=True) - 1 - places, places)  # (B, N)
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    source = torch.where(mask, mask.sum(1, keepdim=True) - 1 - positions, positions)  # (B, N)
     return x.take_along_dim(source[..., None], 1)
 
 

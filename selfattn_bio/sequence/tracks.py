@@ -30,7 +30,13 @@ _BIGWIG, _TREE_MAGIC, _NAMES_MAGIC = 0x888FFC26, 0x2468ACE0, 0x78CA8C91
 
 
 class Track(Protocol):
-    """Numbers along a genome."""
+    """Numbers along a genome.
+
+    Attributes
+    ----------
+    names
+        Chromosomes that have data.
+    """
 
     names: list[str]
 

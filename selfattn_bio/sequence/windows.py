@@ -226,7 +226,7 @@ def cut(
 
 
 def id_of(chrom: str, start: int, end: int, strand: str) -> str:
-    """Return the id of a window."""
+    """Return the id of a window: "chr2L:7-11(-)", 0-based half-open."""
     return f"{chrom}:{start}-{end}({strand})"
 
 

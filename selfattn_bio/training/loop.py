@@ -82,7 +82,7 @@ from selfattn_bio.training.transfer import (
 )
 
 SECONDS_BETWEEN_LINES = 10.0
-OVERFLOWS = 25  # consecutive steps: float16 starts with a loss scale of 2^16, which is then at 2^-9
+OVERFLOWS = 25  # consecutive overflows in float16; they lower the loss scale from 2^16 to 2^-9
 NAMED = 8  # records named in a message; longer lists are written to a file
 
 Found = TypeVar("Found")

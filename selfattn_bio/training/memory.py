@@ -95,7 +95,7 @@ def available_mb() -> float:
     for limit, field in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         most = resource.getrlimit(limit)[0]
         if most != resource.RLIM_INFINITY:
-            # one in advance, one for fragmentation
+            # twice HEAP_PAD: what malloc requests in advance, and as much for fragmentation
             found.append(most / 1e6 - status_mb(field) + status_mb("VmRSS") - 2 * HEAP_PAD)
     return max(0.0, min(found))
 

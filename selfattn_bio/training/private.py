@@ -63,7 +63,7 @@ class Private:
     """
 
     def __init__(self, run: RunFile, num_records: int, place: str) -> None:
-        # takes about a second, which other runs should not pay for
+        # imported here because it takes about a second, which other runs can avoid
         from opacus.accountants import create_accountant
 
         assert run.privacy is not None

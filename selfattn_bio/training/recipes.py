@@ -29,7 +29,8 @@ Labels = NDArray[np.int64]
 
 ENOUGH = 5_000  # training and validation records that are examined
 MIN_RECORDS = 20  # records per class and split that a choice requires
-# allowed loss of AUROC of exact positions, compared with k-mers in tenths of a record
+# Records count as aligned if exact positions lose less AUROC than this, compared with 6-mers that
+# are counted in each tenth of a record.
 MARGIN = 0.02
 SHORT = 100  # bp; for shorter records the stem pools by 2
 LONGEST = 2_000  # bp; longest record that the recipes support
@@ -38,7 +39,8 @@ MOST = 200_000_000  # bp of all records together
 MANY = 10_000
 BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
 EPOCHS, EDITED_EPOCHS, CHILD_EPOCHS = 9, 27, 18  # without edits; with random edits; with a parent
-PARENTS = {"jaspar:vertebrates": "motifs"}  # shipped encoder that knows the motifs of a database
+# shipped encoder that was pretrained on the motifs of a database
+PARENTS = {"jaspar:vertebrates": "motifs"}
 EDITS = {"per_record": 2, "longest": 12, "translocation": 24, "substitution": 0.05}
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.model.paired import CrossBlock
 
-BACKWARD = 3  # forward and backward together; each product in forward needs two in backward
+BACKWARD = 3  # operations of forward and backward, relative to forward alone
 PROBE = {"cpu": 512, "cuda": 8192}  # rows and columns of the matrices
-ROUNDS = 10
+ROUNDS = 10  # timed products
 
 
 class FlopCounter:
