@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="TOML of the task; its [audit] is used",
+        help="run file of the task (uses [audit])",
     )
     parser.add_argument(
         "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="DIR",
-        help="model folders; their training data and that of their parents must not contain test "
-        "records (default: each transfer.parent)",
+        help="model folders; neither their training data nor those of their parents may contain "
+        "test records (default: each transfer.parent)",
     )
     parser.add_argument(
         "--pretraining",

@@ -1,4 +1,4 @@
-"""Predict which residues of proteins touch: one contact map per sequence, from attention.
+"""Predict which residues of a protein are in contact: one map per sequence, from attention.
 
 The attention weights of each head are made symmetric and corrected for the averages of rows and
 columns (average-product correction).
@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model folder, trained with [tokens] k = 1",
     )
     parser.add_argument(
-        "--fasta", required=True, type=Path, metavar="FILE", help="proteins with different ids"
+        "--fasta",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="protein sequences with unique ids",
     )
     parser.add_argument(
         "--contacts", type=Path, metavar="TSV", help="known contacts: id, i, j (0-based residues)"
@@ -97,8 +101,8 @@ def run(arguments: argparse.Namespace) -> None:
     _write(best, Path(f"{arguments.output}.contacts.tsv"))
     if len(known) < 2:
         _say(
-            f"{len(ids)} maps, each the mean over heads; a regression needs the known contacts of "
-            "at least two sequences"
+            f"{len(ids)} maps are means over heads, because a regression needs the known contacts "
+            "of at least two sequences"
         )
     if known:
         rows = [

@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
         for (name, reason), positions in lines.items():
             print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
     p = config.AttentionModel().dropout
-    print(f"\nKernels that change with the default model.dropout = {p}:\n")
+    print(f"\nOther kernels chosen with the default model.dropout = {p}:\n")
     changed: dict[tuple[str, str, str], list[str]] = {}
     for pattern, by_position in requests.items():
         for position, inputs in by_position.items():

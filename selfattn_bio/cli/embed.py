@@ -1,10 +1,12 @@
 """Write vectors of sequences from the last layer of a model's encoder.
 
-There is one row per sequence or, with --per-token, one row per position of the encoder.
+There is one vector per sequence, the mean over its positions, or with --per-token one vector per
+position of the encoder.
 
 Parquet output has the columns id, d0, d1 ..., and with --per-token start and end in bases or
-residues. It is written in parts and needs the memory of some thousand sequences. npz output has the
-arrays id and vectors, and with --per-token start and end. It needs memory for all sequences.
+residues. It is written in parts, so memory is needed only for a few thousand sequences. npz output
+has the arrays id and vectors, and with --per-token start and end. It needs memory for all
+sequences.
 
 example: selfattn-bio embed --model results/promoter/model --fasta new.fa --output vectors.parquet
 """
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--per-token",
         action="store_true",
-        help="one row per position of the encoder, not the mean of each sequence",
+        help="write one vector per position of the encoder instead of one per sequence",
     )
     parser.add_argument(
         "--batch-size",
@@ -101,9 +103,11 @@ def _write_npz(arguments: argparse.Namespace, path: Path) -> tuple[int, int]:
 
     found = embed(arguments.model, arguments.fasta or arguments.bed, **_options(arguments))
     columns = {
-        name: found.places[name].to_numpy() for name in ("start", "end") if name in found.places
+        name: found.positions[name].to_numpy()
+        for name in ("start", "end")
+        if name in found.positions
     }
-    columns["id"] = found.places["id"].to_numpy(dtype=str)  # arrays of objects would need pickle
+    columns["id"] = found.positions["id"].to_numpy(dtype=str)  # arrays of objects would need pickle
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, vectors=found.vectors, **columns)
     return found.vectors.shape[0], found.vectors.shape[1]

@@ -4,13 +4,13 @@ Scores all labelled validation and test records with the model and its variants.
 fitted to the same training records, and the validation records choose their settings. The test
 records are read only here, once.
 
-Writes metrics.json, model_card.md and predictions/{valid,test}.tsv. Each metric has a bootstrap
-interval, before and after calibration and within slices of the records. The paired difference
-between the model and each baseline has one as well.
+Writes metrics.json, model_card.md and predictions/{valid,test}.tsv. All metrics have bootstrap
+intervals: before and after calibration, within slices of the records, and for the paired
+difference between the model and each baseline.
 
 Several models of one name are members: their logits are averaged, and their spread is reported. If
 a model has two inputs, its variants first_alone and partner_alone are evaluated as they were
-trained: the other input comes from another record.
+trained, with the other input taken from another record.
 
 example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv \
 --model mine/model --output mine
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="TOML of the task; its [evaluation] is used",
+        help="run file of the task (uses [evaluation])",
     )
     parser.add_argument(
         "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_named_folder,
         metavar="NAME=DIR",
-        help="model folders of variants (baselines and controls); repeat the name for each member",
+        help="model folders of variants (baselines and controls); repeat NAME=DIR for each member",
     )
     parser.add_argument(
         "--output",
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
     from selfattn_bio.files import sha256_of, whole_folder
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.model.lineage import check_unseen
@@ -113,29 +113,31 @@ def run(arguments: argparse.Namespace) -> None:
     run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
     _check_baselines(arguments.output / BASELINES)
     kind = run_file.objective.kind
-    split = np.array(read_split(arguments.split, corpus.records["id"]))
-    rows = {side: np.flatnonzero(split == side) for side in ("train", *SIDES)}
+    assigned = np.array(read_split(arguments.split, corpus.records["id"]))
+    rows = {split: np.flatnonzero(assigned == split) for split in ("train", *EVALUATED_SPLITS)}
     if kind == "binary":
         rows = {
-            side: _labelled(corpus, of_side, side, arguments.split)
-            for side, of_side in rows.items()
+            split: _labelled(corpus, of_split, split, arguments.split)
+            for split, of_split in rows.items()
         }
-    if empty := [side for side, of_side in rows.items() if not len(of_side)]:
+    if empty := [split for split, of_split in rows.items() if not len(of_split)]:
         raise CorpusError(
             f"the {empty[0]} split is empty",
             place=str(arguments.split),
             hint="Change [split] in the run file",
         )
-    letters = {side: [corpus.letters(int(i)) for i in of_side] for side, of_side in rows.items()}
+    letters = {
+        split: [corpus.letters(int(i)) for i in of_split] for split, of_split in rows.items()
+    }
     positive = {
-        side: f" ({int((corpus.records['label'].iloc[of] == 1).sum())} positive)"
+        split: f" ({int((corpus.records['label'].iloc[of] == 1).sum())} positive)"
         if kind == "binary"
         else ""
-        for side, of in rows.items()
+        for split, of in rows.items()
     }
     print(
         "evaluate: "
-        + ", ".join(f"{side} {len(letters[side])} records{positive[side]}" for side in rows),
+        + ", ".join(f"{split} {len(letters[split])} records{positive[split]}" for split in rows),
         flush=True,
     )
     folders: Folders = {"model": arguments.model}
@@ -155,8 +157,8 @@ def run(arguments: argparse.Namespace) -> None:
     laid = _laid(corpus, rows, run_file)
     if laid:
         rows, letters = (
-            {side: of.rows for side, of in laid.items()},
-            {side: of.letters for side, of in laid.items()},
+            {split: of.rows for split, of in laid.items()},
+            {split: of.letters for split, of in laid.items()},
         )
 
     origin = {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of(arguments.split)}
@@ -184,9 +186,9 @@ def run(arguments: argparse.Namespace) -> None:
         summary["privacy"] = privacy
     if laid:
         summary["window"] = run_file.training.window
-        for side, table in tables.items():
-            table.insert(1, "start", laid[side].starts)
-            table.insert(2, "end", laid[side].ends)
+        for split, table in tables.items():
+            table.insert(1, "start", laid[split].starts)
+            table.insert(2, "end", laid[split].ends)
     _write(arguments.output, summary, tables, arguments.model)
     {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
@@ -224,8 +226,8 @@ def _write(
     from selfattn_bio.files import whole_file
     from selfattn_bio.model.card import model_card
 
-    for side, table in tables.items():
-        with whole_file(output / "predictions" / f"{side}.tsv") as path:
+    for split, table in tables.items():
+        with whole_file(output / "predictions" / f"{split}.tsv") as path:
             table.to_csv(path, sep="\t", index=False, float_format="%.6g")
     with whole_file(output / "metrics.json") as path:
         path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -247,11 +249,11 @@ def _laid(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
     if (window := run_file.training.window) is None:
         return {}
     k = max(run.tokens.k for run in (run_file, *map(run_file.variant, run_file.variants)))
-    laid = {side: laid_windows(corpus, of_side, window, k) for side, of_side in rows.items()}
-    counts = ", ".join(f"{side} {len(of.rows):,}" for side, of in laid.items())
+    laid = {split: laid_windows(corpus, of_split, window, k) for split, of_split in rows.items()}
+    counts = ", ".join(f"{split} {len(of.rows):,}" for split, of in laid.items())
     print(
-        f"evaluate: windows of at most {window:,} letters, laid end to end and evenly thinned: "
-        f"{counts}",
+        f"evaluate: adjacent windows of at most {window:,} {corpus.alphabet.unit}, evenly "
+        f"subsampled if there are too many: {counts}",
         flush=True,
     )
     return laid
@@ -307,11 +309,11 @@ def _judge_binary(
 
     `fit` fits the baselines for an alphabet.
     """
-    from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
+    from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, predictions_table, summarise
 
     labels = {
-        side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64")
-        for side, of_side in rows.items()
+        split: corpus.records["label"].iloc[of_split].to_numpy(dtype="int64")
+        for split, of_split in rows.items()
     }
     classifiers: dict[str, Classifier] = {}
     for name, members in folders.items():
@@ -319,15 +321,15 @@ def _judge_binary(
     classifiers |= fit(corpus.alphabet, letters, labels)
     if corpus.partner and corpus.partner.alphabet.name != "levels":
         of_partners = {
-            side: [corpus.partner_letters(int(i)) for i in of_side]
-            for side, of_side in rows.items()
+            split: [corpus.partner_letters(int(i)) for i in of_split]
+            for split, of_split in rows.items()
         }
         classifiers |= fit(corpus.partner.alphabet, of_partners, labels, prefix=PARTNER)
     groups = _groups(folders["model"][0], corpus, rows, settings)
     summary = summarise(classifiers, labels, _properties(corpus, letters), settings, groups)
     return summary, {
-        side: predictions_table(_ids(corpus, rows[side]), labels[side], classifiers, side)
-        for side in SIDES
+        split: predictions_table(_ids(corpus, rows[split]), labels[split], classifiers, split)
+        for split in EVALUATED_SPLITS
     }
 
 
@@ -342,7 +344,7 @@ def _judge_targets(
 
     from selfattn_bio.config import LabelsObjective
     from selfattn_bio.evaluation.measures import targets_of
-    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
     from selfattn_bio.evaluation.targets import (
         as_rows,
         fit_baselines,
@@ -356,8 +358,8 @@ def _judge_targets(
     section = models["model"].run.objective
     table, place = corpus.targets(section.target_columns), corpus.summary["targets"]["path"]
     targets = {
-        side: targets_of(section, table.iloc[of], corpus.records.iloc[of], place)
-        for side, of in rows.items()
+        split: targets_of(section, table.iloc[of], corpus.records.iloc[of], place)
+        for split, of in rows.items()
     }
     fitted = fit_baselines(
         section,
@@ -368,33 +370,38 @@ def _judge_targets(
         targets["valid"],
     )
     predictions: dict[str, dict[str, Any]] = {
-        name: {side: predict(letters[side]) for side in SIDES} for name, predict in fitted.items()
+        name: {split: predict(letters[split]) for split in EVALUATED_SPLITS}
+        for name, predict in fitted.items()
     }
     each: dict[str, dict[str, list[Predictions]]] = {}  # outputs of each member by name and split
     for name, model in models.items():
-        each[name] = {side: [] for side in SIDES}
+        each[name] = {split: [] for split in EVALUATED_SPLITS}
         for member in model.members:
             inputs, predict = (
                 _inputs(member, corpus, rows),
                 member.token_outputs if isinstance(section, LabelsObjective) else member.outputs,
             )
-            for side in SIDES:
-                each[name][side].append(predict(inputs[side]))
+            for split in EVALUATED_SPLITS:
+                each[name][split].append(predict(inputs[split]))
         predictions[name] = {
-            side: mean_predictions(section, of_members) for side, of_members in each[name].items()
+            split: mean_predictions(section, of_members) for split, of_members in each[name].items()
         }
     summary = summarise_targets(
-        section, predictions, {side: targets[side] for side in SIDES}, settings
+        section, predictions, {split: targets[split] for split in EVALUATED_SPLITS}, settings
     )
-    for side in SIDES:
-        several = {name: of[side] for name, of in each.items() if len(of[side]) > 1}
+    for split in EVALUATED_SPLITS:
+        several = {name: of[split] for name, of in each.items() if len(of[split]) > 1}
         if several:
-            summary[side]["members"] = {
-                name: summarise_members(section, of, targets[side]) for name, of in several.items()
+            summary[split]["members"] = {
+                name: summarise_members(section, of, targets[split]) for name, of in several.items()
             }
-    said = {side: as_rows(predictions["model"][side], section.output_names) for side in SIDES}
+    outputs = {
+        split: as_rows(predictions["model"][split], section.output_names)
+        for split in EVALUATED_SPLITS
+    }
     return summary, {
-        side: pd.DataFrame({"id": _ids(corpus, rows[side]), **said[side]}) for side in SIDES
+        split: pd.DataFrame({"id": _ids(corpus, rows[split]), **outputs[split]})
+        for split in EVALUATED_SPLITS
     }
 
 
@@ -411,7 +418,7 @@ def _judge_bins(
     from selfattn_bio.config import BinsObjective
     from selfattn_bio.evaluation.bins import check_blocks, fit_bin_baselines, summarise_bins
     from selfattn_bio.evaluation.points import Bins, chance, check_judged, points_of
-    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
     from selfattn_bio.files import sha256_of
     from selfattn_bio.scoring.scorer import load
 
@@ -426,33 +433,39 @@ def _judge_bins(
                 f"that of this file with {found[:12]}"
             )
             raise ModelFolderError(message, place=section.points, hint="Train it again")
-    points = {side: points_of(section.points, corpus.records.iloc[of]) for side, of in rows.items()}
-    for side in SIDES:
-        check_judged(points[side], section.bin, side, str(corpus.path))
-    bins = {side: Bins.of(points[side], section.bin) for side in SIDES}
+    points = {
+        split: points_of(section.points, corpus.records.iloc[of]) for split, of in rows.items()
+    }
+    for split in EVALUATED_SPLITS:
+        check_judged(points[split], section.bin, split, str(corpus.path))
+    bins = {split: Bins.of(points[split], section.bin) for split in EVALUATED_SPLITS}
     check_blocks(bins, settings.block)
     chances, members = {}, {}
     for name, model in models.items():
         start = time.monotonic()
         rates = {
-            side: np.stack(
-                [bins[side].joined(each.log_rates(letters[side])) for each in model.members]
+            split: np.stack(
+                [bins[split].joined(each.log_rates(letters[split])) for each in model.members]
             )
-            for side in SIDES
+            for split in EVALUATED_SPLITS
         }
-        chances[name] = {side: chance(of_side.mean(axis=0)) for side, of_side in rates.items()}
+        chances[name] = {split: chance(of_split.mean(axis=0)) for split, of_split in rates.items()}
         if len(model.members) > 1:
-            members[name] = {side: chance(of_side) for side, of_side in rates.items()}
+            members[name] = {split: chance(of_split) for split, of_split in rates.items()}
         print(f"evaluate: {name} scored in {time.monotonic() - start:.1f} s", flush=True)
     start = time.monotonic()
     chances |= fit_bin_baselines(corpus.alphabet, letters, points, section.bin)
-    print(f"evaluate: baselines of letters fitted in {time.monotonic() - start:.1f} s", flush=True)
+    print(f"evaluate: sequence baselines fitted in {time.monotonic() - start:.1f} s", flush=True)
     summary = summarise_bins(chances, members, bins, settings)
     summary["costs"] = {name: _cost(paths) for name, paths in folders.items()}
-    columns = {side: {name: of[side] for name, of in chances.items()} for side in SIDES}
+    columns = {
+        split: {name: of[split] for name, of in chances.items()} for split in EVALUATED_SPLITS
+    }
     return summary, {
-        side: bins[side].table.assign(end=bins[side].table["start"] + section.bin, **columns[side])
-        for side in SIDES
+        split: bins[split].table.assign(
+            end=bins[split].table["start"] + section.bin, **columns[split]
+        )
+        for split in EVALUATED_SPLITS
     }
 
 
@@ -466,7 +479,7 @@ def _judge_language(
     import numpy as np
     import pandas as pd
 
-    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
     from selfattn_bio.evaluation.targets import markov_nats, summarise_language, unigram_nats
     from selfattn_bio.scoring.scorer import load
     from selfattn_bio.training.objectives import build_language_model
@@ -478,21 +491,23 @@ def _judge_language(
         ]  # always one member, because `load` does not average language models
         language = build_language_model(scorer.run.objective, scorer.tokenizer)
         letters_of_token = language.letters
-        sums[name] = {side: language.sums(scorer, letters[side]) for side in SIDES}
-    both = {side: letters[side] for side in SIDES}
+        sums[name] = {split: language.sums(scorer, letters[split]) for split in EVALUATED_SPLITS}
+    both = {split: letters[split] for split in EVALUATED_SPLITS}
     if letters_of_token is None:
         baselines = {"unigram": unigram_nats(scorer.tokenizer, letters["train"], both)}
     else:
         nats = markov_nats(corpus.alphabet, letters["train"], letters["valid"], both)
-        baselines = {"markov": {side: of_side * letters_of_token for side, of_side in nats.items()}}
+        baselines = {
+            "markov": {split: of_split * letters_of_token for split, of_split in nats.items()}
+        }
     summary = summarise_language(sums, letters_of_token, baselines, settings)
     tables = {}
-    for side in SIDES:
-        total, right, tokens = sums["model"][side].T
+    for split in EVALUATED_SPLITS:
+        total, right, tokens = sums["model"][split].T
         mean = np.divide(total, tokens, out=np.full(len(total), np.nan), where=tokens > 0)
-        tables[side] = pd.DataFrame(
+        tables[split] = pd.DataFrame(
             {
-                "id": _ids(corpus, rows[side]),
+                "id": _ids(corpus, rows[split]),
                 "nats_per_token": mean,
                 "right": right.astype(int),
                 "tokens": tokens.astype(int),
@@ -506,7 +521,7 @@ def _add_layers(summary: dict[str, Any], folders: list[Path], letters: Letters) 
     import numpy as np
 
     from selfattn_bio.config import AttentionModel, NoExits, read_run_file
-    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
     from selfattn_bio.model.checkpoint import RUN
     from selfattn_bio.scoring.scorer import load
 
@@ -515,12 +530,12 @@ def _add_layers(summary: dict[str, Any], folders: list[Path], letters: Letters) 
         return
     members, shown = load(folders).members, []
     of = max(len(body.encoder.blocks) for member in members for body in member.network.members)  # type: ignore[arg-type, union-attr]
-    for side in SIDES:
-        mean = float(np.mean([member.depths(letters[side]).mean() for member in members]))
-        summary[side]["layers"] = {"mean": mean, "of": of}
-        shown.append(f"{side} {mean:.2f}")
+    for split in EVALUATED_SPLITS:
+        mean = float(np.mean([member.depths(letters[split]).mean() for member in members]))
+        summary[split]["layers"] = {"mean": mean, "of": of}
+        shown.append(f"{split} {mean:.2f}")
     print(
-        f"evaluate: records leave the model after {', '.join(shown)} of {of} layers on average",
+        f"evaluate: mean number of layers used per record, of {of}: {', '.join(shown)}",
         flush=True,
     )
 
@@ -543,14 +558,16 @@ def _ids(corpus: Corpus, rows: NDArray[np.int64]) -> list[str]:
     return corpus.records["id"].iloc[rows].tolist()
 
 
-def _labelled(corpus: Corpus, rows: NDArray[np.int64], side: str, split: Path) -> NDArray[np.int64]:
+def _labelled(
+    corpus: Corpus, rows: NDArray[np.int64], split: str, split_path: Path
+) -> NDArray[np.int64]:
     """Return the labelled rows of a split; both labels must occur."""
     labels = corpus.records["label"].iloc[rows]
     if sorted(set(labels.dropna().astype(int))) != [0, 1]:
         counts = f"{int((labels == 1).sum())} positives and {int((labels == 0).sum())} negatives"
         raise CorpusError(
-            f"the {side} split has {counts}; it needs both",
-            place=str(split),
+            f"the {split} split has {counts}; it needs both",
+            place=str(split_path),
             hint="Change [split] in the run file",
         )
     return rows[labels.notna().to_numpy()]
@@ -561,7 +578,7 @@ def _inputs(scorer: Scorer, corpus: Corpus, rows: Rows) -> dict[str, list[Any]]:
     from selfattn_bio.data.inputs import inputs_of
 
     inputs = inputs_of(scorer.run, corpus)
-    return {side: [inputs.of(int(row)) for row in of_side] for side, of_side in rows.items()}
+    return {split: [inputs.of(int(row)) for row in of_split] for split, of_split in rows.items()}
 
 
 def _networks(
@@ -574,7 +591,7 @@ def _networks(
     import numpy as np
 
     from selfattn_bio.baselines import Calibration
-    from selfattn_bio.evaluation.summary import NETWORK, SIDES, Classifier, Role
+    from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, NETWORK, Classifier, Role
     from selfattn_bio.scoring.scorer import Ensemble, load
 
     start, scorers = time.monotonic(), [load(folder) for folder in folders]
@@ -582,26 +599,26 @@ def _networks(
     role: Role = "model" if name == "model" else "control" if first.run.is_control() else "baseline"
     inputs = [_inputs(scorer, corpus, rows) for scorer in scorers]
     alone, logits = {}, {}  # arrays (members, records) by split
-    for side in SIDES:
-        alone[side] = np.stack(
+    for split in EVALUATED_SPLITS:
+        alone[split] = np.stack(
             [
-                scorer.network_outputs(of[side])[:, :, 0].mean(1)
+                scorer.network_outputs(of[split])[:, :, 0].mean(1)
                 for scorer, of in zip(scorers, inputs, strict=True)
             ]
         )
-        pairs = zip(scorers, alone[side], inputs, strict=True)
-        logits[side] = np.stack(
-            [scorer.stacked(network, of[side]) for scorer, network, of in pairs]
+        pairs = zip(scorers, alone[split], inputs, strict=True)
+        logits[split] = np.stack(
+            [scorer.stacked(network, of[split]) for scorer, network, of in pairs]
         )
     print(f"evaluate: {name} ({role}) scored in {time.monotonic() - start:.1f} s", flush=True)
     if len(scorers) == 1:
-        of_one = {side: of_side[0] for side, of_side in logits.items()}
+        of_one = {split: of_split[0] for split, of_split in logits.items()}
         found = {name: Classifier.of_logits(role, of_one, first.temperature, first.threshold)}
     else:  # nothing is fitted again, so that the output of `score` is evaluated
         mean = Ensemble(tuple(scorers))
         found = {name: Classifier.of_members(role, logits, mean.temperature, mean.threshold)}
     if role == "model" and any(scorer.stack for scorer in scorers):
-        of_networks = {side: of_side.mean(axis=0) for side, of_side in alone.items()}
+        of_networks = {split: of_split.mean(axis=0) for split, of_split in alone.items()}
         fitted = Calibration.fit(of_networks["valid"], labels["valid"])
         found[NETWORK] = Classifier.of_logits(
             "baseline", of_networks, fitted.temperature, fitted.threshold
@@ -629,7 +646,7 @@ def _fitted_baselines(
     from dataclasses import replace
 
     from selfattn_bio.baselines import suitable
-    from selfattn_bio.evaluation.summary import SIDES, Classifier
+    from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, Classifier
     from selfattn_bio.scoring.scorer import policy_of
     from selfattn_bio.scoring.stack import baseline_setup
 
@@ -647,7 +664,7 @@ def _fitted_baselines(
             baseline = kind(setup).fit(
                 letters["train"], labels["train"], letters["valid"], labels["valid"]
             )
-        logits = {side: baseline.logits(letters[side]) for side in SIDES}
+        logits = {split: baseline.logits(letters[split]) for split in EVALUATED_SPLITS}
         temperature, threshold = baseline.calibration.temperature, baseline.calibration.threshold
         found[name] = Classifier.of_logits(
             "baseline", logits, temperature, threshold, chosen=baseline.chosen()
@@ -672,12 +689,12 @@ def _properties(corpus: Corpus, letters: Letters) -> dict[str, dict[str, NDArray
     from selfattn_bio.evaluation.composition import gc_content
 
     if corpus.alphabet.name == "dna":
-        return {"gc": {side: gc_content(letters[side]) for side in ("train", "test")}}
+        return {"gc": {split: gc_content(letters[split]) for split in ("train", "test")}}
     of_record = {"length": len, "begins_with_m": lambda record: record[0] == ord("M")}
     return {
         name: {
-            side: np.array([of(record) for record in letters[side]], dtype=float)
-            for side in ("train", "test")
+            split: np.array([of(record) for record in letters[split]], dtype=float)
+            for split in ("train", "test")
         }
         for name, of in of_record.items()
     }
@@ -755,13 +772,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _say_members(test: dict[str, Any]) -> None:
     for name, of in test.get("members", {}).items():
         alone = (
-            f"test {of['metric'].upper()} {of['min']:.3f} to {of['max']:.3f} each alone, "
+            f"test {of['metric'].upper()} of each alone {of['min']:.3f} to {of['max']:.3f}, "
             if of["min"] is not None
             else ""
         )
         print(
-            f"evaluate: {name} is the mean of {len(of['each'])} members: {alone}spread of a score "
-            f"{of['spread']:.3f}",
+            f"evaluate: {name} is the mean of {len(of['each'])} members: {alone}mean standard "
+            f"deviation of a score over members {of['spread']:.3f}",
             flush=True,
         )
 
@@ -783,7 +800,7 @@ def _say_bins(summary: dict[str, Any]) -> None:
     test, leads = summary["test"], summary["differences"]["baselines"]
     print(
         f"evaluate: test {test['n']} bins, {test['positives']} with a point, in {test['blocks']} "
-        f"blocks of {summary['block']} letters"
+        f"blocks of {summary['block']:,} bp"
     )
     for name, entry in {"model": test["model"], **test["baselines"]}.items():
         auprc = entry["auprc"]
@@ -794,12 +811,12 @@ def _say_bins(summary: dict[str, Any]) -> None:
         lead = ""
         for who, of in (
             ("model", leads),
-            ("its first member", summary["differences"].get("first_member", {})),
+            ("first member of the model", summary["differences"].get("first_member", {})),
         ):
             if difference := of.get(name, {}).get("auprc"):
                 lead += (
-                    f"; {who} - it {difference['value']:+.3f} ({difference['low']:+.3f} to "
-                    f"{difference['high']:+.3f})"
+                    f"; {who} minus {name} {difference['value']:+.3f} ({difference['low']:+.3f} "
+                    f"to {difference['high']:+.3f})"
                 )
         print(f"evaluate: {shown}, MCC {entry['mcc']['value']:.3f}  {name}{lead}", flush=True)
 
@@ -828,11 +845,11 @@ def _say(summary: dict[str, Any]) -> None:
     test, best = summary["test"], summary["differences"]["best_baseline"]
     for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
         auroc = entry["auroc"]
-        meant = " (a control, meant to fail: 0.5 is chance)" if name in test["controls"] else ""
+        chance = " (negative control; 0.5 is chance level)" if name in test["controls"] else ""
         title = f" ({classifier_name(name)})" if name in test["baselines"] else ""
         print(
             f"evaluate: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to "
-            f"{auroc['high']:.3f})  {name}{title}{meant}",
+            f"{auroc['high']:.3f})  {name}{title}{chance}",
             flush=True,
         )
     for name, entry in {"model": test["model"], best: test["baselines"][best]}.items():

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="TOML of the task; its [interpret] is used",
+        help="run file of the task (uses [interpret])",
     )
     parser.add_argument(
         "--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`"

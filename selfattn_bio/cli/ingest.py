@@ -7,7 +7,7 @@ length, sha256) and corpus.json (counts of read, changed and dropped records). t
 added if there are targets to learn, masked.bin with --soft-mask keep.
 
 If a model has two inputs, [partner] of the run file names the second one. Its corpus is in the
-folder partner, and each record must have one.
+folder partner, and each record must have a second input.
 
 With --run-file, [data] has all settings. It may also name BED, narrowPeak, GFF and GTF files of a
 genome, negatives to generate, and bigWig or bedGraph files to learn from. The other options are for
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio ingest`."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--run-file", type=Path, metavar="FILE", help="TOML of the task; its [data] is used"
+        "--run-file", type=Path, metavar="FILE", help="run file of the task (uses [data])"
     )
     what.add_argument(
         "--sequences",
@@ -64,14 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label-column",
         default="",
         metavar="NAME",
-        help="column or header attribute with each record's label",
+        help="column or header attribute with the label of each record",
     )
     parser.add_argument(
         "--positive",
         nargs="+",
         default=[],
         metavar="TEXT",
-        help="labels that mean 1; all others mean 0 (default: labels are 1 and 0)",
+        help="values that mean label 1; all others mean 0 (default: labels are 1 and 0)",
     )
     parser.add_argument(
         "--sequence-column",
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ids",
         choices=("given", "numbered"),
         default="given",
-        help="numbered: name records FILE_1, FILE_2 ...",
+        help="ids from the files, or numbered as FILE_1, FILE_2 ... (default: %(default)s)",
     )
     parser.add_argument(
         "--keep-duplicates",
@@ -94,7 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--header",
         default="",
         metavar="REGEX",
-        help="pattern of headers; its group becomes the column label, or the name of the group",
+        help="regular expression for FASTA headers; its group is the label, and a named group is a "
+        "column of that name",
     )
     parser.add_argument("--alphabet", choices=("dna", "protein"), help="alphabet of the sequences")
     parser.add_argument(
@@ -114,19 +115,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--soft-mask",
         choices=("ignore", "keep", "hard"),
         default="ignore",
-        help="lower case: keep stores the mask; hard reads it as N",
+        help="lower-case bases: ignore the case, keep it as a mask, or read them as N (hard) "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--gaps",
         choices=("refuse", "remove"),
         default="refuse",
-        help="gaps - and . in sequences (default: %(default)s)",
+        help="refuse or remove the gap characters - and . (default: %(default)s)",
     )
     parser.add_argument(
         "--targets",
         type=Path,
         metavar="FILE",
-        help="table of targets: a column id, and columns to learn",
+        help="table of targets with a column id and columns to learn",
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="corpus folder to write"

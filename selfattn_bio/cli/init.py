@@ -6,8 +6,8 @@ with the split (train, valid, test) or separate files for it are used. The comma
 recognised. The run file is checked before it is written, and you can edit it.
 
 One table is enough: --sequences table.csv. Peaks need their genome: --positives peaks.bed --genome
-genome.fa. Negatives may be generated: --negatives shuffled, or with a genome also matched (then
-the default) and neighbours.
+genome.fa. Negatives can be generated with --negatives shuffled and, if there is a genome, with
+--negatives matched (the default) or --negatives neighbours.
 
 example: selfattn-bio init my_task --positives a.fa --negatives b.fa
 """
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--negatives",
         nargs="+",
         metavar="FILE",
-        help="sequences of label 0, or how to generate them: shuffled, matched, neighbours",
+        help="sequences of label 0, or how to generate them: shuffled, matched or neighbours",
     )
     classes.add_argument(
         "--genome", metavar="FASTA", help="genome that files of intervals refer to"
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{split}",
             nargs="+",
             metavar="FILE",
-            help=f"{what} sequences, where the splits are separate files",
+            help=f"{what} sequences, if the splits are separate files",
         )
     tables.add_argument(
         "--targets",
@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tables.add_argument(
         "--split-column",
         metavar="NAME",
-        help="column of the split (default: one with values such as train and test); none "
+        help="column of the split (default: one with values such as train and test); 'none' "
         "ignores such columns",
     )
     parser.add_argument(
@@ -128,11 +128,10 @@ def run(arguments: argparse.Namespace) -> None:
     if suits_recipes(draft, contents.lengths):
         try:
             recipe = _choose_recipe(draft, proposal.text)
-        except (
-            CorpusError
-        ) as error:  # the draft's [model] and [training] are used, which is printed
+        except CorpusError as error:  # keep [model] and [training] of the draft
             print(
-                f"init: no recipe was chosen, [model] and [training] have defaults: {error.message}"
+                "init: no recipe was chosen, so [model] and [training] have defaults: "
+                f"{error.message}"
             )
         else:
             proposal = propose(request, contents, recipe)
@@ -173,8 +172,8 @@ def _choose_recipe(draft: RunFile, text: str) -> Recipe:
             fewest := min(int(np.bincount(of, minlength=2).min()) for of in labels.values())
         ) < MIN_RECORDS:
             message = (
-                f"validation or training records have {fewest} of a class, and a choice "
-                f"needs {MIN_RECORDS}"
+                f"a class has only {fewest} records in train or valid, but choosing a recipe needs "
+                f"{MIN_RECORDS}"
             )
             raise CorpusError(message)
         recipe, trials = choose_recipe(

@@ -178,7 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         verbosity = command.add_mutually_exclusive_group()
         verbosity.add_argument("--quiet", action="store_true", help="print only errors")
         verbosity.add_argument(
-            "--json", action="store_true", help="print each line, also errors, as a JSON object"
+            "--json",
+            action="store_true",
+            help="print each line, including errors, as a JSON object",
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)

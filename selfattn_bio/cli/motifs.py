@@ -1,9 +1,9 @@
 """Find motifs in the attributions of train and valid, and test the evidence on test records.
 
-The [interpret] caller (modisco, or for proteins clusters) groups seqlets into motifs. DNA motifs
-are matched with [interpret] database by Tomtom. On test records, hits of each motif are tested for
-enrichment in positives, for their effect on the model when their bases are shuffled, and more
-(docs/interpretation_evidence.md).
+Seqlets are grouped into motifs by the [interpret] caller (modisco, or clusters for proteins). DNA
+motifs are compared with the [interpret] database by Tomtom. On test records, the hits of each motif
+are tested for enrichment in positives, for their effect on the model when their bases are shuffled,
+and more (docs/interpretation_evidence.md).
 
 Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits in test positives that the model relies
 on), discovery_seqlets.bed (the seqlets from which motifs were built) and logos/. If no motif is
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="TOML of the task; its [interpret] is used",
+        help="run file of the task (uses [interpret])",
     )
     parser.add_argument(
         "--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`"
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="folder for motifs.* and the other files",
+        help="folder for all output files",
     )
 
 

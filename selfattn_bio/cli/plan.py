@@ -1,15 +1,15 @@
 """Predict the memory and time of a training, and refuse one that cannot fit.
 
 Runs a few steps of growing size in a separate process, for about ten to forty seconds, with this
-machine's threads, kernels and free memory. The time is for all of training.max_steps on an
-otherwise idle machine. It is also given for the earliest stop by training.patience, and for the
-current load. If the training does not fit, the message suggests settings that do, and the exit code
+machine's threads, kernels and free memory. The time is for all training.max_steps on an otherwise
+idle machine. The time with the earliest stop by training.patience, and with the current load, is
+also printed. If the training does not fit, the message suggests settings that do, and the exit code
 is 1.
 
-The parts of a stack are fitted to a sample of the corpus, and their time for all records is an
-estimate. The total covers all trainings of the run file, one after the other: each seed of the
-model and of its variants. Networks that differ are measured one by one. The total does not include
-evaluation, attribution and motifs.
+The parts of a stack are fitted to a sample of the corpus to estimate their time for all records.
+The total covers all trainings of the run file, one after the other: each seed of the model and of
+its variants. Networks that differ are measured one by one. The total does not include evaluation,
+attribution and motifs.
 
 example: selfattn-bio plan --run-file mine.toml --length 8192
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio plan`."""
     parser.add_argument(
-        "--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML"
+        "--run-file", required=True, type=Path, metavar="FILE", help="run file of the task"
     )
     parser.add_argument(
         "--variant",
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--corpus",
         type=Path,
         metavar="DIR",
-        help="corpus folder, from `ingest`, for the lengths of its records",
+        help="corpus folder, from `ingest`; the lengths of its records are used",
     )
     lengths.add_argument(
         "--length",
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=8,
         metavar="N",
-        help="CPU threads, at most the cores there are (default: %(default)s)",
+        help="CPU threads; at most the number of cores is used (default: %(default)s)",
     )
 
 

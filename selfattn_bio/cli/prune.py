@@ -15,7 +15,7 @@ from pathlib import Path
 
 WORDS = {
     "heads": "heads",
-    "feedforwards": "feed-forwards",
+    "feedforwards": "feed-forward blocks",
     "layers": "layers",
     "parameters": "parameters",
     "file": "bytes",
@@ -45,6 +45,6 @@ def run(arguments: argparse.Namespace) -> None:
         f"{new:,} of {old:,} {WORDS[name]}"
         for (name, new), old in zip(asdict(after).items(), asdict(before).values(), strict=True)
     ]
-    print(f"prune: kept {', '.join(kept)}: {arguments.output}")
+    print(f"prune: kept {', '.join(kept)}; wrote {arguments.output}")
     if (before.heads, before.feedforwards) == (after.heads, after.feedforwards):
-        print("prune: no gate was closed: train with a larger penalty in [model] gates, or longer")
+        print("prune: no gate was closed; train with a larger penalty in [model] gates, or longer")

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="TOML of the task; its title and variants are used",
+        help="run file of the task (uses its title and variants)",
     )
     parser.add_argument(
         "--results", required=True, type=Path, metavar="DIR", help="the task's results folder"

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REGION",
         help="chromosomes, or CHROM:START-END, 0-based half-open (default: all)",
     )
-    where.add_argument("--bed", type=Path, metavar="FILE", help="regions to scan")
+    where.add_argument("--bed", type=Path, metavar="FILE", help="BED file of regions to scan")
     parser.add_argument(
         "--prior",
         type=float,
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--assembly",
         metavar="NAME",
-        help="part of the file names (default: the genome's file name up to its first dot)",
+        help="assembly in the file names (default: the genome's file name up to its first dot)",
     )
     parser.add_argument(
         "--window",

@@ -7,10 +7,10 @@ corpus, and their chrom, start, end, strand and name. `unlike` marks sequences t
 training data. With --coverage 0.9 the column `set` contains the true label for nine of ten records,
 provided that they are like the validation records.
 
-Files of any size are scored in parts, in the memory of some thousand sequences. The output file
-appears when it is complete. Models with one label per position, or with bins, score sequences of
-any length in overlapping tiles; a message reports if this differs from a single pass. Masked and
-causal language models are refused, because they do not score a sequence.
+Files of any size are scored in parts, so memory is needed only for a few thousand sequences. The
+output file appears when it is complete. Models with one label per position, or with bins, score
+sequences of any length in overlapping tiles; a message reports if this differs from a single pass.
+Masked and causal language models are refused, because they do not score a sequence.
 
 example: selfattn-bio score --model results/promoter/model --fasta new.fa --output scores.tsv
 """

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="TOML of the task; its [split] is used",
+        help="run file of the task (uses [split])",
     )
     parser.add_argument(
         "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"

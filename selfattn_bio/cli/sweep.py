@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="TOML of the task; its [sweep] is used",
+        help="run file of the task (uses [sweep])",
     )
     parser.add_argument(
         "--results",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio train`."""
     parser.add_argument(
-        "--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML"
+        "--run-file", required=True, type=Path, metavar="FILE", help="run file of the task"
     )
     parser.add_argument(
         "--variant",
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train the Nth of [training] seeds members (default: the first)",
     )
     which.add_argument(
-        "--job", metavar="NAME", help="train this job of [sweep]; the name of its folder"
+        "--job", metavar="NAME", help="train this job of [sweep], named by its folder"
     )
     parser.add_argument(
         "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=8,
         metavar="N",
-        help="CPU threads, at most the cores there are (default: %(default)s)",
+        help="CPU threads; at most the number of cores is used (default: %(default)s)",
     )
     parser.add_argument(
         "--sharded",
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--parts",
         type=Path,
         metavar="DIR",
-        help="model folder of another member; its fitted [stack] parts are used again",
+        help="model folder of another member, whose fitted [stack] parts are reused",
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="model folder to write"

@@ -5,10 +5,11 @@ is the logit with the alternative allele minus the logit with the reference. --v
 PREFIX.annotated.vcf.gz, the same lines with SAB_EFFECT and other fields in INFO. --region also
 writes PREFIX.saturation.svg.
 
-The window keeps its length: at a deletion more bases come in on the right, at an insertion some
-leave. A line whose REF differs from the genome is not scored. Above --mismatches such lines the
-file is refused, as are symbolic alleles and breakends. A region that fits into the window is scored
-in one window around its middle. In a longer region, each position has a window around it.
+All windows have the same length: a deletion brings in more bases on the right, an insertion pushes
+some out. Lines whose REF differs from the genome are not scored; if their fraction is above
+--mismatches, the file is refused. Files with symbolic alleles or breakends are refused as well. A
+region that fits into the window is scored in one window around its middle. In a longer region, each
+position has a window around it.
 
 example: selfattn-bio variants --model results/promoter/model --genome dm3.fa --vcf my.vcf.gz --rc \
 --output my
@@ -54,11 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="genome of the variants, plain or bgzip",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--vcf", type=Path, metavar="FILE", help="plain, gz or bgzip, sorted or not")
+    what.add_argument(
+        "--vcf",
+        type=Path,
+        metavar="FILE",
+        help="variants to score; plain, gz or bgzip, sorted or not",
+    )
     what.add_argument(
         "--region",
         metavar="CHROM:START-END",
-        help="region for all substitutions, 0-based half-open",
+        help="score all substitutions in this region, 0-based half-open",
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names"
@@ -77,15 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="windows per variant to average, with the variant in their middle half (default: "
-        "%(default)s)",
+        help="number of windows that are averaged per variant; the variant is in the middle half "
+        "of each (default: %(default)s)",
     )
     parser.add_argument(
         "--prior",
         type=float,
         metavar="FRACTION",
-        help="expected fraction of positive windows, for the probabilities (default: that of the "
-        "training set)",
+        help="expected fraction of positive windows, for the probabilities (default: the fraction "
+        "in the training set)",
     )
     parser.add_argument(
         "--mismatches",
@@ -98,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--motifs",
         type=Path,
         metavar="FILE",
-        help="MEME, JASPAR or TRANSFAC file: report gained and lost hits of its motifs",
+        help="MEME, JASPAR or TRANSFAC file; report gained and lost hits of its motifs",
     )
 
 

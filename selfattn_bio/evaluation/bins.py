@@ -19,7 +19,7 @@ from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.composition import KmerCounts, gc_content
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
 from selfattn_bio.evaluation.points import Bins
-from selfattn_bio.evaluation.summary import SIDES, members_entry
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, members_entry
 from selfattn_bio.sequence.alphabet import Alphabet
 
 Array = NDArray[np.float64]
@@ -67,7 +67,7 @@ def fit_bin_baselines(
                 bins["valid"].labels, model.decision_function(x["valid"])
             ),
         )
-        found[name] = {split: best.predict_proba(x[split])[:, 1] for split in SIDES}
+        found[name] = {split: best.predict_proba(x[split])[:, 1] for split in EVALUATED_SPLITS}
     return found
 
 
@@ -120,7 +120,7 @@ def summarise_bins(
         name: choose_threshold(by_split["valid"], bins["valid"].labels)
         for name, by_split in chances.items()
     }
-    for split in SIDES:
+    for split in EVALUATED_SPLITS:
         labels, blocks = bins[split].labels, blocks_of(bins[split].table, settings.block)
         bootstrap = Bootstrap(
             labels, settings.bootstraps, settings.seed, settings.calibration_bins, blocks

@@ -23,7 +23,7 @@ from selfattn_bio.evaluation.groups import Names, group_metrics
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
 from selfattn_bio.evaluation.slices import quantile_edges, slice_metrics
 
-SIDES = ("valid", "test")
+EVALUATED_SPLITS = ("valid", "test")
 Role = Literal["model", "baseline", "control"]
 NETWORK = "network"  # name of the network of a stacked model when evaluated alone
 
@@ -147,7 +147,7 @@ def summarise(
     `slices` and `groups` contain metrics by slice and group (`groups.group_metrics`).
     """
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
-    for split in SIDES:
+    for split in EVALUATED_SPLITS:
         bootstrap = Bootstrap(
             labels[split], settings.bootstraps, settings.seed, settings.calibration_bins
         )

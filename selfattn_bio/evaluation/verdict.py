@@ -81,18 +81,30 @@ def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[ClassifierSize]:
 
 
 def caveat(first: ClassifierSize, second: ClassifierSize) -> str:
-    """Return why a difference is not conclusive, as the end of a sentence; empty if it is."""
+    """Return why a difference is not conclusive, as a clause; empty if it is conclusive.
+
+    A model of two networks and a CNN of one network, each trained once, give "the numbers of
+    networks differ (2 and 1) and each was trained only once".
+    """
     reasons = []
     if first.networks and second.networks:
         if first.networks != second.networks:
-            reasons.append(f"{first.networks} networks against {second.networks}")
+            reasons.append(
+                f"the numbers of networks differ ({first.networks} and {second.networks})"
+            )
         if first.parts != second.parts:
-            reasons.append(f"{first.parts} stacked simple models against {second.parts}")
+            reasons.append(
+                f"the numbers of stacked simple models differ ({first.parts} and {second.parts})"
+            )
     if not (first.is_repeated and second.is_repeated):
-        counts = {size.trainings for size in (first, second) if size.networks}
-        each = " each" if first.networks and second.networks else ""
-        number = {1: "one training", 2: "two trainings"}.get(
-            min(counts), f"{min(counts)} trainings"
-        )
-        reasons.append(f"{number}{each if len(counts) == 1 else ''}")
-    return ", ".join(reasons)
+        counts = [size.trainings for size in (first, second) if size.networks]
+        number = min(counts)
+        if len(counts) == 2:
+            who = "each" if counts[0] == counts[1] else "one of them"
+            times = {1: "once", 2: "twice"}.get(number, f"{number} times")
+            reasons.append(f"{who} was trained only {times}")
+        else:
+            trainings = {1: "one training", 2: "two trainings"}.get(number, f"{number} trainings")
+            reasons.append(f"the comparison is based on only {trainings}")
+    *others, last = reasons or [""]
+    return f"{', '.join(others)} and {last}" if others else last

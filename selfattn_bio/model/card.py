@@ -39,9 +39,15 @@ PREDICTS = {
     "regression": "predicts numbers, in the units of its training table",
     "several": "predicts several targets at once",
     "labels": "predicts a label for each position",
-    "bins": "predicts for each bin the probability of a point on either strand",
-    "masked": "is a language model: use it for fine-tuning or embeddings",
-    "causal": "is a language model: use it to sample sequences, for fine-tuning or embeddings",
+    "bins": "predicts the probability that a bin contains a point, on either strand",
+    "masked": "is a language model, to be used for fine-tuning or embeddings",
+    "causal": "is a language model, to be used for sampling sequences, fine-tuning or embeddings",
+}
+SPLIT_BY = {
+    "group": "by group",
+    "species": "by species",
+    "cluster": "by clusters of similar sequences",
+    "random": "at random",
 }
 
 
@@ -106,16 +112,17 @@ def _members(folder: Path, others: Sequence[Path]) -> str:
     ]
     table = "\n".join(["| member | seed | step |", "|---|---|---|", *each])
     return (
-        f"The mean of {len(each)} trainings with different seeds. The metrics are those of the "
-        "mean; everything else on this page describes the first member. Each folder has its own "
-        f"card. Load all of them with `selfattn_bio.load([FOLDER, ...])`.\n\n{table}"
+        f"The model is the mean of {len(each)} trainings with different seeds. The metrics are "
+        "those of the mean. Everything else on this page describes the first member. Each folder "
+        f"has its own card. Load all of them with `selfattn_bio.load([FOLDER, ...])`.\n\n{table}"
     )
 
 
 def _title(run: RunFile) -> str:
     predicts = PREDICTS[run.objective.kind]
     control = (
-        "\n\n**It is a control: its labels were shuffled, so it should be no better than chance.**"
+        "\n\n**This model is a negative control: it was trained on shuffled labels, so it should "
+        "be no better than chance.**"
         if run.is_control()
         else ""
     )
@@ -144,16 +151,22 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
 def _words(run: RunFile) -> str:
     members = f"mean of {run.model.members} networks, " if run.model.members > 1 else ""
     if run.model.kind == "attention":
-        layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}" + _pruned(
-            run.model.gates
-        )
+        layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}"
         mixer = run.model.mixer.kind
-        attends = f"pattern {run.model.pattern.kind}" if mixer == "softmax" else f"mixer {mixer}"
-        kind = f"self-attention encoder ({layers} of {run.model.embed_dim}, {attends})"
-    elif run.model.kind == "paired":
+        attends = (
+            f"attention pattern {run.model.pattern.kind}"
+            if mixer == "softmax"
+            else f"mixer {mixer}"
+        )
+        pruned = _pruned(run.model.gates)
         kind = (
-            "self-attention encoder for each of two inputs; the first attends to the second "
-            f"({run.model.cross_layers} cross-attention layers)"
+            f"self-attention encoder ({layers}, dimension {run.model.embed_dim}, {attends}{pruned})"
+        )
+    elif run.model.kind == "paired":
+        number = run.model.cross_layers
+        kind = (
+            f"pair of self-attention encoders, one per input, with {number} cross-attention "
+            f"layer{'s' * (number > 1)} in which the first input attends to the second,"
         )
     else:
         kind = (
@@ -172,26 +185,29 @@ def _pruned(gates: Gates) -> str:
         sum(len(layer.heads) for layer in layers),
         sum(layer.feedforward for layer in layers),
     )
-    return f", pruned to {heads} heads and {feedforwards} feed-forwards in all,"
+    return f", pruned to {heads} heads and {feedforwards} feed-forward blocks in total"
 
 
 def _letters(run: RunFile) -> str:
-    unit = "bp" if run.data.alphabet == "dna" else "residues"
-    name = "DNA" if run.data.alphabet == "dna" else "protein"
-    if run.tokens.k == run.tokens.stride == 1:
-        first = f"{name} as single {'bases' if unit == 'bp' else unit}"
-    else:
-        first = f"{name} as {run.tokens.k}-mers every {run.tokens.stride} {unit}"
+    first = _tokens(run.data.alphabet, run.tokens.k, run.tokens.stride)
     match run.partner:
         case None:
             return first
         case TrackPartner(low=low, high=high):
             return f"{first}, with one number from {low:g} to {high:g} per position,"
         case partner:
-            return (
-                f"{first}, with a second sequence ({partner.alphabet}) as {partner.k}-mers every "
-                f"{partner.stride},"
-            )
+            second = _tokens(partner.alphabet, partner.k, partner.stride)
+            return f"{first}, together with a second sequence ({second}),"
+
+
+def _tokens(alphabet: str, k: int, stride: int) -> str:
+    """Describe how sequences are divided into tokens, such as `DNA as overlapping 3-mers`."""
+    name, unit = ("DNA", "base") if alphabet == "dna" else ("protein", "residue")
+    if k == stride == 1:
+        return f"{name} as single {unit}s"
+    if stride == 1:
+        return f"{name} as overlapping {k}-mers"
+    return f"{name} as {k}-mers that begin every {stride} {unit}s"
 
 
 def _training(run: RunFile, provenance: dict[str, Any]) -> str:
@@ -203,34 +219,32 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
         f"| `{each['path']}` | | `{each['sha256'][:SHOWN]}` |"
         for each in used_files(provenance.get("data", []))
     ]
-    table = "\n".join(["| file | records | sha256 begins |", "|---|---|---|", *files])
+    table = "\n".join(["| file | records | sha256 (start) |", "|---|---|---|", *files])
     match run.split:
         case (
             ChromosomeSplit(kind=kind, valid=valid, test=test)
             | RegionSplit(kind=kind, valid=valid, test=test)
         ):
-            how = f"by {kind}: valid {', '.join(valid)}; test {', '.join(test)}; all others train"
+            how = f"by {kind} (valid {', '.join(valid)}; test {', '.join(test)}; train all others)"
         case ColumnSplit(column=column):
-            how = f"given with the data, in column `{column}`"
+            how = f"given in the data, in column `{column}`"
         case FilesSplit():
-            how = "given with the data, as separate files"
+            how = "given as separate files"
         case split:
             how = (
-                f"{split.kind}, valid {split.valid_fraction:.0%} and test "
-                f"{split.test_fraction:.0%}, seed {split.seed}"
+                f"{SPLIT_BY[split.kind]} (valid {split.valid_fraction:.0%}, test "
+                f"{split.test_fraction:.0%}, seed {split.seed})"
             )
-    counts = (
-        f"{provenance.get('num_train', 0):,} train and {provenance.get('num_valid', 0):,} "
-        "valid records"
-    )
-    assembly = f" Coordinates are of {run.data.assembly}." if run.data.assembly else ""
+    assembly = f" Coordinates refer to {run.data.assembly}." if run.data.assembly else ""
     parents = [
-        f"It started from the weights of {parent.get('folder')}."
+        f" Training started from the weights of {parent.get('folder')}."
         for parent in provenance.get("parents", [])[:1]
     ]
     trained = (
-        f"{counts}; objective `{run.objective.kind}`; split {how}.{assembly} {' '.join(parents)}"
-    ).rstrip()
+        f"{provenance.get('num_train', 0):,} training records and "
+        f"{provenance.get('num_valid', 0):,} validation records, split {how}. "
+        f"Objective: `{run.objective.kind}`.{assembly}{''.join(parents)}"
+    )
     named = (
         "lists the validation records, but no training records"
         if "privacy" in provenance
@@ -271,21 +285,23 @@ def _figures(
     )
     if not test:
         chosen += (
-            " This page has no test metrics. `selfattn-bio evaluate` writes this page with test "
-            "results next to metrics.json."
+            " This page has no test metrics. `selfattn-bio evaluate` writes a copy of this page "
+            "with test metrics next to metrics.json."
         )
     if exits := provenance.get("exits"):
         chosen += (
-            " A record leaves the encoder as soon as its prediction is confident: on the "
-            "validation set after "
-            f"{exits['mean_layers']:.2f} of {exits['layers']} layers on average, with "
-            f"{exits['metric']} {exits['worth']:.4g}. The table shows the metrics of all layers."
+            " A record leaves the encoder as soon as its prediction is confident. On the "
+            f"validation set this happens after {exits['mean_layers']:.2f} of {exits['layers']} "
+            f"layers on average, with {exits['metric']} {exits['worth']:.4g}."
         )
+        if not test:
+            chosen += " The validation metrics are those of all layers, without early exits."
     if run.objective.kind == "binary":
         calibration = provenance["calibration"]
         chosen += (
-            f" Temperature {calibration['temperature']:.3f}, threshold "
-            f"{calibration['threshold']:.3f}."
+            f" Probabilities are calibrated with temperature {calibration['temperature']:.3f}. "
+            "Records with a calibrated probability of at least "
+            f"{calibration['threshold']:.3f} are predicted to be positive."
         )
     return f"## Performance\n\n{table}\n\n{chosen}"
 
@@ -307,15 +323,16 @@ def _privacy(provenance: dict[str, Any]) -> list[str]:
     words = (
         f"The weights are (epsilon, delta) differentially private: epsilon {spent['epsilon']:.3g} "
         f"at delta {spent['delta']:.3g}, after {spent['steps']:,} steps. Each step samples every "
-        f"training record with probability {spent['sample_rate']:.3g}, clips its gradient to "
-        f"{spent['max_grad_norm']:g} and adds noise of {spent['noise_multiplier']:.3g} times that."
+        f"training record with probability {spent['sample_rate']:.3g}, clips its gradient to the "
+        f"norm {spent['max_grad_norm']:g} and adds Gaussian noise with a standard deviation of "
+        f"{spent['noise_multiplier']:.3g} times this norm."
     )
     lines = [
         "The guarantee is for single training records. It is weaker for a sequence with duplicates "
         "or relatives in the training data.",
         "It does not cover validation and test records, the number of records, the choice of "
-        "settings (each job of a sweep is a training), the checksums of the input in "
-        "`provenance.json`, and the weights of a parent.",
+        "settings (each job of a sweep is a separate training with its own budget), the checksums "
+        "of the input in `provenance.json`, and the weights of a parent.",
     ]
     return ["## Privacy\n\n" + words + "\n\n" + "\n".join(f"- {line}" for line in lines)]
 
@@ -331,7 +348,7 @@ def _use(run: RunFile) -> str:
         "positives are rare, they are far too high."
         if run.objective.kind == "binary"
         else "It was tested only on held-out records of the same source.",
-        "It is not a diagnosis, and not evidence of function.",
+        "Its predictions are not a diagnosis, and not evidence of function.",
     ]
     return "## Use and limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
@@ -342,7 +359,8 @@ def _origin(run: RunFile, provenance: dict[str, Any]) -> str:
     )
     commit = provenance.get("git_commit")
     made = [
-        f"Weights `{provenance['weights_sha256'][:SHOWN]}`, seed {provenance.get('seed')}",
+        f"Weights with sha256 `{provenance['weights_sha256'][:SHOWN]}`..., seed "
+        f"{provenance.get('seed')}",
         f"code {commit}" if commit else "",
         versions,
     ]

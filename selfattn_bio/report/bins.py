@@ -126,19 +126,23 @@ def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 def comparison(name: str, metrics: dict[str, Any]) -> str:
     """Compare the model with one baseline in a sentence.
 
-    For an ensemble, the sentence also compares its first member alone.
+    For an ensemble, a second sentence compares its first member alone.
     """
     model, other = sizes_of(metrics, "model", name)
     first = ClassifierSize(model.networks // max(1, model.trainings), 1)
-    found = []
+    title, found = words.classifier_name(name), []
     for who, key, size in (
-        ("", "baselines", model),
-        ("its first member alone is ", "first_member", first),
+        ("The model", "baselines", model),
+        ("Its first member alone", "first_member", first),
     ):
         if difference := metrics["differences"].get(key, {}).get(name):
             lead = difference["auprc"]
             judged = verdict(lead, size, other)
-            finding = f"{judged} {'from' if judged == 'not distinguishable' else 'than'}"
+            finding = {
+                "not distinguishable": f"is not distinguishable from {title}",
+                "higher": f"has a higher AUPRC than {title}",
+                "lower": f"has a lower AUPRC than {title}",
+            }.get(judged, f"is {judged} than {title}")
             spread = (
                 f"{words.percent(metrics['confidence'])} interval {words.interval(lead, sign=True)}"
             )
@@ -151,10 +155,8 @@ def comparison(name: str, metrics: dict[str, Any]) -> str:
                     ),
                 )
             )
-            found.append(
-                f"{who}{finding} {words.classifier_name(name) if not who else 'it'} ({figures})"
-            )
-    return "; ".join(found)
+            found.append(f"{who} {finding} ({figures}).")
+    return " ".join(found)
 
 
 def figures(results: BinResults, folder: Path) -> list[Drawing]:
@@ -189,9 +191,10 @@ def figures(results: BinResults, folder: Path) -> list[Drawing]:
         Drawing(
             "precision_recall",
             "Precision and recall",
-            "Fraction of called bins that contain a point (precision) against fraction of bins "
-            "with a point that are found (recall). Dotted line: chance level.",
-            "Calling the neighbour of a bin with a point counts as an error.",
+            "Precision: fraction of the bins called positive that contain a point. Recall: "
+            "fraction of the bins with a point that are called positive. Dotted line: chance "
+            "level.",
+            "A call in the bin next to one with a point counts as an error.",
             draw(
                 "precision_recall",
                 lambda ax: plots.draw_precision_recall(test["label"], curves, ax),
@@ -201,8 +204,8 @@ def figures(results: BinResults, folder: Path) -> list[Drawing]:
         Drawing(
             "learning",
             "Learning curves",
-            "Loss and AUPRC while the first member was trained. Dotted line: best step on the "
-            "validation set, whose weights were kept.",
+            "Loss and AUPRC during training of the first member. Dotted line: step with the "
+            "highest validation AUPRC, whose weights were kept.",
             "Training loss includes dropout, so it is not comparable with validation loss.",
             draw(
                 "learning",
@@ -213,8 +216,8 @@ def figures(results: BinResults, folder: Path) -> list[Drawing]:
         Drawing(
             "track",
             "Example block of a test chromosome",
-            "Predicted probability of each bin. Triangles: bins that contain a point. The block is "
-            "the one with the median AUPRC of all test blocks that contain a point.",
+            "Predicted probability of each bin. Triangles: bins that contain a point. This block "
+            "has the median AUPRC of all test blocks with a point.",
             "One block is an example, not evidence.",
             draw("track", lambda ax: plots.draw_track(block, ax), folder, WIDE),
         ),

@@ -102,6 +102,7 @@ def findings(
     positives, negatives = counts
     matched = "GC content and length" if alphabet == "dna" else "length"
     kept = "dinucleotide counts" if alphabet == "dna" else "composition"
+    unit = "bases" if alphabet == "dna" else "residues"
     level = run.interpret.significance
 
     def span(name: str, digits: int = 2) -> str:
@@ -120,38 +121,39 @@ def findings(
     lines: list[tuple[str, str, Any]] = [
         ("enrichment_q", "Is it more frequent in positives than in negatives?", lambda: (
             answer("enrichment"),
-            f"{words.odds(row)}: found in {row['positives_with_hit']:.0f} of {positives} positives "
-            f"and {row['negatives_with_hit']:.0f} of {negatives} negatives; {q('enrichment')}.")),
-        ("matched_q", f"Also compared with negatives of the same {matched}?", lambda: (
-            answer("matched"), f"{words.times(row['matched_odds_ratio'])} odds; {q('matched')}.")),
+            f"Found in {row['positives_with_hit']:.0f} of {positives} positives and "
+            f"{row['negatives_with_hit']:.0f} of {negatives} negatives: {words.odds(row)}; "
+            f"{q('enrichment')}.")),
+        ("matched_q", f"Also compared with negatives matched for {matched}?", lambda: (
+            answer("matched"),
+            f"{words.odds_ratio(row['matched_odds_ratio']).capitalize()}; {q('matched')}.")),
         ("shuffled_q", "Is it more frequent than in shuffled positives?", lambda: (
             answer("shuffled"),
-            f"{words.times(row['shuffled_odds_ratio'])} odds: found in "
-            f"{row['shuffled_with_hit']:.0f} of {positives} positives shuffled with the same "
-            f"{kept}; {q('shuffled')}.")),
+            f"Found in {row['shuffled_with_hit']:.0f} of {positives} shuffled positives with the "
+            f"same {kept}: {words.odds_ratio(row['shuffled_odds_ratio'])}; {q('shuffled')}.")),
         ("effect_q", "Does the model use it?", lambda: (
             answer("effect", min(row["effect"], row["fall"], key=abs), MIN_EFFECT),
-            "Shuffling its sites changes the log-odds by "
-            f"{words.figure(-row['fall'], 2, sign=True)}. Compared with shuffling nearby bases, "
-            f"the effect is {words.figure(row['effect'], 2, sign=True)} ({span('effect')}) in "
-            f"{row['effect_records']:.0f} records; {q('effect')}.")),
+            "Decrease in log-odds when its sites are shuffled: "
+            f"{words.figure(row['fall'], 2, sign=True)}. This minus the decrease when nearby "
+            f"{unit} are shuffled (effect): {words.figure(row['effect'], 2, sign=True)} "
+            f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", row["sufficiency"]),
             "Inserting one site into a shuffled record changes its log-odds by "
             f"{words.figure(row['sufficiency'], 2, sign=True)} "
             f"({span('sufficiency')}); {q('sufficiency')}.")),
         ("stability", "Do all networks of the model use it?", lambda: (
-            "", f"{words.percent(row['stability'])} of them do, each tested alone.")),
+            "", f"{words.percent(row['stability'])} of them, each tested alone.")),
         ("position_q", "Does it prefer a position?", lambda: (
             answer("position"),
-            f"Positions of the best sites compared with a uniform distribution: {q('position')}.")),
+            f"Positions of the best hits compared with a uniform distribution: {q('position')}.")),
         ("window_q", f"Is it enriched at {window_name(row)}?", lambda: (
             answer("window"),
-            f"{row['window_hits']:.0f} best sites are there and "
-            f"{words.figure(row['window_expected'], 1)} were expected; {q('window')}.")),
+            f"{row['window_hits']:.0f} best hits are there, "
+            f"{words.figure(row['window_expected'], 1)} are expected by chance; {q('window')}.")),
         ("strand_q", "Does it prefer a strand?", lambda: (
             (YES if row["strand_q"] < level else NO),
-            f"{words.percent(row['strand_plus'])} of the best sites are on the + strand "
+            f"{words.percent(row['strand_plus'])} of the best hits are on the + strand "
             f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
             f"{q('strand')}.")),
         ("agreement", "Do two attribution methods agree on its sites?", lambda: (

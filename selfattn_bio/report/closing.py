@@ -17,7 +17,7 @@ METRICS = {
     "auprc": "AUPRC",
     "mcc": "MCC",
     "pearson": "Pearson's r",
-    "mean": "mean over the parts",
+    "mean": "mean of the parts' main metrics",
 }
 
 

@@ -102,8 +102,8 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
         Drawing(
             "roc",
             "ROC curve",
-            "Fraction of positives found against fraction of negatives called positive. Dotted "
-            "line: chance level.",
+            "Fraction of positives found (true positive rate) against fraction of negatives called "
+            "positive (false positive rate). Dotted line: chance level.",
             "The curve does not depend on the proportion of positives, so it does not show how "
             "many calls in a genome would be wrong.",
             draw("roc", lambda ax: plots.draw_roc(labels, curves, ax), folder),
@@ -125,7 +125,7 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
             "learning",
             "Learning curves",
             f"Loss and AUROC{' of the worst group' if worst else ''} during training. Dotted line: "
-            "best step on the validation set, whose weights were kept.",
+            "step with the highest validation AUROC, whose weights were kept.",
             ("These curves show the network only. " if results.run.stack.parts else "")
             + (
                 "The test set is not used here. Training loss may include label smoothing and "
@@ -166,8 +166,8 @@ def slices(results: Results, folder: Path) -> list[Drawing]:
             Drawing(
                 f"slices_{name}",
                 f"AUROC by {title}",
-                f"AUROC in subsets of the test set with similar {title}. A model that uses only "
-                f"{title} has an AUROC near 0.5 within a subset.",
+                f"AUROC in subsets of the test set, by {title}. A model that uses only this "
+                "property has an AUROC near 0.5 within each subset.",
                 "Each subset has fewer records, so its interval is wider. Boundaries are quantiles "
                 "of the training set, so subsets differ in size.",
                 draw(
@@ -184,13 +184,15 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
     """Draw the evidence for the motifs, and raw attention next to attribution."""
     drawings = []
     motifs = results.motifs
+    is_dna = results.corpus["alphabet"] == "dna"
+    unit, axis_unit = "bases" if is_dna else "residues", "bp" if is_dna else "residues"
     if motifs is not None and motifs["effect"].notna().any():
         drawings.append(
             Drawing(
                 "evidence",
                 "Effect of each motif",
-                "Decrease in log-odds when the sites of a motif in the test set are shuffled, "
-                "minus the decrease when nearby bases are shuffled.",
+                "Decrease in log-odds when the sites of a motif in test records are shuffled, "
+                f"minus the decrease when nearby {unit} are shuffled. Lines: 95 % intervals.",
                 "The effect describes this model, not a cell. An experiment must show whether the "
                 "cell also uses the motif.",
                 draw(
@@ -202,7 +204,6 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
             )
         )
     if (explained := results.explained) is not None:
-        unit = "bp" if results.corpus["alphabet"] == "dna" else "residues"
         # Models without attention weights have zeros
         has_attention = bool(explained.attention.any())
         shown = (
@@ -226,12 +227,11 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                 else shown,
                 limit
                 if has_attention
-                else "Features whose position varies between records do not show in a mean by "
-                "position.",
+                else "Motifs whose position varies between records are not visible in this mean.",
                 draw(
                     "attention",
                     lambda ax: plots.draw_attention_and_attribution(
-                        explained.attention, explained.attribution, ax, unit
+                        explained.attention, explained.attribution, ax, axis_unit
                     ),
                     folder,
                 ),

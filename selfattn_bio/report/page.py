@@ -206,16 +206,16 @@ def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
     limits, similarity, num_test = audit["limits"], audit["similarity"], audit["records"]["test"]
     near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
     rows = [
-        ("the same sequence on either strand", audit["duplicates"], limits["max_duplicates"]),
-        ("an overlapping interval on either strand", audit["overlaps"], limits["max_overlaps"]),
-        ("a sequence used to train a parent model", audit["seen"], limits["max_seen"]),
+        ("identical sequence on either strand", audit["duplicates"], limits["max_duplicates"]),
+        ("overlapping interval on either strand", audit["overlaps"], limits["max_overlaps"]),
+        ("sequence or interval used to train a parent model", audit["seen"], limits["max_seen"]),
         *(
-            (f"the same {column}", count, limits["max_shared"])
+            (f"same {column}", count, limits["max_shared"])
             for column, count in audit["shared"].items()
         ),
-        (f"a near neighbour (at least {similarity:g} of k-mers shared)", audit["near"], near),
+        (f"near neighbour (at least {similarity:g} of k-mers shared)", audit["near"], near),
         *(
-            [("of these, with a different label", other, None)]
+            [("near neighbour with a different label", other, None)]
             if (other := audit["near_other_label"]) is not None
             else []
         ),

@@ -86,7 +86,7 @@ def draw_calibration(
     """
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
     for name, p, colour, marker in (
-        ("before", before, CONTROL, "s"),
+        ("before scaling", before, CONTROL, "s"),
         ("after scaling", after, MODEL, "o"),
     ):
         found = reliability(p, labels, bins)
@@ -275,7 +275,7 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
         )
         for row in measured.to_dict("records")
     ]
-    draw_intervals(rows, ax, "decrease in log-odds when shuffled", 0.0)
+    draw_intervals(rows, ax, "effect (decrease in log-odds)", 0.0)
     if not rows:
         return
     for verdict in dict.fromkeys(measured["verdict"]):
@@ -374,7 +374,7 @@ def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
     ax.grid(False)
     bar = ax.figure.colorbar(cells, ax=ax, shrink=0.8)
     bar.outline.set_visible(False)
-    bar.set_label("fraction of the row")
+    bar.set_label("fraction of the row's attention")
 
 
 def _curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:

@@ -20,11 +20,11 @@ from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs import SHIPPED
 
-MISSING, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NAMES = {
     **{name: kind.title for name, kind in BASELINES.items()},
     "model": "this model",
-    NETWORK: "the network of this model alone",
+    NETWORK: "network of this model alone",
     "cnn": "CNN",
     "kmer5_logistic": "logistic regression on 5-mers",
     "shuffled": "control: shuffled labels",
@@ -84,7 +84,7 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     """
     best = metrics["differences"]["best_baseline"]
     if best is None:
-        return "The model was", "not compared", "with a baseline, because none was run."
+        return "The model was", "not compared", "with a baseline, because no baseline was run."
     lead, (model, other) = (
         metrics["differences"]["baselines"][best]["auroc"],
         sizes_of(metrics, "model", best),
@@ -113,10 +113,10 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
                 f"than that of {rest}: {figures}; {why}, so this may be chance.{advice}",
             )
         case _:
-            size = " at equal size" if other.networks and model.equals(other) else ""
+            is_equal = other.networks and model.equals(other)
             return (
-                "The model is",
-                f"not distinguishable{size}",
+                "At equal size, the model is" if is_equal else "The model is",
+                "not distinguishable",
                 f"from {rest}: {figures}{f'; {why}' if why else ''}.",
             )
 
@@ -145,14 +145,10 @@ def ensemble_sentence(run: RunFile) -> str:
     }
     sentences = []
     if len(set(members.values())) > 1:
-        others = ", ".join(
-            f"{classifier_name(name)}: {number}"
-            for name, number in members.items()
-            if name != "model"
-        )
+        numbers = ", ".join(f"{classifier_name(name)} {number}" for name, number in members.items())
         sentences.append(
-            f"This model averages {members['model']} network{'s' * (members['model'] > 1)} "
-            f"({others}). Part of the difference between them may be due to the number of networks."
+            f"Numbers of networks whose scores are averaged: {numbers}. A mean of several networks "
+            "is usually better than one, so part of a difference may be due to these numbers."
         )
     if (seeds := run.training.seeds) > 1:
         sentences.append(
@@ -168,8 +164,11 @@ def stack_sentence(run: RunFile, stack: StackWeights | None) -> str:
         return ""
     if not stack.parts:
         left_out = ", ".join(classifier_name(name, short=True) for name in run.stack.parts)
-        return f"Simple models were left out, because their weights were negligible: {left_out}."
-    first = " Weights are those of the first training." if run.training.seeds > 1 else ""
+        return (
+            f"The score does not include the simple models ({left_out}), because their weights "
+            "were negligible."
+        )
+    first = " The weights are those of the first training." if run.training.seeds > 1 else ""
     return (
         "The score combines the network with simple models: "
         f"{stack.formula(SHORT_NAMES | {NETWORK: 'network'})}.{first}"
@@ -184,9 +183,11 @@ def attention_sentence(model: Model, has_attention: bool) -> str:
             "verdict is based on them."
         )
     kind = (
-        f"mixer {model.mixer.kind}" if isinstance(model, AttentionModel) else f"kind {model.kind}"
+        f"with the mixer {model.mixer.kind!r}"
+        if isinstance(model, AttentionModel)
+        else f"of kind {model.kind!r}"
     )
-    return f"There are no maps, because a model with {kind} has no attention weights."
+    return f"There are no maps, because models {kind} have no attention weights."
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:
@@ -207,7 +208,7 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
     count, names = num_supported(motifs), supported(motifs)
     if not count:
         none = (
-            "The one motif found is not"
+            "The only motif found is not"
             if len(motifs) == 1
             else f"None of the {len(motifs)} motifs found is"
         )
@@ -217,7 +218,7 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
         )
         return f"{none} supported by the held-out records ({verdicts})."
     verb = "is" if count == 1 else "are"
-    which = "The one motif found" if len(motifs) == 1 else f"{count} of {len(motifs)} motifs"
+    which = "The only motif found" if len(motifs) == 1 else f"{count} of {len(motifs)} motifs"
     return (
         f"{which} {verb} supported by records used neither to train the model nor to find the "
         f"motifs: {', '.join(names)}."
@@ -245,7 +246,7 @@ def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> str:
-    """Explain what it means that no control supports a motif.
+    """Explain why no control supports a motif, and what that does not show.
 
     Empty if the controls have no motif, or support one.
 
@@ -265,10 +266,11 @@ def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> s
         int((motifs["enrichment_q"] < significance).sum()),
     )
     return (
-        "Effects are log-odds calibrated on the validation set. Scores of a control predict "
-        "nothing there, so calibration shrinks its effects to almost 0. The absence of supported "
-        "motifs on a control reflects this and does not estimate the error rate of the tests. "
-        f"Largest effect on a control: {figure(largest, 2)} log-odds. "
+        "Controls are not expected to have supported motifs. Effects are differences in log-odds "
+        "that are calibrated on the validation set. The scores of a control do not predict the "
+        "validation labels, so calibration shrinks its effects to almost 0 "
+        f"(largest effect here: {figure(largest, 2)} log-odds). The absence of supported motifs "
+        "therefore does not estimate the error rate of the tests. "
         f"Control motifs that pass the enrichment test: {enriched} of {len(motifs)}."
     )
 
@@ -293,12 +295,12 @@ def odds(row: Mapping[str, Any]) -> str:
     """
     if not row["negatives_with_hit"]:
         return "positives only" if row["positives_with_hit"] else "no site"
-    return f"{times(row['odds_ratio'])} odds"
+    return odds_ratio(row["odds_ratio"])
 
 
-def times(ratio: float) -> str:
-    """Format a ratio with two significant digits, such as `×26,000`."""
-    return f"{TIMES}{float(format(ratio, '.2g')):,g}"
+def odds_ratio(ratio: float) -> str:
+    """Format an odds ratio with two significant digits, such as `odds ratio 26,000`."""
+    return f"odds ratio {float(format(ratio, '.2g')):,g}"
 
 
 def num_supported(motifs: pd.DataFrame) -> int:

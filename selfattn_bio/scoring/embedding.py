@@ -27,9 +27,9 @@ class Embeddings:
 
     Attributes
     ----------
-    places
-        One row per vector: id and, for single positions, start and end (0-based half-open, within
-        the sequence).
+    positions
+        One row per vector: id and, with `per_token`, start and end (0-based half-open, within the
+        sequence).
     vectors
         (n, members x embed_dim) float32, with the members of the network side by side. With
         `model.strands = "shared"` there are twice as many columns: first the given strand, then the
@@ -37,20 +37,20 @@ class Embeddings:
         mirrors the positions.
     """
 
-    places: pd.DataFrame
+    positions: pd.DataFrame
     vectors: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def table(self) -> pd.DataFrame:
-        """Return `places` together with the vectors as columns d0, d1, ..."""
+        """Return `positions` together with the vectors as columns d0, d1, ..."""
         values = pd.DataFrame(
             self.vectors,
             columns=[f"d{i}" for i in range(self.vectors.shape[1])],
-            index=self.places.index,
+            index=self.positions.index,
         )
-        return pd.concat([self.places, values], axis=1)
+        return pd.concat([self.positions, values], axis=1)
 
 
 def embed(
@@ -87,7 +87,7 @@ def embed(
         embed_batches(model, sequences, per_token=per_token, batch_size=batch_size, genome=genome)
     )
     return Embeddings(
-        pd.concat([part.places for part in parts], ignore_index=True),
+        pd.concat([part.positions for part in parts], ignore_index=True),
         np.concatenate([part.vectors for part in parts]),
     )
 
@@ -118,7 +118,7 @@ def embed_batches(
                 rows, _encoded(scorer, [letters[i] for i in rows]), strict=True
             ):
                 found[row] = vectors if per_token else vectors.mean(axis=0, keepdims=True)
-        places = pd.DataFrame(
+        positions = pd.DataFrame(
             {"id": np.repeat(np.array(ids, dtype=object), [len(each) for each in found])}
         )
         if per_token:
@@ -126,13 +126,13 @@ def embed_batches(
                 _spans(scorer, len(row), len(each))
                 for row, each in zip(letters, found, strict=True)
             ]
-            places[["start", "end"]] = np.concatenate([np.empty((0, 2), np.int64), *spans])
+            positions[["start", "end"]] = np.concatenate([np.empty((0, 2), np.int64), *spans])
         width = (
             len(scorer.network.members)
             * getattr(scorer.run.model, "embed_dim", 0)
             * (1 + scorer.run.shares_strands)
         )
-        yield Embeddings(places, np.concatenate([np.empty((0, width), np.float32), *found]))
+        yield Embeddings(positions, np.concatenate([np.empty((0, width), np.float32), *found]))
 
 
 def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:

@@ -84,9 +84,9 @@ class Balance:
             f"{len(self.groups)} groups ({', '.join(self.groups)})",
         )
         return (
-            f"balanced by {self.section.by}: {groups}; each combination of group and label is "
-            f"{self.how}, with {counts.min():,} to {counts.max():,} records; the best step has the "
-            "highest validation AUROC in the worst group"
+            f"balanced by {self.section.by}: {groups}; all combinations of group and label "
+            f"({counts.min():,} to {counts.max():,} records) are {self.how}; the weights of the "
+            "step with the highest validation AUROC in the worst group are kept"
         )
 
 

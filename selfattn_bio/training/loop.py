@@ -750,9 +750,10 @@ class Trainer:
             key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()
         }
         self._print(
-            f"early exits: at a confidence of {choice.threshold:.4f}, validation records leave "
+            f"early exits at a confidence of {choice.threshold:.4f}: validation records leave "
             f"after {choice.mean_layers:.2f} of {readings.shape[2]} layers on average; validation "
-            f"{self._of_main(choice.worth)}, with all layers {choice.worth_of_all_layers:.4f}"
+            f"{self._of_main(choice.worth)}, without early exits "
+            f"{choice.worth_of_all_layers:.4f}"
         )
         threshold = choice.threshold if math.isfinite(choice.threshold) else None
         return {
@@ -805,9 +806,9 @@ class Trainer:
             roc_auc_score(labels["valid"], each) for each in (outputs[:, 0], held_out)
         )
         self._print(
-            f"stack: weights {shown}; validation AUROC {combined:.4f}, network alone "
-            f"{network:.4f} (weights cross-validated; network and parts were chosen on these "
-            "records)"
+            f"stack: weights {shown}; validation AUROC {combined:.4f} (cross-validated weights), "
+            f"network alone {network:.4f}; both are optimistic, because network and parts were "
+            "chosen on these records"
         )
         return stack, held_out[:, None]
 
@@ -839,7 +840,8 @@ class Trainer:
             )
             self._print(
                 f"windows of at most {window:,} {unit}: {len(self.stream.windows):,} are sampled "
-                f"per epoch; validation uses {laid:,} of {of_valid:,} adjacent windows"
+                f"per epoch; the validation records give {of_valid:,} adjacent windows, and "
+                f"{'all' if laid == of_valid else f'{laid:,}'} of them are used"
             )
         processes = (
             f"{self.fabric.world_size} processes, each with " if self.fabric.world_size > 1 else ""
@@ -849,14 +851,15 @@ class Trainer:
             f"{len(self.train.rows):,} sequences for training, {len(self.valid.rows):,} for "
             f"validation; {sum(p.numel() for p in self.bare.parameters()):,} parameters; "
             f"{self.run.training.precision} on {self.fabric.device.type}, "
-            f"{processes}{threads} thread{'s' * (threads > 1)}; batches "
-            f"{f'are {padding:.0%}' if padding else 'have no'} padding"
+            f"{processes}{threads} thread{'s' * (threads > 1)}; batches have "
+            f"{f'{padding:.0%}' if padding else 'no'} padding"
         )
         if private := self.private:
             self._print(
                 f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} "
-                f"after {self.run.training.max_steps} steps; noise {private.noise_multiplier:.3g} "
-                f"x max_grad_norm, sampling rate {private.order.rate:.3g}"
+                f"after {self.run.training.max_steps:,} steps; noise "
+                f"{private.noise_multiplier:.3g} x max_grad_norm; each step samples a record with "
+                f"probability {private.order.rate:.3g}"
             )
         if self.balance:
             self._print(self.balance.words())

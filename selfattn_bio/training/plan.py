@@ -241,7 +241,7 @@ class Plan:
         if self.lengths.letters / 1e6 > NAMED * self.peak:
             yield (
                 f"plus up to {gigabytes(self.lengths.letters / 1e6)} of sequences mapped from the "
-                "corpus, which the system can drop"
+                "corpus, which the system can free"
             )
         yield from self._times()
 
@@ -258,12 +258,12 @@ class Plan:
             f"{duration(self.seconds_of(most))} at most"
         )
         if first < most:
-            sooner = f"{duration(self.seconds_of(first))} if the first evaluation stays the best"
-            yield f"or {sooner}, because patience then ends it at step {first:,}"
+            sooner = f"{duration(self.seconds_of(first))} if no evaluation improves on the first"
+            yield f"or {sooner}, because patience then ends training at step {first:,}"
         if crowding > CROWDED:
             yield (
-                f"with the current load of the processors {crowding:.1f} times as long, "
-                f"{duration(self.seconds)}; plan again on an idle machine"
+                f"the processors are busy, so training would now take {crowding:.1f} times as long "
+                f"({duration(self.seconds)} at most); plan again on an idle machine"
             )
 
     def hint(self) -> str:
@@ -273,7 +273,7 @@ class Plan:
         """
         batch = self.largest_batch()
         if batch is not None:
-            return f"Set {self._cut_into(batch)}: the step stays the same"
+            return f"Set {self._cut_into(batch)}, which keeps the number of records per step"
         model = self.run.model
         if (
             isinstance(model, config.AttentionModel)

@@ -152,7 +152,7 @@ def aligned(records: int, length: int, motifs: tuple[str, ...] = ()) -> Recipe:
     parts = max(6, math.ceil(length / (2 * pool)))
     return Recipe(
         "aligned",
-        "the direction of the records matters, and the exact positions of their bases do",
+        "the direction of the records matters, and so do the exact positions of their bases",
         {"k": 1},
         {
             "kind": "attention",
@@ -201,7 +201,7 @@ def one_strand(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
     """Return the recipe for records with a direction that are not aligned base by base."""
     return Recipe(
         "one strand",
-        "k-mers of the given strand predict better than those of both",
+        "k-mers of the given strand predict better than those of both strands",
         training=_budget(records),
         parts=("kmer6_positional_logistic", *motifs),
     )

@@ -95,7 +95,8 @@ def fit_part(
         letters["train"], labels["train"], letters["valid"], labels["valid"]
     )
     auroc = roc_auc_score(labels["valid"], part.logits(letters["valid"]))
-    say(f"stack: {part.title} fitted in {time.monotonic() - start:.0f} s, valid AUROC {auroc:.4f}")
+    seconds = time.monotonic() - start
+    say(f"stack: {part.title} fitted in {seconds:.0f} s, validation AUROC {auroc:.4f}")
     return part
 
 

@@ -135,8 +135,8 @@ def test_metrics_and_predictions_are_written(
         assert ((table["label"] == 1) == table["id"].str.startswith("p")).all()
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "evaluate: wrote out/metrics.json"
-    assert [line.rpartition("  ")[2] for line in said if "meant to fail" in line] == [
-        "shuffled (a control, meant to fail: 0.5 is chance)"
+    assert [line.rpartition("  ")[2] for line in said if "chance level" in line] == [
+        "shuffled (negative control; 0.5 is chance level)"
     ]
     best, model = metrics["differences"]["best_baseline"], metrics["test"]["model"]
     called = [line for line in said if line.startswith("evaluate: test MCC ")]
@@ -165,8 +165,8 @@ def test_metrics_and_predictions_are_written(
         "evaluate: The AUROC of the model is lower than that of its best baseline, "
     )
     assert comparison.endswith(
-        "one training, so this may be chance. Use the baseline, which is saved in "
-        "baselines/kmer6_logistic."
+        "the comparison is based on only one training, so this may be chance. Use the baseline, "
+        "which is saved in baselines/kmer6_logistic."
     )
     card = (task / "out" / "model_card.md").read_text(encoding="utf-8")
     valid, test = (metrics[side]["model"]["auroc"] for side in ("valid", "test"))
@@ -225,7 +225,7 @@ def test_card_of_several_members_describes_mean(task: Path) -> None:
         == 0
     )
     card = (task / "out" / "model_card.md").read_text()
-    assert "The mean of 2 trainings" in card
+    assert "The model is the mean of 2 trainings" in card
     assert (
         json.loads((task / "out" / "metrics.json").read_text())["test"]["model"]["auroc"]["value"]
         > 0

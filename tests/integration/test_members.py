@@ -102,8 +102,8 @@ def test_members_are_averaged_in_evaluate_and_score(
     )
     assert members["spread"] > 0
     line = (
-        f"test {metric.upper()} {members['min']:.3f} to {members['max']:.3f} each alone, "
-        f"spread of a score {members['spread']:.3f}"
+        f"test {metric.upper()} of each alone {members['min']:.3f} to {members['max']:.3f}, "
+        f"mean standard deviation of a score over members {members['spread']:.3f}"
     )
     assert f"evaluate: model is the mean of 2 members: {line}" in printed
     assert not any("members" in of for of, _ in alone)

@@ -123,7 +123,8 @@ def test_out_of_memory_suggests_settings_that_fit(tmp_path):
         "selfattn-bio train: error: model: out of memory: can't allocate"
     )
     pattern = (
-        r"Set training.batch_size = (\d+) and training.accumulate = (\d+): the step stays the same"
+        r"Set training.batch_size = (\d+) and training.accumulate = (\d+), which keeps the number "
+        r"of records per step"
     )
     told = re.search(pattern, failed.stderr).groups()
     assert int(told[0]) * int(told[1]) == 4 * batch

@@ -111,8 +111,8 @@ def test_windows_cover_training_records(genome, capsys):
     trained(genome, "model")
     said = capsys.readouterr().out
     assert (
-        "windows of at most 50 bp: 97 are sampled per epoch; validation uses 21 of 21 adjacent "
-        "windows" in said
+        "windows of at most 50 bp: 97 are sampled per epoch; the validation records give 21 "
+        "adjacent windows, and all of them are used" in said
     )
     corpus, run = Corpus.open(genome / "corpus"), config.RunFile.model_validate(tomllib.loads(RUN))
     run, sides = read_splits(run, corpus, genome / "split.tsv")
@@ -151,8 +151,8 @@ def test_windowed_model_folder_and_evaluation(genome, capsys):
     assert main(["train", *common, "--threads", "1", "--output", "model"]) == 0
     assert main(["evaluate", *common, "--model", "model", "--output", "."]) == 0
     assert (
-        "windows of at most 50 letters, laid end to end and evenly thinned: train 97, valid 21, "
-        "test 24" in capsys.readouterr().out
+        "adjacent windows of at most 50 bp, evenly subsampled if there are too many: train 97, "
+        "valid 21, test 24" in capsys.readouterr().out
     )
     metrics = json.loads((genome / "metrics.json").read_text())
     assert (metrics["valid"]["n"], metrics["test"]["n"], metrics["window"]) == (21, 24, 50)

@@ -72,7 +72,7 @@ def propose(request: Request, contents: Contents, recipe: Recipe | None = None) 
     head = [
         f"# Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
         f"# Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
-        "# Keys that are not given have the defaults of selfattn_bio/config/, which describes all.",
+        "# Keys that are not given have default values; selfattn_bio/config/ describes all keys.",
         f'title = "{request.name}"',
     ]
     sections = [
@@ -143,7 +143,8 @@ class Table:
         table = table[table["id"].isin(length_of)]
         if table.empty:
             raise RunFileError(
-                f"none of its ids is that of a sequence, such as {contents.ids[0]!r}",
+                "none of the ids in this table is the id of a sequence, such as "
+                f"{contents.ids[0]!r}",
                 place=request.targets,
             )
         columns = {
@@ -172,8 +173,8 @@ def _targets(
     )
     if not columns:
         hint = (
-            "Give a table, or --targets TABLE with ids, or with --column NAME an attribute of "
-            "the headers such as label=1"
+            "Give a table, or --targets TABLE with ids, or --column NAME for a header attribute "
+            "such as label=1"
         )
         raise RunFileError(
             "the sequences have no labels or numbers to learn", place=place, hint=hint
@@ -253,13 +254,13 @@ def _copies(contents: Contents, answers: Sequence[object], splits: Sequence[str]
     """Count sequences with several labels or in several splits; DNA is compared on both strands."""
     if len(contents.keys) < len(contents.files):  # intervals, or generated negatives
         return
-    where = " on either strand" if contents.alphabet.has_complement else ""
+    where = " (on either strand)" if contents.alphabet.has_complement else ""
     if number := _num_repeated(contents.keys, answers):
-        yield f"sequences with different labels or targets{where}: {number:,}"
+        yield f"sequences that occur with different labels or targets{where}: {number:,}"
     if splits and (number := _num_repeated(contents.keys, splits)):
         yield (
-            f"sequences in several splits{where}: {number:,}; their copies are removed from train "
-            "and valid, never from test"
+            f"sequences that occur in several splits{where}: {number:,}; their copies are removed "
+            "from train and valid, never from test"
         )
 
 
@@ -280,7 +281,7 @@ def _warnings(
         f"{count} {label}" for label, count in sorted(counts.items(), reverse=True) if count < FEW
     ]
     warnings = (
-        [f"only {' and '.join(few)}: figures on the held-out records will have wide intervals"]
+        [f"only {' and '.join(few)}: metrics on held-out records will have wide intervals"]
         if few
         else []
     )
@@ -292,6 +293,6 @@ def _warnings(
         )
     if interpret_lines(request, contents, ()) and objective == "binary" and not request.organism:
         warnings.append(
-            "motifs are matched with those of vertebrates; choose others with --organism"
+            "motifs will be compared with those of vertebrates; choose others with --organism"
         )
     return warnings

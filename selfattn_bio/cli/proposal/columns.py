@@ -409,16 +409,16 @@ def _numeric(
         )
     if len(distinct) == total and distinct[-1] - distinct[0] == total - 1:  # row numbers
         return None
-    values_are = f"column {name!r} has {len(distinct)} different whole numbers, which are"
+    values_are = f"column {name!r} has {len(distinct)} different whole numbers, which are taken as"
     if (
         len(distinct) <= MOST_NUMBERED
         and _are_few(distinct, total)
         and distinct[-1] - distinct[0] < 2 * len(distinct)
     ):
-        note = f"{values_are} classes; for a regression write kind = 'regression' and "
+        note = f"{values_are} classes; for a regression, write kind = 'regression' and "
         note += f"columns = [{name!r}] in [objective]"
         return TargetColumn(name, "multiclass", f"{len(distinct)} classes", notes=(note,))
-    note = f"{values_are} a regression; for classes write kind = 'multiclass' and "
+    note = f"{values_are} numbers to predict; for classes, write kind = 'multiclass' and "
     note += f"column = {name!r} in [objective]"
     return TargetColumn(name, "regression", "numbers", notes=(note,))
 

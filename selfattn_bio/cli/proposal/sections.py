@@ -50,8 +50,8 @@ def data_lines(
             rf"(?=.*\b{target.column}=(?P<{target.column}>\S+))" for target in targets
         )
         lines += [
-            f"header = {quoted(contents.header or attributes)}  # where the headers have the "
-            "columns"
+            f"header = {quoted(contents.header or attributes)}  # how to read columns from the "
+            "headers"
         ]
     if targets and targets[0].kind == "binary" and not request.targets:
         positives = targets[0].num_positive
@@ -64,7 +64,7 @@ def data_lines(
         "counted"
     ]
     is_placed = None not in contents.chromosomes and not (split and split.column == "chrom")
-    return lines + ['# assembly = "hg38"  # of the coordinates'] * is_placed
+    return lines + ['# assembly = "hg38"  # assembly of the coordinates'] * is_placed
 
 
 def spread(contents: Contents) -> str:
@@ -105,12 +105,13 @@ def split_lines(
         line = f'kind = "group"  # {number:,} groups; the records of a group stay together'
         words = f"by group ({number:,} groups)"
     elif contents.alphabet.name == "protein":
-        why = "similar sequences stay together: at random, test would hold relatives of train"
+        why = "keeps similar sequences together; a random split would put relatives of training "
+        why += "records into test"
         line, words = f'kind = "cluster"  # {why}', "by clusters of similar sequences"
     else:
         hint = (
-            'for one genome "chromosome" is better, for related sequences "cluster": '
-            "docs/leakage.md"
+            'for one genome "chromosome" is better, for related sequences "cluster" '
+            "(docs/leakage.md)"
         )
         line, words = f'kind = "random"  # duplicates stay together; {hint}', "at random"
     if number and lacking:
@@ -122,13 +123,13 @@ def split_lines(
 
 
 def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:
-    """Say why there is no split by chromosome."""
+    """Return why the records are not split by chromosome."""
     if lacking := chromosomes.count(None):
         return f"'chrom' is missing for {lacking:,} records"
     number = len(set(chromosomes))
     if number < MIN_CHROMOSOMES:
         return f"'chrom' has only {number} chromosomes ({MIN_CHROMOSOMES} are needed)"
-    return "no two chromosomes with up to half of the records have every class"
+    return "no two chromosomes have records of every class and together at most half of all records"
 
 
 def _sampled(lines: list[str], counts: Counter[str]) -> list[str]:
@@ -137,8 +138,8 @@ def _sampled(lines: list[str], counts: Counter[str]) -> list[str]:
         []
         if counts["valid"]
         else [
-            f"valid_fraction = {FRACTION}  # no record is named valid: this fraction of train is "
-            "sampled"
+            f"valid_fraction = {FRACTION}  # the data have no validation records, so this fraction "
+            "of train is sampled"
         ]
     )
     return ["[split]", *lines, *more]
@@ -191,8 +192,8 @@ def interpret_lines(
         return []
     database = DATABASES[request.organism or "vertebrates"]
     known = (
-        "jaspar: vertebrates, insects, plants, fungi or nematodes; a path of MEME, JASPAR or "
-        "TRANSFAC text; or none, as for bacteria"
+        "jaspar:vertebrates, jaspar:insects, jaspar:plants, jaspar:fungi, jaspar:nematodes, the "
+        'path of a MEME, JASPAR or TRANSFAC file, or "none" (for example for bacteria)'
     )
     return ["[interpret]", f'database = "{database}"  # known motifs: {known}']
 

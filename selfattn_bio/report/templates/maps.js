@@ -55,8 +55,8 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     axis(view.x, function (at, text, away) { pen.fillText(text, LEFT + at, TOP + plot + away); });
     pen.textAlign = "right";
     axis(view.y, function (at, text, away) { pen.fillText(text, LEFT - away + 6, TOP + at); });
-    figure.querySelector(".shown").textContent = "positions " + range(view.y, view.y + view.size) + " attend to " + range(view.x, view.x + view.size) +
-      "; darkest colour: at least " + (100 * data.layers[layer.value].top).toPrecision(2) + " %";
+    figure.querySelector(".shown").textContent = "positions " + range(view.y, view.y + view.size) + " attend to positions " + range(view.x, view.x + view.size) +
+      "; darkest colour: at least " + (100 * data.layers[layer.value].top).toPrecision(2) + " % of a row";
     canvas.style.touchAction = view.size < length ? "none" : "pan-x pan-y"; // one finger scrolls the page unless the map is zoomed
   }
   function show(x, y, size) {
@@ -111,7 +111,7 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     if (at.across < 0 || at.across >= 1 || at.down < 0 || at.down >= 1) { pointed.textContent = ""; return; }
     var row = bin(view.y + at.down * view.size), column = bin(view.x + at.across * view.size), shade = shades[layer.value].charCodeAt(row * bins + column);
     pointed.textContent = "positions " + range(edges[row], edges[row + 1]) + sitesIn(edges[row], edges[row + 1]) + " give " + (shade === 255 ? "at least " : "") +
-      (100 * shade / 255 * data.layers[layer.value].top).toPrecision(2) + " % of their attention to " + range(edges[column], edges[column + 1]) + sitesIn(edges[column], edges[column + 1]);
+      (100 * shade / 255 * data.layers[layer.value].top).toPrecision(2) + " % of their attention to positions " + range(edges[column], edges[column + 1]) + sitesIn(edges[column], edges[column + 1]);
   });
   window.addEventListener("resize", draw);
   draw();

@@ -184,7 +184,7 @@ def test_one_table_with_labels_is_enough(here, capsys):
         "negatives"
     )
     assert (
-        "init: only 40 positives and 80 negatives: figures on the held-out records will have wide "
+        "init: only 40 positives and 80 negatives: metrics on held-out records will have wide "
         "intervals" in lines
     )
     assert (
@@ -336,7 +336,8 @@ def test_split_column_that_is_not_used(here, capsys):
         ),
         (
             {"header": lambda i: f"chrom=chr{i % 3}"},
-            "no two chromosomes with up to half of the records have every class",
+            "no two chromosomes have records of every class and together at most half of all "
+            "records",
         ),
     ],
 )
@@ -356,10 +357,12 @@ def test_copies_are_counted(here, capsys):
     frame.to_csv(files, index=False)
     made("--sequences", files)
     lines = capsys.readouterr().out.splitlines()
-    assert "init: sequences with different labels or targets on either strand: 1" in lines
     assert (
-        "init: sequences in several splits on either strand: 2; their copies are removed from "
-        "train and valid, never from test" in lines
+        "init: sequences that occur with different labels or targets (on either strand): 1" in lines
+    )
+    assert (
+        "init: sequences that occur in several splits (on either strand): 2; their copies are "
+        "removed from train and valid, never from test" in lines
     )
 
 
@@ -544,7 +547,7 @@ def test_organism_chooses_the_database(here, capsys):
     capsys.readouterr()
     assert made(*files).interpret.database == "jaspar:vertebrates"
     assert (
-        "init: motifs are matched with those of vertebrates; choose others with --organism"
+        "init: motifs will be compared with those of vertebrates; choose others with --organism"
         in capsys.readouterr().out
     )
 
@@ -596,7 +599,7 @@ def test_steps_grow_with_root_of_records(here):
         (
             ["mine", "--sequences", "a.fa"],
             "a.fa: the sequences have no labels or numbers to learn. Give a table, or --targets "
-            "TABLE with ids, or with",
+            "TABLE with ids, or --column NAME",
         ),
         (
             ["mine", "--positives", "p.fa", "--negatives", "a.fa"],
@@ -654,7 +657,7 @@ def test_steps_grow_with_root_of_records(here):
         ),
         (
             ["mine", "--sequences", "a.fa", "--targets", "u.tsv"],
-            "u.tsv: none of its ids is that of a sequence, such as 'a0'",
+            "u.tsv: none of the ids in this table is the id of a sequence, such as 'a0'",
         ),
         (
             ["mine", "--sequences", "a.fa", "--targets", "v.tsv"],

@@ -124,7 +124,8 @@ def test_plan_that_does_not_fit_is_one_line(call):
     assert err == (
         "selfattn-bio plan: error: run.toml: the training needs 1.9 GB of memory, more than "
         "1.35 GB (90% of the memory available on cpu). "
-        "Set training.batch_size = 4 and training.accumulate = 2: the step stays the same\n"
+        "Set training.batch_size = 4 and training.accumulate = 2, which keeps the number of "
+        "records per step\n"
     )
 
 

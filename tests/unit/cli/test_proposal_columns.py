@@ -281,8 +281,8 @@ def test_missing_and_whole_numbers_are_noted():
     target = target_of("x", ["NA", None, *whole[2:]], [LENGTH] * NUMBER, DNA)
     assert target.notes == (
         "column 'x' has 2 missing values (empty, NA, nan, . or -)",
-        "column 'x' has 12 different whole numbers, which are a regression; for classes write "
-        "kind = 'multiclass' and column = 'x' in [objective]",
+        "column 'x' has 12 different whole numbers, which are taken as numbers to predict; for "
+        "classes, write kind = 'multiclass' and column = 'x' in [objective]",
     )
     (note,) = target_of("x", cycle("1", "2", "3"), [LENGTH] * NUMBER, DNA).notes
     assert note.endswith("write kind = 'regression' and columns = ['x'] in [objective]")

@@ -43,15 +43,30 @@ def test_interval_touching_0_shows_no_difference() -> None:
 @pytest.mark.parametrize(
     ("model", "other", "reason"),
     [
-        (ClassifierSize(2, 1), ClassifierSize(1, 1), "2 networks against 1, one training each"),
-        (ClassifierSize(2, 1), ClassifierSize(2, 1), "one training each"),
-        (ClassifierSize(4, 2), ClassifierSize(4, 2), "two trainings each"),
-        (ClassifierSize(1, 1), REGRESSION, "one training"),
-        (ClassifierSize(3, 3), ClassifierSize(3, 1), "one training"),
-        (ClassifierSize(6, 3), ClassifierSize(3, 3), "6 networks against 3"),
+        (
+            ClassifierSize(2, 1),
+            ClassifierSize(1, 1),
+            "the numbers of networks differ (2 and 1) and each was trained only once",
+        ),
+        (
+            ClassifierSize(2, 1, parts=2),
+            ClassifierSize(1, 1),
+            "the numbers of networks differ (2 and 1), the numbers of stacked simple models differ "
+            "(2 and 0) and each was trained only once",
+        ),
+        (ClassifierSize(2, 1), ClassifierSize(2, 1), "each was trained only once"),
+        (ClassifierSize(4, 2), ClassifierSize(4, 2), "each was trained only twice"),
+        (ClassifierSize(1, 1), REGRESSION, "the comparison is based on only one training"),
+        (ClassifierSize(2, 2), REGRESSION, "the comparison is based on only two trainings"),
+        (ClassifierSize(3, 3), ClassifierSize(3, 1), "one of them was trained only once"),
+        (ClassifierSize(6, 3), ClassifierSize(3, 3), "the numbers of networks differ (6 and 3)"),
         (ClassifierSize(3, 3), REGRESSION, ""),
         (ClassifierSize(3, 3, parts=2), REGRESSION, ""),
-        (ClassifierSize(3, 3, parts=2), ClassifierSize(3, 3), "2 stacked simple models against 0"),
+        (
+            ClassifierSize(3, 3, parts=2),
+            ClassifierSize(3, 3),
+            "the numbers of stacked simple models differ (2 and 0)",
+        ),
     ],
 )
 def test_caveats_name_what_is_missing(

@@ -258,7 +258,8 @@ def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
     folder = write(tmp_path / "gated", section_of(exits=EXITS))
     assert main(["prune", "--model", str(folder), "--output", str(tmp_path / "pruned")]) == 0
     assert (
-        "prune: kept 9 of 24 heads, 4 of 6 feed-forwards, 5 of 6 layers" in capsys.readouterr().out
+        "prune: kept 9 of 24 heads, 4 of 6 feed-forward blocks, 5 of 6 layers"
+        in capsys.readouterr().out
     )
     (tmp_path / "a.fa").write_text("".join(f">{i}\n{'ACGTTGCA' * (i + 1)}\n" for i in range(4)))
     tables = [score_sequences(tmp_path / name, tmp_path / "a.fa") for name in ("gated", "pruned")]
@@ -272,7 +273,7 @@ def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
         != provenance["weights_sha256"]
     )
     assert config.run_file_of((tmp_path / "pruned" / "run.toml").read_text(), tmp_path) == run
-    assert "pruned to 9 heads and 4 feed-forwards" in (tmp_path / "pruned" / CARD).read_text()
+    assert "pruned to 9 heads and 4 feed-forward blocks" in (tmp_path / "pruned" / CARD).read_text()
     assert (tmp_path / "pruned" / "train.json").exists()
     (tmp_path / "pruned/top").mkdir()  # as in a model that keeps several best evaluations
     before, after = prune(folder, tmp_path / "pruned")  # replaces it

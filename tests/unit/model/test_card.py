@@ -79,7 +79,7 @@ def test_card_reports_privacy_budget(folder, monkeypatch):
     card = model_card(folder(), VALID)
     assert (
         "epsilon 2.99 at delta 1e-05, after 1,500 steps. Each step samples every training record "
-        "with probability 0.032, clips its gradient to 1 and" in card
+        "with probability 0.032, clips its gradient to the norm 1 and" in card
     )
     assert "lists the validation records, but no training records" in card
     monkeypatch.delitem(PROVENANCE, "privacy")
@@ -94,17 +94,18 @@ def test_card_describes_model_folder(folder):
     assert load_model(path)[2] == before  # and the folder is still complete
     for words in (
         "# Some promoters\n",
-        "mean of 2 networks, each a self-attention encoder (1 layer of 8, pattern full)",
-        "DNA as 3-mers every 1 bp",
+        "mean of 2 networks, each a self-attention encoder (1 layer, dimension 8, attention "
+        "pattern full)",
+        "DNA as overlapping 3-mers",
         "| `a.fa` | 1,200 | `0123456789ab` |",
         "| `b.fa` (shuffled negatives) | 30 |",
-        "1,000 train and 230 valid records",
-        "valid chr2L; test chr2R",
-        "Coordinates are of dm3",
+        "1,000 training records and 230 validation records",
+        "split by chromosome (valid chr2L; test chr2R; train all others).",
+        "Coordinates refer to dm3.",
         "| auroc | 0.858 |  |",
         "step 250",
         "This page has no test metrics",
-        "threshold 0.490",
+        "at least 0.490",
         "selfattn_bio.load(",
         "seed 7; code c0ffee; torch 2.9",
     ):
@@ -117,12 +118,12 @@ def test_card_describes_model_folder(folder):
         (
             {"train": ["a.csv"], "test": ["t.csv"], "label": "label"},
             {},
-            "split given with the data, as separate files.",
+            "split given as separate files.",
         ),
         (
             {"sequences": ["a.csv"], "label": "label"},
             {"split": {"kind": "column"}},
-            "split given with the data, in column `split`.",
+            "split given in the data, in column `split`.",
         ),
     ],
 )
@@ -144,11 +145,13 @@ def test_card_has_test_and_validation_metrics(folder):
     assert "| mcc | | 0.5 (0.4 to 0.6) |" in page
     assert "threshold | |" not in page
     assert "no test metrics" not in page
-    assert "random, valid 15%" in page
+    assert "split at random (valid 15%" in page
 
 
 def test_card_names_control_and_language_model(folder):
-    assert "**It is a control" in model_card(folder(training={"labels": "shuffled"}), VALID)
+    assert "**This model is a negative control" in model_card(
+        folder(training={"labels": "shuffled"}), VALID
+    )
     page = model_card(
         folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"}),
         {"valid_perplexity": 40.0},
@@ -168,5 +171,5 @@ def test_card_lists_each_source_file_once_with_hash(folder, monkeypatch):
 def test_card_of_several_models_names_members(folder):
     path = folder()
     page = model_card(path, VALID, None, [path])
-    assert "The mean of 2 trainings with different seeds" in page
+    assert "The model is the mean of 2 trainings with different seeds" in page
     assert page.count(f"| `{path}` | 7 | 250 |") == 2

@@ -223,7 +223,8 @@ def test_child_needs_parent_with_same_mixer(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", MIXERS)
 def test_card_names_the_mixer(kind):
-    assert _words(run_of(model(kind))) == f"self-attention encoder (2 layers of 16, mixer {kind})"
+    words = f"self-attention encoder (2 layers, dimension 16, mixer {kind})"
+    assert _words(run_of(model(kind))) == words
 
 
 def test_reformer_settings_are_checked():

@@ -105,12 +105,12 @@ def shown(page: Page) -> str:
 
 
 def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
-    complete = "positions 1 to 60 attend to 1 to 60"
+    complete = "positions 1 to 60 attend to positions 1 to 60"
     canvas = page.locator(".map canvas").first
     assert shown(page) == complete
     before = canvas.evaluate("canvas => canvas.toDataURL()")
     page.get_by_role("button", name="zoom in").first.click()
-    assert shown(page) == "positions 16 to 45 attend to 16 to 45"
+    assert shown(page) == "positions 16 to 45 attend to positions 16 to 45"
     assert canvas.evaluate("canvas => canvas.toDataURL()") != before
     page.get_by_role("button", name="reset").first.click()
     assert (shown(page), canvas.evaluate("canvas => canvas.toDataURL()")) == (complete, before)
@@ -118,14 +118,14 @@ def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
     canvas.press("+")
     canvas.press("ArrowLeft")
     canvas.press("ArrowUp")
-    assert shown(page) == "positions 12 to 42 attend to 12 to 42"
+    assert shown(page) == "positions 12 to 42 attend to positions 12 to 42"
     canvas.press("0")
     assert shown(page) == complete
 
     canvas.hover()
     page.mouse.wheel(0, -100)
     expect(page.locator(".map .shown").first).not_to_contain_text(complete)
-    start, end = map(int, re.findall(r"attend to (\d+) to (\d+)", shown(page))[0])
+    start, end = map(int, re.findall(r"attend to positions (\d+) to (\d+)", shown(page))[0])
     assert end - start + 1 in (48, 49)  # four fifths of 60 bp
     # The map has lost the focus, so the wheel scrolls the page
     page.get_by_role("button", name="reset").first.click()
@@ -164,12 +164,12 @@ def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, addre
         fingers("touchMove", (0.5, 0.5), (x, 0.5))
     fingers("touchEnd")
     # Fingers twice as far apart show half as many bp around the same centre
-    assert shown(page) == "positions 16 to 45 attend to 16 to 45"
+    assert shown(page) == "positions 16 to 45 attend to positions 16 to 45"
     fingers("touchStart", (0.5, 0.5))
     for y in (0.6, 0.65):
         fingers("touchMove", (0.5, y))
     fingers("touchEnd")
-    assert shown(page) == "positions 11 to 41 attend to 16 to 45"
+    assert shown(page) == "positions 11 to 41 attend to positions 16 to 45"
     context.close()
 
 
@@ -183,7 +183,7 @@ def test_map_shows_hovered_pair_and_changes_with_layer(page: Page) -> None:
     page.mouse.move(box["x"] + 34 + 2 * scale, box["y"] + 8 + 22 * scale)
     hovered = page.locator(".map .pointed").first
     assert hovered.inner_text().startswith("positions 21 to 24 (motif_01, motif_02) give ")
-    assert hovered.inner_text().endswith(" % of their attention to 1 to 4")
+    assert hovered.inner_text().endswith(" % of their attention to positions 1 to 4")
     before = canvas.evaluate("canvas => canvas.toDataURL()")
     page.get_by_label("layer").first.select_option("1")
     assert canvas.evaluate("canvas => canvas.toDataURL()") != before

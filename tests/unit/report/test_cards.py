@@ -20,7 +20,7 @@ from selfattn_bio.report.cards import (
 )
 from selfattn_bio.report.results import Results, read_results
 
-TIMES, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
+MINUS = "\N{MINUS SIGN}"
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +38,18 @@ def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None
         Finding(
             "Is it more frequent in positives than in negatives?",
             YES,
-            f"{TIMES}19 odds: found in 30 of 40 positives and 2 of 40 negatives; q = 3e-20.",
+            "Found in 30 of 40 positives and 2 of 40 negatives: odds ratio 19; q = 3e-20.",
         ),
         Finding(
-            "Also compared with negatives of the same GC content and length?",
+            "Also compared with negatives matched for GC content and length?",
             YES,
-            f"{TIMES}17 odds; q = 2e-18.",
+            "Odds ratio 17; q = 2e-18.",
         ),
     ]
     used = found["Does the model use it?"].figures
-    assert (
-        f"by {MINUS}0.91. Compared with shuffling nearby bases, the effect is +0.81 (+0.62 to "
-        "+1.01) in 32 records; q = 0.002." in used
+    assert used == (
+        "Decrease in log-odds when its sites are shuffled: +0.91. This minus the decrease when "
+        "nearby bases are shuffled (effect): +0.81 (+0.62 to +1.01), 32 records; q = 0.002."
     )
     enough = found["Is one site sufficient?"]
     assert (enough.answer, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4." in enough.figures) == (
@@ -58,11 +58,11 @@ def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None
     )
     window = found["Is it enriched at 31 to 25 positions before the end?"]
     assert window == Finding(
-        window.question, YES, "9 best sites are there and 3.2 were expected; q = 0.008."
+        window.question, YES, "9 best hits are there, 3.2 are expected by chance; q = 0.008."
     )
     assert (
         found["Does it prefer a strand?"].figures
-        == "60 % of the best sites are on the + strand (41 % to 77 %); q = 0.3."
+        == "60 % of the best hits are on the + strand (41 % to 77 %); q = 0.3."
     )
     assert first["untested"] == []
 
@@ -90,7 +90,7 @@ def test_undecided_tests_are_named(results: Results) -> None:
     ]
     _, untested = findings(last, (40, 40), results.run, "protein")
     assert "Does it prefer a strand?" not in untested
-    assert "Also compared with negatives of the same length?" in untested
+    assert "Also compared with negatives matched for length?" in untested
 
 
 def test_window_positions_count_from_1() -> None:

@@ -75,14 +75,15 @@ def test_sequences_are_sorted_by_score(results: Results) -> None:
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        ({"kind": "attention"}, "No map was written. Run <code>selfattn-bio explain</code>."),
+        ({"kind": "attention"}, "There are no maps yet. Run <code>selfattn-bio explain</code>."),
         (
             {"kind": "cnn"},
-            "There are no maps, because a model with kind cnn has no attention weights.",
+            "There are no maps, because models of kind &#39;cnn&#39; have no attention weights.",
         ),
         (
             {"kind": "attention", "position": {"kind": "none"}, "mixer": {"kind": "linear"}},
-            "There are no maps, because a model with mixer linear has no attention weights.",
+            "There are no maps, because models with the mixer &#39;linear&#39; have no attention "
+            "weights.",
         ),
     ],
 )

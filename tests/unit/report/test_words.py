@@ -49,12 +49,14 @@ def test_better_needs_equal_sizes() -> None:
     assert expected(0.01, 0.03, (1, 1)) == (
         "The AUROC of the model is higher than that of its best baseline, CNN: +0.020 AUROC (95 % "
         "interval +0.010 to +0.030) by paired "
-        "bootstrap over the same records; 2 networks against 1, one training each, so this may be "
-        "chance."
+        "bootstrap over the same records; the numbers of networks differ (2 and 1) and each was "
+        "trained only once, so this may be chance."
     )
-    assert "records; one training each, so this may be chance." in expected(0.01, 0.03, (2, 1))
+    assert "records; each was trained only once, so this may be chance." in expected(
+        0.01, 0.03, (2, 1)
+    )
     assert expected(-0.01, 0.03, (2, 1)).startswith(
-        "The model is not distinguishable at equal size from its best baseline, CNN: +0.010"
+        "At equal size, the model is not distinguishable from its best baseline, CNN: +0.010"
     )
     assert expected(-0.01, 0.03, (1, 1)).startswith(
         "The model is not distinguishable from its best baseline, CNN: +0.010"
@@ -64,7 +66,7 @@ def test_better_needs_equal_sizes() -> None:
 def test_a_saved_baseline_is_recommended_where_it_leads() -> None:
     advice = " Use the baseline, which is saved in baselines/gc."
     assert words.comparison(metrics(-0.03, -0.01, model=(1, 1)))[2].endswith(
-        f"; one training, so this may be chance.{advice}"
+        f"; the comparison is based on only one training, so this may be chance.{advice}"
     )
     assert words.comparison(metrics(-0.03, -0.01, model=(3, 3)))[2].endswith(
         f"over the same records.{advice}"
@@ -106,7 +108,7 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
     )
     assert words.supported(table) == ["Dref (2)", "m3"]
     assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
-    assert words.motif_sentence(table[:1]).startswith("The one motif found is supported by")
+    assert words.motif_sentence(table[:1]).startswith("The only motif found is supported by")
     # Matches that are not significant are not used as names
     assert words.supported(table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])) == ["Dref", "m2", "m3"]
 
@@ -120,16 +122,16 @@ def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
     )
     assert (
         words.motif_sentence(found[:1])
-        == f"The one motif found is not {expected} (contradicted: 1)."
+        == f"The only motif found is not {expected} (contradicted: 1)."
     )
 
 
 @pytest.mark.parametrize(
     ("ratio", "positives", "negatives", "expected"),
     [
-        (25921.0, 400, 1, f"{words.TIMES}26,000 odds"),
-        (19.24, 30, 2, f"{words.TIMES}19 odds"),
-        (0.512, 3, 6, f"{words.TIMES}0.51 odds"),
+        (25921.0, 400, 1, "odds ratio 26,000"),
+        (19.24, 30, 2, "odds ratio 19"),
+        (0.512, 3, 6, "odds ratio 0.51"),
         (25921.0, 400, 0, "positives only"),
         (0.8, 0, 0, "no site"),
     ],
@@ -174,10 +176,8 @@ def test_unsupported_control_is_explained() -> None:
     )
     note = words.control_note({"shuffled": found, "empty": found[:0]}, 0.05)
     assert "does not estimate the error rate of the tests" in note
-    assert note.endswith(
-        "Largest effect on a control: 0.02 log-odds. Control motifs that pass the enrichment test: "
-        "2 of 3."
-    )
+    assert "(largest effect here: 0.02 log-odds)" in note
+    assert note.endswith("Control motifs that pass the enrichment test: 2 of 3.")
     assert "test: 1 of 3." in words.control_note({"shuffled": found}, 0.01)
     assert words.control_note({"empty": found[:0]}, 0.05) == ""
     assert words.control_note({"shuffled": found.assign(verdict="supported")}, 0.05) == ""
@@ -193,8 +193,9 @@ def test_averaged_networks_include_seeds() -> None:
     assert words.ensemble_sentence(RunFile.model_validate(values)) == trainings
     values["variants"] = {"cnn": {"model": {"kind": "cnn", "members": 1}}}
     assert words.ensemble_sentence(RunFile.model_validate(values)) == (
-        "This model averages 6 networks (CNN: 3). Part of the difference between them may be due "
-        f"to the number of networks. {trainings}"
+        "Numbers of networks whose scores are averaged: this model 6, CNN 3. A mean of several "
+        "networks is usually better than one, so part of a difference may be due to these numbers. "
+        f"{trainings}"
     )
     single = values | {"training": {"seeds": 1}, "model": {"kind": "attention", "members": 1}}
     assert words.ensemble_sentence(RunFile.model_validate(single)) == ""

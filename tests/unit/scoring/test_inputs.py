@@ -327,7 +327,7 @@ def test_embeddings_do_not_depend_on_batch(model):
     )
     assert together.vectors.shape == (3, 16)  # two members of 8
     np.testing.assert_allclose(together.vectors, alone, rtol=1e-4, atol=1e-5)
-    assert together.places["id"].tolist() == ["0", "1", "2"]
+    assert together.positions["id"].tolist() == ["0", "1", "2"]
     assert list(together.table())[:2] == ["id", "d0"]
     assert len(embed(model, [])) == 0
 
@@ -335,13 +335,15 @@ def test_embeddings_do_not_depend_on_batch(model):
 def test_embeddings_per_token_average_to_sequence(model):
     text = "ACGTTGCAAC" * 5
     found = embed(model, [text, "TTTT", "ACGTACGTACG"], per_token=True)
-    first = found.places[found.places["id"] == "0"]
+    first = found.positions[found.positions["id"] == "0"]
     assert first[["start", "end"]].to_numpy().tolist() == [
         [s, min(s + 8 + 2, 50)] for s in range(0, 48, 8)
     ]
-    assert found.places[found.places["id"] == "1"][["start", "end"]].to_numpy().tolist() == [[0, 4]]
+    assert found.positions[found.positions["id"] == "1"][["start", "end"]].to_numpy().tolist() == [
+        [0, 4]
+    ]
     # 9 tokens: 8 and 1
-    assert found.places[found.places["id"] == "2"][["start", "end"]].to_numpy().tolist() == [
+    assert found.positions[found.positions["id"] == "2"][["start", "end"]].to_numpy().tolist() == [
         [0, 10],
         [8, 11],
     ]
@@ -374,8 +376,8 @@ def test_embed_command_writes_vectors(model, genome, tmp_path, suffix, monkeypat
     else:
         with np.load(out) as arrays:
             np.testing.assert_array_equal(arrays["vectors"], expected.vectors)
-            assert arrays["id"].tolist() == expected.places["id"].tolist()
-            assert arrays["end"].tolist() == expected.places["end"].tolist()
+            assert arrays["id"].tolist() == expected.positions["id"].tolist()
+            assert arrays["end"].tolist() == expected.positions["end"].tolist()
     assert f"embed: wrote {len(expected)} vectors of size 16 to {out}" in capsys.readouterr().out
     assert (
         main(

@@ -132,9 +132,10 @@ def test_time_is_a_range_with_patience_or_other_load():
     plan = plan_of([Point(300, 2, 450, 0.1)], run=run, length=300, evaluation=1e-3, crowding=3.0)
     assert list(plan.lines())[2:] == [
         "time 0.1 s per step; 1,000 steps, 101 evaluations: 3.4 min at most",
-        "or 11 s if the first evaluation stays the best, because patience then ends it at step 50",
-        "with the current load of the processors 3.0 times as long, 10.1 min; plan again on an "
-        "idle machine",
+        "or 11 s if no evaluation improves on the first, because patience then ends training at "
+        "step 50",
+        "the processors are busy, so training would now take 3.0 times as long (10.1 min at most); "
+        "plan again on an idle machine",
     ]
     assert plan.seconds == pytest.approx(3 * 201)
 
@@ -185,7 +186,8 @@ def test_error_suggests_largest_dividing_batch():
     assert str(plan.refusal("run.toml")) == (
         "run.toml: the training needs 5.2 GB of memory, more than 2.7 GB (90% of the memory "
         "available on cpu). "
-        "Set training.batch_size = 8 and training.accumulate = 6: the step stays the same"
+        "Set training.batch_size = 8 and training.accumulate = 6, which keeps the number of "
+        "records per step"
     )
 
 
@@ -241,7 +243,7 @@ def test_out_of_memory_suggests_fitting_settings():
     )
     assert str(out_of_memory(not_, reason, "model")).endswith(
         "The training needs 2 GB, and 1.5 GB are available. Set training.batch_size = 4 and "
-        "training.accumulate = 2: the step stays the same"
+        "training.accumulate = 2, which keeps the number of records per step"
     )
 
 
