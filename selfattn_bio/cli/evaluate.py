@@ -243,7 +243,7 @@ def _write(
 
 
 def _laid(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
-    """Return the windows read from each split if [training] window is set; else an empty dict."""
+    """Return the windows of each split if [training] window is set; otherwise an empty dict."""
     from selfattn_bio.data.batches import laid_windows
 
     if (window := run_file.training.window) is None:
@@ -640,8 +640,8 @@ def _fitted_baselines(
     """Fit the baselines that suit the records, and save each to its folder below `folder`.
 
     `parts` were fitted to the same records for the model's stack. They are not fitted again if
-    their strands and database are those of the run file.
-    Baselines of a private run are not saved, because their weights would reveal its records.
+    their strands and database are those of the run file. Baselines of a private run are not saved,
+    because their weights would reveal its records.
     """
     from dataclasses import replace
 

@@ -2,9 +2,8 @@
 
 From the training and validation positives that the model calls positive, [interpret] max_sequences
 are explained. They are chosen evenly from the most to the least confident, because the most
-confident ones are similar and show one motif. If the model calls fewer, all of them and the
-positives with the next highest scores are taken, and the number of uncalled ones is printed. Test
-records are kept for the evidence.
+confident ones are similar and show one motif. If the model calls fewer, the positives with the next
+highest scores are added, and their number is printed. Test records are reserved for the evidence.
 
 Writes the attribution folder with the attribution of every base or residue at every position, by
 [interpret] method. The default is the mean of AttnLRP over copies with some bases replaced at

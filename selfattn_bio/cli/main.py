@@ -1,7 +1,7 @@
 """Entry point of the command line, `selfattn-bio COMMAND`.
 
-`main` imports the modules of all commands to build the parser, so that these modules import heavy
-libraries such as torch only inside functions.
+`main` imports the modules of all commands to build the parser. To start quickly, these modules
+import heavy libraries such as torch only inside functions.
 """
 
 from __future__ import annotations
@@ -55,11 +55,13 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # constants of malloc.h
+# errors of the system when writing; HINTS has the advice for each
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 HINTS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, or write elsewhere")
 HINTS |= dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.EROFS), "Choose another path, or change its permissions"
 )
+# errors of a path or a file system that is not available
 UNREACHABLE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENOLCK)
 
 

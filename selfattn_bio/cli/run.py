@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises
     ------
     SelfAttnBioError
-        If the target lacks train_ or sweep_: Snakemake would only report that no rule makes it.
+        If the target lacks train_ or sweep_. Snakemake would only report that no rule makes it.
     """
     if "/" not in arguments.target and not arguments.target.startswith(TARGETS):
         hint = f"Did you mean train_{arguments.target}?"
@@ -109,12 +109,8 @@ def bring(task: str) -> None:
         for suffix in (".fai", ".gzi")
         if (source / f"{file}{suffix}").is_file()
     ]
-    for file in (
-        "data/README.md",
-        *data,
-        *indices,
-        name,
-    ):  # run file last, so that its data exist if it does
+    # the run file comes last, so that its data exist if it does
+    for file in ("data/README.md", *data, *indices, name):
         if not Path(file).exists():
             with whole_file(file) as temporary:
                 shutil.copyfile(source / file, temporary)
@@ -166,9 +162,10 @@ def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
         *words,
         *quiet,
     ]
+    # rules call programs that are installed next to Python
     path = os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
-    )  # rules call programs installed next to Python
+    )
     stopped, held = [], []  # signals of Ctrl-C; lines to print only on failure
     pipes: dict[str, int | None] = {"stdout": None, "stderr": subprocess.PIPE}
     if arguments.json:  # all output becomes JSON objects
@@ -177,9 +174,8 @@ def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
         pipes["stdout"] = subprocess.DEVNULL
     with subprocess.Popen(command, env=os.environ | {"PATH": path}, text=True, **pipes) as process:  # type: ignore[call-overload]
         kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        signal.signal(
-            signal.SIGINT, lambda number, frame: stopped.append(number)
-        )  # a terminal sends the signal to both processes
+        # not passed on, because a terminal sends Ctrl-C to both processes
+        signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))
         signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
         try:
             for line in process.stdout or process.stderr:

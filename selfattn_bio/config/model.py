@@ -210,7 +210,7 @@ Exits = Annotated[NoExits | ConfidenceExitsSection, Field(discriminator="kind")]
 Strands = Literal["given", "shared"]
 STRANDS = (
     "shared = both strands of DNA pass through the same weights, and the output is their "
-    "mean: it is exactly that of the other strand"
+    "mean, so that a sequence and its reverse complement have exactly the same output"
 )
 
 # Head dimensions of kernel 'band', and the smallest one of kernel 'flex'.
@@ -505,7 +505,7 @@ class PairedModel(Section):
     def _as_it_is_given(
         self, section: AttentionModel | None, info: FieldSerializationInfo
     ) -> dict[str, Any] | None:
-        """Leave out keys that a run file must not contain, so that the output can be read again."""
+        """Leave out keys that are invalid in this section, so that the output can be read again."""
         unread = {"members", "head"} if info.field_name == "partner_encoder" else {"members"}
         return (
             None

@@ -60,8 +60,8 @@ class VariantSection(Section):
     )
     transfer: Transfer | None = Field(
         None,
-        description="parent of a different model; without tokens and model, the variant starts "
-        "like the run",
+        description="parent of the variant, if it has tokens or model; otherwise the parent is "
+        "that of the run",
     )
 
 
@@ -728,9 +728,16 @@ class RunFile(Section):
         return self.model_copy(update={"training": Training.model_validate(training)})
 
     def part(self, variant: str | None = None, member: int = 1, job: str | None = None) -> RunFile:
-        """Return the run of one model folder.
+        """Return the run of one model folder: a member of the model or a variant, or a sweep job.
 
-        That is a member of the model or of a variant, or a job of a sweep of either.
+        Parameters
+        ----------
+        variant
+            Name of a variant; None for the model.
+        member
+            Number of the member, from 1; ignored for a job.
+        job
+            Name of a job in the sweep of the model or variant.
 
         Raises
         ------

@@ -40,10 +40,20 @@ def fit_bin_baselines(
     counted. The penalty is chosen on the validation split. Windows at the ends of records are
     shorter.
 
+    Parameters
+    ----------
+    alphabet
+        DNA.
+    letters
+        Split (train, valid, test) -> ASCII, one array per record.
+    records
+        Split -> `Points` of each record, (n,), from `points_of`.
+    size
+        bp per bin.
+
     Returns
     -------
-    Baseline name -> split -> probability of a point for each row of `Bins.table`. Splits are valid
-    and test.
+    Baseline name -> split (valid, test) -> probability of a point for each row of `Bins.table`.
     """
     bins = {split: Bins.of(of, size) for split, of in records.items()}
     around = {split: _around_bins(letters[split], bins[split], size) for split in bins}
@@ -74,7 +84,10 @@ def fit_bin_baselines(
 def _around_bins(
     letters: list[NDArray[np.uint8]], bins: Bins, size: int
 ) -> list[NDArray[np.uint8]]:
-    """Return the sequence around the middle of each bin, from the record with the longest one."""
+    """Return the sequence around the middle of each bin, one per row of `Bins.table`.
+
+    Several records may cover a bin; the one with the longest sequence around it is used.
+    """
     found: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)] * len(bins.table)
     middles = (
         (row, size * number + size // 2) for row in letters for number in range(len(row) // size)
@@ -102,7 +115,11 @@ def summarise_bins(
         Name ("model", baselines) -> split -> probability of a point in each bin. Thresholds are
         chosen on the validation split.
     members
-        Name -> split -> probabilities (M, n) of each of several ensemble members.
+        Name -> split -> probabilities (M, n) of the members, for ensembles.
+    bins
+        Split -> its bins; "valid" and "test".
+    settings
+        Section [evaluation] of the run file.
 
     Returns
     -------
@@ -183,9 +200,9 @@ def check_blocks(bins: dict[str, Bins], block: int) -> None:
     CorpusError
         If bins with a point are in fewer than two blocks of `block` bp.
     """
-    for split, of in bins.items():
-        blocks, holding = blocks_of(of.table, block), of.labels == 1
-        if (number := len(np.unique(blocks[holding]))) < 2:
+    for split, of_split in bins.items():
+        blocks, has_point = blocks_of(of_split.table, block), of_split.labels == 1
+        if (number := len(np.unique(blocks[has_point]))) < 2:
             message = (
                 f"the points of the {split} split are in {number} block of {block:,} bp, and a "
                 "confidence interval needs at least 2"
@@ -197,9 +214,9 @@ def check_blocks(bins: dict[str, Bins], block: int) -> None:
 
 
 def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:
-    """Return the number of the chromosome block in which each bin begins, (n,).
+    """Number the blocks of chromosomes and return that of each bin, (n,).
 
-    Blocks are `block` bp long.
+    Blocks are `block` bp long. A bin belongs to the block in which it begins.
     """
     return (
         table.assign(block=table["start"] // block)

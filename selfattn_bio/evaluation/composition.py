@@ -43,7 +43,7 @@ def base_counts(letters: Letters) -> NDArray[np.int64]:
 def kmer_windows(
     letters: Letters, tokenizer: KmerTokenizer
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Number the k-mers of records, chunk by chunk.
+    """Yield the number of the k-mer in each window of records, in chunks of records.
 
     A record shorter than k is padded with the unknown letter, so it has one window without a k-mer.
 

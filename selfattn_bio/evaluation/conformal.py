@@ -105,6 +105,7 @@ def _nonconformity(objective: config.Objective, outputs: Array, targets: NDArray
 
 
 def _thinned(scores: Array) -> Array:
+    """Reduce more than KEPT sorted scores to KEPT quantiles, each rounded up to a score."""
     return (
         scores
         if len(scores) <= KEPT

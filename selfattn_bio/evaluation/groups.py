@@ -45,13 +45,13 @@ def groups_of(
 ) -> dict[str, Names]:
     """Return the group of each record, by split.
 
-    With `by` "length" and 2 bins, training records of 10, 20, 30 and 40 bp are in the groups "below
-    25" (two) and "25 and more" (two).
+    With `by` "length" and 2 ranges, training records of 10, 20, 30 and 40 bp form the groups "below
+    25" and "25 and more" of two records each.
 
     Parameters
     ----------
     by
-        gc, length, chrom, or a column of the targets; groups have the names of its values.
+        gc, length, chrom, or a column of the targets, whose values name the groups.
     rows
         Rows of the corpus by split. "train" defines the ranges of GC content and length.
     num_bins
@@ -149,7 +149,7 @@ def group_metrics(
     `worst`, `best`: the groups with the model's lowest and highest AUROC.
 
     `gap`: the difference between the highest and the lowest group, for AUROC and accuracy, as
-    `{value, low, high}`. Its interval takes the two groups as given.
+    `{value, low, high}`. The interval ignores that the two groups were selected.
 
     The last three are None if fewer than two groups have both classes.
     """

@@ -1,8 +1,8 @@
-"""Find overlap between test records and the records a model may have learnt from.
+"""Find test records that resemble records a model may have learnt from.
 
-Covers near neighbours, duplicates on either strand, overlapping intervals, shared groups and
-records seen by parent models, as well as differences between splits. The [audit] section of the run
-file sets the limits.
+The search covers similar sequences, duplicates on either strand, overlapping intervals, shared
+groups, and records that parent models were trained on. It also compares the splits. The [audit]
+section of the run file sets the limits.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from selfattn_bio.sequence.genome import common_name
 from selfattn_bio.sequence.splits import strand_keys
 
 FLOOR = 0.05  # similarity below which a neighbour is not reported
-# Bins of the counts by similarity; the last one contains only 1
+# edges of the ranges in which similarities are counted; the last range contains only 1
 EDGES = (0.05, 0.1, 0.15, 0.3, 0.5, 0.8, 1.0)
-# For splits with fewer records, p comes from the exact distribution
+# with fewer records in a split, p comes from the exact distribution
 FEW = 50
-# Maximum number of k-mers compared to find the strand; longer sequences are sampled evenly
+# maximum number of k-mers compared to find the strand; of a longer sequence, a sample is used
 COMPARED = 4_000_000
 PLACE = ["chrom", "start", "end"]
 
@@ -95,13 +95,14 @@ def find_leaks(
     -------
     One row per test record, in order. Text columns are empty if nothing was found.
 
-    - id, label
-    - similarity to the nearest of the other records (0 if below `FLOOR` or explained by chance),
-    neighbour (its id), of (name of its part), neighbour_label, strand (+ or -; . in protein)
+    - id, label: of the test record
+    - similarity: to the nearest of the other records; 0 if below `FLOOR` or explained by chance
+    - neighbour, of, neighbour_label: id of the nearest record, name of its part, its label
+    - strand: + or - of the test record compared with its neighbour; . in protein
     - duplicate: id of a record with the same sequence, on either strand
-    - overlap: id of the record that shares the longest part of the interval; overlap_letters
-    - shared: one or more `group=G`
-    - seen_by: models
+    - overlap, overlap_letters: id of the record with the longest overlap, and its length in bp
+    - shared: `COLUMN=VALUE` of each shared group, joined by ";"
+    - seen_by: names of the models, joined by ";"
     """
     table = test.records[["id", "label"]].reset_index(drop=True)
     letters = [row for part in others for row in part.letters]
@@ -217,7 +218,7 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
 
 
 def _shared(test: pd.DataFrame, others: Sequence[pd.DataFrame], groups: Iterable[str]) -> list[str]:
-    """Return `group=G` for each value of the group columns that also occurs in other parts."""
+    """Return, per test record, `COLUMN=VALUE` of the groups that also occur in other parts."""
     shared: list[list[str]] = [[] for _ in range(len(test))]
     for column in groups:
         if column not in test:
@@ -235,7 +236,7 @@ def _shared(test: pd.DataFrame, others: Sequence[pd.DataFrame], groups: Iterable
 
 
 def _seen_by(test: Part, keys: Sequence[str], seen: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Return the models trained on the same sequence, on either strand, or an overlapping one."""
+    """Return, per test record, the models trained on its sequence or an overlapping interval."""
     names: list[list[str]] = [[] for _ in keys]
     for model, table in seen.items():
         known = set(table["key"])
@@ -336,10 +337,10 @@ def shifts_of(train: Part, split: Part, alphabet: Alphabet) -> list[dict[str, An
 
 
 def tells_label(test: Part, alphabet: Alphabet) -> dict[str, float]:
-    """Return the AUROC of length and GC content alone as predictors of test labels.
+    """Return how well length and GC content alone predict the test labels, as AUROC.
 
-    AUROC below 0.5 is replaced by 1 - AUROC. A value near 1 means that the label leaks through the
-    property.
+    An AUROC below 0.5 is replaced by 1 - AUROC. A value near 1 means that the property reveals the
+    label. The result is empty if a label is missing or all are the same.
     """
     labels = test.records["label"]
     if labels.isna().any() or labels.nunique() < 2:
@@ -352,6 +353,7 @@ def tells_label(test: Part, alphabet: Alphabet) -> dict[str, float]:
 
 
 def _properties(parts: Sequence[Part], alphabet: Alphabet) -> dict[str, list[NDArray[np.float64]]]:
+    """Return GC content (DNA) and length of the records, one array per part."""
     lengths = [np.array([len(row) for row in part.letters], dtype=float) for part in parts]
     return (
         {"GC content": [gc_content(part.letters) for part in parts]}

@@ -1,9 +1,10 @@
 """Compute metrics with bootstrap intervals, and paired differences between classifiers.
 
-Every metric is a function of (labels, probabilities, threshold, weights), where a weight is the
-number of times a record was sampled. With weights of one the result is the value of the metric. The
-bootstrap evaluates thousands of rows of weights at once. All classifiers of one set of records use
-the same rows, so that differences form a paired bootstrap.
+Every metric is a function of (labels, probabilities, threshold, weights), where the weight of a
+record is the number of times it was sampled. If all weights are 1, the result is the value of the
+metric. The bootstrap evaluates thousands of resamples at once, one per row of weights. All
+classifiers on one set of records use the same resamples, so that differences form a paired
+bootstrap.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 CHUNK = 2_000_000  # maximum number of weights in memory
-RANGES = {
+RANGES = {  # lowest and highest possible value of each metric
     "auroc": (0, 1),
     "auprc": (0, 1),
     "mcc": (-1, 1),
@@ -70,7 +71,7 @@ class ResampledMetric:
     def minus(self, other: ResampledMetric, confidence: float = 0.95) -> dict[str, float]:
         """Return `{value, low, high, p}` of this metric minus `other`.
 
-        Both must come from one `Bootstrap`. p is two-sided and at least 1 / (draws + 1).
+        Both must come from the same `Bootstrap`. p is two-sided and at least 2 / (draws + 1).
         """
         draws = self.draws - other.draws
         beyond = 1 + min(int((draws <= 0).sum()), int((draws >= 0).sum()))
@@ -237,7 +238,8 @@ class _Metrics:
         }
 
     def _ranking(self, ranked: NDArray[np.float32]) -> dict[str, Array]:
-        # Records with equal probability form one step of both curves, as in scikit-learn
+        # records of equal probability form one step of the ROC and precision-recall curves, as in
+        # scikit-learn
         positives = np.add.reduceat(ranked * self.positive, self.starts, axis=1).astype(np.float64)
         negatives = np.add.reduceat(ranked * ~self.positive, self.starts, axis=1).astype(np.float64)
         below = np.cumsum(negatives, axis=1)

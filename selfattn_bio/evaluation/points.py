@@ -29,9 +29,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Points:
-    """The points within one record on the forward strand.
+    """The points within one record.
 
-    The record has `length` bp and begins at `start` (0-based) of `chrom`.
+    The record has `length` bp and begins at `start` (0-based) of `chrom`, on the forward strand.
 
     Attributes
     ----------
@@ -73,17 +73,17 @@ class Points:
         Shape (bins, 2), forward strand first.
         """
         found = np.zeros((self.length // size, 2), dtype=np.int64)
-        whole = self.at < len(found) * size
-        found[self.at[whole] // size, self.strand[whole]] = 1
+        inside = self.at < len(found) * size
+        found[self.at[inside] // size, self.strand[inside]] = 1
         return found
 
 
 def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
     """Return the `Points` of each record, (n,).
 
-    Records must have coordinates on the forward strand; they may contain no points. Chromosome
-    names match with and without "chr", as in `Genome.resolve`. Points on other chromosomes are left
-    out.
+    The point of an interval is its first base on its strand. Records must have coordinates on the
+    forward strand; they may contain no points. Chromosome names match with and without "chr", as in
+    `Genome.resolve`. Points on other chromosomes are left out.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
     for chrom, rows in table.reset_index(drop=True).groupby("chrom"):
         order = rows.index.to_numpy()[np.argsort(at[rows.index], kind="stable")]
         by_chrom[str(chrom)] = at[order], reverse[order].astype(np.int64)
-    none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    no_points = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     found = np.empty(len(records), dtype=object)
     columns = (records[name] for name in ("id", "chrom", "start", "length", "strand"))
     for row, (name, chrom, start, length, strand) in enumerate(zip(*columns, strict=True)):
@@ -113,7 +113,7 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
                 f"record {name!r} {problem}; objective 'bins' needs coordinates on the forward "
                 "strand"
             )
-        points, strands = by_chrom.get(str(chrom), none)
+        points, strands = by_chrom.get(str(chrom), no_points)
         inside = slice(*np.searchsorted(points, [start, start + length]))
         found[row] = Points(
             str(chrom), int(start), int(length), points[inside] - int(start), strands[inside]
@@ -122,9 +122,9 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
 
 
 def _renamed(points: pd.DataFrame, chroms: pd.Series, path: str | Path) -> pd.DataFrame:
-    """Return the table with the chromosome names of the records.
+    """Return the table of points with the chromosome names of the records.
 
-    A difference is reported once per file.
+    If the names differ, one line is printed per file.
     """
     known, own = set(chroms.dropna()), points["chrom"].drop_duplicates()
     names = {name: name_among(name, known) or name for name in own}
@@ -144,7 +144,7 @@ def _say_renamed(path: str) -> None:
 
 
 def check_judged(points: NDArray[np.object_], size: int, split: str, place: str) -> None:
-    """Refuse records of the validation or test split for which no metric can be computed.
+    """Check that metrics can be computed for the records of the validation or test split.
 
     Raises
     ------
@@ -152,21 +152,21 @@ def check_judged(points: NDArray[np.object_], size: int, split: str, place: str)
         If a record does not begin at a multiple of `size`, because bins of overlapping records
         would then not match; or if no complete bin, or every one, contains a point.
     """
-    if odd := [f"{each.chrom}:{each.start}" for each in points if each.start % size]:
+    if shifted := [f"{each.chrom}:{each.start}" for each in points if each.start % size]:
         message = (
             f"records of the {split} split do not begin at multiples of the bin size ({size} bp, "
-            f"counted from 0): {len(odd)}, such as {odd[0]}"
+            f"counted from 0): {len(shifted)}, such as {shifted[0]}"
         )
         raise CorpusError(
             message,
             place=place,
             hint="Cut windows at multiples of the bin size, or change objective.bin",
         )
-    holds = np.concatenate([each.labels(size).any(axis=1) for each in points])
-    if len(set(holds)) < 2:
+    has_point = np.concatenate([each.labels(size).any(axis=1) for each in points])
+    if len(set(has_point)) < 2:
         message = (
-            f"{int(holds.sum())} of {len(holds)} complete bins of the {split} split contain a "
-            "point; metrics need bins with and without one"
+            f"{int(has_point.sum())} of {len(has_point)} complete bins of the {split} split "
+            "contain a point; metrics need bins with and without one"
         )
         raise CorpusError(message, place=place, hint="Change [split] or objective.bin")
 
@@ -228,6 +228,7 @@ class Bins:
 
     @property
     def labels(self) -> NDArray[np.int64]:
+        """Return the label of each row of `table`, (n,)."""
         return self.table["label"].to_numpy()
 
 

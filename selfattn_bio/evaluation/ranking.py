@@ -1,6 +1,7 @@
 """Rank the jobs of a sweep by their best result on the validation split.
 
-Only history.csv is read from each model folder. Without weights, no test record can be scored here.
+Only history.csv is read from each model folder. The weights are not loaded, so this cannot score
+test records.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
     rows = []
     for job in jobs:
         history = _read_history(results / job.folder / "model" / "history.csv", metric)
-        # The earlier of equal evaluations, as in training
+        # of equal evaluations, take the earliest, as in training
         best = history.sort_values(
             metric, ascending=not higher_is_better, kind="stable", na_position="last"
         ).iloc[0]

@@ -16,7 +16,7 @@ from selfattn_bio.evaluation.metrics import Bootstrap, intervals
 
 
 def quantile_edges(values: ArrayLike, num_slices: int) -> NDArray[np.float64]:
-    """Return edges that divide `values` of the training split into equally large slices.
+    """Return edges that divide `values` of the training split into slices of equally many records.
 
     The outer edges are infinite, so that each test record belongs to a slice. If there are only two
     distinct values, each has its own slice.
@@ -87,4 +87,5 @@ def slice_metrics(
 
 
 def _finite(edge: float) -> float | None:
+    """Return None for an infinite edge, which JSON cannot store."""
     return float(edge) if np.isfinite(edge) else None

@@ -69,15 +69,15 @@ class Classifier:
     ) -> Classifier:
         """Create a classifier from logits.
 
-        `threshold` applies to calibrated probabilities. `probabilities` are those before
-        calibration, and the threshold is converted accordingly.
+        `threshold` is given for calibrated probabilities. The classifier stores the probabilities
+        before calibration, and the threshold converted to these.
         """
-        before = float(calibrate(_logit(threshold), 1 / temperature))
+        uncalibrated = float(calibrate(_logit(threshold), 1 / temperature))
         fitted = {"temperature": temperature, "calibrated_threshold": threshold}
         return cls(
             role,
             {split: calibrate(z, 1.0) for split, z in logits.items()},
-            before,
+            uncalibrated,
             logits,
             temperature,
             fitted | dict(chosen),
@@ -189,8 +189,9 @@ def predictions_table(
 ) -> pd.DataFrame:
     """Return a table with one row per record.
 
-    Columns: id, label, the probability from each classifier by name, `model_logit`,
-    `model_calibrated` and `model_spread`.
+    Columns: id; label; the probability from each classifier, under its name; `model_logit` and
+    `model_calibrated` (calibrated probability), if the model has logits; `model_spread`, the
+    standard deviation of the logits over the members, if it has several.
     """
     table = pd.DataFrame({"id": ids, "label": labels})
     for name, classifier in classifiers.items():
@@ -258,7 +259,7 @@ def _split_entry(
             after = intervals(
                 bootstrap.metrics(calibrated, classifiers[name].threshold), confidence
             )
-            # The other metrics do not need calibrated probabilities
+            # calibration does not change the other metrics
             entry["calibrated"] = {metric: after[metric] for metric in ("brier", "ece")}
         if classifier.role == "model":
             found["model"] = entry

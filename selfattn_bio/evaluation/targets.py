@@ -49,7 +49,18 @@ def fit_baselines(
 
     `constant` predicts the class fractions or means. The other baseline is a linear model of
     k-mers, or of the neighbouring positions for labels per position. Its penalty is chosen on the
-    validation split. With several parts, each part has its own baselines.
+    validation split. If the objective has several parts, each part has its own baselines.
+
+    Parameters
+    ----------
+    objective
+        Section [objective] of the run file.
+    alphabet
+        Alphabet of the sequences.
+    train, valid
+        ASCII sequences of each split, one array per record.
+    targets, valid_targets
+        Targets of their records, as from `targets_of`.
 
     Returns
     -------
@@ -107,9 +118,9 @@ def _constant(objective: config.Objective, targets: NDArray) -> Array:
 def _linear(
     objective: config.Objective, x: sparse.csr_matrix, targets: NDArray
 ) -> Callable[[float], Callable[[sparse.csr_matrix], Array]]:
-    """Return a function that fits a model for a penalty strength.
+    """Return a function that fits a linear model to counts `x` with a given penalty strength.
 
-    The model converts counts (n, k-mers) to predictions (n, C).
+    The fitted model is a function from counts (n, k-mers) to predictions (n, C).
     """
 
     def classes(strength: float) -> Callable[[sparse.csr_matrix], Array]:
@@ -197,15 +208,19 @@ def summarise_targets(
 
     Parameters
     ----------
+    objective
+        Section [objective] of the run file.
     predictions
         Name ("model", baselines) -> split -> predictions for the records of the split.
     targets
         Split -> targets of its records.
+    settings
+        Section [evaluation] of the run file.
 
     Returns
     -------
-    The content of metrics.json: `test` and `valid` with `n`, `model` and `baselines`, each as
-    `{metric: {value, low, high}}`.
+    The content of metrics.json: `test` and `valid` with `n` (records), `model` and `baselines`; the
+    last two as `{metric: {value, low, high}}`.
     """
     summary: dict[str, Any] = {
         "objective": objective.kind,
@@ -227,7 +242,7 @@ def summarise_targets(
 
 
 def mean_predictions(objective: config.Objective, outputs: Sequence[Predictions]) -> Predictions:
-    """Return predictions from the mean of the members' outputs, in the units of the targets."""
+    """Return the predictions from the mean of the members' outputs, in the units of the targets."""
     if isinstance(outputs[0], list):
         return [
             predictions_of(objective, np.mean(of_row, axis=0))
@@ -278,7 +293,11 @@ def intervals_over_records(
     Parameters
     ----------
     measured
-        Function from rows to metrics.
+        Function from the numbers of records to the metrics of these records.
+    num_records
+        Number of records.
+    settings
+        Section [evaluation]: number of resamples, confidence level and seed.
 
     Returns
     -------
@@ -369,9 +388,9 @@ def language_metrics(loss: float, accuracy: float | None, letters: int | None) -
 def unigram_nats(
     tokenizer: KmerTokenizer, train: Letters, splits: Mapping[str, Letters]
 ) -> dict[str, float]:
-    """Return the loss of token frequencies of the training split, in nats per token, by split.
+    """Return the loss of predicting each token by its frequency, in nats per token, by split.
 
-    Frequencies use add-one counts.
+    Frequencies are those of the training split, with 1 added to each count.
     """
 
     def counted(letters: Letters) -> Array:
@@ -397,8 +416,8 @@ def markov_nats(
 ) -> dict[str, float]:
     """Return the loss of a Markov chain over letters, in nats per letter, by split.
 
-    The order is chosen on the validation split; counts are add-one. All orders are evaluated on the
-    same letters: those preceded by `max_order` known letters (2 in protein).
+    The order is chosen on the validation split; 1 is added to each count. All orders are evaluated
+    on the same letters, those preceded by `max_order` known letters (2 in protein).
     """
     size = len(alphabet.letters)
     most = max_order if size == 4 else 2
@@ -435,7 +454,11 @@ def _contexts(
 
 
 def as_rows(predictions: Predictions, columns: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of a predictions table, one per column of (n, C)."""
+    """Return the predictions as columns of a table: name -> one value per record.
+
+    For labels per position there is one column, `predicted`, with the most probable classes of each
+    record as text.
+    """
     if isinstance(predictions, list):
         return {
             "predicted": ["".join(columns[i] for i in row.argmax(axis=1)) for row in predictions]

@@ -55,15 +55,15 @@ class ClassifierSize:
 def verdict(lead: Mapping[str, float], first: ClassifierSize, second: ClassifierSize) -> Verdict:
     """Judge the difference first - second by its interval from `low` to `high`.
 
-    "better" and "worse" require equal sizes and repeated trainings. Otherwise the difference is
-    "higher" or "lower".
+    If 0 is in the interval, the two are "not distinguishable". "better" and "worse" require equal
+    sizes and repeated trainings; otherwise the difference is only "higher" or "lower".
     """
     if lead["low"] <= 0 <= lead["high"]:
         return "not distinguishable"
-    shown = first.equals(second) and first.is_repeated and second.is_repeated
+    conclusive = first.equals(second) and first.is_repeated and second.is_repeated
     if lead["low"] > 0:
-        return "better" if shown else "higher"
-    return "worse" if shown else "lower"
+        return "better" if conclusive else "higher"
+    return "worse" if conclusive else "lower"
 
 
 def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[ClassifierSize]:

@@ -117,9 +117,10 @@ def strand_bias(
 
     Returns
     -------
-    strand_plus, the fraction of records whose best hit is on +, with its Clopper-Pearson interval
-    and the two-sided binomial p-value against one half. Empty for protein, for palindromic motifs
-    (the strand of their hits is arbitrary) and with fewer than `MIN_SITES` records.
+    strand_plus: the fraction of records whose best hit is on +. strand_low, strand_high: its
+    Clopper-Pearson interval. strand_p: the two-sided binomial p-value against one half. Empty for
+    protein, for palindromic motifs (the strand of their hits is arbitrary) and with fewer than
+    `MIN_SITES` records.
     """
     best = best_hits(hits, rng)
     if (

@@ -1,17 +1,17 @@
 """Measure the epistasis of pairs of sites by replacing the sites in copies of the record.
 
 **Epistasis** of sites i and j is f(x) - f(x without i) - f(x without j) + f(x without both).
-"Without" means that the letters of the site are replaced by those of a dinucleotide shuffle of the
-record. f is the calibrated log-odds of a positive (`interpret.evidence` gives the reason),
-averaged over both strands for DNA. Positive epistasis: each site has a larger effect in the
-presence of the other. Negative: one site is enough. The sign is kept, because |epistasis| does not
-separate true pairs from chance.
+"Without" means that the bases of the site are replaced by those at the same positions in a
+dinucleotide shuffle of the record. f is the calibrated log-odds of a positive (`interpret.evidence`
+gives the reason), averaged over both strands for DNA. Positive epistasis: each site has a larger
+effect in the presence of the other. Negative: one site is enough. The sign is kept, because
+|epistasis| does not separate true pairs from chance.
 
-Two controls use the same record and distance. `matched` pairs each site with a random site instead
-of the other one. `swapped` pairs each site with a site of another motif put in place of the other
-one. If a model responds non-linearly to the sum of all motifs, `swapped` is as large as the
-epistasis of the pair, provided the motifs have similar weights. It is smaller for motifs with
-lower weights if the slope of the response increases.
+Two controls use the same record and distance. `matched` is the epistasis of one site of the pair
+with a random site. `swapped` is the epistasis of one site with a site of a third motif, which
+replaces the other site of the pair. If a model responds non-linearly to the sum of all motifs,
+`swapped` is as large as the epistasis of the pair, provided the motifs have similar weights. It is
+smaller for motifs with lower weights if the slope of the response increases.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAMES = ["name_a", "name_b"]
 PAIR = ["record", *NAMES]
 SITES = ["start_a", "end_a", "start_b", "end_b"]
 KINDS = ["epistasis", "matched", "swapped"]
-# signs of: record, without one, without the other, without both
+# signs of the four terms of epistasis: record, without one site, without the other, without both
 SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
 
 
@@ -55,10 +55,10 @@ def site_pairs(sites: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    record, name_a, start_a, end_a, strand_a and the same for b, with name_a < name_b; gap
-    (positions between the sites, at most `MAX_GAP`); orientation (one of `spacing.ORIENTATIONS`);
-    closest, the fraction of the record's other pairs that are farther apart, 1 for the closest
-    pair.
+    One row per pair of sites, sorted by record, motifs and gap: record; name_a, start_a, end_a,
+    strand_a and the same for b, with name_a < name_b; gap, the positions between the sites, at most
+    `MAX_GAP`; orientation, one of `spacing.ORIENTATIONS`; closest, the fraction of the record's
+    other pairs that are farther apart, 1 for the closest pair.
     """
     table = sites[["record", "name", "start", "end", "strand"]].drop_duplicates()
     pairs = table.merge(table, on="record", suffixes=("_a", "_b"))
@@ -84,7 +84,7 @@ def epistasis(
     *,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
-    """Compute the epistasis of pairs of sites, and of their controls.
+    """Compute the epistasis of pairs of sites, and their controls.
 
     Parameters
     ----------
@@ -107,12 +107,12 @@ def epistasis(
     -------
     One row per pair, in the given order, in log-odds: epistasis; matched, the mean epistasis of
     each site with random sites at about the same distance on either side; swapped, the mean
-    epistasis of each site with sites of other motifs in place of the other site, if possible of
-    motifs with no site in the record. Missing if there is no space or no other motif.
+    epistasis of each site with sites of other motifs that replace the second site, if possible of
+    motifs without a site in the record. Missing if there is no space or no other motif.
     """
-    beside: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
-    free = {record: _free(group, len(sequences[record])) for record, group in beside}
-    names = {record: set(group["name"]) for record, group in beside}
+    by_record: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
+    before = {record: _free(group, len(sequences[record])) for record, group in by_record}
+    names = {record: set(group["name"]) for record, group in by_record}
     letters_of: dict[str, list[Letters]] = {}
     for name, record, start, end in sites[["name", "record", "start", "end"]].itertuples(
         index=False
@@ -134,7 +134,7 @@ def epistasis(
                 squares += [
                     (number, *square)
                     for square in _squares(
-                        sequences[record], spans, free[record], site_letters, made, rng
+                        sequences[record], spans, before[record], site_letters, made, rng
                     )
                 ]
         table = np.array(squares)
@@ -160,14 +160,15 @@ def epistasis(
 def _squares(
     letters: Letters,
     spans: tuple[Span, Span],
-    free: NDArray[np.int64],
+    before: NDArray[np.int64],
     site_letters: Sequence[Sequence[Letters]],
     made: list[Letters],
     rng: np.random.Generator,
 ) -> Iterator[tuple[int, ...]]:
-    """Add the sequences of one shuffle to `made` and yield their indices.
+    """Build the sequences of one shuffle, four for each epistasis, and add them to `made`.
 
-    Yields the index of the kind in `KINDS` and the indices in `made`, in the order of `SIGNS`.
+    Yields the index of the kind in `KINDS`, then the indices of the four sequences in `made`, in
+    the order of `SIGNS`.
     """
 
     def add(sequence: Letters) -> int:
@@ -180,7 +181,7 @@ def _squares(
     yield 0, both, *alone, neither
     for own, other in ((0, 1), (1, 0)):
         fixed, gone = spans[own], spans[other]
-        starts = _free_starts(fixed, gone, free)
+        starts = _free_starts(fixed, gone, before)
         if len(starts):
             at = int(rng.choice(starts))
             span = (at, at + gone[1] - gone[0])
@@ -194,7 +195,7 @@ def _squares(
         if site_letters:
             of_name = site_letters[int(rng.integers(len(site_letters)))]
             site = of_name[int(rng.integers(len(of_name)))]
-            # keep the edge that faces the other site
+            # keep the distance: align the edge that faces the other site
             start = gone[0] if gone[0] >= fixed[1] else gone[1] - len(site)
             if 0 <= start <= len(letters) - len(site):
                 swapped = made[alone[other]].copy()
@@ -234,15 +235,15 @@ def _free_starts(
 
 
 def strands_log_odds(scorer: Scorer) -> LogOdds:
-    """Return a function that computes log-odds (n,) of sequences, for DNA averaged over strands.
+    """Return a function from sequences to log-odds (n,), averaged over both strands for DNA.
 
-    The epistasis of a pair on a single strand is dominated by noise.
+    On a single strand, the epistasis of a pair is dominated by noise.
     """
     if scorer.alphabet.name != "dna" or scorer.both_strands:
         return scorer.log_odds
 
     def mean(sequences: Sequence[Letters]) -> NDArray[np.float64]:
-        turned = [scorer.alphabet.reverse_complement(letters) for letters in sequences]
-        return (scorer.log_odds(sequences) + scorer.log_odds(turned)) / 2
+        reverse = [scorer.alphabet.reverse_complement(letters) for letters in sequences]
+        return (scorer.log_odds(sequences) + scorer.log_odds(reverse)) / 2
 
     return mean

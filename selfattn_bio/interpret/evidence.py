@@ -73,8 +73,9 @@ TESTS = (
     "window",
     "strand",
 )
-USES = ("effect", "fall")  # compared with control sites, and in absolute terms
-FOUND_AGAIN_Q = 0.01
+# loss of log-odds at the hits: minus that at control sites, and the loss alone
+USES = ("effect", "fall")
+FOUND_AGAIN_Q = 0.01  # Tomtom q-value below which two searches found the same motif
 COLUMNS = [
     *(
         "enrichment_p",

@@ -288,7 +288,7 @@ class Explanation:
     def save(self, folder: str | Path) -> None:
         """Write the explanation to a folder that `load` reads.
 
-        It contains arrays, records, alphabet and source, and maps if there are any.
+        The folder contains the arrays, the records, alphabet and source, and maps if there are any.
 
         Raises
         ------

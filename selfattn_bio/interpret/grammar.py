@@ -61,10 +61,17 @@ class Site:
 
 @dataclass(frozen=True)
 class SiteBlock:
-    """Sites in record order with fixed distances, `gaps` bases between each and the next.
+    """Sites in record order with fixed distances between them.
 
-    `pair` is the name of the pair whose halves are in the block and arranged as the grammar asks.
-    It is empty for other blocks.
+    Attributes
+    ----------
+    sites
+        The sites.
+    gaps
+        Number of bases between each site and the next.
+    pair
+        Name of the pair whose halves are in the block, arranged as the grammar requires; empty for
+        other blocks.
     """
 
     sites: tuple[Site, ...]

@@ -142,7 +142,7 @@ def relevant_hits(
     attribution
         Record to attribution per letter, (L,), for each record with a hit.
     chance
-        In (0, 1).
+        Threshold of the product, in (0, 1).
 
     Returns
     -------

@@ -13,7 +13,7 @@ from selfattn_bio.interpret.associations import best_hits
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
-# sequences to (n,), or to (n, M) for M members
+# from sequences to log-odds (n,), or to (n, M) for M members
 LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
 
 MIN_EFFECT = 0.1  # in calibrated log-odds; smaller effects are treated as none
@@ -40,10 +40,11 @@ def effect(
 
     Returns
     -------
-    effect, fall, each with interval and p-value, effect_records and stability. fall is the loss in
-    log-odds at the hits without subtracting control sites; control sites that overlap other motifs
-    change the effect but not fall. stability is the fraction of members whose mean effect is at
-    least `MIN_EFFECT` in size and has the sign of the overall mean.
+    effect and fall, each with the suffixes of `mean_effect`; effect_records, the number of records;
+    stability. fall is the loss of log-odds at the hits, without subtracting that at control sites.
+    Control sites that overlap other motifs change effect but not fall. stability is the fraction of
+    members whose mean effect is at least `MIN_EFFECT` in size and has the sign of the overall mean.
+    Only effect_records if there are fewer than `MIN_RECORDS` records.
     """
     records = rng.permutation(np.unique(hits["record"].to_numpy(dtype=int)))[:MAX_RECORDS]
     spans = {record: merged_spans(hits[hits["record"] == record]) for record in records}
@@ -77,10 +78,11 @@ def effect(
 def sufficiency(
     hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Measure how much log-odds of a shuffled record rise when one site is inserted.
+    """Measure how much the log-odds of a shuffled record rise when one site is inserted.
 
-    The best site is inserted at its original position into a dinucleotide shuffle of its record.
-    It is compared with a copy whose bases at that site are shuffled.
+    The best site of a record is inserted at its original position into a dinucleotide shuffle of
+    the record, which is compared with a copy whose bases at the site are shuffled. Returns
+    sufficiency with the suffixes of `mean_effect`; empty with fewer than `MIN_RECORDS` records.
     """
     best = best_hits(hits, rng)
     with_site, without = [], []
@@ -111,7 +113,10 @@ def _agreeing(effects: NDArray[np.float64]) -> float:
 
 
 def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
-    """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value."""
+    """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value.
+
+    The keys are suffixes of column names: "" (mean), "_low", "_high" and "_p".
+    """
     means = effects[rng.integers(0, len(effects), (RESAMPLES, len(effects)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     flips = permutation_test(

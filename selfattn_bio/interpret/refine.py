@@ -3,7 +3,7 @@
 TF-MoDISco aligns a subset of short windows by their attributions. Its patterns are accurate in the
 middle and blurred or truncated at the ends. Therefore each pattern is searched for in the explained
 sequences, its hits with high attribution are aligned with flanks, and the motif is counted and
-trimmed on them. This is no circular argument, because evidence is tested on other records.
+trimmed on them. This is not circular, because evidence is tested on other records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from selfattn_bio.interpret.patterns import SeqletPattern, align
 from selfattn_bio.sequence.alphabet import DNA
 
 MARGIN = 6  # positions on each side of a hit that may turn out to belong to the motif
-MIN_SITES = 20
+MIN_SITES = 20  # relevant hits that are needed to rebuild a pattern
 SHARED = 0.5  # fraction of sites; a pattern that shares more with a larger one is the same motif
 
 

@@ -1,4 +1,4 @@
-"""Find seqlets: spans with more attribution than expected by chance, as well as all their parts."""
+"""Find seqlets: spans that have more attribution than expected by chance, like all their parts."""
 
 from __future__ import annotations
 

@@ -166,9 +166,9 @@ def check_output(folder: str | Path) -> None:
 def simulate(grammar: Grammar, seed: int) -> Simulation:
     """Sample the records of a grammar.
 
-    Half are positives. A negative is made from a positive sampled for this purpose, which is not
-    among the records. Records are therefore independent and a random split has no leakage. The
-    same grammar and seed give the same records.
+    Half of the records are positives. Each negative is made from a positive that is sampled for
+    this purpose and is not among the records. Records are therefore independent, and a random split
+    has no leakage. The same grammar and seed give the same records.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Test whether the sites of two motifs prefer a distance or an orientation, by permutation.
 
-The tests use sites only, no model. Under the null hypothesis the sites of the second motif keep
-their positions, but are moved to another record of similar length. Both motifs thus keep their own
-preferred positions (for example upstream of a start) and only the relation between sites of the
+The tests use sites only, no model. For the null distribution, the sites of the second motif keep
+their positions but are moved to another record of similar length. Both motifs thus keep their
+preferred positions (for example upstream of a start), and only the relation between sites of the
 same record is lost. In a record of another length, distances would differ for that reason alone.
 """
 
@@ -30,7 +30,7 @@ Numbers = NDArray[np.int64]
 def gaps(start_a: Numbers, end_a: Numbers, start_b: Numbers, end_b: Numbers) -> Numbers:
     """Return the number of positions between two sites; negative if they overlap.
 
-    [2, 5) and [9, 12) have 4.
+    It is 4 for [2, 5) and [9, 12).
     """
     return np.maximum(start_b - end_a, start_a - end_b)
 
@@ -38,7 +38,7 @@ def gaps(start_a: Numbers, end_a: Numbers, start_b: Numbers, end_b: Numbers) -> 
 def orientations(
     first_is_a: NDArray[np.bool_], minus_a: NDArray[np.bool_], minus_b: NDArray[np.bool_]
 ) -> Numbers:
-    """Return indices into `ORIENTATIONS`.
+    """Return indices into `ORIENTATIONS` of pairs of sites, in the shape of the arguments.
 
     The orientation is the strands of a and b, read in the direction in which a comes first.
     a on + before b on - is +-, and so is b on + before a on -, which is the same arrangement on the
@@ -134,14 +134,14 @@ def _counts(of_records: Numbers, num: int) -> Numbers:
 
 
 def _excess(counts: Numbers) -> tuple[int, float, float]:
-    """Return the class with the largest excess over the permutations, its fold and p-value.
+    """Return the class with the largest excess over the permutations, its fold excess and p-value.
 
     The first row of `counts` is observed, the others are permutations. Ties go to the class with
     the highest count. The statistic is the maximum over classes of (observed - expected) /
     sqrt(expected + 1). Rows are scaled to the same sum first, because a permutation may have fewer
     pairs in range.
     """
-    totals = counts.sum(1, keepdims=True)
+    totals = counts.sum(1, keepdims=True)  # (P + 1, 1)
     rows = counts * (totals[0] / np.maximum(totals, 1))
     expected = rows[1:].mean(0)
     excess = (rows - expected) / np.sqrt(expected + 1)

@@ -59,7 +59,7 @@ def write_card(
 
 
 def best_figures(folder: Path) -> dict[str, float]:
-    """Return the validation figures of the saved weights, by their names in history.csv."""
+    """Return the validation metrics of the saved weights, by their names in history.csv."""
     history, best = pd.read_csv(folder / HISTORY), read_provenance(folder)["best_step"]
     row = history[history["step"] == best].iloc[0]
     return {str(name): float(row[name]) for name in history if str(name).startswith("valid_")}
@@ -71,17 +71,19 @@ def model_card(
     test: Mapping[str, Mapping[str, float]] | None = None,
     others: Sequence[Path] = (),
 ) -> str:
-    """Return the card of a model folder, or of the mean of several.
+    """Return the card of a model folder, or of the mean of several models, as Markdown.
 
     Parameters
     ----------
+    folder
+        The model folder; the first one if there are several.
     valid
-        Figures of the best evaluation, named as in history.csv or metrics.json.
+        Metrics of the best evaluation, named as in history.csv or metrics.json.
     test
         `test.model` of metrics.json: value, low and high of each metric. None if the model was not
         evaluated.
     others
-        Folders of the other members, if the figures are those of the mean.
+        The other model folders, if the metrics belong to the mean of several models.
     """
     run, provenance = read_run_file(folder / RUN), read_provenance(folder)
     members = [_members(folder, others)] if others else []

@@ -96,7 +96,7 @@ def build_body(
 class Network(nn.Module):
     """Map token ids to C outputs per sequence, token or bin.
 
-    It works in two steps, `embed` and `classify`, so that gradients at the embeddings can be taken.
+    It works in two steps, `embed` and `classify`, so that gradients can be taken at the embeddings.
     Several members form an ensemble in one network. They share token embeddings and batches; each
     has its own initial weights and its own loss. The score is their mean. `kind` is the kind of the
     objective, which decides whether outputs belong to a sequence, a token or a bin.

@@ -23,9 +23,9 @@ from selfattn_bio import config
 from selfattn_bio.model.encoder import Encoder
 
 Read = Callable[[Tensor, Tensor], Tensor]  # applies the head: (B, L, D) and mask (B, L) -> (B, C)
-Readings = tuple[Tensor, ...]
+Readings = tuple[Tensor, ...]  # output of the head after each block, (B, C) each
 
-THRESHOLDS = tuple(1 - 0.5 * 0.9**i for i in range(61))  # confidences from 0.5 to 0.9991
+THRESHOLDS = tuple(1 - 0.5 * 0.9**i for i in range(61))  # candidates, from 0.5 to 0.9991
 
 
 class LastLayer(nn.Module):
@@ -96,7 +96,8 @@ class ConfidenceExits(nn.Module):
 def confidence(outputs: Tensor) -> Tensor:
     """Return the probability of the predicted class, (...).
 
-    `outputs` (..., C) are logits of classes, or with C = 1 the logit of label 1.
+    `outputs` (..., C) are the logits of the classes. With C = 1 there are two classes, and the
+    output is the logit of label 1.
     """
     if outputs.shape[-1] == 1:
         return outputs[..., 0].abs().sigmoid()
@@ -104,9 +105,10 @@ def confidence(outputs: Tensor) -> Tensor:
 
 
 def settled(readings: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Return the first output that reaches `threshold`, or else the last, and its block number.
+    """Return the output at which each record leaves, and how many blocks it passed.
 
-    Maps readings (..., E, C) after each block to outputs (..., C) and numbers of blocks (...).
+    This is the first output with a confidence of at least `threshold`, or the last one. Maps
+    readings (..., E, C), one per block, to outputs (..., C) and numbers of blocks (...).
     """
     sure = confidence(readings) >= threshold
     sure[..., -1] = True
@@ -135,17 +137,17 @@ class Choice:
 
 
 def choose_exits(readings: Tensor, worth: Callable[[Tensor], float], drop: float) -> Choice:
-    """Choose the lowest threshold whose loss of quality is at most `drop`.
+    """Choose the lowest threshold that lowers the quality by at most `drop`.
 
-    THRESHOLDS are tried from the highest down, until one costs more than `drop`. The result is
-    infinity if the highest already does.
+    THRESHOLDS are tried from the highest down, until one lowers it by more than `drop`. If the
+    highest already does, the threshold is infinite.
 
     Parameters
     ----------
     readings
         Outputs of n records by member and block, (n, M, E, C).
     worth
-        Returns the quality of outputs (n, C); higher is better.
+        Function from outputs (n, C) to their quality; higher is better.
     drop
         Allowed decrease compared with the quality of the last block.
     """

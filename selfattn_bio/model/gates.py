@@ -49,9 +49,10 @@ class HardConcrete(nn.Module):
         return START + RATE * self.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale x (B, num R, ...): each gate scales R neighbouring entries of dimension 1.
+        """Scale x (B, num R, ...); each gate scales R consecutive entries of dimension 1.
 
-        The entries are grouped query heads, or all tokens with a single gate.
+        For heads, these are the R query heads that share keys and values. A feed-forward has a
+        single gate for all tokens.
         """
         # (B, num)
         gate = self._sampled(len(x)) if self.training else self.values().expand(len(x), -1)

@@ -108,7 +108,7 @@ class ConvStem(nn.Module):
         return self.combined(*self.detected(x, mask))
 
     def detected(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how strongly each detector fires in each group of `pool` tokens.
+        """Return the strongest response of each detector in each group of `pool` tokens.
 
         Maps x (B, N, token_dim) and mask (B, N) to (B, D, M) and (B, M).
         """

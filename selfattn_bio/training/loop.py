@@ -136,10 +136,16 @@ def train(
 
     Parameters
     ----------
+    run
+        The run file.
+    corpus
+        The records.
     split_path
         Split table of the corpus.
     output
         Model folder: new, empty, or an earlier model, which is replaced at the end.
+    threads
+        CPU threads, for a stack and for the records; the caller sets those of torch.
     name
         Prefix of progress lines.
     sharded

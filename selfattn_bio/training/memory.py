@@ -66,7 +66,8 @@ def reset_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
-    # A sandbox may forbid it. As sizes grow, the peak then still belongs to the last size.
+    # A sandbox may forbid it. Sizes are measured from small to large, so the peak is still that of
+    # the latest size.
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

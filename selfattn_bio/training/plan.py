@@ -3,11 +3,11 @@
 The plan command prints the prediction; the train command uses it for the hint after running out of
 memory.
 
-`training.probe` measures everything that time and memory allow: the weights, the program, and steps
-at the run's own length and batch size if affordable. Larger sizes are extrapolated. Memory and time
-are linear in the batch size through the last two sizes. In the length they are linear as well, or a
-parabola for patterns or kernels that compute all pairs. Only batches that wait during gradient
-accumulation are computed by a formula.
+`training.probe` measures as much as time and memory allow: the program, the weights, and steps of
+growing size, up to the length and batch size of the run. Larger sizes are extrapolated: linearly in
+the batch size, from the last two sizes; in the length also linearly, or as a parabola for patterns
+or kernels that compute all pairs. Only the memory of batches that wait during gradient accumulation
+follows from a formula.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from selfattn_bio.training.probe import Probe, grows_squared, measure
 
 # usable fraction of the available memory; the rest covers other processes and prediction errors
 FILLED = 0.9
-SECONDS = 10.0  # for the steps of one size
+SECONDS = 10.0  # time limit for the steps of one size
 NAMED = 0.1  # fraction of the peak above which the mapped corpus is reported separately
-CROWDED = 1.25  # ratio of clock time to own time above which it is reported
-SPREAD = 8  # number of lengths that represent those of all batches
+CROWDED = 1.25  # ratio of clock time to process time above which the load is reported
+SPREAD = 8  # number of lengths that represent the lengths of all batches
 SPARSE = 'model.pattern = { kind = "window", window = 128 }'
 
 
@@ -44,9 +44,9 @@ class Lengths:
     Parameters
     ----------
     longest
-        Bases or residues of the longest record, or window.
+        Bases or residues of the longest record or window.
     spread
-        Lengths of batches as fractions of the longest: a few that represent all, rising to 1.
+        Lengths that represent those of all batches, as fractions of `longest`, rising to 1.
     valid
         Total length of the validation split; None if unknown.
     scored
@@ -404,6 +404,10 @@ def make_plan(
 
     Parameters
     ----------
+    run
+        The run file.
+    lengths
+        Lengths of its records.
     threads
         Number of threads of the training.
     prepare

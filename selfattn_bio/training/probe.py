@@ -52,7 +52,7 @@ FIRST = 2048  # bases or residues of the smallest size
 GROWTH = 4  # factor between sizes
 SHORTEST = 20  # length of a synthetic record; shorter ones could be duplicates
 FRACTION = 0.5  # fraction of the available memory that a size may be expected to take
-# exit codes of a process that finds no memory
+# exit codes of a process that was killed because memory ran out
 KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)
 
 
@@ -60,8 +60,16 @@ KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)
 class Point:
     """Store a size and its cost.
 
-    `length` is in bases or residues per record, `batch` in records per batch, `peak` in MB;
-    `seconds` is the process time of one batch, forward and backward.
+    Attributes
+    ----------
+    length
+        Bases or residues per record.
+    batch
+        Records per batch.
+    peak
+        Peak memory in MB.
+    seconds
+        Process time of one batch, forward and backward.
     """
 
     length: int
@@ -129,19 +137,25 @@ def measure(
 ) -> Probe:
     """Measure steps of a run up to `size`, as far as time and memory allow.
 
-    Each size is predicted from the previous one. The first is always measured. A later one
-    is left out if it would take more than half of the available memory; from the third on, also if
-    its steps would take more than `seconds`.
+    The cost of each size is predicted from the previous one. The first is always measured. A later
+    one is left out if it would take more than half of the available memory; from the third on, also
+    if its steps would take more than `seconds`.
 
     Parameters
     ----------
+    run
+        The run file.
     size
-        Letters of the longest records, and records per batch.
+        Bases or residues of the longest records, and records per batch.
     spread
         Lengths of batches as fractions of the longest. Batches of different lengths reuse memory
         and fragment the heap.
+    threads
+        Number of threads of the training.
+    seconds
+        Time limit for the steps of one size.
     scored
-        Letters of the validation split that are scored in one batch, padding included.
+        Bases or residues of the validation split that are scored in one batch, padding included.
     corpus
         Folder that the training opens.
     prepare
@@ -474,9 +488,9 @@ def _targets(
 
 
 class _Seconds(NamedTuple):
-    """Store clock time, and the time in which this thread had a processor.
+    """Store clock time, and the time for which this thread had a processor.
 
-    On CUDA both are equal, because work on the GPU does not take turns.
+    On CUDA both are the clock time, because a busy processor does not slow the GPU down.
     """
 
     clock: float
@@ -496,7 +510,7 @@ def _timed(work: Callable[[], object], times: int = 1) -> _Seconds:
 def _guard(probe: Probe) -> None:
     """Limit the process to the available memory.
 
-    An excessive allocation then fails here, before the system kills any process because of it.
+    An allocation that is too large then fails in this process, before the system kills another.
     """
     if probe.device == "cpu":
         most, hard = resource.getrlimit(resource.RLIMIT_DATA)

@@ -1,8 +1,8 @@
 """Choose how a model of two classes of DNA is trained, from its training and validation records.
 
-Baselines, which are fitted in seconds, answer two questions: do the exact positions of bases
-separate the classes, and does the direction of a record matter? A third question is whether there
-is a motif database to score the records with.
+Baselines, which are fitted in seconds, answer two questions: does the direction of a record matter,
+and do the exact positions of its bases separate the classes? If there is a motif database, motif
+scores are added to the stack of the recipe.
 
 To add a recipe, write a function that returns a `Recipe`, call it in `choose_recipe`, and add it to
 `test_every_recipe_is_a_run_file` and to the table in docs/stacking.md.
@@ -27,15 +27,15 @@ from selfattn_bio.sequence.policy import SequencePolicy
 Letters = Sequence[NDArray[np.uint8]]
 Labels = NDArray[np.int64]
 
-ENOUGH = 5_000  # training and validation records that are examined
+ENOUGH = 5_000  # maximum number of records that are examined, per split
 MIN_RECORDS = 20  # records per class and split that a choice requires
 # Records count as aligned if exact positions lose less AUROC than this, compared with 6-mers that
 # are counted in each tenth of a record.
 MARGIN = 0.02
-SHORT = 100  # bp; for shorter records the stem pools by 2
+SHORT = 100  # bp; up to this length the stem pools by 2, above by 4
 LONGEST = 2_000  # bp; longest record that the recipes support
-MOST = 200_000_000  # bp of all records together
-# With more training records, one network is trained, to stay within 15 minutes on two cores.
+MOST = 200_000_000  # bp of all records together that the recipes support
+# with more training records, one network is trained, to stay within 15 minutes on two cores
 MANY = 10_000
 BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
 EPOCHS, EDITED_EPOCHS, CHILD_EPOCHS = 9, 27, 18  # without edits; with random edits; with a parent
@@ -46,14 +46,14 @@ EDITS = {"per_record": 2, "longest": 12, "translocation": 24, "substitution": 0.
 
 @dataclass(frozen=True)
 class Recipe:
-    """Store sections of a run file.
+    """Store the sections of a run file that a recipe sets.
 
     Attributes
     ----------
     name
         `aligned`, `both strands` or `one strand`.
     reason
-        Why it suits the records, as a clause.
+        Why it suits the records; the text follows "because".
     tokens, model, training, transfer
         Keys of these sections that differ from the defaults.
     parts
@@ -80,7 +80,7 @@ class Trial:
 def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
     """Return whether the recipes support the records of a run file.
 
-    They support two classes of DNA with records that are short and not too many.
+    They support two classes of DNA, with records of at most `LONGEST` bp, `MOST` bp in total.
     """
     is_plain = run.objective.kind == "binary" and run.data.alphabet == "dna" and run.partner is None
     return is_plain and max(lengths) <= LONGEST and sum(lengths) <= MOST

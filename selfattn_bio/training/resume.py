@@ -1,7 +1,7 @@
-"""Checkpoints that survive kill -9, and signals to stop.
+"""Save and read checkpoints, and handle signals to stop a training.
 
-Checkpoints are complete files in a locked folder next to the output; the last two are kept. A
-fingerprint in their names shows whether they belong to the run.
+Checkpoints are in a locked folder next to the output. A file is complete or absent, even after
+kill -9; the last two are kept. A fingerprint in their names shows whether they belong to the run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import sha256_of, whole_file
 
-KEPT = 2
+KEPT = 2  # number of checkpoints
 
 
 def checkpoints_of(output: Path) -> Path:
@@ -42,7 +42,7 @@ class StopSignals:
     Attributes
     ----------
     heard
-        Number of the signal, 0 for none.
+        Number of the last signal that arrived, 0 for none.
     """
 
     heard = 0

@@ -28,7 +28,7 @@ SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # names i
 
 @dataclass(frozen=True)
 class SplitRecords:
-    """Store one split: rows of the corpus and their targets (binary runs: labels, (n,))."""
+    """Store one split: rows of the corpus, (n,), and their targets (binary runs: labels, (n,))."""
 
     rows: NDArray[np.int64]
     targets: NDArray
@@ -128,9 +128,10 @@ def _labelled(
 
 
 class Stream:
-    """Yield batches of records of similar length (or as `order` defines), epoch after epoch.
+    """Provide the batches of each step, epoch after epoch.
 
-    The batches of any step can be requested.
+    A batch contains records of similar length, unless `order` defines other batches. The batches of
+    any step can be requested, so that a resumed run continues with the same ones.
     """
 
     def __init__(
@@ -165,11 +166,12 @@ class Stream:
             if training.edits
             else 0,
         )
-        # together with the letters; other targets belong to the complete record
+        # points shift with the letters; other targets belong to the complete record
         self.move_points = run.objective.kind == "bins"
         self._epoch: tuple[int, Sequence[NDArray[np.int64]]] = (-1, [])
 
     def epoch_of(self, step: int) -> float:
+        """Return the number of epochs before a step."""
         return step * self.accumulate / self.per_epoch
 
     def batches(self, step: int) -> list[tuple[int, NDArray[np.int64]]]:

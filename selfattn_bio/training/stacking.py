@@ -21,9 +21,10 @@ from selfattn_bio.scoring.scorer import policy_of
 from selfattn_bio.scoring.stack import Letters, Logits, Stack, baseline_setup, fitted_parts
 from selfattn_bio.sequence.policy import SequencePolicy
 
-# A part is left out if weight x standard deviation is below this fraction of the sum.
+# A part is left out if its weight x standard deviation is at most this fraction of the sum over the
+# network and all parts.
 NEGLIGIBLE = 0.02
-FOLDS = 10
+FOLDS = 10  # for the cross-validated logits of `fit_stack`
 PENALTY = 1.0  # factor of the squared weights; equals C = 1 in scikit-learn
 
 
@@ -32,7 +33,8 @@ def shared_parts(
 ) -> dict[str, Baseline]:
     """Load the parts that another member of the run has fitted.
 
-    Parts depend on the records, their labels and strands, and for `motif_scores` on the database.
+    All members can use the same parts, because these depend only on the records, their labels and
+    strands, and for `motif_scores` on the database.
 
     Raises
     ------
@@ -62,7 +64,7 @@ def check_parts(run: RunFile, train: Letters, policy: SequencePolicy) -> None:
     Raises
     ------
     CorpusError
-        If a part does not.
+        If a part does not suit them.
     """
     setup = baseline_setup(run, policy)
     for name in run.stack.parts:

@@ -1,6 +1,6 @@
 """Count the operations of a training, and measure the machine's peak with a matrix product.
 
-Together they tell how much of the machine's capacity a training uses.
+Their ratio is the fraction of the machine's capacity that a training uses.
 """
 
 from __future__ import annotations

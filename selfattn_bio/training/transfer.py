@@ -20,6 +20,7 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network
 
+# keys of [model] in which a child may differ from its parent
 FREE = {
     "members",
     "dropout",
@@ -29,7 +30,7 @@ FREE = {
     "pattern",
     "exits",
     "strands",
-}  # keys of [model] in which a child may differ from its parent
+}
 STEM = {"embed_dim", "stem"}  # keys of [model] that a model of kind "dilated" can take over
 
 
@@ -58,8 +59,19 @@ class LowRank(nn.Module):
 def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -> None:
     """Copy the parent's weights, except the head; freeze or adapt layers as [transfer] requests.
 
-    A dilated CNN takes only embedding and stem. The members take the weights of the parent's
-    members in turn.
+    A dilated CNN takes only embedding and stem. Member i takes the weights of the parent's member i
+    modulo their number.
+
+    Parameters
+    ----------
+    network
+        The network to initialise, changed in place.
+    run
+        Its run file.
+    transfer
+        Section [transfer] of the run file.
+    place
+        Location for error messages.
 
     Raises
     ------
@@ -152,18 +164,18 @@ def rate_of_layer(layer: int, num_layers: int, step: int, transfer: Transfer | N
     """Return the factor on a layer's learning rate at a step; 0 while it is frozen."""
     if transfer is None:
         return 1.0
-    below = num_layers + 1 - layer  # distance from the top, where the head is
-    if transfer.adapt == "gradual" and below > step // transfer.unfreeze_every:
+    depth = num_layers + 1 - layer  # number of layers below the head
+    if transfer.adapt == "gradual" and depth > step // transfer.unfreeze_every:
         return 0.0
-    return transfer.layer_decay**below
+    return transfer.layer_decay**depth
 
 
 def merged(network: Network) -> dict[str, Tensor]:
     """Return the weights of a network with LoRA merged into its layers."""
     weights = network.state_dict()
     for name, module in network.named_modules():
-        # Not by remove_parametrizations: a copy of a network shares its classes, and the function
-        # would remove `weight` from all of them.
+        # remove_parametrizations would also remove `weight` from copies of the network, which share
+        # its classes
         if parametrize.is_parametrized(module, "weight") and isinstance(
             module.parametrizations["weight"][0], LowRank
         ):

@@ -2,6 +2,9 @@
 
 To add one, write a class, add it to `build_mixer` and add its section to `config.Mixer`.
 
+Costs count pairs of query and key per head. L is the number of tokens, Dh the dimension of a head;
+the other names are keys of the mixer's section in `config`.
+
 | kind | what a token attends to | cost in L |
 |---|---|---|
 | `softmax` | the pairs of the pattern | as the pattern |
@@ -26,7 +29,7 @@ from selfattn_bio.attention.patterns import build_pattern
 
 
 def build_mixer(section: config.AttentionModel) -> Mixer:
-    """Build the kind of attention of the run file for one layer."""
+    """Build the mixer of one layer, as [model] of the run file describes it."""
     match section.mixer:
         case config.DynamicMixer() as mixer:
             return Dynamic(mixer.block, mixer.top)

@@ -1,20 +1,20 @@
 """Dynamic attention: each query attends to nearby blocks of keys and to the best other blocks.
 
-The best blocks are those that should have the most weight. A block is described by the number n of
+The best blocks are those with the largest estimated weight. A block is described by the number n of
 its keys, their mean m and their variance s^2 in each dimension. The log of the sum of exp(scores)
 of a query over the block is about
 
     log n + q . m / sqrt(Dh) + sum over d of (q_d s_d)^2 / (2 Dh)
 
-This is correct to second order in the scores if the dimensions are independent. Ranking by the mean
-alone found a single matching key less often. Ranking by the bound of Quest (Tang et al. 2024), from
-the smallest and largest value in each dimension, found a weakly matching key less often. The
-query's own block and the blocks next to it are always included: without them, words that span two
-blocks were not learned (docs/decisions.md).
+This is correct to second order in the scores if the dimensions are independent. Two other estimates
+were worse: the mean alone found a single matching key less often, and the bound of Quest (Tang et
+al. 2024), from the smallest and largest value in each dimension, found a weakly matching key less
+often. The query's own block and the blocks next to it are always included: without them, words that
+span two blocks were not learned (docs/decisions.md).
 
-The choice has no gradient; scores and values of the chosen blocks do. Queries are sorted by chosen
-block and cut into tiles of one block each, so that work and memory are L (top + 3) block, plus the
-L^2 / block estimates.
+Gradients flow through the scores and values of the chosen blocks, not through the choice. The pairs
+of a query and a chosen block are sorted by block and cut into tiles of one block each. Work and
+memory are L (top + 3) block, plus L^2 / block for the estimates.
 
 References
 ----------
@@ -39,7 +39,7 @@ NEAR = 3  # blocks: the query's own and one on either side
 
 
 class Dynamic(FullMixer):
-    """Softmax over the blocks near a query and `top` blocks chosen for each query and head.
+    """Softmax over the blocks near a query and `top` other blocks, chosen per query and head.
 
     Blocks have `block` tokens. If all blocks are chosen, this is full attention.
     """
@@ -49,7 +49,7 @@ class Dynamic(FullMixer):
         self.block, self.top = block, top
 
     def mix(self, inputs: AttentionInputs) -> Tensor:
-        """Return the mixed values; see `FullMixer.mix`."""
+        """Compute the output of attention; see `FullMixer.mix`."""
         (batch, heads, length, dim), size = inputs.q.shape, self.block
         sequences, num_blocks = batch * heads, -(-length // size)
         padded = num_blocks * size
@@ -89,7 +89,7 @@ class Dynamic(FullMixer):
         return found.view(batch, heads, length, dim)
 
     def chosen(self, q: Tensor, k: Tensor, real: Tensor) -> Tensor:
-        """Return the blocks of each query.
+        """Choose the blocks of each query.
 
         Parameters
         ----------
@@ -134,9 +134,9 @@ class Dynamic(FullMixer):
         return torch.cat(found, -1)
 
     def num_pairs(self, length: int) -> int:
-        """Return the pairs of the chosen blocks, plus the estimates of all blocks.
+        """Return the pairs in the chosen blocks, plus one pair per query and block.
 
-        An estimate takes 2 Dh + 1 multiplications.
+        The latter are the estimates, which take 2 Dh + 1 multiplications each.
         """
         num_blocks = -(-length // self.block)
         return length * (min(self.top + NEAR, num_blocks) * self.block + num_blocks)
@@ -157,9 +157,17 @@ class Dynamic(FullMixer):
 class _Tiles:
     """Pairs of a query and a chosen block, sorted by block.
 
-    The pairs of each block are padded to complete tiles. `queries` (n, c) is the query in each
-    slot, numbered over all sequences; empty slots have any query. `blocks` (n,) is the block of
-    each tile, numbered in the same way. `slots` (pairs,) is the slot of each pair.
+    The pairs of each block are padded to complete tiles: n tiles with c slots each. Queries and
+    blocks are numbered over all sequences.
+
+    Attributes
+    ----------
+    queries
+        (n, c) query in each slot; an arbitrary one in empty slots.
+    blocks
+        (n,) block of each tile.
+    slots
+        (pairs,) slot of each pair of a query and a chosen block, in the order of `chosen`.
     """
 
     def __init__(self, chosen: Tensor, num_blocks: int, width: int) -> None:

@@ -1,9 +1,9 @@
 """Attention on two levels: a window over the tokens, and all pairs of pooled tokens.
 
-A pooled (coarse) token is the mean of the queries, keys and values of `pool` tokens, without
-padding. Each token gets the output of its coarse token. A learned fraction per head combines the
-two levels. At the coarse level, distances are counted from first token to first token, and rotary
-positions rotate tokens before they are pooled. Both levels use `attend`.
+A coarse token is the mean of the queries, keys and values of `pool` tokens; padding is not counted.
+Each token gets the output of its coarse token, mixed with that of the window by a learned fraction
+per head. The distance of two coarse tokens is that of their first tokens. Rotary positions rotate
+tokens before they are pooled. Both levels use `attend`.
 
 References
 ----------
@@ -28,8 +28,8 @@ from selfattn_bio.attention.positions import NoPosition, Terms, relative_index
 class Hierarchical(Mixer):
     """Window and pooled attention: out = (1 - s) near + s far.
 
-    `near` attends to `window` tokens on each side, `far` to all coarse tokens, and s =
-    sigmoid(share) for each head.
+    `near` attends to `window` tokens on each side, `far` to all coarse tokens. The fraction s of
+    each head is sigmoid(share), with the learned parameter `share`.
     """
 
     def __init__(self, num_heads: int, window: int, pool: int) -> None:
@@ -47,7 +47,7 @@ class Hierarchical(Mixer):
         mask: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Return the mixed values of each token; see `Mixer.forward`."""
+        """Compute the output of attention; see `Mixer.forward`."""
         near = attend(q, k, v, pattern=self.window, position=position, mask=mask, dropout=dropout)
         if 0 in q.shape:
             return near
@@ -81,7 +81,7 @@ class Hierarchical(Mixer):
         return num_pairs(self.window, length) + (-(-length // self.pool)) ** 2
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Keep the shares of the given heads."""
+        """Keep the fractions of the given heads."""
         self.share = nn.Parameter(self.share.detach()[list(heads)].clone())
 
     def _pooled(self, x: Tensor) -> Tensor:

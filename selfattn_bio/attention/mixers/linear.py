@@ -28,10 +28,10 @@ from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 
 
 class Features(FullMixer):
-    """Attention by features. There are no weights, so dropout has no effect."""
+    """Attention by features. No weights are computed, so dropout has no effect."""
 
     def mix(self, inputs: AttentionInputs) -> Tensor:
-        """Return the mixed values; see `FullMixer.mix`."""
+        """Compute the output of attention; see `FullMixer.mix`."""
         # sums over a sequence overflow in float16
         with torch.autocast(inputs.q.device.type, enabled=False):
             q, k, v = (x.to(work_dtype(x)) for x in (inputs.q, inputs.k, inputs.v))
@@ -45,7 +45,7 @@ class Features(FullMixer):
                 k = k.masked_fill(~real, 0.0)
             found = q @ (k.transpose(-1, -2) @ v)  # (B, H, L, Dh)
             total = q @ k.sum(2)[..., None]  # (B, H, L, 1)
-            # 0 / 1 for a sequence without keys
+            # a sequence without keys gets 0 / 1
             return found / total.masked_fill(total < torch.finfo(total.dtype).tiny, 1.0)
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Linear(Features):
         return elu(k) + 1
 
     def num_pairs(self, length: int) -> int:
-        """Return the work of two products with a Dh x Dh matrix per token."""
+        """Return the pairs that cost as much as two products with a Dh x Dh matrix per token."""
         return length * self.head_dim
 
 
@@ -123,7 +123,7 @@ class Performer(Features):
         return (log - log.detach().amax((-1, -2), keepdim=True)).exp()
 
     def num_pairs(self, length: int) -> int:
-        """Return the work per token: features of query and key, and two products with R x Dh."""
+        """Return the pairs that cost as much as the features and two R x Dh products per token."""
         return 2 * length * self.directions.shape[1]
 
     def keep(self, heads: Sequence[int]) -> None:

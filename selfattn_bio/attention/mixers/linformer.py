@@ -35,7 +35,7 @@ class Linformer(FullMixer):
         )
 
     def mix(self, inputs: AttentionInputs) -> Tensor:
-        """Return the mixed values; see `FullMixer.mix`.
+        """Compute the output of attention; see `FullMixer.mix`.
 
         Raises
         ------
@@ -63,5 +63,5 @@ class Linformer(FullMixer):
         return weights.to(v.dtype) @ v
 
     def num_pairs(self, length: int) -> int:
-        """Return the pairs of the sums of keys and values with tokens, and with queries."""
+        """Return the pairs that cost as much as forming the sums and attending to them."""
         return 2 * length * len(self.keys)

@@ -27,7 +27,8 @@ from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 from selfattn_bio.attention.positions import relative_index
 
-# score of a token with itself: lower than any allowed pair, higher than any other pair
+# score of a token with itself: lower than that of any other allowed pair, so that it counts only
+# if there is none; higher than that of pairs that are not allowed
 ITSELF = -1e4
 
 
@@ -40,7 +41,7 @@ class UnitLength(nn.Module):
 
 
 class Reformer(FullMixer):
-    """Softmax over nearby tokens in the bucket of the query, over `hashes` rounds."""
+    """Softmax over the nearby tokens that are in the query's bucket in any of `hashes` rounds."""
 
     rotations: Tensor
 
@@ -50,7 +51,7 @@ class Reformer(FullMixer):
         self.register_buffer("rotations", torch.randn(hashes, head_dim, num_buckets // 2))
 
     def mix(self, inputs: AttentionInputs) -> Tensor:
-        """Return the mixed values; see `FullMixer.mix`."""
+        """Compute the output of attention; see `FullMixer.mix`."""
         _, heads, length, dim = inputs.q.shape
         # a sequence shorter than a chunk is one chunk
         size = min(self.chunk, length)
@@ -119,16 +120,17 @@ class Reformer(FullMixer):
         return largest.masked_fill(~real[:, None, None], self.num_buckets)
 
     def num_pairs(self, length: int) -> int:
-        """Return the pairs of three chunks in each round, plus the rotations.
+        """Return the pairs of each token with three chunks in each round, plus the rotations.
 
-        A rotation takes num_buckets / 2 multiplications per dimension.
+        The rotation of a token takes Dh num_buckets / 2 multiplications, or num_buckets / 4 pairs.
         """
         return len(self.rotations) * length * (3 * min(self.chunk, length) + self.num_buckets // 4)
 
     def _meet(self, bucket: Tensor, rank: Tensor, at: Tensor, near: Tensor) -> Tensor:
-        """Return whether the tokens `at` and `near` attend in a round, (B, H, n, c, 3c) bool.
+        """Return whether queries `at` attend to keys `near` in a round, (B, H, n, c, 3c) bool.
 
-        `bucket` and `rank`, both (B, H, L), are the buckets and sorted positions of the round.
+        `bucket` and `rank`, both (B, H, L), are the bucket and the sorted position of each token in
+        that round.
         """
         chunk = rank // self.chunk
         same = _each(bucket, at)[..., None] == _each(bucket, near)[..., None, :]
@@ -153,6 +155,7 @@ def _taken(x: Tensor, at: Tensor) -> Tensor:
 
 
 def _rows(x: Tensor, at: Tensor) -> Tensor:
+    """Return x (B, H, L, n) at the tokens `at` (B, H, ...), as (B, H, ..., n)."""
     index = at.flatten(2)
     return x.gather(2, index[..., None].expand(-1, -1, -1, x.shape[-1])).view(
         *at.shape, x.shape[-1]

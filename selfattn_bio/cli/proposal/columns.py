@@ -43,7 +43,8 @@ LEARNT_NAMES = ("label", "labels", "target", "targets", "class", "y")
 SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS = dict(SplitValues().pairs())
 NO_SPLIT = "none"  # value of --split-column that ignores all columns
-NOT_LEARNT_NAMES = (  # also as the last word of a longer name, such as gene_id
+# columns that are not targets; also as the last word of a longer name, such as gene_id
+NOT_LEARNT_NAMES = (
     *(
         "id",
         "name",
@@ -75,16 +76,17 @@ NEGATIVE_WORDS = (
     *("0", "false", "f", "no", "n", "neg", "negative", "negatives", "inactive", "unbound", "-"),
     *("background", "control", "random", "none", "other"),
 )
-# Characters: shorter texts are not sequences. A longer column name may be a sequence.
-SHORT, LONG = 8, 15
-MOST_CLASSES, MOST_LABELS = 100, 12  # classes of sequences; labels of residues or bases
-MOST_NUMBERED = 10  # different whole numbers that are classes
+SHORT = 8  # characters; a column whose median is shorter has no sequences
+LONG = 15  # characters; a longer column name may be a sequence of a table without column names
+MOST_CLASSES = 100  # maximum number of classes of sequences
+MOST_LABELS = 12  # maximum number of labels of positions
+MOST_NUMBERED = 10  # maximum number of different whole numbers that are classes, not a regression
 SHOWN = 6  # values of a column in a message
 SPLIT_HINT = (
     "Rename the values to train, valid and test. Or ignore the column with --split-column none, "
     "and map its values in [split] of the run file (docs/own_split.md)"
 )
-REPEATED = 5  # mean records per value for whole numbers or words to be classes
+REPEATED = 5  # records per value, on average, that whole numbers or words need to be classes
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class TargetColumn:
 
     Parameters
     ----------
+    column, kind
+        Name of the column, and kind of objective.
     what
         Description of the content, for messages.
     positive
@@ -125,6 +129,8 @@ class SplitColumn:
 
     Parameters
     ----------
+    column
+        Name of the column.
     counts
         Number of records by split.
     """
@@ -177,6 +183,7 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
 
 
 def _are_sequences(texts: Texts) -> bool:
+    """Return whether most texts are different, have sequence letters only, and are long enough."""
     known = [text.strip() for text in texts if text and text.strip()]
     if 2 * len(set(known)) <= len(known) or not _are_letters(known):
         return False  # words such as `promoter` are repeated; sequences are not
@@ -184,7 +191,7 @@ def _are_sequences(texts: Texts) -> bool:
 
 
 def _are_letters(texts: Texts) -> bool:
-    """Whether all texts have only the letters of sequences, whatever their length."""
+    """Return whether all texts have only the letters of sequences, whatever their length."""
     letters = set("".join(text.strip().upper() for text in texts if text))
     return bool(letters) and letters <= set(PROTEIN.letters + PROTEIN.ambiguous + "*-.")
 
@@ -200,8 +207,8 @@ def find_split(
 ) -> SplitColumn | None:
     """Return the column with the values train, test and perhaps valid; None if there is none.
 
-    Other usual names of the splits are accepted. The columns `targets` are not considered, and
-    with `wanted` = "none" no column is.
+    Other usual names of the splits are accepted. The columns `targets` are ignored; with `wanted` =
+    "none", all columns are.
 
     Raises
     ------
@@ -340,7 +347,7 @@ def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]
 def target_of(
     name: str, texts: Texts, lengths: Sequence[int], alphabet: Alphabet
 ) -> TargetColumn | None:
-    """Recognise what a column holds; None for ids, constants and free text."""
+    """Recognise the kind of target in a column; None for ids, constants and free text."""
     known = [
         (text.strip(), length)
         for text, length in zip(texts, lengths, strict=True)
@@ -353,7 +360,7 @@ def target_of(
     if len(values) < 2:
         return None
     numbers = {text: number for text in values if (number := _number(text)) is not None}
-    # Words or numbers may be as long as the sequences: active and silent of 6 residues.
+    # Classes may happen to be as long as the sequences, such as "active" for 6 residues.
     are_classes = len(values) == 2 or _are_few(values, len(known))
     are_decimals = len(numbers) == len(values) and any("." in text for text in values)
     if (
@@ -379,7 +386,7 @@ def target_of(
 
 
 def _are_few(values: Collection[object], num_records: int) -> bool:
-    """Whether values are few enough, and repeated often enough, to be classes."""
+    """Return whether values are few enough, and repeated often enough, to be classes."""
     return len(values) <= MOST_CLASSES and len(values) * REPEATED <= num_records
 
 
@@ -395,6 +402,10 @@ def _labels(name: str, values: Iterable[str], alphabet: Alphabet) -> TargetColum
 def _numeric(
     name: str, values: Counter[str], numbers: Mapping[str, float], is_complete: bool
 ) -> TargetColumn | None:
+    """Recognise the target of a column of numbers; None for row numbers.
+
+    `is_complete` is whether no value is missing.
+    """
     distinct, total = sorted(set(numbers.values())), values.total()
     if not all(number.is_integer() for number in distinct):
         return TargetColumn(name, "regression", "numbers")

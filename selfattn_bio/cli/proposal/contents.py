@@ -31,7 +31,8 @@ from selfattn_bio.sequence.readers.table import separator_of
 from selfattn_bio.sequence.records import ReadSummary, Record
 from selfattn_bio.sequence.splits import strand_keys
 
-DNA_SHARE = 0.9  # fraction of A, C, G, T, U and N in DNA; proteins have about a fifth
+DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
+# patterns of headers with a label, and perhaps a split
 HEADERS = (
     rf"\|(?P<label>[^|\s]+)\|(?P<split>(?i:{'|'.join(SPLIT_WORDS)}))$",  # headers of iLearn
     r"\|(?P<label>[^|\s]+)$",
@@ -80,7 +81,7 @@ class Contents:
 
     @property
     def counts(self) -> Counter[str]:
-        """Number of records in each group of files."""
+        """Return the number of records in each group of files."""
         return Counter(self.files)
 
     def add(self, group: str, record: Record) -> None:
@@ -97,7 +98,7 @@ class Contents:
         self.groups.append(record.group)
 
     def end(self) -> None:
-        """Fill columns that the last records lack with None."""
+        """Fill up columns that the last records lack with None; call this after the last record."""
         for texts in self.columns.values():
             texts.extend([None] * (len(self.files) - len(texts)))
 

@@ -22,8 +22,7 @@ DATABASES = {
 }
 WAYS = (
     "Give --positives and --negatives, or one table with --sequences TABLE, or --train, --valid "
-    "and --test, "
-    "or --sequences with --targets TABLE"
+    "and --test, or --sequences with --targets TABLE"
 )
 
 
@@ -123,7 +122,7 @@ class Request:
 
     @property
     def has_classes(self) -> bool:
-        """Whether files name the classes: positives and negatives."""
+        """Return whether the classes are separate files: positives and negatives."""
         return "positives" in self.files
 
 

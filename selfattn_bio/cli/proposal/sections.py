@@ -11,7 +11,7 @@ from selfattn_bio.cli.proposal.contents import Contents
 from selfattn_bio.cli.proposal.request import DATABASES, SPLITS, Request
 
 FRACTION = 0.15  # fraction of the records in valid, and in test
-MIN_GROUPS = 10  # least number of groups for a split by group
+MIN_GROUPS = 10  # smallest number of groups for a split by group
 MIN_CHROMOSOMES = 3  # one each for train, valid and test
 MADE = {
     "shuffled": "the positives with their dinucleotides in random order",

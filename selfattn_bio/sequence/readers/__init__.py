@@ -1,7 +1,7 @@
-"""Read sequence files as records, one at a time, checked, with upper-case ASCII letters.
+"""Read sequence files of any format as checked records, one at a time.
 
-The format is recognised by the content first and by the file name second. Errors give the file and
-line, the problem and a hint.
+The format is recognised by the content first and by the file name second. The letters of a record
+are upper-case ASCII. Errors give the file and line, the problem and a hint.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class SequenceFile:
             self._sha256 = blocks.sha256()
 
     def about(self) -> dict[str, Any]:
-        """Return the path and hash of the file, after it was read."""
+        """Return the path and SHA-256 of the file; call this after `records` has been consumed."""
         return {"path": shown(self.path), "sha256": self._sha256}
 
 

@@ -154,12 +154,12 @@ def _gunzip(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
                     if not block:
                         break
                     member = zlib.decompressobj(_GZ_WINDOW)
-                if text := member.decompress(block, BLOCK):
-                    yield text
+                if piece := member.decompress(block, BLOCK):
+                    yield piece
                 block = member.unconsumed_tail or member.unused_data
         # the last block may have filled a result, with more to come
-        while not member.eof and (text := member.decompress(member.unconsumed_tail, BLOCK)):
-            yield text
+        while not member.eof and (piece := member.decompress(member.unconsumed_tail, BLOCK)):
+            yield piece
     except zlib.error as error:
         fail(f"damaged gz file: {error}", name, _AGAIN)
     if not member.eof:

@@ -32,7 +32,8 @@ def read_fasta(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
         letter outside the alphabet, or contradictory attributes; or if there is no record.
     """
     entry: Entry | None = None
-    # Incomplete header at the end of a block; current line number; whether a line starts here
+    # header: an incomplete header at the end of a block; line: number of the current line;
+    # fresh: whether a line starts at `at`
     header, line, fresh = b"", 1, True
     for number, block in enumerate(blocks):
         data, at = header + (block.removeprefix(_MARK) if number == 0 else block), 0
@@ -84,6 +85,7 @@ def _begin(header: bytes, line: int, reading: ReaderState) -> Entry:
 
 
 def _unfinished(header: bytes, line: int, reading: ReaderState) -> bytes:
+    """Return an incomplete header, which continues in the next block, unless it is too long."""
     if len(header) > BLOCK:
         fail(
             f"header {header[:20].decode('ascii', 'replace')!r}... is longer than {BLOCK:,} bytes",
@@ -93,6 +95,7 @@ def _unfinished(header: bytes, line: int, reading: ReaderState) -> bytes:
 
 
 def _check_blank(piece: bytes, line: int, reading: ReaderState) -> int:
+    """Raise if there is text before the first header; return the number of line ends."""
     for number, text in enumerate(piece.split(b"\n"), start=line) if piece.strip() else ():
         if shown := text.strip()[:20].decode("ascii", "replace"):
             hint = "Put '>' and an id on a line before each sequence"

@@ -89,14 +89,20 @@ class ReaderState:
     ----------
     name
         Name of the file in errors.
+    policy
+        The alphabet and how letters are read.
+    summary
+        Counts of unusual features, and the ids so far.
+    fields
+        Where the fields of a record are.
     where
-        Follows the name of a field in errors.
+        Text after the name of a field in errors, such as " in the header".
     label
         Label of all records, or None.
     stem
         Name of numbered records.
     numbers
-        Numbers of the records.
+        Iterator over the numbers of the records.
     """
 
     name: str
@@ -109,7 +115,7 @@ class ReaderState:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def entry(self, header: bytes, line: int, mark: str) -> Entry:
-        """Start a record from its header, which follows `mark`."""
+        """Start a record from its header without `mark`, the character at the start of the line."""
         text = self._text(header, line)
         values = self._values(text, line, mark)
         name = values.pop("id", None) or (text.split(maxsplit=1) or [""])[0]

@@ -232,10 +232,12 @@ class _Columns:
         return entry.record()
 
     def check_any(self) -> None:
+        """Raise if there was no row."""
         if not self._rows:
             fail("the table has no rows", self._reading.name)
 
     def _check(self, field: str, place: str) -> None:
+        """Raise if the table lacks the column of a field; the error suggests similar columns."""
         wanted = self._reading.fields.column(field)
         if wanted in self._names:
             return
