@@ -38,7 +38,7 @@ import peers
 import torch
 import transformers
 from peers import DIM, HEADS, KERNELS_OF_WINDOWS, WINDOW, WINDOWED
-from speed_report import GEMM, Size, plot, report
+from speed_report import GEMM, Size, plot, report, summary
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -61,20 +61,22 @@ PRECISIONS = ("highest", "medium")
 
 TOLERANCE = 1e-4
 SLOW = 1.0  # seconds; the warm-up of the first call is negligible in slower cases
-HEAD = """`python benchmarks/attention_speed.py --write-docs` writes this page; `make bench`
-prints the same tables.
-[attention.md](attention.md) explains patterns and kernels, [kinds.md](kinds.md) compares accuracy.
+HEAD = """[attention.md](attention.md) explains patterns and kernels, [kinds.md](kinds.md) compares
+accuracy. `python benchmarks/attention_speed.py --write-docs` writes this page; `make bench` prints
+the same tables.
 
 {machine}. Times are CPU time of the process, medians of at least three rounds. The cases of one
 table took turns, so compare figures within a table; figures of different days differ more.
 
-- The four settings combine torch's matmul precision with glibc's malloc. "raised" keeps large
-  blocks in the heap, as the commands of this package do (`cli/main.py`).
+- The four settings combine torch's matmul precision (highest, medium) with glibc's malloc (default,
+  raised). "raised" keeps large blocks in the heap, as the commands of this package do.
 - HF is Hugging Face transformers, with the attention that its configuration selects.
+- "floor" is the encoder without attention, "GEMM" a matrix product, "core" attention without its
+  projections.
 - Dropout is 0 everywhere.
 - Our layers have a T5 bias and compute its gradient, except with the BigBird pattern.
-  local-attention and Longformer have no bias. Rows with local-attention's rotary embedding say
-  "rotary".
+  local-attention and Longformer have no bias. Rows with local-attention's rotary embedding are
+  marked "rotary".
 
 ![microseconds per token by length](attention_speed.png)"""
 QUICK = Size(((1024, 3),), 1024, 1024, 4096, 3, 1024, 3, 4)
@@ -447,9 +449,9 @@ def main() -> None:
     print(f"written: {FOLDER}/attention_speed.csv, .png, figures.json")
     if arguments.write_docs:
         plot(table, str(table["setting"].iloc[0]), DOCS.with_suffix(".png"))
-        DOCS.write_text(
-            f"# Speed of attention\n\n{HEAD.format(machine=machine())}\n\n{text}", encoding="utf-8"
-        )
+        head = summary(size, table, figures), HEAD.format(machine=machine())
+        page = "\n\n".join(["# Speed of attention", *filter(None, head), text])
+        DOCS.write_text(page, encoding="utf-8")
         print(f"written: {DOCS}")
 
 

@@ -1,23 +1,24 @@
 """Compare explanations with the truth: simulate sequences, train models, explain them.
 
-Five grammars (benchmarks/grammars/) with five models of different seeds each. A model whose test
-AUROC is below .92 is counted but not explained; controls are always explained. The grammars of
-`development` are for choices. Those of `final` have other motifs, are pinned by their sha256 and
+Five grammars (benchmarks/grammars/) have five models with different seeds each. A model whose test
+AUROC is below .92 is counted but not explained; controls are always explained. Methods are chosen
+on the grammars of `development`. Those of `final` have other motifs, are pinned by their sha256 and
 give the tables in docs/motifs_bench.md. The models of a grammar share its data and their split, so
 the 95 % intervals over seeds do not cover variation between data sets. An interrupted benchmark
 continues where it stopped; to start again, for example after a change of the code, remove its
 folder results/bench_motifs/.
 
-- **Positions**: AUPR of planted positions by attribution, over 150 confident test positives
-  together; CPU seconds per 1,000 sequences on one thread, and thus on an otherwise idle machine.
-- **Sites**: the seqlets from which the `motifs` command builds motifs, on the positives of train
-  and validation that it explains. A seqlet is correct if it covers half of a planted site; a site
-  is found if a seqlet covers half of it.
-- **Matrices**: a planted matrix is found if a motif matches it at Tomtom q < .01 (over the complete
-  database). Motif precision is the fraction of motifs that match a planted one. "Motifs per match"
-  is the number of such motifs per planted matrix that was found.
+- **Positions**: how well attribution ranks planted positions (AUPR), over all positions of 150
+  confident test positives; CPU seconds per 1,000 sequences on one thread.
+- **Motifs**: seqlets are the high-scoring intervals from which the `motifs` command builds motifs,
+  on the positives of train and validation that it explains. A seqlet is correct if it covers half
+  of a planted site; a site is found if a seqlet covers half of it. A planted matrix is found if a
+  motif matches it at Tomtom q < .01 (over the complete database). Motif precision is the fraction
+  of motifs that match a planted one. "Motifs per match" is the number of such motifs per planted
+  matrix that was found.
 - **Interactions**: pairs of called sites on test positives that are no farther apart than the
-  halves of a pair may be. AP of the true pairs, ranked by epistasis or by their distance.
+  halves of a pair may be. AP is the average precision of the true pairs, ranked by epistasis or by
+  their distance.
 - **Controls**: motifs that are "supported" in models of a grammar without signal and of shuffled
   labels; AUPR with random parameters.
 

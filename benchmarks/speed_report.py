@@ -332,19 +332,50 @@ def limits(size: Size, figures: dict[str, dict[str, float]]) -> str:
         for name, each in figures.items()
         if name != "memory"
     ]
-    words = f"""Forward and backward of one layer take {PROJECTIONS / 1000:.0f} kflop per token for
-    the projections and {near / 1000:.0f} for the pairs within the window, each score computed once.
-    A float32 product of {GEMM:,} x {GEMM:,} runs at {_span(gemm, ".0f")} Gflop/s in the same run.
-    At that rate the layer would take {_span(bounds, ".1f")} us per token;
-    {KERNELS_OF_WINDOWS[0]} takes {_span(taken, ".1f")}. "Reachable here" is the peer's time divided
-    by the time at that rate, in the setting of the row: no float32 kernel can exceed it on this
-    machine. The bounds were set on a processor whose product runs at 240 Gflop/s (Zen 5)."""
+    words = f"""The bounds were set on a processor (Zen 5) whose float32 product of {GEMM:,} x
+    {GEMM:,} runs at 240 Gflop/s; here it runs at {_span(gemm, ".0f")}. Forward and backward of one
+    layer take {PROJECTIONS / 1000:.0f} kflop per token for the projections and {near / 1000:.0f}
+    for the pairs within the window, each score computed once. At the rate of the product the layer
+    would take {_span(bounds, ".1f")} us per token; {KERNELS_OF_WINDOWS[0]} takes
+    {_span(taken, ".1f")}. "Reachable here" is the peer's time divided by the time at that rate, in
+    the setting of the row: no float32 kernel can exceed it."""
     return fill(" ".join(words.split()), 140)
 
 
 def _span(values: list[float], form: str) -> str:
     low, high = format(min(values), form), format(max(values), form)
     return low if low == high else f"{low} to {high}"
+
+
+def summary(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]) -> str:
+    """Summarise time and memory of the band kernel in one paragraph, or "" if it cannot run."""
+    kernel, found = "band", targets(size, rows, figures)
+    if kernel not in KERNELS_OF_WINDOWS:
+        return ""
+    worst = {target.what: f"{target.worst()[1]:.3g}" for target in found if target.values}
+    near, far = (
+        _span(
+            [
+                each[f"{kernel} us/token at {length}"]
+                for name, each in figures.items()
+                if name != "memory"
+            ],
+            ".1f",
+        )
+        for length in (size.middle, size.far)
+    )
+    dense, local, longformer = (
+        worst[f"layer, {size.middle:,}: {peer} / {kernel}"]
+        for peer in ("dense SDPA", "local-attention", "HF Longformer")
+    )
+    peak = worst[f"{kernel}: peak GiB, step of 4 layers at {size.far:,}"]
+    words = f"""With a window of {WINDOW} tokens to each side and the kernel `{kernel}`, forward and
+    backward of one layer take {near} us per token at {size.middle:,} tokens and {far} at
+    {size.far:,}. At {size.middle:,} tokens, in the worst of four settings, this is {dense} times as
+    fast as dense attention, {local} times as fast as local-attention and {longformer} times as fast
+    as HF Longformer. A training step of {LAYERS} layers over {size.far:,} tokens needs {peak}
+    GiB."""
+    return fill(" ".join(words.split()), 140)
 
 
 def report(
@@ -366,8 +397,9 @@ def report(
     sizes = f"embed_dim {DIM}, {HEADS} heads, window {WINDOW} to each side, float32"
     parts = [
         *filter(None, [disturbed(size, rows, figures)]),
-        "## Targets\n\nThe worst of the four settings counts, and the faster variant of each peer. "
-        "BERT and ESM compute all pairs, a window fewer.\n\n" + promises,
+        "## Targets\n\nTargets are ratios of times unless they have a unit. `worst` is the worst "
+        "measurement of the four settings, with the faster variant of each peer. BERT and ESM "
+        "compute all pairs; a window computes fewer.\n\n" + promises,
         "## Limits of the processor\n\n" + limits(size, figures),
         *(
             f"## One layer, {length:,} tokens\n\nMicroseconds per token, forward / forward and "
