@@ -74,7 +74,9 @@ class StackWeights:
             f"{weight:.2f} \N{MULTIPLICATION SIGN} {titles.get(name, name)}"
             for name, weight in self.weights.items()
         ]
-        return f"{' + '.join(terms)} {'-' if self.bias < 0 else '+'} {abs(self.bias):.2f}"
+        bias = round(self.bias, 2)
+        constant = f" {'-' if bias < 0 else '+'} {abs(bias):.2f}" if bias else ""
+        return " + ".join(terms) + constant
 
 
 def check_model_output(folder: str | Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.checkpoint import load_model, save_model
+from selfattn_bio.model.checkpoint import StackWeights, load_model, save_model
 from selfattn_bio.model.classifier import build_network
 
 TINY = config.RunFile(
@@ -43,6 +43,13 @@ def test_model_folder_round_trip(folder):
         torch.equal(a, b)
         for a, b in zip(network.state_dict().values(), expected.state_dict().values(), strict=True)
     )
+
+
+def test_formula_leaves_out_a_constant_that_rounds_to_0():
+    weights = {"network": 0.5, "motif_scores": 0.25}
+    formula = "0.50 × network + 0.25 × motif_scores"
+    assert StackWeights(weights, -0.004, "").formula() == formula
+    assert StackWeights(weights, -0.006, "").formula() == f"{formula} - 0.01"
 
 
 @pytest.mark.parametrize("part", ["model.safetensors", "run.toml", "provenance.json"])
