@@ -47,7 +47,8 @@ def test_model_folder_round_trip(folder):
 
 def test_formula_leaves_out_a_constant_that_rounds_to_0():
     weights = {"network": 0.5, "motif_scores": 0.25}
-    formula = "0.50 × network + 0.25 × motif_scores"
+    times = "\N{MULTIPLICATION SIGN}"
+    formula = f"0.50 {times} network + 0.25 {times} motif_scores"
     assert StackWeights(weights, -0.004, "").formula() == formula
     assert StackWeights(weights, -0.006, "").formula() == f"{formula} - 0.01"
 

@@ -271,7 +271,7 @@ def test_window_and_positive_fraction_come_from_folder(tmp_path):
 def test_shipped_model_is_found_by_name():
     origin = origin_of("promoter")
     assert (origin.length, origin.assembly) == (300, "dm3")
-    assert origin.positive_fraction == pytest.approx(15092 / 27151)
+    assert origin.positive_fraction == pytest.approx(9310 / 16754)  # of the training records
 
 
 def test_loaded_model_has_origin_of_folder(genome, tmp_path):
