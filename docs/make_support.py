@@ -1,4 +1,4 @@
-"""Write the table of README.md that says which steps work for which objective and alphabet.
+"""Write the table of README.md with the steps that work for each objective and alphabet.
 
 Each cell is tried: a tiny model of the objective is trained for two steps, and every step is run on
 it. A step that refuses with an error of the package does not work; any other failure ends the

@@ -1,6 +1,6 @@
 """Write a run file for your data, workflows/tasks/NAME.toml, with a comment on each choice.
 
-Reads the sequences once and recognises the task from them: two classes (files of positives and
+Reads the sequences and recognises the task from them: two classes (files of positives and
 negatives, or a column of two values), several classes, numbers, or one label per residue. A column
 with the split (train, valid, test) or separate files for it are used. The command prints what it
 recognised. The run file is checked before it is written, and you can edit it.

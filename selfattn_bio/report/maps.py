@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.report.results import Results, site_positions
@@ -59,10 +60,9 @@ def attention_figures(results: Results) -> list[MapFigure]:
                 "layers": layers,
             }
         )
-        of = (
-            f"{'positive' if records['label'].iloc[row] == 1 else 'negative'}, "
-            f"{records['split'].iloc[row]}"
-        )
+        label = records["label"].iloc[row]
+        known = "unlabelled" if pd.isna(label) else "positive" if label == 1 else "negative"
+        of = f"{known}, {records['split'].iloc[row]}"
         figures.append(MapFigure(name, of, mapped.logit, len(layers), data))
     return figures
 

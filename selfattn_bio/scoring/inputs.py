@@ -65,10 +65,12 @@ def read_inputs(
     sequences
         One of:
 
-        - strings, whose ids are numbers from 0 - the path of a FASTA file - `Record`s - a table
-        with a column `sequence` and optionally `id` - with `genome`: a BED or GFF file, or a table
-        with `chrom, start, end` (0-based half-open) and
-          optionally `strand` and `name`
+        - strings, whose ids are numbers from 0
+        - the path of a FASTA file
+        - `Record`s
+        - a table with a column `sequence` and optionally `id`
+        - with `genome`: a BED or GFF file, or a table with `chrom, start, end` (0-based half-open)
+          and optionally `strand` and `name`
     k
         Minimum length of a sequence.
     genome

@@ -62,10 +62,12 @@ def score_sequences(
     sequences
         One of:
 
-        - strings - the path of a FASTA file (plain, gz or bgzip) - records from `read_records` - a
-        table with a column `sequence` and optionally `id` - with `genome`: a BED or GFF file, or a
-        table with `chrom, start, end` (0-based half-open) and
-          optionally `strand` and `name`
+        - strings
+        - the path of a FASTA file (plain, gz or bgzip)
+        - records from `read_records`
+        - a table with a column `sequence` and optionally `id`
+        - with `genome`: a BED or GFF file, or a table with `chrom, start, end` (0-based half-open)
+          and optionally `strand` and `name`
 
         U is read as T. Lower case and gaps are handled as in training (`soft_mask` and `gaps` of
         the run file). By default lower case is read as upper case and gaps are an error.
@@ -97,20 +99,21 @@ def score_sequences(
     - `id`: header or number; for an interval as in a corpus, `chr1:0-30(+)`.
     - `chrom`, `start`, `end` (0-based half-open), `strand`, `name`: for intervals only. Not present
       for bins, whose rows are parts of an interval.
-    - binary: `logit`, `probability`, `predicted` (1 from the threshold fitted on the validation
-    split
-      upwards, otherwise 0).
-    - multiclass: `predicted` and `probability_CLASS` for each class. - multilabel:
-    `probability_COLUMN` for each column. - regression: each column. - several: the columns of each
-    part as `PART.COLUMN`. - labels: `predicted`, a text as long as the sequence. - bins: one row
-    per complete bin with `start` and `end` (0-based half-open, within the sequence),
-      `probability` (of a point on either strand, averaged over both reading directions, not
-      calibrated), `probability_+` and `probability_-`.
+    - binary: `logit`, `probability`, and `predicted`, which is 1 if the probability reaches the
+      threshold that was fitted on the validation split, otherwise 0.
+    - multiclass: `predicted` and `probability_CLASS` for each class.
+    - multilabel: `probability_COLUMN` for each column.
+    - regression: each column.
+    - several: the columns of each part as `PART.COLUMN`.
+    - labels: `predicted`, a text as long as the sequence.
+    - bins: one row per complete bin with `start` and `end` (0-based half-open, within the
+      sequence), `probability` (of a point on either strand, averaged over both reading directions,
+      not calibrated), `probability_+` and `probability_-`.
     - with `coverage`: `set`, labels joined by commas or "none"; for numbers `low_COLUMN` and
       `high_COLUMN`. For several models, their union.
-    - for several models: the standard deviation between them. `spread` of the logit for binary
-    models,
-      `spread_CLASS` for multiclass, `spread_COLUMN` for multilabel and regression, none for labels.
+    - for several models: the standard deviation between them, as `spread` of the logit for binary
+      models, `spread_CLASS` for multiclass, `spread_COLUMN` for multilabel and regression. There is
+      none for labels.
     - `unlike`: why a sequence differs from the training records: `length`, `ambiguous` (too many
       ambiguous symbols), `composition`, or "no". Present if a model folder has the reference data.
       1 % of the validation records differ by composition.
