@@ -70,7 +70,7 @@ class Hits:
 
     def __init__(self, motifs: Motifs, pool: int) -> None:
         self.number, self.pool = len(motifs), pool
-        groups = ScoreMatrices.of(motifs).groups
+        groups = ScoreMatrices.from_probabilities(motifs).by_width
         self.groups = [
             (width, torch.from_numpy(rows), torch.from_numpy(matrices.reshape(len(matrices), -1)))
             for width, rows, matrices in groups

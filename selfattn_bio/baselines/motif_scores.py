@@ -69,7 +69,7 @@ class MotifScores(Baseline):
     ) -> None:
         import lightgbm
 
-        self.matrices = ScoreMatrices.of(open_database(self.setup.database))
+        self.matrices = ScoreMatrices.from_probabilities(open_database(self.setup.database))
         work = sum(len(record) for record in train) * len(self.matrices)
         rows = sample_rows(labels, max(2, min(RECORDS, int(len(train) * min(1.0, WORK / work)))))
         self.records = len(rows)
@@ -113,7 +113,7 @@ class MotifScores(Baseline):
         columns = np.concatenate([motifs, motifs + number])
         effects = []
         for record in letters:
-            given, changed = self.matrices.substituted(record, motifs)
+            given, changed = self.matrices.score_substitutions(record, motifs)
             scores = np.zeros((1 + 4 * len(record), 2 * number))
             scores[0, columns], scores[1:, columns] = given, changed.reshape(-1, len(columns))
             logits = self._boosted(scores)

@@ -179,9 +179,9 @@ def _pretraining(path: Path, corpus: Any) -> Part:
 def _seen(models: list[Path]) -> dict[str, pd.DataFrame]:
     if not models:
         return {}
-    from selfattn_bio.model.lineage import lineage_of  # imports torch, which is needed only here
+    from selfattn_bio.model.lineage import read_lineage  # imports torch, which is needed only here
 
-    return {str(model): lineage_of(model).seen for model in models}
+    return {str(model): read_lineage(model).seen for model in models}
 
 
 def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list[str]:

@@ -59,7 +59,7 @@ class Lineage:
         _refuse(self.seen, records, letters, alphabet, assembly, self.folder)
 
     @property
-    def doubt(self) -> str:
+    def coordinate_warning(self) -> str:
         """Return a warning if seen records lack coordinates, which limits `check`; otherwise ""."""
         without = int(self.seen[INTERVAL].isna().any(axis=1).sum())
         if not without:
@@ -70,7 +70,7 @@ class Lineage:
         )
 
 
-def lineage_of(folder: Path) -> Lineage:
+def read_lineage(folder: Path) -> Lineage:
     """Read the lineage of a parent from its model folder.
 
     Raises

@@ -46,7 +46,7 @@ class ScoreMatrices:
     widths: NDArray[np.int64]
 
     @classmethod
-    def of(cls, ppms: Mapping[str, NDArray[np.float64]]) -> ScoreMatrices:
+    def from_probabilities(cls, ppms: Mapping[str, NDArray[np.float64]]) -> ScoreMatrices:
         """Convert motifs, name -> probabilities (width, 4), to log-odds."""
         widths = np.array([len(ppm) for ppm in ppms.values()], dtype=np.int64)
         values = np.zeros((len(ppms), int(widths.max(initial=0)), 4), np.float32)
@@ -60,7 +60,7 @@ class ScoreMatrices:
         return len(self.labels)
 
     @cached_property
-    def groups(self) -> list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
+    def by_width(self) -> list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
         """Return the motifs grouped by width.
 
         Returns
@@ -95,7 +95,7 @@ class ScoreMatrices:
                 [letters[row] for row in rows],
                 max(int(lengths.max()), int(self.widths.max(initial=0))),
             )
-            for width, motifs, matrices in self.groups:
+            for width, motifs, matrices in self.by_width:
                 best, total = _best_and_total(bases, lengths, width, matrices)
                 half = len(motifs)
                 both = np.maximum(best[:, :half], best[:, half:])
@@ -107,7 +107,7 @@ class ScoreMatrices:
                 )
         return scores
 
-    def substituted(
+    def score_substitutions(
         self, record: NDArray[np.uint8], motifs: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Score a record, and its copies with one base replaced.
@@ -126,12 +126,12 @@ class ScoreMatrices:
         """
         column_of = {int(motif): column for column, motif in enumerate(motifs)}
         original, changed = np.empty(2 * len(motifs)), np.empty((len(record), 4, 2 * len(motifs)))
-        for width, group, matrices in self.groups:
+        for width, group, matrices in self.by_width:
             wanted = np.array([motif in column_of for motif in group.tolist()])
             if not wanted.any():
                 continue
             columns = np.array([column_of[motif] for motif in group[wanted].tolist()])
-            (best, occupancy), (new_best, new_occupancy) = _substituted(
+            (best, occupancy), (new_best, new_occupancy) = _score_substitutions(
                 record, width, matrices[np.tile(wanted, 2)]
             )
             original[columns], original[columns + len(motifs)] = best, occupancy
@@ -193,7 +193,7 @@ def _best_and_total(
     return best, np.exp(scores, out=scores).sum(axis=1)
 
 
-def _substituted(
+def _score_substitutions(
     record: NDArray[np.uint8], width: int, matrices: NDArray[np.float32]
 ) -> tuple[
     tuple[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -207,7 +207,7 @@ def _substituted(
     width
         Width w of the motifs.
     matrices
-        Log-odds of both strands, (2 m, w, 4), as in `groups`.
+        Log-odds of both strands, (2 m, w, 4), as in `by_width`.
 
     Returns
     -------

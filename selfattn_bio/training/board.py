@@ -11,7 +11,7 @@ from typing import Any
 from selfattn_bio.errors import TrainingError
 
 
-class Board:
+class TensorBoardWriter:
     """Write evaluations to a TensorBoard folder.
 
     Parameters

@@ -49,14 +49,14 @@ from selfattn_bio.model.checkpoint import (
 )
 from selfattn_bio.model.classifier import AttentionBody, Network, build_network
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
-from selfattn_bio.model.lineage import lineage_of, seen_table
+from selfattn_bio.model.lineage import read_lineage, seen_table
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import policy_of, scorer_of
 from selfattn_bio.scoring.stack import Stack, baseline_setup
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
-from selfattn_bio.training.board import Board
+from selfattn_bio.training.board import TensorBoardWriter
 from selfattn_bio.training.hardware import gather, open_fabric, seed_torch, shard_like
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
@@ -202,7 +202,7 @@ def train(
         fabric.barrier()  # the folder must be cleaned before another process reads it
         trainer.restore(checkpoints)
         if training.tensorboard and fabric.is_global_zero:
-            trainer.board = Board(folder.path / "tensorboard", trainer.progress.step)
+            trainer.board = TensorBoardWriter(folder.path / "tensorboard", trainer.progress.step)
         progress = trainer.progress
         while trainer.is_due() or (
             progress.step < training.max_steps and not trainer.out_of_patience()
@@ -268,7 +268,7 @@ class Trainer:
     ) -> None:
         torch.manual_seed(run.training.seed)
         # Read now, because the folder may have changed when this run ends.
-        self.lineage = lineage_of(run.transfer.folder) if run.transfer else None
+        self.lineage = read_lineage(run.transfer.folder) if run.transfer else None
         if self.lineage:  # otherwise `evaluate` would refuse the model after training
             test = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
             self.lineage.check(
@@ -305,7 +305,7 @@ class Trainer:
             self.main = "worst_auroc"
         self.private = self._private() if run.privacy else None
         self.stream = self._stream()
-        self.board: Board | None = None
+        self.board: TensorBoardWriter | None = None
         self.progress, self.top = Progress(), dict[int, dict[str, Tensor]]()
         self.started = self.printed = time.monotonic()
         self.network.train()
@@ -874,8 +874,8 @@ class Trainer:
                 "negative control: its labels are shuffled, so its validation AUROC should stay "
                 "near 0.5"
             )
-        if self.lineage and self.lineage.doubt:
-            self._print(self.lineage.doubt)
+        if self.lineage and self.lineage.coordinate_warning:
+            self._print(self.lineage.coordinate_warning)
 
     def report_progress(self) -> None:
         """Print one line after each evaluation, and about every ten seconds."""

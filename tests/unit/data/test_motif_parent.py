@@ -41,7 +41,7 @@ def motifs_of(number):
 
 def exact_hits(motifs, codes):
     letters = list(np.frombuffer(b"ACGT", np.uint8)[codes])
-    return ScoreMatrices.of(motifs).scores(letters)[:, : len(motifs)]
+    return ScoreMatrices.from_probabilities(motifs).scores(letters)[:, : len(motifs)]
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_parent_predicts_best_hits(script):
     codes = script.plant(rng, script.background(rng, 400, 100), motifs)
     letters = list(np.frombuffer(b"ACGT", np.uint8)[codes])
     found = model.outputs(letters)[:, len(labels) : 2 * len(labels)]
-    exact = ScoreMatrices.of(motifs).scores(letters)[:, : len(labels)]
+    exact = ScoreMatrices.from_probabilities(motifs).scores(letters)[:, : len(labels)]
     correlations = [np.corrcoef(*pair)[0, 1] for pair in zip(found.T, exact.T, strict=True)]
     assert (
         np.mean(correlations) > 0.4

@@ -8,7 +8,7 @@ import pytest
 
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import PROVENANCE, SEEN
-from selfattn_bio.model.lineage import check_unseen, lineage_of, seen_table
+from selfattn_bio.model.lineage import check_unseen, read_lineage, seen_table
 from selfattn_bio.sequence.alphabet import DNA
 
 HASHES = {
@@ -42,21 +42,21 @@ def child(tmp_path):
         tmp_path / "parent", seen_table(seen, sequences("AACCG", "CCCCC"), DNA, "dm3", None)
     )
     own = seen_table(
-        records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", lineage_of(parent).seen
+        records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", read_lineage(parent).seen
     )
     assert own["by_parent"].tolist() == [False, True, True]
     return folder_of(tmp_path / "child", own, [{"folder": "parent"}])
 
 
 def test_records_without_coordinates_are_reported(child):
-    assert lineage_of(child.parent / "parent").doubt.startswith(
+    assert read_lineage(child.parent / "parent").coordinate_warning.startswith(
         "1 of 2 training records of the parent have no coordinates; test records that"
     )
     placed = folder_of(
         child.parent / "placed",
         seen_table(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), DNA, "dm3", None),
     )
-    assert lineage_of(placed).doubt == ""
+    assert read_lineage(placed).coordinate_warning == ""
 
 
 def refused(folder, table, letters, assembly):
