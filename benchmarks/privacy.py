@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from promoter import command, is_trained
 
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.evaluation.membership import attack, record_losses
+from selfattn_bio.evaluation.membership import loss_attack, record_losses
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.scoring.scorer import load
 
@@ -188,8 +188,8 @@ def main() -> None:
         auroc = (
             Bootstrap(labels[rows["test"]]).metrics(ranks / ranks.max(), 0.5)["auroc"].interval()
         )
-        alone = attack(found["train"], found["test"])
-        beside = attack(found["train"], found["test"], (of_beside["train"], of_beside["test"]))
+        alone = loss_attack(found["train"], found["test"])
+        beside = loss_attack(found["train"], found["test"], (of_beside["train"], of_beside["test"]))
         told, cost = (
             json.loads((folder / file).read_text()) for file in ("provenance.json", "train.json")
         )

@@ -41,7 +41,7 @@ MAIN = {
 }
 
 
-def fitted(
+def complete_objective(
     objective: config.Objective, train: pd.DataFrame, records: pd.DataFrame, place: str
 ) -> config.Objective:
     """Return the objective with settings filled in from the training records.
@@ -67,7 +67,8 @@ def fitted(
             return objective.model_copy(
                 update={
                     "parts": {
-                        name: fitted(part, train, records, place) for name, part in parts.items()
+                        name: complete_objective(part, train, records, place)
+                        for name, part in parts.items()
                     }
                 }
             )
@@ -196,7 +197,7 @@ def targets_of(
             return np.zeros((len(targets), 0))
 
 
-def objects(items: Sequence[object]) -> NDArray[np.object_]:
+def object_array(items: Sequence[object]) -> NDArray[np.object_]:
     """Return the items as an object array (n,), even if they are arrays of equal length."""
     array = np.empty(len(items), dtype=object)
     array[:] = items
@@ -224,10 +225,10 @@ def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Arra
     return np.asarray(numbers, dtype=np.float64)
 
 
-def number_known(targets: NDArray) -> int:
+def count_known(targets: NDArray) -> int:
     """Count the known targets in an array from `targets_of`, or in one field of `several`."""
     if targets.dtype == object:
-        return sum(map(number_known, targets))
+        return sum(map(count_known, targets))
     return int(
         (targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum()
     )
@@ -259,7 +260,7 @@ def check_known(objective: config.Objective, targets: NDArray, split: str, place
                 f"no record of the {split} split contains a point",
                 place=objective.points,
             )
-    elif objective.target_columns and not number_known(targets):
+    elif objective.target_columns and not count_known(targets):
         raise CorpusError(
             f"no record of the {split} split has a value in column "
             f"{' or '.join(objective.target_columns)}",
@@ -326,7 +327,7 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
     """
     match objective:
         case config.MulticlassObjective() | config.LabelsObjective():
-            return of_confusion(confusion(predictions, targets))
+            return confusion_metrics(confusion(predictions, targets))
         case config.MultilabelObjective():
             return {
                 "auroc": _over_columns(_both(roc_auc_score), predictions, targets),
@@ -366,7 +367,7 @@ def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int6
     ).reshape(size, size)
 
 
-def of_confusion(counts: NDArray[np.int64]) -> dict[str, float]:
+def confusion_metrics(counts: NDArray[np.int64]) -> dict[str, float]:
     """Compute accuracy, macro_f1 and mcc from the counts (C, C) of `confusion`.
 
     Values are NaN if all counts are 0. macro_f1 averages over the classes that occur or are

@@ -21,9 +21,9 @@ def record_losses(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     return np.logaddexp(0, z) - y * z
 
 
-def attack(
-    members: ArrayLike,
-    others: ArrayLike,
+def loss_attack(
+    member_losses: ArrayLike,
+    other_losses: ArrayLike,
     reference: tuple[ArrayLike, ArrayLike] | None = None,
     *,
     draws: int = 1000,
@@ -36,16 +36,16 @@ def attack(
 
     Parameters
     ----------
-    members
+    member_losses
         Losses of training records, (n,).
-    others
+    other_losses
         Losses of records that were not trained on, (m,). They must be sampled in the same way and
         from the same source as the members. Otherwise the AUROC measures other differences between
         the samples.
     reference
-        Losses of `members` and `others` under a reference model that was trained on none of them.
-        The attack then uses the difference from these losses, so that records that are easy for any
-        model reveal nothing.
+        Losses of both sets of records, in the same order, under a reference model that was trained
+        on none of them. The attack then uses the difference from these losses, so that records that
+        are easy for any model reveal nothing.
     draws, confidence
         Number of bootstrap resamples and confidence level of the interval.
 
@@ -57,14 +57,14 @@ def attack(
     Raises
     ------
     ValueError
-        If `members` or `others` is empty, or the reference losses have other lengths.
+        If `member_losses` or `other_losses` is empty, or the reference losses have other lengths.
 
     References
     ----------
     Yeom et al. 2018 (attack by the loss); Watson et al. 2022 (with a reference model). The latter
     is a simple form of the offline LiRA attack of Carlini et al. 2022.
     """
-    losses = [np.asarray(part, dtype=np.float64) for part in (members, others)]
+    losses = [np.asarray(part, dtype=np.float64) for part in (member_losses, other_losses)]
     if not all(map(len, losses)):
         raise ValueError(
             f"there are {len(losses[0])} members and {len(losses[1])} others; neither may be empty"

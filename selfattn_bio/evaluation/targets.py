@@ -21,8 +21,8 @@ from selfattn_bio.evaluation.measures import (
     MAIN,
     UNKNOWN,
     confusion,
+    confusion_metrics,
     measure,
-    of_confusion,
     predictions_of,
 )
 from selfattn_bio.evaluation.summary import members_entry
@@ -279,7 +279,7 @@ def _measurer(
                 for predicted, known in zip(predictions, truth, strict=True)
             ]
         )
-        return lambda rows: of_confusion(counts[rows].sum(axis=0))
+        return lambda rows: confusion_metrics(counts[rows].sum(axis=0))
     return lambda rows: measure(objective, predictions[rows], truth[rows])
 
 

@@ -24,7 +24,7 @@ from torch.nn.functional import (
 )
 
 from selfattn_bio import config
-from selfattn_bio.evaluation.measures import UNKNOWN, measure, number_known, predictions_of
+from selfattn_bio.evaluation.measures import UNKNOWN, count_known, measure, predictions_of
 from selfattn_bio.evaluation.points import Bins, measure_bins
 from selfattn_bio.evaluation.targets import language_metrics
 from selfattn_bio.scoring.scorer import Scorer, rates_of_bins
@@ -274,7 +274,7 @@ class Several(OfSequences):
         self.section, self.parts, self.slices = section, parts, section.slices()
         total = sum(part.weight for part in section.parts.values())
         self.weights = {name: part.weight / total for name, part in section.parts.items()}
-        self.known = {name: number_known(targets[name]) / len(targets) for name in parts}
+        self.known = {name: count_known(targets[name]) / len(targets) for name in parts}
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         wanted = {

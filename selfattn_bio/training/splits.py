@@ -19,7 +19,12 @@ from selfattn_bio.data.edits import Edits
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.measures import check_known, fitted, objects, targets_of
+from selfattn_bio.evaluation.measures import (
+    check_known,
+    complete_objective,
+    object_array,
+    targets_of,
+)
 from selfattn_bio.evaluation.points import check_judged
 from selfattn_bio.sequence.splits import read_split
 
@@ -67,7 +72,7 @@ def read_splits(
     table = corpus.targets(columns) if columns else pd.DataFrame(index=range(len(corpus)))
     place = str(corpus.summary.get("targets", {}).get("path", corpus.path))
     of_train = table.iloc[rows["train"]], corpus.records.iloc[rows["train"]]
-    run = run.model_copy(update={"objective": fitted(run.objective, *of_train, place)})
+    run = run.model_copy(update={"objective": complete_objective(run.objective, *of_train, place)})
     targets = {
         name: targets_of(run.objective, table.iloc[of], corpus.records.iloc[of], place)
         for name, of in rows.items()
@@ -204,7 +209,7 @@ class Stream:
         views = self._views(epoch, windows)
         targets = self.split.targets[self.windows.records(windows)[0]]
         if self.move_points:
-            targets = objects(
+            targets = object_array(
                 [points.seen(*view) for points, (_, view) in zip(targets, views, strict=True)]
             )
         return [seen for seen, _ in views], targets

@@ -10,10 +10,10 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.measures import (
     UNKNOWN,
     check_known,
+    complete_objective,
     confusion,
-    fitted,
+    confusion_metrics,
     measure,
-    of_confusion,
     predictions_of,
     targets_of,
 )
@@ -61,16 +61,21 @@ def test_targets_of_a_worked_table():
         [0],
     ]
     assert targets_of(config.MaskedObjective(), table, RECORDS, "t").shape == (3, 0)
-    assert fitted(config.MulticlassObjective(column="c"), table, RECORDS, "t") == CLASSES
+    assert (
+        complete_objective(config.MulticlassObjective(column="c"), table, RECORDS, "t") == CLASSES
+    )
 
 
 def test_several_objectives_have_metrics_of_each():
     table = pd.DataFrame(
         {"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", "0"], "z": ["8", "12", None]}
     )
-    unfitted = {"class": config.MulticlassPart(column="c"), "mark": SEVERAL.parts["mark"]}
-    unfitted["number"] = config.RegressionPart(columns=("z",), weight=0.5)
-    assert fitted(config.SeveralObjective(parts=unfitted), table, RECORDS, "t") == SEVERAL
+    incomplete = {"class": config.MulticlassPart(column="c"), "mark": SEVERAL.parts["mark"]}
+    incomplete["number"] = config.RegressionPart(columns=("z",), weight=0.5)
+    assert (
+        complete_objective(config.SeveralObjective(parts=incomplete), table, RECORDS, "t")
+        == SEVERAL
+    )
     assert SEVERAL.target_columns == ("c", "x", "y", "z")
     assert SEVERAL.output_names == ("class.a", "class.b", "mark.x", "mark.y", "number.z")
     assert SEVERAL.slices() == {"class": slice(0, 2), "mark": slice(2, 4), "number": slice(4, 5)}
@@ -206,7 +211,7 @@ def test_counts_give_scikit_learns_metrics():
         rng.integers(0, 3, 200),
     )  # one class never occurs
     called = predictions.argmax(axis=1)
-    found = of_confusion(confusion(predictions, truth))
+    found = confusion_metrics(confusion(predictions, truth))
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, called))
     assert found["macro_f1"] == pytest.approx(f1_score(truth, called, average="macro"))
     assert found["mcc"] == pytest.approx(matthews_corrcoef(truth, called))

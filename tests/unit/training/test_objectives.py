@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from selfattn_bio import config
-from selfattn_bio.evaluation.measures import UNKNOWN, objects
+from selfattn_bio.evaluation.measures import UNKNOWN, object_array
 from selfattn_bio.evaluation.points import Points
 from selfattn_bio.scoring.scorer import rates_of_bins
 from selfattn_bio.sequence.alphabet import DNA
@@ -276,7 +276,7 @@ def test_bin_loss_combines_its_positions():
     """Two positions per bin; after the last complete bin of a row there are no targets."""
     objective = BinsOfPoints(config.BinsObjective(points="p.bed", bin=10), pitch=5)
     at, strand = np.array([3, 12]), np.array([0, 1])
-    rows = objects([Points("c", 0, 24, at, strand), Points("c", 50, 10, at[:0], strand[:0])])
+    rows = object_array([Points("c", 0, 24, at, strand), Points("c", 50, 10, at[:0], strand[:0])])
     batch = objective.batch(torch.ones(2, 24, dtype=torch.long), rows)
     assert batch.size == 3
     assert batch.wanted[0].tolist() == [[1, 0], [0, 1]]
