@@ -79,7 +79,7 @@ class NoPosition(nn.Module):
         """
         return NO_TERMS
 
-    def keep(self, heads: Sequence[int]) -> None:
+    def keep_heads(self, heads: Sequence[int]) -> None:
         """Prune to the given heads. Positions with parameters per head override this."""
 
 
@@ -138,7 +138,7 @@ class T5Bias(NoPosition):
             bias=self.table(self.buckets(min(reach, self.max_distance))).T
         )  # (2M + 1, H) -> (H, 2M + 1)
 
-    def keep(self, heads: Sequence[int]) -> None:
+    def keep_heads(self, heads: Sequence[int]) -> None:
         """Keep the columns of the given heads."""
         self.table = nn.Embedding.from_pretrained(
             self.table.weight.detach()[:, list(heads)].clone(), freeze=False
@@ -169,7 +169,7 @@ class Alibi(NoPosition):
             bias=(-slopes[:, None] * distance).to(torch.promote_types(q.dtype, torch.float32))
         )
 
-    def keep(self, heads: Sequence[int]) -> None:
+    def keep_heads(self, heads: Sequence[int]) -> None:
         """Keep the slopes of the given heads."""
         self.slopes = [self.slopes[head] for head in heads]
 
@@ -262,7 +262,7 @@ class TransformerXL(NoPosition):
             keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1),
         )
 
-    def keep(self, heads: Sequence[int]) -> None:
+    def keep_heads(self, heads: Sequence[int]) -> None:
         """Keep u, v and the rows of the projection of the given heads.
 
         The input of the projection keeps its size.

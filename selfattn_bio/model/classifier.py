@@ -16,7 +16,7 @@ from selfattn_bio.model.dilated import Dilated
 from selfattn_bio.model.encoder import Encoder
 from selfattn_bio.model.exits import ConfidenceExits, Readings, build_exits
 from selfattn_bio.model.gates import expected_open
-from selfattn_bio.model.heads import PlaceHead, build_head
+from selfattn_bio.model.heads import BinHead, build_head
 from selfattn_bio.model.paired import FIRST, PARTNER, Graded, PairedBody
 from selfattn_bio.model.stem import build_stem
 from selfattn_bio.model.strands import both_strands, mirrored
@@ -43,7 +43,7 @@ class AttentionBody(nn.Module):
         """
         num_tokens = x.shape[1]
         before, mask = self.stem(x, mask)  # (B, M, D)
-        if isinstance(self.head, PlaceHead):
+        if isinstance(self.head, BinHead):
             return self.head(*self._encoded(before, mask), before)
         if self.per_token:
             return self.head(*self._encoded(before, mask))[:, :num_tokens]
@@ -114,7 +114,7 @@ class Network(nn.Module):
         gates = section.gates if isinstance(section, config.AttentionModel) else config.NoGates()
         if isinstance(gates, config.PrunedGates):
             for body, layers in zip(bodies, gates.members, strict=True):
-                body.encoder.keep(layers)  # type: ignore[operator, union-attr]
+                body.encoder.prune_to(layers)  # type: ignore[operator, union-attr]
         self.members = nn.ModuleList(bodies)
         self.gate_penalty = gates.penalty if isinstance(gates, config.HardConcreteGates) else 0.0
         self.embedding = nn.Embedding(vocabulary_size, bodies[0].token_dim, padding_idx=PAD)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
-from selfattn_bio.model.heads import PlaceHead
+from selfattn_bio.model.heads import BinHead
 from selfattn_bio.model.stem import build_stem
 
 
@@ -34,7 +34,7 @@ class Dilated(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in section.dilations)
         self.act, self.dropout = nn.GELU(), Dropout(section.dropout)
-        self.head = PlaceHead(dim, num_outputs, num_global=0, sees_both=False)
+        self.head = BinHead(dim, num_outputs, num_global=0, reads_stem=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, N, token_dim) and mask (B, N) to (B, M, C)."""

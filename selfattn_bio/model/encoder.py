@@ -5,7 +5,7 @@ A mask (B, L) bool is True at tokens and False at padding. With grouped-query at
 H / G query heads share a key and value head; they are called a group.
 
 Attribution methods (`interpret.attribution`) hook `QKVProjection`, `LayerNorm` and `GELU`. The
-`keep` methods remove pruned heads and feed-forward networks.
+`prune_to` methods remove pruned heads and feed-forward networks.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class QKVProjection(nn.Module):
         # Separate views, so that attribution hooks can scale query and key gradients independently.
         return q.view_as(q), q.view_as(q), v
 
-    def keep(self, heads: Sequence[int], groups: Sequence[int]) -> None:
+    def prune_to(self, heads: Sequence[int], groups: Sequence[int]) -> None:
         """Remove all query heads except `heads`, and all key and value heads except `groups`."""
         kept, rows, first = (heads, *[groups] * (len(self.heads) - 1)), [], 0
         for num_heads, kept_heads in zip(self.heads, kept, strict=True):
@@ -60,7 +60,7 @@ class QKVProjection(nn.Module):
                 for i in range(self.head_dim)
             ]
             first += num_heads
-        self.linear = cut(self.linear, rows=rows)
+        self.linear = select_features(self.linear, rows=rows)
         self.heads = tuple(map(len, kept))
 
 
@@ -95,7 +95,7 @@ class SelfAttention(nn.Module):
         """Apply gates to the outputs of the heads, (B, H, L, Dh), and project them to (B, L, D)."""
         return self.out(self.gates(y).transpose(1, 2).flatten(2))
 
-    def keep(self, groups: Sequence[int]) -> None:
+    def prune_to(self, groups: Sequence[int]) -> None:
         """Remove all groups of heads except `groups`.
 
         A group is a key and value head and the query heads that share it. Gates are multiplied into
@@ -107,15 +107,15 @@ class SelfAttention(nn.Module):
             gate = self.gates.values().detach().repeat_interleave(shared * self.qkv.head_dim)
             self.out.weight = nn.Parameter(self.out.weight.detach() * gate)
             self.gates = nn.Identity()
-        self.qkv.keep(heads, groups)
-        self.out = cut(
+        self.qkv.prune_to(heads, groups)
+        self.out = select_features(
             self.out,
             columns=[
                 head * self.qkv.head_dim + i for head in heads for i in range(self.qkv.head_dim)
             ],
         )
-        self.position.keep(heads)
-        self.mixer.keep(heads)
+        self.position.keep_heads(heads)
+        self.mixer.keep_heads(heads)
 
 
 class StochasticDepth(nn.Module):
@@ -123,7 +123,7 @@ class StochasticDepth(nn.Module):
 
     Parameters
     ----------
-    chance
+    p
         Probability that a sequence loses the branch.
 
     References
@@ -131,16 +131,16 @@ class StochasticDepth(nn.Module):
     Huang et al. 2016.
     """
 
-    def __init__(self, chance: float) -> None:
+    def __init__(self, p: float) -> None:
         super().__init__()
-        self.chance = chance
+        self.p = p
 
     def forward(self, branch: Tensor) -> Tensor:
         """Map (B, L, D) to (B, L, D)."""
-        if not (self.training and self.chance):
+        if not (self.training and self.p):
             return branch
-        kept = torch.rand(len(branch), 1, 1, device=branch.device) >= self.chance
-        return branch * kept / (1 - self.chance)
+        kept = torch.rand(len(branch), 1, 1, device=branch.device) >= self.p
+        return branch * kept / (1 - self.p)
 
 
 class ZeroBranch(nn.Module):
@@ -186,7 +186,7 @@ class EncoderBlock(nn.Module):
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
         return x + self.dropout(self.feedforward_gate(self.feedforward(self.feedforward_norm(x))))
 
-    def keep(self, layer: config.KeptLayer) -> None:
+    def prune_to(self, layer: config.KeptLayer) -> None:
         """Keep the heads that `layer` lists, and the feed-forward network if it is kept there.
 
         Gates are multiplied into the weights.
@@ -194,7 +194,7 @@ class EncoderBlock(nn.Module):
         assert isinstance(self.attention, SelfAttention)  # a block is pruned only once
         assert isinstance(self.feedforward, nn.Sequential)
         if layer.heads:
-            self.attention.keep(layer.heads)
+            self.attention.prune_to(layer.heads)
         else:
             self.attention_norm, self.attention = nn.Identity(), ZeroBranch()
         if not layer.feedforward:
@@ -238,7 +238,7 @@ class Encoder(nn.Module):
             x = block(x, mask)
         return self.norm(x)
 
-    def each(self, x: Tensor, mask: Tensor) -> Iterator[Tensor]:
+    def block_outputs(self, x: Tensor, mask: Tensor) -> Iterator[Tensor]:
         """Yield the output of each block, (B, L, D), without the final norm.
 
         An encoder without blocks, which pruning can leave, yields x with absolute positions.
@@ -250,10 +250,10 @@ class Encoder(nn.Module):
             x = block(x, mask)
             yield x
 
-    def keep(self, layers: Sequence[config.KeptLayer]) -> None:
+    def prune_to(self, layers: Sequence[config.KeptLayer]) -> None:
         """Prune each block to its entry of `layers`, and remove blocks that become empty."""
         for block, layer in zip(self.blocks, layers, strict=True):
-            block.keep(layer)  # type: ignore[operator]
+            block.prune_to(layer)  # type: ignore[operator]
         self.blocks = nn.ModuleList(
             block
             for block, layer in zip(self.blocks, layers, strict=True)
@@ -261,7 +261,7 @@ class Encoder(nn.Module):
         )
 
 
-def cut(
+def select_features(
     linear: nn.Linear, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None
 ) -> nn.Linear:
     """Copy a linear layer with only the given outputs (rows) and inputs (columns); None = all."""

@@ -63,7 +63,7 @@ class ConfidenceExits(nn.Module):
 
     def readings(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> Readings:
         """Return the output of the head after each block, (B, C) each."""
-        return tuple(read(encoder.norm(each), mask) for each in encoder.each(x, mask))
+        return tuple(read(encoder.norm(output), mask) for output in encoder.block_outputs(x, mask))
 
     def depths(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> Tensor:
         """Return the number of blocks that each record passes, (B,)."""

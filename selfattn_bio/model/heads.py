@@ -125,7 +125,7 @@ class TokenHead(nn.Module):
         return self.classify(x).unflatten(-1, (self.pool, -1)).flatten(1, 2)
 
 
-class PlaceHead(nn.Module):
+class BinHead(nn.Module):
     """Compute outputs for each vector of the encoder, that is, for each bin of the sequence.
 
     The head reads the output of the encoder and also its input. The norms of the encoder make every
@@ -140,14 +140,14 @@ class PlaceHead(nn.Module):
     num_global
         Number G of learned vectors in front of the tokens. They are the global tokens of the
         attention pattern and have no position.
-    sees_both
-        Whether `forward` gets the input of the encoder as well.
+    reads_stem
+        Whether `forward` also gets the output of the stem, which is the input of the encoder.
     """
 
     RARE = -5.0  # initial logit of each output, a probability of 0.7 %
 
     def __init__(
-        self, embed_dim: int, num_outputs: int, num_global: int, sees_both: bool = True
+        self, embed_dim: int, num_outputs: int, num_global: int, reads_stem: bool = True
     ) -> None:
         super().__init__()
         self.num_prefix = num_global
@@ -156,7 +156,7 @@ class PlaceHead(nn.Module):
             if num_global
             else None
         )
-        self.classify = nn.Linear((1 + sees_both) * embed_dim, num_outputs)
+        self.classify = nn.Linear((1 + reads_stem) * embed_dim, num_outputs)
         nn.init.constant_(self.classify.bias, self.RARE)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,7 +176,7 @@ class PlaceHead(nn.Module):
 
 def build_head(
     section: config.AttentionModel, num_outputs: int, kind: str = "binary"
-) -> PoolingHead | ClsHead | TokenHead | PlaceHead:
+) -> PoolingHead | ClsHead | TokenHead | BinHead:
     """Build the head that the run file names.
 
     Objectives with outputs per token or per bin (`kind`) have only one possible head.
@@ -188,7 +188,7 @@ def build_head(
             section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1,
         )
     if kind in config.PER_POSITION:
-        return PlaceHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
+        return BinHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
     if isinstance(section.head, config.PoolingHeadSection):
         return PoolingHead(
             section.embed_dim, section.num_heads, section.head.parts, section.dropout, num_outputs

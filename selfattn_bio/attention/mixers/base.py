@@ -68,7 +68,7 @@ class Mixer(nn.Module, ABC):
         One pair takes 2 Dh multiplications: Dh for the score and Dh for the value.
         """
 
-    def keep(self, heads: Sequence[int]) -> None:
+    def keep_heads(self, heads: Sequence[int]) -> None:
         """Prune to the given query heads, counted from 0.
 
         Mixers with parameters per head override this.

@@ -80,7 +80,7 @@ class Hierarchical(Mixer):
         """Return the pairs of the window plus all pairs of coarse tokens."""
         return num_pairs(self.window, length) + (-(-length // self.pool)) ** 2
 
-    def keep(self, heads: Sequence[int]) -> None:
+    def keep_heads(self, heads: Sequence[int]) -> None:
         """Keep the fractions of the given heads."""
         self.share = nn.Parameter(self.share.detach()[list(heads)].clone())
 

@@ -126,7 +126,7 @@ class Performer(Features):
         """Return the pairs that cost as much as the features and two R x Dh products per token."""
         return 2 * length * self.directions.shape[1]
 
-    def keep(self, heads: Sequence[int]) -> None:
+    def keep_heads(self, heads: Sequence[int]) -> None:
         """Keep the directions of the given heads."""
         self.directions = self.directions[list(heads)].clone()
 

@@ -133,9 +133,8 @@ def test_stochastic_depth_drops_branches_and_keeps_mean():
 
 def test_stochastic_depth_grows_with_the_depth():
     encoder = Encoder(config.AttentionModel(**SMALL | {"num_layers": 2}, stochastic_depth=0.4))
-    assert [
-        module.chance for module in encoder.modules() if isinstance(module, StochasticDepth)
-    ] == [0.2, 0.4]
+    layers = [module for module in encoder.modules() if isinstance(module, StochasticDepth)]
+    assert [layer.p for layer in layers] == [0.2, 0.4]
 
 
 TOWER = config.TowerStemSection(
