@@ -184,7 +184,7 @@ def _saturation(
         f"{region.chrom} [{region.start}, {region.end}), 0-based half-open: {length} bp, "
         f"{'all in one window' if one else 'each in its own window'}"
     )
-    return substitutions(genome.soft_masked(origin.scorer.policy.soft_mask), region), replace(
+    return substitutions(genome.with_soft_mask(origin.scorer.policy.soft_mask), region), replace(
         windows, around=region.start + length // 2
     ) if one else windows
 

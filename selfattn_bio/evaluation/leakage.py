@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.evaluation.composition import gc_content
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import distinct_kmers, readings, similar_pairs
-from selfattn_bio.sequence.genome import common_name
+from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.splits import strand_keys
 
 FLOOR = 0.05  # similarity below which a neighbour is not reported
@@ -189,12 +189,12 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
     """
     ids, sizes = [""] * len(test.records), [0] * len(test.records)
     placed = test.records[PLACE].notna().all(axis=1).to_numpy(bool)
-    chroms = test.records["chrom"].map(common_name, na_action="ignore")
+    chroms = test.records["chrom"].map(canonical_name, na_action="ignore")
     for part in others:
         if test.assembly and part.assembly and test.assembly != part.assembly:
             continue
         known = part.records.dropna(subset=PLACE)
-        for chrom, intervals in known.groupby(known["chrom"].map(common_name)):
+        for chrom, intervals in known.groupby(known["chrom"].map(canonical_name)):
             intervals = intervals.sort_values("start")
             starts, ends = (
                 intervals[column].to_numpy(dtype=np.int64) for column in ("start", "end")

@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.sequence.genome import name_among
+from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.intervals import read_intervals
 
 Array = NDArray[np.float64]
@@ -127,7 +127,7 @@ def _renamed(points: pd.DataFrame, chroms: pd.Series, path: str | Path) -> pd.Da
     If the names differ, one line is printed per file.
     """
     known, own = set(chroms.dropna()), points["chrom"].drop_duplicates()
-    names = {name: name_among(name, known) or name for name in own}
+    names = {name: matching_name(name, known) or name for name in own}
     if any(name != of_records for name, of_records in names.items()):
         _say_renamed(str(path))
     return points.assign(chrom=points["chrom"].map(names))

@@ -40,7 +40,7 @@ def information_content(ppm: ArrayLike) -> np.ndarray:
     ValueError
         If `ppm` does not have two dimensions, or a value is not finite.
     """
-    p = checked(ppm, "ppm")
+    p = check_matrix(ppm, "ppm")
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log2(p), 0.0).sum(axis=1)
     return np.log2(p.shape[1]) - entropy
@@ -83,7 +83,7 @@ def logo_heights(ppm: ArrayLike, letters: str) -> np.ndarray:
 
     Parameters and errors are those of `draw_logo`.
     """
-    p = checked(ppm, "ppm", letters)
+    p = check_matrix(ppm, "ppm", letters)
     if not np.allclose(p.sum(axis=1), 1, atol=1e-3) or (p < 0).any():
         raise ValueError(
             "a row of ppm sums to "
@@ -112,7 +112,7 @@ def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int 
     ValueError
         If `scores` does not have one column per letter, or is not finite.
     """
-    heights = checked(scores, "scores", letters)
+    heights = check_matrix(scores, "scores", letters)
     high, low = (
         np.maximum(heights, 0).sum(axis=1).max(initial=0),
         np.minimum(heights, 0).sum(axis=1).min(initial=0),
@@ -124,7 +124,7 @@ def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int 
         _draw_stacks(np.where(sign * heights > 0, heights, 0.0), ax, letters, span, start)
 
 
-def stacks(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, float]]:
+def visible_letters(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, float]]:
     """Stack the letters of each position, and yield those that are large enough to be visible.
 
     Parameters
@@ -148,7 +148,7 @@ def stacks(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, 
 
 
 def _draw_stacks(heights: np.ndarray, ax: Axes, letters: str, span: float, start: int = 0) -> None:
-    for position, letter, bottom, height in stacks(heights, span):
+    for position, letter, bottom, height in visible_letters(heights, span):
         _draw_letter(letters[letter], start + position, bottom, height, ax)
 
 
@@ -193,7 +193,7 @@ def _style(ax: Axes, width: int, limits: tuple[float, float], start: int = 0) ->
         ax.tick_params(axis="x", length=0, labelsize=mpl.rcParams["font.size"] * 0.8)
 
 
-def checked(values: ArrayLike, name: str, letters: str | None = None) -> np.ndarray:
+def check_matrix(values: ArrayLike, name: str, letters: str | None = None) -> np.ndarray:
     """Return the values as float64, (positions, A).
 
     `name` is the name of the argument in messages. With `letters`, A must be their number.

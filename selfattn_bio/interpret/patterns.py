@@ -54,7 +54,7 @@ class SeqletPattern:
 
 
 @dataclass(frozen=True)
-class Discovery:
+class CallerResult:
     """Result of a caller (`interpret.callers`).
 
     Attributes

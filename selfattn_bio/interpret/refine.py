@@ -32,7 +32,7 @@ def refine_patterns(
     Parameters
     ----------
     patterns
-        Patterns of a caller (`patterns.Discovery`).
+        Patterns of a caller (`patterns.CallerResult`).
     sequences
         ASCII letters of the explained records, one array per record.
     attribution

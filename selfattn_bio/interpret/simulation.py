@@ -298,7 +298,7 @@ def _planted(
         for site, gap in zip(block.sites, (*block.gaps, 0), strict=True):
             end = start + len(ppms[site.motif])
             if site.planted:
-                letters[start:end] = drawn_site(ppms[site.motif], site.strand, rng)
+                letters[start:end] = sample_site(ppms[site.motif], site.strand, rng)
                 placed.append(
                     (
                         start,
@@ -312,7 +312,7 @@ def _planted(
     return letters, placed
 
 
-def drawn_site(ppm: NDArray[np.float64], strand: str, rng: np.random.Generator) -> Row:
+def sample_site(ppm: NDArray[np.float64], strand: str, rng: np.random.Generator) -> Row:
     """Sample a site from (width, 4) probabilities: (width,) ASCII as the record reads."""
     below = ppm.cumsum(axis=1)[:, :3]
     site = ACGT[

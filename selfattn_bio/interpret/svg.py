@@ -14,7 +14,14 @@ import numpy as np
 from matplotlib.path import Path as Outline
 from numpy.typing import ArrayLike
 
-from selfattn_bio.interpret.logos import COLOURS, OTHER_COLOUR, checked, glyph, logo_heights, stacks
+from selfattn_bio.interpret.logos import (
+    COLOURS,
+    OTHER_COLOUR,
+    check_matrix,
+    glyph,
+    logo_heights,
+    visible_letters,
+)
 
 WIDTH = 10  # px per letter
 TICKS = 14  # px below the letters
@@ -87,7 +94,7 @@ def track_svg(
     ValueError
         If `scores` does not have one column per letter, or is not finite.
     """
-    s = checked(scores, "scores", letters)
+    s = check_matrix(scores, "scores", letters)
     limits = (
         float(np.minimum(s, 0).sum(axis=1).min(initial=0)),
         float(np.maximum(s, 0).sum(axis=1).max(initial=0)),
@@ -109,7 +116,7 @@ def _svg(
     unit, zero = height / span, high / span * height  # px per unit, and y of 0
     placed, used = [], set()
     for sign in (1, -1):
-        for position, letter, bottom, tall in stacks(
+        for position, letter, bottom, tall in visible_letters(
             np.where(sign * heights > 0, heights, 0.0), span
         ):
             foot = zero - min(bottom, bottom + tall) * unit

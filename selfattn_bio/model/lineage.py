@@ -20,7 +20,7 @@ from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import SEEN, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.cover import Cover
-from selfattn_bio.sequence.genome import common_name
+from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.splits import strand_keys
 
 INTERVAL = ["chrom", "start", "end"]  # 0-based half-open
@@ -184,7 +184,7 @@ def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
     """Mark the records that overlap a seen interval; names match with or without "chr"."""
     located = records[INTERVAL].notna().all(axis=1).to_numpy(dtype=bool)
     seen_intervals, intervals = (
-        table.assign(chrom=table["chrom"].map(common_name))
+        table.assign(chrom=table["chrom"].map(canonical_name))
         for table in (seen.dropna(subset=INTERVAL), records[located])
     )
     overlaps = np.zeros(len(records), dtype=bool)

@@ -167,7 +167,7 @@ def _of_genome(policy: SequencePolicy, intervals: Inputs, k: int, path: Path) ->
         raise ArgumentError(
             f"intervals of a genome need a DNA model; this one reads {policy.alphabet.name}"
         )
-    with Genome(path).soft_masked(policy.soft_mask) as genome:
+    with Genome(path).with_soft_mask(policy.soft_mask) as genome:
         table = place(_table(intervals), genome)
         columns = (table[name].tolist() for name in (*PLACE, "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):

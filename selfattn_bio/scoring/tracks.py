@@ -193,7 +193,7 @@ def score_genome(
         of positives that is needed.
     """
     origin, scan = origin_of(model), scan or Scan()
-    genome = (genome if isinstance(genome, Genome) else Genome(genome)).soft_masked(
+    genome = (genome if isinstance(genome, Genome) else Genome(genome)).with_soft_mask(
         origin.scorer.policy.soft_mask
     )
     windows, shift, strands = scan.windows(origin), origin.shift(prior), scan.strands(origin.scorer)

@@ -237,7 +237,7 @@ def scored(
     Arguments and errors are those of `score_variants`.
     """
     size, shift, lines = origin.window(windows.window), origin.shift(prior), iter(variants)
-    read = genome.soft_masked(origin.scorer.policy.soft_mask)
+    read = genome.with_soft_mask(origin.scorer.policy.soft_mask)
     while batch := list(islice(lines, BATCH)):
         rows = [(variant, alt) for variant in batch for alt in variant.alts]
         unscored = {id(variant): _unscored(genome, read, variant) for variant in batch}

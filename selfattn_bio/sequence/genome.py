@@ -78,7 +78,7 @@ class Genome:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_file": None}
 
-    def soft_masked(self, soft_mask: SoftMask) -> Genome:
+    def with_soft_mask(self, soft_mask: SoftMask) -> Genome:
         """Return a genome whose soft-masked bases are read as N if `soft_mask` is "hard".
 
         Otherwise return this genome unchanged.
@@ -120,7 +120,7 @@ class Genome:
 
     def name_of(self, name: str) -> str | None:
         """Return the name as `resolve` does, without a message; None if there is no match."""
-        return name_among(name, self.lengths)
+        return matching_name(name, self.lengths)
 
     def fetch(
         self, chrom: str, start: int = 0, end: int | None = None, strand: str = "+"
@@ -219,7 +219,7 @@ class Genome:
         )
 
 
-def name_among(name: str, known: Container[str]) -> str | None:
+def matching_name(name: str, known: Container[str]) -> str | None:
     """Return the spelling of a chromosome name that is in `known`, or None.
 
     If "chr2L" is known and "2L" is not, "2L" gives "chr2L".
@@ -231,7 +231,7 @@ def name_among(name: str, known: Container[str]) -> str | None:
     )
 
 
-def common_name(name: str) -> str:
+def canonical_name(name: str) -> str:
     """Return the same name for all spellings of a chromosome: "2L" for both "chr2L" and "2L".
 
     Use it to compare coordinates from two files.

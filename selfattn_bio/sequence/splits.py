@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.genome import common_name
+from selfattn_bio.sequence.genome import canonical_name
 
 SPLITS = ("train", "valid", "test")
 DROPPED = "dropped"
@@ -84,16 +84,16 @@ def split_by_chromosome(
         If a record has no chromosome, or a named chromosome has no record.
     """
     chrom = _given(records, "chrom")
-    common = chrom.map(common_name)
+    canonical = chrom.map(canonical_name)
     assigned = pd.Series("train", index=records.index)
     for split, names in (("valid", valid), ("test", test)):
-        wanted = {common_name(name): name for name in names}
-        if absent := sorted(wanted[name] for name in wanted.keys() - set(common)):
+        wanted = {canonical_name(name): name for name in names}
+        if absent := sorted(wanted[name] for name in wanted.keys() - set(canonical)):
             known = ", ".join(sorted(chrom.unique())[:20])
             raise CorpusError(
                 f"[split] {split}: no records on {', '.join(absent)} (the corpus has {known})"
             )
-        assigned[common.isin(wanted)] = split
+        assigned[canonical.isin(wanted)] = split
     return pd.DataFrame({"id": records["id"], "split": assigned, "reason": "chrom=" + chrom})
 
 
@@ -125,7 +125,7 @@ def split_by_region(
         If a record has no coordinates, or a region contains no record.
     """
     chrom, start, end = (_given(records, column) for column in ("chrom", "start", "end"))
-    start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(common_name)
+    start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(canonical_name)
     assigned, reasons = (
         pd.Series("train", index=records.index),
         pd.Series("in no region", index=records.index),
@@ -133,7 +133,7 @@ def split_by_region(
     for split, regions in (("valid", valid), ("test", test)):
         for name, first, last in regions:
             region = f"{name}:{first}-{last}"
-            touches = (chrom == common_name(name)) & (start < last) & (end > first)
+            touches = (chrom == canonical_name(name)) & (start < last) & (end > first)
             within = touches & (start >= first) & (end <= last)
             if not within.any():
                 raise CorpusError(f"[split] {split}: no records within {region}")
@@ -554,7 +554,7 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
         .dropna()
         .astype({"start": "int64", "end": "int64"})
     )
-    spans["chrom"] = spans["chrom"].map(common_name)
+    spans["chrom"] = spans["chrom"].map(canonical_name)
     spans = spans.sort_values(["chrom", "start"])
     # Largest end of the records before
     reach = spans.groupby("chrom")["end"].cummax().groupby(spans["chrom"]).shift()

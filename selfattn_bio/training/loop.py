@@ -113,7 +113,7 @@ class Progress:
         return int(self.top[0][1]) if self.top else 0
 
 
-class GivenUp(Exception):
+class EvaluationAbandoned(Exception):
     """Raised to abandon an evaluation when the run received a stop signal."""
 
 
@@ -214,7 +214,7 @@ def train(
                 trainer.evaluate()
             trainer.report_progress()
             at_end = progress.step == training.max_steps
-            stop = trainer.max_of_all(signals.heard)
+            stop = trainer.max_of_all(signals.received)
             if progress.step % training.checkpoint_every == 0 or at_end or stop:
                 checkpoints.save(progress.step, *trainer.state())
             if stop and (trainer.is_due() or not at_end):
@@ -224,8 +224,10 @@ def train(
             checkpoints.save(progress.step, *trainer.state())
         try:
             trainer.write_model(provenance, threads)
-        except GivenUp:
-            raise _interrupted(trainer.max_of_all(signals.heard), progress.step, output) from None
+        except EvaluationAbandoned:
+            raise _interrupted(
+                trainer.max_of_all(signals.received), progress.step, output
+            ) from None
         # srun and torchrun wait only minutes for the first process, which may be fitting a stack
         fabric.barrier()
         checkpoints.finish()
@@ -483,7 +485,7 @@ class Trainer:
         try:
             # broadcast, so that all processes take the same decisions
             measured = self.fabric.broadcast(self.measure_valid())
-        except GivenUp:
+        except EvaluationAbandoned:
             return
         seconds = time.monotonic() - self.started
         progress.history.append(
@@ -575,17 +577,17 @@ class Trainer:
         return self._sum_of_all(outputs)
 
     def _unless_stopped(self, score: Callable[[], Found]) -> Found:
-        """Return the result of `score`; raise GivenUp in all processes if one gave up.
+        """Return the result of `score`, or raise EvaluationAbandoned if any process raised it.
 
         Otherwise the others would wait for it.
         """
         try:
             found = score()
-        except GivenUp:
+        except EvaluationAbandoned:
             self.max_of_all(1)
             raise
         if self.max_of_all(0):
-            raise GivenUp
+            raise EvaluationAbandoned
         return found
 
     def out_of_patience(self) -> bool:
@@ -779,7 +781,7 @@ class Trainer:
 
         Raises
         ------
-        GivenUp
+        EvaluationAbandoned
             If a stop signal arrived while a part was fitted.
         """
         if not self.run.stack.parts or outputs is None:
@@ -801,8 +803,8 @@ class Trainer:
                 continue
             parts.append(fit_part(setup, name, letters, labels, self._print))
             # several processes would wait for this one
-            if self.signals.heard and self.fabric.world_size == 1:
-                raise GivenUp
+            if self.signals.received and self.fabric.world_size == 1:
+                raise EvaluationAbandoned
         stack, held_out = fit_stack(outputs[:, 0], parts, letters["valid"], labels["valid"])
         names = ["network", *(part.name for part in stack.parts)]
         shown = ", ".join(
@@ -921,8 +923,8 @@ def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]]
 
     # not a method: a copy of the network would copy its owner
     def give_up_if_stopped(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if signals.heard:
-            raise GivenUp
+        if signals.received:
+            raise EvaluationAbandoned
 
     return give_up_if_stopped
 

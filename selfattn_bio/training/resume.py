@@ -41,17 +41,17 @@ class StopSignals:
 
     Attributes
     ----------
-    heard
+    received
         Number of the last signal that arrived, 0 for none.
     """
 
-    heard = 0
+    received = 0
 
     def __enter__(self) -> StopSignals:
         main = threading.current_thread() is threading.main_thread()
         self._before = (
             {
-                number: signal.signal(number, self._hear)
+                number: signal.signal(number, self._receive)
                 for number in (signal.SIGTERM, signal.SIGINT)
             }
             if main
@@ -68,8 +68,8 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.heard = number
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
         if number == signal.SIGINT:
             signal.signal(number, self._before[signal.SIGINT])
 

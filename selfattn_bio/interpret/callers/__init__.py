@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from selfattn_bio import config
 from selfattn_bio.interpret.callers.clusters import Clusters
 from selfattn_bio.interpret.callers.modisco import Modisco
-from selfattn_bio.interpret.patterns import Discovery
+from selfattn_bio.interpret.patterns import CallerResult
 from selfattn_bio.sequence.alphabet import Alphabet
 
 __all__ = ["Caller", "Clusters", "Modisco", "build_caller"]
@@ -25,7 +25,7 @@ class Caller(Protocol):
 
     def call(
         self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
-    ) -> Discovery:
+    ) -> CallerResult:
         """Find patterns.
 
         Parameters

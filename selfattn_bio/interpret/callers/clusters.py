@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.interpret.hits import one_hot
-from selfattn_bio.interpret.patterns import Discovery, SeqletPattern, align, check_scores
+from selfattn_bio.interpret.patterns import CallerResult, SeqletPattern, align, check_scores
 from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.seqlets import call_seqlets
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -62,7 +62,7 @@ class Clusters:
 
     def call(
         self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
-    ) -> Discovery:
+    ) -> CallerResult:
         """Call seqlets and group them as described in the module docstring.
 
         Parameters
@@ -112,7 +112,7 @@ class Clusters:
             if patterns
             else f"no group of the {len(seqlets)} seqlets is large and similar enough"
         )
-        return Discovery(patterns, len(seqlets), note)
+        return CallerResult(patterns, len(seqlets), note)
 
 
 def _speaking_for(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 
 from selfattn_bio.interpret.hits import one_hot
-from selfattn_bio.interpret.patterns import Discovery, SeqletPattern, align, check_scores
+from selfattn_bio.interpret.patterns import CallerResult, SeqletPattern, align, check_scores
 from selfattn_bio.sequence.alphabet import Alphabet
 
 # core and flanks of a seqlet in bp, for motifs of 6 to 12 bp; modisco-lite uses 21 and 10
@@ -60,7 +60,7 @@ class Modisco:
 
     def call(
         self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet
-    ) -> Discovery:
+    ) -> CallerResult:
         """Call seqlets, group them, align each group and trim it to its informative part.
 
         Only seqlets that increase the score of label 1 are grouped, because evidence against label
@@ -94,7 +94,7 @@ class Modisco:
         coded = np.pad(one_hot(letters).astype(np.float32), around)
         seqlets, tracks = _positive_seqlets(coded, scores)
         if len(seqlets) < MIN_SEQLETS:
-            return Discovery(
+            return CallerResult(
                 [],
                 len(seqlets),
                 f"{len(seqlets)} seqlets were found, but grouping needs at least {MIN_SEQLETS}",
@@ -103,7 +103,7 @@ class Modisco:
         records = [row[: np.count_nonzero(row)] for row in letters]
         patterns = [_pattern(group, records) for group in sorted(grouped, key=len, reverse=True)]
         kept = [pattern for pattern in patterns if pattern is not None]
-        return Discovery(
+        return CallerResult(
             kept,
             len(seqlets),
             "" if kept else f"no group of the {len(seqlets)} seqlets is large and similar enough",

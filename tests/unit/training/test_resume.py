@@ -84,12 +84,12 @@ def interruptible():
 def test_signals_are_caught_and_restored():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with StopSignals() as signals:
-        assert signals.heard == 0
+        assert signals.received == 0
         for _ in range(2):  # torchrun and Slurm send one each
             os.kill(os.getpid(), signal.SIGTERM)
-            assert signals.heard == signal.SIGTERM
+            assert signals.received == signal.SIGTERM
         os.kill(os.getpid(), signal.SIGINT)
-        assert signals.heard == signal.SIGINT
+        assert signals.received == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
