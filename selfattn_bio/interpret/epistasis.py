@@ -32,8 +32,8 @@ Span = tuple[int, int]
 LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
 
 DRAWS = 2  # shuffles per record; their letters replace the sites
-# The gap of a random site may differ by SLACK positions plus SHARE times the gap of the pair.
-SLACK, SHARE = 5, 0.25
+# The gap of a random site may differ by SLACK positions plus FRACTION times the gap of the pair.
+SLACK, FRACTION = 5, 0.25
 CHUNK = 256  # pairs of sites whose interventions are scored together
 NAMES = ["name_a", "name_b"]
 PAIR = ["record", *NAMES]
@@ -111,7 +111,7 @@ def epistasis(
     motifs without a site in the record. Missing if there is no space or no other motif.
     """
     by_record: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
-    before = {record: _free(group, len(sequences[record])) for record, group in by_record}
+    before = {record: _counts_before(group, len(sequences[record])) for record, group in by_record}
     names = {record: set(group["name"]) for record, group in by_record}
     letters_of: dict[str, list[Letters]] = {}
     for name, record, start, end in sites[["name", "record", "start", "end"]].itertuples(
@@ -211,7 +211,7 @@ def put(letters: Letters, other: Letters, *spans: Span) -> Letters:
     return copy
 
 
-def _free(sites: pd.DataFrame, length: int) -> NDArray[np.int64]:
+def _counts_before(sites: pd.DataFrame, length: int) -> NDArray[np.int64]:
     """Count the positions before each position that are in a site, shape (length + 1,)."""
     covered = np.zeros(length, dtype=np.int64)
     for start, end in zip(sites["start"], sites["end"], strict=True):
@@ -225,13 +225,13 @@ def _free_starts(
     """Return the starts of possible random sites in place of `other`.
 
     Such a site has the width of `other`, overlaps no site and is about as far from `fixed` as
-    `other` is. `before` is from `_free`.
+    `other` is. `before` is from `_counts_before`.
     """
     width = other[1] - other[0]
     start = np.arange(len(before) - width)
     gap = max(other[0] - fixed[1], fixed[0] - other[1])
     far = np.abs(np.maximum(start - fixed[1], fixed[0] - (start + width)) - gap)
-    return start[(far <= SLACK + SHARE * gap) & (before[start + width] == before[start])]
+    return start[(far <= SLACK + FRACTION * gap) & (before[start + width] == before[start])]
 
 
 def strands_log_odds(scorer: Scorer) -> LogOdds:

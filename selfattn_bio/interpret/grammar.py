@@ -26,7 +26,7 @@ Generator = np.random.Generator
 Ppms = Mapping[str, NDArray[np.float64]]
 FLIPPED = {"+": "-", "-": "+"}
 
-Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 Strand = Literal["+", "-", "either"]
 Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
 Range = Annotated[  # smallest and largest value, both included; 2 means [2, 2]
@@ -154,7 +154,7 @@ class MotifPair(Section):
     orientation: Literal["same", "opposite", "either"] = Field(
         "same", description="strand of the second motif relative to the first"
     )
-    presence: Share = Field(
+    presence: Fraction = Field(
         1.0, description="probability that each motif is present, independently of the other"
     )
     bystanders: Names | None = Field(
@@ -200,7 +200,7 @@ class Shuffled(Section):
     The positive is sampled for this purpose and is not in the data set.
     """
 
-    share: Share
+    fraction: Fraction
     k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
@@ -211,7 +211,7 @@ class Shuffled(Section):
 class Background(Section):
     """Use the background only, without sites."""
 
-    share: Share
+    fraction: Fraction
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Return no blocks."""
@@ -224,7 +224,7 @@ class Thinned(Section):
     With 1, negatives have the same distribution as positives and labels carry no information.
     """
 
-    share: Share
+    fraction: Fraction
     keep: float = Field(ge=0, le=1)
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
@@ -238,7 +238,7 @@ class Thinned(Section):
 class HalfPair(Section):
     """Remove one half of each pair of a positive, or plant only one half of one pair."""
 
-    share: Share
+    fraction: Fraction
     others: Literal["kept", "left_out"] = Field(
         "kept",
         description="the other sites of the positive; left_out plants one half of a random pair "
@@ -259,7 +259,7 @@ class HalfPair(Section):
 class FarPair(Section):
     """Place both halves of each pair of a positive at another distance."""
 
-    share: Share
+    fraction: Fraction
     spacing: Range = Field(
         description="bp between the halves: [min, max]; must not overlap the spacing of a pair"
     )
@@ -283,7 +283,7 @@ class SwappedPair(Section):
     Distances stay the same.
     """
 
-    share: Share
+    fraction: Fraction
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Replace the second half of each pair, which then no longer counts as a pair."""
@@ -318,8 +318,8 @@ class Negatives(Section):
         return {name: kind for name in Negatives.model_fields if (kind := getattr(self, name))}
 
     @model_validator(mode="after")
-    def _shares_sum_to_one(self) -> Negatives:
-        if abs((total := sum(kind.share for kind in self.kinds.values())) - 1) > 1e-6:
+    def _fractions_sum_to_one(self) -> Negatives:
+        if abs((total := sum(kind.fraction for kind in self.kinds.values())) - 1) > 1e-6:
             raise ValueError(f"fractions of the kinds of negatives sum to {total:g} instead of 1")
         return self
 

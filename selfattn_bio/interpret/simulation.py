@@ -210,13 +210,13 @@ def _kinds_of(grammar: Grammar) -> pd.DataFrame:
     Counts are rounded down; the remaining records go to the kinds with the largest remainders.
     """
     positives = grammar.records // 2
-    shares = {name: kind.share for name, kind in grammar.negatives.kinds.items()}
-    wanted = np.array(list(shares.values())) * (grammar.records - positives)
+    fractions = {name: kind.fraction for name, kind in grammar.negatives.kinds.items()}
+    wanted = np.array(list(fractions.values())) * (grammar.records - positives)
     counts = np.floor(wanted).astype(int)
     counts[
         np.argsort(counts - wanted, kind="stable")[: grammar.records - positives - counts.sum()]
     ] += 1
-    numbers = {"positive": positives, **dict(zip(shares, counts.tolist(), strict=True))}
+    numbers = {"positive": positives, **dict(zip(fractions, counts.tolist(), strict=True))}
     digits = len(str(grammar.records))
     rows = [
         (f"{kind}_{at:0{digits}d}", int(kind == "positive"), kind)

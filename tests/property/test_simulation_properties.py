@@ -37,7 +37,7 @@ PAIR = st.fixed_dictionaries(
     },
     optional={"bystanders": MOTIFS},
 )
-SHARES = {
+FRACTIONS = {
     "shuffled": 0.25,
     "thinned": 0.25,
     "half_pair": 0.25,
@@ -51,7 +51,9 @@ FIELDS = {"thinned": {"keep": 0.5}, "far_pair": {"spacing": [10, 20]}}
 @given(sites=SITES, pair=PAIR, other=PAIR, seed=st.integers(0, 2**64))
 def test_sites_are_within_apart_and_possible(sites, pair, other, seed):
     other = other | {"first": LABELS[2:3], "second": LABELS[3:4]}
-    negatives = {name: {"share": share} | FIELDS.get(name, {}) for name, share in SHARES.items()}
+    negatives = {
+        name: {"fraction": fraction} | FIELDS.get(name, {}) for name, fraction in FRACTIONS.items()
+    }
     grammar = Grammar.model_validate(
         {
             "records": 32,

@@ -11,7 +11,7 @@ length = 60
 [sites.ctcf]
 motifs = "CTCF (MA0139.2)"
 [negatives]
-shuffled = { share = 1 }
+shuffled = { fraction = 1 }
 """
 
 

@@ -24,7 +24,7 @@ TAL1, GATA2, CTCF, AP1 = (
 SITES = f'[sites.ctcf]\nmotifs = "{CTCF}"\n'
 PAIR = f'[pairs.one]\nfirst = "{TAL1}"\nsecond = "{GATA2}"\nspacing = [5, 15]\n'
 OTHER_PAIR = f'[pairs.two]\nfirst = "{CTCF}"\nsecond = "{AP1}"\nspacing = [5, 15]\n'
-BACKGROUND = "[negatives]\nbackground = { share = 1 }\n"
+BACKGROUND = "[negatives]\nbackground = { fraction = 1 }\n"
 MOTIFS = """MEME version 4
 
 ALPHABET= ACGT
@@ -157,7 +157,7 @@ def test_bystander_keeps_distance_of_the_pair(made):
 
 
 def test_half_pairs_keep_other_elements(made):
-    simulation = made(SITES, PAIR, "[negatives]\nhalf_pair = { share = 1 }\n")
+    simulation = made(SITES, PAIR, "[negatives]\nhalf_pair = { fraction = 1 }\n")
     negative = simulation.truth[simulation.truth["label"] == 0]
     motifs = negative.groupby("id")["motif"].agg(frozenset)
     assert len(motifs) == 200
@@ -170,7 +170,7 @@ def test_half_pairs_alone_have_no_other_elements(made):
     simulation = made(
         SITES,
         PAIR,
-        '[negatives]\nhalf_pair = { share = 1, others = "left_out" }\n',
+        '[negatives]\nhalf_pair = { fraction = 1, others = "left_out" }\n',
         head="elements = 1",
     )
     negative = simulation.truth[simulation.truth["label"] == 0]
@@ -180,7 +180,7 @@ def test_half_pairs_alone_have_no_other_elements(made):
 
 
 def test_far_pairs_have_both_halves_apart(made):
-    simulation = made(PAIR, "[negatives]\nfar_pair = { share = 1, spacing = [30, 60] }\n")
+    simulation = made(PAIR, "[negatives]\nfar_pair = { fraction = 1, spacing = [30, 60] }\n")
     far = [
         (gap, left["pair"])
         for left, _, gap in pairs_in(simulation, TAL1, GATA2)
@@ -193,7 +193,7 @@ def test_far_pairs_have_both_halves_apart(made):
 
 def test_swapped_pairs_combine_halves_of_two_pairs(made):
     simulation = made(
-        PAIR, OTHER_PAIR, "[negatives]\nswapped_pair = { share = 1 }\n", head="elements = 1"
+        PAIR, OTHER_PAIR, "[negatives]\nswapped_pair = { fraction = 1 }\n", head="elements = 1"
     )
     negative = simulation.truth[simulation.truth["label"] == 0].groupby("id")
     assert set(negative["motif"].agg(frozenset)) == {
@@ -207,7 +207,9 @@ def test_swapped_pairs_combine_halves_of_two_pairs(made):
 
 
 def test_shuffled_negatives_keep_dinucleotides_of_positives(made):
-    simulation = made(SITES + "number = 6\n", "[negatives]\nshuffled = { share = 1 }\n", length=110)
+    simulation = made(
+        SITES + "number = 6\n", "[negatives]\nshuffled = { fraction = 1 }\n", length=110
+    )
     assert set(simulation.truth["label"]) == {1}
     of_label = [simulation.letters[simulation.records["label"] == label] for label in (1, 0)]
     gc = [np.isin(rows, list(b"GC")).mean() for rows in of_label]
@@ -225,7 +227,7 @@ def test_shuffled_negatives_keep_dinucleotides_of_positives(made):
 
 def test_thinned_negatives_keep_sites_independently(made):
     simulation = made(
-        PAIR, SITES, "[negatives]\nthinned = { share = 1, keep = 0.3 }\n", records=4000
+        PAIR, SITES, "[negatives]\nthinned = { fraction = 1, keep = 0.3 }\n", records=4000
     )
     found = simulation.truth[simulation.truth["label"] == 0]
     shares = found.groupby("motif").size() / 2000
@@ -238,7 +240,7 @@ def test_thinned_negatives_keep_sites_independently(made):
 def test_presence_of_halves_is_independent(made):
     simulation = made(
         PAIR + "presence = 0.5\n",
-        "[negatives]\nthinned = { share = 1, keep = 1.0 }\n",
+        "[negatives]\nthinned = { fraction = 1, keep = 1.0 }\n",
         records=4000,
     )
     for label in (0, 1):
@@ -249,8 +251,8 @@ def test_presence_of_halves_is_independent(made):
 
 def test_fractions_of_negative_kinds_are_kept(made):
     negatives = (
-        "[negatives]\nshuffled = { share = 0.5 }\nbackground = { share = 0.3 }\nhalf_pair "
-        "= { share = 0.2 }\n"
+        "[negatives]\nshuffled = { fraction = 0.5 }\nbackground = { fraction = 0.3 }\nhalf_pair "
+        "= { fraction = 0.2 }\n"
     )
     records = made(PAIR, negatives, records=101).records
     assert Counter(records["kind"]) == {
@@ -304,7 +306,11 @@ def test_given_background_keeps_base_composition(made, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_files(made, tmp_path):
-    parts = (SITES, PAIR, "[negatives]\nshuffled = { share = 0.5 }\nhalf_pair = { share = 0.5 }\n")
+    parts = (
+        SITES,
+        PAIR,
+        "[negatives]\nshuffled = { fraction = 0.5 }\nhalf_pair = { fraction = 0.5 }\n",
+    )
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         made(*parts, seed=seed).save(tmp_path / name)
     files = {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()}
@@ -326,7 +332,7 @@ def test_the_same_seed_gives_the_same_files(made, tmp_path):
 
 
 def test_written_files_match_simulation(made, tmp_path):
-    simulation = made(SITES, PAIR, "[negatives]\nhalf_pair = { share = 1 }\n")
+    simulation = made(SITES, PAIR, "[negatives]\nhalf_pair = { fraction = 1 }\n")
     simulation.save(tmp_path / "out")
     texts = [
         gzip.decompress((tmp_path / "out" / name).read_bytes()).decode()
@@ -374,23 +380,23 @@ def test_written_files_match_simulation(made, tmp_path):
             "length 120 is too short for the sites of a record, which take up to 135 bp",
         ),
         (
-            SITES + "[negatives]\nhalf_pair = { share = 1 }\n",
+            SITES + "[negatives]\nhalf_pair = { fraction = 1 }\n",
             "negatives of kind half_pair need at least 1 of [pairs], but there are 0",
         ),
         (
-            PAIR + "[negatives]\nswapped_pair = { share = 1 }\n",
+            PAIR + "[negatives]\nswapped_pair = { fraction = 1 }\n",
             "negatives of kind swapped_pair need at least 2 of [pairs], but there is 1",
         ),
         (
-            PAIR + "[negatives]\nfar_pair = { share = 1, spacing = [15, 20] }\n",
+            PAIR + "[negatives]\nfar_pair = { fraction = 1, spacing = [15, 20] }\n",
             "spacing [15, 20] overlaps the spacing of one, [5, 15]",
         ),
         (
-            SITES + "[negatives]\nshuffled = { share = 0.5 }\n",
+            SITES + "[negatives]\nshuffled = { fraction = 0.5 }\n",
             "[negatives] fractions of the kinds of negatives sum to 0.5 instead of 1",
         ),
         (
-            "elements = 1\n" + SITES + PAIR + "[negatives]\nhalf_pair = { share = 1 }\n",
+            "elements = 1\n" + SITES + PAIR + "[negatives]\nhalf_pair = { fraction = 1 }\n",
             "with elements = [1, 1] a positive may have no pair, which negatives of kind half_pair "
             "need; start at 2",
         ),
@@ -420,7 +426,7 @@ def test_grammar_errors_are_reported(tmp_path, text, message):
 
 
 def test_two_pairs_with_one_second_motif_are_not_swapped(tmp_path):
-    twins = PAIR + PAIR.replace("one", "two") + "[negatives]\nswapped_pair = { share = 1 }\n"
+    twins = PAIR + PAIR.replace("one", "two") + "[negatives]\nswapped_pair = { fraction = 1 }\n"
     (tmp_path / "grammar.toml").write_text(twins, encoding="utf-8")
     with pytest.raises(
         GrammarError, match="have the same second motif, so negatives of kind swapped_pair"
