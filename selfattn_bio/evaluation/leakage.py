@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.evaluation.composition import gc_content
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.clusters import distinct_kmers, readings, similar_pairs
+from selfattn_bio.sequence.clusters import distinct_kmers, kmer_settings, similar_pairs
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.splits import strand_keys
 
@@ -171,10 +171,11 @@ def _strand(
     """Return + if the sequences share more k-mers on the same strand, and - otherwise."""
     if not alphabet.has_complement:
         return "."
-    reading, fraction = readings(alphabet, k)[0], min(1.0, COMPARED / max(len(one), len(other)))
-    own = distinct_kmers(one, alphabet, reading, fraction)
+    settings = kmer_settings(alphabet, k)[0]
+    fraction = min(1.0, COMPARED / max(len(one), len(other)))
+    own = distinct_kmers(one, alphabet, settings, fraction)
     both = (
-        distinct_kmers(other, alphabet, reading, fraction, reverse=reverse)
+        distinct_kmers(other, alphabet, settings, fraction, reverse=reverse)
         for reverse in (False, True)
     )
     shared = [len(np.intersect1d(own, of_strand, assume_unique=True)) for of_strand in both]

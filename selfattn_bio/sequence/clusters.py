@@ -62,8 +62,8 @@ class KmerSettings:
         return int(self.classes.max()) + 1
 
 
-def readings(alphabet: Alphabet, k: int | None = None) -> list[KmerSettings]:
-    """Return how k-mers are read: one reading for DNA, two for protein.
+def kmer_settings(alphabet: Alphabet, k: int | None = None) -> list[KmerSettings]:
+    """Return the k-mer settings of an alphabet: one for DNA, two for protein.
 
     DNA k-mers are canonical. Protein is read in a reduced alphabet, and also in full residues with
     k smaller by one, which helps with peptides: a match of seven reduced residues can be chance, a
@@ -156,9 +156,9 @@ def similar_pairs(
     Returns
     -------
     Table with columns first and second (record numbers) and similarity (fraction of the k-mers of
-    the record that has fewer; the larger of the two readings for protein). Each pair occurs once,
-    with first < second unless `in_second` is given. Pairs are left out if chance alone would give
-    more than `CHANCE` of all records an equal match. Above `MAX_KMERS` k-mers in total,
+    the record that has fewer; for protein, the larger value of the two settings). Each pair occurs
+    once, with first < second unless `in_second` is given. Pairs are left out if chance alone would
+    give more than `CHANCE` of all records an equal match. Above `MAX_KMERS` k-mers in total,
     similarities are estimated from an even sample of the k-mers.
 
     Raises
@@ -178,8 +178,8 @@ def similar_pairs(
             }
         )
     ]
-    for reading in readings(alphabet, k):
-        shared = _Shared(letters, alphabet, reading, similarity)
+    for settings in kmer_settings(alphabet, k):
+        shared = _Shared(letters, alphabet, settings, similarity)
         found += [shared.exact(first, second) for first, second in shared.candidates(in_second)]
     return pd.concat(found, ignore_index=True).groupby(["first", "second"], as_index=False).max()
 
@@ -187,7 +187,7 @@ def similar_pairs(
 def kmers(
     letters: NDArray[np.uint8],
     alphabet: Alphabet,
-    reading: KmerSettings,
+    settings: KmerSettings,
     *,
     canonical: bool | None = None,
 ) -> NDArray[np.int64]:
@@ -196,8 +196,8 @@ def kmers(
     The number is -1 if the k-mer extends past the end or contains a letter without a class. With
     `canonical` (DNA only), the smaller number of the k-mer and its reverse complement is returned.
     """
-    codes = reading.classes[np.minimum(alphabet.codes(letters), len(alphabet.letters))]
-    base, k, length = reading.num_classes, reading.k, len(codes)
+    codes = settings.classes[np.minimum(alphabet.codes(letters), len(alphabet.letters))]
+    base, k, length = settings.num_classes, settings.k, len(codes)
     bad = np.concatenate([codes < 0, np.ones(k - 1, bool)])
     codes = np.concatenate([codes, np.zeros(k - 1, np.int64)])
     number, reverse, hit = (
@@ -205,7 +205,7 @@ def kmers(
         np.zeros(length, np.int64),
         np.zeros(length, bool),
     )
-    both = reading.canonical if canonical is None else canonical
+    both = settings.canonical if canonical is None else canonical
     for i in range(k):
         letter = codes[i : i + length]
         number = number * base + letter
@@ -218,7 +218,7 @@ def kmers(
 def distinct_kmers(
     letters: NDArray[np.uint8],
     alphabet: Alphabet,
-    reading: KmerSettings,
+    settings: KmerSettings,
     fraction: float = 1.0,
     *,
     reverse: bool = False,
@@ -231,11 +231,11 @@ def distinct_kmers(
     """
     found = [np.zeros(0, np.int64)]
     for start in range(0, len(letters), LETTERS_AT_ONCE):
-        piece = letters[start : start + LETTERS_AT_ONCE + reading.k - 1]
+        piece = letters[start : start + LETTERS_AT_ONCE + settings.k - 1]
         numbers = kmers(
             alphabet.reverse_complement(piece) if reverse else piece,
             alphabet,
-            reading,
+            settings,
             canonical=False,
         )
         found.append(np.unique(numbers[(numbers >= 0) & _sampled(numbers, fraction)]))
@@ -267,13 +267,13 @@ class _Shared:
         self,
         letters: Sequence[NDArray[np.uint8]],
         alphabet: Alphabet,
-        reading: KmerSettings,
+        settings: KmerSettings,
         similarity: float,
     ) -> None:
-        self.reading, self.similarity, self.num_records = reading, similarity, len(letters)
+        self.settings, self.similarity, self.num_records = settings, similarity, len(letters)
         lengths = np.array([len(row) for row in letters], np.int64)
         self.log_lengths = np.log(np.maximum(lengths, 1))
-        numbers, rows, self.match = _all_kmers(letters, alphabet, reading, lengths)
+        numbers, rows, self.match = _all_kmers(letters, alphabet, settings, lengths)
         names, columns = np.unique(numbers, return_inverse=True)
         columns = columns.astype(np.int32)
         matrix = csr_array(
@@ -310,9 +310,9 @@ class _Shared:
     ) -> NDArray[np.int64]:
         enough = np.ceil(self.similarity * sizes - 1e-9)
         run = (
-            (math.log(self.num_records * (1 + self.reading.canonical) / CHANCE) + log_positions)
+            (math.log(self.num_records * (1 + self.settings.canonical) / CHANCE) + log_positions)
             / -math.log(self.match)
-            - self.reading.k
+            - self.settings.k
             + 1
         )
         return np.maximum(np.maximum(enough, np.ceil(run)), 1).astype(np.int64)
@@ -415,19 +415,19 @@ class _Shared:
 def _all_kmers(
     letters: Sequence[NDArray[np.uint8]],
     alphabet: Alphabet,
-    reading: KmerSettings,
+    settings: KmerSettings,
     lengths: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
     """Return the k-mers of all records, their rows, and the chance that two letters match."""
     kept = min(1.0, MAX_KMERS / max(1, int(lengths.sum())))
-    numbers, rows, counts = [], [], np.zeros(reading.num_classes, np.int64)
+    numbers, rows, counts = [], [], np.zeros(settings.num_classes, np.int64)
     # Long records are split into pieces that overlap by k - 1 letters.
     number = np.maximum(1, -(-lengths // LETTERS_AT_ONCE))
     of_row = np.repeat(np.arange(len(lengths), dtype=np.int32), number)
     begins = (
         np.arange(len(of_row)) - np.repeat(np.cumsum(number) - number, number)
     ) * LETTERS_AT_ONCE
-    sizes = np.minimum(lengths[of_row] - begins, LETTERS_AT_ONCE + reading.k - 1)
+    sizes = np.minimum(lengths[of_row] - begins, LETTERS_AT_ONCE + settings.k - 1)
     ends = np.cumsum(sizes + 1)
     starts = np.unique(
         np.searchsorted(ends, np.arange(0, ends.max(initial=0), LETTERS_AT_ONCE), side="right")
@@ -441,12 +441,12 @@ def _all_kmers(
             block[offset : offset + sizes[piece]] = letters[of_row[piece]][
                 begins[piece] : begins[piece] + sizes[piece]
             ]
-        found = kmers(block, alphabet, reading)
+        found = kmers(block, alphabet, settings)
         wanted = (found >= 0) & _sampled(found, kept)
         numbers.append(found[wanted])
         rows.append(at[wanted])
-        classes = reading.classes[np.minimum(alphabet.codes(block), len(alphabet.letters))]
-        counts += np.bincount(classes[classes >= 0], minlength=reading.num_classes)
+        classes = settings.classes[np.minimum(alphabet.codes(block), len(alphabet.letters))]
+        counts += np.bincount(classes[classes >= 0], minlength=settings.num_classes)
     frequencies = counts / max(1, counts.sum())
     match = float(np.clip((frequencies**2).sum(), 1e-3, 0.99))
     return (

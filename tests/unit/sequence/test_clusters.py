@@ -15,8 +15,8 @@ from selfattn_bio.sequence.clusters import (
     LINCLUST,
     cluster_records,
     distinct_kmers,
+    kmer_settings,
     kmers,
-    readings,
     similar_pairs,
 )
 from selfattn_bio.sequence.mmseqs import mmseqs_clusters
@@ -119,9 +119,9 @@ def test_overlapping_windows_form_one_cluster():
 
 
 def test_kmers_use_both_strands_and_known_bases():
-    reading = readings(DNA, 4)[0]
+    settings = kmer_settings(DNA, 4)[0]
     row = letters_of("ACGTTNACGA", DNA)
-    found = kmers(row, DNA, reading)
+    found = kmers(row, DNA, settings)
     assert (found >= 0).tolist() == [
         True,
         True,
@@ -134,8 +134,8 @@ def test_kmers_use_both_strands_and_known_bases():
         False,
         False,
     ]
-    assert set(kmers(DNA.reverse_complement(row), DNA, reading)) == set(found)
-    assert kmers(row, DNA, reading, canonical=False)[0] == 0b00011011
+    assert set(kmers(DNA.reverse_complement(row), DNA, settings)) == set(found)
+    assert kmers(row, DNA, settings, canonical=False)[0] == 0b00011011
 
 
 def test_the_reduced_alphabet_has_each_residue_once():
@@ -176,22 +176,22 @@ def test_blocks_make_no_difference(monkeypatch):
 def test_pieces_of_long_records_make_no_difference(monkeypatch):
     letters = [random(DNA, length) for length in (500, 37, 200, 64)]
     letters.append(DNA.reverse_complement(letters[0][100:400]))
-    whole, reading = similar_pairs(letters, DNA, 0.1), readings(DNA)[0]
+    whole, settings = similar_pairs(letters, DNA, 0.1), kmer_settings(DNA)[0]
     distinct = [
-        [distinct_kmers(row, DNA, reading, reverse=reverse).tolist() for reverse in (False, True)]
+        [distinct_kmers(row, DNA, settings, reverse=reverse).tolist() for reverse in (False, True)]
         for row in letters
     ]
     assert distinct[0][1] == sorted(
-        set(kmers(DNA.reverse_complement(letters[0]), DNA, reading, canonical=False).tolist())
+        set(kmers(DNA.reverse_complement(letters[0]), DNA, settings, canonical=False).tolist())
         - {-1}
     )
     monkeypatch.setattr(module, "LETTERS_AT_ONCE", 64)
     assert similar_pairs(letters, DNA, 0.1).equals(whole)
     assert [
-        [distinct_kmers(row, DNA, reading, reverse=reverse).tolist() for reverse in (False, True)]
+        [distinct_kmers(row, DNA, settings, reverse=reverse).tolist() for reverse in (False, True)]
         for row in letters
     ] == distinct
-    half = distinct_kmers(letters[0], DNA, reading, 0.5).tolist()
+    half = distinct_kmers(letters[0], DNA, settings, 0.5).tolist()
     assert 0 < len(half) < len(distinct[0][0])
     assert set(half) < set(distinct[0][0])
 
