@@ -41,7 +41,7 @@ from selfattn_bio.config import (
     Training,
 )
 from selfattn_bio.files import sha256_of, whole_folder
-from selfattn_bio.model.checkpoint import SEEN, read_provenance, save_model
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.motifs.scores import ScoreMatrices
@@ -324,7 +324,7 @@ def save_parent(folder: Path, run: RunFile, network: Network, steps: int, number
     save_model(folder, run, network.state_dict(), provenance)
     columns = dict.fromkeys(["chrom", "start", "end", "key", "assembly"], pd.Series(dtype="str"))
     seen = pd.DataFrame(columns | {"by_parent": pd.Series(dtype="bool")})
-    seen.astype({"start": "Int64", "end": "Int64"}).to_parquet(folder / SEEN)
+    seen.astype({"start": "Int64", "end": "Int64"}).to_parquet(folder / TRAINING_RECORDS)
     (folder / "README.md").write_text(CARD.format(number=number, steps=steps), encoding="utf-8")
 
 

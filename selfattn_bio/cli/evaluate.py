@@ -742,9 +742,9 @@ def _size(folders: list[Path]) -> dict[str, int]:
 
 def _cost(folders: list[Path]) -> dict[str, Any]:
     """Return the cost of training: for several members total time, peak memory, mean speed."""
-    from selfattn_bio.model.checkpoint import COST
+    from selfattn_bio.model.checkpoint import TRAINING_COST
 
-    each = [_read_json(folder / COST) for folder in folders]
+    each = [_read_json(folder / TRAINING_COST) for folder in folders]
     if len(each) == 1:
         return each[0]
     seconds, memory, speed = (

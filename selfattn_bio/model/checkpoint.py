@@ -24,14 +24,25 @@ from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
 # list of the training records (`model.lineage`); summary of them (`scoring.reference`)
-SEEN, REFERENCE = "seen.parquet", "reference.safetensors"
+TRAINING_RECORDS, REFERENCE = "seen.parquet", "reference.safetensors"
 # model card; metrics of each evaluation; time and memory of the training; folder with the weights
 # of the next best evaluations ([training] top)
-CARD, HISTORY, COST, TOP = "README.md", "history.csv", "train.json", "top"
+CARD, HISTORY, TRAINING_COST, NEXT_BEST = "README.md", "history.csv", "train.json", "top"
 # folder of the simple models that are combined with the network; file with their weights in it
 STACK, STACK_WEIGHTS = "stack", "weights.json"
 # everything that a model folder may contain
-PARTS = (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, HISTORY, COST, TOP, STACK)
+PARTS = (
+    WEIGHTS,
+    RUN,
+    PROVENANCE,
+    TRAINING_RECORDS,
+    REFERENCE,
+    CARD,
+    HISTORY,
+    TRAINING_COST,
+    NEXT_BEST,
+    STACK,
+)
 CALIBRATION = ("temperature", "threshold", "slope")  # required keys of provenance["calibration"]
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the complete folder"

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.checkpoint import SEEN, read_provenance
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import canonical_name
@@ -194,7 +194,9 @@ def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
 
 def _read(folder: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(folder / SEEN)
+        return pd.read_parquet(folder / TRAINING_RECORDS)
     except (OSError, ValueError) as error:
-        message = f"cannot read {SEEN}, the list of training records ({type(error).__name__})"
+        message = (
+            f"cannot read {TRAINING_RECORDS}, the list of training records ({type(error).__name__})"
+        )
         raise ModelFolderError(message, place=str(folder), hint="Train the model again") from error

@@ -15,7 +15,7 @@ from scipy.special import logit
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, ModelFolderError
-from selfattn_bio.model.checkpoint import SEEN, read_provenance
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_input, load
 
 
@@ -139,9 +139,9 @@ def _length(folder: Path) -> int | None:
     if "median_length" in provenance:
         return provenance["median_length"]
     # Older folders lack that key: use the coordinates, which not all records have.
-    if not (folder / SEEN).is_file():
+    if not (folder / TRAINING_RECORDS).is_file():
         return None
-    seen = pd.read_parquet(folder / SEEN, columns=["start", "end", "by_parent"])
+    seen = pd.read_parquet(folder / TRAINING_RECORDS, columns=["start", "end", "by_parent"])
     intervals = seen[~seen["by_parent"]].dropna()
     return int(np.median(intervals["end"] - intervals["start"])) if len(intervals) else None
 

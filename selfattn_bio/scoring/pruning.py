@@ -14,9 +14,9 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.card import best_figures, write_card
 from selfattn_bio.model.checkpoint import (
-    COST,
     HISTORY,
-    SEEN,
+    TRAINING_COST,
+    TRAINING_RECORDS,
     WEIGHTS,
     check_model_output,
     load_model,
@@ -28,7 +28,7 @@ from selfattn_bio.scoring.scorer import folder_of
 from selfattn_bio.scoring.stack import load_stack
 from selfattn_bio.sequence.alphabet import get_alphabet
 
-COPIED = (SEEN, HISTORY, COST)
+COPIED = (TRAINING_RECORDS, HISTORY, TRAINING_COST)
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,10 @@ from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import sha256_of, whole_file, whole_folder
 from selfattn_bio.model.card import best_figures, write_card
 from selfattn_bio.model.checkpoint import (
-    COST,
     HISTORY,
-    SEEN,
-    TOP,
+    NEXT_BEST,
+    TRAINING_COST,
+    TRAINING_RECORDS,
     WEIGHTS,
     check_model_output,
     save_model,
@@ -709,12 +709,14 @@ class Trainer:
         with whole_folder(self.output) as folder:
             save_model(folder, self.run, self._plain(self.progress.best_step), provenance)
             for step in self.top.keys() - {self.progress.best_step}:
-                (folder / TOP).mkdir(exist_ok=True)
-                (folder / TOP / f"step-{step:09d}.safetensors").write_bytes(save(self._plain(step)))
+                (folder / NEXT_BEST).mkdir(exist_ok=True)
+                (folder / NEXT_BEST / f"step-{step:09d}.safetensors").write_bytes(
+                    save(self._plain(step))
+                )
             reference.save(folder, sha256_of(folder / WEIGHTS))
-            seen.to_parquet(folder / SEEN, index=False)
+            seen.to_parquet(folder / TRAINING_RECORDS, index=False)
             self._write_history(folder / HISTORY)
-            (folder / COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+            (folder / TRAINING_COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
             if stack:
                 stack.save(folder, sha256_of(folder / WEIGHTS))
             write_card(folder, best_figures(folder))

@@ -15,7 +15,7 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.checkpoint import SEEN, read_provenance
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.model.lineage import Lineage
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
@@ -178,7 +178,7 @@ def test_fine_tuning_learns_planted_motif(workshop, tmp_path, transfer, capsys):
     assert {key: told[key] for key in told if key != "folder"} == {
         key: parent[key] for key in told if key != "folder"
     }
-    assert pd.read_parquet(tmp_path / "model" / SEEN)["by_parent"].sum() == 300
+    assert pd.read_parquet(tmp_path / "model" / TRAINING_RECORDS)["by_parent"].sum() == 300
 
 
 def test_frozen_untrained_parent_learns_little(workshop, tmp_path):
@@ -300,7 +300,7 @@ def test_shipped_parent_is_fine_tuned_and_evaluated(workshop, tmp_path):
     before, after = weights_of(run.transfer.folder), weights_of(tmp_path / "model")
     name = "members.0.stem.first.weight"
     assert 0 < (before[name] - after[name]).abs().max() < 1e-3
-    assert not pd.read_parquet(tmp_path / "model" / SEEN)["by_parent"].any()
+    assert not pd.read_parquet(tmp_path / "model" / TRAINING_RECORDS)["by_parent"].any()
 
     (tmp_path / "run.toml").write_text(
         tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))

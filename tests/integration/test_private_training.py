@@ -19,7 +19,7 @@ from selfattn_bio.attention.native import why_not
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.model.checkpoint import SEEN
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.model.gates import HardConcrete
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
@@ -359,7 +359,8 @@ def test_private_folder_omits_training_data(task, tmp_path, capsys):
     assert " spent; model in" in said
     assert " loss " not in said
     assert "train_loss" not in pd.read_csv(tmp_path / "model" / "history.csv")
-    assert len(pd.read_parquet(tmp_path / "model" / SEEN)) == 12  # validation records only
+    # validation records only
+    assert len(pd.read_parquet(tmp_path / "model" / TRAINING_RECORDS)) == 12
     provenance = json.loads((tmp_path / "model" / "provenance.json").read_text())
     assert "num_positive" not in provenance
     with safe_open(

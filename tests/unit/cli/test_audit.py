@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.cli.main import main
-from selfattn_bio.model.checkpoint import PROVENANCE, SEEN
+from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
 from selfattn_bio.model.lineage import seen_table
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.records import letters_of
@@ -294,7 +294,7 @@ def test_records_seen_by_grandparent_are_found(audit, tmp_path, texts):
         "second": seen_table(pd.DataFrame(second), [letters_of("ACGT" * 30, DNA)], DNA, "", seen),
     }.items():
         (tmp_path / name).mkdir()
-        table.to_parquet(tmp_path / name / SEEN)
+        table.to_parquet(tmp_path / name / TRAINING_RECORDS)
         (tmp_path / name / PROVENANCE).write_text(json.dumps(provenance))
     variant = (
         '[variants.other.model]\nkind = "attention"\nembed_dim = '
@@ -312,7 +312,7 @@ def test_parent_in_run_file_is_checked(audit, tmp_path, texts):
     record = pd.DataFrame({"id": ["x"], "chrom": [None], "start": [None], "end": [None]})
     letters = [DNA.reverse_complement(letters_of(texts["p2"], DNA))]
     (tmp_path / "parent").mkdir()
-    seen_table(record, letters, DNA, "", None).to_parquet(tmp_path / "parent" / SEEN)
+    seen_table(record, letters, DNA, "", None).to_parquet(tmp_path / "parent" / TRAINING_RECORDS)
     provenance = {
         "vocabulary_sha256": "",
         "weights_sha256": "",

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from selfattn_bio.model.checkpoint import SEEN, read_provenance
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.scores import ScoreMatrices
 from selfattn_bio.scoring.scorer import load
@@ -60,7 +60,7 @@ def test_parent_origin():
     assert source["sha256"] == hashlib.sha256((ROOT / source["path"]).read_bytes()).hexdigest()
     assert source["records"] == len(open_database("jaspar:vertebrates"))
     assert "CC BY 4.0" in source["source"]
-    assert len(pd.read_parquet(SHIPPED / SEEN)) == 0
+    assert len(pd.read_parquet(SHIPPED / TRAINING_RECORDS)) == 0
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 5e6
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.checkpoint import PROVENANCE, SEEN
+from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
 from selfattn_bio.model.lineage import check_unseen, read_lineage, seen_table
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -29,7 +29,7 @@ def records(*places):
 
 def folder_of(path, table, parents=()):
     path.mkdir()
-    table.to_parquet(path / SEEN)
+    table.to_parquet(path / TRAINING_RECORDS)
     (path / PROVENANCE).write_text(json.dumps(HASHES | {"parents": list(parents)}))
     return path
 
@@ -106,7 +106,7 @@ def test_own_training_records_are_not_checked(child, tmp_path):
 
 
 def test_child_without_seen_table_is_refused(child):
-    (child / SEEN).unlink()
+    (child / TRAINING_RECORDS).unlink()
     with pytest.raises(
         ModelFolderError,
         match=r"cannot read seen.parquet, .* \(FileNotFoundError\)",

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.model.checkpoint import SEEN, save_model
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS, save_model
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA
@@ -65,7 +65,7 @@ def write_model(folder, run, seed=0, length=40, records=(30, 90)):
             "by_parent": [False],
         }
     )
-    seen.to_parquet(folder / SEEN)
+    seen.to_parquet(folder / TRAINING_RECORDS)
     return folder
 
 

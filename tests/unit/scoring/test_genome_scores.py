@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError, IntervalError, ModelFolderError, SequenceFileError
-from selfattn_bio.model.checkpoint import SEEN
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.origin import origin_of
 from selfattn_bio.scoring.peaks import unsuppressed
@@ -295,8 +295,8 @@ def test_loaded_model_has_origin_of_folder(genome, tmp_path):
 
 def test_records_without_coordinates_have_a_length(tmp_path):
     folder = write_model(tmp_path / "model", RUN)
-    seen = pd.read_parquet(folder / SEEN)
-    seen.assign(start=pd.NA, end=pd.NA).to_parquet(folder / SEEN)
+    seen = pd.read_parquet(folder / TRAINING_RECORDS)
+    seen.assign(start=pd.NA, end=pd.NA).to_parquet(folder / TRAINING_RECORDS)
     assert origin_of(folder).length is None  # a folder from before the key
     provenance = json.loads((folder / "provenance.json").read_text())
     (folder / "provenance.json").write_text(json.dumps(provenance | {"median_length": 72}))
@@ -305,8 +305,10 @@ def test_records_without_coordinates_have_a_length(tmp_path):
 
 def test_parent_records_do_not_set_window(tmp_path):
     folder = write_model(tmp_path / "model", RUN, length=72)
-    seen = pd.read_parquet(folder / SEEN)
-    pd.concat([seen, *[seen.assign(end=9000, by_parent=True)] * 3]).to_parquet(folder / SEEN)
+    seen = pd.read_parquet(folder / TRAINING_RECORDS)
+    pd.concat([seen, *[seen.assign(end=9000, by_parent=True)] * 3]).to_parquet(
+        folder / TRAINING_RECORDS
+    )
     assert origin_of(folder).length == 72
 
 
