@@ -40,7 +40,7 @@ from selfattn_bio.interpret.associations import (
 )
 from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits
-from selfattn_bio.interpret.interactions import weigh_interactions
+from selfattn_bio.interpret.interactions import evaluate_interactions
 from selfattn_bio.interpret.matching import match_motifs
 from selfattn_bio.interpret.spacing import spacing
 from selfattn_bio.motifs import open_database
@@ -230,7 +230,9 @@ def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
                 [odd[np.arange(len(row)), row].sum() for row in rows]
             )
 
-        table = weigh_interactions(sites, sequences, log_odds, lambda pairs: np.zeros(len(pairs)))
+        table = evaluate_interactions(
+            sites, sequences, log_odds, lambda pairs: np.zeros(len(pairs))
+        )
         for row in table.to_dict("records"):
             if name == "a sum":
                 yield f"interactions, {name}: sites", row["sites_p"]

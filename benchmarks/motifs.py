@@ -60,7 +60,7 @@ from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import read_bed
 from selfattn_bio.interpret.grammar import Grammar, read_grammar
-from selfattn_bio.interpret.interactions import model_sites
+from selfattn_bio.interpret.interactions import relevant_sites
 from selfattn_bio.interpret.methods import (
     CPLRP,
     AttnLRP,
@@ -491,7 +491,7 @@ def interactions(run: Run) -> Result:
         (records["label"] == 1) & (run.quick | (run.scorer.probabilities(run.logits) >= CONFIDENT))
     )[:EXPLAINED]
     ids, some = records["id"].iloc[rows].tolist(), [sequences[row] for row in rows]
-    sites = model_sites(
+    sites = relevant_sites(
         run.folder / "motifs/motifs.meme", run.scorer, some, run.scorer.run.interpret.hit_p
     )
     pairs = site_pairs(sites)

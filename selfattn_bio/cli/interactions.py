@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.interpret.epistasis import strands_log_odds
     from selfattn_bio.interpret.interactions import (
         attention_between,
-        model_sites,
-        weigh_interactions,
+        evaluate_interactions,
+        relevant_sites,
     )
     from selfattn_bio.model.checkpoint import check_trained_on
     from selfattn_bio.model.lineage import check_unseen
@@ -94,12 +94,12 @@ def run(arguments: argparse.Namespace) -> None:
     positives = test[test["label"] == 1]
     letters = [corpus.letters(int(row)) for row in positives.index]
     check_unseen(arguments.model, positives, letters, corpus.alphabet, corpus.assembly)
-    sites = model_sites(arguments.motifs, scorer, letters, settings.hit_p, settings.seed)
+    sites = relevant_sites(arguments.motifs, scorer, letters, settings.hit_p, settings.seed)
     _say(
         f"the model relies on {len(sites)} sites of {sites['name'].nunique()} motifs in "
         f"{sites['record'].nunique()} of {len(letters)} test positives"
     )
-    table = weigh_interactions(
+    table = evaluate_interactions(
         sites,
         letters,
         strands_log_odds(scorer),

@@ -78,7 +78,7 @@ COLUMNS = [
 ]
 
 
-def weigh_interactions(
+def evaluate_interactions(
     sites: pd.DataFrame,
     sequences: Sequence[Letters],
     log_odds: LogOdds,
@@ -115,7 +115,7 @@ def weigh_interactions(
     # the closest sites of each record and pair of motifs, because `pairs` is sorted by gap
     nearest = pairs.drop_duplicates(PAIR)
     nearest = nearest[nearest.groupby(NAMES)["record"].transform("size") >= MIN_RECORDS]
-    nearest = _proposed(nearest, attention)
+    nearest = _selected(nearest, attention)
     sampled = (
         nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
     )
@@ -137,7 +137,7 @@ def weigh_interactions(
     return table.sort_values("epistasis", ascending=False, ignore_index=True)
 
 
-def _proposed(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
+def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
     """Select the pairs of motifs to test and add the column attention.
 
     The column is the attention between the two sites divided by the mean at their distance. The
@@ -181,7 +181,7 @@ def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
 
 
 def verdict(row: Mapping[Any, Any], significance: float) -> str:
-    """Return "supported", "redundant" or "inconclusive" for a row of `weigh_interactions`.
+    """Return "supported", "redundant" or "inconclusive" for a row of `evaluate_interactions`.
 
     The rules are in docs/interpretation_interactions.md.
     """
@@ -193,7 +193,7 @@ def verdict(row: Mapping[Any, Any], significance: float) -> str:
     )
 
 
-def model_sites(
+def relevant_sites(
     motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters], hit_p: float, seed: int = 0
 ) -> pd.DataFrame:
     """Find the hits that the model uses in records with hits of at least two motifs.

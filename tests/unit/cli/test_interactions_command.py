@@ -73,11 +73,11 @@ def test_interactions_use_calibrated_log_odds_of_both_strands(tmp_path, monkeypa
     save(tmp_path / "calibrated", 0)
     (tmp_path / "none.meme").write_text(meme_text({}, {}))
     asked_for = []
-    weigh = interactions.weigh_interactions
+    evaluate = interactions.evaluate_interactions
     monkeypatch.setattr(
         interactions,
-        "weigh_interactions",
-        lambda *given, **named: asked_for.append(given) or weigh(*given, **named),
+        "evaluate_interactions",
+        lambda *given, **named: asked_for.append(given) or evaluate(*given, **named),
     )
     assert (
         main(

@@ -13,7 +13,7 @@ from selfattn_bio.interpret.epistasis import (
     site_pairs,
     strands_log_odds,
 )
-from selfattn_bio.interpret.interactions import attention_between, verdict, weigh_interactions
+from selfattn_bio.interpret.interactions import attention_between, evaluate_interactions, verdict
 from selfattn_bio.interpret.spacing import spacing
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.alphabet import DNA
@@ -111,7 +111,9 @@ def no_attention(pairs):
 
 def weigh(log_odds, attention=no_attention):
     letters, sites = planted()
-    return weigh_interactions(sites, letters, log_odds, attention).set_index(["name_a", "name_b"])
+    return evaluate_interactions(sites, letters, log_odds, attention).set_index(
+        ["name_a", "name_b"]
+    )
 
 
 def test_only_interacting_pair_is_supported():
@@ -255,7 +257,7 @@ def test_dna_is_read_on_both_strands():
 
 def test_without_pairs_there_is_a_table_without_rows():
     letters, sites = planted()
-    table = weigh_interactions(sites[sites["name"] == "alpha"], letters, BOTH, no_attention)
+    table = evaluate_interactions(sites[sites["name"] == "alpha"], letters, BOTH, no_attention)
     assert table.empty
     assert list(table) == interactions.COLUMNS
 
@@ -292,12 +294,12 @@ def test_records_with_two_motifs_are_searched(tmp_path, monkeypatch):
         "relevant_hits",
         lambda hits, attribution: hits.assign(known=hits["record"].isin(attribution)),
     )
-    sites = interactions.model_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)
+    sites = interactions.relevant_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
     assert sites["known"].all()
     monkeypatch.setattr(interactions, "MAX_SEARCHED", 2)
     assert (
-        interactions.model_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)[
+        interactions.relevant_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)[
             "record"
         ].nunique()
         == 2
