@@ -16,7 +16,13 @@ from typing import Any
 
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.readers.blocks import HEAD, BlockReader, fail, open_blocks, shown
+from selfattn_bio.sequence.readers.blocks import (
+    HEAD,
+    BlockReader,
+    display_path,
+    open_blocks,
+    raise_sequence_error,
+)
 from selfattn_bio.sequence.readers.fasta import read_fasta as _fasta
 from selfattn_bio.sequence.readers.fasta import read_fastq as _fastq
 from selfattn_bio.sequence.readers.fields import Fields, ReaderState
@@ -117,7 +123,7 @@ class SequenceFile:
 
     def about(self) -> dict[str, Any]:
         """Return the path and SHA-256 of the file; call this after `records` has been consumed."""
-        return {"path": shown(self.path), "sha256": self._sha256}
+        return {"path": display_path(self.path), "sha256": self._sha256}
 
 
 def file_stem(path: str | Path) -> str:
@@ -157,7 +163,7 @@ def kind_of(blocks: BlockReader, fields: Fields) -> str:
     """
     head = blocks.head[:HEAD]
     if not head:
-        fail("the file is empty", blocks.name)
+        raise_sequence_error("the file is empty", blocks.name)
     if head.startswith(b"PAR1"):
         return "Parquet"
     _check_text(head, blocks.name)
@@ -180,14 +186,16 @@ def kind_of(blocks: BlockReader, fields: Fields) -> str:
 
 def _check_text(head: bytes, name: str) -> None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        fail("the file is UTF-16 (expected UTF-8)", name, "Save it as plain text (UTF-8)")
+        raise_sequence_error(
+            "the file is UTF-16 (expected UTF-8)", name, "Save it as plain text (UTF-8)"
+        )
     for mark, what, hint in _FOREIGN:
         if re.match(mark, head):
-            fail(
+            raise_sequence_error(
                 f"unsupported file type: {what} (expected FASTA, FASTQ, GenBank, EMBL, CSV, TSV or "
                 "Parquet)",
                 name,
                 hint,
             )
     if head.translate(None, _CONTROL) != head:
-        fail("binary data (expected text or Parquet)", name)
+        raise_sequence_error("binary data (expected text or Parquet)", name)

@@ -30,12 +30,12 @@ _GZ_WINDOW = 31  # wbits of zlib: the largest window, with a gz header and check
 _AGAIN = "Download or copy it again"
 
 
-def fail(message: str, place: str, hint: str = "") -> NoReturn:
+def raise_sequence_error(message: str, place: str, hint: str = "") -> NoReturn:
     """Raise a `SequenceFileError`; `place` is the path, or `path:line`."""
     raise SequenceFileError(message, place=place, hint=hint) from None
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """Return the path for messages and summaries: "standard input" for `-`."""
     return STANDARD_INPUT if str(path) == "-" else str(path)
 
@@ -57,7 +57,7 @@ class BlockReader:
     """
 
     def __init__(self, path: Path, handle: BinaryIO) -> None:
-        self.path, self.name = path, shown(path)
+        self.path, self.name = path, display_path(path)
         self._digest = hashlib.sha256()
         self._handle = handle
         raw = self._raw()
@@ -118,7 +118,7 @@ def open_blocks(path: Path) -> Iterator[BlockReader]:
         ):
             yield BlockReader(path, handle)
     except OSError as error:
-        fail(f"cannot read the file: {error.strerror or error}", shown(path))
+        raise_sequence_error(f"cannot read the file: {error.strerror or error}", display_path(path))
 
 
 def _check_kind(path: Path) -> None:
@@ -126,18 +126,20 @@ def _check_kind(path: Path) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        fail("broken symbolic link" if path.is_symlink() else "no such file", str(path))
+        raise_sequence_error(
+            "broken symbolic link" if path.is_symlink() else "no such file", str(path)
+        )
     except OSError as error:
-        fail(
+        raise_sequence_error(
             "symbolic links form a loop"
             if error.errno == errno.ELOOP
             else f"cannot open the file: {error.strerror or error}",
             str(path),
         )
     except ValueError as error:  # NUL in the name
-        fail(f"invalid file name: {error}", repr(str(path)))
+        raise_sequence_error(f"invalid file name: {error}", repr(str(path)))
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-        fail(
+        raise_sequence_error(
             f"this is a {'folder' if stat.S_ISDIR(mode) else 'device'}, not a file",
             str(path),
         )
@@ -161,9 +163,9 @@ def _gunzip(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
         while not member.eof and (piece := member.decompress(member.unconsumed_tail, BLOCK)):
             yield piece
     except zlib.error as error:
-        fail(f"damaged gz file: {error}", name, _AGAIN)
+        raise_sequence_error(f"damaged gz file: {error}", name, _AGAIN)
     if not member.eof:
-        fail("gz file is truncated", name, _AGAIN)
+        raise_sequence_error("gz file is truncated", name, _AGAIN)
 
 
 def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
@@ -180,8 +182,8 @@ def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
         if error.errno:  # the disk failed; the file may be intact
             raise
         if "Truncated" in str(error):
-            fail("zstd file is truncated", name, _AGAIN)
-        fail(f"damaged zstd file: {error}", name, _AGAIN)
+            raise_sequence_error("zstd file is truncated", name, _AGAIN)
+        raise_sequence_error(f"damaged zstd file: {error}", name, _AGAIN)
 
 
 class _Reader(io.RawIOBase):

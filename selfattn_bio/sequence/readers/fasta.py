@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from selfattn_bio.sequence.policy import CRLF, at
-from selfattn_bio.sequence.readers.blocks import BLOCK, BlockReader, fail
+from selfattn_bio.sequence.readers.blocks import BLOCK, BlockReader, raise_sequence_error
 from selfattn_bio.sequence.readers.fields import Entry, ReaderState
 from selfattn_bio.sequence.records import Record
 
@@ -18,7 +18,7 @@ _MARK = b"\xef\xbb\xbf"  # the byte order mark that some editors write
 _FOUR_LINES = "Each FASTQ record has four lines: header, sequence, +, qualities"
 
 
-def read_fasta(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
+def read_fasta(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
     """Read FASTA with any line length and LF or CRLF, in the memory of the largest record.
 
     `>a chrom=chr2L start=7 end=11 strand=-` followed by `acgu` gives
@@ -43,26 +43,24 @@ def read_fasta(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
             end = len(data) if found < 0 else found
             if end > at:
                 piece = data[at:end]
-                line += (
-                    entry.body.feed(piece, line) if entry else _check_blank(piece, line, reading)
-                )
+                line += entry.body.feed(piece, line) if entry else _check_blank(piece, line, state)
                 fresh, at = piece[-1] == 10, end
             if found < 0:
                 break
             stop = data.find(b"\n", at)
             if stop < 0:
-                header = _unfinished(data[at:], line, reading)
+                header = _unfinished(data[at:], line, state)
                 break
             if entry:
                 yield entry.record()
-            entry = _begin(data[at + 1 : stop + 1], line, reading)
+            entry = _begin(data[at + 1 : stop + 1], line, state)
             line, fresh, at = line + 1, True, stop + 1
     if header:
         if entry:
             yield entry.record()
-        entry = _begin(header[1:], line, reading)
+        entry = _begin(header[1:], line, state)
     if not entry:
-        fail("no '>' header in the file", reading.name)
+        raise_sequence_error("no '>' header in the file", state.name)
     yield entry.record()
 
 
@@ -77,33 +75,33 @@ def _next_header(data: bytes, at: int, fresh: bool) -> int:
     return found
 
 
-def _begin(header: bytes, line: int, reading: ReaderState) -> Entry:
-    entry = reading.entry(header, line, ">")
+def _begin(header: bytes, line: int, state: ReaderState) -> Entry:
+    entry = state.entry(header, line, ">")
     if header.endswith(b"\r\n"):
         entry.body.found[CRLF] = None
     return entry
 
 
-def _unfinished(header: bytes, line: int, reading: ReaderState) -> bytes:
+def _unfinished(header: bytes, line: int, state: ReaderState) -> bytes:
     """Return an incomplete header, which continues in the next block, unless it is too long."""
     if len(header) > BLOCK:
-        fail(
+        raise_sequence_error(
             f"header {header[:20].decode('ascii', 'replace')!r}... is longer than {BLOCK:,} bytes",
-            at(reading.name, line),
+            at(state.name, line),
         )
     return header
 
 
-def _check_blank(piece: bytes, line: int, reading: ReaderState) -> int:
+def _check_blank(piece: bytes, line: int, state: ReaderState) -> int:
     """Raise if there is text before the first header; return the number of line ends."""
     for number, text in enumerate(piece.split(b"\n"), start=line) if piece.strip() else ():
         if shown := text.strip()[:20].decode("ascii", "replace"):
             hint = "Put '>' and an id on a line before each sequence"
-            fail(f"no '>' header before {shown!r}", at(reading.name, number), hint)
+            raise_sequence_error(f"no '>' header before {shown!r}", at(state.name, number), hint)
     return piece.count(b"\n")
 
 
-def read_fastq(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
+def read_fastq(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
     """Read FASTQ with four lines per record; qualities are checked for their number and discarded.
 
     Raises
@@ -114,32 +112,32 @@ def read_fastq(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     """
     lines = enumerate(_lines(blocks), start=1)
     for number, header in lines:
-        place = at(reading.name, number)
+        place = at(state.name, number)
         if not header.strip():
             continue
         if not header.startswith(b"@"):
-            fail(
+            raise_sequence_error(
                 f"FASTQ record starts with {header.strip()[:20].decode('ascii', 'replace')!r} "
                 "instead of an '@' header",
                 place,
                 _FOUR_LINES,
             )
-        entry = reading.entry(header[1:], number, "@")
+        entry = state.entry(header[1:], number, "@")
         letters, plus, qualities = (next(lines, (number, b""))[1] for _ in range(3))
         if not plus.startswith(b"+"):
-            fail(
+            raise_sequence_error(
                 "the third line of the FASTQ record is "
                 f"{plus.strip()[:20].decode('ascii', 'replace')!r} instead of '+'"
                 if plus
                 else "the file ends within a FASTQ record",
-                at(reading.name, number + 2),
+                at(state.name, number + 2),
                 _FOUR_LINES,
             )
         given, wanted = len(qualities.rstrip(b"\r\n")), len(letters.rstrip(b"\r\n"))
         if given != wanted:
-            fail(
+            raise_sequence_error(
                 f"FASTQ record has {given} qualities for {wanted} bases",
-                at(reading.name, number + 3),
+                at(state.name, number + 3),
             )
         entry.body.feed(letters, number + 1)
         yield entry.record()

@@ -14,7 +14,7 @@ from functools import cached_property
 from selfattn_bio.errors import RecordIdError
 from selfattn_bio.sequence.alphabet import printable
 from selfattn_bio.sequence.policy import Body, SequencePolicy, at
-from selfattn_bio.sequence.readers.blocks import fail
+from selfattn_bio.sequence.readers.blocks import raise_sequence_error
 from selfattn_bio.sequence.records import NUMBER_THEM, ReadSummary, Record
 
 LOCATION = ("chrom", "start", "end", "strand", "group")
@@ -134,7 +134,9 @@ class ReaderState:
         if record is None or self.fields.numbered:
             record = f"{self.stem}_{number}"
         if not record.isprintable() and (found := _CONTROL.search(record)):
-            fail(f"invalid {printable(ord(found[0]))} in the record id", at(self.name, line))
+            raise_sequence_error(
+                f"invalid {printable(ord(found[0]))} in the record id", at(self.name, line)
+            )
         self.summary.claim(record, self.name, line)
         return Entry(self, record, values, line)
 
@@ -142,13 +144,13 @@ class ReaderState:
         try:
             text = header.decode("utf-8").strip()
         except UnicodeDecodeError as error:
-            fail(
+            raise_sequence_error(
                 f"invalid {printable(header[error.start])} in the header (expected UTF-8)",
                 at(self.name, line),
             )
         if "\r" in text:
             hint = "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa"
-            fail("lines end in CR (expected LF or CRLF)", at(self.name, line), hint)
+            raise_sequence_error("lines end in CR (expected LF or CRLF)", at(self.name, line), hint)
         return text
 
     def _values(self, text: str, line: int, mark: str) -> dict[str, str | None]:
@@ -160,7 +162,7 @@ class ReaderState:
             found = fields.pattern.search(text)
             if not found:
                 hint = "Change header in [data], or the record"
-                fail(
+                raise_sequence_error(
                     f"header {mark + text!r} does not match {fields.header!r}",
                     at(self.name, line),
                     hint,
@@ -168,7 +170,7 @@ class ReaderState:
             values |= found.groupdict() or {LABEL: found[1]}
         if fields.label and fields.label not in values:
             if not (attribute := fields.attribute.search(text)):
-                fail(
+                raise_sequence_error(
                     f"no label in the header {mark + text!r} (expected {fields.label}=...)",
                     at(self.name, line),
                 )
@@ -179,42 +181,42 @@ class ReaderState:
 class Entry:
     """A record under construction, whose letters arrive in pieces."""
 
-    __slots__ = ("_line", "_name", "_reading", "_values", "body")
+    __slots__ = ("_line", "_name", "_state", "_values", "body")
 
     def __init__(
-        self, reading: ReaderState, name: str, values: dict[str, str | None], line: int
+        self, state: ReaderState, name: str, values: dict[str, str | None], line: int
     ) -> None:
-        self._reading, self._name, self._values, self._line = reading, name, values, line
-        self.body = Body(reading.policy, name, reading.name)
+        self._state, self._name, self._values, self._line = state, name, values, line
+        self.body = Body(state.policy, name, state.name)
 
     def record(self) -> Record:
         """Return the finished record."""
-        reading, values = self._reading, self._values
+        state, values = self._state, self._values
         letters, masked = self.body.finish(self._line)
         if self.body.found:
-            reading.summary.counts.update(self.body.found.keys())
+            state.summary.counts.update(self.body.found.keys())
         if not values:
             return Record(
-                self._name, letters, None, None, None, None, None, reading.label, None, masked
+                self._name, letters, None, None, None, None, None, state.label, None, masked
             )
-        place = at(reading.name, self._line)
+        place = at(state.name, self._line)
         label = (
-            _label(values.pop(reading.fields.label, None), reading.fields, place)
-            if reading.fields.label
-            else reading.label
+            _label(values.pop(state.fields.label, None), state.fields, place)
+            if state.fields.label
+            else state.label
         )
-        chrom, start, end, strand, group = _location(values, len(letters), reading.where, place)
+        chrom, start, end, strand, group = _location(values, len(letters), state.where, place)
         targets = {name: text for name, text in values.items() if name not in LOCATION} or None
         return Record(self._name, letters, chrom, start, end, strand, group, label, targets, masked)
 
 
 def _label(text: str | None, fields: Fields, place: str) -> int:
     if text is None or text == "":
-        fail(f"the label {fields.label!r} is empty", place)
+        raise_sequence_error(f"the label {fields.label!r} is empty", place)
     if fields.positive:
         return int(text in fields.positive)
     if text not in ("0", "1"):
-        fail(
+        raise_sequence_error(
             f"label {text!r} in {fields.label!r} is neither 1 nor 0",
             place,
             f'Name the positive labels, e.g. positive = "{text}" in [data]',
@@ -229,12 +231,14 @@ def _location(
     for key, value in found.items():
         pattern, expected = _RULES.get(key, (r"(?s)\S.*", "a name"))
         if not re.fullmatch(pattern, value):
-            fail(f"invalid {key} {value!r}{where} (expected {expected})", place)
+            raise_sequence_error(f"invalid {key} {value!r}{where} (expected {expected})", place)
     start, end = (int(found[key]) if key in found else None for key in ("start", "end"))
     if (start is None) != (end is None):
-        fail(f"{'end without start' if start is None else 'start without end'}{where}", place)
+        raise_sequence_error(
+            f"{'end without start' if start is None else 'start without end'}{where}", place
+        )
     if start is not None and end is not None and end - start != length:
-        fail(
+        raise_sequence_error(
             f"end - start{where} is {end - start}, but the sequence has length {length}",
             place,
             "Coordinates are 0-based half-open",

@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from selfattn_bio.sequence.readers.blocks import BlockReader, fail
+from selfattn_bio.sequence.readers.blocks import BlockReader, raise_sequence_error
 from selfattn_bio.sequence.readers.fields import ReaderState
 from selfattn_bio.sequence.records import Record
 
 ORGANISM, WARNED = "organism", "Biopython warnings"
 
 
-def read_flat(kind: str, blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
+def read_flat(kind: str, blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
     """Read entries of kind `genbank` or `embl`.
 
     Raises
@@ -29,19 +29,19 @@ def read_flat(kind: str, blocks: BlockReader, reading: ReaderState) -> Iterator[
     from Bio import SeqIO
 
     number, entries = 0, SeqIO.parse(blocks.text(), kind)
-    while (found := _next(entries, kind, number, reading)) is not None:
+    while (found := _next(entries, kind, number, state)) is not None:
         number += 1
-        entry = reading.row(found.id, {ORGANISM: found.annotations.get("organism")}, 0)
+        entry = state.row(found.id, {ORGANISM: found.annotations.get("organism")}, 0)
         entry.body.feed(_letters(found), 0)
         yield entry.record()
     if not number:
-        fail(f"no {_NAMES[kind]} entry in the file", reading.name)
+        raise_sequence_error(f"no {_NAMES[kind]} entry in the file", state.name)
 
 
 _NAMES = {"genbank": "GenBank", "embl": "EMBL"}
 
 
-def _next(entries: Iterator[Any], kind: str, number: int, reading: ReaderState) -> Any:
+def _next(entries: Iterator[Any], kind: str, number: int, state: ReaderState) -> Any:
     """Return the next entry, or None after the last."""
     from Bio import BiopythonWarning
 
@@ -53,8 +53,10 @@ def _next(entries: Iterator[Any], kind: str, number: int, reading: ReaderState) 
             raise
         except Exception as error:  # Biopython raises various exceptions on malformed lines
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            fail(f"Biopython cannot read {_NAMES[kind]} entry {number + 1}: {reason}", reading.name)
-    reading.summary.counts[WARNED] += any(
+            raise_sequence_error(
+                f"Biopython cannot read {_NAMES[kind]} entry {number + 1}: {reason}", state.name
+            )
+    state.summary.counts[WARNED] += any(
         issubclass(warning.category, BiopythonWarning) for warning in caught
     )
     return found

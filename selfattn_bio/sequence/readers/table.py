@@ -17,7 +17,7 @@ import pandas as pd
 
 from selfattn_bio.errors import CorpusError, RecordIdError, SequenceFileError
 from selfattn_bio.sequence.policy import at
-from selfattn_bio.sequence.readers.blocks import BlockReader, fail, open_blocks
+from selfattn_bio.sequence.readers.blocks import BlockReader, open_blocks, raise_sequence_error
 from selfattn_bio.sequence.readers.fields import LOCATION, Fields, ReaderState
 from selfattn_bio.sequence.records import NUMBER_THEM, Record
 
@@ -41,7 +41,7 @@ SEQUENCE_NAMES = (
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
 
 
-def read_table(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
+def read_table(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
     """Read CSV or TSV with a header row.
 
     The column sequence is required; id, chrom, start, end, strand and group are optional. Without a
@@ -57,32 +57,32 @@ def read_table(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     # Sequences may exceed the default limit of 131,072 characters
     csv.field_size_limit(sys.maxsize)
     with blocks.text() as text:
-        rows = csv.reader(text, delimiter=separator_of(blocks.head, reading.fields), strict=True)
+        rows = csv.reader(text, delimiter=separator_of(blocks.head, state.fields), strict=True)
         try:
             names = next(rows, [])
-            columns = _Columns(names, reading, at(reading.name, 1))
+            columns = _Columns(names, state, at(state.name, 1))
             for cells in rows:
                 if not cells:  # blank line
                     continue
                 if len(cells) != len(names):
-                    fail(
+                    raise_sequence_error(
                         f"row has {len(cells)} cells, but the table has {len(names)} columns",
-                        at(reading.name, rows.line_num),
+                        at(state.name, rows.line_num),
                         "Quote cells that contain the separator",
                     )
                 yield columns.record([cell or None for cell in cells], rows.line_num)
         except csv.Error as error:
-            fail(f"malformed table: {error}", at(reading.name, rows.line_num or 1))
+            raise_sequence_error(f"malformed table: {error}", at(state.name, rows.line_num or 1))
         except UnicodeDecodeError as error:
-            fail(
+            raise_sequence_error(
                 f"invalid byte 0x{error.object[error.start]:02X} in the table (expected UTF-8)",
-                at(reading.name, rows.line_num + 1),
+                at(state.name, rows.line_num + 1),
                 "Save it as CSV UTF-8",
             )
     columns.check_any()
 
 
-def read_parquet(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
+def read_parquet(blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
     """Read Parquet with columns of text, numbers or booleans; rows are counted from 1.
 
     Raises
@@ -94,22 +94,22 @@ def read_parquet(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     from pyarrow import ArrowException, parquet
 
     if not blocks.plain:
-        fail(
+        raise_sequence_error(
             "Parquet cannot be read from a pipe or a compressed file",
-            reading.name,
+            state.name,
             "Unpack it, or save it as a file",
         )
     try:
         with parquet.ParquetFile(blocks.path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
-            columns = _Columns(names, reading, reading.name)
+            columns = _Columns(names, state, state.name)
             for batch in file.iter_batches(ROWS):
                 for cells in zip(
                     *(batch.column(i).to_pylist() for i in range(len(names))), strict=True
                 ):
                     yield columns.record(
                         [
-                            _text(cell, name, reading.name)
+                            _text(cell, name, state.name)
                             for cell, name in zip(cells, names, strict=True)
                         ],
                         0,
@@ -117,9 +117,9 @@ def read_parquet(blocks: BlockReader, reading: ReaderState) -> Iterator[Record]:
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        fail(
+        raise_sequence_error(
             f"cannot read the Parquet file: {str(error).splitlines()[0].rstrip('.')}",
-            reading.name,
+            state.name,
             "Download or write it again",
         )
     columns.check_any()
@@ -206,50 +206,50 @@ def _cells(line: str, separator: str) -> list[str]:
 class _Columns:
     """The columns of one table, and the number of rows so far."""
 
-    def __init__(self, names: Sequence[str], reading: ReaderState, place: str) -> None:
-        self._names, self._reading, self._rows = names, reading, 0
-        fields = reading.fields
+    def __init__(self, names: Sequence[str], state: ReaderState, place: str) -> None:
+        self._names, self._state, self._rows = names, state, 0
+        fields = state.fields
         for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
             self._check(name, place)
         if duplicates := [name for name in names if names.count(name) > 1]:
-            fail(f"duplicate column {duplicates[0]!r}", place)
+            raise_sequence_error(f"duplicate column {duplicates[0]!r}", place)
         theirs = {fields.column(name): name for name in ("id", "sequence", *LOCATION)}
         self._fields = [theirs.get(name, name) for name in names]
 
     def record(self, cells: Sequence[str | None], line: int) -> Record:
         """Return the record of a row; `line` is 0 if the file has no lines."""
         self._rows += 1
-        reading, values = self._reading, dict(zip(self._fields, cells, strict=True))
+        state, values = self._state, dict(zip(self._fields, cells, strict=True))
         letters, name = values.pop("sequence") or "", values.pop("id", None)
-        if "id" in self._fields and not reading.fields.numbered and not (name and name.strip()):
+        if "id" in self._fields and not state.fields.numbered and not (name and name.strip()):
             raise RecordIdError(
                 "record without an id: empty cell",
-                place=at(reading.name, line),
+                place=at(state.name, line),
                 hint=f"Fill it, or {NUMBER_THEM}",
             )
-        entry = reading.row(name, values, line)
+        entry = state.row(name, values, line)
         entry.body.feed(letters.encode("utf-8"), line)
         return entry.record()
 
     def check_any(self) -> None:
         """Raise if there was no row."""
         if not self._rows:
-            fail("the table has no rows", self._reading.name)
+            raise_sequence_error("the table has no rows", self._state.name)
 
     def _check(self, field: str, place: str) -> None:
         """Raise if the table lacks the column of a field; the error suggests similar columns."""
-        wanted = self._reading.fields.column(field)
+        wanted = self._state.fields.column(field)
         if wanted in self._names:
             return
-        known = {"sequence": SEQUENCE_NAMES, self._reading.fields.label: LABEL_NAMES}.get(field, ())
+        known = {"sequence": SEQUENCE_NAMES, self._state.fields.label: LABEL_NAMES}.get(field, ())
         likely = likely_columns(self._names, (wanted, *known))
         key = (
             'label = "{}" in [data]'
-            if field == self._reading.fields.label
+            if field == self._state.fields.label
             else f'columns = {{{{ {field} = "{{}}" }}}} in [data]'
         )
         option = {"sequence": " (--sequence-column {})"}.get(
-            field, " (--label-column {})" if field == self._reading.fields.label else ""
+            field, " (--label-column {})" if field == self._state.fields.label else ""
         )
         found = ", ".join(map(repr, self._names[:20])) or "none"
         hint = "Did you mean {}? ".format(" or ".join(map(repr, likely))) if likely else ""
@@ -270,7 +270,7 @@ def _text(cell: Any, name: str, place: str) -> str | None:
             return cell
         case int() | float():
             return repr(cell)
-    fail(
+    raise_sequence_error(
         f"column {name!r} contains a {type(cell).__name__} (expected text, numbers or booleans)",
         place,
     )
