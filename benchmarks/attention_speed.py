@@ -43,7 +43,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import T5Bias
 from selfattn_bio.model.encoder import SelfAttention
@@ -422,7 +422,7 @@ def main() -> None:
         serve(size)
         return
 
-    if (reason := why_not()) is not None:
+    if (reason := unavailable_reason()) is not None:
         print(f"The band kernel cannot run here ({reason}); our rows use the slab kernel.")
     print(machine(), flush=True)
     differences = peers.differences()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from x_transformers.x_transformers import Attention as XAttention
 
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.config import (
     AttentionModel,
@@ -38,7 +38,7 @@ WINDOWED = WindowPattern(window=WINDOW)
 # Hugging Face's BigBird with blocks of 64: first and last block global, the block of the query,
 # both neighbours and 3 random blocks, 512 keys per row.
 BIGBIRD = BigBirdPattern(window=96, random_blocks=3, block=64, num_global=128)
-KERNELS_OF_WINDOWS = ["band", "slab"] if why_not() is None else ["slab"]
+KERNELS_OF_WINDOWS = ["band", "slab"] if unavailable_reason() is None else ["slab"]
 
 
 def section(kernel: str, pattern: Pattern, position: Position | None = None) -> AttentionModel:

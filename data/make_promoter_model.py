@@ -17,7 +17,7 @@ from pathlib import Path
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.files import whole_folder
-from selfattn_bio.model.card import best_figures, write_card
+from selfattn_bio.model.card import best_metrics, write_card
 from selfattn_bio.model.checkpoint import STACK, load_model
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +53,7 @@ def main(results: Path) -> None:
         (folder / "provenance.json").write_text(
             json.dumps(provenance, indent=1) + "\n", encoding="utf-8"
         )
-        write_card(folder, best_figures(folder), test)
+        write_card(folder, best_metrics(folder), test)
     sizes = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
     print(
         f"{SHIPPED.relative_to(ROOT)}: {sizes / 1e6:.1f} MB, weights {provenance['weights_sha256']}"

@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from selfattn_bio.attention.band import band_attention
 from selfattn_bio.attention.flex import flex
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import AttentionPattern, Band, Full, GlobalKeys
 from selfattn_bio.attention.positions import NO_TERMS, NoPosition, Terms, relative_index
 from selfattn_bio.attention.reference import attention_weights, reference_attention
@@ -395,7 +395,7 @@ def _no_band(inputs: AttentionInputs) -> str | None:
     if q.shape[-1] not in BAND_HEAD_DIMS:
         reason: str | None = f"head_dim {q.shape[-1]} is not one of {BAND_HEAD_DIMS}"
     else:
-        reason = why_not()
+        reason = unavailable_reason()
     if reason is not None:
         _warn_once(f"attention: kernel 'band' is not available ({reason}); using slower kernels")
     return reason

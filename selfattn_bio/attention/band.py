@@ -82,7 +82,7 @@ def band_attention(
     ValueError
         If an argument breaks one of these rules.
     RuntimeError
-        If the kernel cannot run on this machine; see `native.why_not`.
+        If the kernel cannot run on this machine; see `native.unavailable_reason`.
 
     References
     ----------

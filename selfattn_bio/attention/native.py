@@ -1,7 +1,7 @@
 """Compile `band.cpp` on first use and keep the library in the user's cache.
 
-The compiler is that of the machine. `why_not` returns the reason if the library cannot be used
-here.
+The compiler is that of the machine. If the library cannot be used here, `unavailable_reason`
+returns the reason.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 SEAL = b"\nwhole\n"
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """Return None if the kernel runs on this machine, else the reason in one line.
 
     The first call compiles the kernel, which takes some seconds.
@@ -45,7 +45,7 @@ def library() -> Any:
     Raises
     ------
     RuntimeError
-        If it is not available; see `why_not`.
+        If it is not available; see `unavailable_reason`.
     """
     loaded, reason = _loaded()
     if loaded is None:

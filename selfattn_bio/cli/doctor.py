@@ -68,13 +68,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     from selfattn_bio import config
     from selfattn_bio.attention.attend import KERNELS, SHORT, choose
-    from selfattn_bio.attention.native import why_not
+    from selfattn_bio.attention.native import unavailable_reason
 
     print("packages  " + ", ".join(f"{name} {version(name)}" for name in PACKAGES))
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     threads = torch.get_num_threads()
     print(f"device    CPU with {threads} thread{'s' * (threads != 1)}; CUDA: {cuda}")
-    reason = why_not()
+    reason = unavailable_reason()
     state = "is compiled and ready" if reason is None else f"cannot run: {reason}"
     print(f"kernel    band, the fused kernel for the CPU, {state}")
     _print_optional_parts()

@@ -33,7 +33,7 @@ class SequencePartner(Section):
         return list(self.files or ())
 
     @model_validator(mode="after")
-    def _is_somewhere(self) -> SequencePartner:
+    def _has_one_source(self) -> SequencePartner:
         if bool(self.files) == bool(self.column):
             raise ValueError(f"needs files or column{', not both' if self.files else ''}")
         if self.stride > self.k:

@@ -59,7 +59,8 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _keys_are_known(cls, values: Any) -> Any:
-        for key in values if isinstance(values, dict) else ():
+        any_key = cls.model_config.get("extra") == "allow"
+        for key in values if isinstance(values, dict) and not any_key else ():
             if key not in cls.model_fields:
                 known = sorted(cls.model_fields)
                 hint = did_you_mean(key, known) or f"known keys: {', '.join(known)}"

@@ -23,11 +23,11 @@ class Sweep(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _keys_are_known(cls, values: Any) -> Any:
+    def _flatten_keys(cls, values: Any) -> Any:
         """Flatten nested tables: learning_rate in [sweep.training] is training.learning_rate.
 
-        This replaces the check of `Section`, because [sweep] accepts any key. Unknown keys are
-        reported when the run file of each job is validated.
+        [sweep] accepts any key. Unknown keys are reported when the run file of each job is
+        validated.
         """
         return dict(_dotted(values)) if isinstance(values, dict) else values
 

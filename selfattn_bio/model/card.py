@@ -58,7 +58,7 @@ def write_card(
     (folder / CARD).write_text(model_card(folder, valid, test), encoding="utf-8")
 
 
-def best_figures(folder: Path) -> dict[str, float]:
+def best_metrics(folder: Path) -> dict[str, float]:
     """Return the validation metrics of the saved weights, by their names in history.csv."""
     history, best = pd.read_csv(folder / HISTORY), read_provenance(folder)["best_step"]
     row = history[history["step"] == best].iloc[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 from selfattn_bio.config import KeptLayer, PrunedGates
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import sha256_of, whole_folder
-from selfattn_bio.model.card import best_figures, write_card
+from selfattn_bio.model.card import best_metrics, write_card
 from selfattn_bio.model.checkpoint import (
     HISTORY,
     TRAINING_COST,
@@ -110,7 +110,7 @@ def prune(model: str | Path, output: str | Path) -> tuple[ModelSize, ModelSize]:
             stack.save(temporary, sha256_of(temporary / WEIGHTS))
         if reference:
             reference.save(temporary, sha256_of(temporary / WEIGHTS))
-        write_card(temporary, best_figures(temporary))
+        write_card(temporary, best_metrics(temporary))
     return before, _size(
         gates, sum(parameter.numel() for parameter in network.parameters()), output
     )

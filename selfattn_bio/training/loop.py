@@ -37,7 +37,7 @@ from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
 from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import sha256_of, whole_file, whole_folder
-from selfattn_bio.model.card import best_figures, write_card
+from selfattn_bio.model.card import best_metrics, write_card
 from selfattn_bio.model.checkpoint import (
     HISTORY,
     NEXT_BEST,
@@ -719,7 +719,7 @@ class Trainer:
             (folder / TRAINING_COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
             if stack:
                 stack.save(folder, sha256_of(folder / WEIGHTS))
-            write_card(folder, best_figures(folder))
+            write_card(folder, best_metrics(folder))
         steps = self.progress.step
         early = (
             f"; stopped at step {steps} after {self.run.training.patience} evaluations without "

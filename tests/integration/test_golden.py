@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.sequence.alphabet import DNA
@@ -120,7 +120,9 @@ def test_golden_losses_of_twenty_steps(name, kernel):
     assert found[::4] + found[-1:] == pytest.approx(GOLDEN[name], rel=1e-6)
 
 
-@pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
+@pytest.mark.skipif(
+    unavailable_reason() is not None, reason=f"no band kernel here: {unavailable_reason()}"
+)
 @pytest.mark.parametrize("name", ["window, t5", "window and global, rotary, cls", "causal, alibi"])
 def test_golden_losses_of_band_kernel(name):
     pattern, position, head = CASES[name]

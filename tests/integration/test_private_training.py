@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import TrainingError
@@ -149,7 +149,7 @@ def steps_gradients(trainer, max_norm):
 
 @pytest.mark.parametrize(("kind", "canonical"), [*((kind, False) for kind in KINDS), ("t5", True)])
 def test_private_gradients_equal_per_record_loop(task, kind, canonical):
-    if KINDS[kind].get("kernel") == "band" and (reason := why_not()):
+    if KINDS[kind].get("kernel") == "band" and (reason := unavailable_reason()):
         pytest.skip(f"no band kernel here: {reason}")
     run = run_file(training={"shift": 0}, **KINDS[kind])
     run = run.model_copy(update={"tokens": config.Tokens(canonical=canonical)})

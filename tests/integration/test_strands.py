@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.interpret.attribution import gradient_scores
 from selfattn_bio.model.classifier import build_network, tokenizer_of
 from selfattn_bio.scoring.scorer import Scorer
@@ -18,7 +18,9 @@ SYMMETRIC = {
 }
 
 
-needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
+needs_band = pytest.mark.skipif(
+    unavailable_reason() is not None, reason=f"no band kernel here: {unavailable_reason()}"
+)
 
 
 def scorer_of(position, canonical=True, pattern=None, kernel="auto", dtype=torch.float64):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from selfattn_bio import config
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.tiles import AttentionMask
 from selfattn_bio.interpret.attribution import (
     ATTNLRP,
@@ -215,7 +215,9 @@ def test_every_pattern_and_kernel_equals_the_rules_written_out(pattern, rules):
         assert_close(gradient_at(network, embeddings, ids, hooks), expected, msg=kernel)
 
 
-@pytest.mark.skipif(why_not() is not None, reason=f"no band kernel: {why_not()}")
+@pytest.mark.skipif(
+    unavailable_reason() is not None, reason=f"no band kernel: {unavailable_reason()}"
+)
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES.keys())
 @pytest.mark.parametrize(
     ("pattern", "kernel"),

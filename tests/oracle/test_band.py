@@ -22,9 +22,11 @@ from torch.testing import assert_close
 
 from selfattn_bio.attention import band, native
 from selfattn_bio.attention.band import band_attention, dropout_mask
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 
-needs_kernel = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
+needs_kernel = pytest.mark.skipif(
+    unavailable_reason() is not None, reason=f"no band kernel here: {unavailable_reason()}"
+)
 BUILDS = {"AVX2 alone": ["g++", "-mno-avx512f"], "clang++": ["clang++"]}
 NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")
 
@@ -98,7 +100,9 @@ def test_source_compiles():
     named = shlex.split(os.environ.get("CXX", ""))[:1]
     compiler = any(map(shutil.which, named or ("c++", "g++", "clang++")))
     flags = native.CPU_INFO.read_text().split() if native.CPU_INFO.exists() else []
-    assert (why_not() is None) == (compiler and {"avx2", "fma"} <= set(flags)), why_not()
+    assert (unavailable_reason() is None) == (compiler and {"avx2", "fma"} <= set(flags)), (
+        unavailable_reason()
+    )
 
 
 @pytest.fixture(params=["as it is", *BUILDS])
@@ -107,8 +111,8 @@ def build(request, monkeypatch):
 
     Yields the number of floats in a vector, or None if unknown.
     """
-    if why_not() is not None:
-        pytest.skip(f"no band kernel here: {why_not()}")
+    if unavailable_reason() is not None:
+        pytest.skip(f"no band kernel here: {unavailable_reason()}")
     if request.param == "as it is":
         yield None
         return
@@ -117,7 +121,7 @@ def build(request, monkeypatch):
         pytest.skip(f"no {compiler} here")
     monkeypatch.setenv("CXX", shlex.join([compiler, *options]))
     native._load.cache_clear()
-    assert why_not() is None
+    assert unavailable_reason() is None
     yield 8 if options else None
     monkeypatch.undo()
     native._load.cache_clear()
@@ -437,20 +441,20 @@ def fresh(monkeypatch, tmp_path):
 
 @needs_kernel
 def test_compiles_once_into_the_cache(fresh, tmp_path):
-    assert why_not() is None
+    assert unavailable_reason() is None
     made = list((tmp_path / "selfattn_bio").iterdir())
     assert [path.suffix for path in made] == [".so"]
     native._load.cache_clear()
     fresh.setattr(native, "_make", None)  # a second process must not compile
-    assert why_not() is None
+    assert unavailable_reason() is None
 
 
 @needs_kernel
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/below"])
 def test_unwritable_cache_error_has_a_hint(fresh, folder):
     fresh.setenv("XDG_CACHE_HOME", folder)
-    assert why_not().startswith(f"cannot write to {folder}/selfattn_bio: ")
-    assert why_not().endswith(". Set XDG_CACHE_HOME to a writable folder")
+    assert unavailable_reason().startswith(f"cannot write to {folder}/selfattn_bio: ")
+    assert unavailable_reason().endswith(". Set XDG_CACHE_HOME to a writable folder")
 
 
 @pytest.fixture
@@ -467,7 +471,7 @@ def small(fresh, tmp_path):
     "rest", [0, 100, 0.5, -1], ids=["nothing", "100 bytes", "half", "all but a byte"]
 )
 def test_partial_library_is_rebuilt(rest):
-    assert why_not() is None
+    assert unavailable_reason() is None
     _, path = native._recipe()
     whole = path.read_bytes()
     path.unlink()  # this process has mapped the file
@@ -483,7 +487,7 @@ def test_broken_library_is_rebuilt():
     _, path = native._recipe()
     path.parent.mkdir()
     path.write_bytes(b"of another system" + native.SEAL)
-    assert why_not() is None
+    assert unavailable_reason() is None
     assert native.library().band_tile() == 8
 
 
@@ -507,10 +511,10 @@ def test_library_depends_on_source_compiler_flags_and_cpu(fresh, tmp_path):
     assert len(set(found)) == 6
 
 
-def test_why_not_gives_a_reason(fresh, tmp_path):
+def test_unavailable_reason_names_the_problem(fresh, tmp_path):
     def reason():
         native._load.cache_clear()
-        return why_not()
+        return unavailable_reason()
 
     fresh.setattr(native, "_cpu", lambda: "some CPU")
     fresh.setenv("CXX", "no-such-compiler")
@@ -532,21 +536,24 @@ def test_first_compiler_error_is_reported(fresh, tmp_path):
     source = tmp_path / "band.cpp"
     source.write_text("int band_tile() { return no_such_name; }\n")
     fresh.setattr(native, "SOURCE", source)
-    assert "failed: " in why_not()
-    assert "error: " in why_not()
-    assert "no_such_name" in why_not()
-    assert "\n" not in why_not()
+    assert "failed: " in unavailable_reason()
+    assert "error: " in unavailable_reason()
+    assert "no_such_name" in unavailable_reason()
+    assert "\n" not in unavailable_reason()
 
 
 def test_missing_cpu_features_are_reported(fresh, tmp_path):
     fresh.setattr(native.platform, "machine", lambda: "riscv64")
-    assert why_not() == "the CPU is riscv64; the kernel needs x86-64"
+    assert unavailable_reason() == "the CPU is riscv64; the kernel needs x86-64"
     native._load.cache_clear()
     info = tmp_path / "cpuinfo"
     info.write_text("processor: 0\nmodel name\t: Old\nflags\t\t: fpu avx avx2\n\nprocessor: 1\n")
     fresh.setattr(native.platform, "machine", lambda: "x86_64")
     fresh.setattr(native, "CPU_INFO", info)
-    assert why_not() == "the CPU lacks fma; the kernel needs AVX2 and FMA"
+    assert unavailable_reason() == "the CPU lacks fma; the kernel needs AVX2 and FMA"
     native._load.cache_clear()
     fresh.setattr(native, "CPU_INFO", tmp_path / "none")
-    assert why_not() == f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"
+    assert (
+        unavailable_reason()
+        == f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"
+    )

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from selfattn_bio.attention import attend as door
 from selfattn_bio.attention import tiles
 from selfattn_bio.attention.attend import attend, prepared
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,
@@ -130,7 +130,9 @@ def test_every_kernel_in_float32_is_within_rounding_of_float64(
             assert float((one.double() - other).detach().norm()) < 1e-5 * size, kernel
 
 
-needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
+needs_band = pytest.mark.skipif(
+    unavailable_reason() is not None, reason=f"no band kernel here: {unavailable_reason()}"
+)
 KERNELS = ["slab", pytest.param("band", marks=needs_band), pytest.param("joint", marks=needs_band)]
 ONE_WINDOW = (
     Window(70) | Global(8),

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from selfattn_bio import config
 from selfattn_bio.attention import attend as door
 from selfattn_bio.attention.attend import KERNELS, SHORT, AttentionInputs, attend, choose
-from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import (
     CausalPattern,
     Full,
@@ -33,7 +33,9 @@ from selfattn_bio.attention.positions import (
 from selfattn_bio.attention.tiles import AttentionMask
 from selfattn_bio.errors import KernelError
 
-needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
+needs_band = pytest.mark.skipif(
+    unavailable_reason() is not None, reason=f"no band kernel here: {unavailable_reason()}"
+)
 
 
 def inputs_of(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropout=0.0):
@@ -72,7 +74,7 @@ def test_auto_takes_first_suitable_kernel(pattern, position, arguments, expected
 
 
 def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, capsys):
-    monkeypatch.setattr(door, "why_not", lambda: "no C++ compiler found")
+    monkeypatch.setattr(door, "unavailable_reason", lambda: "no C++ compiler found")
     door._warn_once.cache_clear()
     assert [choose(inputs_of(Window(9), NoPosition())).name for _ in range(2)] == ["slab", "slab"]
     assert choose(inputs_of(Full(), NoPosition())).name == "sdpa"
