@@ -414,7 +414,7 @@ class Trainer:
 
     def _backward(self, batch: Batch, weight: float, size: float) -> float:
         of_batch = (
-            self.objective.loss(self.network(batch.tokens), batch.wanted)
+            self.objective.loss(self.network(batch.tokens), batch.targets)
             + self.bare.penalty() * batch.size
         )
         loss = of_batch * weight / size

@@ -35,11 +35,11 @@ from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 class Batch:
     """Store inputs (B, N), targets of the outputs, and the number of terms in the loss.
 
-    `wanted` is a tensor, or a dict with one tensor per part for several parts.
+    `targets` is a tensor, or a dict with one tensor per part for several parts.
     """
 
     tokens: Tensor
-    wanted: Any
+    targets: Any
     size: int
 
 
@@ -54,7 +54,7 @@ class Objective(ABC):
         """
 
     @abstractmethod
-    def loss(self, outputs: Tensor, wanted: Any) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Any) -> Tensor:
         """Return the sum of the loss over the batch, in float32."""
 
 
@@ -100,15 +100,15 @@ class Binary(OfSequences):
             tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), len(targets)
         )
 
-    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of `losses`."""
-        return self.losses(outputs, wanted).sum()
+        return self.losses(outputs, targets).sum()
 
-    def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the losses (B,) of outputs (B, M, 1) with targets (B,) float, 0 or 1."""
         logits = outputs.squeeze(-1).float()
-        weight = torch.where(wanted > 0.5, self.weights[1], self.weights[0])[:, None]
-        target = (wanted * (1 - self.smoothing) + self.smoothing / 2)[:, None].expand_as(logits)
+        weight = torch.where(targets > 0.5, self.weights[1], self.weights[0])[:, None]
+        target = (targets * (1 - self.smoothing) + self.smoothing / 2)[:, None].expand_as(logits)
         return binary_cross_entropy_with_logits(
             logits, target, weight=weight, reduction="none"
         ).mean(1)
@@ -125,14 +125,14 @@ class WeightedBinary(Binary):
     """Binary cross-entropy with a weight per record; a target consists of label and weight."""
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        wanted = np.stack([targets["label"], targets["weight"]], axis=1)
+        columns = np.stack([targets["label"], targets["weight"]], axis=1)
         return Batch(
-            tokens, torch.from_numpy(wanted).to(tokens.device, torch.float32), len(targets)
+            tokens, torch.from_numpy(columns).to(tokens.device, torch.float32), len(targets)
         )
 
-    def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the losses (B,) of outputs (B, M, 1) with targets (B, 2): label and weight."""
-        return super().losses(outputs, wanted[:, 0]) * wanted[:, 1]
+        return super().losses(outputs, targets[:, 0]) * targets[:, 1]
 
 
 class Multiclass(OfSequences):
@@ -156,10 +156,10 @@ class Multiclass(OfSequences):
             tokens, torch.from_numpy(targets).to(tokens.device), int((targets != UNKNOWN).sum())
         )
 
-    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, C) with targets (B,) int."""
         weights = None if self.weights is None else self.weights.to(outputs.device)
-        return _cross_entropy(outputs, wanted, self.smoothing, weights)
+        return _cross_entropy(outputs, targets, self.smoothing, weights)
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
         known = targets != UNKNOWN
@@ -179,28 +179,29 @@ class Columns(OfSequences):
         self.section = section
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        wanted = torch.from_numpy(self.wanted(targets)).to(tokens.device, torch.float32)
-        return Batch(tokens, wanted, int(np.isfinite(targets).sum()))
+        scaled = torch.from_numpy(self.to_output_units(targets)).to(tokens.device, torch.float32)
+        return Batch(tokens, scaled, int(np.isfinite(targets).sum()))
 
-    def wanted(self, targets: NDArray) -> NDArray:
+    def to_output_units(self, targets: NDArray) -> NDArray:
         """Convert targets to the units of the outputs."""
         return targets
 
-    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, C) with targets (B, C) float, NaN if unknown."""
-        wanted = wanted[:, None].expand_as(outputs)
-        known = wanted.isfinite()
-        return self.of_known(outputs.float()[known], wanted[known]).sum() / outputs.shape[1]
+        targets = targets[:, None].expand_as(outputs)
+        known = targets.isfinite()
+        return self.of_known(outputs.float()[known], targets[known]).sum() / outputs.shape[1]
 
     @abstractmethod
-    def of_known(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each known value, (n,)."""
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
         known = np.isfinite(targets)
         loss = (
             self.of_known(
-                torch.from_numpy(outputs)[known], torch.from_numpy(self.wanted(targets))[known]
+                torch.from_numpy(outputs)[known],
+                torch.from_numpy(self.to_output_units(targets))[known],
             )
             .mean()
             .item()
@@ -218,9 +219,9 @@ class Multilabel(Columns):
         super().__init__(section)
         self.smoothing = training.label_smoothing
 
-    def of_known(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return binary_cross_entropy_with_logits(
-            outputs, wanted * (1 - self.smoothing) + self.smoothing / 2, reduction="none"
+            outputs, targets * (1 - self.smoothing) + self.smoothing / 2, reduction="none"
         )
 
 
@@ -235,16 +236,16 @@ class Regression(Columns):
         super().__init__(section)
         self.section: config.RegressionObjective = section
 
-    def of_known(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
         match self.section.loss:
             case "mse":
-                return mse_loss(outputs, wanted, reduction="none")
+                return mse_loss(outputs, targets, reduction="none")
             case "huber":
-                return huber_loss(outputs, wanted, reduction="none")
+                return huber_loss(outputs, targets, reduction="none")
             case "poisson":
-                return poisson_nll_loss(outputs, wanted, log_input=True, reduction="none")
+                return poisson_nll_loss(outputs, targets, log_input=True, reduction="none")
 
-    def wanted(self, targets: NDArray) -> NDArray:
+    def to_output_units(self, targets: NDArray) -> NDArray:
         """Return standardised numbers; counts are returned unchanged."""
         if self.section.loss == "poisson":
             return targets
@@ -277,15 +278,15 @@ class Several(OfSequences):
         self.known = {name: count_known(targets[name]) / len(targets) for name in parts}
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        wanted = {
-            name: part.batch(tokens, targets[name]).wanted for name, part in self.parts.items()
+        by_part = {
+            name: part.batch(tokens, targets[name]).targets for name, part in self.parts.items()
         }
-        return Batch(tokens, wanted, len(targets))
+        return Batch(tokens, by_part, len(targets))
 
-    def loss(self, outputs: Tensor, wanted: dict[str, Tensor]) -> Tensor:
+    def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Return the loss of outputs (B, M, C) of all parts, with targets by part."""
         losses = [
-            part.loss(outputs[..., self.slices[name]], wanted[name])
+            part.loss(outputs[..., self.slices[name]], targets[name])
             * (self.weights[name] / self.known[name])
             for name, part in self.parts.items()
         ]
@@ -312,25 +313,25 @@ class Labels(OfTokens):
         self.section, self.smoothing = section, training.label_smoothing
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        wanted = np.full(tokens.shape, UNKNOWN)
-        for row, labels in zip(wanted, targets, strict=True):
+        padded = np.full(tokens.shape, UNKNOWN)
+        for row, labels in zip(padded, targets, strict=True):
             row[: len(labels)] = labels
         return Batch(
-            tokens, torch.from_numpy(wanted).to(tokens.device), int((wanted != UNKNOWN).sum())
+            tokens, torch.from_numpy(padded).to(tokens.device), int((padded != UNKNOWN).sum())
         )
 
-    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, C) with targets (B, N) int."""
-        return _cross_entropy(outputs, wanted, self.smoothing)
+        return _cross_entropy(outputs, targets, self.smoothing)
 
     def measure(
         self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
     ) -> dict[str, float]:
-        outputs, wanted = [], []
+        outputs, labels = [], []
         for found, rows in zip(scorer.token_outputs(letters), targets, strict=True):
             outputs.append(found[: len(rows)])
-            wanted.append(rows)
-        joined, truth = np.concatenate(outputs), np.concatenate(wanted)
+            labels.append(rows)
+        joined, truth = np.concatenate(outputs), np.concatenate(labels)
         known = truth != UNKNOWN
         loss = cross_entropy(torch.from_numpy(joined[known]), torch.from_numpy(truth[known])).item()
         return {"loss": loss, **measure(self.section, predictions_of(self.section, joined), truth)}
@@ -352,17 +353,17 @@ class BinsOfPoints(OfTokens):
         `targets` are the `Points` of the rows.
         """
         rows = [points.labels(self.size) for points in targets]
-        wanted = np.full((len(rows), max(map(len, rows)), 2), np.nan, dtype=np.float32)
-        for row, labels in zip(wanted, rows, strict=True):
+        padded = np.full((len(rows), max(map(len, rows)), 2), np.nan, dtype=np.float32)
+        for row, labels in zip(padded, rows, strict=True):
             row[: len(labels)] = labels
-        return Batch(tokens, torch.from_numpy(wanted).to(tokens.device), sum(map(len, rows)))
+        return Batch(tokens, torch.from_numpy(padded).to(tokens.device), sum(map(len, rows)))
 
-    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, 2) with targets (B, bins, 2), NaN if no bin."""
-        rates = rates_of_bins(outputs, self.positions, wanted.shape[1])
-        wanted = wanted[:, None].expand_as(rates)
-        known = wanted.isfinite()
-        rate, holds = rates[known], wanted[known]
+        rates = rates_of_bins(outputs, self.positions, targets.shape[1])
+        targets = targets[:, None].expand_as(rates)
+        known = targets.isfinite()
+        rate, holds = rates[known], targets[known]
         return (
             torch.where(holds > 0.5, -torch.log(-torch.expm1(-rate)), rate).sum() / outputs.shape[1]
         )
@@ -391,9 +392,9 @@ class LanguageModel(OfTokens):
     ) -> Batch:
         """Return inputs and targets; masks are sampled from `generator` or torch's global one."""
 
-    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, V) with targets (B, N) int."""
-        return _cross_entropy(outputs, wanted)
+        return _cross_entropy(outputs, targets)
 
     def measure(
         self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
@@ -416,8 +417,8 @@ class LanguageModel(OfTokens):
                 )
                 outputs = scorer.network(batch.tokens).mean(1).float()  # (B, N, V)
                 # (B, N), 0 without a target
-                losses = cross_entropy(outputs.transpose(1, 2), batch.wanted, reduction="none")
-                right, known = outputs.argmax(-1) == batch.wanted, batch.wanted != UNKNOWN
+                losses = cross_entropy(outputs.transpose(1, 2), batch.targets, reduction="none")
+                right, known = outputs.argmax(-1) == batch.targets, batch.targets != UNKNOWN
                 found[rows] = (
                     torch.stack([losses.double().sum(1), right.sum(1), known.sum(1)], dim=1)
                     .cpu()
@@ -447,9 +448,11 @@ class Masked(LanguageModel):
             starts = torch.randint(max(1, length - span + 1), (number,), generator=generator)
             hidden[row, (starts[:, None] + torch.arange(span)).flatten()] = True
         over = hidden.unfold(1, k, stride)[:, : tokens.shape[1]].to(tokens.device)  # (B, N, k)
-        wanted = torch.where(over.all(-1) & (tokens != PAD) & (tokens != UNK), tokens, UNKNOWN)
+        masked_tokens = torch.where(
+            over.all(-1) & (tokens != PAD) & (tokens != UNK), tokens, UNKNOWN
+        )
         inputs = torch.where(over.any(-1) & (tokens != PAD), MASK, tokens)
-        return Batch(inputs, wanted, int((wanted != UNKNOWN).sum()))
+        return Batch(inputs, masked_tokens, int((masked_tokens != UNKNOWN).sum()))
 
 
 class Causal(LanguageModel):
@@ -462,15 +465,15 @@ class Causal(LanguageModel):
     def batch(
         self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
     ) -> Batch:
-        wanted = torch.full_like(tokens, UNKNOWN)
-        wanted[:, :-1] = torch.where(
+        next_tokens = torch.full_like(tokens, UNKNOWN)
+        next_tokens[:, :-1] = torch.where(
             (tokens[:, 1:] != PAD) & (tokens[:, 1:] != UNK), tokens[:, 1:], UNKNOWN
         )
-        return Batch(tokens, wanted, int((wanted != UNKNOWN).sum()))
+        return Batch(tokens, next_tokens, int((next_tokens != UNKNOWN).sum()))
 
 
 def _cross_entropy(
-    outputs: Tensor, wanted: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
+    outputs: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
 ) -> Tensor:
     """Return the cross-entropy of outputs (B, M, ..., C) with targets (B, ...).
 
@@ -478,7 +481,7 @@ def _cross_entropy(
     """
     members = outputs.shape[1]
     flat = outputs.float().flatten(0, -2)
-    repeated = wanted[:, None].expand(outputs.shape[:-1]).flatten()
+    repeated = targets[:, None].expand(outputs.shape[:-1]).flatten()
     known = repeated != UNKNOWN
     return (
         cross_entropy(

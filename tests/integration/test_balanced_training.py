@@ -215,14 +215,14 @@ def test_loss_multiplies_records_by_weight(task):
         "model",
     )
     trainer.bare.eval()  # use the running statistics of batch norm
-    outputs, wanted = (
+    outputs, targets = (
         torch.randn(5, 1, 1),
         torch.tensor([[0.0, 2.0], [1.0, 0.5], [1.0, 3.0], [0.0, 1.0], [1.0, 0.0]]),
     )
     plain = torch.nn.functional.binary_cross_entropy_with_logits(
-        outputs[:, 0, 0], wanted[:, 0], reduction="none"
+        outputs[:, 0, 0], targets[:, 0], reduction="none"
     )
-    assert torch.allclose(trainer.objective.loss(outputs, wanted), (plain * wanted[:, 1]).sum())
+    assert torch.allclose(trainer.objective.loss(outputs, targets), (plain * targets[:, 1]).sum())
     trainer.add_gradients()
     assert (
         max(

@@ -172,7 +172,7 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     letters, targets = trainer.stream.examples(0, rows)
     batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
     (
-        trainer.objective.loss(trainer.bare(batch.tokens), batch.wanted) / run.training.batch_size
+        trainer.objective.loss(trainer.bare(batch.tokens), batch.targets) / run.training.batch_size
     ).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
@@ -184,7 +184,7 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     for row in rows:
         letters, targets = trainer.stream.examples(0, np.array([row]))
         batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
-        loss = trainer.objective.loss(trainer.bare(batch.tokens), batch.wanted)
+        loss = trainer.objective.loss(trainer.bare(batch.tokens), batch.targets)
         each = torch.autograd.grad(loss, list(trainer.bare.parameters()), allow_unused=True)
         length = sum(float((gradient**2).sum()) for gradient in each if gradient is not None) ** 0.5
         lengths.append(length)
@@ -218,7 +218,7 @@ def test_private_gradients_equal_opacus(task):
         expected_batch_size=size,
         loss_reduction="mean",
     )
-    trainer.objective.loss(module(batch.tokens), batch.wanted).backward()
+    trainer.objective.loss(module(batch.tokens), batch.targets).backward()
     assert optimizer.pre_step()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(ours[name], parameter.grad, rtol=1e-4, atol=1e-7), name

@@ -54,7 +54,7 @@ def test_multiclass_is_cross_entropy_of_known_labels():
         )
         / 2
     )
-    assert_close(objective.loss(outputs, batch.wanted), expected)
+    assert_close(objective.loss(outputs, batch.targets), expected)
 
 
 def test_balanced_classes_weigh_the_same_in_total():
@@ -76,7 +76,7 @@ def test_missing_targets_have_no_loss():
     batch = labels.batch(tokens, np.array([[1.0, nan], [nan, 0.0]]))
     assert batch.size == 2
     outputs = torch.tensor([[[0.0, 9.0]], [[9.0, 0.0]]], requires_grad=True)
-    loss = labels.loss(outputs, batch.wanted)
+    loss = labels.loss(outputs, batch.targets)
     assert_close(loss, torch.tensor(2 * np.log(2), dtype=torch.float32))
     loss.backward()
     assert outputs.grad[0, 0, 1] == outputs.grad[1, 0, 0] == 0
@@ -90,11 +90,13 @@ def test_regression_on_standardised_numbers(loss, at, expected):
     objective = Regression(section)
     # 1 deviation above the mean; a count
     targets = np.array([[15.0]]) if loss != "poisson" else np.array([[3.0]])
-    wanted = objective.batch(torch.ones(1, 4, dtype=torch.int64), targets).wanted
+    encoded = objective.batch(torch.ones(1, 4, dtype=torch.int64), targets).targets
     if loss == "poisson":
-        assert_close(objective.loss(torch.tensor([[[1.0]]]), wanted), torch.tensor(float(np.e - 3)))
+        assert_close(
+            objective.loss(torch.tensor([[[1.0]]]), encoded), torch.tensor(float(np.e - 3))
+        )
     else:
-        assert_close(objective.loss(torch.tensor([[[at]]]), wanted), torch.tensor(expected))
+        assert_close(objective.loss(torch.tensor([[[at]]]), encoded), torch.tensor(expected))
 
 
 SEVERAL = config.RunFile(
@@ -145,7 +147,7 @@ def test_parts_are_weighted_as_in_run_file():
         / 3
     )
     assert_close(
-        objective.loss(outputs, batch.wanted) / batch.size, (1 * of_class + 3 * of_numbers) / 4
+        objective.loss(outputs, batch.targets) / batch.size, (1 * of_class + 3 * of_numbers) / 4
     )
     measured = objective.measure(outputs.double().mean(1).numpy(), targets)
     assert measured["loss"] == pytest.approx(
@@ -160,7 +162,7 @@ def test_missing_target_affects_only_its_part():
     targets = targets_of_several([1, UNKNOWN], [[np.nan, np.nan], [1.0, np.nan]])
     objective, outputs = several(targets), torch.zeros(2, 1, 5, requires_grad=True)
     objective.loss(
-        outputs, objective.batch(torch.ones(2, 4, dtype=torch.int64), targets).wanted
+        outputs, objective.batch(torch.ones(2, 4, dtype=torch.int64), targets).targets
     ).backward()
     moved = outputs.grad[:, 0] != 0
     assert moved.tolist() == [[True, True, True, False, False], [False, False, False, True, False]]
@@ -168,7 +170,7 @@ def test_missing_target_affects_only_its_part():
     assert (
         objective.loss(
             torch.ones(1, 1, 5),
-            objective.batch(torch.ones(1, 4, dtype=torch.int64), unknown).wanted,
+            objective.batch(torch.ones(1, 4, dtype=torch.int64), unknown).targets,
         )
         == 0
     )
@@ -196,8 +198,8 @@ def test_losses_of_partial_batches_add_up(seed, cut):
     whole = objective.batch(tokens, targets)
     assert sum(batch.size for _, batch in pieces) == whole.size
     assert_close(
-        sum(objective.loss(of_part, batch.wanted) for of_part, batch in pieces),
-        objective.loss(outputs, whole.wanted),
+        sum(objective.loss(of_part, batch.targets) for of_part, batch in pieces),
+        objective.loss(outputs, whole.targets),
     )
 
 
@@ -206,7 +208,7 @@ def test_labels_are_padded_with_unknown():
     targets = np.empty(2, dtype=object)
     targets[:] = [np.array([0, 1, UNKNOWN]), np.array([1])]
     batch = objective.batch(torch.tensor([[4, 5, 6], [4, 0, 0]]), targets)
-    assert batch.wanted.tolist() == [[0, 1, UNKNOWN], [1, UNKNOWN, UNKNOWN]]
+    assert batch.targets.tolist() == [[0, 1, UNKNOWN], [1, UNKNOWN, UNKNOWN]]
     assert batch.size == 3
 
 
@@ -236,11 +238,11 @@ def test_masked_bases_are_never_visible(k, stride, fraction, seed, data):
             if tokens[row, token] != PAD
             for letter in range(*spans[token])
         }
-        for token in torch.nonzero(batch.wanted[row] != UNKNOWN).flatten():
+        for token in torch.nonzero(batch.targets[row] != UNKNOWN).flatten():
             assert not seen & set(range(*spans[token]))
-            assert batch.wanted[row, token] == tokens[row, token]
+            assert batch.targets[row, token] == tokens[row, token]
             assert tokens[row, token] not in (PAD, UNK)
-    assert batch.size == int((batch.wanted != UNKNOWN).sum())
+    assert batch.size == int((batch.targets != UNKNOWN).sum())
 
 
 def test_masked_fraction_is_about_as_set():
@@ -253,7 +255,7 @@ def test_masked_fraction_is_about_as_set():
     )
     # 15 spans of 6 bases in 600, some overlapping: each masks 8 tokens and predicts 4.
     assert 0.14 < float((batch.tokens == MASK).double().mean()) < 0.2
-    assert 0.07 < float((batch.wanted != UNKNOWN).double().mean()) < 0.11
+    assert 0.07 < float((batch.targets != UNKNOWN).double().mean()) < 0.11
 
 
 def test_causal_targets_are_next_tokens():
@@ -262,7 +264,7 @@ def test_causal_targets_are_next_tokens():
     batch = Causal(tokenizer).batch(tokens, np.zeros((2, 0)))
     a, c, g, t = 4, 5, 6, 7
     assert tokens.tolist() == [[a, c, UNK, t], [g, t, PAD, PAD]]
-    assert batch.wanted.tolist() == [[c, UNKNOWN, t, UNKNOWN], [t, UNKNOWN, UNKNOWN, UNKNOWN]]
+    assert batch.targets.tolist() == [[c, UNKNOWN, t, UNKNOWN], [t, UNKNOWN, UNKNOWN, UNKNOWN]]
     assert batch.size == 3
 
 
@@ -279,9 +281,9 @@ def test_bin_loss_combines_its_positions():
     rows = object_array([Points("c", 0, 24, at, strand), Points("c", 50, 10, at[:0], strand[:0])])
     batch = objective.batch(torch.ones(2, 24, dtype=torch.long), rows)
     assert batch.size == 3
-    assert batch.wanted[0].tolist() == [[1, 0], [0, 1]]
-    assert batch.wanted[1, 0].tolist() == [0, 0]
-    assert batch.wanted[1, 1].isnan().all()
+    assert batch.targets[0].tolist() == [[1, 0], [0, 1]]
+    assert batch.targets[1, 0].tolist() == [0, 0]
+    assert batch.targets[1, 1].isnan().all()
     outputs = torch.randn(2, 1, 5, 2, generator=torch.Generator().manual_seed(0))
     p = outputs.sigmoid()[:, 0]
     none = (1 - p[:, 0:4:2]) * (1 - p[:, 1:4:2])  # (rows, bins, strands)
@@ -292,7 +294,7 @@ def test_bin_loss_combines_its_positions():
         - (1 - none[0, 1, 1]).log()
         - none[1, 0].log().sum()
     )
-    assert objective.loss(outputs, batch.wanted).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert objective.loss(outputs, batch.targets).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_positions_beyond_last_kmer_have_no_rate():
