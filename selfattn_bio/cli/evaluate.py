@@ -146,7 +146,7 @@ def run(arguments: argparse.Namespace) -> None:
     _check_strands(arguments.model, run_file)
     for folder in itertools.chain(*folders.values()):
         check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
-        _check_question(folder, run_file.objective)
+        _check_objective(folder, run_file.objective)
         check_unseen(
             folder,
             corpus.records.iloc[rows["test"]],
@@ -154,11 +154,11 @@ def run(arguments: argparse.Namespace) -> None:
             corpus.alphabet,
             corpus.assembly,
         )
-    laid = _laid(corpus, rows, run_file)
-    if laid:
+    windows = _fixed_windows(corpus, rows, run_file)
+    if windows:
         rows, letters = (
-            {split: of.rows for split, of in laid.items()},
-            {split: of.letters for split, of in laid.items()},
+            {split: of.rows for split, of in windows.items()},
+            {split: of.letters for split, of in windows.items()},
         )
 
     origin = {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of(arguments.split)}
@@ -184,11 +184,11 @@ def run(arguments: argparse.Namespace) -> None:
     _add_layers(summary, arguments.model, letters)
     if privacy := read_provenance(arguments.model[0]).get("privacy"):
         summary["privacy"] = privacy
-    if laid:
+    if windows:
         summary["window"] = run_file.training.window
         for split, table in tables.items():
-            table.insert(1, "start", laid[split].starts)
-            table.insert(2, "end", laid[split].ends)
+            table.insert(1, "start", windows[split].starts)
+            table.insert(2, "end", windows[split].ends)
     _write(arguments.output, summary, tables, arguments.model)
     {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
@@ -242,24 +242,24 @@ def _write(
         )
 
 
-def _laid(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
+def _fixed_windows(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
     """Return the windows of each split if [training] window is set; otherwise an empty dict."""
     from selfattn_bio.data.batches import laid_windows
 
     if (window := run_file.training.window) is None:
         return {}
     k = max(run.tokens.k for run in (run_file, *map(run_file.variant, run_file.variants)))
-    laid = {split: laid_windows(corpus, of_split, window, k) for split, of_split in rows.items()}
-    counts = ", ".join(f"{split} {len(of.rows):,}" for split, of in laid.items())
+    windows = {split: laid_windows(corpus, of_split, window, k) for split, of_split in rows.items()}
+    counts = ", ".join(f"{split} {len(of.rows):,}" for split, of in windows.items())
     print(
         f"evaluate: adjacent windows of at most {window:,} {corpus.alphabet.unit}, evenly "
         f"subsampled if there are too many: {counts}",
         flush=True,
     )
-    return laid
+    return windows
 
 
-def _check_question(folder: Path, objective: Objective) -> None:
+def _check_objective(folder: Path, objective: Objective) -> None:
     """Refuse a model whose objective differs from the run file's: its outputs would be misread."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.model.checkpoint import RUN
@@ -424,7 +424,7 @@ def _judge_bins(
 
     models = {name: load(members) for name, members in folders.items()}
     section = models["model"].run.objective
-    assert isinstance(section, BinsObjective)  # checked by `_check_question`
+    assert isinstance(section, BinsObjective)  # checked by `_check_objective`
     found = sha256_of(section.points)
     for name, model in models.items():
         if (learnt := getattr(model.run.objective, "points_sha256", "")) != found:

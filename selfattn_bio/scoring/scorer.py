@@ -582,16 +582,16 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
         raise ArgumentError(f"{what} does not support models with two inputs; {TAKE_TWO}")
 
 
-def rates_of_bins(outputs: torch.Tensor, places: int, bins: int) -> torch.Tensor:
+def rates_of_bins(outputs: torch.Tensor, positions: int, bins: int) -> torch.Tensor:
     """Convert logits (..., N, C) of positions to rates (..., bins, C) of bins, in float32.
 
-    The rate of a bin is -log of the probability that none of its `places` positions holds a point.
-    Positions are treated as independent (noisy-or), so their rates add up.
+    A bin has `positions` positions. Its rate is -log of the probability that none of them holds a
+    point. Positions are treated as independent (noisy-or), so their rates add up.
     """
-    missing = bins * places - outputs.shape[-2]
+    missing = bins * positions - outputs.shape[-2]
     # k-mers give fewer outputs than positions, so missing ones are padded; surplus ones are cut off
     outputs = pad(outputs.float(), (0, 0, 0, missing), value=UNLIKELY)
-    return softplus(outputs).unflatten(-2, (bins, places)).sum(-2).clamp(min=1e-9)
+    return softplus(outputs).unflatten(-2, (bins, positions)).sum(-2).clamp(min=1e-9)
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def measure(
             ),
         )
         try:
-            _start_deaf(process)
+            _start_ignoring_sigint(process)
             theirs.close()
             with suppress(EOFError):  # the process has ended; its exit code shows how
                 while True:
@@ -211,7 +211,7 @@ def measure(
     return found
 
 
-def _start_deaf(process: BaseProcess) -> None:
+def _start_ignoring_sigint(process: BaseProcess) -> None:
     """Start a process that ignores Ctrl-C from its first line on.
 
     A terminal sends Ctrl-C to all processes. The parent receives it and kills the process.
@@ -261,13 +261,13 @@ def _work(
     pipe.send(probe)
     _guard(probe)
     try:
-        for found in _Climber(run, probe, folder, spread, seconds, scored).found(size, corpus):
+        for found in _SizeProbe(run, probe, folder, spread, seconds, scored).found(size, corpus):
             pipe.send(found)
     except SelfAttnBioError as error:
         pipe.send(error)
 
 
-class _Climber:
+class _SizeProbe:
     """Measure steps of growing sizes."""
 
     def __init__(
@@ -297,7 +297,7 @@ class _Climber:
         try:
             opened = Corpus.open(corpus) if corpus else None  # the table of records stays in memory
             self.probe = replace(self.probe, opened=peak_mb() if opened else 0.0)
-            for each in rungs(*size):
+            for each in probe_sizes(*size):
                 if self._is_too_much(*each):
                     break
                 point = self._point(*each)
@@ -382,7 +382,7 @@ class _Climber:
         self.probe = replace(self.probe, evaluated=peak_mb(), evaluation=evaluation)
 
 
-def rungs(length: int, batch: int) -> list[tuple[int, int]]:
+def probe_sizes(length: int, batch: int) -> list[tuple[int, int]]:
     """List sizes (length, records) from small to the full size.
 
     First one record grows to its full length, then the number of records grows. (8192, 8) is

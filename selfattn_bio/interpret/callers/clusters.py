@@ -85,7 +85,7 @@ class Clusters:
             row[: len(record)]
             for row, record in zip(np.linalg.norm(hypothetical, axis=2), records, strict=True)
         ]
-        seqlets = _speaking_for(
+        seqlets = _positive_only(
             call_seqlets(attribution, threshold=THRESHOLD), letters, hypothetical, alphabet
         )
         rest = seqlets.sort_values(
@@ -115,7 +115,7 @@ class Clusters:
         return CallerResult(patterns, len(seqlets), note)
 
 
-def _speaking_for(
+def _positive_only(
     seqlets: pd.DataFrame,
     letters: NDArray[np.uint8],
     hypothetical: NDArray[np.float32],

@@ -797,11 +797,10 @@ def test_ctrl_c_stops_run_with_130(here):
     ends = "try: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit('a traceback')\n"
     Path("snakemake.py").write_text(begins + ends)  # found before the real one
     command = [sys.executable, "-m", "selfattn_bio.cli.main", "run", "train_mine"]
-    heard = partial(
-        signal.signal, signal.SIGINT, signal.default_int_handler
-    )  # a shell's jobs in the background begin deaf to it
+    # a shell's jobs in the background ignore Ctrl-C
+    interruptible = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible
     ) as process:
         assert process.stderr.readline() == "a step begins\n"
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both

@@ -298,5 +298,6 @@ def test_bin_loss_combines_its_positions():
 
 
 def test_positions_beyond_last_kmer_have_no_rate():
-    rates = rates_of_bins(torch.zeros(1, 3, 2), places=2, bins=2)  # the fourth position is missing
+    # the fourth position is missing
+    rates = rates_of_bins(torch.zeros(1, 3, 2), positions=2, bins=2)
     assert rates[0, :, 0].tolist() == pytest.approx([2 * np.log(2), np.log(2)])

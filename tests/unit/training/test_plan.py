@@ -17,9 +17,9 @@ from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigaby
 from selfattn_bio.training.probe import (
     Point,
     Probe,
-    _Climber,
+    _SizeProbe,
     _timed,
-    rungs,
+    probe_sizes,
     synthetic_corpus,
     with_points,
 )
@@ -58,9 +58,9 @@ def test_extrapolation_never_decreases():
 
 
 def test_measured_sizes_grow_to_full_size():
-    assert rungs(8192, 8) == [(2048, 1), (8192, 1), (8192, 2), (8192, 8)]
-    assert rungs(300, 64) == [(300, 4), (300, 16), (300, 64)]
-    assert rungs(20, 2) == [(20, 2)]
+    assert probe_sizes(8192, 8) == [(2048, 1), (8192, 1), (8192, 2), (8192, 8)]
+    assert probe_sizes(300, 64) == [(300, 4), (300, 16), (300, 64)]
+    assert probe_sizes(20, 2) == [(20, 2)]
 
 
 def test_memory_is_linear_in_batch_size():
@@ -167,7 +167,7 @@ def test_one_time_preparation_is_not_timed(tmp_path, monkeypatch):
         embed_dim=4, channels=(4, 4, 4), kernels=(3, 3, 3), pools=(2, 2, 2), hidden_dim=4
     )
     run = run_file(model, batch_size=2)
-    *_, probe = _Climber(run, Probe("cpu", 10_000.0), tmp_path, (0.5, 1.0), 10.0, 200).found(
+    *_, probe = _SizeProbe(run, Probe("cpu", 10_000.0), tmp_path, (0.5, 1.0), 10.0, 200).found(
         (40, 2), None
     )
     assert probe.pace * probe.points[-1].seconds < 0.2
