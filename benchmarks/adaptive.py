@@ -79,7 +79,7 @@ DROPS = (0.002, 0.005, 0.01)
 LONG, ROUNDS = 8_192, 4
 
 Letters = list[NDArray[np.uint8]]
-Sides = dict[str, Letters]
+Splits = dict[str, Letters]
 Labels = dict[str, NDArray[np.int64]]
 
 
@@ -154,7 +154,7 @@ def encoder_share(scorer: Scorer, letters: Letters) -> float:
     return sum(marks) / total
 
 
-def judged(name: str, folder: Path, sides: Sides, labels: Labels) -> list[dict[str, Any]]:
+def judged(name: str, folder: Path, splits: Splits, labels: Labels) -> list[dict[str, Any]]:
     """Return the rows of a network, one per D for exits, and keep them next to the model."""
     path = folder.with_name("rows.json")
     if (
@@ -164,9 +164,9 @@ def judged(name: str, folder: Path, sides: Sides, labels: Labels) -> list[dict[s
         return json.loads(path.read_text(encoding="utf-8"))
     scorer = load(folder)
     if name != "exits":
-        found = [row_of(name, scorer, folder, sides, labels)]
+        found = [row_of(name, scorer, folder, splits, labels)]
     else:
-        readings, found = torch.from_numpy(scorer.readings(sides["valid"])), []
+        readings, found = torch.from_numpy(scorer.readings(splits["valid"])), []
         for drop in DROPS:
             choice = choose_exits(
                 readings,
@@ -176,20 +176,22 @@ def judged(name: str, folder: Path, sides: Sides, labels: Labels) -> list[dict[s
             for member in scorer.network.members:
                 member.exits.threshold.fill_(choice.threshold)  # type: ignore[operator, union-attr]
             found.append(
-                row_of(f"exits {drop}", scorer, folder, sides, labels)
+                row_of(f"exits {drop}", scorer, folder, splits, labels)
                 | {"threshold": choice.threshold}
             )
     path.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
 
 
-def row_of(name: str, scorer: Scorer, folder: Path, sides: Sides, labels: Labels) -> dict[str, Any]:
+def row_of(
+    name: str, scorer: Scorer, folder: Path, splits: Splits, labels: Labels
+) -> dict[str, Any]:
     """Measure one row of the table."""
-    logits = {side: scorer.logits(letters) for side, letters in sides.items()}
+    logits = {split: scorer.logits(letters) for split, letters in splits.items()}
     auroc = (
         Bootstrap(labels["test"]).metrics(expit(logits["test"]), threshold=0.5)["auroc"].interval()
     )
-    some, rng = sides["valid"][:300], np.random.default_rng(0)
+    some, rng = splits["valid"][:300], np.random.default_rng(0)
     long = [rng.choice(np.frombuffer(b"ACGT", np.uint8), LONG) for _ in range(3)]
     gated = load(folder.with_name("model")) if folder.name == "pruned" else None
     scorers = [scorer, gated] if gated else [scorer]
@@ -206,10 +208,10 @@ def row_of(name: str, scorer: Scorer, folder: Path, sides: Sides, labels: Labels
         "encoder_share": encoder_share(scorer, some),
     }
     if name.startswith("exits"):
-        row["layers"] = float(scorer.depths(sides["test"]).mean())
+        row["layers"] = float(scorer.depths(splits["test"]).mean())
     if gated:
         row |= {"as_fast": of_short[0] / of_short[1], "as_fast_long": of_long[0] / of_long[1]}
-        row |= {"difference": float(np.abs(gated.logits(sides["test"]) - logits["test"]).max())}
+        row |= {"difference": float(np.abs(gated.logits(splits["test"]) - logits["test"]).max())}
         row |= {"bytes_gated": (folder.with_name("model") / WEIGHTS).stat().st_size}
     return row
 
@@ -239,17 +241,17 @@ def say(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    corpus_path, split = prepare()
-    folders = {name: trained(name, corpus_path, split) for name in sys.argv[1:] or NETWORKS}
+    corpus_path, split_path = prepare()
+    folders = {name: trained(name, corpus_path, split_path) for name in sys.argv[1:] or NETWORKS}
     corpus = Corpus.open(corpus_path)
-    of = np.array(read_split(split, corpus.records["id"]))
-    at = {side: np.flatnonzero(of == side) for side in ("valid", "test")}
-    sides = {side: [corpus.letters(int(row)) for row in rows] for side, rows in at.items()}
+    of = np.array(read_split(split_path, corpus.records["id"]))
+    at = {split: np.flatnonzero(of == split) for split in ("valid", "test")}
+    splits = {split: [corpus.letters(int(row)) for row in rows] for split, rows in at.items()}
     labels = {
-        side: corpus.records["label"].iloc[rows].to_numpy(dtype="int64")
-        for side, rows in at.items()
+        split: corpus.records["label"].iloc[rows].to_numpy(dtype="int64")
+        for split, rows in at.items()
     }
-    say([row for name, folder in folders.items() for row in judged(name, folder, sides, labels)])
+    say([row for name, folder in folders.items() for row in judged(name, folder, splits, labels)])
 
 
 if __name__ == "__main__":

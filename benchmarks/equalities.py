@@ -67,8 +67,8 @@ def prepare(folder: Path) -> None:
     corpus = build_corpus(
         [(folder / "1.fa", 1), (folder / "0.fa", 0)], folder / "corpus", Rules(DNA)
     )
-    sides = rng.permutation(["train"] * TRAIN + ["valid"] * VALID)
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+    splits = rng.permutation(["train"] * TRAIN + ["valid"] * VALID)
+    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
         folder / "split.tsv", sep="\t", index=False
     )
 

@@ -28,7 +28,7 @@ from promoter import command, is_trained
 
 QUICK = "--quick" in sys.argv[1:]
 FOLDER = Path("results/bench_fair_quick" if QUICK else "results/bench_fair")
-SIDES = (
+SPLIT_SIZES = (
     {"train": 400, "valid": 400, "test": 400}
     if QUICK
     else {"train": 6000, "valid": 2000, "test": 6000}
@@ -63,7 +63,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def made(seed: int, marker: bool) -> pd.DataFrame:
     """Simulate all records: id, sequence, label, origin and split."""
     rng, rows = np.random.default_rng(seed), []
-    for side, number in SIDES.items():
+    for split, number in SPLIT_SIZES.items():
         for i in range(number):
             label, minor = int(rng.random() < 0.5), rng.random() < MINOR
             letters = rng.choice(list("ACGT"), LENGTH)
@@ -77,7 +77,7 @@ def made(seed: int, marker: bool) -> pd.DataFrame:
             if marker and (rng.random() < FOLLOWS) == (bool(label) != minor):
                 letters[places[1] : places[1] + len(MARKER)] = list(MARKER)
             rows.append(
-                (f"{side}{i}", "".join(letters), label, "minor" if minor else "major", side)
+                (f"{split}{i}", "".join(letters), label, "minor" if minor else "major", split)
             )
     return pd.DataFrame(rows, columns=["id", "sequence", "label", "origin", "split"])
 
@@ -136,8 +136,8 @@ def main() -> None:
     """Train what is missing and print the table."""
     table = pd.DataFrame([row_of(way) for way in WAYS])
     print(
-        f"{SIDES['train']:,} train and {SIDES['test']:,} test records, {MINOR:.0%} minor; means of "
-        f"{len(SEEDS)} seeds"
+        f"{SPLIT_SIZES['train']:,} train and {SPLIT_SIZES['test']:,} test records, "
+        f"{MINOR:.0%} minor; means of {len(SEEDS)} seeds"
     )
     print(table.to_string(index=False))
 

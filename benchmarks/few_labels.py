@@ -64,7 +64,7 @@ STARTS: dict[str, dict[str, str] | None] = {
     "pretrained": {"adapt": "all"},
     "pretrained, LoRA": {"adapt": "lora"},
 }
-Sides = dict[str, list[Record]]  # positives and negatives
+Classes = dict[str, list[Record]]  # positives and negatives
 
 
 def write_fasta(path: Path, records: Iterable[Record]) -> str:
@@ -157,13 +157,13 @@ def judged(model: Path, corpus_path: Path, split_path: Path) -> dict[str, float]
     return {"valid": pd.read_csv(model / "history.csv")["valid_auroc"].max(), "test": test}
 
 
-def pretraining_of(sides: Sides, held_out: set[str]) -> Path:
+def pretraining_of(classes: Classes, held_out: set[str]) -> Path:
     """Write the run file of the masked language model.
 
     Its corpus has no labels and no records of held-out chromosomes.
     """
     unlabelled = [
-        record for records in sides.values() for record in records if record.chrom not in held_out
+        record for records in classes.values() for record in records if record.chrom not in held_out
     ]
     print(
         f"pretraining: {len(unlabelled):,} records of "
@@ -184,19 +184,21 @@ def pretraining_of(sides: Sides, held_out: set[str]) -> Path:
 
 
 def runs_of(
-    share: float, seed: int, sides: Sides, split: ChromosomeSplit, parent: Path
+    share: float, seed: int, classes: Classes, split: ChromosomeSplit, parent: Path
 ) -> dict[str, Path]:
     """Write the run files of a fraction of the labels, by start; all use the same records."""
     folder, files = FOLDER / f"{share:.0%}_seed{seed}".replace("%", ""), {}
-    for name, records in sides.items():
+    for name, records in classes.items():
         kept = []
-        for side in ("train", "valid", "test"):
-            own = [record for record in records if side_of(record, split) == side]
+        for split_name in ("train", "valid", "test"):
+            own = [record for record in records if split_of(record, split) == split_name]
             # One order per seed, so that a smaller fraction is part of a larger one.
             order = np.random.default_rng((seed, name == "positives")).permutation(len(own))
             kept += [
                 own[i]
-                for i in sorted(order[: len(own) if side == "test" else round(share * len(own))])
+                for i in sorted(
+                    order[: len(own) if split_name == "test" else round(share * len(own))]
+                )
             ]
         files[name] = write_fasta(folder / f"{name}.fa.gz", kept)
     steps, runs = SHARES[share], {}
@@ -219,7 +221,7 @@ def runs_of(
     return runs
 
 
-def side_of(record: Record, split: ChromosomeSplit) -> str:
+def split_of(record: Record, split: ChromosomeSplit) -> str:
     """Return the split of a record in the task."""
     return (
         "valid"
@@ -236,13 +238,13 @@ def main() -> None:
     split = task.split
     assert isinstance(split, ChromosomeSplit)
     files = (("positives", task.data.positives), ("negatives", task.data.negatives))
-    sides = {
+    classes = {
         name: [record for path in paths or () for record in read_records(path, DNA)]
         for name, paths in files
     }
-    parent = pretraining_of(sides, {*split.valid, *split.test})
+    parent = pretraining_of(classes, {*split.valid, *split.test})
     keys = [(share, seed) for share in SHARES for seed in SEEDS]
-    runs = {key: runs_of(*key, sides, split, parent.with_suffix("")) for key in keys}
+    runs = {key: runs_of(*key, classes, split, parent.with_suffix("")) for key in keys}
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(prepare, [parent, *(each["pretrained"] for each in runs.values())]))
         pretraining = pool.submit(trained, parent)

@@ -37,7 +37,7 @@ from selfattn_bio.scoring.scorer import load
 QUICK = "--quick" in sys.argv[1:]
 FOLDER = Path("results/bench_privacy_quick" if QUICK else "results/bench_privacy")
 FILES = [f"data/fly_promoters/{name}.fa.gz" for name in ("positives", "negatives")]
-SIDES = (
+SPLIT_SIZES = (
     {"train": 300, "valid": 100, "test": 300, "beside": 300}
     if QUICK
     else {"train": 4000, "valid": 1000, "test": 4000, "beside": 4000}
@@ -91,18 +91,18 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
-def sides_of(corpus: Corpus) -> NDArray[np.str_]:
-    """Sample the part of each record."""
-    order, sides = (
+def splits_of(corpus: Corpus) -> NDArray[np.str_]:
+    """Sample the split of each record."""
+    order, splits = (
         np.random.default_rng(0).permutation(len(corpus)),
         np.full(len(corpus), "dropped", dtype="<U8"),
     )
-    ends = np.cumsum(list(SIDES.values()))
+    ends = np.cumsum(list(SPLIT_SIZES.values()))
     if ends[-1] > len(corpus):
         raise ValueError(f"{len(corpus):,} records are too few: {ends[-1]:,} are needed")
-    for name, start, end in zip(SIDES, [0, *ends], ends, strict=False):
-        sides[order[start:end]] = name
-    return sides
+    for name, start, end in zip(SPLIT_SIZES, [0, *ends], ends, strict=False):
+        splits[order[start:end]] = name
+    return splits
 
 
 def prepare() -> tuple[Corpus, NDArray[np.str_]]:
@@ -126,16 +126,18 @@ def prepare() -> tuple[Corpus, NDArray[np.str_]]:
             FOLDER / "corpus",
         )
     corpus = Corpus.open(FOLDER / "corpus")
-    sides = sides_of(corpus)
-    own = {"split": np.where(sides == "beside", "dropped", sides)}
+    splits = splits_of(corpus)
+    own = {"split": np.where(splits == "beside", "dropped", splits)}
     beside = {
-        "split": np.where(sides == "beside", "train", np.where(sides == "train", "dropped", sides))
+        "split": np.where(
+            splits == "beside", "train", np.where(splits == "train", "dropped", splits)
+        )
     }
     for name, columns in (("split", own), ("beside", beside)):
         pd.DataFrame({"id": corpus.records["id"], **columns, "reason": "drawn"}).to_csv(
             FOLDER / f"{name}.tsv", sep="\t", index=False
         )
-    return corpus, sides
+    return corpus, splits
 
 
 def trained(name: str, sections: dict[str, Any], split: str = "split") -> Path:
@@ -166,16 +168,16 @@ def trained(name: str, sections: dict[str, Any], split: str = "split") -> Path:
 def main() -> None:
     """Train what is missing, attack, and print the table."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    corpus, sides = prepare()
+    corpus, splits = prepare()
     labels = corpus.records["label"].to_numpy(dtype=np.int64)
-    rows = {side: np.flatnonzero(sides == side) for side in ("train", "test")}
+    rows = {split: np.flatnonzero(splits == split) for split in ("train", "test")}
     letters = {
-        side: [corpus.letters(int(row)) for row in of_side] for side, of_side in rows.items()
+        split: [corpus.letters(int(row)) for row in of_split] for split, of_split in rows.items()
     }
 
     def losses(folder: Path) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
-        logits = {side: load(folder).logits(of_side) for side, of_side in letters.items()}
-        return {side: record_losses(logits[side], labels[rows[side]]) for side in rows}, logits[
+        logits = {split: load(folder).logits(of_split) for split, of_split in letters.items()}
+        return {split: record_losses(logits[split], labels[rows[split]]) for split in rows}, logits[
             "test"
         ]
 

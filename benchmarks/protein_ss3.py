@@ -93,10 +93,10 @@ def alike(chains: pd.Series, test: pd.Series) -> np.ndarray:
 def read_chains(folder: Path) -> pd.DataFrame:
     """Read the chains, test first, without those similar to a test chain.
 
-    Columns are id, side, sequence and ss3, which has - at masked residues.
+    Columns are id, split, sequence and ss3, which has - at masked residues.
     """
     tables = []
-    for side, name in FILES.items():
+    for split, name in FILES.items():
         table = pd.read_csv(folder / f"{name}.tsv.gz", sep="\t", dtype=str, keep_default_na=False)
         (mask,) = (column for column in table.columns if column.endswith("mask"))
         pairs = zip(table["ss3"], table[mask], strict=True)
@@ -107,22 +107,22 @@ def read_chains(folder: Path) -> pd.DataFrame:
         tables.append(
             pd.DataFrame(
                 {
-                    "id": side + "_" + table["id"],
-                    "side": side,
+                    "id": split + "_" + table["id"],
+                    "split": split,
                     "sequence": table["sequence"],
                     "ss3": labels,
                 }
             )
         )
     chains = pd.concat(tables, ignore_index=True)
-    is_test = chains["side"] == "test"
+    is_test = chains["split"] == "test"
     dropped = np.zeros(len(chains), bool)
     dropped[~is_test] = alike(chains["sequence"][~is_test], chains["sequence"][is_test])
     said = ", ".join(
-        f"{side} {count}" for side, count in chains["side"][dropped].value_counts().items()
+        f"{split} {count}" for split, count in chains["split"][dropped].value_counts().items()
     )
     kept = chains[~dropped].reset_index(drop=True)
-    counts = ", ".join(f"{side} {(kept['side'] == side).sum():,}" for side in FILES)
+    counts = ", ".join(f"{split} {(kept['split'] == split).sum():,}" for split in FILES)
     print(
         f"{NAME}: left out as similar to TS115: {said or 'none'}; kept {counts} chains", flush=True
     )

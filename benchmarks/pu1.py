@@ -142,8 +142,8 @@ def main(arguments: list[str] | None = None) -> None:
     print("\n| | validation AUROC | test AUROC |\n|---|---|---|")
     for name in ("model", *metrics["test"]["baselines"]):
         each = [
-            metrics[side]["model"] if name == "model" else metrics[side]["baselines"][name]
-            for side in ("valid", "test")
+            metrics[split]["model"] if name == "model" else metrics[split]["baselines"][name]
+            for split in ("valid", "test")
         ]
         print(f"| {name} | {' | '.join(with_interval(entry['auroc']) for entry in each)} |")
     best = metrics["differences"]["best_baseline"]

@@ -52,7 +52,7 @@ def write_fasta(path: Path, ids: pd.Series, sequences: pd.Series) -> str:
 def prepare(name: str, values: Mapping[str, Any], records: pd.DataFrame) -> Path:
     """Write run file, corpus and split of a set; return the run file.
 
-    `records` has the columns id and side, in the order of the FASTA files.
+    `records` has the columns id and split, in the order of the FASTA files.
     """
     path = FOLDER / name / "run.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def prepare(name: str, values: Mapping[str, Any], records: pd.DataFrame) -> Path
     split = pd.DataFrame(
         {
             "id": kept,
-            "split": records.set_index("id")["side"].loc[kept].to_numpy(),
+            "split": records.set_index("id")["split"].loc[kept].to_numpy(),
             "reason": "published",
         }
     )

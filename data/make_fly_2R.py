@@ -23,7 +23,7 @@ from make_fly_promoters import read_upstream
 SOURCE_SHA256 = "dcf0f58d162c93f8f629d2f55374e916015987092f0fefdd0bbeb03c3e854547"
 CHROM = "chr2R"
 WIDTH, BIN = 32_768, 200  # bp
-SIDES = (
+SPLITS = (  # start, end and distance of windows: training, validation, test
     (0, 14_000_000, 8_000),
     (14_000_000, 16_500_000, WIDTH // BIN * BIN),
     (16_500_000, 21_146_708, WIDTH // BIN * BIN),
@@ -49,7 +49,7 @@ def windows() -> list[int]:
     split may share bins with the one before.
     """
     found = []
-    for first, end, step in SIDES:
+    for first, end, step in SPLITS:
         last = first + (end - WIDTH - first) // BIN * BIN
         found += [*range(first, last, step), last]
     return found
