@@ -43,11 +43,11 @@ def write_task(folder, run, positives=40, negatives=40):
     corpus = build_corpus(
         [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
     )
-    sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+    splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
+    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
         folder / "split.tsv", sep="\t", index=False
     )
-    return sides
+    return splits
 
 
 def environments(processes):

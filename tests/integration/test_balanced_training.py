@@ -181,20 +181,20 @@ def test_best_step_is_chosen_by_worst_group(models):
 def test_weights_and_samples_balance_group_and_label(task):
     corpus = Corpus.open(task / "corpus")
     labels = corpus.records["label"].to_numpy(dtype=np.int64)
-    sides = {
+    splits = {
         "train": SplitRecords(np.arange(800), labels[:800]),
         "valid": SplitRecords(np.arange(800, 2400), labels[800:2400]),
     }
-    balance = build_balance(WAYS["reweight"], corpus, sides)
+    balance = build_balance(WAYS["reweight"], corpus, splits)
     assert isinstance(balance, Reweighted)
     weights, origin = balance.weights(), corpus.targets(["origin"])["origin"].to_numpy()[:800]
     totals = pd.Series(weights).groupby([origin, labels[:800]]).sum()
     assert len(totals) == 4
     assert totals.to_numpy() == pytest.approx(200.0)
     assert weights.mean() == pytest.approx(1.0)
-    assert balance.with_targets(sides["train"]).targets["weight"] == pytest.approx(weights)
+    assert balance.with_targets(splits["train"]).targets["weight"] == pytest.approx(weights)
     assert balance.order(np.full(800, 60), config.Training()) is None
-    order = build_balance(WAYS["sample"], corpus, sides).order(np.full(800, 60), config.Training())
+    order = build_balance(WAYS["sample"], corpus, splits).order(np.full(800, 60), config.Training())
     assert isinstance(order, BalancedOrder)
     assert set(
         pd.Series(np.concatenate(list(order.epoch(0))))

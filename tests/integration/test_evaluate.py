@@ -129,9 +129,9 @@ def test_metrics_and_predictions_are_written(
     assert set(metrics["test"]["model"]["auroc"]) == {"value", "low", "high"}
     assert metrics["train"] == {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
     split = pd.read_csv(task / "split.tsv", sep="\t")
-    for side in ("valid", "test"):
-        table = pd.read_csv(task / "out" / "predictions" / f"{side}.tsv", sep="\t")
-        assert table["id"].tolist() == split["id"][split["split"] == side].tolist()
+    for name in ("valid", "test"):
+        table = pd.read_csv(task / "out" / "predictions" / f"{name}.tsv", sep="\t")
+        assert table["id"].tolist() == split["id"][split["split"] == name].tolist()
         assert ((table["label"] == 1) == table["id"].str.startswith("p")).all()
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "evaluate: wrote out/metrics.json"
@@ -169,7 +169,7 @@ def test_metrics_and_predictions_are_written(
         "which is saved in baselines/kmer6_logistic."
     )
     card = (task / "out" / "model_card.md").read_text(encoding="utf-8")
-    valid, test = (metrics[side]["model"]["auroc"] for side in ("valid", "test"))
+    valid, test = (metrics[split]["model"]["auroc"] for split in ("valid", "test"))
     assert (
         f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to "
         f"{test['high']:.4g}) |" in card

@@ -250,8 +250,8 @@ def test_accumulated_batches_of_several_parts_are_exact(tmp_path):
     corpus = build_corpus(
         [(tmp_path / "s.fa", None)], tmp_path / "corpus", Rules(DNA), tmp_path / "t.tsv"
     )
-    sides = np.where(np.arange(48) % 4 == 0, "valid", "train")
-    pd.DataFrame({"id": names, "split": sides, "reason": ""}).to_csv(
+    splits = np.where(np.arange(48) % 4 == 0, "valid", "train")
+    pd.DataFrame({"id": names, "split": splits, "reason": ""}).to_csv(
         tmp_path / "split.tsv", sep="\t", index=False
     )
     found = []

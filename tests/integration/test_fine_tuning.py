@@ -43,7 +43,7 @@ TRAINING = config.Training(
 )
 DATA = config.Data(positives=("positives.fa",), negatives=("negatives.fa",))
 MOTIF = "TATCGATA"
-SIDES = np.array(["train", "train", "train", "valid", "test"])
+SPLITS = np.array(["train", "train", "train", "valid", "test"])
 
 
 def rows(number, copies, rng):
@@ -61,8 +61,8 @@ def write_fasta(path, texts):
     return path
 
 
-def split_of(corpus, path, sides):
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+def split_of(corpus, path, splits):
+    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
         path, sep="\t", index=False
     )
     return path
@@ -104,7 +104,7 @@ def workshop(tmp_path_factory):
     positives = write_fasta(folder / "positives.fa", [turned, *rows(199, 1, rng)])
     negatives = write_fasta(folder / "negatives.fa", rows(200, 0, rng))
     corpus = build_corpus([(positives, 1), (negatives, 0)], folder / "corpus", Rules(DNA))
-    split_of(corpus, folder / "split.tsv", np.resize(SIDES, 400))
+    split_of(corpus, folder / "split.tsv", np.resize(SPLITS, 400))
     return folder, corpus
 
 
@@ -156,7 +156,7 @@ def test_fine_tuning_learns_planted_motif(workshop, tmp_path, transfer, capsys):
         "300 of 300 training records of the parent have no coordinates" in capsys.readouterr().out
     )
     # The folder is a complete model with the scores that were evaluated.
-    valid = np.flatnonzero(np.resize(SIDES, 400) == "valid")
+    valid = np.flatnonzero(np.resize(SPLITS, 400) == "valid")
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid])
     assert roc_auc_score(corpus.records["label"].iloc[valid].astype(int), logits) == pytest.approx(
         best_auroc(tmp_path / "model")
@@ -210,9 +210,9 @@ def test_frozen_layers_equal_parent(workshop, tmp_path):
 
 def test_test_record_seen_by_parent_is_refused(workshop, tmp_path, monkeypatch, capsys):
     folder, corpus = workshop
-    sides = np.resize(SIDES, 400)
-    sides[0] = "test"
-    seen = split_of(corpus, tmp_path / "split.tsv", sides)
+    splits = np.resize(SPLITS, 400)
+    splits[0] = "test"
+    seen = split_of(corpus, tmp_path / "split.tsv", splits)
     run = run_of(folder / "parent", TRAINING.model_copy(update={"max_steps": 1}), adapt="frozen")
     with pytest.raises(
         ModelFolderError,

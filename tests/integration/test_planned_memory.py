@@ -59,8 +59,8 @@ def setup(folder, model, batch, length, **training):
     corpus = build_corpus(
         [(folder / "0.fa", 0), (folder / "1.fa", 1)], folder / "corpus", Rules(DNA)
     )
-    sides = ["valid" if i % 8 == 7 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+    splits = ["valid" if i % 8 == 7 else "train" for i in range(len(corpus))]
+    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
         folder / "split.tsv", sep="\t", index=False
     )
     return run, corpus

@@ -69,8 +69,8 @@ def task(tmp_path_factory):
     corpus = build_corpus(
         [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
     )
-    sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+    splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
+    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
         folder / "split.tsv", sep="\t", index=False
     )
     return folder

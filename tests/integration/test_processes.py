@@ -42,9 +42,9 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
 def task(tmp_path_factory):
     """Create a run file, a corpus and a split, and train with one process."""
     folder = tmp_path_factory.mktemp("processes")
-    sides = write_task(folder, RUN, 43, 44)
+    splits = write_task(folder, RUN, 43, 44)
     # the last batch of an epoch has fewer records than processes
-    assert sides.count("train") % 16 == 1
+    assert splits.count("train") % 16 == 1
     train(folder, "one")
     return folder
 

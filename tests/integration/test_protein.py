@@ -53,15 +53,15 @@ def peptides(number: int, alphabet: str, first: str, rng: np.random.Generator) -
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, rng = tmp_path_factory.mktemp("protein"), np.random.default_rng(0)
-    sides = {
+    classes = {
         "positives": peptides(80, "KRLAGIKK", "", rng),
         "negatives": peptides(80, "DESTLAGI", "M", rng),
     }
-    sides["negatives"][:20] = peptides(20, "DESTLAGI", "", rng)
+    classes["negatives"][:20] = peptides(20, "DESTLAGI", "", rng)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         (folder / "run.toml").write_text(RUN)
-        for name, texts in sides.items():
+        for name, texts in classes.items():
             (folder / f"{name}.fa").write_text(
                 "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(texts))
             )

@@ -49,8 +49,8 @@ def task(tmp_path):
         tmp_path / "corpus",
         Rules(DNA),
     )
-    sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+    splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
+    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
         tmp_path / "split.tsv", sep="\t", index=False
     )
     return tmp_path

@@ -96,10 +96,10 @@ def test_sweep_never_reads_test_records(
         ]
         assert main(["train", "--run-file", "run.toml", "--job", job.name, *words]) == 0
     assert main(["sweep", "--run-file", "run.toml", "--results", ".", "--output", "sweep.tsv"]) == 0
-    side = pd.read_csv("split.tsv", sep="\t")["split"]
-    assert set(side[sorted(asked)]) == {"train", "valid"}
+    split = pd.read_csv("split.tsv", sep="\t")["split"]
+    assert set(split[sorted(asked)]) == {"train", "valid"}
     # the records read are those of training and validation, all of them
-    assert asked == set(np.flatnonzero(side.isin(["train", "valid"])))
+    assert asked == set(np.flatnonzero(split.isin(["train", "valid"])))
 
     table = pd.read_csv("sweep.tsv", sep="\t")
     assert set(table["job"]) == {job.name for job in jobs}

@@ -55,8 +55,8 @@ def planted(tmp_path_factory):
     corpus = build_corpus(
         [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
     )
-    sides = np.where(np.arange(len(corpus)) % 4 == 0, "valid", "train")
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(
+    splits = np.where(np.arange(len(corpus)) % 4 == 0, "valid", "train")
+    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
         folder / "split.tsv", sep="\t", index=False
     )
     return corpus, folder / "split.tsv"
@@ -240,8 +240,8 @@ def test_tensorboard_has_the_history(planted, tmp_path):
 
 def test_control_shuffles_labels_of_both_splits(planted):
     corpus, split = planted
-    for side in ("train", "valid"):
-        found = read_splits(with_training(labels="shuffled"), corpus, split)[1][side]
+    for name in ("train", "valid"):
+        found = read_splits(with_training(labels="shuffled"), corpus, split)[1][name]
         truth = corpus.records["label"].to_numpy()[found.rows]
         assert (found.targets != truth).any()
         assert sorted(found.targets) == sorted(truth)

@@ -115,8 +115,8 @@ def test_windows_cover_training_records(genome, capsys):
         "adjacent windows, and all of them are used" in said
     )
     corpus, run = Corpus.open(genome / "corpus"), config.RunFile.model_validate(tomllib.loads(RUN))
-    run, sides = read_splits(run, corpus, genome / "split.tsv")
-    stream = Stream(run, corpus, sides["train"])
+    run, splits = read_splits(run, corpus, genome / "split.tsv")
+    stream = Stream(run, corpus, splits["train"])
     assert stream.per_epoch == 13
     order = np.concatenate(list(stream.order.epoch(0)))
     assert sorted(order) == list(range(97))  # 60 from 3,000 bases, 36 from 1,777, one from 30

@@ -198,32 +198,32 @@ def test_block_bootstrap_has_both_labels():
 
 def planted():
     """Return by split: records with one word each, their table, and the BED lines of the words."""
-    rng, sides = np.random.default_rng(0), {}
+    rng, beds = np.random.default_rng(0), {}
     letters, points = {}, {}
-    for side, number in {"train": 30, "valid": 10, "test": 10}.items():
+    for split, number in {"train": 30, "valid": 10, "test": 10}.items():
         rows, table = [], []
         for start in range(0, number * 1000, 1000):
             row = rng.choice(np.frombuffer(b"ACGT", np.uint8), 1000)
             at = int(rng.integers(5)) * 200 + 90
             row[at : at + 20] = np.frombuffer(b"GATTACAGATTACAGATTAC", np.uint8)
             rows.append(row)
-            table.append(f"{side}\t{start + at}\t{start + at + 1}\t.\t0\t+\n")
-        letters[side], sides[side] = rows, "".join(table)
+            table.append(f"{split}\t{start + at}\t{start + at + 1}\t.\t0\t+\n")
+        letters[split], beds[split] = rows, "".join(table)
         frame = {
             "id": range(number),
-            "chrom": side,
+            "chrom": split,
             "start": np.arange(number) * 1000,
             "length": 1000,
             "strand": "+",
         }
-        points[side] = pd.DataFrame(frame)
-    return letters, points, sides
+        points[split] = pd.DataFrame(frame)
+    return letters, points, beds
 
 
 def test_bases_around_a_bin_predict_planted_word(tmp_path):
     letters, tables, bed = planted()
     (tmp_path / "p.bed").write_text("".join(bed.values()))
-    points = {side: points_of(tmp_path / "p.bed", table) for side, table in tables.items()}
+    points = {split: points_of(tmp_path / "p.bed", table) for split, table in tables.items()}
     found = fit_bin_baselines(DNA, letters, points, 200)
     labels = Bins.of(points["test"], 200).labels
     assert labels.sum() == 10

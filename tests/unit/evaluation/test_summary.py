@@ -11,7 +11,7 @@ LABELS = {"valid": np.arange(40) % 2, "test": np.arange(60) % 2}
 def network(role: str, shift: float, seed: int) -> Classifier:
     rng = np.random.default_rng(seed)
     return Classifier.of_logits(
-        role, {side: rng.normal(shift * (2 * y - 1), 1.0) for side, y in LABELS.items()}, 2.0, 0.6
+        role, {split: rng.normal(shift * (2 * y - 1), 1.0) for split, y in LABELS.items()}, 2.0, 0.6
     )  # type: ignore[arg-type]
 
 
@@ -20,7 +20,7 @@ def classifiers() -> dict[str, Classifier]:
     rng = np.random.default_rng(9)
     gc = Classifier(
         "baseline",
-        {side: rng.uniform(size=len(y)) for side, y in LABELS.items()},
+        {split: rng.uniform(size=len(y)) for split, y in LABELS.items()},
         0.5,
         chosen={"C": 1.0},
     )
@@ -35,17 +35,17 @@ def classifiers() -> dict[str, Classifier]:
 def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
     gc = {"train": np.linspace(0, 1, 50), "test": np.linspace(0, 1, 60)}
     summary = summarise(classifiers, LABELS, {"gc": gc}, Evaluation(bootstraps=20, gc_slices=3))
-    for side in ("valid", "test"):
-        assert set(summary[side]["baselines"]) == {"cnn", "gc"}
-        assert set(summary[side]["controls"]) == {"shuffled"}
+    for split in ("valid", "test"):
+        assert set(summary[split]["baselines"]) == {"cnn", "gc"}
+        assert set(summary[split]["controls"]) == {"shuffled"}
         for entry in (
-            summary[side]["model"],
-            *summary[side]["baselines"].values(),
-            *summary[side]["controls"].values(),
+            summary[split]["model"],
+            *summary[split]["baselines"].values(),
+            *summary[split]["controls"].values(),
         ):
             assert all(set(entry[metric]) == {"value", "low", "high"} for metric in RANGES)
-        assert set(summary[side]["model"]["calibrated"]) == {"brier", "ece"}
-        assert "calibrated" not in summary[side]["baselines"]["gc"]
+        assert set(summary[split]["model"]["calibrated"]) == {"brier", "ece"}
+        assert "calibrated" not in summary[split]["baselines"]["gc"]
     assert (summary["test"]["n"], summary["valid"]["n"], summary["test"]["positives"]) == (
         60,
         40,
@@ -62,18 +62,18 @@ def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
 
 def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifier]) -> None:
     singles = [network("model", 1.0, seed) for seed in (5, 6, 7)]
-    members = {side: np.stack([single.logits[side] for single in singles]) for side in LABELS}  # type: ignore[index]
+    members = {split: np.stack([single.logits[split] for single in singles]) for split in LABELS}  # type: ignore[index]
     together = Classifier.of_members("model", members, 2.0, 0.6)
     summary = summarise(classifiers | {"model": together}, LABELS, {}, Evaluation(bootstraps=5))
-    for side in LABELS:
+    for split in LABELS:
         mean = Classifier.of_logits(
-            "model", {side: each.mean(axis=0) for side, each in members.items()}, 2.0, 0.6
+            "model", {split: each.mean(axis=0) for split, each in members.items()}, 2.0, 0.6
         )
-        np.testing.assert_array_equal(together.probabilities[side], mean.probabilities[side])
-        assert set(summary[side]["members"]) == {"model"}  # the others are single networks
-        found = summary[side]["members"]["model"]
+        np.testing.assert_array_equal(together.probabilities[split], mean.probabilities[split])
+        assert set(summary[split]["members"]) == {"model"}  # the others are single networks
+        found = summary[split]["members"]["model"]
         alone = [
-            summarise({"model": single}, LABELS, {}, Evaluation(bootstraps=5))[side]["model"][
+            summarise({"model": single}, LABELS, {}, Evaluation(bootstraps=5))[split]["model"][
                 "auroc"
             ]["value"]
             for single in singles
@@ -84,7 +84,7 @@ def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifie
             min(found["each"]),
             max(found["each"]),
         )
-        assert found["spread"] == pytest.approx(members[side].std(axis=0, ddof=1).mean())
+        assert found["spread"] == pytest.approx(members[split].std(axis=0, ddof=1).mean())
     table = predictions_table(
         [f"r{i}" for i in range(60)], LABELS["test"], {"model": together}, "test"
     )
@@ -93,7 +93,7 @@ def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifie
 
 def test_single_networks_are_summarised_without_members(classifiers: dict[str, Classifier]) -> None:
     summary = summarise(classifiers, LABELS, {}, Evaluation(bootstraps=5))
-    assert not any("members" in summary[side] for side in LABELS)
+    assert not any("members" in summary[split] for split in LABELS)
 
 
 def test_a_control_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:

@@ -14,7 +14,7 @@ from selfattn_bio.interpret.formats import on_chromosome, write_bed
 from selfattn_bio.interpret.interactions import COLUMNS as PAIRS
 
 LENGTH = 60
-SIDES = {"train": 40, "valid": 60, "test": 80}
+SPLIT_SIZES = {"train": 40, "valid": 60, "test": 80}
 PPM = np.array(
     [
         [0.02, 0.02, 0.02, 0.94],
@@ -213,7 +213,7 @@ def make_results(
             "evaluation": {"bootstraps": 50},
         }
     )
-    n = sum(SIDES.values())
+    n = sum(SPLIT_SIZES.values())
     records = pd.DataFrame(
         {
             "id": [f"{prefix}{i}" for i in range(n)],
@@ -225,7 +225,7 @@ def make_results(
             "length": LENGTH,
         }
     )
-    side = np.repeat(list(SIDES), list(SIDES.values()))
+    split = np.repeat(list(SPLIT_SIZES), list(SPLIT_SIZES.values()))
     for part in ("corpus", "model", "predictions", "attribution", "variants/shuffled"):
         (folder / part).mkdir(parents=True)
     records.to_parquet(folder / "corpus" / "records.parquet")
@@ -243,26 +243,26 @@ def make_results(
         "sources": sources,
     }
     (folder / "corpus" / "corpus.json").write_text(json.dumps(corpus))
-    pd.DataFrame({"id": records["id"], "split": side, "reason": "random"}).to_csv(
+    pd.DataFrame({"id": records["id"], "split": split, "reason": "random"}).to_csv(
         folder / "split.tsv", sep="\t", index=False
     )
 
-    labels = {s: records["label"].to_numpy()[side == s] for s in SIDES}
-    logits = {s: rng.normal(2 * labels[s] - 1, 1.2) * 2 for s in SIDES}
+    labels = {s: records["label"].to_numpy()[split == s] for s in SPLIT_SIZES}
+    logits = {s: rng.normal(2 * labels[s] - 1, 1.2) * 2 for s in SPLIT_SIZES}
     classifiers = {
         "model": Classifier.of_logits("model", logits, 1.7, 0.45),
         "cnn": Classifier.of_logits(
-            "baseline", {s: rng.normal(2 * labels[s] - 1, 1.6) for s in SIDES}, 1.2, 0.5
+            "baseline", {s: rng.normal(2 * labels[s] - 1, 1.6) for s in SPLIT_SIZES}, 1.2, 0.5
         ),
         "shuffled": Classifier.of_logits(
-            "control", {s: rng.normal(0, 1, len(labels[s])) for s in SIDES}, 9.0, 0.5
+            "control", {s: rng.normal(0, 1, len(labels[s])) for s in SPLIT_SIZES}, 9.0, 0.5
         ),
         "gc": Classifier(
-            "baseline", {s: rng.uniform(0.3, 0.7, len(labels[s])) for s in SIDES}, 0.5
+            "baseline", {s: rng.uniform(0.3, 0.7, len(labels[s])) for s in SPLIT_SIZES}, 0.5
         ),
     }
     gc = {s: rng.uniform(0.3, 0.6, len(labels[s])) for s in ("train", "test")}
-    tissue = np.array(["gut", "gut", "liver", "liver"] * (SIDES["test"] // 4), dtype=object)
+    tissue = np.array(["gut", "gut", "liver", "liver"] * (SPLIT_SIZES["test"] // 4), dtype=object)
     tissue[0] = "rare"
     metrics = summarise(
         classifiers, labels, {"gc": gc}, Evaluation(bootstraps=50), {"tissue": tissue}
@@ -273,7 +273,7 @@ def make_results(
     metrics["train"] = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     for s in ("valid", "test"):
-        table = predictions_table(records["id"][side == s].tolist(), labels[s], classifiers, s)
+        table = predictions_table(records["id"][split == s].tolist(), labels[s], classifiers, s)
         table.to_csv(folder / "predictions" / f"{s}.tsv", sep="\t", index=False)
     (folder / "model" / "run.toml").write_text('title = "A small task"\n')
     provenance = {
@@ -308,7 +308,7 @@ def make_results(
         folder / "variants" / "shuffled" / "motifs.tsv", sep="\t", index=False
     )
     (folder / "motifs.meme").write_text(meme([m[0] for m in motifs]))
-    test = records[side == "test"]
+    test = records[split == "test"]
     sites = [
         (r.chrom, r.start + 10, r.start + 15, m[0], 900, "+")
         for m in motifs[:2]

@@ -155,7 +155,7 @@ def test_unknown_split_values_are_counted():
 
 
 def test_copies_leave_train_and_valid_but_never_a_given_test():
-    sides = [
+    assigned = [
         "train",
         "train",
         "train",
@@ -168,7 +168,7 @@ def test_copies_leave_train_and_valid_but_never_a_given_test():
         "dropped",
     ]
     texts = ["ACAA", "AACA", "AAAC", "AAAC", "TTGT", "AACA", "AACA", "ACAA", "ACAA", "ACAA"]
-    split = pd.DataFrame({"id": [f"r{i}" for i in range(10)], "split": sides, "reason": "set"})
+    split = pd.DataFrame({"id": [f"r{i}" for i in range(10)], "split": assigned, "reason": "set"})
     records = table([1, 1, 0, 1, 1, 1, 1, 1, 0, 1])
     copies = find_copies(split, keys_of(*texts), texts, records[["label"]])
     assert copies.index.tolist() == [0, 1, 3, 4, 6, 8]
@@ -236,9 +236,9 @@ def test_group_split_joins_groups_sharing_a_sequence():
     records = table([i % 2 for i in range(80)], group=groups)
     for seed in range(10):
         split = split_by_group(records, keys, 0.25, 0.25, seed)
-        sides = split.groupby(records["group"])["split"].agg(set)
-        assert sides.map(len).eq(1).all()
-        assert sides["g1"] == sides["g2"] == sides["g10"]
+        splits_of_group = split.groupby(records["group"])["split"].agg(set)
+        assert splits_of_group.map(len).eq(1).all()
+        assert splits_of_group["g1"] == splits_of_group["g2"] == splits_of_group["g10"]
         assert split["split"].value_counts().to_dict() == {"train": 40, "valid": 20, "test": 20}
 
 

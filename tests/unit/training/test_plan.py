@@ -390,7 +390,7 @@ def test_simulated_records_have_points_in_both_splits(tmp_path):
     )
     run = with_points(run, tmp_path)
     corpus, split = synthetic_corpus(run, [256], 512, tmp_path)
-    _, sides = read_splits(run, corpus, split)
+    _, splits = read_splits(run, corpus, split)
     assert [
-        sum(len(points.at) for points in sides[side].targets) for side in ("train", "valid")
+        sum(len(points.at) for points in splits[name].targets) for name in ("train", "valid")
     ] == [1, 1]
