@@ -99,7 +99,7 @@ def read_run_file(path: str | Path) -> RunFile:
         If the file is missing, is not TOML, or has an unknown key or a value out of range. An error
         for an unknown key suggests the closest known one. Its `place` is `path:line`.
     """
-    return _RUN_FILES.read(path)
+    return _RUN_FILES.read(path).read_from(Path(path))
 
 
 def place_of(path: str | Path, *keys: str) -> str:

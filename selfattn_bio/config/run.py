@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -166,6 +167,22 @@ class RunFile(Section):
         Annotated[VariantSection, AfterValidator(_is_a_run)],
     ] = Field(default_factory=_default_variants)
     sweep: Sweep | None = None  # last, because its validator needs all others
+    _path: Path | None = PrivateAttr(None)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the settings, not the files that they were read from."""
+        return isinstance(other, RunFile) and self.__dict__ == other.__dict__
+
+    @property
+    def path(self) -> Path | None:
+        """Return the file that the run was read from, for error messages; None if there is none."""
+        return self._path
+
+    def read_from(self, path: Path) -> RunFile:
+        """Return a copy that remembers the file it was read from."""
+        copied = self.model_copy()
+        copied._path = path
+        return copied
 
     @field_validator("sweep")
     @classmethod

@@ -47,6 +47,14 @@ def test_run_file_needs_only_data(tmp_path):
     assert not run.is_control()
 
 
+def test_run_file_remembers_its_path(tmp_path):
+    run = read(tmp_path, DATA)
+    assert run.path == run.member(1).path == tmp_path / "task.toml"
+    elsewhere = run.read_from(tmp_path / "other.toml")
+    assert elsewhere.path == tmp_path / "other.toml"
+    assert elsewhere == run != run.variant("cnn")
+
+
 def test_default_variants_are_a_cnn_and_a_shuffled_control(tmp_path):
     run = read(tmp_path, DATA + "[training]\nmax_steps = 7\n")
     assert list(run.variants) == ["cnn", "shuffled"]
