@@ -365,7 +365,7 @@ def test_model_folder_describes_both_inputs(here):
     run = config.read_run_file("model/run.toml")
     assert (run.model.kind, run.partner.kind) == ("paired", "sequence")
     card = Path("model/README.md").read_text()
-    assert "for each of two inputs" in card
+    assert "A pair of self-attention encoders, one per input" in card
     assert "partner=PARTNERS" in card
     provenance = json.loads(Path("model/provenance.json").read_text())
     assert [source["path"] for source in provenance["partners"]] == ["partners.fa"]

@@ -108,7 +108,7 @@ def test_attention_is_plotted_by_layer_and_head(
     said = run_notebook("attention", folder, monkeypatch)
     maps = [title for title in said["titles"] if title.startswith("layer")]
     if kind == "cnn":
-        assert "has no attention" in said["shown"][0].data
+        assert "have no attention" in said["shown"][0].data
         assert maps == []
     else:
         assert maps == [
