@@ -14,6 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from selfattn_bio.api.data import Split, ingest, ingest_files, split
+    from selfattn_bio.api.leakage import Leakage, audit
+    from selfattn_bio.api.planning import plan
+    from selfattn_bio.api.report import write_report
+    from selfattn_bio.api.training import train
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.interpret.explanation import Explanation, explain
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
@@ -29,6 +36,17 @@ if TYPE_CHECKING:
 
 # Loaded on first use: ingest and split must not wait for torch.
 _HOMES = {
+    "read_run_file": "config",
+    "Corpus": "data.corpus",
+    "ingest": "api.data",
+    "ingest_files": "api.data",
+    "Split": "api.data",
+    "split": "api.data",
+    "Leakage": "api.leakage",
+    "audit": "api.leakage",
+    "plan": "api.planning",
+    "train": "api.training",
+    "write_report": "api.report",
     "load": "scoring.scorer",
     "score_sequences": "scoring.table",
     "score_batches": "scoring.table",
@@ -53,25 +71,36 @@ _HOMES = {
 
 __all__ = [
     "AttentionReading",
+    "Corpus",
     "Embeddings",
     "Ensemble",
     "Explanation",
+    "Leakage",
     "MotifSet",
     "Scan",
     "Scorer",
+    "Split",
     "Target",
     "VariantWindows",
+    "audit",
     "embed",
     "explain",
     "hits",
+    "ingest",
+    "ingest_files",
     "load",
+    "plan",
     "prune",
     "read_attention",
+    "read_run_file",
     "sample",
     "score_batches",
     "score_genome",
     "score_sequences",
     "score_variants",
+    "split",
+    "train",
+    "write_report",
 ]
 
 

@@ -27,16 +27,9 @@ example: selfattn-bio ingest --sequences positives.fa negatives.csv --label 1 0 
 from __future__ import annotations
 
 import argparse
-import re
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from selfattn_bio.errors import SelfAttnBioError
-
-if TYPE_CHECKING:
-    from selfattn_bio.data.sources import Source
-    from selfattn_bio.data.writer import Rules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -137,89 +130,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the files into a corpus folder, and print the counts of records."""
-    from selfattn_bio.config import ColumnSplit, FilesSplit, read_run_file
-    from selfattn_bio.data.corpus import build_corpus, describe
-    from selfattn_bio.data.writer import Rules
+    from selfattn_bio.api.data import ingest, ingest_files
+    from selfattn_bio.config import read_run_file
 
     if arguments.run_file:
-        from selfattn_bio.data.partner import Partners
-        from selfattn_bio.data.sources import sources_of
-
-        run_file = read_run_file(arguments.run_file)
-        data, partners = (
-            run_file.data,
-            Partners(run_file.partner, run_file.data) if run_file.partner else None,
-        )
-        rules = replace(
-            Rules.of(data),
-            repeats=run_file.repeats,
-            learnt=run_file.objective.target_columns,
-            split_column=run_file.split.column
-            if isinstance(run_file.split, ColumnSplit | FilesSplit)
-            else "",
-        )
-        sources, targets = sources_of(data, run_file.split), data.targets
-    else:
-        sources, rules, targets, partners = (
-            _sources(arguments),
-            _rules(arguments),
-            arguments.targets,
-            None,
-        )
-    corpus = build_corpus(sources, arguments.output, rules, targets, partners)
-    for line in describe(corpus.summary):
-        print(f"ingest: {line}", flush=True)
-    for line in describe(corpus.partner.summary) if corpus.partner else ():
-        print(f"ingest: partners: {line}", flush=True)
-
-
-def _sources(arguments: argparse.Namespace) -> list[Source]:
-    from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
-    from selfattn_bio.sequence.readers.fields import Fields
-
-    files, labels = arguments.sequences, arguments.label or [None] * len(arguments.sequences)
-    if len(labels) != len(files):
-        raise SelfAttnBioError(
-            f"{len(files)} files need {len(files)} labels, but --label has {len(labels)}"
-        )
-    if arguments.label and arguments.label_column:
-        raise SelfAttnBioError("--label and --label-column cannot be combined")
-    try:
-        re.compile(arguments.header)
-    except re.error as error:
-        raise SelfAttnBioError(
-            f"--header {arguments.header!r} is not a valid regular expression: {error}"
-        ) from error
-    columns = {"sequence": arguments.sequence_column} if arguments.sequence_column else {}
-    numbered = arguments.ids == "numbered"
-    fields = Fields(
-        arguments.label_column,
-        tuple(arguments.positive),
-        arguments.header,
-        columns,
-        numbered=numbered,
-    )
-    each = zip(files, labels, distinct_stems(files), strict=True)
-    return [SequenceFile(path, label, fields, stem) for path, label, stem in each]
-
-
-def _rules(arguments: argparse.Namespace) -> Rules:
-    from selfattn_bio.data.writer import Rules
-    from selfattn_bio.sequence.alphabet import get_alphabet
-
+        ingest(read_run_file(arguments.run_file), arguments.output, say=_say)
+        return
     if arguments.alphabet is None:
         raise SelfAttnBioError("--sequences needs --alphabet, dna or protein")
-    shortest, longest = arguments.min_length, arguments.max_length
-    labelled = bool(arguments.label or arguments.label_column)
-    learnt: tuple[str, ...] | None = () if labelled else None
-    if longest is not None and longest < shortest:
-        raise SelfAttnBioError(f"--min-length {shortest} is larger than --max-length {longest}")
-    rules = Rules(
-        get_alphabet(arguments.alphabet),
-        arguments.assembly,
-        shortest,
-        longest,
-        arguments.soft_mask,
-        arguments.gaps,
+    ingest_files(
+        arguments.sequences,
+        arguments.output,
+        arguments.alphabet,
+        labels=arguments.label,
+        label_column=arguments.label_column,
+        positive=arguments.positive,
+        sequence_column=arguments.sequence_column,
+        header=arguments.header,
+        ids=arguments.ids,
+        keep_duplicates=arguments.keep_duplicates,
+        assembly=arguments.assembly,
+        min_length=arguments.min_length,
+        max_length=arguments.max_length,
+        soft_mask=arguments.soft_mask,
+        gaps=arguments.gaps,
+        targets=arguments.targets,
+        say=_say,
     )
-    return replace(rules, repeats="count" if arguments.keep_duplicates else "drop", learnt=learnt)
+
+
+def _say(line: str) -> None:
+    print(f"ingest: {line}", flush=True)

@@ -15,8 +15,6 @@ example: selfattn-bio init my_task --positives a.fa --negatives b.fa
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import os
 import re
 from pathlib import Path
@@ -127,7 +125,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"init: {line}")
     if suits_recipes(draft, contents.lengths):
         try:
-            recipe = _choose_recipe(draft, proposal.text)
+            recipe = _choose_recipe(draft)
         except CorpusError as error:  # keep [model] and [training] of the draft
             print(
                 "init: no recipe was chosen, so [model] and [training] have defaults: "
@@ -141,26 +139,17 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"init: wrote {path}. Check it, then run: selfattn-bio run train_{arguments.name}")
 
 
-def _choose_recipe(draft: RunFile, text: str) -> Recipe:
+def _choose_recipe(draft: RunFile) -> Recipe:
     """Split the records as the draft says, and choose a recipe without the test records."""
     import numpy as np
 
-    from selfattn_bio.cli import ingest, split
-    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.api.data import ingest, split
     from selfattn_bio.scoring.scorer import policy_of
-    from selfattn_bio.sequence.splits import read_split
     from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
 
     with TemporaryDirectory() as temporary:
-        run_file, folder, table = (
-            Path(temporary) / name for name in ("run.toml", "corpus", "split.tsv")
-        )
-        run_file.write_text(text, encoding="utf-8")
-        with contextlib.redirect_stdout(io.StringIO()):
-            ingest.run(argparse.Namespace(run_file=run_file, output=folder))
-            split.run(argparse.Namespace(run_file=run_file, corpus=folder, output=table))
-        corpus = Corpus.open(folder)
-        splits = np.array(read_split(table, corpus.records["id"]))
+        corpus = ingest(draft, Path(temporary) / "corpus")
+        splits = split(draft, corpus, Path(temporary) / "split.tsv").table["split"].to_numpy()
         records = corpus.records["label"]
         rows = {
             name: np.flatnonzero((splits == name) & records.notna().to_numpy())

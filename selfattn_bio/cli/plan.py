@@ -54,52 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure the model and its variants, print memory and time, and refuse what does not fit."""
+    from selfattn_bio.api.planning import plan
     from selfattn_bio.cli.main import keep_memory
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.errors import RunFileError
-    from selfattn_bio.training.hardware import use_threads
-    from selfattn_bio.training.plan import Lengths, Trainings, make_plan
-    from selfattn_bio.training.stack_time import StackTime
 
-    run_file, corpus = (
+    plan(
         read_run_file(arguments.run_file),
-        Corpus.open(arguments.corpus) if arguments.corpus else None,
+        Corpus.open(arguments.corpus) if arguments.corpus else arguments.length,
+        variant=arguments.variant,
+        threads=arguments.threads,
+        prepare=keep_memory,
+        say=lambda line: print(f"plan: {line}"),
     )
-    try:
-        runs = (
-            {arguments.variant: run_file.variant(arguments.variant)}
-            if arguments.variant
-            else run_file.trained
-        )
-    except ValueError as error:
-        raise RunFileError(str(error), place=str(arguments.run_file)) from error
-    trainings = Trainings()
-    for name, run in runs.items():
-        if arguments.length is not None and arguments.length < run.tokens.k:
-            raise RunFileError(
-                f"--length {arguments.length} is shorter than [tokens] k = {run.tokens.k}",
-                place=str(arguments.run_file),
-            )
-        plan = trainings.known(run)
-        if plan is None:
-            lengths = Lengths.of(run, corpus) if corpus else Lengths(longest=arguments.length)
-            plan = make_plan(run.member(1), lengths, threads=arguments.threads, prepare=keep_memory)
-            for line in plan.lines():
-                print(f"plan: {name + ': ' if name != 'model' else ''}{line}")
-            if not plan.fits:
-                raise plan.refusal(
-                    str(arguments.run_file) + (f" ({name})" if name != "model" else "")
-                )
-        trainings.add(name, run, plan)
-        if run.stack.parts and corpus is None:
-            print(
-                "plan: the time of the stack depends on the records and is not included; use "
-                "--corpus to measure it"
-            )
-        elif run.stack.parts and corpus:
-            stack = StackTime.measure(run, corpus, use_threads(arguments.threads))
-            trainings.stack_seconds = stack.seconds
-            print(f"plan: {stack.line()}")
-    for line in trainings.lines():
-        print(f"plan: {line}")

@@ -36,15 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw the plots and write report.html from the files of a results folder."""
+    from selfattn_bio.api.report import write_report
     from selfattn_bio.config import read_run_file
-    from selfattn_bio.report.bins import read_bin_results, write_bin_report
-    from selfattn_bio.report.page import write_report
-    from selfattn_bio.report.results import read_results
 
-    run_file = read_run_file(arguments.run_file)
-    task = arguments.run_file.stem
-    if run_file.objective.kind == "bins":
-        write_bin_report(read_bin_results(run_file, arguments.results), arguments.output, task)
-    else:
-        write_report(read_results(run_file, arguments.results), arguments.output, task)
+    write_report(read_run_file(arguments.run_file), arguments.results, arguments.output)
     print(f"report: {arguments.output}")

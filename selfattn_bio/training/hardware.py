@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,23 @@ def use_matmul(precision: str) -> None:
             "'highest' is used instead",
             flush=True,
         )
+
+
+@contextmanager
+def training_settings(threads: int, matmul: str) -> Iterator[int]:
+    """Set torch's threads and matrix precision for a training, and restore them at the end.
+
+    Yields the number of threads. Scores after a training in Python then equal those of a command,
+    which runs in another process.
+    """
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    try:
+        usable = use_threads(threads)
+        use_matmul(matmul)
+        yield usable
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
 
 
 def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:

@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,6 +87,7 @@ OVERFLOWS = 25  # consecutive overflows in float16; they lower the loss scale fr
 NAMED = 8  # records named in a message; longer lists are written to a file
 
 Found = TypeVar("Found")
+print_line = partial(print, flush=True)
 
 
 @dataclass
@@ -127,6 +129,7 @@ def train(
     name: str = "model",
     sharded: bool = False,
     parts_of: Path | None = None,
+    say: Callable[[str], object] = print_line,
 ) -> None:
     """Train one run to its end and write its model folder.
 
@@ -154,6 +157,8 @@ def train(
     parts_of
         Model folder of another member of this run. The parts of its stack are reused instead of
         fitted again.
+    say
+        Called with one line of progress.
 
     Raises
     ------
@@ -180,7 +185,7 @@ def train(
     fabric = open_fabric(run.training.precision, sharded=sharded)
     # Trainer reports a missing split table
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""
-    trainer = Trainer(fabric, run, corpus, split_path, output, name)
+    trainer = Trainer(fabric, run, corpus, split_path, output, name, say)
     if parts_of:
         trainer.fitted_parts = shared_parts(
             run, parts_of, corpus.fingerprint, split_sha256, threads
@@ -267,6 +272,7 @@ class Trainer:
         split_path: Path,
         output: Path,
         name: str,
+        say: Callable[[str], object] = print_line,
     ) -> None:
         torch.manual_seed(run.training.seed)
         # Read now, because the folder may have changed when this run ends.
@@ -277,7 +283,8 @@ class Trainer:
                 corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly
             )
         self.run, splits = read_splits(run, corpus, split_path)
-        self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
+        self.fabric, self.corpus, self.output = fabric, corpus, output
+        self.name, self._say = name, say
         self.train, self.valid = splits["train"], splits["valid"]
         if run.stack.parts:
             check_parts(run, self.letters_of(self.train), policy_of(run.data))
@@ -644,7 +651,7 @@ class Trainer:
             self.private.restore(self.progress.privacy)
             self.stream = self._stream()  # with the secret of the original run
         self.started = time.monotonic() - self.progress.seconds
-        self._print(f"resuming from the checkpoint of step {self.progress.step}")
+        self.say(f"resuming from the checkpoint of step {self.progress.step}")
 
     # ------------ model
     def write_model(self, provenance: dict[str, Any], threads: int) -> None:
@@ -727,7 +734,7 @@ class Trainer:
         )
         ended = early if steps < self.run.training.max_steps else ""
         spent = f"; epsilon {provenance['privacy']['epsilon']:.2f} spent" if self.private else ""
-        self._print(
+        self.say(
             f"best validation {self._of_main(self.best)} at step "
             f"{self.progress.best_step}{ended}{spent}; model in {self.output}"
         )
@@ -759,7 +766,7 @@ class Trainer:
         self.top[self.progress.best_step] = {
             key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()
         }
-        self._print(
+        self.say(
             f"early exits at a confidence of {choice.threshold:.4f}: validation records leave "
             f"after {choice.mean_layers:.2f} of {readings.shape[2]} layers on average; validation "
             f"{self._of_main(choice.worth)}, without early exits "
@@ -800,10 +807,10 @@ class Trainer:
         parts = []
         for name in self.run.stack.parts:
             if part := self.fitted_parts.get(name):
-                self._print(f"stack: reusing {part.title} of another member")
+                self.say(f"stack: reusing {part.title} of another member")
                 parts.append(part)
                 continue
-            parts.append(fit_part(setup, name, letters, labels, self._print))
+            parts.append(fit_part(setup, name, letters, labels, self.say))
             # several processes would wait for this one
             if self.signals.received and self.fabric.world_size == 1:
                 raise EvaluationAbandoned
@@ -815,7 +822,7 @@ class Trainer:
         network, combined = (
             roc_auc_score(labels["valid"], each) for each in (outputs[:, 0], held_out)
         )
-        self._print(
+        self.say(
             f"stack: weights {shown}; validation AUROC {combined:.4f} (cross-validated weights), "
             f"network alone {network:.4f}; both are optimistic, because network and parts were "
             "chosen on these records"
@@ -848,7 +855,7 @@ class Trainer:
             of_valid = len(
                 RecordWindows(self.corpus.records["length"].to_numpy()[self.valid.rows], window)
             )
-            self._print(
+            self.say(
                 f"windows of at most {window:,} {unit}: {len(self.stream.windows):,} are sampled "
                 f"per epoch; the validation records give {of_valid:,} adjacent windows, and "
                 f"{'all' if laid == of_valid else f'{laid:,}'} of them are used"
@@ -857,7 +864,7 @@ class Trainer:
             f"{self.fabric.world_size} processes, each with " if self.fabric.world_size > 1 else ""
         )
         padding = 1 - self.stream.order.efficiency()
-        self._print(
+        self.say(
             f"{len(self.train.rows):,} sequences for training, {len(self.valid.rows):,} for "
             f"validation; {sum(p.numel() for p in self.bare.parameters()):,} parameters; "
             f"{self.run.training.precision} on {self.fabric.device.type}, "
@@ -865,21 +872,21 @@ class Trainer:
             f"{f'{padding:.0%}' if padding else 'no'} padding"
         )
         if private := self.private:
-            self._print(
+            self.say(
                 f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} "
                 f"after {self.run.training.max_steps:,} steps; noise "
                 f"{private.noise_multiplier:.3g} x max_grad_norm; each step samples a record with "
                 f"probability {private.order.rate:.3g}"
             )
         if self.balance:
-            self._print(self.balance.words())
+            self.say(self.balance.words())
         if self.run.is_control():
-            self._print(
+            self.say(
                 "negative control: its labels are shuffled, so its validation AUROC should stay "
                 "near 0.5"
             )
         if self.lineage and self.lineage.coordinate_warning:
-            self._print(self.lineage.coordinate_warning)
+            self.say(self.lineage.coordinate_warning)
 
     def report_progress(self) -> None:
         """Print one line after each evaluation, and about every ten seconds."""
@@ -907,14 +914,15 @@ class Trainer:
             f"{progress.letters / seconds:,.0f} {self.corpus.alphabet.unit}/s",
             f"at most {f'{left / 60:.1f} min' if left >= 60 else f'{left:.0f} s'} left",
         ]
-        self._print(" | ".join(parts))
+        self.say(" | ".join(parts))
 
     def _of_main(self, value: float) -> str:
         return f"{'AUROC' if self.main == 'auroc' else self.main} {value:.4f}"
 
-    def _print(self, message: str) -> None:
+    def say(self, message: str) -> None:
+        """Report one line of progress, from the first process only."""
         if self.fabric.is_global_zero:
-            print(f"{self.name}: {message}", flush=True)
+            self._say(f"{self.name}: {message}")
 
 
 def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from selfattn_bio import config
 from selfattn_bio.data.batches import BatchOrder, RecordWindows
@@ -337,7 +338,7 @@ class Plan:
 
 @dataclass
 class Trainings:
-    """Collect the trainings of a run file: each seed of the model and of its variants."""
+    """Plans of the trainings of a run file: each seed of the model and of its variants."""
 
     # name -> number of seeds, plan of one of them
     plans: dict[str, tuple[int, Plan]] = field(default_factory=dict)
@@ -355,6 +356,17 @@ class Trainings:
         """Add the seeds of a run."""
         self._by_network[_steps_of(run)] = plan
         self.plans[name] = (run.training.seeds, plan)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Return name, trainings, seconds of each (at most) and peak_memory_mb, one row per run."""
+        rows = [
+            (name, seeds, plan.seconds, plan.peak) for name, (seeds, plan) in self.plans.items()
+        ]
+        return pd.DataFrame(rows, columns=["name", "trainings", "seconds", "peak_memory_mb"])
+
+    def __repr__(self) -> str:
+        return f"Plan of {', '.join(self.plans)}: " + (" ".join(self.lines()) or "one training")
 
     def lines(self) -> Iterator[str]:
         """Describe the total; nothing for a single training."""
@@ -390,6 +402,10 @@ def _steps_of(run: config.RunFile) -> str:
         }
     )
     return same.model_dump_json()
+
+
+def no_preparation() -> None:
+    """Prepare nothing in the measuring process; the default in Python."""
 
 
 def make_plan(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import selfattn_bio
 from selfattn_bio.config import RunFile, StackSection
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.report import words
@@ -20,6 +21,17 @@ Maker = Callable[..., RunFile]
 def page_of(folder: Path, run: RunFile) -> str:
     write_report(read_results(run, folder), folder / "report.html", "small_task")
     return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_write_report_names_the_task(tmp_path: Path, results_maker: Maker) -> None:
+    results = tmp_path / "small"
+    run = results_maker(results)
+    page = selfattn_bio.write_report(run, results, results / "report.html")
+    assert page == results / "report.html"
+    assert "selfattn-bio run train_small<" in page.read_text(encoding="utf-8")
+    named = run.read_from(Path("tasks/mine.toml"))
+    selfattn_bio.write_report(named, results, page)
+    assert "selfattn-bio run train_mine<" in page.read_text(encoding="utf-8")
 
 
 AUDIT = {

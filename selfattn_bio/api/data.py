@@ -1,0 +1,253 @@
+"""Ingest sequences into a corpus, and split it into train, valid and test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+
+from selfattn_bio.api.progress import Say, silent
+from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile
+from selfattn_bio.data.corpus import Corpus, build_corpus, describe
+from selfattn_bio.data.writer import Rules
+from selfattn_bio.errors import ArgumentError, CorpusError
+from selfattn_bio.files import whole_file
+from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.policy import SoftMask
+from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
+from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.splits import DROPPED, SPLITS
+from selfattn_bio.sequence.splits import describe as describe_splits
+
+if TYPE_CHECKING:  # imports genomes and numba, which plain sequence files do not need
+    from selfattn_bio.data.partner import Partners
+    from selfattn_bio.data.sources import Source
+
+
+def ingest(task: RunFile, output: str | Path, *, say: Say = silent) -> Corpus:
+    """Read the sequences in [data] of a run file into a corpus folder.
+
+    Parameters
+    ----------
+    task
+        Run file, from `read_run_file`.
+    output
+        Folder to write; an earlier corpus is replaced.
+    say
+        Called with one line per count of records.
+
+    Returns
+    -------
+    The corpus, opened.
+
+    Raises
+    ------
+    CorpusError, OutputError, SequenceFileError
+        As in `data.corpus.build_corpus`.
+    """
+    from selfattn_bio.data.partner import Partners
+    from selfattn_bio.data.sources import sources_of
+
+    rules = replace(
+        Rules.of(task.data),
+        repeats=task.repeats,
+        learnt=task.objective.target_columns,
+        split_column=task.split.column if isinstance(task.split, ColumnSplit | FilesSplit) else "",
+    )
+    partners = Partners(task.partner, task.data) if task.partner else None
+    sources = sources_of(task.data, task.split)
+    return _build(sources, output, rules, task.data.targets, partners, say)
+
+
+def ingest_files(
+    files: Sequence[str | Path],
+    output: str | Path,
+    alphabet: str,
+    *,
+    labels: Sequence[int] | None = None,
+    label_column: str = "",
+    positive: Sequence[str] = (),
+    sequence_column: str = "",
+    header: str = "",
+    ids: Literal["given", "numbered"] = "given",
+    keep_duplicates: bool = False,
+    assembly: str = "",
+    min_length: int = 1,
+    max_length: int | None = None,
+    soft_mask: SoftMask = "ignore",
+    gaps: Literal["refuse", "remove"] = "refuse",
+    targets: str | Path | None = None,
+    say: Say = silent,
+) -> Corpus:
+    """Read sequence files into a corpus folder without a run file.
+
+    Parameters
+    ----------
+    files
+        FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet files, plain or compressed.
+    output
+        Folder to write; an earlier corpus is replaced.
+    alphabet
+        `dna` or `protein`.
+    labels
+        Label of each file, 1 or 0. Without it, records are unlabelled or have `label_column`.
+    label_column, positive
+        Column or header attribute with the label of each record, and the values that mean 1. If no
+        values are given, labels are 1 and 0.
+    sequence_column
+        Column of the sequences in tables, by default `sequence`.
+    header
+        Regular expression for FASTA headers. Its group is the label, and a named group is a column.
+    ids
+        Ids from the files, or numbered as FILE_1, FILE_2 and so on.
+    keep_duplicates
+        Keep and count records with a repeated sequence; otherwise they are dropped.
+    assembly
+        Genome assembly of the coordinates, such as dm3.
+    min_length, max_length
+        Limits of the length in bp or residues, inclusive. Other records are dropped.
+    soft_mask
+        Lower-case bases: ignore the case, keep it as a mask, or read them as N (hard).
+    gaps
+        Refuse or remove the gap characters - and `.`.
+    targets
+        Table of targets with a column id and columns to learn.
+    say
+        Called with one line per count of records.
+
+    Returns
+    -------
+    The corpus, opened.
+
+    Raises
+    ------
+    ArgumentError
+        If arguments are contradictory.
+    CorpusError, OutputError, SequenceFileError
+        As in `data.corpus.build_corpus`.
+    """
+    _check_labels(files, labels, label_column)
+    if max_length is not None and max_length < min_length:
+        raise ArgumentError(f"--min-length {min_length} is larger than --max-length {max_length}")
+    try:
+        re.compile(header)
+    except re.error as error:
+        raise ArgumentError(
+            f"--header {header!r} is not a valid regular expression: {error}"
+        ) from error
+    columns = {"sequence": sequence_column} if sequence_column else {}
+    fields = Fields(label_column, tuple(positive), header, columns, numbered=ids == "numbered")
+    paths = [Path(path) for path in files]
+    label_of: Sequence[int | None] = labels or [None] * len(paths)
+    each = zip(paths, label_of, distinct_stems(paths), strict=True)
+    sources = [SequenceFile(path, label, fields, stem) for path, label, stem in each]
+    rules = Rules(
+        get_alphabet(alphabet),
+        assembly,
+        min_length,
+        max_length,
+        soft_mask,
+        gaps,
+        repeats="count" if keep_duplicates else "drop",
+        learnt=() if labels or label_column else None,
+    )
+    return _build(sources, output, rules, targets, None, say)
+
+
+def _check_labels(
+    files: Sequence[str | Path], labels: Sequence[int] | None, label_column: str
+) -> None:
+    if labels and len(labels) != len(files):
+        raise ArgumentError(
+            f"{len(files)} files need {len(files)} labels, but --label has {len(labels)}"
+        )
+    if labels and label_column:
+        raise ArgumentError("--label and --label-column cannot be combined")
+
+
+def _build(
+    sources: Iterable[Source],
+    output: str | Path,
+    rules: Rules,
+    targets: str | Path | None,
+    partners: Partners | None,
+    say: Say,
+) -> Corpus:
+    """Build the corpus, and report what was read, changed and dropped."""
+    corpus = build_corpus(sources, output, rules, targets, partners)
+    for line in describe(corpus.summary):
+        say(line)
+    for line in describe(corpus.partner.summary) if corpus.partner else ():
+        say(f"partners: {line}")
+    return corpus
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split table, which is accepted wherever a path of one is.
+
+    Attributes
+    ----------
+    path
+        The file.
+    table
+        id, split (train, valid, test, dropped) and reason; one row per record of the corpus.
+    """
+
+    path: Path
+    table: pd.DataFrame
+
+    @classmethod
+    def load(cls, path: str | Path) -> Split:
+        """Read a split table."""
+        return cls(Path(path), pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the number of records in train, valid and test, and of dropped records."""
+        return {name: int((self.table["split"] == name).sum()) for name in (*SPLITS, DROPPED)}
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        return f"Split of {len(self.table)} records: {counts}"
+
+
+def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silent) -> Split:
+    """Split a corpus into train, valid and test without leakage, and write the table.
+
+    Parameters
+    ----------
+    task
+        Run file; [split] has the rule.
+    corpus
+        The records, from `ingest`.
+    output
+        TSV file to write.
+    say
+        Called with one line of text: removed copies, and the number of records in each split.
+
+    Raises
+    ------
+    CorpusError
+        If the records do not suit the rule, or a split lacks records or one of the labels.
+    """
+    from selfattn_bio.data.splitting import assign_records
+
+    try:
+        table = assign_records(task, corpus, say)
+    except CorpusError as error:
+        raise CorpusError(
+            error.message, place=error.place or str(corpus.path), hint=error.hint
+        ) from error
+    with whole_file(output) as path:
+        table.to_csv(path, sep="\t", index=False, lineterminator="\n")
+    for line in describe_splits(table, corpus.records["label"]):
+        say(line)
+    return Split(Path(output), table)

@@ -1,0 +1,209 @@
+"""Audit a split: compare the test records with all records that a model learns from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.config import Audit, GroupSplit, RunFile
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.audit import (
+    describe_leaks,
+    exceeded_limits,
+    warnings_of,
+    worst_leaks,
+)
+from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
+from selfattn_bio.files import whole_file
+from selfattn_bio.sequence.clusters import SIMILARITY
+from selfattn_bio.sequence.splits import read_split
+
+TEXTS = ("id", "neighbour", "of", "strand", "duplicate", "overlap", "shared", "seen_by")
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """The result of an audit: leaks between the test records and the data of a model.
+
+    Attributes
+    ----------
+    table
+        One row per test record, with the columns of `evaluation.leakage.find_leaks`.
+    summary
+        Counts, differences between the splits, [audit] limits, exceeded limits (`failed`) and
+        `warnings`, as in audit.json.
+    split
+        Path of the split table, for error messages; empty if it is not known.
+    """
+
+    table: pd.DataFrame
+    summary: dict[str, Any]
+    split: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the result as text: counts, most similar records, shifts and warnings."""
+        return describe_leaks(self.summary, self.table)
+
+    def check_limits(self) -> None:
+        """Raise CorpusError if a limit of [audit] is exceeded."""
+        if failed := self.summary["failed"]:
+            more = f" ({len(failed) - 1} more limits exceeded)" if len(failed) > 1 else ""
+            hint = "Choose a [split] that keeps them together (docs/leakage.md), or raise the limit"
+            raise CorpusError(failed[0] + more, place=self.split, hint=hint)
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as TSV, and the summary next to it as .json."""
+        with whole_file(path) as file:
+            self.table.to_csv(file, sep="\t", index=False, lineterminator="\n", float_format="%.4g")
+        with whole_file(Path(path).with_suffix(".json")) as file:
+            text = json.dumps(self.summary, indent=1, allow_nan=False) + "\n"
+            file.write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Leakage:
+        """Read the files of `save`; similarities have four digits."""
+        numbers = {"label": "Int8", "neighbour_label": "Int8", "similarity": "float64"}
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            dtype=numbers | dict.fromkeys(TEXTS, "str"),
+            keep_default_na=False,
+            na_values={name: [""] for name in numbers},
+        )
+        summary = json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
+        return cls(table, summary)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(
+            f"{self.summary[name]} {name}" for name in ("near", "duplicates", "overlaps", "seen")
+        )
+        failed = len(self.summary["failed"])
+        limits = f"{failed} limit{'s' * (failed != 1)} exceeded"
+        return f"Leakage of {len(self.table)} test records: {counts}; {limits}"
+
+
+def audit(
+    task: RunFile,
+    corpus: Corpus,
+    split: str | os.PathLike[str],
+    *,
+    models: Sequence[str | Path] | None = None,
+    pretraining: Sequence[str | Path] = (),
+) -> Leakage:
+    """Compare the test records with all records that the model learns from.
+
+    Parameters
+    ----------
+    task
+        Run file; [audit] has the limits.
+    corpus
+        The records.
+    split
+        Split of the corpus, or path of its table.
+    models
+        Model folders; neither their training data nor those of their parents may contain test
+        records. The default is each `transfer.parent`.
+    pretraining
+        Corpus folders that a parent model was pretrained on.
+
+    Returns
+    -------
+    The result, also if a limit is exceeded; `check_limits` raises an error in that case.
+
+    Raises
+    ------
+    CorpusError
+        If train or test has no records, or a corpus or the split table cannot be read.
+    ModelFolderError
+        If a model folder cannot be read.
+    """
+    groups = _group_columns(task)
+    names = pd.Series(read_split(os.fspath(split), corpus.records["id"]))
+    parts = {
+        name: _part(corpus, name, (names == name).to_numpy(bool), groups)
+        for name in ("train", "valid", "test")
+    }
+    if empty := [name for name in ("train", "test") if not len(parts[name].letters)]:
+        raise CorpusError(
+            f"the {empty[0]} split has no records",
+            place=os.fspath(split),
+            hint="Change [split] in the run file",
+        )
+    others = [parts["train"], *(_pretraining(path, corpus) for path in pretraining)]
+    limits, seen = _limits(task), _seen(task.parents if models is None else models)
+    leaks = find_leaks(parts["test"], others, seen, corpus.alphabet, groups=groups, k=limits.k)
+    similarity = limits.similarity or SIMILARITY[corpus.alphabet.name]
+    summary: dict[str, Any] = {
+        "records": {part.name: len(part.letters) for part in (parts["test"], *others)},
+        "similarity": similarity,
+        **counts_of(leaks, similarity),
+        "shifts": [
+            row
+            for name in ("valid", "test")
+            if parts[name].letters
+            for row in shifts_of(parts["train"], parts[name], corpus.alphabet)
+        ],
+        "tells_label": tells_label(parts["test"], corpus.alphabet),
+        "limits": limits.model_dump(),
+    }
+    summary |= {
+        "failed": exceeded_limits(summary, leaks, limits),
+        "warnings": warnings_of(summary),
+        "worst": worst_leaks(leaks),
+    }
+    return Leakage(leaks, summary, os.fspath(split))
+
+
+def _limits(task: RunFile) -> Audit:
+    """Return [audit]; duplicates are unlimited by default if [data] keeps them."""
+    limits = task.audit
+    if task.data.keep_duplicates and "max_duplicates" not in limits.model_fields_set:
+        limits = limits.model_copy(update={"max_duplicates": None})
+    return limits
+
+
+def _group_columns(task: RunFile) -> list[str]:
+    """Return the columns of groups: `group`, `species`, and the column of a split by group."""
+    own = [task.split.column] if isinstance(task.split, GroupSplit) else []
+    return list(dict.fromkeys(["group", "species", *own]))
+
+
+def _part(corpus: Corpus, name: str, rows: NDArray[np.bool_], groups: list[str]) -> Part:
+    """Return these records with the columns of groups, which may come from the targets."""
+    held = corpus.summary.get("targets", {}).get("columns", ())
+    of_targets = [column for column in groups if column not in corpus.records and column in held]
+    records = corpus.records.assign(**corpus.targets(of_targets)) if of_targets else corpus.records
+    letters = [corpus.letters(int(i)) for i in np.flatnonzero(rows)]
+    partners = np.array(corpus.partner_hashes)[rows].tolist()
+    return Part(name, records[rows].reset_index(drop=True), letters, corpus.assembly, partners)
+
+
+def _pretraining(path: str | Path, corpus: Corpus) -> Part:
+    """Return all records of a corpus used for pretraining."""
+    found = Corpus.open(path)
+    if found.alphabet != corpus.alphabet:
+        raise CorpusError(
+            f"this --pretraining corpus has {found.alphabet.name} records, but --corpus has "
+            f"{corpus.alphabet.name}",
+            place=str(path),
+        )
+    return _part(found, str(path), np.ones(len(found), bool), [])
+
+
+def _seen(models: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
+    """Return the records that each model and its parents were trained on."""
+    if not models:
+        return {}
+    from selfattn_bio.model.lineage import read_lineage  # imports torch, which is needed only here
+
+    return {str(model): read_lineage(Path(model)).seen for model in models}

@@ -1,0 +1,87 @@
+"""Predict the memory and time of the trainings of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from selfattn_bio.api.progress import Say, silent
+from selfattn_bio.config import RunFile
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.training.hardware import use_threads
+from selfattn_bio.training.plan import Lengths, Trainings, make_plan, no_preparation
+from selfattn_bio.training.stack_time import StackTime
+
+
+def plan(
+    task: RunFile,
+    records: Corpus | int,
+    *,
+    variant: str | None = None,
+    threads: int = 8,
+    prepare: Callable[[], object] = no_preparation,
+    say: Say = silent,
+) -> Trainings:
+    """Predict the memory and time of the trainings of a task, and refuse one that cannot fit.
+
+    A few steps of growing size run in another process, for about ten to forty seconds.
+
+    Parameters
+    ----------
+    task
+        Run file with the model and its variants.
+    records
+        The corpus, or the length of all records in bp or residues. The time of a stack is only
+        known for a corpus.
+    variant
+        Plan only this variant; by default the model and all variants.
+    threads
+        CPU threads; at most the number of cores is used.
+    prepare
+        The measuring process calls this function first, which can set up memory as in the training.
+    say
+        Called with one line of text per finding.
+
+    Raises
+    ------
+    RunFileError
+        If there is no such variant, or the records are shorter than [tokens] k.
+    TrainingError
+        If a training cannot fit; the message has settings that do.
+    """
+    place, trainings = str(task.path or ""), Trainings()
+    try:
+        runs = {variant: task.variant(variant)} if variant else task.trained
+    except ValueError as error:
+        raise RunFileError(str(error), place=place) from error
+    for name, run in runs.items():
+        if isinstance(records, int) and records < run.tokens.k:
+            raise RunFileError(
+                f"--length {records} is shorter than [tokens] k = {run.tokens.k}", place=place
+            )
+        found = trainings.known(run)
+        if found is None:
+            lengths = (
+                Lengths(longest=records) if isinstance(records, int) else Lengths.of(run, records)
+            )
+            found = make_plan(run.member(1), lengths, threads=threads, prepare=prepare)
+            other = name if name != "model" else ""
+            for line in found.lines():
+                say(f"{other}: {line}" if other else line)
+            if not found.fits:
+                raise found.refusal(f"{place} ({other})".strip() if other else place)
+        trainings.add(name, run, found)
+        if not run.stack.parts:
+            continue
+        if isinstance(records, int):
+            say(
+                "the time of the stack depends on the records and is not included; use --corpus "
+                "to measure it"
+            )
+        else:
+            stack = StackTime.measure(run, records, use_threads(threads))
+            trainings.stack_seconds = stack.seconds
+            say(stack.line())
+    for line in trainings.lines():
+        say(line)
+    return trainings

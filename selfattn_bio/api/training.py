@@ -1,0 +1,141 @@
+"""Train the model of a task, a variant of it, a member or a job of its sweep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from selfattn_bio.api.progress import Say, silent
+from selfattn_bio.config import PairedModel, RunFile
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import RunFileError, TrainingError
+from selfattn_bio.evaluation.groups import check_columns
+from selfattn_bio.scoring.scorer import Scorer, load
+from selfattn_bio.training import loop
+from selfattn_bio.training.hardware import training_settings
+from selfattn_bio.training.memory import give_back, is_out_of_memory, words_of
+from selfattn_bio.training.plan import Lengths, make_plan, no_preparation, out_of_memory
+
+
+def train(
+    task: RunFile,
+    corpus: Corpus,
+    split: str | os.PathLike[str],
+    output: str | Path,
+    *,
+    variant: str | None = None,
+    member: int = 1,
+    job: str | None = None,
+    threads: int = 8,
+    sharded: bool = False,
+    parts: str | Path | None = None,
+    prepare: Callable[[], object] = no_preparation,
+    say: Say = silent,
+) -> Scorer:
+    """Train one model to its end, write its folder, and load it.
+
+    If the training was interrupted, the same call continues from the last checkpoint in
+    `OUTPUT.checkpoints`.
+
+    Parameters
+    ----------
+    task
+        Run file with the model.
+    corpus
+        The records.
+    split
+        Split of the corpus, or path of its table.
+    output
+        Model folder to write: new, empty, or an earlier model, which is replaced at the end.
+    variant
+        Train this variant of the run file, a baseline or control, instead of the model.
+    member
+        Number of the member to train, from 1 to [training] `seeds`.
+    job
+        Train this job of [sweep], named by its folder.
+    threads
+        CPU threads; at most the number of cores is used. Afterwards torch has its earlier setting.
+    sharded
+        Whether the processes of torchrun each hold a part of the weights (FSDP2).
+    parts
+        Model folder of another member, whose fitted [stack] parts are reused.
+    prepare
+        If memory runs out, a separate process measures which settings fit. It calls this function
+        first, which can set up memory as in this process.
+    say
+        Called with one line of progress about every ten seconds, and after each evaluation.
+
+    Returns
+    -------
+    The trained model, as from `load(output)`.
+
+    Raises
+    ------
+    RunFileError
+        If the run file has no such variant, member, job or stack.
+    CorpusError, ModelFolderError, OutputError, TrainingInterrupted
+        As in `training.loop.train`.
+    TrainingError
+        As in `training.loop.train`, or if memory ran out; the message has settings that fit.
+    """
+    place = str(task.path or "")
+    try:
+        run = task.part(variant, member, job)
+    except ValueError as error:
+        raise RunFileError(str(error), place=place) from error
+    check_columns(task.evaluation.groups, corpus)
+    if parts and not run.stack.parts:
+        message = "--parts needs [stack] parts, which this run does not have"
+        raise RunFileError(message, place=place)
+    number = job or (member if member > 1 else "")
+    name = f"{variant or 'model'} {number}".rstrip()  # several trainings may share a log
+    if task.transfer and not run.transfer:
+        say(
+            f"{name}: starts from random weights, because the [transfer] parent has another "
+            "[model] or [tokens]"
+        )
+    exhausted = ""
+    with training_settings(threads, run.training.matmul) as usable:
+        try:
+            loop.train(
+                run,
+                corpus,
+                Path(split),
+                Path(output),
+                threads=usable,
+                name=name,
+                sharded=sharded,
+                parts_of=Path(parts) if parts else None,
+                say=say,
+            )
+        except (MemoryError, RuntimeError, OSError) as error:  # torch raises RuntimeError
+            if not is_out_of_memory(error):
+                raise
+            exhausted = words_of(error)
+    # Outside `except`, the frames of the training are gone, and their memory is free for the plan.
+    if exhausted:
+        raise _out_of_memory(run, corpus, usable, exhausted, str(output), prepare)
+    return load(output)
+
+
+def _out_of_memory(
+    run: RunFile,
+    corpus: Corpus,
+    threads: int,
+    message: str,
+    place: str,
+    prepare: Callable[[], object],
+) -> TrainingError:
+    """Return the error for a training that ran out of memory, with settings that fit."""
+    # Nothing can be measured while other processes of torchrun hold their memory, or for two
+    # inputs.
+    if "TORCHELASTIC_RUN_ID" in os.environ or isinstance(run.model, PairedModel):
+        hint = (
+            "Halve training.batch_size and double training.accumulate, or start fewer "
+            "processes per machine"
+        )
+        return TrainingError(f"out of memory: {message}", place=place, hint=hint)
+    give_back()
+    plan = make_plan(run, Lengths.of(run, corpus), threads=threads, prepare=prepare)
+    return out_of_memory(plan, message, place)

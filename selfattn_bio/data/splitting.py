@@ -1,0 +1,179 @@
+"""Assign the records of a corpus to train, valid and test, as [split] of a run file says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.config import (
+    ChromosomeSplit,
+    ClusterSplit,
+    ColumnSplit,
+    FilesSplit,
+    GroupSplit,
+    RegionSplit,
+    RunFile,
+    SpeciesSplit,
+    place_of,
+    regions,
+)
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.writer import DUPLICATE
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence import splits
+
+
+def assign_records(
+    task: RunFile, corpus: Corpus, say: Callable[[str], object] = lambda line: None
+) -> pd.DataFrame:
+    """Assign each record to train, valid or test, or drop it.
+
+    Parameters
+    ----------
+    task
+        Run file; [split] has the rule, and [data] `keep_duplicates` may keep copies.
+    corpus
+        The records.
+    say
+        Called with one line of text: clusters, sampled validation records, and copies.
+
+    Returns
+    -------
+    Table with id, split (train, valid, test, dropped) and reason, one row per record in order.
+
+    Raises
+    ------
+    CorpusError
+        If the records do not suit the rule, or a split lacks records or one of the labels.
+    """
+    rule = task.split
+    keys = splits.strand_keys(corpus.each(range(len(corpus))), corpus.alphabet)
+    if isinstance(rule, ChromosomeSplit):
+        table = splits.split_by_chromosome(corpus.records, rule.valid, rule.test)
+    elif isinstance(rule, RegionSplit):
+        table = splits.split_by_region(corpus.records, regions(rule.valid), regions(rule.test))
+    elif isinstance(rule, ColumnSplit | FilesSplit):
+        _check_all_copies(corpus)
+        if corpus.partner:  # records are copies only if both inputs are
+            keys = [
+                key + partner.encode()
+                for key, partner in zip(keys, corpus.partner_hashes, strict=True)
+            ]
+        table = _as_given(task, rule, corpus, keys, say)
+    else:  # the random kinds keep copies together
+        fractions = rule.valid_fraction, rule.test_fraction, rule.seed
+        if isinstance(rule, ClusterSplit):
+            clusters = _clusters(corpus, rule, say)
+            return splits.split_by_cluster(
+                corpus.records, keys, clusters, *fractions, method=rule.method
+            )
+        if isinstance(rule, GroupSplit | SpeciesSplit):
+            column = rule.column if isinstance(rule, GroupSplit) else "species"
+            return splits.split_by_group(_with(corpus, column), keys, *fractions, column=column)
+        return splits.split_at_random(corpus.records, keys, *fractions)
+    return _without_copies(task, table, corpus, keys, say)
+
+
+def _as_given(
+    task: RunFile,
+    rule: ColumnSplit | FilesSplit,
+    corpus: Corpus,
+    keys: list[bytes],
+    say: Callable[[str], object],
+) -> pd.DataFrame:
+    """Use the split that came with the data; sample validation records if it names none."""
+    place = place_of(task.path, "split", "column") if task.path else ""
+    table = splits.split_as_given(
+        corpus.records,
+        keys,
+        corpus.column(rule.column, place),
+        rule.splits,
+        rule.valid_fraction,
+        rule.seed,
+    )
+    if sampled := int(table["reason"].str.endswith(splits.SAMPLED).sum()):
+        say(
+            f"the data have no validation records; {sampled} are {splits.SAMPLED} "
+            "([split] valid_fraction)"
+        )
+    return table
+
+
+def _without_copies(
+    task: RunFile,
+    table: pd.DataFrame,
+    corpus: Corpus,
+    keys: list[bytes],
+    say: Callable[[str], object],
+) -> pd.DataFrame:
+    """Remove copies from train and valid unless [data] keeps them, and report their counts.
+
+    A test set that came with the data stays complete.
+    """
+    columns = list(task.objective.target_columns)
+    answers = corpus.targets(columns) if columns else corpus.records[["label"]]
+    learnt = "targets" if columns else "label"
+    copies = splits.find_copies(
+        table, keys, corpus.records["sha256"] + corpus.partner_hashes, answers
+    )
+    if task.data.keep_duplicates:
+        reduced: tuple[str, ...] = ()
+    elif isinstance(task.split, ColumnSplit | FilesSplit):
+        reduced = splits.SPLITS[:2]
+    else:
+        reduced = splits.SPLITS
+    for line in splits.describe_copies(copies, reduced, learnt):
+        say(line)
+    return splits.check_splits(splits.remove_copies(table, copies, reduced, learnt), corpus.records)
+
+
+def _check_all_copies(corpus: Corpus) -> None:
+    """Refuse a corpus whose copies were dropped before the split: some may be in test."""
+    dropped = sum(
+        count
+        for reason, count in corpus.summary["dropped"].items()
+        if reason.startswith((DUPLICATE, "same sequence"))
+    )
+    if dropped:
+        message = (
+            f"{dropped} records with a repeated sequence were dropped by ingest, before the "
+            "split was known; some may be in test"
+        )
+        raise CorpusError(
+            message, place=str(corpus.path), hint="Run ingest with --run-file or --keep-duplicates"
+        )
+
+
+def _with(corpus: Corpus, column: str) -> pd.DataFrame:
+    """Return the records with this column of headers or targets; species may be missing."""
+    if column in corpus.records:
+        return corpus.records
+    without = column == "species" and column not in corpus.summary.get("targets", {}).get(
+        "columns", ()
+    )
+    return corpus.records.assign(**{column: None} if without else corpus.targets([column]))
+
+
+def _clusters(
+    corpus: Corpus, rule: ClusterSplit, say: Callable[[str], object]
+) -> NDArray[np.int64]:
+    """Return the cluster of each record, and report the method and the sizes."""
+    from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records
+    from selfattn_bio.sequence.mmseqs import mmseqs_clusters
+
+    letters = [corpus.letters(i) for i in range(len(corpus))]
+    similarity = rule.similarity or SIMILARITY[corpus.alphabet.name]
+    if rule.method == "mmseqs2":
+        clusters, by = mmseqs_clusters(letters, corpus.alphabet, similarity)
+    else:
+        clusters = cluster_records(letters, corpus.alphabet, similarity, rule.k)
+        by = "shared k-mers"
+    sizes = np.bincount(clusters)
+    say(
+        f"{len(sizes)} clusters by {by} at similarity {similarity:g}; the largest has "
+        f"{sizes.max()} records"
+    )
+    return clusters

@@ -1,0 +1,93 @@
+"""Ingest and split in Python: results, progress, and errors that name the run file."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import selfattn_bio as sb
+from selfattn_bio.errors import ArgumentError, CorpusError
+
+RUN_FILE = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[split]
+kind = "chromosome"
+valid = ["c2"]
+test = ["c3"]
+"""
+
+
+@pytest.fixture
+def task(tmp_path, monkeypatch):
+    """Return a run file of 30 positives and 30 negatives on three chromosomes."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("p", "n"):
+        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
+        text = "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
+        (tmp_path / f"{name}.fa").write_text(text)
+    (tmp_path / "run.toml").write_text(RUN_FILE)
+    return sb.read_run_file("run.toml")
+
+
+def test_ingest_and_split_return_what_they_write(task):
+    lines = []
+    corpus = sb.ingest(task, "corpus", say=lines.append)
+    split = sb.split(task, corpus, "out/split.tsv", say=lines.append)
+    assert lines == [
+        "read 60 records from 2 files",
+        "kept 60 records with 1800 bp",
+        "train: 20 records (10 positive)",
+        "valid: 20 records (10 positive)",
+        "test: 20 records (10 positive)",
+        "dropped: 0 records (0 positive)",
+    ]
+    opened = sb.Corpus.open("corpus")
+    assert opened.fingerprint == corpus.fingerprint
+    pd.testing.assert_frame_equal(opened.records, corpus.records)
+    assert split.counts == {"train": 20, "valid": 20, "test": 20, "dropped": 0}
+    assert repr(split) == "Split of 60 records: 20 train, 20 valid, 20 test, 0 dropped"
+    assert os.fspath(split) == "out/split.tsv"
+    pd.testing.assert_frame_equal(sb.Split.load(split).table, split.table)
+
+
+def test_steps_are_silent_by_default(task, capsys):
+    sb.split(task, sb.ingest(task, "corpus"), "split.tsv")
+    assert capsys.readouterr().out == ""
+
+
+def test_ingest_files_equals_a_run_file(task):
+    corpus = sb.ingest_files(["p.fa", "n.fa"], "files", "dna", labels=[1, 0])
+    assert corpus.fingerprint == sb.ingest(task, "corpus").fingerprint
+    unlabelled = sb.ingest_files(["p.fa"], "numbered", "dna", ids="numbered")
+    assert unlabelled.records["id"].iloc[0] == "p_1"
+    assert unlabelled.records["label"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": [1]}, "2 files need 2 labels, but --label has 1"),
+        ({"labels": [1, 0], "label_column": "x"}, "--label and --label-column cannot be combined"),
+        ({"min_length": 9, "max_length": 8}, "--min-length 9 is larger than --max-length 8"),
+        ({"header": "("}, "is not a valid regular expression"),
+    ],
+)
+def test_ingest_files_argument_errors(task, arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        sb.ingest_files(["p.fa", "n.fa"], "files", "dna", **arguments)
+
+
+def test_split_error_names_run_file_and_corpus(task, tmp_path):
+    (tmp_path / "run.toml").write_text(RUN_FILE.split("[split]")[0] + '[split]\nkind = "column"\n')
+    column = sb.read_run_file("run.toml")
+    corpus = sb.ingest(column, "corpus")
+    with pytest.raises(CorpusError, match=r"run\.toml:5: no column 'split' in the corpus"):
+        sb.split(column, corpus, "split.tsv")
+    positives = sb.ingest_files(["p.fa"], "positives", "dna", labels=[1])
+    with pytest.raises(CorpusError, match="positives: all 30 records have label 1"):
+        sb.split(task, positives, "split.tsv")
+    assert not (tmp_path / "split.tsv").exists()

@@ -1,0 +1,98 @@
+"""Train in Python: the model, its progress, torch's settings, and errors of the run file."""
+
+import numpy as np
+import pytest
+import torch
+
+import selfattn_bio as sb
+from selfattn_bio.api import training
+from selfattn_bio.errors import RunFileError, TrainingError
+
+RUN_FILE = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[split]
+kind = "chromosome"
+valid = ["c2"]
+test = ["c3"]
+[tokens]
+k = 1
+[model]
+kind = "attention"
+embed_dim = 8
+num_layers = 1
+num_heads = 1
+feedforward_dim = 8
+stem = { kind = "none" }
+[training]
+max_steps = 2
+batch_size = 8
+evaluate_every = 2
+matmul = "medium"
+[variants.shuffled]
+training = { labels = "shuffled" }
+"""
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """Return a run file, its corpus and its split."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("p", "n"):
+        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
+        text = "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
+        (tmp_path / f"{name}.fa").write_text(text)
+    (tmp_path / "run.toml").write_text(RUN_FILE)
+    task = sb.read_run_file("run.toml")
+    corpus = sb.ingest(task, "corpus")
+    return task, corpus, sb.split(task, corpus, "split.tsv")
+
+
+def test_train_returns_the_saved_model(steps, capsys):
+    lines = []
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    model = sb.train(*steps, "model", threads=1, say=lines.append)
+    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
+    assert isinstance(model, sb.Scorer)
+    sequence = ["ACGT" * 8]
+    assert (
+        sb.score_sequences(model, sequence)["logit"].tolist()
+        == sb.score_sequences("model", sequence)["logit"].tolist()
+    )
+    assert all(line.startswith("model: ") for line in lines)
+    assert lines[-1].endswith("model in model")
+    sb.train(*steps, "again", threads=1)
+    assert "step" not in capsys.readouterr().out
+
+
+def test_train_a_variant(steps):
+    lines = []
+    model = sb.train(*steps, "control", variant="shuffled", threads=1, say=lines.append)
+    assert model.run.is_control()
+    assert all(line.startswith("shuffled: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": "none"}, r"run\.toml: .*'none'"),
+        ({"member": 2}, r"run\.toml: no member 2"),
+        ({"job": "x"}, r"run\.toml: unknown job 'x'"),
+        ({"parts": "other"}, r"run\.toml: --parts needs \[stack\] parts"),
+    ],
+)
+def test_train_errors_name_the_run_file(steps, options, message):
+    with pytest.raises(RunFileError, match=message):
+        sb.train(*steps, "model", **options)
+
+
+def test_exhausted_memory_error_has_a_hint(steps, monkeypatch):
+    def exhausted(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(training.loop, "train", exhausted)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")  # several processes: nothing is measured
+    with pytest.raises(TrainingError, match=r"out of memory: MemoryError.*training\.batch_size"):
+        sb.train(*steps, "model", threads=1)
