@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from selfattn_bio.api.data import Split, ingest, ingest_files, split
+    from selfattn_bio.api.evaluation import Evaluation, evaluate
     from selfattn_bio.api.leakage import Leakage, audit
     from selfattn_bio.api.planning import plan
     from selfattn_bio.api.report import write_report
@@ -47,6 +48,8 @@ _HOMES = {
     "plan": "api.planning",
     "train": "api.training",
     "write_report": "api.report",
+    "evaluate": "api.evaluation",
+    "Evaluation": "api.evaluation",
     "load": "scoring.scorer",
     "score_sequences": "scoring.table",
     "score_batches": "scoring.table",
@@ -74,6 +77,7 @@ __all__ = [
     "Corpus",
     "Embeddings",
     "Ensemble",
+    "Evaluation",
     "Explanation",
     "Leakage",
     "MotifSet",
@@ -84,6 +88,7 @@ __all__ = [
     "VariantWindows",
     "audit",
     "embed",
+    "evaluate",
     "explain",
     "hits",
     "ingest",

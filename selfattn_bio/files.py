@@ -6,6 +6,7 @@ renamed. Leftovers of killed processes are removed later.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -150,17 +151,39 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
         raise
 
 
+def check_creatable(path: str | Path) -> None:
+    """Raise if a file or folder cannot be created; unlike `check_replaceable`, create nothing.
+
+    Raises
+    ------
+    OutputError
+        If a file has the name of a parent folder.
+    PermissionError
+        If the closest existing parent folder cannot be written.
+    """
+    path = Path(path)
+    above = next(above for above in path.parents if above.exists())
+    if not above.is_dir():
+        raise _below_a_file(path)
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
 def _make_parent(path: Path) -> None:
     """Create the parent folder of `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        file = next((above for above in path.parents if above.exists()), path.parent)
-        raise OutputError(
-            f"cannot create {path}, because this is a file",
-            place=str(file),
-            hint="Choose another --output",
-        ) from error
+        raise _below_a_file(path) from error
+
+
+def _below_a_file(path: Path) -> OutputError:
+    file = next((above for above in path.parents if above.exists()), path.parent)
+    return OutputError(
+        f"cannot create {path}, because this is a file",
+        place=str(file),
+        hint="Choose another --output",
+    )
 
 
 def clear_stale(path: Path) -> None:

@@ -309,11 +309,11 @@ def _figures(
 
 
 def _of_test(name: str, test: Mapping[str, Mapping[str, float]] | None) -> str:
-    # some values are single numbers, such as the threshold
+    # some values are single numbers, such as the threshold; undefined metrics are None
     found = (test or {}).get(name.removeprefix("valid_"))
     return (
         f"{found['value']:.4g} ({found['low']:.4g} to {found['high']:.4g})"
-        if isinstance(found, Mapping) and "low" in found
+        if isinstance(found, Mapping) and found.get("low") is not None
         else ""
     )
 

@@ -6,7 +6,7 @@ Interpretation is optional: tasks without it, or without any motif, also get a r
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -281,19 +281,19 @@ def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Valu
         raise ResultsError(f"cannot read this file: {error}", place=str(path), hint=hint) from error
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a TSV table; names and ids stay text, and empty numeric cells are missing."""
+def read_table(path: Path, text: Sequence[str] = TEXT_COLUMNS) -> pd.DataFrame:
+    """Read a TSV table; the columns `text` stay text, and empty numeric cells are missing."""
     # Ids such as "NA" or "007" are text; an empty cell is a missing number in the other columns
     # only
     missing = {
         column: ["", "nan"]
         for column in pd.read_csv(path, sep="\t", nrows=0).columns
-        if column not in TEXT_COLUMNS
+        if column not in text
     }
     return pd.read_csv(
         path,
         sep="\t",
-        dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
+        dtype=dict.fromkeys(text, "str"),
         keep_default_na=False,
         na_values=missing,
     )

@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 from selfattn_bio import load, score_sequences
-from selfattn_bio.baselines import BASELINES, Calibration, Setup, load_baseline
-from selfattn_bio.cli import evaluate
+from selfattn_bio.api.evaluators import binary
+from selfattn_bio.api.evaluators.candidates import Candidate
+from selfattn_bio.api.progress import silent
+from selfattn_bio.baselines import BASELINES, Calibration, Setup
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
 from selfattn_bio.interpret.explanation import Explanation
@@ -201,27 +203,26 @@ def test_evaluate_runs_the_network_once(task, tmp_path, monkeypatch):
     assert again["baselines"]["network"] == first["baselines"]["network"]
 
 
-def test_network_alone_is_that_of_the_model(task, tmp_path, monkeypatch):
+def test_network_alone_is_that_of_the_model(monkeypatch):
     """A stacked variant does not replace it."""
     run, model, rows = SimpleNamespace(is_control=lambda: False), np.arange(6.0), np.arange(6)
 
-    def load(folder):
-        network = model if folder == "model" else -model
+    def scorer(outputs):
         return SimpleNamespace(
             run=run,
             stack=True,
             temperature=1.0,
             threshold=0.5,
-            network_outputs=lambda inputs: network[:, None, None],
+            network_outputs=lambda inputs: outputs[:, None, None],
             stacked=lambda network, inputs: network,
         )
 
-    monkeypatch.setattr("selfattn_bio.scoring.scorer.load", load)
-    monkeypatch.setattr(evaluate, "_inputs", lambda *_: {"valid": rows, "test": rows})
+    monkeypatch.setattr(binary, "inputs_by_split", lambda *_: {"valid": rows, "test": rows})
     labels = {"valid": np.array([0, 0, 1, 0, 1, 1])}
     found = {}
-    for name in ("model", "other"):
-        found |= evaluate._networks(name, [name], None, None, labels)
+    for name, outputs in (("model", model), ("other", -model)):
+        candidate = SimpleNamespace(members=lambda outputs=outputs: [scorer(outputs)])
+        found |= binary.score_networks(name, candidate, None, labels, silent)
     assert found.keys() == {"model", "network", "other"}
     assert np.array_equal(found["network"].logits["test"], model)
 
@@ -247,7 +248,7 @@ def test_model_of_other_strands_is_refused(task, tmp_path, monkeypatch, capsys):
     assert "model: the model scores the given strand, but the run file both strands" in error
 
 
-def test_part_with_other_settings_is_fitted_again(task, tmp_path):
+def test_part_with_other_settings_is_fitted_again(task):
     run = read_run_file(task / "run.toml")
     rng = np.random.default_rng(0)
     letters = {
@@ -262,16 +263,8 @@ def test_part_with_other_settings_is_fitted_again(task, tmp_path):
         for strands in ("given", "both")
     )
     for part in (given, both):
-        evaluate._fitted_baselines(
-            DNA,
-            letters,
-            labels,
-            run_file=run,
-            folder=tmp_path,
-            origin={},
-            parts={"kmer6_logistic": part},
-        )
-        found = load_baseline(tmp_path / "kmer6_logistic")
+        fitted = binary.fit_baselines(DNA, letters, labels, run, {"kmer6_logistic": part}, silent)
+        found = fitted["kmer6_logistic"].baseline
         assert found.setup.strands == "given"
         np.testing.assert_allclose(
             found.logits(letters["test"]), given.logits(letters["test"]), rtol=1e-6
@@ -279,13 +272,13 @@ def test_part_with_other_settings_is_fitted_again(task, tmp_path):
 
 
 def test_sizes_count_parts_in_use(task, tmp_path):
-    assert evaluate._size([task / "model"]) == {"networks": 2, "trainings": 1, "parts": 2}
+    assert Candidate.of(task / "model").size() == {"networks": 2, "trainings": 1, "parts": 2}
     shutil.copytree(task / "model", tmp_path / "model")
     path = tmp_path / "model" / "stack" / "weights.json"
     stored = json.loads(path.read_text())
     stored["weights"] = {"network": stored["weights"]["network"]}
     path.write_text(json.dumps(stored))
-    assert evaluate._size([tmp_path / "model"]) == {"networks": 2, "trainings": 1}
+    assert Candidate.of(tmp_path / "model").size() == {"networks": 2, "trainings": 1}
     assert load(tmp_path / "model").stack.parts == ()
 
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from selfattn_bio.errors import OutputError
-from selfattn_bio.files import check_replaceable, whole_file, whole_folder
+from selfattn_bio.files import check_creatable, check_replaceable, whole_file, whole_folder
 
 KILLED = """if True:
     import os, signal, sys
@@ -170,6 +170,8 @@ def test_path_below_a_file_is_refused(tmp_path, below):
     )
     with pytest.raises(OutputError, match=message):
         check(tmp_path / below)
+    with pytest.raises(OutputError, match=message):
+        check_creatable(tmp_path / below)
     for whole in (whole_file, whole_folder):
         with pytest.raises(OutputError, match=message), whole(tmp_path / below):
             pass

@@ -1,0 +1,256 @@
+"""Evaluate a model on validation and test records, next to baselines and controls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from selfattn_bio.api.evaluators import EVALUATORS
+from selfattn_bio.api.evaluators.candidates import Candidate, check_candidates, check_variant_name
+from selfattn_bio.api.evaluators.records import EvaluationRecords
+from selfattn_bio.api.progress import Say, silent
+from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
+from selfattn_bio.config import RunFile
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import OutputError
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
+from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder
+from selfattn_bio.model.card import model_card
+from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.report.results import read_file, read_json, read_table
+from selfattn_bio.scoring.scorer import Models
+
+METRICS, PREDICTIONS, CARD, BASELINES = "metrics.json", "predictions", "model_card.md", "baselines"
+ROLES = {"baselines": "baseline", "controls": "control"}  # by key of metrics.json
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Metrics and predictions of a model, its variants and baselines.
+
+    Attributes
+    ----------
+    metrics
+        The content of metrics.json. Its form depends on the objective (docs/architecture.md).
+    predictions
+        A table with one row per record, or per bin for objective `bins`, for each of the splits
+        "valid" and "test".
+    card
+        The model card with the test metrics, Markdown.
+    baselines
+        The fitted baselines by name. Empty for objectives other than `binary`, and for private
+        runs, whose records the weights would reveal.
+    """
+
+    metrics: dict[str, Any]
+    predictions: dict[str, pd.DataFrame]
+    card: str
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        test = self.metrics["test"]
+        known = {
+            metric: found["value"]
+            for metric, found in _values(test["model"])
+            if found["value"] is not None
+        }
+        shown = ", ".join(f"{metric} {value:.3f}" for metric, value in known.items())
+        others = ", ".join(name for key in ROLES for name in test.get(key, {}))
+        return f"Evaluation on {test['n']:,} test examples: {shown}; compared with {others}"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Return all metrics with their intervals, one row per split, classifier and metric.
+
+        Columns: split, name, role (model, baseline or control), metric, value, low, high. Undefined
+        values and bounds are missing.
+        """
+        rows = [
+            (split, name, role, metric, found["value"], found.get("low"), found.get("high"))
+            for split in EVALUATED_SPLITS
+            for name, role, entry in _entries(self.metrics[split])
+            for metric, found in _values(entry)
+        ]
+        columns = ["split", "name", "role", "metric", "value", "low", "high"]
+        return pd.DataFrame(rows, columns=columns).astype(
+            dict.fromkeys(("value", "low", "high"), float)
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write baselines/, predictions/{valid,test}.tsv, metrics.json and model_card.md.
+
+        Predictions are written with six digits. An earlier evaluation in the folder is replaced.
+
+        Raises
+        ------
+        OutputError
+            As for `check_evaluation_output`.
+        """
+        check_evaluation_output(folder)
+        folder = Path(folder)
+        with whole_folder(folder / BASELINES) as path:
+            for name, baseline in self.baselines.items():
+                baseline.save(path / name)
+        for split, table in self.predictions.items():
+            with whole_file(folder / PREDICTIONS / f"{split}.tsv") as path:
+                table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+        with whole_file(folder / METRICS) as path:
+            text = json.dumps(self.metrics, indent=1, allow_nan=False) + "\n"
+            path.write_text(text, encoding="utf-8")
+        with whole_file(folder / CARD) as path:
+            path.write_text(self.card, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evaluation:
+        """Read a saved evaluation.
+
+        Raises
+        ------
+        ResultsError
+            If a file is missing or cannot be read.
+        ModelFolderError
+            If a saved baseline is damaged.
+        """
+        folder, read = Path(folder), partial(read_table, text=("id", "chrom", "predicted"))
+        return cls(
+            read_file(folder / METRICS, read_json, "evaluate"),
+            {
+                split: read_file(folder / PREDICTIONS / f"{split}.tsv", read, "evaluate")
+                for split in EVALUATED_SPLITS
+            },
+            read_file(folder / CARD, lambda path: path.read_text(encoding="utf-8"), "evaluate"),
+            {
+                path.name: load_baseline(path)
+                for path in sorted((folder / BASELINES).glob("*"))
+                if is_baseline(path)
+            },
+        )
+
+
+def evaluate(
+    task: RunFile,
+    corpus: Corpus,
+    split: str | PathLike[str],
+    model: Models,
+    variants: Mapping[str, Models] | None = None,
+    *,
+    say: Say = silent,
+) -> Evaluation:
+    """Score all labelled validation and test records with a model, its variants and baselines.
+
+    Baselines are fitted to the training records, and the validation records choose their settings.
+    All metrics have bootstrap intervals. Evaluate the test records once per finished model.
+
+    Parameters
+    ----------
+    task
+        The run file of the model; section [evaluation] is used.
+    corpus
+        The corpus that the model was trained on.
+    split
+        The split table that the model was trained on, or its path.
+    model
+        A model folder, the folders of all members, or a model that was loaded from them. The logits
+        of members are averaged.
+    variants
+        Variants by name (trained baselines and controls), each as for `model`.
+    say
+        Called with each line of progress.
+
+    Returns
+    -------
+    The evaluation, which `Evaluation.save` writes to a folder.
+
+    Raises
+    ------
+    ArgumentError
+        If a variant has the name of the model or of a baseline, or a loaded model has no folder.
+    CorpusError
+        If a split is empty or lacks one of two classes.
+    ModelFolderError
+        If a model folder is incomplete, a model was trained on another corpus, split or objective,
+        or a parent of it saw a test record.
+    """
+    candidates = {"model": Candidate.of(model)}
+    for name, variant in (variants or {}).items():
+        check_variant_name(name)
+        candidates[name] = Candidate.of(variant)
+    path = Path(split)
+    records = EvaluationRecords.read(task, corpus, path)
+    say(", ".join(records.counts(task)))
+    check_candidates(candidates, task, records, path)
+    records = records.in_windows(task, say)
+    evaluated = candidates["model"]
+    metrics, tables, baselines = EVALUATORS[task.objective.kind](candidates, records, task, say)
+    metrics["sizes"] = {name: candidate.size() for name, candidate in candidates.items()}
+    metrics["train"] = evaluated.cost()
+    for name, layers in evaluated.mean_layers(records, say).items():
+        metrics[name]["layers"] = layers
+    if privacy := read_provenance(evaluated.folders[0]).get("privacy"):
+        metrics["privacy"] = privacy
+    if records.windows:
+        metrics["window"] = task.training.window
+        for name, table in tables.items():
+            table.insert(1, "start", records.windows[name].starts)
+            table.insert(2, "end", records.windows[name].ends)
+    for baseline in baselines.values():
+        baseline.origin = records.origin(path)
+    return Evaluation(metrics, tables, _card(metrics, evaluated.folders), baselines)
+
+
+def check_evaluation_output(folder: str | Path) -> None:
+    """Raise unless `Evaluation.save` may write to a folder; call this before the evaluation.
+
+    Raises
+    ------
+    OutputError
+        If folder `baselines` in it, which is replaced, holds anything else, or a file has the
+        name of a folder.
+    OSError
+        If the folder cannot be created or written.
+    """
+    baselines = Path(folder) / BASELINES
+    within = [baselines] if baselines.is_file() else sorted(baselines.glob("*"))
+    if foreign := [
+        path.name for path in within if path.name != OF_SNAKEMAKE and not is_baseline(path)
+    ]:
+        message = (
+            f"the fitted baselines replace this folder, but it holds {foreign[0]!r}, which "
+            "is not a baseline"
+        )
+        raise OutputError(
+            message, place=str(baselines), hint="Choose another --output, or move it away"
+        )
+    check_creatable(baselines)
+
+
+def _card(metrics: Mapping[str, Any], folders: list[Path]) -> str:
+    """Return the card of the model with these member folders; undefined metrics are left out."""
+    valid = {
+        name: of["value"]
+        for name, of in metrics["valid"]["model"].items()
+        if isinstance(of, dict) and of.get("low") is not None
+    }
+    return model_card(folders[0], valid, metrics["test"]["model"], folders[1:])
+
+
+def _entries(of_split: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield name, role and metrics of each classifier of a split."""
+    yield "model", "model", of_split["model"]
+    for key, role in ROLES.items():
+        for name, entry in of_split.get(key, {}).items():
+            yield name, role, entry
+
+
+def _values(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the metrics of a classifier, without its threshold and chosen settings."""
+    for metric, found in entry.items():
+        if isinstance(found, Mapping) and "value" in found:
+            yield metric, found

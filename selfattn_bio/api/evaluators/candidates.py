@@ -1,0 +1,213 @@
+"""Check, load and size the models that are evaluated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfattn_bio.api.evaluators.records import EvaluationRecords
+from selfattn_bio.api.progress import Say
+from selfattn_bio.baselines import BASELINES
+from selfattn_bio.config import AttentionModel, NoExits, Objective, RunFile, read_run_file
+from selfattn_bio.data.inputs import inputs_of
+from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, NETWORK
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.checkpoint import (
+    RUN,
+    TRAINING_COST,
+    check_trained_on,
+    read_stack_weights,
+)
+from selfattn_bio.model.lineage import check_unseen
+from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, folder_of, load
+
+PARTNER = "partner_"  # prefix of the baselines of second inputs
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model or variant to evaluate, with one model folder per member.
+
+    Attributes
+    ----------
+    folders
+        The model folders. Members are the trainings of [training] seeds.
+    loaded
+        The model, if the caller has loaded it. Otherwise it is loaded when it is scored, so that
+        only one candidate at a time is in memory.
+    """
+
+    folders: list[Path]
+    loaded: Scorer | Ensemble | None = None
+
+    @classmethod
+    def of(cls, model: Models) -> Candidate:
+        """Find the model folders of an argument of `load`, or of a loaded model.
+
+        Raises
+        ------
+        ArgumentError
+            If a loaded model has no folder.
+        ModelFolderError
+            If a name matches neither a folder nor a model that ships.
+        """
+        if not isinstance(model, Scorer | Ensemble):
+            paths = [model] if isinstance(model, str | Path) else model
+            return cls([folder_of(path) if isinstance(path, str) else path for path in paths])
+        folders = [member.folder for member in model.members if member.folder]
+        if len(folders) < len(model.members):
+            raise ArgumentError("only a model that was loaded from a folder can be evaluated")
+        return cls(folders, model)
+
+    def load(self) -> Scorer | Ensemble:
+        """Load the model, or the mean of its members; errors are those of `load`."""
+        return self.loaded or load(self.folders)
+
+    def members(self) -> list[Scorer]:
+        """Load each member, without a check that their outputs may be averaged."""
+        return list(self.loaded.members) if self.loaded else [load(path) for path in self.folders]
+
+    def run(self) -> RunFile:
+        """Read the run file of the first member."""
+        return read_run_file(self.folders[0] / RUN)
+
+    def size(self) -> dict[str, int]:
+        """Count the networks and trainings, and the parts of the first member's stack."""
+        runs = [read_run_file(folder / RUN) for folder in self.folders]
+        size = {"networks": sum(run.model.members for run in runs), "trainings": len(runs)}
+        stack = read_stack_weights(self.folders[0])
+        return size | ({"parts": len(stack.parts)} if stack and stack.parts else {})
+
+    def cost(self) -> dict[str, Any]:
+        """Return the cost of training: for several members total time, peak memory, mean speed."""
+        each = [_read_json(folder / TRAINING_COST) for folder in self.folders]
+        if len(each) == 1:
+            return each[0]
+        seconds, memory, speed = (
+            [of[key] for of in each] for key in ("seconds", "peak_memory_mb", "letters_per_second")
+        )
+        return {
+            "seconds": sum(seconds),
+            "peak_memory_mb": max(memory),
+            "letters_per_second": sum(speed) / len(speed),
+            "members": each,
+        }
+
+    def mean_layers(self, records: EvaluationRecords, say: Say) -> dict[str, dict[str, float]]:
+        """Measure how many layers a model with exits uses, as a mean over records and members.
+
+        Returns
+        -------
+        The mean, and the number of layers, by split. Empty for a model without exits.
+        """
+        section = self.run().model
+        if not isinstance(section, AttentionModel) or isinstance(section.exits, NoExits):
+            return {}
+        members = self.load().members
+        of = max(len(body.encoder.blocks) for member in members for body in member.network.members)  # type: ignore[arg-type, union-attr]
+        found = {
+            split: float(
+                np.mean([member.depths(records.letters[split]).mean() for member in members])
+            )
+            for split in EVALUATED_SPLITS
+        }
+        shown = ", ".join(f"{split} {mean:.2f}" for split, mean in found.items())
+        say(f"mean number of layers used per record, of {of}: {shown}")
+        return {split: {"mean": mean, "of": of} for split, mean in found.items()}
+
+
+def check_variant_name(name: str) -> None:
+    """Refuse the name of the model or of a baseline for a variant.
+
+    Raises
+    ------
+    ArgumentError
+        If the name is taken.
+    """
+    if name in ("model", NETWORK) or name.removeprefix(PARTNER) in BASELINES:
+        raise ArgumentError(
+            f"{name!r} is the name of the model or of a baseline; choose another name"
+        )
+
+
+def check_candidates(
+    candidates: Mapping[str, Candidate],
+    task: RunFile,
+    records: EvaluationRecords,
+    split: Path,
+) -> None:
+    """Refuse models that were trained on other data, or on records of the test split.
+
+    Raises
+    ------
+    ModelFolderError
+        If a model was trained on another corpus, split or objective, a parent of it saw a test
+        record, or "model" reads other strands than the run file.
+    """
+    corpus, test = records.corpus, records.rows["test"]
+    _check_strands(candidates["model"], task)
+    for candidate in candidates.values():
+        for folder in candidate.folders:
+            check_trained_on(folder, corpus.fingerprint, sha256_of(split))
+            _check_objective(folder, task.objective)
+            check_unseen(
+                folder,
+                corpus.records.iloc[test],
+                corpus.each(test),
+                corpus.alphabet,
+                corpus.assembly,
+            )
+
+
+def inputs_by_split(scorer: Scorer, records: EvaluationRecords) -> dict[str, list[Any]]:
+    """Return the model's inputs for the records of each split."""
+    inputs = inputs_of(scorer.run, records.corpus)
+    return {
+        split: [inputs.of(int(row)) for row in of_split] for split, of_split in records.rows.items()
+    }
+
+
+def _check_objective(folder: Path, objective: Objective) -> None:
+    """Refuse a model whose objective differs from the run file's: its outputs would be misread."""
+    own = read_run_file(folder / RUN).objective
+    (found, wanted) = (
+        (each.kind, each.target_columns, getattr(each, "bin", None)) for each in (own, objective)
+    )
+    if found != wanted:
+        shown = [
+            " ".join(str(part) for part in (kind, *columns, bin_) if part)
+            for kind, columns, bin_ in (wanted, found)
+        ]
+        raise ModelFolderError(
+            f"the model has the objective {shown[1]}, the run file {shown[0]}",
+            place=str(folder),
+            hint="Train it again, as a variant of this run file",
+        )
+
+
+def _check_strands(model: Candidate, task: RunFile) -> None:
+    """Refuse a model that reads other strands than the run file, which its baselines follow."""
+    names = {True: "both strands", False: "the given strand"}
+    for folder in model.folders:
+        if (own := read_run_file(folder / RUN).both_strands) != task.both_strands:
+            raise ModelFolderError(
+                f"the model scores {names[own]}, but the run file {names[not own]}",
+                place=str(folder),
+                hint="Undo the change of the strands in the run file, or train the model again",
+            )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise ModelFolderError(
+            f"cannot read {path.name} of the model folder: {reason}", place=str(path)
+        ) from error

@@ -1,0 +1,53 @@
+"""Evaluate masked and causal language models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from selfattn_bio.api.evaluators.candidates import Candidate
+from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
+from selfattn_bio.api.progress import Say
+from selfattn_bio.config import RunFile
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
+from selfattn_bio.evaluation.targets import markov_nats, summarise_language, unigram_nats
+from selfattn_bio.training.objectives import build_language_model
+
+
+def evaluate_language(
+    candidates: Mapping[str, Candidate], records: EvaluationRecords, task: RunFile, say: Say
+) -> Measured:
+    """Evaluate a language model by perplexity with intervals.
+
+    It is compared with token frequencies or a Markov chain, and with the variants.
+    """
+    letters, sums = records.letters, {}
+    for name, candidate in candidates.items():
+        # always one member, because `load` does not average language models
+        scorer = candidate.load().members[0]
+        language = build_language_model(scorer.run.objective, scorer.tokenizer)
+        sums[name] = {split: language.sums(scorer, letters[split]) for split in EVALUATED_SPLITS}
+    both = {split: letters[split] for split in EVALUATED_SPLITS}
+    if language.letters is None:
+        baselines = {"unigram": unigram_nats(scorer.tokenizer, letters["train"], both)}
+    else:
+        nats = markov_nats(records.corpus.alphabet, letters["train"], letters["valid"], both)
+        baselines = {
+            "markov": {split: of_split * language.letters for split, of_split in nats.items()}
+        }
+    metrics = summarise_language(sums, language.letters, baselines, task.evaluation)
+    tables = {}
+    for split in EVALUATED_SPLITS:
+        total, right, tokens = sums["model"][split].T
+        mean = np.divide(total, tokens, out=np.full(len(total), np.nan), where=tokens > 0)
+        tables[split] = pd.DataFrame(
+            {
+                "id": records.ids(split),
+                "nats_per_token": mean,
+                "right": right.astype(int),
+                "tokens": tokens.astype(int),
+            }
+        )
+    return Measured(metrics, tables, {})

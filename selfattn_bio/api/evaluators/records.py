@@ -1,0 +1,150 @@
+"""Read the records of an evaluation by split, and hold the result of an evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.api.progress import Say
+from selfattn_bio.baselines import Baseline
+from selfattn_bio.config import RunFile
+from selfattn_bio.data.batches import Laid, laid_windows
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
+from selfattn_bio.files import sha256_of
+from selfattn_bio.sequence.splits import read_split
+
+Letters = dict[str, list[NDArray[np.uint8]]]
+
+
+class Measured(NamedTuple):
+    """The result of an evaluator.
+
+    Fields are the content of metrics.json, a table of predictions for each of the splits "valid"
+    and "test", and the fitted baselines that are saved, by name.
+    """
+
+    metrics: dict[str, Any]
+    predictions: dict[str, pd.DataFrame]
+    baselines: Mapping[str, Baseline]
+
+
+@dataclass(frozen=True)
+class EvaluationRecords:
+    """The records of an evaluation, by split: "train" for baselines, "valid" and "test".
+
+    Attributes
+    ----------
+    corpus
+        The corpus of the records.
+    rows
+        Rows of the corpus, (n,) for each split.
+    letters
+        ASCII sequences, one array (L,) per row.
+    windows
+        Windows of the records if [training] window is set; then `rows` and `letters` have one
+        element per window. Otherwise empty.
+    """
+
+    corpus: Corpus
+    rows: dict[str, NDArray[np.int64]]
+    letters: Letters
+    windows: Mapping[str, Laid] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, task: RunFile, corpus: Corpus, split: Path) -> EvaluationRecords:
+        """Read all records of a split table; only labelled ones if the objective is binary.
+
+        Raises
+        ------
+        CorpusError
+            If a split is empty, or lacks one of two classes.
+        """
+        assigned = np.array(read_split(split, corpus.records["id"]))
+        rows = {name: np.flatnonzero(assigned == name) for name in ("train", *EVALUATED_SPLITS)}
+        if task.objective.kind == "binary":
+            rows = {name: _labelled(corpus, rows[name], name, split) for name in rows}
+        if empty := [name for name, of_split in rows.items() if not len(of_split)]:
+            raise CorpusError(
+                f"the {empty[0]} split is empty",
+                place=str(split),
+                hint="Change [split] in the run file",
+            )
+        letters = {
+            name: [corpus.letters(int(i)) for i in of_split] for name, of_split in rows.items()
+        }
+        return cls(corpus, rows, letters)
+
+    def in_windows(self, task: RunFile, say: Say) -> EvaluationRecords:
+        """Return the windows of [training] window; the records themselves if it is not set.
+
+        Raises
+        ------
+        CorpusError
+            If a split has no window with known letters.
+        """
+        if (window := task.training.window) is None:
+            return self
+        k = max(run.tokens.k for run in (task, *map(task.variant, task.variants)))
+        windows = {
+            split: laid_windows(self.corpus, of_split, window, k)
+            for split, of_split in self.rows.items()
+        }
+        counts = ", ".join(f"{split} {len(of.rows):,}" for split, of in windows.items())
+        say(
+            f"adjacent windows of at most {window:,} {self.corpus.alphabet.unit}, evenly "
+            f"subsampled if there are too many: {counts}"
+        )
+        return EvaluationRecords(
+            self.corpus,
+            {split: of.rows for split, of in windows.items()},
+            {split: of.letters for split, of in windows.items()},
+            windows,
+        )
+
+    def counts(self, task: RunFile) -> list[str]:
+        """Return the number of records of each split as text, and of positives if there are any."""
+        if task.objective.kind != "binary":
+            return [f"{split} {len(rows)} records" for split, rows in self.rows.items()]
+        return [
+            f"{split} {len(labels)} records ({int(labels.sum())} positive)"
+            for split, labels in self.labels().items()
+        ]
+
+    def origin(self, split: Path) -> dict[str, str]:
+        """Return the source of the records, which saved baselines name."""
+        return {
+            "corpus_fingerprint": self.corpus.fingerprint,
+            "split_sha256": sha256_of(split),
+        }
+
+    def labels(self) -> dict[str, NDArray[np.int64]]:
+        """Return the labels of the records, 0 or 1, (n,) for each split."""
+        return {
+            split: self.corpus.records["label"].iloc[of_split].to_numpy(dtype="int64")
+            for split, of_split in self.rows.items()
+        }
+
+    def ids(self, split: str) -> list[str]:
+        """Return the id of each record of a split."""
+        return self.corpus.records["id"].iloc[self.rows[split]].tolist()
+
+
+def _labelled(corpus: Corpus, rows: NDArray[np.int64], split: str, path: Path) -> NDArray[np.int64]:
+    """Return the labelled rows of a split; both labels must occur."""
+    labels = corpus.records["label"].iloc[rows]
+    if sorted(set(labels.dropna().astype(int))) != [0, 1]:
+        counts = f"{int((labels == 1).sum())} positives and {int((labels == 0).sum())} negatives"
+        raise CorpusError(
+            f"the {split} split has {counts}; it needs both",
+            place=str(path),
+            hint="Change [split] in the run file",
+        )
+    return rows[labels.notna().to_numpy()]

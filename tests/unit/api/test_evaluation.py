@@ -1,0 +1,198 @@
+"""Evaluate untrained models through the Python API."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import selfattn_bio
+from selfattn_bio import Evaluation, config, load
+from selfattn_bio.api.evaluation import check_evaluation_output
+from selfattn_bio.cli.main import main
+from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import ArgumentError, CorpusError, ModelFolderError, OutputError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring.scorer import Scorer, scorer_of
+
+COMMON = """
+title = "t"
+variants = {}
+split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
+evaluation = { bootstraps = 10 }
+
+[model]
+kind = "attention"
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+"""
+TWO_CLASSES = COMMON + '[data]\npositives = "p.fa"\nnegatives = "n.fa"\n'
+NUMBERS = (
+    COMMON
+    + '[data]\nsequences = "p.fa"\ntargets = "t.tsv"\n'
+    + '[objective]\nkind = "regression"\ncolumns = ["x"]\ncenter = [3.0]\nscale = [2.0]\n'
+)
+SPLITS = ["train", "valid", "test"] * 20
+
+
+def fasta(name: str, motif: str, seed: int) -> str:
+    rng = np.random.default_rng(seed)
+    return "".join(
+        f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 30))}{motif}\n" for i in range(60)
+    )
+
+
+def model_folder(folder: Path, run: RunFile, corpus: Corpus, seed: int = 0) -> Path:
+    """Save an untrained model as if it had been trained on this corpus and split.tsv."""
+    torch.manual_seed(seed)
+    folder.mkdir()
+    provenance = {
+        "corpus_fingerprint": corpus.fingerprint,
+        "split_sha256": sha256_of("split.tsv"),
+        "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
+    }
+    save_model(folder, run, build_network(run).state_dict(), provenance)
+    cost = {"seconds": 1.0 + seed, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
+    (folder / "train.json").write_text(json.dumps(cost))
+    return folder
+
+
+@pytest.fixture
+def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that ingests the data of a run file and writes split.tsv."""
+    monkeypatch.chdir(tmp_path)
+
+    def ingested(text: str) -> tuple[RunFile, Corpus]:
+        Path("run.toml").write_text(text)
+        Path("p.fa").write_text(fasta("p", "TATAATTT", 0))
+        Path("n.fa").write_text(fasta("n", "GACCAGCA", 1))
+        values = {"id": [f"p{i}" for i in range(60)], "x": np.arange(60.0)}
+        pd.DataFrame(values).to_csv("t.tsv", sep="\t", index=False)
+        assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
+        corpus = Corpus.open("corpus")
+        number = len(corpus) // 60
+        split = pd.DataFrame({"id": corpus.records["id"], "split": SPLITS * number, "reason": ""})
+        split.to_csv("split.tsv", sep="\t", index=False)
+        return read_run_file("run.toml"), corpus
+
+    return ingested
+
+
+def assert_equal(one: Evaluation, other: Evaluation) -> None:
+    """Check that two evaluations are equal up to the rounding of saved predictions."""
+    assert one.metrics == other.metrics
+    assert one.card == other.card
+    assert list(one.baselines) == sorted(other.baselines)
+    for split, table in one.predictions.items():
+        pd.testing.assert_frame_equal(table, other.predictions[split], rtol=1e-5)
+
+
+def test_two_classes_are_evaluated_saved_and_loaded(ingest) -> None:
+    task, corpus = ingest(TWO_CLASSES)
+    model, cnn = (
+        model_folder(Path(name), task, corpus, seed) for seed, name in enumerate(("model", "cnn"))
+    )
+    lines: list[str] = []
+    found = selfattn_bio.evaluate(
+        task, corpus, "split.tsv", model, {"cnn": load(cnn)}, say=lines.append
+    )
+    assert lines[0].startswith("train 40 records (20 positive), valid 40 records")
+    test = found.predictions["test"]
+    assert len(test) == 40
+    letters = [corpus.letters(row) for row in range(2, 120, 3)]
+    assert test["model_logit"].to_numpy() == pytest.approx(load(model).logits(letters))
+    assert {"cnn", "gc", "kmer6_logistic"} <= set(found.metrics["test"]["baselines"])
+    table = found.table.set_index(["split", "name", "metric"])
+    assert (
+        table.loc[("test", "gc", "auroc"), "value"]
+        == (found.metrics["test"]["baselines"]["gc"]["auroc"]["value"])
+    )
+    assert set(found.table["role"]) == {"model", "baseline"}
+    shown = (
+        f"Evaluation on 40 test examples: auroc {table.loc[('test', 'model', 'auroc')].value:.3f}"
+    )
+    assert repr(found).startswith(shown)
+    assert not Path("out").exists()
+    found.save("out")
+    assert_equal(Evaluation.load("out"), found)
+    assert found.baselines["gc"].origin["split_sha256"] == sha256_of("split.tsv")
+
+
+def test_loaded_members_are_evaluated(ingest) -> None:
+    task, corpus = ingest(NUMBERS)
+    folders = [model_folder(Path(str(seed)), task, corpus, seed) for seed in range(2)]
+    found, loaded = (
+        selfattn_bio.evaluate(task, corpus, "split.tsv", of) for of in (folders, load(folders))
+    )
+    assert found.metrics == loaded.metrics
+    assert found.metrics["sizes"]["model"] == {"networks": 4, "trainings": 2}
+    assert found.metrics["train"]["seconds"] == 3.0
+    assert set(found.table["name"]) == {"model", "constant", "kmer6_linear"}
+    assert found.baselines == {}
+    found.save("out")
+    assert list(Path("out/baselines").iterdir()) == []
+    assert_equal(Evaluation.load("out"), found)
+
+
+def test_networks_changed_in_memory_are_the_ones_evaluated(ingest) -> None:
+    task, corpus = ingest(NUMBERS)
+    scorer = load(model_folder(Path("model"), task, corpus))
+    assert isinstance(scorer, Scorer)
+    with torch.no_grad():
+        for weights in scorer.network.parameters():
+            weights.zero_()
+    found = selfattn_bio.evaluate(task, corpus, "split.tsv", scorer)
+    assert np.ptp(found.predictions["test"]["x"]) == 0
+    # the correlation with a constant is undefined
+    assert found.metrics["valid"]["model"]["pearson"]["value"] is None
+    assert "pearson" not in found.card
+    assert "| mse |" in found.card
+
+
+def test_models_that_cannot_be_evaluated(ingest) -> None:
+    task, corpus = ingest(TWO_CLASSES)
+    model = model_folder(Path("model"), task, corpus)
+    with pytest.raises(ArgumentError, match="only a model that was loaded from a folder"):
+        selfattn_bio.evaluate(task, corpus, "split.tsv", scorer_of(task, build_network(task)))
+    with pytest.raises(ArgumentError, match="'gc' is the name of the model or of a baseline"):
+        selfattn_bio.evaluate(task, corpus, "split.tsv", model, {"gc": model})
+    other = model_folder(
+        Path("other"),
+        task.model_copy(update={"evaluation": config.Evaluation(strands="both")}),
+        corpus,
+    )
+    with pytest.raises(ModelFolderError, match="the model scores both strands, but the run file"):
+        selfattn_bio.evaluate(task, corpus, "split.tsv", other)
+    split = pd.read_csv("split.tsv", sep="\t")
+    split.replace("test", "dropped").to_csv("none.tsv", sep="\t", index=False)
+    with pytest.raises(CorpusError, match="the test split has 0 positives and 0 negatives"):
+        selfattn_bio.evaluate(task, corpus, "none.tsv", model)
+
+
+def test_output_is_checked_before_the_evaluation(tmp_path: Path) -> None:
+    check_evaluation_output(tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="because this is a file"):
+        check_evaluation_output(tmp_path / "file" / "folder")
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "baselines" / "notes.txt").write_text("")
+    with pytest.raises(OutputError, match=r"holds 'notes\.txt', which is not a baseline"):
+        check_evaluation_output(tmp_path)
+
+
+def test_output_in_a_read_only_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError) as raised:
+        check_evaluation_output(tmp_path / "new")
+    assert raised.value.filename == str(tmp_path / "new" / "baselines")
