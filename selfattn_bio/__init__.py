@@ -5,6 +5,7 @@
 >>> selfattn_bio.score_sequences(model, "new.fa", rc=True)  # doctest: +SKIP
 >>> explanation = selfattn_bio.explain(model, "new.fa")  # doctest: +SKIP
 >>> motifs = explanation.motifs(database="jaspar:insects")  # doctest: +SKIP
+>>> motifs = motifs.with_evidence(model, "held_out.fa", labels)  # doctest: +SKIP
 >>> motifs.to_meme("motifs.meme")  # doctest: +SKIP
 """
 
@@ -14,15 +15,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from selfattn_bio.api.contacts import Contacts, find_contacts
     from selfattn_bio.api.data import Split, ingest, ingest_files, split
     from selfattn_bio.api.evaluation import Evaluation, evaluate
+    from selfattn_bio.api.explain import explain_positives
+    from selfattn_bio.api.interactions import find_interactions
     from selfattn_bio.api.leakage import Leakage, audit
+    from selfattn_bio.api.motifs import find_motifs
     from selfattn_bio.api.planning import plan
     from selfattn_bio.api.report import write_report
     from selfattn_bio.api.training import train
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.interpret.explanation import Explanation, explain
+    from selfattn_bio.interpret.interactions import Interactions
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
     from selfattn_bio.interpret.scanning import hits
@@ -58,8 +64,14 @@ _HOMES = {
     "Scorer": "scoring.scorer",
     "Ensemble": "scoring.scorer",
     "explain": "interpret.explanation",
+    "explain_positives": "api.explain",
     "Explanation": "interpret.explanation",
+    "find_motifs": "api.motifs",
     "MotifSet": "interpret.motifs",
+    "find_interactions": "api.interactions",
+    "Interactions": "interpret.interactions",
+    "find_contacts": "api.contacts",
+    "Contacts": "api.contacts",
     "AttentionReading": "interpret.readout",
     "read_attention": "interpret.readout",
     "hits": "interpret.scanning",
@@ -74,11 +86,13 @@ _HOMES = {
 
 __all__ = [
     "AttentionReading",
+    "Contacts",
     "Corpus",
     "Embeddings",
     "Ensemble",
     "Evaluation",
     "Explanation",
+    "Interactions",
     "Leakage",
     "MotifSet",
     "Scan",
@@ -90,6 +104,10 @@ __all__ = [
     "embed",
     "evaluate",
     "explain",
+    "explain_positives",
+    "find_contacts",
+    "find_interactions",
+    "find_motifs",
     "hits",
     "ingest",
     "ingest_files",

@@ -35,6 +35,7 @@ from selfattn_bio.interpret.methods import (
     DeepLiftShap,
     Method,
     Received,
+    hypothetical_scores,
 )
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.readout import AttentionMap, has_attention, read_letters
@@ -185,7 +186,7 @@ class Explanation:
         *,
         caller: Caller | None = None,
         max_motifs: int = 25,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], object] = print,
     ) -> MotifSet:
         """Find recurring patterns with high attribution and match them with known motifs.
 
@@ -596,7 +597,7 @@ def explain_letters(
         some = letters[start : start + BATCH]
         if isinstance(method, AttributionMethod):
             found = Received().received(scorer, some, target) if has_attention(scorer) else []
-            for row, scores in enumerate(_scores(method, scorer, some, target), start):
+            for row, scores in enumerate(hypothetical_scores(method, scorer, some, target), start):
                 hypothetical[row, : len(scores)] = scores
         else:
             found = method.attribution(scorer, some, target)
@@ -614,20 +615,3 @@ def explain_letters(
         method=method.name,
         target=str(target),
     )
-
-
-def _scores(
-    method: AttributionMethod, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target
-) -> list[NDArray[np.float32]]:
-    """Return hypothetical scores, combined over both strands and with the stack if present."""
-    scores = method.scores(scorer, letters, target)
-    if scorer.run.both_strands and not scorer.run.shares_strands:
-        # The other strand counts positions from the other end, and ACGT reversed is its complement.
-        other = method.scores(
-            scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target
-        )
-        scores = [
-            ((one + two[::-1, ::-1]) / 2).astype(np.float32)
-            for one, two in zip(scores, other, strict=True)
-        ]
-    return scorer.stack.attributions(scores, letters) if scorer.stack else scores

@@ -14,6 +14,7 @@ The rules of the verdict are in docs/interpretation_interactions.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance
 from selfattn_bio.interpret.epistasis import (
     NAMES,
@@ -76,6 +78,42 @@ COLUMNS = [
     ),
     *("orientation", "orientation_fold", "orientation_p", "orientation_q", "verdict"),
 ]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Pairs of motifs that were tested for use together.
+
+    Attributes
+    ----------
+    table
+        One row per pair, highest epistasis first, with the columns `COLUMNS`
+        (docs/interpretation_interactions.md).
+    """
+
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        names = self.supported["name_a"] + " and " + self.supported["name_b"]
+        return (
+            f"Interactions of {len(self)} pair{'s' * (len(self) != 1)} of motifs, "
+            f"{len(names)} supported{': ' * bool(len(names))}{', '.join(names)}"
+        )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def supported(self) -> pd.DataFrame:
+        """Return the rows of `table` with verdict "supported"."""
+        return self.table[self.table["verdict"] == "supported"]
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as TSV, the file of `selfattn-bio interactions`."""
+        with whole_file(path) as temporary:
+            self.table.to_csv(
+                temporary, sep="\t", index=False, float_format="%.6g", lineterminator="\n"
+            )
 
 
 def evaluate_interactions(
@@ -194,14 +232,18 @@ def verdict(row: Mapping[Any, Any], significance: float) -> str:
 
 
 def relevant_sites(
-    motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters], hit_p: float, seed: int = 0
+    motifs: Mapping[str, NDArray[np.float64]] | str | Path,
+    scorer: Scorer,
+    sequences: Sequence[Letters],
+    hit_p: float,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Find the hits that the model uses in records with hits of at least two motifs.
 
     Parameters
     ----------
     motifs
-        MEME text file. It may contain no motifs.
+        Motif name to (width, 4) probabilities, or a MEME text file. There may be no motifs.
     scorer
         Model whose AttnLRP attributions select the hits.
     sequences
@@ -221,7 +263,7 @@ def relevant_sites(
     DatabaseError
         If the file is not MEME text.
     """
-    ppms = read_meme(motifs, least=0)
+    ppms = motifs if isinstance(motifs, Mapping) else read_meme(motifs, least=0)
     hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p)
     with_two_motifs = np.flatnonzero(
         np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences))

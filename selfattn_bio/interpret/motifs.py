@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,20 @@ from Bio.motifs import Motif as BioMotif
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from selfattn_bio.files import whole_file
-from selfattn_bio.interpret.formats import on_chromosome, write_bed
+from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.interpret.formats import on_chromosome, write_bed, write_table
+from selfattn_bio.interpret.hits import HIT_P
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label, match_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.interpret.svg import logo_svg
 from selfattn_bio.motifs import jaspar_text, meme_text, transfac_text
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
+
+if TYPE_CHECKING:
+    from selfattn_bio.interpret.held_out import Labels
+    from selfattn_bio.scoring.inputs import Inputs
+    from selfattn_bio.scoring.scorer import Models
 
 
 @dataclass(frozen=True)
@@ -88,19 +95,28 @@ class MotifSet:
         Most sites first.
     table
         One row per motif: name, consensus, num_sites, match, match_p, match_q, other_matches. More
-        columns after the evidence has been weighed.
+        columns after `with_evidence`.
     records
         id, chrom, start, end, strand of the records; the seqlets refer to its rows. Coordinates
         may be missing.
+    sites
+        Hits in held-out positives that the model uses, as BED6 rows with the columns p_value and
+        rank (`hits.relevant_hits`). The score is 1000 x rank. None before `with_evidence`.
     """
 
     motifs: tuple[Motif, ...]
     table: pd.DataFrame
     records: pd.DataFrame
+    sites: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
         names = ", ".join(f"{motif.name} {motif.consensus}" for motif in self) or "none"
-        return f"MotifSet of {len(self)} motif{'s' * (len(self) != 1)}: {names}"
+        supported = (
+            f", {(self.table['verdict'] == 'supported').sum()} supported"
+            if "verdict" in self.table
+            else ""
+        )
+        return f"MotifSet of {len(self)} motif{'s' * (len(self) != 1)}{supported}: {names}"
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, with a logo in each row."""
@@ -144,6 +160,104 @@ class MotifSet:
     def num_sites(self) -> dict[str, int]:
         """Return motif name to number of sites."""
         return {motif.name: motif.num_sites for motif in self.motifs}
+
+    def with_evidence(
+        self,
+        model: Models,
+        sequences: Inputs,
+        labels: Labels,
+        *,
+        hit_p: float = HIT_P,
+        window: tuple[int, int] | None = None,
+        significance: float = 0.05,
+        seed: int = 0,
+    ) -> MotifSet:
+        """Test each motif on held-out labelled sequences, and decide its verdict.
+
+        A motif is supported if it is more frequent in positives and the score of the model falls
+        when its sites are shuffled. docs/interpretation_evidence.md describes the tests.
+
+        Parameters
+        ----------
+        model
+            A binary model with one input: a model folder, or a model returned by `load`.
+        sequences
+            Sequences that were used neither to train the model nor to find the motifs: strings, the
+            path of a FASTA file, or a table with a column `sequence` and optionally `id`. With the
+            columns `chrom, start, end` (0-based half-open) and `strand`, the sites have genomic
+            coordinates.
+        labels
+            (n,) 1 = positive, 0 = negative.
+        hit_p
+            A match of a motif is a hit if its p-value is below this, as in `hits`.
+        window
+            [start, end) of a sequence where the centres of hits are expected; 0-based, or negative
+            from its end, such as (-31, -25). By default the 10 positions with most hits are tested.
+        significance
+            q-value below which enrichment and effect are significant.
+        seed
+            Seed for shuffles, control sites and resampling.
+
+        Returns
+        -------
+        The same motifs. `table` has the columns of `evidence.COLUMNS` and agreement, and `sites`
+        the hits in positives that the model uses.
+
+        Raises
+        ------
+        SequenceFileError
+            If the FASTA file is malformed, or a character is not in the alphabet.
+        ValueError
+            If there is no sequence; if labels are not 0 or 1, one per sequence; if the model has
+            another alphabet or objective, two inputs, or is an ensemble.
+        """
+        from selfattn_bio.interpret import held_out  # imports torch, which scanning does not need
+
+        scorer = held_out.binary_scorer(model)
+        if self.motifs and scorer.alphabet != self.alphabet:
+            raise ValueError(
+                f"the motifs are {self.alphabet.name}, but the model reads {scorer.alphabet.name}"
+            )
+        records, labelled = held_out.read_held_out(scorer, sequences, labels)
+        evidence, sites = held_out.weigh_with_model(
+            self.ppms,
+            self.num_sites,
+            scorer,
+            labelled,
+            hit_p=hit_p,
+            window=window,
+            significance=significance,
+            seed=seed,
+        )
+        evidence = evidence.drop(columns="name")
+        table = self.table.drop(columns=evidence.columns, errors="ignore")
+        sites = sites.assign(score=(sites["rank"] * 1000).round())
+        return replace(
+            self,
+            table=pd.concat([table, evidence], axis=1),
+            sites=on_chromosome(sites, records),
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the files of `selfattn-bio motifs` to a folder; other files in it are kept.
+
+        These are motifs.meme, motifs.tsv (the table), discovery_seqlets.bed (the seqlets from which
+        motifs were built) and logos/, and after `with_evidence` seqlets.bed (the sites).
+        """
+        folder = Path(folder)
+        self.to_meme(folder / "motifs.meme")
+        self.to_bed(folder / "discovery_seqlets.bed")
+        if self.sites is None:
+            (folder / "seqlets.bed").unlink(missing_ok=True)  # of other motifs
+        else:
+            with whole_file(folder / "seqlets.bed") as path:
+                write_bed(path, self.sites)
+        with whole_folder(folder / "logos") as logos:
+            for motif in self:
+                figure = Figure(figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained")
+                draw_logo(motif.ppm, figure.subplots(), motif.alphabet.letters)
+                figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
+        write_table(folder / "motifs.tsv", self.table)
 
     def to_meme(self, path: str | Path | None = None) -> str:
         """Return the motifs as MEME text, version 4, and write it to `path` if given."""

@@ -40,7 +40,7 @@ def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFram
     interval = intervals.reset_index(drop=True)
     located = (
         record[["chrom", "start", "end"]].notna().all(axis=1).to_numpy()
-        & (record["chrom"].fillna("") != "").to_numpy()
+        & (record["chrom"].astype(object).fillna("") != "").to_numpy()
     )
     is_reversed = located & (record["strand"] == "-").fillna(False).to_numpy(dtype=bool)
     origin = record["start"].where(located, 0).to_numpy(dtype=np.int64)

@@ -19,7 +19,12 @@ from selfattn_bio.interpret.methods.attention import (
     Rollout,
     ValueRollout,
 )
-from selfattn_bio.interpret.methods.base import AttentionMethod, AttributionMethod, Method
+from selfattn_bio.interpret.methods.base import (
+    AttentionMethod,
+    AttributionMethod,
+    Method,
+    hypothetical_scores,
+)
 from selfattn_bio.interpret.methods.deepliftshap import DeepLiftShap
 from selfattn_bio.interpret.methods.gradients import (
     CPLRP,
@@ -73,4 +78,5 @@ __all__ = [
     "Saturation",
     "ValueRollout",
     "build_method",
+    "hypothetical_scores",
 ]

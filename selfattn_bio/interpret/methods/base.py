@@ -98,6 +98,26 @@ class AttentionMethod(Method):
         return self.received(scorer, letters, target)
 
 
+def hypothetical_scores(
+    method: AttributionMethod, scorer: Scorer, letters: Sequence[Letters], target: Target
+) -> list[Scores]:
+    """Return the scores of a method, combined over both strands and with the stack if present.
+
+    Parameters and result are those of `AttributionMethod.scores`.
+    """
+    scores = method.scores(scorer, letters, target)
+    if scorer.run.both_strands and not scorer.run.shares_strands:
+        # The other strand counts positions from the other end, and ACGT reversed is its complement.
+        other = method.scores(
+            scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target
+        )
+        scores = [
+            ((one + two[::-1, ::-1]) / 2).astype(np.float32)
+            for one, two in zip(scores, other, strict=True)
+        ]
+    return scorer.stack.attributions(scores, letters) if scorer.stack else scores
+
+
 def known_positions(scorer: Scorer, letters: Letters) -> Positions:
     """Return the positions of unambiguous letters."""
     return np.flatnonzero(scorer.alphabet.codes(letters) < len(scorer.alphabet.letters))

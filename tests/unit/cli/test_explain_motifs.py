@@ -4,25 +4,20 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from selfattn_bio.cli import motifs
-from selfattn_bio.cli.explain import _recognised
+from selfattn_bio.api.explain import choose_recognised
+from selfattn_bio.api.motifs import _discover
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import Interpret, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Alone
 from selfattn_bio.files import sha256_of
-from selfattn_bio.interpret import attribution
 from selfattn_bio.interpret.explanation import Explanation, explain
-from selfattn_bio.interpret.motifs import build_motifs
-from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import load
-from selfattn_bio.sequence.alphabet import DNA
 
 RUN_FILE = """
 [data]
@@ -174,30 +169,31 @@ def test_motifs_refuse_test_records(folder, capsys):
             9,
             3,
             [0, 4, 8],
-            "3 of 20 positives of train and valid, with logits from 12.00 to 20.00\n",
+            "3 of 20 positives of train and valid, with logits from 12.00 to 20.00",
         ),
         (
             9,
             12,
             list(range(12)),
-            "9.00 to 20.00; the model calls 9 of them positive\n",
+            "9.00 to 20.00; the model calls 9 of them positive",
         ),
         (
             9,
             30,
             list(range(20)),
-            "1.00 to 20.00; the model calls 9 of them positive\n",
+            "1.00 to 20.00; the model calls 9 of them positive",
         ),
         (
             0,
             2,
             [0, 1],
-            "19.00 to 20.00; the model calls 0 of them positive\n",
+            "19.00 to 20.00; the model calls 0 of them positive",
         ),
     ],
     ids=["enough", "too few", "all", "none"],
 )
-def test_predicted_positives_are_explained_first(folder, capsys, called, limit, chosen, message):
+@pytest.mark.usefixtures("folder")
+def test_predicted_positives_are_explained_first(called, limit, chosen, message):
     corpus = Corpus.open("corpus")
     positives = [
         i
@@ -212,33 +208,32 @@ def test_predicted_positives_are_explained_first(folder, capsys, called, limit, 
         probabilities=lambda values: values / 100,
         threshold=(20.5 - called) / 100,
     )
-    capsys.readouterr()
-    assert _recognised(
-        scorer, corpus, Alone(corpus), folder / "split.tsv", limit
-    ).index.tolist() == [positives[rank] for rank in chosen]
-    assert capsys.readouterr().out.endswith(message)
+    said = []
+    recognised = choose_recognised(
+        scorer, Alone(corpus), corpus.records.loc[positives], limit, said.append
+    )
+    assert recognised.index.tolist() == [positives[rank] for rank in chosen]
+    (line,) = said
+    assert line.endswith(message)
 
 
-def test_motifs_report_database_first(capsys):
+@pytest.mark.parametrize(
+    ("database", "line"),
+    [
+        ("jaspar:plants", "motifs are matched with jaspar:plants, the [interpret] database"),
+        ("none", 'motifs are not matched with known ones: [interpret] database = "none"'),
+    ],
+)
+def test_motifs_report_database_first(database, line):
     explained = SimpleNamespace(
         alphabet="dna", is_attention=False, motifs=lambda database, **settings: database
     )
-    assert motifs._discover(explained, Interpret(database="jaspar:plants")) == "jaspar:plants"
-    assert (
-        capsys.readouterr().out
-        == "motifs: motifs are matched with jaspar:plants, the [interpret] database\n"
-    )
+    said = []
+    assert _discover(explained, Interpret(database=database), said.append) == database
+    assert said == [line]
 
 
-def test_motifs_report_missing_database_first(capsys):
-    explained = SimpleNamespace(
-        alphabet="dna", is_attention=False, motifs=lambda database, **settings: database
-    )
-    assert motifs._discover(explained, Interpret(database="none")) == "none"
-    assert (
-        capsys.readouterr().out
-        == 'motifs: motifs are not matched with known ones: [interpret] database = "none"\n'
-    )
+def test_database_of_run_file_is_file_or_none():
     assert Interpret(database="none").database_file is None
     assert Interpret(database="mine.meme").database_file == "mine.meme"
 
@@ -253,58 +248,3 @@ def test_rollout_of_run_file_finds_no_motifs(folder, capsys):
         "no motifs: method 'rollout' reads attention weights, and motifs need attributions of "
         "single positions" in capsys.readouterr().out
     )
-
-
-WORD = b"GGTCACAC"
-
-
-def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
-    """The model uses a word in most positives and few negatives; test rows are not the first."""
-    rng = np.random.default_rng(0)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (240, 100))
-    label, at = np.arange(240) % 3 == 0, {}
-    for row in np.flatnonzero(rng.random(240) < np.where(label, 0.9, 0.3)):
-        at[row] = int(rng.integers(0, 92))
-        letters[row, at[row] : at[row] + 8] = np.frombuffer(WORD, dtype=np.uint8)
-    test = pd.DataFrame(
-        {
-            "id": [f"r{row}" for row in range(240)],
-            "label": label.astype(int),
-            "chrom": None,
-            "start": pd.NA,
-            "end": pd.NA,
-        }
-    )
-    test = test.assign(strand="+").iloc[60:]
-
-    def looked_at(scorer, sequences):
-        found = [np.full(100, 0.1, dtype=np.float32) for _ in sequences]
-        for row, sequence in zip(found, sequences, strict=True):
-            where = bytes(sequence).find(WORD)
-            row[where : where + 8] += where >= 0
-        return found
-
-    monkeypatch.setattr(attribution, "attnlrp_importance", looked_at)
-    monkeypatch.setattr(
-        motifs,
-        "_measured",
-        lambda scorer, letters: dict(zip(letters, looked_at(None, letters.values()), strict=True)),
-    )
-    pfm = 100 * np.eye(4, dtype=int)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
-    pattern = SeqletPattern(
-        pfm, pd.DataFrame({"record": [0] * 100, "start": 0, "end": 8, "strand": "+"})
-    )
-    one = build_motifs([pattern], pd.DataFrame({"id": ["r0"]}), {})
-    corpus = SimpleNamespace(letters=lambda row: letters[row], alphabet=DNA)
-    scorer = SimpleNamespace(
-        member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows])
-    )
-    table, sites = motifs._weigh(one, scorer, corpus, test, Interpret(hit_p=1e-4))
-    (row,) = table.to_dict("records")
-    assert row["verdict"] == "supported"
-    assert row["positives_with_hit"] == pytest.approx(54, abs=6)  # of 60 positives
-    assert row["effect"] == pytest.approx(2.0, abs=0.2)  # log-odds, not raw logits
-    assert np.isnan(row["agreement"])  # every hit is where attention is highest
-    wanted = {(f"r{row}", start) for row, start in at.items() if label[row] and row >= 60}
-    assert wanted <= set(zip(sites["chrom"], sites["start"], strict=True))
-    assert set(sites["chrom"]) <= {f"r{row}" for row in range(60, 240) if label[row]}

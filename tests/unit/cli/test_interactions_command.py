@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from test_explain_motifs import CALIBRATION, MODEL, folder, save  # noqa: F401
 
+from selfattn_bio.api import interactions as api
 from selfattn_bio.cli.main import main
 from selfattn_bio.interpret import interactions
 from selfattn_bio.interpret.epistasis import strands_log_odds
@@ -75,7 +76,7 @@ def test_interactions_use_calibrated_log_odds_of_both_strands(tmp_path, monkeypa
     asked_for = []
     evaluate = interactions.evaluate_interactions
     monkeypatch.setattr(
-        interactions,
+        api,
         "evaluate_interactions",
         lambda *given, **named: asked_for.append(given) or evaluate(*given, **named),
     )

@@ -1,0 +1,137 @@
+"""Find motifs in the attributions of train and valid, and test the evidence on test records."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from selfattn_bio.api.progress import Say, silent
+from selfattn_bio.api.trained import TrainedModel
+from selfattn_bio.config import NO_DATABASE, Interpret, RunFile
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import ResultsError
+from selfattn_bio.interpret.callers import build_caller
+from selfattn_bio.interpret.explanation import AGAIN, SOURCE, Explanation
+from selfattn_bio.interpret.motifs import MotifSet, build_motifs
+from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.scoring.scorer import Models, check_one_input
+from selfattn_bio.sequence.alphabet import get_alphabet
+
+
+def find_motifs(
+    task: RunFile,
+    corpus: Corpus,
+    split: str | os.PathLike[str],
+    model: Models,
+    explanation: Explanation | str | Path,
+    *,
+    say: Say = silent,
+) -> MotifSet:
+    """Find motifs in an explanation, and weigh their evidence on the test records.
+
+    [interpret] of the task has the settings. For sequences that are not those of a task, use
+    `Explanation.motifs` and `MotifSet.with_evidence`.
+
+    Parameters
+    ----------
+    task, corpus, split
+        Those of the training; `split` is the split table or its path.
+    model
+        The model folder, or the model that `load` returned for it. It has one input.
+    explanation
+        Result of `explain_positives`, or the folder it was saved to.
+    say
+        Called with each line of progress.
+
+    Returns
+    -------
+    The motifs, whose table has the evidence; `save` writes the files of `selfattn-bio motifs`.
+
+    Raises
+    ------
+    RunFileError, ModelFolderError, CorpusError, ValueError
+        As for `explain_positives`; ArgumentError if the model has two inputs.
+    CorpusError
+        If no test record has a label.
+    ResultsError
+        If the explanation belongs to another model, corpus or split, or has test records.
+    DatabaseError
+        If the motif database cannot be read.
+    """
+    start = time.monotonic()
+    trained = TrainedModel.open(task, corpus, split, model, "motifs")
+    check_one_input(trained.scorer, "motifs")
+    explained, place = (
+        (explanation, "")
+        if isinstance(explanation, Explanation)
+        else (Explanation.load(explanation), str(explanation))
+    )
+    test = trained.test_records()
+    _check_attribution(explained, read_provenance(trained.folder), test, place)
+    letters = trained.letters(test)
+    trained.check_unseen(test, letters)
+    settings = task.interpret
+    motifs = _discover(explained, settings, say)
+    say(
+        f"found {len(motifs)} motifs in {time.monotonic() - start:.0f} s; testing the evidence on "
+        f"{len(test)} test records"
+    )
+    return motifs.with_evidence(
+        trained.scorer,
+        test.assign(sequence=pd.Series(letters, index=test.index, dtype=object)),
+        test["label"],
+        hit_p=settings.hit_p,
+        window=settings.window,
+        significance=settings.significance,
+        seed=settings.seed,
+    )
+
+
+def _check_attribution(
+    explanation: Explanation, provenance: Mapping[str, Any], test: pd.DataFrame, place: str
+) -> None:
+    """Refuse attributions of another model, corpus or split, and those of test records.
+
+    Motifs found in test records would be judged on the records they were found in.
+    """
+    for key in SOURCE:
+        here, there = provenance[key], explanation.source.get(key, "none")
+        if here != there:
+            message = (
+                f"the attribution belongs to another model, corpus or split ({key} {there[:12]}, "
+                f"not {here[:12]})"
+            )
+            raise ResultsError(message, place=place, hint=AGAIN)
+    held_out = set(test["id"])
+    if seen := [name for name in explanation.ids if name in held_out]:
+        message = (
+            f"test records in the attribution: {len(seen)}, such as {seen[0]!r}; they are reserved "
+            "for the evidence"
+        )
+        raise ResultsError(message, place=place, hint=AGAIN)
+
+
+def _discover(explanation: Explanation, settings: Interpret, say: Say) -> MotifSet:
+    """Find motifs with the settings of the run file, and report the database first."""
+    alphabet = get_alphabet(explanation.alphabet)
+    if explanation.is_attention:
+        say(
+            f"no motifs: method {explanation.method!r} reads attention weights, and motifs need "
+            "attributions of single positions"
+        )
+        return build_motifs([], explanation.records, {})
+    if not alphabet.has_complement:
+        say("motifs are not matched with known ones: there is no database of protein motifs")
+    elif settings.database == NO_DATABASE:
+        say('motifs are not matched with known ones: [interpret] database = "none"')
+    else:
+        say(f"motifs are matched with {settings.database}, the [interpret] database")
+    caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
+    return explanation.motifs(
+        settings.database, caller=caller, max_motifs=settings.max_motifs, say=say
+    )

@@ -1,0 +1,116 @@
+"""The inputs that the steps of interpretation share: a trained model, its corpus and its split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.checkpoint import check_trained_on
+from selfattn_bio.model.lineage import check_unseen
+from selfattn_bio.scoring.scorer import Models, Scorer, load_single
+from selfattn_bio.sequence.splits import read_split
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model of two classes, and the records that it was trained and selected on.
+
+    Attributes
+    ----------
+    task
+        The run file.
+    corpus, scorer
+        The corpus and the model.
+    folder
+        The model folder.
+    split
+        The split table.
+    records
+        `corpus.records` with a column split; the index is the row in the corpus.
+    """
+
+    task: RunFile
+    corpus: Corpus
+    scorer: Scorer
+    folder: Path
+    split: Path
+    records: pd.DataFrame
+
+    @classmethod
+    def open(
+        cls,
+        task: RunFile,
+        corpus: Corpus,
+        split: str | os.PathLike[str],
+        model: Models,
+        step: str,
+    ) -> TrainedModel:
+        """Load a model and check that it belongs to the task, the corpus and the split.
+
+        Parameters
+        ----------
+        task, corpus, split
+            Those of the training; `split` is the path of the split table.
+        model
+            The model folder, or the model that `load` returned for it.
+        step
+            Name of the step, for errors.
+
+        Raises
+        ------
+        RunFileError
+            If the objective is not binary.
+        ModelFolderError
+            If the model cannot be loaded, or was trained on another corpus or split.
+        CorpusError
+            If the split table cannot be read or belongs to another corpus.
+        ValueError
+            If the model is an ensemble, or was not loaded from a folder.
+        """
+        if task.objective.kind != "binary":
+            raise RunFileError(
+                f"{step} needs objective 'binary', but the run file has {task.objective.kind!r}",
+                place=str(task.path or ""),
+            )
+        scorer, table = load_single(model), Path(split)
+        if scorer.folder is None:
+            raise ArgumentError(f"{step} needs a model folder; save the model and load it first")
+        check_trained_on(scorer.folder, corpus.fingerprint, sha256_of(table))
+        records = corpus.records.reset_index(drop=True)
+        records = records.assign(split=read_split(table, records["id"]))
+        return cls(task, corpus, scorer, scorer.folder, table, records)
+
+    def letters(self, records: pd.DataFrame) -> list[NDArray[np.uint8]]:
+        """Return the ASCII sequence of each of these rows of `records`."""
+        return [self.corpus.letters(int(row)) for row in records.index]
+
+    def test_records(self) -> pd.DataFrame:
+        """Return the labelled test records.
+
+        Raises
+        ------
+        CorpusError
+            If there are none.
+        """
+        test = self.records[(self.records["split"] == "test") & self.records["label"].notna()]
+        if test.empty:
+            raise CorpusError(
+                "test has no labelled record to test the evidence on",
+                place=str(self.split),
+                hint="Change [split]",
+            )
+        return test
+
+    def check_unseen(self, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]]) -> None:
+        """Refuse test records that a parent of the model saw; see `lineage.check_unseen`."""
+        check_unseen(self.folder, records, letters, self.corpus.alphabet, self.corpus.assembly)

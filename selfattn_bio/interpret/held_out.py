@@ -1,0 +1,142 @@
+"""Apply a model to held-out labelled sequences, and weigh the evidence for its motifs on them.
+
+`MotifSet.with_evidence` calls this module. The tests and the rules of the verdict are in
+`interpret.evidence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance, importance
+from selfattn_bio.interpret.evidence import HeldOut, Letters, agreement, weigh_evidence
+from selfattn_bio.interpret.hits import find_hits, relevant_hits
+from selfattn_bio.interpret.methods import Guided, hypothetical_scores
+from selfattn_bio.interpret.targets import Target
+from selfattn_bio.scoring.inputs import Inputs, read_sequences
+from selfattn_bio.scoring.scorer import Models, Scorer, check_one_input, load_single
+
+Labels = Sequence[int] | NDArray[np.integer] | pd.Series  # (n,) 1 = positive, 0 = negative
+
+RECORD_COLUMNS = ["id", "chrom", "start", "end", "strand"]
+COMPARED = 100  # maximum number of records on which two methods are compared
+
+
+def binary_scorer(model: Models) -> Scorer:
+    """Return the model, which must have two classes and one input.
+
+    Raises
+    ------
+    ValueError
+        If it has another objective or two inputs, or is an ensemble.
+    """
+    scorer = load_single(model)
+    check_one_input(scorer, "motifs")
+    if scorer.objective.kind != "binary":
+        raise ValueError(
+            f"evidence needs a model with objective 'binary', not {scorer.objective.kind!r}"
+        )
+    return scorer
+
+
+def read_held_out(
+    scorer: Scorer, sequences: Inputs, labels: Labels
+) -> tuple[pd.DataFrame, HeldOut]:
+    """Read sequences as the model reads them, with their labels.
+
+    Returns
+    -------
+    A table with `RECORD_COLUMNS`, one row per sequence, and the sequences with their labels.
+    Coordinates are missing unless `sequences` is a table that has them.
+
+    Raises
+    ------
+    SequenceFileError, ValueError
+        As `scoring.inputs.read_inputs`; ValueError also if there is no sequence, or the labels
+        are not 0 or 1, one per sequence.
+    """
+    ids, letters = read_sequences(scorer.policy, sequences, scorer.tokenizer.k)
+    if not ids:
+        raise ValueError("there are no sequences to weigh the evidence on")
+    values = pd.Series(list(labels))
+    if len(values) != len(ids) or not values.isin((0, 1)).all():
+        raise ValueError(
+            f"pass one label, 0 or 1, for each of the {len(ids)} sequences, not "
+            f"{values.unique()[:5].tolist()} for {len(values)}"
+        )
+    table = (
+        sequences if isinstance(sequences, pd.DataFrame) else pd.DataFrame(index=range(len(ids)))
+    )
+    records = table.reset_index(drop=True).assign(id=ids).reindex(columns=RECORD_COLUMNS)
+    return records, HeldOut(letters, values.to_numpy(dtype=np.int64), scorer.alphabet)
+
+
+def weigh_with_model(
+    ppms: Mapping[str, NDArray[np.float64]],
+    num_sites: Mapping[str, int],
+    scorer: Scorer,
+    held_out: HeldOut,
+    *,
+    hit_p: float,
+    window: tuple[int, int] | None = None,
+    significance: float = 0.05,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Test each motif on held-out records, and find the hits that the model uses.
+
+    Parameters
+    ----------
+    ppms, num_sites, hit_p
+        As for `hits.find_hits`.
+    scorer
+        A binary model with one input.
+    held_out
+        The records.
+    window, significance, seed
+        As for `weigh_evidence`.
+
+    Returns
+    -------
+    The table of `weigh_evidence` with a column agreement: how well AttnLRP and guided mutagenesis
+    agree on the ranks of the hits. And the table of `relevant_hits` for the positives.
+    """
+
+    def find(sequences: Sequence[Letters]) -> pd.DataFrame:
+        return find_hits(ppms, num_sites, sequences, hit_p, held_out.alphabet)
+
+    evidence = weigh_evidence(
+        ppms,
+        find,
+        held_out,
+        scorer.member_log_odds,
+        window=window,
+        significance=significance,
+        seed=seed,
+    )
+    letters, hits = held_out.sequences, find(held_out.sequences)
+    in_positives = hits[held_out.labels[hits["record"].to_numpy(dtype=int)] == 1]
+    rows = sorted(set(in_positives["record"]))
+    attribution = dict(
+        zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True)
+    )
+    compared = rows[:: -(-len(rows) // COMPARED) or 1]
+    measured = measured_importance(scorer, [letters[row] for row in compared])
+    agreements = agreement(in_positives, attribution, dict(zip(compared, measured, strict=True)))
+    return (
+        evidence.assign(agreement=evidence["name"].map(agreements).astype(float)),
+        relevant_hits(in_positives, attribution),
+    )
+
+
+def measured_importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDArray[np.float32]]:
+    """Return the importance of each position by guided mutagenesis, one (L,) array per sequence."""
+    batches = [sequences[start : start + BATCH] for start in range(0, len(sequences), BATCH)]
+    return [
+        importance(scores)
+        for batch in batches
+        for scores in hypothetical_scores(Guided(), scorer, batch, Target())
+    ]

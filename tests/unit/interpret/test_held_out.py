@@ -1,0 +1,149 @@
+"""Test the evidence of motifs on held-out sequences: labels, coordinates, files, errors."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_explanation import CONV, SEQUENCES, SMALL
+from test_explanation import scorer_of as model_of
+
+from selfattn_bio.interpret import held_out
+from selfattn_bio.interpret.evidence import COLUMNS, HeldOut
+from selfattn_bio.interpret.formats import read_bed
+from selfattn_bio.interpret.motifs import build_motifs
+from selfattn_bio.interpret.patterns import SeqletPattern
+from selfattn_bio.sequence.alphabet import PROTEIN
+
+WORD = b"GGTCACAC"
+FILES = ["discovery_seqlets.bed", "logos", "motifs.meme", "motifs.tsv"]
+
+
+def scorer_of(alphabet="dna", k=3):
+    return model_of(SMALL | {"stem": CONV, "members": 1, "num_layers": 1}, alphabet, k)
+
+
+def motif_set(word=WORD):
+    """Return one motif with 100 sites, all at the start of one record."""
+    pfm = 100 * np.eye(4, dtype=int)[[b"ACGT".index(bytes([letter])) for letter in word]]
+    seqlets = pd.DataFrame({"record": [0] * 100, "start": 0, "end": len(word), "strand": "+"})
+    return build_motifs(
+        [SeqletPattern(pfm, seqlets)],
+        pd.DataFrame({"id": ["r0"]}).reindex(columns=["id", "chrom", "start", "end", "strand"]),
+        {},
+    )
+
+
+def planted(num=240, length=100):
+    """Return letters with the word in most positives and few negatives, labels, and positions."""
+    rng = np.random.default_rng(0)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    labels, at = (np.arange(num) % 3 == 0).astype(int), {}
+    for row in np.flatnonzero(rng.random(num) < np.where(labels, 0.9, 0.3)):
+        at[int(row)] = int(rng.integers(0, length - 8))
+        letters[row, at[row] : at[row] + 8] = np.frombuffer(WORD, dtype=np.uint8)
+    return letters, labels, at
+
+
+def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
+    letters, labels, at = planted()
+
+    def importance_of_word(scorer, sequences):
+        found = [np.full(100, 0.1, dtype=np.float32) for _ in sequences]
+        for row, sequence in zip(found, sequences, strict=True):
+            where = bytes(sequence).find(WORD)
+            row[where : where + 8] += where >= 0
+        return found
+
+    monkeypatch.setattr(held_out, "attnlrp_importance", importance_of_word)
+    monkeypatch.setattr(held_out, "measured_importance", importance_of_word)
+    scorer = SimpleNamespace(
+        member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows])
+    )
+    motifs = motif_set()
+    table, sites = held_out.weigh_with_model(
+        motifs.ppms, motifs.num_sites, scorer, HeldOut(list(letters), labels), hit_p=1e-4
+    )
+    (row,) = table.to_dict("records")
+    assert row["verdict"] == "supported"
+    assert row["positives_with_hit"] == pytest.approx(72, abs=6)  # of 80 positives
+    assert row["effect"] == pytest.approx(2.0, abs=0.2)  # log-odds, not raw logits
+    assert np.isnan(row["agreement"])  # every hit is where the attribution is highest
+    wanted = {(record, start) for record, start in at.items() if labels[record]}
+    assert wanted <= set(zip(sites["record"], sites["start"], strict=True))
+    assert labels[sites["record"]].all()
+
+
+@pytest.fixture
+def sequences():
+    letters, labels, _ = planted(30, 30)
+    return [row.tobytes().decode() for row in letters], labels
+
+
+def test_sequences_may_be_strings_file_or_table(sequences, tmp_path):
+    texts, labels = sequences
+    scorer, motifs = scorer_of(), motif_set()
+    of_strings = motifs.with_evidence(scorer, texts, labels, hit_p=1e-4)
+    assert set(of_strings.table) == {*motifs.table, *COLUMNS, "agreement"}
+    assert repr(of_strings).startswith("MotifSet of 1 motif, ")
+    assert "verdict" not in motifs.table  # the first set is unchanged
+    assert motifs.sites is None
+    (tmp_path / "held_out.fa").write_text(
+        "".join(f">{row}\n{text}\n" for row, text in enumerate(texts))
+    )
+    of_file = motifs.with_evidence(scorer, tmp_path / "held_out.fa", list(labels), hit_p=1e-4)
+    pd.testing.assert_frame_equal(of_file.table, of_strings.table)
+    pd.testing.assert_frame_equal(of_file.sites, of_strings.sites)
+    table = pd.DataFrame({"sequence": texts, "label": labels, "chrom": "c1", "strand": "+"})
+    table["start"] = 1000 * table.index
+    table["end"] = table["start"] + 30
+    of_table = motifs.with_evidence(scorer, table, table["label"], hit_p=1e-4)
+    pd.testing.assert_frame_equal(of_table.table, of_strings.table)
+    positions = of_strings.sites["chrom"].astype(int) * 1000 + of_strings.sites["start"]
+    assert sorted(of_table.sites["start"]) == sorted(positions)
+    assert set(of_table.sites["chrom"]) <= {"c1"}
+
+
+def test_evidence_replaces_earlier_evidence(sequences):
+    texts, labels = sequences
+    scorer, motifs = scorer_of(), motif_set()
+    once = motifs.with_evidence(scorer, texts[:15], labels[:15], hit_p=1e-4)
+    twice = once.with_evidence(scorer, texts, labels, hit_p=1e-4)
+    pd.testing.assert_frame_equal(
+        twice.table, motifs.with_evidence(scorer, texts, labels, hit_p=1e-4).table
+    )
+
+
+def test_saved_files_are_those_of_the_command(sequences, tmp_path):
+    motifs = motif_set()
+    motifs.save(tmp_path / "found")
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == FILES
+    weighed = motifs.with_evidence(scorer_of(), *sequences, hit_p=1e-4)
+    weighed.save(tmp_path / "found")
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == [*FILES, "seqlets.bed"]
+    assert len(read_bed(tmp_path / "found/seqlets.bed")) == len(weighed.sites)
+    table = pd.read_csv(tmp_path / "found/motifs.tsv", sep="\t")
+    assert table["verdict"].tolist() == weighed.table["verdict"].tolist()
+    assert [path.name for path in (tmp_path / "found/logos").iterdir()] == ["motif_01.svg"]
+    motifs.save(tmp_path / "found")  # the sites belonged to other evidence
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == FILES
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, 0], r"one label, 0 or 1, for each of the 3 sequences, not \[1, 0\] for 2"),
+        ([1, 0, 2], r"not \[1, 0, 2\] for 3"),
+        (["1", "0", "0"], r"not \['1', '0'\] for 3"),
+        (pd.array([1, 0, None], dtype="Int64"), "not "),
+    ],
+    ids=["number", "value", "text", "missing"],
+)
+def test_wrong_labels_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        motif_set().with_evidence(scorer_of(), SEQUENCES, labels)
+
+
+def test_model_of_other_alphabet_is_refused():
+    with pytest.raises(ValueError, match="the motifs are dna, but the model reads protein"):
+        motif_set().with_evidence(scorer_of(PROTEIN.name, k=1), ["MKV"], [1])
