@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class Evaluation:
             for metric, found in _values(test["model"])
             if found["value"] is not None
         }
-        shown = ", ".join(f"{metric} {value:.3f}" for metric, value in known.items())
+        shown = ", ".join(f"{metric} {value:.3f}" for metric, value in islice(known.items(), 3))
         others = ", ".join(name for key in ROLES for name in test.get(key, {}))
         return f"Evaluation on {test['n']:,} test examples: {shown}; compared with {others}"
 
