@@ -1,6 +1,6 @@
-"""Sample batches so that all cells of records are equally frequent, whatever their size.
+"""Order of batches for balanced training, in which all cells of records are equally frequent.
 
-`BalancedOrder` replaces `BatchOrder` in balanced training.
+A cell is a combination of group and label (`training.balance`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from selfattn_bio.data.batches import BatchOrder
 class BalancedOrder(BatchOrder):
     """Sample equally many records from each cell in each epoch.
 
-    An epoch has as many records in total as the data. Records of small cells are repeated. From
+    An epoch has as many records as the training split. Records of small cells are repeated. From
     large cells, a new random sample is taken each epoch. With cells 0 0 0 0 0 0 1 1, an epoch has
     four of the six records of cell 0, and each record of cell 1 twice. Batches contain records of
-    similar length, as in `BatchOrder`, so cells are equally frequent on average but
-    not in each batch.
+    similar length, as in `BatchOrder`, so cells are equally frequent in an epoch but not in each
+    batch.
 
     Parameters
     ----------
+    lengths, batch_size, seed
+        As in `BatchOrder`.
     cells
         Cell number of each record, (n,). Numbers start at 0 and each must occur.
     """
@@ -32,12 +34,13 @@ class BalancedOrder(BatchOrder):
     cells: NDArray[np.int64]
 
     def sampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the row numbers of an epoch in random order; rows may be repeated or missing."""
-        total, number = len(self.cells), int(self.cells.max()) + 1
-        parts = []
-        for cell in range(number):
-            members = np.flatnonzero(self.cells == cell)
-            wanted = total // number + (cell < total % number)
-            rounds = [rng.permutation(members) for _ in range(-(-wanted // len(members)))]
-            parts.append(np.concatenate(rounds)[:wanted])
-        return rng.permutation(np.concatenate(parts))
+        """Return the rows of an epoch, (n,), in random order; some repeat, others are missing."""
+        num_records, num_cells = len(self.cells), int(self.cells.max()) + 1
+        sampled = []
+        for cell in range(num_cells):
+            rows = np.flatnonzero(self.cells == cell)
+            wanted = num_records // num_cells + (cell < num_records % num_cells)
+            rounds = -(-wanted // len(rows))
+            shuffled = [rng.permutation(rows) for _ in range(rounds)]
+            sampled.append(np.concatenate(shuffled)[:wanted])
+        return rng.permutation(np.concatenate(sampled))

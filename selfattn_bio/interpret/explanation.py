@@ -1,4 +1,4 @@
-"""Explain a model's scores letter by letter: `explain` returns an `Explanation`.
+"""Explain a model's scores position by position: `explain` returns an `Explanation`.
 
 An `Explanation` can be saved to a folder, loaded, plotted, and searched for motifs. Models with one
 and two inputs share this code.
@@ -48,26 +48,28 @@ from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import PairedScorer, Scorer, load_single
 from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
 
-PLACE = ("chrom", "start", "end", "strand")
+INTERVAL = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "attribution.npz", "records.parquet", "attribution.json", "maps.npz"
 PARTNER = "partner"  # folder of the second input, within that of the first
 MAP_BINS = 150  # maximum number of intervals per axis of a map
-# provenance of the model that is explained
+# keys of the provenance of the explained model
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
-SHOWN, SHOWN_LETTERS = 3, 200  # number of sequences, and of letters of each, displayed in notebooks
+SHOWN, SHOWN_LETTERS = 3, 200  # number of sequences, and of positions of each, shown in notebooks
 AGAIN = "Run `selfattn-bio explain` again"
 
 
 @dataclass(frozen=True)
 class MappedSequence:
-    """Attention maps of one sequence. They show where the model attends and explain nothing.
+    """Attention maps of one sequence.
+
+    They show where the model attends. They do not explain its output.
 
     Attributes
     ----------
     letters
         (L,) ASCII.
     logit
-        Score of the sequence.
+        Output of the model for the sequence, in logits.
     layers
         Map of each layer, as returned by `attention_maps`; all have the same edges.
     """
@@ -79,36 +81,36 @@ class MappedSequence:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Attributions of some sequences.
+    """Attributions of n sequences of up to L positions; A letters in the alphabet.
 
     Attributes
     ----------
     records
-        One row per sequence: id, length; chrom, start, end, strand (missing if unknown); any
-        further columns.
+        One row per sequence: id, length, chrom, start, end and strand (the last four are missing if
+        unknown), and any further columns. start and end are 0-based half-open.
     letters
         (n, L) ASCII, padded with 0.
     hypothetical
-        (n, L, A) float32: effect of each letter at each position on the output, relative to the
-        mean over the letters. Letters are in alphabet order; 0 in padding. (n, L, 0) for methods
-        based on attention.
+        (n, L, A) float32: effect of each letter at each position on the output, in units of the
+        output, relative to the mean over the letters. Letters are in alphabet order. 0 in padding.
+        Shape (n, L, 0) for methods based on attention.
     attention
-        (n, L) float32: raw attention received, or the result of a method based on attention.
-        Attention is no explanation. 0 for networks without attention.
+        (n, L) float32: raw attention received, or the result of a method based on attention. It
+        does not explain the output. 0 for networks without attention.
     alphabet
-        dna or protein.
+        "dna", "protein", or "levels" for a track.
     source
-        `SOURCE` of the model folder if known to the command that made this, else empty.
+        Key to value of `SOURCE` in the provenance of the model; empty if unknown.
     method
         Name of the method.
     target
-        Explained output as text; empty for the logit of positives against negatives.
+        Explained output as text; empty for the default, the only output of the model.
     maps
-        Record id to its attention maps, for a few selected records. They need not be among the
+        Record id to its attention maps, for a few selected records, which need not be among the
         explained ones.
     partner
-        Explanation of the second input of models with two, row by row. For tracks the letters are
-        levels (`sequence.levels`).
+        Explanation of the second input of models with two inputs, row by row; None for models with
+        one. For tracks the letters are levels (`sequence.alphabet.LEVELS`).
     """
 
     records: pd.DataFrame
@@ -129,7 +131,7 @@ class Explanation:
         )
 
     def _repr_html_(self) -> str:
-        """Return letter tracks of the first sequences as HTML; only the start of long ones."""
+        """Return the first sequences as HTML, with letters scaled by score; long ones are cut."""
         tracks = "".join(
             f"<div>{escape(name)}{_shown(len(track))}</div>"
             + track_svg(
@@ -150,12 +152,12 @@ class Explanation:
 
     @property
     def ids(self) -> list[str]:
-        """Return the names of the sequences, in order."""
+        """Return the ids of the sequences, in order."""
         return self.records["id"].tolist()
 
     @property
     def sequences(self) -> list[str]:
-        """Return the letters of each sequence, in order."""
+        """Return the sequences as text, without padding, in order."""
         return [
             row[:length].tobytes().decode()
             for row, length in zip(self.letters, self.records["length"], strict=True)
@@ -163,7 +165,7 @@ class Explanation:
 
     @property
     def is_attention(self) -> bool:
-        """Return whether the method is based on attention, which is no explanation."""
+        """Return whether the method is based on attention and has no hypothetical scores."""
         return not self.hypothetical.shape[2]
 
     @property
@@ -173,9 +175,10 @@ class Explanation:
 
     @property
     def attribution(self) -> list[NDArray[np.float32]]:
-        """Return the importance of each letter, one non-negative (length,) array per sequence.
+        """Return the importance of each position, one non-negative (length,) array per sequence.
 
-        It is the L2 norm over hypothetical scores, or the attention for methods based on it.
+        It is the L2 norm over the hypothetical scores of a position, or the attention for methods
+        based on attention.
         """
         rows = self.attention if self.is_attention else importance(self.hypothetical)
         return [row[:length] for row, length in zip(rows, self.records["length"], strict=True)]
@@ -203,6 +206,10 @@ class Explanation:
             Largest number of motifs; those with most sites are kept.
         say
             Called with one line of text: how many motifs were found, or why none.
+
+        Returns
+        -------
+        The motifs with their sites and best matches.
 
         Raises
         ------
@@ -239,27 +246,28 @@ class Explanation:
         return build_motifs(patterns, self.records, known)
 
     def track(self, row: int = 0) -> NDArray[np.float32]:
-        """Return the data that `plot` draws for one sequence, (length, A).
+        """Return the data that `plot` draws for sequence number `row`, (length, A).
 
-        Each observed letter has its score in its column; all other values are 0.
+        The column of the observed letter has its score: the hypothetical score, or the attention
+        for methods based on attention. All other values are 0.
         """
         length = int(self.records["length"].iloc[row])
-        there = self.letters[row, :length, None] == np.frombuffer(
+        is_observed = self.letters[row, :length, None] == np.frombuffer(
             get_alphabet(self.alphabet).letters.encode(), dtype=np.uint8
         )
-        heights = (
+        scores = (
             self.attention[row, :length, None]
             if self.is_attention
             else self.hypothetical[row, :length]
         )
-        return heights * there
+        return scores * is_observed
 
     def plot(self, row: int = 0) -> Figure:
-        """Draw one sequence with letters as tall as their scores, in units of the output.
+        """Draw sequence number `row` with letters as tall as their scores, in units of the output.
 
-        The score of a letter is its hypothetical score: the logit with this letter minus the mean
-        over the letters at the position. Letters that increase the explained output point upwards.
-        Scores of tracks are drawn as bars. For methods based on attention, the attention is drawn.
+        The score of a letter is its hypothetical score: its effect on the output minus the mean
+        effect of all letters at this position. Letters that increase the output point upwards.
+        Tracks are drawn as bars. For methods based on attention, the attention is drawn.
         """
         track = self.track(row)
         figure = Figure(figsize=(1 + 0.12 * len(track), 1.8), layout="constrained")
@@ -278,23 +286,27 @@ class Explanation:
     def to_npz(self, folder: str | Path) -> None:
         """Write ohe.npz, attributions.npz and regions.npz for `modisco` and `finemo`; DNA only.
 
-        See `write_npz`.
+        See `formats.modisco.write_npz`. An existing folder is replaced.
         """
         write_npz(folder, self.letters, self.hypothetical)
 
     def to_modisco(self, motifs: MotifSet, path: str | Path) -> None:
-        """Write motifs of this explanation as h5 for `modisco report` and `finemo`; DNA only."""
+        """Write motifs of this explanation as h5 for `modisco report` and `finemo`; DNA only.
+
+        See `formats.modisco.write_modisco_h5`.
+        """
         write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 
     def save(self, folder: str | Path) -> None:
         """Write the explanation to a folder that `load` reads.
 
-        The folder contains the arrays, the records, alphabet and source, and maps if there are any.
+        The folder contains the attributes of the explanation. A folder from an earlier `save` is
+        replaced.
 
         Raises
         ------
         OutputError
-            If the folder exists, is not empty and is not from `save`; it would be replaced.
+            If the folder contains other files.
         """
         check_output(folder)
         with whole_folder(folder) as temporary:
@@ -307,13 +319,13 @@ class Explanation:
             if self.maps:
                 arrays: dict[str, Any] = {
                     "ids": np.array(list(self.maps)),
-                    "logits": np.array([each.logit for each in self.maps.values()]),
+                    "logits": np.array([mapped.logit for mapped in self.maps.values()]),
                 }
-                for i, each in enumerate(self.maps.values()):
-                    weights = np.stack([layer.weights for layer in each.layers])
+                for i, mapped in enumerate(self.maps.values()):
+                    weights = np.stack([layer.weights for layer in mapped.layers])
                     arrays |= {
-                        f"letters_{i}": each.letters,
-                        f"edges_{i}": each.layers[0].edges,
+                        f"letters_{i}": mapped.letters,
+                        f"edges_{i}": mapped.layers[0].edges,
                         f"weights_{i}": weights,
                     }
                 np.savez_compressed(temporary / MAPS, **arrays)
@@ -342,19 +354,17 @@ class Explanation:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             source = {key: about[key] for key in SOURCE if key in about}
             records = pd.read_parquet(folder / RECORDS)
-            # np.load(path) does not close an incomplete archive, so open the file here.
+            # np.load(path) does not close a damaged archive, so open the file here.
             with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded = cls(
-                    *(
-                        records,
-                        arrays["letters"],
-                        arrays["hypothetical"],
-                        arrays["attention"],
-                        about["alphabet"],
-                        source,
-                    ),
-                    about["method"],
-                    about["target"],
+                    records,
+                    letters=arrays["letters"],
+                    hypothetical=arrays["hypothetical"],
+                    attention=arrays["attention"],
+                    alphabet=about["alphabet"],
+                    source=source,
+                    method=about["method"],
+                    target=about["target"],
                     maps=_read_maps(folder / MAPS),
                     partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
                 )
@@ -376,12 +386,18 @@ class Explanation:
 
 
 def check_output(folder: str | Path) -> None:
-    """Raise an error unless an explanation may be written there; see `files.check_replaceable`."""
+    """Check that an explanation may be written to a folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder contains files that are not from `Explanation.save`.
+    """
     check_replaceable(folder, "attribution", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)
 
 
 def _shown(length: int) -> str:
-    """Return which part of a long letter track is displayed, or nothing."""
+    """Return a note on which part of a long sequence is shown, or ""."""
     return f", positions 1 to {SHOWN_LETTERS} of {length}" if length > SHOWN_LETTERS else ""
 
 
@@ -404,8 +420,8 @@ def attention_maps(
 ) -> list[AttentionMap]:
     """Return the attention map of each layer for one sequence, averaged over heads.
 
-    The maps are those of the first member of the model. They show where the model attends and
-    explain nothing.
+    The maps are those of the first member of the network. They show where the model attends. They
+    do not explain its output.
 
     Parameters
     ----------
@@ -415,6 +431,10 @@ def attention_maps(
         (L,) ASCII.
     bins
         Largest number of intervals per axis.
+
+    Returns
+    -------
+    One map per layer, (S, S) with S <= `bins`; all have the same edges.
 
     Raises
     ------
@@ -434,27 +454,31 @@ def explain(
     target: Target | None = None,
     say: Callable[[int], None] | None = None,
 ) -> Explanation:
-    """Explain an output of each sequence, letter by letter.
+    """Explain an output of each sequence, position by position.
 
-    `explain("results/promoter/model", ["ACGT..."]).attribution[0]` has one number per letter.
+    `explain("results/promoter/model", ["ACGT..."]).attribution[0]` has one number per position.
 
     Parameters
     ----------
     model
-        A model folder, or a model returned by `load`. If that has several `members`, explain each
-        of them.
+        A model folder, or a model returned by `load`. An ensemble of several models is refused:
+        explain each of its `members`.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     partner
-        Second input of each sequence for models with two inputs, as in `score_sequences`. Its
-        letters are explained as well.
+        Second input of each sequence for models with two inputs, as in `score_sequences`. It is
+        explained as well.
     method
         One of `interpret.methods`, such as `Saturation()`; default `AttnLRPCopies()`.
     target
-        Output to explain; required for models with several. For outputs per token or encoder
-        position, also the span.
+        Output to explain; required for models with several. For models with outputs per token or
+        bin, also the span.
     say
         Called from time to time with the number of finished sequences.
+
+    Returns
+    -------
+    The explanation, with one row per sequence in the given order.
 
     Raises
     ------
@@ -462,10 +486,10 @@ def explain(
         If the file is malformed, a character is not in the alphabet, or a record is shorter than
         the model's k.
     ValueError
-        If there is no sequence, a string is shorter than the model's k, `model` is several models,
-        it lacks the target, or a partner is missing or superfluous. Also if the method is not a
-        method object (for example the name of a kind), or requires attention that the network does
-        not have.
+        If there is no sequence, a string is shorter than the model's k, `model` is an ensemble of
+        several models or lacks the target, or a partner is missing or superfluous. Also if the
+        method is not a method object (for example the name of a kind), or requires attention that
+        the network does not have.
     """
     if method is not None and not isinstance(method, Method):
         raise ValueError(
@@ -474,10 +498,8 @@ def explain(
         )
     scorer = load_single(model)
     inputs = list(read_inputs(scorer.policy, sequences, scorer.tokenizer.k))
-    ids, partner_of = (
-        pd.DataFrame({"id": [each.id for each in inputs]}),
-        read_partners(scorer, partner),
-    )
+    ids = pd.DataFrame({"id": [each.id for each in inputs]})
+    partner_of = read_partners(scorer, partner)
     options: dict[str, Any] = {
         "method": method or AttnLRPCopies(),
         "target": target or Target(),
@@ -501,54 +523,65 @@ def explain_pairs(
 ) -> Explanation:
     """Explain both inputs of a model with two inputs, each with the other one fixed.
 
-    Both explain the same output at the same point, so with AttnLRP the total attribution of both
-    inputs is conserved. Gradient methods process batches of pairs, other methods one pair at a
-    time.
+    Both are explained at the given pair, so the conservation rule of AttnLRP holds for the sum of
+    the attributions of both inputs. Gradient methods process batches of pairs, other methods one
+    pair at a time.
+
+    Parameters
+    ----------
+    scorer
+        A model with two inputs, a `PairedScorer`.
+    pairs
+        Both inputs of each record, ASCII.
+    records, method, target, say
+        As in `explain_letters`; one row of `records` per pair.
+
+    Returns
+    -------
+    The explanation of the first inputs; its `partner` explains the second inputs.
 
     Raises
     ------
     ValueError
-        As `explain_letters`; or if the method reads attention weights, which are not stored for two
-        inputs.
+        As for `explain_letters`. Also if the method is based on attention or is DeepLIFT/SHAP,
+        which do not support two inputs.
     """
     assert isinstance(scorer, PairedScorer)
     if not isinstance(method, AttributionMethod) or isinstance(method, DeepLiftShap):
         raise ValueError(f"method {method.name!r} cannot explain models with two inputs")
     if not pairs:
         raise ValueError("no sequences to explain")
-    in_batches, done = isinstance(method, ByGradient), 0
-    parts: list[list[Explanation]] = [[], []]
+    parts: tuple[list[Explanation], list[Explanation]] = ([], [])  # of first and second inputs
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
-    # A partner sequence is at other coordinates than the first input; a partner track is at the
-    # same.
-    of_partners = (
+    # A partner track has the coordinates of the first input; a partner sequence has others.
+    partner_records = (
         records
         if isinstance(scorer.run.partner, TrackPartner)
-        else records.drop(columns=list(PLACE), errors="ignore")
+        else records.drop(columns=list(INTERVAL), errors="ignore")
     )
-    for batch in (
+    batches = (
         paired_batches(first, partner)
-        if in_batches
+        if isinstance(method, ByGradient)
         else (slice(i, i + 1) for i in range(len(pairs)))
-    ):
+    )
+    for batch in batches:
         views = (
             (scorer.of_first(partner[batch]), first, records),
-            (scorer.of_partner(first[batch]), partner, of_partners),
+            (scorer.of_partner(first[batch]), partner, partner_records),
         )
-        for found, (view, letters, table) in zip(parts, views, strict=True):
-            found.append(
+        for explanations, (view, letters, table) in zip(parts, views, strict=True):
+            explanations.append(
                 explain_letters(
                     view, letters[batch], table.iloc[batch], method=method, target=target
                 )
             )
-        done += len(first[batch])
         if say:
-            say(done)
+            say(batch.stop)
     return replace(_joined(parts[0]), partner=_joined(parts[1]))
 
 
 def _joined(parts: Sequence[Explanation]) -> Explanation:
-    """Concatenate explanations of the same model."""
+    """Concatenate explanations of the same model, padded to the longest sequence."""
     length = max(part.letters.shape[1] for part in parts)
 
     def padded(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
@@ -579,7 +612,24 @@ def explain_letters(
 ) -> Explanation:
     """Explain ASCII arrays, given a table of their records; see `explain`.
 
-    `records` has the column id, and may have chrom, start, end, strand and further columns.
+    Parameters
+    ----------
+    scorer
+        The model.
+    letters
+        (L,) upper-case ASCII for each sequence; lengths may differ.
+    records
+        One row per sequence: id, optionally chrom, start, end, strand, and any further columns.
+    method, target
+        How to explain, and which output.
+    say
+        Called after each batch with the number of finished sequences.
+
+    Raises
+    ------
+    ValueError
+        If there is no sequence, one is shorter than the model's k, the model lacks the target, or
+        the method requires attention that the network does not have.
     """
     if not len(letters):
         raise ValueError("no sequences to explain")
@@ -594,20 +644,20 @@ def explain_letters(
     hypothetical = np.zeros((*padded.shape, size), dtype=np.float32)
     attention = np.zeros(padded.shape, dtype=np.float32)
     for start in range(0, len(letters), BATCH):
-        some = letters[start : start + BATCH]
+        batch = letters[start : start + BATCH]
         if isinstance(method, AttributionMethod):
-            found = Received().received(scorer, some, target) if has_attention(scorer) else []
-            for row, scores in enumerate(hypothetical_scores(method, scorer, some, target), start):
+            attended = Received().received(scorer, batch, target) if has_attention(scorer) else []
+            for row, scores in enumerate(hypothetical_scores(method, scorer, batch, target), start):
                 hypothetical[row, : len(scores)] = scores
         else:
-            found = method.attribution(scorer, some, target)
-        for row, received in enumerate(found, start):
+            attended = method.attribution(scorer, batch, target)
+        for row, received in enumerate(attended, start):
             attention[row, : len(received)] = received
         if say:
-            say(start + len(some))
+            say(start + len(batch))
     table = records.reset_index(drop=True).assign(length=[len(row) for row in letters])
     return Explanation(
-        table.reindex(columns=[*table, *(name for name in PLACE if name not in table)]),
+        table.reindex(columns=[*table, *(name for name in INTERVAL if name not in table)]),
         padded,
         hypothetical,
         attention,

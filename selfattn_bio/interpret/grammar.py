@@ -1,9 +1,10 @@
 """Read grammars of synthetic data sets from TOML.
 
 A grammar lists the motifs of positives, their arrangement, the kinds of negatives and the
-background. It turns sites, pairs and negatives into blocks of sites; `simulation` samples the bases
-and positions of the blocks. All sections are in one module because their settings depend on each
-other, as in `config`.
+background (docs/motifs.md has an example). `Grammar.positive` samples the blocks of sites of a
+positive, and `to_negative` of a kind of negatives changes them into those of a negative.
+`simulation` then samples the positions and bases. All sections are in one module because their
+settings depend on each other.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from selfattn_bio.errors import GrammarError
 from selfattn_bio.motifs import open_database
 
 Generator = np.random.Generator
-Ppms = Mapping[str, NDArray[np.float64]]
-FLIPPED = {"+": "-", "-": "+"}
+Ppms = Mapping[str, NDArray[np.float64]]  # motif label -> (width, 4) probabilities of ACGT
+OPPOSITE = {"+": "-", "-": "+"}
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Strand = Literal["+", "-", "either"]
@@ -47,6 +48,8 @@ class Site:
     ----------
     motif
         Label of the motif in the database.
+    strand
+        "+" or "-".
     half
         1 for the first motif of a pair, 2 for the second, 0 for other sites.
     planted
@@ -66,9 +69,9 @@ class SiteBlock:
     Attributes
     ----------
     sites
-        The sites.
+        The n sites, from left to right on the forward strand.
     gaps
-        Number of bases between each site and the next.
+        Number of bases between each site and the next, n - 1 values.
     pair
         Name of the pair whose halves are in the block, arranged as the grammar requires; empty for
         other blocks.
@@ -85,15 +88,15 @@ class SiteBlock:
     @property
     def halves(self) -> list[int]:
         """Return the indices of the sites that are halves of a pair."""
-        return [at for at, site in enumerate(self.sites) if site.half]
+        return [i for i, site in enumerate(self.sites) if site.half]
 
-    def without(self, gone: Sequence[int]) -> SiteBlock:
-        """Return the block with the background in place of the given sites."""
+    def without(self, removed: Sequence[int]) -> SiteBlock:
+        """Return the block with the background in place of the sites with these indices."""
         return replace(
             self,
             sites=tuple(
-                replace(site, planted=site.planted and at not in gone)
-                for at, site in enumerate(self.sites)
+                replace(site, planted=site.planted and i not in removed)
+                for i, site in enumerate(self.sites)
             ),
         )
 
@@ -101,13 +104,13 @@ class SiteBlock:
 Blocks = list[SiteBlock]
 
 
-def between(limits: tuple[int, int], rng: Generator) -> int:
+def sample_integer(limits: tuple[int, int], rng: Generator) -> int:
     """Sample an integer uniformly from the first to the second limit, both included."""
     return int(rng.integers(limits[0], limits[1] + 1))
 
 
-def strand_of(rule: Strand, rng: Generator) -> str:
-    """Return the strand of a rule, or a random one for "either"."""
+def sample_strand(rule: Strand, rng: Generator) -> str:
+    """Return "+" or "-" as given, or a random one for "either"."""
     return "+-"[int(rng.integers(2))] if rule == "either" else rule
 
 
@@ -127,15 +130,15 @@ class Sites(Section):
         return self
 
     def blocks(self, name: str, rng: Generator) -> Blocks:
-        """Sample sites, each as a separate block."""
-        number = between(self.number, rng)
+        """Sample the sites of a record, each as a separate block; `name` is not needed."""
+        number = sample_integer(self.number, rng)
         return [
-            SiteBlock((Site(_any(self.motifs, rng), strand_of(self.strand, rng)),))
+            SiteBlock((Site(_sample_label(self.motifs, rng), sample_strand(self.strand, rng)),))
             for _ in range(number)
         ]
 
     def motif_choices(self) -> list[Names]:
-        """Return, for each site of a record, the motifs it may have."""
+        """Return, for each site that a record may have, the labels it may have."""
         return [self.motifs] * self.number[1]
 
 
@@ -169,74 +172,73 @@ class MotifPair(Section):
         return self
 
     def blocks(self, name: str, rng: Generator) -> Blocks:
-        """Sample the pair, with one bystander if the grammar has any, as one block."""
+        """Sample the pair `name`, with one bystander if the grammar has any, as one block."""
         is_opposite = self.orientation == "opposite" or (
             self.orientation == "either" and bool(rng.integers(2))
         )
         sites = [
-            Site(_any(self.first, rng), "+", half=1),
-            Site(_any(self.second, rng), "-" if is_opposite else "+", half=2),
+            Site(_sample_label(self.first, rng), "+", half=1),
+            Site(_sample_label(self.second, rng), "-" if is_opposite else "+", half=2),
         ]
         if self.order == "either" and rng.integers(2):
             sites.reverse()
         sites = [replace(site, planted=bool(rng.random() < self.presence)) for site in sites]
-        if strand_of(self.strand, rng) == "-":
-            sites = [replace(site, strand=FLIPPED[site.strand]) for site in reversed(sites)]
+        if sample_strand(self.strand, rng) == "-":
+            sites = [replace(site, strand=OPPOSITE[site.strand]) for site in reversed(sites)]
         if self.bystanders:
             sites.insert(
-                2 * int(rng.integers(2)), Site(_any(self.bystanders, rng), strand_of("either", rng))
+                2 * int(rng.integers(2)),
+                Site(_sample_label(self.bystanders, rng), sample_strand("either", rng)),
             )
-        gaps = tuple(between(self.spacing, rng) for _ in sites[1:])
+        gaps = tuple(sample_integer(self.spacing, rng) for _ in sites[1:])
         return [SiteBlock(tuple(sites), gaps, name)]
 
     def motif_choices(self) -> list[Names]:
-        """Return, for each site of a record, the motifs it may have."""
+        """Return, for each site of the pair, the labels it may have."""
         return [self.first, self.second, *([self.bystanders] if self.bystanders else [])]
 
 
 class Shuffled(Section):
-    """Shuffle the bases of a positive and keep its k-mer counts.
-
-    The positive is sampled for this purpose and is not in the data set.
-    """
+    """Negatives: the shuffled bases of a positive, with the same k-mer counts."""
 
     fraction: Fraction
     k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
 
-    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+    def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Return the blocks unchanged; bases are shuffled after the sites are planted."""
         return blocks
 
 
-class Background(Section):
-    """Use the background only, without sites."""
+class BackgroundOnly(Section):
+    """Negatives: background without sites."""
 
     fraction: Fraction
 
-    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+    def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Return no blocks."""
         return []
 
 
 class Thinned(Section):
-    """Keep each site of a positive with probability `keep`.
+    """Negatives: a positive that keeps each site with probability `keep`.
 
-    With 1, negatives have the same distribution as positives and labels carry no information.
+    With `keep` 1, negatives have the same distribution as positives, and labels carry no
+    information.
     """
 
     fraction: Fraction
     keep: float = Field(ge=0, le=1)
 
-    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
-        """Remove some sites of each block."""
+    def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+        """Remove random sites of each block."""
         return [
-            block.without([at for at in range(len(block.sites)) if rng.random() >= self.keep])
+            block.without([i for i in range(len(block.sites)) if rng.random() >= self.keep])
             for block in blocks
         ]
 
 
 class HalfPair(Section):
-    """Remove one half of each pair of a positive, or plant only one half of one pair."""
+    """Negatives: a positive without one half of each pair, or only one half of one pair."""
 
     fraction: Fraction
     others: Literal["kept", "left_out"] = Field(
@@ -245,8 +247,8 @@ class HalfPair(Section):
         "only",
     )
 
-    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
-        """Remove the first or the second half of each pair."""
+    def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+        """Remove a random half of each pair; with "left_out", of one pair, the only block."""
         if self.others == "left_out":
             name = list(grammar.pairs)[int(rng.integers(len(grammar.pairs)))]
             blocks = grammar.pairs[name].blocks(name, rng)
@@ -257,35 +259,35 @@ class HalfPair(Section):
 
 
 class FarPair(Section):
-    """Place both halves of each pair of a positive at another distance."""
+    """Negatives: a positive whose pairs have their halves at another distance."""
 
     fraction: Fraction
     spacing: Range = Field(
         description="bp between the halves: [min, max]; must not overlap the spacing of a pair"
     )
 
-    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+    def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Change the gap between the halves of each pair, which then no longer counts as a pair."""
-        return [self._apart(block, rng) if block.pair else block for block in blocks]
+        return [self._respaced(block, rng) if block.pair else block for block in blocks]
 
-    def _apart(self, block: SiteBlock, rng: Generator) -> SiteBlock:
-        at = block.halves[0]
+    def _respaced(self, block: SiteBlock, rng: Generator) -> SiteBlock:
+        first = block.halves[0]
         return replace(
             block,
-            gaps=(*block.gaps[:at], between(self.spacing, rng), *block.gaps[at + 1 :]),
+            gaps=(*block.gaps[:first], sample_integer(self.spacing, rng), *block.gaps[first + 1 :]),
             pair="",
         )
 
 
 class SwappedPair(Section):
-    """Replace the second motif of each pair of a positive by that of another pair.
+    """Negatives: a positive whose pairs have the second motif of another pair.
 
     Distances stay the same.
     """
 
     fraction: Fraction
 
-    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+    def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Replace the second half of each pair, which then no longer counts as a pair."""
         return [
             self._swapped(block, grammar.pairs, rng) if block.pair else block for block in blocks
@@ -295,16 +297,20 @@ class SwappedPair(Section):
         self, block: SiteBlock, pairs: Mapping[str, MotifPair], rng: Generator
     ) -> SiteBlock:
         others = [pair for name, pair in pairs.items() if name != block.pair]
-        foreign = _any(others[int(rng.integers(len(others)))].second, rng)
+        foreign = _sample_label(others[int(rng.integers(len(others)))].second, rng)
         sites = [replace(site, motif=foreign) if site.half == 2 else site for site in block.sites]
         return replace(block, sites=tuple(sites), pair="")
 
 
 class Negatives(Section):
-    """[negatives]: kinds of records with label 0 and the fraction of each, which sum to 1."""
+    """[negatives]: kinds of records with label 0, each with its fraction; fractions sum to 1.
+
+    `to_negative` of a kind takes the blocks of a positive that was sampled for this purpose and is
+    not in the data set. It returns the blocks of a negative.
+    """
 
     shuffled: Shuffled | None = None
-    background: Background | None = None
+    background: BackgroundOnly | None = None
     thinned: Thinned | None = None
     half_pair: HalfPair | None = None
     far_pair: FarPair | None = None
@@ -313,8 +319,8 @@ class Negatives(Section):
     @property
     def kinds(
         self,
-    ) -> dict[str, Shuffled | Background | Thinned | HalfPair | FarPair | SwappedPair]:
-        """Return the kinds in the grammar, by name."""
+    ) -> dict[str, Shuffled | BackgroundOnly | Thinned | HalfPair | FarPair | SwappedPair]:
+        """Return the kinds that the grammar uses, by name."""
         return {name: kind for name in Negatives.model_fields if (kind := getattr(self, name))}
 
     @model_validator(mode="after")
@@ -360,16 +366,17 @@ class MarkovLetters(Section):
     @property
     def transitions(self) -> NDArray[np.float64]:
         """Return (4, 4) transition probabilities, from row to column, in the order ACGT."""
-        letters = np.array([1 - self.gc, self.gc, self.gc, 1 - self.gc]) / 2
-        pairs = np.outer(letters, letters)
-        lost = (1 - self.cpg) * pairs[1, 2]
+        bases = np.array([1 - self.gc, self.gc, self.gc, 1 - self.gc]) / 2
+        dinucleotides = np.outer(bases, bases)
+        lost = (1 - self.cpg) * dinucleotides[1, 2]
+        # CpG, CpA, TpG, TpA
         for (before, after), sign in {(1, 2): -1, (1, 0): 1, (3, 2): 1, (3, 0): -1}.items():
-            pairs[before, after] += sign * lost
-        return pairs / letters[:, None]
+            dinucleotides[before, after] += sign * lost
+        return dinucleotides / bases[:, None]
 
 
 class ShuffledLetters(Section):
-    """Use windows of given sequences, shuffled with the same k-mer counts."""
+    """Use windows of given sequences, shuffled so that their k-mer counts stay the same."""
 
     kind: Literal["shuffled"] = "shuffled"
     sequences: str = Field(
@@ -379,7 +386,7 @@ class ShuffledLetters(Section):
     k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
 
 
-Letters = Annotated[
+BackgroundModel = Annotated[
     IndependentLetters | MarkovLetters | ShuffledLetters, Field(discriminator="kind")
 ]
 
@@ -398,7 +405,7 @@ class Grammar(Section):
         None,
         description="number of [sites] and [pairs] in a positive: [min, max]; all by default",
     )
-    background: Letters = IndependentLetters()
+    background: BackgroundModel = IndependentLetters()
     sites: dict[Name, Sites] = Field(default_factory=dict)
     pairs: dict[Name, MotifPair] = Field(default_factory=dict)
     negatives: Negatives
@@ -472,17 +479,23 @@ class Grammar(Section):
         return {**self.sites, **self.pairs}
 
     def positive(self, rng: Generator) -> Blocks:
-        """Sample the blocks of a positive; their order has no meaning."""
+        """Sample the blocks of a positive, by section; their order in a record is sampled later."""
         names = list(self._parts)
         if self.elements:
             names = [
-                names[at]
-                for at in sorted(rng.choice(len(names), between(self.elements, rng), replace=False))
+                names[i]
+                for i in sorted(
+                    rng.choice(len(names), sample_integer(self.elements, rng), replace=False)
+                )
             ]
         return [block for name in names for block in self._parts[name].blocks(name, rng)]
 
     def ppms(self) -> dict[str, NDArray[np.float64]]:
-        """Read the motifs from the database: label to (width, 4) probabilities.
+        """Read the motifs of the grammar from the database.
+
+        Returns
+        -------
+        Label to probabilities of ACGT, (width, 4).
 
         Raises
         ------
@@ -521,6 +534,11 @@ class Grammar(Section):
 def read_grammar(path: str | Path) -> Grammar:
     """Read and check a grammar.
 
+    Parameters
+    ----------
+    path
+        TOML file.
+
     Raises
     ------
     GrammarError
@@ -537,10 +555,10 @@ def read_grammar(path: str | Path) -> Grammar:
     return grammar
 
 
-UNIONS: dict[str, Any] = {"background": Letters}
+UNIONS: dict[str, Any] = {"background": BackgroundModel}  # keys whose `kind` selects a class
 
 
-def _any(labels: Names, rng: Generator) -> str:
+def _sample_label(labels: Names, rng: Generator) -> str:
     return labels[int(rng.integers(len(labels)))]
 
 
@@ -550,9 +568,16 @@ def _check_range(name: str, limits: tuple[int, int]) -> None:
 
 
 def _most_letters(part: Sites | MotifPair, ppms: Ppms, far: FarPair | None, foreign: int) -> int:
-    """Return the largest number of bases that a part may take.
+    """Return the largest number of bases that a section may take in a record.
 
-    `foreign` is the largest width of a motif that may replace the second motif of a pair.
+    Parameters
+    ----------
+    part
+        One of [sites] or [pairs].
+    far
+        The kind of negatives that changes distances, if the grammar has it.
+    foreign
+        Largest width of a motif that may replace the second motif of a pair; 0 if none may.
     """
     widths = [max(len(ppms[label]) for label in labels) for labels in part.motif_choices()]
     if isinstance(part, Sites):

@@ -22,10 +22,10 @@ from selfattn_bio.errors import GrammarError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.formats import write_bed
 from selfattn_bio.interpret.grammar import (
+    BackgroundModel,
     Blocks,
     Grammar,
     IndependentLetters,
-    Letters,
     MarkovLetters,
     Ppms,
     Shuffled,
@@ -194,7 +194,7 @@ def simulate(grammar: Grammar, seed: int) -> Simulation:
         negative = grammar.negatives.kinds.get(kind)
         blocks = grammar.positive(rng)
         if negative:
-            blocks = negative.changed(blocks, grammar, rng)
+            blocks = negative.to_negative(blocks, grammar, rng)
         letters[row], placed = _planted(background(rng), blocks, ppms, rng)
         if isinstance(negative, Shuffled):
             letters[row], placed = shuffle_letters(letters[row], negative.k, rng), []
@@ -226,7 +226,7 @@ def _kinds_of(grammar: Grammar) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "label", "kind"])
 
 
-def background_of(rule: Letters, length: int) -> Callable[[np.random.Generator], Row]:
+def background_of(rule: BackgroundModel, length: int) -> Callable[[np.random.Generator], Row]:
     """Return a function that samples `length` background bases as ASCII.
 
     Raises

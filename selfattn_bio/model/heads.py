@@ -1,6 +1,9 @@
 """Heads: from encoded tokens to the outputs of a sequence, a token or a bin.
 
-Attribution methods (`interpret.attribution`) hook `PoolingProjection`.
+A head may put learned prefix vectors in front of the tokens (`add_prefix`) before the encoder.
+
+Shapes: B sequences, L tokens (vectors of the encoder), D dimensions, H pooling heads, P parts, C
+outputs. Masks are bool, True for tokens and False for padding, which is at the end.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from selfattn_bio.attention.dropout import Dropout
 
 
 class PoolingProjection(nn.Module):
-    """Compute the pooling score of each token per head, and split its vector into values.
+    """Compute pooling scores of each token, one per head, and split its vector among the heads.
 
     It is a separate module so that attribution rules can be hooked on it, like `QKVProjection`.
     """
@@ -30,11 +33,21 @@ class PoolingProjection(nn.Module):
 
 
 class PoolingHead(nn.Module):
-    """Pool the tokens of equal parts of the sequence by attention, and classify the result.
+    """Divide the sequence into equal parts, pool each by attention, and classify the means.
 
-    Each head weights the tokens of each part by a learned score; the weighted means are joined and
-    classified. The encoder knows only distances. The parts tell the head where in the sequence a
-    token is, for sequences of any length.
+    Each pooling head weights the tokens of a part by the softmax of a learned score. The weighted
+    means of all parts and heads are joined and classified by two layers. The encoder knows only
+    distances. The parts tell the head where in the sequence a token is, for sequences of any
+    length.
+
+    Parameters
+    ----------
+    embed_dim, num_heads, num_outputs
+        Sizes D, H and C; D is a multiple of H.
+    parts
+        Number P of parts.
+    dropout
+        Probability of dropout before both layers of the classifier.
     """
 
     num_prefix = 0  # vectors that the head puts in front of the tokens
@@ -58,7 +71,7 @@ class PoolingHead(nn.Module):
         return x, mask
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map x (B, L, D) and mask (B, L) to (B, C); a part without tokens counts as 0."""
+        """Map x (B, L, D) and mask (B, L) to (B, C); the mean of a part without tokens is 0."""
         scores, values = self.project(x)
         inside = equal_parts(mask, self.parts)[..., None]  # (B, L, P, 1)
         # (B, L, P, H)
@@ -71,19 +84,27 @@ class PoolingHead(nn.Module):
 
 
 def equal_parts(mask: Tensor, parts: int) -> Tensor:
-    """Mark which of `parts` equal parts of its sequence each token is in; padding is in none.
+    """Mark which of `parts` equal parts of its sequence each token is in.
 
-    Maps mask (B, L) bool, True = token, padding at the end, to (B, L, parts) bool. Four tokens in
-    two parts: 0 0 1 1.
+    Maps mask (B, L) to (B, L, parts) bool. Each token is in one part, padding is in none. With two
+    parts, the first two of four tokens are in part 0 and the others in part 1.
     """
     length = mask.sum(1, keepdim=True).clamp(min=1)  # (B, 1)
     # (B, L)
-    part = (torch.arange(mask.shape[1], device=mask.device) * parts // length).clamp(max=parts - 1)
-    return one_hot(part, parts).bool() & mask[..., None]
+    index = (torch.arange(mask.shape[1], device=mask.device) * parts // length).clamp(max=parts - 1)
+    return one_hot(index, parts).bool() & mask[..., None]
 
 
 class ClsHead(nn.Module):
-    """Put a learned [CLS] vector in front of the tokens and classify it after the encoder."""
+    """Put a learned [CLS] vector in front of the tokens and classify it after the encoder.
+
+    Parameters
+    ----------
+    embed_dim, num_outputs
+        Sizes D and C.
+    dropout
+        Probability of dropout before the classifier.
+    """
 
     num_prefix = 1
 
@@ -99,14 +120,21 @@ class ClsHead(nn.Module):
         return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], 1), mask), 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map x (B, 1 + L, D) to (B, C)."""
+        """Map x (B, 1 + L, D) to (B, C); the mask (B, 1 + L) is not needed."""
         return self.classify(self.dropout(x[:, 0]))
 
 
 class TokenHead(nn.Module):
-    """Compute outputs for each token.
+    """Compute outputs for each token before the stem.
 
-    One vector of the encoder yields the outputs of all `pool` tokens that the stem pooled into it.
+    One vector of the encoder yields the outputs of all tokens that the stem pooled into it.
+
+    Parameters
+    ----------
+    embed_dim, num_outputs
+        Sizes D and C.
+    pool
+        Number of tokens that the stem pools into one vector; 1 without pooling.
     """
 
     num_prefix = 0
@@ -121,16 +149,16 @@ class TokenHead(nn.Module):
         return x, mask
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map x (B, L, D) to (B, L * pool, C)."""
+        """Map x (B, L, D) to (B, L * pool, C); the mask (B, L) is not needed."""
         return self.classify(x).unflatten(-1, (self.pool, -1)).flatten(1, 2)
 
 
 class BinHead(nn.Module):
     """Compute outputs for each vector of the encoder, that is, for each bin of the sequence.
 
-    The head reads the output of the encoder and also its input. The norms of the encoder make every
-    position equally strong; only the batch norm of the stem preserves how strongly a detector
-    fires. Positive bins are rare, so the outputs start at a low probability. Otherwise the first
+    The head reads the output of the encoder and also its input. The norms of the encoder give
+    vectors of about equal length; only the output of the stem shows how strongly a detector
+    responds. Positive bins are rare, so the outputs start at a low probability. Otherwise the first
     steps would learn only that.
 
     Parameters
@@ -169,7 +197,11 @@ class BinHead(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor, before: Tensor | None = None) -> Tensor:
-        """Map x (B, G + L, D) and the input of the encoder `before`, (B, L, D), to (B, L, C)."""
+        """Map x (B, G + L, D) to (B, L, C).
+
+        `before` (B, L, D) is the input of the encoder, without prefix; it is required if the head
+        was built with `reads_stem`. The mask (B, G + L) is not needed.
+        """
         x = x[:, self.num_prefix :]
         return self.classify(x if before is None else torch.cat((x, before), -1))
 
@@ -179,7 +211,17 @@ def build_head(
 ) -> PoolingHead | ClsHead | TokenHead | BinHead:
     """Build the head that the run file names.
 
-    Objectives with outputs per token or per bin (`kind`) have only one possible head.
+    Objectives with outputs per token or bin have only one possible head, so `section.head` is
+    ignored for them.
+
+    Parameters
+    ----------
+    section
+        The section [model] of the run file.
+    num_outputs
+        Number C of outputs per sequence, token or bin.
+    kind
+        Kind of the objective.
     """
     if kind in config.PER_TOKEN:
         return TokenHead(

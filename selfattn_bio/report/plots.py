@@ -1,7 +1,7 @@
 """Plot functions of the report.
 
-Each function draws on the Axes it is given. All plots have one style. Colours are those of `logos`
-and can be distinguished with any colour vision.
+Each function draws on the Axes it is given. Call it inside `with style():` to get the style of the
+report. The colours can be distinguished with any colour vision, as those of `interpret.logos`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from selfattn_bio.evaluation.calibration import reliability
 from selfattn_bio.interpret.matching import match_label
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # readout imports torch, which reports do not need
     from selfattn_bio.interpret.readout import AttentionMap
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
@@ -56,24 +56,35 @@ def style() -> Any:
 
 
 def draw_roc(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes) -> None:
-    """Draw one ROC curve per classifier, the first one bold."""
+    """Draw one ROC curve per classifier, the first one bold; the dotted line is chance level.
+
+    Parameters
+    ----------
+    labels
+        (n,), 0 or 1.
+    probabilities
+        Name of each classifier in the legend -> its scores, (n,).
+    """
     for i, (name, p) in enumerate(probabilities.items()):
-        false, true, _ = roc_curve(labels, p)
-        _curve(false, true, name, i, ax)
+        false_positive_rate, true_positive_rate, _ = roc_curve(labels, p)
+        _draw_curve(false_positive_rate, true_positive_rate, name, i, ax)
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
-    _unit_square(ax, "false positive rate", "true positive rate")
+    _set_unit_axes(ax, "false positive rate", "true positive rate")
     ax.legend(loc="lower right")
 
 
 def draw_precision_recall(
     labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes
 ) -> None:
-    """Draw precision against recall for each classifier; the dotted line is chance level."""
+    """Draw precision against recall for each classifier; the dotted line is chance level.
+
+    The parameters are those of `draw_roc`.
+    """
     for i, (name, p) in enumerate(probabilities.items()):
         precision, recall, _ = precision_recall_curve(labels, p)
-        _curve(recall, precision, name, i, ax)
+        _draw_curve(recall, precision, name, i, ax)
     ax.axhline(float(np.mean(np.asarray(labels))), color=MUTED, linewidth=0.8, linestyle=":")
-    _unit_square(ax, "recall", "precision")
+    _set_unit_axes(ax, "recall", "precision")
     ax.legend(loc="lower left")
 
 
@@ -82,24 +93,34 @@ def draw_calibration(
 ) -> None:
     """Draw the observed fraction of positives against the predicted probability.
 
-    Two curves show probabilities before and after temperature scaling.
+    Two curves show probabilities before and after temperature scaling; the dotted diagonal is
+    perfect calibration.
+
+    Parameters
+    ----------
+    labels
+        (n,), 0 or 1.
+    before, after
+        Probabilities before and after scaling, (n,).
+    bins
+        Number of bins of the probability.
     """
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
     for name, p, colour, marker in (
         ("before scaling", before, CONTROL, "s"),
         ("after scaling", after, MODEL, "o"),
     ):
-        found = reliability(p, labels, bins)
+        table = reliability(p, labels, bins)
         ax.plot(
-            found["predicted"],
-            found["observed"],
+            table["predicted"],
+            table["observed"],
             color=colour,
             marker=marker,
             markersize=3.5,
             linewidth=1.2,
             label=name,
         )
-    _unit_square(ax, "predicted probability", "observed fraction of positives")
+    _set_unit_axes(ax, "predicted probability", "observed fraction of positives")
     ax.legend(loc="upper left")
 
 
@@ -112,7 +133,14 @@ def draw_scores(
 ) -> None:
     """Draw histograms of the predicted probabilities of negatives and positives.
 
-    A dotted line marks the threshold at or above which records are called positive.
+    Parameters
+    ----------
+    labels, probabilities
+        (n,), 0 or 1; and in [0, 1].
+    threshold
+        Position of a dotted line; records at or above it are called positive.
+    bins
+        Number of bins in [0, 1].
     """
     labels, p = np.asarray(labels), np.asarray(probabilities)
     for label, name, colour in ((0, "negatives", CONTROL), (1, "positives", MODEL)):
@@ -127,18 +155,18 @@ def draw_scores(
 def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc") -> None:
     """Draw training and validation loss (left axis) and a validation metric (right axis) by step.
 
-    A line marks the step whose weights were kept.
+    A dotted line marks the step with the highest value of the metric, whose weights were kept.
 
     Parameters
     ----------
     history
         One row per evaluation with the columns step, train_loss (missing in private runs),
-        valid_loss and the metric, such as valid_auroc.
+        valid_loss and `valid_<metric>`.
+    metric
+        Metric for which higher is better, such as "auroc", "worst_auroc" or "auprc".
     """
-    values, name = (
-        history[f"valid_{metric}"].to_numpy(dtype=float),
-        metric.upper().replace("WORST_AUROC", "AUROC of the worst group"),
-    )
+    values = history[f"valid_{metric}"].to_numpy(dtype=float)
+    name = metric.upper().replace("WORST_AUROC", "AUROC of the worst group")
     dots: Any = {"marker": "o", "markersize": 3}  # markers make a single evaluation visible
     if "train_loss" in history:
         ax.plot(
@@ -183,11 +211,11 @@ def draw_intervals(
     Parameters
     ----------
     rows
-        (name, {value, low, high}, colour) of each row.
+        (name, interval, colour) of each row. An interval has the keys value, low and high.
     label
         Label of the horizontal axis.
     reference
-        Position of a dotted line, such as .5 for an AUROC of chance or 0 for no effect.
+        Position of a dotted line, such as 0.5 for the AUROC of chance or 0 for no effect.
     """
     for y, (_, interval, colour) in enumerate(rows):
         ax.plot(
@@ -227,16 +255,19 @@ def draw_slices(
     Parameters
     ----------
     slices
-        Slices from metrics.json.
+        Slices of the test set from metrics.json. Each has the keys from and to, and per classifier
+        `{"auroc": {value, low, high}}`. Classifiers are missing or None if the slice lacks a class.
     names
         Key of each classifier in a slice -> name in the legend; the first is drawn as the model.
+    label
+        Label of the horizontal axis.
     """
     for i, (key, name) in enumerate(names.items()):
-        at = [j for j, entry in enumerate(slices) if entry.get(key)]
-        found = [slices[j][key]["auroc"] for j in at]
-        x = np.array(at) + (i - (len(names) - 1) / 2) * 0.22
+        measured = [j for j, entry in enumerate(slices) if entry.get(key)]
+        aurocs = [slices[j][key]["auroc"] for j in measured]
+        x = np.array(measured) + (i - (len(names) - 1) / 2) * 0.22
         values = np.array(
-            [[f["value"], f["value"] - f["low"], f["high"] - f["value"]] for f in found]
+            [[a["value"], a["value"] - a["low"], a["high"] - a["value"]] for a in aurocs]
         ).reshape(-1, 3)
         colour = MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)]
         ax.errorbar(
@@ -263,8 +294,8 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     motifs
-        motifs.tsv with name, match, effect, effect_low, effect_high (log-odds) and verdict. Motifs
-        without an effect are left out.
+        Table motifs.tsv: name, match, effect, effect_low, effect_high (decrease in log-odds) and
+        verdict. Motifs without an effect are left out.
     """
     measured = motifs[motifs["effect"].notna()]
     rows = [
@@ -289,14 +320,15 @@ def draw_track(table: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     table
-        Consecutive bins with chrom, start, end (0-based half-open), label and model.
+        One row per bin, consecutive on one chromosome: chrom, start, end (0-based half-open), label
+        (1 if the bin contains a point) and model (predicted probability).
     """
     kb = table["start"] / 1000
     ax.fill_between(kb, table["model"], step="post", color=MODEL, linewidth=0)
-    held = table["label"] == 1
+    has_point = table["label"] == 1
     ax.plot(
-        kb[held] + (table["end"] - table["start"])[held] / 2000,
-        np.full(held.sum(), 1.06),
+        kb[has_point] + (table["end"] - table["start"])[has_point] / 2000,  # middle of the bin
+        np.full(has_point.sum(), 1.06),
         "v",
         color=OTHERS[4],
         markersize=4,
@@ -317,7 +349,14 @@ def draw_position_profile(
 ) -> None:
     """Draw a histogram of the middles of a motif's sites along the record.
 
-    Positions are 0-based, from 0 to `length`.
+    Parameters
+    ----------
+    positions
+        Middle of each site, 0-based, from 0 to `length`.
+    length
+        Length of the records.
+    bins
+        Largest number of bins.
     """
     ax.hist(np.asarray(positions), bins=min(bins, length), range=(0, length), color=colour)
     ax.set_xlim(0, length)
@@ -335,13 +374,13 @@ def draw_attention_and_attribution(
     Parameters
     ----------
     attention, attribution
-        Shape (records, L), non-negative, 0 where a record is padded. Models without attention
-        weights have attention 0 throughout, which is not drawn.
+        (records, L), non-negative, 0 where a record is padded. The attention of models without
+        attention weights is 0 everywhere and is not drawn.
     unit
-        Unit of positions, for the axis.
+        Unit of the positions for the axis label, such as "bp".
     """
-    lines = [("attribution", attribution, MODEL), ("raw attention", attention, BASELINE)]
-    for name, values, colour in lines if np.any(attention) else lines[:1]:
+    curves = [("attribution", attribution, MODEL), ("raw attention", attention, BASELINE)]
+    for name, values, colour in curves if np.any(attention) else curves[:1]:
         mean = np.asarray(values, dtype=np.float64).mean(axis=0)
         ax.plot(
             np.arange(len(mean)),
@@ -356,19 +395,19 @@ def draw_attention_and_attribution(
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
-def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
-    """Draw the attention map of one sequence.
+def draw_attention_map(attention: AttentionMap, ax: Axes) -> None:
+    """Draw the attention map of one sequence, with a colour bar.
 
-    Rows attend to columns; darker cells receive a larger fraction of the row's attention.
+    Rows attend to columns; darker cells receive a larger fraction of the row's attention. Axes are
+    in 0-based positions, with the first position at the top left.
     """
-    cells = ax.pcolormesh(
-        found.edges, found.edges, found.weights, cmap="Blues", vmin=0, rasterized=True
-    )
+    edges = attention.edges
+    cells = ax.pcolormesh(edges, edges, attention.weights, cmap="Blues", vmin=0, rasterized=True)
     ax.set(
         xlabel="to position",
         ylabel="from position",
-        xlim=(found.edges[0], found.edges[-1]),
-        ylim=(found.edges[-1], found.edges[0]),
+        xlim=(edges[0], edges[-1]),
+        ylim=(edges[-1], edges[0]),
     )
     ax.set_aspect("equal")
     ax.grid(False)
@@ -377,7 +416,8 @@ def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
     bar.set_label("fraction of the row's attention")
 
 
-def _curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:
+def _draw_curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:
+    """Draw the curve of classifier number `i`; number 0 is the model, bold and on top."""
     ax.plot(
         x,
         y,
@@ -388,13 +428,18 @@ def _curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:
     )
 
 
-def _unit_square(ax: Axes, x: str, y: str) -> None:
+def _set_unit_axes(ax: Axes, x: str, y: str) -> None:
+    """Set both axes to [0, 1] at the same scale, with labels `x` and `y`."""
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
     ax.set_aspect("equal")
 
 
 def slice_name(entry: Mapping[str, Any]) -> str:
-    """Format a slice as `< 0.37`, `0.37 to 0.42`, `>= 0.42`, or `all`."""
+    """Format the bounds of a slice as `< 0.37`, `0.37 to 0.42`, `>= 0.42`, or `all`.
+
+    Bounds are the keys from and to; None is an open bound. They have two decimals below 10 and none
+    above.
+    """
     low, high = (
         None if entry[edge] is None else f"{entry[edge]:.{2 if abs(entry[edge]) < 10 else 0}f}"
         for edge in ("from", "to")

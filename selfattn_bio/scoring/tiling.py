@@ -1,7 +1,8 @@
-"""Read inputs that are too long for one pass in overlapping tiles.
+"""Cut inputs that are too long for one pass into overlapping tiles.
 
-Only the core of each tile is kept, and the cores are joined. This is for models with one output per
-position or bin. Memory does not grow with the length of the input.
+Each tile is passed through the model, only the outputs of its core are kept, and those of all cores
+are joined. This is for models with one output per position or bin. The memory of a pass does not
+grow with the length of the input.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from selfattn_bio import config
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
 
 ABSOLUTE = ("sinusoidal", "learned")  # encodings of the absolute position in the input
-# A model that sees the complete input reads it in one pass up to this multiple of its longest
-# training record.
+# A model with an unlimited receptive field reads inputs in one pass up to this multiple of its
+# longest training record.
 FAR = 4
 
 Letters = NDArray[np.uint8]
-Predict = Callable[[list[Letters]], Sequence[NDArray[Any]]]  # inputs -> outputs of each
+# n inputs, (L,) ASCII each, to n arrays with one row per position or bin of the input
+Predict = Callable[[list[Letters]], Sequence[NDArray[Any]]]
 
 
 class Tile(NamedTuple):
@@ -43,17 +45,23 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
 
     Parameters
     ----------
-    length, size
-        Length of the input, and maximum length of a tile.
+    length
+        Length of the input.
+    size
+        Maximum length of a tile.
     overlap
         Minimum distance of a core from both ends of its tile, except at the ends of the input.
     step
-        Tiles start at multiples of `step`, the number of positions that a stem pools.
+        Tiles start at multiples of `step`, for example the number of positions that a stem pools.
+
+    Yields
+    ------
+    The tiles in order. An input of length 0 has one empty tile.
 
     Raises
     ------
     ValueError
-        If a tile is too small for two overlaps and a step.
+        If `overlap` is negative, or `size` is less than two overlaps and a step.
     """
     hop = (size - 2 * overlap) // step * step
     if overlap < 0 or hop < 1:
@@ -70,11 +78,12 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
 
 
 def reach_of(run: config.RunFile) -> int | None:
-    """Return the receptive field of an output in tokens to either side, or None if it is unlimited.
+    """Return how many tokens to either side an output depends on, or None without such a limit.
 
-    The receptive field adds up the stem and, for each layer, its window or the kernel of its
-    convolution. It is unlimited with full attention, global tokens, random or strided patterns,
-    blocks, absolute positions, a stem that normalises each record, and outputs per sequence.
+    This is the sum over the stem and the layers: the window of an attention layer, or half the
+    kernel of a convolution, in tokens. Only windowed attention and dilated convolutions have a
+    limit. They have none if the run has one output per sequence, global tokens, absolute positions,
+    or a stem that normalises each record.
     """
     if run.objective.kind not in (*config.PER_TOKEN, *config.PER_POSITION):
         return None
@@ -89,13 +98,17 @@ def reach_of(run: config.RunFile) -> int | None:
             reach = model.num_layers * pattern.window * pattern.dilation
         case _:
             return None
+    # from the vectors of the encoder back through the stages of the stem to the tokens
     for kernel, pool, second_kernel in reversed(_stages(model.stem)):
         reach = (reach + second_kernel // 2 + 1) * pool - 1 + kernel // 2
     return reach
 
 
 def _stages(stem: config.Stem) -> list[tuple[int, int, int]]:
-    """Return the kernel, pooling and second kernel of each stage of a stem."""
+    """Return the kernel, pooling and second kernel of each stage of a stem, input first.
+
+    The list is empty for a stem without convolutions.
+    """
     match stem:
         case config.ConvStemSection():
             return [(stem.kernel, stem.pool, stem.second_kernel)]
@@ -109,18 +122,20 @@ def _stages(stem: config.Stem) -> list[tuple[int, int, int]]:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a model or an ensemble reads inputs of any length, in bp or residues.
+    """How a model or an ensemble reads inputs of any length.
+
+    All lengths are in positions (bp or residues).
 
     Attributes
     ----------
     exact
         Whether tiles give the same result as one pass over the complete input, up to rounding. The
-        overlap is then the receptive field of the model.
+        overlap is then at least the receptive field of the model to either side.
     longest
         Inputs up to this length are read in one pass.
     size, overlap, step
-        Arguments of `tiles`. `size` is 0 if the model sees the complete input and its folder does
-        not give the length of its training records.
+        Arguments of `tiles`. `size` is 0 if no size is known: the receptive field is unlimited, and
+        the model folder does not store the length of the training records.
     unit
         Number of positions per output: the size of a bin, or 1.
     """
@@ -134,55 +149,66 @@ class Tiling:
 
     @classmethod
     def of(cls, scorer: Scorer | Ensemble) -> Tiling:
-        """Return the tiling for a model of bins or labels.
+        """Return the tiling for a model with one output per position ("labels") or bin ("bins").
 
-        If the receptive field is limited, tiles overlap by it. Otherwise no tiling equals one pass
-        over the complete input, and such a pass would exceed all lengths seen in training. Inputs
-        more than FAR times as long as the longest training record are then read in tiles of that
-        length (rounded to steps), which overlap by a quarter on each side.
+        If the receptive field of all members is limited, tiles overlap by the largest one.
+        Otherwise tiles cannot give the same result as one pass. A pass much longer than the
+        training records would not be reliable either, so inputs more than FAR times as long as the
+        longest training record are read in tiles of that length (rounded down to steps), which
+        overlap by a quarter on each side.
         """
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
         step = math.lcm(unit, *(run.pitch for run in runs))
-        reaches = [(reach_of(run), run.tokens) for run in runs]
-        reach = [
-            each * tokens.stride + tokens.k - 1 for each, tokens in reaches if each is not None
+        tokens_reached = [(reach_of(run), run.tokens) for run in runs]
+        reaches = [
+            reach * tokens.stride + tokens.k - 1
+            for reach, tokens in tokens_reached
+            if reach is not None
         ]
-        if len(reach) == len(runs):
-            overlap = -(-max(reach) // step) * step
-            size = -(-max(BATCH_LETTERS, 4 * overlap + step) // step) * step
+        if len(reaches) == len(runs):
+            overlap = _round_up(max(reaches), step)
+            size = _round_up(max(BATCH_LETTERS, 4 * overlap + step), step)
             return cls(True, size, size, overlap, step, unit)
-        trained = [int(member.reference.limits[1]) for member in scorer.members if member.reference]
-        if len(trained) < len(runs):
+        lengths = [int(member.reference.limits[1]) for member in scorer.members if member.reference]
+        if len(lengths) < len(runs):
             return cls(False, FAR * BATCH_LETTERS, 0, 0, step, unit)
-        size = max(1, min(trained) // step) * step
-        return cls(
-            False,
-            max(BATCH_LETTERS, FAR * min(trained)),
-            size,
-            size // 4 // step * step,
-            step,
-            unit,
-        )
+        trained = min(lengths)  # each member was trained on records of at least this length
+        size = max(1, trained // step) * step
+        overlap = size // 4 // step * step
+        return cls(False, max(BATCH_LETTERS, FAR * trained), size, overlap, step, unit)
 
     def read(self, inputs: Sequence[Letters], predict: Predict) -> list[NDArray[Any]]:
         """Return the outputs of `predict` for each input; long inputs are read tile by tile.
+
+        Parameters
+        ----------
+        inputs
+            (L,) ASCII each, of any lengths.
+        predict
+            Returns the outputs of each of its inputs, one row per `unit` positions.
+
+        Returns
+        -------
+        One array per input, with one row per `unit` positions. An incomplete unit at the end has no
+        output.
 
         Raises
         ------
         ValueError
             If an input is too long for one pass and the size of a tile is unknown.
         """
-        short = [row for row in inputs if len(row) <= self.longest]
-        outputs = iter(predict(short))
+        short = [letters for letters in inputs if len(letters) <= self.longest]
+        of_short = iter(predict(short))
         return [
-            next(outputs)
-            if len(row) <= self.longest
-            else np.concatenate(list(self._stitched(row, predict)))
-            for row in inputs
+            next(of_short)
+            if len(letters) <= self.longest
+            else np.concatenate(list(self._core_outputs(letters, predict)))
+            for letters in inputs
         ]
 
-    def _stitched(self, letters: Letters, predict: Predict) -> Iterator[NDArray[Any]]:
+    def _core_outputs(self, letters: Letters, predict: Predict) -> Iterator[NDArray[Any]]:
+        """Yield the outputs of the core of each tile, in order."""
         if not self.size:
             raise ValueError(
                 f"a sequence has {len(letters):,} positions, but the model can read at most "
@@ -192,7 +218,12 @@ class Tiling:
         for tile in tiles(
             len(letters) // self.unit * self.unit, self.size, self.overlap, self.step
         ):
-            kept = slice(
+            core = slice(
                 (tile.first - tile.start) // self.unit, (tile.last - tile.start) // self.unit
             )
-            yield predict([letters[tile.start : tile.end]])[0][kept]
+            yield predict([letters[tile.start : tile.end]])[0][core]
+
+
+def _round_up(length: int, step: int) -> int:
+    """Return the smallest multiple of `step` that is at least `length`."""
+    return -(-length // step) * step

@@ -1,9 +1,9 @@
 """The training loop: batches, steps, evaluation, checkpoints, best weights and the model folder.
 
-The random numbers of a step depend only on seed, step and process, and its batch only on seed and
-step. A checkpoint therefore needs only the step number, weights and optimizer state to resume bit
-for bit. Processes split each batch and sum their gradients, so the number of processes changes only
-rounding and dropout. `training.probe` uses `Trainer` to measure steps.
+The batch of a step depends only on the seed and the step, and its random numbers also on the
+process. A checkpoint therefore needs only `Progress`, weights and optimizer state to resume bit for
+bit. Processes split each batch and sum their gradients, so the number of processes changes only
+rounding and dropout.
 """
 
 from __future__ import annotations
@@ -83,30 +83,53 @@ from selfattn_bio.training.transfer import (
 )
 
 SECONDS_BETWEEN_LINES = 10.0
-OVERFLOWS = 25  # consecutive overflows in float16; they lower the loss scale from 2^16 to 2^-9
-NAMED = 8  # records named in a message; longer lists are written to a file
+OVERFLOWS = 25  # overflows in a row, in float16, that are an error; the loss scale is then 2^-9
+MAX_NAMED = 8  # records named in a message; longer lists are written to a file
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 print_line = partial(print, flush=True)
 
 
 @dataclass
 class Progress:
-    """Progress of a run; a checkpoint contains it together with weights and optimizer state."""
+    """Progress of a run; a checkpoint contains it together with weights and optimizer state.
+
+    Attributes
+    ----------
+    step
+        Number of optimizer steps taken.
+    top
+        [main metric, step] of the best evaluations, best first. If lower is better, the metric has
+        a minus sign.
+    seconds
+        Running time over all resumptions; only up to date in a checkpoint and at the end.
+    letters, tokens
+        Number of training letters and tokens, summed over the processes.
+    flop
+        Floating-point operations of this process.
+    scaler
+        State of the float16 loss scaler.
+    overflows
+        Steps since the last one with finite gradients.
+    loss_sum, loss_steps
+        Sum of the losses, and number of steps, since the last evaluation.
+    history
+        One row of measurements per evaluation.
+    privacy
+        Private runs: the secret, and the privacy spent.
+    """
 
     step: int = 0
-    # main metric and step of the best evaluations, best first
     top: list[list[float]] = field(default_factory=list)
     seconds: float = 0.0
     letters: int = 0
     tokens: int = 0
-    flop: float = 0.0  # floating-point operations of this process
-    scaler: dict[str, Any] = field(default_factory=dict)  # state of the float16 loss scaler
-    overflows: int = 0  # float16: steps since the last one with finite gradients
-    loss_sum: float = 0.0  # since the last evaluation
+    flop: float = 0.0
+    scaler: dict[str, Any] = field(default_factory=dict)
+    overflows: int = 0
+    loss_sum: float = 0.0
     loss_steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    # private runs: the secret, and the privacy spent
     privacy: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -116,7 +139,7 @@ class Progress:
 
 
 class EvaluationAbandoned(Exception):
-    """Raised to abandon an evaluation when the run received a stop signal."""
+    """Raised to abandon an evaluation, or the fit of a stack, because of a stop signal."""
 
 
 def train(
@@ -142,18 +165,19 @@ def train(
     run
         The run file.
     corpus
-        The records.
+        All records: training, validation and test.
     split_path
         Split table of the corpus.
     output
         Model folder: new, empty, or an earlier model, which is replaced at the end.
     threads
-        CPU threads, for a stack and for the records; the caller sets those of torch.
+        CPU threads for fitting a stack, also written to the provenance. The caller sets the threads
+        of torch.
     name
         Prefix of progress lines.
     sharded
-        Whether the processes of torchrun each hold a part of weights, gradients and optimizer. Each
-        process holds the complete running mean.
+        Whether the processes of torchrun each hold a part of weights, gradients and optimizer
+        state. Each process still holds the complete running mean of the weights.
     parts_of
         Model folder of another member of this run. The parts of its stack are reused instead of
         fitted again.
@@ -163,14 +187,18 @@ def train(
     Raises
     ------
     CorpusError
-        If the training or validation split lacks a label or targets, or a record is shorter than k.
+        If the training or validation split lacks a label or targets, a record is shorter than k, or
+        a part of the stack cannot be fitted to the records.
     OutputError
         If `output` contains something other than a model.
     ModelFolderError
-        If `parts_of` belongs to another run, corpus or split.
+        If `parts_of` belongs to another run, corpus or split, or the parent of [transfer] is
+        incomplete or saw a test record.
+    RunFileError
+        If the parent of [transfer] has another alphabet, other tokens or other layers.
     TrainingError
-        If another process trains this run, the loss is not finite, or sharding is requested for a
-        model with gates.
+        If another process trains this run, the loss is not finite, sharding is requested for a
+        model with gates, or a private run is impossible.
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
@@ -183,7 +211,7 @@ def train(
         message = "sharded training does not support gates"
         raise TrainingError(message, place=str(output), hint="Train without --sharded")
     fabric = open_fabric(run.training.precision, sharded=sharded)
-    # Trainer reports a missing split table
+    # a missing split table is reported by Trainer
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""
     trainer = Trainer(fabric, run, corpus, split_path, output, name, say)
     if parts_of:
@@ -204,7 +232,7 @@ def train(
     trainer.report_start(threads)
     folder = CheckpointFolder(checkpoints_of(output), fingerprint, writes=fabric.is_global_zero)
     with folder as checkpoints, trainer.signals as signals:
-        fabric.barrier()  # the folder must be cleaned before another process reads it
+        fabric.barrier()  # the first process must have cleaned the folder before others read it
         trainer.restore(checkpoints)
         if training.tensorboard and fabric.is_global_zero:
             trainer.board = TensorBoardWriter(folder.path / "tensorboard", trainer.progress.step)
@@ -212,7 +240,7 @@ def train(
         while trainer.is_due() or (
             progress.step < training.max_steps and not trainer.out_of_patience()
         ):
-            # an evaluation that was abandoned when the run stopped is still due
+            # after a resumption, an evaluation that was abandoned is still due
             if not trainer.is_due():
                 trainer.take_step()
             if trainer.is_due():
@@ -224,7 +252,7 @@ def train(
                 checkpoints.save(progress.step, *trainer.state())
             if stop and (trainer.is_due() or not at_end):
                 raise _interrupted(stop, progress.step, output)
-        # out of patience: save the state, so that stopping now does not repeat any training
+        # out of patience: save the state, so that a run that is stopped below repeats no training
         if progress.step < training.max_steps:
             checkpoints.save(progress.step, *trainer.state())
         try:
@@ -238,30 +266,49 @@ def train(
         checkpoints.finish()
 
 
-def _interrupted(number: int, step: int, output: Path) -> TrainingInterrupted:
-    message = (
-        f"training was stopped by {signal.Signals(number).name} at step {step}; its state is saved"
-    )
+def _interrupted(signal_number: int, step: int, output: Path) -> TrainingInterrupted:
+    name = signal.Signals(signal_number).name
     return TrainingInterrupted(
-        message, place=str(output), hint="Run the same command to resume", signal_number=number
+        f"training was stopped by {name} at step {step}; its state is saved",
+        place=str(output),
+        hint="Run the same command to resume",
+        signal_number=signal_number,
     )
 
 
 class Trainer:
     """Hold a run in memory: network, running mean of its weights, optimizer, data and progress.
 
+    Parameters
+    ----------
+    fabric
+        Processes, device and precision of the run.
+    run, corpus, split_path, output, name, say
+        As in `train`.
+
     Attributes
     ----------
     run
         Run file completed from the training records: class names, means.
+    train, valid
+        Training and validation split.
+    main, higher_is_better
+        Name of the metric that chooses the best weights, and its direction.
+    network, bare
+        The network that is trained, with and without Fabric's wrapper.
     average
-        Network with the running mean of the weights, which is evaluated and saved.
+        Copy of the network with the running mean of the weights, which is evaluated and saved.
     top
-        Weights of the best evaluations, by step.
+        State of `average` at the best evaluations, by step.
     signals
         Stop signals that the run received; active only inside `train`.
     fitted_parts
         Parts of the stack that need not be fitted, by name.
+
+    Raises
+    ------
+    CorpusError, ModelFolderError, RunFileError, TrainingError
+        As for `train`.
     """
 
     def __init__(
@@ -275,9 +322,9 @@ class Trainer:
         say: Callable[[str], object] = print_line,
     ) -> None:
         torch.manual_seed(run.training.seed)
-        # Read now, because the folder may have changed when this run ends.
+        # read now, because the parent's folder may have changed by the end of this run
         self.lineage = read_lineage(run.transfer.folder) if run.transfer else None
-        if self.lineage:  # otherwise `evaluate` would refuse the model after training
+        if self.lineage:  # check now: `evaluate` would refuse the trained model
             test = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
             self.lineage.check(
                 corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly
@@ -295,7 +342,7 @@ class Trainer:
         self.average = copy.deepcopy(self.bare).to(fabric.device).eval()
         self.signals = StopSignals()
         self.fitted_parts: dict[str, Baseline] = {}
-        self.average.register_forward_pre_hook(_giving_up(self.signals))
+        self.average.register_forward_pre_hook(_abandon_if_stopped(self.signals))
         self.flop = FlopCounter(self.bare)
         self.gemm_peak = gemm_peak(fabric.device, run.training.precision)
         self.network = fabric.setup_module(self.bare)
@@ -320,7 +367,13 @@ class Trainer:
         self.network.train()
 
     def _private(self) -> Private:
-        """Set up private training, or raise if the run cannot be private."""
+        """Set up private training.
+
+        Raises
+        ------
+        TrainingError
+            If there are several processes, or as for `check_layers` and `Private`.
+        """
         if (processes := self.fabric.world_size) > 1:
             message = f"[privacy] needs a single process, but {processes} were started"
             raise TrainingError(message, place=str(self.output), hint="Start it without torchrun")
@@ -342,7 +395,13 @@ class Trainer:
 
     # ------------ steps
     def take_step(self) -> None:
-        """Take one optimizer step: seed, gradients, clipping, update, running mean."""
+        """Take one optimizer step: seed, gradients, clipping, update, running mean.
+
+        Raises
+        ------
+        TrainingError
+            If loss or gradient is not finite.
+        """
         progress, training = self.progress, self.run.training
         seed_torch(training.seed, progress.step, self.fabric.global_rank)
         freeze_batchnorm(self.network, self.rate_of)
@@ -372,9 +431,8 @@ class Trainer:
         -------
         The loss, averaged over all targets of the step.
         """
-        parts = self.stream.batches(self.progress.step)
         batches, counts = [], np.zeros(3)  # numbers of targets, letters and tokens
-        for epoch, rows in parts:
+        for epoch, rows in self.stream.batches(self.progress.step):
             mine, weight = _own_rows(rows, self.fabric)
             inputs, targets = self.stream.examples(epoch, mine)
             batch = self.objective.batch(self.scorer.tokens_of(inputs), targets)
@@ -382,23 +440,25 @@ class Trainer:
             counts += weight * np.array(
                 [batch.size, self.scorer.lengths(inputs).sum(), int((batch.tokens != PAD).sum())]
             )
-        size, letters_seen, tokens_seen = self._sum_of_all(counts)
-        size = max(size, 1.0)  # a batch of records without targets changes nothing
+        num_targets, letters_seen, tokens_seen = self._sum_of_all(counts)
+        num_targets = max(num_targets, 1.0)  # 0 if no record has a target; the loss is then 0
         loss = 0.0
         for number, (batch, weight) in enumerate(batches, start=1):
             with self.fabric.no_backward_sync(self.network, enabled=number < len(batches)):
-                loss += self._backward(batch, weight, size)
-        self.progress.letters, self.progress.tokens = (
-            self.progress.letters + round(letters_seen),
-            self.progress.tokens + round(tokens_seen),
-        )
+                loss += self._backward(batch, weight, num_targets)
+        self.progress.letters += round(letters_seen)
+        self.progress.tokens += round(tokens_seen)
         return float(self._sum_of_all(np.array([loss]))[0])
 
     def add_private_gradients(self, private: Private) -> float:
-        """Accumulate the clipped gradients of each record of a step; return the sum of the losses.
+        """Accumulate the gradients of each record of a step, clipped one by one.
 
         Letters and tokens are counted as if the batch had its mean size and its records were as
         long as the validation records. The true counts would reveal which records were sampled.
+
+        Returns
+        -------
+        The sum over the records of their mean losses.
         """
         ((epoch, rows),) = self.stream.batches(self.progress.step)
         loss = 0.0
@@ -409,23 +469,21 @@ class Trainer:
             if batch.size:  # a record without targets changes nothing
                 loss += self._backward(batch, 1.0, batch.size)
                 private.add_record(self.bare)
-        of_valid = (
-            self.corpus.records["length"].to_numpy()[self.valid.rows].mean()
-            * self.run.training.batch_size
-        )
-        self.progress.letters, self.progress.tokens = (
-            self.progress.letters + round(of_valid),
-            self.progress.tokens + round(of_valid),
-        )
+        mean_length = self.corpus.records["length"].to_numpy()[self.valid.rows].mean()
+        typical = round(mean_length * self.run.training.batch_size)
+        self.progress.letters += typical
+        self.progress.tokens += typical
         return loss
 
-    def _backward(self, batch: Batch, weight: float, size: float) -> float:
-        of_batch = (
+    def _backward(self, batch: Batch, weight: float, num_targets: float) -> float:
+        """Add the gradients of a batch; return its part of the mean loss over `num_targets`."""
+        total = (
             self.objective.loss(self.network(batch.tokens), batch.targets)
             + self.bare.penalty() * batch.size
         )
-        loss = of_batch * weight / size
-        self.fabric.backward(loss * self.fabric.world_size)  # which averages over the processes
+        loss = total * weight / num_targets
+        # Fabric averages gradients over the processes; their sum is wanted
+        self.fabric.backward(loss * self.fabric.world_size)
         return loss.item()
 
     def _sum_of_all(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -444,26 +502,26 @@ class Trainer:
         return int(self.fabric.all_reduce(mine, reduce_op="max"))  # type: ignore[arg-type]
 
     def _check_finite(self, loss: float, norm: float) -> None:
-        """Raise if loss or gradient is not finite.
+        """Raise TrainingError if loss or gradient is not finite.
 
-        With float16, a gradient may overflow: the step is skipped and the loss scale halved. If
-        that does not help within `OVERFLOWS` steps, it never will.
+        With float16, a gradient may overflow: the step is skipped and the loss scale is halved.
+        This is an error only after `OVERFLOWS` such steps in a row.
         """
         progress = self.progress
-        scaled = "scale" in self.fabric.strategy.precision.state_dict()
+        is_float16 = "scale" in self.fabric.strategy.precision.state_dict()
         progress.overflows = 0 if math.isfinite(norm) else progress.overflows + 1
         if math.isfinite(loss) and (
-            not progress.overflows or (scaled and progress.overflows < OVERFLOWS)
+            not progress.overflows or (is_float16 and progress.overflows < OVERFLOWS)
         ):
             return
         step, ids = progress.step + 1, self.stream.ids(progress.step)
         named = ", ".join(ids)
-        if len(ids) > NAMED:
+        if len(ids) > MAX_NAMED:
             path = checkpoints_of(self.output) / f"not-finite-{step:09d}.txt"
             named = f"{len(ids)}, listed in {path}"
             if self.fabric.is_global_zero:
                 with whole_file(path) as temporary:
-                    temporary.write_text("".join(f"{each}\n" for each in ids), encoding="utf-8")
+                    temporary.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
         message = (
             f"loss or gradient is not finite at step {step}: loss {loss}, gradient norm {norm} "
             f"(records: {named})"
@@ -483,14 +541,14 @@ class Trainer:
         )
 
     def evaluate(self) -> None:
-        """Measure the validation split, extend the history and keep the weights if they are good.
+        """Measure the validation split, extend the history, and keep the weights of the best steps.
 
-        If a stop signal arrives meanwhile, nothing changes, and the evaluation is still due when
-        the run resumes.
+        The number of kept steps is `training.top`. If a stop signal arrives meanwhile, nothing
+        changes, and the evaluation is still due when the run resumes.
         """
         progress, training = self.progress, self.run.training
         try:
-            # broadcast, so that all processes take the same decisions
+            # broadcast, so that all processes decide the same
             measured = self.fabric.broadcast(self.measure_valid())
         except EvaluationAbandoned:
             return
@@ -514,12 +572,12 @@ class Trainer:
             self.board.write(progress.history[-1])
         progress.loss_sum, progress.loss_steps = 0.0, 0
         value = measured[self.main] if self.higher_is_better else -measured[self.main]
-        # Equal values: the earlier evaluation wins. An undefined value is the worst.
-        worth = value if math.isfinite(value) else -math.inf
-        progress.top = sorted(
-            [*progress.top, [worth, progress.step]], key=lambda each: (-each[0], each[1])
-        )[: training.top]
-        if [worth, progress.step] in progress.top:
+        # Higher is better. Of equal values, the earlier one wins. An undefined value is the worst.
+        entry = [value if math.isfinite(value) else -math.inf, progress.step]
+        progress.top = sorted([*progress.top, entry], key=lambda each: (-each[0], each[1]))[
+            : training.top
+        ]
+        if entry in progress.top:
             self.top[progress.step] = {
                 key: value.detach().cpu().clone()
                 for key, value in self.average.state_dict().items()
@@ -530,9 +588,10 @@ class Trainer:
         pd.DataFrame(self.progress.history).to_csv(path, index=False)
 
     def speed(self, seconds: float) -> dict[str, float]:
-        """Return the speed of the run so far, evaluations included.
+        """Return the mean speed over the first `seconds` of the run, evaluations included.
 
-        `gemm_share` is relative to the peak of a matrix product, measured by this process.
+        Letters and tokens are those of all processes. `gemm_share` is for this process: its
+        floating-point operations per second, relative to those of a large matrix product.
         """
         return {
             "letters_per_second": self.progress.letters / seconds,
@@ -541,9 +600,14 @@ class Trainer:
         }
 
     def measure_valid(self) -> dict[str, float]:
-        """Return loss and metrics of the averaged weights on the validation split.
+        """Return the loss and metrics of `average` on the validation split, by name.
 
         All processes use the batch-norm statistics of the first.
+
+        Raises
+        ------
+        EvaluationAbandoned
+            If a stop signal arrived in any process.
         """
         if self.fabric.world_size > 1:
             for buffer in self.average.buffers():
@@ -554,25 +618,30 @@ class Trainer:
                 lambda: objective.measure(self.scorer, letters, self.valid.targets)
             )
         outputs = self.outputs_of(self.valid)
-        found = objective.measure(outputs, self.valid.targets)
-        return (
-            found
-            | {"worst_auroc": worst_auroc(self.balance.valid, self.valid.targets, outputs[:, 0])}
-            if self.balance
-            else found
-        )
+        metrics = objective.measure(outputs, self.valid.targets)
+        if self.balance:
+            metrics["worst_auroc"] = worst_auroc(
+                self.balance.valid, self.valid.targets, outputs[:, 0]
+            )
+        return metrics
 
     def letters_of(self, split: SplitRecords) -> list[NDArray[np.uint8]]:
-        """Return the sequences of a split: its records, or windows laid end to end over them.
+        """Return the sequences of a split, ASCII, for evaluation and for reference statistics.
 
-        They are used for evaluation and for the reference statistics.
+        These are its records or, with [training] window, adjacent windows of them.
         """
         if (window := self.run.training.window) is None:
             return [self.corpus.letters(int(row)) for row in split.rows]
         return laid_windows(self.corpus, split.rows, window, self.run.tokens.k).letters
 
     def outputs_of(self, split: SplitRecords) -> NDArray[np.float64]:
-        """Return the outputs (n, C) of a split; each process scores a part."""
+        """Return the outputs of `average` on a split, (n, C); each process scores a part.
+
+        Raises
+        ------
+        EvaluationAbandoned
+            If a stop signal arrived in any process.
+        """
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         part = self._unless_stopped(
             lambda: self.scorer.outputs(
@@ -583,22 +652,22 @@ class Trainer:
         outputs[mine] = part
         return self._sum_of_all(outputs)
 
-    def _unless_stopped(self, score: Callable[[], Found]) -> Found:
+    def _unless_stopped(self, score: Callable[[], Result]) -> Result:
         """Return the result of `score`, or raise EvaluationAbandoned if any process raised it.
 
-        Otherwise the others would wait for it.
+        Without this, the other processes would wait for the one that stopped.
         """
         try:
-            found = score()
+            result = score()
         except EvaluationAbandoned:
             self.max_of_all(1)
             raise
         if self.max_of_all(0):
             raise EvaluationAbandoned
-        return found
+        return result
 
     def out_of_patience(self) -> bool:
-        """Return whether `patience` evaluations brought no improvement."""
+        """Return whether the last `training.patience` evaluations brought no improvement."""
         training = self.run.training
         return (
             self.progress.step - self.progress.best_step
@@ -607,7 +676,13 @@ class Trainer:
 
     # ------------ checkpoint
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return everything that a checkpoint contains."""
+        """Return everything that a checkpoint contains.
+
+        Returns
+        -------
+        Tensors, named `part/key` with the parts network, average, optimizer and top-<step>; and
+        `Progress` as a dict for JSON.
+        """
         parts = {
             "network": {name: gather(weight) for name, weight in self.bare.state_dict().items()},
             "average": self.average.state_dict(),
@@ -641,7 +716,7 @@ class Trainer:
         for name, weight in self.bare.state_dict().items():
             weight.copy_(shard_like(network[name], weight))
         self.average.load_state_dict(parts.pop("average"))
-        # absent before the first step that float16 takes
+        # there is no optimizer state if float16 has skipped all steps so far
         restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
         self.progress = Progress(**state)
         self.flop.total = self.progress.flop
@@ -655,9 +730,21 @@ class Trainer:
 
     # ------------ model
     def write_model(self, provenance: dict[str, Any], threads: int) -> None:
-        """Write the model folder with the best weights, from the first process.
+        """Fit exits, stack and calibration, and write the model folder with the best weights.
 
-        `provenance` contains the entries known at the start.
+        Only the first process writes and fits the stack; the others help to score.
+
+        Parameters
+        ----------
+        provenance
+            Entries known at the start of the run; others are added.
+        threads
+            CPU threads for fitting the stack.
+
+        Raises
+        ------
+        EvaluationAbandoned
+            If a stop signal arrived in any process.
         """
         self.progress.seconds = time.monotonic() - self.started
         self.average.load_state_dict(self.top[self.progress.best_step])
@@ -670,11 +757,7 @@ class Trainer:
         # In a private run, only the weights may reveal anything about the training records.
         listed = [self.valid] if self.private else [self.train, self.valid]
         rows = np.concatenate([split.rows for split in listed])
-        alphabet, assembly, num_train = (
-            self.corpus.alphabet,
-            self.corpus.assembly,
-            len(self.train.rows),
-        )
+        alphabet, assembly = self.corpus.alphabet, self.corpus.assembly
         conformal = (
             {}
             if outputs is None
@@ -683,14 +766,18 @@ class Trainer:
         reference = Reference.of(
             alphabet, self.letters_of(listed[0]), self.letters_of(self.valid), conformal
         )
-        parents_saw = self.lineage.seen if self.lineage else None
+        seen_by_parents = self.lineage.seen if self.lineage else None
         seen = seen_table(
-            self.corpus.records.iloc[rows], self.corpus.each(rows), alphabet, assembly, parents_saw
+            self.corpus.records.iloc[rows],
+            self.corpus.each(rows),
+            alphabet,
+            assembly,
+            seen_by_parents,
         )
         provenance = {
             "calibration": {**calibration, "strands": "both" if self.run.both_strands else "given"},
             "parents": self.lineage.parents if self.lineage else [],
-            "num_train": num_train,
+            "num_train": len(self.train.rows),
             "num_valid": len(self.valid.rows),
             "median_length": int(np.median(self.corpus.records["length"].to_numpy()[rows])),
             **(
@@ -714,11 +801,11 @@ class Trainer:
             "best_step": self.progress.best_step,
         }
         with whole_folder(self.output) as folder:
-            save_model(folder, self.run, self._plain(self.progress.best_step), provenance)
+            save_model(folder, self.run, self._merged_weights(self.progress.best_step), provenance)
             for step in self.top.keys() - {self.progress.best_step}:
                 (folder / NEXT_BEST).mkdir(exist_ok=True)
                 (folder / NEXT_BEST / f"step-{step:09d}.safetensors").write_bytes(
-                    save(self._plain(step))
+                    save(self._merged_weights(step))
                 )
             reference.save(folder, sha256_of(folder / WEIGHTS))
             seen.to_parquet(folder / TRAINING_RECORDS, index=False)
@@ -735,19 +822,21 @@ class Trainer:
         ended = early if steps < self.run.training.max_steps else ""
         spent = f"; epsilon {provenance['privacy']['epsilon']:.2f} spent" if self.private else ""
         self.say(
-            f"best validation {self._of_main(self.best)} at step "
+            f"best validation {self._named_metric(self.best)} at step "
             f"{self.progress.best_step}{ended}{spent}; model in {self.output}"
         )
 
-    def _plain(self, step: int) -> dict[str, Tensor]:
-        """Return the weights of one of the best evaluations, with LoRA merged."""
+    def _merged_weights(self, step: int) -> dict[str, Tensor]:
+        """Return the weights of the best evaluation at `step`, with LoRA merged into its layers."""
         self.average.load_state_dict(self.top[step])
         return {key: value.contiguous() for key, value in merged(self.average).items()}
 
     def _choose_exits(self) -> dict[str, Any]:
         """Choose the exit threshold on the validation split and set it in the saved weights.
 
-        Returns the entries for the provenance; empty for a model without exits.
+        Returns
+        -------
+        The entry "exits" for the provenance; nothing for a model without exits.
         """
         bodies = [member for member in self.average.members if isinstance(member, AttentionBody)]
         exits = [body.exits for body in bodies if isinstance(body.exits, ConfidenceExits)]
@@ -755,21 +844,21 @@ class Trainer:
             return {}
         readings = torch.from_numpy(
             self._unless_stopped(lambda: self.scorer.readings(self.letters_of(self.valid)))
-        )
+        )  # (n, M, E, C): outputs by member and block
 
-        def worth(outputs: Tensor) -> float:
+        def main_metric(outputs: Tensor) -> float:
             return self.objective.measure(outputs.numpy(), self.valid.targets)[self.main]  # type: ignore[arg-type, call-arg]
 
-        choice = choose_exits(readings, worth, self.run.model.exits.drop)  # type: ignore[union-attr]
-        for each in exits:
-            each.threshold.fill_(choice.threshold)
+        choice = choose_exits(readings, main_metric, self.run.model.exits.drop)  # type: ignore[union-attr]
+        for module in exits:
+            module.threshold.fill_(choice.threshold)
         self.top[self.progress.best_step] = {
             key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()
         }
         self.say(
             f"early exits at a confidence of {choice.threshold:.4f}: validation records leave "
             f"after {choice.mean_layers:.2f} of {readings.shape[2]} layers on average; validation "
-            f"{self._of_main(choice.worth)}, without early exits "
+            f"{self._named_metric(choice.worth)}, without early exits "
             f"{choice.worth_of_all_layers:.4f}"
         )
         threshold = choice.threshold if math.isfinite(choice.threshold) else None
@@ -783,10 +872,17 @@ class Trainer:
     ) -> tuple[Stack | None, NDArray[np.float64] | None]:
         """Fit the stack of the run.
 
+        Parameters
+        ----------
+        outputs
+            Outputs of the network on the validation split, (n, C); None if they are not needed.
+        threads
+            CPU threads for fitting.
+
         Returns
         -------
-        The stack, and its held-out logits of the validation split in place of the network's
-        outputs.
+        The stack, and its logits of the validation records from cross-validated weights, (n, 1).
+        None and `outputs` for a run without a stack.
 
         Raises
         ------
@@ -795,14 +891,9 @@ class Trainer:
         """
         if not self.run.stack.parts or outputs is None:
             return None, outputs
-        letters = {
-            split: self.letters_of(of)
-            for split, of in (("train", self.train), ("valid", self.valid))
-        }
-        labels = {
-            split: of.targets.astype(np.int64)
-            for split, of in (("train", self.train), ("valid", self.valid))
-        }
+        splits = {"train": self.train, "valid": self.valid}
+        letters = {name: self.letters_of(split) for name, split in splits.items()}
+        labels = {name: split.targets.astype(np.int64) for name, split in splits.items()}
         setup = baseline_setup(self.run, self.scorer.policy, threads)
         parts = []
         for name in self.run.stack.parts:
@@ -811,7 +902,7 @@ class Trainer:
                 parts.append(part)
                 continue
             parts.append(fit_part(setup, name, letters, labels, self.say))
-            # several processes would wait for this one
+            # with several processes, the others would wait for this one
             if self.signals.received and self.fabric.world_size == 1:
                 raise EvaluationAbandoned
         stack, held_out = fit_stack(outputs[:, 0], parts, letters["valid"], labels["valid"])
@@ -820,7 +911,7 @@ class Trainer:
             f"{name} {weight:.2f}" for name, weight in zip(names, stack.weights, strict=True)
         )
         network, combined = (
-            roc_auc_score(labels["valid"], each) for each in (outputs[:, 0], held_out)
+            roc_auc_score(labels["valid"], logits) for logits in (outputs[:, 0], held_out)
         )
         self.say(
             f"stack: weights {shown}; validation AUROC {combined:.4f} (cross-validated weights), "
@@ -830,9 +921,9 @@ class Trainer:
         return stack, held_out[:, None]
 
     def _calibration(self, outputs: NDArray[np.float64] | None) -> dict[str, float]:
-        """Fit temperature, threshold and slope on the validation split.
+        """Fit temperature, threshold and slope on the validation split, from outputs (n, 1).
 
-        Objectives other than binary get values that change nothing.
+        Objectives other than binary get the defaults, which change nothing.
         """
         if self.run.objective.kind != "binary" or outputs is None:
             return vars(Calibration())
@@ -846,19 +937,19 @@ class Trainer:
         return value if self.higher_is_better else -value
 
     def report_start(self, threads: int) -> None:
-        """Print the size of network and data, the device, and doubts about a parent."""
+        """Report the size of network and data, the device, and warnings."""
         unit = self.corpus.alphabet.unit
         if window := self.run.training.window:
-            laid = len(
+            num_used = len(
                 laid_windows(self.corpus, self.valid.rows, window, self.run.tokens.k).letters
             )
-            of_valid = len(
+            num_windows = len(
                 RecordWindows(self.corpus.records["length"].to_numpy()[self.valid.rows], window)
             )
             self.say(
                 f"windows of at most {window:,} {unit}: {len(self.stream.windows):,} are sampled "
-                f"per epoch; the validation records give {of_valid:,} adjacent windows, and "
-                f"{'all' if laid == of_valid else f'{laid:,}'} of them are used"
+                f"per epoch; the validation records give {num_windows:,} adjacent windows, and "
+                f"{'all' if num_used == num_windows else f'{num_used:,}'} of them are used"
             )
         processes = (
             f"{self.fabric.world_size} processes, each with " if self.fabric.world_size > 1 else ""
@@ -889,7 +980,7 @@ class Trainer:
             self.say(self.lineage.coordinate_warning)
 
     def report_progress(self) -> None:
-        """Print one line after each evaluation, and about every ten seconds."""
+        """Report one line after each evaluation, and otherwise every SECONDS_BETWEEN_LINES."""
         progress = self.progress
         evaluated = bool(progress.history) and progress.history[-1]["step"] == progress.step
         if not evaluated and time.monotonic() - self.printed < SECONDS_BETWEEN_LINES:
@@ -906,8 +997,8 @@ class Trainer:
             parts.append(f"loss {loss:.4f}")
         if evaluated:
             parts.append(
-                f"validation {self._of_main(row[f'valid_{self.main}'])} (best {self.best:.4f} at "
-                f"step {progress.best_step})"
+                f"validation {self._named_metric(row[f'valid_{self.main}'])} "
+                f"(best {self.best:.4f} at step {progress.best_step})"
             )
         left = seconds / progress.step * (self.run.training.max_steps - progress.step)
         parts += [
@@ -916,7 +1007,8 @@ class Trainer:
         ]
         self.say(" | ".join(parts))
 
-    def _of_main(self, value: float) -> str:
+    def _named_metric(self, value: float) -> str:
+        """Return the name of the main metric with a value, such as "AUROC 0.8712"."""
         return f"{'AUROC' if self.main == 'auroc' else self.main} {value:.4f}"
 
     def say(self, message: str) -> None:
@@ -925,25 +1017,25 @@ class Trainer:
             self._say(f"{self.name}: {message}")
 
 
-def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    """Return a hook that checks for a stop signal before each scored batch.
+def _abandon_if_stopped(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    """Return a hook that raises EvaluationAbandoned before a batch if a stop signal arrived.
 
     Scoring the validation split may take longer than torchrun or Slurm wait after SIGTERM.
     """
 
-    # not a method: a copy of the network would copy its owner
-    def give_up_if_stopped(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    # not a method of Trainer, because a copy of the network would then copy the trainer
+    def hook(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if signals.received:
             raise EvaluationAbandoned
 
-    return give_up_if_stopped
+    return hook
 
 
 def _own_rows(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], float]:
-    """Return this process's rows of a batch, and their weight.
+    """Return the rows of a batch that this process computes, and their weight in the loss.
 
-    A batch with fewer rows than processes is computed by every process, with a weight of 1 /
-    processes.
+    Processes take turns, and the weight is 1. A batch with fewer rows than processes is computed by
+    every process, and the weight is 1 / number of processes.
     """
     if len(rows) < fabric.world_size:
         return rows, 1 / fabric.world_size
@@ -951,14 +1043,14 @@ def _own_rows(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64
 
 
 def _move_average(average: Network, network: Network, step: int, decay: float) -> None:
-    """Move the running mean towards the weights of `step`.
+    """Move the running mean of the weights towards the weights after `step`, from 1.
 
-    The decay is smaller in early steps, so that the mean does not retain the random initial
-    weights.
+    A weight of the mean becomes decay x mean + (1 - decay) x weight. The decay is smaller in early
+    steps, so that the mean does not retain the random initial weights. Buffers are copied.
     """
     decay = min(decay, (step - 1) / (step + 8))
     with torch.no_grad():
         for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(gather(weight), 1 - decay)
-        for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
-            kept.copy_(buffer)
+        for copied, buffer in zip(average.buffers(), network.buffers(), strict=True):
+            copied.copy_(buffer)

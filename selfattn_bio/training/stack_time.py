@@ -1,4 +1,4 @@
-"""Estimate how long the parts of a stack take, before the training starts."""
+"""Estimate before the training how long it takes to fit the parts of a stack."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.training.plan import duration, split_masks
 from selfattn_bio.training.stacking import check_parts, fit_part
 
-# records that the parts are fitted to; the time is about linear in the number of records
+# size of the sample that is fitted; the time grows about linearly with the number of records
 RECORDS = 1_000
 
 
 @dataclass(frozen=True)
 class StackTime:
-    """Store the time to fit the parts of a stack once.
+    """Estimated time to fit the parts of a stack once.
 
     Attributes
     ----------
     parts
-        Names of the parts.
+        Names of the parts, as in [stack] parts.
     seconds
-        Time for all training and validation records.
-    fitted, records
-        Number of records fitted for this estimate, and of all records.
+        Estimated time for all training and validation records.
+    fitted
+        Number of records in the sample that was fitted.
+    records
+        Number of all training and validation records.
     """
 
     parts: tuple[str, ...]
@@ -41,26 +43,36 @@ class StackTime:
 
     @classmethod
     def measure(cls, run: RunFile, corpus: Corpus, threads: int) -> StackTime:
-        """Fit the parts to a sample of the records outside the test split.
+        """Fit the parts to a sample of the training and validation records, and extrapolate.
 
-        The split is approximately the one that the run will have.
+        Random splits are approximate (`plan.split_masks`).
+
+        Parameters
+        ----------
+        run
+            Run file with [stack] parts and objective "binary".
+        corpus
+            The records. Those without a label are ignored.
+        threads
+            CPU threads for fitting.
 
         Raises
         ------
         CorpusError
-            If a class has fewer than two of these records, or a part does not suit them.
+            If a class has fewer than two records outside the test split, or a part cannot be fitted
+            to the records.
         """
         labels = corpus.records["label"].to_numpy(dtype=float)  # NaN without a label
         valid, test = split_masks(run.split, corpus)
         rows = np.flatnonzero(np.isfinite(labels) & ~test)
         policy = policy_of(run.data)
-        # a single record can make a part unsuitable, so the sample is not enough
+        # on all training records, because a single one can make a part unsuitable
         check_parts(run, [corpus.letters(int(row)) for row in rows[~valid[rows]]], policy)
         sample = rows[sample_rows(labels[rows].astype(np.int64), RECORDS)]
-        fraction = valid[rows].mean()
-        # Which records are in which split does not matter for the time, and a class might be
-        # missing in one split of the sample.
-        train, held_out = [], []
+        valid_fraction = valid[rows].mean()
+        # The sample is split again by class: with the split of the run, one part of it might lack a
+        # class. This does not change the time.
+        train_rows, valid_rows = [], []
         for label in (0, 1):
             of_class = sample[labels[sample] == label]
             if len(of_class) < 2:
@@ -68,22 +80,27 @@ class StackTime:
                     f"class {label} needs two records outside the test split; it has "
                     f"{len(of_class)}"
                 )
-            number = min(max(1, round(fraction * len(of_class))), len(of_class) - 1)
-            held_out.append(of_class[:number])
-            train.append(of_class[number:])
-        chosen = {"train": np.concatenate(train), "valid": np.concatenate(held_out)}
-        letters = {split: [corpus.letters(int(row)) for row in of] for split, of in chosen.items()}
-        of_split = {split: labels[of].astype(np.int64) for split, of in chosen.items()}
+            num_valid = min(max(1, round(valid_fraction * len(of_class))), len(of_class) - 1)
+            valid_rows.append(of_class[:num_valid])
+            train_rows.append(of_class[num_valid:])
+        rows_of = {"train": np.concatenate(train_rows), "valid": np.concatenate(valid_rows)}
+        letters_of = {
+            split: [corpus.letters(int(row)) for row in of_split]
+            for split, of_split in rows_of.items()
+        }
+        labels_of = {
+            split: labels[of_split].astype(np.int64) for split, of_split in rows_of.items()
+        }
         setup = baseline_setup(run, policy, threads)
-        clock, own = time.perf_counter(), time.process_time()
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
         for name in run.stack.parts:
-            fit_part(setup, name, letters, of_split, lambda line: None)
-        # Process time excludes other work on the processors, but counts each thread separately.
-        seconds = min(time.perf_counter() - clock, time.process_time() - own)
+            fit_part(setup, name, letters_of, labels_of, lambda line: None)
+        # CPU time excludes waiting for other processes, but adds up the threads.
+        seconds = min(time.perf_counter() - wall_start, time.process_time() - cpu_start)
         return cls(run.stack.parts, seconds * len(rows) / len(sample), len(sample), len(rows))
 
     def line(self) -> str:
-        """Describe the time in one line."""
+        """Return a sentence with the time, for `selfattn-bio plan`."""
         how = (
             "measured"
             if self.fitted == self.records

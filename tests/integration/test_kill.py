@@ -73,7 +73,7 @@ def trainer(folder, moment, count, environment):
         case "in a step":
             loop.learning_rate = dying(loop.learning_rate)
         case "in accumulation":
-            loop._share = dying(loop._share)
+            loop._own_rows = dying(loop._own_rows)
         case "in an evaluation":
             loop.Trainer.measure_valid = dying(loop.Trainer.measure_valid)
         case "at the end":

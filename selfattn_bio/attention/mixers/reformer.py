@@ -6,7 +6,10 @@ and in the chunks before and after it. The output is exactly the softmax over th
 of all rounds: a pair that occurs in several rounds counts once. Keys are the queries scaled to
 length 1. A token attends to itself only if it has no other key.
 
-With one bucket and at most two chunks this is full attention.
+With one bucket and at most two chunks, every token attends to all others.
+
+Shapes as in `mixers.base`, and R rounds, n chunks of c tokens. Indices of tokens (B, H, n, c) are
+positions in the sequence; the index L stands for a missing token, which fills incomplete chunks.
 
 References
 ----------
@@ -27,13 +30,16 @@ from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 from selfattn_bio.attention.positions import relative_index
 
-# score of a token with itself: lower than that of any other allowed pair, so that it counts only
-# if there is none; higher than that of pairs that are not allowed
-ITSELF = -1e4
+# Score of a token with itself. It is lower than the score of any other allowed pair, so that it
+# matters only if there is no such pair. It is higher than the score of forbidden pairs.
+SELF_SCORE = -1e4
 
 
 class UnitLength(nn.Module):
-    """Scale vectors to length 1. A module, so that attribution rules can be hooked on it."""
+    """Scale vectors to length 1.
+
+    It is a module so that attribution rules can be hooked on it.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale x (..., Dh) to length 1."""
@@ -41,7 +47,19 @@ class UnitLength(nn.Module):
 
 
 class Reformer(FullMixer):
-    """Softmax over the nearby tokens that are in the query's bucket in any of `hashes` rounds."""
+    """Softmax over the nearby tokens that are in the query's bucket in any round.
+
+    Parameters
+    ----------
+    head_dim
+        Dimensions per head.
+    num_buckets
+        Buckets per round: an even number, or 1 for no hashing.
+    chunk
+        Tokens per chunk; a sequence shorter than a chunk is one chunk.
+    hashes
+        Number of rounds R.
+    """
 
     rotations: Tensor
 
@@ -51,127 +69,134 @@ class Reformer(FullMixer):
         self.register_buffer("rotations", torch.randn(hashes, head_dim, num_buckets // 2))
 
     def mix(self, inputs: AttentionInputs) -> Tensor:
-        """Compute the output of attention; see `FullMixer.mix`."""
+        """Compute the output of attention (B, H, L, Dh); see `FullMixer.mix`."""
         _, heads, length, dim = inputs.q.shape
-        # a sequence shorter than a chunk is one chunk
         size = min(self.chunk, length)
-        real = inputs.attention_mask.tokens()
+        is_token = inputs.attention_mask.tokens()  # (B, L), False for padding
         k = self.unit(inputs.k)
         with torch.no_grad():
-            buckets = self.buckets(inputs.q, real)  # (B, H, R, L)
-            # the token in each sorted position; padding last
+            buckets = self.buckets(inputs.q, is_token)  # (B, H, R, L)
+            # (B, H, R, L): the token at each sorted position, padding last
             order = buckets.argsort(dim=-1, stable=True)
+            # (B, H, R, L): the sorted position of each token
             ranks = torch.empty_like(order).scatter_(
                 -1, order, torch.arange(length, device=order.device).expand_as(order)
             )
-        outs, log_sums = [], []
-        for number in range(buckets.shape[2]):
-            at = pad(order[:, :, number], (0, -length % size), value=length).unflatten(
+        outputs, log_sums = [], []
+        for current in range(buckets.shape[2]):
+            queries = pad(order[:, :, current], (0, -length % size), value=length).unflatten(
                 -1, (-1, size)
             )  # (B, H, n, c)
-            near = _with_neighbours(at, length)  # (B, H, n, 3c)
-            scores = _taken(inputs.q / math.sqrt(dim), at) @ _taken(k, near).transpose(
-                -1, -2
-            )  # (B, H, n, c, 3c)
+            keys = _with_adjacent_chunks(queries, length)  # (B, H, n, 3c)
+            scores = _gather_padded(inputs.q / math.sqrt(dim), queries) @ _gather_padded(
+                k, keys
+            ).transpose(-1, -2)  # (B, H, n, c, 3c)
             scores = scores.to(work_dtype(scores))
             if (bias := inputs.terms.bias) is not None:
-                scores = scores + _bias(bias, at, near).to(scores.dtype)
+                scores = scores + _pair_bias(bias, queries, keys).to(scores.dtype)
             with torch.no_grad():
                 rounds = [
-                    self._meet(*each, at, near)
-                    for each in zip(buckets.unbind(2), ranks.unbind(2), strict=True)
+                    self._occurs(bucket, rank, queries, keys)
+                    for bucket, rank in zip(buckets.unbind(2), ranks.unbind(2), strict=True)
                 ]
-                real_keys = _taken(real[:, None, :, None].expand(-1, heads, -1, -1), near)[
-                    ..., 0
-                ]  # (B, H, n, 3c)
-                allowed = rounds[number] & real_keys[..., None, :]
-                times = torch.stack(rounds).sum(0).clamp(min=1)
+                is_key = _gather_padded(
+                    is_token[:, None, :, None].expand(-1, heads, -1, -1), keys
+                ).squeeze(-1)  # (B, H, n, 3c)
+                allowed = rounds[current] & is_key[..., None, :]
+                times = torch.stack(rounds).sum(0).clamp(min=1)  # rounds in which the pair occurs
+            # a pair that occurs in m rounds gets 1 / m of its weight in each of them
             scores = (
-                scores.masked_fill(at[..., None] == near[..., None, :], ITSELF)
+                scores.masked_fill(queries[..., None] == keys[..., None, :], SELF_SCORE)
                 - times.to(scores.dtype).log()
             )
             scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
             weights = dropped(scores.softmax(-1).masked_fill(~allowed, 0.0), inputs.dropout)
-            out = weights.to(inputs.v.dtype) @ _taken(inputs.v, near)  # (B, H, n, c, Dh)
-            outs.append(_rows(out.flatten(2, 3), ranks[:, :, number]))
-            log_sums.append(scores.logsumexp(-1).flatten(2).gather(2, ranks[:, :, number]))
+            output = weights.to(inputs.v.dtype) @ _gather_padded(inputs.v, keys)  # (B, H, n, c, Dh)
+            # back to the order of the sequence
+            outputs.append(_gather(output.flatten(2, 3), ranks[:, :, current]))
+            log_sums.append(scores.logsumexp(-1).flatten(2).gather(2, ranks[:, :, current]))
         fractions = torch.stack(log_sums).softmax(0)[..., None]
-        return (torch.stack(outs) * fractions).sum(0)
+        return (torch.stack(outputs) * fractions).sum(0)
 
-    def buckets(self, q: Tensor, real: Tensor) -> Tensor:
+    def buckets(self, q: Tensor, is_token: Tensor) -> Tensor:
         """Return the bucket of each token in each round.
 
         Parameters
         ----------
         q
-            (B, H, L, Dh).
-        real
-            (B, L) bool, True = token.
+            Queries, (B, H, L, Dh).
+        is_token
+            (B, L) bool, False for padding.
 
         Returns
         -------
-        (B, H, R, L) int64: index of the largest value among the rotated query and its negative;
-        num_buckets for padding.
+        (B, H, R, L) int64: the index of the largest value in the rotated query and its negative,
+        from 0 to num_buckets - 1; num_buckets for padding.
         """
         rotated = q[:, :, None] @ self.rotations.to(q.dtype)  # (B, H, R, L, num_buckets / 2)
-        numbers = torch.cat((rotated, -rotated), -1)
-        # a single bucket has no numbers to compare
-        largest = numbers.argmax(-1) if self.num_buckets > 1 else numbers.sum(-1).long()
-        return largest.masked_fill(~real[:, None, None], self.num_buckets)
+        values = torch.cat(
+            (rotated, -rotated), -1
+        )  # (B, H, R, L, num_buckets), 0 wide for 1 bucket
+        largest = values.argmax(-1) if self.num_buckets > 1 else values.sum(-1).long()
+        return largest.masked_fill(~is_token[:, None, None], self.num_buckets)
 
     def num_pairs(self, length: int) -> int:
-        """Return the pairs of each token with three chunks in each round, plus the rotations.
+        """Return the work per head for `length` tokens, as a number of pairs.
 
-        The rotation of a token takes Dh num_buckets / 2 multiplications, or num_buckets / 4 pairs.
+        In each round, a token has pairs with three chunks. Its rotation takes Dh num_buckets / 2
+        multiplications, which equals num_buckets / 4 pairs (see `Mixer.num_pairs`).
         """
         return len(self.rotations) * length * (3 * min(self.chunk, length) + self.num_buckets // 4)
 
-    def _meet(self, bucket: Tensor, rank: Tensor, at: Tensor, near: Tensor) -> Tensor:
-        """Return whether queries `at` attend to keys `near` in a round, (B, H, n, c, 3c) bool.
+    def _occurs(self, bucket: Tensor, rank: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return whether each pair occurs in a round, (B, H, n, c, 3c) bool.
 
-        `bucket` and `rank`, both (B, H, L), are the bucket and the sorted position of each token in
-        that round.
+        A pair occurs if both tokens are in the same bucket, and in the same or adjacent chunks.
+
+        Parameters
+        ----------
+        bucket, rank
+            Bucket and sorted position of each token in that round, (B, H, L).
+        queries, keys
+            Indices of the tokens, (B, H, n, c) and (B, H, n, 3c).
         """
         chunk = rank // self.chunk
-        same = _each(bucket, at)[..., None] == _each(bucket, near)[..., None, :]
-        return same & ((_each(chunk, at)[..., None] - _each(chunk, near)[..., None, :]).abs() <= 1)
+        of_query, of_key = _gather_numbers(bucket, queries), _gather_numbers(bucket, keys)
+        same_bucket = of_query[..., None] == of_key[..., None, :]
+        of_query, of_key = _gather_numbers(chunk, queries), _gather_numbers(chunk, keys)
+        return same_bucket & ((of_query[..., None] - of_key[..., None, :]).abs() <= 1)
 
 
-def _with_neighbours(at: Tensor, none: int) -> Tensor:
+def _with_adjacent_chunks(chunks: Tensor, missing: int) -> Tensor:
     """Join each chunk with the chunks before and after it: (B, H, n, c) -> (B, H, n, 3c).
 
-    Missing chunks have the token `none`.
+    The first chunk has none before it and the last none after it; their tokens are `missing`.
     """
-    wide = pad(at, (0, 0, 1, 1), value=none)
+    wide = pad(chunks, (0, 0, 1, 1), value=missing)
     return torch.cat((wide[:, :, :-2], wide[:, :, 1:-1], wide[:, :, 2:]), -1)
 
 
-def _taken(x: Tensor, at: Tensor) -> Tensor:
-    """Return x (B, H, L, n) at the tokens `at` (B, H, ...), as (B, H, ..., n).
+def _gather(x: Tensor, tokens: Tensor) -> Tensor:
+    """Return the vectors of x (B, H, L, d) at indices `tokens` (B, H, ...), as (B, H, ..., d)."""
+    index = tokens.flatten(2)[..., None].expand(-1, -1, -1, x.shape[-1])
+    return x.gather(2, index).view(*tokens.shape, x.shape[-1])
 
-    Token L is missing and gets 0.
+
+def _gather_padded(x: Tensor, tokens: Tensor) -> Tensor:
+    """Gather as `_gather`; index L, a missing token, gives zeros."""
+    return _gather(pad(x, (0, 0, 0, 1)), tokens)
+
+
+def _gather_numbers(x: Tensor, tokens: Tensor) -> Tensor:
+    """Return x (B, H, L) int at indices `tokens` (B, H, ...), in their shape.
+
+    Index L, a missing token, gives -9: this equals no bucket and is adjacent to no chunk.
     """
-    return _rows(pad(x, (0, 0, 0, 1)), at)
+    return pad(x, (0, 1), value=-9).gather(2, tokens.flatten(2)).view(tokens.shape)
 
 
-def _rows(x: Tensor, at: Tensor) -> Tensor:
-    """Return x (B, H, L, n) at the tokens `at` (B, H, ...), as (B, H, ..., n)."""
-    index = at.flatten(2)
-    return x.gather(2, index[..., None].expand(-1, -1, -1, x.shape[-1])).view(
-        *at.shape, x.shape[-1]
-    )
-
-
-def _each(x: Tensor, at: Tensor) -> Tensor:
-    """Return x (B, H, L) int at the tokens `at` (B, H, ...).
-
-    Token L is missing and gets -9.
-    """
-    return pad(x, (0, 1), value=-9).gather(2, at.flatten(2)).view(at.shape)
-
-
-def _bias(bias: Tensor, at: Tensor, near: Tensor) -> Tensor:
+def _pair_bias(bias: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
     """Return the bias of each pair, (B, H, n, c, 3c), from a table (H, 2M + 1) by distance."""
-    index = relative_index(near[..., None, :] - at[..., None], bias.shape[1])
+    index = relative_index(keys[..., None, :] - queries[..., None], bias.shape[1])
     head = torch.arange(len(bias), device=bias.device)[:, None, None, None]
     return bias[head, index]

@@ -107,10 +107,10 @@ def hypothetical_scores(
     """
     scores = method.scores(scorer, letters, target)
     if scorer.run.both_strands and not scorer.run.shares_strands:
-        # The other strand counts positions from the other end, and ACGT reversed is its complement.
         other = method.scores(
             scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target
         )
+        # reverse both axes: positions, and letters, because ACGT reversed is its complement
         scores = [
             ((one + two[::-1, ::-1]) / 2).astype(np.float32)
             for one, two in zip(scores, other, strict=True)

@@ -1,4 +1,4 @@
-"""Test `explain`: strings and FASTA of any lengths, folders, guided mutagenesis, attention."""
+"""Test `explain`, its methods, attribution folders, attention maps, plots and motif sets."""
 
 import dataclasses
 from xml.dom.minidom import parseString
@@ -86,7 +86,7 @@ def test_batching_does_not_change_attributions(scorer):
     np.testing.assert_allclose(together.hypothetical.sum(-1), 0, atol=1e-5)
 
 
-def test_fasta_is_read_as_strings_are(tmp_path):
+def test_fasta_and_strings_have_equal_attributions(tmp_path):
     (tmp_path / "new.fa").write_text(
         "".join(f">r{i}\n{sequence.lower()}\n" for i, sequence in enumerate(SEQUENCES))
     )
@@ -97,7 +97,7 @@ def test_fasta_is_read_as_strings_are(tmp_path):
     )
 
 
-def test_mutated_positions_hold_substitution_effects():
+def test_guided_scores_of_mutated_positions_are_effects():
     scorer = scorer_of()
     letters = np.frombuffer(SEQUENCES[0].encode(), dtype=np.uint8)
     guess = gradient_scores(scorer, letters[None])[0]
@@ -138,7 +138,7 @@ def test_ambiguous_bases_are_not_mutated():
     assert not explain(scorer, ["NNNNN"]).hypothetical.any()
 
 
-def test_unsupported_explanations():
+def test_missing_and_short_sequences_are_refused():
     with pytest.raises(ValueError, match="no sequences to explain"):
         explain(scorer_of(), [])
     with pytest.raises(ValueError, match="has length 2, but the model needs at least 3"):
@@ -156,7 +156,7 @@ def test_attribution_folder_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["guided", Rollout], ids=["a kind of the run file", "a class"])
-def test_a_method_is_an_object(method):
+def test_method_that_is_not_an_object_is_refused(method):
     with pytest.raises(
         ValueError,
         match=r"is not a method of selfattn_bio.interpret.methods; pass an object such as Guided",
@@ -195,12 +195,14 @@ def test_sequence_is_plotted_with_base_scores():
     explanation = explain(scorer_of(), SEQUENCES)
     assert repr(explanation) == "Explanation of 3 dna sequences, 20 letters at most"
     axes = explanation.plot(2).axes[0]
-    own = explanation.hypothetical[2, range(15), ["ACGT".index(letter) for letter in SEQUENCES[2]]]
+    observed = explanation.hypothetical[
+        2, range(15), ["ACGT".index(letter) for letter in SEQUENCES[2]]
+    ]
     boxes = [patch.get_path().get_extents() for patch in axes.patches]
     drawn = {int(box.x0): box.y1 if box.y1 > 1e-9 else box.y0 for box in boxes}
     assert len(drawn) > 5
     for at, height in drawn.items():
-        assert height == pytest.approx(own[at], rel=1e-5)
+        assert height == pytest.approx(observed[at], rel=1e-5)
     assert axes.get_title() == "2"
 
 
@@ -221,14 +223,14 @@ def test_broken_attribution_folders(tmp_path):
         Explanation.load(folder)
 
 
-def test_another_folder_is_not_replaced(tmp_path):
-    (tmp_path / "thesis.tex").write_text("years")
+def test_folder_with_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("text")
     with pytest.raises(
         OutputError,
         match=r"the folder is not replaced: it contains 'thesis\.tex'",
     ):
         explain(scorer_of(), ["ACGTACGT"]).save(tmp_path)
-    assert (tmp_path / "thesis.tex").read_text() == "years"
+    assert (tmp_path / "thesis.tex").read_text() == "text"
 
 
 def test_protein_is_explained_and_its_motifs_have_no_match(capsys):
@@ -323,7 +325,7 @@ def test_motif_set_may_be_empty(tmp_path):
     assert len(motifs.plot().axes) == 1
 
 
-def test_motifs_show_themselves_with_logos_and_escaped():
+def test_motif_html_has_logos_and_is_escaped():
     motifs = motif_set()
     table = motifs.table.assign(match="<b>Trl</b>", effect=[float("nan")])
     html = dataclasses.replace(motifs, table=table)._repr_html_()
@@ -359,6 +361,7 @@ def test_explanation_html_is_short_and_escaped():
     assert "&lt;i&gt;, positions 1 to 200 of 400" in html
     assert "<i>" not in html
     assert len(html) < 60_000
-    assert "Received (raw attention)" in explain(
-        scorer_of(), SEQUENCES, method=Received()
-    )._repr_html_().replace("received", "Received")
+    assert (
+        "(received (raw attention))"
+        in explain(scorer_of(), SEQUENCES, method=Received())._repr_html_()
+    )

@@ -1,3 +1,5 @@
+"""Test the plot functions of the report."""
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -22,14 +24,14 @@ def test_single_evaluation_is_plotted() -> None:
     assert curves == dict.fromkeys(("training loss", "validation loss", "validation AUROC"), "o")
 
 
-def test_scores_of_either_class_are_counted() -> None:
+def test_scores_are_counted_by_class() -> None:
     ax = Figure().subplots()
     plots.draw_scores([0, 0, 0, 1], [0.05, 0.1, 0.6, 0.95], ax, threshold=0.5, bins=2)
     assert [patch.get_height() for patch in ax.patches] == [2, 1, 0, 1]  # negatives, then positives
     assert ax.get_lines()[0].get_xdata()[0] == 0.5
 
 
-def test_a_model_without_weights_has_no_line_of_attention() -> None:
+def test_zero_attention_is_not_drawn() -> None:
     for attention, names in (
         (np.ones((2, 3)), ["attribution", "raw attention"]),
         (np.zeros((2, 3)), ["attribution"]),
@@ -39,7 +41,7 @@ def test_a_model_without_weights_has_no_line_of_attention() -> None:
         assert [line.get_label() for line in ax.get_lines()] == names
 
 
-def test_attention_map_is_labelled_with_bases() -> None:
+def test_attention_map_has_positions_on_both_axes() -> None:
     ax = Figure().subplots()
     plots.draw_attention_map(
         AttentionMap(np.array([0, 4, 6]), np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)), ax

@@ -1,4 +1,4 @@
-"""Test tiles and scores of long sequences: as in one pass, or in windows of training length."""
+"""Test tiles and scores of long sequences: equal to one pass, or in tiles of training length."""
 
 from dataclasses import replace
 
@@ -19,7 +19,8 @@ from selfattn_bio.scoring.tiling import Tiling, reach_of, tiles
 from selfattn_bio.sequence.alphabet import DNA
 
 
-def labels(**model):
+def labels_run(**model):
+    """Return a run with the objective "labels"; a window of 5 and no stem by default."""
     model = {"pattern": {"kind": "window", "window": 5}, "stem": {"kind": "none"}} | model
     return config.RunFile(
         data=config.Data(sequences=("a.fa",), targets="t.tsv"),
@@ -46,15 +47,14 @@ def scorer_of(run):
 @given(
     length=st.integers(0, 300),
     overlap=st.integers(0, 20),
-    more=st.integers(0, 60),
+    extra=st.integers(0, 60),
     step=st.integers(1, 9),
 )
-def test_tile_cores_cover_sequence_once(length, overlap, more, step):
-    size = 2 * overlap + step + more
+def test_tile_cores_cover_sequence_once(length, overlap, extra, step):
+    size = 2 * overlap + step + extra
     found = list(tiles(length, size, overlap, step))
-    assert [place for tile in found for place in range(tile.first, tile.last)] == list(
-        range(length)
-    )
+    covered = [position for tile in found for position in range(tile.first, tile.last)]
+    assert covered == list(range(length))
     for tile in found:
         assert tile.end - tile.start <= size
         assert tile.start % step == 0
@@ -62,7 +62,7 @@ def test_tile_cores_cover_sequence_once(length, overlap, more, step):
         assert tile.end == length or tile.end - tile.last >= overlap
 
 
-def test_tiles_of_worked_example_and_errors():
+def test_tiles_of_docstring_and_impossible_sizes():
     assert [tuple(tile) for tile in tiles(10, 6, 1)] == [(0, 6, 0, 5), (4, 10, 5, 10)]
     for size, overlap, step in ((4, 2, 1), (8, 2, 5), (5, -1, 1)):
         with pytest.raises(ValueError, match="has no space for two overlaps and a step"):
@@ -79,7 +79,8 @@ TOWER = {
 }
 
 
-def bins(tokens=None, kind="attention", **model):
+def bins_run(tokens=None, kind="attention", **model):
+    """Return a run with the objective "bins"; a tower stem and a window of 3 by default."""
     model = {"stem": TOWER} | model
     if kind == "attention":
         model = SMALL | {"num_layers": 2, "pattern": {"kind": "window", "window": 3}} | model
@@ -92,61 +93,61 @@ def bins(tokens=None, kind="attention", **model):
     )
 
 
-EXACT = [
-    (labels(), 10),
-    (labels(position={"kind": "rotary"}), 10),
-    (labels(pattern={"kind": "window", "window": 2, "dilation": 3}), 12),
-    (labels(stem=CONV, pattern={"kind": "window", "window": 2}), 25),
+LIMITED = [  # runs with a limited receptive field, and their reach in tokens
+    (labels_run(), 10),
+    (labels_run(position={"kind": "rotary"}), 10),
+    (labels_run(pattern={"kind": "window", "window": 2, "dilation": 3}), 12),
+    (labels_run(stem=CONV, pattern={"kind": "window", "window": 2}), 25),
     # second stage: (6 + 1 + 1) * 2 - 1 + 1 = 16; first stage: (16 + 1) * 5 - 1 + 3 = 87
-    (bins(), 87),
-    (bins(kind="dilated", dilations=(1, 3)), 67),
-    (bins(config.Tokens(k=3, stride=2), stem=CONV | {"pool": 5}), 41),
+    (bins_run(), 87),
+    (bins_run(kind="dilated", dilations=(1, 3)), 67),
+    (bins_run(config.Tokens(k=3, stride=2), stem=CONV | {"pool": 5}), 41),
 ]
-WHOLE = [
-    labels(pattern={"kind": "full"}),
-    labels(pattern={"kind": "window", "window": 5, "num_global": 1}),
-    labels(pattern={"kind": "block_local", "block": 8}),
-    labels(position={"kind": "sinusoidal"}),
-    labels(stem=CONV | {"norm": "record"}),
-    bins(pattern={"kind": "window", "window": 3, "num_global": 1}),
+UNLIMITED = [
+    labels_run(pattern={"kind": "full"}),
+    labels_run(pattern={"kind": "window", "window": 5, "num_global": 1}),
+    labels_run(pattern={"kind": "block_local", "block": 8}),
+    labels_run(position={"kind": "sinusoidal"}),
+    labels_run(stem=CONV | {"norm": "record"}),
+    bins_run(pattern={"kind": "window", "window": 3, "num_global": 1}),
 ]
 
 
-def longest_pass(scorer, monkeypatch):
-    """Return a list that receives the number of tokens of each pass."""
-    seen, forward = [], scorer.network.forward
+def record_passes(scorer, monkeypatch):
+    """Return a list to which each pass of the network will append its number of tokens."""
+    lengths, forward = [], scorer.network.forward
     monkeypatch.setattr(
-        scorer.network, "forward", lambda tokens: seen.append(tokens.shape[1]) or forward(tokens)
+        scorer.network, "forward", lambda tokens: lengths.append(tokens.shape[1]) or forward(tokens)
     )
-    return seen
+    return lengths
 
 
-@pytest.mark.parametrize(("run", "reach"), EXACT)
+@pytest.mark.parametrize(("run", "reach"), LIMITED)
 def test_tiled_scores_equal_one_pass(run, reach, monkeypatch):
-    """The passes have one length, however long the sequence is."""
+    """The passes are short, and without an overlap the scores differ."""
     assert reach_of(run) == reach
     scorer, letters = scorer_of(run), random_letters(3011)
-    ask = scorer.log_rates if run.objective.kind == "bins" else scorer.token_outputs
-    whole, table = ask([letters])[0], score_sequences(scorer, [letters.tobytes().decode()])
+    predict = scorer.log_rates if run.objective.kind == "bins" else scorer.token_outputs
+    one_pass, table = predict([letters])[0], score_sequences(scorer, [letters.tobytes().decode()])
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
     tiling = Tiling.of(scorer)
     assert tiling.exact
-    seen = longest_pass(scorer, monkeypatch)
-    found = tiling.read([letters[:50], letters], ask)
-    np.testing.assert_allclose(found[1], whole, rtol=0, atol=1e-5)
-    assert len(found[0]) == 50 // tiling.unit
-    assert len(seen) > 4
-    assert max(seen) <= tiling.size < 1000
+    lengths = record_passes(scorer, monkeypatch)
+    short, tiled = tiling.read([letters[:50], letters], predict)
+    np.testing.assert_allclose(tiled, one_pass, rtol=0, atol=1e-5)
+    assert len(short) == 50 // tiling.unit
+    assert len(lengths) > 4
+    assert max(lengths) <= tiling.size < 1000
     pd.testing.assert_frame_equal(
         score_sequences(scorer, [letters.tobytes().decode()]), table, rtol=1e-4
     )
-    less = replace(tiling, size=tiling.step * 8, longest=0, overlap=0).read([letters], ask)[0]
-    assert np.abs(less - whole).max() > 1e-3
+    without_overlap = replace(tiling, size=tiling.step * 8, longest=0, overlap=0)
+    assert np.abs(without_overlap.read([letters], predict)[0] - one_pass).max() > 1e-3
 
 
-@pytest.mark.parametrize("run", WHOLE)
-def test_global_models_read_windows_of_training_length(run, monkeypatch, capsys):
-    """The first window scores as it does alone, so it was passed alone."""
+@pytest.mark.parametrize("run", UNLIMITED)
+def test_global_models_read_tiles_of_training_length(run, monkeypatch, capsys):
+    """The core of the first tile has the same scores as that tile alone."""
     assert reach_of(run) is None
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
     trained = Reference(DNA, np.zeros((1, 4), np.float32), 0.0, np.array([1, 200, 1, -1, 1]))
@@ -154,13 +155,13 @@ def test_global_models_read_windows_of_training_length(run, monkeypatch, capsys)
         replace(scorer_of(run), reference=trained),
         random_letters(801).tobytes().decode(),
     )
-    seen = longest_pass(scorer, monkeypatch)
+    lengths = record_passes(scorer, monkeypatch)
     score_sequences(scorer, [text[:800]])
-    assert max(seen) == 800
+    assert max(lengths) == 800
     assert "score:" not in capsys.readouterr().err
-    seen.clear()
+    lengths.clear()
     table = score_sequences(scorer, [text])
-    assert max(seen) == 200
+    assert max(lengths) == 200
     message = (
         "score: sequences longer than 800 positions, such as '0', are read in windows of 200, the "
         "length of the training records, because the model was not trained on longer ones\n"
@@ -179,7 +180,7 @@ def test_global_models_read_windows_of_training_length(run, monkeypatch, capsys)
 
 def test_global_model_without_training_length_is_refused(monkeypatch):
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
-    scorer = scorer_of(WHOLE[0])
+    scorer = scorer_of(UNLIMITED[0])
     assert len(score_sequences(scorer, ["A" * 400])) == 1
     with pytest.raises(
         ValueError,
@@ -190,9 +191,9 @@ def test_global_model_without_training_length_is_refused(monkeypatch):
 
 
 def test_ensemble_has_largest_reach_of_members():
-    scorers = [scorer_of(bins()), scorer_of(bins(kind="dilated", dilations=(1, 3)))]
+    scorers = [scorer_of(bins_run()), scorer_of(bins_run(kind="dilated", dilations=(1, 3)))]
     assert Tiling.of(Ensemble(tuple(scorers))).overlap == 100
-    assert not Tiling.of(Ensemble((scorers[0], scorer_of(WHOLE[-1])))).exact
+    assert not Tiling.of(Ensemble((scorers[0], scorer_of(UNLIMITED[-1])))).exact
 
 
 def test_sequence_objectives_have_no_reach():

@@ -29,13 +29,13 @@ def run() -> RunFile:
 
 
 def corpus_of(folder: Path, positives: int, negatives: int, length: int = 40) -> Corpus:
-    """Build a corpus of records of 40 bp; the first negative has `length` bp."""
+    """Build a corpus of random records of 40 bp; only the first negative has `length` bp."""
     rng = np.random.default_rng(0)
     files = []
     for label, number in ((1, positives), (0, negatives)):
         path = folder / f"{label}.fa"
         lengths = [length if i == label == 0 else 40 for i in range(number)]
-        texts = ["".join(rng.choice(list("ACGT"), of_record)) for of_record in lengths]
+        texts = ["".join(rng.choice(list("ACGT"), bases)) for bases in lengths]
         path.write_text("".join(f">r{label}_{i}\n{text}\n" for i, text in enumerate(texts)))
         files.append((path, label))
     return build_corpus(files, folder / "corpus", Rules(DNA))
@@ -52,9 +52,9 @@ def test_parts_are_fitted_to_sample_outside_test(
         "fit_part",
         lambda setup, name, letters, labels, say: fitted.append((name, letters, labels)),
     )
-    found = StackTime.measure(run, corpus, threads=1)
+    time = StackTime.measure(run, corpus, threads=1)
     assert [name for name, *_ in fitted] == ["kmer6_logistic", "exact_positions"]
-    assert (found.fitted, found.records) == (80, 200)
+    assert (time.fitted, time.records) == (80, 200)
     _, letters, labels = fitted[0]
     # 2 of 5 records outside the test split are for validation
     assert [len(letters[split]) for split in ("train", "valid")] == [48, 32]
@@ -69,13 +69,12 @@ def test_stack_time_grows_with_records(
 ) -> None:
     monkeypatch.setattr(stack_time, "RECORDS", 50)
     monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
-    clock = iter([10.0, 12.0])
-    monkeypatch.setattr(stack_time.time, "perf_counter", lambda: next(clock))
-    own = iter([1.0, 2.5])
-    monkeypatch.setattr(stack_time.time, "process_time", lambda: next(own))
-    found = StackTime.measure(run, corpus_of(tmp_path, 100, 100), threads=1)
-    assert found.seconds == pytest.approx(1.5 * 100 / 50)
-    assert found.line() == (
+    wall, cpu = iter([10.0, 12.0]), iter([1.0, 2.5])  # the lower of 2 s and 1.5 s counts
+    monkeypatch.setattr(stack_time.time, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(stack_time.time, "process_time", lambda: next(cpu))
+    time = StackTime.measure(run, corpus_of(tmp_path, 100, 100), threads=1)
+    assert time.seconds == pytest.approx(1.5 * 100 / 50)
+    assert time.line() == (
         "stack of kmer6_logistic, exact_positions: about 3 s, extrapolated from 50 of 100 records; "
         "all seeds use the same parts"
     )
@@ -85,9 +84,9 @@ def test_all_records_of_a_small_corpus_are_measured(
     run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
-    found = StackTime.measure(run, corpus_of(tmp_path, 30, 30), threads=1)
-    assert found.fitted == found.records == 30
-    assert ", measured;" in found.line()
+    time = StackTime.measure(run, corpus_of(tmp_path, 30, 30), threads=1)
+    assert time.fitted == time.records == 30
+    assert ", measured;" in time.line()
 
 
 def test_record_outside_the_sample_is_checked(
