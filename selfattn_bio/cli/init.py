@@ -127,10 +127,7 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             recipe = _choose_recipe(draft)
         except CorpusError as error:  # keep [model] and [training] of the draft
-            print(
-                "init: no recipe was chosen, so [model] and [training] have defaults: "
-                f"{error.message}"
-            )
+            print(f"init: no recipe could be chosen, so [model] has its defaults: {error.message}")
         else:
             proposal = propose(request, contents, recipe)
             run_file_of(proposal.text, path)

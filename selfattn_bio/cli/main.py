@@ -14,6 +14,7 @@ import importlib.metadata
 import io
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -22,6 +23,10 @@ from selfattn_bio.cli.run import TARGETS
 from selfattn_bio.errors import SelfAttnBioError
 
 COMMANDS = (
+    "init",
+    "run",
+    "demo",
+    "score",
     "ingest",
     "split",
     "audit",
@@ -35,15 +40,11 @@ COMMANDS = (
     "interactions",
     "contacts",
     "report",
-    "score",
     "embed",
     "scan",
     "hits",
     "variants",
     "simulate",
-    "init",
-    "run",
-    "demo",
     "doctor",
 )
 
@@ -152,10 +153,14 @@ class _HelpFormatter(argparse.HelpFormatter):
                 paragraph.append(line)
                 continue
             if paragraph:
-                lines.append(super()._fill_text(" ".join(paragraph), width, indent))
+                lines += self._split_lines(" ".join(paragraph), width)
                 paragraph = []
             lines.append(line)
         return "\n".join(lines[:-1])
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # Options such as --per-token stay on one line
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 def _parser() -> argparse.ArgumentParser:

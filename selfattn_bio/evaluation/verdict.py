@@ -94,7 +94,8 @@ def caveat(first: ClassifierSize, second: ClassifierSize) -> str:
             )
         if first.parts != second.parts:
             reasons.append(
-                f"the numbers of stacked simple models differ ({first.parts} and {second.parts})"
+                "they are combined with different numbers of simple models "
+                f"({first.parts} and {second.parts})"
             )
     if not (first.is_repeated and second.is_repeated):
         counts = [size.trainings for size in (first, second) if size.networks]

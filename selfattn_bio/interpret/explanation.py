@@ -126,8 +126,8 @@ class Explanation:
 
     def __repr__(self) -> str:
         return (
-            f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, "
-            f"{self.letters.shape[1]} letters at most"
+            f"Explanation of {len(self)} {'DNA' if self.alphabet == 'dna' else self.alphabet} "
+            f"sequence{'s' * (len(self) != 1)} of at most {self.letters.shape[1]} positions"
         )
 
     def _repr_html_(self) -> str:

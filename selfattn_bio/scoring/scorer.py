@@ -789,6 +789,6 @@ def folder_of(path: str | Path) -> Path:
         known = ", ".join(sorted(folder.name for folder in shipped.glob("[a-z]*")))
         raise ModelFolderError(
             f"there is no model folder {str(path)!r}, and no model of this name ships with the "
-            f"package ({known} do)"
+            f"package (shipped: {known})"
         )
     return shipped / path

@@ -380,9 +380,10 @@ class Trainings:
             seeds * plan.seconds for seeds, plan in self.plans.values()
         )
         peak = max(plan.peak for _, plan in self.plans.values())
+        crowded = any(plan.probe.crowding > CROWDED for _, plan in self.plans.values())
         yield (
-            f"total of {number} trainings ({named}): {duration(seconds)} at most, peak memory "
-            f"{gigabytes(peak)}"
+            f"total of {number} trainings ({named}): {duration(seconds)} at most"
+            f"{' with the current load' * crowded}, peak memory {gigabytes(peak)}"
         )
 
 

@@ -132,7 +132,7 @@ def test_local_folder_precedes_shipped_model(tmp_path, monkeypatch):
     with pytest.raises(
         ModelFolderError,
         match=r"no model folder 'promotr', and no model of this name ships with the package "
-        r"\(motifs, promoter do\)",
+        r"\(shipped: motifs, promoter\)",
     ):
         load("promotr")
     (tmp_path / "promoter").mkdir()

@@ -51,8 +51,8 @@ def test_interval_touching_0_shows_no_difference() -> None:
         (
             ClassifierSize(2, 1, parts=2),
             ClassifierSize(1, 1),
-            "the numbers of networks differ (2 and 1), the numbers of stacked simple models differ "
-            "(2 and 0) and each was trained only once",
+            "the numbers of networks differ (2 and 1), they are combined with different numbers of "
+            "simple models (2 and 0) and each was trained only once",
         ),
         (ClassifierSize(2, 1), ClassifierSize(2, 1), "each was trained only once"),
         (ClassifierSize(4, 2), ClassifierSize(4, 2), "each was trained only twice"),
@@ -65,7 +65,7 @@ def test_interval_touching_0_shows_no_difference() -> None:
         (
             ClassifierSize(3, 3, parts=2),
             ClassifierSize(3, 3),
-            "the numbers of stacked simple models differ (2 and 0)",
+            "they are combined with different numbers of simple models (2 and 0)",
         ),
     ],
 )

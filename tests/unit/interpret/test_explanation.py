@@ -193,7 +193,7 @@ def test_maps_round_trip_in_attribution_folder(tmp_path):
 
 def test_sequence_is_plotted_with_base_scores():
     explanation = explain(scorer_of(), SEQUENCES)
-    assert repr(explanation) == "Explanation of 3 dna sequences, 20 letters at most"
+    assert repr(explanation) == "Explanation of 3 DNA sequences of at most 20 positions"
     axes = explanation.plot(2).axes[0]
     observed = explanation.hypothetical[
         2, range(15), ["ACGT".index(letter) for letter in SEQUENCES[2]]
