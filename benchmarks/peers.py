@@ -22,12 +22,12 @@ from x_transformers.x_transformers import Attention as XAttention
 from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.config import (
+    AnyPattern,
+    AnyPosition,
     AttentionModel,
     BigBirdPattern,
     FullPattern,
     NoPositionSection,
-    Pattern,
-    Position,
     T5Position,
     WindowPattern,
 )
@@ -41,7 +41,9 @@ BIGBIRD = BigBirdPattern(window=96, random_blocks=3, block=64, num_global=128)
 KERNELS_OF_WINDOWS = ["band", "slab"] if unavailable_reason() is None else ["slab"]
 
 
-def section(kernel: str, pattern: Pattern, position: Position | None = None) -> AttentionModel:
+def section(
+    kernel: str, pattern: AnyPattern, position: AnyPosition | None = None
+) -> AttentionModel:
     """Return the [model] table of our layers, by default with a T5 bias and its gradient."""
     size = {
         "embed_dim": DIM,
@@ -303,7 +305,9 @@ class Model(nn.Module):
         return self.head(self.encoder(self.embedding(tokens)))
 
 
-def our_encoder(kernel: str, pattern: Pattern = WINDOWED, position: Position | None = None) -> Ours:
+def our_encoder(
+    kernel: str, pattern: AnyPattern = WINDOWED, position: AnyPosition | None = None
+) -> Ours:
     """Return our encoder of four blocks."""
     return Ours(Encoder(section(kernel, pattern, position)))
 

@@ -387,7 +387,7 @@ def _touched(part: Part, first: Tensor, last: Tensor, block: int, length: int) -
     return touched
 
 
-def _each(section: config.Pattern) -> Iterator[AttentionPattern]:
+def _each(section: config.AnyPattern) -> Iterator[AttentionPattern]:
     match section:
         case config.FullPattern():
             yield Full()
@@ -406,7 +406,7 @@ def _each(section: config.Pattern) -> Iterator[AttentionPattern]:
         yield Global(section.num_global)
 
 
-def build_pattern(section: config.Pattern) -> AttentionPattern:
+def build_pattern(section: config.AnyPattern) -> AttentionPattern:
     """Build the pattern of the run file."""
     members = tuple(_each(section))
     pattern = members[0] if len(members) == 1 else Union(members)

@@ -341,7 +341,7 @@ def _turned(x: Tensor) -> Tensor:
     return torch.cat((-second, first), dim=-1)
 
 
-def build_position(section: config.Position, num_heads: int, head_dim: int) -> NoPosition:
+def build_position(section: config.AnyPosition, num_heads: int, head_dim: int) -> NoPosition:
     """Build the relative position of the run file for one layer."""
     match section:
         case config.T5Position():
@@ -360,7 +360,7 @@ def build_position(section: config.Position, num_heads: int, head_dim: int) -> N
             return NoPosition()
 
 
-def build_absolute(section: config.Position, embed_dim: int) -> nn.Module:
+def build_absolute(section: config.AnyPosition, embed_dim: int) -> nn.Module:
     """Build the absolute position of the run file, or the identity if the position is relative."""
     match section:
         case config.SinusoidalPosition():

@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not changed:
         print("  none")
     print("\nOther mixers (model.mixer in a run file), with the positions that they accept:\n")
-    for section in get_args(get_args(config.Mixer)[0]):
+    for section in get_args(get_args(config.AnyMixer)[0]):
         if section is not config.SoftmaxMixer:
             print(f"  {section.model_fields['kind'].default:16} {', '.join(section.positions)}")
 
@@ -188,7 +188,7 @@ def _requests() -> dict[str, dict[str, AttentionInputs]]:
     from selfattn_bio.attention.patterns import build_pattern
     from selfattn_bio.attention.positions import build_position
 
-    patterns: dict[str, config.Pattern] = {
+    patterns: dict[str, config.AnyPattern] = {
         "full": config.FullPattern(),
         "full, causal": config.FullPattern(causal=True),
         "window": config.WindowPattern(),

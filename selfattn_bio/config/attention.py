@@ -86,7 +86,7 @@ class NoPositionSection(Section):
     kind: Literal["none"] = "none"
 
 
-Position = Annotated[
+AnyPosition = Annotated[
     T5Position
     | AlibiPosition
     | RotaryPosition
@@ -163,7 +163,7 @@ class BigBirdPattern(SparsePattern):
     seed: Seed = 0
 
 
-Pattern = Annotated[
+AnyPattern = Annotated[
     FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern,
     Field(discriminator="kind"),
 ]
@@ -287,7 +287,7 @@ class ReformerMixer(MixerSection):
         return self
 
 
-Mixer = Annotated[
+AnyMixer = Annotated[
     SoftmaxMixer
     | DynamicMixer
     | LinearMixer

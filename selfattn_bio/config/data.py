@@ -130,7 +130,7 @@ class ShuffledNegatives(NegativesSection):
     k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
 
 
-Negatives = Annotated[
+AnyNegatives = Annotated[
     Annotated[Paths, Tag("files")]
     | Annotated[MatchedNegatives, Tag("matched")]
     | Annotated[NeighbourNegatives, Tag("neighbours")]
@@ -242,7 +242,7 @@ class Data(Section):
         "", description="genome assembly of the coordinates in the headers, such as dm3"
     )
     positives: Paths | None = Field(None, description="sequence files with label 1")
-    negatives: Negatives | None = Field(
+    negatives: AnyNegatives | None = Field(
         None,
         description="sequence files with label 0, or a table that describes how to generate them "
         "from the positives",

@@ -89,7 +89,7 @@ class DeepLiftShapMethod(Section):
     seed: Seed = 0
 
 
-Method = Annotated[
+AnyMethod = Annotated[
     PlainMethod
     | GuidedMethod
     | AttnLRPCopiesMethod
@@ -114,7 +114,7 @@ class ClustersCaller(Section):
     kind: Literal["clusters"] = "clusters"
 
 
-Caller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
+AnyCaller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
 
 
 class Interpret(Section):
@@ -138,8 +138,8 @@ class Interpret(Section):
         "split; by default explained records with the highest, middle and lowest "
         "score",
     )
-    method: Method = AttnLRPCopiesMethod()
-    caller: Caller | None = Field(
+    method: AnyMethod = AttnLRPCopiesMethod()
+    caller: AnyCaller | None = Field(
         None,
         description="method that finds motifs in attributions; modisco for DNA and clusters for "
         "protein if not given",

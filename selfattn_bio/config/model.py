@@ -16,11 +16,11 @@ from pydantic import (
 from selfattn_bio.config.attention import (
     ABSOLUTE,
     BY_DISTANCE,
+    AnyMixer,
+    AnyPattern,
+    AnyPosition,
     FullPattern,
-    Mixer,
     NoPositionSection,
-    Pattern,
-    Position,
     SoftmaxMixer,
     T5Position,
     WindowPattern,
@@ -115,7 +115,7 @@ class TowerStemSection(Section):
         return math.prod(self.pools)
 
 
-Stem = Annotated[NoStemSection | ConvStemSection | TowerStemSection, Field(discriminator="kind")]
+AnyStem = Annotated[NoStemSection | ConvStemSection | TowerStemSection, Field(discriminator="kind")]
 
 
 class PoolingHeadSection(Section):
@@ -134,7 +134,7 @@ class ClsHeadSection(Section):
     kind: Literal["cls"] = "cls"
 
 
-Head = Annotated[PoolingHeadSection | ClsHeadSection, Field(discriminator="kind")]
+AnyHead = Annotated[PoolingHeadSection | ClsHeadSection, Field(discriminator="kind")]
 
 
 class NoGates(Section):
@@ -187,7 +187,7 @@ class PrunedGates(Section):
     )
 
 
-Gates = Annotated[NoGates | HardConcreteGates | PrunedGates, Field(discriminator="kind")]
+AnyGates = Annotated[NoGates | HardConcreteGates | PrunedGates, Field(discriminator="kind")]
 
 
 class NoExits(Section):
@@ -205,7 +205,7 @@ class ConfidenceExitsSection(Section):
     )
 
 
-Exits = Annotated[NoExits | ConfidenceExitsSection, Field(discriminator="kind")]
+AnyExits = Annotated[NoExits | ConfidenceExitsSection, Field(discriminator="kind")]
 
 Strands = Literal["given", "shared"]
 STRANDS = (
@@ -238,16 +238,16 @@ class AttentionModel(Section):
         description="probability that a sequence skips the last block's branches; proportionally "
         "less for earlier blocks",
     )
-    stem: Stem = ConvStemSection()
-    position: Position = T5Position()
-    pattern: Pattern = FullPattern()
+    stem: AnyStem = ConvStemSection()
+    position: AnyPosition = T5Position()
+    pattern: AnyPattern = FullPattern()
     kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
         "auto", description="auto = the kernel that `selfattn-bio doctor` reports"
     )
-    mixer: Mixer = left_out(SoftmaxMixer(), description="kind of attention")
-    head: Head = PoolingHeadSection()
-    gates: Gates = left_out(NoGates(), description="learned selection of heads and layers")
-    exits: Exits = left_out(NoExits(), description="number of layers each record passes through")
+    mixer: AnyMixer = left_out(SoftmaxMixer(), description="kind of attention")
+    head: AnyHead = PoolingHeadSection()
+    gates: AnyGates = left_out(NoGates(), description="learned selection of heads and layers")
+    exits: AnyExits = left_out(NoExits(), description="number of layers each record passes through")
     strands: Strands = left_out("given", description=STRANDS)
 
     @property
@@ -457,7 +457,7 @@ class PairedModel(Section):
         description="number of blocks of cross-attention and feed-forward, with the sizes and "
         "dropout of encoder",
     )
-    cross_position: Position = Field(
+    cross_position: AnyPosition = Field(
         NoPositionSection(),
         description="encoding of the distance between a position of the first input and one of "
         "the partner; for tracks, which have the positions of the sequence",
@@ -519,6 +519,6 @@ class PairedModel(Section):
         return self.partner_encoder or self.encoder
 
 
-Model = Annotated[
+AnyModel = Annotated[
     AttentionModel | CnnModel | DilatedModel | PairedModel, Field(discriminator="kind")
 ]

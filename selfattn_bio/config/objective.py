@@ -247,7 +247,7 @@ class CausalObjective(ObjectiveSection):
     kind: Literal["causal"] = "causal"
 
 
-Objective = Annotated[
+AnyObjective = Annotated[
     BinaryObjective
     | MulticlassObjective
     | MultilabelObjective

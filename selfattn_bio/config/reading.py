@@ -13,16 +13,16 @@ from typing import Annotated, Any, Generic, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from selfattn_bio.config.attention import Mixer, Pattern, Position
-from selfattn_bio.config.data import Label, Negatives, TrackTarget, Windows
-from selfattn_bio.config.interpret import Caller, Method
-from selfattn_bio.config.model import Exits, Gates, Head, Model, Stem
-from selfattn_bio.config.objective import Objective, Part
+from selfattn_bio.config.attention import AnyMixer, AnyPattern, AnyPosition
+from selfattn_bio.config.data import AnyNegatives, Label, TrackTarget, Windows
+from selfattn_bio.config.interpret import AnyCaller, AnyMethod
+from selfattn_bio.config.model import AnyExits, AnyGates, AnyHead, AnyModel, AnyStem
+from selfattn_bio.config.objective import AnyObjective, Part
 from selfattn_bio.config.partner import Partner
 from selfattn_bio.config.run import RunFile
 from selfattn_bio.config.section import Section, SectionT, did_you_mean
-from selfattn_bio.config.split import Split
-from selfattn_bio.config.training import Balance
+from selfattn_bio.config.split import AnySplit
+from selfattn_bio.config.training import AnyBalance
 from selfattn_bio.errors import RunFileError, SelfAttnBioError
 
 
@@ -210,24 +210,24 @@ def _expected(error: ErrorDetails) -> str:
 
 
 _UNIONS: dict[str, Any] = {
-    **{"windows": Windows, "negatives": Negatives, "label": Label},
+    **{"windows": Windows, "negatives": AnyNegatives, "label": Label},
     **{
         "partner": Partner,
-        "split": Split,
-        "objective": Objective,
-        "model": Model,
-        "cross_position": Position,
+        "split": AnySplit,
+        "objective": AnyObjective,
+        "model": AnyModel,
+        "cross_position": AnyPosition,
     },
     **{
-        "stem": Stem,
-        "position": Position,
-        "pattern": Pattern,
-        "mixer": Mixer,
-        "head": Head,
-        "gates": Gates,
-        "exits": Exits,
+        "stem": AnyStem,
+        "position": AnyPosition,
+        "pattern": AnyPattern,
+        "mixer": AnyMixer,
+        "head": AnyHead,
+        "gates": AnyGates,
+        "exits": AnyExits,
     },
-    **{"method": Method, "caller": Caller, "balance": Balance},
+    **{"method": AnyMethod, "caller": AnyCaller, "balance": AnyBalance},
 }
 _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
 

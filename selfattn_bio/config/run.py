@@ -25,10 +25,10 @@ from pydantic import (
 from selfattn_bio.config.data import Data
 from selfattn_bio.config.interpret import OF_WEIGHTS, Interpret
 from selfattn_bio.config.model import (
+    AnyModel,
     AttentionModel,
     CnnModel,
     DilatedModel,
-    Model,
     NoStemSection,
     PairedModel,
     Tokens,
@@ -37,24 +37,32 @@ from selfattn_bio.config.model import (
 from selfattn_bio.config.objective import (
     PER_POSITION,
     PER_TOKEN,
+    AnyObjective,
     BinaryObjective,
     BinsObjective,
-    Objective,
     SeveralObjective,
 )
 from selfattn_bio.config.partner import Partner, SequencePartner, TrackPartner
 from selfattn_bio.config.section import MAX_PROTEIN_K, Section, left_out
-from selfattn_bio.config.split import Audit, RandomSplit, Split
+from selfattn_bio.config.split import AnySplit, Audit, RandomSplit
 from selfattn_bio.config.stack import StackSection
 from selfattn_bio.config.sweep import Sweep
-from selfattn_bio.config.training import PRIVATE_STEM, Evaluation, Privacy, Training, Transfer
+from selfattn_bio.config.training import (
+    PRIVATE_STEM,
+    EvaluationSection,
+    Privacy,
+    Training,
+    Transfer,
+)
 
 
 class VariantSection(Section):
     """[variants.NAME]: the same run with another model or training, as a baseline or control."""
 
     tokens: Tokens | None = None
-    model: Model | None = Field(None, description="if members is not given, it is that of [model]")
+    model: AnyModel | None = Field(
+        None, description="if members is not given, it is that of [model]"
+    )
     training: Training = Field(
         Training(),
         description="values that differ from [training]; all others are taken from there",
@@ -148,19 +156,19 @@ class RunFile(Section):
 
     title: str = ""
     data: Data
-    split: Split = RandomSplit()
+    split: AnySplit = RandomSplit()
     audit: Audit = Audit()
     tokens: Tokens = Tokens()
     partner: Partner | None = left_out(
         None, description="the second of two inputs; model kind paired reads both"
     )
-    objective: Objective = BinaryObjective()
-    model: Model = AttentionModel()
+    objective: AnyObjective = BinaryObjective()
+    model: AnyModel = AttentionModel()
     training: Training = Training()
     transfer: Transfer | None = None
     privacy: Privacy | None = left_out(None)
     stack: StackSection = left_out(StackSection())
-    evaluation: Evaluation = Evaluation()
+    evaluation: EvaluationSection = EvaluationSection()
     interpret: Interpret = Interpret()
     variants: dict[
         Annotated[str, Field(pattern="^[a-z0-9_]+$")],
@@ -714,7 +722,7 @@ class RunFile(Section):
         """Return the run of the model, under "model", and of each variant under its name."""
         return {"model": self, **{name: self.variant(name) for name in self.variants}}
 
-    def _sized(self, model: Model) -> Model:
+    def _sized(self, model: AnyModel) -> AnyModel:
         """Copy members and strands of this run to a variant's model unless the variant sets them.
 
         Equal sizes make the comparison fair.

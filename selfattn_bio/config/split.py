@@ -214,7 +214,7 @@ def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
     return [(match[1], int(match[2]), int(match[3])) for match in found if match]
 
 
-Split = Annotated[
+AnySplit = Annotated[
     ChromosomeSplit
     | RegionSplit
     | GroupSplit

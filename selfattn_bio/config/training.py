@@ -34,7 +34,7 @@ class SampleBalance(BalanceSection):
     kind: Literal["sample"] = "sample"
 
 
-Balance = Annotated[ReweightBalance | SampleBalance, Field(discriminator="kind")]
+AnyBalance = Annotated[ReweightBalance | SampleBalance, Field(discriminator="kind")]
 
 
 class EditsSection(Section):
@@ -122,7 +122,7 @@ class Training(Section):
         None, description="random edits of the sequences, for records that are not aligned"
     )
     class_weights: Literal["none", "balanced"] = "none"
-    balance: Balance | None = left_out(
+    balance: AnyBalance | None = left_out(
         None, description="give groups of records equal weight, whatever their size"
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
@@ -217,7 +217,7 @@ class Privacy(Section):
     )
 
 
-class Evaluation(Section):
+class EvaluationSection(Section):
     """[evaluation]: confidence intervals and calibration."""
 
     block: Positive = left_out(

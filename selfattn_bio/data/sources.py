@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from selfattn_bio.config import ColumnSplit, Data, FilesSplit, NegativesSection, Split
+from selfattn_bio.config import AnySplit, ColumnSplit, Data, FilesSplit, NegativesSection
 from selfattn_bio.data.regions import GenomeSource, MadeNegatives, sequence_files
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.records import ReadSummary, Record
@@ -50,7 +50,7 @@ class SplitSource:
         return self.source.about() | {"split": self.split}
 
 
-def sources_of(data: Data, split: Split | None = None) -> list[Source]:
+def sources_of(data: Data, split: AnySplit | None = None) -> list[Source]:
     """Return the sources in [data]: positives, negatives, sequences, or the files of each split."""
     attributes = (split.column,) if isinstance(split, ColumnSplit) else ()
     made: list[Source] = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
-from selfattn_bio.config import Evaluation
+from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.composition import KmerCounts, gc_content
@@ -102,7 +102,7 @@ def summarise_bins(
     chances: dict[str, dict[str, Array]],
     members: dict[str, dict[str, Array]],
     bins: dict[str, Bins],
-    settings: Evaluation,
+    settings: EvaluationSection,
 ) -> dict[str, Any]:
     """Evaluate every model on the bins of the validation and test splits.
 

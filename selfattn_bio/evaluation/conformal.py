@@ -20,7 +20,7 @@ CONFORMAL = ("binary", "multiclass", "regression")  # supported objectives
 
 
 def fit_conformal(
-    objective: config.Objective, outputs: Array, targets: NDArray
+    objective: config.AnyObjective, outputs: Array, targets: NDArray
 ) -> dict[str, Array]:
     """Return the sorted nonconformity scores of the validation records, by class or column.
 
@@ -59,13 +59,13 @@ def fit_conformal(
     return found
 
 
-def names_of(objective: config.Objective) -> tuple[str, ...]:
+def names_of(objective: config.AnyObjective) -> tuple[str, ...]:
     """Return the labels, classes or numeric columns that have separate scores."""
     return ("0", "1") if isinstance(objective, config.BinaryObjective) else objective.output_names
 
 
 def sets_of(
-    objective: config.Objective, fitted: dict[str, Array], outputs: Array, coverage: float
+    objective: config.AnyObjective, fitted: dict[str, Array], outputs: Array, coverage: float
 ) -> NDArray[np.bool_]:
     """Return which classes belong to the prediction set of each record, (n, C).
 
@@ -92,7 +92,9 @@ def half_widths(
     )
 
 
-def _nonconformity(objective: config.Objective, outputs: Array, targets: NDArray | None) -> Array:
+def _nonconformity(
+    objective: config.AnyObjective, outputs: Array, targets: NDArray | None
+) -> Array:
     """Return the nonconformity score of each record for each class or numeric column, (n, C)."""
     if isinstance(objective, config.BinaryObjective):
         return np.concatenate([outputs, -outputs], axis=1)

@@ -42,8 +42,8 @@ MAIN = {
 
 
 def complete_objective(
-    objective: config.Objective, train: pd.DataFrame, records: pd.DataFrame, place: str
-) -> config.Objective:
+    objective: config.AnyObjective, train: pd.DataFrame, records: pd.DataFrame, place: str
+) -> config.AnyObjective:
     """Return the objective with settings filled in from the training records.
 
     These are the class names of a multiclass objective, the mean and standard deviation of the
@@ -102,7 +102,7 @@ def complete_objective(
 
 
 def targets_of(
-    objective: config.Objective, targets: pd.DataFrame, records: pd.DataFrame, place: str
+    objective: config.AnyObjective, targets: pd.DataFrame, records: pd.DataFrame, place: str
 ) -> NDArray:
     """Convert the target columns of n records to an array.
 
@@ -204,7 +204,7 @@ def object_array(items: Sequence[object]) -> NDArray[np.object_]:
     return array
 
 
-def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Array:
+def _numbers(objective: config.AnyObjective, values: pd.Series, place: str) -> Array:
     """Convert a column of text to numbers (n,), NaN where missing; raise if a value is invalid."""
     values = values.mask(values.astype("str").str.strip().str.lower().isin(MISSING))
     numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
@@ -234,7 +234,7 @@ def count_known(targets: NDArray) -> int:
     )
 
 
-def check_known(objective: config.Objective, targets: NDArray, split: str, place: str) -> None:
+def check_known(objective: config.AnyObjective, targets: NDArray, split: str, place: str) -> None:
     """Refuse a split without a known target of the objective, or of one of its parts.
 
     Parameters
@@ -268,7 +268,7 @@ def check_known(objective: config.Objective, targets: NDArray, split: str, place
         )
 
 
-def predictions_of(objective: config.Objective, outputs: Array) -> Array:
+def predictions_of(objective: config.AnyObjective, outputs: Array) -> Array:
     """Convert network outputs (..., C) to predictions of the same shape.
 
     Predictions are probabilities of classes or labels, or numbers in the units of the targets.
@@ -299,7 +299,9 @@ def predictions_of(objective: config.Objective, outputs: Array) -> Array:
             raise ValueError(f"objective {objective.kind!r} has no predictions to measure")
 
 
-def measure(objective: config.Objective, predictions: Array, targets: NDArray) -> dict[str, float]:
+def measure(
+    objective: config.AnyObjective, predictions: Array, targets: NDArray
+) -> dict[str, float]:
     """Compute the metrics of predictions.
 
     Parameters

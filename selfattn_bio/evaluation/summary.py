@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import logit as _logit
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.config import Evaluation
+from selfattn_bio.config import EvaluationSection
 from selfattn_bio.evaluation.calibration import calibrate
 from selfattn_bio.evaluation.groups import Names, group_metrics
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
@@ -113,7 +113,7 @@ def summarise(
     classifiers: dict[str, Classifier],
     labels: dict[str, NDArray[np.int64]],
     properties: dict[str, dict[str, NDArray[np.float64]]],
-    settings: Evaluation,
+    settings: EvaluationSection,
     groups: Mapping[str, Names] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Evaluate every classifier on the validation and test splits.

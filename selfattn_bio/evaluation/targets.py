@@ -38,7 +38,7 @@ MAX_LETTERS = 200_000  # maximum number of positions that baseline is fitted to
 
 
 def fit_baselines(
-    objective: config.Objective,
+    objective: config.AnyObjective,
     alphabet: Alphabet,
     train: Letters,
     targets: NDArray,
@@ -94,12 +94,12 @@ def _side_by_side(parts: Sequence[Predict]) -> Predict:
     return lambda letters: np.concatenate([predict(letters) for predict in parts], axis=1)
 
 
-def _worth(objective: config.Objective, predictions: Array, targets: NDArray) -> float:
+def _worth(objective: config.AnyObjective, predictions: Array, targets: NDArray) -> float:
     value = measure(objective, predictions, targets)[MAIN[objective.kind][0]]
     return value if np.isfinite(value) else -np.inf
 
 
-def _constant(objective: config.Objective, targets: NDArray) -> Array:
+def _constant(objective: config.AnyObjective, targets: NDArray) -> Array:
     """Return the fraction of each class or label, or the mean of each number, on train, (C,)."""
     match objective:
         case config.MulticlassObjective(classes=classes):
@@ -116,7 +116,7 @@ def _constant(objective: config.Objective, targets: NDArray) -> Array:
 
 
 def _linear(
-    objective: config.Objective, x: sparse.csr_matrix, targets: NDArray
+    objective: config.AnyObjective, x: sparse.csr_matrix, targets: NDArray
 ) -> Callable[[float], Callable[[sparse.csr_matrix], Array]]:
     """Return a function that fits a linear model to counts `x` with a given penalty strength.
 
@@ -199,10 +199,10 @@ def _around(alphabet: Alphabet, row: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def summarise_targets(
-    objective: config.Objective,
+    objective: config.AnyObjective,
     predictions: dict[str, dict[str, Predictions]],
     targets: dict[str, NDArray],
-    settings: config.Evaluation,
+    settings: config.EvaluationSection,
 ) -> dict[str, Any]:
     """Evaluate every model on the validation and test splits.
 
@@ -241,7 +241,7 @@ def summarise_targets(
     return summary
 
 
-def mean_predictions(objective: config.Objective, outputs: Sequence[Predictions]) -> Predictions:
+def mean_predictions(objective: config.AnyObjective, outputs: Sequence[Predictions]) -> Predictions:
     """Return the predictions from the mean of the members' outputs, in the units of the targets."""
     if isinstance(outputs[0], list):
         return [
@@ -252,7 +252,7 @@ def mean_predictions(objective: config.Objective, outputs: Sequence[Predictions]
 
 
 def summarise_members(
-    objective: config.Objective, outputs: Sequence[Predictions], targets: NDArray
+    objective: config.AnyObjective, outputs: Sequence[Predictions], targets: NDArray
 ) -> dict[str, Any]:
     """Compute the metric of each member alone, and how much the members' predictions differ.
 
@@ -269,7 +269,7 @@ def summarise_members(
 
 
 def _measurer(
-    objective: config.Objective, predictions: Predictions, truth: NDArray
+    objective: config.AnyObjective, predictions: Predictions, truth: NDArray
 ) -> Callable[[NDArray[np.int64]], dict[str, float]]:
     """Return a function from rows to the metrics of these records."""
     if isinstance(predictions, list):
@@ -286,7 +286,7 @@ def _measurer(
 def intervals_over_records(
     measured: Callable[[NDArray[np.int64]], dict[str, float]],
     num_records: int,
-    settings: config.Evaluation,
+    settings: config.EvaluationSection,
 ) -> dict[str, dict[str, float | None]]:
     """Compute metrics on all records with bootstrap intervals over records.
 
@@ -324,7 +324,7 @@ def summarise_language(
     sums: dict[str, dict[str, Array]],
     letters: int | None,
     baselines: dict[str, dict[str, float]],
-    settings: config.Evaluation,
+    settings: config.EvaluationSection,
 ) -> dict[str, Any]:
     """Return the content of metrics.json for a language model.
 

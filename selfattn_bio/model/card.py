@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from selfattn_bio.config import (
+    AnyGates,
     ChromosomeSplit,
     ColumnSplit,
     FilesSplit,
-    Gates,
     PrunedGates,
     RegionSplit,
     RunFile,
@@ -178,7 +178,7 @@ def _words(run: RunFile) -> str:
     return f"{members}each a {kind}" if members else kind
 
 
-def _pruned(gates: Gates) -> str:
+def _pruned(gates: AnyGates) -> str:
     """Describe how many heads and feed-forwards of all members remain after pruning."""
     if not isinstance(gates, PrunedGates):
         return ""

@@ -79,7 +79,7 @@ class AttentionBody(nn.Module):
 
 
 def build_body(
-    section: config.Model, num_outputs: int, kind: str
+    section: config.AnyModel, num_outputs: int, kind: str
 ) -> AttentionBody | Cnn | Dilated | PairedBody:
     """Build the part of a member after the token embeddings; `kind` is that of the objective."""
     match section:
@@ -104,7 +104,7 @@ class Network(nn.Module):
 
     def __init__(
         self,
-        section: config.Model,
+        section: config.AnyModel,
         vocabulary_size: int,
         num_outputs: int = 1,
         kind: str = "binary",
@@ -234,7 +234,7 @@ class BothStrandsNetwork(Network):
     complement: Tensor
 
     def __init__(
-        self, section: config.Model, complement: Tensor, num_outputs: int, kind: str
+        self, section: config.AnyModel, complement: Tensor, num_outputs: int, kind: str
     ) -> None:
         super().__init__(section, len(complement), num_outputs, kind)
         self.register_buffer("complement", complement, persistent=False)

@@ -177,6 +177,6 @@ def through_all_layers(network: nn.Module) -> Iterator[None]:
             module.threshold = threshold
 
 
-def build_exits(section: config.Exits) -> LastLayer | ConfidenceExits:
+def build_exits(section: config.AnyExits) -> LastLayer | ConfidenceExits:
     """Build the exits that the run file names."""
     return ConfidenceExits() if isinstance(section, config.ConfidenceExitsSection) else LastLayer()

@@ -79,7 +79,7 @@ def _stretched(x: Tensor) -> Tensor:
     return (x * (HIGH - LOW) + LOW).clamp(0, 1)
 
 
-def build_gates(section: config.Gates, num: int, cost: float) -> nn.Module:
+def build_gates(section: config.AnyGates, num: int, cost: float) -> nn.Module:
     """Build `num` gates over `cost` weights each, or an identity for kinds without gates."""
     return (
         HardConcrete(num, cost) if isinstance(section, config.HardConcreteGates) else nn.Identity()

@@ -56,7 +56,7 @@ class CrossBlock(nn.Module):
     """Compute x + cross-attention(norm(x), partner), then x + feed-forward(norm(x))."""
 
     def __init__(
-        self, section: config.AttentionModel, partner_dim: int, position: config.Position
+        self, section: config.AttentionModel, partner_dim: int, position: config.AnyPosition
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(section.embed_dim)

@@ -204,7 +204,7 @@ def _without_padding(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def build_stem(
-    section: config.Stem, embed_dim: int, dropout: float
+    section: config.AnyStem, embed_dim: int, dropout: float
 ) -> NoStem | ConvStem | TowerStem:
     """Build the stem that the run file names."""
     match section:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from selfattn_bio.baselines import BASELINES
-from selfattn_bio.config import NO_DATABASE, AttentionModel, Model, RunFile
+from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, RunFile
 from selfattn_bio.evaluation.summary import NETWORK
 from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
 from selfattn_bio.interpret.matching import match_label
@@ -175,7 +175,7 @@ def stack_sentence(run: RunFile, stack: StackWeights | None) -> str:
     )
 
 
-def attention_sentence(model: Model, has_attention: bool) -> str:
+def attention_sentence(model: AnyModel, has_attention: bool) -> str:
     """Describe whether a model of this kind, or mixer, has attention maps."""
     if has_attention:
         return (

@@ -22,11 +22,11 @@ from selfattn_bio.baselines import is_baseline
 from selfattn_bio.config import (
     PER_POSITION,
     PER_TOKEN,
+    AnyObjective,
     AttentionModel,
     BinsObjective,
     Data,
     NoExits,
-    Objective,
     RunFile,
 )
 from selfattn_bio.data.batches import pad_letters
@@ -119,7 +119,7 @@ class Scorer:
         return policy_of(self.run.data)
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> AnyObjective:
         """Return the training objective."""
         return self.run.objective
 
@@ -613,7 +613,7 @@ class Ensemble:
         return self.members[0].run
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> AnyObjective:
         """Return the objective of the members."""
         return self.members[0].objective
 

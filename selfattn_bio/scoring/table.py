@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from selfattn_bio.config import (
+    AnyObjective,
     BinaryObjective,
     BinsObjective,
     LabelsObjective,
     MulticlassObjective,
-    Objective,
     RegressionObjective,
     SeveralObjective,
 )
@@ -329,7 +329,7 @@ class TableScorer:
             outputs = (outputs + member.outputs(reverse, self.batch_size)) / 2
         return outputs
 
-    def columns(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
+    def columns(self, objective: AnyObjective, outputs: NDArray[np.float64]) -> dict[str, Any]:
         """Convert the members' outputs (M, n, C) to table columns."""
         mean = outputs.mean(axis=0)
         if not isinstance(objective, BinaryObjective):
@@ -346,7 +346,7 @@ class TableScorer:
         }
         return columns | self.conformal(objective, outputs) | _spreads({"spread": outputs[..., 0]})
 
-    def conformal(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
+    def conformal(self, objective: AnyObjective, outputs: NDArray[np.float64]) -> dict[str, Any]:
         """Return the prediction set or interval of each record at the requested coverage."""
         if self.coverage is None:
             return {}
@@ -394,7 +394,7 @@ class TableScorer:
 
 
 def _columns(
-    objective: Objective, predicted: NDArray[np.float64], each: NDArray[np.float64]
+    objective: AnyObjective, predicted: NDArray[np.float64], each: NDArray[np.float64]
 ) -> dict[str, Any]:
     """Convert predictions (n, C) and those of each member (M, n, C) to table columns.
 

@@ -104,7 +104,7 @@ def reach_of(run: config.RunFile) -> int | None:
     return reach
 
 
-def _stages(stem: config.Stem) -> list[tuple[int, int, int]]:
+def _stages(stem: config.AnyStem) -> list[tuple[int, int, int]]:
     """Return the kernel, pooling and second kernel of each stage of a stem, input first.
 
     The list is empty for a stem without convolutions.

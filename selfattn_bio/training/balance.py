@@ -50,7 +50,7 @@ class Balance:
     how: ClassVar[str]  # how the records of a cell are treated, for messages
 
     def __init__(
-        self, section: config.Balance, corpus: Corpus, splits: dict[str, SplitRecords]
+        self, section: config.AnyBalance, corpus: Corpus, splits: dict[str, SplitRecords]
     ) -> None:
         self.section = section
         found: dict[str, Names] = groups_of(
@@ -121,7 +121,7 @@ class SampledBalance(Balance):
 
 
 def build_balance(
-    section: config.Balance, corpus: Corpus, splits: dict[str, SplitRecords]
+    section: config.AnyBalance, corpus: Corpus, splits: dict[str, SplitRecords]
 ) -> Balance:
     """Build the kind that the run file names; arguments and errors as for `Balance`."""
     match section:

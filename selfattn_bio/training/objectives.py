@@ -510,7 +510,7 @@ def build_objective(
 
 
 def _of_sequences(
-    section: config.Objective, training: config.Training, targets: NDArray[Any]
+    section: config.AnyObjective, training: config.Training, targets: NDArray[Any]
 ) -> OfSequences:
     match section:
         case config.MulticlassObjective():
@@ -532,7 +532,7 @@ def _of_sequences(
             return kind(training, targets)
 
 
-def build_language_model(section: config.Objective, tokenizer: KmerTokenizer) -> LanguageModel:
+def build_language_model(section: config.AnyObjective, tokenizer: KmerTokenizer) -> LanguageModel:
     """Build the objective of a masked or causal language model.
 
     Raises

@@ -521,7 +521,7 @@ def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False)
     return max(float(line), float(y1))
 
 
-def split_masks(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+def split_masks(split: config.AnySplit, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     """Return masks of the validation and test records; random splits are approximate."""
     if isinstance(split, config.ChromosomeSplit):
         chrom = corpus.records["chrom"]

@@ -225,7 +225,7 @@ def _start_ignoring_sigint(process: BaseProcess) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def grows_squared(model: config.Model) -> bool:
+def grows_squared(model: config.AnyModel) -> bool:
     """Return whether the work for a record grows with the square of its length.
 
     With some kernels, memory does so too.
@@ -462,7 +462,7 @@ def with_points(run: config.RunFile, folder: Path) -> config.RunFile:
 
 
 def _targets(
-    objective: config.Objective, lengths: list[int], rng: np.random.Generator
+    objective: config.AnyObjective, lengths: list[int], rng: np.random.Generator
 ) -> dict[str, list]:
     """Return columns of synthetic targets, one value per record."""
     number = len(lengths)

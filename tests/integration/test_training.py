@@ -262,7 +262,10 @@ def test_checkpoint_belongs_to_split_and_settings(planted, tmp_path):
     }
     assert len(prints) == 8
     both = with_training(reverse_complement=True)
-    strands = [both, both.model_copy(update={"evaluation": config.Evaluation(strands="given")})]
+    strands = [
+        both,
+        both.model_copy(update={"evaluation": config.EvaluationSection(strands="given")}),
+    ]
     assert len({fingerprint_of(run, corpus, sha256_of(split), 1) for run in strands}) == 2
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from selfattn_bio.api.evaluators.records import EvaluationRecords
 from selfattn_bio.api.progress import Say
 from selfattn_bio.baselines import BASELINES
-from selfattn_bio.config import AttentionModel, NoExits, Objective, RunFile, read_run_file
+from selfattn_bio.config import AnyObjective, AttentionModel, NoExits, RunFile, read_run_file
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, NETWORK
@@ -173,7 +173,7 @@ def inputs_by_split(scorer: Scorer, records: EvaluationRecords) -> dict[str, lis
     }
 
 
-def _check_objective(folder: Path, objective: Objective) -> None:
+def _check_objective(folder: Path, objective: AnyObjective) -> None:
     """Refuse a model whose objective differs from the run file's: its outputs would be misread."""
     own = read_run_file(folder / RUN).objective
     (found, wanted) = (

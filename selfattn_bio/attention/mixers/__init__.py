@@ -1,6 +1,6 @@
 """Kinds of attention ("mixers"), one file per kind.
 
-To add one, write a class, add it to `build_mixer` and add its section to `config.Mixer`.
+To add one, write a class, add it to `build_mixer` and add its section to `config.AnyMixer`.
 
 Costs count pairs of query and key per head. L is the number of tokens, Dh the dimension of a head;
 the other names are keys of the mixer's section in `config`.

@@ -44,7 +44,7 @@ class Caller(Protocol):
 
 
 def build_caller(
-    section: config.Caller | None, alphabet: Alphabet, max_seqlets: int = 20_000
+    section: config.AnyCaller | None, alphabet: Alphabet, max_seqlets: int = 20_000
 ) -> Caller:
     """Return the caller named in the run file, which groups at most `max_seqlets` seqlets.
 

@@ -1,6 +1,6 @@
 """Attribution methods, one file per family.
 
-To add one, add its class to `METHODS` and its kind to `config.Method`.
+To add one, add its class to `METHODS` and its kind to `config.AnyMethod`.
 
 | family | kinds |
 |---|---|
@@ -53,7 +53,7 @@ _CLASSES = (
 METHODS: dict[str, type[Method]] = {each.name: each for each in _CLASSES}
 
 
-def build_method(section: config.Method) -> Method:
+def build_method(section: config.AnyMethod) -> Method:
     """Return the method selected in the run file."""
     return METHODS[section.kind](**section.model_dump(exclude={"kind"}))
 

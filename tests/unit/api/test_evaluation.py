@@ -166,7 +166,7 @@ def test_models_that_cannot_be_evaluated(ingest) -> None:
         selfattn_bio.evaluate(task, corpus, "split.tsv", model, {"gc": model})
     other = model_folder(
         Path("other"),
-        task.model_copy(update={"evaluation": config.Evaluation(strands="both")}),
+        task.model_copy(update={"evaluation": config.EvaluationSection(strands="both")}),
         corpus,
     )
     with pytest.raises(ModelFolderError, match="the model scores both strands, but the run file"):

@@ -212,9 +212,9 @@ def test_run_file_with_unsuitable_kernel_is_refused(pattern, kernel, head_dim):
         except ValidationError:
             section = None
         relative = build_position(
-            TypeAdapter(config.Position).validate_python(position), 2, head_dim
+            TypeAdapter(config.AnyPosition).validate_python(position), 2, head_dim
         )
-        rule = build_pattern(TypeAdapter(config.Pattern).validate_python(pattern))
+        rule = build_pattern(TypeAdapter(config.AnyPattern).validate_python(pattern))
         assert (section is None) == (
             KERNELS[kernel].cannot(inputs_of(rule, relative, head_dim=head_dim)) is not None
         ), values

@@ -75,11 +75,11 @@ def test_doctor_lists_kernel_for_each_pattern(capsys):
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in KERNELS)
     _, *served = table(out, 'Kernels that "auto" chooses')  # without the column names
-    assert {pattern for pattern, _, _, _ in served} >= kinds(config.Pattern)
+    assert {pattern for pattern, _, _, _ in served} >= kinds(config.AnyPattern)
     for pattern in {pattern for pattern, _, _, _ in served}:
         positions = [each for of, some, _, _ in served if of == pattern for each in some]
         # these two do not depend on the kernel
-        assert sorted(positions) == sorted(kinds(config.Position) - {"sinusoidal", "learned"})
+        assert sorted(positions) == sorted(kinds(config.AnyPosition) - {"sinusoidal", "learned"})
     (line,) = [line for line in out.splitlines() if line.startswith("  bigbird") and "shaw" in line]
     assert "shaw, transformer_xl" in line
     assert "slab" in line
@@ -93,7 +93,7 @@ def test_doctor_lists_kernel_for_each_pattern(capsys):
 def test_doctor_lists_mixers_with_their_positions(capsys):
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.split("\nOther mixers")[1].splitlines()[2:]
-    assert {line.split()[0] for line in lines} == kinds(config.Mixer) - {"softmax"}
+    assert {line.split()[0] for line in lines} == kinds(config.AnyMixer) - {"softmax"}
     assert "  dynamic          none, sinusoidal, learned, t5, alibi, rotary" in lines
 
 

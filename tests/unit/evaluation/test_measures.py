@@ -220,7 +220,9 @@ def test_counts_give_scikit_learns_metrics():
 def test_intervals_hold_the_value():
     values = np.random.default_rng(0).normal(size=200)
     found = intervals_over_records(
-        lambda rows: {"mean": float(values[rows].mean())}, 200, config.Evaluation(bootstraps=300)
+        lambda rows: {"mean": float(values[rows].mean())},
+        200,
+        config.EvaluationSection(bootstraps=300),
     )
     assert found["mean"]["low"] < found["mean"]["value"] < found["mean"]["high"]
     assert found["mean"]["high"] - found["mean"]["low"] == pytest.approx(
@@ -230,7 +232,7 @@ def test_intervals_hold_the_value():
 
 def test_undefined_metrics_are_nan():
     found = intervals_over_records(
-        lambda rows: {"pearson": float("nan")}, 5, config.Evaluation(bootstraps=3)
+        lambda rows: {"pearson": float("nan")}, 5, config.EvaluationSection(bootstraps=3)
     )
     assert found == {"pearson": {"value": None, "low": None, "high": None}}
 

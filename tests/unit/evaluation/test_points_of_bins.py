@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from selfattn_bio.config import Evaluation
+from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.bins import blocks_of, check_blocks, fit_bin_baselines, summarise_bins
 from selfattn_bio.evaluation.metrics import Bootstrap
@@ -143,7 +143,7 @@ def test_block_bootstrap_keeps_neighbours_together():
     chances = {"model": dict.fromkeys(bins, p), "other": dict.fromkeys(bins, 1 - p)}
     members = {"model": dict.fromkeys(bins, np.stack([p, p**2]))}
     wide, narrow = (
-        summarise_bins(chances, members, bins, Evaluation(bootstraps=200, block=block))
+        summarise_bins(chances, members, bins, EvaluationSection(bootstraps=200, block=block))
         for block in (100, 10)
     )
     assert (wide["test"]["blocks"], narrow["test"]["blocks"]) == (60, 600)

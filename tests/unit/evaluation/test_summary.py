@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selfattn_bio.config import Evaluation
+from selfattn_bio.config import EvaluationSection
 from selfattn_bio.evaluation.metrics import RANGES
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
 
@@ -34,7 +34,9 @@ def classifiers() -> dict[str, Classifier]:
 
 def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
     gc = {"train": np.linspace(0, 1, 50), "test": np.linspace(0, 1, 60)}
-    summary = summarise(classifiers, LABELS, {"gc": gc}, Evaluation(bootstraps=20, gc_slices=3))
+    summary = summarise(
+        classifiers, LABELS, {"gc": gc}, EvaluationSection(bootstraps=20, gc_slices=3)
+    )
     for split in ("valid", "test"):
         assert set(summary[split]["baselines"]) == {"cnn", "gc"}
         assert set(summary[split]["controls"]) == {"shuffled"}
@@ -64,7 +66,9 @@ def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifie
     singles = [network("model", 1.0, seed) for seed in (5, 6, 7)]
     members = {split: np.stack([single.logits[split] for single in singles]) for split in LABELS}  # type: ignore[index]
     together = Classifier.of_members("model", members, 2.0, 0.6)
-    summary = summarise(classifiers | {"model": together}, LABELS, {}, Evaluation(bootstraps=5))
+    summary = summarise(
+        classifiers | {"model": together}, LABELS, {}, EvaluationSection(bootstraps=5)
+    )
     for split in LABELS:
         mean = Classifier.of_logits(
             "model", {split: each.mean(axis=0) for split, each in members.items()}, 2.0, 0.6
@@ -73,9 +77,9 @@ def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifie
         assert set(summary[split]["members"]) == {"model"}  # the others are single networks
         found = summary[split]["members"]["model"]
         alone = [
-            summarise({"model": single}, LABELS, {}, Evaluation(bootstraps=5))[split]["model"][
-                "auroc"
-            ]["value"]
+            summarise({"model": single}, LABELS, {}, EvaluationSection(bootstraps=5))[split][
+                "model"
+            ]["auroc"]["value"]
             for single in singles
         ]
         assert found["each"] == pytest.approx(alone)
@@ -92,14 +96,16 @@ def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifie
 
 
 def test_single_networks_are_summarised_without_members(classifiers: dict[str, Classifier]) -> None:
-    summary = summarise(classifiers, LABELS, {}, Evaluation(bootstraps=5))
+    summary = summarise(classifiers, LABELS, {}, EvaluationSection(bootstraps=5))
     assert not any("members" in summary[split] for split in LABELS)
 
 
 def test_a_control_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:
     classifiers["shuffled"] = network("control", 5.0, 3)
     assert (
-        summarise(classifiers, LABELS, {}, Evaluation(bootstraps=5))["differences"]["best_baseline"]
+        summarise(classifiers, LABELS, {}, EvaluationSection(bootstraps=5))["differences"][
+            "best_baseline"
+        ]
         == "cnn"
     )
 

@@ -41,10 +41,11 @@ GATES = config.HardConcreteGates()
 EXITS = config.ConfidenceExitsSection()
 POSITIONS = {
     section.model_fields["kind"].default: section
-    for section in get_args(get_args(config.Position)[0])
+    for section in get_args(get_args(config.AnyPosition)[0])
 }
 MIXERS = {
-    section.model_fields["kind"].default: section for section in get_args(get_args(config.Mixer)[0])
+    section.model_fields["kind"].default: section
+    for section in get_args(get_args(config.AnyMixer)[0])
 }
 SETTINGS = {
     "learned": {"max_length": 40},
@@ -323,7 +324,7 @@ def test_models_without_exits_have_no_depths():
 def test_exits_are_chosen_on_scored_strands():
     run = run_of(
         section_of(exits=EXITS, gates=config.NoGates()),
-        evaluation=config.Evaluation(strands="both"),
+        evaluation=config.EvaluationSection(strands="both"),
     )
     torch.manual_seed(0)
     network = build_network(run).double().eval()

@@ -38,7 +38,7 @@ SETTINGS = {
 }
 MIXERS = {
     kind: section(**SETTINGS.get(kind, {}))
-    for section in get_args(get_args(config.Mixer)[0])
+    for section in get_args(get_args(config.AnyMixer)[0])
     if (kind := section.model_fields["kind"].default) != "softmax"
 }
 SMALL = {
@@ -111,7 +111,7 @@ def test_score_does_not_depend_on_batch(kind):
 @pytest.mark.parametrize("kind", MIXERS)
 def test_mixer_positions_can_be_built(kind):
     settings = {"learned": {"max_length": 40}}
-    for section in get_args(get_args(config.Position)[0]):
+    for section in get_args(get_args(config.AnyPosition)[0]):
         name = section.model_fields["kind"].default
         position = section(**settings.get(name, {}))
         if name in MIXERS[kind].positions:

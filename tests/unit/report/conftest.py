@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.config import Evaluation, RunFile
+from selfattn_bio.config import EvaluationSection, RunFile
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
 from selfattn_bio.interpret.formats import on_chromosome, write_bed
 from selfattn_bio.interpret.interactions import COLUMNS as PAIRS
@@ -265,7 +265,7 @@ def make_results(
     tissue = np.array(["gut", "gut", "liver", "liver"] * (SPLIT_SIZES["test"] // 4), dtype=object)
     tissue[0] = "rare"
     metrics = summarise(
-        classifiers, labels, {"gc": gc}, Evaluation(bootstraps=50), {"tissue": tissue}
+        classifiers, labels, {"gc": gc}, EvaluationSection(bootstraps=50), {"tissue": tissue}
     )
     metrics["sizes"] = {
         name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")

@@ -131,7 +131,9 @@ def test_track_position_follows_anchor(genome, tmp_path):
 
 
 def test_both_strand_model_has_one_track(genome, tmp_path):
-    scorer = scorer_of(RUN.model_copy(update={"evaluation": config.Evaluation(strands="both")}))
+    scorer = scorer_of(
+        RUN.model_copy(update={"evaluation": config.EvaluationSection(strands="both")})
+    )
     peaks = score_genome(scorer, genome, tmp_path / "scan", scan=SCAN)
     assert sorted(path.name for path in tmp_path.glob("scan.*")) == [
         f"scan.toy1.{name}" for name in ("bedGraph.gz", "bw", "peaks.bed", "summits.bed")

@@ -170,7 +170,8 @@ def test_several_models_combine_prediction_sets(reference, monkeypatch):
 def test_rc_keeps_scores_of_both_strand_model(reference):
     scorer, _, _ = scorer_with_sets(reference)
     both = dataclasses.replace(
-        scorer, run=scorer.run.model_copy(update={"evaluation": config.Evaluation(strands="both")})
+        scorer,
+        run=scorer.run.model_copy(update={"evaluation": config.EvaluationSection(strands="both")}),
     )
     sequences = ["ACGTTTGACC", "TTTTGACAAC"]
     found, plain = (score_sequences(both, sequences, coverage=0.9, rc=rc) for rc in (True, False))

@@ -90,7 +90,7 @@ def test_shared_stem_averages_models():
 
 @pytest.mark.parametrize("stem", [{"kind": "conv"}, {"kind": "none"}])
 def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
-    windows, both = GenomeWindows(150, 16), config.Evaluation(strands="both")
+    windows, both = GenomeWindows(150, 16), config.EvaluationSection(strands="both")
     one = scorer_of(run_file(stem=stem))
     scorer, letters = (
         replace(one, run=one.run.model_copy(update={"evaluation": both})),
