@@ -88,6 +88,10 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.records)
 
+    def __repr__(self) -> str:
+        letters = f"{self.summary['num_letters']:,} {self.alphabet.unit}"
+        return f"Corpus of {len(self):,} records, {letters}, in {self.path}"
+
     def letters(self, i: int) -> NDArray[np.uint8]:
         """Return record `i` (a row of `records`) as upper-case ASCII, (L,).
 

@@ -33,7 +33,7 @@ from selfattn_bio.interpret.simulation import read_grammar
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("sh", "python", "toml", "setup")
-SLOW = {"README.md", "commands.md", "scoring_genomes.md"}  # more than a few seconds
+SLOW = {"README.md", "commands.md", "python.md", "scoring_genomes.md"}  # more than a few seconds
 BLOCK = re.compile(
     r"^(?:<!-- not run: *(?P<reason>.*?) *-->\n+)?```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- "
     r"setup\n(?P<setup>.*?)^-->$",

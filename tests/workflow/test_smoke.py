@@ -282,6 +282,36 @@ def test_progress_is_printed_and_logged(finished, results):
     assert any(line.startswith("smoke: ") and "motif" in line for line in closing)
 
 
+def test_python_gives_the_same_results(project, results, tmp_path):
+    """The whole task in Python writes the metrics and motifs of the commands."""
+    code = """
+import sys
+import selfattn_bio as sb
+
+output, variants = sys.argv[1], "results/smoke/variants"
+task = sb.read_run_file("workflows/tasks/smoke.toml")
+corpus = sb.ingest(task, f"{output}/corpus")
+split = sb.split(task, corpus, f"{output}/split.tsv")
+model = sb.train(task, corpus, split, f"{output}/model", threads=1)
+others = {name: f"{variants}/{name}/model" for name in task.variants}
+sb.evaluate(task, corpus, split, model, others).save(output)
+explanation = sb.explain_positives(task, corpus, split, model)
+motifs = sb.find_motifs(task, corpus, split, model, explanation)
+motifs.save(output)
+sb.find_interactions(task, corpus, split, model, motifs).save(f"{output}/interactions.tsv")
+"""
+    # one thread, as in a workflow with one core
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=project, env=env, check=True)
+    for name in ("split.tsv", "motifs.tsv", "motifs.meme", "interactions.tsv"):
+        assert (tmp_path / name).read_text() == (results / name).read_text(), name
+    metrics, expected = (
+        json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path, results)
+    )
+    del metrics["train"], expected["train"]  # time and memory
+    assert metrics == expected
+
+
 # reruns
 def test_second_run_does_nothing(project):
     assert planned(project) == {}

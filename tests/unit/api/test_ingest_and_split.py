@@ -45,6 +45,7 @@ def test_ingest_and_split_return_what_they_write(task):
         "test: 20 records (10 positive)",
         "dropped: 0 records (0 positive)",
     ]
+    assert repr(corpus) == "Corpus of 60 records, 1,800 bp, in corpus"
     opened = sb.Corpus.open("corpus")
     assert opened.fingerprint == corpus.fingerprint
     pd.testing.assert_frame_equal(opened.records, corpus.records)
