@@ -77,9 +77,31 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
                 0
             ],
             "untested": found[1],
+            "shortfall": shortfall(row, results.run.interpret.significance),
         }
         for row in rows
     ]
+
+
+def shortfall(row: Mapping[Any, Any], significance: float) -> str:
+    """Return what an inconclusive motif lacks for support; empty for other verdicts."""
+    if row["verdict"] != "inconclusive":
+        return ""
+    reasons = []
+    if not row["enrichment_q"] < significance:  # also true if missing
+        reasons.append("enrichment not shown")
+    elif not row["matched_q"] < significance:
+        reasons.append("no enrichment over matched negatives")
+    smallest = min(row["effect"], row["fall"], key=abs)
+    if pd.isna(row["effect_q"]):
+        reasons.append("effect not measured")
+    elif not row["effect_q"] < significance:
+        reasons.append("effect not shown")
+    elif abs(smallest) < MIN_EFFECT:
+        reasons.append(f"effect smaller than {MIN_EFFECT:g}")
+    elif not reasons:
+        reasons.append("interval of the effect includes 0")
+    return "; ".join(reasons)
 
 
 def findings(

@@ -122,12 +122,14 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def supported(motifs: pd.DataFrame) -> list[str]:
-    """Return the supported motifs by the name of their match, or their own name without one.
+    """Return the supported motifs by the name of their match, or by their consensus without one.
 
-    `Dref (2)` stands for two motifs with the same match.
+    The motif with the largest effect comes first. `Dref (2)` stands for two motifs with the same
+    match.
     """
     rows = motifs[motifs["verdict"] == "supported"].to_dict("records")
-    counts = Counter(match_label(row) or str(row["name"]) for row in rows)
+    rows.sort(key=lambda row: -row["effect"])
+    counts = Counter(match_label(row) or str(row["consensus"]) for row in rows)
     return [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]
 
 

@@ -16,6 +16,7 @@ from selfattn_bio.report.cards import (
     aligned,
     findings,
     motif_rows,
+    shortfall,
     window_name,
 )
 from selfattn_bio.report.results import Results, read_results
@@ -155,3 +156,26 @@ def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> N
         ("motif_02", 0),
         ("motif_03", 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"verdict": "supported", "enrichment_q": 0.5}, ""),
+        ({"enrichment_q": 0.5, "matched_q": 0.5}, "enrichment not shown"),
+        ({"matched_q": 0.5}, "no enrichment over matched negatives"),
+        ({"effect_q": 0.5}, "effect not shown"),
+        ({"effect_q": np.nan}, "effect not measured"),
+        ({"effect": 0.05}, "effect smaller than 0.1"),
+        ({"fall": -0.05}, "effect smaller than 0.1"),
+        ({"effect_low": -0.1}, "interval of the effect includes 0"),
+        (
+            {"enrichment_q": np.nan, "effect_q": 0.5},
+            "enrichment not shown; effect not shown",
+        ),
+    ],
+)
+def test_inconclusive_motif_names_what_is_missing(changes, expected) -> None:
+    row = {"verdict": "inconclusive", "enrichment_q": 0.01, "matched_q": 0.01, "effect_q": 0.01}
+    row |= {"effect": 0.5, "effect_low": 0.4, "fall": 0.5, "fall_low": 0.4}
+    assert shortfall(row | changes, 0.05) == expected

@@ -101,16 +101,19 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
     table = pd.DataFrame(
         {
             "name": ["m1", "m2", "m3", "m4"],
+            "consensus": ["ATCGAT", "TCGATA", "GTGACC", "GAGAGA"],
+            "effect": [0.5, 0.2, 0.3, 0.9],
             "match": ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"],
             "match_q": [1e-6, 0.01, float("nan"), 1e-4],
             "verdict": ["supported"] * 3 + ["inconclusive"],
         }
     )
-    assert words.supported(table) == ["Dref (2)", "m3"]
+    assert words.supported(table) == ["Dref (2)", "GTGACC"]
     assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
     assert words.motif_sentence(table[:1]).startswith("The only motif found is supported by")
     # Matches that are not significant are not used as names
-    assert words.supported(table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])) == ["Dref", "m2", "m3"]
+    weak = table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])
+    assert words.supported(weak) == ["Dref", "GTGACC", "TCGATA"]
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
