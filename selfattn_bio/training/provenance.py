@@ -10,12 +10,14 @@ import hashlib
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import read_provenance
 
 # packages whose versions are recorded; another version also changes the fingerprint
@@ -61,7 +63,8 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     """Return a SHA-256 of everything that determines the weights after a given step.
 
     A checkpoint with another fingerprint is not resumed. It covers the settings that affect
-    training, the corpus, the split table, the number of processes and the package versions.
+    training, the corpus, the split table, the number of processes, the package versions and the
+    package's source code.
     """
     parts = [run.data.alphabet, run.training.model_dump_json(exclude={"tensorboard"})]
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
@@ -81,8 +84,18 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
         split_sha256,
         f"{processes} processes",
         *(f"{p} {version(p)}" for p in VERSIONS),
+        f"code {code_sha256()}",
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@cache
+def code_sha256() -> str:
+    """Return a SHA-256 of all source files of the package, Python and C++."""
+    package = Path(__file__).parents[1]
+    files = sorted(file for kind in ("py", "cpp") for file in package.rglob(f"*.{kind}"))
+    names = [f"{file.relative_to(package)} {sha256_of(str(file))}" for file in files]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def commit_of(folder: Path) -> str | None:

@@ -5,6 +5,7 @@ Their ratio is the fraction of the machine's capacity that a training uses.
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
@@ -32,7 +33,7 @@ class FlopCounter:
         for module in network.modules():
             if isinstance(module, nn.Linear):
                 module.register_forward_hook(self._linear)
-            elif isinstance(module, nn.Conv1d):
+            elif isinstance(module, nn.Conv1d | nn.Conv2d):
                 module.register_forward_hook(self._convolution)
             elif isinstance(module, SelfAttention):
                 module.register_forward_hook(self._attention)
@@ -42,10 +43,11 @@ class FlopCounter:
     def _linear(self, module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self._add(module, output.numel() * module.in_features)
 
-    def _convolution(self, module: nn.Conv1d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._add(
-            module, output.numel() * module.in_channels // module.groups * module.kernel_size[0]
-        )
+    def _convolution(
+        self, module: nn.Conv1d | nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> None:
+        channels = module.in_channels // module.groups
+        self._add(module, output.numel() * channels * math.prod(module.kernel_size))
 
     def _attention(self, module: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         batch, length = output.shape[:2]

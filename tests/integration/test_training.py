@@ -16,6 +16,7 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training import provenance
 from selfattn_bio.training.loop import train
 from selfattn_bio.training.provenance import fingerprint_of
 from selfattn_bio.training.splits import read_splits
@@ -247,7 +248,7 @@ def test_control_shuffles_labels_of_both_splits(planted):
         assert sorted(found.targets) == sorted(truth)
 
 
-def test_checkpoint_belongs_to_split_and_settings(planted, tmp_path):
+def test_checkpoint_belongs_to_split_settings_and_code(planted, tmp_path, monkeypatch):
     corpus, split = planted
     other = tmp_path / "split.tsv"
     other.write_text(split.read_text().replace("valid", "test"))
@@ -267,6 +268,8 @@ def test_checkpoint_belongs_to_split_and_settings(planted, tmp_path):
         both.model_copy(update={"evaluation": config.EvaluationSection(strands="given")}),
     ]
     assert len({fingerprint_of(run, corpus, sha256_of(split), 1) for run in strands}) == 2
+    monkeypatch.setattr(provenance, "code_sha256", lambda: "of other code")
+    assert fingerprint_of(runs[0], corpus, sha256_of(split), 1) not in prints
 
 
 def test_corpus_of_other_alphabet_is_refused(planted):

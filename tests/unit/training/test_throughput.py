@@ -39,10 +39,12 @@ def test_flop_of_a_block():
     assert counter.total == 1 + 2 * 3 * (linear + attention)  # evaluation is not counted
 
 
-def test_flop_of_a_convolution():
-    layer = nn.Conv1d(4, 6, kernel_size=3, padding=1)
+@pytest.mark.parametrize("is_tower", [False, True])
+def test_flop_of_a_convolution(is_tower):
+    kind, kernel, padding = (nn.Conv2d, (1, 3), (0, 1)) if is_tower else (nn.Conv1d, 3, 1)
+    layer = kind(4, 6, kernel, padding=padding)
     counter = FlopCounter(layer)
-    layer(torch.zeros(2, 4, 10))
+    layer(torch.zeros(2, 4, 1, 10) if is_tower else torch.zeros(2, 4, 10))
     assert counter.total == 2 * 3 * (2 * 10 * 6 * 4 * 3)
 
 
