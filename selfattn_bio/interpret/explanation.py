@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from selfattn_bio.config import NO_DATABASE, TrackPartner
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import RecordPair
-from selfattn_bio.errors import ResultsError
+from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.attribution import BATCH, importance, paired_batches
 from selfattn_bio.interpret.callers import Caller, build_caller
@@ -185,7 +185,7 @@ class Explanation:
 
     def motifs(
         self,
-        database: str | None = "jaspar:insects",
+        database: str | None = "",
         *,
         caller: Caller | None = None,
         max_motifs: int = 25,
@@ -197,8 +197,8 @@ class Explanation:
         ----------
         database
             `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME,
-            JASPAR or TRANSFAC text. None or "none" for no matches. Protein motifs are never
-            matched.
+            JASPAR or TRANSFAC text. None or "none" for no matches. It must be given for DNA;
+            protein motifs are never matched.
         caller
             `Modisco()` or `Clusters()` of `interpret.callers`. The default is modisco for DNA and
             clusters for protein.
@@ -213,6 +213,8 @@ class Explanation:
 
         Raises
         ------
+        ArgumentError
+            If no database is named for DNA.
         ValueError
             If the method is based on attention, the letters are levels of a track, or the caller
             does not support the alphabet (modisco and protein).
@@ -227,6 +229,12 @@ class Explanation:
         if self.is_track:
             raise ValueError("motifs cannot be found in the levels of a track, only in sequences")
         alphabet = get_alphabet(self.alphabet)
+        if database == "" and alphabet.has_complement:
+            raise ArgumentError(
+                "no motif database is named",
+                hint='Name that of the organism, such as motifs(database="jaspar:vertebrates"), '
+                "or None for motifs without matches",
+            )
         known = (
             open_database(database)
             if database and database != NO_DATABASE and alphabet.has_complement

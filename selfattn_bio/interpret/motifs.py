@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from Bio.motifs import Motif as BioMotif
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -252,7 +253,8 @@ class MotifSet:
         else:
             with whole_file(folder / "seqlets.bed") as path:
                 write_bed(path, self.sites)
-        with whole_folder(folder / "logos") as logos:
+        # equal logos give equal files
+        with rc_context({"svg.hashsalt": "selfattn_bio"}), whole_folder(folder / "logos") as logos:
             for motif in self:
                 figure = Figure(figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained")
                 draw_logo(motif.ppm, figure.subplots(), motif.alphabet.letters)

@@ -42,9 +42,9 @@ def explained(folder):
 
 
 def files_of(folder):
-    """Return the contents of the files in a folder by relative path; only the names of plots."""
+    """Return the contents of the files in a folder by relative path."""
     return {
-        str(path.relative_to(folder)): path.suffix == ".svg" or path.read_bytes()
+        str(path.relative_to(folder)): path.read_bytes()
         for path in Path(folder).rglob("*")
         if path.is_file()
     }

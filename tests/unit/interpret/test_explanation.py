@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.errors import OutputError, ResultsError
+from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.interpret.attribution import centred, gradient_scores, importance
 from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.explanation import Explanation, MappedSequence, attention_maps, explain
@@ -231,6 +231,13 @@ def test_folder_with_other_files_is_not_replaced(tmp_path):
     ):
         explain(scorer_of(), ["ACGTACGT"]).save(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "text"
+
+
+def test_dna_motifs_need_a_database_by_name():
+    explanation = explain(scorer_of(), ["ACGTACGT"])
+    with pytest.raises(ArgumentError, match=r"no motif database is named.*jaspar:vertebrates"):
+        explanation.motifs()
+    assert explanation.motifs(None).table.empty
 
 
 def test_protein_is_explained_and_its_motifs_have_no_match(capsys):
