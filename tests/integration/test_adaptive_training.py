@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import selfattn_bio
 from selfattn_bio import config, load
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import RunFileError, TrainingError, TrainingInterrupted
@@ -162,9 +163,9 @@ def test_adaptive_training_resumes_bit_for_bit(task, monkeypatch):
     monkeypatch.setattr(Trainer, "take_step", stopped)
     arguments = (run, corpus_of(task), task / "split.tsv", task / "again")
     with pytest.raises(TrainingInterrupted, match="stopped by SIGTERM at step 30"):
-        train(*arguments, threads=1)
+        selfattn_bio.train(*arguments, threads=1)
     monkeypatch.setattr(Trainer, "take_step", whole)
-    train(*arguments, threads=1)
+    selfattn_bio.train(*arguments, threads=1)
     for name, weight in load_model(task / "again")[1].state_dict().items():
         assert torch.equal(weight, load_model(task / "model")[1].state_dict()[name]), name
 
