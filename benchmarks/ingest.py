@@ -63,8 +63,9 @@ PROCESS = """
 import re, sys, time
 from selfattn_bio.cli.main import main
 code = main(sys.argv[1:])
-print(time.process_time(), re.search(r"VmHWM: +([0-9]+)",
-open("/proc/self/status").read().replace("\\t", " "))[1], file=sys.stderr) sys.exit(code)
+status = open("/proc/self/status").read().replace("\\t", " ")
+print(time.process_time(), re.search(r"VmHWM: +([0-9]+)", status)[1], file=sys.stderr)
+sys.exit(code)
 """
 
 

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 
 pytestmark = pytest.mark.long
+# ru_maxrss begins with that of the process which started this one, VmHWM does not
 CODE = """
-import sys from selfattn_bio.cli.main import main assert main(sys.argv[1:]) == 0
-print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])  # ru_maxrss begins with that
-of the process which started this one
+import sys
+from selfattn_bio.cli.main import main
+assert main(sys.argv[1:]) == 0
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
 
 
