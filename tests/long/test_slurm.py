@@ -230,7 +230,7 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
 
     assert run.said.count("Trying to restart job") == 2
     log = (results / "logs/train.log").read_text()
-    assert "on 2 processes, each cpu with 1 threads" in log
+    assert "2 processes, each with 1 thread;" in log
     step = int(re.search(r"model: resuming from the checkpoint of step (\d+)", log)[1])
     assert 0 < step < STEPS
     logs = project / ".snakemake/slurm_logs/rule_train"
