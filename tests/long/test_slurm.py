@@ -237,7 +237,7 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
     # the log of the retry is removed; a wildcard may be empty
     (failed,) = logs.glob("smoke__variants_cnn*/*.log")
     saved = re.search(
-        r"training was stopped by SIGTERM at step (\d+), and its state is saved", failed.read_text()
+        r"training was stopped by SIGTERM at step (\d+); its state is saved", failed.read_text()
     )
     assert (
         f"cnn: resuming from the checkpoint of step {saved[1]}\n"
