@@ -20,10 +20,8 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.policy import SoftMask
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
 from selfattn_bio.sequence.readers.fields import Fields
-from selfattn_bio.sequence.splits import DROPPED, SPLITS
-from selfattn_bio.sequence.splits import describe as describe_splits
 
-if TYPE_CHECKING:  # imports genomes and numba, which plain sequence files do not need
+if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence files do not need
     from selfattn_bio.data.partner import Partners
     from selfattn_bio.data.sources import Source
 
@@ -209,6 +207,8 @@ class Split:
     @property
     def counts(self) -> dict[str, int]:
         """Return the number of records in train, valid and test, and of dropped records."""
+        from selfattn_bio.sequence.splits import DROPPED, SPLITS
+
         return {name: int((self.table["split"] == name).sum()) for name in (*SPLITS, DROPPED)}
 
     def __fspath__(self) -> str:
@@ -239,6 +239,7 @@ def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silen
         If the records do not suit the rule, or a split lacks records or one of the labels.
     """
     from selfattn_bio.data.splitting import assign_records
+    from selfattn_bio.sequence.splits import describe as describe_splits
 
     try:
         table = assign_records(task, corpus, say)
