@@ -73,7 +73,7 @@ def environments(processes):
 def write_gradients(folder, environment, sharded, merged, output):
     """Write the gradients of the first step, gathered on the first process.
 
-    With `merged`, the two accumulated batches are one batch.
+    With `merged`, the records of the two accumulated batches form a single batch.
     """
     os.environ |= environment
     torch.set_num_threads(1)

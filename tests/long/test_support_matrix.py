@@ -1,4 +1,4 @@
-"""The table of README.md that says which steps work for which objective is current."""
+"""Test that the support matrix of README.md is current."""
 
 import os
 import subprocess

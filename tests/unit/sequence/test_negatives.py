@@ -119,7 +119,7 @@ def test_gc_content_ignores_padding(start, end, genome, positives):
 
 @pytest.mark.parametrize(("tolerance", "found"), [(0.09, []), (0.1, [100, 200])])
 def test_tolerance_is_relative_to_positive_length(tolerance, found, tmp_path, positives):
-    """Positives of 100 and 200 bp are one tenth G, and nothing else is G.
+    """One tenth of the bases of the positives (100 and 200 bp) are G; the genome has no other G.
 
     Negatives without G differ by 10 and 20 bases, which is 0.1 of each length.
     """
