@@ -48,7 +48,7 @@ from selfattn_bio.model.checkpoint import (
     check_model_output,
     save_model,
 )
-from selfattn_bio.model.classifier import AttentionBody, Network, build_network
+from selfattn_bio.model.classifier import AttentionBody, build_network
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import read_lineage, seen_table
 from selfattn_bio.scoring.reference import Reference
@@ -59,6 +59,7 @@ from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
 from selfattn_bio.training.board import TensorBoardWriter
 from selfattn_bio.training.hardware import gather, open_fabric, seed_torch, shard_like
+from selfattn_bio.training.mean import RunningMean
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
 from selfattn_bio.training.optimizer import (
@@ -298,6 +299,9 @@ class Trainer:
         The network that is trained, with and without Fabric's wrapper.
     average
         Copy of the network with the running mean of the weights, which is evaluated and saved.
+        It is complete in every process and up to date after `mean.gather()`.
+    mean
+        Moves `average` after each step.
     top
         State of `average` at the best evaluations, by step.
     signals
@@ -346,6 +350,7 @@ class Trainer:
         self.flop = FlopCounter(self.bare)
         self.gemm_peak = gemm_peak(fabric.device, run.training.precision)
         self.network = fabric.setup_module(self.bare)
+        self.mean = RunningMean(self.bare, self.average)
         optimizer = build_optimizer(
             self.bare,
             run.training,
@@ -418,7 +423,7 @@ class Trainer:
         self.optimizer.zero_grad()
         progress.step += 1
         progress.loss_sum, progress.loss_steps = progress.loss_sum + loss, progress.loss_steps + 1
-        _move_average(self.average, self.bare, progress.step, training.ema_decay)
+        self.mean.move(progress.step, training.ema_decay)
 
     def rate_of(self, layer: int) -> float:
         """Return the factor on a layer's learning rate at this step."""
@@ -547,6 +552,7 @@ class Trainer:
         changes, and the evaluation is still due when the run resumes.
         """
         progress, training = self.progress, self.run.training
+        self.mean.gather()
         try:
             # broadcast, so that all processes decide the same
             measured = self.fabric.broadcast(self.measure_valid())
@@ -683,6 +689,7 @@ class Trainer:
         Tensors, named `part/key` with the parts network, average, optimizer and top-<step>; and
         `Progress` as a dict for JSON.
         """
+        self.mean.gather()
         parts = {
             "network": {name: gather(weight) for name, weight in self.bare.state_dict().items()},
             "average": self.average.state_dict(),
@@ -716,6 +723,7 @@ class Trainer:
         for name, weight in self.bare.state_dict().items():
             weight.copy_(shard_like(network[name], weight))
         self.average.load_state_dict(parts.pop("average"))
+        self.mean = RunningMean(self.bare, self.average)
         # there is no optimizer state if float16 has skipped all steps so far
         restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
         self.progress = Progress(**state)
@@ -1040,17 +1048,3 @@ def _own_rows(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64
     if len(rows) < fabric.world_size:
         return rows, 1 / fabric.world_size
     return rows[fabric.global_rank :: fabric.world_size], 1.0
-
-
-def _move_average(average: Network, network: Network, step: int, decay: float) -> None:
-    """Move the running mean of the weights towards the weights after `step`, from 1.
-
-    A weight of the mean becomes decay x mean + (1 - decay) x weight. The decay is smaller in early
-    steps, so that the mean does not retain the random initial weights. Buffers are copied.
-    """
-    decay = min(decay, (step - 1) / (step + 8))
-    with torch.no_grad():
-        for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-            mean.lerp_(gather(weight), 1 - decay)
-        for copied, buffer in zip(average.buffers(), network.buffers(), strict=True):
-            copied.copy_(buffer)

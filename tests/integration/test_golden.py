@@ -12,7 +12,8 @@ from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.loop import Trainer, _move_average
+from selfattn_bio.training.loop import Trainer
+from selfattn_bio.training.mean import RunningMean
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
 
 # Losses of steps 0, 4, 8, 12, 16 and 19. The first weights are random float32 numbers whose last
@@ -208,11 +209,11 @@ def test_golden_losses_of_training_loop(tmp_path):
 def test_running_mean_of_weights():
     """The mean starts as the first weights, forgets faster early on, and copies buffers."""
     network, average = (torch.nn.BatchNorm1d(1) for _ in range(2))
-    wanted = []
+    mean, wanted = RunningMean(network, average), []
     for step, value in enumerate([1.0, 2.0, 3.0, 4.0], start=1):
         network.weight.data.fill_(value)
         network.running_mean.fill_(value)
-        _move_average(average, network, step, decay=0.2)
+        mean.move(step, decay=0.2)
         wanted.append(average.weight.item())
         assert average.running_mean.item() == value
     # Decays: 0, 1/10, 2/11 and 0.2, because 3/12 is larger.

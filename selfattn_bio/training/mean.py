@@ -1,0 +1,58 @@
+"""Keep the running mean of the weights of a network in training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from selfattn_bio.training.hardware import gather, shard_like
+
+
+class RunningMean:
+    """Follow the weights of a network.
+
+    If the network is sharded, each process moves the means of its own part of the weights, so that
+    a step needs no communication. Call `gather` before `average` is used.
+
+    Parameters
+    ----------
+    network
+        Network that is trained.
+    average
+        Complete copy of it, which receives the means and the buffers.
+    """
+
+    def __init__(self, network: nn.Module, average: nn.Module) -> None:
+        self._network, self._average = network, average
+        pairs = zip(average.parameters(), network.parameters(), strict=True)
+        with torch.no_grad():
+            self._means = [
+                shard_like(mean.detach(), weight) if isinstance(weight, DTensor) else mean
+                for mean, weight in pairs
+            ]
+
+    @torch.no_grad()
+    def move(self, step: int, decay: float) -> None:
+        """Move the means towards the weights after `step`, counted from 1; copy the buffers.
+
+        A mean becomes decay x mean + (1 - decay) x weight. The decay is smaller in early steps, so
+        that the means do not retain the random initial weights.
+        """
+        decay = min(decay, (step - 1) / (step + 8))
+        for mean, weight in zip(self._means, self._network.parameters(), strict=True):
+            _own_part(mean).lerp_(_own_part(weight), 1 - decay)
+        for copied, buffer in zip(self._average.buffers(), self._network.buffers(), strict=True):
+            copied.copy_(buffer)
+
+    @torch.no_grad()
+    def gather(self) -> None:
+        """Bring `average` up to date in every process; all processes must call this."""
+        for mean, complete in zip(self._means, self._average.parameters(), strict=True):
+            if isinstance(mean, DTensor):
+                complete.copy_(gather(mean))
+
+
+def _own_part(tensor: Tensor) -> Tensor:
+    """Return this process's part of a tensor that may be sharded."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
