@@ -39,7 +39,7 @@ class Evaluation:
     Attributes
     ----------
     metrics
-        The content of metrics.json. Its form depends on the objective (docs/architecture.md).
+        The content of metrics.json. Its form depends on the objective (docs/files.md).
     predictions
         A table with one row per record, or per bin for objective `bins`, for each of the splits
         "valid" and "test".
