@@ -39,8 +39,8 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import ChromosomeSplit, read_run_file
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.model.lineage import check_unseen
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records

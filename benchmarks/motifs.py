@@ -55,6 +55,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
 from selfattn_bio.interpret.explanation import Explanation
@@ -78,7 +79,6 @@ from selfattn_bio.interpret.methods import (
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.classifier import build_network
-from selfattn_bio.model.lineage import check_unseen
 from selfattn_bio.motifs import open_database, read_meme
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.sequence.splits import read_split

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from selfattn_bio.config import read_run_file
+from selfattn_bio.evaluation.card import best_metrics, write_card
 from selfattn_bio.files import whole_folder
-from selfattn_bio.model.card import best_metrics, write_card
 from selfattn_bio.model.checkpoint import STACK, load_model
 
 ROOT = Path(__file__).parents[1]

@@ -21,9 +21,9 @@ from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import OutputError
+from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder
-from selfattn_bio.model.card import model_card
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.report.results import read_file, read_json, read_table
 from selfattn_bio.scoring.scorer import Models

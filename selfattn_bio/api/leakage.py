@@ -204,6 +204,8 @@ def _seen(models: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
     """Return the records that each model and its parents were trained on."""
     if not models:
         return {}
-    from selfattn_bio.model.lineage import read_lineage  # imports torch, which is needed only here
+    from selfattn_bio.evaluation.lineage import (
+        read_lineage,  # imports torch, which is needed only here
+    )
 
     return {str(model): read_lineage(Path(model)).seen for model in models}

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
+from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
-from selfattn_bio.model.lineage import check_unseen
 from selfattn_bio.scoring.scorer import Models, Scorer, load_single
 from selfattn_bio.sequence.splits import read_split
 

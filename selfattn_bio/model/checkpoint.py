@@ -23,7 +23,7 @@ from selfattn_bio.files import check_replaceable, sha256_of
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
-# list of the training records (`model.lineage`); summary of them (`scoring.reference`)
+# list of the training records (`evaluation.lineage`); summary of them (`scoring.reference`)
 TRAINING_RECORDS, REFERENCE = "seen.parquet", "reference.safetensors"
 # model card; metrics of each evaluation; time and memory of the training; folder with the weights
 # of the next best evaluations ([training] top)

@@ -14,10 +14,10 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q, match_label
-from selfattn_bio.model.card import used_files
 from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.report import cards, figures, words
 from selfattn_bio.report.maps import attention_figures

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from selfattn_bio.config import KeptLayer, PrunedGates
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evaluation.card import best_metrics, write_card
 from selfattn_bio.files import sha256_of, whole_folder
-from selfattn_bio.model.card import best_metrics, write_card
 from selfattn_bio.model.checkpoint import (
     HISTORY,
     TRAINING_COST,

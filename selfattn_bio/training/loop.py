@@ -34,11 +34,12 @@ from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
 from selfattn_bio.data.batches import RecordWindows, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
+from selfattn_bio.evaluation.card import best_metrics, write_card
 from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
 from selfattn_bio.evaluation.groups import worst_auroc
+from selfattn_bio.evaluation.lineage import read_lineage, seen_table
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import sha256_of, whole_file, whole_folder
-from selfattn_bio.model.card import best_metrics, write_card
 from selfattn_bio.model.checkpoint import (
     HISTORY,
     NEXT_BEST,
@@ -50,7 +51,6 @@ from selfattn_bio.model.checkpoint import (
 )
 from selfattn_bio.model.classifier import AttentionBody, build_network
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
-from selfattn_bio.model.lineage import read_lineage, seen_table
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import policy_of, scorer_of
 from selfattn_bio.scoring.stack import Stack, baseline_setup

@@ -15,8 +15,8 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.lineage import Lineage
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
-from selfattn_bio.model.lineage import Lineage
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import train

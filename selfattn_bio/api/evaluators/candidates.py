@@ -16,6 +16,7 @@ from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import AnyObjective, AttentionModel, NoExits, RunFile, read_run_file
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, NETWORK
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import (
@@ -24,7 +25,6 @@ from selfattn_bio.model.checkpoint import (
     check_trained_on,
     read_stack_weights,
 )
-from selfattn_bio.model.lineage import check_unseen
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, folder_of, load
 
 PARTNER = "partner_"  # prefix of the baselines of second inputs

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.cli.main import main
+from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
-from selfattn_bio.model.lineage import seen_table
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.records import letters_of
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
-from selfattn_bio.model.lineage import seen_table
+from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.records import letters_of
 

@@ -12,12 +12,12 @@ from torch.testing import assert_close
 from selfattn_bio import config
 from selfattn_bio.attention.mixers.reformer import UnitLength
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.evaluation.card import _words
 from selfattn_bio.interpret.attribution import ATTNLRP, attribution_rules
 from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.interpret.methods import METHODS, AttnLRP, Gradient
 from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.interpret.readout import has_attention, read_attention
-from selfattn_bio.model.card import _words
 from selfattn_bio.model.checkpoint import load_model, save_model
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.model.encoder import Encoder, QKVProjection

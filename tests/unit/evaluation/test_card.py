@@ -7,7 +7,7 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.card import model_card, write_card
+from selfattn_bio.evaluation.card import model_card, write_card
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 from selfattn_bio.model.classifier import build_network
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.lineage import check_unseen, read_lineage, seen_table
 from selfattn_bio.model.checkpoint import PROVENANCE, TRAINING_RECORDS
-from selfattn_bio.model.lineage import check_unseen, read_lineage, seen_table
 from selfattn_bio.sequence.alphabet import DNA
 
 HASHES = {
