@@ -1,11 +1,9 @@
 """Compare the fused band kernel with dense attention in float64: outputs and gradients.
 
-Also tested: identical results for any number of threads, compilation, and messages when the kernel
-cannot run.
+Also tested: identical results for any number of threads, and wrong arguments.
 """
 
 import math
-import os
 import shlex
 import shutil
 import signal
@@ -18,15 +16,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from band_here import needs_band
 from torch.testing import assert_close
 
 from selfattn_bio.attention import band, native
 from selfattn_bio.attention.band import band_attention, dropout_mask
 from selfattn_bio.attention.native import unavailable_reason
 
-needs_kernel = pytest.mark.skipif(
-    unavailable_reason() is not None, reason=f"no band kernel here: {unavailable_reason()}"
-)
 BUILDS = {"AVX2 alone": ["g++", "-mno-avx512f"], "clang++": ["clang++"]}
 NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")
 
@@ -93,16 +89,6 @@ def assert_agrees(projection, bias, grad_out, **rule):
         assert_close(
             x.double(), y, atol=1e-5 * size, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
         )
-
-
-def test_source_compiles():
-    """Fail if the kernel should compile here but does not: other tests would only be skipped."""
-    named = shlex.split(os.environ.get("CXX", ""))[:1]
-    compiler = any(map(shutil.which, named or ("c++", "g++", "clang++")))
-    flags = native.CPU_INFO.read_text().split() if native.CPU_INFO.exists() else []
-    assert (unavailable_reason() is None) == (compiler and {"avx2", "fma"} <= set(flags)), (
-        unavailable_reason()
-    )
 
 
 @pytest.fixture(params=["as it is", *BUILDS])
@@ -184,7 +170,7 @@ def test_nan_is_kept_by_each_build(build):
         assert x[none].isnan().all()
 
 
-@needs_kernel
+@needs_band
 @pytest.mark.parametrize(
     ("left", "right"), [(0, 0), (128, 128), (5, 40), (40, 0), (0, 3), (1000, 1000), (7, 5000)]
 )
@@ -193,14 +179,14 @@ def test_window_with_bias(length, left, right):
     assert_agrees(*drawn(length, reach=40), left=left, right=right)
 
 
-@needs_kernel
+@needs_band
 @pytest.mark.parametrize("head_dim", [16, 32, 64])
 @pytest.mark.parametrize("reach", [None, 0, 3, 400])
 def test_head_dim_and_reach_of_the_bias(head_dim, reach):
     assert_agrees(*drawn(150, head_dim, reach=reach), left=20, right=33)
 
 
-@needs_kernel
+@needs_band
 @pytest.mark.parametrize("length", [3, 200, 333])
 @pytest.mark.parametrize("num_global", [1, 8, 128, 500])
 @pytest.mark.parametrize(("left", "right"), [(16, 16), (9, 0), (0, 1)])
@@ -209,14 +195,14 @@ def test_global_keys_count_once(length, num_global, left, right, monkeypatch):
     assert_agrees(*drawn(length, reach=30), left=left, right=right, num_global=num_global)
 
 
-@needs_kernel
+@needs_band
 @pytest.mark.parametrize("span", [16, 48, 4096])
 def test_more_than_one_span(span, monkeypatch):
     monkeypatch.setattr(band, "SPAN", span)
     assert_agrees(*drawn(333, 32, reach=20), left=13, right=21, num_global=3)
 
 
-@needs_kernel
+@needs_band
 @pytest.mark.parametrize("num_global", [0, 5])
 @pytest.mark.parametrize("length", [18, 190])
 def test_padding_and_segments(length, num_global):
@@ -242,7 +228,7 @@ def test_padding_and_segments(length, num_global):
             assert_agrees(projection, bias, grad_out, **rule)
 
 
-@needs_kernel
+@needs_band
 def test_query_without_keys():
     projection, bias, grad_out = drawn(40, reach=4)
     mask = torch.zeros(2, 40, dtype=torch.bool)
@@ -259,7 +245,7 @@ def test_query_without_keys():
     assert_close(grad_v[1, :, 5], grad_out[1, :, 3:8].sum(dim=1), atol=1e-5, rtol=0)
 
 
-@needs_kernel
+@needs_band
 @pytest.mark.parametrize("seed", [0, 2**63 + 11])
 def test_dropout(seed):
     assert_agrees(*drawn(140, 32, reach=9), left=30, right=18, num_global=4, dropout=0.3, seed=seed)
@@ -289,7 +275,7 @@ def test_dropout_mask_keeps_its_rate_along_every_axis():
     assert dropout_mask(1, 0.0, 1, 1, 50).all()
 
 
-@needs_kernel
+@needs_band
 def test_large_scores_and_strides():
     projection, bias, grad_out = drawn(70, 32, reach=10)
     assert_agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
@@ -302,7 +288,7 @@ def test_large_scores_and_strides():
     assert torch.equal(repeated[:, :1], want[:, :1])
 
 
-@needs_kernel
+@needs_band
 def test_results_do_not_depend_on_threads(monkeypatch):
     monkeypatch.setattr(band, "SPAN", 32)
     case, rule = drawn(200, reach=20), {"left": 12, "right": 17, "num_global": 9, "dropout": 0.1}
@@ -378,7 +364,7 @@ def test_interrupt_leaves_no_thread_using_freed_memory(monkeypatch, interrupts):
     assert alive() is None
 
 
-@needs_kernel
+@needs_band
 def test_bias_without_gradient():
     projection, bias, _ = drawn(30, reach=5)
     q, k, v = projection.requires_grad_().permute(2, 0, 3, 1, 4)
@@ -427,133 +413,3 @@ def test_wrong_arguments(change, message):
     with pytest.raises(ValueError) as raised:  # noqa: PT011 - the text is compared
         band_attention(**arguments)
     assert str(raised.value) == message
-
-
-@pytest.fixture
-def fresh(monkeypatch, tmp_path):
-    """Start with no library loaded and an empty cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native._load.cache_clear()
-    yield monkeypatch
-    monkeypatch.undo()
-    native._load.cache_clear()
-
-
-@needs_kernel
-def test_compiles_once_into_the_cache(fresh, tmp_path):
-    assert unavailable_reason() is None
-    made = list((tmp_path / "selfattn_bio").iterdir())
-    assert [path.suffix for path in made] == [".so"]
-    native._load.cache_clear()
-    fresh.setattr(native, "_make", None)  # a second process must not compile
-    assert unavailable_reason() is None
-
-
-@needs_kernel
-@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/below"])
-def test_unwritable_cache_error_has_a_hint(fresh, folder):
-    fresh.setenv("XDG_CACHE_HOME", folder)
-    assert unavailable_reason().startswith(f"cannot write to {folder}/selfattn_bio: ")
-    assert unavailable_reason().endswith(". Set XDG_CACHE_HOME to a writable folder")
-
-
-@pytest.fixture
-def small(fresh, tmp_path):
-    """Use a source that compiles quickly."""
-    source = tmp_path / "band.cpp"
-    source.write_text('extern "C" int band_tile() { return 8; }\n')
-    fresh.setattr(native, "SOURCE", source)
-
-
-@needs_kernel
-@pytest.mark.usefixtures("small")
-@pytest.mark.parametrize(
-    "rest", [0, 100, 0.5, -1], ids=["nothing", "100 bytes", "half", "all but a byte"]
-)
-def test_partial_library_is_rebuilt(rest):
-    assert unavailable_reason() is None
-    _, path = native._recipe()
-    whole = path.read_bytes()
-    path.unlink()  # this process has mapped the file
-    path.write_bytes(whole[: int(rest * len(whole)) if isinstance(rest, float) else rest])
-    native._load.cache_clear()
-    assert native.library().band_tile() == 8
-    assert path.read_bytes() == whole
-
-
-@needs_kernel
-@pytest.mark.usefixtures("small")
-def test_broken_library_is_rebuilt():
-    _, path = native._recipe()
-    path.parent.mkdir()
-    path.write_bytes(b"of another system" + native.SEAL)
-    assert unavailable_reason() is None
-    assert native.library().band_tile() == 8
-
-
-def test_library_depends_on_source_compiler_flags_and_cpu(fresh, tmp_path):
-    fresh.setattr(native, "_cpu", lambda: "one CPU")
-    fresh.setattr(native, "_output", lambda command: "version 1")
-    fresh.setenv("CXX", "g++")
-    found = [native._recipe()[1]]
-    source = tmp_path / "band.cpp"
-    source.write_text(native.SOURCE.read_text() + "//")
-    for change in (
-        lambda: fresh.setattr(native, "SOURCE", source),
-        lambda: fresh.setattr(native, "FLAGS", (*native.FLAGS, "-g")),
-        lambda: fresh.setenv("CXX", "g++ -mno-avx512f"),
-        lambda: fresh.setattr(native, "_output", lambda command: "version 2"),
-        lambda: fresh.setattr(native, "_cpu", lambda: "another CPU"),
-    ):
-        assert native._recipe()[1] == found[-1]
-        change()
-        found.append(native._recipe()[1])
-    assert len(set(found)) == 6
-
-
-def test_unavailable_reason_names_the_problem(fresh, tmp_path):
-    def reason():
-        native._load.cache_clear()
-        return unavailable_reason()
-
-    fresh.setattr(native, "_cpu", lambda: "some CPU")
-    fresh.setenv("CXX", "no-such-compiler")
-    assert reason() == "the compiler no-such-compiler was not found"
-    with pytest.raises(
-        RuntimeError,
-        match="band attention cannot run here: the compiler no-such-compiler was not found",
-    ):
-        band_attention(*torch.zeros(3, 1, 1, 4, 16), left=1, right=1)
-    fresh.setenv("CXX", '"')
-    assert reason() == "CXX is not a valid command: '\"' (No closing quotation)"
-    fresh.delenv("CXX")
-    fresh.setenv("PATH", str(tmp_path))
-    assert reason() == "no C++ compiler found: install g++ or clang++, or set CXX"
-
-
-@needs_kernel
-def test_first_compiler_error_is_reported(fresh, tmp_path):
-    source = tmp_path / "band.cpp"
-    source.write_text("int band_tile() { return no_such_name; }\n")
-    fresh.setattr(native, "SOURCE", source)
-    assert "failed: " in unavailable_reason()
-    assert "error: " in unavailable_reason()
-    assert "no_such_name" in unavailable_reason()
-    assert "\n" not in unavailable_reason()
-
-
-def test_missing_cpu_features_are_reported(fresh, tmp_path):
-    fresh.setattr(native.platform, "machine", lambda: "riscv64")
-    assert unavailable_reason() == "the CPU is riscv64; the kernel needs x86-64"
-    native._load.cache_clear()
-    info = tmp_path / "cpuinfo"
-    info.write_text("processor: 0\nmodel name\t: Old\nflags\t\t: fpu avx avx2\n\nprocessor: 1\n")
-    fresh.setattr(native.platform, "machine", lambda: "x86_64")
-    fresh.setattr(native, "CPU_INFO", info)
-    assert unavailable_reason() == "the CPU lacks fma; the kernel needs AVX2 and FMA"
-    native._load.cache_clear()
-    fresh.setattr(native, "CPU_INFO", tmp_path / "none")
-    assert (
-        unavailable_reason()
-        == f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"
-    )

@@ -5,14 +5,14 @@ Patterns, positions, lengths, padding and segments vary.
 
 import pytest
 import torch
+from band_here import needs_band
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_cases import DH, EXACT, H, batch
 from torch.testing import assert_close
 
 from selfattn_bio.attention import attend as door
-from selfattn_bio.attention import tiles
 from selfattn_bio.attention.attend import attend, prepared
-from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,
@@ -24,9 +24,6 @@ from selfattn_bio.attention.patterns import (
 )
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
 from selfattn_bio.attention.tiles import AttentionMask
-
-H, DH = 2, 4
-EXACT = {"rtol": 1e-9, "atol": 1e-10}
 
 windows = st.builds(
     Window,
@@ -61,19 +58,6 @@ positions = st.sampled_from(
     ]
 )
 lengths = st.sampled_from([1, 2, 63, 64, 129, 200, 330])
-
-
-def batch(length, padded, segmented, batch_size=2, dtype=torch.float64, head_dim=DH):
-    generator = torch.Generator().manual_seed(length)
-    q, k, v, upstream = (
-        torch.randn(batch_size, H, length, head_dim, generator=generator, dtype=dtype)
-        for _ in range(4)
-    )
-    mask = torch.ones(batch_size, length, dtype=torch.bool)
-    if padded:
-        mask[1, length // 2 :] = False  # with length 1, the sequence is all padding
-    segments = (torch.arange(length) * 3 // length).expand(batch_size, -1) if segmented else None
-    return [x.requires_grad_() for x in (q, k, v)], upstream, mask if padded else None, segments
 
 
 def results(kernel, qkv, position, upstream, **arguments):
@@ -130,9 +114,6 @@ def test_every_kernel_in_float32_is_within_rounding_of_float64(
             assert float((one.double() - other).detach().norm()) < 1e-5 * size, kernel
 
 
-needs_band = pytest.mark.skipif(
-    unavailable_reason() is not None, reason=f"no band kernel here: {unavailable_reason()}"
-)
 KERNELS = ["slab", pytest.param("band", marks=needs_band), pytest.param("joint", marks=needs_band)]
 ONE_WINDOW = (
     Window(70) | Global(8),
@@ -241,65 +222,6 @@ def test_gradcheck(kernel, make):
         lambda *x: torch.func.functional_call(door, dict(zip(names, x[3:], strict=True)), x[:3]),
         (q, k, v, *tables),
     )
-
-
-@pytest.mark.parametrize(
-    "pattern", [Window(70), Window(5) | Global(3) | RandomBlocks(2, 16)], ids=str
-)
-def test_dropout_of_slab_is_the_same_in_forward_and_backward(pattern):
-    """Check that sum(out * u) = sum(v * dv), because the output is linear in v."""
-    qkv, upstream, _, _ = batch(200, False, False)
-    torch.manual_seed(3)
-    out = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab")
-    (d_v,) = torch.autograd.grad(out, qkv[2], upstream, retain_graph=True)
-    assert_close((out * upstream).sum(), (qkv[2] * d_v).sum(), **EXACT)
-    torch.manual_seed(3)
-    again = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab")
-    assert torch.equal(out, again)
-    # Finite difference along one direction of q, with the same seed for dropout.
-    direction, step = torch.randn_like(qkv[0]), 1e-6
-    moved = []
-    for sign in (1, -1):
-        torch.manual_seed(3)
-        q = qkv[0].detach() + sign * step * direction
-        moved.append(
-            (
-                attend(
-                    q, *qkv[1:], pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab"
-                )
-                * upstream
-            ).sum()
-        )
-    (d_q,) = torch.autograd.grad(out, qkv[0], upstream)
-    assert_close((moved[0] - moved[1]) / (2 * step), (d_q * direction).sum(), rtol=1e-6, atol=1e-6)
-
-
-@needs_band
-@pytest.mark.parametrize(
-    "pattern", [Window(70) | RandomBlocks(2, 64), Window(40) | Global(3) | Strided(50)], ids=str
-)
-def test_dropout_of_joint_is_the_same_in_forward_and_backward(pattern):
-    qkv, upstream, _, _ = batch(300, False, False, dtype=torch.float32, head_dim=16)
-    torch.manual_seed(3)
-    out = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="joint")
-    (d_v,) = torch.autograd.grad(out, qkv[2], upstream)
-    assert_close((out * upstream).sum(), (qkv[2] * d_v).sum(), rtol=1e-4, atol=1e-3)
-    torch.manual_seed(3)
-    assert torch.equal(
-        out, attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="joint")
-    )
-    whole = attend(*qkv, pattern=pattern, position=NoPosition(), kernel="joint")
-    assert float(((out - whole).norm() / whole.norm()).detach()) > 0.1
-
-
-def test_slab_dropout_has_its_rate():
-    ones = torch.ones(1, 1, 2000, 4)
-    torch.manual_seed(0)
-    out = attend(
-        ones, ones, ones, pattern=Window(64), position=NoPosition(), dropout=0.25, kernel="slab"
-    )
-    assert abs(float(out.mean()) - 1) < 0.01
-    assert float(out.std()) > 0.03
 
 
 def precision(kernel):
@@ -449,95 +371,6 @@ def test_empty_sequences(shape):
     )
 
 
-# With these inputs a row of the output is the row of weights: all scores are 0, and values are
-# one-hot.
-DROPPED = {
-    "sdpa": Full(),
-    "reference": Window(9) | Global(2),
-    "band": Window(9) | Global(2),
-    "joint": Window(3) | Global(2) | RandomBlocks(2, 16),
-    "slab": Window(3) | Global(2) | RandomBlocks(2, 16),
-}
-
-
-@pytest.mark.parametrize(
-    "kernel",
-    [pytest.param(name, marks=needs_band if name in ("band", "joint") else ()) for name in DROPPED],
-)
-def test_every_kernel_drops_weights_at_its_rate(kernel):
-    length, share = 64 if kernel in ("band", "joint") else 130, 0.3
-    pattern = DROPPED[kernel]
-    q = torch.zeros(8, 2, length, length if length == 64 else 130)
-    v = torch.eye(length, q.shape[-1]).expand(8, 2, -1, -1)
-    torch.manual_seed(0)
-    kept, again = (
-        attend(q, q, v, pattern=pattern, position=NoPosition(), dropout=share, kernel=kernel)
-        for _ in range(2)
-    )
-    whole = attend(q, q, v, pattern=pattern, position=NoPosition(), kernel=kernel)
-    at = torch.arange(length)
-    allowed = pattern.dense_mask(length)
-    parts = {
-        "window": (at[None] - at[:, None]).abs() <= 3,
-        "global keys": at[None].expand(length, -1) < 2,
-        "global rows": (at < 2)[:, None],
-    }
-    parts["far keys"] = ~(parts["window"] | parts["global keys"] | parts["global rows"])
-    for name, part in parts.items():
-        pairs = (allowed & part).expand(8, 2, -1, -1)
-        assert abs(float((kept[pairs] == 0).float().mean()) - share) < 0.04, name
-        ratio = kept[pairs] / whole[pairs]
-        assert_close(
-            ratio[kept[pairs] != 0],
-            torch.full_like(ratio[kept[pairs] != 0], 1 / (1 - share)),
-            rtol=1e-4,
-            atol=1e-4,
-        )
-    assert not torch.equal(kept, again)  # sampled again at each call
-    zeros = (kept == 0) & allowed
-    for one in range(8):  # and for each sequence and head
-        assert not torch.equal(zeros[one, 0], zeros[one, 1])
-        assert not torch.equal(zeros[one], zeros[(one + 1) % 8])
-
-
-def kept_by_slab(pattern, length):
-    """Return which weights are kept with dropout 0.5, (L, L)."""
-    torch.manual_seed(0)
-    q, v = torch.zeros(1, 1, length, length), torch.eye(length)[None, None]
-    return (
-        attend(q, q, v, pattern=pattern, position=NoPosition(), dropout=0.5, kernel="slab")[0, 0]
-        > 0
-    )
-
-
-def test_tiles_of_slab_are_dropped_apart(monkeypatch):
-    monkeypatch.setattr(tiles, "SCORES", 2**15)
-    kept = kept_by_slab(Window(70), 1024)
-    # the first row of each chunk; each chunk is one tile
-    rows = [kept[i, i - 70 : i + 71] for i in range(128, 896, 64)]
-    assert len({tuple(row.tolist()) for row in rows}) == len(rows)
-
-
-def test_parts_of_slab_are_dropped_apart():
-    """Parts whose tiles have the same shape and position drop different weights."""
-    length, at = 640, torch.arange(640)
-    kept = kept_by_slab(BlockLocal(64) | RandomBlocks(1, 64), length)
-    # (L,) block sampled for each query
-    drawn = (
-        RandomBlocks(1, 64)
-        .dense_mask(length)
-        .unflatten(1, (-1, 64))
-        .any(-1)
-        .to(torch.int64)
-        .argmax(1)
-    )
-    by_block = kept.unflatten(1, (-1, 64))  # (L, blocks, 64)
-    own, other = by_block[at, at // 64], by_block[at, drawn]
-    elsewhere = drawn != at // 64
-    assert elsewhere.any()
-    assert 0.4 < float((own == other)[elsewhere].float().mean()) < 0.6
-
-
 @pytest.mark.parametrize(
     ("pattern", "chunks"),
     [
@@ -555,36 +388,3 @@ def test_slab_looks_at_no_more_keys_than_the_pattern_has(pattern, chunks):
     attention_mask = AttentionMask(pattern, (1, 1, length), torch.device("cpu"))
     pairs = sum(tile.index().numel() for walk in attention_mask.walks(0) for tile in walk)
     assert pairs <= (length + 3 * 64) * 64 * chunks  # complete chunks, for each remainder
-
-
-def test_shaw_values_are_dropped_with_their_weights():
-    """Compare gradients of all inputs with finite differences, with the same seed for dropout."""
-    torch.manual_seed(0)
-    position = Shaw(DH, 5).double()
-    qkv, upstream, _, _ = batch(90, False, False)
-
-    def run(moved=None, step=0.0):
-        leaves = [*qkv, position.keys, position.values]
-        saved = [leaf.detach().clone() for leaf in leaves]
-        if moved is not None:
-            with torch.no_grad():
-                leaves[moved] += step * directions[moved]
-        torch.manual_seed(3)
-        out = attend(*qkv, pattern=Window(20), position=position, dropout=0.4, kernel="slab")
-        with torch.no_grad():
-            for leaf, old in zip(leaves, saved, strict=True):
-                leaf.copy_(old)
-        return out
-
-    directions = [torch.randn_like(leaf) for leaf in [*qkv, position.keys, position.values]]
-    torch.manual_seed(3)
-    out = attend(*qkv, pattern=Window(20), position=position, dropout=0.4, kernel="slab")
-    gradients = torch.autograd.grad(out, [*qkv, position.keys, position.values], upstream)
-    for number, gradient in enumerate(gradients):
-        high, low = (run(number, sign * 1e-6).detach() for sign in (1, -1))
-        assert_close(
-            ((high - low) * upstream).sum() / 2e-6,
-            (gradient * directions[number]).sum(),
-            rtol=1e-5,
-            atol=1e-5,
-        )

@@ -1,0 +1,153 @@
+"""Test compilation of the band kernel, its cache, and messages when it cannot run."""
+
+import os
+import shlex
+import shutil
+
+import pytest
+import torch
+from band_here import needs_band
+
+from selfattn_bio.attention import native
+from selfattn_bio.attention.band import band_attention
+from selfattn_bio.attention.native import unavailable_reason
+
+
+def test_source_compiles():
+    """Fail if the kernel should compile here but does not: other tests would only be skipped."""
+    named = shlex.split(os.environ.get("CXX", ""))[:1]
+    compiler = any(map(shutil.which, named or ("c++", "g++", "clang++")))
+    flags = native.CPU_INFO.read_text().split() if native.CPU_INFO.exists() else []
+    assert (unavailable_reason() is None) == (compiler and {"avx2", "fma"} <= set(flags)), (
+        unavailable_reason()
+    )
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """Start with no library loaded and an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native._load.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    native._load.cache_clear()
+
+
+@needs_band
+def test_compiles_once_into_the_cache(fresh, tmp_path):
+    assert unavailable_reason() is None
+    made = list((tmp_path / "selfattn_bio").iterdir())
+    assert [path.suffix for path in made] == [".so"]
+    native._load.cache_clear()
+    fresh.setattr(native, "_make", None)  # a second process must not compile
+    assert unavailable_reason() is None
+
+
+@needs_band
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/below"])
+def test_unwritable_cache_error_has_a_hint(fresh, folder):
+    fresh.setenv("XDG_CACHE_HOME", folder)
+    assert unavailable_reason().startswith(f"cannot write to {folder}/selfattn_bio: ")
+    assert unavailable_reason().endswith(". Set XDG_CACHE_HOME to a writable folder")
+
+
+@pytest.fixture
+def small(fresh, tmp_path):
+    """Use a source that compiles quickly."""
+    source = tmp_path / "band.cpp"
+    source.write_text('extern "C" int band_tile() { return 8; }\n')
+    fresh.setattr(native, "SOURCE", source)
+
+
+@needs_band
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    "rest", [0, 100, 0.5, -1], ids=["nothing", "100 bytes", "half", "all but a byte"]
+)
+def test_partial_library_is_rebuilt(rest):
+    assert unavailable_reason() is None
+    _, path = native._recipe()
+    whole = path.read_bytes()
+    path.unlink()  # this process has mapped the file
+    path.write_bytes(whole[: int(rest * len(whole)) if isinstance(rest, float) else rest])
+    native._load.cache_clear()
+    assert native.library().band_tile() == 8
+    assert path.read_bytes() == whole
+
+
+@needs_band
+@pytest.mark.usefixtures("small")
+def test_broken_library_is_rebuilt():
+    _, path = native._recipe()
+    path.parent.mkdir()
+    path.write_bytes(b"of another system" + native.SEAL)
+    assert unavailable_reason() is None
+    assert native.library().band_tile() == 8
+
+
+def test_library_depends_on_source_compiler_flags_and_cpu(fresh, tmp_path):
+    fresh.setattr(native, "_cpu", lambda: "one CPU")
+    fresh.setattr(native, "_output", lambda command: "version 1")
+    fresh.setenv("CXX", "g++")
+    found = [native._recipe()[1]]
+    source = tmp_path / "band.cpp"
+    source.write_text(native.SOURCE.read_text() + "//")
+    for change in (
+        lambda: fresh.setattr(native, "SOURCE", source),
+        lambda: fresh.setattr(native, "FLAGS", (*native.FLAGS, "-g")),
+        lambda: fresh.setenv("CXX", "g++ -mno-avx512f"),
+        lambda: fresh.setattr(native, "_output", lambda command: "version 2"),
+        lambda: fresh.setattr(native, "_cpu", lambda: "another CPU"),
+    ):
+        assert native._recipe()[1] == found[-1]
+        change()
+        found.append(native._recipe()[1])
+    assert len(set(found)) == 6
+
+
+def test_unavailable_reason_names_the_problem(fresh, tmp_path):
+    def reason():
+        native._load.cache_clear()
+        return unavailable_reason()
+
+    fresh.setattr(native, "_cpu", lambda: "some CPU")
+    fresh.setenv("CXX", "no-such-compiler")
+    assert reason() == "the compiler no-such-compiler was not found"
+    with pytest.raises(
+        RuntimeError,
+        match="band attention cannot run here: the compiler no-such-compiler was not found",
+    ):
+        band_attention(*torch.zeros(3, 1, 1, 4, 16), left=1, right=1)
+    fresh.setenv("CXX", '"')
+    assert reason() == "CXX is not a valid command: '\"' (No closing quotation)"
+    fresh.delenv("CXX")
+    fresh.setenv("PATH", str(tmp_path))
+    assert reason() == "no C++ compiler found: install g++ or clang++, or set CXX"
+
+
+@needs_band
+def test_first_compiler_error_is_reported(fresh, tmp_path):
+    source = tmp_path / "band.cpp"
+    source.write_text("int band_tile() { return no_such_name; }\n")
+    fresh.setattr(native, "SOURCE", source)
+    assert "failed: " in unavailable_reason()
+    assert "error: " in unavailable_reason()
+    assert "no_such_name" in unavailable_reason()
+    assert "\n" not in unavailable_reason()
+
+
+def test_missing_cpu_features_are_reported(fresh, tmp_path):
+    fresh.setattr(native.platform, "machine", lambda: "riscv64")
+    assert unavailable_reason() == "the CPU is riscv64; the kernel needs x86-64"
+    native._load.cache_clear()
+    info = tmp_path / "cpuinfo"
+    info.write_text("processor: 0\nmodel name\t: Old\nflags\t\t: fpu avx avx2\n\nprocessor: 1\n")
+    fresh.setattr(native.platform, "machine", lambda: "x86_64")
+    fresh.setattr(native, "CPU_INFO", info)
+    assert unavailable_reason() == "the CPU lacks fma; the kernel needs AVX2 and FMA"
+    native._load.cache_clear()
+    fresh.setattr(native, "CPU_INFO", tmp_path / "none")
+    assert (
+        unavailable_reason()
+        == f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"
+    )
