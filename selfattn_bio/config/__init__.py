@@ -83,8 +83,6 @@ from selfattn_bio.config.model import (
     TowerStemSection,
 )
 from selfattn_bio.config.objective import (
-    PER_POSITION,
-    PER_TOKEN,
     AnyObjective,
     BinaryObjective,
     BinsObjective,
@@ -135,8 +133,6 @@ __all__ = [
     "MOTIF_DATABASES",
     "NO_DATABASE",
     "OF_WEIGHTS",
-    "PER_POSITION",
-    "PER_TOKEN",
     "PRIVATE_STEM",
     "AlibiPosition",
     "AnyBalance",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,17 @@ from selfattn_bio.config.section import Column, Listed, Names, Positive, Section
 
 
 class ObjectiveSection(Section):
-    """Common properties of objectives."""
+    """Common properties of objectives.
+
+    The package `objectives` has one class per section, with everything that depends on the kind.
+
+    Attributes
+    ----------
+    outputs_per
+        Whether the network has outputs per sequence, per token, or per position of the encoder.
+    """
+
+    outputs_per: ClassVar[Literal["sequence", "token", "position"]] = "sequence"
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -26,11 +36,19 @@ class ObjectiveSection(Section):
         """
         return self.target_columns
 
+    def num_outputs(self, vocabulary_size: int) -> int:
+        """Return the number of outputs per sequence, token or position."""
+        return len(self.output_names)
+
 
 class BinaryObjective(ObjectiveSection):
     """Separate positives from negatives, with cross-entropy."""
 
     kind: Literal["binary"] = "binary"
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return ("positive",)
 
 
 class MulticlassObjective(ObjectiveSection):
@@ -174,6 +192,7 @@ class SeveralObjective(ObjectiveSection):
 class LabelsObjective(ObjectiveSection):
     """Predict one class per position, such as secondary structure, with cross-entropy."""
 
+    outputs_per = "token"
     kind: Literal["labels"] = "labels"
     column: Column = Field(
         description="column of [data] targets: text as long as the sequence, one label per "
@@ -212,6 +231,7 @@ class BinsObjective(ObjectiveSection):
     events (noisy-or), so the model learns locations within bins.
     """
 
+    outputs_per = "position"
     kind: Literal["bins"] = "bins"
     points: str = Field(
         min_length=1,
@@ -230,7 +250,16 @@ class BinsObjective(ObjectiveSection):
         return ("+", "-")
 
 
-class MaskedObjective(ObjectiveSection):
+class LanguageObjective(ObjectiveSection):
+    """Common properties of language models, which have one output per token of the vocabulary."""
+
+    outputs_per = "token"
+
+    def num_outputs(self, vocabulary_size: int) -> int:
+        return vocabulary_size
+
+
+class MaskedObjective(LanguageObjective):
     """Masked language model: predict hidden k-mers from their context.
 
     Spans are hidden, so that overlapping k-mers do not reveal each other (BERT, Devlin et al. 2019;
@@ -241,7 +270,7 @@ class MaskedObjective(ObjectiveSection):
     fraction: float = Field(0.15, gt=0, le=0.5, description="fraction of positions that are hidden")
 
 
-class CausalObjective(ObjectiveSection):
+class CausalObjective(LanguageObjective):
     """Causal language model: predict each token from the tokens before it."""
 
     kind: Literal["causal"] = "causal"
@@ -259,5 +288,3 @@ AnyObjective = Annotated[
     | CausalObjective,
     Field(discriminator="kind"),
 ]
-PER_TOKEN = ("labels", "masked", "causal")  # objectives with one output per token
-PER_POSITION = ("bins",)  # objectives with one output per position of the encoder

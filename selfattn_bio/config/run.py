@@ -35,8 +35,6 @@ from selfattn_bio.config.model import (
     TowerStemSection,
 )
 from selfattn_bio.config.objective import (
-    PER_POSITION,
-    PER_TOKEN,
     AnyObjective,
     BinaryObjective,
     BinsObjective,
@@ -368,7 +366,7 @@ class RunFile(Section):
     @model_validator(mode="after")
     def _model_predicts_each_token(self) -> RunFile:
         kind = self.objective.kind
-        if kind not in PER_TOKEN:
+        if self.objective.outputs_per != "token":
             return self
         for run in (self, *map(self.variant, self.variants)):
             if not isinstance(run.model, AttentionModel):
@@ -414,7 +412,7 @@ class RunFile(Section):
                         "model kind 'dilated' cannot be used with objective "
                         f"{self.objective.kind!r}, only with 'bins'"
                     )
-                if isinstance(stem, TowerStemSection) and self.objective.kind in PER_TOKEN:
+                if isinstance(stem, TowerStemSection) and self.objective.outputs_per == "token":
                     raise ValueError(
                         "model.stem kind 'tower' cannot be used with objective "
                         f"{self.objective.kind!r}, which has one output per token"
@@ -560,9 +558,7 @@ class RunFile(Section):
             raise ValueError(
                 f"evaluation.strands 'both' needs DNA; [data] alphabet is {self.data.alphabet!r}"
             )
-        if self.objective.kind in (*PER_TOKEN, *PER_POSITION) or isinstance(
-            self.model, PairedModel
-        ):
+        if self.objective.outputs_per != "sequence" or isinstance(self.model, PairedModel):
             raise ValueError("evaluation.strands 'both' needs one score per sequence and one input")
         return self
 
@@ -575,10 +571,11 @@ class RunFile(Section):
                 raise ValueError(
                     f"model.strands 'shared' needs DNA; [data] alphabet is {run.data.alphabet!r}"
                 )
-            if (kind := run.objective.kind) in (*PER_TOKEN, *PER_POSITION):
+            if run.objective.outputs_per != "sequence":
                 rule = "model.strands 'shared' needs one output per sequence"
                 raise ValueError(
-                    f"{rule}; remove it, as objective {kind!r} has an output per token or bin"
+                    f"{rule}; remove it, as objective {run.objective.kind!r} has an output per "
+                    "token or bin"
                 )
             if (stride := run.tokens.stride) > 1:
                 raise ValueError(f"model.strands 'shared' needs tokens.stride = 1; it is {stride}")
@@ -606,10 +603,7 @@ class RunFile(Section):
             return True
         if self.evaluation.strands is not None:
             return self.evaluation.strands == "both"
-        return self.training.reverse_complement and self.objective.kind not in (
-            *PER_TOKEN,
-            *PER_POSITION,
-        )
+        return self.training.reverse_complement and self.objective.outputs_per == "sequence"
 
     @model_validator(mode="after")
     def _two_inputs_go_together(self) -> RunFile:

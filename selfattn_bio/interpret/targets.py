@@ -15,8 +15,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from selfattn_bio.config import (
-    PER_POSITION,
-    PER_TOKEN,
     BinaryObjective,
     CausalObjective,
     MaskedObjective,
@@ -68,7 +66,7 @@ class Target:
         self.column(scorer)
         if self.start is None and self.end is None:
             return
-        if scorer.run.objective.kind not in (*PER_TOKEN, *PER_POSITION):
+        if scorer.run.objective.outputs_per == "sequence":
             raise ValueError(
                 f"objective {scorer.run.objective.kind!r} predicts complete sequences, so a target "
                 "cannot have start or end"
@@ -175,7 +173,7 @@ def _pool(scorer: Scorer) -> int:
     """Return the number of tokens per output."""
     return (
         scorer.run.pitch // scorer.tokenizer.stride
-        if scorer.run.objective.kind in PER_POSITION
+        if scorer.run.objective.outputs_per == "position"
         else 1
     )
 

@@ -27,13 +27,13 @@ from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 class AttentionBody(nn.Module):
     """Apply stem, encoder and head."""
 
-    def __init__(self, section: config.AttentionModel, num_outputs: int, kind: str) -> None:
+    def __init__(self, section: config.AttentionModel, num_outputs: int, outputs_per: str) -> None:
         super().__init__()
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = Encoder(section)
-        self.head = build_head(section, num_outputs, kind)
+        self.head = build_head(section, num_outputs, outputs_per)
         self.exits = build_exits(section.exits)
-        self.token_dim, self.per_token = self.stem.token_dim, kind in config.PER_TOKEN
+        self.token_dim, self.per_token = self.stem.token_dim, outputs_per == "token"
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor | Readings:
         """Map x (B, N, token_dim) and mask (B, N) to outputs.
@@ -79,18 +79,18 @@ class AttentionBody(nn.Module):
 
 
 def build_body(
-    section: config.AnyModel, num_outputs: int, kind: str
+    section: config.AnyModel, num_outputs: int, outputs_per: str
 ) -> AttentionBody | Cnn | Dilated | PairedBody:
-    """Build the part of a member after the token embeddings; `kind` is that of the objective."""
+    """Build the part of a member after the token embeddings; arguments as for `Network`."""
     match section:
         case config.AttentionModel():
-            return AttentionBody(section, num_outputs, kind)
+            return AttentionBody(section, num_outputs, outputs_per)
         case config.CnnModel():
             return Cnn(section, num_outputs)
         case config.DilatedModel():
             return Dilated(section, num_outputs)
         case config.PairedModel():
-            return PairedBody(section, num_outputs, kind)
+            return PairedBody(section, num_outputs, outputs_per)
 
 
 class Network(nn.Module):
@@ -98,8 +98,8 @@ class Network(nn.Module):
 
     It works in two steps, `embed` and `classify`, so that gradients can be taken at the embeddings.
     Several members form an ensemble in one network. They share token embeddings and batches; each
-    has its own initial weights and its own loss. The score is their mean. `kind` is the kind of the
-    objective, which decides whether outputs belong to a sequence, a token or a bin.
+    has its own initial weights and its own loss. The score is their mean. `outputs_per` is "sequence",
+    "token" or "position" of the encoder.
     """
 
     def __init__(
@@ -107,10 +107,10 @@ class Network(nn.Module):
         section: config.AnyModel,
         vocabulary_size: int,
         num_outputs: int = 1,
-        kind: str = "binary",
+        outputs_per: str = "sequence",
     ) -> None:
         super().__init__()
-        bodies = [build_body(section, num_outputs, kind) for _ in range(section.members)]
+        bodies = [build_body(section, num_outputs, outputs_per) for _ in range(section.members)]
         gates = section.gates if isinstance(section, config.AttentionModel) else config.NoGates()
         if isinstance(gates, config.PrunedGates):
             for body, layers in zip(bodies, gates.members, strict=True):
@@ -198,9 +198,9 @@ class PairedNetwork(Network):
         first_size: int,
         partner_size: int,
         num_outputs: int,
-        kind: str,
+        outputs_per: str,
     ) -> None:
-        super().__init__(section, first_size + partner_size, num_outputs, kind)
+        super().__init__(section, first_size + partner_size, num_outputs, outputs_per)
         self.first_size = first_size  # size of the first input's vocabulary
 
     def mask_of(self, tokens: Tensor) -> Tensor:
@@ -234,9 +234,9 @@ class BothStrandsNetwork(Network):
     complement: Tensor
 
     def __init__(
-        self, section: config.AnyModel, complement: Tensor, num_outputs: int, kind: str
+        self, section: config.AnyModel, complement: Tensor, num_outputs: int, outputs_per: str
     ) -> None:
-        super().__init__(section, len(complement), num_outputs, kind)
+        super().__init__(section, len(complement), num_outputs, outputs_per)
         self.register_buffer("complement", complement, persistent=False)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -286,17 +286,17 @@ def build_network(run: config.RunFile) -> Network:
     if isinstance(run.model, config.PairedModel):
         total = size + partner_tokenizer_of(run).vocabulary_size
         network: Network = PairedNetwork(
-            run.model, size, total - size, num_outputs(run), run.objective.kind
+            run.model, size, total - size, num_outputs(run), run.objective.outputs_per
         )
     else:
         total = size
         if run.shares_strands:
             complement = torch.from_numpy(tokenizer.complement())
             network = BothStrandsNetwork(
-                run.model, complement, num_outputs(run), run.objective.kind
+                run.model, complement, num_outputs(run), run.objective.outputs_per
             )
         else:
-            network = Network(run.model, size, num_outputs(run), run.objective.kind)
+            network = Network(run.model, size, num_outputs(run), run.objective.outputs_per)
     if run.tokens.canonical:
         canonical = torch.cat((torch.from_numpy(tokenizer.canonical()), torch.arange(size, total)))
         register_parametrization(network.embedding, "weight", SharedByStrands(canonical))
@@ -309,13 +309,7 @@ def build_network(run: config.RunFile) -> Network:
 
 def num_outputs(run: config.RunFile) -> int:
     """Return the number of outputs per sequence, token or bin of the objective."""
-    match run.objective:
-        case config.BinaryObjective():
-            return 1
-        case config.MaskedObjective() | config.CausalObjective():
-            return tokenizer_of(run).vocabulary_size
-        case objective:
-            return len(objective.output_names)
+    return run.objective.num_outputs(tokenizer_of(run).vocabulary_size)
 
 
 def tokenizer_of(run: config.RunFile) -> KmerTokenizer:

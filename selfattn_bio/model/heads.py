@@ -207,7 +207,7 @@ class BinHead(nn.Module):
 
 
 def build_head(
-    section: config.AttentionModel, num_outputs: int, kind: str = "binary"
+    section: config.AttentionModel, num_outputs: int, outputs_per: str = "sequence"
 ) -> PoolingHead | ClsHead | TokenHead | BinHead:
     """Build the head that the run file names.
 
@@ -220,16 +220,16 @@ def build_head(
         The section [model] of the run file.
     num_outputs
         Number C of outputs per sequence, token or bin.
-    kind
-        Kind of the objective.
+    outputs_per
+        "sequence", "token" or "position" of the encoder.
     """
-    if kind in config.PER_TOKEN:
+    if outputs_per == "token":
         return TokenHead(
             section.embed_dim,
             num_outputs,
             section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1,
         )
-    if kind in config.PER_POSITION:
+    if outputs_per == "position":
         return BinHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
     if isinstance(section.head, config.PoolingHeadSection):
         return PoolingHead(

@@ -20,8 +20,6 @@ from torch.nn.functional import pad, softplus
 
 from selfattn_bio.baselines import is_baseline
 from selfattn_bio.config import (
-    PER_POSITION,
-    PER_TOKEN,
     AnyObjective,
     AttentionModel,
     BinsObjective,
@@ -218,7 +216,7 @@ class Scorer:
             If a sequence is shorter than the model's k, or the model has one output per token or
             position.
         """
-        if self.run.objective.kind in (*PER_TOKEN, *PER_POSITION):
+        if self.run.objective.outputs_per != "sequence":
             raise ValueError(
                 f"objective {self.run.objective.kind!r} has no outputs for complete sequences"
             )
@@ -283,7 +281,7 @@ class Scorer:
 
         Errors are those of `outputs`.
         """
-        if self.run.objective.kind not in PER_TOKEN:
+        if self.run.objective.outputs_per != "token":
             raise ValueError(f"objective {self.run.objective.kind!r} has no outputs for tokens")
         outputs: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(letters)
         with torch.inference_mode():

@@ -85,7 +85,7 @@ def reach_of(run: config.RunFile) -> int | None:
     limit. They have none if the run has one output per sequence, global tokens, absolute positions,
     or a stem that normalises each record.
     """
-    if run.objective.kind not in (*config.PER_TOKEN, *config.PER_POSITION):
+    if run.objective.outputs_per == "sequence":
         return None
     match run.model:
         case config.DilatedModel() as model:

@@ -178,7 +178,7 @@ class Plan:
         """
         training = self.run.training
         waiting = max(0, training.batch_size * training.accumulate // batch - 2)
-        of_token = 16 if self.run.objective.kind in config.PER_TOKEN else 8  # bytes: int64
+        of_token = 16 if self.run.objective.outputs_per == "token" else 8  # bytes: int64
         return waiting * batch * length / self.run.tokens.stride * of_token / 1e6
 
     # ------------ time

@@ -13,7 +13,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from selfattn_bio.config import PER_POSITION, PER_TOKEN
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.interpret.attribution import (
     ATTNLRP,
@@ -121,10 +120,8 @@ class AttnLRPCopies(ByGradient):
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """See `AttributionMethod.scores`."""
-        alike = scorer.run.training.reverse_complement and scorer.run.objective.kind not in (
-            *PER_TOKEN,
-            *PER_POSITION,
-        )
+        run = scorer.run
+        alike = run.training.reverse_complement and run.objective.outputs_per == "sequence"
         found: list[Scores] = []
         for batch in backward_batches(letters):
             total = [

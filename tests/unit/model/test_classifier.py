@@ -151,7 +151,7 @@ OF_PLACES = {
 @pytest.mark.parametrize("section", OF_PLACES.values(), ids=OF_PLACES.keys())
 def test_outputs_per_position_ignore_padding(section):
     torch.manual_seed(0)
-    network = Network(section, V, 2, "bins").eval()
+    network = Network(section, V, 2, "position").eval()
     tokens = tokens_of(30, 17, 9)
     outputs = network(tokens)
     assert outputs.shape == (3, section.members, 8, 2)  # 30 tokens, four per position
