@@ -26,7 +26,7 @@ help:
 	@echo "make bench-pu1         find the motif of PU.1 in its ChIP-seq peaks (three minutes; set in ../shared/bench or SELFATTN_BENCH=DIR)"
 	@echo "make ship-model        rebuild the promoter model that ships (python benchmarks/scores.py checks its scores)"
 	@echo "make motif-parent      rebuild the encoder of [transfer] parent = 'motifs' (371 s of one core, AMD EPYC Zen 4)"
-	@echo "make schema            write the JSON Schema of run files"
+	@echo "make schema            write the JSON Schema of run files, which editors read"
 	@echo "make clean             remove results, caches and .venv"
 
 train_%: .venv/.warm
@@ -89,7 +89,7 @@ bench-accuracy: .venv/.run
 	$(BIN)/python benchmarks/accuracy.py $(ARGS)
 
 schema: .venv/.run
-	$(BIN)/python workflows/schemas/make_schema.py
+	$(BIN)/selfattn-bio schema
 
 clean:
 	rm -rf results .snakemake .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

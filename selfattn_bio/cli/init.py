@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from selfattn_bio.cli.schema import DIRECTIVE, FILE, write_schema
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def run(arguments: argparse.Namespace) -> None:
             proposal = propose(request, contents, recipe)
             run_file_of(proposal.text, path)
     with whole_file(path) as temporary:
-        temporary.write_text(proposal.text, encoding="utf-8")
+        temporary.write_text(DIRECTIVE + proposal.text, encoding="utf-8")
+    write_schema(path.with_name(FILE.name))
     print(f"init: wrote {path}. Check it, then run: selfattn-bio run train_{arguments.name}")
 
 

@@ -45,6 +45,7 @@ COMMANDS = (
     "hits",
     "variants",
     "simulate",
+    "schema",
     "doctor",
 )
 

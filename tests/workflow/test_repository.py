@@ -1,7 +1,6 @@
-"""Check README, Makefile, schema, generated data and wheel, which no other test reads."""
+"""Check README, Makefile, generated data and wheel, which no other test reads."""
 
 import re
-import runpy
 import subprocess
 import sys
 import zipfile
@@ -91,11 +90,6 @@ def test_sweep_docs_show_jobs_of_task():
     shown = re.findall(r"^ +(model|cnn) ([0-9a-f]{8}) ", page, flags=re.MULTILINE)
     jobs = read_run_file(ROOT / "workflows/tasks/grid.toml").jobs()
     assert sorted(shown) == sorted((job.of, job.name) for job in jobs)
-
-
-def test_schema_is_current():
-    made = runpy.run_path(str(ROOT / "workflows/schemas/make_schema.py"))
-    assert made["SCHEMA"].read_text(encoding="utf-8") == made["schema_text"](), "run: make schema"
 
 
 def test_smoke_data_match_their_script(tmp_path):

@@ -84,6 +84,8 @@ def test_run_file_fits_the_data(here, capsys, options, expected):
     assert run.data.max_length == options.get("length", 40)
     assert run.training.batch_size * run.training.accumulate <= 64
     text = (here / "workflows/tasks/my_task.toml").read_text()
+    schema = text.splitlines()[0].removeprefix("#:schema ")
+    assert "training" in json.loads((here / "workflows/tasks" / schema).read_text())["properties"]
     assert f"# {options.get('number', 120)} records" in text
     assert "selfattn-bio run train_my_task" in capsys.readouterr().out
 
