@@ -1,4 +1,4 @@
-"""Measure speed and memory of ingest, of opening a corpus and of sampling windows.
+"""Measure speed and memory of ingest and of opening a corpus.
 
 Files of the requested size are generated. The command reads each one in a separate process; figures
 are its CPU seconds (including one second of startup and imports), its peak resident memory and the
@@ -28,7 +28,6 @@ import numpy as np
 from selfattn_bio.data.corpus import Corpus
 
 LINE, ROWS = 60, 100_000
-WINDOWS, LENGTH, BATCH = 500_000, 300, 1000
 Blocks = Iterator[bytes]
 RUN = """
 [data]
@@ -172,7 +171,7 @@ def main() -> None:
         "records of 300 bp": (lambda: reads(size // 4), False),
     }
     print(f"{'file':34} {'MB':>6} {'CPU s':>7} {'MB/s':>6} {'peak MB':>8}", end="")
-    print(f" {'open s':>7} {'windows/s':>10}")
+    print(f" {'open s':>7}")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for name, (make, zipped) in kinds.items():
             file, corpus = Path(folder) / "a.fa", Path(folder) / "corpus"
@@ -186,14 +185,10 @@ def main() -> None:
             begun = time.process_time()
             opened = Corpus.open(corpus)
             opening = time.process_time() - begun
-            generator, begun = np.random.default_rng(0), time.process_time()
-            for _ in range(WINDOWS // BATCH):
-                opened.random_windows(BATCH, LENGTH, generator)
-            rate = WINDOWS / (time.process_time() - begun)
             megabytes = written / 1e6
             print(
                 f"{name:34} {megabytes:6.0f} {seconds:7.2f} {megabytes / seconds:6.0f} {peak:8.0f} "
-                f"{opening:7.2f} {rate:10,.0f}",
+                f"{opening:7.2f}",
                 flush=True,
             )
             del opened

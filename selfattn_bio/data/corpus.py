@@ -82,8 +82,6 @@ class Corpus:
         self._map = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
         self._letters = np.frombuffer(self._map, np.uint8)
         self._offsets, self._lengths = records["offset"].to_numpy(), records["length"].to_numpy()
-        # Window length, and the cumulative number of windows of this length over records
-        self._room: tuple[int, NDArray[np.int64]] = (0, np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -174,39 +172,6 @@ class Corpus:
         for run_start, run_end in runs[first:last] - start:
             masked[run_start:run_end] = True
         return masked
-
-    def random_windows(
-        self, number: int, length: int, generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-        """Sample windows uniformly from all windows within records.
-
-        Returns
-        -------
-        Rows of `records` (number,), 0-based starts (number,), and letters (number, length).
-
-        Raises
-        ------
-        ValueError
-            If no record has at least `length` letters.
-        """
-        if self._room[0] != length:
-            self._room = length, np.cumsum(np.maximum(self._lengths - length + 1, 0))
-        room = self._room[1]
-        if length < 1 or not room[-1]:
-            raise ValueError(
-                f"length = {length} is out of range (1 to {self._lengths.max()}, the longest "
-                "record)"
-            )
-        sampled = generator.integers(room[-1], size=number)
-        rows = np.searchsorted(room, sampled, "right")
-        starts = sampled - np.where(rows > 0, room[rows - 1], 0)
-        return (
-            rows,
-            starts,
-            np.lib.stride_tricks.sliding_window_view(self._letters, length)[
-                self._offsets[rows] + starts
-            ],
-        )
 
     def targets(self, columns: Sequence[str]) -> pd.DataFrame:
         """Return columns of the targets, one row per record in order.

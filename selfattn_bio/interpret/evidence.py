@@ -55,7 +55,6 @@ from selfattn_bio.interpret.interventions import (
     effect,
     sufficiency,
 )
-from selfattn_bio.interpret.matching import match_motifs
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
@@ -75,7 +74,6 @@ TESTS = (
 )
 # loss of log-odds at the hits: minus that at control sites, and the loss alone
 USES = ("effect", "fall")
-FOUND_AGAIN_Q = 0.01  # Tomtom q-value below which two searches found the same motif
 COLUMNS = [
     *(
         "enrichment_p",
@@ -237,30 +235,6 @@ def _against_shuffled(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str
         "shuffled_odds_ratio": found["odds_ratio"],
         "shuffled_with_hit": found["negatives_with_hit"],
     }
-
-
-def found_again(
-    ppms: Mapping[str, NDArray[np.float64]], others: Sequence[Mapping[str, NDArray[np.float64]]]
-) -> pd.Series:
-    """Return, for each motif, the fraction of other searches that found a similar motif.
-
-    Two motifs are similar if Tomtom's q is below `FOUND_AGAIN_Q`.
-
-    Parameters
-    ----------
-    ppms
-        Motif name to (width, 4) probabilities.
-    others
-        The motifs of each other search, for example from models of other seeds. q-values are
-        computed over the motifs of a search.
-    """
-    found = [match_motifs(ppms, other)["match_q"].lt(FOUND_AGAIN_Q) for other in others]
-    return pd.Series(
-        np.mean(found, axis=0) if found else np.nan,
-        index=list(ppms),
-        name="found_again",
-        dtype=float,
-    )
 
 
 def agreement(

@@ -1,6 +1,7 @@
-"""Read and write positions and attributions for other tools: BED, TSV, Parquet, modisco h5 and npz.
+"""Exchange positions and attributions with other tools.
 
-Motif files are in `selfattn_bio.motifs`.
+BED, TSV and Parquet are read and written, h5 and npz for modisco are written. Motif files are in
+`selfattn_bio.motifs`.
 """
 
 from selfattn_bio.interpret.formats.bed import (

@@ -1,7 +1,7 @@
-"""Exchange files with modisco and finemo, DNA only: patterns (h5), sequences and scores (npz).
+"""Write files for modisco and finemo, DNA only: patterns (h5), sequences and scores (npz).
 
 The h5 layout is the one of `modiscolite.io.save_hdf5` (modisco-lite 3.0) without subpatterns. Only
-patterns with positive attributions (pos_patterns) are read and written.
+patterns with positive attributions (pos_patterns) are written.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.errors import DatabaseError
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.hits import one_hot
 from selfattn_bio.interpret.patterns import SeqletPattern, check_scores
@@ -104,41 +102,6 @@ def _write_pattern(
     for name, each in zip(ARRAYS, (sequence, sequence * scores, scores), strict=True):
         seqlets.create_dataset(name, data=each)
         group.create_dataset(name, data=each.mean(axis=0))
-
-
-def read_modisco_h5(path: str | Path) -> list[SeqletPattern]:
-    """Read the positive patterns of a modisco h5 file, in the order of their numbers.
-
-    The file has base frequencies; the counts of a pattern are these times its number of seqlets.
-    The list is empty if the file has no positive patterns.
-
-    Raises
-    ------
-    DatabaseError
-        If the file is not a modisco h5 file.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            groups = file.get(GROUP, {})
-            return [
-                _pattern(groups[name])
-                for name in sorted(groups, key=lambda name: int(name.rpartition("_")[2]))
-            ]
-    # h5py raises different errors, depending on what is missing
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DatabaseError(
-            f"cannot read this file as modisco results (HDF5): {error}",
-            place=str(path),
-        ) from error
-
-
-def _pattern(group: h5py.Group) -> SeqletPattern:
-    """Read one pattern from its group."""
-    record, start, end, is_reversed = (group["seqlets"][name][:] for name in SEQLET_COLUMNS)
-    intervals = pd.DataFrame(
-        {"record": record, "start": start, "end": end, "strand": np.where(is_reversed, "-", "+")}
-    )
-    return SeqletPattern(np.rint(group["sequence"][:] * len(record)).astype(np.int64), intervals)
 
 
 def write_npz(

@@ -5,7 +5,6 @@ import hashlib
 import json
 from collections import Counter
 
-import numpy as np
 import pandas as pd
 import pytest
 from pyarrow import parquet
@@ -403,22 +402,6 @@ def test_missing_targets(corpus, files, tmp_path):
         build_corpus([(files[0], None)], tmp_path / "other", Rules(DNA), tmp_path / "none.tsv")
     with pytest.raises(CorpusError, match=r"no column 'y' in the targets \(columns: 'x'\)"):
         with_targets(files, tmp_path, "id\tx\na\t1\n").targets(["y"])
-
-
-def test_random_windows_match_the_records(corpus):
-    rows, starts, letters = corpus.random_windows(600, 6, np.random.default_rng(0))
-    for row, start, window in zip(rows, starts, letters, strict=True):
-        assert window.tobytes() == corpus.letters(row)[start : start + 6].tobytes()
-    drawn = Counter(zip(rows.tolist(), starts.tolist(), strict=True))
-    # Records have 8, 8 and 6 letters
-    assert sorted(drawn) == [*((row, start) for row in (0, 1) for start in range(3)), (2, 0)]
-    assert all(50 < count < 130 for count in drawn.values())
-    for length in (0, 9):
-        with pytest.raises(
-            ValueError,
-            match=rf"length = {length} is out of range \(1 to 8, the longest record\)",
-        ):
-            corpus.random_windows(1, length, np.random.default_rng(0))
 
 
 def test_soft_mask_is_kept_if_requested(corpus, files, tmp_path):

@@ -16,7 +16,6 @@ from selfattn_bio.interpret.evidence import (
     COLUMNS,
     HeldOut,
     agreement,
-    found_again,
     q_values,
     verdict,
     weigh_evidence,
@@ -504,11 +503,3 @@ def test_agreement_of_two_methods():
     # each hit is the most important position of its record: all ranks are equal
     there = hits.assign(end=hits["start"] + 1)
     assert agreement(there, best, one) == agreement(there, one, best) == {}
-
-
-def test_found_again_in_other_searches():
-    rng = np.random.default_rng(0)
-    noise = {f"n{i}": rng.dirichlet(np.full(4, 0.5), size=10) for i in range(30)}
-    again = found_again(PPMS, [PPMS | noise, noise, {"m": PPMS["used"][::-1, ::-1]} | noise, {}])
-    assert again.to_dict() == {"used": 0.5, "ignored": 0.25}
-    assert found_again(PPMS, []).isna().all()
