@@ -6,20 +6,19 @@ this module checks the file first and reports them as errors.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import mmap
 import os
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, NoReturn, cast
+from typing import BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 import pysam
 
+from selfattn_bio.compression import is_compressed, open_uncompressed
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.files import whole_file
 from selfattn_bio.sequence.alphabet import printable
@@ -76,8 +75,6 @@ def _fail(message: str, place: str | Path, hint: str = "") -> NoReturn:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        _fail(f"damaged genome file: {error}", path, "Download or copy it again")
     except OSError as error:
         _fail(
             f"cannot read the genome or its index: {error.strerror or error}",
@@ -95,13 +92,14 @@ def _check_head(path: Path) -> bool:
             handle.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
             if handle.read() != _BGZF_END:
                 _fail("bgzip file is truncated", path, "Download or copy it again")
-    if head[:2] == _BGZF[:2] and not zipped:
+    if is_compressed(head) and not zipped:
+        kind, program = ("gz", "gzip") if head[:2] == _BGZF[:2] else ("zstd", "zstd")
         hint = (
-            f"Compress it with bgzip: gzip -dc {path} | bgzip > "
+            f"Compress it with bgzip: {program} -dc {path} | bgzip > "
             f"{path.name.removesuffix('.gz')}.bgz, or use the unpacked file"
         )
-        _fail("the genome is gz but not bgzip, so it has no random access", path, hint)
-    with _text(path, zipped) as text:
+        _fail(f"the genome is {kind} but not bgzip, so it has no random access", path, hint)
+    with open_uncompressed(path, GenomeError) as text:
         first = text.read(1)
     if first != b">":
         _fail(
@@ -111,10 +109,6 @@ def _check_head(path: Path) -> bool:
             path,
         )
     return zipped
-
-
-def _text(path: Path, zipped: bool) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if zipped else path.open("rb")
 
 
 def _gzi(fai: Path) -> Path:
@@ -185,7 +179,7 @@ def _fits_blocks(path: Path, gzi: Path) -> bool:
 
 
 def _make(path: Path, fai: Path, zipped: bool) -> list[_Row]:
-    with _text(path, zipped) as text:
+    with open_uncompressed(path, GenomeError) as text:
         _check_lines(path, text)
     pysam.set_verbosity(0)  # htslib would write its messages to stderr directly
     try:

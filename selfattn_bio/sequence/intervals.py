@@ -6,10 +6,8 @@ its own parser because those of pandas, pysam and gffutils give no line numbers,
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import NamedTuple, NoReturn
 
 import pandas as pd
 
+from selfattn_bio.compression import open_uncompressed
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import BED_FILES, INTERVAL_FILES
 
@@ -114,20 +113,18 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number (1-based) and text of each line of a plain, gz or bgzip file, without line end.
+    """Yield number (1-based) and text of each line of a file, without line end.
+
+    The file may be compressed.
 
     Raises
     ------
     IntervalError
         If the file is missing, unreadable, damaged, or not text.
     """
-    if not path.is_file():
-        _fail("this is a folder, not a file" if path.is_dir() else "no such file", str(path))
     number = 0
     try:
-        with path.open("rb") as handle:
-            zipped = handle.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if zipped else path.open("rb") as text:
+        with open_uncompressed(path, IntervalError) as text:
             for number, raw in enumerate(text, start=1):
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if "\0" in line:
@@ -135,12 +132,6 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
     except UnicodeDecodeError:
         _fail("binary data or not UTF-8 (expected UTF-8 text)", f"{path}:{number}")
-    except EOFError:
-        _fail("gz file is truncated", str(path), "Download or copy it again")
-    except (zlib.error, gzip.BadGzipFile) as error:
-        _fail(f"damaged gz file: {error}", str(path), "Download or copy it again")
-    except OSError as error:
-        _fail(f"cannot read the file: {error.strerror or error}", str(path))
 
 
 def whole_number(text: str, what: str, place: str) -> int:

@@ -7,15 +7,13 @@ corrects some lines, and does not write lines back unchanged.
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NoReturn, cast
+from typing import NoReturn
 
+from selfattn_bio.compression import open_uncompressed
 from selfattn_bio.errors import GenomeError, VariantFileError
 from selfattn_bio.sequence.genome import Genome
 
@@ -54,7 +52,7 @@ class VcfVariant:
 
 
 class VcfFile:
-    """A VCF file, plain, gz or bgzip.
+    """A VCF file, plain or compressed.
 
     Iteration reads the file from the start each time and yields variants in file order, sorted or
     not.
@@ -89,27 +87,12 @@ class VcfFile:
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         """Yield line numbers, starting at 1, and lines without line ends."""
-        if not self.path.is_file():
-            _fail(
-                "this is a folder, not a file" if self.path.is_dir() else "no such file",
-                str(self.path),
-            )
-        try:
-            with _open(self.path) as handle:
-                for number, line in enumerate(handle, start=1):
-                    yield (
-                        number,
-                        _text(
-                            line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line,
-                            f"{self.path}:{number}",
-                        ),
-                    )
-        except EOFError:
-            _fail("gz file is truncated", str(self.path), "Download or copy it again")
-        except (zlib.error, gzip.BadGzipFile) as error:
-            _fail(f"damaged gz file: {error}", str(self.path), "Download or copy it again")
-        except OSError as error:
-            _fail(f"cannot read the file: {error.strerror or error}", str(self.path))
+        with open_uncompressed(self.path, VariantFileError) as handle:
+            for number, line in enumerate(handle, start=1):
+                if number == 1:
+                    _check_start(line, self.path)
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                yield number, _text(line, f"{self.path}:{number}")
 
     def _check_header(self) -> None:
         if not self.header or not self.header[0].startswith("##fileformat=VCF"):
@@ -170,6 +153,17 @@ class VcfFile:
         )
 
 
+def _check_start(line: bytes, path: Path) -> None:
+    if line.startswith(b"BCF"):
+        _fail(
+            "BCF is not supported",
+            str(path),
+            "Convert it: bcftools view old.bcf > new.vcf",
+        )
+    if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        _fail("the file is UTF-16 (expected UTF-8)", str(path), "Save it as plain text (UTF-8)")
+
+
 def _text(line: bytes, place: str) -> str:
     try:
         return line.decode("utf-8").rstrip("\r\n")
@@ -193,25 +187,6 @@ def _check_allele(allele: str, place: str) -> None:
         place,
         hint,
     )
-
-
-def _open(path: Path) -> BinaryIO:
-    with path.open("rb") as handle:
-        head = handle.read(2)
-    reopen = partial(
-        cast(Callable[..., BinaryIO], gzip.open if head == b"\x1f\x8b" else open), path, "rb"
-    )
-    with reopen() as handle:
-        start = handle.read(3)
-    if start == b"BCF":
-        _fail(
-            "BCF is not supported",
-            str(path),
-            "Convert it: bcftools view old.bcf > new.vcf",
-        )
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        _fail("the file is UTF-16 (expected UTF-8)", str(path), "Save it as plain text (UTF-8)")
-    return reopen()
 
 
 def _fail(message: str, place: str, hint: str = "") -> NoReturn:

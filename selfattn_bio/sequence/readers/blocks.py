@@ -1,8 +1,6 @@
 """Read a file, or standard input for the path `-`, as blocks of uncompressed bytes.
 
-Plain, gz, bgzip and zstd files are recognised by their content. The hash of the file is computed
-while reading, because a pipe can be read only once. Only a few blocks are in memory at a time,
-whatever the compression ratio.
+The hash of the file is computed while reading, because a pipe can be read only once.
 """
 
 from __future__ import annotations
@@ -13,21 +11,17 @@ import io
 import os
 import stat
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
 
+from selfattn_bio.compression import BLOCK, decompressed, is_compressed, stream_of
 from selfattn_bio.errors import SequenceFileError
 
-BLOCK = 2**20  # bytes per read and per block
 HEAD = 4096  # uncompressed bytes from which callers recognise the format
 STANDARD_INPUT = "standard input"
-_GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # first bytes of compressed files
-_GZ_WINDOW = 31  # wbits of zlib: the largest window, with a gz header and checksum
-_AGAIN = "Download or copy it again"
 
 
 def raise_sequence_error(message: str, place: str, hint: str = "") -> NoReturn:
@@ -62,15 +56,8 @@ class BlockReader:
         self._handle = handle
         raw = self._raw()
         first = next(raw, b"")
-        self.plain = handle.seekable() and not first.startswith((_GZ, _ZSTD))
-        raw = chain([first], raw)
-        blocks = (
-            _gunzip(raw, self.name)
-            if first.startswith(_GZ)
-            else _unzstd(raw, self.name)
-            if first.startswith(_ZSTD)
-            else raw
-        )
+        self.plain = handle.seekable() and not is_compressed(first)
+        blocks = decompressed(chain([first], raw), self.name, SequenceFileError)
         self.head = b""
         while len(self.head) < HEAD and (block := next(blocks, b"")):
             self.head += block
@@ -81,9 +68,7 @@ class BlockReader:
 
     def text(self) -> io.TextIOWrapper:
         """Return what has not been read yet as UTF-8 text, with line ends unchanged."""
-        return io.TextIOWrapper(
-            io.BufferedReader(_Reader(self._blocks), BLOCK), encoding="utf-8-sig", newline=""
-        )
+        return io.TextIOWrapper(stream_of(self._blocks), encoding="utf-8-sig", newline="")
 
     def sha256(self) -> str:
         """Read the file to its end and return the SHA-256 of its bytes, compressed or not."""
@@ -143,62 +128,3 @@ def _check_kind(path: Path) -> None:
             f"this is a {'folder' if stat.S_ISDIR(mode) else 'device'}, not a file",
             str(path),
         )
-
-
-def _gunzip(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """Decompress gz with one or more members, as in bgzip; zeros after a member are padding."""
-    member = zlib.decompressobj(_GZ_WINDOW)
-    try:
-        for block in raw:
-            while block:
-                if member.eof:
-                    block = block.lstrip(b"\0")
-                    if not block:
-                        break
-                    member = zlib.decompressobj(_GZ_WINDOW)
-                if piece := member.decompress(block, BLOCK):
-                    yield piece
-                block = member.unconsumed_tail or member.unused_data
-        # the last block may have filled a result, with more to come
-        while not member.eof and (piece := member.decompress(member.unconsumed_tail, BLOCK)):
-            yield piece
-    except zlib.error as error:
-        raise_sequence_error(f"damaged gz file: {error}", name, _AGAIN)
-    if not member.eof:
-        raise_sequence_error("gz file is truncated", name, _AGAIN)
-
-
-def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """Decompress zstd with one or more frames."""
-    import pyarrow
-
-    try:
-        stream = pyarrow.CompressedInputStream(
-            pyarrow.PythonFile(io.BufferedReader(_Reader(raw), BLOCK), mode="r"), "zstd"
-        )
-        while block := stream.read(BLOCK):
-            yield block
-    except OSError as error:
-        if error.errno:  # the disk failed; the file may be intact
-            raise
-        if "Truncated" in str(error):
-            raise_sequence_error("zstd file is truncated", name, _AGAIN)
-        raise_sequence_error(f"damaged zstd file: {error}", name, _AGAIN)
-
-
-class _Reader(io.RawIOBase):
-    """Present an iterator of blocks as a file object."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks, self._rest = blocks, memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        if not self._rest:
-            self._rest = memoryview(next(self._blocks, b""))
-        size = min(len(buffer), len(self._rest))
-        buffer[:size] = self._rest[:size]
-        self._rest = self._rest[size:]
-        return size

@@ -88,9 +88,10 @@ def test_missing_binary_and_truncated_databases(tmp_path):
         read_meme(tmp_path / "none.meme")
     (tmp_path / "binary.meme").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "cut.meme.gz").write_bytes(gzip.compress(b"MEME version 4\n" * 99)[:-9])
-    for name in ("binary.meme", "cut.meme.gz"):
-        with pytest.raises(DatabaseError, match="cannot read this file as MEME: "):
-            read_meme(tmp_path / name)
+    with pytest.raises(DatabaseError, match=r"binary.meme: cannot read this file as MEME: "):
+        read_meme(tmp_path / "binary.meme")
+    with pytest.raises(DatabaseError, match=r"cut.meme.gz: gz file is truncated"):
+        read_meme(tmp_path / "cut.meme.gz")
 
 
 def records_of(chromosome):

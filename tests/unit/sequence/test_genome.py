@@ -311,7 +311,7 @@ def test_a_damaged_block(tmp_path):
     content = bytearray(path.read_bytes())
     content[40] ^= 255
     path.write_bytes(content)
-    with pytest.raises(GenomeError, match=r"damaged genome file: "):
+    with pytest.raises(GenomeError, match=r"g.fa.gz: damaged gz file: "):
         Genome(path)
 
 

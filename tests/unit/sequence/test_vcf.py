@@ -205,7 +205,7 @@ BAD = {
     ),
     "damaged gz": (
         packed(HEADER, -8) + bytes(8),
-        "a.vcf: damaged gz file: CRC check failed",
+        "a.vcf: damaged gz file: Error -3 while decompressing data: incorrect data check",
     ),
     "BCF": (
         gzip.compress(b"BCF\2\2" + bytes(50)),
