@@ -15,7 +15,7 @@ help:
 	@echo "make test              run the tests, except the long ones"
 	@echo "make test-long         run the long tests (minutes); as root with SELFATTN_SLURM_TEST=1 also the workflow on a two-node Slurm"
 	@echo "make check             check format, lint, types, layers and workflow rules"
-	@echo "make style             count unusual English, wide lines and long names by folder (ARGS=--hits lists them)"
+	@echo "make style             count unusual English, long lines, files and functions (ARGS=--hits lists them)"
 	@echo "make bench             measure the speed of the parts"
 	@echo "make bench-accuracy    print one table of published sets and the tasks that ship (sets in ../shared/bench or SELFATTN_BENCH=DIR)"
 	@echo "make bench-promoter    train three seeds of the fly promoter task"

@@ -1,8 +1,8 @@
-"""Measure how the project is written: unusual English, wide lines and long names.
+"""Measure how the project is written: unusual English, wide lines, long names, and structure.
 
 Prose is Markdown outside code blocks and, in Python, comments and strings of at least four words. A
 hit is a construction that readers of the field have to read twice. Rewrite the sentence rather than
-the phrase.
+the phrase. Below the table are the figures of `structure.py` with their limits.
 
     python benchmarks/style.py                    # hits per 1,000 lines of prose, by folder
     python benchmarks/style.py --hits docs        # every hit
@@ -21,6 +21,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from structure import figures
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (
@@ -189,6 +191,13 @@ def main() -> None:
             f"{folder:14}{count.prose:7,}{sum(count.hits.values()):7,}{count.rate:11.1f}{count.wide:13,}{count.names:12,}"
         )
         over |= count.rate >= MOST_HITS or count.wide > 0 or count.names > 0
+    sizes = [path for folder in ("selfattn_bio", "tests", "benchmarks") for path in tracked(folder)]
+    print(f"\n{'structure':50}{'figure':>9}{'limit':>9}")
+    for figure in figures(ROOT, [path for path in sizes if path.suffix == ".py"]):
+        print(figure.row)
+        over |= figure.is_over
+        for place in figure.places if options.hits else ():
+            print(f"  {place}")
     sys.exit(1 if over and options.check else 0)
 
 

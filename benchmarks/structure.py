@@ -1,0 +1,112 @@
+"""Measure the structure of the package: sizes of files, commands and functions, lines of code.
+
+`benchmarks/style.py` prints the figures and compares them with their limits.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+FILE_LINES = 450
+ARGUMENTS = 10  # of a function, without self
+IGNORED = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+    tokenize.ENCODING,
+}
+# Limits are only lowered. The goals are 0 long files, and commands of 80 and 150 lines.
+LONG_FILES, COMMAND_MEDIAN, COMMAND_MOST, MANY_ARGUMENTS = 35, 80.5, 231, 4
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the package; it must not exceed `limit`.
+
+    `places` has a line for each file or function that counts.
+    """
+
+    name: str
+    value: float
+    limit: float | None = None
+    places: tuple[str, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the figure exceeds its limit."""
+        return self.limit is not None and self.value > self.limit
+
+    @property
+    def row(self) -> str:
+        """The figure and its limit in aligned columns."""
+        limit = "" if self.limit is None else f"{self.limit:,g}"
+        return f"{self.name:50}{self.value:9,g}{limit:>9}{'  OVER' if self.is_over else ''}"
+
+
+def figures(root: Path, files: Iterable[Path]) -> Iterator[Figure]:
+    """Yield the figures of Python files below `root`.
+
+    Files in `selfattn_bio` are the package; other files only count as long files.
+    """
+    texts = {path.relative_to(root): path.read_text(encoding="utf-8") for path in files}
+    lines = {path: text.count("\n") for path, text in texts.items()}
+    package = {path: text for path, text in texts.items() if path.parts[0] == "selfattn_bio"}
+    long = tuple(f"{path}: {n} lines" for path, n in lines.items() if n > FILE_LINES)
+    yield Figure(f"files above {FILE_LINES} lines", len(long), LONG_FILES, long)
+    commands = [lines[path] for path, text in package.items() if is_command(path, text)] or [0]
+    yield Figure("lines of a command module, median", median(commands), COMMAND_MEDIAN)
+    longest = tuple(
+        f"{path}: {lines[path]} lines"
+        for path, text in package.items()
+        if is_command(path, text) and lines[path] > COMMAND_MOST
+    )
+    yield Figure("lines of a command module, most", max(commands), COMMAND_MOST, longest)
+    many = tuple(
+        f"{path}:{line}: {name} has {number} arguments"
+        for path, text in package.items()
+        for line, name, number in argument_counts(text)
+        if number > ARGUMENTS
+    )
+    name = f"functions with more than {ARGUMENTS} arguments"
+    yield Figure(name, len(many), MANY_ARGUMENTS, many)
+    yield Figure("lines of the package", sum(lines[path] for path in package))
+    code = sum(code_lines(text) for text in package.values())
+    yield Figure("without docstrings, comments and blank lines", code)
+
+
+def is_command(path: Path, text: str) -> bool:
+    """Return whether this module of the package is a command."""
+    return path.parent == Path("selfattn_bio/cli") and "\ndef add_arguments(" in text
+
+
+def argument_counts(text: str) -> Iterator[tuple[int, str, int]]:
+    """Yield line, name and number of arguments of each function, without self and cls."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = node.args
+            named = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+            own = [each for each in named if each.arg not in ("self", "cls")]
+            yield node.lineno, node.name, len(own) + bool(given.vararg) + bool(given.kwarg)
+
+
+def code_lines(text: str) -> int:
+    """Count the lines of a module without docstrings, comments and blank lines."""
+    counted: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in IGNORED:
+            counted |= set(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
+            node, clean=False
+        ):
+            counted -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return len(counted)
