@@ -1,8 +1,8 @@
 """The run file: one TOML file per task, read once into immutable models that describe a run.
 
 This package defines defaults, ranges, suggestions for misspelled keys, and how a variant modifies
-the run. It imports only errors and file names. Each part of the run file has a module; rules about
-combinations of sections are in `run`. The defaults are those of `workflows/tasks/promoter.toml`, so
+the run. It imports only errors and file names. Each table of the run file has a module; rules about
+combinations of tables are in `rules`. The defaults are those of `workflows/tasks/promoter.toml`, so
 a run file only needs [data].
 """
 
@@ -32,8 +32,22 @@ from selfattn_bio.config.attention import (
     WindowPattern,
 )
 from selfattn_bio.config.data import (
-    CenteredWindows,
     Data,
+)
+from selfattn_bio.config.encoder import (
+    AnyExits,
+    AnyGates,
+    ClsHeadSection,
+    ConfidenceExitsSection,
+    HardConcreteGates,
+    KeptLayer,
+    NoExits,
+    NoGates,
+    PoolingHeadSection,
+    PrunedGates,
+)
+from selfattn_bio.config.genome import (
+    CenteredWindows,
     FeatureTrack,
     FlankedWindows,
     LetterTrack,
@@ -61,26 +75,11 @@ from selfattn_bio.config.interpret import (
 from selfattn_bio.config.model import (
     BAND_HEAD_DIMS,
     FLEX_HEAD_DIM,
-    AnyExits,
-    AnyGates,
     AnyModel,
-    AnyStem,
     AttentionModel,
-    ClsHeadSection,
     CnnModel,
-    ConfidenceExitsSection,
-    ConvStemSection,
     DilatedModel,
-    HardConcreteGates,
-    KeptLayer,
-    NoExits,
-    NoGates,
-    NoStemSection,
     PairedModel,
-    PoolingHeadSection,
-    PrunedGates,
-    Tokens,
-    TowerStemSection,
 )
 from selfattn_bio.config.objective import (
     AnyObjective,
@@ -97,10 +96,27 @@ from selfattn_bio.config.objective import (
     RegressionPart,
     SeveralObjective,
 )
-from selfattn_bio.config.partner import Partner, SequencePartner, TrackPartner
-from selfattn_bio.config.reading import Form, place_of, read_run_file, run_file_of
-from selfattn_bio.config.run import Job, RunFile
-from selfattn_bio.config.section import Listed, Names, Positive, Section, did_you_mean
+from selfattn_bio.config.partner import (
+    Partner,
+    SequencePartner,
+    TrackPartner,
+)
+from selfattn_bio.config.reading import (
+    Form,
+    place_of,
+    read_run_file,
+    run_file_of,
+)
+from selfattn_bio.config.run import (
+    RunFile,
+)
+from selfattn_bio.config.section import (
+    Listed,
+    Names,
+    Positive,
+    Section,
+    did_you_mean,
+)
 from selfattn_bio.config.split import (
     AnySplit,
     Audit,
@@ -115,7 +131,20 @@ from selfattn_bio.config.split import (
     SplitValues,
     regions,
 )
-from selfattn_bio.config.stack import StackPart, StackSection
+from selfattn_bio.config.stack import (
+    StackPart,
+    StackSection,
+)
+from selfattn_bio.config.stem import (
+    AnyStem,
+    ConvStemSection,
+    NoStemSection,
+    Tokens,
+    TowerStemSection,
+)
+from selfattn_bio.config.sweep import (
+    Job,
+)
 from selfattn_bio.config.training import (
     PRIVATE_STEM,
     AnyBalance,
@@ -126,123 +155,3 @@ from selfattn_bio.config.training import (
     Training,
     Transfer,
 )
-
-__all__ = [
-    "BAND_HEAD_DIMS",
-    "FLEX_HEAD_DIM",
-    "MOTIF_DATABASES",
-    "NO_DATABASE",
-    "OF_WEIGHTS",
-    "PRIVATE_STEM",
-    "AlibiPosition",
-    "AnyBalance",
-    "AnyCaller",
-    "AnyExits",
-    "AnyGates",
-    "AnyMethod",
-    "AnyMixer",
-    "AnyModel",
-    "AnyObjective",
-    "AnyPattern",
-    "AnyPosition",
-    "AnySplit",
-    "AnyStem",
-    "AttentionModel",
-    "Audit",
-    "BigBirdPattern",
-    "BinaryObjective",
-    "BinsObjective",
-    "BlockLocalPattern",
-    "BlocksMethod",
-    "CausalObjective",
-    "CenteredWindows",
-    "ChromosomeSplit",
-    "ClsHeadSection",
-    "ClusterSplit",
-    "CnnModel",
-    "ColumnSplit",
-    "ConfidenceExitsSection",
-    "ConvStemSection",
-    "Data",
-    "DilatedModel",
-    "DynamicMixer",
-    "EvaluationSection",
-    "FeatureTrack",
-    "FilesSplit",
-    "FlankedWindows",
-    "Form",
-    "FullPattern",
-    "GroupSplit",
-    "GuidedMethod",
-    "HardConcreteGates",
-    "HierarchicalMixer",
-    "Interpret",
-    "Job",
-    "KeptLayer",
-    "LabelsObjective",
-    "LearnedPosition",
-    "LetterTrack",
-    "LinearMixer",
-    "LinformerMixer",
-    "Listed",
-    "MaskedObjective",
-    "MatchedNegatives",
-    "MulticlassObjective",
-    "MulticlassPart",
-    "MultilabelObjective",
-    "MultilabelPart",
-    "Names",
-    "NegativesSection",
-    "NeighbourNegatives",
-    "NoExits",
-    "NoGates",
-    "NoPositionSection",
-    "NoStemSection",
-    "NumberTrack",
-    "OverlapLabels",
-    "PairedModel",
-    "Partner",
-    "PerformerMixer",
-    "PoolingHeadSection",
-    "Positive",
-    "Privacy",
-    "PrunedGates",
-    "RandomSplit",
-    "ReformerMixer",
-    "RegionSplit",
-    "RegressionObjective",
-    "RegressionPart",
-    "ReweightBalance",
-    "RotaryPosition",
-    "RunFile",
-    "SampleBalance",
-    "ScoreLabels",
-    "Section",
-    "SequencePartner",
-    "SeveralObjective",
-    "ShawPosition",
-    "ShuffledNegatives",
-    "SinusoidalPosition",
-    "SoftmaxMixer",
-    "SpeciesSplit",
-    "SplitValues",
-    "StackPart",
-    "StackSection",
-    "StridedPattern",
-    "T5Position",
-    "TiledWindows",
-    "Tokens",
-    "TowerStemSection",
-    "TrackPartner",
-    "TrackTarget",
-    "Training",
-    "Transfer",
-    "TransformerXLPosition",
-    "WholeWindows",
-    "WindowPattern",
-    "did_you_mean",
-    "place_of",
-    "read_run_file",
-    "regions",
-    "run_file_of",
-]

@@ -1,15 +1,13 @@
-"""[tokens] and [model]: stems, heads, gates, exits, and the models that use them."""
+"""[model]: the kinds of models. Their parts are in `stem`, `encoder` and `attention`."""
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
     FieldSerializationInfo,
     field_serializer,
-    field_validator,
     model_validator,
 )
 
@@ -25,187 +23,17 @@ from selfattn_bio.config.attention import (
     T5Position,
     WindowPattern,
 )
+from selfattn_bio.config.encoder import (
+    AnyExits,
+    AnyGates,
+    AnyHead,
+    NoExits,
+    NoGates,
+    PoolingHeadSection,
+    PrunedGates,
+)
 from selfattn_bio.config.section import Fraction, Listed, Positive, Section, left_out
-
-
-class Tokens(Section):
-    """[tokens]: k-mers of length `k`, one every `stride` positions."""
-
-    k: int = Field(3, ge=1, le=8)
-    stride: int = Field(1, ge=1)
-    canonical: bool = Field(
-        False, description="a k-mer and its reverse complement have one embedding (DNA only)"
-    )
-
-    @model_validator(mode="after")
-    def _no_letter_is_skipped(self) -> Tokens:
-        if self.stride > self.k:
-            raise ValueError(f"stride {self.stride} skips positions; use at most k ({self.k})")
-        return self
-
-
-class NoStemSection(Section):
-    """Token embeddings enter the encoder unchanged."""
-
-    kind: Literal["none"] = "none"
-
-
-class ConvStemSection(Section):
-    """Convolution over token embeddings, max-pooling, convolution: one vector per `pool` tokens."""
-
-    kind: Literal["conv"] = "conv"
-    token_dim: Positive = Field(
-        16, description="dimension of the token embeddings; the convolution outputs embed_dim"
-    )
-    kernel: int = Field(9, ge=1, description="tokens; odd")
-    pool: Positive = Field(8, description="tokens")
-    second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
-    norm: Literal["batch", "record"] = left_out(
-        "batch",
-        description="batch = mean and standard deviation of detectors over the batch; record = "
-        "over each record",
-    )
-
-    @model_validator(mode="after")
-    def _kernels_are_odd(self) -> ConvStemSection:
-        for name in ("kernel", "second_kernel"):
-            if getattr(self, name) % 2 == 0:
-                raise ValueError(f"{name} {getattr(self, name)} is even; use an odd number")
-        return self
-
-
-class TowerStemSection(Section):
-    """Stages of convolution and max-pooling for long sequences.
-
-    The stem gives one vector per product of `pools` tokens.
-    """
-
-    kind: Literal["tower"] = "tower"
-    token_dim: Positive = Field(8, description="dimension of the token embeddings")
-    channels: Listed[tuple[Positive, ...]] = Field(
-        (64, 96), description="channels of each stage except the last, which has embed_dim"
-    )
-    kernels: Listed[tuple[Positive, ...]] = Field(
-        (15, 7, 5), min_length=1, description="kernel of each stage in its tokens; odd"
-    )
-    pools: Listed[tuple[Positive, ...]] = Field(
-        (5, 5, 2), description="pooling of each stage in its tokens"
-    )
-    residual_kernel: Positive = Field(
-        5, description="kernel of the second convolution of each stage except the first; odd"
-    )
-
-    @model_validator(mode="after")
-    def _stages_are_complete(self) -> TowerStemSection:
-        stages = len(self.kernels)
-        if (len(self.channels), len(self.pools)) != (stages - 1, stages):
-            raise ValueError(
-                f"channels has {len(self.channels)} values and pools has {len(self.pools)}; with "
-                f"{stages} kernels, use {stages - 1} channels and {stages} pools"
-            )
-        if even := [kernel for kernel in (*self.kernels, self.residual_kernel) if kernel % 2 == 0]:
-            raise ValueError(
-                f"{even[0]} in kernels or residual_kernel is even; use odd numbers only"
-            )
-        return self
-
-    @property
-    def pool(self) -> int:
-        """Return the number of tokens per vector."""
-        return math.prod(self.pools)
-
-
-AnyStem = Annotated[NoStemSection | ConvStemSection | TowerStemSection, Field(discriminator="kind")]
-
-
-class PoolingHeadSection(Section):
-    """Classify weighted means of the tokens of `parts` equal parts of the sequence.
-
-    The weights come from learned scores.
-    """
-
-    kind: Literal["pooling"] = "pooling"
-    parts: Positive = Field(6, description="1 = the complete sequence, regardless of position")
-
-
-class ClsHeadSection(Section):
-    """Classify a [CLS] vector placed before the tokens."""
-
-    kind: Literal["cls"] = "cls"
-
-
-AnyHead = Annotated[PoolingHeadSection | ClsHeadSection, Field(discriminator="kind")]
-
-
-class NoGates(Section):
-    """No gates: all heads and feed-forwards are used."""
-
-    kind: Literal["none"] = "none"
-
-
-class HardConcreteGates(Section):
-    """Learned gates that open or close each head and each feed-forward (Louizos et al. 2018).
-
-    With grouped keys and values, each group of heads has a gate. The loss contains an expected L0
-    norm. `selfattn-bio prune` removes closed heads and feed-forwards.
-    """
-
-    kind: Literal["hard_concrete"] = "hard_concrete"
-    penalty: float = Field(
-        0.03,
-        ge=0,
-        description="loss difference between all gates open and all closed; each gate counts by "
-        "its fraction of the weights",
-    )
-
-
-class KeptLayer(Section):
-    """Parts of a layer that remain after pruning.
-
-    With grouped keys and values, `heads` lists groups of heads.
-    """
-
-    heads: Listed[tuple[Annotated[int, Field(ge=0)], ...]] = Field(
-        description="numbers of the heads in the trained layer, from 0"
-    )
-    feedforward: bool
-
-    @field_validator("heads")
-    @classmethod
-    def _each_once(cls, heads: tuple[int, ...]) -> tuple[int, ...]:
-        if sorted(set(heads)) != list(heads):
-            raise ValueError(f"heads {list(heads)} are not sorted, or contain a head twice")
-        return heads
-
-
-class PrunedGates(Section):
-    """Heads and layers of a pruned model, as written by `selfattn-bio prune`."""
-
-    kind: Literal["pruned"] = "pruned"
-    members: Listed[tuple[Listed[tuple[KeptLayer, ...]], ...]] = Field(
-        description="for each member, all num_layers layers"
-    )
-
-
-AnyGates = Annotated[NoGates | HardConcreteGates | PrunedGates, Field(discriminator="kind")]
-
-
-class NoExits(Section):
-    """No exits: each record passes through all layers."""
-
-    kind: Literal["none"] = "none"
-
-
-class ConfidenceExitsSection(Section):
-    """Stop after the first layer at which the head is confident (Teerapittayanon et al. 2016)."""
-
-    kind: Literal["confidence"] = "confidence"
-    drop: Fraction = Field(
-        0.002, description="largest decrease of the main metric on valid compared with all layers"
-    )
-
-
-AnyExits = Annotated[NoExits | ConfidenceExitsSection, Field(discriminator="kind")]
+from selfattn_bio.config.stem import AnyStem, ConvStemSection, NoStemSection, TowerStemSection
 
 Strands = Literal["given", "shared"]
 STRANDS = (

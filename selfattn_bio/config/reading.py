@@ -14,14 +14,16 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from selfattn_bio.config.attention import AnyMixer, AnyPattern, AnyPosition
-from selfattn_bio.config.data import AnyNegatives, Label, TrackTarget, Windows
+from selfattn_bio.config.encoder import AnyExits, AnyGates, AnyHead
+from selfattn_bio.config.genome import AnyNegatives, Label, TrackTarget, Windows
 from selfattn_bio.config.interpret import AnyCaller, AnyMethod
-from selfattn_bio.config.model import AnyExits, AnyGates, AnyHead, AnyModel, AnyStem
+from selfattn_bio.config.model import AnyModel
 from selfattn_bio.config.objective import AnyObjective, Part
 from selfattn_bio.config.partner import Partner
 from selfattn_bio.config.run import RunFile
 from selfattn_bio.config.section import Section, SectionT, did_you_mean
 from selfattn_bio.config.split import AnySplit
+from selfattn_bio.config.stem import AnyStem
 from selfattn_bio.config.training import AnyBalance
 from selfattn_bio.errors import RunFileError, SelfAttnBioError
 

@@ -139,7 +139,7 @@ def ensemble_sentence(run: RunFile) -> str:
     Variants are listed if their numbers of networks differ. With several trainings, attributions
     and motifs come from the first. Baselines of scikit-learn are not networks and are left out.
     """
-    runs = {"model": run, **{name: run.variant(name) for name in run.variants}}
+    runs = run.trained
     members = {
         name: of.model.members * of.training.seeds
         for name, of in runs.items()

@@ -16,6 +16,7 @@ from selfattn_bio.config import (
     FilesSplit,
     RandomSplit,
     RunFile,
+    Training,
     Transfer,
     read_run_file,
 )
@@ -53,6 +54,35 @@ def test_run_file_remembers_its_path(tmp_path):
     elsewhere = run.read_from(tmp_path / "other.toml")
     assert elsewhere.path == tmp_path / "other.toml"
     assert elsewhere == run != run.variant("cnn")
+
+
+def test_each_part_is_validated_once(tmp_path, monkeypatch):
+    validated, validate = [], RunFile.model_validate
+    monkeypatch.setattr(
+        RunFile, "model_validate", lambda values: validated.append(values) or validate(values)
+    )
+    run = read(tmp_path, DATA + '[sweep]\nof = ["model", "cnn"]\n"training.seed" = [1, 2]\n')
+    for name in (None, *run.variants):
+        run.part(name)
+    for job in run.jobs():
+        run.part(None if job.of == "model" else job.of, job=job.name)
+    # the run, two variants, and two jobs each for the model and the CNN
+    assert len(validated) == 1 + 2 + 4
+
+
+def test_copy_with_other_settings_has_other_variants(tmp_path):
+    run = read(tmp_path, DATA)
+    longer = run.model_copy(update={"training": Training(max_steps=9)})
+    assert longer.variant("cnn").training.max_steps == 9
+    assert run.variant("cnn").training.max_steps == 1500
+
+
+def test_errors_of_all_variants_are_counted(tmp_path):
+    small = '[variants.{}]\nmodel = {{ kind = "cnn" }}\ntraining = {{ pairs = "first_alone" }}\n'
+    assert error_of(tmp_path, DATA + small.format("a") + small.format("b")) == (
+        "task.toml:4: [variants.a] training.pairs 'first_alone' cannot be used with model kind "
+        "'cnn', only with 'paired'. The file has 1 more error"
+    )
 
 
 def test_default_variants_are_a_cnn_and_a_shuffled_control(tmp_path):

@@ -165,7 +165,7 @@ def parent_model(wildcards) -> list[str]:
 def parent_models(wildcards) -> list[str]:
     """Return the models that a task and its variants start from."""
     run = run_of(wildcards.task)
-    transfers = [each.transfer for each in (run, *map(run.variant, run.variants)) if each.transfer]
+    transfers = [each.transfer for each in run.trained.values() if each.transfer]
     return list(dict.fromkeys(model_of(transfer, wildcards) for transfer in transfers))
 
 

@@ -92,7 +92,7 @@ class EvaluationRecords:
         """
         if (window := task.training.window) is None:
             return self
-        k = max(run.tokens.k for run in (task, *map(task.variant, task.variants)))
+        k = max(run.tokens.k for run in task.trained.values())
         windows = {
             split: laid_windows(self.corpus, of_split, window, k)
             for split, of_split in self.rows.items()

@@ -1,0 +1,32 @@
+"""Rules about [interpret]: methods that cannot explain every model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from selfattn_bio.config.interpret import OF_WEIGHTS
+from selfattn_bio.config.model import AttentionModel, PairedModel
+
+if TYPE_CHECKING:
+    from selfattn_bio.config.run import RunFile
+
+
+def method_fits_the_model(run: RunFile) -> None:
+    """Refuse attribution methods that need weights the model does not compute."""
+    model, method = run.model, run.interpret.method.kind
+    if isinstance(model, PairedModel) and method in OF_WEIGHTS:
+        raise ValueError(
+            f"[interpret] method {method!r} cannot explain model kind 'paired'; choose another"
+        )
+    if not isinstance(model, AttentionModel):
+        return
+    if model.mixer.kind != "softmax" and method in OF_WEIGHTS:
+        raise ValueError(
+            f"[interpret] method {method!r} needs the attention weights of mixer 'softmax'; "
+            f"mixer {model.mixer.kind!r} has none"
+        )
+    if model.exits.kind != "none" and method == "deep_lift_shap":
+        raise ValueError(
+            "[interpret] method 'deep_lift_shap' cannot be used with model.exits "
+            f"{model.exits.kind!r}"
+        )

@@ -1,0 +1,121 @@
+"""Rules about [model]: outputs that an objective needs, exits and strands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from selfattn_bio.config.model import AttentionModel, DilatedModel
+from selfattn_bio.config.objective import BinsObjective
+from selfattn_bio.config.stem import TowerStemSection
+
+if TYPE_CHECKING:
+    from selfattn_bio.config.run import RunFile
+
+
+def tokens_have_outputs(run: RunFile) -> None:
+    """Require a model and tokens that fit an objective with one output per token."""
+    kind = run.objective.kind
+    if run.objective.outputs_per != "token":
+        return
+    if not isinstance(run.model, AttentionModel):
+        raise ValueError(
+            f"objective {kind!r} needs model kind 'attention'; kind {run.model.kind!r} has "
+            "no output per token"
+        )
+    if kind == "causal" and run.model.stem.kind != "none":
+        raise ValueError(
+            f"objective 'causal' needs stem kind 'none'; kind {run.model.stem.kind!r} sees later "
+            "tokens"
+        )
+    if kind == "labels" and (
+        run.tokens.k > 1 or run.training.shift or run.training.reverse_complement
+    ):
+        raise ValueError(
+            "objective 'labels' needs tokens.k = 1, training.shift = 0 and "
+            "training.reverse_complement = false, because it has one label per position"
+        )
+    if kind == "causal" and not run.model.pattern.causal:
+        raise ValueError(
+            "objective 'causal' needs a causal pattern; set causal = true in model.pattern"
+        )
+    if kind == "causal" and run.tokens.stride != run.tokens.k:
+        raise ValueError(
+            "objective 'causal' needs tokens that do not overlap; set tokens.stride = "
+            f"{run.tokens.k}, the value of tokens.k"
+        )
+    if kind != "causal" and run.model.pattern.causal:
+        raise ValueError(
+            f"objective {kind!r} cannot be used with a causal pattern; remove causal from "
+            "model.pattern"
+        )
+
+
+def bins_fit_the_model(run: RunFile) -> None:
+    """Require a model with outputs per position for `bins`, and refuse it elsewhere."""
+    stem = getattr(run.model, "stem", None)
+    if not isinstance(run.objective, BinsObjective):
+        if isinstance(run.model, DilatedModel):
+            raise ValueError(
+                "model kind 'dilated' cannot be used with objective "
+                f"{run.objective.kind!r}, only with 'bins'"
+            )
+        if isinstance(stem, TowerStemSection) and run.objective.outputs_per == "token":
+            raise ValueError(
+                "model.stem kind 'tower' cannot be used with objective "
+                f"{run.objective.kind!r}, which has one output per token"
+            )
+    elif stem is None:
+        raise ValueError(
+            f"objective 'bins' cannot be used with model kind {run.model.kind!r}, only "
+            "with 'attention' and 'dilated'"
+        )
+    elif run.data.alphabet != "dna":
+        raise ValueError(f"objective 'bins' needs DNA; [data] alphabet is {run.data.alphabet!r}")
+    elif run.objective.bin % (pitch := run.pitch):
+        raise ValueError(
+            f"objective.bin {run.objective.bin} is not a multiple of {pitch}, the bases "
+            "per position of the encoder"
+        )
+    elif isinstance(run.model, AttentionModel) and run.model.pattern.causal:
+        raise ValueError(
+            "objective 'bins' cannot be used with a causal pattern; remove causal from "
+            "model.pattern"
+        )
+
+
+def exits_can_be_sure(run: RunFile) -> None:
+    """Refuse early exits for objectives without a confidence."""
+    if (
+        isinstance(run.model, AttentionModel)
+        and run.model.exits.kind != "none"
+        and run.objective.kind not in ("binary", "multiclass")
+    ):
+        raise ValueError(
+            f"model.exits {run.model.exits.kind!r} cannot be used with objective "
+            f"{run.objective.kind!r}, only with 'binary' and 'multiclass'"
+        )
+
+
+def strands_can_be_shared(run: RunFile) -> None:
+    """Refuse shared strands with settings that treat the two strands differently."""
+    if not run.shares_strands:
+        return
+    if run.data.alphabet != "dna":
+        raise ValueError(
+            f"model.strands 'shared' needs DNA; [data] alphabet is {run.data.alphabet!r}"
+        )
+    if run.objective.outputs_per != "sequence":
+        raise ValueError(
+            "model.strands 'shared' needs one output per sequence; remove it, as objective "
+            f"{run.objective.kind!r} has an output per token or bin"
+        )
+    if (stride := run.tokens.stride) > 1:
+        raise ValueError(f"model.strands 'shared' needs tokens.stride = 1; it is {stride}")
+    if run.evaluation.strands == "given":
+        raise ValueError(
+            "evaluation.strands 'given' cannot be used with model.strands 'shared'; remove it"
+        )
+    if run.training.reverse_complement:
+        raise ValueError(
+            "training.reverse_complement has no effect with model.strands 'shared'; remove it"
+        )
