@@ -34,7 +34,7 @@ def build_optimizer(
     weights = {
         id(module.weight)
         for module in network.modules()
-        if isinstance(module, nn.Linear | nn.Conv1d)
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)
     }
     members: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in network.named_parameters():

@@ -59,6 +59,13 @@ def test_only_weights_of_layers_decay():
     assert len(others["params"]) == 4
 
 
+def test_weights_of_convolutions_decay():
+    """The layers of a tower stem are 2-D convolutions."""
+    network = torch.nn.Sequential(torch.nn.Conv1d(4, 4, 3), torch.nn.Conv2d(4, 4, (1, 3)))
+    decayed, _ = build_optimizer(network, TRAINING).param_groups
+    assert [id(p) for p in decayed["params"]] == [id(layer.weight) for layer in network]
+
+
 def test_optimizer_resumes_exactly():
     def fresh():
         torch.manual_seed(0)
