@@ -46,7 +46,6 @@ from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import T5Bias
-from selfattn_bio.model.encoder import SelfAttention
 
 FOLDER = Path("results/bench_attention")
 DOCS = Path("docs/attention_speed.md")
@@ -181,7 +180,7 @@ def tables(size: Size) -> Iterator[Table]:
     ]
     yield Table("core", 7, [*core, Case("GEMM", 1, 1, gemm_case())])
     ours = {
-        kernel: peers.Ours(SelfAttention(peers.section(kernel, WINDOWED)))
+        kernel: peers.Ours(peers.attention_layer(peers.section(kernel, WINDOWED)))
         for kernel in KERNELS_OF_WINDOWS
     }
     far = [
@@ -290,7 +289,7 @@ def measure_memory(size: Size) -> dict[str, float]:
             / 1024
         )
     for kernel in KERNELS_OF_WINDOWS:
-        layer = peers.Ours(SelfAttention(peers.section(kernel, WINDOWED)))
+        layer = peers.Ours(peers.attention_layer(peers.section(kernel, WINDOWED)))
         figures[f"{kernel} KiB/token"] = (
             memory_of(lambda layer=layer: layer_case(layer, size.far))[0] / size.far
         )

@@ -15,7 +15,7 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.interpret.methods import AttnLRP
 from selfattn_bio.interpret.targets import Target
-from selfattn_bio.model.classifier import build_network, tokenizer_of
+from selfattn_bio.model.build import build_network, tokenizer_of
 from selfattn_bio.scoring.scorer import Scorer
 
 ROUNDS = 5

@@ -50,6 +50,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import selfattn_bio
 from selfattn_bio import config
 from selfattn_bio.evaluation.metrics import Bootstrap
+from selfattn_bio.model.build import build_encoder
 from selfattn_bio.model.encoder import Encoder
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -245,7 +246,7 @@ class Network(nn.Module):
         else:
             names = ("embed_dim", "num_layers", "num_heads", "feedforward_dim")
             section = {name: getattr(settings, name) for name in names}
-            self.body = Encoder(config.AttentionModel(**section, dropout=0.0, **chosen))
+            self.body = build_encoder(config.AttentionModel(**section, dropout=0.0, **chosen))
         self.read_out = nn.Linear(2 * settings.lstm_dim if chosen is None else dim, 1)
 
     def forward(self, tokens: Tensor, at: Tensor) -> Tensor:

@@ -77,8 +77,8 @@ from selfattn_bio.interpret.methods import (
     Saturation,
 )
 from selfattn_bio.interpret.targets import Target
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.model.classifier import build_network
 from selfattn_bio.motifs import open_database, read_meme
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.sequence.splits import read_split

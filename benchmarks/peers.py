@@ -31,7 +31,8 @@ from selfattn_bio.config import (
     T5Position,
     WindowPattern,
 )
-from selfattn_bio.model.encoder import Encoder, SelfAttention
+from selfattn_bio.model.build import build_encoder
+from selfattn_bio.model.encoder import SelfAttention
 
 DIM, HEADS, WINDOW, FEEDFORWARD, LAYERS = 128, 4, 128, 512, 4
 WINDOWED = WindowPattern(window=WINDOW)
@@ -53,6 +54,11 @@ def section(
         "dropout": 0.0,
     }
     return AttentionModel(**size, kernel=kernel, pattern=pattern, position=position or T5Position())
+
+
+def attention_layer(table: AttentionModel) -> SelfAttention:
+    """Build our self-attention as [model] describes it."""
+    return build_encoder(table.model_copy(update={"num_layers": 1})).blocks[0].attention
 
 
 # ------------ one layer
@@ -192,10 +198,11 @@ def layers(
     With `dense` also those over all pairs and Hugging Face's BigBird.
     """
     found: dict[str, nn.Module] = {
-        f"ours, {kernel}, T5": Ours(SelfAttention(section(kernel, WINDOWED))) for kernel in kernels
+        f"ours, {kernel}, T5": Ours(attention_layer(section(kernel, WINDOWED)))
+        for kernel in kernels
     }
     found["ours, BigBird pattern"] = Ours(
-        SelfAttention(section("auto", BIGBIRD, NoPositionSection()))
+        attention_layer(section("auto", BIGBIRD, NoPositionSection()))
     )
     found["local-attention"] = local_attention()
     found["local-attention, rotary"] = local_attention(rotary=True)
@@ -255,7 +262,7 @@ class ValuesOnly(nn.Module):
 
 def floor() -> Ours:
     """Return our encoder without attention."""
-    encoder = Encoder(section("auto", WINDOWED, NoPositionSection()))
+    encoder = build_encoder(section("auto", WINDOWED, NoPositionSection()))
     for block in encoder.blocks:
         block.attention = ValuesOnly(block.attention)
     return Ours(encoder)
@@ -309,7 +316,7 @@ def our_encoder(
     kernel: str, pattern: AnyPattern = WINDOWED, position: AnyPosition | None = None
 ) -> Ours:
     """Return our encoder of four blocks."""
-    return Ours(Encoder(section(kernel, pattern, position)))
+    return Ours(build_encoder(section(kernel, pattern, position)))
 
 
 def long_encoders(length: int) -> dict[str, nn.Module]:
@@ -388,12 +395,12 @@ def differences(length: int = 640, window: int = 32) -> dict[str, float]:
         )
 
     for kernel in KERNELS_OF_WINDOWS:
-        ours = SelfAttention(section(kernel, WindowPattern(window=window)))
+        ours = attention_layer(section(kernel, WindowPattern(window=window)))
         bias = ours.position.table(ours.position.buckets(length - 1)).T[
             :, at[None] - at[:, None] + length - 1
         ]  # (H, L, L)
         compare(f"ours, {kernel}, T5", Ours(ours), ours.qkv.linear, ours.out, bias=bias)
-    ours = SelfAttention(section("auto", BIGBIRD, NoPositionSection()))
+    ours = attention_layer(section("auto", BIGBIRD, NoPositionSection()))
     compare(
         "ours, BigBird pattern",
         Ours(ours),

@@ -19,7 +19,7 @@ from selfattn_bio.config import (
     CausalObjective,
     MaskedObjective,
 )
-from selfattn_bio.model.classifier import num_outputs
+from selfattn_bio.model.build import num_outputs
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import PAD, SPECIAL
 

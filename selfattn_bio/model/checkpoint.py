@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.files import check_replaceable, sha256_of
-from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
+from selfattn_bio.model.build import build_network, tokenizer_of
+from selfattn_bio.model.classifier import Network
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
 # list of the training records (`evaluation.lineage`); summary of them (`scoring.reference`)

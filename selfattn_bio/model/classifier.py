@@ -6,34 +6,36 @@ interpretation use `embed`, `classify` and `forward`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import register_parametrization
 
-from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.dilated import Dilated
 from selfattn_bio.model.encoder import Encoder
-from selfattn_bio.model.exits import ConfidenceExits, Readings, build_exits
+from selfattn_bio.model.exits import ConfidenceExits, LastLayer, Readings
 from selfattn_bio.model.gates import expected_open
-from selfattn_bio.model.heads import BinHead, build_head
-from selfattn_bio.model.paired import FIRST, PARTNER, Graded, PairedBody
-from selfattn_bio.model.stem import build_stem
+from selfattn_bio.model.heads import BinHead, Head, TokenHead
+from selfattn_bio.model.paired import FIRST, PARTNER, PairedBody
+from selfattn_bio.model.stem import Stem
 from selfattn_bio.model.strands import both_strands, mirrored
-from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
+from selfattn_bio.sequence.kmers import PAD
 
 
 class AttentionBody(nn.Module):
     """Apply stem, encoder and head."""
 
-    def __init__(self, section: config.AttentionModel, num_outputs: int, outputs_per: str) -> None:
+    def __init__(
+        self,
+        stem: Stem,
+        encoder: Encoder,
+        head: Head,
+        exits: LastLayer | ConfidenceExits,
+    ) -> None:
         super().__init__()
-        self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
-        self.encoder = Encoder(section)
-        self.head = build_head(section, num_outputs, outputs_per)
-        self.exits = build_exits(section.exits)
-        self.token_dim, self.per_token = self.stem.token_dim, outputs_per == "token"
+        self.stem, self.encoder, self.head, self.exits = stem, encoder, head, exits
+        self.token_dim = stem.token_dim
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor | Readings:
         """Map x (B, N, token_dim) and mask (B, N) to outputs.
@@ -45,7 +47,7 @@ class AttentionBody(nn.Module):
         before, mask = self.stem(x, mask)  # (B, M, D)
         if isinstance(self.head, BinHead):
             return self.head(*self._encoded(before, mask), before)
-        if self.per_token:
+        if isinstance(self.head, TokenHead):
             return self.head(*self._encoded(before, mask))[:, :num_tokens]
         return self.after_stem(before, mask)
 
@@ -78,19 +80,7 @@ class AttentionBody(nn.Module):
         return self.encoder(x, mask), mask
 
 
-def build_body(
-    section: config.AnyModel, num_outputs: int, outputs_per: str
-) -> AttentionBody | Cnn | Dilated | PairedBody:
-    """Build the part of a member after the token embeddings; arguments as for `Network`."""
-    match section:
-        case config.AttentionModel():
-            return AttentionBody(section, num_outputs, outputs_per)
-        case config.CnnModel():
-            return Cnn(section, num_outputs)
-        case config.DilatedModel():
-            return Dilated(section, num_outputs)
-        case config.PairedModel():
-            return PairedBody(section, num_outputs, outputs_per)
+Body = AttentionBody | Cnn | Dilated | PairedBody
 
 
 class Network(nn.Module):
@@ -98,26 +88,25 @@ class Network(nn.Module):
 
     It works in two steps, `embed` and `classify`, so that gradients can be taken at the embeddings.
     Several members form an ensemble in one network. They share token embeddings and batches; each
-    has its own initial weights and its own loss. The score is their mean. `outputs_per` is "sequence",
-    "token" or "position" of the encoder.
+    has its own initial weights and its own loss. The score is their mean.
+
+    Parameters
+    ----------
+    members
+        Networks from embeddings (B, N, token_dim) and a mask (B, N) to outputs.
+    vocabulary_size
+        Number V of tokens.
+    gate_penalty
+        Loss difference between all gates open and all closed.
     """
 
     def __init__(
-        self,
-        section: config.AnyModel,
-        vocabulary_size: int,
-        num_outputs: int = 1,
-        outputs_per: str = "sequence",
+        self, members: Sequence[Body], vocabulary_size: int, *, gate_penalty: float = 0.0
     ) -> None:
         super().__init__()
-        bodies = [build_body(section, num_outputs, outputs_per) for _ in range(section.members)]
-        gates = section.gates if isinstance(section, config.AttentionModel) else config.NoGates()
-        if isinstance(gates, config.PrunedGates):
-            for body, layers in zip(bodies, gates.members, strict=True):
-                body.encoder.prune_to(layers)  # type: ignore[operator, union-attr]
-        self.members = nn.ModuleList(bodies)
-        self.gate_penalty = gates.penalty if isinstance(gates, config.HardConcreteGates) else 0.0
-        self.embedding = nn.Embedding(vocabulary_size, bodies[0].token_dim, padding_idx=PAD)
+        self.members = nn.ModuleList(members)
+        self.gate_penalty = gate_penalty
+        self.embedding = nn.Embedding(vocabulary_size, members[0].token_dim, padding_idx=PAD)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int to embeddings (B, N, token_dim)."""
@@ -192,15 +181,8 @@ class PairedNetwork(Network):
     `classify` takes a mask (B, N) int8 that is FIRST, PARTNER or 0 (padding).
     """
 
-    def __init__(
-        self,
-        section: config.PairedModel,
-        first_size: int,
-        partner_size: int,
-        num_outputs: int,
-        outputs_per: str,
-    ) -> None:
-        super().__init__(section, first_size + partner_size, num_outputs, outputs_per)
+    def __init__(self, members: Sequence[Body], first_size: int, partner_size: int) -> None:
+        super().__init__(members, first_size + partner_size)
         self.first_size = first_size  # size of the first input's vocabulary
 
     def mask_of(self, tokens: Tensor) -> Tensor:
@@ -234,9 +216,9 @@ class BothStrandsNetwork(Network):
     complement: Tensor
 
     def __init__(
-        self, section: config.AnyModel, complement: Tensor, num_outputs: int, outputs_per: str
+        self, members: Sequence[Body], complement: Tensor, *, gate_penalty: float = 0.0
     ) -> None:
-        super().__init__(section, len(complement), num_outputs, outputs_per)
+        super().__init__(members, len(complement), gate_penalty=gate_penalty)
         self.register_buffer("complement", complement, persistent=False)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -278,55 +260,3 @@ class SharedByStrands(nn.Module):
     def forward(self, table: Tensor) -> Tensor:
         """Map the embedding table (V, D) to (V, D)."""
         return table[self.canonical]
-
-
-def build_network(run: config.RunFile) -> Network:
-    """Build the network of a run file, initialised from torch's global RNG."""
-    tokenizer, size = tokenizer_of(run), tokenizer_of(run).vocabulary_size
-    if isinstance(run.model, config.PairedModel):
-        total = size + partner_tokenizer_of(run).vocabulary_size
-        network: Network = PairedNetwork(
-            run.model, size, total - size, num_outputs(run), run.objective.outputs_per
-        )
-    else:
-        total = size
-        if run.shares_strands:
-            complement = torch.from_numpy(tokenizer.complement())
-            network = BothStrandsNetwork(
-                run.model, complement, num_outputs(run), run.objective.outputs_per
-            )
-        else:
-            network = Network(run.model, size, num_outputs(run), run.objective.outputs_per)
-    if run.tokens.canonical:
-        canonical = torch.cat((torch.from_numpy(tokenizer.canonical()), torch.arange(size, total)))
-        register_parametrization(network.embedding, "weight", SharedByStrands(canonical))
-    if isinstance(run.partner, config.TrackPartner):
-        register_parametrization(
-            network.embedding, "weight", Graded(size + len(SPECIAL), total - 1)
-        )
-    return network
-
-
-def num_outputs(run: config.RunFile) -> int:
-    """Return the number of outputs per sequence, token or bin of the objective."""
-    return run.objective.num_outputs(tokenizer_of(run).vocabulary_size)
-
-
-def tokenizer_of(run: config.RunFile) -> KmerTokenizer:
-    """Build the tokenizer that a run file describes."""
-    return KmerTokenizer(get_alphabet(run.data.alphabet), k=run.tokens.k, stride=run.tokens.stride)
-
-
-def partner_tokenizer_of(run: config.RunFile) -> KmerTokenizer:
-    """Build the tokenizer of the second of two inputs.
-
-    Raises
-    ------
-    ValueError
-        If the run has no partner.
-    """
-    if run.partner is None:
-        raise ValueError("the run file has no section [partner]")
-    return KmerTokenizer(
-        get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride
-    )

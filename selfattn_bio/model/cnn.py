@@ -5,10 +5,11 @@ It is a model kind, trained by the same command and in the same way as attention
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.model.heads import equal_parts
 
@@ -20,26 +21,50 @@ class Cnn(nn.Module):
     reads every position of inputs of one fixed length; equal parts preserve the position and accept
     any length.
 
+    Parameters
+    ----------
+    token_dim, num_outputs
+        Dimension of the token embeddings, and number C of outputs.
+    channels, kernels, pools
+        Channels, kernel (odd) and pooling of each convolution.
+    bins
+        Number of equal parts of the sequence.
+    hidden_dim
+        Size of the hidden dense layer.
+    dropout
+        Probability of dropout after each convolution and in the dense layers.
+
     References
     ----------
     Kelley et al. 2016.
     """
 
-    def __init__(self, section: config.CnnModel, num_outputs: int) -> None:
+    def __init__(
+        self,
+        token_dim: int,
+        num_outputs: int,
+        *,
+        channels: Sequence[int],
+        kernels: Sequence[int],
+        pools: Sequence[int],
+        bins: int,
+        hidden_dim: int,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.token_dim, self.bins, self.pools = section.embed_dim, section.bins, section.pools
-        widths = (section.embed_dim, *section.channels)
+        self.token_dim, self.bins, self.pools = token_dim, bins, pools
+        widths = (token_dim, *channels)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(before, after, kernel, padding=kernel // 2)
-            for before, after, kernel in zip(widths, widths[1:], section.kernels, strict=False)
+            for before, after, kernel in zip(widths, widths[1:], kernels, strict=False)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in section.channels)
-        self.dropout = Dropout(section.dropout)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in channels)
+        self.dropout = Dropout(dropout)
         self.dense = nn.Sequential(
-            nn.Linear(section.bins * widths[-1], section.hidden_dim),
+            nn.Linear(bins * widths[-1], hidden_dim),
             nn.ReLU(),
             self.dropout,
-            nn.Linear(section.hidden_dim, num_outputs),
+            nn.Linear(hidden_dim, num_outputs),
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -10,17 +10,22 @@ Attribution methods (`interpret.attribution`) hook `QKVProjection`, `LayerNorm` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
-from selfattn_bio.attention.mixers import build_mixer
+from selfattn_bio.attention.mixers import Mixer, Softmax
 from selfattn_bio.attention.packing import split_heads
-from selfattn_bio.attention.positions import build_absolute, build_position
-from selfattn_bio.model.gates import HardConcrete, build_gates
+from selfattn_bio.attention.patterns import AttentionPattern, Full
+from selfattn_bio.attention.positions import NoPosition
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.model.gates import HardConcrete
+
+Pattern = AttentionPattern | Callable[[], Mixer]
+Position = NoPosition | Callable[[], NoPosition]
 
 
 class QKVProjection(nn.Module):
@@ -65,24 +70,47 @@ class QKVProjection(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention; `mixer` in the run file selects its kind."""
+    """Multi-head self-attention.
 
-    def __init__(self, section: config.AttentionModel) -> None:
+    Parameters
+    ----------
+    embed_dim, num_heads
+        Sizes D and H.
+    pattern
+        Which pairs of tokens attend, such as `Window(128) | Global(1)`; or a function that builds
+        a `Mixer`, for other kinds of attention.
+    position
+        A relative position, such as `Rotary(16)`, of which this layer gets a copy; or a function
+        that builds one. None: no positions.
+    num_kv_heads
+        Number G of key and value heads; by default H.
+    dropout
+        Fraction of the attention weights set to 0 in training.
+    bias
+        Whether the output projection has a bias. Without it, a layer whose heads are all closed
+        by gates adds 0.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        *,
+        pattern: Pattern = Full(),  # noqa: B008, immutable
+        position: Position | None = None,
+        num_kv_heads: int | None = None,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.mixer = build_mixer(section)
-        key_heads = () if section.mixer.keys_are_queries else (section.num_groups,)
-        self.qkv = QKVProjection(
-            section.embed_dim, section.head_dim, (section.num_heads, *key_heads, section.num_groups)
-        )
-        # A layer whose gates are all closed must add 0, so there is no bias with gates or after
-        # pruning.
-        self.out = nn.Linear(
-            section.embed_dim, section.embed_dim, bias=isinstance(section.gates, config.NoGates)
-        )
-        weights = self.qkv.linear.weight.numel() + self.out.weight.numel()
-        self.gates = build_gates(section.gates, section.num_groups, weights / section.num_groups)
-        self.position = build_position(section.position, section.num_heads, section.head_dim)
-        self.dropout = section.dropout
+        head_dim, num_groups = head_sizes(embed_dim, num_heads, num_kv_heads)
+        self.mixer = Softmax(pattern) if isinstance(pattern, AttentionPattern) else pattern()
+        key_heads = () if self.mixer.keys_are_queries else (num_groups,)
+        self.qkv = QKVProjection(embed_dim, head_dim, (num_heads, *key_heads, num_groups))
+        self.out = nn.Linear(embed_dim, embed_dim, bias=bias)
+        self.gates: nn.Module = nn.Identity()
+        self.position = new_position(position)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
@@ -94,6 +122,14 @@ class SelfAttention(nn.Module):
     def joined(self, y: Tensor) -> Tensor:
         """Apply gates to the outputs of the heads, (B, H, L, Dh), and project them to (B, L, D)."""
         return self.out(self.gates(y).transpose(1, 2).flatten(2))
+
+    def add_gates(self) -> None:
+        """Add a gate to each group of heads, open at first."""
+        weights, num_groups = (
+            self.qkv.linear.weight.numel() + self.out.weight.numel(),
+            self.qkv.heads[-1],
+        )
+        self.gates = HardConcrete(num_groups, weights / num_groups)
 
     def prune_to(self, groups: Sequence[int]) -> None:
         """Remove all groups of heads except `groups`.
@@ -156,11 +192,14 @@ class EncoderBlock(nn.Module):
 
     Parameters
     ----------
-    section
-        [model] of the run file.
-    depth
-        Position in the encoder, from 1 / num_layers to 1 for the last block. Stochastic depth is
-        proportional to it.
+    attention
+        Self-attention of size D.
+    feedforward_dim
+        Size of the hidden layer of the feed-forward network.
+    dropout
+        Probability that an element of a branch is set to 0 in training.
+    stochastic_depth
+        Probability that a sequence loses a branch in training.
     """
 
     attention_norm: nn.LayerNorm | nn.Identity
@@ -168,36 +207,48 @@ class EncoderBlock(nn.Module):
     feedforward_norm: nn.LayerNorm | nn.Identity
     feedforward: nn.Sequential | ZeroBranch
 
-    def __init__(self, section: config.AttentionModel, depth: float) -> None:
+    def __init__(
+        self,
+        attention: SelfAttention,
+        feedforward_dim: int,
+        *,
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(section.embed_dim)
-        self.attention = SelfAttention(section)
-        self.feedforward_norm = nn.LayerNorm(section.embed_dim)
-        self.feedforward = build_feedforward(section)
-        self.feedforward_gate = build_gates(
-            section.gates, 1, 2 * section.embed_dim * section.feedforward_dim
-        )
-        self.dropout = nn.Sequential(
-            Dropout(section.dropout), StochasticDepth(section.stochastic_depth * depth)
-        )
+        embed_dim = attention.out.out_features
+        self.attention_norm = nn.LayerNorm(embed_dim)
+        self.attention = attention
+        self.feedforward_norm = nn.LayerNorm(embed_dim)
+        self.feedforward = feed_forward(embed_dim, feedforward_dim, dropout)
+        self.feedforward_gate: nn.Module = nn.Identity()
+        self.dropout = nn.Sequential(Dropout(dropout), StochasticDepth(stochastic_depth))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
         return x + self.dropout(self.feedforward_gate(self.feedforward(self.feedforward_norm(x))))
 
-    def prune_to(self, layer: config.KeptLayer) -> None:
-        """Keep the heads that `layer` lists, and the feed-forward network if it is kept there.
+    def add_gates(self) -> None:
+        """Add gates to the heads and to the feed-forward network, open at first."""
+        assert isinstance(self.attention, SelfAttention)
+        assert isinstance(self.feedforward, nn.Sequential)
+        self.attention.add_gates()
+        weights = 2 * self.feedforward[0].weight.numel()  # type: ignore[operator]
+        self.feedforward_gate = HardConcrete(1, weights)
+
+    def prune_to(self, groups: Sequence[int], *, keep_feedforward: bool) -> None:
+        """Keep only the given groups of heads, and the feed-forward network if requested.
 
         Gates are multiplied into the weights.
         """
         assert isinstance(self.attention, SelfAttention)  # a block is pruned only once
         assert isinstance(self.feedforward, nn.Sequential)
-        if layer.heads:
-            self.attention.prune_to(layer.heads)
+        if groups:
+            self.attention.prune_to(groups)
         else:
             self.attention_norm, self.attention = nn.Identity(), ZeroBranch()
-        if not layer.feedforward:
+        if not keep_feedforward:
             self.feedforward_norm, self.feedforward = nn.Identity(), ZeroBranch()
         elif isinstance(self.feedforward_gate, HardConcrete):
             last: nn.Linear = self.feedforward[-1]  # type: ignore[assignment]
@@ -209,27 +260,87 @@ class EncoderBlock(nn.Module):
         self.feedforward_gate = nn.Identity()
 
 
-def build_feedforward(section: config.AttentionModel) -> nn.Sequential:
-    """Build the feed-forward network (B, L, D) -> (B, L, D), applied to each token separately."""
+def feed_forward(embed_dim: int, hidden_dim: int, dropout: float) -> nn.Sequential:
+    """Build a feed-forward network (B, L, D) -> (B, L, D), applied to each token separately."""
     return nn.Sequential(
-        nn.Linear(section.embed_dim, section.feedforward_dim),
+        nn.Linear(embed_dim, hidden_dim),
         nn.GELU(),
-        Dropout(section.dropout),
-        nn.Linear(section.feedforward_dim, section.embed_dim),
+        Dropout(dropout),
+        nn.Linear(hidden_dim, embed_dim),
     )
 
 
 class Encoder(nn.Module):
-    """Add absolute positions if the model uses them, then apply the blocks and a final norm."""
+    """Stack pre-norm blocks of self-attention and feed-forward networks.
 
-    def __init__(self, section: config.AttentionModel) -> None:
+    >>> encoder = Encoder(64, 2, 4, pattern=Window(128), position=Rotary(16))  # doctest: +SKIP
+    >>> encoder(x, mask)  # (B, L, D) and (B, L) bool -> (B, L, D)  # doctest: +SKIP
+
+    Parameters
+    ----------
+    embed_dim, num_layers, num_heads
+        Sizes; the dimension of a head is embed_dim / num_heads.
+    pattern
+        Which pairs of tokens attend, such as `Window(128) | Global(1)`; or a function that builds
+        the `Mixer` of one layer, for other kinds of attention.
+    position
+        A relative position, such as `Rotary(16)`, of which each layer gets a copy, or a function
+        that builds the position of one layer. Any other module is an absolute position, such as
+        `Sinusoidal()`, and is applied once to the input. None: no positions.
+    num_kv_heads
+        Number of key and value heads, which divides `num_heads`; by default `num_heads`.
+    feedforward_dim
+        Size of the hidden layer of the feed-forward networks; by default 4 embed_dim.
+    dropout
+        Probability of dropout in the attention weights, the feed-forward networks and the branches.
+    stochastic_depth
+        Probability that a sequence loses a branch of the last block in training; proportionally
+        less in earlier blocks.
+    bias
+        Whether the output projection of attention has a bias. Set it to False if gates are added.
+
+    Raises
+    ------
+    ArgumentError
+        If the numbers of heads do not divide the sizes.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_layers: int,
+        num_heads: int,
+        *,
+        pattern: Pattern = Full(),  # noqa: B008, immutable
+        position: Position | nn.Module | None = None,
+        num_kv_heads: int | None = None,
+        feedforward_dim: int | None = None,
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.place = build_absolute(section.position, section.embed_dim)
+        self.place: nn.Module = nn.Identity()
+        if isinstance(position, nn.Module) and not isinstance(position, NoPosition):
+            self.place, position = position, None
         self.blocks = nn.ModuleList(
-            EncoderBlock(section, depth=(i + 1) / section.num_layers)
-            for i in range(section.num_layers)
+            EncoderBlock(
+                SelfAttention(
+                    embed_dim,
+                    num_heads,
+                    pattern=pattern,
+                    position=position,
+                    num_kv_heads=num_kv_heads,
+                    dropout=dropout,
+                    bias=bias,
+                ),
+                feedforward_dim or 4 * embed_dim,
+                dropout=dropout,
+                stochastic_depth=stochastic_depth * ((i + 1) / num_layers),
+            )
+            for i in range(num_layers)
         )
-        self.norm = nn.LayerNorm(section.embed_dim)
+        self.norm = nn.LayerNorm(embed_dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
@@ -250,15 +361,40 @@ class Encoder(nn.Module):
             x = block(x, mask)
             yield x
 
-    def prune_to(self, layers: Sequence[config.KeptLayer]) -> None:
-        """Prune each block to its entry of `layers`, and remove blocks that become empty."""
-        for block, layer in zip(self.blocks, layers, strict=True):
-            block.prune_to(layer)  # type: ignore[operator]
-        self.blocks = nn.ModuleList(
-            block
-            for block, layer in zip(self.blocks, layers, strict=True)
-            if layer.heads or layer.feedforward
-        )
+    def add_gates(self) -> None:
+        """Add gates to the heads and feed-forward networks of all blocks."""
+        for block in self.blocks:
+            block.add_gates()  # type: ignore[operator]
+
+    def prune_to(self, layers: Sequence[tuple[Sequence[int], bool]]) -> None:
+        """Prune each block to its groups of heads and its feed-forward network.
+
+        `layers` has the groups that a block keeps, and whether it keeps the feed-forward network.
+        Blocks that become empty are removed.
+        """
+        kept = []
+        for block, (groups, keep_feedforward) in zip(self.blocks, layers, strict=True):
+            block.prune_to(groups, keep_feedforward=keep_feedforward)  # type: ignore[operator]
+            if groups or keep_feedforward:
+                kept.append(block)
+        self.blocks = nn.ModuleList(kept)
+
+
+def head_sizes(embed_dim: int, num_heads: int, num_kv_heads: int | None) -> tuple[int, int]:
+    """Return the dimension of a head and the number of key and value heads."""
+    num_groups = num_heads if num_kv_heads is None else num_kv_heads
+    if embed_dim % num_heads:
+        raise ArgumentError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
+    if num_heads % num_groups:
+        raise ArgumentError(f"num_heads {num_heads} is not a multiple of num_kv_heads {num_groups}")
+    return embed_dim // num_heads, num_groups
+
+
+def new_position(position: Position | None) -> NoPosition:
+    """Build the position of one layer; a module is copied."""
+    if isinstance(position, NoPosition):
+        return copy.deepcopy(position)
+    return NoPosition() if position is None else position()
 
 
 def select_features(

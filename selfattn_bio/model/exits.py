@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio import config
 from selfattn_bio.model.encoder import Encoder
 
 Read = Callable[[Tensor, Tensor], Tensor]  # applies the head: (B, L, D) and mask (B, L) -> (B, C)
@@ -175,8 +174,3 @@ def through_all_layers(network: nn.Module) -> Iterator[None]:
     finally:
         for module, threshold in zip(exits, before, strict=True):
             module.threshold = threshold
-
-
-def build_exits(section: config.AnyExits) -> LastLayer | ConfidenceExits:
-    """Build the exits that the run file names."""
-    return ConfidenceExits() if isinstance(section, config.ConfidenceExitsSection) else LastLayer()

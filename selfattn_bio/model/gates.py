@@ -17,8 +17,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio import config
-
 # concrete distribution: temperature and the interval it is stretched to (Louizos et al. 2018)
 TEMPERATURE, LOW, HIGH = 2 / 3, -0.1, 1.1
 START = 2.0  # initial log-odds of an open gate
@@ -77,13 +75,6 @@ class HardConcrete(nn.Module):
 
 def _stretched(x: Tensor) -> Tensor:
     return (x * (HIGH - LOW) + LOW).clamp(0, 1)
-
-
-def build_gates(section: config.AnyGates, num: int, cost: float) -> nn.Module:
-    """Build `num` gates over `cost` weights each, or an identity for kinds without gates."""
-    return (
-        HardConcrete(num, cost) if isinstance(section, config.HardConcreteGates) else nn.Identity()
-    )
 
 
 def expected_open(network: nn.Module) -> Tensor | None:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 
 
@@ -206,33 +205,4 @@ class BinHead(nn.Module):
         return self.classify(x if before is None else torch.cat((x, before), -1))
 
 
-def build_head(
-    section: config.AttentionModel, num_outputs: int, outputs_per: str = "sequence"
-) -> PoolingHead | ClsHead | TokenHead | BinHead:
-    """Build the head that the run file names.
-
-    Objectives with outputs per token or bin have only one possible head, so `section.head` is
-    ignored for them.
-
-    Parameters
-    ----------
-    section
-        The section [model] of the run file.
-    num_outputs
-        Number C of outputs per sequence, token or bin.
-    outputs_per
-        "sequence", "token" or "position" of the encoder.
-    """
-    if outputs_per == "token":
-        return TokenHead(
-            section.embed_dim,
-            num_outputs,
-            section.stem.pool if isinstance(section.stem, config.ConvStemSection) else 1,
-        )
-    if outputs_per == "position":
-        return BinHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
-    if isinstance(section.head, config.PoolingHeadSection):
-        return PoolingHead(
-            section.embed_dim, section.num_heads, section.head.parts, section.dropout, num_outputs
-        )
-    return ClsHead(section.embed_dim, section.dropout, num_outputs)
+Head = PoolingHead | ClsHead | TokenHead | BinHead

@@ -8,19 +8,24 @@ can explain the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio import config
 from selfattn_bio.attention.cross import cross_attention
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.packing import split_heads
-from selfattn_bio.attention.positions import build_position
-from selfattn_bio.model.encoder import Encoder, build_feedforward
-from selfattn_bio.model.heads import build_head
-from selfattn_bio.model.stem import build_stem
+from selfattn_bio.model.encoder import (
+    Encoder,
+    Position,
+    feed_forward,
+    head_sizes,
+    new_position,
+)
+from selfattn_bio.model.heads import Head
+from selfattn_bio.model.stem import Stem
 from selfattn_bio.sequence.kmers import PAD
 
 # mask values: the input that a token belongs to (single-input masks are bool)
@@ -33,14 +38,13 @@ class CrossProjection(nn.Module):
     It is a separate module so that attribution rules can be hooked on it, like `QKVProjection`.
     """
 
-    def __init__(self, section: config.AttentionModel, partner_dim: int) -> None:
+    def __init__(
+        self, embed_dim: int, num_heads: int, partner_dim: int, num_kv_heads: int | None = None
+    ) -> None:
         super().__init__()
-        self.head_dim, self.num_heads, self.num_groups = (
-            section.head_dim,
-            section.num_heads,
-            section.num_groups,
-        )
-        self.query = nn.Linear(section.embed_dim, section.embed_dim)
+        self.num_heads = num_heads
+        self.head_dim, self.num_groups = head_sizes(embed_dim, num_heads, num_kv_heads)
+        self.query = nn.Linear(embed_dim, embed_dim)
         self.key_value = nn.Linear(partner_dim, 2 * self.num_groups * self.head_dim)
 
     def forward(self, x: Tensor, partner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,19 +57,39 @@ class CrossProjection(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """Compute x + cross-attention(norm(x), partner), then x + feed-forward(norm(x))."""
+    """Compute x + cross-attention(norm(x), partner), then x + feed-forward(norm(x)).
+
+    Parameters
+    ----------
+    embed_dim, num_heads
+        Sizes D and H of the first input.
+    partner_dim
+        Size D2 of the partner's vectors.
+    position
+        Encoding of the distance between a position of the first input and one of the partner.
+    num_kv_heads, feedforward_dim, dropout
+        As in `Encoder`.
+    """
 
     def __init__(
-        self, section: config.AttentionModel, partner_dim: int, position: config.AnyPosition
+        self,
+        embed_dim: int,
+        num_heads: int,
+        partner_dim: int,
+        *,
+        position: Position | None = None,
+        num_kv_heads: int | None = None,
+        feedforward_dim: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(section.embed_dim)
-        self.project = CrossProjection(section, partner_dim)
-        self.position = build_position(position, section.num_heads, section.head_dim)
-        self.out = nn.Linear(section.embed_dim, section.embed_dim)
-        self.feedforward_norm = nn.LayerNorm(section.embed_dim)
-        self.feedforward = build_feedforward(section)
-        self.dropout, self.p = Dropout(section.dropout), section.dropout
+        self.attention_norm = nn.LayerNorm(embed_dim)
+        self.project = CrossProjection(embed_dim, num_heads, partner_dim, num_kv_heads)
+        self.position = new_position(position)
+        self.out = nn.Linear(embed_dim, embed_dim)
+        self.feedforward_norm = nn.LayerNorm(embed_dim)
+        self.feedforward = feed_forward(embed_dim, feedforward_dim, dropout)
+        self.dropout, self.p = Dropout(dropout), dropout
 
     def forward(self, x: Tensor, partner: Tensor, partner_mask: Tensor) -> Tensor:
         """Map x (B, L, D), normalised partner (B, M, D2) and partner_mask (B, M) to (B, L, D)."""
@@ -80,20 +104,22 @@ class CrossBlock(nn.Module):
 class PairedBody(nn.Module):
     """Encode both inputs, attend from the first to its partner, and apply the head to the first."""
 
-    def __init__(self, section: config.PairedModel, num_outputs: int, outputs_per: str) -> None:
+    def __init__(
+        self,
+        stem: Stem,
+        encoder: Encoder,
+        partner_stem: Stem,
+        partner_encoder: Encoder,
+        cross: Iterable[CrossBlock],
+        head: Head,
+    ) -> None:
         super().__init__()
-        first, partner = section.encoder, section.of_partner
-        self.stem = build_stem(first.stem, first.embed_dim, first.dropout)
-        self.encoder = Encoder(first)
-        self.partner_stem = build_stem(partner.stem, partner.embed_dim, partner.dropout)
-        self.partner_encoder = Encoder(partner)
-        self.cross = nn.ModuleList(
-            CrossBlock(first, partner.embed_dim, section.cross_position)
-            for _ in range(section.cross_layers)
-        )
-        self.norm = nn.LayerNorm(first.embed_dim)
-        self.head = build_head(first, num_outputs, outputs_per)
-        self.token_dim = self.stem.token_dim
+        self.stem, self.encoder = stem, encoder
+        self.partner_stem, self.partner_encoder = partner_stem, partner_encoder
+        self.cross = nn.ModuleList(cross)
+        self.norm = nn.LayerNorm(encoder.norm.normalized_shape)
+        self.head = head
+        self.token_dim = stem.token_dim
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map x (B, N, token_dim) of both inputs to outputs (B, C).

@@ -39,7 +39,7 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
     for body in network.members:
         assert isinstance(body, AttentionBody)
         layers = tuple(_kept(block) for block in body.encoder.blocks)
-        body.encoder.prune_to(layers)
+        body.encoder.prune_to([(layer.heads, layer.feedforward) for layer in layers])
         members.append(layers)
     gates = config.PrunedGates(members=tuple(members))
     return run.model_copy(update={"model": model.model_copy(update={"gates": gates})})

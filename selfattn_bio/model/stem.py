@@ -5,11 +5,13 @@ Every stem keeps padding at 0.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool1d, max_pool2d, pad
 
-from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 
 
@@ -81,23 +83,39 @@ class ConvStem(nn.Module):
     preserves how strongly a detector fires compared with neighbouring positions; layer norm would
     make every position equally strong. The norm follows the pooling, where only one position in
     `pool` has to be normalised.
+
+    Parameters
+    ----------
+    token_dim, embed_dim
+        Dimensions of token embeddings and output.
+    kernel, second_kernel
+        Sizes of the convolutions, odd: in tokens, and in pooled tokens.
+    pool
+        Number of tokens per vector.
+    norm
+        Class of the norms.
+    dropout
+        Probability of dropout after the first convolution.
     """
 
-    def __init__(self, section: config.ConvStemSection, embed_dim: int, dropout: float) -> None:
+    def __init__(
+        self,
+        token_dim: int,
+        embed_dim: int,
+        *,
+        kernel: int,
+        pool: int,
+        second_kernel: int,
+        norm: type[BatchNorm] | type[RecordNorm] = BatchNorm,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.token_dim, self.pool = section.token_dim, section.pool
-        self.first = nn.Conv1d(
-            section.token_dim, embed_dim, section.kernel, padding=section.kernel // 2, bias=False
-        )
-        norm = BatchNorm if section.norm == "batch" else RecordNorm
+        self.token_dim, self.pool = token_dim, pool
+        self.first = nn.Conv1d(token_dim, embed_dim, kernel, padding=kernel // 2, bias=False)
         self.first_norm = norm(embed_dim)
         self.first_act = nn.GELU()
         self.second = nn.Conv1d(
-            embed_dim,
-            embed_dim,
-            section.second_kernel,
-            padding=section.second_kernel // 2,
-            bias=False,
+            embed_dim, embed_dim, second_kernel, padding=second_kernel // 2, bias=False
         )
         self.second_norm = norm(embed_dim)
         self.second_act = nn.GELU()
@@ -139,15 +157,35 @@ class TowerStem(nn.Module):
     residual convolution, as in Basenji (Kelley 2018) and Enformer (Avsec 2021). The layers are 2-D
     convolutions on images of height 1 in channels-last memory format: with five poolings, 1-D
     convolutions took twice as long (docs/decisions.md#long-sequences).
+
+    Parameters
+    ----------
+    token_dim, embed_dim
+        Dimensions of token embeddings and output.
+    channels
+        Channels of each stage except the last, which has `embed_dim`.
+    kernels, pools
+        Kernel and pooling of each stage, in its tokens; kernels are odd.
+    residual_kernel
+        Kernel of the residual convolutions, odd.
     """
 
-    def __init__(self, section: config.TowerStemSection, embed_dim: int) -> None:
+    def __init__(
+        self,
+        token_dim: int,
+        embed_dim: int,
+        *,
+        channels: Sequence[int],
+        kernels: Sequence[int],
+        pools: Sequence[int],
+        residual_kernel: int,
+    ) -> None:
         super().__init__()
-        self.token_dim, self.pool = section.token_dim, section.pool
-        widths = (section.token_dim, *section.channels, embed_dim)
-        shapes = list(zip(widths, widths[1:], section.kernels, section.pools, strict=False))
+        self.token_dim, self.pool = token_dim, math.prod(pools)
+        widths = (token_dim, *channels, embed_dim)
+        shapes = list(zip(widths, widths[1:], kernels, pools, strict=False))
         self.stages = nn.ModuleList(
-            TowerStage(*shape, residual_kernel=section.residual_kernel if number else None)
+            TowerStage(*shape, residual_kernel=residual_kernel if number else None)
             for number, shape in enumerate(shapes)
         )
 
@@ -203,14 +241,4 @@ def _without_padding(x: Tensor, mask: Tensor) -> Tensor:
     return x if bool(mask.all()) else x * mask[:, None, None]
 
 
-def build_stem(
-    section: config.AnyStem, embed_dim: int, dropout: float
-) -> NoStem | ConvStem | TowerStem:
-    """Build the stem that the run file names."""
-    match section:
-        case config.ConvStemSection():
-            return ConvStem(section, embed_dim, dropout)
-        case config.TowerStemSection():
-            return TowerStem(section, embed_dim)
-        case _:
-            return NoStem(embed_dim)
+Stem = NoStem | ConvStem | TowerStem

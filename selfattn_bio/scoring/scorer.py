@@ -30,14 +30,9 @@ from selfattn_bio.config import (
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.model.build import num_outputs, partner_tokenizer_of, tokenizer_of
 from selfattn_bio.model.checkpoint import CALIBRATION, WEIGHTS, load_model
-from selfattn_bio.model.classifier import (
-    Network,
-    PairedNetwork,
-    num_outputs,
-    partner_tokenizer_of,
-    tokenizer_of,
-)
+from selfattn_bio.model.classifier import Network, PairedNetwork
 from selfattn_bio.model.paired import OneInput
 from selfattn_bio.scoring.reference import Reference, load_reference
 from selfattn_bio.scoring.stack import Stack, load_stack

@@ -40,6 +40,7 @@ from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.evaluation.lineage import read_lineage, seen_table
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import sha256_of, whole_file, whole_folder
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import (
     HISTORY,
     NEXT_BEST,
@@ -49,7 +50,7 @@ from selfattn_bio.model.checkpoint import (
     check_model_output,
     save_model,
 )
-from selfattn_bio.model.classifier import AttentionBody, build_network
+from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import policy_of, scorer_of

@@ -14,8 +14,8 @@ import selfattn_bio
 from selfattn_bio import config, load
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import RunFileError, TrainingError, TrainingInterrupted
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import load_model
-from selfattn_bio.model.classifier import build_network
 from selfattn_bio.model.gates import HardConcrete
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import Trainer, train

@@ -20,7 +20,7 @@ from selfattn_bio.interpret.methods import (
     Saturation,
 )
 from selfattn_bio.interpret.targets import Target
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.scorer import Scorer, scorer_of
 from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, strand_logits

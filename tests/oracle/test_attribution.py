@@ -25,6 +25,7 @@ from selfattn_bio.interpret.attribution import (
     letter_parts,
     project_to_letters,
 )
+from selfattn_bio.model.build import build_members
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.heads import equal_parts
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
@@ -60,7 +61,7 @@ CNN = config.CnnModel(
 
 def network_of(section):
     torch.manual_seed(0)
-    network = Network(section, V).eval().double()
+    network = Network(build_members(section), V).eval().double()
     # biases of 0 would hide errors in their rules
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)

@@ -14,7 +14,7 @@ from selfattn_bio.errors import MissingPackageError
 from selfattn_bio.interpret.methods.deepliftshap import LONGEST, DeepLiftShap, references
 from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.interpret.targets import Target
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer

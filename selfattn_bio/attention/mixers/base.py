@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,15 @@ from selfattn_bio.attention.positions import NoPosition
 
 
 class Mixer(nn.Module, ABC):
-    """A kind of attention: each token receives information from other tokens."""
+    """A kind of attention: each token receives information from other tokens.
+
+    Attributes
+    ----------
+    keys_are_queries
+        Whether queries serve as keys, so that the layer has no projection to keys.
+    """
+
+    keys_are_queries: ClassVar[bool] = False
 
     @abstractmethod
     def forward(

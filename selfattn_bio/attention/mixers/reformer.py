@@ -61,6 +61,7 @@ class Reformer(FullMixer):
         Number of rounds R.
     """
 
+    keys_are_queries = True
     rotations: Tensor
 
     def __init__(self, head_dim: int, num_buckets: int, chunk: int, hashes: int) -> None:

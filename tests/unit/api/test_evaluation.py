@@ -17,8 +17,8 @@ from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError, CorpusError, ModelFolderError, OutputError
 from selfattn_bio.files import sha256_of
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import Scorer, scorer_of
 
 COMMON = """

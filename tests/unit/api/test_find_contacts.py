@@ -8,7 +8,7 @@ import torch
 import selfattn_bio as sb
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import scorer_of
 
 RUN = {

@@ -15,8 +15,8 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Alone
 from selfattn_bio.files import sha256_of
 from selfattn_bio.interpret.explanation import Explanation, explain
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import load
 
 RUN_FILE = """

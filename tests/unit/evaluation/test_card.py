@@ -8,8 +8,8 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.card import model_card, write_card
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
-from selfattn_bio.model.classifier import build_network
 
 PROVENANCE = {
     "calibration": {"temperature": 1.26, "threshold": 0.49, "slope": 1.0},

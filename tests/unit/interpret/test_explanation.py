@@ -19,7 +19,7 @@ from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.interpret.readout import read_attention
 from selfattn_bio.interpret.targets import Target
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer

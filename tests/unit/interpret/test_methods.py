@@ -33,7 +33,7 @@ from selfattn_bio.interpret.methods import (
 )
 from selfattn_bio.interpret.methods.base import generator
 from selfattn_bio.interpret.targets import Target
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer

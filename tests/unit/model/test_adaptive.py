@@ -15,8 +15,9 @@ from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.interpret.methods import AttnLRP, Gradient, Rollout
 from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.interpret.readout import has_attention, read_attention
+from selfattn_bio.model.build import build_members, build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
-from selfattn_bio.model.classifier import Network, build_network
+from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.exits import THRESHOLDS, choose_exits, settled, through_all_layers
 from selfattn_bio.model.gates import HardConcrete, expected_open
 from selfattn_bio.model.pruning import prune_network
@@ -167,7 +168,7 @@ def test_gates_are_random_only_in_training():
 
 def test_penalty_is_fraction_of_open_weights():
     section = section_of(gates=config.HardConcreteGates(penalty=0.3), members=1)
-    network = Network(section, V)
+    network = Network(build_members(section), V, gate_penalty=section.gates.penalty)
     assert_close(network.penalty(), 0.3 * expected_open(network))
     for gates in network.modules():
         if isinstance(gates, HardConcrete):
@@ -178,13 +179,14 @@ def test_penalty_is_fraction_of_open_weights():
     assert float(network.penalty().detach()) == pytest.approx(
         0.3 * (1 - 1024 / (3 * (4096 + 1024)))
     )
-    assert Network(section_of(gates=config.NoGates()), V).penalty() == 0.0
+    assert Network(build_members(section_of(gates=config.NoGates())), V).penalty() == 0.0
 
 
 def test_penalty_closes_unused_gates():
     """The penalty alone closes every gate."""
     torch.manual_seed(0)
-    network = Network(section_of(members=1, num_layers=1), V).train()
+    section = section_of(members=1, num_layers=1)
+    network = Network(build_members(section), V, gate_penalty=section.gates.penalty).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(60):
         optimizer.zero_grad()
@@ -345,13 +347,13 @@ def test_exits_are_chosen_on_scored_strands():
 
 
 def test_training_reads_every_exit():
-    network = Network(section_of(exits=EXITS, gates=config.NoGates()), V)
+    network = Network(build_members(section_of(exits=EXITS, gates=config.NoGates())), V)
     assert network.train()(tokens()).shape == (5, 6, 1)  # two members of three layers
     network.eval()
     readings = network.readings(tokens())
     assert readings.shape == (5, 2, 3, 1)
     assert_close(readings[:, :, -1], network(tokens()))  # without a threshold: the last layer
-    plain = Network(section_of(gates=config.NoGates()), V).eval()
+    plain = Network(build_members(section_of(gates=config.NoGates())), V).eval()
     weights = network.state_dict()
     plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
     assert_close(plain(tokens()), network(tokens()))
@@ -361,7 +363,9 @@ def test_training_reads_every_exit():
 def test_record_exits_at_first_certain_layer(num_outputs):
     torch.manual_seed(0)
     network = (
-        Network(section_of(exits=EXITS, gates=config.NoGates()), V, num_outputs).double().eval()
+        Network(build_members(section_of(exits=EXITS, gates=config.NoGates()), num_outputs), V)
+        .double()
+        .eval()
     )
     for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)

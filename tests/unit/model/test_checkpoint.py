@@ -7,8 +7,8 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import StackWeights, load_model, save_model
-from selfattn_bio.model.classifier import build_network
 
 TINY = config.RunFile(
     data=config.Data(positives=("a.fa",), negatives=("b.fa",)),

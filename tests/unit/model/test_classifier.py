@@ -6,6 +6,7 @@ from torch.nn.functional import gelu, pad
 from torch.testing import assert_close
 
 from selfattn_bio import config
+from selfattn_bio.model.build import build_members
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.encoder import Encoder, SelfAttention, StochasticDepth
 from selfattn_bio.model.heads import equal_parts
@@ -50,7 +51,7 @@ SECTIONS = {
 @pytest.fixture(params=SECTIONS.values(), ids=SECTIONS.keys())
 def network(request):
     torch.manual_seed(0)
-    return Network(request.param, V)
+    return Network(build_members(request.param), V)
 
 
 def tokens_of(*lengths):
@@ -85,7 +86,7 @@ def test_padding_changes_no_score(network):
 @pytest.mark.parametrize("name", SECTIONS)
 def test_token_order_matters_with_positions(name):
     torch.manual_seed(0)
-    network = Network(SECTIONS[name], V).eval()
+    network = Network(build_members(SECTIONS[name]), V).eval()
     tokens = tokens_of(30)
     change = float((score(network, tokens.flip(1)) - score(network, tokens)).detach().abs())
     assert (change > 1e-5) == (name != "no stem, no position, one part")
@@ -111,10 +112,9 @@ def test_equal_parts_of_worked_example():
 
 
 def test_attention_weights_are_dropped_in_training_only():
-    section = config.AttentionModel(**SMALL | {"dropout": 0.5}, stem=config.NoStemSection())
     torch.manual_seed(0)
-    attention = SelfAttention(section)
-    x, mask = torch.randn(1, 9, section.embed_dim), torch.ones(1, 9, dtype=torch.bool)
+    attention = SelfAttention(16, 2, dropout=0.5)
+    x, mask = torch.randn(1, 9, 16), torch.ones(1, 9, dtype=torch.bool)
     assert not torch.equal(attention.train()(x, mask), attention(x, mask))
     assert torch.equal(attention.eval()(x, mask), attention(x, mask))
 
@@ -132,7 +132,9 @@ def test_stochastic_depth_drops_branches_and_keeps_mean():
 
 
 def test_stochastic_depth_grows_with_the_depth():
-    encoder = Encoder(config.AttentionModel(**SMALL | {"num_layers": 2}, stochastic_depth=0.4))
+    encoder = build_encoder(
+        config.AttentionModel(**SMALL | {"num_layers": 2}, stochastic_depth=0.4)
+    )
     layers = [module for module in encoder.modules() if isinstance(module, StochasticDepth)]
     assert [layer.p for layer in layers] == [0.2, 0.4]
 
@@ -151,7 +153,7 @@ OF_PLACES = {
 @pytest.mark.parametrize("section", OF_PLACES.values(), ids=OF_PLACES.keys())
 def test_outputs_per_position_ignore_padding(section):
     torch.manual_seed(0)
-    network = Network(section, V, 2, "position").eval()
+    network = Network(build_members(section, 2, "position"), V).eval()
     tokens = tokens_of(30, 17, 9)
     outputs = network(tokens)
     assert outputs.shape == (3, section.members, 8, 2)  # 30 tokens, four per position

@@ -18,9 +18,9 @@ from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.interpret.methods import METHODS, AttnLRP, Gradient
 from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.interpret.readout import has_attention, read_attention
+from selfattn_bio.model.build import build_encoder, build_network
 from selfattn_bio.model.checkpoint import load_model, save_model
-from selfattn_bio.model.classifier import build_network
-from selfattn_bio.model.encoder import Encoder, QKVProjection
+from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import reach_of
 from selfattn_bio.sequence.alphabet import DNA
@@ -115,7 +115,7 @@ def test_mixer_positions_can_be_built(kind):
         name = section.model_fields["kind"].default
         position = section(**settings.get(name, {}))
         if name in MIXERS[kind].positions:
-            encoder = Encoder(model(kind, position=position))
+            encoder = build_encoder(model(kind, position=position))
             assert bool(
                 encoder(torch.randn(2, 30, 16), torch.ones(2, 30, dtype=torch.bool))
                 .isfinite()
@@ -176,7 +176,7 @@ def test_mixers_are_explained_by_gradients(kind):
 @pytest.mark.parametrize("kind", MIXERS)
 def test_mixer_operations_are_counted(kind):
     section = model(kind, num_layers=1)
-    encoder = Encoder(section)
+    encoder = build_encoder(section)
     counter = FlopCounter(encoder)
     encoder.train()(torch.zeros(3, 20, 16), torch.ones(3, 20, dtype=torch.bool))
     projected = 32 if kind == "reformer" else 48  # its queries are its keys
@@ -189,7 +189,7 @@ def test_mixer_operations_are_counted(kind):
 @pytest.mark.parametrize("kind", MIXERS)
 def test_plan_extrapolates_by_mixer_work(kind):
     section = model(kind)
-    pairs = Encoder(section).blocks[0].attention.mixer.num_pairs
+    pairs = build_encoder(section).blocks[0].attention.mixer.num_pairs
     doubled = pairs(4_000_000) / pairs(2_000_000)
     assert grows_squared(section) == (doubled > 3)
     assert reach_of(run_of(section)) is None
@@ -281,7 +281,7 @@ def cued(number, generator):
 
 def accuracy_of_far_cues(section, steps):
     torch.manual_seed(0)
-    encoder, embedding, out = Encoder(section), nn.Embedding(VOCABULARY, 32), nn.Linear(32, 1)
+    encoder, embedding, out = build_encoder(section), nn.Embedding(VOCABULARY, 32), nn.Linear(32, 1)
 
     def logits(tokens, query):
         found = encoder(embedding(tokens), torch.ones_like(tokens, dtype=torch.bool))

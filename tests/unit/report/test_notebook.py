@@ -11,8 +11,8 @@ import pytest
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.model.classifier import build_network
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"

@@ -5,8 +5,8 @@ import pandas as pd
 import torch
 
 from selfattn_bio import config
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, save_model
-from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer

@@ -13,8 +13,8 @@ from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.interpret.readout import read_attention
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
 from selfattn_bio.scoring.table import score_sequences
 

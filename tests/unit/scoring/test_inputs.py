@@ -14,8 +14,9 @@ from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.data.sources import sources_of
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.model.classifier import Network, build_network
+from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.inputs import read_inputs, read_sequences

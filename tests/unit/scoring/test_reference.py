@@ -9,8 +9,8 @@ from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.conformal import fit_conformal
 from selfattn_bio.files import sha256_of
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import REFERENCE, save_model
-from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.reference import UNLIKE, Reference, load_reference
 from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
 from selfattn_bio.scoring.table import score_sequences

@@ -7,7 +7,7 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.errors import SequenceFileError
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN

@@ -15,7 +15,7 @@ from selfattn_bio.config import run_file_of
 from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
 from selfattn_bio.interpret.explanation import explain_letters
 from selfattn_bio.interpret.methods import Saturation
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import scorer_of
 from selfattn_bio.scoring.stack import Stack, fitted_parts, load_stack
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits

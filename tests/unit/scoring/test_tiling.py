@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfattn_bio import config
-from selfattn_bio.model.classifier import build_network, tokenizer_of
+from selfattn_bio.model.build import build_network, tokenizer_of
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.table import score_sequences

@@ -5,7 +5,7 @@ import pytest
 
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.config import run_file_of
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.build import build_network
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.training.recipes import (

@@ -6,7 +6,7 @@ from torch import nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.patterns import Full, Global, Window, num_pairs
-from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.model.build import build_encoder
 from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 
 
@@ -26,7 +26,7 @@ def test_flop_of_a_block():
         feedforward_dim=12,
         pattern=config.WindowPattern(window=1),
     )
-    encoder = Encoder(section)
+    encoder = build_encoder(section)
     counter = FlopCounter(encoder, start=1.0)
     x, mask = torch.zeros(3, 4, 8), torch.ones(3, 4, dtype=torch.bool)
     encoder.train()(x, mask)

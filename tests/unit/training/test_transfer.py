@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError, RunFileError
+from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.model.classifier import build_network
 from selfattn_bio.training.optimizer import build_optimizer, set_rates
 from selfattn_bio.training.recipes import both_strands
 from selfattn_bio.training.transfer import (
