@@ -25,6 +25,25 @@ if TYPE_CHECKING:
     from selfattn_bio.api.planning import plan
     from selfattn_bio.api.report import write_report
     from selfattn_bio.api.training import train
+    from selfattn_bio.attention.attend import attend
+    from selfattn_bio.attention.patterns import (
+        BlockLocal,
+        CausalPattern,
+        Full,
+        Global,
+        RandomBlocks,
+        Strided,
+        Window,
+    )
+    from selfattn_bio.attention.positions import (
+        Alibi,
+        Learned,
+        Rotary,
+        Shaw,
+        Sinusoidal,
+        T5Bias,
+        TransformerXL,
+    )
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.interpret.explanation import Explanation, explain
@@ -33,6 +52,7 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
     from selfattn_bio.interpret.scanning import hits
     from selfattn_bio.interpret.targets import Target
+    from selfattn_bio.model.encoder import Encoder
     from selfattn_bio.scoring.embedding import Embeddings, embed
     from selfattn_bio.scoring.pruning import prune
     from selfattn_bio.scoring.sampling import sample
@@ -56,6 +76,22 @@ _HOMES = {
     "write_report": "api.report",
     "evaluate": "api.evaluation",
     "Evaluation": "api.evaluation",
+    "Encoder": "model.encoder",
+    "attend": "attention.attend",
+    "BlockLocal": "attention.patterns",
+    "CausalPattern": "attention.patterns",
+    "Full": "attention.patterns",
+    "Global": "attention.patterns",
+    "RandomBlocks": "attention.patterns",
+    "Strided": "attention.patterns",
+    "Window": "attention.patterns",
+    "Alibi": "attention.positions",
+    "Learned": "attention.positions",
+    "Rotary": "attention.positions",
+    "Shaw": "attention.positions",
+    "Sinusoidal": "attention.positions",
+    "T5Bias": "attention.positions",
+    "TransformerXL": "attention.positions",
     "load": "scoring.scorer",
     "score_sequences": "scoring.table",
     "score_batches": "scoring.table",
@@ -85,21 +121,37 @@ _HOMES = {
 }
 
 __all__ = [
+    "Alibi",
     "AttentionReading",
+    "BlockLocal",
+    "CausalPattern",
     "Contacts",
     "Corpus",
     "Embeddings",
+    "Encoder",
     "Ensemble",
     "Evaluation",
     "Explanation",
+    "Full",
+    "Global",
     "Interactions",
     "Leakage",
+    "Learned",
     "MotifSet",
+    "RandomBlocks",
+    "Rotary",
     "Scan",
     "Scorer",
+    "Shaw",
+    "Sinusoidal",
     "Split",
+    "Strided",
+    "T5Bias",
     "Target",
+    "TransformerXL",
     "VariantWindows",
+    "Window",
+    "attend",
     "audit",
     "embed",
     "evaluate",

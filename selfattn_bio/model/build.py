@@ -188,7 +188,7 @@ def build_stem(section: config.AnyStem, embed_dim: int, dropout: float) -> Stem:
             return NoStem(embed_dim)
 
 
-def build_head(section: config.AttentionModel, num_outputs: int, outputs_per: str = "sequence") -> Head:
+def build_head(section: config.AttentionModel, num_outputs: int, outputs_per: str) -> Head:
     """Build the head that the run file names.
 
     Objectives with outputs per token or bin have only one possible head, so `section.head` is

@@ -80,8 +80,8 @@ class SelfAttention(nn.Module):
         Which pairs of tokens attend, such as `Window(128) | Global(1)`; or a function that builds
         a `Mixer`, for other kinds of attention.
     position
-        A relative position, such as `Rotary(16)`, of which this layer gets a copy; or a function
-        that builds one. None: no positions.
+        A relative position, such as `Rotary(16)`, which is copied; or a function that builds one.
+        None: no positions.
     num_kv_heads
         Number G of key and value heads; by default H.
     dropout
@@ -284,7 +284,7 @@ class Encoder(nn.Module):
         Which pairs of tokens attend, such as `Window(128) | Global(1)`; or a function that builds
         the `Mixer` of one layer, for other kinds of attention.
     position
-        A relative position, such as `Rotary(16)`, of which each layer gets a copy, or a function
+        A relative position, such as `Rotary(16)`, which is copied for each layer; or a function
         that builds the position of one layer. Any other module is an absolute position, such as
         `Sinusoidal()`, and is applied once to the input. None: no positions.
     num_kv_heads

@@ -132,9 +132,7 @@ def test_stochastic_depth_drops_branches_and_keeps_mean():
 
 
 def test_stochastic_depth_grows_with_the_depth():
-    encoder = build_encoder(
-        config.AttentionModel(**SMALL | {"num_layers": 2}, stochastic_depth=0.4)
-    )
+    encoder = Encoder(16, 2, 2, stochastic_depth=0.4)
     layers = [module for module in encoder.modules() if isinstance(module, StochasticDepth)]
     assert [layer.p for layer in layers] == [0.2, 0.4]
 
@@ -166,10 +164,7 @@ def test_outputs_per_position_ignore_padding(section):
 
 
 def test_tower_uses_max_pooling():
-    section = config.TowerStemSection(
-        token_dim=1, channels=(), kernels=(1,), pools=(3,), residual_kernel=1
-    )
-    stem = TowerStem(section, 1).eval()
+    stem = TowerStem(1, 1, channels=(), kernels=(1,), pools=(3,), residual_kernel=1).eval()
     stem.stages[0].first.weight.data.fill_(1.0)
     x, mask = (
         torch.tensor([[[1.0], [5.0], [-2.0], [-7.0], [-3.0], [9.0]]]),

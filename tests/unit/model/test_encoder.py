@@ -1,0 +1,66 @@
+"""Test the encoder as an ordinary module, built from plain arguments with public names only."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+import selfattn_bio
+from selfattn_bio import Encoder, Full, Global, Learned, Rotary, Sinusoidal, T5Bias, Window
+from selfattn_bio.errors import ArgumentError
+
+
+def inputs(length=20):
+    torch.manual_seed(0)
+    mask = torch.ones(2, length, dtype=torch.bool)
+    mask[1, 12:] = False
+    return torch.randn(2, length, 16), mask
+
+
+@pytest.mark.parametrize(
+    "position", [None, Rotary(4), T5Bias(4), Sinusoidal(), Learned(16, 20), lambda: Rotary(4)]
+)
+def test_encoder_runs_on_tensors(position):
+    encoder = Encoder(16, 2, 4, pattern=Window(3) | Global(1), position=position).eval()
+    x, mask = inputs()
+    y = encoder(x, mask)
+    assert y.shape == x.shape
+    y.square().sum().backward()
+    assert_close(encoder(x[1:, :12], mask[1:, :12])[0], y[1, :12])
+
+
+def test_each_layer_copies_the_position():
+    position = T5Bias(4)
+    encoder = Encoder(16, 2, 4, position=position)
+    tables = [block.attention.position.table.weight for block in encoder.blocks]
+    assert torch.equal(tables[0], tables[1])
+    assert len({id(table) for table in (*tables, position.table.weight)}) == 3
+
+
+def test_absolute_position_is_added_once():
+    encoder = Encoder(16, 2, 4, position=Learned(16, 20))
+    assert sum("table" in name for name, _ in encoder.named_parameters()) == 1
+
+
+def test_feedforward_is_four_times_as_wide_by_default():
+    encoder = Encoder(16, 1, 4, num_kv_heads=2)
+    sizes = [layer.weight.shape for layer in encoder.modules() if isinstance(layer, nn.Linear)]
+    assert sizes == [(32, 16), (16, 16), (64, 16), (16, 64)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_heads": 3}, "embed_dim 16 is not a multiple of num_heads 3"),
+        ({"num_heads": 4, "num_kv_heads": 3}, "num_heads 4 is not a multiple of num_kv_heads 3"),
+    ],
+)
+def test_heads_must_divide_the_sizes(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        Encoder(16, 1, **arguments)
+
+
+def test_attend_is_public():
+    q = torch.randn(1, 2, 6, 4, dtype=torch.float64)
+    weights = (q @ q.mT / 2).softmax(-1)
+    assert_close(selfattn_bio.attend(q, q, q, pattern=Full()), weights @ q)
