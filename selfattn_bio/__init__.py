@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from selfattn_bio.attention.positions import (
         Alibi,
         Learned,
+        NoPosition,
         Rotary,
         Shaw,
         Sinusoidal,
@@ -87,6 +88,7 @@ _HOMES = {
     "Window": "attention.patterns",
     "Alibi": "attention.positions",
     "Learned": "attention.positions",
+    "NoPosition": "attention.positions",
     "Rotary": "attention.positions",
     "Shaw": "attention.positions",
     "Sinusoidal": "attention.positions",
@@ -138,6 +140,7 @@ __all__ = [
     "Leakage",
     "Learned",
     "MotifSet",
+    "NoPosition",
     "RandomBlocks",
     "Rotary",
     "Scan",

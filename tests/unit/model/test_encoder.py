@@ -6,7 +6,17 @@ from torch import nn
 from torch.testing import assert_close
 
 import selfattn_bio
-from selfattn_bio import Encoder, Full, Global, Learned, Rotary, Sinusoidal, T5Bias, Window
+from selfattn_bio import (
+    Encoder,
+    Full,
+    Global,
+    Learned,
+    NoPosition,
+    Rotary,
+    Sinusoidal,
+    T5Bias,
+    Window,
+)
 from selfattn_bio.errors import ArgumentError
 
 
@@ -63,4 +73,5 @@ def test_heads_must_divide_the_sizes(arguments, message):
 def test_attend_is_public():
     q = torch.randn(1, 2, 6, 4, dtype=torch.float64)
     weights = (q @ q.mT / 2).softmax(-1)
-    assert_close(selfattn_bio.attend(q, q, q, pattern=Full()), weights @ q)
+    found = selfattn_bio.attend(q, q, q, pattern=Full(), position=NoPosition())
+    assert_close(found, weights @ q)
