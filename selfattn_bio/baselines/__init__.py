@@ -1,25 +1,17 @@
 """Simple two-class models that are fitted next to a network and saved and scored like it.
 
-`BASELINES` lists them, simplest first. To add one, write a subclass of `Baseline` in a new file and
-add it to the list. If it may be a part of a stack, add its name to `StackPart` in config/stack.py.
+`BASELINES` has their classes by name, simplest first. To add one, write a subclass of `Baseline` in
+a new file of this folder, and register it with one line of `KNOWN_BASELINES` in config/stack.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 from selfattn_bio.baselines.base import CARD, Baseline, Calibration, Setup, read_card, restore
-from selfattn_bio.baselines.composition import Composition
-from selfattn_bio.baselines.dipeptides import Dipeptides
-from selfattn_bio.baselines.exact_positions import ExactPositions
-from selfattn_bio.baselines.first_letter import FirstLetter
-from selfattn_bio.baselines.gc import GcContent
-from selfattn_bio.baselines.gkm_svm import GkmSvm
-from selfattn_bio.baselines.kmers import Kmers
-from selfattn_bio.baselines.length import Length
-from selfattn_bio.baselines.motif_scores import MotifScores
-from selfattn_bio.baselines.positional_kmers import PositionalKmers
+from selfattn_bio.config.stack import KNOWN_BASELINES
 from selfattn_bio.evaluation.composition import Letters
 
 __all__ = [
@@ -33,20 +25,14 @@ __all__ = [
     "suitable",
 ]
 
+
+def _class_of(path: str) -> type[Baseline]:
+    module, name = path.split(".")
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
 BASELINES: dict[str, type[Baseline]] = {
-    kind.name: kind
-    for kind in (
-        GcContent,
-        Kmers,
-        PositionalKmers,
-        ExactPositions,
-        MotifScores,
-        GkmSvm,
-        Length,
-        FirstLetter,
-        Composition,
-        Dipeptides,
-    )
+    name: _class_of(path) for name, (path, _) in KNOWN_BASELINES.items()
 }
 
 

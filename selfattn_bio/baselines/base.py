@@ -121,10 +121,9 @@ class State:
 class Baseline(ABC):
     """A simple two-class model, fitted to the training split.
 
-    Its settings are chosen on the validation split. To add a baseline, write a subclass in a new
-    file and register it in `BASELINES`, and in `config.stack.StackPart` if it may be a part of a
-    stack. It implements `chosen`, `_fit`, `_logits`, `_effects`,
-    `_state` and `_restore`, and `obstacle` if it does not suit all records of its alphabets.
+    Its settings are chosen on the validation split. A subclass implements `chosen`, `_fit`,
+    `_logits`, `_effects`, `_state` and `_restore`, and `obstacle` if it does not suit all records
+    of its alphabets. It is registered in `config.stack.KNOWN_BASELINES`.
 
     Attributes
     ----------

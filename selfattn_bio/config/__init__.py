@@ -132,7 +132,6 @@ from selfattn_bio.config.split import (
     regions,
 )
 from selfattn_bio.config.stack import (
-    StackPart,
     StackSection,
 )
 from selfattn_bio.config.stem import (

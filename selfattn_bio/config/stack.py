@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
 from selfattn_bio.config.section import Listed, Section, first_repeated
 
-# Baselines of `baselines.BASELINES` that may be parts of a stack. Left out are gkm_svm, which is
-# slow, gc, which k-mers contain, and length and first_letter, which are no biological signal.
-StackPart = Literal[
-    "kmer6_logistic",
-    "kmer6_positional_logistic",
-    "exact_positions",
-    "motif_scores",
-    "composition",
-    "kmer2_logistic",
-]
+# The registry of baselines, simplest first: module and class in `baselines`, and whether [stack] may
+# name it. Others are slow (gkm_svm), contained in k-mers (gc), or no biological signal (length and
+# first_letter). The registry belongs to `config`, because run files name baselines.
+KNOWN_BASELINES = {
+    "gc": ("gc.GcContent", False),
+    "kmer6_logistic": ("kmers.Kmers", True),
+    "kmer6_positional_logistic": ("positional_kmers.PositionalKmers", True),
+    "exact_positions": ("exact_positions.ExactPositions", True),
+    "motif_scores": ("motif_scores.MotifScores", True),
+    "gkm_svm": ("gkm_svm.GkmSvm", False),
+    "length": ("length.Length", False),
+    "first_letter": ("first_letter.FirstLetter", False),
+    "composition": ("composition.Composition", True),
+    "kmer2_logistic": ("dipeptides.Dipeptides", True),
+}
+if TYPE_CHECKING:
+    StackPart = str
+else:
+    StackPart = Literal[tuple(name for name, (_, stacks) in KNOWN_BASELINES.items() if stacks)]
 
 
 class StackSection(Section):

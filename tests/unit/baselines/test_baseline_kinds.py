@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from selfattn_bio.baselines import BASELINES, Calibration, Setup, suitable
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.baselines.blocks import KmerSlots
 from selfattn_bio.baselines.gkm_svm import _one_hot
+from selfattn_bio.config.stack import StackPart
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -52,6 +54,11 @@ def moved(n: int, seed: int, shift: int) -> Records:
 def auroc(name: str, setup: Setup, train: Records, valid: Records, test: Records) -> float:
     baseline = BASELINES[name](setup).fit(*train, *valid)
     return float(roc_auc_score(test[1], baseline.logits(test[0])))
+
+
+def test_registry_has_the_names_of_the_classes():
+    assert [kind.name for kind in BASELINES.values()] == list(BASELINES)
+    assert [name for name in get_args(StackPart) if name not in BASELINES] == []
 
 
 @pytest.mark.parametrize("positive", ["poor", "rich"])
