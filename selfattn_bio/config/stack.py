@@ -8,8 +8,8 @@ from pydantic import Field, field_validator
 
 from selfattn_bio.config.section import Listed, Section, first_repeated
 
-# The registry of baselines, simplest first: module and class in `baselines`, and whether [stack] may
-# name it. Others are slow (gkm_svm), contained in k-mers (gc), or no biological signal (length and
+# The registry of baselines, simplest first: module and class in `baselines`, and whether [stack]
+# may name it. Others are slow (gkm_svm), contained in k-mers (gc), or no biological signal (length,
 # first_letter). The registry belongs to `config`, because run files name baselines.
 KNOWN_BASELINES = {
     "gc": ("gc.GcContent", False),
