@@ -96,7 +96,7 @@ def train(
             "[model] or [tokens]"
         )
     exhausted = ""
-    with training_settings(threads, run.training.matmul) as usable:
+    with training_settings(threads, run.training.matmul, say) as usable:
         try:
             loop.train(
                 run,

@@ -7,17 +7,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from selfattn_bio import config
 from selfattn_bio.data.balanced import BalancedOrder
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.groups import Names, groups_of
-from selfattn_bio.training.splits import SplitRecords
+from selfattn_bio.evaluation.groups import Names, groups_of, worst_auroc
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.training.data import TrainingData
+from selfattn_bio.training.objectives import Objective
+from selfattn_bio.training.splits import SplitRecords, Stream
+from selfattn_bio.training.steps import Steps
 
 WEIGHTED = np.dtype([("label", np.int64), ("weight", np.float64)])
 
@@ -129,3 +134,43 @@ def build_balance(
             return Reweighted(section, corpus, splits)
         case config.SampleBalance():
             return SampledBalance(section, corpus, splits)
+
+
+class BalancedSteps(Steps):
+    """Balanced training: groups count equally, and the worst group chooses the best weights.
+
+    Parameters are those of `Steps`, errors those of `Balance`.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        data: TrainingData,
+        network: Any,
+        scorer: Scorer,
+        objective: Objective,
+    ) -> None:
+        section = data.run.training.balance
+        assert section is not None
+        splits = {"train": data.train, "valid": data.valid}
+        self.balance = build_balance(section, data.corpus, splits)
+        super().__init__(fabric, data, network, scorer, objective)
+
+    def _build_stream(self) -> Stream:
+        data = self.data
+        order = self.balance.order(data.lengths(data.train), data.run.training)
+        return Stream(data.run, data.corpus, self.balance.with_targets(data.train), order)
+
+    @property
+    def main_metric(self) -> str:
+        """See `Steps`."""
+        return "worst_auroc"
+
+    def metrics(self, predictions: NDArray[np.float64]) -> dict[str, float]:
+        """Return loss and metrics, with the AUROC of the worst group."""
+        worst = worst_auroc(self.balance.valid, self.data.valid.targets, predictions[:, 0])
+        return {**super().metrics(predictions), "worst_auroc": worst}
+
+    def notes(self) -> list[str]:
+        """See `Steps`."""
+        return [self.balance.words()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies import ModelParallelStrategy
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
@@ -45,7 +46,7 @@ def use_threads(threads: int) -> int:
     return usable
 
 
-def use_matmul(precision: str) -> None:
+def use_matmul(precision: str, say: Callable[[str], object]) -> None:
     """Set torch's float32 matrix precision for training.
 
     With "medium", some CPUs compute twice as fast in oneDNN without loss of precision, but other
@@ -62,15 +63,14 @@ def use_matmul(precision: str) -> None:
     error = float(((a @ b.T).double() - a.double() @ b.double().T).abs().max())
     if error > EXACT:
         torch.set_float32_matmul_precision("highest")
-        print(
+        say(
             f"matmul precision {precision!r} has an error of {error:.1e} on this {device}; "
-            "'highest' is used instead",
-            flush=True,
+            "'highest' is used instead"
         )
 
 
 @contextmanager
-def training_settings(threads: int, matmul: str) -> Iterator[int]:
+def training_settings(threads: int, matmul: str, say: Callable[[str], object]) -> Iterator[int]:
     """Set torch's threads and matrix precision for a training, and restore them at the end.
 
     Yields the number of threads. Scores after a training in Python then equal those of a command,
@@ -79,7 +79,7 @@ def training_settings(threads: int, matmul: str) -> Iterator[int]:
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
         usable = use_threads(threads)
-        use_matmul(matmul)
+        use_matmul(matmul, say)
         yield usable
     finally:
         torch.set_num_threads(before[0])
@@ -144,6 +144,22 @@ def _shard(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
             fully_shard(module, mesh=mesh["data_parallel"])
     fully_shard(network, mesh=mesh["data_parallel"])
     return network
+
+
+def sum_of_all(fabric: Fabric, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum over the processes; all processes must call this."""
+    if fabric.world_size == 1:
+        return values
+    mine = torch.from_numpy(values).to(fabric.device)
+    return fabric.all_reduce(mine, reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
+
+
+def max_of_all(fabric: Fabric, value: int) -> int:
+    """Return the maximum over the processes; all processes must call this."""
+    if fabric.world_size == 1:
+        return value
+    mine = torch.tensor(value, device=fabric.device)
+    return int(fabric.all_reduce(mine, reduce_op="max"))  # type: ignore[arg-type]
 
 
 def gather(tensor: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from selfattn_bio.training.hardware import gather, shard_like
 class RunningMean:
     """Follow the weights of a network.
 
-    If the network is sharded, each process moves the means of its own part of the weights, so that
+    If the network is sharded, each process moves only the means of its part of the weights, so that
     a step needs no communication. Call `gather` before `average` is used.
 
     Parameters
@@ -21,10 +21,15 @@ class RunningMean:
         Network that is trained.
     average
         Complete copy of it, which receives the means and the buffers.
+
+    Attributes
+    ----------
+    average
+        The copy, complete in every process and up to date after `gather`.
     """
 
     def __init__(self, network: nn.Module, average: nn.Module) -> None:
-        self._network, self._average = network, average
+        self._network, self.average = network, average
         pairs = zip(average.parameters(), network.parameters(), strict=True)
         with torch.no_grad():
             self._means = [
@@ -42,13 +47,13 @@ class RunningMean:
         decay = min(decay, (step - 1) / (step + 8))
         for mean, weight in zip(self._means, self._network.parameters(), strict=True):
             _own_part(mean).lerp_(_own_part(weight), 1 - decay)
-        for copied, buffer in zip(self._average.buffers(), self._network.buffers(), strict=True):
+        for copied, buffer in zip(self.average.buffers(), self._network.buffers(), strict=True):
             copied.copy_(buffer)
 
     @torch.no_grad()
     def gather(self) -> None:
         """Bring `average` up to date in every process; all processes must call this."""
-        for mean, complete in zip(self._means, self._average.parameters(), strict=True):
+        for mean, complete in zip(self._means, self.average.parameters(), strict=True):
             if isinstance(mean, DTensor):
                 complete.copy_(gather(mean))
 

@@ -8,6 +8,7 @@ result does not depend on how the step was divided into batches.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,26 +58,37 @@ class Objective(ABC):
     def loss(self, outputs: Tensor, targets: Any) -> Tensor:
         """Return the sum of the loss over the batch, in float32."""
 
-
-class OfSequences(Objective):
-    """Objective with outputs (B, M, C) per sequence; the losses of the M members are averaged."""
+    def predictions(
+        self, scorer: Scorer, inputs: Sequence[Any]
+    ) -> Iterator[tuple[NDArray[np.int64], Iterable[Any]]]:
+        """Yield batches of row numbers and their predictions, so that a caller can stop early."""
+        for rows in scorer.batches(inputs):
+            yield rows, self.predict(scorer, [inputs[i] for i in rows])
 
     @abstractmethod
-    def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
-        """Return loss and metrics of the outputs (n, C) of all records."""
+    def predict(self, scorer: Scorer, inputs: list[Any]) -> Iterable[Any]:
+        """Return the predictions of the records of a batch."""
+
+    @abstractmethod
+    def measure(self, predictions: Any, targets: NDArray) -> dict[str, float]:
+        """Return loss and metrics of the predictions of all records."""
+
+
+class OfSequences(Objective):
+    """Objective with outputs (B, M, C) per sequence; the losses of the M members are averaged.
+
+    Predictions are the outputs of the records, (n, C).
+    """
+
+    def predict(self, scorer: Scorer, inputs: list[Any]) -> NDArray[np.float64]:
+        return scorer.outputs(inputs)
 
 
 class OfTokens(Objective):
     """Objective with outputs (B, M, N, C) per token or bin.
 
-    The losses of the M members are averaged.
+    The losses of the M members are averaged. Predictions are a list with one array per record.
     """
-
-    @abstractmethod
-    def measure(
-        self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
-    ) -> dict[str, float]:
-        """Return loss and metrics on all records."""
 
 
 class Binary(OfSequences):
@@ -324,11 +336,12 @@ class Labels(OfTokens):
         """Return the loss of outputs (B, M, N, C) with targets (B, N) int."""
         return _cross_entropy(outputs, targets, self.smoothing)
 
-    def measure(
-        self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
-    ) -> dict[str, float]:
+    def predict(self, scorer: Scorer, inputs: list[Any]) -> list[NDArray[np.float64]]:
+        return scorer.token_outputs(inputs)
+
+    def measure(self, predictions: list[NDArray[np.float64]], targets: NDArray) -> dict[str, float]:
         outputs, labels = [], []
-        for found, rows in zip(scorer.token_outputs(letters), targets, strict=True):
+        for found, rows in zip(predictions, targets, strict=True):
             outputs.append(found[: len(rows)])
             labels.append(rows)
         joined, truth = np.concatenate(outputs), np.concatenate(labels)
@@ -368,11 +381,19 @@ class BinsOfPoints(OfTokens):
             torch.where(holds > 0.5, -torch.log(-torch.expm1(-rate)), rate).sum() / outputs.shape[1]
         )
 
-    def measure(
-        self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
-    ) -> dict[str, float]:
+    def predictions(
+        self, scorer: Scorer, inputs: Sequence[Any]
+    ) -> Iterator[tuple[NDArray[np.int64], Iterable[Any]]]:
+        """Yield batches of row numbers and their predictions; letters after the last bin go."""
+        whole = [row[: len(row) // self.size * self.size] for row in inputs]
+        yield from super().predictions(scorer, whole)
+
+    def predict(self, scorer: Scorer, inputs: list[Any]) -> list[NDArray[np.float64]]:
+        return scorer.log_rates(inputs)
+
+    def measure(self, predictions: list[NDArray[np.float64]], targets: NDArray) -> dict[str, float]:
         bins = Bins.of(targets, self.size)
-        return measure_bins(bins.joined(scorer.log_rates(letters)), bins.labels)
+        return measure_bins(bins.joined(predictions), bins.labels)
 
 
 class LanguageModel(OfTokens):
@@ -397,34 +418,36 @@ class LanguageModel(OfTokens):
         return _cross_entropy(outputs, targets)
 
     def measure(
-        self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray
+        self, predictions: Sequence[NDArray[np.float64]], targets: NDArray
     ) -> dict[str, float]:
-        loss, right, size = self.sums(scorer, letters).sum(axis=0)
+        loss, right, size = np.stack(predictions).sum(axis=0)
         return {"loss": loss / size, **language_metrics(loss / size, right / size, self.letters)}
 
-    def sums(self, scorer: Scorer, letters: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Return sums for each record, (n, 3): loss in nats, correct tokens, predicted tokens.
+    def predictions(
+        self, scorer: Scorer, inputs: Sequence[Any]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield row numbers and sums of each batch; masks are the same in every call."""
+        generator = torch.Generator().manual_seed(0)
+        for rows in scorer.batches(inputs):
+            tokens = scorer.tokens_of([inputs[i] for i in rows])
+            batch = self.batch(tokens, np.zeros((len(rows), 0)), generator)
+            yield rows, self._sums(scorer, batch)
 
-        Masks are the same in every call.
-        """
-        generator, found = torch.Generator().manual_seed(0), np.zeros((len(letters), 3))
-        with torch.inference_mode():
-            for rows in scorer.batches(letters):
-                batch = self.batch(
-                    scorer.tokens_of([letters[i] for i in rows]),
-                    np.zeros((len(rows), 0)),
-                    generator,
-                )
-                outputs = scorer.network(batch.tokens).mean(1).float()  # (B, N, V)
-                # (B, N), 0 without a target
-                losses = cross_entropy(outputs.transpose(1, 2), batch.targets, reduction="none")
-                right, known = outputs.argmax(-1) == batch.targets, batch.targets != UNKNOWN
-                found[rows] = (
-                    torch.stack([losses.double().sum(1), right.sum(1), known.sum(1)], dim=1)
-                    .cpu()
-                    .numpy()
-                )
+    def predict(self, scorer: Scorer, inputs: list[Any]) -> NDArray[np.float64]:
+        """Return sums for each record, (n, 3): loss in nats, correct tokens, predicted tokens."""
+        found = np.zeros((len(inputs), 3))
+        for rows, sums in self.predictions(scorer, inputs):
+            found[rows] = sums
         return found
+
+    @torch.inference_mode()
+    def _sums(self, scorer: Scorer, batch: Batch) -> NDArray[np.float64]:
+        outputs = scorer.network(batch.tokens).mean(1).float()  # (B, N, V)
+        # (B, N), 0 without a target
+        losses = cross_entropy(outputs.transpose(1, 2), batch.targets, reduction="none")
+        right, known = outputs.argmax(-1) == batch.targets, batch.targets != UNKNOWN
+        sums = [losses.double().sum(1), right.sum(1), known.sum(1)]
+        return torch.stack(sums, dim=1).cpu().numpy()
 
 
 class Masked(LanguageModel):
@@ -493,7 +516,7 @@ def _cross_entropy(
 
 def build_objective(
     run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray[Any]
-) -> OfSequences | OfTokens:
+) -> Objective:
     """Build the objective of a run whose classes and scales are known.
 
     `targets` are those of the training records.

@@ -15,17 +15,24 @@ import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfattn_bio.config import PRIVATE_STEM, Privacy, RunFile
 from selfattn_bio.data.poisson import NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import seed_torch
+from selfattn_bio.training.objectives import Objective
+from selfattn_bio.training.progress import StepTotals
+from selfattn_bio.training.splits import Stream
+from selfattn_bio.training.steps import Steps
 
 # numerical composition (Gopi et al. 2021): an upper bound, tighter than with Renyi divergences
 ACCOUNTANT = "prv"
@@ -185,6 +192,90 @@ class Private:
             "steps": sum(steps for _, _, steps in self.accountant.history),
             "accountant": ACCOUNTANT,
         }
+
+
+class PrivateSteps(Steps):
+    """Private training: each record's gradient is clipped, and noise is added to their sum.
+
+    Parameters
+    ----------
+    place
+        Location for error messages.
+    fabric, data, network, scorer, objective
+        As for `Steps`.
+
+    Raises
+    ------
+    TrainingError
+        If there are several processes, or as for `check_layers` and `Private`.
+    """
+
+    shows_records: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        place: str,
+        fabric: Fabric,
+        data: TrainingData,
+        network: Any,
+        scorer: Scorer,
+        objective: Objective,
+    ) -> None:
+        if (processes := fabric.world_size) > 1:
+            message = f"[privacy] needs a single process, but {processes} were started"
+            raise TrainingError(message, place=place, hint="Start it without torchrun")
+        check_layers(network.module, place)
+        self.private = Private(data.run, len(data.train.rows), place)
+        super().__init__(fabric, data, network, scorer, objective)
+
+    def _build_stream(self) -> Stream:
+        return Stream(self.data.run, self.data.corpus, self.data.train, self.private.order)
+
+    def add_gradients(self, step: int) -> StepTotals:
+        """Accumulate the gradients of each record of a step, clipped one by one.
+
+        The loss is the sum over the records of their mean losses. Letters and tokens are counted as
+        if the batch had its mean size and its records were as long as the validation records. The
+        true counts would reveal which records were sampled.
+        """
+        ((epoch, rows),) = self.stream.batches(step)
+        loss = 0.0
+        for row in rows:
+            self.private.seed_record(step, int(self.data.train.rows[row]))
+            letters, targets = self.stream.examples(epoch, np.array([row]))
+            batch = self.objective.batch(self.scorer.tokens_of(letters), targets)
+            if batch.size:  # a record without targets changes nothing
+                loss += self.backward(batch, 1.0, batch.size)
+                self.private.add_record(self.network.module)
+        mean_length = self.data.lengths(self.data.valid).mean()
+        typical = round(mean_length * self.data.run.training.batch_size)
+        return StepTotals(loss, typical, typical)
+
+    def clip(self, optimizer: torch.optim.Optimizer, step: int) -> float:
+        """Set the gradients of a step to the noisy sum over its records, and return their norm."""
+        return self.private.finish(self.network.module, step)
+
+    def notes(self) -> list[str]:
+        """See `Steps`."""
+        private = self.private
+        return [
+            f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} "
+            f"after {private.max_steps:,} steps; noise {private.noise_multiplier:.3g} x "
+            f"max_grad_norm; each step samples a record with probability {private.order.rate:.3g}"
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """See `Steps`."""
+        return self.private.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `Steps`."""
+        self.private.restore(state)
+        self.stream = self._build_stream()  # with the secret of the original run
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Steps`."""
+        return {"privacy": self.private.spent()}
 
 
 def check_layers(network: nn.Module, place: str) -> None:

@@ -34,7 +34,6 @@ from selfattn_bio.errors import SelfAttnBioError, TrainingError
 from selfattn_bio.scoring.scorer import BATCH_LETTERS
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.training.hardware import open_fabric, use_matmul, use_threads
-from selfattn_bio.training.loop import Trainer
 from selfattn_bio.training.memory import (
     available_mb,
     give_back,
@@ -44,7 +43,9 @@ from selfattn_bio.training.memory import (
     reset_peak,
     status_mb,
 )
+from selfattn_bio.training.messages import print_line
 from selfattn_bio.training.resume import CheckpointFolder
+from selfattn_bio.training.trainer import Trainer
 
 STEPS = 3  # per size
 MOST_BATCHES = 24  # of the last size; by then fragmentation of the heap hardly grows
@@ -255,7 +256,7 @@ def _work(
     # this is not a process of the training, even if it was started from one
     os.environ.pop("TORCHELASTIC_RUN_ID", None)
     use_threads(threads)
-    use_matmul(run.training.matmul)
+    use_matmul(run.training.matmul, print_line)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     probe = Probe(device, available_mb())
     pipe.send(probe)
@@ -374,10 +375,10 @@ class _SizeProbe:
 
     def _finish(self, trainer: Trainer) -> None:
         """Run an evaluation and a checkpoint, which determine the peak if batches are small."""
-        letters = sum(len(trainer.corpus.letters(int(row))) for row in trainer.valid.rows)
+        letters = int(trainer.data.lengths(trainer.data.valid).sum())
         trainer.measure_valid()  # the first call imports the modules for metrics
         evaluation = _timed(trainer.evaluate).own / letters
-        with CheckpointFolder(self.folder / "checkpoints", "plan") as checkpoints:
+        with CheckpointFolder(self.folder / "checkpoints", "plan", print_line) as checkpoints:
             checkpoints.save(1, *trainer.state())
         self.probe = replace(self.probe, evaluated=peak_mb(), evaluation=evaluation)
 

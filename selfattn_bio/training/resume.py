@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -86,6 +87,8 @@ class CheckpointFolder:
         Hash of everything the run depends on: data, hyperparameters, versions. It is part of the
         file names. Checkpoints with another fingerprint are kept until `finish`, so that a run can
         resume if its settings are changed back.
+    say
+        Called with one line about each damaged checkpoint, and about those of other settings.
     writes
         Whether this process locks, cleans and writes the folder. This is the first process of a
         run; the others read the newest checkpoint afterwards.
@@ -96,8 +99,16 @@ class CheckpointFolder:
         On entering, if another process holds the lock, or the file system does not support locks.
     """
 
-    def __init__(self, path: Path, fingerprint: str, *, writes: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: str,
+        say: Callable[[str], object],
+        *,
+        writes: bool = True,
+    ) -> None:
         self.path, self.fingerprint, self.writes = path, fingerprint, writes
+        self._say = say
 
     def __enter__(self) -> CheckpointFolder:
         if self.writes:
@@ -190,16 +201,15 @@ class CheckpointFolder:
                 return
             except (SafetensorError, ValueError) as error:
                 then = "the previous one is used" if files else "training starts again"
-                print(f"{path}: checkpoint is damaged ({error}); {then}", flush=True)
+                self._say(f"{path}: checkpoint is damaged ({error}); {then}")
                 path.unlink()
 
     def _report_others(self) -> None:
         if (others := self._others()) and not self._files():
             size = sum(path.stat().st_size for path in others) / 1e6
-            print(
+            self._say(
                 f"{self.path}: training starts again; {len(others)} checkpoints of other data, "
-                f"settings or versions ({size:,.0f} MB) are kept until its model is written",
-                flush=True,
+                f"settings or versions ({size:,.0f} MB) are kept until its model is written"
             )
 
     def _files(self) -> list[Path]:

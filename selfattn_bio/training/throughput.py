@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.model.paired import CrossBlock
+from selfattn_bio.training.progress import Progress
 
 BACKWARD = 3  # operations of forward and backward, relative to forward alone
 PROBE = {"cpu": 512, "cuda": 8192}  # rows and columns of the matrices
@@ -28,8 +29,8 @@ class FlopCounter:
     layers count as if they were trained.
     """
 
-    def __init__(self, network: nn.Module, start: float = 0.0) -> None:
-        self.total = start
+    def __init__(self, network: nn.Module) -> None:
+        self.total = 0.0
         for module in network.modules():
             if isinstance(module, nn.Linear):
                 module.register_forward_hook(self._linear)
@@ -81,3 +82,47 @@ def gemm_peak(device: torch.device, precision: str) -> float:
         seconds.append(time.perf_counter() - start)
     del product
     return 2 * size**3 / min(seconds[1:])
+
+
+class Meter:
+    """Measure the running time and speed of a training, over all its resumptions.
+
+    Parameters
+    ----------
+    network
+        Network that is trained.
+    device, precision
+        Device and precision of the training.
+
+    Attributes
+    ----------
+    flop
+        Counts the operations of this process.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device, precision: str) -> None:
+        self.flop = FlopCounter(network)
+        self._peak = gemm_peak(device, precision)
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Return the running time."""
+        return time.monotonic() - self._started
+
+    def resume(self, progress: Progress) -> None:
+        """Continue from the time and operations of a checkpoint."""
+        self._started = time.monotonic() - progress.seconds
+        self.flop.total = progress.flop
+
+    def speed(self, progress: Progress, seconds: float) -> dict[str, float]:
+        """Return the mean speed over the first `seconds` of the run, evaluations included.
+
+        Letters and tokens are those of all processes. `gemm_share` is for this process: its
+        floating-point operations per second, relative to those of a large matrix product.
+        """
+        return {
+            "letters_per_second": progress.letters / seconds,
+            "tokens_per_second": progress.tokens / seconds,
+            "gemm_share": self.flop.total / seconds / self._peak,
+        }

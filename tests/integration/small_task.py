@@ -14,7 +14,7 @@ from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import gather, open_fabric
-from selfattn_bio.training.loop import Trainer
+from selfattn_bio.training.trainer import Trainer
 
 PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all trainers
 PROCESSES.set_forkserver_preload(["selfattn_bio.training.loop"])
@@ -81,9 +81,9 @@ def write_gradients(folder, environment, sharded, merged, output):
     run, corpus = read_run_file(folder / "run.toml"), Corpus.open(folder / "corpus")
     trainer = Trainer(fabric, run, corpus, folder / "split.tsv", folder / "none", "model")
     if merged:
-        (epoch, first), (_, second) = trainer.stream.batches(0)
-        trainer.stream.batches = lambda step: [(epoch, np.concatenate([first, second]))]
-    trainer.add_gradients()
+        (epoch, first), (_, second) = trainer.steps.stream.batches(0)
+        trainer.steps.stream.batches = lambda step: [(epoch, np.concatenate([first, second]))]
+    trainer.steps.add_gradients(0)
     gradients = {
         name: gather(parameter.grad) for name, parameter in trainer.bare.named_parameters()
     }

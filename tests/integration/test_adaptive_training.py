@@ -18,7 +18,8 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.gates import HardConcrete
 from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.loop import Trainer, train
+from selfattn_bio.training.loop import train
+from selfattn_bio.training.trainer import Trainer
 from selfattn_bio.training.transfer import start_from
 
 RUN = """
@@ -191,7 +192,7 @@ def test_gate_penalty_counts_once_per_step(task, sections):
             "model",
         )
         torch.manual_seed(0)
-        trainer.add_gradients()
+        trainer.steps.add_gradients(0)
         weights = [
             gates.weight for gates in trainer.bare.modules() if isinstance(gates, HardConcrete)
         ]

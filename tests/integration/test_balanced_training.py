@@ -16,8 +16,9 @@ from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.training.balance import Reweighted, build_balance
 from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.loop import Trainer, train
+from selfattn_bio.training.loop import train
 from selfattn_bio.training.splits import SplitRecords
+from selfattn_bio.training.trainer import Trainer
 
 SMALL = {
     "embed_dim": 16,
@@ -222,8 +223,10 @@ def test_loss_multiplies_records_by_weight(task):
     plain = torch.nn.functional.binary_cross_entropy_with_logits(
         outputs[:, 0, 0], targets[:, 0], reduction="none"
     )
-    assert torch.allclose(trainer.objective.loss(outputs, targets), (plain * targets[:, 1]).sum())
-    trainer.add_gradients()
+    assert torch.allclose(
+        trainer.steps.objective.loss(outputs, targets), (plain * targets[:, 1]).sum()
+    )
+    trainer.steps.add_gradients(0)
     assert (
         max(
             float(each.grad.abs().max())

@@ -12,9 +12,9 @@ from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.model.build import build_network
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.loop import Trainer
 from selfattn_bio.training.mean import RunningMean
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
+from selfattn_bio.training.trainer import Trainer
 
 # Losses of steps 0, 4, 8, 12, 16 and 19. The first weights are random float32 numbers whose last
 # bit may differ between CPUs.

@@ -22,7 +22,8 @@ from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingInterrupted
 from selfattn_bio.scoring import scorer
-from selfattn_bio.training import loop
+from selfattn_bio.training import loop, steps
+from selfattn_bio.training import trainer as trainer_module
 
 RUN = """
 [data]
@@ -71,13 +72,13 @@ def trainer(folder, moment, count, environment):
 
     match moment:
         case "in a step":
-            loop.learning_rate = dying(loop.learning_rate)
+            trainer_module.learning_rate = dying(trainer_module.learning_rate)
         case "in accumulation":
-            loop._own_rows = dying(loop._own_rows)
+            steps._own_rows = dying(steps._own_rows)
         case "in an evaluation":
             loop.Trainer.measure_valid = dying(loop.Trainer.measure_valid)
         case "at the end":
-            loop.Trainer.write_model = dying(loop.Trainer.write_model)
+            loop.write_model = dying(loop.write_model)
         case "in a save":
             files.os.replace = dying(os.replace)
         case "in a flush":

@@ -12,7 +12,8 @@ from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingInterrupted
 from selfattn_bio.model.checkpoint import load_model
-from selfattn_bio.training.loop import Trainer, train
+from selfattn_bio.training.loop import train
+from selfattn_bio.training.trainer import Trainer
 
 RUN = """
 [data]

@@ -25,9 +25,10 @@ from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private
 from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.loop import Trainer, train
+from selfattn_bio.training.loop import train
 from selfattn_bio.training.plan import as_measured
 from selfattn_bio.training.private import Private, check_layers
+from selfattn_bio.training.trainer import Trainer
 from selfattn_bio.training.transfer import LowRank
 
 MODEL = {
@@ -138,13 +139,13 @@ KINDS = {
 
 def steps_gradients(trainer, max_norm):
     """Return the gradients of step 0 without noise, and the rows of the batch."""
-    trainer.private.section = PRIVACY.model_copy(update={"max_grad_norm": max_norm})
-    trainer.private.noise_multiplier = 0.0
-    trainer.add_private_gradients(trainer.private)
-    trainer.private.finish(trainer.bare, 0)
+    trainer.steps.private.section = PRIVACY.model_copy(update={"max_grad_norm": max_norm})
+    trainer.steps.private.noise_multiplier = 0.0
+    trainer.steps.add_gradients(0)
+    trainer.steps.private.finish(trainer.bare, 0)
     found = {name: parameter.grad.clone() for name, parameter in trainer.bare.named_parameters()}
     trainer.bare.zero_grad()
-    return found, trainer.stream.batches(0)[0][1]
+    return found, trainer.steps.stream.batches(0)[0][1]
 
 
 @pytest.mark.parametrize(("kind", "canonical"), [*((kind, False) for kind in KINDS), ("t5", True)])
@@ -169,10 +170,11 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     free, rows = steps_gradients(trainer, max_norm=1e6)
     assert len(rows) > 4
     # All records in one padded batch, without privacy.
-    letters, targets = trainer.stream.examples(0, rows)
-    batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
+    letters, targets = trainer.steps.stream.examples(0, rows)
+    batch = trainer.steps.objective.batch(trainer.steps.scorer.tokens_of(letters), targets)
     (
-        trainer.objective.loss(trainer.bare(batch.tokens), batch.targets) / run.training.batch_size
+        trainer.steps.objective.loss(trainer.bare(batch.tokens), batch.targets)
+        / run.training.batch_size
     ).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
@@ -182,9 +184,9 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
         name: torch.zeros_like(parameter) for name, parameter in trainer.bare.named_parameters()
     }
     for row in rows:
-        letters, targets = trainer.stream.examples(0, np.array([row]))
-        batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
-        loss = trainer.objective.loss(trainer.bare(batch.tokens), batch.targets)
+        letters, targets = trainer.steps.stream.examples(0, np.array([row]))
+        batch = trainer.steps.objective.batch(trainer.steps.scorer.tokens_of(letters), targets)
+        loss = trainer.steps.objective.loss(trainer.bare(batch.tokens), batch.targets)
         each = torch.autograd.grad(loss, list(trainer.bare.parameters()), allow_unused=True)
         length = sum(float((gradient**2).sum()) for gradient in each if gradient is not None) ** 0.5
         lengths.append(length)
@@ -207,10 +209,10 @@ def test_private_gradients_equal_opacus(task):
 
     trainer = trainer_of(task, run_file(training={"shift": 0}, position=config.NoPositionSection()))
     ours, rows = steps_gradients(trainer, max_norm=0.3)
-    letters, targets = trainer.stream.examples(0, rows)
-    batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
+    letters, targets = trainer.steps.stream.examples(0, rows)
+    batch = trainer.steps.objective.batch(trainer.steps.scorer.tokens_of(letters), targets)
     module = GradSampleModule(trainer.bare, loss_reduction="sum")
-    size = trainer.run.training.batch_size
+    size = trainer.data.run.training.batch_size
     optimizer = DPOptimizer(
         torch.optim.SGD(module.parameters(), lr=1.0),
         noise_multiplier=0.0,
@@ -218,7 +220,7 @@ def test_private_gradients_equal_opacus(task):
         expected_batch_size=size,
         loss_reduction="mean",
     )
-    trainer.objective.loss(module(batch.tokens), batch.targets).backward()
+    trainer.steps.objective.loss(module(batch.tokens), batch.targets).backward()
     assert optimizer.pre_step()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(ours[name], parameter.grad, rtol=1e-4, atol=1e-7), name
@@ -229,7 +231,7 @@ def test_private_gradients_are_independent_per_record(task, monkeypatch):
         training={"shift": 3, "reverse_complement": True}, dropout=0.3, stochastic_depth=0.2
     )
     trainer = trainer_of(task, run)
-    (_, rows), *_ = trainer.stream.batches(0)
+    (_, rows), *_ = trainer.steps.stream.batches(0)
 
     def of(some):
         monkeypatch.setattr(PoissonOrder, "batch", lambda self, epoch, number: np.array(some))
@@ -243,7 +245,7 @@ def test_private_gradients_are_independent_per_record(task, monkeypatch):
 def test_noise_has_stated_scale_and_depends_on_secret(task):
     run = run_file()
     trainer = trainer_of(task, run)
-    own = trainer.private
+    own = trainer.steps.private
 
     def noise(step):
         own.finish(trainer.bare, step)  # a batch without records
@@ -270,9 +272,9 @@ def test_noise_and_batches_use_distinct_seeds(task, monkeypatch):
 
     monkeypatch.setattr(np.random, "default_rng", recorded)
     for number in range(4):
-        trainer.private.finish(trainer.bare, number)
+        trainer.steps.private.finish(trainer.bare, number)
         for epoch in range(4):
-            trainer.private.order.batch(epoch, number)
+            trainer.steps.private.order.batch(epoch, number)
     assert len(set(seen)) == len(seen) == 20
 
 
@@ -282,8 +284,8 @@ def test_noise_scales_with_clipping_norm(task):
         trainer = trainer_of(
             task, run_file(privacy=PRIVACY.model_copy(update={"max_grad_norm": length}))
         )
-        trainer.private.secret = 42
-        trainer.private.finish(trainer.bare, 0)
+        trainer.steps.private.secret = 42
+        trainer.steps.private.finish(trainer.bare, 0)
         of.append(torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()]))
     assert torch.equal(of[1], of[0] / 4)
 
@@ -408,7 +410,7 @@ def test_gate_penalty_is_clipped_per_record(task, monkeypatch):
                 if name.endswith(("gates.weight", "gate.weight"))
             ]
         )
-        share = len(rows) / trainer.run.training.batch_size
+        share = len(rows) / trainer.data.run.training.batch_size
     weights = [
         module.weight for module in trainer.bare.modules() if isinstance(module, HardConcrete)
     ]

@@ -16,8 +16,11 @@ from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.loop import OVERFLOWS, Trainer, train
+from selfattn_bio.training.loop import train
+from selfattn_bio.training.progress import StepTotals
 from selfattn_bio.training.provenance import commit_of
+from selfattn_bio.training.steps import Steps
+from selfattn_bio.training.trainer import OVERFLOWS, Trainer
 
 SMALL = config.AttentionModel(
     embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8, stem=config.NoStemSection()
@@ -191,15 +194,15 @@ def test_peak_memory_is_of_this_process(task, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", [16, 6])
 def test_non_finite_loss_names_records_and_keeps_checkpoint(task, capsys, monkeypatch, batch_size):
-    backward, seen = Trainer._backward, {}
+    add_gradients, seen = Steps.add_gradients, {}
 
-    def broken(self, *arguments):
-        loss = backward(self, *arguments)
-        seen["ids"] = self.stream.ids(self.progress.step)
-        return math.nan if self.progress.step == 7 else loss
+    def broken(self, step):
+        totals = add_gradients(self, step)
+        seen["ids"] = self.stream.ids(step)
+        return StepTotals(math.nan, 0, 0) if step == 7 else totals
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_backward", broken)
+        patched.setattr(Steps, "add_gradients", broken)
         with pytest.raises(
             TrainingError,
             match=r"not finite at step 8: loss nan, gradient norm \d\S+ \(records: ",

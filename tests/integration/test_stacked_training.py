@@ -22,7 +22,7 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.training import loop
+from selfattn_bio.training import finalize
 
 RUN = """
 split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
@@ -160,13 +160,13 @@ def test_pruned_models_keep_the_stack(task, tmp_path):
 def test_stop_between_parts_keeps_checkpoint(task, tmp_path, monkeypatch):
     fitted = []
 
-    def fit_and_stop(setup, name, *rest, fit=loop.fit_part):
+    def fit_and_stop(setup, name, *rest, fit=finalize.fit_part):
         fitted.append(name)
         if len(fitted) == 1:
             signal.raise_signal(signal.SIGTERM)
         return fit(setup, name, *rest)
 
-    monkeypatch.setattr(loop, "fit_part", fit_and_stop)
+    monkeypatch.setattr(finalize, "fit_part", fit_and_stop)
     monkeypatch.chdir(task)
     shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
     command = ["train", *shared, "--threads", "1", "--output", str(tmp_path / "model")]
@@ -322,7 +322,7 @@ def train_second(task, tmp_path, monkeypatch):
 
 
 def test_second_member_reuses_parts_of_first(task, tmp_path, train_second, monkeypatch, capsys):
-    monkeypatch.setattr(loop, "fit_part", None)  # a call would fail
+    monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
     assert train_second("", "") == 0
     assert (
         "stack: reusing logistic regression on exact positions of another member"
@@ -343,12 +343,12 @@ def test_settings_that_parts_ignore_may_differ(train_second, tmp_path, monkeypat
     """Calibration uses held-out logits."""
     fits = []
 
-    def record(network, parts, letters, labels, fit=loop.fit_stack):
+    def record(network, parts, letters, labels, fit=finalize.fit_stack):
         fits.append((labels, fit(network, parts, letters, labels)[1]))
         return fit(network, parts, letters, labels)
 
-    monkeypatch.setattr(loop, "fit_stack", record)
-    monkeypatch.setattr(loop, "fit_part", None)  # a call would fail
+    monkeypatch.setattr(finalize, "fit_stack", record)
+    monkeypatch.setattr(finalize, "fit_part", None)  # a call would fail
     assert train_second("bootstraps = 20", "bootstraps = 30") == 0
     [(labels, held_out)] = fits
     stored = json.loads((tmp_path / "second" / "provenance.json").read_text())["calibration"]

@@ -275,7 +275,7 @@ def test_two_input_training_resumes_bit_for_bit(here, tmp_path):
     ]
     assert main([*train, str(tmp_path / "whole")]) == 0
 
-    from selfattn_bio.training.loop import Trainer
+    from selfattn_bio.training.trainer import Trainer
 
     with pytest.MonkeyPatch.context() as patch:
         take = Trainer.take_step

@@ -16,8 +16,9 @@ from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingInterrupted
 from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.loop import Trainer, train
+from selfattn_bio.training.loop import train
 from selfattn_bio.training.splits import Stream, read_splits
+from selfattn_bio.training.trainer import Trainer
 
 RUN = """
 [data]
@@ -140,7 +141,7 @@ def test_validation_windows_are_fixed(genome):
     trainer = Trainer(
         open_fabric("32-true"), run, corpus, genome / "split.tsv", genome / "model", "model"
     )
-    first, again = trainer.letters_of(trainer.valid), trainer.letters_of(trainer.valid)
+    first, again = (trainer.data.letters(trainer.data.valid) for _ in range(2))
     assert b"".join(map(bytes, first)) == bytes(corpus.letters(0))
     assert [bytes(row) for row in first] == [bytes(row) for row in again]
     assert trainer.measure_valid() == trainer.measure_valid()

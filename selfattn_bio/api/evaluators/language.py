@@ -28,7 +28,7 @@ def evaluate_language(
         # always one member, because `load` does not average language models
         scorer = candidate.load().members[0]
         language = build_language_model(scorer.run.objective, scorer.tokenizer)
-        sums[name] = {split: language.sums(scorer, letters[split]) for split in EVALUATED_SPLITS}
+        sums[name] = {split: language.predict(scorer, letters[split]) for split in EVALUATED_SPLITS}
     both = {split: letters[split] for split in EVALUATED_SPLITS}
     if language.letters is None:
         baselines = {"unigram": unigram_nats(scorer.tokenizer, letters["train"], both)}

@@ -11,7 +11,6 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.loop import Trainer
 from selfattn_bio.training.memory import available_mb, group_free_mb, is_out_of_memory, words_of
 from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory
 from selfattn_bio.training.probe import (
@@ -24,6 +23,7 @@ from selfattn_bio.training.probe import (
     with_points,
 )
 from selfattn_bio.training.splits import read_splits
+from selfattn_bio.training.trainer import Trainer
 
 FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())
 

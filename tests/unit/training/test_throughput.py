@@ -7,7 +7,8 @@ from torch import nn
 from selfattn_bio import config
 from selfattn_bio.attention.patterns import Full, Global, Window, num_pairs
 from selfattn_bio.model.build import build_encoder
-from selfattn_bio.training.throughput import FlopCounter, gemm_peak
+from selfattn_bio.training.progress import Progress
+from selfattn_bio.training.throughput import FlopCounter, Meter, gemm_peak
 
 
 def test_pairs_of_a_pattern():
@@ -27,16 +28,16 @@ def test_flop_of_a_block():
         pattern=config.WindowPattern(window=1),
     )
     encoder = build_encoder(section)
-    counter = FlopCounter(encoder, start=1.0)
+    counter = FlopCounter(encoder)
     x, mask = torch.zeros(3, 4, 8), torch.ones(3, 4, dtype=torch.bool)
     encoder.train()(x, mask)
     # qkv, out, feed-forward: one product per weight and token
     linear = 3 * 4 * (8 * 24 + 8 * 8 + 8 * 12 + 12 * 8)
     # pairs of a window of 1 in 4 tokens; queries with keys, weights with values
     attention = 3 * 10 * 8 * 2
-    assert counter.total == 1 + 2 * 3 * (linear + attention)
+    assert counter.total == 2 * 3 * (linear + attention)
     encoder.eval()(x, mask)
-    assert counter.total == 1 + 2 * 3 * (linear + attention)  # evaluation is not counted
+    assert counter.total == 2 * 3 * (linear + attention)  # evaluation is not counted
 
 
 @pytest.mark.parametrize("is_tower", [False, True])
@@ -51,3 +52,16 @@ def test_flop_of_a_convolution(is_tower):
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_peak_is_a_plausible_rate(precision):
     assert 1e8 < gemm_peak(torch.device("cpu"), precision) < 1e15
+
+
+def test_meter_resumes_time_and_operations():
+    layer = nn.Linear(4, 6)
+    meter = Meter(layer, torch.device("cpu"), "32-true")
+    progress = Progress(seconds=100.0, letters=600, tokens=200, flop=50.0)
+    meter.resume(progress)
+    layer(torch.zeros(2, 4))
+    assert 100 <= meter.seconds < 110
+    assert meter.flop.total == 50 + 2 * 3 * (2 * 4 * 6)
+    speed = meter.speed(progress, 200.0)
+    assert (speed["letters_per_second"], speed["tokens_per_second"]) == (3.0, 1.0)
+    assert speed["gemm_share"] > 0

@@ -1,0 +1,71 @@
+"""Read what a training needs: the completed run file, its records and the parent's ancestry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.data.batches import laid_windows
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.evaluation.lineage import Lineage, read_lineage
+from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.training.splits import SplitRecords, read_splits
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Store the data of a training.
+
+    Attributes
+    ----------
+    run
+        Run file, completed from the training records: class names, means.
+    corpus
+        All records: training, validation and test.
+    train, valid
+        Training and validation split.
+    lineage
+        Ancestry of the parent of [transfer], or None.
+    """
+
+    run: RunFile
+    corpus: Corpus
+    train: SplitRecords
+    valid: SplitRecords
+    lineage: Lineage | None
+
+    @classmethod
+    def read(cls, run: RunFile, corpus: Corpus, split_path: Path) -> TrainingData:
+        """Read the splits and check them, and check that no parent saw a test record.
+
+        Raises
+        ------
+        CorpusError, ModelFolderError
+            As for `training.loop.train`.
+        """
+        # read now, because the parent's folder may have changed by the end of this run
+        lineage = read_lineage(run.transfer.folder) if run.transfer else None
+        if lineage:  # check now: `evaluate` would refuse the trained model
+            test = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
+            lineage.check(
+                corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly
+            )
+        run, splits = read_splits(run, corpus, split_path)
+        return cls(run, corpus, splits["train"], splits["valid"], lineage)
+
+    def letters(self, split: SplitRecords) -> list[NDArray[np.uint8]]:
+        """Return the sequences of a split, ASCII, for evaluation and for reference statistics.
+
+        These are its records or, with [training] window, adjacent windows of them.
+        """
+        if (window := self.run.training.window) is None:
+            return [self.corpus.letters(int(row)) for row in split.rows]
+        return laid_windows(self.corpus, split.rows, window, self.run.tokens.k).letters
+
+    def lengths(self, split: SplitRecords) -> NDArray[np.int64]:
+        """Return the length of each record of a split, (n,)."""
+        return self.corpus.records["length"].to_numpy()[split.rows]

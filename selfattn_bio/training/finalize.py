@@ -1,0 +1,262 @@
+"""Finish a training: fit exits, stack and calibration, and write the model folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from selfattn_bio.baselines import Baseline, Calibration
+from selfattn_bio.evaluation.card import best_metrics, write_card
+from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
+from selfattn_bio.evaluation.lineage import seen_table
+from selfattn_bio.files import sha256_of, whole_folder
+from selfattn_bio.model.checkpoint import (
+    HISTORY,
+    NEXT_BEST,
+    TRAINING_COST,
+    TRAINING_RECORDS,
+    WEIGHTS,
+    save_model,
+)
+from selfattn_bio.model.classifier import AttentionBody
+from selfattn_bio.model.exits import ConfidenceExits, choose_exits
+from selfattn_bio.scoring.reference import Reference
+from selfattn_bio.scoring.stack import Stack, baseline_setup
+from selfattn_bio.training.memory import peak_mb
+from selfattn_bio.training.messages import named_metric
+from selfattn_bio.training.stacking import fit_part, fit_stack
+from selfattn_bio.training.trainer import Trainer
+from selfattn_bio.training.transfer import merged
+
+Result = TypeVar("Result")
+Outputs = NDArray[np.float64]
+
+
+def write_model(
+    trainer: Trainer, provenance: dict[str, Any], parts: dict[str, Baseline], threads: int
+) -> None:
+    """Fit exits, stack and calibration, and write the model folder with the best weights.
+
+    Only the first process writes and fits the stack; the others help to score.
+
+    Parameters
+    ----------
+    trainer
+        A training that took all its steps.
+    provenance
+        Entries known at the start of the run; others are added.
+    parts
+        Parts of the stack that need not be fitted, by name.
+    threads
+        CPU threads for fitting the stack.
+
+    Raises
+    ------
+    TrainingInterrupted
+        If a stop signal arrived in any process.
+    """
+    data, steps, best_step = trainer.data, trainer.steps, trainer.progress.best_step
+    speed = trainer.meter.speed(trainer.progress, trainer.meter.seconds)
+    trainer.average.load_state_dict(trainer.top[best_step])
+    exits = _choose_exits(trainer)
+    outputs = None
+    if data.run.objective.kind in CONFORMAL:
+        outputs = _unless_stopped(trainer, trainer.validation.predictions(steps.objective))
+    if not trainer.fabric.is_global_zero:
+        return
+    stack = None
+    if data.run.stack.parts and outputs is not None:
+        stack, outputs = _fit_stack(trainer, outputs, parts, threads)
+    provenance = {
+        "calibration": _calibration(trainer, outputs),
+        "parents": data.lineage.parents if data.lineage else [],
+        "num_train": len(data.train.rows),
+        "num_valid": len(data.valid.rows),
+        "median_length": int(np.median(data.corpus.records["length"].to_numpy()[_shown(trainer)])),
+        **steps.provenance(),
+        "best_step": best_step,
+        **exits,
+        **provenance,
+    }
+    cost = {
+        "seconds": round(trainer.meter.seconds, 1),  # includes fitting a stack
+        "peak_memory_mb": round(peak_mb(), 1),
+        **{name: float(f"{value:.4g}") for name, value in speed.items()},
+        "steps": trainer.progress.step,
+        "best_step": best_step,
+    }
+    reference, seen = _reference(trainer, outputs), _seen(trainer)
+    with whole_folder(trainer.output) as folder:
+        save_model(folder, data.run, _merged_weights(trainer, best_step), provenance)
+        for step in trainer.top.keys() - {best_step}:
+            (folder / NEXT_BEST).mkdir(exist_ok=True)
+            (folder / NEXT_BEST / f"step-{step:09d}.safetensors").write_bytes(
+                save(_merged_weights(trainer, step))
+            )
+        reference.save(folder, sha256_of(folder / WEIGHTS))
+        seen.to_parquet(folder / TRAINING_RECORDS, index=False)
+        trainer.progress.write_history(folder / HISTORY)
+        (folder / TRAINING_COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+        if stack:
+            stack.save(folder, sha256_of(folder / WEIGHTS))
+        write_card(folder, best_metrics(folder))
+    trainer.messages.end(trainer, provenance)
+
+
+def _unless_stopped(trainer: Trainer, result: Result | None) -> Result:
+    """Return a result of the validation split.
+
+    Raises
+    ------
+    TrainingInterrupted
+        If there is none, because a stop signal arrived in any process.
+    """
+    if result is None:
+        raise trainer.interruption()
+    return result
+
+
+def _shown(trainer: Trainer) -> NDArray[np.int64]:
+    """Return the corpus rows of the records that the model folder may describe.
+
+    In a private run, only the weights may reveal anything about the training records.
+    """
+    train, valid = trainer.data.train.rows, trainer.data.valid.rows
+    return np.concatenate([train, valid]) if trainer.steps.shows_records else valid
+
+
+def _choose_exits(trainer: Trainer) -> dict[str, Any]:
+    """Choose the exit threshold on the validation split and set it in the best weights.
+
+    Returns
+    -------
+    The entry "exits" for the provenance; nothing for a model without exits.
+    """
+    bodies = [member for member in trainer.average.members if isinstance(member, AttentionBody)]
+    exits = [body.exits for body in bodies if isinstance(body.exits, ConfidenceExits)]
+    if not exits:
+        return {}
+    main = trainer.steps.main_metric
+    # (n, M, E, C): outputs by member and block
+    readings = torch.from_numpy(_unless_stopped(trainer, trainer.validation.readings()))
+
+    def main_metric(outputs: Tensor) -> float:
+        return trainer.steps.metrics(outputs.numpy())[main]
+
+    choice = choose_exits(readings, main_metric, trainer.data.run.model.exits.drop)  # type: ignore[union-attr]
+    for module in exits:
+        module.threshold.fill_(choice.threshold)
+    trainer.keep_weights(trainer.progress.best_step)
+    trainer.messages.say(
+        f"early exits at a confidence of {choice.threshold:.4f}: validation records leave after "
+        f"{choice.mean_layers:.2f} of {readings.shape[2]} layers on average; validation "
+        f"{named_metric(main, choice.worth)}, without early exits {choice.worth_of_all_layers:.4f}"
+    )
+    threshold = choice.threshold if math.isfinite(choice.threshold) else None
+    layers = {"threshold": threshold, "layers": readings.shape[2], "metric": main}
+    return {"exits": asdict(choice) | layers}
+
+
+def _fit_stack(
+    trainer: Trainer, outputs: Outputs, parts: dict[str, Baseline], threads: int
+) -> tuple[Stack, Outputs]:
+    """Fit the stack of the run.
+
+    Parameters
+    ----------
+    trainer
+        The training.
+    outputs
+        Outputs of the network on the validation split, (n, 1).
+    parts, threads
+        As for `write_model`.
+
+    Returns
+    -------
+    The stack, and its logits of the validation records from cross-validated weights, (n, 1).
+
+    Raises
+    ------
+    TrainingInterrupted
+        If a stop signal arrived while a part was fitted.
+    """
+    data, say = trainer.data, trainer.messages.say
+    splits = {"train": data.train, "valid": data.valid}
+    letters = {name: data.letters(split) for name, split in splits.items()}
+    labels = {name: split.targets.astype(np.int64) for name, split in splits.items()}
+    setup = baseline_setup(data.run, trainer.validation.scorer.policy, threads)
+    fitted = []
+    for name in data.run.stack.parts:
+        if part := parts.get(name):
+            say(f"stack: reusing {part.title} of another member")
+            fitted.append(part)
+            continue
+        fitted.append(fit_part(setup, name, letters, labels, say))
+        # with several processes, the others would wait for this one
+        if trainer.signals.received and trainer.fabric.world_size == 1:
+            raise trainer.interruption()
+    stack, held_out = fit_stack(outputs[:, 0], fitted, letters["valid"], labels["valid"])
+    names = ["network", *(part.name for part in stack.parts)]
+    shown = ", ".join(
+        f"{name} {weight:.2f}" for name, weight in zip(names, stack.weights, strict=True)
+    )
+    network, combined = (
+        roc_auc_score(labels["valid"], logits) for logits in (outputs[:, 0], held_out)
+    )
+    say(
+        f"stack: weights {shown}; validation AUROC {combined:.4f} (cross-validated weights), "
+        f"network alone {network:.4f}; both are optimistic, because network and parts were chosen "
+        "on these records"
+    )
+    return stack, held_out[:, None]
+
+
+def _calibration(trainer: Trainer, outputs: Outputs | None) -> dict[str, Any]:
+    """Fit temperature, threshold and slope on the validation split, from outputs (n, 1).
+
+    Objectives other than binary get the defaults, which change nothing.
+    """
+    data, calibration = trainer.data, Calibration()
+    if data.run.objective.kind == "binary" and outputs is not None:
+        calibration = Calibration.fit(outputs[:, 0], data.valid.targets)
+    return {**vars(calibration), "strands": "both" if data.run.both_strands else "given"}
+
+
+def _reference(trainer: Trainer, outputs: Outputs | None) -> Reference:
+    """Summarise the training records, or in a private run the validation records."""
+    data = trainer.data
+    conformal = (
+        {} if outputs is None else fit_conformal(data.run.objective, outputs, data.valid.targets)
+    )
+    described = data.train if trainer.steps.shows_records else data.valid
+    return Reference.of(
+        data.corpus.alphabet, data.letters(described), data.letters(data.valid), conformal
+    )
+
+
+def _seen(trainer: Trainer) -> pd.DataFrame:
+    """List the records that the model and its parents saw."""
+    data, rows = trainer.data, _shown(trainer)
+    return seen_table(
+        data.corpus.records.iloc[rows],
+        data.corpus.each(rows),
+        data.corpus.alphabet,
+        data.corpus.assembly,
+        data.lineage.seen if data.lineage else None,
+    )
+
+
+def _merged_weights(trainer: Trainer, step: int) -> dict[str, Tensor]:
+    """Return the weights of the best evaluation at `step`, with LoRA merged into its layers."""
+    trainer.average.load_state_dict(trainer.top[step])
+    return {key: value.contiguous() for key, value in merged(trainer.average).items()}

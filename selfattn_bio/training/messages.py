@@ -1,0 +1,154 @@
+"""Write the messages of a training: its start, its progress, its end, and its errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from selfattn_bio.data.batches import RecordWindows
+from selfattn_bio.errors import TrainingError
+from selfattn_bio.files import whole_file
+from selfattn_bio.training.resume import checkpoints_of
+
+if TYPE_CHECKING:
+    from selfattn_bio.training.trainer import Trainer
+
+SECONDS_BETWEEN_LINES = 10.0
+MAX_NAMED = 8  # records named in a message; longer lists are written to a file
+
+print_line = partial(print, flush=True)
+
+
+class Messages:
+    """Report lines of one training, from the first process only.
+
+    Parameters
+    ----------
+    say
+        Called with one line.
+    name
+        Prefix of the lines.
+    shown
+        Whether this is the first process.
+    """
+
+    def __init__(self, say: Callable[[str], object], name: str, *, shown: bool) -> None:
+        self._say, self._name, self._shown = say, name, shown
+        self._last = time.monotonic()
+
+    def say(self, message: str) -> None:
+        """Report one line."""
+        if self._shown:
+            self._say(f"{self._name}: {message}")
+
+    def start(self, trainer: Trainer, threads: int) -> None:
+        """Report the size of network and data, the device, and warnings."""
+        for line in _start_lines(trainer, threads):
+            self.say(line)
+
+    def progress(self, trainer: Trainer) -> None:
+        """Report one line after each evaluation, and otherwise every SECONDS_BETWEEN_LINES."""
+        is_recent = time.monotonic() - self._last < SECONDS_BETWEEN_LINES
+        if trainer.progress.is_evaluated or not is_recent:
+            self._last = time.monotonic()
+            self.say(_progress_line(trainer))
+
+    def end(self, trainer: Trainer, provenance: dict[str, Any]) -> None:
+        """Report the best evaluation, why the training ended, and the model folder."""
+        progress, training = trainer.progress, trainer.data.run.training
+        early = (
+            f"; stopped at step {progress.step} after {training.patience} evaluations without "
+            "improvement"
+        )
+        ended = early if progress.step < training.max_steps else ""
+        privacy = provenance.get("privacy")
+        spent = f"; epsilon {privacy['epsilon']:.2f} spent" if privacy else ""
+        metric = named_metric(trainer.steps.main_metric, trainer.best)
+        self.say(
+            f"best validation {metric} at step {progress.best_step}{ended}{spent}; model in "
+            f"{trainer.output}"
+        )
+
+
+def named_metric(name: str, value: float) -> str:
+    """Format a metric with its name, such as "AUROC 0.8712"."""
+    return f"{'AUROC' if name == 'auroc' else name} {value:.4f}"
+
+
+def not_finite(trainer: Trainer, loss: float, norm: float) -> TrainingError:
+    """Return the error of the current step, whose loss or gradient norm is not finite.
+
+    The ids of many records are written to a file next to the checkpoints.
+    """
+    step, ids = trainer.progress.step + 1, trainer.steps.stream.ids(trainer.progress.step)
+    named = ", ".join(ids)
+    if len(ids) > MAX_NAMED:
+        path = checkpoints_of(trainer.output) / f"not-finite-{step:09d}.txt"
+        named = f"{len(ids)}, listed in {path}"
+        if trainer.fabric.is_global_zero:
+            with whole_file(path) as temporary:
+                temporary.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+    return TrainingError(
+        f"loss or gradient is not finite at step {step}: loss {loss}, gradient norm {norm} "
+        f"(records: {named})",
+        place=str(trainer.output),
+        hint="Lower training.learning_rate; the last checkpoint is kept",
+    )
+
+
+def _start_lines(trainer: Trainer, threads: int) -> Iterator[str]:
+    data, stream, fabric = trainer.data, trainer.steps.stream, trainer.fabric
+    training, unit = data.run.training, data.corpus.alphabet.unit
+    if training.window:
+        num_used = len(data.letters(data.valid))
+        num_windows = len(RecordWindows(data.lengths(data.valid), training.window))
+        yield (
+            f"windows of at most {training.window:,} {unit}: {len(stream.windows):,} are sampled "
+            f"per epoch; the validation records give {num_windows:,} adjacent windows, and "
+            f"{'all' if num_used == num_windows else f'{num_used:,}'} of them are used"
+        )
+    processes = f"{fabric.world_size} processes, each with " if fabric.world_size > 1 else ""
+    padding = 1 - stream.order.efficiency()
+    yield (
+        f"{len(data.train.rows):,} sequences for training, {len(data.valid.rows):,} for "
+        f"validation; {sum(p.numel() for p in trainer.bare.parameters()):,} parameters; "
+        f"{training.precision} on {fabric.device.type}, "
+        f"{processes}{threads} thread{'s' * (threads > 1)}; batches have "
+        f"{f'{padding:.0%}' if padding else 'no'} padding"
+    )
+    yield from trainer.steps.notes()
+    if data.run.is_control():
+        yield (
+            "negative control: its labels are shuffled, so its validation AUROC should stay near "
+            "0.5"
+        )
+    if data.lineage and data.lineage.coordinate_warning:
+        yield data.lineage.coordinate_warning
+
+
+def _progress_line(trainer: Trainer) -> str:
+    progress, max_steps = trainer.progress, trainer.data.run.training.max_steps
+    seconds, evaluated = trainer.meter.seconds, progress.is_evaluated
+    row = progress.history[-1] if evaluated else {}
+    parts = [
+        f"step {progress.step}/{max_steps}",
+        f"epoch {trainer.steps.stream.epoch_of(progress.step):.1f}",
+    ]
+    if trainer.steps.shows_records:
+        loss = row["train_loss"] if evaluated else progress.loss_sum / progress.loss_steps
+        parts.append(f"loss {loss:.4f}")
+    if evaluated:
+        main = trainer.steps.main_metric
+        parts.append(
+            f"validation {named_metric(main, row[f'valid_{main}'])} "
+            f"(best {trainer.best:.4f} at step {progress.best_step})"
+        )
+    left = seconds / progress.step * (max_steps - progress.step)
+    unit = trainer.data.corpus.alphabet.unit
+    parts += [
+        f"{progress.letters / seconds:,.0f} {unit}/s",
+        f"at most {f'{left / 60:.1f} min' if left >= 60 else f'{left:.0f} s'} left",
+    ]
+    return " | ".join(parts)

@@ -1,0 +1,94 @@
+"""Keep the progress of a training, which a checkpoint contains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+
+class StepTotals(NamedTuple):
+    """Loss of an optimizer step, and numbers of its letters and tokens, over all processes."""
+
+    loss: float
+    letters: int
+    tokens: int
+
+
+@dataclass
+class Progress:
+    """Progress of a run; a checkpoint contains it together with weights and optimizer state.
+
+    Attributes
+    ----------
+    step
+        Number of optimizer steps taken.
+    top
+        [main metric, step] of the best evaluations, best first. If lower is better, the metric has
+        a minus sign.
+    seconds
+        Running time over all resumptions; only up to date in a checkpoint.
+    letters, tokens
+        Number of training letters and tokens, summed over the processes.
+    flop
+        Floating-point operations of this process; only up to date in a checkpoint.
+    scaler
+        State of the float16 loss scaler; only up to date in a checkpoint.
+    overflows
+        Steps since the last one with finite gradients.
+    loss_sum, loss_steps
+        Sum of the losses, and number of steps, since the last evaluation.
+    history
+        One row of measurements per evaluation.
+    privacy
+        Private runs: the secret, and the privacy spent; only up to date in a checkpoint.
+    """
+
+    step: int = 0
+    top: list[list[float]] = field(default_factory=list)
+    seconds: float = 0.0
+    letters: int = 0
+    tokens: int = 0
+    flop: float = 0.0
+    scaler: dict[str, Any] = field(default_factory=dict)
+    overflows: int = 0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    privacy: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def best_step(self) -> int:
+        """Return the step of the best evaluation, 0 before the first."""
+        return int(self.top[0][1]) if self.top else 0
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Return whether the weights of this step were evaluated."""
+        return bool(self.history) and self.history[-1]["step"] == self.step
+
+    def add_step(self, totals: StepTotals) -> None:
+        """Count an optimizer step."""
+        self.step += 1
+        self.letters += totals.letters
+        self.tokens += totals.tokens
+        self.loss_sum += totals.loss
+        self.loss_steps += 1
+
+    def add_evaluation(self, row: dict[str, float], value: float, kept: int) -> None:
+        """Add a row to the history, and its step to the best ones if it is one of the first `kept`.
+
+        Higher values are better. Of equal values, the earlier one wins. An undefined value is the
+        worst.
+        """
+        self.history.append(row)
+        self.loss_sum, self.loss_steps = 0.0, 0
+        entry = [value if math.isfinite(value) else -math.inf, self.step]
+        self.top = sorted([*self.top, entry], key=lambda each: (-each[0], each[1]))[:kept]
+
+    def write_history(self, path: Path) -> None:
+        """Write the history as a CSV file with one row per evaluation."""
+        pd.DataFrame(self.history).to_csv(path, index=False)

@@ -1,0 +1,153 @@
+"""Compute the gradients of each optimizer step: plain training, and what its variants may change.
+
+`private.PrivateSteps` and `balance.BalancedSteps` are the other kinds of steps.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from selfattn_bio.evaluation.measures import MAIN
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import PAD
+from selfattn_bio.training.data import TrainingData
+from selfattn_bio.training.hardware import gather, sum_of_all
+from selfattn_bio.training.objectives import Batch, Objective
+from selfattn_bio.training.progress import StepTotals
+from selfattn_bio.training.splits import Stream
+
+
+class Steps:
+    """Plain training: the mean loss of each step, and a limit on the norm of its gradient.
+
+    Parameters
+    ----------
+    fabric
+        Processes, device and precision.
+    data
+        Records and run file.
+    network
+        The network to train, as Fabric wraps it.
+    scorer
+        Converts sequences into tokens.
+    objective
+        Converts targets into tensors, and outputs into a loss.
+
+    Attributes
+    ----------
+    stream
+        The batches of each step.
+    """
+
+    # whether messages and model folder may describe training records and their loss
+    shows_records: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        data: TrainingData,
+        network: Any,
+        scorer: Scorer,
+        objective: Objective,
+    ) -> None:
+        self.fabric, self.data, self.network = fabric, data, network
+        self.scorer, self.objective = scorer, objective
+        self.stream = self._build_stream()
+
+    def _build_stream(self) -> Stream:
+        return Stream(self.data.run, self.data.corpus, self.data.train)
+
+    # ------------ steps
+    def add_gradients(self, step: int) -> StepTotals:
+        """Accumulate the gradients of a step over its batches and all processes.
+
+        The loss is the mean over all targets of the step.
+        """
+        batches, counts = [], np.zeros(3)  # numbers of targets, letters and tokens
+        for epoch, rows in self.stream.batches(step):
+            mine, weight = _own_rows(rows, self.fabric)
+            inputs, targets = self.stream.examples(epoch, mine)
+            batch = self.objective.batch(self.scorer.tokens_of(inputs), targets)
+            batches.append((batch, weight))
+            counts += weight * np.array(
+                [batch.size, self.scorer.lengths(inputs).sum(), int((batch.tokens != PAD).sum())]
+            )
+        num_targets, letters, tokens = sum_of_all(self.fabric, counts)
+        num_targets = max(num_targets, 1.0)  # 0 if no record has a target; the loss is then 0
+        loss = 0.0
+        for number, (batch, weight) in enumerate(batches, start=1):
+            with self.fabric.no_backward_sync(self.network, enabled=number < len(batches)):
+                loss += self.backward(batch, weight, num_targets)
+        loss = float(sum_of_all(self.fabric, np.array([loss]))[0])
+        return StepTotals(loss, round(letters), round(tokens))
+
+    def backward(self, batch: Batch, weight: float, num_targets: float) -> float:
+        """Add the gradients of a batch; return its part of the mean loss over `num_targets`."""
+        total = (
+            self.objective.loss(self.network(batch.tokens), batch.targets)
+            + self.network.module.penalty() * batch.size
+        )
+        loss = total * weight / num_targets
+        # Fabric averages gradients over the processes; their sum is wanted
+        self.fabric.backward(loss * self.fabric.world_size)
+        return loss.item()
+
+    def clip(self, optimizer: torch.optim.Optimizer, step: int) -> float:
+        """Clip the gradients of a step and return their norm, NaN if nothing is clipped."""
+        norm = self.fabric.clip_gradients(
+            self.network,
+            optimizer,
+            max_norm=self.data.run.training.clip_norm,
+            error_if_nonfinite=False,
+        )
+        return math.nan if norm is None else float(gather(norm))
+
+    # ------------ evaluation
+    @property
+    def main_metric(self) -> str:
+        """Return the name of the validation metric that chooses the best weights."""
+        return MAIN[self.data.run.objective.kind][0]
+
+    @property
+    def sign(self) -> int:
+        """Return 1 if higher values of the main metric are better, otherwise -1."""
+        return 1 if MAIN[self.data.run.objective.kind][1] else -1
+
+    def metrics(self, predictions: Any) -> dict[str, float]:
+        """Return loss and metrics of the predictions of the validation split."""
+        return self.objective.measure(predictions, self.data.valid.targets)
+
+    # ------------ messages, checkpoints and provenance
+    def notes(self) -> list[str]:
+        """Return lines about this kind of training, for its start."""
+        return []
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must contain to continue these steps."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from the state that `state` returned."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the entries of provenance.json about the training records and their protection."""
+        if self.data.run.objective.kind != "binary":
+            return {}
+        return {"num_positive": int(self.data.train.targets.sum())}
+
+
+def _own_rows(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], float]:
+    """Return the rows of a batch that this process computes, and their weight in the loss.
+
+    Processes take turns, and the weight is 1. A batch with fewer rows than processes is computed by
+    every process, and the weight is 1 / number of processes.
+    """
+    if len(rows) < fabric.world_size:
+        return rows, 1 / fabric.world_size
+    return rows[fabric.global_rank :: fabric.world_size], 1.0

@@ -1,0 +1,313 @@
+"""The state of a training: take a step, evaluate, keep the best weights, save and restore."""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import TrainingInterrupted
+from selfattn_bio.files import whole_file
+from selfattn_bio.model.build import build_network
+from selfattn_bio.model.checkpoint import HISTORY
+from selfattn_bio.model.classifier import Network
+from selfattn_bio.scoring.scorer import policy_of, scorer_of
+from selfattn_bio.training.balance import BalancedSteps
+from selfattn_bio.training.data import TrainingData
+from selfattn_bio.training.hardware import gather, max_of_all, seed_torch, shard_like
+from selfattn_bio.training.mean import RunningMean
+from selfattn_bio.training.memory import peak_mb
+from selfattn_bio.training.messages import Messages, not_finite, print_line
+from selfattn_bio.training.objectives import build_objective
+from selfattn_bio.training.optimizer import (
+    build_optimizer,
+    learning_rate,
+    optimizer_tensors,
+    restore_optimizer,
+    set_rates,
+)
+from selfattn_bio.training.private import PrivateSteps
+from selfattn_bio.training.progress import Progress
+from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
+from selfattn_bio.training.stacking import check_parts
+from selfattn_bio.training.steps import Steps
+from selfattn_bio.training.throughput import Meter
+from selfattn_bio.training.transfer import freeze_batchnorm, layer_of, rate_of_layer, start_from
+from selfattn_bio.training.validation import Validation
+
+OVERFLOWS = 25  # overflows in a row, in float16, that are an error; the loss scale is then 2^-9
+
+
+class Trainer:
+    """Hold a run in memory: network, running mean of its weights, optimizer, data and progress.
+
+    Parameters
+    ----------
+    fabric
+        Processes, device and precision of the run.
+    run, corpus, split_path, output, name, say
+        As in `training.loop.train`.
+
+    Attributes
+    ----------
+    data
+        Completed run file, and the training and validation split.
+    network
+        The network that is trained, as Fabric wraps it; `bare` is the network itself.
+    mean
+        Running mean of the weights, in a copy of the network that is evaluated and saved.
+    steps
+        Plain, balanced or private steps: batches, gradients and metrics.
+    validation
+        Scores the validation split with the running mean.
+    signals
+        Stop signals that the run received; active only inside `loop.train`.
+    top
+        Weights of the running mean at the best evaluations, by step.
+
+    Raises
+    ------
+    CorpusError, ModelFolderError, RunFileError, TrainingError
+        As for `training.loop.train`.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        run: RunFile,
+        corpus: Corpus,
+        split_path: Path,
+        output: Path,
+        name: str,
+        say: Callable[[str], object] = print_line,
+    ) -> None:
+        torch.manual_seed(run.training.seed)
+        self.fabric, self.output = fabric, output
+        self.data = data = TrainingData.read(run, corpus, split_path)
+        run, training = data.run, data.run.training
+        if run.stack.parts:
+            check_parts(run, data.letters(data.train), policy_of(run.data))
+        network = build_network(run)
+        if run.transfer:
+            start_from(network, run, run.transfer, str(output))
+        average = copy.deepcopy(network).to(fabric.device).eval()
+        self.meter = Meter(network, fabric.device, training.precision)
+        self.network: Any = fabric.setup_module(network)
+        self.mean = RunningMean(network, average)
+        self.optimizer: Any = fabric.setup_optimizers(
+            build_optimizer(network, training, self._layer_of)
+        )
+        scorer = scorer_of(run, average)
+        objective = build_objective(run, scorer.tokenizer, data.train.targets)
+        self.steps: Steps
+        if run.privacy:
+            self.steps = PrivateSteps(str(output), fabric, data, self.network, scorer, objective)
+        elif training.balance:
+            self.steps = BalancedSteps(fabric, data, self.network, scorer, objective)
+        else:
+            self.steps = Steps(fabric, data, self.network, scorer, objective)
+        self.signals = StopSignals()
+        inputs = self.steps.stream.inputs
+        self.validation = Validation(fabric, data, inputs, scorer, self.signals)
+        self.progress, self.top = Progress(), dict[int, dict[str, Tensor]]()
+        self.messages = Messages(say, name, shown=fabric.is_global_zero)
+        self.network.train()
+
+    @property
+    def bare(self) -> Network:
+        """Return the network that is trained, without Fabric's wrapper."""
+        return self.network.module
+
+    @property
+    def average(self) -> Network:
+        """Return the network with the running mean of the weights."""
+        return self.mean.average  # type: ignore[return-value]
+
+    @property
+    def best(self) -> float:
+        """Return the main metric of the best evaluation."""
+        return self.steps.sign * self.progress.top[0][0]
+
+    # ------------ steps
+    def interruption(self) -> TrainingInterrupted:
+        """Return the error of a training that was stopped; all processes must call this."""
+        number = max_of_all(self.fabric, self.signals.received)
+        return TrainingInterrupted(
+            f"training was stopped by {signal.Signals(number).name} at step {self.progress.step}; "
+            "its state is saved",
+            place=str(self.output),
+            hint="Run the same command to resume",
+            signal_number=number,
+        )
+
+    def take_step(self) -> None:
+        """Take one optimizer step: seed, gradients, clipping, update, running mean.
+
+        Raises
+        ------
+        TrainingError
+            If loss or gradient is not finite.
+        """
+        progress, training = self.progress, self.data.run.training
+        seed_torch(training.seed, progress.step, self.fabric.global_rank)
+        freeze_batchnorm(self.network, self._rate_of)
+        totals = self.steps.add_gradients(progress.step)
+        set_rates(self.optimizer, learning_rate(progress.step, training), self._rate_of)
+        self._check_finite(totals.loss, self.steps.clip(self.optimizer, progress.step))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        progress.add_step(totals)
+        self.mean.move(progress.step, training.ema_decay)
+
+    @property
+    def _num_layers(self) -> int:
+        return getattr(self.data.run.model, "num_layers", 0)
+
+    def _layer_of(self, name: str) -> int:
+        """Return the layer number of a weight; 0 for all weights without [transfer]."""
+        return layer_of(name, self._num_layers) if self.data.run.transfer else 0
+
+    def _rate_of(self, layer: int) -> float:
+        """Return the factor on a layer's learning rate at this step."""
+        return rate_of_layer(layer, self._num_layers, self.progress.step, self.data.run.transfer)
+
+    def _check_finite(self, loss: float, norm: float) -> None:
+        """Raise TrainingError if loss or gradient is not finite.
+
+        With float16, a gradient may overflow: the step is skipped and the loss scale is halved.
+        This is an error only after `OVERFLOWS` such steps in a row.
+        """
+        progress = self.progress
+        progress.overflows = 0 if math.isfinite(norm) else progress.overflows + 1
+        is_float16 = "scale" in self.fabric.strategy.precision.state_dict()
+        allowed = OVERFLOWS if is_float16 else 1
+        if not math.isfinite(loss) or progress.overflows >= allowed:
+            raise not_finite(self, loss, norm)
+
+    # ------------ evaluation
+    def is_due(self) -> bool:
+        """Return whether an evaluation is due before the next step."""
+        progress, training = self.progress, self.data.run.training
+        return bool(progress.loss_steps) and (
+            progress.step % training.evaluate_every == 0 or progress.step == training.max_steps
+        )
+
+    def out_of_patience(self) -> bool:
+        """Return whether the last `training.patience` evaluations brought no improvement."""
+        training = self.data.run.training
+        return (
+            self.progress.step - self.progress.best_step
+            >= training.patience * training.evaluate_every
+        )
+
+    def evaluate(self) -> bool:
+        """Measure the validation split, extend the history, and keep the weights of the best steps.
+
+        The number of kept steps is `training.top`. Returns False if a stop signal arrives
+        meanwhile; then nothing changes, and the evaluation is still due when the run resumes.
+        """
+        progress, training = self.progress, self.data.run.training
+        self.mean.gather()
+        # broadcast, so that all processes decide the same
+        measured = self.fabric.broadcast(self.measure_valid())
+        if measured is None:
+            return False
+        seconds = self.meter.seconds
+        loss = {"train_loss": progress.loss_sum / progress.loss_steps}
+        row = {
+            "step": progress.step,
+            "epoch": self.steps.stream.epoch_of(progress.step),
+            **(loss if self.steps.shows_records else {}),
+            **{f"valid_{name}": value for name, value in measured.items()},
+            "learning_rate": learning_rate(progress.step - 1, training),
+            "seconds": seconds,
+            **self.meter.speed(progress, seconds),
+            "peak_memory_mb": peak_mb(),
+        }
+        value = self.steps.sign * measured[self.steps.main_metric]
+        progress.add_evaluation(row, value, training.top)
+        if self.fabric.is_global_zero:
+            with whole_file(checkpoints_of(self.output) / HISTORY) as path:
+                progress.write_history(path)
+        kept = [int(step) for _, step in progress.top]
+        if progress.step in kept:
+            self.keep_weights(progress.step)
+        self.top = {step: self.top[step] for step in kept}
+        return True
+
+    def measure_valid(self) -> dict[str, float] | None:
+        """Return loss and metrics of the running mean on the validation split, by name.
+
+        Returns None if a stop signal arrived in any process.
+        """
+        predictions = self.validation.predictions(self.steps.objective)
+        return None if predictions is None else self.steps.metrics(predictions)
+
+    def keep_weights(self, step: int) -> None:
+        """Keep the running mean as the weights of a step."""
+        self.top[step] = {
+            key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()
+        }
+
+    # ------------ checkpoint
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return everything that a checkpoint contains.
+
+        Returns
+        -------
+        Tensors, named `part/key` with the parts network, average, optimizer and top-<step>; and
+        `Progress` as a dict for JSON.
+        """
+        self.mean.gather()
+        parts = {
+            "network": {name: gather(weight) for name, weight in self.bare.state_dict().items()},
+            "average": self.average.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer),
+            **{f"top-{step}": weights for step, weights in self.top.items()},
+        }
+        state = asdict(self.progress) | {
+            "seconds": self.meter.seconds,
+            "flop": self.meter.flop.total,
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "privacy": self.steps.state(),
+        }
+        return {
+            f"{part}/{key}": value
+            for part, tensors in parts.items()
+            for key, value in tensors.items()
+        }, state
+
+    def restore(self, checkpoints: CheckpointFolder) -> None:
+        """Resume from the newest checkpoint, if there is one."""
+        found = checkpoints.latest()
+        if found is None:
+            return
+        tensors, state = found
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in tensors.items():
+            part, rest = key.split("/", 1)
+            parts[part][rest] = value
+        network = parts.pop("network")
+        for name, weight in self.bare.state_dict().items():
+            weight.copy_(shard_like(network[name], weight))
+        self.average.load_state_dict(parts.pop("average"))
+        self.mean = RunningMean(self.bare, self.average)
+        # there is no optimizer state if float16 has skipped all steps so far
+        restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
+        self.progress = Progress(**state)
+        self.meter.resume(self.progress)
+        self.fabric.strategy.precision.load_state_dict(self.progress.scaler)
+        self.top = {int(step): parts[f"top-{int(step)}"] for _, step in self.progress.top}
+        self.steps.restore(self.progress.privacy)
+        self.messages.say(f"resuming from the checkpoint of step {self.progress.step}")
