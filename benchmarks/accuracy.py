@@ -56,7 +56,7 @@ from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
 from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.scoring.stack import fitted_parts
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.training.stacking import fit_stack
 
 SEEDS = 3

@@ -44,7 +44,7 @@ from selfattn_bio.model.encoder import EncoderBlock, ZeroBranch
 from selfattn_bio.model.exits import choose_exits
 from selfattn_bio.scoring.pruning import prune
 from selfattn_bio.scoring.scorer import Scorer, load
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 
 RUNS = FOLDER.with_name("bench_adaptive")
 TRAINING = {"max_steps": 750, "warmup_steps": 100}

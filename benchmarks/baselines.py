@@ -25,8 +25,8 @@ from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
 from selfattn_bio.baselines import Setup, suitable
 from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.copies import find_copies, strand_keys
 from selfattn_bio.sequence.policy import SequencePolicy
-from selfattn_bio.sequence.splits import find_copies, strand_keys
 
 COLUMNS = (
     "set",

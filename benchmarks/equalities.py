@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.sequence.alphabet import DNA
 
 TOLERANCE = 1e-4  # relative

@@ -45,7 +45,7 @@ from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 
 TASK = Path("workflows/tasks/promoter.toml")
 QUICK = "--quick" in sys.argv[1:]

@@ -81,7 +81,7 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.motifs import open_database, read_meme
 from selfattn_bio.scoring.scorer import Scorer, load
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path("results/bench_motifs")

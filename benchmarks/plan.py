@@ -22,9 +22,12 @@ import tomli_w
 
 from selfattn_bio.cli.main import keep_memory
 from selfattn_bio.config import RunFile, read_run_file
-from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.plan import Lengths, make_plan
+from selfattn_bio.training.lengths import Lengths
+from selfattn_bio.training.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 # Prints the peak resident memory of the process itself; getrusage may report that of its parent.

@@ -32,7 +32,7 @@ from selfattn_bio.evaluation.measures import UNKNOWN, targets_of
 from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.evaluation.targets import fit_baselines
 from selfattn_bio.scoring.scorer import load
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 
 NAME = "protein_ss3"
 FILES = {"test": "ts115", "train": "train", "valid": "val"}

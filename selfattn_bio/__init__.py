@@ -47,10 +47,12 @@ if TYPE_CHECKING:
     )
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.interpret.explanation import Explanation, explain
+    from selfattn_bio.interpret.capture import read_attention
+    from selfattn_bio.interpret.explain import explain
+    from selfattn_bio.interpret.explanation import Explanation
     from selfattn_bio.interpret.interactions import Interactions
     from selfattn_bio.interpret.motifs import MotifSet
-    from selfattn_bio.interpret.readout import AttentionReading, read_attention
+    from selfattn_bio.interpret.readout import AttentionReading
     from selfattn_bio.interpret.scanning import hits
     from selfattn_bio.interpret.targets import Target
     from selfattn_bio.model.encoder import Encoder
@@ -101,7 +103,7 @@ _HOMES = {
     "Embeddings": "scoring.embedding",
     "Scorer": "scoring.scorer",
     "Ensemble": "scoring.scorer",
-    "explain": "interpret.explanation",
+    "explain": "interpret.explain",
     "explain_positives": "api.explain",
     "Explanation": "interpret.explanation",
     "find_motifs": "api.motifs",
@@ -111,7 +113,7 @@ _HOMES = {
     "find_contacts": "api.contacts",
     "Contacts": "api.contacts",
     "AttentionReading": "interpret.readout",
-    "read_attention": "interpret.readout",
+    "read_attention": "interpret.capture",
     "hits": "interpret.scanning",
     "Target": "interpret.targets",
     "prune": "scoring.pruning",

@@ -12,7 +12,8 @@ import pandas as pd
 
 from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile
-from selfattn_bio.data.corpus import Corpus, build_corpus, describe
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import whole_file
@@ -45,7 +46,7 @@ def ingest(task: RunFile, output: str | Path, *, say: Say = silent) -> Corpus:
     Raises
     ------
     CorpusError, OutputError, SequenceFileError
-        As in `data.corpus.build_corpus`.
+        As in `data.ingest.build_corpus`.
     """
     from selfattn_bio.data.partner import Partners
     from selfattn_bio.data.sources import sources_of
@@ -126,7 +127,7 @@ def ingest_files(
     ArgumentError
         If arguments are contradictory.
     CorpusError, OutputError, SequenceFileError
-        As in `data.corpus.build_corpus`.
+        As in `data.ingest.build_corpus`.
     """
     _check_labels(files, labels, label_column)
     if max_length is not None and max_length < min_length:
@@ -207,7 +208,7 @@ class Split:
     @property
     def counts(self) -> dict[str, int]:
         """Return the number of records in train, valid and test, and of dropped records."""
-        from selfattn_bio.sequence.splits import DROPPED, SPLITS
+        from selfattn_bio.sequence.split_table import DROPPED, SPLITS
 
         return {name: int((self.table["split"] == name).sum()) for name in (*SPLITS, DROPPED)}
 
@@ -239,7 +240,7 @@ def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silen
         If the records do not suit the rule, or a split lacks records or one of the labels.
     """
     from selfattn_bio.data.splitting import assign_records
-    from selfattn_bio.sequence.splits import describe as describe_splits
+    from selfattn_bio.sequence.split_table import describe as describe_splits
 
     try:
         table = assign_records(task, corpus, say)

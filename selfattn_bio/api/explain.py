@@ -19,16 +19,10 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.errors import CorpusError, RunFileError
 from selfattn_bio.interpret.attribution import BATCH
-from selfattn_bio.interpret.explanation import (
-    SOURCE,
-    Explanation,
-    MappedSequence,
-    attention_maps,
-    explain_letters,
-    explain_pairs,
-)
+from selfattn_bio.interpret.capture import has_attention
+from selfattn_bio.interpret.explain import attention_maps, explain_letters, explain_pairs
+from selfattn_bio.interpret.explanation import SOURCE, Explanation, MappedSequence
 from selfattn_bio.interpret.methods import build_method
-from selfattn_bio.interpret.readout import has_attention
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.scoring.scorer import Models, PairedScorer, Scorer
 

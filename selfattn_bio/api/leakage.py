@@ -25,7 +25,7 @@ from selfattn_bio.evaluation.audit import (
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
 from selfattn_bio.files import whole_file
 from selfattn_bio.sequence.clusters import SIMILARITY
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 
 TEXTS = ("id", "neighbour", "of", "strand", "duplicate", "overlap", "shared", "seen_by")
 

@@ -9,8 +9,10 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.training.hardware import use_threads
-from selfattn_bio.training.plan import Lengths, Trainings, make_plan, no_preparation
+from selfattn_bio.training.lengths import Lengths
+from selfattn_bio.training.plan import make_plan, no_preparation
 from selfattn_bio.training.stack_time import StackTime
+from selfattn_bio.training.total import Trainings
 
 
 def plan(

@@ -18,7 +18,7 @@ from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
 from selfattn_bio.scoring.scorer import Models, Scorer, load_single
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from selfattn_bio.evaluation.groups import check_columns
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.training import loop
 from selfattn_bio.training.hardware import training_settings
+from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.memory import give_back, is_out_of_memory, words_of
-from selfattn_bio.training.plan import Lengths, make_plan, no_preparation, out_of_memory
+from selfattn_bio.training.plan import make_plan, no_preparation, out_of_memory
 
 
 def train(

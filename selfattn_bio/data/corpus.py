@@ -1,8 +1,8 @@
-"""Read and write corpus folders.
+"""Open corpus folders.
 
-A corpus stores one byte per letter in a memory-mapped file, next to a table of records. `ingest`
-writes it and every later command opens it. Memory use depends on the longest record and the table,
-not on the total number of letters.
+A corpus stores one byte per letter in a memory-mapped file, next to a table of records.
+`data.ingest` writes it and every later command opens it. Memory use depends on the longest record
+and the table, not on the total number of letters.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,23 +30,16 @@ from selfattn_bio.data.writer import (
     ROWS,
     TARGETS,
     TYPES,
-    CorpusWriter,
-    Rules,
-    Targets,
 )
-from selfattn_bio.errors import CorpusError, SequenceFileError
-from selfattn_bio.files import check_replaceable, naming, whole_folder
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.files import naming
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.records import ReadSummary
 
 if TYPE_CHECKING:  # avoids importing genomes and numba to open a corpus
-    from selfattn_bio.data.partner import Partners
-    from selfattn_bio.data.sources import Source
+    pass
+
 
 SUMMARY, PARTNER = "corpus.json", "partner"
-NAMED = 8  # maximum number of ids in a message
-ENOUGH = 20  # minimum number of letters to recognise DNA
 # Maximum number of letters that `each` holds, unless a single record is longer
 PASSED = 1 << 26
 
@@ -260,7 +253,7 @@ class Corpus:
                 place=str(path),
                 hint="Run selfattn-bio ingest again",
             ) from error
-        fingerprint = _fingerprint(records, path)
+        fingerprint = fingerprint_of(records, path)
         found = {
             "num_letters": (path / LETTERS).stat().st_size,
             "num_records": len(records),
@@ -275,191 +268,6 @@ class Corpus:
                 )
         _check_letters(path / LETTERS, records)
         return cls(path, records, summary)
-
-
-def build_corpus(
-    sources: Iterable[Source | tuple[str | Path, int | None]],
-    output: str | Path,
-    rules: Rules,
-    targets: str | Path | None = None,
-    partners: Partners | None = None,
-) -> Corpus:
-    """Read sequences into a corpus folder.
-
-    The folder is complete afterwards, or unchanged if there is an error. Records outside the length
-    limits, with only N (X in protein), or with the sequence of an earlier record are dropped and
-    counted. `rules.repeats` can keep repeated sequences. Repeats with another label or other
-    targets than the earlier record are counted separately.
-
-    Parameters
-    ----------
-    sources
-        Sources in order. A pair of path and label (1, 0, or None for unlabelled) stands for a
-        `SequenceFile`.
-    output
-        The folder to write.
-    rules
-        Rules for accepting records.
-    targets
-        Table (TSV, CSV or Parquet) with a column id and the targets of each record. Without it,
-        target columns of the records themselves are stored.
-    partners
-        Source of the second input of each record. Its corpus is written to the subfolder `partner`.
-
-    Raises
-    ------
-    CorpusError
-        If the targets cannot be read or belong to other records, or records have no partner.
-    OutputError
-        If `output` exists and is neither a corpus folder nor empty.
-    SequenceFileError
-        If a file is malformed (see `sequence.readers`), no record is left, or a source declared as
-        protein contains only DNA.
-    """
-    check_replaceable(
-        output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, PARTNER, SUMMARY), SUMMARY
-    )
-    given = [
-        SequenceFile(Path(source[0]), source[1]) if isinstance(source, tuple) else source
-        for source in sources
-    ]
-    wanted = Targets(
-        None if targets is None else Path(targets),
-        [source for source in given if isinstance(source, SequenceFile)],
-        rules.split_column,
-    )
-    counted, files = ReadSummary(), []
-    with whole_folder(output) as folder:
-        with CorpusWriter(folder, rules, wanted.digests(rules.learnt)) as writer:
-            of_dna: dict[bool, str] = {}  # is a source only DNA? -> first such source
-            for source in given:
-                before, kept, letters = counted.read, writer.num_records, writer.num_letters
-                writer.looks_dna = True
-                for record in source.records(rules.policy, counted):
-                    writer.take(record)
-                    # Release it before the next is read, so that only one chromosome is in memory
-                    del record
-                files.append(
-                    source.about()
-                    | {"records": counted.read - before, "kept": writer.num_records - kept}
-                )
-                if rules.alphabet.name == "protein" and (
-                    not writer.looks_dna or writer.num_letters - letters >= ENOUGH
-                ):
-                    of_dna.setdefault(writer.looks_dna, files[-1]["path"])
-        paths = ", ".join(file["path"] for file in files)
-        _check_any_left(writer, counted.read, paths)
-        _check_protein(of_dna)
-        records = pd.read_parquet(folder / RECORDS).astype(TYPES)
-        about_targets = wanted.write(folder, records["id"], writer.targets, paths)
-        if partners:
-            partner = build_corpus(partners.sources(records), folder / PARTNER, partners.rules)
-            _check_partners(records["id"], partner)
-        summary = {
-            "alphabet": rules.alphabet.name,
-            "assembly": rules.assembly,
-            "num_records": len(records),
-            "num_letters": writer.num_letters,
-            "fingerprint": _fingerprint(records, folder),
-            "read": counted.read,
-            "dropped": dict(writer.dropped),
-            "repeated": dict(writer.repeated),
-            "noted": {what: count for what, count in counted.counts.items() if count},
-            "sources": files,
-        } | ({"targets": about_targets} if about_targets else {})
-        (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    return Corpus(Path(output), records, summary)
-
-
-def _check_partners(ids: pd.Series, partner: Corpus) -> None:
-    """Check that each record has a partner with its id."""
-    alone = ids[~ids.isin(partner.records["id"])]
-    if len(alone):
-        dropped = "".join(
-            f"; dropped {count}: {reason}" for reason, count in partner.summary["dropped"].items()
-        )
-        shown = ", ".join(map(repr, alone.iloc[:NAMED])) + f" and {len(alone) - NAMED} more" * (
-            len(alone) > NAMED
-        )
-        place = ", ".join(source["path"] for source in partner.summary["sources"])
-        hint = "Give each record a partner with the same id, or remove the record"
-        raise CorpusError(
-            f"no partner for {shown}{dropped}",
-            place=place,
-            hint=hint,
-        )
-
-
-def describe(summary: dict[str, Any]) -> Iterator[str]:
-    """Yield one log line per count of records read, dropped or unusual, and of the targets."""
-    files, read, kept = len(summary["sources"]), summary["read"], summary["num_records"]
-    yield f"read {read} record{'s' * (read != 1)} from {files} file{'s' * (files != 1)}"
-    for source in summary["sources"]:
-        for what, count in source.get("counts", {}).items():
-            yield f"{count} {what} ({source['path']})"
-    for reason, count in summary["dropped"].items():
-        yield f"dropped {count}: {reason}"
-    for reason, count in summary.get("repeated", {}).items():
-        yield f"repeated {count}: {reason} (kept)"
-    for what, count in summary["noted"].items():
-        yield f"{count} record{'s' * (count != 1)} with {what}"
-    yield from _uneven(summary)
-    if "targets" in summary:
-        targets = summary["targets"]
-        if targets["columns"]:
-            names = ", ".join(targets["columns"])
-            yield f"targets: {names}; {targets['missing']} records have none"
-        if targets["unmatched"]:
-            yield (
-                f"left out the targets of {targets['unmatched']} ids without a kept record, such "
-                f"as {targets['unmatched_such_as'][0]!r}"
-            )
-    unit = get_alphabet(summary["alphabet"]).unit
-    yield f"kept {kept} record{'s' * (kept != 1)} with {summary['num_letters']} {unit}"
-
-
-def _uneven(summary: dict[str, Any]) -> Iterator[str]:
-    """Yield a warning if the number of generated negatives differs from the requested ratio."""
-    made = [source for source in summary["sources"] if "made" in source]
-    positives = summary["num_records"] - sum(source["kept"] for source in made)
-    for source in made:
-        if source["kept"] != (requested := source["made"]["per_positive"] * positives):
-            yield (
-                f"kept {source['kept']} {source['made']['kind']} negatives instead of {requested} "
-                f"for {positives} kept positives, because negatives are generated before "
-                "duplicates and records of other lengths are dropped"
-            )
-
-
-def _check_protein(of_dna: Mapping[bool, str]) -> None:
-    """Refuse DNA declared as protein in all sources or in one of them.
-
-    Every letter of DNA is also a valid residue, so the alphabet alone does not detect this.
-    """
-    if set(of_dna) == {True}:
-        raise SequenceFileError(
-            "all records contain only A, C, G, T, U and N, so they are DNA, not protein",
-            hint="Use --alphabet dna",
-        )
-    if True in of_dna:
-        raise SequenceFileError(
-            f"this file is DNA (only A, C, G, T, U and N), but {of_dna[False]} is protein",
-            place=of_dna[True],
-            hint="Use one alphabet for all files",
-        )
-
-
-def _check_any_left(writer: CorpusWriter, read: int, paths: str) -> None:
-    if writer.num_records:
-        return
-    if len(writer.dropped) == 1 and (reason := next(iter(writer.dropped))).startswith("only "):
-        raise SequenceFileError(f"all {read} records contain {reason}", place=paths)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in writer.dropped.items())
-    raise SequenceFileError(
-        f"none of the {read} records is left: {reasons}",
-        place=paths,
-        hint="Change the length limits",
-    )
 
 
 def _check_letters(path: Path, records: pd.DataFrame) -> None:
@@ -494,7 +302,7 @@ def _runs_of(path: Path) -> NDArray[np.int64]:
     )
 
 
-def _fingerprint(records: pd.DataFrame, folder: Path) -> str:
+def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:
     digest = hashlib.sha256()
     columns = [name for name in TYPES if name not in ("length", "offset")]
     for table in (

@@ -24,6 +24,8 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.writer import DUPLICATE
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence import splits
+from selfattn_bio.sequence.copies import describe_copies, find_copies, remove_copies, strand_keys
+from selfattn_bio.sequence.split_table import SPLITS, check_splits
 
 
 def assign_records(
@@ -50,7 +52,7 @@ def assign_records(
         If the records do not suit the rule, or a split lacks records or one of the labels.
     """
     rule = task.split
-    keys = splits.strand_keys(corpus.each(range(len(corpus))), corpus.alphabet)
+    keys = strand_keys(corpus.each(range(len(corpus))), corpus.alphabet)
     if isinstance(rule, ChromosomeSplit):
         table = splits.split_by_chromosome(corpus.records, rule.valid, rule.test)
     elif isinstance(rule, RegionSplit):
@@ -116,18 +118,16 @@ def _without_copies(
     columns = list(task.objective.target_columns)
     answers = corpus.targets(columns) if columns else corpus.records[["label"]]
     learnt = "targets" if columns else "label"
-    copies = splits.find_copies(
-        table, keys, corpus.records["sha256"] + corpus.partner_hashes, answers
-    )
+    copies = find_copies(table, keys, corpus.records["sha256"] + corpus.partner_hashes, answers)
     if task.data.keep_duplicates:
         reduced: tuple[str, ...] = ()
     elif isinstance(task.split, ColumnSplit | FilesSplit):
-        reduced = splits.SPLITS[:2]
+        reduced = SPLITS[:2]
     else:
-        reduced = splits.SPLITS
-    for line in splits.describe_copies(copies, reduced, learnt):
+        reduced = SPLITS
+    for line in describe_copies(copies, reduced, learnt):
         say(line)
-    return splits.check_splits(splits.remove_copies(table, copies, reduced, learnt), corpus.records)
+    return check_splits(remove_copies(table, copies, reduced, learnt), corpus.records)
 
 
 def _check_all_copies(corpus: Corpus) -> None:

@@ -20,9 +20,10 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.evaluation.composition import gc_content
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.clusters import distinct_kmers, kmer_settings, similar_pairs
+from selfattn_bio.sequence.clusters import similar_pairs
+from selfattn_bio.sequence.copies import strand_keys
 from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.splits import strand_keys
+from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings
 
 FLOOR = 0.05  # similarity below which a neighbour is not reported
 # edges of the ranges in which similarities are counted; the last range contains only 1

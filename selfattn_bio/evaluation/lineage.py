@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.copies import strand_keys
 from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import canonical_name
-from selfattn_bio.sequence.splits import strand_keys
 
 INTERVAL = ["chrom", "start", "end"]  # 0-based half-open
 

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from selfattn_bio.attention.attend import weights
 from selfattn_bio.errors import ArgumentError, SequenceFileError
-from selfattn_bio.interpret.readout import read_letters
+from selfattn_bio.interpret.capture import read_letters
 from selfattn_bio.scoring.scorer import Scorer
 
 # sequence separation |i - j| in residues, half-open

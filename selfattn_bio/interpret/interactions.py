@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance
+from selfattn_bio.interpret.capture import has_attention, read_letters
 from selfattn_bio.interpret.epistasis import (
     NAMES,
     PAIR,
@@ -37,7 +38,6 @@ from selfattn_bio.interpret.epistasis import (
 from selfattn_bio.interpret.evidence import q_values
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import MIN_EFFECT, mean_effect
-from selfattn_bio.interpret.readout import has_attention, read_letters
 from selfattn_bio.interpret.spacing import BIN, spacing
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.scoring.scorer import Scorer

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from selfattn_bio.interpret.logos import draw_logo
-from selfattn_bio.report import plots
+from selfattn_bio.report import motif_plots, plots
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.report.words import SLICES, classifier_name, percent
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -201,7 +201,7 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                 "cell also uses the motif.",
                 draw(
                     "evidence",
-                    lambda ax: plots.draw_evidence(motifs, ax),
+                    lambda ax: motif_plots.draw_evidence(motifs, ax),
                     folder,
                     (SIZE[0], 1.0 + 0.16 * len(motifs)),
                 ),
@@ -234,7 +234,7 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                 else "Motifs whose position varies between records are not visible in this mean.",
                 draw(
                     "attention",
-                    lambda ax: plots.draw_attention_and_attribution(
+                    lambda ax: motif_plots.draw_attention_and_attribution(
                         explained.attention, explained.attribution, ax, axis_unit
                     ),
                     folder,
@@ -309,7 +309,7 @@ def _bare_logo(ppm: np.ndarray, ax: Axes, letters: str) -> None:
 
 
 def _bare_profile(positions: np.ndarray, length: int, window: np.ndarray, ax: Axes) -> None:
-    plots.draw_position_profile(positions, length, ax)
+    motif_plots.draw_position_profile(positions, length, ax)
     if not np.isnan(window).any():
         ax.axvspan(*window, color=plots.BASELINE, alpha=0.35, linewidth=0, zorder=0)
     ax.set(xlabel="", ylabel="sites")

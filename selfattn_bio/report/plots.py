@@ -1,13 +1,13 @@
-"""Plot functions of the report.
+"""Plots of scores and metrics, and the style of all figures of the report.
 
-Each function draws on the Axes it is given. Call it inside `with style():` to get the style of the
+Each function draws into the given axes. Call it inside `with style():` to get the style of the
 report. The colours can be distinguished with any colour vision, as those of `interpret.logos`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -17,10 +17,6 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.evaluation.calibration import reliability
-from selfattn_bio.interpret.matching import match_label
-
-if TYPE_CHECKING:  # readout imports torch, which reports do not need
-    from selfattn_bio.interpret.readout import AttentionMap
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
@@ -288,32 +284,6 @@ def draw_slices(
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(names))
 
 
-def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
-    """Draw the effect of each motif with its interval, coloured by verdict.
-
-    Parameters
-    ----------
-    motifs
-        Table motifs.tsv: name, match, effect, effect_low, effect_high (decrease in log-odds) and
-        verdict. Motifs without an effect are left out.
-    """
-    measured = motifs[motifs["effect"].notna()]
-    rows = [
-        (
-            f"{row['name']} {match_label(row)}".strip(),
-            {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]},
-            VERDICTS[row["verdict"]],
-        )
-        for row in measured.to_dict("records")
-    ]
-    draw_intervals(rows, ax, "effect (decrease in log-odds)", 0.0)
-    if not rows:
-        return
-    for verdict in dict.fromkeys(measured["verdict"]):
-        ax.plot([], [], "o", color=VERDICTS[verdict], label=verdict)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(VERDICTS), columnspacing=1.0)
-
-
 def draw_track(table: pd.DataFrame, ax: Axes) -> None:
     """Draw the predicted probability of a point along a chromosome, and mark bins that contain one.
 
@@ -342,78 +312,6 @@ def draw_track(table: pd.DataFrame, ax: Axes) -> None:
     )
     ax.set_yticks([0, 0.5, 1])
     ax.grid(axis="x", visible=False)
-
-
-def draw_position_profile(
-    positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30
-) -> None:
-    """Draw a histogram of the middles of a motif's sites along the record.
-
-    Parameters
-    ----------
-    positions
-        Middle of each site, 0-based, from 0 to `length`.
-    length
-        Length of the records.
-    bins
-        Largest number of bins.
-    """
-    ax.hist(np.asarray(positions), bins=min(bins, length), range=(0, length), color=colour)
-    ax.set_xlim(0, length)
-    ax.grid(axis="x", visible=False)
-    ax.set(xlabel="position in the record", ylabel="sites")
-
-
-def draw_attention_and_attribution(
-    attention: ArrayLike, attribution: ArrayLike, ax: Axes, unit: str = ""
-) -> None:
-    """Draw mean raw attention received and mean attribution by position.
-
-    Each curve is scaled to sum to 1.
-
-    Parameters
-    ----------
-    attention, attribution
-        (records, L), non-negative, 0 where a record is padded. The attention of models without
-        attention weights is 0 everywhere and is not drawn.
-    unit
-        Unit of the positions for the axis label, such as "bp".
-    """
-    curves = [("attribution", attribution, MODEL), ("raw attention", attention, BASELINE)]
-    for name, values, colour in curves if np.any(attention) else curves[:1]:
-        mean = np.asarray(values, dtype=np.float64).mean(axis=0)
-        ax.plot(
-            np.arange(len(mean)),
-            mean / (mean.sum() or 1.0),
-            color=colour,
-            label=name,
-            linewidth=1.2,
-        )
-    ax.set_xlim(0, max(len(mean) - 1, 1))
-    ax.set_ylim(bottom=0)
-    ax.set(xlabel=f"position ({unit})" if unit else "position", ylabel="fraction of the total")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-
-
-def draw_attention_map(attention: AttentionMap, ax: Axes) -> None:
-    """Draw the attention map of one sequence, with a colour bar.
-
-    Rows attend to columns; darker cells receive a larger fraction of the row's attention. Axes are
-    in 0-based positions, with the first position at the top left.
-    """
-    edges = attention.edges
-    cells = ax.pcolormesh(edges, edges, attention.weights, cmap="Blues", vmin=0, rasterized=True)
-    ax.set(
-        xlabel="to position",
-        ylabel="from position",
-        xlim=(edges[0], edges[-1]),
-        ylim=(edges[-1], edges[0]),
-    )
-    ax.set_aspect("equal")
-    ax.grid(False)
-    bar = ax.figure.colorbar(cells, ax=ax, shrink=0.8)
-    bar.outline.set_visible(False)
-    bar.set_label("fraction of the row's attention")
 
 
 def _draw_curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:

@@ -1,14 +1,12 @@
 """Assign records to train, valid, test or dropped so that no sequence is in two splits.
 
 Sequences that are equal on either strand, groups, clusters and overlapping loci stay together.
-Records are rows of the corpus table; sequences are passed separately.
+Records are rows of the corpus table; sequences are passed as the keys of `copies.strand_keys`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,48 +15,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.genome import canonical_name
+from selfattn_bio.sequence.split_table import DROPPED, SPLITS, check_splits, lacking_records
 
-SPLITS = ("train", "valid", "test")
-DROPPED = "dropped"
 SAMPLED = "sampled from train"
 EMPTY = "(empty)"  # shown in messages for a cell without a value
 SHOWN = 10  # unknown values shown in a message
-PIECE = 1 << 20  # letters processed at once
-
-
-def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> list[bytes]:
-    """Return a hash of each record that is the same for both strands.
-
-    The hash is of the strand that sorts first. It is computed piece by piece, so the reverse
-    complement of a chromosome is never in memory as one array. Sequences without a reverse
-    complement are hashed as they are.
-    """
-    keys = []
-    for row in letters:
-        reverse = alphabet.has_complement and _reverse_sorts_first(row, alphabet)
-        digest = hashlib.sha256()
-        for start in range(0, len(row), PIECE):
-            digest.update(
-                (_piece(row, start, alphabet) if reverse else row[start : start + PIECE]).tobytes()
-            )
-        keys.append(digest.digest())
-    return keys
-
-
-def _reverse_sorts_first(row: NDArray[np.uint8], alphabet: Alphabet) -> bool:
-    """Return whether the reverse complement sorts first."""
-    for start in range(0, len(row), PIECE):
-        own, other = row[start : start + PIECE].tobytes(), _piece(row, start, alphabet).tobytes()
-        if own != other:
-            return other < own
-    return False
-
-
-def _piece(row: NDArray[np.uint8], start: int, alphabet: Alphabet) -> NDArray[np.uint8]:
-    """Return letters [start, start + PIECE) of the reverse complement."""
-    return alphabet.reverse_complement(row[max(0, len(row) - start - PIECE) : len(row) - start])
 
 
 def split_by_chromosome(
@@ -185,7 +147,7 @@ def split_by_group(
     groups = _given(records, column)
     assigned = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
     table = pd.DataFrame({"id": records["id"], "split": assigned, "reason": f"{column}=" + groups})
-    if lacking := _lacking(table, records["label"]):
+    if lacking := lacking_records(table, records["label"]):
         of_both = "" if records["label"].isna().all() else " of both labels"
         message = (
             f"the {groups.nunique()} groups of {column!r} cannot be divided so that train, "
@@ -376,137 +338,6 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
     return found
 
 
-def find_copies(
-    table: pd.DataFrame,
-    keys: Sequence[bytes],
-    letters: Sequence[str] | pd.Series,
-    answers: pd.DataFrame,
-) -> pd.DataFrame:
-    """Find records that duplicate a record of the same split, or of one closer to test.
-
-    A record is a copy of a test record on either strand, of a valid record on either strand if it
-    is in train, or of an earlier record in its own split with the same letters on the same strand.
-
-    Parameters
-    ----------
-    table
-        Table with columns id and split, n rows.
-    keys
-        Hashes from `strand_keys`, n.
-    letters
-        Values that are equal for records with the same letters on the same strand, n.
-    answers
-        Label and targets of each record, n rows. Copies with other values are marked as different.
-
-    Returns
-    -------
-    One row per copy, with its index in `table`: split, original and original_split (id and split of
-    the original), different.
-    """
-    rank = table["split"].map({split: number for number, split in enumerate(SPLITS)})
-    rows = pd.DataFrame(
-        {
-            "key": pd.factorize(np.asarray(keys, object))[0],
-            "letters": pd.factorize(np.asarray(letters, object))[0],
-            "rank": rank,
-        }
-    )
-    rows = rows.assign(row=rank.index)[rank.notna()]
-    closest = (
-        rows.sort_values(["rank", "row"], ascending=[False, True])
-        .drop_duplicates("key")
-        .set_index("key")
-    )
-    of_other = rows["key"].map(closest["rank"]) > rows["rank"]
-    first = rows.groupby(["letters", "rank"])["row"].transform("min")
-    original = first.mask(of_other, rows["key"].map(closest["row"]))
-    original = original[original != original.index]
-    answer = answers.groupby(list(answers), dropna=False).ngroup().to_numpy()
-    return pd.DataFrame(
-        {
-            "split": table["split"][original.index],
-            "original": table["id"][original].to_numpy(),
-            "original_split": table["split"][original].to_numpy(),
-            "different": answer[original.index] != answer[original],
-        }
-    )
-
-
-def remove_copies(
-    table: pd.DataFrame, copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label"
-) -> pd.DataFrame:
-    """Drop copies in the splits that may be reduced; the reason names the original.
-
-    Parameters
-    ----------
-    table
-        Table as in `split_by_chromosome`.
-    copies
-        Table from `find_copies`.
-    reduced
-        Splits from which copies are removed.
-    learnt
-        The values that differ if a copy is marked as different: "label" or "targets".
-
-    Returns
-    -------
-    Copy of `table` with the new splits and reasons.
-    """
-    leaving = copies[copies["split"].isin(list(reduced))]
-    different = np.where(leaving["different"], f", different {learnt}", "")
-    reasons = (
-        "removed from "
-        + leaving["split"]
-        + ": same sequence as "
-        + leaving["original"]
-        + " in "
-        + leaving["original_split"]
-        + different
-    )
-    table = table.copy()
-    table.loc[leaving.index, "split"], table.loc[leaving.index, "reason"] = DROPPED, reasons
-    return table
-
-
-def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
-    """Read the split (train, valid, test, dropped) of each record from a split table.
-
-    The table must contain exactly the records `ids` in the same order.
-
-    Raises
-    ------
-    CorpusError
-        If the table is missing, is not a split table, has an unknown split, or does not match
-        `ids`.
-    """
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        splits, named = table["split"].tolist(), table["id"].tolist()
-    except FileNotFoundError:
-        raise CorpusError(
-            "no such split table",
-            place=str(path),
-            hint="Run selfattn-bio split",
-        ) from None
-    except (KeyError, ValueError) as error:
-        raise CorpusError(
-            f"not a split table (TSV with columns id, split, reason): {error}", place=str(path)
-        ) from None
-    for line, split in enumerate(splits, start=2):
-        if split not in (*SPLITS, DROPPED):
-            raise CorpusError(
-                f"unknown split {split!r} (expected train, valid, test or dropped)",
-                place=f"{path}:{line}",
-            )
-    if named != list(ids):
-        raise CorpusError(
-            f"the split table does not match the corpus ({len(named)} and {len(ids)} records)",
-            place=str(path),
-            hint="Run selfattn-bio split again",
-        )
-    return splits
-
-
 def _given(records: pd.DataFrame, column: str) -> pd.Series:
     """Return a column as text; raise if a record has no value."""
     missing = records["id"][records[column].isna()]
@@ -587,88 +418,3 @@ def _deal(
             split_of[bundle] = split = int(np.argmax(lacking))
             lacking[split] -= sizes[bundle]
     return np.array(SPLITS)[split_of[bundles]]
-
-
-def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Return the table if each split has records, and both labels if any record has a label.
-
-    Raises
-    ------
-    CorpusError
-        If a split lacks records or one of the labels.
-    """
-    if lacking := _lacking(table, records["label"]):
-        of_both = "" if records["label"].isna().all() else " of both labels"
-        raise CorpusError(
-            f"train, valid and test need records{of_both}: {lacking}",
-            hint="Add records or change [split]",
-        )
-    return table
-
-
-def _lacking(table: pd.DataFrame, labels: pd.Series) -> str:
-    """Return the sizes of the splits as text if one lacks records or a label, otherwise ""."""
-    if labels.isna().all():
-        sizes = table["split"].value_counts().reindex(list(SPLITS), fill_value=0)
-        return (
-            ", ".join(f"{size} {split}" for split, size in sizes.items())
-            if (sizes == 0).any()
-            else ""
-        )
-    if labels.isna().any():
-        hint = "Ingest with one --label per FASTA file, or with none"
-        raise CorpusError(
-            f"{int(labels.isna().sum())} of {len(labels)} records have no label",
-            hint=hint,
-        )
-    if labels.nunique() < 2:
-        raise CorpusError(
-            f"all {len(labels)} records have label {labels.iloc[0]}",
-            hint="Add the other class",
-        )
-    counts = pd.crosstab(table["split"], labels).reindex(
-        index=list(SPLITS), columns=[0, 1], fill_value=0
-    )
-    each = (f"{split} {row[0]} of label 0, {row[1]} of label 1" for split, row in counts.iterrows())
-    return "; ".join(each) if (counts == 0).to_numpy().any() else ""
-
-
-def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
-    """Return one line per split with its number of records and, if labelled, of positives."""
-    masks = {split: table["split"] == split for split in (*SPLITS, DROPPED)}
-    positive = {
-        split: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)"
-        for split, mask in masks.items()
-    }
-    return [
-        f"{split}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[split]}"
-        for split, mask in masks.items()
-    ]
-
-
-def describe_copies(
-    copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label"
-) -> list[str]:
-    """Return one line per split with copies, counting them by the split of their originals."""
-    lines = []
-    for split in SPLITS:
-        own = copies[copies["split"] == split]
-        counts = {other: int((own["original_split"] == other).sum()) for other in reversed(SPLITS)}
-        where = ", ".join(
-            f"{count} {'repeated' if other == split else 'also'} in {other}"
-            for other, count in counts.items()
-            if count
-        )
-        different = int(own["different"].sum())
-        other_value = "a different label" if learnt == "label" else "different targets"
-        also = (
-            f"; {different} ha{'s' if different == 1 else 've'} the same sequence but {other_value}"
-            if different
-            else ""
-        )
-        if where:
-            verb = "removed from" if split in reduced else "kept in"
-            lines.append(
-                f"{verb} {split}: {len(own)} duplicate{'s' * (len(own) != 1)} ({where}){also}"
-            )
-    return lines

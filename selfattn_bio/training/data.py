@@ -12,7 +12,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.lineage import Lineage, read_lineage
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.training.splits import SplitRecords, read_splits
 
 

@@ -14,19 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from selfattn_bio import config
-from selfattn_bio.data.batches import BatchOrder, RecordWindows
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError, TrainingError
-from selfattn_bio.scoring.scorer import BATCH_LETTERS
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.splits import assign_splits, split_by_region
+from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.probe import Probe, grows_squared, measure
 
 # usable fraction of the available memory; the rest covers other processes and prediction errors
@@ -34,65 +29,7 @@ FILLED = 0.9
 SECONDS = 10.0  # time limit for the steps of one size
 NAMED = 0.1  # fraction of the peak above which the mapped corpus is reported separately
 CROWDED = 1.25  # ratio of clock time to process time above which the load is reported
-SPREAD = 8  # number of lengths that represent the lengths of all batches
 SPARSE = 'model.pattern = { kind = "window", window = 128 }'
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """Store how long the records of a run are.
-
-    Parameters
-    ----------
-    longest
-        Bases or residues of the longest record or window.
-    spread
-        Lengths that represent those of all batches, as fractions of `longest`, rising to 1.
-    valid
-        Total length of the validation split; None if unknown.
-    scored
-        Length of the validation split that is scored in one batch, padding included.
-    corpus
-        Folder that the training opens.
-    letters
-        Total length of the corpus. Training maps it into memory, and the system counts what was
-        read as resident.
-    """
-
-    longest: int
-    spread: tuple[float, ...] = (1.0,) * SPREAD
-    valid: int | None = None
-    scored: int = BATCH_LETTERS
-    corpus: Path | None = None
-    letters: int = 0
-
-    @classmethod
-    def of(cls, run: config.RunFile, corpus: Corpus) -> Lengths:
-        """Compute the lengths of a corpus, with approximately the splits that its run will have."""
-        lengths = corpus.records["length"].to_numpy()
-        valid, test = split_masks(run.split, corpus)
-        train = lengths[~(valid | test)] if (~(valid | test)).any() else lengths
-        of_train, of_valid = (
-            RecordWindows(of_split, run.training.window) for of_split in (train, lengths[valid])
-        )
-        sampled, longest = (
-            of_train.sampled_lengths(),
-            min(int(lengths.max()), run.training.window or int(lengths.max())),
-        )
-        batches = BatchOrder(sampled, run.training.batch_size, run.training.seed).epoch(0)
-        fractions = (
-            np.quantile(
-                [sampled[rows].max() for rows in batches], (np.arange(SPREAD) + 0.5) / SPREAD
-            )
-            / longest
-        )
-        spread = (*fractions[:-1].tolist(), 1.0)
-        measured = int(lengths[valid].sum())
-        if run.training.window:
-            _, starts, ends = of_valid.laid()
-            measured = int((ends - starts).sum())
-        scored = min(BATCH_LETTERS, len(of_valid) * longest)
-        return cls(longest, spread, measured, scored, corpus.path, int(lengths.sum()))
 
 
 @dataclass(frozen=True)
@@ -336,75 +273,6 @@ class Plan:
         return start + (one - start) * batch / points[0].batch
 
 
-@dataclass
-class Trainings:
-    """Plans of the trainings of a run file: each seed of the model and of its variants."""
-
-    # name -> number of seeds, plan of one of them
-    plans: dict[str, tuple[int, Plan]] = field(default_factory=dict)
-    stack_seconds: float = 0.0  # time to fit the parts of the model's stack, once for all seeds
-    _by_network: dict[str, Plan] = field(default_factory=dict)
-
-    def known(self, run: config.RunFile) -> Plan | None:
-        """Return the plan of an earlier run with the same steps, such as the model of a control.
-
-        A control with shuffled labels takes the same steps as its model.
-        """
-        return self._by_network.get(_steps_of(run))
-
-    def add(self, name: str, run: config.RunFile, plan: Plan) -> None:
-        """Add the seeds of a run."""
-        self._by_network[_steps_of(run)] = plan
-        self.plans[name] = (run.training.seeds, plan)
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """Return name, trainings, seconds of each (at most) and peak_memory_mb, one row per run."""
-        rows = [
-            (name, seeds, plan.seconds, plan.peak) for name, (seeds, plan) in self.plans.items()
-        ]
-        return pd.DataFrame(rows, columns=["name", "trainings", "seconds", "peak_memory_mb"])
-
-    def __repr__(self) -> str:
-        return f"Plan of {', '.join(self.plans)}: " + (" ".join(self.lines()) or "one training")
-
-    def lines(self) -> Iterator[str]:
-        """Describe the total; nothing for a single training."""
-        number = sum(seeds for seeds, _ in self.plans.values())
-        if number == 1:
-            return
-        named = ", ".join(
-            f"{name} x {seeds}" if seeds > 1 else name for name, (seeds, _) in self.plans.items()
-        )
-        seconds = self.stack_seconds + sum(
-            seeds * plan.seconds for seeds, plan in self.plans.values()
-        )
-        peak = max(plan.peak for _, plan in self.plans.values())
-        crowded = any(plan.probe.crowding > CROWDED for _, plan in self.plans.values())
-        yield (
-            f"total of {number} trainings ({named}): {duration(seconds)} at most"
-            f"{' with the current load' * crowded}, peak memory {gigabytes(peak)}"
-        )
-
-
-def _steps_of(run: config.RunFile) -> str:
-    """Return a key that is equal for runs whose steps cost the same.
-
-    Such runs differ only in seeds and labels.
-    """
-    training = run.training.model_copy(update={"seed": 0, "seeds": 1, "labels": "given"})
-    same = run.model_copy(
-        update={
-            "training": training,
-            "variants": {},
-            "sweep": None,
-            "stack": config.StackSection(),
-            "title": "",
-        }
-    )
-    return same.model_dump_json()
-
-
 def no_preparation() -> None:
     """Prepare nothing in the measuring process; the default in Python."""
 
@@ -519,23 +387,6 @@ def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False)
         bend = ((y1 - values[0]) / x1 - (y0 - values[0]) / x0) / (x1 - x0)
         line += max(0.0, bend) * (x - x0) * (x - x1)
     return max(float(line), float(y1))
-
-
-def split_masks(split: config.AnySplit, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-    """Return masks of the validation and test records; random splits are approximate."""
-    if isinstance(split, config.ChromosomeSplit):
-        chrom = corpus.records["chrom"]
-        return chrom.isin(split.valid).to_numpy(bool), chrom.isin(split.test).to_numpy(bool)
-    if isinstance(split, config.RegionSplit):
-        names = split_by_region(
-            corpus.records, config.regions(split.valid), config.regions(split.test)
-        )["split"]
-        return (names == "valid").to_numpy(bool), (names == "test").to_numpy(bool)
-    if isinstance(split, config.ColumnSplit | config.FilesSplit):
-        given = assign_splits(corpus.column(split.column), split.splits)
-        return (given == "valid").to_numpy(bool), (given == "test").to_numpy(bool)
-    rank = np.random.default_rng(split.seed).permutation(len(corpus)) / len(corpus)
-    return rank < split.valid_fraction, rank >= 1 - split.test_fraction
 
 
 def gigabytes(megabytes: float) -> str:

@@ -26,7 +26,7 @@ from selfattn_bio.evaluation.measures import (
     targets_of,
 )
 from selfattn_bio.evaluation.points import check_judged
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 
 SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # names in messages
 

@@ -13,7 +13,8 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.scoring.scorer import policy_of
 from selfattn_bio.scoring.stack import baseline_setup
-from selfattn_bio.training.plan import duration, split_masks
+from selfattn_bio.training.lengths import split_masks
+from selfattn_bio.training.plan import duration
 from selfattn_bio.training.stacking import check_parts, fit_part
 
 # size of the sample that is fitted; the time grows about linearly with the number of records
@@ -45,7 +46,7 @@ class StackTime:
     def measure(cls, run: RunFile, corpus: Corpus, threads: int) -> StackTime:
         """Fit the parts to a sample of the training and validation records, and extrapolate.
 
-        Random splits are approximate (`plan.split_masks`).
+        Random splits are approximate (`lengths.split_masks`).
 
         Parameters
         ----------

@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from selfattn_bio.config import read_run_file
-from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import gather, open_fabric
 from selfattn_bio.training.trainer import Trainer

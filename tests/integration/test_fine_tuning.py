@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio import config
 from selfattn_bio.cli.main import main
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.lineage import Lineage
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance

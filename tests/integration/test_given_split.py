@@ -11,7 +11,7 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.plan import split_masks
+from selfattn_bio.training.lengths import split_masks
 
 FILES = {"train": "train", "dev": "valid", "test": "test"}
 COUNTS = {"train": 20, "valid": 10, "test": 12, "dropped": 5}

@@ -8,7 +8,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
 from selfattn_bio.attention.native import unavailable_reason
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.model.build import build_network
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import open_fabric

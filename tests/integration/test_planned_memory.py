@@ -12,9 +12,11 @@ import tomli_w
 
 from selfattn_bio import config
 from selfattn_bio.cli.main import keep_memory
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.plan import Lengths, make_plan
+from selfattn_bio.training.lengths import Lengths
+from selfattn_bio.training.plan import make_plan
 
 # The process prints its own peak: getrusage may return that of its parent.
 CALL = """

@@ -16,8 +16,10 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
 from selfattn_bio.attention.native import unavailable_reason
-from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.poisson import PoissonOrder
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.model.gates import HardConcrete

@@ -11,7 +11,9 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.cli.main import UNWRITABLE
-from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import DNA

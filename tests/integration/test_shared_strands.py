@@ -9,7 +9,8 @@ import torch
 
 from selfattn_bio import config, load, score_sequences
 from selfattn_bio.cli.main import main
-from selfattn_bio.interpret.explanation import Explanation, explain
+from selfattn_bio.interpret.explain import explain
+from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.methods import (
     AttnLRP,
     AttnLRPCopies,

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio import config
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import CorpusError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.scorer import load

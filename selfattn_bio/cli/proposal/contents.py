@@ -23,13 +23,13 @@ from selfattn_bio.cli.proposal.columns import (
 from selfattn_bio.cli.proposal.request import Request
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+from selfattn_bio.sequence.copies import strand_keys
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, kind_of
 from selfattn_bio.sequence.readers.blocks import open_blocks
 from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.readers.table import separator_of
 from selfattn_bio.sequence.records import ReadSummary, Record
-from selfattn_bio.sequence.splits import strand_keys
 
 DNA_SHARE = 0.9  # smallest fraction of A, C, G, T, U and N in DNA; proteins have much less
 # patterns of headers with a label, and perhaps a split

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.interpret.attribution import backward_batches
+from selfattn_bio.interpret.capture import read_letters
 from selfattn_bio.interpret.methods.base import AttentionMethod, Letters, Scores
-from selfattn_bio.interpret.readout import AttentionReading, read_letters
+from selfattn_bio.interpret.readout import AttentionReading
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.scorer import Scorer
 

@@ -15,7 +15,7 @@ import pytest
 
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 
 if TYPE_CHECKING:
     from comparison import Comparison

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.sequence.split_table import read_split
 
 
 def test_splits_and_labels_come_from_headers(

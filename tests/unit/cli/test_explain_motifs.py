@@ -14,7 +14,8 @@ from selfattn_bio.config import Interpret, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Alone
 from selfattn_bio.files import sha256_of
-from selfattn_bio.interpret.explanation import Explanation, explain
+from selfattn_bio.interpret.explain import explain
+from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.scorer import load

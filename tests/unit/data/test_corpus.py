@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from selfattn_bio.data.corpus import Corpus, Rules, build_corpus, describe
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.ingest import build_corpus, describe
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import CorpusError, OutputError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.readers import SequenceFile
@@ -327,7 +329,7 @@ def test_read_error_names_the_file(corpus, monkeypatch):
 
     monkeypatch.setattr("hashlib.sha256", fail)
     monkeypatch.setattr(
-        "selfattn_bio.data.corpus._fingerprint", lambda *arguments: corpus.fingerprint
+        "selfattn_bio.data.corpus.fingerprint_of", lambda *arguments: corpus.fingerprint
     )
     with pytest.raises(OSError, match="Input/output error") as error:
         Corpus.open(corpus.path)

@@ -7,8 +7,9 @@ import pytest
 
 from selfattn_bio.config import run_file_of
 from selfattn_bio.data.batches import Augmentation
-from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.data.edits import Edits
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.splits import SplitRecords, Stream
 

@@ -7,7 +7,8 @@ import pytest
 
 from selfattn_bio.data import batches, corpus
 from selfattn_bio.data.batches import Augmentation, BatchOrder, RecordWindows, laid_windows
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import DNA
 

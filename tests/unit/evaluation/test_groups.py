@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import (
     UNNAMED,

@@ -8,6 +8,7 @@ from test_explanation import CONV, SMALL, scorer_of
 from selfattn_bio.attention.attend import weights
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.interpret.capture import read_letters
 from selfattn_bio.interpret.contacts import (
     average_product_corrected,
     fit_contacts,
@@ -16,7 +17,6 @@ from selfattn_bio.interpret.contacts import (
     predict_contacts,
     read_contacts,
 )
-from selfattn_bio.interpret.readout import read_letters
 from selfattn_bio.model.checkpoint import save_model
 
 CLS = SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}}

@@ -12,12 +12,13 @@ from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.interpret.attribution import centred, gradient_scores, importance
 from selfattn_bio.interpret.callers import Modisco
-from selfattn_bio.interpret.explanation import Explanation, MappedSequence, attention_maps, explain
+from selfattn_bio.interpret.capture import read_attention
+from selfattn_bio.interpret.explain import attention_maps, explain
+from selfattn_bio.interpret.explanation import Explanation, MappedSequence
 from selfattn_bio.interpret.methods import AttnLRP, Guided, Received, Rollout
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
-from selfattn_bio.interpret.readout import read_attention
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import Scorer

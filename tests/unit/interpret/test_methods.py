@@ -13,7 +13,8 @@ from selfattn_bio.attention.attend import weights
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.attribution import FIRST_KMER, embedding_table, gradient_scores
-from selfattn_bio.interpret.explanation import Explanation, explain
+from selfattn_bio.interpret.explain import explain
+from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.methods import (
     METHODS,
     AttentionMethod,

@@ -6,9 +6,9 @@ import pytest
 from test_explanation import CNN, SEQUENCES, SMALL, scorer_of
 
 from selfattn_bio.attention.attend import weights
-from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.interpret.capture import read_attention
+from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.methods import Received
-from selfattn_bio.interpret.readout import read_attention
 from selfattn_bio.interpret.targets import Target
 
 NO_STEM = SMALL | {"stem": {"kind": "none"}}

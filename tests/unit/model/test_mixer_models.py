@@ -14,10 +14,10 @@ from selfattn_bio.attention.mixers.reformer import UnitLength
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evaluation.card import _words
 from selfattn_bio.interpret.attribution import ATTNLRP, attribution_rules
-from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.interpret.capture import has_attention, read_attention
+from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.methods import METHODS, AttnLRP, Gradient
 from selfattn_bio.interpret.methods.modules import with_modules
-from selfattn_bio.interpret.readout import has_attention, read_attention
 from selfattn_bio.model.build import build_encoder, build_network
 from selfattn_bio.model.checkpoint import load_model, save_model
 from selfattn_bio.model.encoder import QKVProjection

@@ -7,7 +7,7 @@ import pytest
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import DatabaseError
-from selfattn_bio.report import plots
+from selfattn_bio.report import motif_plots
 from selfattn_bio.report.cards import (
     NO,
     REVERSE,
@@ -123,7 +123,9 @@ def test_sites_are_placed_by_their_centre(
 ) -> None:
     plotted: list[set[int]] = []
     monkeypatch.setattr(
-        plots, "draw_position_profile", lambda positions, length, ax: plotted.append(set(positions))
+        motif_plots,
+        "draw_position_profile",
+        lambda positions, length, ax: plotted.append(set(positions)),
     )
     motif_rows(results)
     # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.data.corpus import Rules, build_corpus
-from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
+from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.sequence.alphabet import get_alphabet

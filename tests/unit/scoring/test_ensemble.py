@@ -11,8 +11,8 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.interpret.explanation import explain
-from selfattn_bio.interpret.readout import read_attention
+from selfattn_bio.interpret.capture import read_attention
+from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.scorer import Ensemble, Scorer, load

@@ -10,10 +10,11 @@ from genome_models import run_file, write_model
 
 from selfattn_bio import config
 from selfattn_bio.cli.main import main
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.sources import sources_of
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
-from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import Network

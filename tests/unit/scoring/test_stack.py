@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedKFold
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import run_file_of
 from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
-from selfattn_bio.interpret.explanation import explain_letters
+from selfattn_bio.interpret.explain import explain_letters
 from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import scorer_of

@@ -10,14 +10,14 @@ import pytest
 
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence import clusters as module
+from selfattn_bio.sequence import kmer_numbers
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.clusters import (
+from selfattn_bio.sequence.clusters import cluster_records, similar_pairs
+from selfattn_bio.sequence.kmer_numbers import (
     LINCLUST,
-    cluster_records,
     distinct_kmers,
     kmer_settings,
     kmers,
-    similar_pairs,
 )
 from selfattn_bio.sequence.mmseqs import mmseqs_clusters
 from selfattn_bio.sequence.records import letters_of
@@ -168,7 +168,7 @@ def test_blocks_make_no_difference(monkeypatch):
     rows += [mutated(row, DNA, 0.05) for row in rows]
     whole = similar_pairs(rows, DNA)
     monkeypatch.setattr(module, "AT_ONCE", 500)
-    monkeypatch.setattr(module, "LETTERS_AT_ONCE", 150)
+    monkeypatch.setattr(kmer_numbers, "LETTERS_AT_ONCE", 150)
     assert similar_pairs(rows, DNA).equals(whole)
     assert len(whole) == 60
 
@@ -185,7 +185,7 @@ def test_pieces_of_long_records_make_no_difference(monkeypatch):
         set(kmers(DNA.reverse_complement(letters[0]), DNA, settings, canonical=False).tolist())
         - {-1}
     )
-    monkeypatch.setattr(module, "LETTERS_AT_ONCE", 64)
+    monkeypatch.setattr(kmer_numbers, "LETTERS_AT_ONCE", 64)
     assert similar_pairs(letters, DNA, 0.1).equals(whole)
     assert [
         [distinct_kmers(row, DNA, settings, reverse=reverse).tolist() for reverse in (False, True)]
@@ -197,7 +197,7 @@ def test_pieces_of_long_records_make_no_difference(monkeypatch):
 
 
 def test_even_sample_represents_many_kmers(monkeypatch):
-    monkeypatch.setattr(module, "MAX_KMERS", 30_000)
+    monkeypatch.setattr(kmer_numbers, "MAX_KMERS", 30_000)
     rows = [random(DNA, 3000) for _ in range(40)]
     assert pairs_of([*rows, mutated(DNA.reverse_complement(rows[3]), DNA, 0.05)]) == [(3, 40)]
 

@@ -7,21 +7,22 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.sequence import splits
+from selfattn_bio.sequence import copies
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.splits import (
-    describe,
+from selfattn_bio.sequence.copies import (
     describe_copies,
     find_copies,
-    read_split,
     remove_copies,
+    strand_keys,
+)
+from selfattn_bio.sequence.split_table import SPLITS, describe, read_split
+from selfattn_bio.sequence.splits import (
     split_as_given,
     split_at_random,
     split_by_chromosome,
     split_by_cluster,
     split_by_group,
     split_by_region,
-    strand_keys,
 )
 
 
@@ -47,7 +48,7 @@ def test_keys_are_equal_on_both_strands():
 
 @pytest.mark.parametrize("piece", [1, 3, 8, 1000])
 def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
-    monkeypatch.setattr(splits, "PIECE", piece)
+    monkeypatch.setattr(copies, "PIECE", piece)
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("ACGTN"), length)) for length in (1, 7, 8, 9, 64)] + [
         "ACGTACGT",
@@ -65,7 +66,7 @@ def without_copies(
 ) -> pd.DataFrame:
     """Return the split without copies in these splits; equal keys mean equal letters."""
     return remove_copies(
-        split, find_copies(split, keys, keys, records[["label"]]), reduced or splits.SPLITS
+        split, find_copies(split, keys, keys, records[["label"]]), reduced or SPLITS
     )
 
 

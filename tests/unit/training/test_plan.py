@@ -9,20 +9,27 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.memory import available_mb, group_free_mb, is_out_of_memory, words_of
-from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory
+from selfattn_bio.training.plan import (
+    Plan,
+    duration,
+    extended,
+    gigabytes,
+    out_of_memory,
+)
 from selfattn_bio.training.probe import (
     Point,
     Probe,
     _SizeProbe,
     _timed,
     probe_sizes,
-    synthetic_corpus,
-    with_points,
 )
 from selfattn_bio.training.splits import read_splits
+from selfattn_bio.training.synthetic import synthetic_corpus, with_points
 from selfattn_bio.training.trainer import Trainer
 
 FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())

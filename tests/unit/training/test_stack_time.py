@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from selfattn_bio.config import RunFile, run_file_of
-from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import stack_time
+from selfattn_bio.training.lengths import split_masks
 from selfattn_bio.training.stack_time import StackTime
 
 RUN = """
@@ -59,7 +62,7 @@ def test_parts_are_fitted_to_sample_outside_test(
     # 2 of 5 records outside the test split are for validation
     assert [len(letters[split]) for split in ("train", "valid")] == [48, 32]
     assert all(set(labels[split]) == {0, 1} for split in ("train", "valid"))
-    _, test = stack_time.split_masks(run.split, corpus)
+    _, test = split_masks(run.split, corpus)
     of_test = {corpus.letters(int(row)).tobytes() for row in np.flatnonzero(test)}
     assert not of_test & {record.tobytes() for of_split in letters.values() for record in of_split}
 
@@ -96,7 +99,7 @@ def test_record_outside_the_sample_is_checked(
     monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
     corpus = corpus_of(tmp_path, 60, 78, length=20)
     short = int(corpus.records["length"].argmin())
-    assert not any(mask[short] for mask in stack_time.split_masks(run.split, corpus))
+    assert not any(mask[short] for mask in split_masks(run.split, corpus))
     with pytest.raises(CorpusError, match="'exact_positions' cannot be fitted: records have 20 to"):
         StackTime.measure(run, corpus, threads=1)
 

@@ -1,0 +1,186 @@
+"""Read sequences as numbered k-mers, in full or reduced alphabets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.sequence.alphabet import Alphabet
+
+# 12 classes of residues from Linclust (Steinegger and Söding 2018); other letters end a k-mer.
+LINCLUST = ("A S T", "C", "D N", "E Q", "F Y", "G", "H", "I V", "K R", "L M", "P", "W")
+DNA_K, REDUCED_K, RESIDUES_K = 12, 6, 5
+LETTERS_AT_ONCE = 4_000_000
+# Above this, an even sample of all k-mers is used (FracMinHash, Hera et al. 2023)
+MAX_KMERS = 64_000_000
+MANY_LETTERS = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class KmerSettings:
+    """How letters become k-mers.
+
+    Attributes
+    ----------
+    classes
+        The class of each letter code, or -1 for letters that no k-mer may contain.
+    k
+        Length of the k-mers.
+    canonical
+        Whether a k-mer and its reverse complement count as the same k-mer.
+    """
+
+    classes: NDArray[np.int64]
+    k: int
+    canonical: bool
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.classes.max()) + 1
+
+
+def kmer_settings(alphabet: Alphabet, k: int | None = None) -> list[KmerSettings]:
+    """Return the k-mer settings of an alphabet: one for DNA, two for protein.
+
+    DNA k-mers are canonical. Protein is read in a reduced alphabet, and also in full residues with
+    k smaller by one, which helps with peptides: a match of seven reduced residues can be chance, a
+    match of seven residues cannot.
+
+    Raises
+    ------
+    ValueError
+        If `k` is not from 3 to 27 (DNA) or 14 (protein): a k-mer number must fit in 63 bits.
+    """
+    most = 27 if alphabet.has_complement else 14
+    if k is not None and not 3 <= k <= most:
+        raise ValueError(f"k = {k} is out of range (3 to {most} for {alphabet.name})")
+    itself = np.array([*range(len(alphabet.letters)), -1])
+    if alphabet.has_complement:
+        return [KmerSettings(itself, k or DNA_K, canonical=True)]
+    class_of = {
+        letter: number for number, letters in enumerate(LINCLUST) for letter in letters.split()
+    }
+    reduced = np.array([*(class_of[letter] for letter in alphabet.letters), -1])
+    return [
+        KmerSettings(reduced, k or REDUCED_K, canonical=False),
+        KmerSettings(itself, (k - 1) if k else RESIDUES_K, canonical=False),
+    ]
+
+
+def kmers(
+    letters: NDArray[np.uint8],
+    alphabet: Alphabet,
+    settings: KmerSettings,
+    *,
+    canonical: bool | None = None,
+) -> NDArray[np.int64]:
+    """Return the number of the k-mer that starts at each letter, shape (L,).
+
+    The number is -1 if the k-mer extends past the end or contains a letter without a class. With
+    `canonical` (DNA only), the smaller number of the k-mer and its reverse complement is returned.
+    """
+    codes = settings.classes[np.minimum(alphabet.codes(letters), len(alphabet.letters))]
+    base, k, length = settings.num_classes, settings.k, len(codes)
+    bad = np.concatenate([codes < 0, np.ones(k - 1, bool)])
+    codes = np.concatenate([codes, np.zeros(k - 1, np.int64)])
+    number, reverse, hit = (
+        np.zeros(length, np.int64),
+        np.zeros(length, np.int64),
+        np.zeros(length, bool),
+    )
+    both = settings.canonical if canonical is None else canonical
+    for i in range(k):
+        letter = codes[i : i + length]
+        number = number * base + letter
+        if both:
+            reverse += (base - 1 - letter) * base**i
+        hit |= bad[i : i + length]
+    return np.where(hit, -1, np.minimum(number, reverse) if both else number)
+
+
+def distinct_kmers(
+    letters: NDArray[np.uint8],
+    alphabet: Alphabet,
+    settings: KmerSettings,
+    fraction: float = 1.0,
+    *,
+    reverse: bool = False,
+) -> NDArray[np.int64]:
+    """Return the distinct k-mers on one strand of a record, sorted.
+
+    With `fraction` < 1, return an even sample of that fraction of all possible k-mers; the same
+    k-mers are sampled in every record. With `reverse`, return the k-mers of the reverse complement.
+    Long records are processed in pieces.
+    """
+    found = [np.zeros(0, np.int64)]
+    for start in range(0, len(letters), LETTERS_AT_ONCE):
+        piece = letters[start : start + LETTERS_AT_ONCE + settings.k - 1]
+        numbers = kmers(
+            alphabet.reverse_complement(piece) if reverse else piece,
+            alphabet,
+            settings,
+            canonical=False,
+        )
+        found.append(np.unique(numbers[(numbers >= 0) & sampled(numbers, fraction)]))
+    return np.unique(np.concatenate(found))
+
+
+def sampled(numbers: NDArray[np.int64], fraction: float) -> NDArray[np.bool_] | np.bool_:
+    """Return which k-mers belong to an even sample of a fraction of all possible k-mers."""
+    return np.bool_(True) if fraction >= 1 else hashed(numbers) < np.uint64(fraction * 2.0**64)
+
+
+def hashed(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Hash numbers evenly over 64 bits: the finaliser of splitmix64 (Steele et al. 2014)."""
+    z = numbers.astype(np.uint64) + MANY_LETTERS
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def all_kmers(
+    letters: Sequence[NDArray[np.uint8]],
+    alphabet: Alphabet,
+    settings: KmerSettings,
+    lengths: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
+    """Return the k-mers of all records, their rows, and the chance that two letters match."""
+    kept = min(1.0, MAX_KMERS / max(1, int(lengths.sum())))
+    numbers, rows, counts = [], [], np.zeros(settings.num_classes, np.int64)
+    # Long records are split into pieces that overlap by k - 1 letters.
+    number = np.maximum(1, -(-lengths // LETTERS_AT_ONCE))
+    of_row = np.repeat(np.arange(len(lengths), dtype=np.int32), number)
+    begins = (
+        np.arange(len(of_row)) - np.repeat(np.cumsum(number) - number, number)
+    ) * LETTERS_AT_ONCE
+    sizes = np.minimum(lengths[of_row] - begins, LETTERS_AT_ONCE + settings.k - 1)
+    ends = np.cumsum(sizes + 1)
+    starts = np.unique(
+        np.searchsorted(ends, np.arange(0, ends.max(initial=0), LETTERS_AT_ONCE), side="right")
+    )
+    for start, stop in pairwise([*starts, len(sizes)]):
+        # A padding 0 after each piece, so that no k-mer spans two pieces.
+        block = np.zeros(int((sizes[start:stop] + 1).sum()), np.uint8)
+        at = np.repeat(of_row[start:stop], sizes[start:stop] + 1)
+        offsets = np.concatenate([[0], np.cumsum(sizes[start:stop] + 1)])
+        for piece, offset in zip(range(start, stop), offsets, strict=False):
+            block[offset : offset + sizes[piece]] = letters[of_row[piece]][
+                begins[piece] : begins[piece] + sizes[piece]
+            ]
+        found = kmers(block, alphabet, settings)
+        wanted = (found >= 0) & sampled(found, kept)
+        numbers.append(found[wanted])
+        rows.append(at[wanted])
+        classes = settings.classes[np.minimum(alphabet.codes(block), len(alphabet.letters))]
+        counts += np.bincount(classes[classes >= 0], minlength=settings.num_classes)
+    frequencies = counts / max(1, counts.sum())
+    match = float(np.clip((frequencies**2).sum(), 1e-3, 0.99))
+    return (
+        np.concatenate(numbers or [np.zeros(0, np.int64)]),
+        np.concatenate(rows or [np.zeros(0, np.int64)]),
+        match,
+    )

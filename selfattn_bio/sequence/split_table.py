@@ -1,0 +1,109 @@
+"""Read, check and describe split tables: id, split and reason of each record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from selfattn_bio.errors import CorpusError
+
+SPLITS = ("train", "valid", "test")
+DROPPED = "dropped"
+
+
+def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
+    """Read the split (train, valid, test, dropped) of each record from a split table.
+
+    The table must contain exactly the records `ids` in the same order.
+
+    Raises
+    ------
+    CorpusError
+        If the table is missing, is not a split table, has an unknown split, or does not match
+        `ids`.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        splits, named = table["split"].tolist(), table["id"].tolist()
+    except FileNotFoundError:
+        raise CorpusError(
+            "no such split table",
+            place=str(path),
+            hint="Run selfattn-bio split",
+        ) from None
+    except (KeyError, ValueError) as error:
+        raise CorpusError(
+            f"not a split table (TSV with columns id, split, reason): {error}", place=str(path)
+        ) from None
+    for line, split in enumerate(splits, start=2):
+        if split not in (*SPLITS, DROPPED):
+            raise CorpusError(
+                f"unknown split {split!r} (expected train, valid, test or dropped)",
+                place=f"{path}:{line}",
+            )
+    if named != list(ids):
+        raise CorpusError(
+            f"the split table does not match the corpus ({len(named)} and {len(ids)} records)",
+            place=str(path),
+            hint="Run selfattn-bio split again",
+        )
+    return splits
+
+
+def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Return the table if each split has records, and both labels if any record has a label.
+
+    Raises
+    ------
+    CorpusError
+        If a split lacks records or one of the labels.
+    """
+    if lacking := lacking_records(table, records["label"]):
+        of_both = "" if records["label"].isna().all() else " of both labels"
+        raise CorpusError(
+            f"train, valid and test need records{of_both}: {lacking}",
+            hint="Add records or change [split]",
+        )
+    return table
+
+
+def lacking_records(table: pd.DataFrame, labels: pd.Series) -> str:
+    """Return the sizes of the splits as text if one lacks records or a label, otherwise ""."""
+    if labels.isna().all():
+        sizes = table["split"].value_counts().reindex(list(SPLITS), fill_value=0)
+        return (
+            ", ".join(f"{size} {split}" for split, size in sizes.items())
+            if (sizes == 0).any()
+            else ""
+        )
+    if labels.isna().any():
+        hint = "Ingest with one --label per FASTA file, or with none"
+        raise CorpusError(
+            f"{int(labels.isna().sum())} of {len(labels)} records have no label",
+            hint=hint,
+        )
+    if labels.nunique() < 2:
+        raise CorpusError(
+            f"all {len(labels)} records have label {labels.iloc[0]}",
+            hint="Add the other class",
+        )
+    counts = pd.crosstab(table["split"], labels).reindex(
+        index=list(SPLITS), columns=[0, 1], fill_value=0
+    )
+    each = (f"{split} {row[0]} of label 0, {row[1]} of label 1" for split, row in counts.iterrows())
+    return "; ".join(each) if (counts == 0).to_numpy().any() else ""
+
+
+def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
+    """Return one line per split with its number of records and, if labelled, of positives."""
+    masks = {split: table["split"] == split for split in (*SPLITS, DROPPED)}
+    positive = {
+        split: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)"
+        for split, mask in masks.items()
+    }
+    return [
+        f"{split}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[split]}"
+        for split, mask in masks.items()
+    ]
