@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -20,7 +20,7 @@ class StepTotals(NamedTuple):
 
 @dataclass
 class Progress:
-    """Progress of a run; a checkpoint contains it together with weights and optimizer state.
+    """Count the steps and evaluations of a run; a checkpoint contains these numbers.
 
     Attributes
     ----------
@@ -29,36 +29,24 @@ class Progress:
     top
         [main metric, step] of the best evaluations, best first. If lower is better, the metric has
         a minus sign.
-    seconds
-        Running time over all resumptions; only up to date in a checkpoint.
     letters, tokens
         Number of training letters and tokens, summed over the processes.
-    flop
-        Floating-point operations of this process; only up to date in a checkpoint.
-    scaler
-        State of the float16 loss scaler; only up to date in a checkpoint.
     overflows
         Steps since the last one with finite gradients.
     loss_sum, loss_steps
         Sum of the losses, and number of steps, since the last evaluation.
     history
         One row of measurements per evaluation.
-    privacy
-        Private runs: the secret, and the privacy spent; only up to date in a checkpoint.
     """
 
     step: int = 0
     top: list[list[float]] = field(default_factory=list)
-    seconds: float = 0.0
     letters: int = 0
     tokens: int = 0
-    flop: float = 0.0
-    scaler: dict[str, Any] = field(default_factory=dict)
     overflows: int = 0
     loss_sum: float = 0.0
     loss_steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    privacy: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best_step(self) -> int:

@@ -110,10 +110,14 @@ class Meter:
         """Return the running time."""
         return time.monotonic() - self._started
 
-    def resume(self, progress: Progress) -> None:
-        """Continue from the time and operations of a checkpoint."""
-        self._started = time.monotonic() - progress.seconds
-        self.flop.total = progress.flop
+    def state(self) -> dict[str, float]:
+        """Return the time and operations so far, for a checkpoint."""
+        return {"seconds": self.seconds, "flop": self.flop.total}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Continue from the state that `state` returned."""
+        self._started = time.monotonic() - state["seconds"]
+        self.flop.total = state["flop"]
 
     def speed(self, progress: Progress, seconds: float) -> dict[str, float]:
         """Return the mean speed over the first `seconds` of the run, evaluations included.

@@ -266,8 +266,8 @@ class Trainer:
 
         Returns
         -------
-        Tensors, named `part/key` with the parts network, average, optimizer and top-<step>; and
-        `Progress` as a dict for JSON.
+        Tensors, named `part/key` with the parts network, average, optimizer and top-<step>; and a
+        dict for JSON.
         """
         self.mean.gather()
         parts = {
@@ -276,11 +276,11 @@ class Trainer:
             "optimizer": optimizer_tensors(self.optimizer),
             **{f"top-{step}": weights for step, weights in self.top.items()},
         }
-        state = asdict(self.progress) | {
-            "seconds": self.meter.seconds,
-            "flop": self.meter.flop.total,
+        state = {
+            "progress": asdict(self.progress),
+            "meter": self.meter.state(),
             "scaler": self.fabric.strategy.precision.state_dict(),
-            "privacy": self.steps.state(),
+            "steps": self.steps.state(),
         }
         return {
             f"{part}/{key}": value
@@ -305,9 +305,9 @@ class Trainer:
         self.mean = RunningMean(self.bare, self.average)
         # there is no optimizer state if float16 has skipped all steps so far
         restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
-        self.progress = Progress(**state)
-        self.meter.resume(self.progress)
-        self.fabric.strategy.precision.load_state_dict(self.progress.scaler)
+        self.progress = Progress(**state["progress"])
+        self.meter.restore(state["meter"])
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.steps.restore(state["steps"])
         self.top = {int(step): parts[f"top-{int(step)}"] for _, step in self.progress.top}
-        self.steps.restore(self.progress.privacy)
         self.messages.say(f"resuming from the checkpoint of step {self.progress.step}")

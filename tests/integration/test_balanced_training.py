@@ -237,6 +237,19 @@ def test_loss_multiplies_records_by_weight(task):
     )
 
 
+def test_exits_of_balanced_run_are_chosen_by_worst_group(task, tmp_path):
+    model = config.AttentionModel(
+        **SMALL | {"num_layers": 2},
+        stem=config.NoStemSection(),
+        exits=config.ConfidenceExitsSection(),
+    )
+    run = run_file("sample", max_steps=2).model_copy(update={"model": model})
+    train(run, Corpus.open(task / "corpus"), task / "split.tsv", tmp_path / "model", threads=1)
+    exits = json.loads((tmp_path / "model" / "provenance.json").read_text())["exits"]
+    assert exits["metric"] == "worst_auroc"
+    assert 0 <= exits["worth"] <= 1
+
+
 def test_balance_needs_several_groups(task, tmp_path):
     run = run_file("plain").model_copy(
         update={"training": config.Training(**TRAINING, balance=config.SampleBalance(by="length"))}

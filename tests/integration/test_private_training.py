@@ -370,7 +370,7 @@ def test_private_folder_omits_training_data(task, tmp_path, capsys):
     with safe_open(
         next((tmp_path / "model.checkpoints").glob("step-*6.*")), framework="pt"
     ) as file:
-        secret = json.loads(file.metadata()["state"])["privacy"]["secret"]
+        secret = json.loads(file.metadata()["state"])["steps"]["secret"]
     assert len(secret) > 50
     assert not any(
         secret.encode() in path.read_bytes()

@@ -1,0 +1,38 @@
+from types import SimpleNamespace
+
+import pytest
+
+from selfattn_bio.training.messages import MAX_NAMED, Messages, named_metric, not_finite
+
+
+def test_lines_have_the_name_and_come_from_one_process():
+    lines = []
+    Messages(lines.append, "cnn 2", shown=True).say("step 1/2")
+    Messages(lines.append, "cnn 2", shown=False).say("step 1/2")
+    assert lines == ["cnn 2: step 1/2"]
+
+
+def test_only_auroc_is_in_capitals():
+    assert named_metric("auroc", 0.87123) == "AUROC 0.8712"
+    assert named_metric("worst_auroc", 0.5) == "worst_auroc 0.5000"
+
+
+@pytest.mark.parametrize("number", [MAX_NAMED, MAX_NAMED + 1])
+def test_ids_of_many_records_are_written_to_a_file(tmp_path, number):
+    (tmp_path / "model.checkpoints").mkdir()
+    ids = [f"r{i}" for i in range(number)]
+    trainer = SimpleNamespace(
+        output=tmp_path / "model",
+        progress=SimpleNamespace(step=6),
+        steps=SimpleNamespace(stream=SimpleNamespace(ids=lambda step: ids if step == 6 else [])),
+        fabric=SimpleNamespace(is_global_zero=True),
+    )
+    message = str(not_finite(trainer, float("nan"), 1.5))
+    assert "not finite at step 7: loss nan, gradient norm 1.5 (records: " in message
+    path = tmp_path / "model.checkpoints" / "not-finite-000000007.txt"
+    if number > MAX_NAMED:
+        assert f"{number}, listed in {path}" in message
+        assert path.read_text().split() == ids
+    else:
+        assert "r0, r1" in message
+        assert not path.exists()
