@@ -1,4 +1,4 @@
-"""Odd BED, GFF, bedGraph, bigWig and genome files; see odd_files.py.
+"""Odd BED, GFF, bedGraph, bigWig and genome files; see odd.py.
 
 Interval files are read as windows of a genome with chr1 (120 bp) and chrM (40 bp).
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import pybigtools
 import pysam
-from odd_files import Odd, Promised
+from odd import Odd, Promised
 
 from selfattn_bio.sequence import windows
 from selfattn_bio.sequence.genome import Genome

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from odd_files import Odd, Promised
+from odd import Odd, Promised
 
 from selfattn_bio.errors import SelfAttnBioError
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_files import EMBL, FQ, GENBANK, parquet, zstd
+from odd import zstd
+from odd_fastq_genbank import EMBL, FQ, GENBANK
+from odd_tables import parquet
 
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN

@@ -1,4 +1,4 @@
-"""Test damaged gz, ids over several files, and lazy reading; odd_files.py has other file errors."""
+"""Test damaged gz, ids over several files, and lazy reading; odd_*.py has other file errors."""
 
 import gzip
 from pathlib import Path

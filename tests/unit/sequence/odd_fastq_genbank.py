@@ -1,0 +1,156 @@
+"""Odd FASTQ, GenBank and EMBL files."""
+
+from __future__ import annotations
+
+import gzip
+
+from odd import (
+    EMPTY,
+    FOUR_LINES,
+    GAPS,
+    GOOD,
+    NO_ID,
+    NUMBERED,
+    A,
+    Odd,
+    Promised,
+    annotations,
+    counted,
+    error,
+    invalid,
+    raw,
+    zstd,
+)
+
+# FASTQ
+FQ = b"@a\nACGT\n+\nIIII\n"
+FASTQ = {
+    "FASTQ": Odd(FQ, A),
+    "FASTQ gz": Odd(gzip.compress(FQ), A, name="odd.fq.gz"),
+    "FASTQ zstd": Odd(zstd(FQ), A, name="odd.fq.zst"),
+    "FASTQ with the id again": Odd(b"@a x\nACGT\n+a x\nIIII\n", A),
+    "FASTQ without line end": Odd(FQ[:-1], A),
+    "FASTQ of CRLF": Odd(FQ.replace(b"\n", b"\r\n"), ("ACGT", {"CRLF": 1}), counted),
+    "FASTQ with @ as quality": Odd(
+        b"@a\nACGT\n+\n@@@@\n@b\nAC\n+\n>>\n", [("a", "ACGT"), ("b", "AC")]
+    ),
+    "FASTQ with blank lines between": Odd(
+        FQ + b"\n" + FQ.replace(b"@a", b"@b") + b"\n\n", [("a", "ACGT"), ("b", "ACGT")]
+    ),
+    "FASTQ with a byte order mark": Odd(b"\xef\xbb\xbf" + FQ, A),
+    "FASTQ with N": Odd(b"@a\nACGN\n+\nIII!\n", ("ACGN", {"IUPAC codes": 1}), counted),
+    "FASTQ with attributes": Odd(
+        b"@a chrom=c\nAC\n+\nII\n", [("a", "c", *[None] * 6)], annotations
+    ),
+    "FASTQ with too few qualities": Odd(
+        b"@a\nACGT\n+\nIII\n",
+        error(4, "FASTQ record has 3 qualities for 4 bases"),
+    ),
+    "FASTQ with too many qualities": Odd(
+        b"@a\nACGT\n+\nIIIII\n",
+        error(4, "FASTQ record has 5 qualities for 4 bases"),
+    ),
+    "FASTQ without qualities": Odd(
+        FQ + b"@b\nACGT\n+\n",
+        error(8, "FASTQ record has 0 qualities for 4 bases"),
+    ),
+    "FASTQ that ends after the letters": Odd(
+        FQ + b"@b\nACGT\n",
+        error(
+            7,
+            "the file ends within a FASTQ record" + FOUR_LINES,
+        ),
+    ),
+    "FASTQ of several lines": Odd(
+        b"@a\nAC\nGT\n+\nIIII\n",
+        error(3, "the third line of the FASTQ record is 'GT' instead of '+'" + FOUR_LINES),
+    ),
+    "FASTQ, then FASTA": Odd(
+        FQ + GOOD, error(5, "FASTQ record starts with '>a' instead of an '@' header" + FOUR_LINES)
+    ),
+    "FASTQ without id": Odd(b"@\nACGT\n+\nIIII\n", error(1, NO_ID.replace(">", "@"))),
+    "FASTQ without letters": Odd(b"@b\n\n+\n\n", error(1, EMPTY)),
+    "FASTQ with the same id": Odd(
+        FQ + FQ, Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED)
+    ),
+    "FASTQ with a foreign letter": Odd(
+        FQ + b"@b\nAC.T\n+\nIIII\n", error(6, invalid("character '.'", "b", GAPS))
+    ),
+    "letters that are called FASTQ": Odd(
+        b"ACGT\n",
+        error(1, "FASTQ record starts with 'ACGT' instead of an '@' header" + FOUR_LINES),
+        name="odd.fq",
+    ),
+}
+
+# GenBank, EMBL
+GENBANK = b"""LOCUS       X1                        20 bp    DNA     linear   INV 01-JAN-2000
+DEFINITION  Synthetic.
+ACCESSION   X1
+VERSION     X1.1
+SOURCE      Drosophila melanogaster
+  ORGANISM  Drosophila melanogaster
+            Eukaryota.
+FEATURES             Location/Qualifiers
+     gene            1..9
+                     /gene="g"
+ORIGIN
+        1 acgtacgtac gtacgtacgn
+//
+"""
+EMBL = b"""ID   X2; SV 1; linear; genomic DNA; STD; INV; 12 BP.
+AC   X2;
+DE   Synthetic.
+OS   Drosophila melanogaster
+SQ   Sequence 12 BP; 3 A; 3 C; 3 G; 3 T; 0 other;
+     acgtacgtac gt                                                            12
+//
+"""
+X1 = [("X1.1", "ACGTACGTACGTACGTACGN")]
+FLAT = {
+    "GenBank": Odd(GENBANK, X1, name="odd.gb"),
+    "GenBank by its content": Odd(GENBANK, X1, name="odd.txt"),
+    "GenBank gz": Odd(gzip.compress(GENBANK), X1, name="odd.gb.gz"),
+    "GenBank of CRLF": Odd(GENBANK.replace(b"\n", b"\r\n"), X1),
+    "GenBank of two entries": Odd(
+        GENBANK + GENBANK.replace(b"X1", b"X3"), [*X1, ("X3.1", X1[0][1])]
+    ),
+    "the organism of GenBank": Odd(
+        GENBANK, [("X1.1", *[None] * 6, {"organism": "Drosophila melanogaster"})], annotations
+    ),
+    "N in GenBank": Odd(GENBANK, (X1[0][1], {"IUPAC codes": 1}), counted),
+    "GenBank without ORIGIN": Odd(
+        GENBANK.partition(b"FEATURES")[0] + b"CONTIG      join(Y:1..20)\n//\n",
+        error(
+            None,
+            "record 'X1.1' has no sequence. Remove the record or add its sequence",
+        ),
+    ),
+    "GenBank twice": Odd(
+        GENBANK + GENBANK, raw("record id 'X1.1' is used twice (first in {path})" + NUMBERED)
+    ),
+    "GenBank with a foreign letter": Odd(
+        GENBANK.replace(b"acgn", b"acgj"), error(None, invalid("character 'J'", "X1.1"))
+    ),
+    "GenBank that ends in a feature": Odd(
+        GENBANK.partition(b"ORIGIN")[0],
+        error(None, "Biopython cannot read GenBank entry 1: <...>"),
+    ),
+    "letters that are called GenBank": Odd(
+        b"ACGT\n",
+        error(None, "no GenBank entry in the file"),
+        name="odd.gbk",
+    ),
+    "EMBL": Odd(EMBL, [("X2.1", "ACGTACGTACGT")], name="odd.embl"),
+    "EMBL by its content": Odd(EMBL, [("X2.1", "ACGTACGTACGT")]),
+    "EMBL without letters": Odd(
+        EMBL.partition(b"SQ")[0] + b"//\n",
+        error(None, "Biopython cannot read EMBL entry 1: <...>"),
+    ),
+    "GenBank of features that end early": Odd(
+        GENBANK.partition(b"ORIGIN")[0] + b"//\n",
+        error(None, "Biopython cannot read GenBank entry 1: <...>"),
+    ),
+}
+
+ODD_FILES: dict[str, Odd] = {**FASTQ, **FLAT}
