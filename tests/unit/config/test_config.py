@@ -290,16 +290,6 @@ def test_byte_order_mark_is_ignored(tmp_path):
             "task.toml:6: unknown key 'kernl' in [model.stem]; did you mean 'kernel'?",
         ),
         (
-            "[training]\nwindow = 100",
-            "task.toml:5: training.window cannot be used with objective 'binary', only with "
-            "'masked' and 'causal', because labels belong to complete records",
-        ),
-        (
-            "[training.edits]\nlongest = 0\ntranslocation = 0\nsubstitution = 0",
-            "task.toml:4: [training.edits] longest, translocation and substitution are all 0; "
-            "set at least one above 0",
-        ),
-        (
             "[training]\nlearning_rate = -1",
             "task.toml:5: invalid value -1 for key 'learning_rate' in [training]; expected a "
             "number greater than 0",
@@ -318,10 +308,6 @@ def test_byte_order_mark_is_ignored(tmp_path):
             '[training]\nlearning_rate = "4e-3"',
             "task.toml:5: invalid value '4e-3' for key 'learning_rate' in [training]; expected "
             "a number",
-        ),
-        (
-            "[model]\nkind = 'cnn'\npools = [3, 4, 4.0]",
-            "task.toml:6: invalid value 4.0 for item 3 of 'pools' in [model]; expected an integer",
         ),
         (
             "[interpret]\nwindow = [1]",
@@ -354,10 +340,6 @@ def test_byte_order_mark_is_ignored(tmp_path):
             "task.toml:5: invalid value 9 for key 'k' in [tokens]; expected at most 8. The "
             "file has 1 more error",
         ),
-        (
-            "[tokens]\nk = 3\nstride = 4",
-            "task.toml:4: [tokens] stride 4 skips positions; use at most k (3)",
-        ),
         ("tokens.k = 0", "task.toml:4: unknown key 'tokens' in [data]; did you mean 'test'?"),
         (
             '[interpret]\nmethod = { kind = "guided", fraction = 0 }',
@@ -365,69 +347,8 @@ def test_byte_order_mark_is_ignored(tmp_path):
             "number greater than 0",
         ),
         (
-            '[interpret]\nmethod = { kind = "lrp" }',
-            "task.toml:5: unknown kind 'lrp' in [interpret.method]; choose one of 'attnlrp', "
-            "'cp_lrp', 'gradient', 'saturation', 'received', 'rollout', 'value_rollout', "
-            "'gradient_rollout', 'guided', 'attnlrp_copies', 'integrated_gradients', 'blocks', "
-            "'deep_lift_shap'",
-        ),
-        (
-            '[interpret]\ncaller = { kind = "modisko" }',
-            "task.toml:5: unknown kind 'modisko' in [interpret.caller]; did you mean 'modisco'?",
-        ),
-        (
-            '[interpret.caller]\nkind = "modisco"\n[interpret]\nmaps = ["a", "b", "a"]',
-            "task.toml:7: [interpret] maps names record 'a' more than once",
-        ),
-        (
-            '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = '
-            '"paired"\ncross_position = { kind = "rotary" }\n'
-            "[model.encoder]\nembed_dim = 20",
-            "task.toml:7: [model] cross_position 'rotary' needs an even head dimension; "
-            "embed_dim / num_heads of encoder is 5",
-        ),
-        (
-            '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = '
-            '"paired"\ncross_position = { kind = "shaw" }',
-            "task.toml:7: [model] cross_position 'shaw' is not supported; choose one of "
-            "'none', 't5', 'alibi', 'rotary'",
-        ),
-        (
-            '[partner]\nkind = "tracks"',
-            "task.toml:5: unknown kind 'tracks' in [partner]; did you mean 'track'?",
-        ),
-        (
             '[partner]\nkind = "sequence"\nfiles = "s.fa"\nk = 9',
             "task.toml:7: invalid value 9 for key 'k' in [partner]; expected at most 8",
-        ),
-        (
-            "[interpret]\nmaps = []",
-            "task.toml:5: invalid value [] for key 'maps' in [interpret]; expected at least 1 item",
-        ),
-        (
-            '[interpret]\ndatabase = "jaspar:human"',
-            "task.toml:5: [interpret] unknown database 'jaspar:human'; choose jaspar:fungi, "
-            "jaspar:insects, jaspar:nematodes, jaspar:plants, jaspar:vertebrates, none or the "
-            "path of a MEME, JASPAR or TRANSFAC file",
-        ),
-        (
-            '[split]\nkind = "colum"',
-            "task.toml:5: unknown kind 'colum' in [split]; did you mean 'column'?",
-        ),
-        (
-            '[split]\nkind = "chrom"',
-            "task.toml:5: unknown kind 'chrom' in [split]; choose one of 'chromosome', "
-            "'region', 'group', 'species', 'random', 'cluster', 'column', 'files'",
-        ),
-        (
-            '[interpret]\ndatabase = "jaspar:vertebrate"',
-            "task.toml:5: [interpret] unknown database 'jaspar:vertebrate'; did you mean "
-            "'jaspar:vertebrates'?",
-        ),
-        (
-            '[stack]\nparts = ["exact_position"]',
-            "task.toml:5: invalid value 'exact_position' for item 1 of 'parts' in [stack]; did you "
-            "mean 'exact_positions'?",
         ),
         (
             '[split]\nvalid = ["a"]',
@@ -449,36 +370,56 @@ def test_byte_order_mark_is_ignored(tmp_path):
             "task.toml:4: missing key 'test' in [split]",
         ),
         (
-            '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b", "a"]',
-            "task.toml:4: [split] valid and test both contain a; list a chromosome in one split",
-        ),
-        (
             "[audit]\nmax_similarity = 1.2",
             "task.toml:5: invalid value 1.2 for key 'max_similarity' in [audit]; expected at "
             "most 1",
         ),
         (
-            '[split]\nkind = "region"\nvalid = ["c:10-20"]\ntest = ["c:19-30"]',
-            "task.toml:4: [split] regions c:10-20 and c:19-30 overlap",
+            '[model]\nkind = "attention"\nposition = { kind = "learned" }',
+            "task.toml:6: missing key 'max_length' in [model.position]",
         ),
         (
-            '[split]\nkind = "region"\nvalid = ["c:10-20"]\ntest = ["c:30-30"]',
-            "task.toml:4: [split] invalid region 'c:30-30'; use CHROM:START-END with START < "
-            "END, 0-based half-open",
+            '[model]\nkind = "attention"\npattern = { kind = "strided", stride = 1 }',
+            "task.toml:6: invalid value 1 for key 'stride' in [model.pattern]; expected at least 2",
         ),
         (
-            '[split]\nkind = "cluster"\nmethod = "mmseqs2"\nsimilarity = 0.3\nk = 5',
-            "task.toml:4: [split] k cannot be used with method 'mmseqs2'; remove it",
+            '[variants.Bad]\ntraining = { labels = "shuffled" }',
+            "task.toml:4: invalid name 'Bad' in [variants]; expected lower-case letters, "
+            "digits and _",
         ),
         (
-            '[split]\nkind = "cluster"\nmethod = "mmseqs2"',
-            "task.toml:4: [split] method 'mmseqs2' needs similarity, the smallest identity "
-            "within a cluster",
+            "[training]\nseeds = 0",
+            "task.toml:5: invalid value 0 for key 'seeds' in [training]; expected at least 1",
         ),
         (
-            '[split]\nkind = "random"\nvalid_fraction = 0.6\ntest_fraction = 0.5',
-            "task.toml:4: [split] valid_fraction + test_fraction is 1.1, which leaves no "
-            "training records",
+            "[training]\nbatch_size =",
+            "task.toml: run file is not valid TOML: Invalid value (at end of document)",
+        ),
+        (
+            "[training]\nbatch_size = x\n",
+            "task.toml:5: run file is not valid TOML: Invalid value (at line 5, column 14)",
+        ),
+        (
+            '[interpret]\ndatabase = "C:\\my\\mine.meme"\n',
+            "task.toml:5: run file is not valid TOML: Unescaped '\\' in a string (at line 5, "
+            "column 17). Write paths with /, or between single quotes: 'C:\\data\\a.fa'",
+        ),
+    ],
+)
+def test_error_names_line(tmp_path, added, message):
+    assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        (
+            "[model]\nkind = 'cnn'\npools = [3, 4, 4.0]",
+            "task.toml:6: invalid value 4.0 for item 3 of 'pools' in [model]; expected an integer",
+        ),
+        (
+            "[tokens]\nk = 3\nstride = 4",
+            "task.toml:4: [tokens] stride 4 skips positions; use at most k (3)",
         ),
         (
             '[model]\nkind = "attention"\nembed_dim = 10',
@@ -553,18 +494,130 @@ def test_byte_order_mark_is_ignored(tmp_path):
             '[model]\nkind = "attention"\nnum_kv_heads = 3',
             "task.toml:4: [model] num_heads 4 is not a multiple of num_kv_heads 3",
         ),
+    ],
+)
+def test_model_errors(tmp_path, added, message):
+    assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
         (
-            '[model]\nkind = "attention"\nposition = { kind = "learned" }',
-            "task.toml:6: missing key 'max_length' in [model.position]",
+            '[split]\nkind = "colum"',
+            "task.toml:5: unknown kind 'colum' in [split]; did you mean 'column'?",
         ),
         (
-            '[model]\nkind = "attention"\npattern = { kind = "strided", stride = 1 }',
-            "task.toml:6: invalid value 1 for key 'stride' in [model.pattern]; expected at least 2",
+            '[split]\nkind = "chrom"',
+            "task.toml:5: unknown kind 'chrom' in [split]; choose one of 'chromosome', "
+            "'region', 'group', 'species', 'random', 'cluster', 'column', 'files'",
         ),
         (
-            '[variants.Bad]\ntraining = { labels = "shuffled" }',
-            "task.toml:4: invalid name 'Bad' in [variants]; expected lower-case letters, "
-            "digits and _",
+            '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b", "a"]',
+            "task.toml:4: [split] valid and test both contain a; list a chromosome in one split",
+        ),
+        (
+            '[split]\nkind = "region"\nvalid = ["c:10-20"]\ntest = ["c:19-30"]',
+            "task.toml:4: [split] regions c:10-20 and c:19-30 overlap",
+        ),
+        (
+            '[split]\nkind = "region"\nvalid = ["c:10-20"]\ntest = ["c:30-30"]',
+            "task.toml:4: [split] invalid region 'c:30-30'; use CHROM:START-END with START < "
+            "END, 0-based half-open",
+        ),
+        (
+            '[split]\nkind = "cluster"\nmethod = "mmseqs2"\nsimilarity = 0.3\nk = 5',
+            "task.toml:4: [split] k cannot be used with method 'mmseqs2'; remove it",
+        ),
+        (
+            '[split]\nkind = "cluster"\nmethod = "mmseqs2"',
+            "task.toml:4: [split] method 'mmseqs2' needs similarity, the smallest identity "
+            "within a cluster",
+        ),
+        (
+            '[split]\nkind = "random"\nvalid_fraction = 0.6\ntest_fraction = 0.5',
+            "task.toml:4: [split] valid_fraction + test_fraction is 1.1, which leaves no "
+            "training records",
+        ),
+    ],
+)
+def test_split_errors(tmp_path, added, message):
+    assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        (
+            '[interpret]\nmethod = { kind = "lrp" }',
+            "task.toml:5: unknown kind 'lrp' in [interpret.method]; choose one of 'attnlrp', "
+            "'cp_lrp', 'gradient', 'saturation', 'received', 'rollout', 'value_rollout', "
+            "'gradient_rollout', 'guided', 'attnlrp_copies', 'integrated_gradients', 'blocks', "
+            "'deep_lift_shap'",
+        ),
+        (
+            '[interpret]\ncaller = { kind = "modisko" }',
+            "task.toml:5: unknown kind 'modisko' in [interpret.caller]; did you mean 'modisco'?",
+        ),
+        (
+            '[interpret.caller]\nkind = "modisco"\n[interpret]\nmaps = ["a", "b", "a"]',
+            "task.toml:7: [interpret] maps names record 'a' more than once",
+        ),
+        (
+            '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = '
+            '"paired"\ncross_position = { kind = "rotary" }\n'
+            "[model.encoder]\nembed_dim = 20",
+            "task.toml:7: [model] cross_position 'rotary' needs an even head dimension; "
+            "embed_dim / num_heads of encoder is 5",
+        ),
+        (
+            '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = '
+            '"paired"\ncross_position = { kind = "shaw" }',
+            "task.toml:7: [model] cross_position 'shaw' is not supported; choose one of "
+            "'none', 't5', 'alibi', 'rotary'",
+        ),
+        (
+            '[partner]\nkind = "tracks"',
+            "task.toml:5: unknown kind 'tracks' in [partner]; did you mean 'track'?",
+        ),
+        (
+            "[interpret]\nmaps = []",
+            "task.toml:5: invalid value [] for key 'maps' in [interpret]; expected at least 1 item",
+        ),
+        (
+            '[interpret]\ndatabase = "jaspar:human"',
+            "task.toml:5: [interpret] unknown database 'jaspar:human'; choose jaspar:fungi, "
+            "jaspar:insects, jaspar:nematodes, jaspar:plants, jaspar:vertebrates, none or the "
+            "path of a MEME, JASPAR or TRANSFAC file",
+        ),
+        (
+            '[interpret]\ndatabase = "jaspar:vertebrate"',
+            "task.toml:5: [interpret] unknown database 'jaspar:vertebrate'; did you mean "
+            "'jaspar:vertebrates'?",
+        ),
+    ],
+)
+def test_interpret_errors(tmp_path, added, message):
+    assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        (
+            "[training]\nwindow = 100",
+            "task.toml:5: training.window cannot be used with objective 'binary', only with "
+            "'masked' and 'causal', because labels belong to complete records",
+        ),
+        (
+            "[training.edits]\nlongest = 0\ntranslocation = 0\nsubstitution = 0",
+            "task.toml:4: [training.edits] longest, translocation and substitution are all 0; "
+            "set at least one above 0",
+        ),
+        (
+            '[stack]\nparts = ["exact_position"]',
+            "task.toml:5: invalid value 'exact_position' for item 1 of 'parts' in [stack]; did you "
+            "mean 'exact_positions'?",
         ),
         (
             '[variants.cnn.training]\nlabels = "shufled"',
@@ -572,14 +625,19 @@ def test_byte_order_mark_is_ignored(tmp_path):
             "did you mean 'shuffled'?",
         ),
         (
-            "[training]\nseeds = 0",
-            "task.toml:5: invalid value 0 for key 'seeds' in [training]; expected at least 1",
-        ),
-        (
             "[training]\nseeds = 2\nseed = 4294967295",
             "task.toml:4: [training] seed 4294967295 is too large for 2 members; the last seed "
             "would exceed 4294967295",
         ),
+    ],
+)
+def test_training_errors(tmp_path, added, message):
+    assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
         *(
             (f"[sweep]\n{swept}", f"task.toml:{line}: {message}")
             for swept, line, message in [
@@ -681,22 +739,9 @@ def test_byte_order_mark_is_ignored(tmp_path):
                 ),
             ]
         ),
-        (
-            "[training]\nbatch_size =",
-            "task.toml: run file is not valid TOML: Invalid value (at end of document)",
-        ),
-        (
-            "[training]\nbatch_size = x\n",
-            "task.toml:5: run file is not valid TOML: Invalid value (at line 5, column 14)",
-        ),
-        (
-            '[interpret]\ndatabase = "C:\\my\\mine.meme"\n',
-            "task.toml:5: run file is not valid TOML: Unescaped '\\' in a string (at line 5, "
-            "column 17). Write paths with /, or between single quotes: 'C:\\data\\a.fa'",
-        ),
     ],
 )
-def test_error_names_line(tmp_path, added, message):
+def test_sweep_errors(tmp_path, added, message):
     assert error_of(tmp_path, DATA + added).startswith(message)
 
 
