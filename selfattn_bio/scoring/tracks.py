@@ -5,17 +5,17 @@ Chromosomes are processed in chunks, so memory does not grow with their length.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Literal
+from types import TracebackType
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyBigWig
 import pysam
 from numpy.typing import NDArray
 from scipy.special import expit, logit
@@ -28,7 +28,6 @@ from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regi
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.tracks import write_bigwig
 
 CHUNK = 4096  # windows held in memory at a time
 PER_WINDOW = 12  # default strides per window; scores change little from one to the next
@@ -213,7 +212,7 @@ def score_genome(
     name = f"{output}.{assembly or assembly_of(genome)}"
     with ExitStack() as files:
         tracks = {
-            strand: files.enter_context(_track(f"{name}{word}", genome))
+            strand: files.enter_context(_Track(f"{name}{word}", genome))
             for strand, word in strands.items()
         }
         for chrom in dict.fromkeys(stretch.chrom for stretch in stretches):
@@ -309,29 +308,35 @@ def _stretches(regions: Sequence[Region], genome: Genome, windows: GenomeWindows
     return joined([stretch for stretch in found if stretch.start < stretch.end], genome)
 
 
-@contextmanager
-def _track(name: str, genome: Genome) -> Iterator[_Track]:
-    """Write the bigWig and bedGraph of one strand in a `with` statement.
+class _Track:
+    """Write the bigWig and bedGraph of one strand window by window.
 
     The files appear under their names only when they are complete.
     """
-    with (
-        whole_file(f"{name}.bw") as bigwig,
-        whole_file(f"{name}.bedGraph.gz") as bedgraph,
-        TemporaryFile(dir=bigwig.parent) as values,
-    ):
-        with pysam.BGZFile(str(bedgraph), "wb", None) as text:
-            track = _Track(text, values)
-            yield track
-        write_bigwig(bigwig, genome.lengths, track.rows())
 
+    def __init__(self, name: str, genome: Genome) -> None:
+        self._name, self._genome = name, genome
 
-class _Track:
-    """The scores of one strand; they are kept in a file, because bigWig is written in one call."""
+    def __enter__(self) -> _Track:
+        with ExitStack() as files:
+            bigwig, bedgraph = (
+                files.enter_context(whole_file(f"{self._name}.{suffix}"))
+                for suffix in ("bw", "bedGraph.gz")
+            )
+            bigwig.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
+            self._bigwig = files.enter_context(pyBigWig.open(str(bigwig), "w"))
+            self._bigwig.addHeader(list(self._genome.lengths.items()))
+            self._bedgraph = files.enter_context(pysam.BGZFile(str(bedgraph), "wb", None))
+            self._files = files.pop_all()
+        return self
 
-    def __init__(self, bedgraph: pysam.BGZFile, values: IO[bytes]) -> None:
-        self._bedgraph, self._values = bedgraph, values
-        self._runs: list[tuple[str, int, int, int]] = []  # chrom, first start, span, number
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._files.__exit__(kind, error, trace)
 
     def write(
         self, chrom: str, starts: NDArray[np.int64], span: int, values: NDArray[np.float64]
@@ -340,21 +345,18 @@ class _Track:
         known = np.flatnonzero(~np.isnan(values))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
             if len(run):
-                self._runs.append((chrom, int(starts[run[0]]), span, len(run)))
-        self._values.write(values[known].astype(np.float32).tobytes())
+                self._bigwig.addEntries(
+                    chrom,
+                    int(starts[run[0]]),
+                    values=values[run].astype(np.float32),
+                    span=span,
+                    step=span,
+                )
         lines = (
             f"{chrom}\t{start}\t{start + span}\t{value:.4f}\n"
             for start, value in zip(starts[known], values[known], strict=True)
         )
         self._bedgraph.write("".join(lines).encode())
-
-    def rows(self) -> Iterator[tuple[str, int, int, float]]:
-        """Yield chromosome, start, end and value of each interval."""
-        self._values.seek(0)
-        for chrom, first, span, number in self._runs:
-            values = np.frombuffer(self._values.read(4 * number), np.float32).tolist()
-            for start, value in zip(itertools.count(first, span), values, strict=False):
-                yield chrom, start, start + span, value
 
 
 def _table(

@@ -1,4 +1,4 @@
-"""Read a number for each base of a genome from bigWig, bedGraph, BED or GFF files; write bigWig.
+"""Read a number for each base of a genome from bigWig, bedGraph, BED or GFF files.
 
 A track has a method `values(chrom, start, end)` that returns float32 of shape (end - start,), with
 NaN where the file has no value. BED and GFF intervals become 1, other positions 0. bigWig files are
@@ -7,13 +7,10 @@ checked before pybigtools reads them, because it aborts the process on some dama
 
 from __future__ import annotations
 
-import errno
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, NoReturn, Protocol
 
 import numpy as np
@@ -149,50 +146,6 @@ class BigWig:
                     "Download or copy it again",
                 )
         return found
-
-
-def write_bigwig(
-    path: str | Path, lengths: Mapping[str, int], rows: Iterable[tuple[str, int, int, float]]
-) -> None:
-    """Write a bigWig file.
-
-    Parameters
-    ----------
-    path
-        The file; it may have any name.
-    lengths
-        Length of each chromosome in bp.
-    rows
-        Chromosome, start, end (0-based half-open) and value of each interval, sorted by start. The
-        rows of a chromosome are consecutive.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    """
-    raised: list[BaseException] = []
-
-    def watched() -> Iterator[tuple[str, int, int, float]]:
-        try:
-            yield from rows
-        except BaseException as error:  # pybigtools would ignore it and close the file
-            raised.append(error)
-            raise
-
-    # pybigtools writes only to names that end in .bw
-    with TemporaryDirectory() as folder:
-        (link := Path(folder, "a.bw")).symlink_to(Path(path).absolute())
-        try:
-            pybigtools.open(str(link), "w").write(dict(lengths), watched())
-        # a Rust panic, for example on a full disk, is not an Exception
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
-            message = f"cannot write the bigWig file ({error})"
-            raise OSError(errno.EIO, message, str(path)) from None
-    if raised:
-        raise raised[0]
 
 
 class Steps:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pybigtools
+import pyBigWig
 import pytest
 from genome_models import random_letters, run_file, scorer_of, write_genome, write_model
 from scipy.special import expit, logit
@@ -56,8 +56,8 @@ def one_by_one(scorer, genome, chrom, strand):
 
 
 def intervals(path, chrom):
-    track = pybigtools.open(str(path))
-    return tuple(track.records(chrom)) if chrom in track.chroms() else ()
+    with pyBigWig.open(str(path)) as track:
+        return track.intervals(chrom) or ()
 
 
 @pytest.mark.parametrize("chunk", [7, 4096])
