@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from selfattn_bio.cli.main import keep_memory
+from selfattn_bio.cli.process import keep_memory
 from selfattn_bio.config import FullPattern, RunFile, read_run_file
 from selfattn_bio.training.probe import measure
 

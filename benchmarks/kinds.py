@@ -28,7 +28,7 @@ from typing import Any
 import tomli_w
 from promoter import command, trained_at_once
 
-from selfattn_bio.cli.main import keep_memory
+from selfattn_bio.cli.process import keep_memory
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.training.probe import measure
 

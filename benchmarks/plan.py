@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from selfattn_bio.cli.main import keep_memory
+from selfattn_bio.cli.process import keep_memory
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus

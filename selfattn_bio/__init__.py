@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from selfattn_bio.api.explain import explain_positives
     from selfattn_bio.api.interactions import find_interactions
     from selfattn_bio.api.leakage import Leakage, audit
+    from selfattn_bio.api.machine import Machine, inspect_machine
     from selfattn_bio.api.motifs import find_motifs
     from selfattn_bio.api.planning import plan
+    from selfattn_bio.api.proposal import Proposal, propose
     from selfattn_bio.api.report import write_report
+    from selfattn_bio.api.schema import write_schema
+    from selfattn_bio.api.sweep import Ranking, rank_jobs
     from selfattn_bio.api.training import train
+    from selfattn_bio.api.variants import Substitutions, annotate_variants, score_substitutions
+    from selfattn_bio.api.workflow import run_workflow
     from selfattn_bio.attention.attend import attend
     from selfattn_bio.attention.patterns import (
         BlockLocal,
@@ -53,12 +59,14 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.interactions import Interactions
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.interpret.readout import AttentionReading
-    from selfattn_bio.interpret.scanning import hits
+    from selfattn_bio.interpret.scanning import hits, scan_files
+    from selfattn_bio.interpret.simulation import Simulation, read_grammar, simulate
     from selfattn_bio.interpret.targets import Target
     from selfattn_bio.model.encoder import Encoder
-    from selfattn_bio.scoring.embedding import Embeddings, embed
+    from selfattn_bio.scoring.embedding import Embeddings, embed, embed_file
     from selfattn_bio.scoring.pruning import prune
     from selfattn_bio.scoring.sampling import sample
+    from selfattn_bio.scoring.score_files import ScoreSummary, score_files
     from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
     from selfattn_bio.scoring.table import score_batches, score_sequences
     from selfattn_bio.scoring.tracks import Scan, score_genome
@@ -122,6 +130,24 @@ _HOMES = {
     "score_genome": "scoring.tracks",
     "VariantWindows": "scoring.variants",
     "score_variants": "scoring.variants",
+    "Proposal": "api.proposal",
+    "propose": "api.proposal",
+    "run_workflow": "api.workflow",
+    "Machine": "api.machine",
+    "inspect_machine": "api.machine",
+    "Ranking": "api.sweep",
+    "rank_jobs": "api.sweep",
+    "Substitutions": "api.variants",
+    "annotate_variants": "api.variants",
+    "score_substitutions": "api.variants",
+    "ScoreSummary": "scoring.score_files",
+    "score_files": "scoring.score_files",
+    "embed_file": "scoring.embedding",
+    "scan_files": "interpret.scanning",
+    "Simulation": "interpret.simulation",
+    "simulate": "interpret.simulation",
+    "read_grammar": "interpret.simulation",
+    "write_schema": "api.schema",
 }
 
 __all__ = [
@@ -141,24 +167,32 @@ __all__ = [
     "Interactions",
     "Leakage",
     "Learned",
+    "Machine",
     "MotifSet",
     "NoPosition",
+    "Proposal",
     "RandomBlocks",
+    "Ranking",
     "Rotary",
     "Scan",
+    "ScoreSummary",
     "Scorer",
     "Shaw",
+    "Simulation",
     "Sinusoidal",
     "Split",
     "Strided",
+    "Substitutions",
     "T5Bias",
     "Target",
     "TransformerXL",
     "VariantWindows",
     "Window",
+    "annotate_variants",
     "attend",
     "audit",
     "embed",
+    "embed_file",
     "evaluate",
     "explain",
     "explain_positives",
@@ -168,19 +202,29 @@ __all__ = [
     "hits",
     "ingest",
     "ingest_files",
+    "inspect_machine",
     "load",
     "plan",
+    "propose",
     "prune",
+    "rank_jobs",
     "read_attention",
+    "read_grammar",
     "read_run_file",
+    "run_workflow",
     "sample",
+    "scan_files",
     "score_batches",
+    "score_files",
     "score_genome",
     "score_sequences",
+    "score_substitutions",
     "score_variants",
+    "simulate",
     "split",
     "train",
     "write_report",
+    "write_schema",
 ]
 
 

@@ -151,6 +151,21 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
         raise
 
 
+def check_ending(path: str | Path, *endings: str) -> Path:
+    """Return the path of an output file, which must have one of these endings.
+
+    Raises
+    ------
+    OutputError
+        If it has another one.
+    """
+    if Path(path).suffix not in endings:
+        *others, last = endings
+        named = f"{', '.join(others)} or {last}" if others else last
+        raise OutputError(f"the output file must end with {named}", place=str(path))
+    return Path(path)
+
+
 def check_creatable(path: str | Path) -> None:
     """Raise if a file or folder cannot be created; unlike `check_replaceable`, create nothing.
 

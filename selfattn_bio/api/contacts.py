@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from selfattn_bio.display import TableDisplay
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.contacts import (
@@ -27,8 +29,8 @@ from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.scorer import Models, check_one_input, load_single
 
 
-@dataclass(frozen=True)
-class Contacts:
+@dataclass(frozen=True, repr=False)
+class Contacts(TableDisplay):
     """Predicted contacts of some proteins.
 
     Attributes
@@ -54,6 +56,45 @@ class Contacts:
             f"Contacts of {len(self.maps)} sequence{'s' * (len(self.maps) != 1)}, {known} with "
             "known contacts"
         )
+
+    @property
+    def lines(self) -> list[str]:
+        """Return what the maps are, and the mean precision, as text."""
+        lines = []
+        if self.precision is None or len(self.precision) < 2:
+            lines.append(
+                f"{len(self.maps)} maps are means over heads, because a regression needs the known "
+                "contacts of at least two sequences"
+            )
+        if self.precision is not None:
+            means = self.precision.drop(columns="id").mean()
+            shown = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+            lines.append(f"P@L, mean over {len(self.precision)} sequences: {shown}")
+        return lines
+
+    def plot(self, name: str) -> Figure:
+        """Draw the map of a sequence, and mark its L best pairs in the upper triangle."""
+        figure = Figure(figsize=(4.5, 4), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(self.maps[name], cmap="Blues", interpolation="nearest")
+        best = self.table[self.table["id"] == name]
+        axes.plot(best["j"], best["i"], "o", markersize=2, color="tab:red")
+        axes.set(xlabel="residue (0-based)", ylabel="residue (0-based)")
+        axes.set_title(name, loc="left", fontsize=9)
+        figure.colorbar(image, ax=axes, label="score", shrink=0.8)
+        return figure
+
+    @classmethod
+    def load(cls, prefix: str | Path) -> Contacts:
+        """Read the files of `save`; scores of maps are float32."""
+        with np.load(f"{prefix}.contacts.npz", allow_pickle=False) as file:
+            maps = dict(file)
+        table = pd.read_csv(
+            f"{prefix}.contacts.tsv", sep="\t", dtype={"id": "str", "contact": "boolean"}
+        )
+        known = Path(f"{prefix}.precision.tsv")
+        precision = pd.read_csv(known, sep="\t", dtype={"id": "str"}) if known.exists() else None
+        return cls(maps, table, precision)
 
     def save(self, prefix: str | Path) -> None:
         """Write PREFIX.contacts.npz, PREFIX.contacts.tsv and, if known, PREFIX.precision.tsv."""

@@ -18,22 +18,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.cli.common import add_task, sayer, task_and_corpus
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio audit`."""
-    parser.add_argument(
-        "--run-file",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="run file of the task (uses [audit])",
-    )
-    parser.add_argument(
-        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
-    )
-    parser.add_argument(
-        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
-    )
+    add_task(parser, "[audit]", "corpus", "split")
     parser.add_argument(
         "--model",
         nargs="+",
@@ -63,10 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Compare the test records with all others, write the results, and fail above a limit."""
     from selfattn_bio.api.leakage import audit
-    from selfattn_bio.config import read_run_file
-    from selfattn_bio.data.corpus import Corpus
 
-    task, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
+    task, corpus = task_and_corpus(arguments)
     leakage = audit(
         task,
         corpus,
@@ -75,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         pretraining=arguments.pretraining,
     )
     leakage.save(arguments.output)
+    say = sayer("audit")
     for line in (*leakage.lines, f"wrote {arguments.output}"):
-        print(f"audit: {line}", flush=True)
+        say(line)
     leakage.check_limits()

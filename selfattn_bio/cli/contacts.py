@@ -21,13 +21,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.cli.common import sayer
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio contacts`."""
     parser.add_argument(
         "--model",
         required=True,
-        type=Path,
         metavar="DIR",
         help="model folder, trained with [tokens] k = 1",
     )
@@ -52,17 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
     contacts.save(arguments.output)
-    precision = contacts.precision
-    if precision is None or len(precision) < 2:
-        _say(
-            f"{len(contacts.maps)} maps are means over heads, because a regression needs the known "
-            "contacts of at least two sequences"
-        )
-    if precision is not None:
-        means = ", ".join(f"{name} {precision[name].mean():.3f}" for name in precision.columns[1:])
-        _say(f"P@L, mean over {len(precision)} sequences: {means}")
-    _say(f"wrote {arguments.output}.contacts.npz and .tsv")
-
-
-def _say(line: str) -> None:
-    print(f"contacts: {line}", flush=True)
+    say = sayer("contacts")
+    for line in contacts.lines:
+        say(line)
+    say(f"wrote {arguments.output}.contacts.npz and .tsv")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from selfattn_bio.cli.run import bring, snakemake
+from selfattn_bio.api.workflow import copy_task, run_workflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Copy missing files and run the task."""
-    bring("promoter")
+    copy_task("promoter")
     cores = ["--cores", str(arguments.cores)] if arguments.cores else []
-    return snakemake(["train_promoter", *cores, *["--dry-run"] * arguments.dry_run], arguments)
+    return run_workflow(
+        ["train_promoter", *cores, *["--dry-run"] * arguments.dry_run],
+        quiet=arguments.quiet,
+        merged=arguments.json,
+    )

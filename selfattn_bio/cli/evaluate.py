@@ -21,22 +21,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.cli.common import add_task, sayer, task_and_corpus
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio evaluate`."""
-    parser.add_argument(
-        "--run-file",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="run file of the task (uses [evaluation])",
-    )
-    parser.add_argument(
-        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
-    )
-    parser.add_argument(
-        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
-    )
+    add_task(parser, "[evaluation]", "corpus", "split")
     parser.add_argument(
         "--model",
         required=True,
@@ -66,20 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Score validation and test records, fit baselines, write metrics.json and predictions/."""
     from selfattn_bio.api.evaluation import METRICS, check_evaluation_output, evaluate
-    from selfattn_bio.config import read_run_file
-    from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.report.evaluation import evaluation_lines
 
-    task, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
+    say, (task, corpus) = sayer("evaluate"), task_and_corpus(arguments)
     check_evaluation_output(arguments.output)
     variants: dict[str, list[Path]] = {}
     for name, folder in arguments.variant:
         variants.setdefault(name, []).append(folder)
-    evaluation = evaluate(task, corpus, arguments.split, arguments.model, variants, say=_say)
+    evaluation = evaluate(task, corpus, arguments.split, arguments.model, variants, say=say)
     evaluation.save(arguments.output)
     for line in evaluation_lines(task.objective.kind, evaluation.metrics):
-        _say(line)
-    _say(f"wrote {arguments.output / METRICS}")
+        say(line)
+    say(f"wrote {arguments.output / METRICS}")
 
 
 def _named_folder(text: str) -> tuple[str, Path]:
@@ -94,7 +82,3 @@ def _named_folder(text: str) -> tuple[str, Path]:
     except ArgumentError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return name, Path(folder)
-
-
-def _say(line: str) -> None:
-    print(f"evaluate: {line}", flush=True)

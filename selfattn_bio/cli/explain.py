@@ -22,25 +22,12 @@ import argparse
 import time
 from pathlib import Path
 
+from selfattn_bio.cli.common import add_task, sayer, task_and_corpus
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio explain`."""
-    parser.add_argument(
-        "--run-file",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="run file of the task (uses [interpret])",
-    )
-    parser.add_argument(
-        "--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`"
-    )
-    parser.add_argument(
-        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
-    )
-    parser.add_argument(
-        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
-    )
+    add_task(parser, "[interpret]", "model", "corpus", "split")
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="attribution folder to write"
     )
@@ -49,22 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Explain recognised training and validation positives, and write the attribution folder."""
     from selfattn_bio.api.explain import explain_positives
-    from selfattn_bio.config import read_run_file
-    from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.interpret.explanation import check_output
 
-    start = time.monotonic()
+    start, say = time.monotonic(), sayer("explain")
     check_output(arguments.output)
-    explanation = explain_positives(
-        read_run_file(arguments.run_file),
-        Corpus.open(arguments.corpus),
-        arguments.split,
-        arguments.model,
-        say=_say,
-    )
+    task, corpus = task_and_corpus(arguments)
+    explanation = explain_positives(task, corpus, arguments.split, arguments.model, say=say)
     explanation.save(arguments.output)
-    _say(f"wrote {arguments.output} in {time.monotonic() - start:.0f} s")
-
-
-def _say(line: str) -> None:
-    print(f"explain: {line}", flush=True)
+    say(f"wrote {arguments.output} in {time.monotonic() - start:.0f} s")

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.errors import OutputError
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio hits`."""
@@ -51,28 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Scan all files and write one table."""
-    import pandas as pd
+    from selfattn_bio.interpret.scanning import scan_files
 
-    from selfattn_bio.files import whole_file
-    from selfattn_bio.interpret.formats import write_bed, write_table
-    from selfattn_bio.interpret.scanning import hits
-
-    if arguments.output.suffix not in (".bed", ".tsv", ".parquet"):
-        raise OutputError(
-            "the output file must end with .bed, .tsv or .parquet", place=str(arguments.output)
-        )
-    tables = [
-        hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet)
-        for path in arguments.fasta
-    ]
-    found = pd.concat(tables, ignore_index=True)
-    if arguments.output.suffix == ".bed":
-        with whole_file(arguments.output) as temporary:
-            write_bed(temporary, found, ["p_value"])
-    else:
-        write_table(arguments.output, found)
-    num_motifs = found["name"].nunique()
+    found = scan_files(
+        arguments.motifs,
+        arguments.fasta,
+        arguments.output,
+        hit_p=arguments.hit_p,
+        alphabet=arguments.alphabet,
+    )
+    number = found["name"].nunique()
     print(
-        f"hits: wrote {len(found)} hits of {num_motifs} motif{'s' * (num_motifs != 1)} to "
+        f"hits: wrote {len(found)} hits of {number} motif{'s' * (number != 1)} to "
         f"{arguments.output}"
     )

@@ -29,7 +29,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.cli.common import sayer
 from selfattn_bio.errors import SelfAttnBioError
+
+OPTIONS = (  # of `ingest_files`, by the same name
+    *("labels", "label_column", "positive", "sequence_column", "header", "ids"),
+    *("keep_duplicates", "assembly", "min_length", "max_length", "soft_mask", "gaps", "targets"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--label",
+        dest="labels",
         nargs="+",
         type=int,
         choices=(0, 1),
@@ -133,31 +140,11 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.api.data import ingest, ingest_files
     from selfattn_bio.config import read_run_file
 
+    say = sayer("ingest")
     if arguments.run_file:
-        ingest(read_run_file(arguments.run_file), arguments.output, say=_say)
+        ingest(read_run_file(arguments.run_file), arguments.output, say=say)
         return
     if arguments.alphabet is None:
         raise SelfAttnBioError("--sequences needs --alphabet, dna or protein")
-    ingest_files(
-        arguments.sequences,
-        arguments.output,
-        arguments.alphabet,
-        labels=arguments.label,
-        label_column=arguments.label_column,
-        positive=arguments.positive,
-        sequence_column=arguments.sequence_column,
-        header=arguments.header,
-        ids=arguments.ids,
-        keep_duplicates=arguments.keep_duplicates,
-        assembly=arguments.assembly,
-        min_length=arguments.min_length,
-        max_length=arguments.max_length,
-        soft_mask=arguments.soft_mask,
-        gaps=arguments.gaps,
-        targets=arguments.targets,
-        say=_say,
-    )
-
-
-def _say(line: str) -> None:
-    print(f"ingest: {line}", flush=True)
+    options = {name: getattr(arguments, name) for name in OPTIONS}
+    ingest_files(arguments.sequences, arguments.output, arguments.alphabet, **options, say=say)

@@ -1,13 +1,16 @@
-"""Output streams for `--json` and `--quiet`, which every command accepts.
+"""Output of commands: streams for `--json` and `--quiet`, and warnings of the package.
 
-`main` puts them in place of stdout, and for `--json` also of stderr.
+`main` puts the streams in place of stdout, and for `--json` also of stderr.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 
@@ -47,3 +50,15 @@ class Silence(io.TextIOBase):
     def write(self, text: str) -> int:
         """Discard the text."""
         return len(text)
+
+
+@contextmanager
+def warnings_to_stderr(command: str) -> Iterator[None]:
+    """Print warnings that the package logs to the current stderr, as lines of a command."""
+    log, handler = logging.getLogger("selfattn_bio"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"selfattn-bio {command}: warning: %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

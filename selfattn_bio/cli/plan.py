@@ -19,12 +19,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.cli.common import add_task, add_threads
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio plan`."""
-    parser.add_argument(
-        "--run-file", required=True, type=Path, metavar="FILE", help="run file of the task"
-    )
+    add_task(parser, "")
     parser.add_argument(
         "--variant",
         metavar="NAME",
@@ -43,19 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="length of all records in bp or residues, instead of a corpus",
     )
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=8,
-        metavar="N",
-        help="CPU threads; at most the number of cores is used (default: %(default)s)",
-    )
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure the model and its variants, print memory and time, and refuse what does not fit."""
     from selfattn_bio.api.planning import plan
-    from selfattn_bio.cli.main import keep_memory
+    from selfattn_bio.cli.process import keep_memory
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
 

@@ -12,16 +12,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.cli.common import add_task
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio report`."""
-    parser.add_argument(
-        "--run-file",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="run file of the task (uses its title and variants)",
-    )
+    add_task(parser, "its title and variants")
     parser.add_argument(
         "--results", required=True, type=Path, metavar="DIR", help="the task's results folder"
     )

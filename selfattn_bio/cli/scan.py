@@ -18,20 +18,14 @@ example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --chro
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from selfattn_bio.cli.common import add_models, sayer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio scan`."""
-    parser.add_argument(
-        "--model",
-        required=True,
-        type=Path,
-        nargs="+",
-        metavar="DIR",
-        help="model folder, or the name of a model that ships; several are averaged",
-    )
+    add_models(parser)
     parser.add_argument(
         "--genome",
         required=True,
@@ -98,46 +92,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Scan the genome, and warn if the scores need care."""
-    from selfattn_bio.scoring.origin import origin_of
-    from selfattn_bio.scoring.tracks import Scan, assembly_of, score_genome
-    from selfattn_bio.sequence.genome import Genome
+    from selfattn_bio.scoring.tracks import Scan, score_genome
 
-    scan = Scan(
-        arguments.window,
-        arguments.stride,
-        arguments.anchor,
-        arguments.threshold,
-        arguments.separation,
-    )
-    origin = origin_of(arguments.model)
-    windows = scan.windows(origin)
-    strands = "one score for both" if origin.scorer.both_strands else "scored on both"
-    _say(f"windows of {windows.size} bp, one every {windows.stride} bp, {strands} strands")
-    if arguments.prior is None:
-        fraction = origin.positive_fraction
-        _warn(
-            "no --prior: scores assume that as many windows are positive as in training"
-            + ("" if fraction is None else f" ({fraction:.1%})")
-            + ", but in a genome far fewer are"
-        )
-    genome = Genome(arguments.genome)
-    if doubt := origin.doubt(arguments.assembly or assembly_of(genome)):
-        _warn(doubt)
     score_genome(
-        origin,
-        genome,
+        arguments.model,
+        arguments.genome,
         arguments.output,
         regions=arguments.bed or arguments.chrom,
         prior=arguments.prior,
         assembly=arguments.assembly,
-        scan=scan,
-        say=_say,
+        scan=Scan(
+            arguments.window,
+            arguments.stride,
+            arguments.anchor,
+            arguments.threshold,
+            arguments.separation,
+        ),
+        say=sayer("scan"),
     )
-
-
-def _say(line: str) -> None:
-    print(f"scan: {line}", flush=True)
-
-
-def _warn(line: str) -> None:
-    print(f"selfattn-bio scan: warning: {line}", file=sys.stderr, flush=True)

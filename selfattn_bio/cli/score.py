@@ -18,46 +18,15 @@ example: selfattn-bio score --model results/promoter/model --fasta new.fa --outp
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from selfattn_bio.errors import OutputError, SelfAttnBioError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pandas as pd
-
-    from selfattn_bio.scoring.scorer import Ensemble, Scorer
+from selfattn_bio.cli.common import add_models, add_sequences, check_genome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio score`."""
-    parser.add_argument(
-        "--model",
-        required=True,
-        type=Path,
-        nargs="+",
-        help="model folder, or the name of a model that ships; several are averaged",
-    )
-    inputs = parser.add_mutually_exclusive_group(required=True)
-    inputs.add_argument(
-        "--fasta",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="sequences: FASTA, or another format that `ingest` accepts",
-    )
-    inputs.add_argument(
-        "--bed", type=Path, nargs="+", metavar="FILE", help="BED files of intervals in --genome"
-    )
-    parser.add_argument(
-        "--genome",
-        type=Path,
-        metavar="FILE",
-        help="genome of --bed, plain or bgzip; minus strands are reverse-complemented",
-    )
+    add_models(parser)
+    add_sequences(parser, several=True)
     parser.add_argument(
         "--partner",
         type=Path,
@@ -76,77 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not calibrate the probabilities by the temperature",
     )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="sequences per batch (default: 32,768 bases or residues in total)",
-    )
     parser.add_argument("--output", required=True, type=Path, help=".tsv to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score each file, and write one table with the column `file` in front."""
-    from selfattn_bio.files import whole_file
-    from selfattn_bio.scoring.scorer import load
+    """Score the files, and write one table with the column `file` in front."""
+    from selfattn_bio.scoring.score_files import score_files
 
-    if arguments.output.suffix != ".tsv":
-        raise OutputError("the output file must end with .tsv", place=str(arguments.output))
-    if bool(arguments.bed) != bool(arguments.genome):
-        raise SelfAttnBioError(
-            "--bed needs --genome" if arguments.bed else "--genome is only used with --bed"
-        )
-    scorer, total, reasons = load(arguments.model), 0, Counter[str]()
-    with whole_file(arguments.output) as temporary:
-        for table in _tables(arguments, scorer):
-            table.to_csv(
-                temporary,
-                sep="\t",
-                index=False,
-                float_format="%.6g",
-                mode="a",
-                header=not total and not temporary.exists(),
-            )
-            total += len(table)
-            if "unlike" in table:
-                reasons.update(table["unlike"])
-    if reasons:
-        print(f"score: {_unlike(reasons)}")
-    print(f"score: wrote {total} row{'s' * (total != 1)} to {arguments.output}")
-
-
-def _unlike(reasons: Counter[str]) -> str:
-    """Describe how many sequences differ from the training data, and why."""
-    from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, LENGTH, LIKE, UNLIKE
-
-    counts = [(count, reason) for reason, count in reasons.most_common() if reason != LIKE]
-    if not counts:
-        return "no row differs from the training data"
-    what = {LENGTH: "length", AMBIGUOUS: "ambiguous positions", COMPOSITION: "composition"}
-    each = ", ".join(f"{count} in {what[reason]}" for count, reason in counts)
-    limit = (
-        f". The limits of composition are set so that about {UNLIKE:.0%} of validation records "
-        "exceed them"
+    check_genome(arguments)
+    summary = score_files(
+        arguments.model,
+        arguments.fasta or arguments.bed,
+        arguments.output,
+        rc=arguments.rc,
+        calibrated=not arguments.uncalibrated,
+        coverage=arguments.coverage,
+        batch_size=arguments.batch_size,
+        genome=arguments.genome,
+        partner=arguments.partner,
     )
-    return (
-        f"{sum(count for count, _ in counts)} of {reasons.total()} rows differ from the training "
-        f"data: {each}{limit if reasons[COMPOSITION] else ''}"
-    )
-
-
-def _tables(arguments: argparse.Namespace, scorer: Scorer | Ensemble) -> Iterator[pd.DataFrame]:
-    from selfattn_bio.scoring.table import score_batches
-
-    for path in arguments.fasta or arguments.bed:
-        for table in score_batches(
-            scorer,
-            path,
-            rc=arguments.rc,
-            calibrated=not arguments.uncalibrated,
-            coverage=arguments.coverage,
-            batch_size=arguments.batch_size,
-            genome=arguments.genome,
-            partner=arguments.partner,
-        ):
-            table.insert(0, "file", str(path))
-            yield table
+    for line in summary.lines:
+        print(f"score: {line}")

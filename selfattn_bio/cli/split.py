@@ -15,27 +15,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.cli.common import add_task, sayer, task_and_corpus
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio split`."""
-    parser.add_argument(
-        "--run-file",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="run file of the task (uses [split])",
-    )
-    parser.add_argument(
-        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
-    )
+    add_task(parser, "[split]", "corpus")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Split the corpus as the run file says, and write the table."""
     from selfattn_bio.api.data import split
-    from selfattn_bio.config import read_run_file
-    from selfattn_bio.data.corpus import Corpus
 
-    task, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
-    split(task, corpus, arguments.output, say=lambda line: print(f"split: {line}", flush=True))
+    task, corpus = task_and_corpus(arguments)
+    split(task, corpus, arguments.output, say=sayer("split"))

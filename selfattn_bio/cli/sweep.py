@@ -11,16 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.cli.common import add_task, sayer
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio sweep`."""
-    parser.add_argument(
-        "--run-file",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="run file of the task (uses [sweep])",
-    )
+    add_task(parser, "[sweep]")
     parser.add_argument(
         "--results",
         required=True,
@@ -33,27 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Rank the jobs, write the table, and print it and the best job of each network."""
+    from selfattn_bio.api.sweep import rank_jobs
     from selfattn_bio.config import read_run_file
-    from selfattn_bio.errors import RunFileError
-    from selfattn_bio.evaluation.measures import MAIN
-    from selfattn_bio.evaluation.ranking import rank
-    from selfattn_bio.files import whole_file
 
-    jobs = read_run_file(arguments.run_file).jobs()
-    if not jobs:
-        raise RunFileError("the run file has no [sweep]", place=str(arguments.run_file))
-    table = rank(jobs, arguments.results)
-    with whole_file(arguments.output) as path:
-        table.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
-    print(table.to_string(index=False), flush=True)
-    metric = f"valid_{MAIN[jobs[0].run.objective.kind][0]}"
-    for of, rows in table.groupby("of", sort=False):
-        best = rows.iloc[0]
-        settings = ", ".join(f"{key} = {best[key]}" for key in jobs[0].settings)
-        print(
-            f"sweep: best of {len(rows)} jobs of {of}: {metric} {best[metric]:.4f} with {settings}"
-        )
-    print(
-        f"sweep: wrote {arguments.output}. The validation metric of the best of many jobs is "
+    say = sayer("sweep")
+    ranking = rank_jobs(read_run_file(arguments.run_file), arguments.results)
+    ranking.save(arguments.output)
+    print(ranking.table.to_string(index=False), flush=True)
+    for line in ranking.lines:
+        say(line)
+    say(
+        f"wrote {arguments.output}. The validation metric of the best of many jobs is "
         "slightly optimistic. The test split was not read"
     )

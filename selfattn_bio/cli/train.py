@@ -13,12 +13,12 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from selfattn_bio.cli.common import add_task, add_threads, task_and_corpus
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio train`."""
-    parser.add_argument(
-        "--run-file", required=True, type=Path, metavar="FILE", help="run file of the task"
-    )
+    add_task(parser, "", "corpus", "split")
     parser.add_argument(
         "--variant",
         metavar="NAME",
@@ -35,19 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--job", metavar="NAME", help="train this job of [sweep], named by its folder"
     )
-    parser.add_argument(
-        "--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`"
-    )
-    parser.add_argument(
-        "--split", required=True, type=Path, metavar="FILE", help="split table, from `split`"
-    )
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=8,
-        metavar="N",
-        help="CPU threads; at most the number of cores is used (default: %(default)s)",
-    )
+    add_threads(parser)
     parser.add_argument(
         "--sharded",
         action="store_true",
@@ -67,11 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Read run file, corpus and split, train, and write the model folder."""
     from selfattn_bio.api.training import train
-    from selfattn_bio.cli.main import keep_memory
-    from selfattn_bio.config import read_run_file
-    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.cli.process import keep_memory
 
-    task, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
+    task, corpus = task_and_corpus(arguments)
     train(
         task,
         corpus,

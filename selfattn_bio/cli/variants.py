@@ -18,35 +18,14 @@ example: selfattn-bio variants --model results/promoter/model --genome dm3.fa --
 from __future__ import annotations
 
 import argparse
-import sys
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from selfattn_bio.errors import GenomeError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from selfattn_bio.scoring.origin import ModelOrigin
-    from selfattn_bio.scoring.variants import VariantBatch, VariantWindows
-    from selfattn_bio.sequence.genome import Genome
-    from selfattn_bio.sequence.vcf import VcfVariant
+from selfattn_bio.cli.common import add_models, sayer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio variants`."""
-    parser.add_argument(
-        "--model",
-        required=True,
-        type=Path,
-        nargs="+",
-        metavar="DIR",
-        help="model folder, or the name of a model that ships; several are averaged",
-    )
+    add_models(parser)
     parser.add_argument(
         "--genome",
         required=True,
@@ -109,123 +88,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Check the reference, score and write the variants, and report those without a score."""
-    from selfattn_bio.motifs import read_motifs
-    from selfattn_bio.scoring.annotated import VariantWriter
-    from selfattn_bio.scoring.origin import origin_of
-    from selfattn_bio.scoring.tracks import assembly_of
-    from selfattn_bio.scoring.variants import (
-        MEANING,
-        VariantWindows,
-        check_reference,
-        scored,
-        tally,
-    )
-    from selfattn_bio.sequence.genome import Genome
-    from selfattn_bio.sequence.vcf import VcfFile
+    """Score the variants and write them, and report those without a score."""
+    from selfattn_bio.api.variants import annotate_variants, score_substitutions
+    from selfattn_bio.scoring.variants import VariantWindows
 
-    genome, motifs = (
-        Genome(arguments.genome),
-        None if arguments.motifs is None else read_motifs(arguments.motifs),
-    )
-    source = None if arguments.vcf is None else VcfFile(arguments.vcf, genome)
-    origin, windows = (
-        origin_of(arguments.model),
-        VariantWindows(arguments.window, arguments.placements, arguments.rc),
-    )
-    if doubt := origin.doubt(assembly_of(genome)):
-        print(f"selfattn-bio variants: warning: {doubt}", file=sys.stderr, flush=True)
-    if source is not None:
-        lines, wrong, first = check_reference(source, arguments.mismatches)
-        _say(
-            f"{lines} line{'s' * (lines != 1)}"
-            + (
-                f", REF differs from the genome in {wrong}: {first}"
-                if wrong
-                else ", every REF agrees with the genome"
-            )
+    say = sayer("variants")
+    model, genome, output = arguments.model, arguments.genome, arguments.output
+    windows = VariantWindows(arguments.window, arguments.placements, arguments.rc)
+    shared = {"prior": arguments.prior, "motifs": arguments.motifs, "windows": windows, "say": say}
+    if arguments.vcf:
+        annotate_variants(
+            model, genome, arguments.vcf, output, mismatches=arguments.mismatches, **shared
         )
-        variants = iter(source)
     else:
-        variants, windows = _saturation(arguments.region, genome, origin, windows)
-    counts, batches = Counter[str](), []
-    with VariantWriter(arguments.output, source, " ".join(map(str, arguments.model))) as writer:
-        for batch in scored(origin, genome, variants, windows, arguments.prior):
-            writer.write(batch, None if motifs is None else _changes(motifs, batch))
-            counts += tally(batch.table)
-            if source is None:
-                batches.append(batch.table)
-        if not counts:  # only for a region; an empty VCF has been reported before
-            message = "the region has no A, C, G or T that the model reads"
-            raise GenomeError(message, place=f"{genome.path} {arguments.region}")
-    for status, count in counts.items():
-        _say(f"{count} allele{'s' * (count != 1)} {MEANING[status]}")
-    if batches:
-        _draw(batches, arguments.output)
-    _say(
-        f"wrote {arguments.output}.effects.tsv and "
-        f"{arguments.output}.{'saturation.svg' if source is None else 'annotated.vcf.gz'}"
-    )
-
-
-def _saturation(
-    text: str, genome: Genome, origin: ModelOrigin, windows: VariantWindows
-) -> tuple[Iterator[VcfVariant], VariantWindows]:
-    """Return the substitutions of a region, and where their windows are."""
-    from dataclasses import replace
-
-    from selfattn_bio.scoring.regions import parse_region
-    from selfattn_bio.scoring.variants import substitutions
-
-    region = parse_region(text, genome)
-    length = region.end - region.start
-    one = length <= origin.window(windows.window) and windows.placements == 1
-    _say(
-        f"{region.chrom} [{region.start}, {region.end}), 0-based half-open: {length} bp, "
-        f"{'all in one window' if one else 'each in its own window'}"
-    )
-    return substitutions(genome.with_soft_mask(origin.scorer.policy.soft_mask), region), replace(
-        windows, around=region.start + length // 2
-    ) if one else windows
-
-
-def _changes(motifs: dict[str, NDArray[np.float64]], batch: VariantBatch) -> pd.DataFrame:
-    """Return motifs_lost and motifs_gained of a batch, in the first window of each allele.
-
-    Alleles without a score have empty values.
-    """
-    from selfattn_bio.interpret.changes import changed_motifs
-
-    known = [i for i, pair in enumerate(batch.pairs) if pair is not None]
-    refs, alts = [], []
-    for i, ref, alt in zip(
-        known, batch.table["ref"].iloc[known], batch.table["alt"].iloc[known], strict=True
-    ):
-        pair = batch.pairs[i]
-        assert pair is not None
-        at = int(pair.positions[0])
-        refs.append((pair.ref[0], at, at + len(ref)))
-        alts.append((pair.alt[0], at, at + len(alt)))
-    found = changed_motifs(motifs, refs, alts).set_axis(known)
-    return found.reindex(range(len(batch.table)), fill_value="")
-
-
-def _draw(tables: list[pd.DataFrame], prefix: Path) -> None:
-    """Draw the effect of each substitution, and above it the mean loss at each position."""
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from selfattn_bio.files import whole_file
-    from selfattn_bio.interpret.saturation import draw_saturation
-
-    table = pd.concat(tables, ignore_index=True)
-    figure = Figure(
-        figsize=(min(40.0, 2 + 0.07 * table["pos"].nunique()), 3.2), layout="constrained"
-    )
-    draw_saturation(table, *figure.subplots(2, 1, sharex=True))
-    with whole_file(f"{prefix}.saturation.svg") as path:
-        figure.savefig(path, format="svg", metadata={"Date": None})
-
-
-def _say(line: str) -> None:
-    print(f"variants: {line}", flush=True)
+        found = score_substitutions(model, genome, arguments.region, **shared)
+        found.save(output)
+        for line in found.lines:
+            say(line)
+    drawn = "annotated.vcf.gz" if arguments.vcf else "saturation.svg"
+    say(f"wrote {output}.effects.tsv and {output}.{drawn}")

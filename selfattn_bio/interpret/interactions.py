@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.display import TableDisplay
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance
 from selfattn_bio.interpret.capture import has_attention, read_letters
@@ -80,8 +81,8 @@ COLUMNS = [
 ]
 
 
-@dataclass(frozen=True)
-class Interactions:
+@dataclass(frozen=True, repr=False)
+class Interactions(TableDisplay):
     """Pairs of motifs that were tested for use together.
 
     Attributes
@@ -107,6 +108,26 @@ class Interactions:
     def supported(self) -> pd.DataFrame:
         """Return the rows of `table` with verdict "supported"."""
         return self.table[self.table["verdict"] == "supported"]
+
+    @property
+    def lines(self) -> list[str]:
+        """Return one line of text per supported pair, and the number of supported pairs."""
+        pairs = [
+            f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
+            f"({row['epistasis_low']:+.2f} to "
+            f"{row['epistasis_high']:+.2f}), q {row['q']:.1g}, {row['records']} records, "
+            f"preferred distance {row['spacing_start']:.0f} to "
+            f"{row['spacing_end'] - 1:.0f} bp (q {row['spacing_q']:.1g}), "
+            f"orientation {row['orientation']} (q {row['orientation_q']:.1g})"
+            for row in self.supported.to_dict("records")
+        ]
+        return [*pairs, f"supported: {len(pairs)} of {len(self)} pairs"]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Interactions:
+        """Read a file of `save`; numbers have six digits."""
+        texts = dict.fromkeys(("name_a", "name_b", "orientation", "verdict"), "str")
+        return cls(pd.read_csv(path, sep="\t", dtype=texts))
 
     def save(self, path: str | Path) -> None:
         """Write the table as TSV, the file of `selfattn-bio interactions`."""

@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome
+from selfattn_bio.files import check_ending, whole_file
+from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome, write_bed, write_table
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits
 from selfattn_bio.interpret.motifs import MotifSet
 from selfattn_bio.motifs import open_database
@@ -87,6 +88,47 @@ def hits(
     return pd.concat(found).sort_values(
         ["chrom", "start", "end", "name", "strand"], ignore_index=True
     )
+
+
+def scan_files(
+    motifs: MotifSet | Mapping[str, NDArray[np.float64]] | str | Path,
+    files: Sequence[str | Path],
+    output: str | Path,
+    *,
+    hit_p: float = HIT_P,
+    alphabet: str = "dna",
+) -> pd.DataFrame:
+    """Find motif hits in FASTA files, and write one table.
+
+    Parameters
+    ----------
+    motifs, hit_p, alphabet
+        As for `hits`.
+    files
+        FASTA files, plain, gz or bgzip.
+    output
+        .bed, which has p as a seventh column, or .tsv or .parquet with the same columns.
+
+    Returns
+    -------
+    The hits, with the columns of `hits`.
+
+    Raises
+    ------
+    OutputError
+        If the output has another ending.
+    ArgumentError, DatabaseError, SequenceFileError, ValueError
+        As for `hits`.
+    """
+    output = check_ending(output, ".bed", ".tsv", ".parquet")
+    tables = [hits(motifs, path, hit_p=hit_p, alphabet=alphabet) for path in map(Path, files)]
+    found = pd.concat(tables, ignore_index=True)
+    if output.suffix == ".bed":
+        with whole_file(output) as temporary:
+            write_bed(temporary, found, ["p_value"])
+    else:
+        write_table(output, found)
+    return found
 
 
 def _motifs(

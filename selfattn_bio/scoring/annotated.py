@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 import pandas as pd
 import pysam
 
 from selfattn_bio.errors import VariantFileError
 from selfattn_bio.files import whole_file
-from selfattn_bio.scoring.variants import VariantBatch
-from selfattn_bio.sequence.vcf import COLUMNS, VcfFile
+from selfattn_bio.sequence.vcf import COLUMNS, VcfFile, VcfVariant
 
 INFO = {  # name in INFO -> (column of the table, description)
     "SAB_LOGIT_REF": ("logit_ref", "logit of the window with the reference allele"),
@@ -27,7 +27,7 @@ INFO = {  # name in INFO -> (column of the table, description)
 
 
 class VariantWriter:
-    """Write PREFIX.effects.tsv and, for a VCF file, PREFIX.annotated.vcf.gz (bgzip).
+    """Write PREFIX.effects.tsv and PREFIX.annotated.vcf.gz (bgzip).
 
     The files appear under their names only when they are complete.
 
@@ -36,7 +36,7 @@ class VariantWriter:
     prefix
         Prefix of the file names.
     source
-        The VCF file whose header is copied, or None.
+        The VCF file whose header is copied.
     model
         Model name for the header lines.
 
@@ -46,10 +46,8 @@ class VariantWriter:
         If the header already defines one of the INFO fields.
     """
 
-    def __init__(self, prefix: str | Path, source: VcfFile | None, model: str) -> None:
+    def __init__(self, prefix: str | Path, source: VcfFile, model: str) -> None:
         self._prefix, self._source, self._model = prefix, source, model.replace('"', "'")
-        if source is None:
-            return
         for number, line in enumerate(source.header, start=1):
             if taken := [name for name in INFO if line.startswith(f"##INFO=<ID={name},")]:
                 message, hint = (
@@ -65,17 +63,15 @@ class VariantWriter:
                 files.enter_context(table.open("w", encoding="utf-8", newline="")),
                 True,
             )
-            if self._source is not None:
-                path = files.enter_context(whole_file(f"{self._prefix}.annotated.vcf.gz"))
-                self._vcf = files.enter_context(pysam.BGZFile(str(path), "wb", None))
+            path = files.enter_context(whole_file(f"{self._prefix}.annotated.vcf.gz"))
+            self._vcf = files.enter_context(pysam.BGZFile(str(path), "wb", None))
             self._files = files.pop_all()
-        if self._source is not None:
-            described = [
-                f'##INFO=<ID={name},Number=A,Type=Float,Description="{text}, by selfattn_bio, '
-                f'{self._model}">'
-                for name, (_, text) in INFO.items()
-            ]
-            self._write([*self._source.header[:-1], *described, self._source.header[-1]])
+        described = [
+            f'##INFO=<ID={name},Number=A,Type=Float,Description="{text}, by selfattn_bio, '
+            f'{self._model}">'
+            for name, (_, text) in INFO.items()
+        ]
+        self._write([*self._source.header[:-1], *described, self._source.header[-1]])
         return self
 
     def __exit__(
@@ -86,25 +82,15 @@ class VariantWriter:
     ) -> None:
         self._files.__exit__(kind, error, trace)
 
-    def write(self, batch: VariantBatch, more: pd.DataFrame | None = None) -> None:
-        """Write the rows of a batch, with the columns of `more`, and its VCF lines."""
-        table = batch.table if more is None else pd.concat([batch.table, more], axis=1)
-        table.to_csv(
-            self._table,
-            sep="\t",
-            index=False,
-            header=self._first,
-            float_format="%.6g",
-            lineterminator="\n",
-        )
+    def write(self, variants: Sequence[VcfVariant], table: pd.DataFrame) -> None:
+        """Write the rows of these variants, one per alternative allele, and their VCF lines."""
+        write_effects(table, self._table, header=self._first)
         self._first = False
-        if self._source is None:
-            return
         lines, row = [], 0
-        for variant in batch.variants:
+        for variant in variants:
             fields = list(variant.fields)
             fields[COLUMNS.index("INFO")] = _info(
-                fields[COLUMNS.index("INFO")], batch.table[row : row + len(variant.alts)]
+                fields[COLUMNS.index("INFO")], table[row : row + len(variant.alts)]
             )
             lines.append("\t".join(fields))
             row += len(variant.alts)
@@ -112,6 +98,13 @@ class VariantWriter:
 
     def _write(self, lines: Sequence[str]) -> None:
         self._vcf.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def write_effects(table: pd.DataFrame, file: Path | TextIO, *, header: bool = True) -> None:
+    """Write rows of effects as TSV with six digits."""
+    table.to_csv(
+        file, sep="\t", index=False, header=header, float_format="%.6g", lineterminator="\n"
+    )
 
 
 def _info(before: str, rows: pd.DataFrame) -> str:

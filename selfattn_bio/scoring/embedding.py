@@ -5,24 +5,31 @@ Use the vectors for nearest neighbours, clustering, plots or as features of othe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from selfattn_bio.display import TableDisplay
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.files import check_ending, whole_file
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.scorer import Models, Scorer, check_one_input, load_single
 from selfattn_bio.scoring.table import chunks
 
+ENDINGS = (".parquet", ".npz")
 
-@dataclass(frozen=True)
-class Embeddings:
+
+@dataclass(frozen=True, repr=False)
+class Embeddings(TableDisplay):
     """Vectors of sequences or positions.
 
     Attributes
@@ -40,9 +47,14 @@ class Embeddings:
     positions: pd.DataFrame
     vectors: NDArray[np.float32]
 
+    def __repr__(self) -> str:
+        number, width = self.vectors.shape
+        return f"Embeddings: {number} vector{'s' * (number != 1)} of size {width}"
+
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
     def table(self) -> pd.DataFrame:
         """Return `positions` together with the vectors as columns d0, d1, ..."""
         values = pd.DataFrame(
@@ -51,6 +63,40 @@ class Embeddings:
             index=self.positions.index,
         )
         return pd.concat([self.positions, values], axis=1)
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as .parquet, or the arrays id, vectors, start and end as .npz.
+
+        Raises
+        ------
+        OutputError
+            If the path has another ending.
+        """
+        path = check_ending(path, *ENDINGS)
+        with whole_file(path) as temporary:
+            if path.suffix == ".parquet":
+                self.table.to_parquet(temporary, index=False)
+                return
+            columns = {
+                name: self.positions[name].to_numpy()
+                for name in ("start", "end")
+                if name in self.positions
+            }
+            # arrays of objects would need pickle
+            columns["id"] = self.positions["id"].to_numpy(dtype=str)
+            with temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, vectors=self.vectors, **columns)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Embeddings:
+        """Read a file of `save`."""
+        if Path(path).suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                names = [name for name in ("id", "start", "end") if name in file]
+                return cls(pd.DataFrame({name: file[name] for name in names}), file["vectors"])
+        table = pd.read_parquet(path)
+        names = [name for name in ("id", "start", "end") if name in table]
+        return cls(table[names], table.drop(columns=names).to_numpy(dtype=np.float32))
 
 
 def embed(
@@ -83,12 +129,8 @@ def embed(
     ValueError
         As for `score_sequences`, or if the model is an ensemble or has no encoder.
     """
-    parts = list(
+    return _joined(
         embed_batches(model, sequences, per_token=per_token, batch_size=batch_size, genome=genome)
-    )
-    return Embeddings(
-        pd.concat([part.positions for part in parts], ignore_index=True),
-        np.concatenate([part.vectors for part in parts]),
     )
 
 
@@ -133,6 +175,63 @@ def embed_batches(
             * (1 + scorer.run.shares_strands)
         )
         yield Embeddings(positions, np.concatenate([np.empty((0, width), np.float32), *found]))
+
+
+def embed_file(
+    model: Models,
+    sequences: Inputs,
+    output: str | Path,
+    *,
+    per_token: bool = False,
+    batch_size: int | None = None,
+    genome: str | Path | None = None,
+) -> tuple[int, int]:
+    """Embed sequences and write their vectors, which `Embeddings.load` reads.
+
+    Parquet is written in parts, so memory is needed only for a few thousand sequences. An .npz file
+    needs memory for all vectors.
+
+    Parameters
+    ----------
+    model, sequences, per_token, batch_size, genome
+        As for `embed`.
+    output
+        .parquet or .npz to write, in the form of `Embeddings.save`.
+
+    Returns
+    -------
+    The number of vectors and their size.
+
+    Raises
+    ------
+    OutputError
+        If the output has another ending.
+    SequenceFileError, ValueError
+        As for `embed`.
+    """
+    output = check_ending(output, *ENDINGS)
+    parts = embed_batches(
+        model, sequences, per_token=per_token, batch_size=batch_size, genome=genome
+    )
+    if output.suffix == ".npz":
+        found = _joined(parts)
+        found.save(output)
+        return found.vectors.shape
+    first = next(parts)
+    rows, schema = 0, pa.Table.from_pandas(first.table, preserve_index=False).schema
+    with whole_file(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for part in chain([first], parts):
+            writer.write_table(pa.Table.from_pandas(part.table, preserve_index=False))
+            rows += len(part)
+    return rows, first.vectors.shape[1]
+
+
+def _joined(parts: Iterable[Embeddings]) -> Embeddings:
+    found = list(parts)
+    return Embeddings(
+        pd.concat([part.positions for part in found], ignore_index=True),
+        np.concatenate([part.vectors for part in found]),
+    )
 
 
 def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:

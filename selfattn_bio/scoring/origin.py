@@ -6,6 +6,7 @@ variant scoring use the length as their window, and `prior=` needs the fraction 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_input, load
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,12 @@ class ModelOrigin:
             raise ArgumentError(f"a window of {size} bp is shorter than the model's {k}-mers")
         return size
 
-    def doubt(self, name: str) -> str:
-        """Return a warning if the genome's name differs from the training assembly.
-
-        Returns an empty string if they agree or the assembly is unknown.
-        """
-        same = self.assembly in ("", name)
-        return (
-            ""
-            if same
-            else f"the model was trained on {self.assembly!r}, but the genome is named {name!r}"
-        )
+    def warn_of_other_assembly(self, name: str) -> None:
+        """Log a warning if the genome's name differs from a known training assembly."""
+        if self.assembly not in ("", name):
+            LOG.warning(
+                "the model was trained on %r, but the genome is named %r", self.assembly, name
+            )
 
     def shift(self, prior: float | None) -> float:
         """Return the shift of calibrated log-odds for a different fraction of positives.

@@ -6,6 +6,7 @@ two inputs and ensembles offer the same methods.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -40,6 +41,8 @@ from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy
 
+LOG = logging.getLogger(__name__)
+SHIPPED = Path(str(resources.files("selfattn_bio"))) / "models"  # one folder per model
 UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
 TAKE_TWO = "only score, evaluate and explain support that"
 NO_PAIR = f"this model has two inputs and needs pairs of sequences; {TAKE_TWO}"
@@ -649,16 +652,22 @@ Models = Scorer | Ensemble | str | Path | Sequence[str | Path]
 
 
 @overload
-def load(path: str | Path) -> Scorer: ...
+def load(path: str | Path) -> Scorer:
+    """Load a model folder, or a model that ships, as a scorer."""
+
+
 @overload
-def load(path: Sequence[str | Path]) -> Scorer | Ensemble: ...
+def load(path: Sequence[str | Path]) -> Scorer | Ensemble:
+    """Load several model folders as an ensemble, or a list of one as a scorer."""
+
+
 def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
     """Load a model folder, or several of them as an ensemble.
 
     The model is placed on CUDA if a device is available, otherwise on the CPU. A baseline saved by
     `evaluate`, such as `load("results/promoter/baselines/exact_positions")`, becomes a
     `BaselineScorer`. A model that ships with the package can be loaded by name, such as
-    `load("promoter")`, unless the working directory has a folder with that name.
+    `load("promoter")`; `load("./promoter")` is a folder in the working directory.
 
     Raises
     ------
@@ -767,21 +776,34 @@ def _check_is_no_parent(folder: Path) -> None:
         raise ModelFolderError(message, place=str(folder), hint=f"Name one of them: {found[0]}")
 
 
-def folder_of(path: str | Path) -> Path:
-    """Return the folder of a model given by path, or by name if it ships with the package.
+def folder_of(model: str | Path) -> Path:
+    """Return the folder of a model that is given by its path, or by its name if it ships.
+
+    Text without a separator that is the name of a shipped model, such as "promoter", is that model
+    in every working directory. "./promoter" and `Path("promoter")` are folders.
 
     Raises
     ------
     ModelFolderError
-        If a bare name matches neither an existing folder nor a model that ships.
+        If a bare name is neither an existing folder nor a model that ships.
     """
-    shipped = Path(str(resources.files("selfattn_bio"))) / "models"
-    if not str(path).isidentifier() or Path(path).exists():
-        return Path(path)
-    if not (shipped / path).is_dir():
-        known = ", ".join(sorted(folder.name for folder in shipped.glob("[a-z]*")))
-        raise ModelFolderError(
-            f"there is no model folder {str(path)!r}, and no model of this name ships with the "
-            f"package (shipped: {known})"
-        )
-    return shipped / path
+    shipped = sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
+    if isinstance(model, str) and model in shipped:
+        if Path(model).is_dir():
+            LOG.warning(
+                "%r is the model that ships with the package; write './%s' for the folder in the "
+                "working directory",
+                model,
+                model,
+            )
+        return SHIPPED / model
+    if not str(model).isidentifier() or Path(model).exists():
+        return Path(model)
+    message = f"there is no model folder {str(model)!r}"
+    if str(model) in shipped:
+        hint = f"Pass the text {str(model)!r}, not a Path, for the model that ships"
+        raise ModelFolderError(message, hint=hint)
+    raise ModelFolderError(
+        f"{message}, and no model of this name ships with the package "
+        f"(shipped: {', '.join(shipped)})"
+    )

@@ -5,6 +5,7 @@ Chromosomes are processed in chunks, so memory does not grow with their length.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -29,6 +30,7 @@ from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
 
+LOG = logging.getLogger(__name__)
 CHUNK = 4096  # windows held in memory at a time
 PER_WINDOW = 12  # default strides per window; scores change little from one to the next
 MOST_AMBIGUOUS = 0.5  # windows with a larger fraction of N and other ambiguous bases get no score
@@ -149,6 +151,9 @@ def score_genome(
     both strands (`evaluation.strands`) has one track, promoters.dm3.bw and .bedGraph.gz, and its
     peaks have strand ".".
 
+    A warning is logged without `prior`, and if the genome is named differently from the assembly of
+    the training records.
+
     Parameters
     ----------
     model
@@ -193,10 +198,21 @@ def score_genome(
         of positives that is needed.
     """
     origin, scan = origin_of(model), scan or Scan()
+    windows = scan.windows(origin)
+    read = "one score for both" if origin.scorer.both_strands else "scored on both"
+    say(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
+    if prior is None:
+        fraction = origin.positive_fraction
+        LOG.warning(
+            "no prior: scores assume that as many windows are positive as in training%s, but in a "
+            "genome far fewer are",
+            "" if fraction is None else f" ({fraction:.1%})",
+        )
     genome = (genome if isinstance(genome, Genome) else Genome(genome)).with_soft_mask(
         origin.scorer.policy.soft_mask
     )
-    windows, shift, strands = scan.windows(origin), origin.shift(prior), scan.strands(origin.scorer)
+    origin.warn_of_other_assembly(assembly or assembly_of(genome))
+    shift, strands = origin.shift(prior), scan.strands(origin.scorer)
     threshold = scan.threshold or (origin.scorer.threshold if prior is None else 0.5)
     stretches = _stretches(_wanted(regions, genome), genome, windows)
     if not stretches:

@@ -296,7 +296,7 @@ def make_plan(
     threads
         Number of threads of the training.
     prepare
-        Function that the measuring process calls first, such as `cli.main.keep_memory`.
+        Function that the measuring process calls first, such as `cli.process.keep_memory`.
     seconds
         Time limit for the steps of one size, from the third size on. A smaller limit means more
         extrapolation.

@@ -158,8 +158,8 @@ def measure(
     corpus
         Folder that the training opens.
     prepare
-        Function that the process calls first, such as `cli.main.keep_memory`; it must be defined at
-        module level.
+        Function that the process calls first, such as `cli.process.keep_memory`; it must be defined
+        at module level.
 
     Raises
     ------

@@ -11,7 +11,7 @@ import pytest
 import tomli_w
 
 from selfattn_bio import config
-from selfattn_bio.cli.main import keep_memory
+from selfattn_bio.cli.process import keep_memory
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import Rules
 from selfattn_bio.sequence.alphabet import DNA

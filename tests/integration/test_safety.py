@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.cli.main import UNWRITABLE
+from selfattn_bio.cli.failures import UNWRITABLE
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import Rules

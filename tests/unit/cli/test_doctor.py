@@ -6,8 +6,8 @@ from typing import get_args
 import torch
 
 from selfattn_bio import config
+from selfattn_bio.api import machine
 from selfattn_bio.attention.attend import KERNELS
-from selfattn_bio.cli import doctor
 from selfattn_bio.cli.main import main
 
 
@@ -45,9 +45,9 @@ def test_doctor_reports_effect_of_default_dropout(capsys, monkeypatch):
             position: replace(inputs, q=OnCuda(inputs.q))
             for position, inputs in by_position.items()
         }
-        for pattern, by_position in doctor._requests().items()
+        for pattern, by_position in machine._requests().items()
     }
-    monkeypatch.setattr(doctor, "_requests", lambda: on_cuda)
+    monkeypatch.setattr(machine, "_requests", lambda: on_cuda)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     assert main(["doctor"]) == 0
@@ -98,18 +98,17 @@ def test_doctor_lists_mixers_with_their_positions(capsys):
 
 
 def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    doctor._print_optional_parts()
-    out = capsys.readouterr().out
+    assert main(["doctor"]) == 0
+    parts = machine.optional_parts().set_index("name")
     needed = {
         re.match(r"[\w-]+", each)[0].lower().replace("-", "_")
         for each in requires("selfattn-bio")
         if "extra ==" not in each
     }
-    listed = {line.split("  ")[1] for line in out.splitlines() if line.startswith("  ")}
-    assert not needed & {name.lower() for name in listed}
+    assert not needed & {name.lower() for name in parts.index}
     assert {
         "GPU",
         "C++ compiler",
@@ -120,6 +119,15 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
         "tensorboard",
         "gkmsvm",
         "snakemake_executor_plugin_slurm",
-    } <= listed
-    assert "MMseqs2" in out
-    assert "not found. It clusters similar sequences by alignment" in out
+    } <= set(parts.index)
+    assert parts["found"]["MMseqs2"] == ""
+    assert "not found. It clusters similar sequences by alignment" in capsys.readouterr().out
+
+
+def test_machine_is_what_doctor_prints(capsys):
+    found = machine.inspect_machine()
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out == f"{found!r}\n"
+    row = found.table[(found.table["pattern"] == "bigbird") & (found.table["position"] == "shaw")]
+    assert row["kernel"].tolist() == ["slab"]
+    assert found.mixers["dynamic"][0] == "none"

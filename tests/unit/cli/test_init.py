@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.cli import init
-from selfattn_bio.cli import run as run_command
+from selfattn_bio.api import workflow
+from selfattn_bio.api.proposal import propose
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
 from selfattn_bio.errors import SelfAttnBioError
@@ -536,7 +536,7 @@ def test_invalid_character_names_the_record(here, capsys, letters, codes, record
 
 
 def test_init_checks_that_it_can_write(here, monkeypatch, capsys):
-    monkeypatch.setattr(init.os, "access", lambda path, mode: str(path) != ".")
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != ".")
     assert main(["init", "mine", "--positives", "missing.fa", "--negatives", "shuffled"]) == 1
     assert "cannot write workflows/tasks/mine.toml: permission denied" in capsys.readouterr().err
 
@@ -705,12 +705,24 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     assert Path("workflows/tasks/there.toml").read_text() == "mine"
 
 
+def test_propose_returns_what_init_writes(here):
+    files = {"positives": [write("p.fa")], "negatives": [write("n.fa")]}
+    lines = []
+    proposal = propose("my_task", files, say=lines.append)
+    assert not Path("workflows").exists()
+    made("--positives", "p.fa", "--negatives", "n.fa")
+    assert Path("workflows/tasks/my_task.toml").read_text() == repr(proposal) == proposal.text
+    assert lines[0].startswith("p.fa, n.fa: 240 records of DNA")
+    assert proposal.save("other.toml") == Path("other.toml")
+    assert Path("other.toml").read_text() == proposal.text
+
+
 # ------------ run, demo
 @pytest.fixture
 def started(monkeypatch):
     """Replace Snakemake with a program that prints its arguments and exits with the last one."""
     seen = []
-    real = run_command.subprocess.Popen
+    real = workflow.subprocess.Popen
     code = (
         "import sys; print('snakemake', *sys.argv[1:]); print('and an error', "
         "file=sys.stderr); sys.exit(int(sys.argv[1]))"
@@ -723,7 +735,7 @@ def started(monkeypatch):
         )
         return real([sys.executable, "-c", code, number, *command[3:]], env=env, **options)
 
-    monkeypatch.setattr(run_command.subprocess, "Popen", popen)
+    monkeypatch.setattr(workflow.subprocess, "Popen", popen)
     return seen
 
 
@@ -774,7 +786,7 @@ def test_run_explains_targets(here, started, capsys):
 
 
 def test_run_reports_unwritable_folder(here, started, monkeypatch, capsys):
-    monkeypatch.setattr(run_command.os, "access", lambda path, mode: path != ".")
+    monkeypatch.setattr(workflow.os, "access", lambda path, mode: path != ".")
     assert main(["run", "train_mine"]) == 1
     assert (
         f"{Path.cwd()}: the folder cannot be written: Permission denied. Run the command in another"
@@ -880,8 +892,8 @@ def test_run_copies_no_task_for_shipped_parent(here, started, tmp_path, monkeypa
         (source / name).touch()
     task = "[data]\npositives = 'p.fa'\nnegatives = 'n.fa'\n[transfer]\nparent = 'motifs'\n"
     (source / "workflows/tasks/mine.toml").write_text(task)
-    monkeypatch.setattr(run_command, "project_folder", lambda: source)
-    run_command.bring("mine")
+    monkeypatch.setattr(workflow, "project_folder", lambda: source)
+    workflow.copy_task("mine")
     assert [path.name for path in (here / "workflows/tasks").iterdir()] == ["mine.toml"]
 
 
@@ -896,10 +908,10 @@ def test_run_keeps_existing_task(here, started):
 
 
 def test_missing_workflow_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_command, "__file__", str(tmp_path / "selfattn_bio/cli/run.py"))
+    monkeypatch.setattr(workflow, "__file__", str(tmp_path / "selfattn_bio/api/workflow.py"))
     with pytest.raises(SelfAttnBioError, match="the package was installed without its workflow"):
-        run_command.project_folder()
+        workflow.project_folder()
     (tmp_path / "selfattn_bio/project/workflows").mkdir(parents=True)
     (tmp_path / "selfattn_bio/project/Snakefile").touch()
     (tmp_path / "selfattn_bio/project/workflows/classify.smk").touch()
-    assert run_command.project_folder() == tmp_path / "selfattn_bio/project"
+    assert workflow.project_folder() == tmp_path / "selfattn_bio/project"

@@ -156,7 +156,7 @@ def test_help_of_each_command_is_its_docstring(name):
 
 
 def test_help_fills_paragraphs_and_keeps_example():
-    formatter = cli._HelpFormatter("selfattn-bio", width=30)
+    formatter = cli.HelpFormatter("selfattn-bio", width=30)
     formatter.add_text(
         "One two three four five\nsix seven.\n\n- a list\n\nexample: selfattn-bio x --output y.tsv"
     )
@@ -220,7 +220,7 @@ def test_freed_memory_is_reused():
     code = """if True:
         import resource
         import numpy as np
-        from selfattn_bio.cli.main import keep_memory
+        from selfattn_bio.cli.process import keep_memory
         {}
         np.ones(500_000)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

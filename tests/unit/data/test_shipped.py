@@ -20,6 +20,7 @@ import pytest
 from memelite.io import read_meme
 from sklearn.metrics import roc_auc_score
 
+from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import read_provenance
@@ -125,7 +126,7 @@ def test_shipped_model_finds_unseen_promoters():
     assert (table["unlike"] != "no").mean() < 0.05
 
 
-def test_local_folder_precedes_shipped_model(tmp_path, monkeypatch):
+def test_name_of_shipped_model_ignores_working_directory(tmp_path, monkeypatch, caplog, capsys):
     monkeypatch.chdir(tmp_path)
     assert folder_of("promoter") == SHIPPED
     assert folder_of("no/such/model") == Path("no/such/model")
@@ -135,8 +136,23 @@ def test_local_folder_precedes_shipped_model(tmp_path, monkeypatch):
         r"\(shipped: motifs, promoter\)",
     ):
         load("promotr")
+    with pytest.raises(ModelFolderError, match="Pass the text 'promoter', not a Path"):
+        load(Path("promoter"))
+    assert not caplog.messages
     (tmp_path / "promoter").mkdir()
-    assert folder_of("promoter") == folder_of(Path("promoter")) == Path("promoter")
+    assert folder_of("promoter") == SHIPPED
+    assert caplog.messages == [
+        "'promoter' is the model that ships with the package; write './promoter' for the folder in "
+        "the working directory"
+    ]
+    assert folder_of("./promoter") == folder_of(Path("promoter")) == Path("promoter")
+    # the command keeps ./, and prints the warning
+    (tmp_path / "new.fa").write_text(">a\n" + "ACGT" * 75 + "\n")
+    score = ["score", "--fasta", "new.fa", "--output", "scores.tsv", "--model"]
+    assert main([*score, "promoter"]) == 0
+    assert "selfattn-bio score: warning: 'promoter' is the model that" in capsys.readouterr().err
+    assert main([*score, "./promoter"]) == 1
+    assert "error: promoter: " in capsys.readouterr().err
 
 
 def test_smoke_data_are_rebuilt(tmp_path):

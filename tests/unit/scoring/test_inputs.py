@@ -13,14 +13,15 @@ from selfattn_bio.cli.main import main
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.sources import sources_of
 from selfattn_bio.data.writer import Rules
-from selfattn_bio.errors import ModelFolderError, SequenceFileError
+from selfattn_bio.errors import ModelFolderError, OutputError, SequenceFileError
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring import table as table_module
-from selfattn_bio.scoring.embedding import embed
+from selfattn_bio.scoring.embedding import Embeddings, embed
 from selfattn_bio.scoring.inputs import read_inputs, read_sequences
+from selfattn_bio.scoring.score_files import score_files
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.scoring.table import score_batches, score_sequences
 from selfattn_bio.sequence.alphabet import DNA
@@ -320,7 +321,32 @@ def test_score_command_reports_unlike_sequences(genome, tmp_path, capsys):
     assert message in capsys.readouterr().out
 
 
+def test_summary_of_scored_files(genome, tmp_path):
+    (tmp_path / "new.fa").write_text(f">a\nACGT\n>b\n{'N' * 300}\n")
+    files = [tmp_path / "new.fa", tmp_path / "new.fa"]
+    summary = score_files("promoter", files, tmp_path / "scores.tsv")
+    assert (summary.path, summary.rows) == (tmp_path / "scores.tsv", 4)
+    assert summary.unlike == {"length": 2, "ambiguous": 2}
+    assert repr(summary).endswith(f". wrote 4 rows to {tmp_path / 'scores.tsv'}")
+    table = pd.read_csv(summary.path, sep="\t")
+    assert table["file"].tolist() == [str(path) for path in files for _ in range(2)]
+    alone = score_sequences("promoter", files[0])
+    assert table["logit"].tolist() == pytest.approx([*alone["logit"]] * 2, rel=1e-5)
+
+
 # embeddings
+@pytest.mark.parametrize("per_token", [False, True])
+@pytest.mark.parametrize("name", ["a.parquet", "a.npz"])
+def test_embeddings_are_read_as_saved(model, tmp_path, name, per_token):
+    found = embed(model, ["ACGTTGCAACGGT", "TTTT"], per_token=per_token)
+    found.save(tmp_path / name)
+    read = Embeddings.load(tmp_path / name)
+    pd.testing.assert_frame_equal(read.table, found.table)
+    assert repr(read) == f"Embeddings: {len(found)} vectors of size 16"
+    with pytest.raises(OutputError, match=r"must end with .parquet or .npz"):
+        found.save(tmp_path / "a.csv")
+
+
 def test_embeddings_do_not_depend_on_batch(model):
     sequences = ["ACGTTGCAACGGT", "ACGTTGCAAC" * 5, "TTTT"]
     together, alone = (
@@ -330,7 +356,7 @@ def test_embeddings_do_not_depend_on_batch(model):
     assert together.vectors.shape == (3, 16)  # two members of 8
     np.testing.assert_allclose(together.vectors, alone, rtol=1e-4, atol=1e-5)
     assert together.positions["id"].tolist() == ["0", "1", "2"]
-    assert list(together.table())[:2] == ["id", "d0"]
+    assert list(together.table)[:2] == ["id", "d0"]
     assert len(embed(model, [])) == 0
 
 
@@ -374,7 +400,7 @@ def test_embed_command_writes_vectors(model, genome, tmp_path, suffix, monkeypat
         == 0
     )
     if suffix == "parquet":
-        pd.testing.assert_frame_equal(pd.read_parquet(out), expected.table(), check_dtype=False)
+        pd.testing.assert_frame_equal(pd.read_parquet(out), expected.table, check_dtype=False)
     else:
         with np.load(out) as arrays:
             np.testing.assert_array_equal(arrays["vectors"], expected.vectors)

@@ -9,6 +9,7 @@ import pytest
 from genome_models import random_letters, run_file, scorer_of, write_genome, write_model
 from scipy.special import expit
 
+from selfattn_bio.api.variants import Substitutions, score_substitutions
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import VariantFileError
 from selfattn_bio.evaluation.summary import spread
@@ -511,6 +512,23 @@ def test_saturation_of_a_region_is_plotted(genome, model, tmp_path, capsys):
     )
     assert pd.read_csv(tmp_path / "b.effects.tsv", sep="\t")["logit_ref"].nunique() == 70
     assert "70 bp, each in its own window\n" in capsys.readouterr().out
+
+
+def test_substitutions_are_saved_and_plotted(genome, model, tmp_path):
+    said = []
+    found = score_substitutions(model, genome, "chrA:200-203", say=said.append)
+    assert len(found.table) == 9
+    assert said == ["chrA [200, 203), 0-based half-open: 3 bp, all in one window"]
+    assert repr(found) == "Substitutions in chrA [200, 203): 9 alleles scored"
+    assert "<table" in found._repr_html_()
+    letters, heat, _ = found.plot().axes
+    assert letters.get_ylabel() == "mean loss (logits)"
+    assert heat.images[0].get_array().shape == (4, 3)
+    found.save(tmp_path / "a")
+    read = Substitutions.load(tmp_path / "a")
+    pd.testing.assert_frame_equal(read.table, found.table, rtol=1e-4)
+    read.save(tmp_path / "b")
+    assert (tmp_path / "b.effects.tsv").read_bytes() == (tmp_path / "a.effects.tsv").read_bytes()
 
 
 @pytest.mark.slow

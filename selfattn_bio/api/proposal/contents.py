@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from selfattn_bio.cli.proposal.columns import (
+from selfattn_bio.api.proposal.columns import (
     NO_SPLIT,
     REPEATED,
     SPLIT_WORDS,
     find_sequence_column,
     no_column,
 )
-from selfattn_bio.cli.proposal.request import Request
+from selfattn_bio.api.proposal.request import Request
 from selfattn_bio.errors import RecordIdError, RunFileError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 from selfattn_bio.sequence.copies import strand_keys

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from selfattn_bio.cli.proposal.columns import split_of_file
+from selfattn_bio.api.proposal.columns import split_of_file
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.files import INTERVAL_FILES
 
@@ -56,8 +56,18 @@ class Request:
     organism: str = ""
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace) -> Request:
-        """Check the options and collect them.
+    def of(cls, name: str, files: Mapping[str, Sequence[str]], **options: Any) -> Request:
+        """Check the options of `init` together, and group the files.
+
+        Parameters
+        ----------
+        name
+            Name of the task.
+        files
+            Files by option: positives, negatives, sequences, train, valid, test. Negatives may be a
+            kind of `MADE`.
+        options
+            The other attributes, except `made`.
 
         Raises
         ------
@@ -65,18 +75,19 @@ class Request:
             If they contradict each other.
         """
         given = {
-            key: list(files)
+            key: list(map(str, files[key]))
             for key in ("positives", "negatives", "sequences", *SPLITS)
-            if (files := getattr(arguments, key))
+            if files.get(key)
         }
         made = (
             given.pop("negatives")[0] if given.get("negatives") in [[kind] for kind in MADE] else ""
         )
-        if arguments.genome and "positives" in given and "negatives" not in given and not made:
+        request = cls(name, {}, **options)
+        if request.genome and "positives" in given and "negatives" not in given and not made:
             made = "matched"
         if "sequences" in given:
             given = _by_split(given.pop("sequences")) | given
-        paths = [path for files in given.values() for path in files]
+        paths = [path for of in given.values() for path in of]
         if twice := sorted({path for path in paths if paths.count(path) > 1}):
             raise RunFileError(
                 "this file is given twice", place=twice[0], hint="Name each file once"
@@ -86,33 +97,19 @@ class Request:
                 "init cannot read standard input (-), because it reads each file twice",
                 hint="Save the data in a file",
             )
-        _check_genome(given, made, arguments.genome)
+        _check_genome(given, made, request.genome)
         _check_groups(given, made)
-        if arguments.organism and arguments.organism not in DATABASES:
+        if request.organism and request.organism not in DATABASES:
             raise RunFileError(
-                f"unknown --organism {arguments.organism!r}",
+                f"unknown --organism {request.organism!r}",
                 hint=f"Choose from {', '.join(DATABASES)}",
             )
-        if arguments.targets and "positives" in given:
-            raise RunFileError(
-                "--targets cannot be used with --positives and --negatives", hint=WAYS
-            )
-        if arguments.column and "positives" in given:
-            raise RunFileError(
-                "--column cannot be used with --positives and --negatives", hint=WAYS
-            )
-        return cls(
-            arguments.name,
-            given,
-            made,
-            arguments.targets or "",
-            tuple(arguments.column or ()),
-            arguments.sequence_column or "",
-            arguments.split_column or "",
-            arguments.genome or "",
-            arguments.feature or "",
-            arguments.organism or "",
-        )
+        for option, value in (("--targets", request.targets), ("--column", request.columns)):
+            if value and "positives" in given:
+                raise RunFileError(
+                    f"{option} cannot be used with --positives and --negatives", hint=WAYS
+                )
+        return replace(request, files=given, made=made)
 
     @property
     def place(self) -> str:
@@ -186,7 +183,7 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
         raise RunFileError(f"{options} {message}", hint=WAYS)
 
 
-def _check_genome(given: dict[str, list[str]], made: str, genome: str | None) -> None:
+def _check_genome(given: dict[str, list[str]], made: str, genome: str) -> None:
     paths = [path for files in given.values() for path in files]
     intervals = [path for path in paths if path.lower().endswith(INTERVAL_FILES)]
     if intervals and not genome:

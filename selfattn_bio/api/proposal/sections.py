@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from selfattn_bio.cli.proposal.columns import SplitColumn, TargetColumn
-from selfattn_bio.cli.proposal.contents import Contents
-from selfattn_bio.cli.proposal.request import DATABASES, SPLITS, Request
+from selfattn_bio.api.proposal.columns import SplitColumn, TargetColumn
+from selfattn_bio.api.proposal.contents import Contents
+from selfattn_bio.api.proposal.request import DATABASES, SPLITS, Request
 
 FRACTION = 0.15  # fraction of the records in valid, and in test
 MIN_GROUPS = 10  # smallest number of groups for a split by group

@@ -18,26 +18,9 @@ Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels"]
 Texts = Sequence[str | None]
 
 SEQUENCE_NAMES = (
-    *(
-        "sequence",
-        "seq",
-        "sequences",
-        "seqs",
-        "dna",
-        "rna",
-        "protein",
-        "peptide",
-        "dna_sequence",
-        "rna_sequence",
-    ),
-    *(
-        "protein_sequence",
-        "peptide_sequence",
-        "aa_sequence",
-        "aa_seq",
-        "nucleotide_sequence",
-        "text",
-    ),
+    *("sequence", "seq", "sequences", "seqs", "dna", "rna", "protein", "peptide", "dna_sequence"),
+    *("rna_sequence", "protein_sequence", "peptide_sequence", "aa_sequence", "aa_seq"),
+    *("nucleotide_sequence", "text"),
 )
 LEARNT_NAMES = ("label", "labels", "target", "targets", "class", "y")
 SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
@@ -45,32 +28,11 @@ SPLIT_WORDS = dict(SplitValues().pairs())
 NO_SPLIT = "none"  # value of --split-column that ignores all columns
 # columns that are not targets; also as the last word of a longer name, such as gene_id
 NOT_LEARNT_NAMES = (
-    *(
-        "id",
-        "name",
-        "index",
-        "mask",
-        "species",
-        "organism",
-        "gene",
-        "accession",
-        "source",
-        "weight",
-    ),
-    *SPLIT_NAMES,
+    *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source"),
+    *("weight", *SPLIT_NAMES),
 )
 POSITIVE_WORDS = (
-    "1",
-    "true",
-    "t",
-    "yes",
-    "y",
-    "pos",
-    "positive",
-    "positives",
-    "active",
-    "bound",
-    "+",
+    *("1", "true", "t", "yes", "y", "pos", "positive", "positives", "active", "bound", "+"),
 )
 NEGATIVE_WORDS = (
     *("0", "false", "f", "no", "n", "neg", "negative", "negatives", "inactive", "unbound", "-"),

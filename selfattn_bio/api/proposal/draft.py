@@ -1,4 +1,4 @@
-"""Propose a run file for the user's data, with a message about each choice."""
+"""Write the text of a run file for the user's data, with a message about each choice."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfattn_bio.cli.proposal.columns import (
+from selfattn_bio.api.proposal.columns import (
     SPLIT_WORDS,
     SplitColumn,
     TargetColumn,
     choose_targets,
     find_split,
 )
-from selfattn_bio.cli.proposal.contents import Contents, read_contents
-from selfattn_bio.cli.proposal.recipe import model_lines, recipe_lines, stack_lines, training_lines
-from selfattn_bio.cli.proposal.request import Request
-from selfattn_bio.cli.proposal.sections import (
+from selfattn_bio.api.proposal.contents import Contents
+from selfattn_bio.api.proposal.recipe import model_lines, recipe_lines, stack_lines, training_lines
+from selfattn_bio.api.proposal.request import Request
+from selfattn_bio.api.proposal.sections import (
     data_lines,
     interpret_lines,
     objective_lines,
@@ -31,32 +31,20 @@ from selfattn_bio.sequence.readers.table import targets_table
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
-__all__ = ["Contents", "Proposal", "Request", "propose", "read_contents"]
-
 FEW = 100  # with fewer records per class, figures on held-out records have wide intervals
 WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A proposed run file.
-
-    Parameters
-    ----------
-    text
-        TOML with a comment on each choice.
-    messages
-        One line per choice, and warnings.
-    """
-
-    text: str
-    messages: tuple[str, ...]
-
-
-def propose(request: Request, contents: Contents, recipe: Recipe | None = None) -> Proposal:
+def draft(
+    request: Request, contents: Contents, recipe: Recipe | None = None
+) -> tuple[str, list[str]]:
     """Write the run file that fits the data.
 
     Without a recipe, [model] and [training] follow from the lengths and the objective.
+
+    Returns
+    -------
+    TOML with a comment on each choice; and one line per choice, and warnings.
 
     Raises
     ------
@@ -105,7 +93,7 @@ def propose(request: Request, contents: Contents, recipe: Recipe | None = None) 
     if targets and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
     messages += _copies(contents, answers, _given_splits(request, contents, split))
-    return Proposal(text, (*messages, *_warnings(request, contents, labels, objective)))
+    return text, [*messages, *_warnings(request, contents, labels, objective)]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,262 @@
+"""Inspect what this machine offers, and which attention kernels run here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import get_args
+
+import pandas as pd
+import torch
+from matplotlib import rcParams
+from matplotlib.font_manager import findfont
+
+from selfattn_bio import config
+from selfattn_bio.api.workflow import project_folder
+from selfattn_bio.attention.attend import KERNELS, SHORT, AttentionInputs, choose, prepared
+from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.patterns import build_pattern
+from selfattn_bio.attention.positions import build_position
+from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.scoring.scorer import SHIPPED
+
+PACKAGES = (
+    "selfattn-bio",
+    "torch",
+    "numpy",
+    "lightning-fabric",
+    "snakemake",
+    "modisco-lite",
+    "memelite",
+)
+LENGTH, HEAD_DIM = 1000, 32  # tokens, and dimension of a head, in the tables of kernels
+# optional programs: the commands to look for, and the purpose
+PROGRAMS = {
+    "C++ compiler": (
+        ("c++", "g++", "clang++"),
+        "It compiles the fused attention kernel for the CPU; without it, torch is used",
+    ),
+    "git": (("git",), "It adds the commit to the provenance of a model"),
+    "make": (("make",), "It runs the targets of the Makefile; `selfattn-bio run` does not need it"),
+    "Slurm": (("sbatch",), "It runs trainings on a cluster"),
+    "MMseqs2": (
+        ("mmseqs",),
+        "It clusters similar sequences by alignment; without it, shared k-mers are used",
+    ),
+}
+# optional libraries: module and purpose; only those of extras, because dependencies are always
+# installed
+LIBRARIES = {
+    "tensorboard": "It shows training curves. Install: pip install 'selfattn-bio[tensorboard]'",
+    "gkmsvm": "It fits the baseline gkm_svm. Install: pip install 'selfattn-bio[gkm]'",
+    "snakemake_executor_plugin_slurm": "It submits jobs to Slurm. Install: pip install "
+    "'selfattn-bio[slurm]'",
+}
+
+
+Requests = dict[str, dict[str, AttentionInputs]]  # by pattern, then by position
+KERNEL_COLUMNS = ["pattern", "position", "kernel", "reason"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Packages, devices, optional parts and attention kernels of a machine.
+
+    Attributes
+    ----------
+    packages
+        Versions of the package and of the main libraries.
+    device
+        The processors, as text.
+    band
+        State of the fused kernel for the CPU, as text.
+    parts
+        Optional parts: name, found (path, version or name; empty if missing) and purpose.
+    table
+        The kernel that `kernel = "auto"` chooses in training without dropout: pattern, position,
+        kernel, and the reason why the kernels that come earlier are not used.
+    with_dropout
+        The rows of `table` that change with the default dropout.
+    mixers
+        Names of the mixers other than softmax, and the positions that each accepts.
+    """
+
+    packages: dict[str, str]
+    device: str
+    band: str
+    parts: pd.DataFrame
+    table: pd.DataFrame
+    with_dropout: pd.DataFrame
+    mixers: dict[str, tuple[str, ...]]
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the text of `selfattn-bio doctor`."""
+        packages = ", ".join(f"{name} {number}" for name, number in self.packages.items())
+        width = max(map(len, self.parts["name"]))
+        return [
+            f"packages  {packages}",
+            f"device    {self.device}",
+            f"kernel    band, the fused kernel for the CPU, {self.band}",
+            "\nOptional parts:\n",
+            *(
+                f"  {part['name']:{width}}  {part['found'] or 'not found. ' + part['purpose']}"
+                for part in self.parts.to_dict("records")
+            ),
+            '\nAttention kernels, in the order in which kernel = "auto" tries them:\n',
+            *(f"  {kernel.name:10} {kernel.purpose}" for kernel in KERNELS.values()),
+            '\nKernels that "auto" chooses on this machine, in float32 training without dropout, '
+            f"with head_dim {HEAD_DIM}\nand {LENGTH:,} tokens (up to {SHORT} tokens: sdpa or "
+            "reference):\n",
+            f"  {'pattern':16} {'position':26} {'kernel':10} why",
+            *_kernel_lines(self.table),
+            "\nOther kernels chosen with the default model.dropout = "
+            f"{config.AttentionModel().dropout}:\n",
+            *(_kernel_lines(self.with_dropout) if len(self.with_dropout) else ["  none"]),
+            "\nOther mixers (model.mixer in a run file), with the positions that they accept:\n",
+            *(f"  {name:16} {', '.join(positions)}" for name, positions in self.mixers.items()),
+        ]
+
+
+def inspect_machine() -> Machine:
+    """List packages, devices and optional parts, and the attention kernels that run here."""
+    threads, reason = torch.get_num_threads(), unavailable_reason()
+    requests = _requests()
+    return Machine(
+        {name: version(name) for name in PACKAGES},
+        f"CPU with {threads} thread{'s' * (threads != 1)}; CUDA: {_gpu() or 'none'}",
+        "is compiled and ready" if reason is None else f"cannot run: {reason}",
+        optional_parts(),
+        pd.DataFrame(_choices(requests), columns=KERNEL_COLUMNS),
+        pd.DataFrame(_choices_with_dropout(requests), columns=KERNEL_COLUMNS),
+        {
+            section.model_fields["kind"].default: section.positions
+            for section in get_args(get_args(config.AnyMixer)[0])
+            if section is not config.SoftmaxMixer
+        },
+    )
+
+
+def optional_parts() -> pd.DataFrame:
+    """Look for GPU, programs, libraries of extras, files of the package and the font for plots.
+
+    Returns
+    -------
+    One row per part: name, found (its path, version or name; empty if missing) and purpose.
+    """
+    found: list[tuple[str, str | None, str]] = [
+        ("GPU", _gpu(), "It speeds up long sequences and large models. Only CUDA is supported")
+    ]
+    for name, (commands, purpose) in PROGRAMS.items():
+        paths = (path for command in commands if (path := shutil.which(command)))
+        found.append((name, next(paths, None), purpose))
+    for name, purpose in LIBRARIES.items():
+        found.append((name, _version(name) if find_spec(name) else None, purpose))
+    try:
+        workflow: str | None = str(project_folder())
+    except SelfAttnBioError:
+        workflow = None
+    model = SHIPPED / "promoter"
+    found += [
+        ("workflow", workflow, "`selfattn-bio run` and `demo` need it. Reinstall the package"),
+        (
+            "model 'promoter'",
+            str(model) if model.is_dir() else None,
+            "load('promoter') needs it. Reinstall the package",
+        ),
+        ("font for plots", _font(), "Plots use the font of matplotlib"),
+    ]
+    return pd.DataFrame(found, columns=["name", "found", "purpose"]).fillna("")
+
+
+def _choices(requests: Requests) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the row of each request: pattern, position, kernel and reason."""
+    for pattern, by_position in requests.items():
+        for position, inputs in by_position.items():
+            chosen = choose(inputs)
+            earlier = list(KERNELS.values())[: list(KERNELS).index(chosen.name)]
+            reasons = "; ".join(
+                f"not {each.name}: {each.should_not(inputs) or each.cannot(inputs)}"
+                for each in earlier
+                if each.name != "reference" and (each.name != "flex" or torch.cuda.is_available())
+            )
+            yield pattern, position, chosen.name, reasons or "first in the order"
+
+
+def _choices_with_dropout(requests: Requests) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the row of each request whose kernel changes with the default dropout."""
+    p = config.AttentionModel().dropout
+    for pattern, by_position in requests.items():
+        for position, inputs in by_position.items():
+            without, chosen = choose(inputs), choose(dropping := replace(inputs, dropout=p))
+            if chosen != without:
+                reason = f"not {without.name}: {without.cannot(dropping)}"
+                yield pattern, position, chosen.name, reason
+
+
+def _kernel_lines(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the rows as text; positions with the same kernel and reason share a line."""
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for pattern, position, kernel, reason in table.itertuples(index=False):
+        lines.setdefault((pattern, kernel, reason), []).append(position)
+    for (pattern, kernel, reason), positions in lines.items():
+        yield f"  {pattern:16} {', '.join(positions):26} {kernel:10} {reason}"
+
+
+def _gpu() -> str | None:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def _version(module: str) -> str:
+    """Return the version of an installed module, or "found" if its package has another name."""
+    try:
+        return version(module.replace("_", "-"))
+    except PackageNotFoundError:
+        return "found"
+
+
+def _font() -> str | None:
+    """Return the path of the first font that plots use; None if it is not installed."""
+    try:
+        return findfont(rcParams["font.sans-serif"][0], fallback_to_default=False)
+    except ValueError:
+        return None
+
+
+def _requests() -> Requests:
+    """Return example inputs of attention in training, by pattern and then by position."""
+    patterns: dict[str, config.AnyPattern] = {
+        "full": config.FullPattern(),
+        "full, causal": config.FullPattern(causal=True),
+        "window": config.WindowPattern(),
+        "window, global": config.WindowPattern(num_global=1),
+        "window, causal": config.WindowPattern(causal=True),
+        "window, dilated": config.WindowPattern(dilation=4),
+        "strided": config.StridedPattern(),
+        "block_local": config.BlockLocalPattern(),
+        "bigbird": config.BigBirdPattern(),
+    }
+    positions = (
+        config.NoPositionSection(),
+        config.T5Position(),
+        config.AlibiPosition(),
+        config.RotaryPosition(),
+        config.ShawPosition(),
+        config.TransformerXLPosition(),
+    )
+    q = torch.zeros(1, 2, LENGTH, HEAD_DIM, device="cuda" if torch.cuda.is_available() else "cpu")
+    return {
+        name: {
+            each.kind: prepared(
+                q, q, q, build_pattern(pattern), build_position(each, 2, HEAD_DIM).to(q.device)
+            )
+            for each in positions
+        }
+        for name, pattern in patterns.items()
+    }

@@ -1,0 +1,193 @@
+"""Propose a run file for the user's data."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selfattn_bio.api.data import ingest, split
+from selfattn_bio.api.progress import Say, silent
+from selfattn_bio.api.proposal.contents import read_contents
+from selfattn_bio.api.proposal.draft import draft
+from selfattn_bio.api.proposal.request import Request
+from selfattn_bio.api.schema import DIRECTIVE, NAME, write_schema
+from selfattn_bio.config import RunFile, run_file_of
+from selfattn_bio.errors import CorpusError, OutputError, RunFileError
+from selfattn_bio.files import whole_file
+
+if TYPE_CHECKING:
+    from selfattn_bio.training.recipes import Recipe
+
+TASKS = Path("workflows/tasks")
+
+
+@dataclass(frozen=True, repr=False)
+class Proposal:
+    """A proposed run file.
+
+    Attributes
+    ----------
+    text
+        TOML with a comment on each choice.
+    path
+        Where `save` writes it by default: workflows/tasks/NAME.toml.
+    """
+
+    text: str
+    path: Path
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Write the text, and the JSON Schema that its first line names; return the path."""
+        path = self.path if path is None else Path(path)
+        with whole_file(path) as temporary:
+            temporary.write_text(self.text, encoding="utf-8")
+        write_schema(path.with_name(NAME))
+        return path
+
+
+def propose(
+    name: str,
+    files: Mapping[str, Sequence[str]],
+    *,
+    targets: str = "",
+    columns: Sequence[str] = (),
+    sequence_column: str = "",
+    split_column: str = "",
+    genome: str = "",
+    feature: str = "",
+    organism: str = "",
+    say: Say = silent,
+) -> Proposal:
+    """Read sequences, recognise the task from them, and propose its run file.
+
+    `propose("my_task", {"positives": ["a.fa"], "negatives": ["b.fa"]}).save()` writes
+    workflows/tasks/my_task.toml. Messages of errors name the options of `selfattn-bio init`.
+
+    Parameters
+    ----------
+    name
+        Name of the task: letters, digits, _ and -.
+    files
+        Paths by kind: "positives" and "negatives"; or "sequences", tables with columns to learn, or
+        a folder with train.* and test.*; or "train", "valid" and "test". Negatives may be how to
+        generate them instead: `["shuffled"]`, `["matched"]` or `["neighbours"]`.
+    targets
+        Table with a column id and columns to learn, if the sequences have none.
+    columns
+        Column to learn, or several of one kind. By default the obvious one.
+    sequence_column
+        Column of the sequences. By default the obvious one.
+    split_column
+        Column of the split. By default one with values such as train and test; "none" ignores such
+        columns.
+    genome
+        FASTA file that files of intervals refer to.
+    feature
+        Type of GFF and GTF lines to use, such as gene.
+    organism
+        Group of known motifs: vertebrates (default), insects, plants, fungi, nematodes or bacteria.
+    say
+        Called with one line of text per choice.
+
+    Raises
+    ------
+    RunFileError
+        If the name is invalid, options contradict each other, or it is not clear which column to
+        learn.
+    SelfAttnBioError
+        If a file cannot be read, the alphabets differ, or a table has no clear column of sequences.
+    """
+    from selfattn_bio.training.recipes import suits_recipes
+
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise RunFileError(f"invalid task name {name!r}: use only letters, digits, _ and -")
+    request = Request.of(
+        name,
+        files,
+        targets=targets,
+        columns=tuple(columns),
+        sequence_column=sequence_column,
+        split_column=split_column,
+        genome=genome,
+        feature=feature,
+        organism=organism,
+    )
+    contents, path = read_contents(request), TASKS / f"{name}.toml"
+    text, messages = draft(request, contents)
+    task = run_file_of(text, path)
+    for line in messages:
+        say(line)
+    if not suits_recipes(task, contents.lengths):
+        return Proposal(DIRECTIVE + text, path)
+    try:
+        recipe = _choose_recipe(task, say)
+    except CorpusError as error:  # keep [model] and [training] of the draft
+        say(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
+        return Proposal(DIRECTIVE + text, path)
+    text, _ = draft(request, contents, recipe)
+    run_file_of(text, path)
+    return Proposal(DIRECTIVE + text, path)
+
+
+def check_new_task(name: str) -> None:
+    """Raise unless workflows/tasks/NAME.toml can be written and does not exist.
+
+    Raises
+    ------
+    OutputError
+        If it exists, or its folder is not writable.
+    """
+    path = TASKS / f"{name}.toml"
+    if path.exists():
+        raise OutputError(
+            "the run file already exists",
+            place=str(path),
+            hint="Edit it, remove it, or choose another name",
+        )
+    folder = next(each for each in path.parents if each.exists())
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write {path}: permission denied", hint="Run init in a folder of your own"
+        )
+
+
+def _choose_recipe(task: RunFile, say: Say) -> Recipe:
+    """Split the records as the draft says, and choose a recipe without the test records."""
+    from selfattn_bio.scoring.scorer import policy_of
+    from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
+
+    with TemporaryDirectory() as temporary:
+        corpus = ingest(task, Path(temporary) / "corpus")
+        splits = split(task, corpus, Path(temporary) / "split.tsv").table["split"].to_numpy()
+        records = corpus.records["label"]
+        rows = {
+            name: np.flatnonzero((splits == name) & records.notna().to_numpy())
+            for name in ("train", "valid")
+        }
+        letters = {name: [corpus.letters(int(row)) for row in of] for name, of in rows.items()}
+        labels = {name: records.iloc[of].to_numpy(dtype=np.int64) for name, of in rows.items()}
+        if (
+            fewest := min(int(np.bincount(of, minlength=2).min()) for of in labels.values())
+        ) < MIN_RECORDS:
+            message = (
+                f"a class has only {fewest} records in train or valid, but choosing a recipe needs "
+                f"{MIN_RECORDS}"
+            )
+            raise CorpusError(message)
+        recipe, trials = choose_recipe(
+            letters, labels, policy_of(task.data), task.interpret.database
+        )
+    for trial in trials:
+        say(f"{trial.name}: AUROC {trial.auroc:.3f} on validation records")
+    say(f"recipe {recipe.name!r}, because {recipe.reason}")
+    return recipe

@@ -1,0 +1,82 @@
+"""Rank the trained jobs of a sweep by their validation metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.display import TableDisplay
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.evaluation.ranking import rank
+from selfattn_bio.files import whole_file
+
+
+@dataclass(frozen=True, repr=False)
+class Ranking(TableDisplay):
+    """The jobs of a sweep, best first.
+
+    Attributes
+    ----------
+    table
+        One row per job, with the columns of `evaluation.ranking.rank`.
+    """
+
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return f"Ranking of {len(self.table)} jobs: {'; '.join(self.lines)}"
+
+    @property
+    def best(self) -> pd.DataFrame:
+        """Return the best job of the model and of each variant."""
+        return self.table.groupby("of", sort=False).head(1)
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the best job of the model and of each variant, as text."""
+        number = self.table["of"].value_counts()
+        _, _, *settings, metric, _, _, _ = self.table.columns
+        return [
+            f"best of {number[row['of']]} jobs of {row['of']}: {metric} {row[metric]:.4f} with "
+            + ", ".join(f"{key} = {row[key]}" for key in settings)
+            for row in self.best.to_dict("records")
+        ]
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as TSV, with six digits."""
+        with whole_file(path) as file:
+            self.table.to_csv(file, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Ranking:
+        """Read a file of `save`."""
+        return cls(pd.read_csv(path, sep="\t"))
+
+
+def rank_jobs(task: RunFile, results: str | Path) -> Ranking:
+    """Rank the trained jobs of [sweep] by the best value of their validation metric.
+
+    Only history.csv is read from each model folder, so test records cannot decide. The metric of
+    the best of many jobs is slightly optimistic.
+
+    Parameters
+    ----------
+    task
+        Run file with [sweep].
+    results
+        Folder of the task's results, with the jobs' model folders.
+
+    Raises
+    ------
+    RunFileError
+        If the run file has no [sweep].
+    ModelFolderError
+        If the history of a job is missing or belongs to another objective.
+    """
+    jobs = task.jobs()
+    if not jobs:
+        raise RunFileError("the run file has no [sweep]", place=str(task.path or ""))
+    return Ranking(rank(jobs, Path(results)))

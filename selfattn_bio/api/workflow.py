@@ -1,0 +1,193 @@
+"""Run the Snakemake workflow of a task, from sequences to a report."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from selfattn_bio.api.progress import Say
+from selfattn_bio.errors import ArgumentError, OutputError, SelfAttnBioError
+from selfattn_bio.files import whole_file
+
+TARGETS = ("train_", "sweep_")
+PROFILES = ("default", "gpu", "slurm")
+
+
+def run_workflow(
+    targets: Sequence[str],
+    *,
+    profile: str | None = None,
+    quiet: bool = False,
+    merged: bool = False,
+    say: Say = print,
+) -> int:
+    """Run a task with Snakemake in this folder, and wait until it ends.
+
+    `run_workflow(["train_promoter", "--cores", "4"])` trains the promoter task. A task that ships
+    is first copied into this folder with its data, if it is not there.
+
+    Parameters
+    ----------
+    targets
+        train_NAME or sweep_NAME for workflows/tasks/NAME.toml, or a file. More targets and options
+        of Snakemake may follow.
+    profile
+        Where the workflow runs, one of `PROFILES` (docs/clusters.md). The default is this machine.
+    quiet
+        Print the output only if the workflow fails.
+    merged
+        Print both streams of Snakemake to `sys.stdout`, as in a notebook.
+    say
+        Called with one line per file that is copied.
+
+    Returns
+    -------
+    The exit code of Snakemake, 0 after success.
+
+    Raises
+    ------
+    ArgumentError
+        If the first target lacks train_ or sweep_. Snakemake would only report that no rule makes
+        it.
+    OutputError
+        If the folder or Snakemake's cache is not writable. Snakemake would print a traceback.
+    SelfAttnBioError
+        If the package was installed without its workflow.
+    KeyboardInterrupt
+        After Ctrl-C, once Snakemake has ended.
+    """
+    target = targets[0]
+    if "/" not in target and not target.startswith(TARGETS):
+        raise ArgumentError(
+            f"unknown target {target!r}; a target is train_NAME, sweep_NAME or a file",
+            hint=f"Did you mean train_{target}?",
+        )
+    name = target.removeprefix("train_").removeprefix("sweep_")
+    task = f"workflows/tasks/{name}.toml"
+    if not Path(task).exists() and (project_folder() / task).is_file():
+        copy_task(name, say=say)
+    if not os.access(".", os.W_OK | os.X_OK):
+        raise OutputError(
+            "the folder cannot be written: Permission denied",
+            place=os.getcwd(),
+            hint="Run the command in another folder",
+        )
+    _check_cache()
+    project = project_folder()
+    options = ["--workflow-profile", str(project / "profiles" / profile)] if profile else []
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "Snakefile")]
+    more = ["--quiet", "all"] if quiet else []
+    return _run([*snakemake, *options, *targets, *more], quiet=quiet, merged=merged)
+
+
+def project_folder() -> Path:
+    """Return the folder with Snakefile, workflows/, profiles/ and data/, of the clone or the wheel.
+
+    Raises
+    ------
+    SelfAttnBioError
+        If there is none.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package.parent, package / "project"):
+        if (folder / "Snakefile").is_file() and (folder / "workflows/classify.smk").is_file():
+            return folder
+    raise SelfAttnBioError(
+        "the package was installed without its workflow", place=str(package), hint="Reinstall it"
+    )
+
+
+def copy_task(task: str, *, say: Say = print) -> None:
+    """Copy missing files of a shipped task, and of its parent task, into this folder."""
+    from selfattn_bio.config import read_run_file
+
+    source, name = project_folder(), f"workflows/tasks/{task}.toml"
+    run_file = read_run_file(source / name)
+    if run_file.transfer and not run_file.transfer.ships:
+        copy_task(run_file.transfer.parent, say=say)
+    others = [getattr(run_file.objective, "points", None), run_file.interpret.database_file]
+    data = [*run_file.data.inputs, *filter(None, others)]
+    indices = [
+        f"{file}{suffix}"
+        for file in data
+        for suffix in (".fai", ".gzi")
+        if (source / f"{file}{suffix}").is_file()
+    ]
+    # the run file comes last, so that its data exist if it does
+    for file in ("data/README.md", *data, *indices, name):
+        if not Path(file).exists():
+            with whole_file(file) as temporary:
+                shutil.copyfile(source / file, temporary)
+            say(f"copied {file} from the package")
+
+
+def _check_cache() -> None:
+    """Refuse a cache folder that is not writable: Snakemake creates a folder in it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"the cache folder cannot be written: {error.strerror}",
+            place=str(cache),
+            hint="Set XDG_CACHE_HOME to another folder",
+        ) from error
+
+
+def _run(command: list[str], *, quiet: bool, merged: bool) -> int:
+    """Run a program, show its output and return its exit code.
+
+    Signals are passed on, and the end of the program is awaited, so that it can save its state.
+    After Ctrl-C, its traceback is not printed.
+    """
+    # rules call programs that are installed next to Python
+    path = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
+    )
+    held: list[str] = []  # lines to print only on failure
+    pipes: dict[str, int | None] = {"stdout": None, "stderr": subprocess.PIPE}
+    if merged:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    elif quiet:
+        pipes["stdout"] = subprocess.DEVNULL
+    with (
+        subprocess.Popen(command, env=os.environ | {"PATH": path}, text=True, **pipes) as process,  # type: ignore[call-overload]
+        _signals_to(process) as stopped,
+    ):
+        for line in process.stdout or process.stderr:
+            if quiet:
+                held.append(line)
+            elif not stopped:
+                print(line, end="", file=sys.stdout if merged else sys.stderr, flush=True)
+        code = process.wait()
+    if stopped and code:
+        raise KeyboardInterrupt("stopped; run the same command again to continue")
+    if code:
+        print("".join(held), end="", file=sys.stderr)
+    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _signals_to(process: subprocess.Popen[str]) -> Iterator[list[int]]:
+    """Pass SIGTERM on to a process, and collect the signals of Ctrl-C.
+
+    They are not passed on, because a terminal sends Ctrl-C to both processes.
+    """
+    stopped: list[int] = []
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))
+    signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+    try:
+        yield stopped
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
