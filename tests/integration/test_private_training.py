@@ -1,7 +1,4 @@
-"""Test private training: per-record gradients, noise, privacy budget, output and refused settings.
-
-The file is long because it covers every kind of network and every guarantee in docs/privacy.md.
-"""
+"""Test private training: its budget, resuming, its model folder, and refused settings."""
 
 import json
 import random
@@ -10,47 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from private_task import MODEL, PRIVACY, SHORT, fit, run_file, trainer_of, write_task_of
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
-from selfattn_bio.attention.native import unavailable_reason
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.poisson import PoissonOrder
-from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.model.gates import HardConcrete
 from selfattn_bio.scoring.scorer import load
-from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private
-from selfattn_bio.training.hardware import open_fabric
-from selfattn_bio.training.loop import train
 from selfattn_bio.training.plan import as_measured
 from selfattn_bio.training.private import Private, check_layers
 from selfattn_bio.training.trainer import Trainer
-from selfattn_bio.training.transfer import LowRank
-
-MODEL = {
-    "embed_dim": 16,
-    "num_layers": 1,
-    "num_heads": 2,
-    "feedforward_dim": 16,
-    "dropout": 0.0,
-    "stem": config.NoStemSection(),
-    "members": 1,
-}
-SHORT = {
-    "max_steps": 6,
-    "batch_size": 12,
-    "evaluate_every": 3,
-    "checkpoint_every": 2,
-    "matmul": "highest",
-    "warmup_steps": 0,
-}
-PRIVACY = config.Privacy(epsilon=8.0, delta=1e-3)
 
 
 @pytest.fixture(autouse=True)
@@ -61,235 +29,7 @@ def fixed_secrets(monkeypatch):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """Create a corpus of 48 records of 20 to 39 bases and a split; every fourth is validation."""
-    folder = tmp_path_factory.mktemp("private")
-    rng = np.random.default_rng(0)
-    for name in ("positives", "negatives"):
-        letters = ["".join(rng.choice(list("ACGT"), rng.integers(20, 40))) for _ in range(24)]
-        (folder / f"{name}.fa").write_text(
-            "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters))
-        )
-    corpus = build_corpus(
-        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
-    )
-    splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
-        folder / "split.tsv", sep="\t", index=False
-    )
-    return folder
-
-
-def run_file(training=None, privacy=PRIVACY, **model):
-    return config.RunFile(
-        data=config.Data(positives=("a",), negatives=("b",)),
-        model=config.AttentionModel(**MODEL | model),
-        training=config.Training(**SHORT | (training or {})),
-        privacy=privacy,
-    )
-
-
-def trainer_of(task, run):
-    return Trainer(
-        open_fabric(run.training.precision),
-        run,
-        Corpus.open(task / "corpus"),
-        task / "split.tsv",
-        task / "none",
-        "model",
-    )
-
-
-def fit(task, output, run):
-    train(run, Corpus.open(task / "corpus"), task / "split.tsv", output, threads=1)
-
-
-KINDS = {
-    "t5": {},
-    "t5 in a window": {
-        "pattern": config.WindowPattern(window=4, num_global=1),
-        "position": config.T5Position(symmetric=True),
-    },
-    "t5 by slab": {"pattern": config.WindowPattern(window=4), "kernel": "slab"},
-    "t5 by band": {"embed_dim": 32, "kernel": "band", "position": config.T5Position()},
-    "lora": {},
-    "shaw": {"position": config.ShawPosition(max_distance=5)},
-    "transformer_xl": {"position": config.TransformerXLPosition(max_distance=5)},
-    "learned": {"position": config.LearnedPosition(max_length=64)},
-    "alibi, cls": {"position": config.AlibiPosition(), "head": config.ClsHeadSection()},
-    "rotary, few keys": {"position": config.RotaryPosition(), "num_kv_heads": 1},
-    "bigbird": {"pattern": config.BigBirdPattern(window=4, block=4, random_blocks=1, num_global=2)},
-    "members": {"members": 2},
-    "stem by the record": {
-        "stem": config.ConvStemSection(
-            token_dim=4, kernel=5, pool=3, second_kernel=3, norm="record"
-        )
-    },
-    "linformer": {
-        "mixer": config.LinformerMixer(max_length=64, rank=4),
-        "position": config.NoPositionSection(),
-    },
-    "linear": {"mixer": config.LinearMixer(), "position": config.SinusoidalPosition()},
-    "performer": {
-        "mixer": config.PerformerMixer(features=8),
-        "position": config.NoPositionSection(),
-    },
-    "hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
-    "dynamic": {"mixer": config.DynamicMixer(block=4, top=1)},
-    "reformer": {"mixer": config.ReformerMixer(num_buckets=2, chunk=4, hashes=2)},
-}
-
-
-def steps_gradients(trainer, max_norm):
-    """Return the gradients of step 0 without noise, and the rows of the batch."""
-    trainer.steps.private.section = PRIVACY.model_copy(update={"max_grad_norm": max_norm})
-    trainer.steps.private.noise_multiplier = 0.0
-    trainer.steps.add_gradients(0)
-    trainer.steps.private.finish(trainer.bare, 0)
-    found = {name: parameter.grad.clone() for name, parameter in trainer.bare.named_parameters()}
-    trainer.bare.zero_grad()
-    return found, trainer.steps.stream.batches(0)[0][1]
-
-
-@pytest.mark.parametrize(("kind", "canonical"), [*((kind, False) for kind in KINDS), ("t5", True)])
-def test_private_gradients_equal_per_record_loop(task, kind, canonical):
-    if KINDS[kind].get("kernel") == "band" and (reason := unavailable_reason()):
-        pytest.skip(f"no band kernel here: {reason}")
-    run = run_file(training={"shift": 0}, **KINDS[kind])
-    run = run.model_copy(update={"tokens": config.Tokens(canonical=canonical)})
-    trainer = trainer_of(task, run)
-    if kind == "lora":
-        for module in [
-            each
-            for each in trainer.bare.members[0].encoder.modules()
-            if isinstance(each, torch.nn.Linear)
-        ]:
-            register_parametrization(module, "weight", LowRank(module.weight, 2))
-    with torch.no_grad():  # tables start at 0, where some gradients would be 0 too
-        for parameter in trainer.bare.parameters():
-            parameter.add_(
-                0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-            )
-    free, rows = steps_gradients(trainer, max_norm=1e6)
-    assert len(rows) > 4
-    # All records in one padded batch, without privacy.
-    letters, targets = trainer.steps.stream.examples(0, rows)
-    batch = trainer.steps.objective.batch(trainer.steps.scorer.tokens_of(letters), targets)
-    (
-        trainer.steps.objective.loss(trainer.bare(batch.tokens), batch.targets)
-        / run.training.batch_size
-    ).backward()
-    for name, parameter in trainer.bare.named_parameters():
-        assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
-    # Record by record.
-    max_norm, lengths = 0.5, []
-    wanted = {
-        name: torch.zeros_like(parameter) for name, parameter in trainer.bare.named_parameters()
-    }
-    for row in rows:
-        letters, targets = trainer.steps.stream.examples(0, np.array([row]))
-        batch = trainer.steps.objective.batch(trainer.steps.scorer.tokens_of(letters), targets)
-        loss = trainer.steps.objective.loss(trainer.bare(batch.tokens), batch.targets)
-        each = torch.autograd.grad(loss, list(trainer.bare.parameters()), allow_unused=True)
-        length = sum(float((gradient**2).sum()) for gradient in each if gradient is not None) ** 0.5
-        lengths.append(length)
-        for total, gradient in zip(wanted.values(), each, strict=True):
-            if gradient is not None:
-                total += gradient * min(1.0, max_norm / length) / run.training.batch_size
-    assert max(lengths) > max_norm
-    trainer.bare.zero_grad()
-    clipped, again = steps_gradients(trainer, max_norm)
-    assert np.array_equal(rows, again)
-    for name, gradient in clipped.items():
-        assert torch.allclose(gradient, wanted[name], rtol=1e-4, atol=1e-7), name
-
-
-# from Opacus' hooks on the embedding, whose input is not floating point
-@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
-def test_private_gradients_equal_opacus(task):
-    from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
-
-    trainer = trainer_of(task, run_file(training={"shift": 0}, position=config.NoPositionSection()))
-    ours, rows = steps_gradients(trainer, max_norm=0.3)
-    letters, targets = trainer.steps.stream.examples(0, rows)
-    batch = trainer.steps.objective.batch(trainer.steps.scorer.tokens_of(letters), targets)
-    module = GradSampleModule(trainer.bare, loss_reduction="sum")
-    size = trainer.data.run.training.batch_size
-    optimizer = DPOptimizer(
-        torch.optim.SGD(module.parameters(), lr=1.0),
-        noise_multiplier=0.0,
-        max_grad_norm=0.3,
-        expected_batch_size=size,
-        loss_reduction="mean",
-    )
-    trainer.steps.objective.loss(module(batch.tokens), batch.targets).backward()
-    assert optimizer.pre_step()
-    for name, parameter in trainer.bare.named_parameters():
-        assert torch.allclose(ours[name], parameter.grad, rtol=1e-4, atol=1e-7), name
-
-
-def test_private_gradients_are_independent_per_record(task, monkeypatch):
-    run = run_file(
-        training={"shift": 3, "reverse_complement": True}, dropout=0.3, stochastic_depth=0.2
-    )
-    trainer = trainer_of(task, run)
-    (_, rows), *_ = trainer.steps.stream.batches(0)
-
-    def of(some):
-        monkeypatch.setattr(PoissonOrder, "batch", lambda self, epoch, number: np.array(some))
-        return steps_gradients(trainer, max_norm=0.1)[0]
-
-    together, first, rest = of(rows), of(rows[:1]), of(rows[1:])
-    for name, gradient in together.items():
-        assert torch.allclose(gradient, first[name] + rest[name], rtol=1e-4, atol=1e-7), name
-
-
-def test_noise_has_stated_scale_and_depends_on_secret(task):
-    run = run_file()
-    trainer = trainer_of(task, run)
-    own = trainer.steps.private
-
-    def noise(step):
-        own.finish(trainer.bare, step)  # a batch without records
-        return torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()])
-
-    first = noise(0)
-    wanted = own.noise_multiplier * PRIVACY.max_grad_norm / run.training.batch_size
-    assert float(first.std()) == pytest.approx(wanted, rel=0.05)
-    assert float(first.mean()) == pytest.approx(0, abs=5 * wanted / len(first) ** 0.5)
-    assert torch.equal(first, noise(0))
-    assert abs(float(torch.corrcoef(torch.stack([first, noise(1)]))[0, 1])) < 0.1
-    own.secret += 1
-    assert not torch.equal(first, noise(0))
-
-
-def test_noise_and_batches_use_distinct_seeds(task, monkeypatch):
-    trainer = trainer_of(task, run_file())
-    seen, default_rng = [], np.random.default_rng
-
-    def recorded(seed):
-        rng = default_rng(seed)
-        seen.append(str(rng.bit_generator.state))
-        return rng
-
-    monkeypatch.setattr(np.random, "default_rng", recorded)
-    for number in range(4):
-        trainer.steps.private.finish(trainer.bare, number)
-        for epoch in range(4):
-            trainer.steps.private.order.batch(epoch, number)
-    assert len(set(seen)) == len(seen) == 20
-
-
-def test_noise_scales_with_clipping_norm(task):
-    of = []
-    for length in (1.0, 0.25):
-        trainer = trainer_of(
-            task, run_file(privacy=PRIVACY.model_copy(update={"max_grad_norm": length}))
-        )
-        trainer.steps.private.secret = 42
-        trainer.steps.private.finish(trainer.bare, 0)
-        of.append(torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()]))
-    assert torch.equal(of[1], of[0] / 4)
+    return write_task_of(tmp_path_factory)
 
 
 @pytest.mark.parametrize(
@@ -396,33 +136,6 @@ def test_private_language_model(task, tmp_path):
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 6
 
 
-def test_gate_penalty_is_clipped_per_record(task, monkeypatch):
-    # the same records in each batch
-    monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
-    found = []
-    for penalty, max_norm in ((0.0, 1e6), (0.5, 1e6), (1e6, 0.5)):
-        trainer = trainer_of(
-            task, run_file(training={"shift": 0}, gates=config.HardConcreteGates(penalty=penalty))
-        )
-        gradients, rows = steps_gradients(trainer, max_norm)
-        found.append(
-            [
-                gradient
-                for name, gradient in gradients.items()
-                if name.endswith(("gates.weight", "gate.weight"))
-            ]
-        )
-        share = len(rows) / trainer.data.run.training.batch_size
-    weights = [
-        module.weight for module in trainer.bare.modules() if isinstance(module, HardConcrete)
-    ]
-    wanted = torch.autograd.grad(trainer.bare.penalty() * 0.5 / 1e6, weights)
-    for without, with_it, each in zip(*found[:2], wanted, strict=True):
-        assert torch.allclose(with_it - without, share * each, rtol=1e-3, atol=1e-6)
-    # only the penalty is left of each record's gradient
-    assert float(torch.cat(found[2]).norm()) == pytest.approx(0.5 * share, rel=1e-3)
-
-
 def test_private_gates_and_exits(task, tmp_path):
     run = run_file(
         training={"max_steps": 2},
@@ -431,11 +144,6 @@ def test_private_gates_and_exits(task, tmp_path):
         exits=config.ConfidenceExitsSection(),
     )
     fit(task, tmp_path / "model", run)
-    assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
-
-
-def test_private_bfloat16_steps(task, tmp_path):
-    fit(task, tmp_path / "model", run_file(training={"max_steps": 2, "precision": "bf16-mixed"}))
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
 
 

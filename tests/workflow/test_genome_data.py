@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_smoke import copy_project, snakemake
+from projects import copy_project, snakemake
 
 RUN_FILE = """[data]
 genome = "g.fa"

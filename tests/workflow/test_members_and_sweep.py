@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_smoke import copy_project, planned, replace, snakemake
+from projects import copy_project, planned, replace, snakemake
 
 from selfattn_bio.files import sha256_of
 

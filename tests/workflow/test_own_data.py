@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 import pytest
-from test_smoke import copy_project, replace, snakemake
+from projects import copy_project, replace, snakemake
 
 from selfattn_bio.config import read_run_file
 

@@ -1,21 +1,12 @@
-"""Test that splits share no sequence, keep groups together, keep proportions, and report errors."""
-
-import hashlib
+"""Test splits: by chromosome, region, group, cluster, at random, and as given."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from split_records import keys_of, table, unique_keys, without_copies
 
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.sequence import copies
-from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.copies import (
-    describe_copies,
-    find_copies,
-    remove_copies,
-    strand_keys,
-)
-from selfattn_bio.sequence.split_table import SPLITS, describe, read_split
+from selfattn_bio.sequence.split_table import describe
 from selfattn_bio.sequence.splits import (
     split_as_given,
     split_at_random,
@@ -24,50 +15,6 @@ from selfattn_bio.sequence.splits import (
     split_by_group,
     split_by_region,
 )
-
-
-def keys_of(*texts: str, alphabet=DNA) -> list[bytes]:
-    return strand_keys((np.frombuffer(text.encode(), np.uint8) for text in texts), alphabet)
-
-
-def table(labels: list[int | None], **columns: list[str | None]) -> pd.DataFrame:
-    ids = [f"r{i}" for i in range(len(labels))]
-    unplaced = {"chrom": None, "start": pd.NA, "end": pd.NA}
-    return pd.DataFrame({"id": ids, "label": pd.array(labels, dtype="Int8"), **unplaced, **columns})
-
-
-def unique_keys(num_records: int) -> list[bytes]:
-    return [hashlib.sha256(str(i).encode()).digest() for i in range(num_records)]
-
-
-def test_keys_are_equal_on_both_strands():
-    first, turned, other = keys_of("AACG", "CGTT", "AACC")
-    assert first == turned != other
-    assert len(set(keys_of("AACG", "CGTT", alphabet=PROTEIN))) == 2
-
-
-@pytest.mark.parametrize("piece", [1, 3, 8, 1000])
-def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
-    monkeypatch.setattr(copies, "PIECE", piece)
-    rng = np.random.default_rng(0)
-    texts = ["".join(rng.choice(list("ACGTN"), length)) for length in (1, 7, 8, 9, 64)] + [
-        "ACGTACGT",
-        "AAAAAAAAAC",
-    ]  # ACGTACGT is its own reverse complement
-    for text in texts:
-        row = np.frombuffer(text.encode(), np.uint8)
-        first = min(row.tobytes(), DNA.reverse_complement(row).tobytes())
-        assert keys_of(text) == [hashlib.sha256(first).digest()]
-        assert keys_of(text, alphabet=PROTEIN) == [hashlib.sha256(row.tobytes()).digest()]
-
-
-def without_copies(
-    split: pd.DataFrame, records: pd.DataFrame, keys: list[bytes], *reduced: str
-) -> pd.DataFrame:
-    """Return the split without copies in these splits; equal keys mean equal letters."""
-    return remove_copies(
-        split, find_copies(split, keys, keys, records[["label"]]), reduced or SPLITS
-    )
 
 
 def test_chromosome_split_drops_copy_outside_test():
@@ -88,14 +35,6 @@ def test_chromosome_split_drops_copy_outside_test():
     assert split["reason"][6] == "removed from train: same sequence as r4 in test"
     assert split["reason"][7] == "removed from valid: same sequence as r5 in test"
     assert split["reason"][0] == "chrom=c1"
-
-
-def test_copy_in_train_and_valid_leaves_train():
-    records = table([1, 0] * 3 + [0], chrom=["c1", "c1", "c2", "c2", "c3", "c3", "c1"])
-    keys = [*unique_keys(6), unique_keys(3)[2]]
-    split = without_copies(split_by_chromosome(records, valid=["c2"], test=["c3"]), records, keys)
-    reason = "removed from train: same sequence as r2 in valid, different label"
-    assert (split["split"][6], split["reason"][6]) == ("dropped", reason)
 
 
 GIVEN = {"train": "train", "dev": "valid", "valid": "valid", "test": "test", "unused": "dropped"}
@@ -153,64 +92,6 @@ def test_unknown_split_values_are_counted():
     )
     with pytest.raises(CorpusError, match=message):
         split_as_given(table([0, 1, 0, 1, 0]), unique_keys(5), values, GIVEN, 0.1, 0)
-
-
-def test_copies_leave_train_and_valid_but_never_a_given_test():
-    assigned = [
-        "train",
-        "train",
-        "train",
-        "train",
-        "valid",
-        "valid",
-        "valid",
-        "test",
-        "test",
-        "dropped",
-    ]
-    texts = ["ACAA", "AACA", "AAAC", "AAAC", "TTGT", "AACA", "AACA", "ACAA", "ACAA", "ACAA"]
-    split = pd.DataFrame({"id": [f"r{i}" for i in range(10)], "split": assigned, "reason": "set"})
-    records = table([1, 1, 0, 1, 1, 1, 1, 1, 0, 1])
-    copies = find_copies(split, keys_of(*texts), texts, records[["label"]])
-    assert copies.index.tolist() == [0, 1, 3, 4, 6, 8]
-    removed = remove_copies(split, copies, ["train", "valid"])
-    assert removed["split"].tolist() == [
-        *("dropped", "dropped", "train", "dropped"),
-        *("dropped", "valid", "dropped"),
-        *("test", "test", "dropped"),
-    ]
-    assert removed["reason"][[0, 1, 3, 4, 6, 8]].tolist() == [
-        "removed from train: same sequence as r7 in test",
-        "removed from train: same sequence as r5 in valid",
-        "removed from train: same sequence as r2 in train, different label",
-        "removed from valid: same sequence as r7 in test",  # on the other strand
-        "removed from valid: same sequence as r5 in valid",
-        "set",
-    ]
-    assert describe_copies(copies, ["train", "valid"]) == [
-        "removed from train: 3 duplicates (1 also in test, 1 also in valid, 1 repeated in train); "
-        "1 has the same sequence but a different label",
-        "removed from valid: 2 duplicates (1 also in test, 1 repeated in valid)",
-        "kept in test: 1 duplicate (1 repeated in test); 1 has the same sequence but a different "
-        "label",
-    ]
-    assert remove_copies(split, copies, []).equals(split)
-
-
-def test_reverse_complement_within_train_is_not_a_copy():
-    split = pd.DataFrame({"id": ["a", "b"], "split": ["train", "train"], "reason": "set"})
-    texts = ["ACAA", "TTGT"]
-    assert find_copies(split, keys_of(*texts), texts, table([1, 1])[["label"]]).empty
-
-
-def test_copies_with_other_targets_are_counted():
-    split = pd.DataFrame({"id": list("abcd"), "split": ["train"] * 3 + ["test"], "reason": "set"})
-    answers = pd.DataFrame({"y": ["1", None, None, "2"], "z": ["0"] * 4})
-    copies = find_copies(split, [b"x", b"y", b"y", b"x"], list("xyyx"), answers)
-    assert copies["different"].to_dict() == {0: True, 2: False}
-    assert remove_copies(split, copies, ["train"], "targets")["reason"][0].endswith(
-        "same sequence as d in test, different targets"
-    )
 
 
 def test_random_split_keeps_proportions_and_duplicates():
@@ -289,38 +170,6 @@ def test_fractions_leave_something_to_train():
         ValueError, match=r"valid_fraction 0\.5 and test_fraction 0\.5 leave nothing to train"
     ):
         split_at_random(table([0, 1]), unique_keys(2), 0.5, 0.5, 0)
-
-
-def test_read_split_checks_the_records(tmp_path):
-    path = tmp_path / "split.tsv"
-    path.write_text("id\tsplit\treason\nNA\ttrain\tx\nb\ttest\ty\n")
-    assert read_split(path, ["NA", "b"]) == ["train", "test"]
-    with pytest.raises(
-        CorpusError, match=r"the split table does not match the corpus \(2 and 1 records\)"
-    ):
-        read_split(path, ["b"])
-    with pytest.raises(CorpusError, match="no such split table"):
-        read_split(tmp_path / "absent.tsv", [])
-    path.write_text("id\tsplit\treason\na\ttrian\tx\n")
-    with pytest.raises(
-        CorpusError,
-        match=r"split\.tsv:2: unknown split 'trian' \(expected train, valid, test or dropped\)",
-    ):
-        read_split(path, ["a"])
-    for text in ("", "id,split\n"):
-        path.write_text(text)
-        with pytest.raises(
-            CorpusError, match=r"not a split table \(TSV with columns id, split, reason\)"
-        ):
-            read_split(path, ["a"])
-
-
-def test_describe_counts_splits_and_positives():
-    split = pd.DataFrame({"split": ["train", "train", "test"]})
-    assert describe(split, pd.Series(pd.array([1, 0, 1], dtype="Int8")))[::2] == [
-        "train: 2 records (1 positive)",
-        "test: 1 record (1 positive)",
-    ]
 
 
 def test_records_without_labels_are_split_too():

@@ -1,0 +1,224 @@
+"""Test run and demo: arguments of Snakemake, messages, copied tasks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from selfattn_bio.api import workflow
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import SelfAttnBioError
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# ------------ run, demo
+@pytest.fixture
+def started(monkeypatch):
+    """Replace Snakemake with a program that prints its arguments and exits with the last one."""
+    seen = []
+    real = workflow.subprocess.Popen
+    code = (
+        "import sys; print('snakemake', *sys.argv[1:]); print('and an error', "
+        "file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    )
+
+    def popen(command, env, **options):
+        seen.append(SimpleNamespace(words=command, env=env))
+        number = next(
+            (word.removeprefix("--end=") for word in command if word.startswith("--end=")), "0"
+        )
+        return real([sys.executable, "-c", code, number, *command[3:]], env=env, **options)
+
+    monkeypatch.setattr(workflow.subprocess, "Popen", popen)
+    return seen
+
+
+def test_run_passes_arguments_to_snakemake(here, started):
+    assert main(["run", "train_mine", "--cores", "3", "--config", "a=b"]) == 0
+    (call,) = started
+    assert call.words == [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "train_mine",
+        "--cores",
+        "3",
+        "--config",
+        "a=b",
+    ]
+    assert call.env["PATH"].split(":")[0] == str(Path(sys.executable).parent)
+    assert main(["run", "--quiet", "--profile", "gpu", "sweep_mine", "--end=1"]) == 1
+    assert started[1].words[5:] == [
+        "--workflow-profile",
+        str(ROOT / "profiles/gpu"),
+        "sweep_mine",
+        "--end=1",
+        "--quiet",
+        "all",
+    ]
+
+
+def test_run_names_the_place_of_snakemake_options(here, started, capsys):
+    assert main(["run", "--cores", "1", "train_big"]) == 2
+    assert capsys.readouterr().err == (
+        "selfattn-bio run: error: --cores is an option of Snakemake and goes after the target: "
+        "selfattn-bio run train_big --cores ...\n"
+    )
+    assert not started
+
+
+def test_run_explains_targets(here, started, capsys):
+    assert main(["run", "mine"]) == 1
+    assert (
+        "unknown target 'mine'; a target is train_NAME, sweep_NAME or a file. Did you mean "
+        "train_mine?" in capsys.readouterr().err
+    )
+    assert not started
+    assert main(["run", "results/mine/metrics.json"]) == 0
+
+
+def test_run_reports_unwritable_folder(here, started, monkeypatch, capsys):
+    monkeypatch.setattr(workflow.os, "access", lambda path, mode: path != ".")
+    assert main(["run", "train_mine"]) == 1
+    assert (
+        f"{Path.cwd()}: the folder cannot be written: Permission denied. Run the command in another"
+        in capsys.readouterr().err
+    )
+    assert not started
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "file/below"])
+def test_run_reports_unwritable_cache(here, started, monkeypatch, capsys, place):
+    Path("file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", place)
+    assert main(["run", "train_mine"]) == 1
+    error = capsys.readouterr().err
+    assert f"error: {place}: the cache folder cannot be written: " in error
+    assert error.endswith(". Set XDG_CACHE_HOME to another folder\n")
+    assert not started
+
+
+def test_ctrl_c_stops_run_with_130(here):
+    begins = "import sys, time\nprint('a step begins', file=sys.stderr, flush=True)\n"
+    ends = "try: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit('a traceback')\n"
+    Path("snakemake.py").write_text(begins + ends)  # found before the real one
+    command = [sys.executable, "-m", "selfattn_bio.cli.main", "run", "train_mine"]
+    # a shell's jobs in the background ignore Ctrl-C
+    interruptible = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible
+    ) as process:
+        assert process.stderr.readline() == "a step begins\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both
+        assert (
+            process.stderr.read()
+            == "selfattn-bio run: stopped; run the same command again to continue\n"
+        )
+    assert process.returncode == 130
+
+
+def test_quiet_run_prints_only_failures(here, started, capfd):
+    assert main(["run", "--quiet", "train_mine"]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert main(["run", "--quiet", "train_mine", "--end=1"]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("and an error")
+
+
+def test_run_works_without_path_variable(here, started, monkeypatch):
+    monkeypatch.delenv("PATH")
+    assert main(["run", "train_mine"]) == 0
+    assert started[0].env["PATH"].endswith(":/usr/bin:/bin")
+
+
+def test_lines_of_snakemake_become_objects(here, started, capsys):
+    assert main(["run", "--json", "train_mine"]) == 0
+    line = next(each for each in capsys.readouterr().out.splitlines() if "an error" not in each)
+    assert json.loads(line)["message"].startswith("snakemake 0 --snakefile")
+
+
+def test_demo_copies_data_and_keeps_existing_files(here, started):
+    Path("workflows/tasks").mkdir(parents=True)
+    Path("workflows/tasks/promoter.toml").write_text("mine")
+    assert main(["demo", "--cores", "2", "--dry-run"]) == 0
+    assert started[0].words[5:] == ["train_promoter", "--cores", "2", "--dry-run"]
+    assert Path("workflows/tasks/promoter.toml").read_text() == "mine"
+    for name in ("positives", "negatives"):
+        file = f"data/fly_promoters/{name}.fa.gz"
+        assert Path(file).read_bytes() == (ROOT / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("target", "there"),
+    [
+        (
+            "train_smoke",
+            ["data/smoke/negatives.fa", "data/smoke/positives.fa", "workflows/tasks/smoke.toml"],
+        ),
+        (
+            "train_tss",
+            [
+                "data/fly_2R/chr2R.fa.gz",
+                "data/fly_2R/chr2R.fa.gz.gzi",
+                "data/fly_2R/tss.bed",
+                "workflows/tasks/tss_parent.toml",
+            ],
+        ),
+        ("sweep_grid", ["data/smoke/negatives.fa", "workflows/tasks/grid.toml"]),
+    ],
+)
+def test_run_copies_shipped_task_with_data(here, started, target, there):
+    assert main(["run", target]) == 0
+    for file in (*there, "data/README.md"):
+        assert Path(file).read_bytes() == (ROOT / file).read_bytes()
+    assert started[0].words[5:] == [target]
+
+
+def test_run_copies_no_task_for_shipped_parent(here, started, tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    (source / "workflows/tasks").mkdir(parents=True)
+    (source / "data").mkdir()
+    (source / "data/README.md").touch()
+    for name in ("p.fa", "n.fa"):
+        (source / name).touch()
+    task = "[data]\npositives = 'p.fa'\nnegatives = 'n.fa'\n[transfer]\nparent = 'motifs'\n"
+    (source / "workflows/tasks/mine.toml").write_text(task)
+    monkeypatch.setattr(workflow, "project_folder", lambda: source)
+    workflow.copy_task("mine")
+    assert [path.name for path in (here / "workflows/tasks").iterdir()] == ["mine.toml"]
+
+
+def test_run_keeps_existing_task(here, started):
+    Path("workflows/tasks").mkdir(parents=True)
+    Path("workflows/tasks/amp.toml").write_text("mine")
+    assert main(["run", "train_amp"]) == 0
+    assert main(["run", "train_another"]) == 0
+    assert [str(path) for path in here.rglob("*") if path.is_file()] == [
+        str(here / "workflows/tasks/amp.toml")
+    ]
+
+
+def test_missing_workflow_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "__file__", str(tmp_path / "selfattn_bio/api/workflow.py"))
+    with pytest.raises(SelfAttnBioError, match="the package was installed without its workflow"):
+        workflow.project_folder()
+    (tmp_path / "selfattn_bio/project/workflows").mkdir(parents=True)
+    (tmp_path / "selfattn_bio/project/Snakefile").touch()
+    (tmp_path / "selfattn_bio/project/workflows/classify.smk").touch()
+    assert workflow.project_folder() == tmp_path / "selfattn_bio/project"

@@ -1,0 +1,215 @@
+"""Test associations of motifs: enrichment, strata, positions, strands and agreement."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted_motifs import PPMS
+
+from selfattn_bio.interpret.associations import (
+    best_hits,
+    enrichment,
+    matched_enrichment,
+    position_profile,
+    strand_bias,
+    strata_of,
+)
+from selfattn_bio.interpret.evidence import (
+    agreement,
+    q_values,
+)
+from selfattn_bio.interpret.interventions import (
+    merged_spans,
+)
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+
+
+def test_enrichment_of_worked_example():
+    # positives: 0-2 with a hit, 3 without; negatives 4-7 without
+    hits = pd.DataFrame({"record": [0, 0, 1, 2]})
+    found = enrichment(hits, np.array([1, 1, 1, 1, 0, 0, 0, 0]))
+    assert found["enrichment_p"] == pytest.approx(4 * 1 / 56)  # C(4,3) C(4,0) / C(8,3)
+    assert found["odds_ratio"] == pytest.approx(3.5 * 4.5 / (1.5 * 0.5))
+    assert (found["positives_with_hit"], found["negatives_with_hit"], found["num_hits"]) == (
+        3,
+        0,
+        4,
+    )
+
+
+def test_benjamini_hochberg_of_worked_example():
+    np.testing.assert_allclose(
+        q_values(np.array([0.04, 0.01, np.nan, 0.03, 0.5])), [0.16 / 3, 0.04, np.nan, 0.16 / 3, 0.5]
+    )
+    assert np.isnan(q_values(np.full(2, np.nan))).all()
+
+
+def test_spans_merge():
+    hits = pd.DataFrame({"start": [4, 2, 20, 9], "end": [9, 5, 24, 12]})
+    assert merged_spans(hits) == [(2, 12), (20, 24)]
+
+
+def test_gc_matching_removes_gc_driven_enrichment():
+    rng = np.random.default_rng(0)
+    labels = np.arange(1200) % 2
+    gc = np.where(
+        labels,
+        rng.choice([0.3, 0.7], 1200, p=[0.2, 0.8]),
+        rng.choice([0.3, 0.7], 1200, p=[0.8, 0.2]),
+    )
+    sequences = [
+        rng.choice(
+            np.frombuffer(b"ACGT", dtype=np.uint8), 100, p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2]
+        )
+        for p in gc
+    ]
+    has = rng.random(1200) < np.where(gc > 0.5, 0.6, 0.2)  # depends on GC content, not on the label
+    hits = pd.DataFrame({"record": np.flatnonzero(has)})
+    strata = strata_of(sequences, DNA)
+    assert enrichment(hits, labels)["enrichment_p"] < 1e-9
+    found = matched_enrichment(hits, labels, strata)
+    assert found["matched_p"] > 0.01
+    assert 0.7 < found["matched_odds_ratio"] < 1.5
+    more = pd.DataFrame(
+        {"record": np.flatnonzero(has | ((labels == 1) & (rng.random(1200) < 0.3)))}
+    )
+    assert matched_enrichment(more, labels, strata)["matched_p"] < 1e-6
+
+
+def test_cochran_mantel_haenszel_of_worked_example():
+    labels = np.array([1, 1, 0, 0, 1, 1, 1, 0, 0, 0])
+    strata = np.array([0] * 4 + [1] * 6)
+    # 2 of 2 versus 0 of 2, and 2 of 3 versus 1 of 3
+    hits = pd.DataFrame({"record": [0, 1, 4, 5, 7]})
+    # Expected 1 and 1.5, variances 1/3 and 0.45: z = 1.5 / sqrt(0.7833) = 1.6948.
+    found = matched_enrichment(hits, labels, strata)
+    assert found["matched_p"] == pytest.approx(0.04506, abs=1e-4)
+    assert found["matched_odds_ratio"] == pytest.approx(
+        (2 * 2 / 4 + 2 * 2 / 6 + 0.5) / (0 + 1 * 1 / 6 + 0.5)
+    )
+    assert matched_enrichment(hits[:0], labels, strata)["matched_p"] == 1.0
+    # no stratum has both labels
+    assert matched_enrichment(hits, labels, np.arange(10))["matched_p"] == 1.0
+
+
+def test_strata_use_gc_and_length():
+    rng = np.random.default_rng(0)
+    sequences = [
+        rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length)
+        for length in rng.choice([50, 200], 400)
+    ]
+    lengths = np.array([len(row) for row in sequences])
+    strata = strata_of(sequences, DNA)
+    assert 10 <= strata.max() + 1 <= 30
+    assert all(len(set(lengths[strata == number])) == 1 for number in range(strata.max() + 1))
+    assert strata_of(sequences, PROTEIN).max() + 1 == 2
+    assert strata_of(sequences[:30], DNA).max() == 0  # too few records for several strata
+
+
+def places(starts, width=8, strand="+"):
+    return pd.DataFrame(
+        {
+            "record": range(len(starts)),
+            "start": starts,
+            "end": np.add(starts, width),
+            "strand": strand,
+            "p_value": 1e-5,
+        }
+    )
+
+
+def test_preferred_position_is_found_or_tested():
+    rng = np.random.default_rng(0)
+    lengths = np.full(200, 300)
+    # midpoints at 269 to 274: 31 to 26 before the end
+    anywhere, there = rng.integers(0, 293, 140), rng.integers(265, 271, 60)
+    hits = places([*anywhere, *there])
+    found = position_profile(hits, lengths, None, rng)
+    assert found["position_p"] < 1e-6
+    assert found["window_p"] == pytest.approx(1 / 1001)
+    assert found["window_start"] <= 269 < 274 < found["window_end"] == found["window_start"] + 10
+    assert found["window_expected"] == pytest.approx(200 * 10 / 293)
+    given = position_profile(hits, lengths, (-31, -25), rng)
+    assert (given["window_start"], given["window_end"]) == (-31, -25)
+    assert given["window_hits"] >= 60
+    assert given["window_expected"] == pytest.approx(200 * 6 / 293)
+    assert given["window_p"] < 1e-20
+    assert position_profile(hits, lengths, (269, 275), rng)["window_hits"] == given["window_hits"]
+    # the midpoint of a hit is 4 bp after its start
+    assert position_profile(hits, lengths, (-100, 0), rng)["window_expected"] == pytest.approx(
+        200 * 97 / 293
+    )
+    assert position_profile(hits, lengths, (100, 110), rng)["window_p"] > 0.05
+
+
+def test_uniform_hits_have_no_preferred_position():
+    ps = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        found = position_profile(places(rng.integers(0, 93, 50)), np.full(50, 100), None, rng)
+        ps.append((found["position_p"], found["window_p"]))
+    assert (np.array(ps) < 0.05).mean(axis=0).max() <= 0.15
+    rng = np.random.default_rng(0)
+    other = position_profile(places(rng.integers(0, 40, 60)), rng.integers(60, 100, 60), None, rng)
+    assert list(other) == ["position_p"]  # no window if records differ in length
+    assert position_profile(places([1] * 9), np.full(9, 100), None, rng) == {}
+    found = position_profile(places(rng.integers(50, 60, 60)), np.full(60, 100), None, rng)
+    # midpoints of hits that start at 50 to 59
+    assert (found["window_start"], found["window_end"]) == (54, 64)
+
+
+def test_one_hit_per_record_counts():
+    hits = pd.DataFrame(
+        {
+            "record": [0, 0, 1],
+            "start": [1, 5, 2],
+            "end": [9, 13, 10],
+            "strand": "+",
+            "p_value": [1e-4, 1e-6, 1e-5],
+        }
+    )
+    best = best_hits(hits, np.random.default_rng(0)).sort_values("record")
+    assert best[["record", "start"]].to_numpy().tolist() == [[0, 5], [1, 2]]
+
+
+def test_ties_between_hits_are_random():
+    rng = np.random.default_rng(0)
+    hits = pd.concat([places(rng.integers(0, 93, 200)) for _ in range(3)]).sort_values(
+        ["record", "start"], ignore_index=True
+    )
+    found = position_profile(hits, np.full(200, 100), None, rng)
+    assert min(found["position_p"], found["window_p"]) > 0.01
+    both = hits.assign(strand="+")
+    both.loc[both.duplicated("record"), "strand"] = "-"  # one hit on + before two on -
+    assert strand_bias(both, PPMS["ignored"], rng)["strand_plus"] == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_strand_bias():
+    rng = np.random.default_rng(0)
+    hits = places([5] * 40).assign(strand=["+"] * 36 + ["-"] * 4)
+    found = strand_bias(hits, PPMS["ignored"], rng)
+    assert found["strand_plus"] == 0.9
+    assert found["strand_low"] < 0.9 < found["strand_high"]
+    assert found["strand_p"] < 1e-6
+    palindrome = np.eye(4)[[0, 1, 2, 3]]  # ACGT
+    assert strand_bias(hits, palindrome, rng) == {}
+    assert strand_bias(hits, np.eye(20)[:8], rng) == {}
+    assert strand_bias(hits[:9], PPMS["ignored"], rng) == {}
+
+
+def test_agreement_of_two_methods():
+    rng = np.random.default_rng(0)
+    one = {row: rng.random(60).astype(np.float32) for row in range(40)}
+    hits = places(rng.integers(0, 50, 40)).assign(name="m")
+    noisy = {row: values + rng.normal(0, 0.1, 60).astype(np.float32) for row, values in one.items()}
+    other = {row: rng.random(60).astype(np.float32) for row in range(40)}
+    assert agreement(hits, one, one)["m"] == pytest.approx(1)
+    assert agreement(hits, one, noisy)["m"] > 0.7
+    assert abs(agreement(hits, one, other)["m"]) < 0.4
+    assert agreement(hits, one, {row: other[row] for row in range(9)}) == {}
+    best = {
+        row: np.where(np.arange(60) == start, 1, 0).astype(np.float32)
+        for row, start in enumerate(hits["start"])
+    }
+    # each hit is the most important position of its record: all ranks are equal
+    there = hits.assign(end=hits["start"] + 1)
+    assert agreement(there, best, one) == agreement(there, one, best) == {}

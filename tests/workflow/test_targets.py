@@ -1,0 +1,189 @@
+"""Test targets and errors of a project in which nothing has run yet, and a killed run."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from projects import command, copy_project, planned, replace, snakemake
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Path:
+    """Copy a project in which nothing has run yet."""
+    return copy_project(tmp_path / "a fresh project")
+
+
+# tasks and errors
+def test_new_run_file_is_a_new_target(fresh):
+    assert planned(fresh, "train_mine") == {
+        **{"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1},
+        **{
+            "explain": 2,
+            "motifs": 2,
+            "interactions": 1,
+            "report": 1,
+            "notebook": 3,
+            "train_mine": 1,
+        },
+    }
+
+
+def test_data_file_named_like_a_target(fresh):
+    (fresh / "data/smoke/positives.fa").rename(fresh / "train_pos")
+    replace(fresh / "workflows/tasks/smoke.toml", "data/smoke/positives.fa", "train_pos")
+    assert planned(fresh, "results/smoke/corpus") == {"ingest": 1}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("train_min", r"unknown task 'min'; did you mean 'mine'\?"),
+        ("sweep_grib", r"unknown task 'grib'; did you mean 'grid'\?"),
+    ],
+)
+def test_unknown_task_error(fresh, target, message):
+    result = snakemake(fresh, target)
+    assert result.returncode == 1
+    tasks = r"Tasks in workflows/tasks/: .*\bmine\b.*"
+    assert re.fullmatch(f"error: {message} {tasks}", result.stdout.splitlines()[-1]), result.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "max_motifs = 5",
+            "max_motfis = 5",
+            r"smoke\.toml:\d+: unknown key 'max_motfis' in \[interpret\]; did you mean "
+            r"'max_motifs'\?",
+        ),
+        (
+            "max_steps = ",
+            "max_steps = -",
+            r"smoke\.toml:\d+: invalid value -\d+ for key 'max_steps' in \[training\]; expected at "
+            r"least 1",
+        ),
+        (
+            "smoke/positives.fa",
+            "smoke/none.fa",
+            r"smoke\.toml: \[data\]: no such file: '.*none\.fa'",
+        ),
+        (
+            "max_motifs = 5",
+            'database = "none.meme"',
+            r"smoke\.toml: \[interpret\] database: no such file: 'none\.meme'",
+        ),
+    ],
+)
+def test_run_file_error_is_one_line(fresh, old, new, message):
+    replace(fresh / "workflows/tasks/smoke.toml", old, new)
+    result = snakemake(fresh, "train_smoke")
+    assert result.returncode == 1
+    assert re.fullmatch(f"error: workflows/tasks/{message}", result.stdout.splitlines()[-1]), (
+        result.stdout
+    )
+    assert "Traceback" not in result.stdout
+    # nothing is locked, and a broken file does not stop other tasks
+    assert planned(fresh, "train_mine")
+
+
+@pytest.mark.parametrize(
+    ("parent", "task", "message"),
+    [
+        ("motifs", "", ""),
+        (
+            "motifs",
+            "motifs",
+            "transfer.parent 'motifs' is both a model that ships and a task; name its model by the "
+            "path results/motifs/model",
+        ),
+        ("motives", "", "transfer.parent 'motives' is not a task, a folder or 'motifs'"),
+    ],
+)
+def test_shipped_parent(fresh, parent, task, message):
+    mine = fresh / "workflows/tasks/mine.toml"
+    mine.write_text(mine.read_text() + f"[transfer]\nparent = '{parent}'\n")
+    if task:
+        shutil.copy(fresh / "workflows/tasks/smoke.toml", fresh / f"workflows/tasks/{task}.toml")
+    result = snakemake(fresh, "train_mine", "--dry-run")
+    assert result.returncode == bool(message), result.stdout
+    assert message in result.stdout.splitlines()[-1]
+
+
+def test_bad_sequence_file_error_names_line(fresh):
+    replace(fresh / "data/smoke/positives.fa", "", ">bad\nACGTJ\n")
+    result = snakemake(fresh, "results/smoke/split.tsv")
+    assert result.returncode == 1
+    line = next(
+        line
+        for line in result.stdout.splitlines()
+        if line.startswith("selfattn-bio ingest: error: ")
+    )
+    assert re.search(r"data/smoke/positives\.fa:\d+.*'J'", line)
+    assert line in (fresh / "results/smoke/logs/ingest.log").read_text()
+    kept = (
+        "Finished steps are kept. Run the same command again to continue. Logs: "
+        "results/smoke/logs/ingest.log"
+    )
+    assert result.stdout.splitlines()[-2:] == [kept, line]
+    assert not (fresh / "results/smoke/corpus").exists()
+    replace(fresh / "data/smoke/positives.fa", ">bad\nACGTJ\n", "")
+    assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0
+
+
+# a stop
+def test_kill_9_names_unlock_and_training_resumes(fresh):
+    project, run_file = fresh, fresh / "workflows/tasks/smoke.toml"
+    longer = run_file.read_text().replace("checkpoint_every = 50", "checkpoint_every = 5")
+    run_file.write_text(re.sub(r"max_steps = \d+", "max_steps = 100000", longer))
+    checkpoints = project / "results/smoke/model.checkpoints"
+    process = subprocess.Popen(
+        command("results/smoke/model"),
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    # complete: it is written under another name first
+    wait_for(lambda: any(checkpoints.glob("step-*.safetensors")), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    locked = snakemake(project, "results/smoke/model")
+    assert locked.returncode == 1
+    assert "--unlock" in locked.stdout
+
+    assert snakemake(project, "--unlock").returncode == 0
+    again = subprocess.Popen(
+        command("results/smoke/model"),
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    log = project / "results/smoke/logs/train.log"
+    wait_for(
+        lambda: (
+            log.exists()
+            and re.search("model: resuming from the checkpoint of step [1-9]", log.read_text())
+        ),
+        again,
+    )
+    os.killpg(again.pid, signal.SIGKILL)
+    again.communicate()
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < end, f"nothing after {seconds} s"
+        time.sleep(0.1)
