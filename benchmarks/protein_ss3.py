@@ -28,9 +28,9 @@ from published import FOLDER, prepare, write_fasta
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.evaluation.measures import UNKNOWN, targets_of
 from selfattn_bio.evaluation.metrics import ResampledMetric
-from selfattn_bio.evaluation.targets import fit_baselines
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.split_table import read_split
 
@@ -156,17 +156,16 @@ class Chains:
         corpus = Corpus.open(run_file.with_name("corpus"))
         split = np.array(read_split(run_file.with_name("split.tsv"), corpus.records["id"]))
         rows = {of: np.flatnonzero(split == of) for of in FILES}
-        objective = read_run_file(run_file).objective
-        table = corpus.targets(objective.target_columns)
+        objective = objective_of(read_run_file(run_file).objective)
+        table = corpus.targets(objective.section.target_columns)
         letters = {
             of: [corpus.letters(int(row)) for row in of_split] for of, of_split in rows.items()
         }
         targets = {
-            of: targets_of(objective, table.iloc[each], corpus.records.iloc[each], str(folder))
+            of: objective.targets(table.iloc[each], corpus.records.iloc[each], str(folder))
             for of, each in rows.items()
         }
-        fitted = fit_baselines(
-            objective,
+        fitted = objective.fit_baselines(
             corpus.alphabet,
             letters["train"],
             targets["train"],

@@ -78,6 +78,14 @@ def figures(root: Path, files: Iterable[Path]) -> Iterator[Figure]:
     )
     name = f"functions with more than {ARGUMENTS} arguments"
     yield Figure(name, len(many), MANY_ARGUMENTS, many)
+    kinds = tuple(
+        f"{path}:{line}: {text}"
+        for path, source in package.items()
+        if not path.is_relative_to("selfattn_bio/objectives")
+        and not path.is_relative_to("selfattn_bio/config")
+        for line, text in kind_tests(source)
+    )
+    yield Figure("tests of the kind of an objective", len(kinds), 0, kinds)
     yield Figure("lines of the package", sum(lines[path] for path in package))
     code = sum(code_lines(text) for text in package.values())
     yield Figure("without docstrings, comments and blank lines", code)
@@ -96,6 +104,40 @@ def argument_counts(text: str) -> Iterator[tuple[int, str, int]]:
             named = [*given.posonlyargs, *given.args, *given.kwonlyargs]
             own = [each for each in named if each.arg not in ("self", "cls")]
             yield node.lineno, node.name, len(own) + bool(given.vararg) + bool(given.kwarg)
+
+
+def kind_tests(text: str) -> Iterator[tuple[int, str]]:
+    """Yield line and text of each place that asks for the kind of an objective.
+
+    That is a comparison or a look-up of `objective.kind`, or a check for the class of a section.
+    Only `config` and `objectives` may contain them.
+    """
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Compare(left=left, comparators=others):
+                found = any(map(_is_kind, (left, *others)))
+            case ast.Subscript(slice=key):
+                found = _is_kind(key)
+            case ast.Match(subject=subject):
+                found = _is_kind(subject)
+            case ast.MatchClass(cls=of):
+                found = "Objective" in ast.unparse(of)
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, of]):
+                found = "Objective" in ast.unparse(of)
+            case ast.Call(func=ast.Attribute(attr="get"), args=[key, *_]):
+                found = _is_kind(key)
+            case _:
+                found = False
+        if found:
+            yield getattr(node, "lineno", 0), ast.unparse(node).splitlines()[0]
+
+
+def _is_kind(node: ast.expr) -> bool:
+    match node:
+        case ast.Attribute(attr="kind", value=ast.Attribute(attr=name) | ast.Name(id=name)):
+            return name == "objective"
+        case _:
+            return False
 
 
 def code_lines(text: str) -> int:

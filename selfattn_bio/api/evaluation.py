@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.api.evaluators import EVALUATORS
+from selfattn_bio.api.evaluators import measure
 from selfattn_bio.api.evaluators.candidates import Candidate, check_candidates, check_variant_name
 from selfattn_bio.api.evaluators.records import EvaluationRecords
 from selfattn_bio.api.progress import Say, silent
@@ -25,6 +25,7 @@ from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder
 from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.report.results import read_file, read_json, read_table
 from selfattn_bio.scoring.scorer import Models
 
@@ -189,7 +190,8 @@ def evaluate(
     check_candidates(candidates, task, records, path)
     records = records.in_windows(task, say)
     evaluated = candidates["model"]
-    metrics, tables, baselines = EVALUATORS[task.objective.kind](candidates, records, task, say)
+    objective = objective_of(evaluated.run().objective)
+    metrics, tables, baselines = measure(objective, candidates, records, task, say)
     metrics["sizes"] = {name: candidate.size() for name, candidate in candidates.items()}
     metrics["train"] = evaluated.cost()
     for name, layers in evaluated.mean_layers(records, say).items():

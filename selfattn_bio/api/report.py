@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
 from pathlib import Path
+from typing import Any
 
-from selfattn_bio.config import BinsObjective, RunFile
+from selfattn_bio.config import RunFile
+from selfattn_bio.objectives import Objective, objective_of
+from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import bins, page
 from selfattn_bio.report.results import read_results
 
@@ -32,8 +36,17 @@ def write_report(task: RunFile, results: str | Path, output: str | Path) -> Path
     """
     results, output = Path(results), Path(output)
     name = task.path.stem if task.path else results.resolve().name
-    if isinstance(task.objective, BinsObjective):
-        bins.write_bin_report(bins.read_bin_results(task, results), output, name)
-    else:
-        page.write_report(read_results(task, results), output, name)
+    _write(objective_of(task.objective), task, results, output, name)
     return output
+
+
+@singledispatch
+def _write(
+    objective: Objective[Any], task: RunFile, results: Path, output: Path, name: str
+) -> None:
+    page.write_report(read_results(task, results), output, name)
+
+
+@_write.register
+def _(objective: BinsOfPoints, task: RunFile, results: Path, output: Path, name: str) -> None:
+    bins.write_bin_report(bins.read_bin_results(task, results), output, name)

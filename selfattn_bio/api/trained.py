@@ -17,6 +17,7 @@ from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.scorer import Models, Scorer, load_single
 from selfattn_bio.sequence.split_table import read_split
 
@@ -77,7 +78,7 @@ class TrainedModel:
         ValueError
             If the model is an ensemble, or was not loaded from a folder.
         """
-        if task.objective.kind != "binary":
+        if not objective_of(task.objective).has_log_odds:
             raise RunFileError(
                 f"{step} needs objective 'binary', but the run file has {task.objective.kind!r}",
                 place=str(task.path or ""),

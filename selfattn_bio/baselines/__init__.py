@@ -12,7 +12,7 @@ from pathlib import Path
 
 from selfattn_bio.baselines.base import CARD, Baseline, Calibration, Setup, read_card, restore
 from selfattn_bio.config.stack import KNOWN_BASELINES
-from selfattn_bio.evaluation.composition import Letters
+from selfattn_bio.data.composition import Letters
 
 __all__ = [
     "BASELINES",

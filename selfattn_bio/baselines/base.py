@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.data.composition import Letters
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.calibration import (
     calibrate,
@@ -22,7 +23,6 @@ from selfattn_bio.evaluation.calibration import (
     fit_slope,
     fit_temperature,
 )
-from selfattn_bio.evaluation.composition import Letters
 from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy

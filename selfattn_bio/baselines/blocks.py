@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from selfattn_bio.evaluation.composition import Letters, kmer_windows
+from selfattn_bio.data.composition import Letters, kmer_windows
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 

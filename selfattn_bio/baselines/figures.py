@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, State
-from selfattn_bio.evaluation.composition import Letters
+from selfattn_bio.data.composition import Letters
 
 C = 1e6  # practically no penalty, so there is nothing to choose
 

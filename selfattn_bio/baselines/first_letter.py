@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines.figures import Figures
-from selfattn_bio.evaluation.composition import Letters
+from selfattn_bio.data.composition import Letters
 
 
 class FirstLetter(Figures):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines.figures import Figures
-from selfattn_bio.evaluation.composition import Letters, base_counts, gc_content
+from selfattn_bio.data.composition import Letters, base_counts, gc_content
 
 
 class GcContent(Figures):

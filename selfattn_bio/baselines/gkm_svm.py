@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
-from selfattn_bio.evaluation.composition import Letters
+from selfattn_bio.data.composition import Letters
 
 LMER, INFORMATIVE, MISMATCHES, PENALTY = 11, 7, 3, 1.0  # the defaults of LS-GKM
 PLATT = 10.0  # scikit-learn's C of the regression on decision values, which keeps its slope finite

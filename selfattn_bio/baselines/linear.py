@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, State
 from selfattn_bio.baselines.blocks import KmerSlots
-from selfattn_bio.evaluation.composition import Letters, root_of_squares
+from selfattn_bio.data.composition import Letters, root_of_squares
 
 TINY = 1e-12
 

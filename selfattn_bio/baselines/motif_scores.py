@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
 from selfattn_bio.config import NO_DATABASE
-from selfattn_bio.evaluation.composition import Letters
+from selfattn_bio.data.composition import Letters
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.scores import ScoreMatrices
 

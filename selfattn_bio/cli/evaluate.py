@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Score validation and test records, fit baselines, write metrics.json and predictions/."""
     from selfattn_bio.api.evaluation import METRICS, check_evaluation_output, evaluate
+    from selfattn_bio.objectives import objective_of
     from selfattn_bio.report.evaluation import evaluation_lines
 
     say, (task, corpus) = sayer("evaluate"), task_and_corpus(arguments)
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         variants.setdefault(name, []).append(folder)
     evaluation = evaluate(task, corpus, arguments.split, arguments.model, variants, say=say)
     evaluation.save(arguments.output)
-    for line in evaluation_lines(task.objective.kind, evaluation.metrics):
+    for line in evaluation_lines(objective_of(task.objective), evaluation.metrics):
         say(line)
     say(f"wrote {arguments.output / METRICS}")
 

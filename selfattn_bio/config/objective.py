@@ -22,6 +22,7 @@ class ObjectiveSection(Section):
     """
 
     outputs_per: ClassVar[Literal["sequence", "token", "position"]] = "sequence"
+    kind: str
 
     @property
     def target_columns(self) -> tuple[str, ...]:

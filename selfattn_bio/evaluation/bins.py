@@ -14,12 +14,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from selfattn_bio.config import EvaluationSection
+from selfattn_bio.data.composition import KmerCounts, gc_content
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.calibration import choose_threshold
-from selfattn_bio.evaluation.composition import KmerCounts, gc_content
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
-from selfattn_bio.evaluation.points import Bins
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, members_entry
+from selfattn_bio.objectives.points import Bins
 from selfattn_bio.sequence.alphabet import Alphabet
 
 Array = NDArray[np.float64]

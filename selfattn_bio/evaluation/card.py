@@ -30,19 +30,9 @@ from selfattn_bio.model.checkpoint import (
     read_provenance,
     read_stack_weights,
 )
+from selfattn_bio.objectives import objective_of
 
 SHOWN = 12  # digits of a checksum
-PREDICTS = {
-    "binary": "predicts the log-odds (`logit`) and the probability of the positive class",
-    "multiclass": "predicts the probability of each class",
-    "multilabel": "predicts the probability of each label",
-    "regression": "predicts numbers, in the units of its training table",
-    "several": "predicts several targets at once",
-    "labels": "predicts a label for each position",
-    "bins": "predicts the probability that a bin contains a point, on either strand",
-    "masked": "is a language model, to be used for fine-tuning or embeddings",
-    "causal": "is a language model, to be used for sampling sequences, fine-tuning or embeddings",
-}
 SPLIT_BY = {
     "group": "by group",
     "species": "by species",
@@ -121,7 +111,7 @@ def _members(folder: Path, others: Sequence[Path]) -> str:
 
 
 def _title(run: RunFile) -> str:
-    predicts = PREDICTS[run.objective.kind]
+    predicts = objective_of(run.objective).predicts
     control = (
         "\n\n**This model is a negative control: it was trained on shuffled labels, so it should "
         "be no better than chance.**"
@@ -298,7 +288,7 @@ def _figures(
         )
         if not test:
             chosen += " The validation metrics are those of all layers, without early exits."
-    if run.objective.kind == "binary":
+    if objective_of(run.objective).has_log_odds:
         calibration = provenance["calibration"]
         chosen += (
             f" Probabilities are calibrated with temperature {calibration['temperature']:.3f}. "
@@ -343,13 +333,7 @@ def _use(run: RunFile) -> str:
     lines = [
         "Use it for sequences like its training data: same length, organisms and preparation. The "
         "column `unlike` of `score_sequences` marks sequences that differ.",
-        "It learned what separates its two classes. Other negatives would give another model."
-        if run.objective.kind == "binary"
-        else "It learned from its table, including the errors of the table.",
-        "Its probabilities hold for the class fractions of the training data. In a genome, where "
-        "positives are rare, they are far too high."
-        if run.objective.kind == "binary"
-        else "It was tested only on held-out records of the same source.",
+        *objective_of(run.objective).limits,
         "Its predictions are not a diagnosis, and not evidence of function.",
     ]
     return "## Use and limits\n\n" + "\n".join(f"- {line}" for line in lines)

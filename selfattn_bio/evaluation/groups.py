@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.data.composition import gc_content
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.composition import gc_content
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, intervals
 from selfattn_bio.evaluation.slices import quantile_edges
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact, ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.evaluation.composition import gc_content
+from selfattn_bio.data.composition import gc_content
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import similar_pairs
 from selfattn_bio.sequence.copies import strand_keys

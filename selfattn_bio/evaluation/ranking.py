@@ -15,7 +15,7 @@ import pandas as pd
 
 from selfattn_bio.config import Job
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.measures import MAIN
+from selfattn_bio.objectives import objective_of
 
 
 def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
@@ -39,8 +39,8 @@ def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
     ModelFolderError
         If history.csv of a job is missing or belongs to another objective.
     """
-    main, higher_is_better = MAIN[jobs[0].run.objective.kind]
-    metric = f"valid_{main}"
+    objective = objective_of(jobs[0].run.objective)
+    metric, higher_is_better = f"valid_{objective.main_metric}", objective.higher_is_better
     rows = []
     for job in jobs:
         history = _read_history(results / job.folder / "model" / "history.csv", metric)

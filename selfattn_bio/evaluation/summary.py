@@ -22,6 +22,7 @@ from selfattn_bio.evaluation.calibration import calibrate
 from selfattn_bio.evaluation.groups import Names, group_metrics
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
 from selfattn_bio.evaluation.slices import quantile_edges, slice_metrics
+from selfattn_bio.objectives.base import spread
 
 EVALUATED_SPLITS = ("valid", "test")
 Role = Literal["model", "baseline", "control"]
@@ -205,11 +206,6 @@ def predictions_table(
     if model.members:
         table["model_spread"] = spread(model.members[split])
     return table
-
-
-def spread(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the standard deviation of scores (M, ...) over the M members, (...)."""
-    return scores.std(axis=0, ddof=1)
 
 
 def members_entry(metric: str, each: list[float], scores: NDArray[np.float64]) -> dict[str, Any]:

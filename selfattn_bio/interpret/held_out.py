@@ -36,7 +36,7 @@ def binary_scorer(model: Models) -> Scorer:
     """
     scorer = load_single(model)
     check_one_input(scorer, "motifs")
-    if scorer.objective.kind != "binary":
+    if not scorer.objective.has_log_odds:
         raise ValueError(
             f"evidence needs a model with objective 'binary', not {scorer.objective.kind!r}"
         )

@@ -14,14 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from selfattn_bio.config import (
-    BinaryObjective,
-    CausalObjective,
-    MaskedObjective,
-)
 from selfattn_bio.model.build import num_outputs
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.kmers import PAD, SPECIAL
+from selfattn_bio.sequence.kmers import PAD
 
 
 @dataclass(frozen=True)
@@ -157,16 +152,7 @@ class Target:
 
 def output_names(scorer: Scorer) -> list[str]:
     """Return the names of the outputs, in order."""
-    match scorer.run.objective:
-        case BinaryObjective():
-            return ["positive"]
-        case MaskedObjective() | CausalObjective():
-            kmers = scorer.tokenizer.decode(
-                np.arange(len(SPECIAL), scorer.tokenizer.vocabulary_size)[:, None]
-            )
-            return [*SPECIAL, *(row.tobytes().decode() for row in kmers)]
-        case objective:
-            return list(objective.output_names)
+    return scorer.objective.output_names(scorer.tokenizer)
 
 
 def _pool(scorer: Scorer) -> int:

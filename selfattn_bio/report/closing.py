@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.evaluation.measures import MAIN
+from selfattn_bio.objectives import Objective, objective_of
+from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import words
 from selfattn_bio.report.results import read_file, read_json, read_table
 
@@ -37,24 +39,32 @@ def _summary(run: RunFile, folder: Path) -> Iterator[str]:
     if not (folder / "metrics.json").exists():
         return
     metrics = read_file(folder / "metrics.json", read_json, "evaluate")
-    metric, higher_is_better = MAIN[run.objective.kind]
-    test = metrics["test"]
+    objective, test = objective_of(run.objective), metrics["test"]
+    metric = objective.main_metric
     name = METRICS.get(metric, metric)
-    yield (
-        f"test {name} {_value(test['model'], metric)} on {test['n']:,} "
-        f"{'bins' if run.objective.kind == 'bins' else 'records'}"
-    )
-    if run.objective.kind == "binary":
-        yield " ".join(words.comparison(metrics))
-    elif known := {
-        other: entry for other, entry in test["baselines"].items() if _known(entry, metric)
-    }:
-        best = (max if higher_is_better else min)(
-            known, key=lambda other: known[other][metric]["value"]
-        )
-        yield f"best baseline: {words.classifier_name(best)}, {name} {_value(known[best], metric)}"
+    yield f"test {name} {_value(test['model'], metric)} on {test['n']:,} {objective.examples}"
+    yield from _comparison(objective, metrics)
     if (folder / "motifs.tsv").exists():
         yield words.motif_sentence(read_file(folder / "motifs.tsv", read_table, "motifs"))
+
+
+@singledispatch
+def _comparison(objective: Objective[Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the best baseline, if there is one."""
+    metric, baselines = objective.main_metric, metrics["test"]["baselines"]
+    if known := {other: entry for other, entry in baselines.items() if _known(entry, metric)}:
+        best = (max if objective.higher_is_better else min)(
+            known, key=lambda other: known[other][metric]["value"]
+        )
+        yield (
+            f"best baseline: {words.classifier_name(best)}, {METRICS.get(metric, metric)} "
+            f"{_value(known[best], metric)}"
+        )
+
+
+@_comparison.register
+def _(objective: Binary, metrics: Mapping[str, Any]) -> Iterator[str]:
+    yield " ".join(words.comparison(metrics))
 
 
 def _known(entry: Mapping[str, Any], metric: str) -> bool:

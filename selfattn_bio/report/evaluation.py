@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import singledispatch
 from typing import Any
 
 from selfattn_bio.evaluation.metrics import AT_HALF
+from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.binary import Binary
+from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report.words import classifier_name, comparison
 
 Metrics = Mapping[str, Any]
 
 
-def evaluation_lines(kind: str, metrics: Metrics) -> Iterator[str]:
+def evaluation_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
     """Yield the lines that summarise metrics.json.
 
     Parameters
     ----------
-    kind
-        The kind of the objective.
+    objective
+        The objective of the model.
     metrics
         The content of metrics.json.
     """
-    yield from {"binary": _binary, "bins": _bins}.get(kind, _others)(metrics)
+    yield from _test_lines(objective, metrics)
     yield from _members(metrics["test"])
     if privacy := metrics.get("privacy"):
         yield (
@@ -30,7 +34,20 @@ def evaluation_lines(kind: str, metrics: Metrics) -> Iterator[str]:
         )
 
 
-def _binary(metrics: Metrics) -> Iterator[str]:
+@singledispatch
+def _test_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
+    test = metrics["test"]
+    for name, entry in {"model": test["model"], **test["baselines"]}.items():
+        known = ", ".join(
+            f"{metric} {found['value']:.3f}"
+            for metric, found in entry.items()
+            if found["value"] is not None
+        )
+        yield f"test {known}  {name}"
+
+
+@_test_lines.register
+def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
     test, best = metrics["test"], metrics["differences"]["best_baseline"]
     for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
         auroc = entry["auroc"]
@@ -69,7 +86,8 @@ def _calls(name: str, entry: Metrics) -> Iterator[str]:
         yield f"test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  {name}"
 
 
-def _bins(metrics: Metrics) -> Iterator[str]:
+@_test_lines.register
+def _(objective: BinsOfPoints, metrics: Metrics) -> Iterator[str]:
     test, leads = metrics["test"], metrics["differences"]["baselines"]
     yield (
         f"test {test['n']} bins, {test['positives']} with a point, in {test['blocks']} "
@@ -92,17 +110,6 @@ def _bins(metrics: Metrics) -> Iterator[str]:
                     f"to {difference['high']:+.3f})"
                 )
         yield f"{shown}, MCC {entry['mcc']['value']:.3f}  {name}{lead}"
-
-
-def _others(metrics: Metrics) -> Iterator[str]:
-    test = metrics["test"]
-    for name, entry in {"model": test["model"], **test["baselines"]}.items():
-        known = ", ".join(
-            f"{metric} {found['value']:.3f}"
-            for metric, found in entry.items()
-            if found["value"] is not None
-        )
-        yield f"test {known}  {name}"
 
 
 def _members(test: Metrics) -> Iterator[str]:

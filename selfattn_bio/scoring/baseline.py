@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import Baseline, load_baseline
 from selfattn_bio.config import BinaryObjective
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.scorer import Scorer, without_padding
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -82,9 +83,9 @@ class BaselineScorer(Scorer):
         )
 
     @property
-    def objective(self) -> BinaryObjective:
+    def objective(self) -> Objective[Any]:
         """Return the objective of all baselines that are saved."""
-        return BinaryObjective()
+        return objective_of(BinaryObjective())
 
     @property
     def alphabet(self) -> Alphabet:

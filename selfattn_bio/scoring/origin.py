@@ -17,6 +17,7 @@ from scipy.special import logit
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_input, load
 
 LOG = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def origin_of(model: Model) -> ModelOrigin:
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     check_one_input(scorer, "scoring a genome")
     folder = scorer.members[0].folder
-    if scorer.run.objective.kind != "binary" or not scorer.alphabet.has_complement:
+    if not objective_of(scorer.run.objective).has_log_odds or not scorer.alphabet.has_complement:
         message = (
             "genome scans and variant scores need a binary model of DNA, but this one has "
             f"objective {scorer.run.objective.kind!r} on {scorer.alphabet.name}"

@@ -50,7 +50,7 @@ def sample(
         )
     scorer = model if isinstance(model, Scorer) else load(model)
     k = scorer.tokenizer.k
-    if scorer.run.objective.kind != "causal":
+    if not scorer.objective.can_sample:
         raise ValueError(
             f"cannot sample from a model of objective {scorer.run.objective.kind!r}; train one "
             "with objective 'causal'"

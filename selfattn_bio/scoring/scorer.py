@@ -17,13 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
-from torch.nn.functional import pad, softplus
 
 from selfattn_bio.baselines import is_baseline
 from selfattn_bio.config import (
-    AnyObjective,
     AttentionModel,
-    BinsObjective,
     Data,
     NoExits,
     RunFile,
@@ -35,6 +32,7 @@ from selfattn_bio.model.build import num_outputs, partner_tokenizer_of, tokenize
 from selfattn_bio.model.checkpoint import CALIBRATION, WEIGHTS, load_model
 from selfattn_bio.model.classifier import Network, PairedNetwork
 from selfattn_bio.model.paired import OneInput
+from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.reference import Reference, load_reference
 from selfattn_bio.scoring.stack import Stack, load_stack
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
@@ -43,7 +41,6 @@ from selfattn_bio.sequence.policy import SequencePolicy
 
 LOG = logging.getLogger(__name__)
 SHIPPED = Path(str(resources.files("selfattn_bio"))) / "models"  # one folder per model
-UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
 TAKE_TWO = "only score, evaluate and explain support that"
 NO_PAIR = f"this model has two inputs and needs pairs of sequences; {TAKE_TWO}"
 # About 100 sequences of 300 bp. Batches of 256 sequences took twice as long per sequence.
@@ -115,9 +112,9 @@ class Scorer:
         return policy_of(self.run.data)
 
     @property
-    def objective(self) -> AnyObjective:
+    def objective(self) -> Objective[Any]:
         """Return the training objective."""
-        return self.run.objective
+        return objective_of(self.run.objective)
 
     @property
     def both_strands(self) -> bool:
@@ -127,7 +124,7 @@ class Scorer:
     @property
     def shortest(self) -> int:
         """Return the minimum length of a sequence."""
-        return self.objective.bin if isinstance(self.objective, BinsObjective) else self.tokenizer.k
+        return self.objective.shortest(self.tokenizer.k)[0]
 
     @property
     def device(self) -> torch.device:
@@ -295,54 +292,6 @@ class Scorer:
                     outputs[row] = of_row[: self.tokenizer.num_tokens(len(letters[row]))]
         return outputs
 
-    def log_rates(
-        self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None
-    ) -> list[NDArray[np.float64]]:
-        """Return log rates (complete bins, 2) of points on the forward and reverse strand.
-
-        Only for models with the objective "bins". Rates are means over reading the sequence in both
-        directions.
-
-        Raises
-        ------
-        ValueError
-            If a sequence is shorter than a bin, or the model has another objective.
-        """
-        if not isinstance(self.run.objective, BinsObjective):
-            raise ValueError(
-                f"objective {self.run.objective.kind!r} does not predict rates of bins"
-            )
-        size = self.run.objective.bin
-        if letters and (shortest := min(map(len, letters))) < size:
-            raise ValueError(
-                f"a sequence has {shortest} bp, but the model needs at least one bin of {size} bp"
-            )
-        whole = [row[: len(row) // size * size] for row in letters]
-        forward = self._log_rates(whole, batch_size)
-        reverse = self._log_rates(
-            [self.alphabet.reverse_complement(row) for row in whole], batch_size
-        )
-        return [(one + other[::-1, ::-1]) / 2 for one, other in zip(forward, reverse, strict=True)]
-
-    def _log_rates(
-        self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None
-    ) -> list[NDArray[np.float64]]:
-        """Return log rates of sequences in the given direction only."""
-        size: int = self.run.objective.bin  # type: ignore[union-attr]
-        found: list[NDArray[np.float64]] = [np.empty((0, 2))] * len(letters)
-        with torch.inference_mode():
-            for rows in self.batches(letters, batch_size):
-                outputs = self.network(self.tokens_of([letters[i] for i in rows]))  # (B, M, N, 2)
-                # rows are sorted, longest first
-                rates = rates_of_bins(
-                    outputs, size // self.run.pitch, len(letters[rows[0]]) // size
-                )
-                for row, of_row in zip(
-                    rows, rates.log().mean(1).double().cpu().numpy(), strict=True
-                ):
-                    found[row] = of_row[: len(letters[row]) // size]
-        return found
-
     def logits(
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     ) -> NDArray[np.float64]:
@@ -350,7 +299,7 @@ class Scorer:
 
         Arguments and errors are those of `outputs`.
         """
-        if self.run.objective.kind != "binary":
+        if not self.objective.has_log_odds:
             raise ValueError(
                 "only a binary model has one logit per sequence; this one has objective "
                 f"{self.run.objective.kind!r}"
@@ -578,18 +527,6 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
         raise ArgumentError(f"{what} does not support models with two inputs; {TAKE_TWO}")
 
 
-def rates_of_bins(outputs: torch.Tensor, positions: int, bins: int) -> torch.Tensor:
-    """Convert logits (..., N, C) of positions to rates (..., bins, C) of bins, in float32.
-
-    A bin has `positions` positions. Its rate is -log of the probability that none of them holds a
-    point. Positions are treated as independent (noisy-or), so their rates add up.
-    """
-    missing = bins * positions - outputs.shape[-2]
-    # k-mers give fewer outputs than positions, so missing ones are padded; surplus ones are cut off
-    outputs = pad(outputs.float(), (0, 0, 0, missing), value=UNLIKELY)
-    return softplus(outputs).unflatten(-2, (bins, positions)).sum(-2).clamp(min=1e-9)
-
-
 @dataclass(frozen=True)
 class Ensemble:
     """Average the outputs of several models, such as the members of a run with `seeds`.
@@ -609,7 +546,7 @@ class Ensemble:
         return self.members[0].run
 
     @property
-    def objective(self) -> AnyObjective:
+    def objective(self) -> Objective[Any]:
         """Return the objective of the members."""
         return self.members[0].objective
 
@@ -710,7 +647,7 @@ def load_single(model: Models) -> Scorer:
 
 def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
     """Check that the scores of two members can be averaged."""
-    if member.run.objective.kind in ("masked", "causal"):
+    if not member.objective.has_scores:
         message = (
             f"a model of objective {member.run.objective.kind!r} has no scores that could be "
             "averaged"

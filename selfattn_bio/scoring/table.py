@@ -12,23 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
 
-from selfattn_bio.config import (
-    AnyObjective,
-    BinaryObjective,
-    BinsObjective,
-    LabelsObjective,
-    MulticlassObjective,
-    RegressionObjective,
-    SeveralObjective,
-)
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.evaluation.conformal import CONFORMAL, half_widths, names_of, sets_of
-from selfattn_bio.evaluation.measures import predictions_of
-from selfattn_bio.evaluation.points import chance
-from selfattn_bio.evaluation.summary import spread
+from selfattn_bio.evaluation.conformal import quantiles_of
+from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.reference import LIKE
@@ -186,7 +174,7 @@ def score_batches(
             else letters,
         )
         # rows of bins have their own start and end
-        if genome is not None and not isinstance(scorer.objective, BinsObjective):
+        if genome is not None and scorer.objective.outputs_per != "position":
             intervals = pd.DataFrame([each.place for each in part], columns=PLACE)
             table = pd.concat([table[["id"]], intervals, table.drop(columns="id")], axis=1)
         yield table
@@ -219,7 +207,7 @@ class TableScorer:
     def check(self) -> None:
         """Check that the options fit the model, before any file is read."""
         objective = self.scorer.objective
-        if objective.kind in ("masked", "causal"):
+        if not objective.has_scores:
             raise ArgumentError(f"a model of objective {objective.kind!r} does not score sequences")
         if self.rc:
             check_one_input(self.scorer, "rc")
@@ -227,23 +215,16 @@ class TableScorer:
             raise ArgumentError(
                 f"rc cannot be used with {self.scorer.alphabet.name}, which has no reverse strand"
             )
-        if self.rc and isinstance(objective, LabelsObjective):
-            raise ArgumentError(
-                "rc cannot be used with one label per position, because labels of the two strands "
-                "cannot be averaged"
-            )
-        if self.rc and isinstance(objective, BinsObjective):
-            raise ArgumentError(
-                "rc cannot be used with bins, which are always read in both directions"
-            )
+        if self.rc and objective.no_strand_mean:
+            raise ArgumentError(objective.no_strand_mean)
         if self.coverage is None:
             return
         if not 0 < self.coverage < 1:
             raise ArgumentError(f"coverage {self.coverage} is not between 0 and 1")
-        if objective.kind not in CONFORMAL:
+        if not objective.has_coverage:
+            kinds = ", ".join(kind for kind, of in OBJECTIVES.items() if of.has_coverage)
             raise ArgumentError(
-                f"coverage is not available for objective {objective.kind!r}, only for "
-                f"{', '.join(CONFORMAL)}"
+                f"coverage is not available for objective {objective.kind!r}, only for {kinds}"
             )
         if self.rc and not self.scorer.both_strands:
             raise ArgumentError(
@@ -263,20 +244,20 @@ class TableScorer:
 
         `inputs` holds what the model reads: the sequences, or pairs.
         """
-        objective = self.scorer.objective
-        if isinstance(objective, BinsObjective):
-            return _bin_rows(
-                ids, self.tiling.read(letters, self.log_rates), objective.bin, self.unlike(letters)
-            )
-        if isinstance(objective, LabelsObjective):
-            texts = self.tiling.read(letters, self.labels)
-            columns: dict[str, Any] = {"predicted": [text.tobytes().decode() for text in texts]}
-        else:
-            outputs = np.stack(
-                [self.outputs(member, inputs) for member in self.scorer.members]
-            )  # (M, n, C)
-            columns = self.columns(objective, outputs)
-        return pd.DataFrame({"id": ids, **columns, **self.unlike(letters)})
+        objective, unlike = self.scorer.objective, self.unlike(letters)
+        if self.per_position:
+            return objective.position_table(ids, self.tiling.read(letters, self.merged), unlike)
+        # (M, n, C)
+        outputs = np.stack([self.outputs(member, inputs) for member in self.scorer.members])
+        columns = objective.columns(
+            outputs, self.scorer, self.prediction_sets(outputs), calibrated=self.calibrated
+        )
+        return pd.DataFrame({"id": ids, **columns, **unlike})
+
+    @property
+    def per_position(self) -> bool:
+        """Return whether the outputs belong to tokens or positions, not to sequences."""
+        return self.scorer.objective.outputs_per != "sequence"
 
     @cached_property
     def tiling(self) -> Tiling:
@@ -285,11 +266,7 @@ class TableScorer:
 
     def in_tiles(self, ids: Sequence[str], letters: Sequence[NDArray[np.uint8]]) -> str:
         """Return a message if outputs differ from those of one pass, otherwise an empty string."""
-        if (
-            self.scorer.objective.kind not in ("labels", "bins")
-            or self.tiling.exact
-            or not self.tiling.size
-        ):
+        if not self.per_position or self.tiling.exact or not self.tiling.size:
             return ""
         longest, size = self.tiling.longest, self.tiling.size
         long = [name for name, row in zip(ids, letters, strict=True) if len(row) > longest]
@@ -301,25 +278,13 @@ class TableScorer:
             else ""
         )
 
-    def log_rates(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
-        """Return log rates (bins, 2) of each sequence, averaged over the members."""
-        of_members = [member.log_rates(letters, self.batch_size) for member in self.scorer.members]
-        return [np.mean(rows, axis=0) for rows in zip(*of_members, strict=True)]
-
-    def labels(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-        """Return the most probable label of each position, ASCII (L,) per sequence.
-
-        Outputs are averaged over the members first.
-        """
+    def merged(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
+        """Return the outputs of each sequence per token or position, averaged over the members."""
         objective = self.scorer.objective
-        classes = np.frombuffer("".join(objective.output_names).encode(), np.uint8)
         of_members = [
-            member.token_outputs(letters, self.batch_size) for member in self.scorer.members
+            objective.read(member, letters, self.batch_size) for member in self.scorer.members
         ]
-        return [
-            classes[predictions_of(objective, np.mean(rows, axis=0)).argmax(-1)]
-            for rows in zip(*of_members, strict=True)
-        ]
+        return [objective.merged(np.mean(rows, axis=0)) for rows in zip(*of_members, strict=True)]
 
     def outputs(self, member: Scorer, letters: Sequence[Any]) -> NDArray[np.float64]:
         """Return the outputs (n, C) of a member, averaged over both strands with `rc`."""
@@ -329,49 +294,15 @@ class TableScorer:
             outputs = (outputs + member.outputs(reverse, self.batch_size)) / 2
         return outputs
 
-    def columns(self, objective: AnyObjective, outputs: NDArray[np.float64]) -> dict[str, Any]:
-        """Convert the members' outputs (M, n, C) to table columns."""
-        mean = outputs.mean(axis=0)
-        if not isinstance(objective, BinaryObjective):
-            found = _columns(
-                objective, predictions_of(objective, mean), predictions_of(objective, outputs)
-            )
-            return found | self.conformal(objective, outputs)
-        probability = self.scorer.probabilities(mean[:, 0])
-        called = (probability >= self.scorer.threshold).astype(int)
-        columns = {
-            "logit": mean[:, 0],
-            "probability": probability if self.calibrated else expit(mean[:, 0]),
-            "predicted": called,
-        }
-        return columns | self.conformal(objective, outputs) | _spreads({"spread": outputs[..., 0]})
-
-    def conformal(self, objective: AnyObjective, outputs: NDArray[np.float64]) -> dict[str, Any]:
+    def prediction_sets(self, outputs: NDArray[np.float64]) -> dict[str, Any]:
         """Return the prediction set or interval of each record at the requested coverage."""
         if self.coverage is None:
             return {}
+        objective = self.scorer.objective
         fitted = [member.reference.conformal for member in self.scorer.members if member.reference]
-        if isinstance(objective, RegressionObjective):
-            predicted = predictions_of(objective, outputs)  # (M, n, C)
-            widths = np.stack([half_widths(objective, of, self.coverage) for of in fitted])[:, None]
-            low, high = (predicted - widths).min(axis=0), (predicted + widths).max(axis=0)
-            return {
-                f"{end}_{n}": of[:, i]
-                for i, n in enumerate(objective.output_names)
-                for end, of in (("low", low), ("high", high))
-            }
-        each = [
-            sets_of(objective, of, rows, self.coverage)
-            for of, rows in zip(fitted, outputs, strict=True)
-        ]
-        names = names_of(objective)
-        rows = np.any(each, axis=0)
-        return {
-            "set": [
-                ",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none"
-                for row in rows
-            ]
-        }
+        names = objective.coverage_names
+        quantiles = np.stack([quantiles_of(of, names, self.coverage) for of in fitted])
+        return objective.coverage_columns(outputs, quantiles)
 
     def unlike(self, letters: Sequence[NDArray[np.uint8]]) -> dict[str, list[str]]:
         """Return why each record differs from the training records of a member.
@@ -391,66 +322,3 @@ class TableScorer:
             if of_members
             else {}
         )
-
-
-def _columns(
-    objective: AnyObjective, predicted: NDArray[np.float64], each: NDArray[np.float64]
-) -> dict[str, Any]:
-    """Convert predictions (n, C) and those of each member (M, n, C) to table columns.
-
-    For several objectives, column names begin with the name of the part.
-    """
-    if isinstance(objective, SeveralObjective):
-        of_parts = {
-            name: _columns(objective.parts[name], predicted[:, of], each[..., of])
-            for name, of in objective.slices().items()
-        }
-        return {
-            f"{name}.{column}": values
-            for name, of_part in of_parts.items()
-            for column, values in of_part.items()
-        }
-    names, called = objective.output_names, isinstance(objective, MulticlassObjective)
-    prefix = "" if isinstance(objective, RegressionObjective) else "probability_"
-    found = {"predicted": [names[i] for i in predicted.argmax(axis=1)]} if called else {}
-    values = {prefix + name: predicted[:, i] for i, name in enumerate(names)}
-    return (
-        found | values | _spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
-    )
-
-
-def _bin_rows(
-    ids: Sequence[str],
-    log_rates: Sequence[NDArray[np.float64]],
-    size: int,
-    unlike: dict[str, list[str]],
-) -> pd.DataFrame:
-    """Return a table with one row per bin."""
-    counts, rates = (
-        [len(rows) for rows in log_rates],
-        np.concatenate([np.empty((0, 2)), *log_rates]),
-    )
-    start = np.concatenate([np.empty(0, np.int64), *(size * np.arange(count) for count in counts)])
-    strands = {f"probability_{strand}": chance(rates[:, [i]]) for i, strand in enumerate("+-")}
-    of_records = {
-        name: np.repeat(np.array(values, object), counts)
-        for name, values in {"id": ids, **unlike}.items()
-    }
-    table = pd.DataFrame(
-        {
-            "id": of_records.pop("id"),
-            "start": start,
-            "end": start + size,
-            "probability": chance(rates),
-            **strands,
-        }
-    )
-    return table.assign(**of_records)
-
-
-def _spreads(values: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Return the standard deviation over the members, (n,), of each column with values (M, n).
-
-    A single model has no such columns.
-    """
-    return {name: spread(of_members) for name, of_members in values.items() if len(of_members) > 1}

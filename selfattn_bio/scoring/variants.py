@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from selfattn_bio.errors import ArgumentError, VariantFileError
-from selfattn_bio.evaluation.summary import spread
+from selfattn_bio.objectives.base import spread
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.sequence.alphabet import DNA

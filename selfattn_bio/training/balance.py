@@ -1,7 +1,7 @@
 """Balanced training: groups of records count equally, whatever their sizes.
 
 [training] balance selects loss weights or more frequent sampling, and the grouping.
-`objectives.WeightedBinary` reads targets with weights.
+`objectives.binary.WeightedBinaryLoss` reads targets with weights.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from selfattn_bio.data.balanced import BalancedOrder
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import Names, groups_of, worst_auroc
+from selfattn_bio.objectives.loss import Loss
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training.data import TrainingData
-from selfattn_bio.training.objectives import Objective
 from selfattn_bio.training.splits import SplitRecords, Stream
 from selfattn_bio.training.steps import Steps
 
@@ -148,13 +148,13 @@ class BalancedSteps(Steps):
         data: TrainingData,
         network: Any,
         scorer: Scorer,
-        objective: Objective,
+        loss: Loss,
     ) -> None:
         section = data.run.training.balance
         assert section is not None
         splits = {"train": data.train, "valid": data.valid}
         self.balance = build_balance(section, data.corpus, splits)
-        super().__init__(fabric, data, network, scorer, objective)
+        super().__init__(fabric, data, network, scorer, loss)
 
     def _build_stream(self) -> Stream:
         data = self.data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.lineage import Lineage, read_lineage
+from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.training.splits import SplitRecords, read_splits
 
@@ -37,6 +39,11 @@ class TrainingData:
     train: SplitRecords
     valid: SplitRecords
     lineage: Lineage | None
+
+    @property
+    def objective(self) -> Objective[Any]:
+        """Return the objective of the run."""
+        return objective_of(self.run.objective)
 
     @classmethod
     def read(cls, run: RunFile, corpus: Corpus, split_path: Path) -> TrainingData:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from selfattn_bio.baselines import Baseline, Calibration
 from selfattn_bio.evaluation.card import best_metrics, write_card
-from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
+from selfattn_bio.evaluation.conformal import fit_conformal
 from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.checkpoint import (
@@ -70,8 +70,8 @@ def write_model(
     trainer.average.load_state_dict(trainer.top[best_step])
     exits = _choose_exits(trainer)
     outputs = None
-    if data.run.objective.kind in CONFORMAL:
-        outputs = _unless_stopped(trainer, trainer.validation.predictions(steps.objective))
+    if data.objective.has_coverage:
+        outputs = _unless_stopped(trainer, trainer.validation.outputs())
     if not trainer.fabric.is_global_zero:
         return
     stack = None
@@ -227,7 +227,7 @@ def _calibration(trainer: Trainer, outputs: Outputs | None) -> dict[str, Any]:
     Objectives other than binary get the defaults, which change nothing.
     """
     data, calibration = trainer.data, Calibration()
-    if data.run.objective.kind == "binary" and outputs is not None:
+    if data.objective.has_log_odds and outputs is not None:
         calibration = Calibration.fit(outputs[:, 0], data.valid.targets)
     return {**vars(calibration), "strands": "both" if data.run.both_strands else "given"}
 
@@ -236,7 +236,7 @@ def _reference(trainer: Trainer, outputs: Outputs | None) -> Reference:
     """Summarise the training records, or in a private run the validation records."""
     data = trainer.data
     conformal = (
-        {} if outputs is None else fit_conformal(data.run.objective, outputs, data.valid.targets)
+        {} if outputs is None else fit_conformal(data.objective, outputs, data.valid.targets)
     )
     described = data.train if trainer.steps.shows_records else data.valid
     return Reference.of(

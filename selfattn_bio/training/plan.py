@@ -20,6 +20,7 @@ import numpy as np
 
 from selfattn_bio import config
 from selfattn_bio.errors import RunFileError, TrainingError
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.probe import Probe, grows_squared, measure
@@ -140,7 +141,7 @@ class Plan:
     def evaluations(self, steps: int) -> int:
         """Return the number of validations in `steps` steps, including that for calibration."""
         return math.ceil(steps / self.run.training.evaluate_every) + (
-            self.run.objective.kind == "binary"
+            objective_of(self.run.objective).has_log_odds
         )
 
     def seconds_of(self, steps: int) -> float:

@@ -26,10 +26,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from selfattn_bio.config import PRIVATE_STEM, Privacy, RunFile
 from selfattn_bio.data.poisson import NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
+from selfattn_bio.objectives.loss import Loss
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import seed_torch
-from selfattn_bio.training.objectives import Objective
 from selfattn_bio.training.progress import StepTotals
 from selfattn_bio.training.splits import Stream
 from selfattn_bio.training.steps import Steps
@@ -201,7 +201,7 @@ class PrivateSteps(Steps):
     ----------
     place
         Location for error messages.
-    fabric, data, network, scorer, objective
+    fabric, data, network, scorer, loss
         As for `Steps`.
 
     Raises
@@ -219,14 +219,14 @@ class PrivateSteps(Steps):
         data: TrainingData,
         network: Any,
         scorer: Scorer,
-        objective: Objective,
+        loss: Loss,
     ) -> None:
         if (processes := fabric.world_size) > 1:
             message = f"[privacy] needs a single process, but {processes} were started"
             raise TrainingError(message, place=place, hint="Start it without torchrun")
         check_layers(network.module, place)
         self.private = Private(data.run, len(data.train.rows), place)
-        super().__init__(fabric, data, network, scorer, objective)
+        super().__init__(fabric, data, network, scorer, loss)
 
     def _build_stream(self) -> Stream:
         return Stream(self.data.run, self.data.corpus, self.data.train, self.private.order)
@@ -243,7 +243,7 @@ class PrivateSteps(Steps):
         for row in rows:
             self.private.seed_record(step, int(self.data.train.rows[row]))
             letters, targets = self.stream.examples(epoch, np.array([row]))
-            batch = self.objective.batch(self.scorer.tokens_of(letters), targets)
+            batch = self.loss.batch(self.scorer.tokens_of(letters), targets)
             if batch.size:  # a record without targets changes nothing
                 loss += self.backward(batch, 1.0, batch.size)
                 self.private.add_record(self.network.module)

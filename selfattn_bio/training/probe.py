@@ -29,6 +29,7 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import SelfAttnBioError, TrainingError
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.scorer import BATCH_LETTERS
 from selfattn_bio.training.hardware import open_fabric, use_matmul, use_threads
 from selfattn_bio.training.memory import (
@@ -42,7 +43,7 @@ from selfattn_bio.training.memory import (
 )
 from selfattn_bio.training.messages import print_line
 from selfattn_bio.training.resume import CheckpointFolder
-from selfattn_bio.training.synthetic import synthetic_corpus, with_points
+from selfattn_bio.training.synthetic import synthetic_corpus
 from selfattn_bio.training.trainer import Trainer
 
 STEPS = 3  # per size
@@ -337,7 +338,8 @@ class _SizeProbe:
         training = self.run.training.model_copy(
             update={"batch_size": batch, "accumulate": self.accumulate}
         )
-        run = with_points(self.run.model_copy(update={"training": training}), self.folder)
+        section = objective_of(self.run.objective).with_synthetic_files(self.folder)
+        run = self.run.model_copy(update={"training": training, "objective": section})
         corpus, split = synthetic_corpus(
             run,
             [max(round(fraction * length), SHORTEST) for fraction in spread],

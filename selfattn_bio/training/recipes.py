@@ -22,6 +22,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.config import NO_DATABASE, RunFile
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.policy import SequencePolicy
 
 Letters = Sequence[NDArray[np.uint8]]
@@ -82,7 +83,8 @@ def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
 
     They support two classes of DNA, with records of at most `LONGEST` bp, `MOST` bp in total.
     """
-    is_plain = run.objective.kind == "binary" and run.data.alphabet == "dna" and run.partner is None
+    is_binary = objective_of(run.objective).has_log_odds
+    is_plain = is_binary and run.data.alphabet == "dna" and run.partner is None
     return is_plain and max(lengths) <= LONGEST and sum(lengths) <= MOST
 
 

@@ -12,23 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.config import BinsObjective, RunFile
+from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import Augmentation, BatchOrder, RecordWindows, View
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.edits import Edits
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.measures import (
-    check_known,
-    complete_objective,
-    object_array,
-    targets_of,
-)
-from selfattn_bio.evaluation.points import check_judged
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.base import SPLITS
 from selfattn_bio.sequence.split_table import read_split
-
-SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # names in messages
 
 
 @dataclass(frozen=True)
@@ -63,27 +56,27 @@ def read_splits(
     rows = {name: np.flatnonzero(split == name) for name in SPLITS}
     for name, of_split in rows.items():
         _check_lengths(run, corpus, of_split, name, split_path)
-    if run.objective.kind == "binary":
-        return run, {
-            name: _labelled(run, corpus, rows[name], name, split_path)
-            for name in ("train", "valid")
-        }
-    columns = run.objective.target_columns
+    objective, columns = objective_of(run.objective), run.objective.target_columns
     table = corpus.targets(columns) if columns else pd.DataFrame(index=range(len(corpus)))
-    place = str(corpus.summary.get("targets", {}).get("path", corpus.path))
+    place = str(corpus.summary["targets"]["path"] if columns else corpus.path)
     of_train = table.iloc[rows["train"]], corpus.records.iloc[rows["train"]]
-    run = run.model_copy(update={"objective": complete_objective(run.objective, *of_train, place)})
+    objective = objective_of(objective.complete(*of_train, place))
     targets = {
-        name: targets_of(run.objective, table.iloc[of], corpus.records.iloc[of], place)
+        name: objective.targets(table.iloc[of], corpus.records.iloc[of], place)
         for name, of in rows.items()
     }
     for name in ("train", "valid"):
-        check_known(run.objective, targets[name], name, place)
-    if isinstance(run.objective, BinsObjective):
-        # the split of a sweep has no test records
-        for name in ("valid", "test") if len(rows["test"]) else ("valid",):
-            check_judged(targets[name], run.objective.bin, name, place)
-    return run, {name: SplitRecords(rows[name], targets[name]) for name in ("train", "valid")}
+        objective.check_split(targets[name], name, place, str(split_path))
+    # the split of a sweep has no test records
+    for name in ("valid", "test") if len(rows["test"]) else ("valid",):
+        objective.check_evaluated(targets[name], name, place)
+    if run.is_control():
+        for name in ("train", "valid"):
+            rng = np.random.default_rng((run.training.seed, len(rows[name])))
+            targets[name] = rng.permutation(targets[name])
+    return run.model_copy(update={"objective": objective.section}), {
+        name: SplitRecords(rows[name], targets[name]) for name in ("train", "valid")
+    }
 
 
 def _check_lengths(
@@ -94,9 +87,7 @@ def _check_lengths(
     if not len(rows):
         raise CorpusError(f"the {SPLITS[name]} split has no records", place=str(split_path))
     lengths = corpus.records["length"].to_numpy()[rows]
-    least, what = run.tokens.k, "tokens.k"
-    if isinstance(run.objective, BinsObjective):
-        least, what = max((least, what), (run.objective.bin, "objective.bin"))
+    least, what = objective_of(run.objective).shortest(run.tokens.k)
     if lengths.min() < least:
         short = corpus.records["id"].iloc[rows[lengths.argmin()]]
         message = (
@@ -106,30 +97,6 @@ def _check_lengths(
         raise CorpusError(
             message, place=str(corpus.path), hint=f"Lower {what} or raise data.min_length"
         )
-
-
-def _labelled(
-    run: RunFile, corpus: Corpus, rows: NDArray[np.int64], name: str, split_path: Path
-) -> SplitRecords:
-    given = corpus.records["label"].iloc[rows]
-    if given.isna().any():
-        message = (
-            f"{int(given.isna().sum())} of {len(given)} {SPLITS[name]} records have no label, "
-            "which objective 'binary' needs"
-        )
-        raise CorpusError(
-            message, place=str(corpus.path), hint="Ingest with one --label per FASTA file"
-        )
-    labels = given.to_numpy(dtype=np.int64)
-    if len(set(labels)) < 2:
-        raise CorpusError(
-            f"the {SPLITS[name]} split has only records of label {labels[0]} ({len(rows)}); "
-            "objective 'binary' needs both labels",
-            place=str(split_path),
-        )
-    if run.is_control():
-        labels = np.random.default_rng((run.training.seed, len(rows))).permutation(labels)
-    return SplitRecords(rows, labels)
 
 
 class Stream:
@@ -155,7 +122,7 @@ class Stream:
         self.order = order or BatchOrder(
             self.windows.sampled_lengths(), training.batch_size, training.seed
         )
-        multiple = run.objective.bin if isinstance(run.objective, BinsObjective) else 0
+        self.objective = objective_of(run.objective)
         self.per_epoch = math.ceil(len(self.windows) / training.batch_size)
         edits = Edits(**training.edits.model_dump(exclude={"until"})) if training.edits else None
         self.augmentation = Augmentation(
@@ -164,15 +131,13 @@ class Stream:
             run.tokens.k,
             training.seed,
             training.substitution,
-            multiple,
+            self.objective.alignment,
             training.window,
             edits,
             math.ceil(self.epoch_of(training.max_steps) * training.edits.until)
             if training.edits
             else 0,
         )
-        # points shift with the letters; other targets belong to the complete record
-        self.move_points = run.objective.kind == "bins"
         self._epoch: tuple[int, Sequence[NDArray[np.int64]]] = (-1, [])
 
     def epoch_of(self, step: int) -> float:
@@ -208,10 +173,7 @@ class Stream:
         """Return the model inputs of B windows of the split and their targets (B, ...)."""
         views = self._views(epoch, windows)
         targets = self.split.targets[self.windows.records(windows)[0]]
-        if self.move_points:
-            targets = object_array(
-                [points.seen(*view) for points, (_, view) in zip(targets, views, strict=True)]
-            )
+        targets = self.objective.targets_of_views(targets, [view for _, view in views])
         return [seen for seen, _ in views], targets
 
     def _views(self, epoch: int, windows: NDArray[np.int64]) -> list[tuple[Any, View]]:

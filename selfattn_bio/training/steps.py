@@ -13,12 +13,11 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from selfattn_bio.evaluation.measures import MAIN
+from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import gather, sum_of_all
-from selfattn_bio.training.objectives import Batch, Objective
 from selfattn_bio.training.progress import StepTotals
 from selfattn_bio.training.splits import Stream
 
@@ -36,7 +35,7 @@ class Steps:
         The network to train, as Fabric wraps it.
     scorer
         Converts sequences into tokens.
-    objective
+    loss
         Converts targets into tensors, and outputs into a loss.
 
     Attributes
@@ -54,10 +53,10 @@ class Steps:
         data: TrainingData,
         network: Any,
         scorer: Scorer,
-        objective: Objective,
+        loss: Loss,
     ) -> None:
         self.fabric, self.data, self.network = fabric, data, network
-        self.scorer, self.objective = scorer, objective
+        self.scorer, self.loss = scorer, loss
         self.stream = self._build_stream()
 
     def _build_stream(self) -> Stream:
@@ -73,7 +72,7 @@ class Steps:
         for epoch, rows in self.stream.batches(step):
             mine, weight = _own_rows(rows, self.fabric)
             inputs, targets = self.stream.examples(epoch, mine)
-            batch = self.objective.batch(self.scorer.tokens_of(inputs), targets)
+            batch = self.loss.batch(self.scorer.tokens_of(inputs), targets)
             batches.append((batch, weight))
             counts += weight * np.array(
                 [batch.size, self.scorer.lengths(inputs).sum(), int((batch.tokens != PAD).sum())]
@@ -90,7 +89,7 @@ class Steps:
     def backward(self, batch: Batch, weight: float, num_targets: float) -> float:
         """Add the gradients of a batch; return its part of the mean loss over `num_targets`."""
         total = (
-            self.objective.loss(self.network(batch.tokens), batch.targets)
+            self.loss.sum(self.network(batch.tokens), batch.targets)
             + self.network.module.penalty() * batch.size
         )
         loss = total * weight / num_targets
@@ -112,16 +111,16 @@ class Steps:
     @property
     def main_metric(self) -> str:
         """Return the name of the validation metric that chooses the best weights."""
-        return MAIN[self.data.run.objective.kind][0]
+        return self.data.objective.main_metric
 
     @property
     def sign(self) -> int:
         """Return 1 if higher values of the main metric are better, otherwise -1."""
-        return 1 if MAIN[self.data.run.objective.kind][1] else -1
+        return 1 if self.data.objective.higher_is_better else -1
 
     def metrics(self, predictions: Any) -> dict[str, float]:
         """Return loss and metrics of the predictions of the validation split."""
-        return self.objective.measure(predictions, self.data.valid.targets)
+        return self.loss.measure(predictions, self.data.valid.targets)
 
     # ------------ messages, checkpoints and provenance
     def notes(self) -> list[str]:
@@ -137,7 +136,7 @@ class Steps:
 
     def provenance(self) -> dict[str, Any]:
         """Return the entries of provenance.json about the training records and their protection."""
-        if self.data.run.objective.kind != "binary":
+        if not self.data.objective.is_labelled:
             return {}
         return {"num_positive": int(self.data.train.targets.sum())}
 

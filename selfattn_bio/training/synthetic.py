@@ -12,6 +12,7 @@ from selfattn_bio import config
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import Rules
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 
@@ -32,13 +33,13 @@ def synthetic_corpus(
     wanted = {f"train-{i}": length for i, length in enumerate(train)}
     wanted |= {f"valid-{i}": lengths[-1] for i in range(max(2, scored // lengths[-1]))}
     letters = np.frombuffer(alphabet.letters.encode(), np.uint8)
-    binary = run.objective.kind == "binary"
-    files = [folder / "0.fa", folder / "1.fa"] if binary else [folder / "0.fa"]
+    objective = objective_of(run.objective)
+    labelled, has_places = objective.is_labelled, objective.outputs_per == "position"
+    files = [folder / "0.fa", folder / "1.fa"] if labelled else [folder / "0.fa"]
     for number, file in enumerate(files):
         names = list(wanted)[number :: len(files)]
         intervals = (
-            f" chrom={name} start=0 end={wanted[name]}" if run.objective.kind == "bins" else ""
-            for name in names
+            f" chrom={name} start=0 end={wanted[name]}" if has_places else "" for name in names
         )
         rows = (rng.choice(letters, wanted[name]).tobytes().decode() for name in names)
         records = (
@@ -46,12 +47,12 @@ def synthetic_corpus(
             for name, interval, row in zip(names, intervals, rows, strict=True)
         )
         file.write_text("".join(records), encoding="ascii")
-    targets = _targets(run.objective, list(wanted.values()), rng)
+    targets = objective.synthetic(list(wanted.values()), rng)
     table = None
     if targets:
         table = folder / "targets.tsv"
         pd.DataFrame({"id": list(wanted), **targets}).to_csv(table, sep="\t", index=False)
-    sources = [(file, number if binary else None) for number, file in enumerate(files)]
+    sources = [(file, number if labelled else None) for number, file in enumerate(files)]
     corpus = build_corpus(sources, folder / "corpus", Rules(alphabet), table)
     split = pd.DataFrame(
         {
@@ -62,43 +63,3 @@ def synthetic_corpus(
     )
     split.to_csv(folder / "split.tsv", sep="\t", index=False)
     return corpus, folder / "split.tsv"
-
-
-def with_points(run: config.RunFile, folder: Path) -> config.RunFile:
-    """Return the run; for objective bins, with synthetic points.
-
-    There is one point on the first record of each split.
-    """
-    if not isinstance(run.objective, config.BinsObjective):
-        return run
-    path = folder / "points.bed"
-    path.write_text("train-0\t0\t1\t.\t0\t+\nvalid-0\t0\t1\t.\t0\t-\n", encoding="ascii")
-    return run.model_copy(
-        update={"objective": run.objective.model_copy(update={"points": str(path)})}
-    )
-
-
-def _targets(
-    objective: config.AnyObjective, lengths: list[int], rng: np.random.Generator
-) -> dict[str, list]:
-    """Return columns of synthetic targets, one value per record."""
-    number = len(lengths)
-    match objective:
-        case config.MulticlassObjective(column=column, classes=classes):
-            names = classes or ("a", "b")
-            return {column: [names[i % len(names)] for i in range(number)]}
-        case (
-            config.MultilabelObjective(columns=columns)
-            | config.RegressionObjective(columns=columns)
-        ):
-            return {column: [i // 2 % 2 for i in range(number)] for column in columns}
-        case config.SeveralObjective(parts=parts):
-            return {
-                column: values
-                for part in parts.values()
-                for column, values in _targets(part, lengths, rng).items()
-            }
-        case config.LabelsObjective(column=column, classes=text):
-            return {column: ["".join(rng.choice(list(text), length)) for length in lengths]}
-        case _:
-            return {}

@@ -29,7 +29,6 @@ from selfattn_bio.training.hardware import gather, max_of_all, seed_torch, shard
 from selfattn_bio.training.mean import RunningMean
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.messages import Messages, not_finite, print_line
-from selfattn_bio.training.objectives import build_objective
 from selfattn_bio.training.optimizer import (
     build_optimizer,
     learning_rate,
@@ -109,14 +108,14 @@ class Trainer:
             build_optimizer(network, training, self._layer_of)
         )
         scorer = scorer_of(run, average)
-        objective = build_objective(run, scorer.tokenizer, data.train.targets)
+        loss = data.objective.loss(run, scorer.tokenizer, data.train.targets)
         self.steps: Steps
         if run.privacy:
-            self.steps = PrivateSteps(str(output), fabric, data, self.network, scorer, objective)
+            self.steps = PrivateSteps(str(output), fabric, data, self.network, scorer, loss)
         elif training.balance:
-            self.steps = BalancedSteps(fabric, data, self.network, scorer, objective)
+            self.steps = BalancedSteps(fabric, data, self.network, scorer, loss)
         else:
-            self.steps = Steps(fabric, data, self.network, scorer, objective)
+            self.steps = Steps(fabric, data, self.network, scorer, loss)
         self.signals = StopSignals()
         inputs = self.steps.stream.inputs
         self.validation = Validation(fabric, data, inputs, scorer, self.signals)
@@ -251,7 +250,7 @@ class Trainer:
 
         Returns None if a stop signal arrived in any process.
         """
-        predictions = self.validation.predictions(self.steps.objective)
+        predictions = self.validation.outputs()
         return None if predictions is None else self.steps.metrics(predictions)
 
     def keep_weights(self, step: int) -> None:

@@ -18,7 +18,6 @@ from selfattn_bio.data.inputs import Inputs
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import max_of_all, sum_of_all
-from selfattn_bio.training.objectives import Objective, OfSequences
 from selfattn_bio.training.resume import StopSignals
 
 
@@ -50,23 +49,24 @@ class Validation:
         self.fabric, self.data, self.inputs = fabric, data, inputs
         self.scorer, self.signals = scorer, signals
 
-    def predictions(self, objective: Objective) -> Any | None:
-        """Return the predictions of all records, as `objective.measure` reads them.
+    def outputs(self) -> Any | None:
+        """Return the outputs of all records, as `Objective.read` returns them.
 
         Returns None if a stop signal arrived in any process. All processes use the batch-norm
         statistics of the first. Each one scores a part of the records, or all records if
-        predictions differ in shape.
+        there are outputs per token.
         """
         if self.fabric.world_size > 1:
             for buffer in self.scorer.network.buffers():
                 torch.distributed.broadcast(buffer, src=0)
         rows = self.data.valid.rows
-        if not isinstance(objective, OfSequences):
+        objective = self.data.objective
+        if objective.outputs_per != "sequence":
             letters = self.data.letters(self.data.valid)
-            return self._unless_stopped(objective.predictions(self.scorer, letters), len(letters))
+            return self._unless_stopped(objective.read_batches(self.scorer, letters), len(letters))
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         inputs = [self.inputs.of(int(row)) for row in rows[mine]]
-        part = self._unless_stopped(objective.predictions(self.scorer, inputs), len(inputs))
+        part = self._unless_stopped(objective.read_batches(self.scorer, inputs), len(inputs))
         if part is None:
             return None
         outputs = np.zeros((len(rows), *part[0].shape))

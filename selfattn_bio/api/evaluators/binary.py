@@ -15,7 +15,7 @@ from selfattn_bio.api.evaluators.records import EvaluationRecords, Letters, Meas
 from selfattn_bio.api.progress import Say
 from selfattn_bio.baselines import Baseline, Calibration, suitable
 from selfattn_bio.config import RunFile
-from selfattn_bio.evaluation.composition import gc_content
+from selfattn_bio.data.composition import gc_content
 from selfattn_bio.evaluation.groups import MOST, groups_of
 from selfattn_bio.evaluation.summary import (
     EVALUATED_SPLITS,
@@ -25,6 +25,7 @@ from selfattn_bio.evaluation.summary import (
     predictions_table,
     summarise,
 )
+from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.scoring.scorer import Ensemble, policy_of
 from selfattn_bio.scoring.stack import baseline_setup, fitted_parts
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -40,7 +41,11 @@ class Fitted(NamedTuple):
 
 
 def evaluate_binary(
-    candidates: Mapping[str, Candidate], records: EvaluationRecords, task: RunFile, say: Say
+    objective: Binary,
+    candidates: Mapping[str, Candidate],
+    records: EvaluationRecords,
+    task: RunFile,
+    say: Say,
 ) -> Measured:
     """Evaluate two classes: metrics with intervals, calibration, differences, slices.
 

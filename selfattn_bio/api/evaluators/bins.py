@@ -13,14 +13,19 @@ from selfattn_bio.api.progress import Say
 from selfattn_bio.config import BinsObjective, RunFile
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.bins import check_blocks, fit_bin_baselines, summarise_bins
-from selfattn_bio.evaluation.points import Bins, chance, check_judged, points_of
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
+from selfattn_bio.objectives.bins import BinsOfPoints
+from selfattn_bio.objectives.points import Bins, chance, points_of
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 
 
 def evaluate_bins(
-    candidates: Mapping[str, Candidate], records: EvaluationRecords, task: RunFile, say: Say
+    objective: BinsOfPoints,
+    candidates: Mapping[str, Candidate],
+    records: EvaluationRecords,
+    task: RunFile,
+    say: Say,
 ) -> Measured:
     """Evaluate whether bins contain a point, next to baselines and the variants.
 
@@ -28,24 +33,22 @@ def evaluate_bins(
     have one row per bin.
     """
     models = {name: candidate.load() for name, candidate in candidates.items()}
-    objective = models["model"].run.objective
-    assert isinstance(objective, BinsObjective)  # checked by `check_candidates`
-    _check_points(models, objective)
-    corpus, letters = records.corpus, records.letters
+    section, corpus, letters = objective.section, records.corpus, records.letters
+    _check_points(models, section)
     points = {
-        split: points_of(objective.points, corpus.records.iloc[of])
+        split: points_of(section.points, corpus.records.iloc[of])
         for split, of in records.rows.items()
     }
     for split in EVALUATED_SPLITS:
-        check_judged(points[split], objective.bin, split, str(corpus.path))
-    bins = {split: Bins.of(points[split], objective.bin) for split in EVALUATED_SPLITS}
+        objective.check_evaluated(points[split], split, str(corpus.path))
+    bins = {split: Bins.of(points[split], section.bin) for split in EVALUATED_SPLITS}
     check_blocks(bins, task.evaluation.block)
     chances, members = {}, {}
     for name, model in models.items():
         start = time.monotonic()
         rates = {
             split: np.stack(
-                [bins[split].joined(each.log_rates(letters[split])) for each in model.members]
+                [bins[split].joined(objective.read(each, letters[split])) for each in model.members]
             )
             for split in EVALUATED_SPLITS
         }
@@ -54,24 +57,24 @@ def evaluate_bins(
             members[name] = {split: chance(of_split) for split, of_split in rates.items()}
         say(f"{name} scored in {time.monotonic() - start:.1f} s")
     start = time.monotonic()
-    chances |= fit_bin_baselines(corpus.alphabet, letters, points, objective.bin)
+    chances |= fit_bin_baselines(corpus.alphabet, letters, points, section.bin)
     say(f"sequence baselines fitted in {time.monotonic() - start:.1f} s")
     metrics = summarise_bins(chances, members, bins, task.evaluation)
     metrics["costs"] = {name: candidate.cost() for name, candidate in candidates.items()}
     tables = {}
     for split in EVALUATED_SPLITS:
         table, columns = bins[split].table, {name: of[split] for name, of in chances.items()}
-        tables[split] = table.assign(end=table["start"] + objective.bin, **columns)
+        tables[split] = table.assign(end=table["start"] + section.bin, **columns)
     return Measured(metrics, tables, {})
 
 
-def _check_points(models: Mapping[str, Scorer | Ensemble], objective: BinsObjective) -> None:
+def _check_points(models: Mapping[str, Scorer | Ensemble], section: BinsObjective) -> None:
     """Refuse models that were trained on other points than those of the file."""
-    found = sha256_of(objective.points)
+    found = sha256_of(section.points)
     for name, model in models.items():
         if (learnt := getattr(model.run.objective, "points_sha256", "")) != found:
             message = (
                 f"{name} was trained on other points: their sha256 begins with {learnt[:12]}, "
                 f"that of this file with {found[:12]}"
             )
-            raise ModelFolderError(message, place=objective.points, hint="Train it again")
+            raise ModelFolderError(message, place=section.points, hint="Train it again")

@@ -25,6 +25,7 @@ from selfattn_bio.model.checkpoint import (
     check_trained_on,
     read_stack_weights,
 )
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, folder_of, load
 
 PARTNER = "partner_"  # prefix of the baselines of second inputs
@@ -176,16 +177,10 @@ def inputs_by_split(scorer: Scorer, records: EvaluationRecords) -> dict[str, lis
 def _check_objective(folder: Path, objective: AnyObjective) -> None:
     """Refuse a model whose objective differs from the run file's: its outputs would be misread."""
     own = read_run_file(folder / RUN).objective
-    (found, wanted) = (
-        (each.kind, each.target_columns, getattr(each, "bin", None)) for each in (own, objective)
-    )
+    found, wanted = objective_of(own).describe(), objective_of(objective).describe()
     if found != wanted:
-        shown = [
-            " ".join(str(part) for part in (kind, *columns, bin_) if part)
-            for kind, columns, bin_ in (wanted, found)
-        ]
         raise ModelFolderError(
-            f"the model has the objective {shown[1]}, the run file {shown[0]}",
+            f"the model has the objective {found}, the run file {wanted}",
             place=str(folder),
             hint="Train it again, as a variant of this run file",
         )

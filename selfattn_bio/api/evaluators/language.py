@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,17 @@ from selfattn_bio.api.evaluators.candidates import Candidate
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
 from selfattn_bio.api.progress import Say
 from selfattn_bio.config import RunFile
+from selfattn_bio.evaluation.language import markov_nats, summarise_language, unigram_nats
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
-from selfattn_bio.evaluation.targets import markov_nats, summarise_language, unigram_nats
-from selfattn_bio.training.objectives import build_language_model
+from selfattn_bio.objectives.language import LanguageModel
 
 
 def evaluate_language(
-    candidates: Mapping[str, Candidate], records: EvaluationRecords, task: RunFile, say: Say
+    objective: LanguageModel[Any],
+    candidates: Mapping[str, Candidate],
+    records: EvaluationRecords,
+    task: RunFile,
+    say: Say,
 ) -> Measured:
     """Evaluate a language model by perplexity with intervals.
 
@@ -27,8 +32,10 @@ def evaluate_language(
     for name, candidate in candidates.items():
         # always one member, because `load` does not average language models
         scorer = candidate.load().members[0]
-        language = build_language_model(scorer.run.objective, scorer.tokenizer)
-        sums[name] = {split: language.predict(scorer, letters[split]) for split in EVALUATED_SPLITS}
+        sums[name] = {
+            split: scorer.objective.read(scorer, letters[split]) for split in EVALUATED_SPLITS
+        }
+    language = objective.language_loss(scorer.tokenizer)
     both = {split: letters[split] for split in EVALUATED_SPLITS}
     if language.letters is None:
         baselines = {"unigram": unigram_nats(scorer.tokenizer, letters["train"], both)}

@@ -19,6 +19,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.split_table import read_split
 
 Letters = dict[str, list[NDArray[np.uint8]]]
@@ -69,7 +70,7 @@ class EvaluationRecords:
         """
         assigned = np.array(read_split(split, corpus.records["id"]))
         rows = {name: np.flatnonzero(assigned == name) for name in ("train", *EVALUATED_SPLITS)}
-        if task.objective.kind == "binary":
+        if objective_of(task.objective).is_labelled:
             rows = {name: _labelled(corpus, rows[name], name, split) for name in rows}
         if empty := [name for name, of_split in rows.items() if not len(of_split)]:
             raise CorpusError(
@@ -111,7 +112,7 @@ class EvaluationRecords:
 
     def counts(self, task: RunFile) -> list[str]:
         """Return the number of records of each split as text, and of positives if there are any."""
-        if task.objective.kind != "binary":
+        if not objective_of(task.objective).is_labelled:
             return [f"{split} {len(rows)} records" for split, rows in self.rows.items()]
         return [
             f"{split} {len(labels)} records ({int(labels.sum())} positive)"

@@ -10,33 +10,35 @@ import pandas as pd
 from selfattn_bio.api.evaluators.candidates import Candidate, inputs_by_split
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
 from selfattn_bio.api.progress import Say
-from selfattn_bio.config import LabelsObjective, RunFile
-from selfattn_bio.evaluation.measures import targets_of
+from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.evaluation.targets import (
-    Predictions,
     as_rows,
-    fit_baselines,
     mean_predictions,
     summarise_members,
     summarise_targets,
 )
+from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.base import Predictions
 
 
 def evaluate_targets(
-    candidates: Mapping[str, Candidate], records: EvaluationRecords, task: RunFile, say: Say
+    objective: Objective[Any],
+    candidates: Mapping[str, Candidate],
+    records: EvaluationRecords,
+    task: RunFile,
+    say: Say,
 ) -> Measured:
     """Evaluate metrics with intervals, next to simple baselines and the variants."""
     models = {name: candidate.load() for name, candidate in candidates.items()}
-    objective = models["model"].run.objective
     corpus, letters = records.corpus, records.letters
-    table, place = corpus.targets(objective.target_columns), corpus.summary["targets"]["path"]
+    columns = objective.section.target_columns
+    table, place = corpus.targets(columns), corpus.summary["targets"]["path"]
     targets = {
-        split: targets_of(objective, table.iloc[of], corpus.records.iloc[of], place)
+        split: objective.targets(table.iloc[of], corpus.records.iloc[of], place)
         for split, of in records.rows.items()
     }
-    fitted = fit_baselines(
-        objective,
+    fitted = objective.fit_baselines(
         corpus.alphabet,
         letters["train"],
         targets["train"],
@@ -52,11 +54,8 @@ def evaluate_targets(
         each[name] = {split: [] for split in EVALUATED_SPLITS}
         for member in model.members:
             inputs = inputs_by_split(member, records)
-            predict = (
-                member.token_outputs if isinstance(objective, LabelsObjective) else member.outputs
-            )
             for split in EVALUATED_SPLITS:
-                each[name][split].append(predict(inputs[split]))
+                each[name][split].append(objective.read(member, inputs[split]))
         predictions[name] = {
             split: mean_predictions(objective, of_members)
             for split, of_members in each[name].items()
@@ -75,6 +74,6 @@ def evaluate_targets(
                 name: summarise_members(objective, of, targets[split])
                 for name, of in several.items()
             }
-        columns = as_rows(predictions["model"][split], objective.output_names)
-        tables[split] = pd.DataFrame({"id": records.ids(split), **columns})
+        of_model = as_rows(predictions["model"][split], objective.section.output_names)
+        tables[split] = pd.DataFrame({"id": records.ids(split), **of_model})
     return Measured(metrics, tables, {})

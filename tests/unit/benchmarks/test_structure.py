@@ -35,6 +35,31 @@ def test_arguments_are_counted_without_self() -> None:
     assert list(argument_counts("class A:\n    def run(self, x, /, y): ...\n")) == [(2, "run", 2)]
 
 
+def test_questions_about_the_kind_are_found(tmp_path: Path) -> None:
+    from structure import figures
+
+    text = """
+if run.objective.kind == "binary" or MAIN[objective.kind] or isinstance(x, BinsObjective):
+    print(f"{run.objective.kind!r}")
+match run.objective:
+    case config.MaskedObjective() | Other():
+        pass
+"""
+    asks, allowed = (tmp_path / "selfattn_bio" / of / "a.py" for of in ("report", "config"))
+    for path in (asks, allowed):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    found = {each.name: each for each in figures(tmp_path, [asks, allowed])}
+    figure = found["tests of the kind of an objective"]
+    assert [place.split(": ")[0] for place in figure.places] == [
+        "selfattn_bio/report/a.py:2",
+        "selfattn_bio/report/a.py:2",
+        "selfattn_bio/report/a.py:2",
+        "selfattn_bio/report/a.py:5",
+    ]
+    assert figure.is_over
+
+
 def test_figure_above_its_limit_is_marked() -> None:
     from structure import Figure
 

@@ -4,10 +4,22 @@ import numpy as np
 import pytest
 
 from selfattn_bio import config
-from selfattn_bio.evaluation.conformal import KEPT, fit_conformal, half_widths, sets_of
+from selfattn_bio.evaluation.conformal import KEPT, fit_conformal, quantiles_of
+from selfattn_bio.objectives import objective_of
 
-CLASSES = config.MulticlassObjective(column="c", classes=("x", "y", "z"))
-NUMBERS = config.RegressionObjective(columns=("u", "v"), center=(1.0, 0.0), scale=(2.0, 1.0))
+CLASSES = objective_of(config.MulticlassObjective(column="c", classes=("x", "y", "z")))
+BINARY = objective_of(config.BinaryObjective())
+NUMBERS = objective_of(
+    config.RegressionObjective(columns=("u", "v"), center=(1.0, 0.0), scale=(2.0, 1.0))
+)
+
+
+def sets_of(objective, fitted, outputs, coverage):
+    return objective.in_set(outputs, quantiles_of(fitted, objective.coverage_names, coverage))
+
+
+def half_widths(objective, fitted, coverage):
+    return quantiles_of(fitted, objective.coverage_names, coverage)
 
 
 def binary(rng, n):
@@ -21,9 +33,7 @@ def classes(rng, n):
     return rng.normal(0, 1, (n, 3)) + 1.5 * np.eye(3)[targets], targets
 
 
-@pytest.mark.parametrize(
-    ("objective", "draw"), [(config.BinaryObjective(), binary), (CLASSES, classes)]
-)
+@pytest.mark.parametrize(("objective", "draw"), [(BINARY, binary), (CLASSES, classes)])
 @pytest.mark.parametrize("coverage", [0.7, 0.9])
 def test_prediction_sets_cover_each_class(objective, draw, coverage):
     rng = np.random.default_rng(0)
@@ -56,12 +66,10 @@ def test_prediction_intervals_cover_the_target():
 
 
 def test_few_records_give_larger_sets():
-    fitted = fit_conformal(config.BinaryObjective(), np.array([[-1.0], [2.0]]), np.array([0, 1]))
+    fitted = fit_conformal(BINARY, np.array([[-1.0], [2.0]]), np.array([0, 1]))
     # One record per class is too few for 90 % coverage
-    assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0], [50.0]]), 0.9).all()
-    assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0]]), 0.5).tolist() == [
-        [True, False]
-    ]
+    assert sets_of(BINARY, fitted, np.array([[-50.0], [50.0]]), 0.9).all()
+    assert sets_of(BINARY, fitted, np.array([[-50.0]]), 0.5).tolist() == [[True, False]]
     assert half_widths(
         NUMBERS, fit_conformal(NUMBERS, np.zeros((3, 2)), np.zeros((3, 2))), 0.9
     ).tolist() == [np.inf, np.inf]
@@ -76,7 +84,7 @@ def test_class_without_records_is_in_every_set():
 
 def test_stored_scores_are_few_and_conservative():
     outputs, targets = binary(np.random.default_rng(0), 30_000)
-    fitted = fit_conformal(config.BinaryObjective(), outputs, targets)
+    fitted = fit_conformal(BINARY, outputs, targets)
     assert {len(scores) for scores in fitted.values()} == {KEPT}
     full = np.sort(-outputs[targets == 1, 0])
     assert (fitted["1"] >= np.quantile(full, np.linspace(0, 1, KEPT))).all()
@@ -85,7 +93,9 @@ def test_stored_scores_are_few_and_conservative():
 def test_other_objectives_have_no_prediction_sets():
     assert (
         fit_conformal(
-            config.MultilabelObjective(columns=("a",)), np.zeros((3, 1)), np.zeros((3, 1))
+            objective_of(config.MultilabelObjective(columns=("a",))),
+            np.zeros((3, 1)),
+            np.zeros((3, 1)),
         )
         == {}
     )

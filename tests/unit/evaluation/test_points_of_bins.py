@@ -11,7 +11,7 @@ from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.bins import blocks_of, check_blocks, fit_bin_baselines, summarise_bins
 from selfattn_bio.evaluation.metrics import Bootstrap
-from selfattn_bio.evaluation.points import Bins, chance, check_judged, measure_bins, points_of
+from selfattn_bio.objectives.points import Bins, chance, check_judged, measure_bins, points_of
 from selfattn_bio.sequence.alphabet import DNA
 
 BED = "c1\t5\t6\ta\t0\t+\nc1\t18\t30\tb\t0\t-\nc1\t41\t44\tc\t0\t+\nc2\t0\t1\td\t0\t+\n"

@@ -11,6 +11,7 @@ from selfattn_bio.evaluation.conformal import fit_conformal
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import REFERENCE, save_model
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.reference import UNLIKE, Reference, load_reference
 from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
 from selfattn_bio.scoring.table import score_sequences
@@ -126,7 +127,9 @@ def scorer_with_sets(reference, shift=0.0):
     )
     labels = np.arange(2000) % 2
     outputs = (2.0 * labels - 1 + np.random.default_rng(0).normal(0, 0.8, 2000) + shift)[:, None]
-    fitted = dataclasses.replace(reference, conformal=fit_conformal(run.objective, outputs, labels))
+    fitted = dataclasses.replace(
+        reference, conformal=fit_conformal(objective_of(run.objective), outputs, labels)
+    )
     return (
         Scorer(run, KmerTokenizer(DNA, k=3), build_network(run).eval(), reference=fitted),
         outputs,

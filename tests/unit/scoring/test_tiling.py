@@ -1,6 +1,7 @@
 """Test tiles and scores of long sequences: equal to one pass, or in tiles of training length."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -127,7 +128,7 @@ def test_tiled_scores_equal_one_pass(run, reach, monkeypatch):
     """The passes are short, and without an overlap the scores differ."""
     assert reach_of(run) == reach
     scorer, letters = scorer_of(run), random_letters(3011)
-    predict = scorer.log_rates if run.objective.kind == "bins" else scorer.token_outputs
+    predict = partial(scorer.objective.read, scorer)
     one_pass, table = predict([letters])[0], score_sequences(scorer, [letters.tobytes().decode()])
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
     tiling = Tiling.of(scorer)

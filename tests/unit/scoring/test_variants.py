@@ -9,7 +9,7 @@ from variant_files import RUN, open_genome, other, text, write_vcf
 
 from selfattn_bio.api.variants import Substitutions, score_substitutions
 from selfattn_bio.errors import VariantFileError
-from selfattn_bio.evaluation.summary import spread
+from selfattn_bio.objectives.base import spread
 from selfattn_bio.scoring import variants as module
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.scoring.scorer import Ensemble

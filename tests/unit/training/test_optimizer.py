@@ -1,9 +1,7 @@
 import pytest
 import torch
-from torch.testing import assert_close
 
 from selfattn_bio.config import Training
-from selfattn_bio.training.objectives import Binary
 from selfattn_bio.training.optimizer import (
     build_optimizer,
     learning_rate,
@@ -89,34 +87,3 @@ def test_optimizer_resumes_exactly():
     restore_optimizer(other_optimizer, kept)
     step(other, other_optimizer, 2)
     assert torch.equal(other.weight, network.weight)
-
-
-def test_objective_is_cross_entropy():
-    logits, labels = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 1.0])
-    expected = -torch.log(torch.sigmoid(logits)).sum()
-    assert_close(Binary(PLAIN, labels.long().numpy()).loss(logits[:, None, None], labels), expected)
-
-
-def test_balanced_weights_make_classes_count_the_same():
-    labels = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    objective = Binary(Training(class_weights="balanced", label_smoothing=0), labels.long().numpy())
-    one = objective.loss(torch.zeros(1, 1, 1), labels[:1])
-    rest = objective.loss(torch.zeros(3, 1, 1), labels[1:])
-    assert_close(one, rest)
-    assert_close(
-        one + rest, Binary(PLAIN, labels.long().numpy()).loss(torch.zeros(4, 1, 1), labels)
-    )
-
-
-def test_smoothing_moves_the_best_logit_from_infinity():
-    objective = Binary(Training(label_smoothing=0.2), torch.tensor([0, 1]).numpy())
-    at = torch.logit(torch.tensor([0.9])).requires_grad_()
-    objective.loss(at[:, None, None], torch.ones(1)).backward()
-    assert abs(float(at.grad)) < 1e-6
-
-
-def test_members_each_have_their_own_loss():
-    objective = Binary(Training(), torch.tensor([0, 1]).numpy())
-    logits, labels = torch.randn(5, 3, 1), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
-    alone = torch.stack([objective.loss(logits[:, [i]], labels) for i in range(3)])
-    assert_close(objective.loss(logits, labels), alone.mean())

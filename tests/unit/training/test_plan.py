@@ -11,6 +11,7 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import Rules
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.memory import available_mb, group_free_mb, is_out_of_memory, words_of
@@ -29,7 +30,7 @@ from selfattn_bio.training.probe import (
     probe_sizes,
 )
 from selfattn_bio.training.splits import read_splits
-from selfattn_bio.training.synthetic import synthetic_corpus, with_points
+from selfattn_bio.training.synthetic import synthetic_corpus
 from selfattn_bio.training.trainer import Trainer
 
 FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())
@@ -395,7 +396,8 @@ def test_simulated_records_have_points_in_both_splits(tmp_path):
         model=model,
         tokens=config.Tokens(k=1),
     )
-    run = with_points(run, tmp_path)
+    section = objective_of(objective).with_synthetic_files(tmp_path)
+    run = run.model_copy(update={"objective": section})
     corpus, split = synthetic_corpus(run, [256], 512, tmp_path)
     _, splits = read_splits(run, corpus, split)
     assert [

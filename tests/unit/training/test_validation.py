@@ -4,40 +4,36 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from selfattn_bio.training.objectives import OfSequences
 from selfattn_bio.training.resume import StopSignals
 from selfattn_bio.training.validation import Validation
 
 
-class Rows(OfSequences):
-    """Predict the number of each record, two records per batch."""
+class Rows:
+    """An objective that predicts the number of each record, two records per batch."""
+
+    outputs_per = "sequence"
 
     def __init__(self, signals, stop_in=None):
         self.signals, self.stop_in, self.batches = signals, stop_in, 0
 
-    def predictions(self, scorer, inputs):
+    def read_batches(self, scorer, inputs):
         for rows in np.arange(len(inputs))[::-1].reshape(-1, 2):
             self.batches += 1
             if self.batches == self.stop_in:
                 self.signals.received = signal.SIGTERM
             yield rows, np.array([[inputs[row]] for row in rows])
 
-    batch = loss = measure = None
 
-
-Rows.__abstractmethods__ = frozenset()
-
-
-def validation_of(signals):
-    data = SimpleNamespace(valid=SimpleNamespace(rows=np.arange(8)))
+def validation_of(signals, objective):
+    data = SimpleNamespace(valid=SimpleNamespace(rows=np.arange(8)), objective=objective)
     fabric = SimpleNamespace(world_size=1, global_rank=0)
     inputs = SimpleNamespace(of=lambda row: 10.0 * row)
     return Validation(fabric, data, inputs, None, signals)
 
 
-def test_predictions_are_in_the_order_of_records():
+def test_outputs_are_in_the_order_of_records():
     signals = StopSignals()
-    found = validation_of(signals).predictions(Rows(signals))
+    found = validation_of(signals, Rows(signals)).outputs()
     assert np.array_equal(found, 10.0 * np.arange(8)[:, None])
 
 
@@ -45,5 +41,5 @@ def test_predictions_are_in_the_order_of_records():
 def test_stop_signal_ends_scoring_after_the_batch(batch):
     signals = StopSignals()
     objective = Rows(signals, stop_in=batch)
-    assert validation_of(signals).predictions(objective) is None
+    assert validation_of(signals, objective).outputs() is None
     assert objective.batches == batch

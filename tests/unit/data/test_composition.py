@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from selfattn_bio.evaluation import composition
-from selfattn_bio.evaluation.composition import KmerCounts, count_kmers, gc_content
+from selfattn_bio.data import composition
+from selfattn_bio.data.composition import KmerCounts, count_kmers, gc_content
 from selfattn_bio.sequence.alphabet import DNA
 
 

@@ -7,36 +7,27 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.measures import (
-    UNKNOWN,
-    check_known,
-    complete_objective,
-    confusion,
-    confusion_metrics,
-    measure,
-    predictions_of,
-    targets_of,
-)
-from selfattn_bio.evaluation.targets import (
-    fit_baselines,
-    intervals_over_records,
-    markov_nats,
-    unigram_nats,
-)
+from selfattn_bio.evaluation.language import markov_nats, unigram_nats
+from selfattn_bio.evaluation.targets import intervals_over_records
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.classes import confusion, confusion_metrics
+from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
-CLASSES = config.MulticlassObjective(column="c", classes=("a", "b"))
-LABELS = config.MultilabelObjective(columns=("x", "y"))
-NUMBERS = config.RegressionObjective(columns=("x",), center=(10.0,), scale=(2.0,))
-SEVERAL = config.SeveralObjective(
-    parts={
-        "class": config.MulticlassPart(column="c", classes=("a", "b")),
-        "mark": config.MultilabelPart(columns=("x", "y")),
-        "number": config.RegressionPart(columns=("z",), center=(10.0,), scale=(2.0,), weight=0.5),
-    }
+CLASSES = objective_of(config.MulticlassObjective(column="c", classes=("a", "b")))
+LABELS = objective_of(config.MultilabelObjective(columns=("x", "y")))
+NUMBERS = objective_of(config.RegressionObjective(columns=("x",), center=(10.0,), scale=(2.0,)))
+PARTS = {
+    "class": config.MulticlassPart(column="c", classes=("a", "b")),
+    "mark": config.MultilabelPart(columns=("x", "y")),
+    "number": config.RegressionPart(columns=("z",), center=(10.0,), scale=(2.0,), weight=0.5),
+}
+SEVERAL = objective_of(config.SeveralObjective(parts=PARTS))
+COUNTS = objective_of(
+    config.RegressionObjective(columns=("x",), center=(10.0,), scale=(2.0,), loss="poisson")
 )
-LETTERS = config.LabelsObjective(column="s", classes="HE")
+LETTERS = objective_of(config.LabelsObjective(column="s", classes="HE"))
 
 
 RECORDS = pd.DataFrame({"id": ["r0", "r1", "r2"], "length": [3, 2, 1]})
@@ -51,18 +42,19 @@ def test_targets_of_a_worked_table():
             "s": ["HE-", None, "H"],
         }
     )
-    assert targets_of(CLASSES, table[["c"]], RECORDS, "t").tolist() == [1, UNKNOWN, 0]
+    assert CLASSES.targets(table[["c"]], RECORDS, "t").tolist() == [1, UNKNOWN, 0]
     np.testing.assert_array_equal(
-        targets_of(LABELS, table[["x", "y"]], RECORDS, "t"), [[1, 0], [np.nan, 1], [0, np.nan]]
+        LABELS.targets(table[["x", "y"]], RECORDS, "t"), [[1, 0], [np.nan, 1], [0, np.nan]]
     )
-    assert [row.tolist() for row in targets_of(LETTERS, table[["s"]], RECORDS, "t")] == [
+    assert [row.tolist() for row in LETTERS.targets(table[["s"]], RECORDS, "t")] == [
         [0, 1, UNKNOWN],
         [UNKNOWN, UNKNOWN],
         [0],
     ]
-    assert targets_of(config.MaskedObjective(), table, RECORDS, "t").shape == (3, 0)
+    assert objective_of(config.MaskedObjective()).targets(table, RECORDS, "t").shape == (3, 0)
     assert (
-        complete_objective(config.MulticlassObjective(column="c"), table, RECORDS, "t") == CLASSES
+        objective_of(config.MulticlassObjective(column="c")).complete(table, RECORDS, "t")
+        == CLASSES.section
     )
 
 
@@ -70,30 +62,29 @@ def test_several_objectives_have_metrics_of_each():
     table = pd.DataFrame(
         {"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", "0"], "z": ["8", "12", None]}
     )
-    incomplete = {"class": config.MulticlassPart(column="c"), "mark": SEVERAL.parts["mark"]}
+    incomplete = {"class": config.MulticlassPart(column="c"), "mark": PARTS["mark"]}
     incomplete["number"] = config.RegressionPart(columns=("z",), weight=0.5)
     assert (
-        complete_objective(config.SeveralObjective(parts=incomplete), table, RECORDS, "t")
-        == SEVERAL
+        objective_of(config.SeveralObjective(parts=incomplete)).complete(table, RECORDS, "t")
+        == SEVERAL.section
     )
-    assert SEVERAL.target_columns == ("c", "x", "y", "z")
-    assert SEVERAL.output_names == ("class.a", "class.b", "mark.x", "mark.y", "number.z")
-    assert SEVERAL.slices() == {"class": slice(0, 2), "mark": slice(2, 4), "number": slice(4, 5)}
-    targets = targets_of(SEVERAL, table, RECORDS, "t")
+    assert SEVERAL.section.target_columns == ("c", "x", "y", "z")
+    assert SEVERAL.section.output_names == ("class.a", "class.b", "mark.x", "mark.y", "number.z")
+    assert SEVERAL.slices == {"class": slice(0, 2), "mark": slice(2, 4), "number": slice(4, 5)}
+    targets = SEVERAL.targets(table, RECORDS, "t")
     assert targets["class"].tolist() == [1, UNKNOWN, 0]
     np.testing.assert_array_equal(targets["mark"], [[1, 0], [np.nan, 1], [0, 0]])
     np.testing.assert_array_equal(targets[[2, 0]]["number"], [[np.nan], [8]])
     outputs = np.random.default_rng(0).normal(size=(3, 5))
-    predictions = predictions_of(SEVERAL, outputs)
-    np.testing.assert_allclose(predictions[:, :2], predictions_of(CLASSES, outputs[:, :2]))
-    np.testing.assert_allclose(predictions[:, 2:4], predictions_of(LABELS, outputs[:, 2:4]))
-    np.testing.assert_allclose(predictions[:, 4:], predictions_of(NUMBERS, outputs[:, 4:]))
-    found = measure(SEVERAL, predictions, targets)
+    predictions = SEVERAL.predictions(outputs)
+    np.testing.assert_allclose(predictions[:, :2], CLASSES.predictions(outputs[:, :2]))
+    np.testing.assert_allclose(predictions[:, 2:4], LABELS.predictions(outputs[:, 2:4]))
+    np.testing.assert_allclose(predictions[:, 4:], NUMBERS.predictions(outputs[:, 4:]))
+    found = SEVERAL.measure(predictions, targets)
     assert (
-        found["class.accuracy"]
-        == measure(CLASSES, predictions[:, :2], targets["class"])["accuracy"]
+        found["class.accuracy"] == CLASSES.measure(predictions[:, :2], targets["class"])["accuracy"]
     )
-    assert found["number.mse"] == measure(NUMBERS, predictions[:, 4:], targets["number"])["mse"]
+    assert found["number.mse"] == NUMBERS.measure(predictions[:, 4:], targets["number"])["mse"]
     assert found["mean"] == pytest.approx(
         (found["class.mcc"] + found["mark.auroc"] + found["number.pearson"]) / 3
     )
@@ -101,18 +92,18 @@ def test_several_objectives_have_metrics_of_each():
 
 def test_split_needs_known_targets_of_each_part():
     table = pd.DataFrame({"c": ["b", None], "x": ["1", None], "y": ["0", "1"], "z": [None, None]})
-    targets = targets_of(SEVERAL, table, RECORDS.iloc[:2], "t")
+    targets = SEVERAL.targets(table, RECORDS.iloc[:2], "t")
     with pytest.raises(
         CorpusError, match=r"t.tsv: no record of the valid split has a value in column z"
     ):
-        check_known(SEVERAL, targets, "valid", "t.tsv")
-    check_known(SEVERAL.parts["mark"], targets["mark"], "valid", "t.tsv")
+        SEVERAL.check_split(targets, "valid", "t.tsv", "split.tsv")
+    SEVERAL.parts["mark"].check_split(targets["mark"], "valid", "t.tsv", "split.tsv")
 
 
 def test_words_for_missing_numbers():
     table = pd.DataFrame({"x": ["1", "NA", " . ", "0"], "y": ["nan", "-", None, "1"]})
     expected = [[1, np.nan], [np.nan, np.nan], [np.nan, np.nan], [0, 1]]
-    np.testing.assert_array_equal(targets_of(LABELS, table, table, "t.tsv"), expected)
+    np.testing.assert_array_equal(LABELS.targets(table, table, "t.tsv"), expected)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +130,7 @@ def test_words_for_missing_numbers():
             "invalid value '-inf' in column 'x'; use a finite number",
         ),
         (
-            NUMBERS.model_copy(update={"loss": "poisson"}),
+            COUNTS,
             {"x": ["1", "-1"]},
             "invalid value '-1' in column 'x'; use a count of 0 or more",
         ),
@@ -163,45 +154,39 @@ def test_words_for_missing_numbers():
 def test_a_strange_value_is_named(objective, values, message):
     table = pd.DataFrame(values)
     with pytest.raises(CorpusError, match=message):
-        targets_of(objective, table, RECORDS.iloc[: len(table)], "t.tsv")
+        objective.targets(table, RECORDS.iloc[: len(table)], "t.tsv")
 
 
 def test_predictions_are_in_the_units_of_the_targets():
-    np.testing.assert_allclose(
-        predictions_of(CLASSES, np.array([[0.0, np.log(3)]])), [[0.25, 0.75]]
-    )
-    np.testing.assert_allclose(predictions_of(LABELS, np.array([[0.0, np.log(3)]])), [[0.5, 0.75]])
-    np.testing.assert_allclose(predictions_of(NUMBERS, np.array([[1.5]])), [[13.0]])
-    np.testing.assert_allclose(
-        predictions_of(NUMBERS.model_copy(update={"loss": "poisson"}), np.array([[0.0]])), [[1.0]]
-    )
+    np.testing.assert_allclose(CLASSES.predictions(np.array([[0.0, np.log(3)]])), [[0.25, 0.75]])
+    np.testing.assert_allclose(LABELS.predictions(np.array([[0.0, np.log(3)]])), [[0.5, 0.75]])
+    np.testing.assert_allclose(NUMBERS.predictions(np.array([[1.5]])), [[13.0]])
+    np.testing.assert_allclose(COUNTS.predictions(np.array([[0.0]])), [[1.0]])
     with pytest.raises(ValueError, match="objective 'causal' has no predictions to measure"):
-        predictions_of(config.CausalObjective(), np.zeros((1, 2)))
+        objective_of(config.CausalObjective()).predictions(np.zeros((1, 2)))
 
 
 def test_metrics_of_worked_examples():
-    found = measure(
-        CLASSES,
+    found = CLASSES.measure(
         np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]),
         np.array([0, 1, 1, UNKNOWN]),
     )
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["mcc"] == pytest.approx(0.5)
-    assert np.isnan(list(measure(CLASSES, np.ones((1, 2)), np.array([UNKNOWN])).values())).all()
-    labels = measure(
-        LABELS,
+    assert np.isnan(list(CLASSES.measure(np.ones((1, 2)), np.array([UNKNOWN])).values())).all()
+    labels = LABELS.measure(
         np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]),
         np.array([[1, np.nan], [0, 1], [np.nan, 1]]),
     )
     # The second column has one label only and is left out of the mean
     assert labels == {"auroc": 1.0, "auprc": 1.0}
-    numbers = measure(
-        NUMBERS, np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([[2.0], [4.0], [6.0], [np.nan]])
+    numbers = NUMBERS.measure(
+        np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([[2.0], [4.0], [6.0], [np.nan]])
     )
     assert numbers["pearson"] == pytest.approx(1)
     assert numbers["mse"] == pytest.approx((1 + 4 + 9) / 3)
     assert numbers["r2"] == pytest.approx(1 - 14 / 8)
-    assert np.isnan(measure(NUMBERS, np.ones((3, 1)), np.arange(3.0)[:, None])["pearson"])
+    assert np.isnan(NUMBERS.measure(np.ones((3, 1)), np.arange(3.0)[:, None])["pearson"])
 
 
 def test_counts_give_scikit_learns_metrics():
@@ -269,9 +254,9 @@ def test_baselines_learn_from_sequences():
     for row, label in zip(rows, classes, strict=True):
         if label:
             row[20:40] = np.frombuffer(b"TATCGATAGG" * 2, np.uint8)
-    baselines = fit_baselines(CLASSES, DNA, rows[:80], classes[:80], rows[80:100], classes[80:100])
-    assert measure(CLASSES, baselines["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
-    assert measure(CLASSES, baselines["constant"](rows[100:]), classes[100:])["mcc"] == 0
+    baselines = CLASSES.fit_baselines(DNA, rows[:80], classes[:80], rows[80:100], classes[80:100])
+    assert CLASSES.measure(baselines["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
+    assert CLASSES.measure(baselines["constant"](rows[100:]), classes[100:])["mcc"] == 0
     both = np.empty(
         120, dtype=[("class", np.int64), ("mark", float, (2,)), ("number", float, (1,))]
     )
@@ -280,16 +265,16 @@ def test_baselines_learn_from_sequences():
         np.stack([classes, 1 - classes], axis=1),
         5.0 * classes[:, None],
     )
-    baselines = fit_baselines(SEVERAL, DNA, rows[:80], both[:80], rows[80:100], both[80:100])
+    baselines = SEVERAL.fit_baselines(DNA, rows[:80], both[:80], rows[80:100], both[80:100])
     assert list(baselines) == ["constant", "kmer6_linear"]
     np.testing.assert_allclose(baselines["constant"](rows[100:101]), [[0.5, 0.5, 0.5, 0.5, 2.5]])
-    found = measure(SEVERAL, baselines["kmer6_linear"](rows[100:]), both[100:])
+    found = SEVERAL.measure(baselines["kmer6_linear"](rows[100:]), both[100:])
     assert min(found[name] for name in ("class.accuracy", "mark.auroc", "number.pearson")) > 0.9
     labels = np.empty(120, dtype=object)
     labels[:] = [np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in rows]
-    baselines = fit_baselines(LETTERS, DNA, rows[:80], labels[:80], rows[80:100], labels[80:100])
+    baselines = LETTERS.fit_baselines(DNA, rows[:80], labels[:80], rows[80:100], labels[80:100])
     predicted, truth = (
         np.concatenate(baselines["window_logistic"](rows[100:])),
         np.concatenate(list(labels[100:])),
     )
-    assert measure(LETTERS, predicted, truth)["accuracy"] > 0.95
+    assert LETTERS.measure(predicted, truth)["accuracy"] > 0.95

@@ -9,25 +9,22 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from selfattn_bio import config
-from selfattn_bio.evaluation.measures import UNKNOWN, object_array
-from selfattn_bio.evaluation.points import Points
-from selfattn_bio.scoring.scorer import rates_of_bins
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.base import object_array
+from selfattn_bio.objectives.binary import BinaryLoss
+from selfattn_bio.objectives.bins import BinsLoss, rates_of_bins
+from selfattn_bio.objectives.labels import LabelsLoss
+from selfattn_bio.objectives.language import CausalLoss, MaskedLoss
+from selfattn_bio.objectives.loss import UNKNOWN
+from selfattn_bio.objectives.multiclass import MulticlassLoss
+from selfattn_bio.objectives.multilabel import MultilabelLoss
+from selfattn_bio.objectives.points import Points
+from selfattn_bio.objectives.regression import RegressionLoss
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
-from selfattn_bio.training.objectives import (
-    BinsOfPoints,
-    Causal,
-    Labels,
-    Masked,
-    Multiclass,
-    Multilabel,
-    Regression,
-    build_language_model,
-    build_objective,
-)
 
 PLAIN = config.Training(label_smoothing=0)
-CLASSES = config.MulticlassObjective(column="c", classes=("a", "b", "c"))
+CLASSES = objective_of(config.MulticlassObjective(column="c", classes=("a", "b", "c")))
 
 
 def tokens_of(tokenizer, *texts):
@@ -38,12 +35,47 @@ def tokens_of(tokenizer, *texts):
     return torch.from_numpy(tokenizer.encode(DNA.codes(letters)).astype(np.int64))
 
 
+def test_binary_loss_is_cross_entropy():
+    logits, labels = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 1.0])
+    expected = -torch.log(torch.sigmoid(logits)).sum()
+    assert_close(
+        BinaryLoss(PLAIN, labels.long().numpy()).sum(logits[:, None, None], labels), expected
+    )
+
+
+def test_balanced_weights_make_classes_count_the_same():
+    labels = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    loss = BinaryLoss(
+        config.Training(class_weights="balanced", label_smoothing=0), labels.long().numpy()
+    )
+    one = loss.sum(torch.zeros(1, 1, 1), labels[:1])
+    rest = loss.sum(torch.zeros(3, 1, 1), labels[1:])
+    assert_close(one, rest)
+    assert_close(
+        one + rest, BinaryLoss(PLAIN, labels.long().numpy()).sum(torch.zeros(4, 1, 1), labels)
+    )
+
+
+def test_smoothing_moves_the_best_logit_from_infinity():
+    loss = BinaryLoss(config.Training(label_smoothing=0.2), torch.tensor([0, 1]).numpy())
+    at = torch.logit(torch.tensor([0.9])).requires_grad_()
+    loss.sum(at[:, None, None], torch.ones(1)).backward()
+    assert abs(float(at.grad)) < 1e-6
+
+
+def test_members_each_have_their_own_loss():
+    loss = BinaryLoss(config.Training(), torch.tensor([0, 1]).numpy())
+    logits, labels = torch.randn(5, 3, 1), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
+    alone = torch.stack([loss.sum(logits[:, [i]], labels) for i in range(3)])
+    assert_close(loss.sum(logits, labels), alone.mean())
+
+
 def test_multiclass_is_cross_entropy_of_known_labels():
-    objective, tokens = (
-        Multiclass(CLASSES, PLAIN, np.array([0, 1, 2])),
+    loss, tokens = (
+        MulticlassLoss(CLASSES, PLAIN, np.array([0, 1, 2])),
         torch.ones(3, 4, dtype=torch.int64),
     )
-    batch = objective.batch(tokens, np.array([2, UNKNOWN, 0]))
+    batch = loss.batch(tokens, np.array([2, UNKNOWN, 0]))
     assert batch.size == 2
     outputs = torch.randn(3, 2, 3)
     expected = (
@@ -54,16 +86,16 @@ def test_multiclass_is_cross_entropy_of_known_labels():
         )
         / 2
     )
-    assert_close(objective.loss(outputs, batch.targets), expected)
+    assert_close(loss.sum(outputs, batch.targets), expected)
 
 
 def test_balanced_classes_weigh_the_same_in_total():
     labels = np.array([0, 0, 0, 0, 1, 2])
-    objective = Multiclass(
+    loss = MulticlassLoss(
         CLASSES, config.Training(class_weights="balanced", label_smoothing=0), labels
     )
     losses = [
-        objective.loss(torch.zeros(len(rows), 1, 3), torch.from_numpy(labels[rows]))
+        loss.sum(torch.zeros(len(rows), 1, 3), torch.from_numpy(labels[rows]))
         for rows in ([0, 1, 2, 3], [4], [5])
     ]
     assert_close(losses[0], losses[1])
@@ -72,11 +104,11 @@ def test_balanced_classes_weigh_the_same_in_total():
 
 def test_missing_targets_have_no_loss():
     tokens, nan = torch.ones(2, 4, dtype=torch.int64), np.nan
-    labels = Multilabel(config.MultilabelObjective(columns=("x", "y")), PLAIN)
+    labels = MultilabelLoss(objective_of(config.MultilabelObjective(columns=("x", "y"))), PLAIN)
     batch = labels.batch(tokens, np.array([[1.0, nan], [nan, 0.0]]))
     assert batch.size == 2
     outputs = torch.tensor([[[0.0, 9.0]], [[9.0, 0.0]]], requires_grad=True)
-    loss = labels.loss(outputs, batch.targets)
+    loss = labels.sum(outputs, batch.targets)
     assert_close(loss, torch.tensor(2 * np.log(2), dtype=torch.float32))
     loss.backward()
     assert outputs.grad[0, 0, 1] == outputs.grad[1, 0, 0] == 0
@@ -87,16 +119,16 @@ def test_missing_targets_have_no_loss():
 )
 def test_regression_on_standardised_numbers(loss, at, expected):
     section = config.RegressionObjective(columns=("x",), loss=loss, center=(10.0,), scale=(5.0,))
-    objective = Regression(section)
+    regression = RegressionLoss(objective_of(section))
     # 1 deviation above the mean; a count
     targets = np.array([[15.0]]) if loss != "poisson" else np.array([[3.0]])
-    encoded = objective.batch(torch.ones(1, 4, dtype=torch.int64), targets).targets
+    encoded = regression.batch(torch.ones(1, 4, dtype=torch.int64), targets).targets
     if loss == "poisson":
         assert_close(
-            objective.loss(torch.tensor([[[1.0]]]), encoded), torch.tensor(float(np.e - 3))
+            regression.sum(torch.tensor([[[1.0]]]), encoded), torch.tensor(float(np.e - 3))
         )
     else:
-        assert_close(objective.loss(torch.tensor([[[at]]]), encoded), torch.tensor(expected))
+        assert_close(regression.sum(torch.tensor([[[at]]]), encoded), torch.tensor(expected))
 
 
 SEVERAL = config.RunFile(
@@ -122,7 +154,7 @@ def targets_of_several(classes, numbers):
 
 
 def several(targets):
-    return build_objective(SEVERAL, KmerTokenizer(DNA, 3), targets)
+    return objective_of(SEVERAL.objective).loss(SEVERAL, KmerTokenizer(DNA, 3), targets)
 
 
 def test_parts_are_weighted_as_in_run_file():
@@ -130,8 +162,8 @@ def test_parts_are_weighted_as_in_run_file():
     targets = targets_of_several(
         [2, UNKNOWN, UNKNOWN, UNKNOWN], [[1.0, nan], [nan, 4.0], [2.0, nan], [nan, nan]]
     )
-    objective = several(targets)
-    batch = objective.batch(torch.ones(4, 5, dtype=torch.int64), targets)
+    loss = several(targets)
+    batch = loss.batch(torch.ones(4, 5, dtype=torch.int64), targets)
     assert batch.size == 4  # records
     outputs = torch.randn(4, 2, 5)
     # mean over the known label
@@ -146,10 +178,8 @@ def test_parts_are_weighted_as_in_run_file():
         / 2
         / 3
     )
-    assert_close(
-        objective.loss(outputs, batch.targets) / batch.size, (1 * of_class + 3 * of_numbers) / 4
-    )
-    measured = objective.measure(outputs.double().mean(1).numpy(), targets)
+    assert_close(loss.sum(outputs, batch.targets) / batch.size, (1 * of_class + 3 * of_numbers) / 4)
+    measured = loss.measure(outputs.double().mean(1).numpy(), targets)
     assert measured["loss"] == pytest.approx(
         (measured["class.loss"] + 3 * measured["activity.loss"]) / 4
     )
@@ -160,17 +190,15 @@ def test_parts_are_weighted_as_in_run_file():
 
 def test_missing_target_affects_only_its_part():
     targets = targets_of_several([1, UNKNOWN], [[np.nan, np.nan], [1.0, np.nan]])
-    objective, outputs = several(targets), torch.zeros(2, 1, 5, requires_grad=True)
-    objective.loss(
-        outputs, objective.batch(torch.ones(2, 4, dtype=torch.int64), targets).targets
-    ).backward()
+    loss, outputs = several(targets), torch.zeros(2, 1, 5, requires_grad=True)
+    loss.sum(outputs, loss.batch(torch.ones(2, 4, dtype=torch.int64), targets).targets).backward()
     moved = outputs.grad[:, 0] != 0
     assert moved.tolist() == [[True, True, True, False, False], [False, False, False, True, False]]
     unknown = targets_of_several([UNKNOWN], [[np.nan, np.nan]])
     assert (
-        objective.loss(
+        loss.sum(
             torch.ones(1, 1, 5),
-            objective.batch(torch.ones(1, 4, dtype=torch.int64), unknown).targets,
+            loss.batch(torch.ones(1, 4, dtype=torch.int64), unknown).targets,
         )
         == 0
     )
@@ -185,29 +213,29 @@ def test_losses_of_partial_batches_add_up(seed, cut):
         np.where(rng.random(12) < 0.5, UNKNOWN, rng.integers(0, 3, 12)), numbers
     )
     targets[0] = (1, (0.5, -0.5))
-    objective, outputs, tokens = (
+    loss, outputs, tokens = (
         several(targets),
         torch.from_numpy(rng.normal(size=(12, 1, 5))),
         torch.ones(12, 4, dtype=torch.int64),
     )
     rows = rng.permutation(12)
     pieces = [
-        (outputs[part], objective.batch(tokens[part], targets[part]))
+        (outputs[part], loss.batch(tokens[part], targets[part]))
         for part in (rows[:cut], rows[cut:])
     ]
-    whole = objective.batch(tokens, targets)
+    whole = loss.batch(tokens, targets)
     assert sum(batch.size for _, batch in pieces) == whole.size
     assert_close(
-        sum(objective.loss(of_part, batch.targets) for of_part, batch in pieces),
-        objective.loss(outputs, whole.targets),
+        sum(loss.sum(of_part, batch.targets) for of_part, batch in pieces),
+        loss.sum(outputs, whole.targets),
     )
 
 
 def test_labels_are_padded_with_unknown():
-    objective = Labels(config.LabelsObjective(column="s", classes="HE"), PLAIN)
+    loss = LabelsLoss(objective_of(config.LabelsObjective(column="s", classes="HE")), PLAIN)
     targets = np.empty(2, dtype=object)
     targets[:] = [np.array([0, 1, UNKNOWN]), np.array([1])]
-    batch = objective.batch(torch.tensor([[4, 5, 6], [4, 0, 0]]), targets)
+    batch = loss.batch(torch.tensor([[4, 5, 6], [4, 0, 0]]), targets)
     assert batch.targets.tolist() == [[0, 1, UNKNOWN], [1, UNKNOWN, UNKNOWN]]
     assert batch.size == 3
 
@@ -224,7 +252,7 @@ def test_masked_bases_are_never_visible(k, stride, fraction, seed, data):
     tokenizer = KmerTokenizer(DNA, k, min(stride, k))
     texts = [data.draw(st.text("ACGTN", min_size=max(k, 12), max_size=80)) for _ in range(3)]
     tokens = tokens_of(tokenizer, *texts)
-    batch = Masked(tokenizer, fraction).batch(
+    batch = MaskedLoss(tokenizer, fraction).batch(
         tokens, np.zeros((3, 0)), torch.Generator().manual_seed(seed)
     )
     spans = tokenizer.spans(tokens.shape[1])
@@ -250,7 +278,7 @@ def test_masked_fraction_is_about_as_set():
     tokens = tokens_of(
         tokenizer, *["".join(np.random.default_rng(i).choice(list("ACGT"), 600)) for i in range(20)]
     )
-    batch = Masked(tokenizer, 0.15).batch(
+    batch = MaskedLoss(tokenizer, 0.15).batch(
         tokens, np.zeros((20, 0)), torch.Generator().manual_seed(0)
     )
     # 15 spans of 6 bases in 600, some overlapping: each masks 8 tokens and predicts 4.
@@ -261,25 +289,19 @@ def test_masked_fraction_is_about_as_set():
 def test_causal_targets_are_next_tokens():
     tokenizer = KmerTokenizer(DNA, 1)
     tokens = tokens_of(tokenizer, "ACNT", "GT")
-    batch = Causal(tokenizer).batch(tokens, np.zeros((2, 0)))
+    batch = CausalLoss(tokenizer).batch(tokens, np.zeros((2, 0)))
     a, c, g, t = 4, 5, 6, 7
     assert tokens.tolist() == [[a, c, UNK, t], [g, t, PAD, PAD]]
     assert batch.targets.tolist() == [[c, UNKNOWN, t, UNKNOWN], [t, UNKNOWN, UNKNOWN, UNKNOWN]]
     assert batch.size == 3
 
 
-def test_language_model_is_masked_or_causal():
-    assert isinstance(build_language_model(config.CausalObjective(), KmerTokenizer(DNA, 1)), Causal)
-    with pytest.raises(ValueError, match="objective 'multiclass' is not a language model"):
-        build_language_model(CLASSES, KmerTokenizer(DNA, 1))
-
-
 def test_bin_loss_combines_its_positions():
     """Two positions per bin; after the last complete bin of a row there are no targets."""
-    objective = BinsOfPoints(config.BinsObjective(points="p.bed", bin=10), pitch=5)
+    loss = BinsLoss(size=10, pitch=5)
     at, strand = np.array([3, 12]), np.array([0, 1])
     rows = object_array([Points("c", 0, 24, at, strand), Points("c", 50, 10, at[:0], strand[:0])])
-    batch = objective.batch(torch.ones(2, 24, dtype=torch.long), rows)
+    batch = loss.batch(torch.ones(2, 24, dtype=torch.long), rows)
     assert batch.size == 3
     assert batch.targets[0].tolist() == [[1, 0], [0, 1]]
     assert batch.targets[1, 0].tolist() == [0, 0]
@@ -294,7 +316,7 @@ def test_bin_loss_combines_its_positions():
         - (1 - none[0, 1, 1]).log()
         - none[1, 0].log().sum()
     )
-    assert objective.loss(outputs, batch.targets).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss.sum(outputs, batch.targets).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_positions_beyond_last_kmer_have_no_rate():

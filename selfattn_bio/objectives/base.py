@@ -1,0 +1,427 @@
+"""The base class of objectives and the registry of all kinds.
+
+To add a kind of question, write its section in `config.objective`, a subclass of `Objective` in a
+new file of this package, and its line in `objectives/__init__.py`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfattn_bio.config import AnyObjective, RunFile
+from selfattn_bio.config.objective import ObjectiveSection
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.objectives.loss import UNKNOWN, Loss
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+Array = NDArray[np.float64]
+Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters per record
+Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
+Predict = Callable[[Letters], Predictions]
+Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
+SectionT = TypeVar("SectionT", bound=ObjectiveSection)
+
+SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # names in messages
+TABLE_LIMITS = (
+    "It learned from its table, including the errors of the table.",
+    "It was tested only on held-out records of the same source.",
+)
+
+
+class Reader(Protocol):
+    """Attributes of `scoring.scorer.Scorer` that objectives use."""
+
+    @property
+    def run(self) -> RunFile: ...
+    @property
+    def alphabet(self) -> Alphabet: ...
+    @property
+    def tokenizer(self) -> KmerTokenizer: ...
+    @property
+    def network(self) -> Callable[[Tensor], Tensor]: ...
+    def tokens_of(self, letters: Sequence[Any]) -> Tensor: ...
+    def batches(
+        self, letters: Any, batch_size: int | None = None
+    ) -> Iterator[NDArray[np.int64]]: ...
+    def outputs(self, letters: Any, batch_size: int | None = None) -> Array: ...
+    def token_outputs(self, letters: Any, batch_size: int | None = None) -> list[Array]: ...
+
+
+class Calibrated(Protocol):
+    """Attributes of a scorer or an ensemble that turn logits into calls."""
+
+    @property
+    def threshold(self) -> float: ...
+    def probabilities(self, logits: Array) -> Array: ...
+
+
+class Objective(ABC, Generic[SectionT]):
+    """Everything that depends on the kind of question; the base class of all kinds.
+
+    Attributes
+    ----------
+    section
+        The section [objective] of the run file.
+    main_metric, higher_is_better
+        The metric that chooses the best weights, and its direction.
+    predicts, limits
+        Sentences of the model card: the predictions, and two limits of their use.
+    examples
+        The name of the units that the metrics count.
+    is_labelled
+        Whether the targets are the labels 0 and 1 of the corpus.
+    has_log_odds
+        Whether the output is the log-odds of positives against negatives. It is then calibrated
+        with a temperature, and genome scans, variant scores and motif evidence accept the model.
+    has_coverage
+        Whether prediction sets or intervals with a chosen coverage are available.
+    has_scores
+        Whether the model scores sequences.
+    can_sample
+        Whether new sequences can be sampled from the model.
+    no_strand_mean
+        Why outputs of the two strands cannot be averaged; empty if they can.
+    column_prefix
+        Beginning of the names of the prediction columns in the score table.
+    """
+
+    main_metric: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+    predicts: ClassVar[str]
+    limits: ClassVar[tuple[str, str]] = TABLE_LIMITS
+    examples: ClassVar[str] = "records"
+    is_labelled: ClassVar[bool] = False
+    has_log_odds: ClassVar[bool] = False
+    has_coverage: ClassVar[bool] = False
+    has_scores: ClassVar[bool] = True
+    can_sample: ClassVar[bool] = False
+    no_strand_mean: ClassVar[str] = ""
+    column_prefix: ClassVar[str] = "probability_"
+
+    def __init__(self, section: SectionT) -> None:
+        self.section = section
+
+    @property
+    def kind(self) -> str:
+        """Return the name of the kind, as in the run file."""
+        return self.section.kind
+
+    @property
+    def outputs_per(self) -> str:
+        """Return whether outputs belong to a "sequence", a "token" or a "position"."""
+        return self.section.outputs_per
+
+    def describe(self) -> str:
+        """Return the question in short. Models with different descriptions cannot be compared."""
+        return " ".join((self.kind, *self.section.target_columns))
+
+    # ------------ targets
+    def complete(self, train: pd.DataFrame, records: pd.DataFrame, place: str) -> SectionT:
+        """Return the section with settings filled in from the training records.
+
+        Settings that already have a value are kept.
+
+        Parameters
+        ----------
+        train
+            The `target_columns` of the training records, n rows of text.
+        records, place
+            As in `targets`.
+
+        Raises
+        ------
+        CorpusError
+            If the training records do not determine a setting, or as in `targets`.
+        """
+        return self.section
+
+    @abstractmethod
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        """Convert the target columns of n records to an array with n rows.
+
+        Parameters
+        ----------
+        table
+            The `target_columns` of the section, n rows of text.
+        records
+            The same rows of `Corpus.records`: id, length, label, chrom, start, strand.
+        place
+            Path of the table, for error messages.
+
+        Raises
+        ------
+        CorpusError
+            If a value is not valid for the objective.
+        """
+
+    def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
+        """Refuse a training or validation split from which nothing can be learned.
+
+        Parameters
+        ----------
+        targets
+            Targets of the records of the split, from `targets`.
+        split
+            "train" or "valid".
+        place, split_path
+            Paths of the table of targets and of the split table, for error messages.
+
+        Raises
+        ------
+        CorpusError
+            If too few targets are known.
+        """
+        if self.section.target_columns and not count_known(targets):
+            raise CorpusError(
+                f"no record of the {split} split has a value in column "
+                f"{' or '.join(self.section.target_columns)}",
+                place=place,
+            )
+
+    def check_evaluated(self, targets: NDArray, split: str, place: str) -> None:
+        """Refuse a validation or test split whose metrics would be undefined.
+
+        Raises
+        ------
+        CorpusError
+            If they would be.
+        """
+
+    def shortest(self, k: int) -> tuple[int, str]:
+        """Return the minimum length of a record, and the setting that it comes from."""
+        return k, "tokens.k"
+
+    @property
+    def alignment(self) -> int:
+        """Return the positions whose multiples training windows keep to; 0 if there are none."""
+        return 0
+
+    def targets_of_views(self, targets: NDArray, views: Sequence[tuple[int, int, bool]]) -> NDArray:
+        """Return the targets of parts of records: first and last position, and the strand.
+
+        By default, targets belong to the complete record.
+        """
+        return targets
+
+    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
+        """Return columns of synthetic targets, one value per record of these lengths."""
+        return {}
+
+    def with_synthetic_files(self, folder: Path) -> SectionT:
+        """Return the section; files that it names are replaced by synthetic ones in `folder`."""
+        return self.section
+
+    # ------------ network
+    def output_names(self, tokenizer: KmerTokenizer) -> list[str]:
+        """Return the names of the outputs, in order."""
+        return list(self.section.output_names)
+
+    @abstractmethod
+    def loss(self, run: RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> Loss:
+        """Build the loss; `targets` are those of the training records."""
+
+    def read(self, scorer: Reader, inputs: Sequence[Any], batch_size: int | None = None) -> Any:
+        """Return the outputs of a model for n inputs: (n, C), or n arrays for outputs per token."""
+        return scorer.outputs(inputs, batch_size)
+
+    def read_batches(
+        self, scorer: Reader, inputs: Sequence[Any], batch_size: int | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], Any]]:
+        """Yield the outputs of `read` in batches, with the row numbers of each batch.
+
+        A caller can stop between two batches.
+        """
+        for rows in scorer.batches(inputs, batch_size):
+            yield rows, self.read(scorer, [inputs[i] for i in rows], len(rows))
+
+    # ------------ predictions
+    def predictions(self, outputs: Array) -> Array:
+        """Convert outputs (..., C) to predictions of the same shape.
+
+        Predictions are probabilities of classes or labels, or numbers in the units of the targets.
+        """
+        raise ValueError(f"objective {self.kind!r} has no predictions to measure")
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute the metrics of predictions, from `predictions`, for the targets of their records.
+
+        Returns
+        -------
+        Value by name of the metric. Undefined values are NaN, for example the correlation with a
+        constant.
+        """
+        raise ValueError(f"objective {self.kind!r} has no predictions to measure")
+
+    def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
+        """Return a function from rows to the metrics of these records."""
+        return lambda rows: self.measure(predictions[rows], targets[rows])
+
+    def columns(
+        self, outputs: Array, scorer: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+    ) -> dict[str, Any]:
+        """Return the columns of the score table, with one value per record.
+
+        Parameters
+        ----------
+        outputs
+            Outputs of M models, (M, n, C).
+        scorer
+            The model, or the mean of the models.
+        coverage
+            Columns from `coverage_columns`.
+        calibrated
+            Whether probabilities are calibrated.
+        """
+        names, each = self.section.output_names, self.predictions(outputs)
+        mean = self.predictions(outputs.mean(axis=0))
+        values = {self.column_prefix + name: mean[:, i] for i, name in enumerate(names)}
+        return (
+            values
+            | spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
+            | coverage
+        )
+
+    def position_table(
+        self, ids: Sequence[str], outputs: Sequence[NDArray], unlike: dict[str, list[str]]
+    ) -> pd.DataFrame:
+        """Return the score table of an objective with outputs per token or position.
+
+        Parameters
+        ----------
+        ids
+            The ids of the records.
+        outputs
+            One array per record, from `merged`.
+        unlike
+            The column `unlike`, if there is one.
+        """
+        raise ValueError(f"objective {self.kind!r} has no outputs per token or position")
+
+    def merged(self, outputs: Array) -> NDArray:
+        """Convert the mean outputs of a record, per token or position, for `position_table`."""
+        return outputs
+
+    # ------------ prediction sets and intervals
+    @property
+    def coverage_names(self) -> tuple[str, ...]:
+        """Return the labels, classes or columns that have separate nonconformity scores."""
+        return self.section.output_names
+
+    def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
+        """Return the nonconformity score of each record for each name, (n, C)."""
+        raise ValueError(f"objective {self.kind!r} has no prediction sets")
+
+    def counted(self, targets: NDArray) -> NDArray[np.bool_]:
+        """Return for which names each record is a calibration example, (n, C)."""
+        raise ValueError(f"objective {self.kind!r} has no prediction sets")
+
+    def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
+        """Return the columns with the prediction set or interval of each record.
+
+        Parameters
+        ----------
+        outputs
+            Outputs of M models, (M, n, C).
+        quantiles
+            The highest nonconformity score inside the set, by model and name, (M, C).
+        """
+        raise ValueError(f"objective {self.kind!r} has no prediction sets")
+
+    # ------------ baselines
+    def fit_baselines(
+        self,
+        alphabet: Alphabet,
+        train: Letters,
+        targets: NDArray,
+        valid: Letters,
+        valid_targets: NDArray,
+    ) -> dict[str, Predict]:
+        """Fit simple baselines to the training split; there are none by default.
+
+        The validation split may choose their settings.
+
+        Returns
+        -------
+        Baseline name -> function from sequences to predictions.
+        """
+        return {}
+
+
+class PredictionSets(Objective[SectionT]):
+    """Base class of objectives whose answers are one of several names, with prediction sets."""
+
+    has_coverage = True
+
+    @abstractmethod
+    def strangeness(self, outputs: Array) -> Array:
+        """Return a score for each record and name, (n, C); low if the output favours the name."""
+
+    def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
+        return self.strangeness(outputs)
+
+    def counted(self, targets: NDArray) -> NDArray[np.bool_]:
+        return targets[:, None] == np.arange(len(self.coverage_names))
+
+    def in_set(self, outputs: Array, quantiles: Array) -> NDArray[np.bool_]:
+        """Return which names belong to the prediction set of each record, (n, C).
+
+        A name belongs to the set if its score does not exceed its quantile.
+        """
+        return self.strangeness(outputs) <= quantiles
+
+    def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
+        names = self.coverage_names
+        each = [self.in_set(rows, of) for rows, of in zip(outputs, quantiles, strict=True)]
+        return {
+            "set": [
+                ",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none"
+                for row in np.any(each, axis=0)
+            ]
+        }
+
+
+# By kind; filled in `objectives/__init__.py`
+OBJECTIVES: dict[str, type[Objective[Any]]] = {}
+
+
+def objective_of(section: AnyObjective | ObjectiveSection) -> Objective[Any]:
+    """Return the objective that a section [objective] describes."""
+    return OBJECTIVES[section.kind](section)
+
+
+def count_known(targets: NDArray) -> int:
+    """Count the known targets in an array from `Objective.targets` with one field."""
+    if targets.dtype == object:
+        return sum(map(count_known, targets))
+    return int(
+        (targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum()
+    )
+
+
+def object_array(items: Sequence[object]) -> NDArray[np.object_]:
+    """Return the items as an object array (n,), even if they are arrays of equal length."""
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
+def spread(scores: Array) -> Array:
+    """Return the standard deviation of scores (M, ...) over the M members, (...)."""
+    return scores.std(axis=0, ddof=1)
+
+
+def spreads(values: dict[str, Array]) -> dict[str, Array]:
+    """Return the standard deviation over the members, (n,), of each column with values (M, n).
+
+    A single model has no such columns.
+    """
+    return {name: spread(of_members) for name, of_members in values.items() if len(of_members) > 1}

@@ -1,0 +1,143 @@
+"""Separate positives from negatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from selfattn_bio import config
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.objectives.base import SPLITS, Array, Calibrated, PredictionSets, spreads
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+
+class Binary(PredictionSets[config.BinaryObjective]):
+    """Two classes, the labels 0 and 1 of the corpus."""
+
+    main_metric = "auroc"
+    predicts = "predicts the log-odds (`logit`) and the probability of the positive class"
+    limits = (
+        "It learned what separates its two classes. Other negatives would give another model.",
+        "Its probabilities hold for the class fractions of the training data. In a genome, where "
+        "positives are rare, they are far too high.",
+    )
+    is_labelled = True
+    has_log_odds = True
+
+    @property
+    def coverage_names(self) -> tuple[str, ...]:
+        return ("0", "1")
+
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        """Return the labels, int (n,), UNKNOWN if missing."""
+        labels = records["label"]
+        return np.where(labels.isna(), UNKNOWN, labels.fillna(0)).astype(np.int64)
+
+    def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
+        if missing := int((targets == UNKNOWN).sum()):
+            message = (
+                f"{missing} of {len(targets)} {SPLITS[split]} records have no label, "
+                "which objective 'binary' needs"
+            )
+            raise CorpusError(message, place=place, hint="Ingest with one --label per FASTA file")
+        if len(set(targets)) < 2:
+            raise CorpusError(
+                f"the {SPLITS[split]} split has only records of label {targets[0]} "
+                f"({len(targets)}); objective 'binary' needs both labels",
+                place=split_path,
+            )
+
+    def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> BinaryLoss:
+        kind = (
+            WeightedBinaryLoss
+            if isinstance(run.training.balance, config.ReweightBalance)
+            else BinaryLoss
+        )
+        return kind(run.training, targets)
+
+    def predictions(self, outputs: Array) -> Array:
+        return expit(outputs)
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        from sklearn.metrics import roc_auc_score
+
+        return {"auroc": float(roc_auc_score(targets, predictions[:, 0]))}
+
+    def columns(
+        self, outputs: Array, scorer: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+    ) -> dict[str, Any]:
+        logits = outputs.mean(axis=0)[:, 0]
+        probability = scorer.probabilities(logits)
+        columns = {
+            "logit": logits,
+            "probability": probability if calibrated else expit(logits),
+            "predicted": (probability >= scorer.threshold).astype(int),
+        }
+        return columns | coverage | spreads({"spread": outputs[..., 0]})
+
+    def strangeness(self, outputs: Array) -> Array:
+        return np.concatenate([outputs, -outputs], axis=1)
+
+
+class BinaryLoss(Loss):
+    """Binary cross-entropy with label smoothing and class weights.
+
+    Parameters
+    ----------
+    labels
+        0 or 1 for each training record. Balanced weights are computed from them: each class has the
+        same total weight, and the mean weight is 1.
+    """
+
+    def __init__(self, training: config.Training, labels: NDArray[np.int64]) -> None:
+        self.smoothing = training.label_smoothing
+        positive = float(np.mean(labels))
+        balanced = training.class_weights == "balanced"
+        self.weights = (0.5 / (1 - positive), 0.5 / positive) if balanced else (1.0, 1.0)
+
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        return Batch(
+            tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), len(targets)
+        )
+
+    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the sum of `losses`."""
+        return self.losses(outputs, targets).sum()
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the losses (B,) of outputs (B, M, 1) with targets (B,) float, 0 or 1."""
+        logits = outputs.squeeze(-1).float()
+        weight = torch.where(targets > 0.5, self.weights[1], self.weights[0])[:, None]
+        target = (targets * (1 - self.smoothing) + self.smoothing / 2)[:, None].expand_as(logits)
+        return binary_cross_entropy_with_logits(
+            logits, target, weight=weight, reduction="none"
+        ).mean(1)
+
+    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+        from sklearn.metrics import roc_auc_score
+
+        logits = outputs[:, 0]
+        loss = float(np.mean(np.logaddexp(0, logits) - targets * logits))
+        return {"loss": loss, "auroc": float(roc_auc_score(targets, logits))}
+
+
+class WeightedBinaryLoss(BinaryLoss):
+    """Binary cross-entropy with a weight per record; a target consists of label and weight."""
+
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        columns = np.stack([targets["label"], targets["weight"]], axis=1)
+        return Batch(
+            tokens, torch.from_numpy(columns).to(tokens.device, torch.float32), len(targets)
+        )
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the losses (B,) of outputs (B, M, 1) with targets (B, 2): label and weight."""
+        return super().losses(outputs, targets[:, 0]) * targets[:, 1]

@@ -1,0 +1,204 @@
+"""Predict which bins of a long sequence contain a point of a BED file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad, softplus
+
+from selfattn_bio import config
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.objectives.base import Array, Objective, Reader, object_array
+from selfattn_bio.objectives.loss import Batch, Loss
+from selfattn_bio.objectives.points import (
+    Bins,
+    Points,
+    chance,
+    check_judged,
+    measure_bins,
+    points_of,
+)
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
+
+
+class BinsOfPoints(Objective[config.BinsObjective]):
+    """Whether each bin contains a point, on either strand."""
+
+    main_metric = "auprc"
+    predicts = "predicts the probability that a bin contains a point, on either strand"
+    examples = "bins"
+    no_strand_mean = "rc cannot be used with bins, which are always read in both directions"
+
+    def describe(self) -> str:
+        return f"{self.kind} {self.section.bin}"
+
+    def complete(
+        self, train: pd.DataFrame, records: pd.DataFrame, place: str
+    ) -> config.BinsObjective:
+        """Return the section with the SHA-256 of the points file."""
+        if self.section.points_sha256:
+            return self.section
+        sha256 = sha256_of(Path(self.section.points))
+        return self.section.model_copy(update={"points_sha256": sha256})
+
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        """Return objects (n,), the `Points` of each record; errors are those of `points_of`."""
+        return points_of(self.section.points, records)
+
+    def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
+        if not sum(len(points.at) for points in targets):
+            raise CorpusError(
+                f"no record of the {split} split contains a point", place=self.section.points
+            )
+
+    def check_evaluated(self, targets: NDArray, split: str, place: str) -> None:
+        check_judged(targets, self.section.bin, split, place)
+
+    def shortest(self, k: int) -> tuple[int, str]:
+        return max((k, "tokens.k"), (self.section.bin, "objective.bin"))
+
+    @property
+    def alignment(self) -> int:
+        return self.section.bin
+
+    def targets_of_views(self, targets: NDArray, views: Sequence[tuple[int, int, bool]]) -> NDArray:
+        """Return the points inside each part, which move with the letters."""
+        pairs = zip(targets, views, strict=True)
+        return object_array([points.seen(*view) for points, view in pairs])
+
+    def with_synthetic_files(self, folder: Path) -> config.BinsObjective:
+        """Return the section with one point on the first record of each split."""
+        path = folder / "points.bed"
+        path.write_text("train-0\t0\t1\t.\t0\t+\nvalid-0\t0\t1\t.\t0\t-\n", encoding="ascii")
+        return self.section.model_copy(update={"points": str(path)})
+
+    def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> BinsLoss:
+        return BinsLoss(self.section.bin, run.pitch)
+
+    def read(
+        self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]], batch_size: int | None = None
+    ) -> list[Array]:
+        """Return log rates (complete bins, 2) of points on the forward and reverse strand.
+
+        Rates are means over reading the sequence in both directions.
+
+        Raises
+        ------
+        ValueError
+            If a sequence is shorter than a bin.
+        """
+        found: list[Array] = [np.empty((0, 2))] * len(inputs)
+        for rows, values in self.read_batches(scorer, inputs, batch_size):
+            for row, value in zip(rows, values, strict=True):
+                found[row] = value
+        return found
+
+    def read_batches(
+        self, scorer: Reader, inputs: Sequence[NDArray[np.uint8]], batch_size: int | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], Sequence[Array]]]:
+        size = self.section.bin
+        if inputs and (shortest := min(map(len, inputs))) < size:
+            raise ValueError(
+                f"a sequence has {shortest} bp, but the model needs at least one bin of {size} bp"
+            )
+        whole = [row[: len(row) // size * size] for row in inputs]
+        for rows in scorer.batches(whole, batch_size):
+            forward = [whole[i] for i in rows]
+            reverse = [scorer.alphabet.reverse_complement(row) for row in forward]
+            strands = zip(
+                self._log_rates(scorer, forward), self._log_rates(scorer, reverse), strict=True
+            )
+            yield rows, [(one + other[::-1, ::-1]) / 2 for one, other in strands]
+
+    @torch.inference_mode()
+    def _log_rates(self, scorer: Reader, letters: list[NDArray[np.uint8]]) -> list[Array]:
+        """Return log rates of sequences, longest first, in the given direction only."""
+        size = self.section.bin
+        outputs = scorer.network(scorer.tokens_of(letters))  # (B, M, N, 2)
+        rates = rates_of_bins(outputs, size // scorer.run.pitch, len(letters[0]) // size)
+        values = rates.log().mean(1).double().cpu().numpy()
+        return [of_row[: len(row) // size] for of_row, row in zip(values, letters, strict=True)]
+
+    def position_table(
+        self, ids: Sequence[str], outputs: Sequence[NDArray], unlike: dict[str, list[str]]
+    ) -> pd.DataFrame:
+        """Return one row per bin, from log rates (bins, 2) of each record."""
+        counts, size = [len(rows) for rows in outputs], self.section.bin
+        rates = np.concatenate([np.empty((0, 2)), *outputs])
+        start = np.concatenate(
+            [np.empty(0, np.int64), *(size * np.arange(count) for count in counts)]
+        )
+        strands = {f"probability_{strand}": chance(rates[:, [i]]) for i, strand in enumerate("+-")}
+        of_records = {
+            name: np.repeat(np.array(values, object), counts)
+            for name, values in {"id": ids, **unlike}.items()
+        }
+        table = pd.DataFrame(
+            {
+                "id": of_records.pop("id"),
+                "start": start,
+                "end": start + size,
+                "probability": chance(rates),
+                **strands,
+            }
+        )
+        return table.assign(**of_records)
+
+
+class BinsLoss(Loss):
+    """Cross-entropy of each bin and strand; outputs are (B, M, N, 2), per position of the encoder.
+
+    Strands are separate, because targets of both strands combined carry half the information
+    (figures: docs/decisions.md#long-sequences).
+    """
+
+    def __init__(self, size: int, pitch: int) -> None:
+        self.size, self.positions = size, size // pitch
+
+    def batch(self, tokens: Tensor, targets: NDArray[Any]) -> Batch:
+        """Return inputs and targets (B, bins, 2), NaN after the last complete bin of a row.
+
+        `targets` are the `Points` of the rows.
+        """
+        points: list[Points] = list(targets)
+        rows = [of_row.labels(self.size) for of_row in points]
+        padded = np.full((len(rows), max(map(len, rows)), 2), np.nan, dtype=np.float32)
+        for row, labels in zip(padded, rows, strict=True):
+            row[: len(labels)] = labels
+        return Batch(tokens, torch.from_numpy(padded).to(tokens.device), sum(map(len, rows)))
+
+    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of outputs (B, M, N, 2) with targets (B, bins, 2), NaN if no bin."""
+        rates = rates_of_bins(outputs, self.positions, targets.shape[1])
+        targets = targets[:, None].expand_as(rates)
+        known = targets.isfinite()
+        rate, holds = rates[known], targets[known]
+        return (
+            torch.where(holds > 0.5, -torch.log(-torch.expm1(-rate)), rate).sum() / outputs.shape[1]
+        )
+
+    def measure(self, outputs: list[Array], targets: NDArray) -> dict[str, float]:
+        bins = Bins.of(targets, self.size)
+        return measure_bins(bins.joined(outputs), bins.labels)
+
+
+def rates_of_bins(outputs: Tensor, positions: int, bins: int) -> Tensor:
+    """Convert logits (..., N, C) of positions to rates (..., bins, C) of bins, in float32.
+
+    A bin has `positions` positions. Its rate is -log of the probability that none of them holds a
+    point. Positions are treated as independent (noisy-or), so their rates add up.
+    """
+    missing = bins * positions - outputs.shape[-2]
+    # k-mers give fewer outputs than positions, so missing ones are padded; surplus ones are cut off
+    outputs = pad(outputs.float(), (0, 0, 0, missing), value=UNLIKELY)
+    return softplus(outputs).unflatten(-2, (bins, positions)).sum(-2).clamp(min=1e-9)

@@ -1,0 +1,196 @@
+"""Predict one class per position, such as secondary structure."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from selfattn_bio import config
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.objectives.base import (
+    Array,
+    Letters,
+    Measurer,
+    Objective,
+    Predict,
+    Predictions,
+    Reader,
+)
+from selfattn_bio.objectives.classes import class_fractions, confusion, confusion_metrics
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+REACH = 7  # positions on each side in the baseline
+MAX_LETTERS = 200_000  # maximum number of positions that the baseline is fitted to
+
+
+class Labels(Objective[config.LabelsObjective]):
+    """One class per position."""
+
+    main_metric = "accuracy"
+    predicts = "predicts a label for each position"
+    no_strand_mean = (
+        "rc cannot be used with one label per position, because labels of the two strands "
+        "cannot be averaged"
+    )
+
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        """Return objects (n,), each an int array (L,), UNKNOWN if missing."""
+        column, classes = self.section.column, self.section.classes
+        codes = np.full(256, -1)  # by byte; -1 is invalid
+        codes[list(classes.encode())] = range(len(classes))
+        codes[ord("-")] = UNKNOWN
+        found = np.empty(len(table), dtype=object)
+        rows = zip(table[column].fillna(""), records["id"], records["length"], strict=True)
+        for row, (text, name, length) in enumerate(rows):
+            found[row] = codes[list(text.encode())] if text else np.full(length, UNKNOWN)
+            if (found[row] == -1).any():
+                wrong = text[int(np.argmax(found[row] == -1))]
+                raise CorpusError(
+                    f"unknown label {wrong!r} in column {column!r} of record {name!r}; the "
+                    f"labels are {', '.join(classes)} and -",
+                    place=place,
+                )
+            if len(found[row]) != length:
+                raise CorpusError(
+                    f"record {name!r} has {length} positions, but labels for {len(text)}",
+                    place=place,
+                )
+        return found
+
+    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
+        names = list(self.section.classes)
+        return {self.section.column: ["".join(rng.choice(names, length)) for length in lengths]}
+
+    def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> LabelsLoss:
+        return LabelsLoss(self, run.training)
+
+    def read(
+        self, scorer: Reader, inputs: Sequence[Any], batch_size: int | None = None
+    ) -> list[Array]:
+        """Return the outputs (L, C) of each sequence."""
+        return scorer.token_outputs(inputs, batch_size)
+
+    def predictions(self, outputs: Array) -> Array:
+        return softmax(outputs, axis=-1)
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute accuracy, macro_f1 and mcc of n positions, with class indices (n,)."""
+        return confusion_metrics(confusion(predictions, targets))
+
+    def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
+        """Return a function from rows to the metrics of all positions of these records."""
+        counts = np.stack([confusion(*pair) for pair in zip(predictions, targets, strict=True)])
+        return lambda rows: confusion_metrics(counts[rows].sum(axis=0))
+
+    def merged(self, outputs: Array) -> NDArray[np.uint8]:
+        """Return the most probable label of each position, ASCII (L,)."""
+        classes = np.frombuffer(self.section.classes.encode(), np.uint8)
+        return classes[self.predictions(outputs).argmax(-1)]
+
+    def position_table(
+        self, ids: Sequence[str], outputs: Sequence[NDArray], unlike: dict[str, list[str]]
+    ) -> pd.DataFrame:
+        """Return one row per record, with its labels as text."""
+        texts = [labels.tobytes().decode() for labels in outputs]
+        return pd.DataFrame({"id": ids, "predicted": texts, **unlike})
+
+    def fit_baselines(
+        self,
+        alphabet: Alphabet,
+        train: Letters,
+        targets: NDArray,
+        valid: Letters,
+        valid_targets: NDArray,
+    ) -> dict[str, Predict]:
+        """Fit the class fractions, and a logistic regression of the neighbouring positions."""
+        num_classes = len(self.section.classes)
+        constant = class_fractions(np.concatenate(list(targets)), num_classes)
+        return {
+            "constant": lambda letters: [np.tile(constant, (len(row), 1)) for row in letters],
+            "window_logistic": _window_logistic(alphabet, num_classes, train, targets),
+        }
+
+
+class LabelsLoss(Loss):
+    """Cross-entropy of the label of each position."""
+
+    def __init__(self, objective: Labels, training: config.Training) -> None:
+        self.objective, self.smoothing = objective, training.label_smoothing
+
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        padded = np.full(tokens.shape, UNKNOWN)
+        for row, labels in zip(padded, targets, strict=True):
+            row[: len(labels)] = labels
+        return Batch(
+            tokens, torch.from_numpy(padded).to(tokens.device), int((padded != UNKNOWN).sum())
+        )
+
+    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of outputs (B, M, N, C) with targets (B, N) int."""
+        return cross_entropy_sum(outputs, targets, self.smoothing)
+
+    def measure(self, outputs: list[Array], targets: NDArray) -> dict[str, float]:
+        pairs = zip(outputs, targets, strict=True)
+        joined = np.concatenate([found[: len(labels)] for found, labels in pairs])
+        truth = np.concatenate(list(targets))
+        known = truth != UNKNOWN
+        loss = cross_entropy(torch.from_numpy(joined[known]), torch.from_numpy(truth[known])).item()
+        return {"loss": loss, **self.objective.measure(self.objective.predictions(joined), truth)}
+
+
+def _window_logistic(
+    alphabet: Alphabet, num_classes: int, train: Letters, targets: NDArray
+) -> Predict:
+    """Fit a logistic regression of the label of a position on the positions around it."""
+    x = np.concatenate([_around(alphabet, row) for row in train])
+    y = np.concatenate(list(targets))
+    rows = np.flatnonzero(y != UNKNOWN)
+    rows = np.random.default_rng(0).permutation(rows)[:MAX_LETTERS]
+    size = len(alphabet.letters) + 2
+
+    def coded(windows: NDArray) -> sparse.csr_matrix:
+        columns = windows + np.arange(windows.shape[1]) * size
+        ends = np.arange(len(windows) + 1) * windows.shape[1]
+        return sparse.csr_matrix(
+            (np.ones(columns.size), columns.ravel(), ends),
+            shape=(len(windows), windows.shape[1] * size),
+        )
+
+    with warnings.catch_warnings():
+        # A hundred iterations are enough for a baseline
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = LogisticRegression(max_iter=100).fit(coded(x[rows]), y[rows])
+
+    def predict(letters: Letters) -> list[Array]:
+        found = []
+        for row in letters:
+            of_row = np.zeros((len(row), num_classes))
+            of_row[:, model.classes_] = model.predict_proba(coded(_around(alphabet, row)))
+            found.append(of_row)
+        return found
+
+    return predict
+
+
+def _around(alphabet: Alphabet, row: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the codes of the positions around each position, (L, 2 REACH + 1).
+
+    Ambiguous letters and positions beyond the ends have one additional code each.
+    """
+    codes = alphabet.codes(row).astype(np.int64)
+    padded = np.pad(codes, REACH, constant_values=len(alphabet.letters) + 1)
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * REACH + 1)

@@ -1,0 +1,183 @@
+"""Language models: predict hidden tokens, or each token from the ones before it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from selfattn_bio import config
+from selfattn_bio.objectives.base import Array, Letters, Objective, Reader
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
+from selfattn_bio.sequence.kmers import MASK, PAD, SPECIAL, UNK, KmerTokenizer
+
+LanguageT = TypeVar("LanguageT", config.MaskedObjective, config.CausalObjective)
+
+
+class LanguageModel(Objective[LanguageT]):
+    """Base class of language models, which predict tokens; the main metric is perplexity."""
+
+    main_metric = "perplexity"
+    higher_is_better = False
+    has_scores = False
+
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        """Return floats (n, 0), as there are no targets."""
+        return np.zeros((len(records), 0))
+
+    def output_names(self, tokenizer: KmerTokenizer) -> list[str]:
+        tokens = np.arange(len(SPECIAL), tokenizer.vocabulary_size)[:, None]
+        kmers: NDArray[np.uint8] = tokenizer.decode(tokens)
+        return [*SPECIAL, *(row.tobytes().decode() for row in kmers)]
+
+    @abstractmethod
+    def language_loss(self, tokenizer: KmerTokenizer) -> LanguageLoss:
+        """Return the loss for these tokens."""
+
+    def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> LanguageLoss:
+        return self.language_loss(tokenizer)
+
+    def read(self, scorer: Reader, inputs: Letters, batch_size: int | None = None) -> Array:
+        """Return sums for each record, (n, 3): loss in nats, correct tokens, predicted tokens.
+
+        Masks are the same in every call.
+        """
+        found = np.zeros((len(inputs), 3))
+        for rows, sums in self.read_batches(scorer, inputs, batch_size):
+            found[rows] = sums
+        return found
+
+    def read_batches(
+        self, scorer: Reader, inputs: Letters, batch_size: int | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], Any]]:
+        loss, generator = self.language_loss(scorer.tokenizer), torch.Generator().manual_seed(0)
+        for rows in scorer.batches(inputs, batch_size):
+            tokens = scorer.tokens_of([inputs[i] for i in rows])
+            batch = loss.batch(tokens, np.zeros((len(rows), 0)), generator)
+            yield rows, self._sums(scorer, batch)
+
+    @torch.inference_mode()
+    def _sums(self, scorer: Reader, batch: Batch) -> Array:
+        outputs = scorer.network(batch.tokens).mean(1).float()  # (B, N, V)
+        # (B, N), 0 without a target
+        losses = cross_entropy(outputs.transpose(1, 2), batch.targets, reduction="none")
+        right, known = outputs.argmax(-1) == batch.targets, batch.targets != UNKNOWN
+        sums = [losses.double().sum(1), right.sum(1), known.sum(1)]
+        return torch.stack(sums, dim=1).cpu().numpy()
+
+
+class Masked(LanguageModel[config.MaskedObjective]):
+    """Masked language model."""
+
+    predicts = "is a language model, to be used for fine-tuning or embeddings"
+
+    def language_loss(self, tokenizer: KmerTokenizer) -> MaskedLoss:
+        return MaskedLoss(tokenizer, self.section.fraction)
+
+
+class Causal(LanguageModel[config.CausalObjective]):
+    """Causal language model."""
+
+    predicts = "is a language model, to be used for sampling sequences, fine-tuning or embeddings"
+    can_sample = True
+
+    def language_loss(self, tokenizer: KmerTokenizer) -> CausalLoss:
+        return CausalLoss(tokenizer)
+
+
+class LanguageLoss(Loss):
+    """Cross-entropy of predicted tokens.
+
+    Attributes
+    ----------
+    letters
+        New letters per predicted token, for bits per letter; None if tokens overlap.
+    """
+
+    letters: int | None = None
+
+    def __init__(self, tokenizer: KmerTokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    @abstractmethod
+    def batch(
+        self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
+    ) -> Batch:
+        """Return inputs and targets; masks are sampled from `generator` or torch's global one."""
+
+    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of outputs (B, M, N, V) with targets (B, N) int."""
+        return cross_entropy_sum(outputs, targets)
+
+    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+        loss, right, size = np.asarray(outputs).sum(axis=0)
+        return {"loss": loss / size, **language_metrics(loss / size, right / size, self.letters)}
+
+
+class MaskedLoss(LanguageLoss):
+    """Masked language model over spans of 2k letters.
+
+    Every token that overlaps a span becomes [MASK]. Tokens entirely inside spans are predicted.
+    """
+
+    def __init__(self, tokenizer: KmerTokenizer, fraction: float) -> None:
+        super().__init__(tokenizer)
+        self.fraction = fraction
+
+    def batch(
+        self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
+    ) -> Batch:
+        k, stride, span = self.tokenizer.k, self.tokenizer.stride, 2 * self.tokenizer.k
+        lengths = (tokens != PAD).sum(1) * stride + k - stride  # letters of each row
+        hidden = torch.zeros(len(tokens), int(lengths.max()) + span, dtype=torch.bool)
+        for row, length in enumerate(lengths.tolist()):
+            number = max(1, round(self.fraction * length / span))
+            starts = torch.randint(max(1, length - span + 1), (number,), generator=generator)
+            hidden[row, (starts[:, None] + torch.arange(span)).flatten()] = True
+        over = hidden.unfold(1, k, stride)[:, : tokens.shape[1]].to(tokens.device)  # (B, N, k)
+        masked_tokens = torch.where(
+            over.all(-1) & (tokens != PAD) & (tokens != UNK), tokens, UNKNOWN
+        )
+        inputs = torch.where(over.any(-1) & (tokens != PAD), MASK, tokens)
+        return Batch(inputs, masked_tokens, int((masked_tokens != UNKNOWN).sum()))
+
+
+class CausalLoss(LanguageLoss):
+    """Causal language model: predict each token from the preceding ones."""
+
+    def __init__(self, tokenizer: KmerTokenizer) -> None:
+        super().__init__(tokenizer)
+        self.letters = tokenizer.stride
+
+    def batch(
+        self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
+    ) -> Batch:
+        next_tokens = torch.full_like(tokens, UNKNOWN)
+        next_tokens[:, :-1] = torch.where(
+            (tokens[:, 1:] != PAD) & (tokens[:, 1:] != UNK), tokens[:, 1:], UNKNOWN
+        )
+        return Batch(tokens, next_tokens, int((next_tokens != UNKNOWN).sum()))
+
+
+def language_metrics(loss: float, accuracy: float | None, letters: int | None) -> dict[str, float]:
+    """Return accuracy, perplexity per token and bits per letter for a mean loss in nats per token.
+
+    Unknown values are left out.
+    """
+    found = {
+        "accuracy": accuracy,
+        "perplexity": np.exp(loss),
+        "bits_per_letter": letters and loss / np.log(2) / letters,
+    }
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if value is not None and np.isfinite(value)
+    }

@@ -1,0 +1,76 @@
+"""The base class of losses, and the cross-entropy of known targets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+# Unknown class in integer targets; torch's cross-entropy ignores this value
+UNKNOWN = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Store inputs (B, N), targets of the outputs, and the number of terms in the loss.
+
+    `targets` is a tensor, or a dict with one tensor per part for several parts.
+    """
+
+    tokens: Tensor
+    targets: Any
+    size: int
+
+
+class Loss(ABC):
+    """Turn a batch into inputs and targets, and outputs into a loss.
+
+    Losses handle label smoothing, class weights, missing targets and masking. A loss is a sum over
+    targets, and `Batch.size` is their number. The loop divides by the total size of a step, so the
+    result does not depend on how the step was divided into batches. The losses of the M members of
+    a network are averaged.
+    """
+
+    @abstractmethod
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        """Return inputs and targets.
+
+        `tokens` (B, N) are padded with 0; `targets` are those of the rows.
+        """
+
+    @abstractmethod
+    def sum(self, outputs: Tensor, targets: Any) -> Tensor:
+        """Return the sum of the loss over the batch, in float32.
+
+        `outputs` are (B, M, C) per sequence, or (B, M, N, C) per token or position.
+        """
+
+    @abstractmethod
+    def measure(self, outputs: Any, targets: NDArray) -> dict[str, float]:
+        """Return loss and metrics of all records.
+
+        `outputs` are those of `Objective.read`, averaged over the members of the network.
+        """
+
+
+def cross_entropy_sum(
+    outputs: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
+    """Return the cross-entropy of outputs (B, M, ..., C) with targets (B, ...).
+
+    It is summed over known targets and averaged over members.
+    """
+    members = outputs.shape[1]
+    flat = outputs.float().flatten(0, -2)
+    repeated = targets[:, None].expand(outputs.shape[:-1]).flatten()
+    known = repeated != UNKNOWN
+    return (
+        cross_entropy(
+            flat[known], repeated[known], weights, label_smoothing=smoothing, reduction="sum"
+        )
+        / members
+    )

@@ -1,0 +1,156 @@
+"""Predict one of several classes per sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from selfattn_bio import config
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.objectives.base import Array, Calibrated, Letters, Predict, PredictionSets
+from selfattn_bio.objectives.baselines import kmer_baselines
+from selfattn_bio.objectives.classes import class_fractions, confusion, confusion_metrics
+from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+
+class Multiclass(PredictionSets[config.MulticlassObjective]):
+    """One of several classes per sequence."""
+
+    main_metric = "mcc"
+    predicts = "predicts the probability of each class"
+
+    def complete(
+        self, train: pd.DataFrame, records: pd.DataFrame, place: str
+    ) -> config.MulticlassObjective:
+        """Return the section with the names of the classes in the training records."""
+        if self.section.classes:
+            return self.section
+        classes = tuple(sorted(train[self.section.column].dropna().unique()))
+        if len(classes) < 2:
+            message = (
+                f"column {self.section.column!r} has {len(classes)} classes in the training "
+                "split, but at least 2 are needed"
+            )
+            raise CorpusError(message, place=place)
+        return self.section.model_copy(update={"classes": classes})
+
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        """Return the index of the class, int (n,), UNKNOWN if missing."""
+        column, classes = self.section.column, self.section.classes
+        index_of = {name: index for index, name in enumerate(classes)}
+        texts = table[column].dropna()
+        if (invalid := texts[~texts.isin(index_of)]).size:
+            message = (
+                f"unknown class {invalid.iloc[0]!r} in column {column!r} (known: "
+                f"{', '.join(classes)})"
+            )
+            raise CorpusError(
+                message,
+                place=place,
+                hint="List all classes in objective.classes, or move the record to train",
+            )
+        return texts.map(index_of).reindex(table.index, fill_value=UNKNOWN).to_numpy(dtype=np.int64)
+
+    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
+        names = self.section.classes or ("a", "b")
+        return {self.section.column: [names[i % len(names)] for i in range(len(lengths))]}
+
+    def loss(
+        self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray
+    ) -> MulticlassLoss:
+        return MulticlassLoss(self, run.training, targets)
+
+    def predictions(self, outputs: Array) -> Array:
+        return softmax(outputs, axis=-1)
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute accuracy, macro_f1 and mcc."""
+        return confusion_metrics(confusion(predictions, targets))
+
+    def columns(
+        self, outputs: Array, scorer: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+    ) -> dict[str, Any]:
+        called = self.predictions(outputs.mean(axis=0)).argmax(axis=1)
+        names = self.section.classes
+        return {"predicted": [names[i] for i in called]} | super().columns(
+            outputs, scorer, coverage, calibrated=calibrated
+        )
+
+    def strangeness(self, outputs: Array) -> Array:
+        return 1 - self.predictions(outputs)
+
+    def fit_baselines(
+        self,
+        alphabet: Alphabet,
+        train: Letters,
+        targets: NDArray,
+        valid: Letters,
+        valid_targets: NDArray,
+    ) -> dict[str, Predict]:
+        """Fit the class fractions, and a logistic regression of k-mers."""
+        constant = class_fractions(targets, len(self.section.classes))
+        return kmer_baselines(
+            self, constant, self._logistic, alphabet, train, targets, valid, valid_targets
+        )
+
+    def _logistic(
+        self, x: sparse.csr_matrix, targets: NDArray
+    ) -> Callable[[float], Callable[[sparse.csr_matrix], Array]]:
+        def fit(strength: float) -> Callable[[sparse.csr_matrix], Array]:
+            known = targets != UNKNOWN
+            model = LogisticRegression(C=10 / strength, max_iter=500).fit(x[known], targets[known])
+
+            def predict(counts: sparse.csr_matrix) -> Array:
+                found = np.zeros((counts.shape[0], len(self.section.classes)))
+                found[:, model.classes_] = model.predict_proba(counts)
+                return found
+
+            return predict
+
+        return fit
+
+
+class MulticlassLoss(Loss):
+    """Cross-entropy with label smoothing and class weights; records without a class are ignored."""
+
+    def __init__(
+        self, objective: Multiclass, training: config.Training, classes: NDArray[np.int64]
+    ) -> None:
+        self.objective, self.smoothing, self.weights = objective, training.label_smoothing, None
+        if training.class_weights == "balanced":
+            counts = np.bincount(
+                classes[classes != UNKNOWN], minlength=len(objective.section.classes)
+            )
+            self.weights = torch.tensor(
+                counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32
+            )
+
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        return Batch(
+            tokens, torch.from_numpy(targets).to(tokens.device), int((targets != UNKNOWN).sum())
+        )
+
+    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of outputs (B, M, C) with targets (B,) int."""
+        weights = None if self.weights is None else self.weights.to(outputs.device)
+        return cross_entropy_sum(outputs, targets, self.smoothing, weights)
+
+    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+        known = targets != UNKNOWN
+        loss = cross_entropy(
+            torch.from_numpy(outputs[known]), torch.from_numpy(targets[known])
+        ).item()
+        predictions = self.objective.predictions(outputs)
+        return {"loss": loss, **self.objective.measure(predictions, targets)}

@@ -1,0 +1,140 @@
+"""Base classes of objectives with one output per numeric column; values may be missing."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from selfattn_bio.config import MultilabelObjective, RegressionObjective
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.objectives.base import Array, Letters, Objective, Predict
+from selfattn_bio.objectives.baselines import kmer_baselines
+from selfattn_bio.objectives.loss import Batch, Loss
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.readers.table import MISSING
+
+ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
+ColumnModel = Callable[[sparse.csr_matrix], Array]  # counts (n, k-mers) -> predictions (n,)
+
+
+class Columns(Objective[ColumnsT]):
+    """One number per column of the table; targets are floats (n, C), NaN if missing."""
+
+    @property
+    @abstractmethod
+    def rule(self) -> str:
+        """Return the rule that every value follows, for error messages."""
+
+    @abstractmethod
+    def is_valid(self, numbers: pd.Series) -> pd.Series:
+        """Return which numbers follow the rule; texts that are no numbers are NaN."""
+
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        """Return the numbers, float (n, C), NaN if missing."""
+        columns = [self._numbers(table[column], place) for column in self.section.columns]
+        return np.stack(columns, axis=1)
+
+    def _numbers(self, values: pd.Series, place: str) -> Array:
+        """Convert a column of text to numbers (n,), NaN where missing."""
+        values = values.mask(values.astype("str").str.strip().str.lower().isin(MISSING))
+        numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+        invalid = values[values.notna() & ~self.is_valid(numbers)]
+        if invalid.size:
+            raise CorpusError(
+                f"invalid value {invalid.tolist()[0]!r} in column {values.name!r}; use {self.rule} "
+                "or leave it empty",
+                place=place,
+            )
+        return np.asarray(numbers, dtype=np.float64)
+
+    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
+        return {
+            column: [i // 2 % 2 for i in range(len(lengths))] for column in self.section.columns
+        }
+
+    def fit_baselines(
+        self,
+        alphabet: Alphabet,
+        train: Letters,
+        targets: NDArray,
+        valid: Letters,
+        valid_targets: NDArray,
+    ) -> dict[str, Predict]:
+        """Fit the mean of each column, and a linear model of k-mers."""
+        constant = np.nanmean(targets, axis=0)
+        return kmer_baselines(
+            self, constant, self._linear, alphabet, train, targets, valid, valid_targets
+        )
+
+    def _linear(
+        self, x: sparse.csr_matrix, targets: NDArray
+    ) -> Callable[[float], Callable[[sparse.csr_matrix], Array]]:
+        def fit(strength: float) -> Callable[[sparse.csr_matrix], Array]:
+            models = []
+            for column in targets.T:
+                known = np.isfinite(column)
+                models.append(self.fit_column(x[known], column[known], strength))
+            return lambda counts: np.stack([predict(counts) for predict in models], axis=1)
+
+        return fit
+
+    @abstractmethod
+    def fit_column(self, x: sparse.csr_matrix, values: Array, strength: float) -> ColumnModel:
+        """Fit a linear model of one column with this strength of the penalty."""
+
+
+class ColumnsLoss(Loss):
+    """Base class of losses of known numbers."""
+
+    def __init__(self, objective: Columns[Any]) -> None:
+        self.objective = objective
+
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        scaled = torch.from_numpy(self.to_output_units(targets)).to(tokens.device, torch.float32)
+        return Batch(tokens, scaled, int(np.isfinite(targets).sum()))
+
+    def to_output_units(self, targets: NDArray) -> NDArray:
+        """Convert targets to the units of the outputs."""
+        return targets
+
+    def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of outputs (B, M, C) with targets (B, C) float, NaN if unknown."""
+        targets = targets[:, None].expand_as(outputs)
+        known = targets.isfinite()
+        return self.of_known(outputs.float()[known], targets[known]).sum() / outputs.shape[1]
+
+    @abstractmethod
+    def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each known value, (n,)."""
+
+    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+        known = np.isfinite(targets)
+        loss = (
+            self.of_known(
+                torch.from_numpy(outputs)[known],
+                torch.from_numpy(self.to_output_units(targets))[known],
+            )
+            .mean()
+            .item()
+        )
+        predictions = self.objective.predictions(outputs)
+        return {"loss": loss, **self.objective.measure(predictions, targets)}
+
+
+def over_columns(
+    metric: Callable[[Array, Array], float], predictions: Array, targets: Array
+) -> float:
+    """Return the mean of a metric over columns (n, C), ignoring missing targets."""
+    values = []
+    for predicted, truth in zip(predictions.T, targets.T, strict=True):
+        known = np.isfinite(truth)
+        values.append(metric(predicted[known], truth[known]) if known.any() else float("nan"))
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -1,0 +1,182 @@
+"""Predict several things per sequence with one network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfattn_bio import config
+from selfattn_bio.objectives.base import (
+    Array,
+    Calibrated,
+    Letters,
+    Objective,
+    Predict,
+    count_known,
+    objective_of,
+)
+from selfattn_bio.objectives.loss import Batch, Loss
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+
+class Several(Objective[config.SeveralObjective]):
+    """Several objectives of complete sequences, whose outputs are concatenated.
+
+    The main metric is the mean of the parts' main metrics. Parts can only be of kinds where higher
+    is better.
+    """
+
+    main_metric = "mean"
+    predicts = "predicts several targets at once"
+
+    def __init__(self, section: config.SeveralObjective) -> None:
+        super().__init__(section)
+        self.parts = {name: objective_of(part) for name, part in section.parts.items()}
+        self.slices = section.slices()
+
+    def complete(
+        self, train: pd.DataFrame, records: pd.DataFrame, place: str
+    ) -> config.SeveralObjective:
+        parts = {name: part.complete(train, records, place) for name, part in self.parts.items()}
+        return self.section.model_copy(update={"parts": parts})
+
+    def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
+        """Return a structured array (n,) with one field per part, under the name of the part."""
+        by_part = {name: part.targets(table, records, place) for name, part in self.parts.items()}
+        fields = [(name, array.dtype, array.shape[1:]) for name, array in by_part.items()]
+        together = np.empty(len(table), dtype=fields)
+        for name, array in by_part.items():
+            together[name] = array
+        return together
+
+    def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
+        for name, part in self.parts.items():
+            part.check_split(targets[name], split, place, split_path)
+
+    def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
+        return {
+            column: values
+            for part in self.parts.values()
+            for column, values in part.synthetic(lengths, rng).items()
+        }
+
+    def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> SeveralLoss:
+        losses = {
+            name: part.loss(run, tokenizer, targets[name]) for name, part in self.parts.items()
+        }
+        return SeveralLoss(self, losses, targets)
+
+    def predictions(self, outputs: Array) -> Array:
+        return np.concatenate(
+            [
+                part.predictions(outputs[..., self.slices[name]])
+                for name, part in self.parts.items()
+            ],
+            axis=-1,
+        )
+
+    def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
+        """Compute the metrics of each part as PART.METRIC, and `mean` of the main metrics."""
+        by_part = {
+            name: part.measure(predictions[:, self.slices[name]], targets[name])
+            for name, part in self.parts.items()
+        }
+        main = [metrics[self.parts[name].main_metric] for name, metrics in by_part.items()]
+        return {"mean": float(np.mean(main)), **_with_parts(by_part)}
+
+    def columns(
+        self, outputs: Array, scorer: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+    ) -> dict[str, Any]:
+        """Return the columns of each part as PART.COLUMN."""
+        of_parts = {
+            name: part.columns(outputs[..., self.slices[name]], scorer, {}, calibrated=calibrated)
+            for name, part in self.parts.items()
+        }
+        return _with_parts(of_parts) | coverage
+
+    def fit_baselines(
+        self,
+        alphabet: Alphabet,
+        train: Letters,
+        targets: NDArray,
+        valid: Letters,
+        valid_targets: NDArray,
+    ) -> dict[str, Predict]:
+        """Fit the baselines of each part; those that all parts have are joined by name."""
+        each = [
+            part.fit_baselines(alphabet, train, targets[name], valid, valid_targets[name])
+            for name, part in self.parts.items()
+        ]
+        return {
+            name: _side_by_side([of_part[name] for of_part in each])
+            for name in each[0]
+            if all(name in of_part for of_part in each)
+        }
+
+
+class SeveralLoss(Loss):
+    """Weighted mean of the losses of several parts.
+
+    The loss that a record adds to a part is divided by the mean number of known targets per
+    training record. Over an epoch, each part then has the weight in the run file, however few its
+    targets are. Dividing by the number of known targets in each step instead would give a rarely
+    known part less weight, because it does not contribute to steps without its targets.
+
+    Parameters
+    ----------
+    objective
+        The objective of all parts.
+    losses
+        Losses by name of the part.
+    targets
+        Targets of the training records, one field per part; each part has at least one known
+        target.
+    """
+
+    def __init__(self, objective: Several, losses: dict[str, Loss], targets: NDArray) -> None:
+        self.objective, self.losses, self.slices = objective, losses, objective.slices
+        parts = objective.section.parts
+        total = sum(part.weight for part in parts.values())
+        self.weights = {name: part.weight / total for name, part in parts.items()}
+        self.known = {name: count_known(targets[name]) / len(targets) for name in losses}
+
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        by_part = {
+            name: loss.batch(tokens, targets[name]).targets for name, loss in self.losses.items()
+        }
+        return Batch(tokens, by_part, len(targets))
+
+    def sum(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        """Return the loss of outputs (B, M, C) of all parts, with targets by part."""
+        losses = [
+            loss.sum(outputs[..., self.slices[name]], targets[name])
+            * (self.weights[name] / self.known[name])
+            for name, loss in self.losses.items()
+        ]
+        return torch.stack(losses).sum()
+
+    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+        losses = {
+            name: loss.measure(outputs[:, self.slices[name]], targets[name])["loss"]
+            for name, loss in self.losses.items()
+        }
+        total = sum(self.weights[name] * of_part for name, of_part in losses.items())
+        of_parts = {f"{name}.loss": of_part for name, of_part in losses.items()}
+        metrics = self.objective.measure(self.objective.predictions(outputs), targets)
+        return {"loss": total, **metrics, **of_parts}
+
+
+def _with_parts(by_part: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Join the entries of all parts; their keys become PART.KEY."""
+    return {f"{name}.{key}": value for name, of in by_part.items() for key, value in of.items()}
+
+
+def _side_by_side(parts: Sequence[Predict]) -> Predict:
+    return lambda letters: np.concatenate([predict(letters) for predict in parts], axis=1)
