@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from selfattn_bio.config.section import MAX_PROTEIN_K, Paths, Section
+from selfattn_bio.config.section import MAX_PROTEIN_K, Paths, Section, check_stride
 
 
 class SequencePartner(Section):
@@ -36,8 +36,7 @@ class SequencePartner(Section):
     def _has_one_source(self) -> SequencePartner:
         if bool(self.files) == bool(self.column):
             raise ValueError(f"needs files or column{', not both' if self.files else ''}")
-        if self.stride > self.k:
-            raise ValueError(f"stride {self.stride} skips positions; use at most k ({self.k})")
+        check_stride(self.k, self.stride)
         if self.alphabet == "protein" and self.k > MAX_PROTEIN_K:
             raise ValueError(f"k {self.k} is too large for protein; use at most {MAX_PROTEIN_K}")
         return self

@@ -36,6 +36,12 @@ def left_out(default: Any, **field: Any) -> Any:
     return Field(default, exclude_if=lambda value: value == default, **field)
 
 
+def check_stride(k: int, stride: int) -> None:
+    """Refuse k-mers that leave positions between them."""
+    if stride > k:
+        raise ValueError(f"stride {stride} skips positions; use at most k ({k})")
+
+
 def first_repeated(values: Sequence[T]) -> T | None:
     """Return the first value that occurs earlier in the sequence, or None if all differ."""
     return next((value for i, value in enumerate(values) if value in values[:i]), None)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from selfattn_bio.config.section import Listed, Positive, Section, left_out
+from selfattn_bio.config.section import Listed, Positive, Section, check_stride, left_out
 
 
 class Tokens(Section):
@@ -21,8 +21,7 @@ class Tokens(Section):
 
     @model_validator(mode="after")
     def _no_letter_is_skipped(self) -> Tokens:
-        if self.stride > self.k:
-            raise ValueError(f"stride {self.stride} skips positions; use at most k ({self.k})")
+        check_stride(self.k, self.stride)
         return self
 
 

@@ -39,6 +39,7 @@ RULES: tuple[Callable[[RunFile], None], ...] = (
     training.parent_fits_the_model,
     model.tokens_have_outputs,
     model.bins_fit_the_model,
+    model.outputs_see_both_sides,
     model.exits_can_be_sure,
     interpret.method_fits_the_model,
     privacy.model_can_be_private,

@@ -66,6 +66,12 @@ def targets_fit_the_objective(run: RunFile) -> None:
             raise ValueError(f"[data] {name} cannot be used with objective {kind!r}; remove {name}")
 
 
+def require_dna(run: RunFile, setting: str) -> None:
+    """Refuse a setting that needs DNA for other alphabets."""
+    if run.data.alphabet != "dna":
+        raise ValueError(f"{setting} needs DNA; [data] alphabet is {run.data.alphabet!r}")
+
+
 def settings_fit_the_alphabet(run: RunFile) -> None:
     """Refuse settings that proteins cannot have."""
     if run.data.alphabet != "protein":

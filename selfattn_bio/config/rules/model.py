@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from selfattn_bio.config.model import AttentionModel, DilatedModel
 from selfattn_bio.config.objective import BinsObjective
+from selfattn_bio.config.rules.data import require_dna
 from selfattn_bio.config.stem import TowerStemSection
 
 if TYPE_CHECKING:
@@ -43,11 +44,6 @@ def tokens_have_outputs(run: RunFile) -> None:
             "objective 'causal' needs tokens that do not overlap; set tokens.stride = "
             f"{run.tokens.k}, the value of tokens.k"
         )
-    if kind != "causal" and run.model.pattern.causal:
-        raise ValueError(
-            f"objective {kind!r} cannot be used with a causal pattern; remove causal from "
-            "model.pattern"
-        )
 
 
 def bins_fit_the_model(run: RunFile) -> None:
@@ -64,21 +60,28 @@ def bins_fit_the_model(run: RunFile) -> None:
                 "model.stem kind 'tower' cannot be used with objective "
                 f"{run.objective.kind!r}, which has one output per token"
             )
-    elif stem is None:
+        return
+    if stem is None:
         raise ValueError(
             f"objective 'bins' cannot be used with model kind {run.model.kind!r}, only "
             "with 'attention' and 'dilated'"
         )
-    elif run.data.alphabet != "dna":
-        raise ValueError(f"objective 'bins' needs DNA; [data] alphabet is {run.data.alphabet!r}")
-    elif run.objective.bin % (pitch := run.pitch):
+    require_dna(run, "objective 'bins'")
+    if run.objective.bin % (pitch := run.pitch):
         raise ValueError(
             f"objective.bin {run.objective.bin} is not a multiple of {pitch}, the bases "
             "per position of the encoder"
         )
-    elif isinstance(run.model, AttentionModel) and run.model.pattern.causal:
+
+
+def outputs_see_both_sides(run: RunFile) -> None:
+    """Refuse a causal pattern for outputs that depend on what follows a position."""
+    kind, model = run.objective.kind, run.model
+    if run.objective.outputs_per == "sequence" or kind == "causal":
+        return
+    if isinstance(model, AttentionModel) and model.pattern.causal:
         raise ValueError(
-            "objective 'bins' cannot be used with a causal pattern; remove causal from "
+            f"objective {kind!r} cannot be used with a causal pattern; remove causal from "
             "model.pattern"
         )
 
@@ -100,10 +103,7 @@ def strands_can_be_shared(run: RunFile) -> None:
     """Refuse shared strands with settings that treat the two strands differently."""
     if not run.shares_strands:
         return
-    if run.data.alphabet != "dna":
-        raise ValueError(
-            f"model.strands 'shared' needs DNA; [data] alphabet is {run.data.alphabet!r}"
-        )
+    require_dna(run, "model.strands 'shared'")
     if run.objective.outputs_per != "sequence":
         raise ValueError(
             "model.strands 'shared' needs one output per sequence; remove it, as objective "
