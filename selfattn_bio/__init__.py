@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.targets import Target
     from selfattn_bio.model.encoder import Encoder
     from selfattn_bio.scoring.embedding import Embeddings, embed, embed_file
+    from selfattn_bio.model.user_module import allow_module
     from selfattn_bio.scoring.pruning import prune
     from selfattn_bio.scoring.sampling import sample
     from selfattn_bio.scoring.score_files import ScoreSummary, score_files
@@ -104,6 +105,7 @@ _HOMES = {
     "Sinusoidal": "attention.positions",
     "T5Bias": "attention.positions",
     "TransformerXL": "attention.positions",
+    "allow_module": "model.user_module",
     "load": "scoring.scorer",
     "score_sequences": "scoring.table",
     "score_batches": "scoring.table",
@@ -189,6 +191,7 @@ __all__ = [
     "VariantWindows",
     "Window",
     "annotate_variants",
+    "allow_module",
     "attend",
     "audit",
     "embed",

@@ -26,6 +26,7 @@ from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.objectives import objective_of
+from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.report.results import read_file, read_json, read_table
 from selfattn_bio.scoring.scorer import Models
 
@@ -180,6 +181,7 @@ def evaluate(
         If a model folder is incomplete, a model was trained on another corpus, split or objective,
         or a parent of it saw a test record.
     """
+    allow_module_of(task)
     candidates = {"model": Candidate.of(model)}
     for name, variant in (variants or {}).items():
         check_variant_name(name)

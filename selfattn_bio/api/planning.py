@@ -8,6 +8,7 @@ from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.training.hardware import use_threads
 from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.plan import make_plan, no_preparation
@@ -51,6 +52,7 @@ def plan(
     TrainingError
         If a training cannot fit; the message has settings that do.
     """
+    allow_module_of(task)
     place, trainings = str(task.path or ""), Trainings()
     try:
         runs = {variant: task.variant(variant)} if variant else task.trained

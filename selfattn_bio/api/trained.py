@@ -18,6 +18,7 @@ from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
 from selfattn_bio.objectives import objective_of
+from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.scoring.scorer import Models, Scorer, load_single
 from selfattn_bio.sequence.split_table import read_split
 
@@ -83,6 +84,7 @@ class TrainedModel:
                 f"{step} needs objective 'binary', but the run file has {task.objective.kind!r}",
                 place=str(task.path or ""),
             )
+        allow_module_of(task)
         scorer, table = load_single(model), Path(split)
         if scorer.folder is None:
             raise ArgumentError(f"{step} needs a model folder; save the model and load it first")

@@ -11,6 +11,7 @@ from selfattn_bio.config import PairedModel, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError, TrainingError
 from selfattn_bio.evaluation.groups import check_columns
+from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.training import loop
 from selfattn_bio.training.hardware import training_settings
@@ -80,6 +81,7 @@ def train(
     TrainingError
         As in `training.loop.train`, or if memory ran out; the message has settings that fit.
     """
+    allow_module_of(task)
     place = str(task.path or "")
     try:
         run = task.part(variant, member, job)

@@ -99,6 +99,10 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         return exit_code
 
     try:
+        if arguments.allow_module:
+            from selfattn_bio.model.user_module import allow_module  # imports torch
+
+            allow_module(arguments.allow_module)
         return arguments.run(arguments) or 0
     except SelfAttnBioError as error:
         return fail(str(error), error.exit_code)
@@ -138,6 +142,11 @@ def _parser() -> argparse.ArgumentParser:
             "--json",
             action="store_true",
             help="print each line, including errors, as a JSON object",
+        )
+        command.add_argument(
+            "--allow-module",
+            metavar="NAME",
+            help="run the code of this module if a model names it, such as my_model:build",
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)

@@ -79,6 +79,7 @@ from selfattn_bio.config.model import (
     AttentionModel,
     CnnModel,
     DilatedModel,
+    ModuleModel,
     PairedModel,
 )
 from selfattn_bio.config.objective import (

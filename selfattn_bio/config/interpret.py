@@ -98,6 +98,8 @@ AnyMethod = Annotated[
     | DeepLiftShapMethod,
     Field(discriminator="kind"),
 ]
+# These need only the outputs of a network, or their gradient at its embeddings.
+OF_ANY_NETWORK = ("saturation", "blocks", "guided", "gradient", "integrated_gradients")
 # These need the attention weights of every allowed pair.
 OF_WEIGHTS = ("received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap")
 

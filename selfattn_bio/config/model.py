@@ -347,6 +347,28 @@ class PairedModel(Section):
         return self.partner_encoder or self.encoder
 
 
+class ModuleModel(Section):
+    """[model] kind = "module": a network that a function of yours builds (docs/extending.md)."""
+
+    kind: Literal["module"] = "module"
+    module: str = Field(
+        pattern="^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$",
+        description='the function, such as "my_model:build" for `build` in my_model.py, which is '
+        "next to the run file or can be imported",
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="keyword arguments of the function, in addition to vocabulary_size and "
+        "num_outputs",
+    )
+
+    @property
+    def members(self) -> int:
+        """Return 1: the network is one member."""
+        return 1
+
+
 AnyModel = Annotated[
-    AttentionModel | CnnModel | DilatedModel | PairedModel, Field(discriminator="kind")
+    AttentionModel | CnnModel | DilatedModel | PairedModel | ModuleModel,
+    Field(discriminator="kind"),
 ]

@@ -189,6 +189,7 @@ _CHARACTERS = {
     "^[a-z0-9_]+$": "lower-case letters, digits and _",
     "^[A-Za-z0-9_]+$": "letters, digits and _",
     "^[!-,.-~]$": "one ASCII character other than -",
+    "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$": "module:function, such as my_model:build",
 }
 _TYPES = {
     "int_type": "an integer",

@@ -101,6 +101,19 @@ class RunFile(Section):
 
     @model_validator(mode="before")
     @classmethod
+    def _set_default_method(cls, values: Any) -> Any:
+        """Explain a model of kind "module", whose layers are unknown, by saturation mutagenesis."""
+        if not isinstance(values, dict) or _kind_of(values.get("model")) != "module":
+            return values
+        section = values.get("interpret", {})
+        return (
+            {**values, "interpret": {"method": {"kind": "saturation"}, **section}}
+            if isinstance(section, dict)
+            else values
+        )
+
+    @model_validator(mode="before")
+    @classmethod
     def _files_are_the_split(cls, values: Any) -> Any:
         """Use the files as the split where [data] names train and test and [split] has no kind."""
         data = values.get("data") if isinstance(values, dict) else None

@@ -78,7 +78,9 @@ def _sized(model: AnyModel, like: AnyModel) -> AnyModel:
     Equal sizes make the comparison fair.
     """
     names = {
-        name for name in ("members", "strands") if hasattr(like, name) and hasattr(model, name)
+        name
+        for name in ("members", "strands")
+        if hasattr(like, name) and name in type(model).model_fields
     }
     return model.model_copy(
         update={name: getattr(like, name) for name in names - model.model_fields_set}

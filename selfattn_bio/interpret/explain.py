@@ -27,10 +27,12 @@ from selfattn_bio.interpret.methods import (
     DeepLiftShap,
     Method,
     Received,
+    Saturation,
     hypothetical_scores,
 )
 from selfattn_bio.interpret.readout import AttentionMap
 from selfattn_bio.interpret.targets import Target
+from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import PairedScorer, Scorer, load_single
@@ -92,7 +94,8 @@ def explain(
         Second input of each sequence for models with two inputs, as in `score_sequences`. It is
         explained as well.
     method
-        One of `interpret.methods`, such as `Saturation()`; default `AttnLRPCopies()`.
+        One of `interpret.methods`, such as `Saturation()`, which is the default for a user's
+        module; otherwise `AttnLRPCopies()` is.
     target
         Output to explain; required for models with several. For models with outputs per token or
         bin, also the span.
@@ -124,7 +127,7 @@ def explain(
     ids = pd.DataFrame({"id": [each.id for each in inputs]})
     partner_of = read_partners(scorer, partner)
     options: dict[str, Any] = {
-        "method": method or AttnLRPCopies(),
+        "method": method or default_method(scorer),
         "target": target or Target(),
         "say": say,
     }
@@ -133,6 +136,11 @@ def explain(
             scorer, [RecordPair(each.letters, partner_of(each)) for each in inputs], ids, **options
         )
     return explain_letters(scorer, [each.letters for each in inputs], ids, **options)
+
+
+def default_method(scorer: Scorer) -> Method:
+    """Return the method that explains a model if none is named."""
+    return Saturation() if isinstance(scorer.network, ModuleNetwork) else AttnLRPCopies()
 
 
 def explain_pairs(
@@ -261,6 +269,7 @@ def explain_letters(
             f"a sequence has length {min(short)}, but the model needs at least "
             f"k = {scorer.tokenizer.k}"
         )
+    method.check(scorer)
     target.check(scorer, [len(row) for row in letters])
     padded = pad_letters(list(letters))
     size = len(scorer.alphabet.letters) if isinstance(method, AttributionMethod) else 0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance, importance
 from selfattn_bio.interpret.evidence import HeldOut, Letters, agreement, weigh_evidence
 from selfattn_bio.interpret.hits import find_hits, relevant_hits
-from selfattn_bio.interpret.methods import Guided, hypothetical_scores
+from selfattn_bio.interpret.methods import Guided, Saturation, hypothetical_scores
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.scorer import Models, Scorer, check_one_input, load_single
@@ -120,16 +120,22 @@ def weigh_with_model(
     letters, hits = held_out.sequences, find(held_out.sequences)
     in_positives = hits[held_out.labels[hits["record"].to_numpy(dtype=int)] == 1]
     rows = sorted(set(in_positives["record"]))
-    attribution = dict(
-        zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True)
-    )
-    compared = rows[:: -(-len(rows) // COMPARED) or 1]
+    attribution = dict(zip(rows, _importance(scorer, [letters[row] for row in rows]), strict=True))
+    # without embeddings, both methods would be saturation mutagenesis
+    compared = rows[:: -(-len(rows) // COMPARED) or 1] if scorer.network.has_embeddings else []
     measured = measured_importance(scorer, [letters[row] for row in compared])
     agreements = agreement(in_positives, attribution, dict(zip(compared, measured, strict=True)))
     return (
         evidence.assign(agreement=evidence["name"].map(agreements).astype(float)),
         relevant_hits(in_positives, attribution),
     )
+
+
+def _importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDArray[np.float32]]:
+    """Return the importance of each position by AttnLRP, or by saturation without embeddings."""
+    if scorer.network.has_embeddings:
+        return attnlrp_importance(scorer, sequences)
+    return Saturation().attribution(scorer, sequences, Target())
 
 
 def measured_importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDArray[np.float32]]:

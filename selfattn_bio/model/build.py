@@ -31,6 +31,7 @@ from selfattn_bio.model.exits import ConfidenceExits, LastLayer
 from selfattn_bio.model.heads import BinHead, ClsHead, Head, PoolingHead, TokenHead
 from selfattn_bio.model.paired import CrossBlock, Graded, PairedBody
 from selfattn_bio.model.stem import BatchNorm, ConvStem, NoStem, RecordNorm, Stem, TowerStem
+from selfattn_bio.model.user_module import build_module
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 
@@ -38,6 +39,8 @@ from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 def build_network(run: config.RunFile) -> Network:
     """Build the network of a run file."""
     tokenizer, size = tokenizer_of(run), tokenizer_of(run).vocabulary_size
+    if isinstance(run.model, config.ModuleModel):
+        return build_module(run.model, size, num_outputs(run), place=str(run.path or ""))
     total = size + (partner_tokenizer_of(run).vocabulary_size if run.partner else 0)
     members = build_members(run.model, num_outputs(run), run.objective.outputs_per)
     gates = getattr(run.model, "gates", None)
@@ -114,6 +117,8 @@ def build_member(section: config.AnyModel, num_outputs: int, outputs_per: str) -
             )
         case config.PairedModel():
             return _build_pair(section, num_outputs, outputs_per)
+        case config.ModuleModel():
+            raise ValueError("the network of a user's module is built by build_network")
 
 
 def _build_pair(section: config.PairedModel, num_outputs: int, outputs_per: str) -> PairedBody:

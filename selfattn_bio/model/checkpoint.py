@@ -1,7 +1,7 @@
 """Write and read the model folder: weights, run file and provenance.
 
-Loading checks that these parts belong together. Nothing is unpickled, so a model folder from
-elsewhere cannot run code.
+Loading checks that these parts belong together. Nothing is unpickled, and a user's module must be
+allowed (`model.user_module`), so a model folder from elsewhere cannot run code.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.config import ModuleModel, RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.files import check_replaceable, sha256_of
 from selfattn_bio.model.build import build_network, tokenizer_of
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.user_module import check_allowed, module_sha256, source_of
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
 # list of the training records (`evaluation.lineage`); summary of them (`scoring.reference`)
@@ -141,7 +142,8 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     ------
     ModelFolderError
         If a part is missing or truncated, or if the weights differ from the hash in the
-        provenance, do not fit the run file, or were trained with another vocabulary.
+        provenance, do not fit the run file, or were trained with another vocabulary. Also if the
+        model runs the code of a user's module that is not allowed, or has changed.
     RunFileError
         If the run file is invalid.
     """
@@ -179,6 +181,8 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
             f"{provenance['weights_sha256'][:12]}"
         )
         raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN)
+    if isinstance(run.model, ModuleModel):
+        _check_module(run.model.module, provenance, folder)
     network = build_network(run)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
@@ -283,6 +287,17 @@ def read_provenance(folder: Path) -> dict[str, Any]:
             hint=RETRAIN,
         )
     return provenance
+
+
+def _check_module(name: str, provenance: dict[str, Any], folder: Path) -> None:
+    check_allowed(name, str(folder))
+    if (found := module_sha256(name)) != (trained := str(provenance.get("module_sha256"))):
+        raise ModelFolderError(
+            f"the source of {name!r} ({found[:12]}) is not the one of the training "
+            f"({trained[:12]})",
+            place=str(folder),
+            hint=f"Restore {source_of(name)}, or train the model again",
+        )
 
 
 def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) -> None:

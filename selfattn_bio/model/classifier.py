@@ -108,6 +108,11 @@ class Network(nn.Module):
         self.gate_penalty = gate_penalty
         self.embedding = nn.Embedding(vocabulary_size, members[0].token_dim, padding_idx=PAD)
 
+    @property
+    def has_embeddings(self) -> bool:
+        """Return whether gradients can be taken at the embeddings."""
+        return True
+
     def embed(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int to embeddings (B, N, token_dim)."""
         return self.embedding(tokens)

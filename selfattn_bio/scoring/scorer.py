@@ -28,6 +28,7 @@ from selfattn_bio.config import (
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.model import user_module
 from selfattn_bio.model.build import num_outputs, partner_tokenizer_of, tokenizer_of
 from selfattn_bio.model.checkpoint import CALIBRATION, WEIGHTS, load_model
 from selfattn_bio.model.classifier import Network, PairedNetwork
@@ -129,7 +130,7 @@ class Scorer:
     @property
     def device(self) -> torch.device:
         """Return the device of the network."""
-        return self.network.embedding.weight.device
+        return next(self.network.parameters()).device
 
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
         """Convert zero-padded ASCII sequences (B, L) to int64 token ids (B, N) on the device."""
@@ -589,22 +590,32 @@ Models = Scorer | Ensemble | str | Path | Sequence[str | Path]
 
 
 @overload
-def load(path: str | Path) -> Scorer:
+def load(path: str | Path, *, allow_module: str | None = None) -> Scorer:
     """Load a model folder, or a model that ships, as a scorer."""
 
 
 @overload
-def load(path: Sequence[str | Path]) -> Scorer | Ensemble:
+def load(path: Sequence[str | Path], *, allow_module: str | None = None) -> Scorer | Ensemble:
     """Load several model folders as an ensemble, or a list of one as a scorer."""
 
 
-def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
+def load(
+    path: str | Path | Sequence[str | Path], *, allow_module: str | None = None
+) -> Scorer | Ensemble:
     """Load a model folder, or several of them as an ensemble.
 
     The model is placed on CUDA if a device is available, otherwise on the CPU. A baseline saved by
     `evaluate`, such as `load("results/promoter/baselines/exact_positions")`, becomes a
     `BaselineScorer`. A model that ships with the package can be loaded by name, such as
     `load("promoter")`; `load("./promoter")` is a folder in the working directory.
+
+    Parameters
+    ----------
+    path
+        The model folder or folders.
+    allow_module
+        The user's module that the model names, such as "my_model:build". Its code runs, now and
+        for other models of this process.
 
     Raises
     ------
@@ -614,6 +625,8 @@ def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
     ValueError
         If the list of folders is empty.
     """
+    if allow_module:
+        user_module.allow_module(allow_module)
     if isinstance(path, str | Path):
         return _load_one(path)
     if not path:

@@ -15,10 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import ModuleModel, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.model.user_module import module_sha256
 
 # packages whose versions are recorded; another version also changes the fingerprint
 VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
@@ -46,6 +47,11 @@ def provenance_of(
         "data": corpus.summary["sources"],
         "targets": corpus.summary.get("targets"),
         **({"partners": corpus.partner.summary["sources"]} if corpus.partner else {}),
+        **(
+            {"module_sha256": module_sha256(run.model.module)}
+            if isinstance(run.model, ModuleModel)
+            else {}
+        ),
         "corpus_fingerprint": corpus.fingerprint,
         "split_sha256": split_sha256,
         "seed": run.training.seed,
@@ -68,6 +74,8 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     """
     parts = [run.data.alphabet, run.training.model_dump_json(exclude={"tensorboard"})]
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
+    if isinstance(run.model, ModuleModel):
+        parts.append(module_sha256(run.model.module))
     if run.both_strands:
         parts.append("evaluated on both strands")  # affects which evaluation is the best
     if run.partner:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from selfattn_bio.config.interpret import OF_WEIGHTS
-from selfattn_bio.config.model import AttentionModel, PairedModel
+from selfattn_bio.config.interpret import OF_ANY_NETWORK, OF_WEIGHTS
+from selfattn_bio.config.model import AttentionModel, ModuleModel, PairedModel
 
 if TYPE_CHECKING:
     from selfattn_bio.config.run import RunFile
@@ -17,6 +17,12 @@ def method_fits_the_model(run: RunFile) -> None:
     if isinstance(model, PairedModel) and method in OF_WEIGHTS:
         raise ValueError(
             f"[interpret] method {method!r} cannot explain model kind 'paired'; choose another"
+        )
+    if isinstance(model, ModuleModel) and method not in OF_ANY_NETWORK:
+        known = ", ".join(map(repr, OF_ANY_NETWORK))
+        raise ValueError(
+            f"[interpret] method {method!r} cannot explain model kind 'module', whose layers are "
+            f"unknown; choose one of {known}"
         )
     if not isinstance(model, AttentionModel):
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from selfattn_bio.config.model import CnnModel, DilatedModel, PairedModel
+from selfattn_bio.config.model import CnnModel, DilatedModel, ModuleModel, PairedModel
 
 if TYPE_CHECKING:
     from selfattn_bio.config.run import RunFile
@@ -87,7 +87,7 @@ def edits_keep_targets(run: RunFile) -> None:
 
 def parent_fits_the_model(run: RunFile) -> None:
     """Refuse a parent for models that cannot take its weights."""
-    if run.transfer and isinstance(run.model, CnnModel | PairedModel):
+    if run.transfer and isinstance(run.model, CnnModel | PairedModel | ModuleModel):
         raise ValueError(f"[transfer] cannot be used with model kind {run.model.kind!r}; remove it")
     if run.transfer and isinstance(run.model, DilatedModel) and run.transfer.adapt != "all":
         raise ValueError(

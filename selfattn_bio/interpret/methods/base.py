@@ -8,13 +8,15 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.interpret.targets import Target
+from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.scorer import Scorer
 
 Letters = NDArray[np.uint8]
@@ -29,6 +31,9 @@ class Method(ABC):
     ----------
     name
         The kind in a run file.
+    needs
+        What a user's module must offer: nothing except outputs, also embeddings, or layers of this
+        package, which it never has.
     is_attention
         True for methods based on attention weights. They show where the model attends but do not
         explain its output, and do not score substitutions.
@@ -36,6 +41,32 @@ class Method(ABC):
 
     name: ClassVar[str]
     is_attention: ClassVar[bool] = False
+    needs: ClassVar[Literal["outputs", "embeddings", "layers"]] = "layers"
+
+    def check(self, scorer: Scorer) -> None:
+        """Check that the method can explain the network of a model.
+
+        Raises
+        ------
+        ArgumentError
+            If the network is a user's module, and the method needs parts that it does not offer.
+        """
+        network = scorer.network
+        if not isinstance(network, ModuleNetwork) or self.needs == "outputs":
+            return
+        if self.needs == "layers":
+            raise ArgumentError(
+                f"method {self.name!r} cannot explain {network.name!r}, because it has rules for "
+                "the layers of this package only",
+                hint="Use saturation; or guided, gradient or integrated_gradients if the module "
+                "has embed and classify",
+            )
+        if not network.has_embeddings:
+            raise ArgumentError(
+                f"method {self.name!r} needs the methods embed and classify, which the module of "
+                f"{network.name!r} does not have",
+                hint="Add them, or use saturation",
+            )
 
     @abstractmethod
     def attribution(

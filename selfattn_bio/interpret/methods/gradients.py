@@ -180,6 +180,7 @@ class Gradient(_OneBackward):
     """
 
     name: ClassVar[str] = "gradient"
+    needs = "embeddings"
     rules: ClassVar[Rules] = PLAIN
 
 
@@ -207,6 +208,7 @@ class IntegratedGradients(ByGradient):
     """
 
     name: ClassVar[str] = "integrated_gradients"
+    needs = "embeddings"
     steps: int = 20
 
     def __post_init__(self) -> None:

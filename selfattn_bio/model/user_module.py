@@ -1,0 +1,219 @@
+"""Build networks from a user's own code, which runs only if the user allows it by name.
+
+A run file with `[model] kind = "module"` names a function, such as `module = "my_model:build"`. It
+is called with `vocabulary_size`, `num_outputs` and [model] settings, and returns an `nn.Module`.
+The module maps tokens (B, N) int64, padded with 0, to outputs (B, C). A parameter of `forward` with
+the name `mask` receives (B, N) bool, True = token.
+
+Methods that follow gradients to the embeddings need two more methods of the module: `embed(tokens)`
+returns (B, N, D), which must not depend on positions, and `classify(embeddings, mask)` returns the
+outputs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from selfattn_bio.config import ModuleModel, RunFile
+from selfattn_bio.errors import ModelFolderError, RunFileError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.classifier import Network
+
+# The names of allowed modules, separated by spaces. Processes started from here inherit them, as
+# do the steps of the workflow.
+VARIABLE = "SELFATTN_BIO_ALLOW_MODULE"
+
+
+def allow_module(name: str) -> None:
+    """Allow the code of a module, such as "my_model:build", to run in this process.
+
+    Models that name it can then be loaded. The current directory is searched for its file as well.
+    """
+    os.environ[VARIABLE] = " ".join(dict.fromkeys([*_allowed(), name]))
+    _search(Path())
+
+
+def allow_module_of(task: RunFile) -> None:
+    """Allow the modules that the run file of a task names, and search its folder for their files.
+
+    The run file of a task is the user's own. The one in a model folder may come from elsewhere, so
+    it allows nothing.
+
+    Raises
+    ------
+    RunFileError
+        If the file of a module is next to the run file, but another module has the same name.
+    """
+    sections = [task.model, *(variant.model for variant in task.variants.values())]
+    names = [section.module for section in sections if isinstance(section, ModuleModel)]
+    folder = task.path.parent if task.path else None
+    if not names or (folder and (folder / "provenance.json").exists()):
+        return
+    for name in names:
+        allow_module(name)
+        if folder and (folder / f"{name.split(':')[0]}.py").is_file():
+            _search(folder)
+            beside = (folder / f"{name.split(':')[0]}.py").resolve()
+            if (found := source_of(name)) != beside:
+                raise RunFileError(
+                    f"module {name.split(':')[0]!r} is {found}, not the file next to the run file",
+                    place=str(task.path),
+                    hint="Rename one of them",
+                )
+
+
+def check_allowed(name: str, place: str = "") -> None:
+    """Raise unless the code of a module is allowed.
+
+    Raises
+    ------
+    ModelFolderError
+        If it is not allowed.
+    """
+    if name not in _allowed():
+        raise ModelFolderError(
+            f"this model runs the code of {name!r}, which is not allowed",
+            place=place,
+            hint=f"If you trust it, use --allow-module {name}, or in Python "
+            f"load(FOLDER, allow_module={name!r})",
+        )
+
+
+def source_of(name: str, place: str = "") -> Path:
+    """Find the source file of an allowed module.
+
+    Raises
+    ------
+    ModelFolderError
+        If the module is not allowed.
+    RunFileError
+        If there is no such module, or it has no source file.
+    """
+    check_allowed(name, place)
+    importlib.invalidate_caches()
+    try:
+        spec = importlib.util.find_spec(name.split(":")[0])
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.origin or not Path(spec.origin).is_file():
+        raise RunFileError(
+            f"there is no module {name.split(':')[0]!r}",
+            place=place,
+            hint="Put its file next to the run file or into the current directory, or install it",
+        )
+    return Path(spec.origin).resolve()
+
+
+def module_sha256(name: str) -> str:
+    """Return the SHA-256 of the source of an allowed module; errors are those of `source_of`."""
+    return sha256_of(source_of(name))
+
+
+def build_module(
+    section: ModuleModel, vocabulary_size: int, num_outputs: int, place: str = ""
+) -> ModuleNetwork:
+    """Call the function that [model] names, and return its module as a network.
+
+    Raises
+    ------
+    ModelFolderError
+        If the module is not allowed.
+    RunFileError
+        If the function does not exist, cannot be called with these arguments, or returns something
+        other than an `nn.Module` with weights.
+    """
+    source_of(section.module, place)
+    module_name, function_name = section.module.split(":")
+    function = getattr(importlib.import_module(module_name), function_name, None)
+    if not callable(function):
+        raise RunFileError(f"{module_name!r} has no function {function_name!r}", place=place)
+    arguments = {
+        "vocabulary_size": vocabulary_size,
+        "num_outputs": num_outputs,
+        **section.settings,
+    }
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        raise RunFileError(
+            f"{section.module!r} cannot be called with {', '.join(arguments)}: {error}",
+            place=place,
+            hint="Change its parameters, or [model] settings",
+        ) from None
+    module = function(**arguments)
+    if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):
+        raise RunFileError(
+            f"{section.module!r} returned {type(module).__name__}; expected an nn.Module with "
+            "parameters",
+            place=place,
+        )
+    return ModuleNetwork(module, num_outputs, section.module)
+
+
+class ModuleNetwork(Network):
+    """Give a user's module the interface of `Network`, with the module as its only member.
+
+    Parameters
+    ----------
+    module
+        The module.
+    num_outputs
+        Number C of outputs per sequence.
+    name
+        Its name in the run file, for errors.
+    """
+
+    def __init__(self, module: nn.Module, num_outputs: int, name: str) -> None:
+        nn.Module.__init__(self)
+        self.members, self.num_outputs, self.name = nn.ModuleList([module]), num_outputs, name
+        self.takes_mask = "mask" in inspect.signature(module.forward).parameters
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Return whether the module has `embed` and `classify`."""
+        return all(hasattr(self.members[0], name) for name in ("embed", "classify"))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Map tokens (B, N) int to embeddings (B, N, D), if the module offers them."""
+        return self.members[0].embed(tokens)  # type: ignore[operator]
+
+    def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """Map embeddings (B, N, D) and mask (B, N) bool to outputs (B, C)."""
+        return self._checked(self.members[0].classify(embeddings, mask))  # type: ignore[operator]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens (B, N) int, padded with 0, to outputs (B, 1, C)."""
+        extra = {"mask": self.mask_of(tokens)} if self.takes_mask else {}
+        return self._checked(self.members[0](tokens, **extra), len(tokens))[:, None]
+
+    def penalty(self) -> float:
+        """Return 0: there are no gates."""
+        return 0.0
+
+    def _checked(self, outputs: Tensor, rows: int | None = None) -> Tensor:
+        wanted = (len(outputs) if rows is None else rows, self.num_outputs)
+        if not isinstance(outputs, torch.Tensor) or outputs.shape != wanted:
+            found = tuple(getattr(outputs, "shape", ())) or type(outputs).__name__
+            raise RunFileError(
+                f"the module of {self.name!r} returned {found}; expected a tensor of shape {wanted}"
+            )
+        return outputs
+
+
+def _allowed() -> list[str]:
+    return os.environ.get(VARIABLE, "").split()
+
+
+def _search(folder: Path) -> None:
+    """Search a folder for modules, after all others."""
+    path = str(folder.resolve())
+    if path not in sys.path:
+        sys.path.append(path)

@@ -1,0 +1,263 @@
+"""Train, resume, evaluate, score and explain a network that a user's own code builds."""
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import selfattn_bio as sb
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import ArgumentError, ModelFolderError, RunFileError, TrainingInterrupted
+from selfattn_bio.interpret.methods import AttnLRP, Guided, IntegratedGradients, Saturation
+from selfattn_bio.model.user_module import VARIABLE
+
+WORD = "GGTCACACTGTA"
+MODULE = '''
+import torch
+from torch import nn
+
+
+class Detector(nn.Module):
+    """The strongest response of some detectors, anywhere in the sequence."""
+
+    def __init__(self, vocabulary_size, num_outputs, width):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, 16, padding_idx=0)
+        self.detect = nn.Conv1d(16, width, 11, padding=5)
+        self.out = nn.Linear(width, num_outputs)
+
+    def embed(self, tokens):
+        return self.embedding(tokens)
+
+    def classify(self, embeddings, mask):
+        x = (embeddings * mask[..., None]).transpose(1, 2)
+        return self.out(self.detect(x).relu().amax(-1))
+
+    def forward(self, tokens, mask):
+        return self.classify(self.embed(tokens), mask)
+
+
+class OutputsOnly(nn.Module):
+    def __init__(self, detector):
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, tokens):
+        return self.detector(tokens, tokens != 0)
+
+
+def build(vocabulary_size, num_outputs, width=32):
+    return Detector(vocabulary_size, num_outputs, width)
+
+
+def build_plain(vocabulary_size, num_outputs):
+    return OutputsOnly(Detector(vocabulary_size, num_outputs, 32))
+
+
+def build_wrong(vocabulary_size, num_outputs):
+    return nn.Linear(vocabulary_size, num_outputs).weight
+'''
+RUN_FILE = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[split]
+kind = "chromosome"
+valid = ["c2"]
+test = ["c3"]
+[model]
+kind = "module"
+module = "users_detector:build"
+settings = { width = 24 }
+[training]
+max_steps = 120
+warmup_steps = 10
+evaluate_every = 60
+checkpoint_every = 60
+batch_size = 32
+learning_rate = 0.01
+[interpret]
+max_sequences = 60
+database = "none"
+caller = { kind = "clusters" }
+[variants]
+"""
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """Return the folder of a task with a trained model."""
+    folder = tmp_path_factory.mktemp("task")
+    rng = np.random.default_rng(0)
+    for name, word in (("p", WORD), ("n", "")):
+        lines = []
+        for i in range(180):
+            row, at = "".join(rng.choice(list("ACGT"), 60)), int(rng.integers(5, 40))
+            lines.append(
+                f">{name}{i} chrom=c{i % 3 + 1}\n{row[:at]}{word}{row[at + len(word) :]}\n"
+            )
+        (folder / f"{name}.fa").write_text("".join(lines))
+    (folder / "users_detector.py").write_text(MODULE)
+    (folder / "run.toml").write_text(RUN_FILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv(VARIABLE, "")
+        patch.setattr(sys, "path", [*sys.path])
+        run = sb.read_run_file("run.toml")
+        corpus = sb.ingest(run, "corpus")
+        sb.train(run, corpus, sb.split(run, corpus, "split.tsv"), "model", threads=1)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_allowed(monkeypatch, task):
+    monkeypatch.chdir(task)
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+def inputs():
+    return sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv"
+
+
+def run_file(name, *changes):
+    """Write a copy of the run file with some texts replaced, and read it."""
+    text = RUN_FILE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    Path(name).write_text(text)
+    return sb.read_run_file(name)
+
+
+def test_module_is_evaluated_and_scored():
+    found = sb.evaluate(*inputs(), "model").metrics["test"]["model"]
+    assert found["auroc"]["value"] > 0.95
+    table = sb.score_sequences("model", ["ACGT" * 6 + WORD + "ACGT" * 6, "ACGT" * 15])
+    assert table["probability"].iloc[0] > 0.5 > table["probability"].iloc[1]
+    assert "A network built by `users_detector:build` that reads DNA" in (
+        Path("model/README.md").read_text()
+    )
+
+
+def test_motif_of_module_is_supported():
+    explanation = sb.explain_positives(*inputs(), "model")
+    motifs = sb.find_motifs(*inputs(), "model", explanation)
+    assert motifs.table["verdict"].iloc[0] == "supported"
+    assert WORD[2:-2] in motifs["motif_01"].consensus
+    assert motifs.table["agreement"].iloc[0] > 0
+
+
+@pytest.mark.parametrize("method", [Saturation(), Guided(), IntegratedGradients()])
+def test_methods_find_planted_word(method):
+    model = sb.load("model", allow_module="users_detector:build")
+    sequence = "ACGT" * 6 + WORD + "ACGT" * 6
+    attribution = sb.explain(model, [sequence], method=method).attribution[0]
+    assert 24 <= int(attribution.argmax()) < 36
+
+
+def test_methods_with_rules_for_layers_are_refused():
+    model = sb.load("model", allow_module="users_detector:build")
+    with pytest.raises(ArgumentError, match="'attnlrp' cannot explain 'users_detector:build'"):
+        sb.explain(model, ["ACGT" * 15], method=AttnLRP())
+    with pytest.raises(RunFileError, match="'attnlrp' cannot explain model kind 'module'"):
+        run_file("lrp.toml", ("[interpret]", '[interpret]\nmethod = { kind = "attnlrp" }'))
+
+
+def test_module_without_embeddings_is_explained_by_its_outputs():
+    run = run_file("plain.toml", ("build", "build_plain"), ("settings = { width = 24 }", ""))
+    model = sb.train(run, *inputs()[1:], "plain", threads=1)
+    sequence = ["ACGT" * 6 + WORD + "ACGT" * 6]
+    assert 24 <= int(sb.explain(model, sequence).attribution[0].argmax()) < 36
+    with pytest.raises(ArgumentError, match="needs the methods embed and classify"):
+        sb.explain(model, sequence, method=Guided())
+    explanation = sb.explain_positives(run, *inputs()[1:], "plain")
+    motifs = sb.find_motifs(run, *inputs()[1:], "plain", explanation)
+    assert motifs.table["verdict"].iloc[0] == "supported"
+    assert np.isnan(motifs.table["agreement"].iloc[0])
+
+
+def test_resumed_training_writes_the_same_weights():
+    run, corpus, split = inputs()
+
+    def stop(line):
+        if "step 60/" in line:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(TrainingInterrupted):
+        sb.train(run, corpus, split, "resumed", threads=1, say=stop)
+    lines = []
+    sb.train(run, corpus, split, "resumed", threads=1, say=lines.append)
+    assert any("resuming from the checkpoint of step 60" in line for line in lines)
+    resumed, uninterrupted = (
+        load_file(Path(folder) / "model.safetensors") for folder in ("resumed", "model")
+    )
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in uninterrupted)
+
+
+def test_model_folder_that_names_a_module_is_refused():
+    message = (
+        "model: this model runs the code of 'users_detector:build', which is not allowed. If you "
+        "trust it, use --allow-module users_detector:build, or in Python"
+    )
+    for read in (sb.load, lambda path: sb.score_sequences(path, ["ACGT" * 15])):
+        with pytest.raises(ModelFolderError, match=message):
+            read("model")
+    with pytest.raises(ModelFolderError, match="not allowed"):
+        sb.load("model", allow_module="users_detector:build_plain")
+    # the run file of a model folder is not the user's own
+    run = sb.read_run_file("model/run.toml")
+    with pytest.raises(ModelFolderError, match="not allowed"):
+        sb.train(run, *inputs()[1:], "again", threads=1)
+
+
+def test_commands_need_the_name_of_the_module(capsys):
+    Path("new.fa").write_text(f">a\n{'ACGT' * 6}{WORD}{'ACGT' * 6}\n")
+    command = ["score", "--model", "model", "--fasta", "new.fa", "--output", "scores.tsv"]
+    assert main(command) == 1
+    assert "which is not allowed. If you trust it, use --allow-module" in capsys.readouterr().err
+    assert main([*command, "--allow-module", "users_detector:build"]) == 0
+    assert pd.read_csv("scores.tsv", sep="\t")["probability"].iloc[0] > 0.5
+
+
+def test_changed_source_is_refused(tmp_path, monkeypatch):
+    shutil.copytree("model", tmp_path / "model")
+    (tmp_path / "users_detector.py").write_text(MODULE + "\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "users_detector", raising=False)
+    with pytest.raises(
+        ModelFolderError, match=r"the source of 'users_detector:build' \(\w+\) is not the one of"
+    ):
+        sb.load("model", allow_module="users_detector:build")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("users_detector:build", "no_such_file:build", "there is no module 'no_such_file'"),
+        ("detector:build", "detector:built", "'users_detector' has no function 'built'"),
+        ("width", "depth", "cannot be called with vocabulary_size, num_outputs, depth"),
+        ("settings = { width = 24 }", "", "returned Parameter; expected an nn.Module"),
+    ],
+)
+def test_unsuitable_modules_are_refused(old, new, message):
+    changes = [(old, new)]
+    if "Parameter" in message:
+        changes.append((":build", ":build_wrong"))
+    run = run_file("wrong.toml", *changes)
+    with pytest.raises(RunFileError, match=message):
+        sb.train(run, *inputs()[1:], "wrong", threads=1)
+
+
+def test_wrong_shape_of_outputs_is_refused():
+    Path("users_shape.py").write_text(MODULE.replace("amax(-1)", "amax(-1)[:1]"))
+    run = run_file("shape.toml", ("users_detector", "users_shape"))
+    with pytest.raises(RunFileError, match=r"returned \(1, 1\); expected a tensor of shape"):
+        sb.train(run, *inputs()[1:], "shape", threads=1)
