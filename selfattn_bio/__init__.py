@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.data.dataset import CorpusDataset, collate
     from selfattn_bio.interpret.capture import read_attention
     from selfattn_bio.interpret.explain import explain
     from selfattn_bio.interpret.explanation import Explanation
@@ -106,6 +107,8 @@ _HOMES = {
     "T5Bias": "attention.positions",
     "TransformerXL": "attention.positions",
     "allow_module": "model.user_module",
+    "CorpusDataset": "data.dataset",
+    "collate": "data.dataset",
     "load": "scoring.scorer",
     "score_sequences": "scoring.table",
     "score_batches": "scoring.table",
@@ -159,6 +162,7 @@ __all__ = [
     "CausalPattern",
     "Contacts",
     "Corpus",
+    "CorpusDataset",
     "Embeddings",
     "Encoder",
     "Ensemble",
@@ -194,6 +198,7 @@ __all__ = [
     "allow_module",
     "attend",
     "audit",
+    "collate",
     "embed",
     "embed_file",
     "evaluate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,27 +23,37 @@ MOTIF_DATABASES = tuple(
 NO_DATABASE = "none"  # motifs are found and tested, but not compared with known ones
 
 
+# The registry of methods without settings: module and class in `interpret.methods`. A method with
+# settings has a section below. The registry belongs to `config`, because run files name methods.
+PLAIN_METHODS = {
+    "attnlrp": "gradients.AttnLRP",
+    "cp_lrp": "gradients.CPLRP",
+    "gradient": "gradients.Gradient",
+    "saturation": "mutagenesis.Saturation",
+    "received": "attention.Received",
+    "rollout": "attention.Rollout",
+    "value_rollout": "attention.ValueRollout",
+    "gradient_rollout": "attention.GradientRollout",
+}
+if TYPE_CHECKING:
+    PlainKind = str
+else:
+    PlainKind = Literal[tuple(PLAIN_METHODS)]
+
+
 class PlainMethod(Section):
     """A method without settings: one backward pass, all substitutions, or a form of attention.
 
     Attention alone is inconclusive and finds no motifs.
     """
 
-    kind: Literal[
-        "attnlrp",
-        "cp_lrp",
-        "gradient",
-        "saturation",
-        "received",
-        "rollout",
-        "value_rollout",
-        "gradient_rollout",
-    ]
+    kind: PlainKind
 
 
 class GuidedMethod(Section):
     """Rank positions with AttnLRP and measure the best ones by substitution."""
 
+    implementation: ClassVar[str] = "mutagenesis.Guided"
     kind: Literal["guided"] = "guided"
     fraction: float = Field(0.15, gt=0, le=1, description="fraction of positions that are mutated")
 
@@ -54,6 +64,7 @@ class AttnLRPCopiesMethod(Section):
     If the model was trained with both strands, copies of both strands are used.
     """
 
+    implementation: ClassVar[str] = "gradients.AttnLRPCopies"
     kind: Literal["attnlrp_copies"] = "attnlrp_copies"
     copies: Positive = Field(16, description="backward passes")
     share: Fraction = Field(
@@ -65,6 +76,7 @@ class AttnLRPCopiesMethod(Section):
 class IntegratedGradientsMethod(Section):
     """Average the gradient along the path from the mean k-mer to the sequence."""
 
+    implementation: ClassVar[str] = "gradients.IntegratedGradients"
     kind: Literal["integrated_gradients"] = "integrated_gradients"
     steps: Positive = 20
 
@@ -72,6 +84,7 @@ class IntegratedGradientsMethod(Section):
 class BlocksMethod(Section):
     """Replace each block of positions together; for long sequences."""
 
+    implementation: ClassVar[str] = "mutagenesis.BlockOcclusion"
     kind: Literal["blocks"] = "blocks"
     width: Positive = Field(10, description="positions per block")
     by: Literal["shuffle", "random"] = Field(
@@ -84,6 +97,7 @@ class BlocksMethod(Section):
 class DeepLiftShapMethod(Section):
     """DeepLIFT/SHAP from tangermeme, an optional dependency; for short sequences."""
 
+    implementation: ClassVar[str] = "deepliftshap.DeepLiftShap"
     kind: Literal["deep_lift_shap"] = "deep_lift_shap"
     shuffles: Positive = Field(20, description="references per sequence")
     seed: Seed = 0

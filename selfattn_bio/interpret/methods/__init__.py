@@ -1,6 +1,7 @@
 """Attribution methods, one file per family.
 
-To add one, add its class to `METHODS` and its kind to `config.AnyMethod`.
+To add one, write its class in a new file of this folder, and register it with one line of
+`PLAIN_METHODS` in config/interpret.py or, if it has settings, with a section there.
 
 | family | kinds |
 |---|---|
@@ -12,7 +13,11 @@ To add one, add its class to `METHODS` and its kind to `config.AnyMethod`.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import get_args
+
 from selfattn_bio import config
+from selfattn_bio.config.interpret import PLAIN_METHODS
 from selfattn_bio.interpret.methods.attention import (
     GradientRollout,
     Received,
@@ -36,21 +41,18 @@ from selfattn_bio.interpret.methods.gradients import (
 )
 from selfattn_bio.interpret.methods.mutagenesis import BlockOcclusion, Guided, Saturation
 
-_CLASSES = (
-    *(
-        AttnLRP,
-        AttnLRPCopies,
-        CPLRP,
-        Gradient,
-        IntegratedGradients,
-        Guided,
-        Saturation,
-        BlockOcclusion,
-        DeepLiftShap,
-    ),
-    *(Received, Rollout, ValueRollout, GradientRollout),
-)
-METHODS: dict[str, type[Method]] = {each.name: each for each in _CLASSES}
+
+def _class_of(path: str) -> type[Method]:
+    module, name = path.split(".")
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
+_SECTIONS = get_args(get_args(config.AnyMethod)[0])
+METHODS = {name: _class_of(path) for name, path in PLAIN_METHODS.items()} | {
+    section.model_fields["kind"].default: _class_of(section.implementation)
+    for section in _SECTIONS
+    if hasattr(section, "implementation")
+}
 
 
 def build_method(section: config.AnyMethod) -> Method:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -31,20 +31,37 @@ from selfattn_bio.sequence.readers.table import is_table, read_parquet, read_tab
 from selfattn_bio.sequence.records import ReadSummary, Record
 
 Reader = Callable[[BlockReader, ReaderState], Iterator[Record]]
-READERS: dict[str, Reader] = {
-    "FASTA": _fasta,
-    "FASTQ": _fastq,
-    "GenBank": partial(read_flat, "genbank"),
-    "EMBL": partial(read_flat, "embl"),
-    "table": read_table,
-    "Parquet": read_parquet,
-}
-_NAMES = {
-    "FASTQ": (".fastq", ".fq"),
-    "GenBank": (".gb", ".gbk", ".gbff", ".genbank"),
-    "EMBL": (".embl",),
-    "table": (".csv", ".tsv", ".tab"),
-    "Parquet": (".parquet",),
+
+
+class Format(NamedTuple):
+    """A file format: its reader, and how files are recognised.
+
+    Attributes
+    ----------
+    read
+        Function from an open file to its records.
+    mark
+        Regular expression that the text of every file matches at its start, after blanks; empty if
+        there is none.
+    endings
+        Endings of file names, which decide if no mark matches.
+    """
+
+    read: Reader
+    mark: bytes = b""
+    endings: tuple[str, ...] = ()
+
+
+# To add a format, write its reader in a file of this folder and add a line here.
+FORMATS = {
+    "FASTA": Format(_fasta, rb">"),
+    "FASTQ": Format(_fastq, rb"@", (".fastq", ".fq")),
+    "GenBank": Format(
+        partial(read_flat, "genbank"), rb"LOCUS\s", (".gb", ".gbk", ".gbff", ".genbank")
+    ),
+    "EMBL": Format(partial(read_flat, "embl"), rb"ID   ", (".embl",)),
+    "table": Format(read_table, endings=(".csv", ".tsv", ".tab")),
+    "Parquet": Format(read_parquet, endings=(".parquet",)),
 }
 _COMPRESSED = (".gz", ".bgz", ".zst", ".zstd")
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
@@ -115,7 +132,7 @@ class SequenceFile:
             kind = kind_of(blocks, self.fields)
             where = "" if kind in ("table", "Parquet") else " in the header"
             stem = self.stem or file_stem(blocks.name)
-            yield from READERS[kind](
+            yield from FORMATS[kind].read(
                 blocks,
                 ReaderState(blocks.name, policy, summary, self.fields, where, self.label, stem),
             )
@@ -154,7 +171,7 @@ def read_records(
 
 
 def kind_of(blocks: BlockReader, fields: Fields) -> str:
-    """Return the format of an open file, a key of `READERS`.
+    """Return the format of an open file, a key of `FORMATS`.
 
     Raises
     ------
@@ -168,20 +185,18 @@ def kind_of(blocks: BlockReader, fields: Fields) -> str:
         return "Parquet"
     _check_text(head, blocks.name)
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    for mark, kind in (
-        (rb">", "FASTA"),
-        (rb"@", "FASTQ"),
-        (rb"LOCUS\s", "GenBank"),
-        (rb"ID   ", "EMBL"),
-    ):
-        if re.match(mark, start):
+    for kind, known in FORMATS.items():
+        if known.mark and re.match(known.mark, start):
             return kind
     if is_table(head, fields):
         return "table"
     name = blocks.path.name.lower()
     for ending in _COMPRESSED:
         name = name.removesuffix(ending)
-    return next((kind for kind, endings in _NAMES.items() if name.endswith(endings)), "FASTA")
+    return next(
+        (kind for kind, known in FORMATS.items() if known.endings and name.endswith(known.endings)),
+        "FASTA",
+    )
 
 
 def _check_text(head: bytes, name: str) -> None:

@@ -1,0 +1,93 @@
+"""Read a corpus as a PyTorch dataset of tokens, for training loops of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
+
+
+class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Provide the tokens and the target of each record of a corpus.
+
+    >>> data = CorpusDataset(corpus, k=3, rows=split.rows("train"))  # doctest: +SKIP
+    >>> DataLoader(data, batch_size=32, shuffle=True, collate_fn=collate)  # doctest: +SKIP
+
+    Parameters
+    ----------
+    corpus
+        The corpus.
+    k, stride
+        Length of the tokens, and positions between their starts.
+    rows
+        Rows of the corpus; by default all.
+    targets
+        One target per row (n, ...); by default the labels 0 and 1.
+
+    Attributes
+    ----------
+    vocabulary_size
+        Number of tokens, including the special ones; 0 is padding.
+
+    Raises
+    ------
+    ArgumentError
+        If a record has no label, or the number of targets is wrong.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        *,
+        k: int = 3,
+        stride: int = 1,
+        rows: ArrayLike | None = None,
+        targets: ArrayLike | None = None,
+    ) -> None:
+        self.corpus = corpus
+        self.tokenizer = KmerTokenizer(corpus.alphabet, k=k, stride=stride)
+        self.vocabulary_size = self.tokenizer.vocabulary_size
+        self.rows = np.arange(len(corpus)) if rows is None else np.asarray(rows, dtype=np.int64)
+        if targets is None:
+            labels = corpus.records["label"].iloc[self.rows]
+            if labels.isna().any():
+                raise ArgumentError("some records of the corpus have no label; pass their targets")
+            targets = labels.to_numpy(dtype=np.int64)
+        self.targets = torch.as_tensor(np.asarray(targets))
+        if len(self.targets) != len(self.rows):
+            raise ArgumentError(
+                f"there are {len(self.targets)} targets for {len(self.rows)} records"
+            )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        """Return the tokens (N,) int64 and the target of a record."""
+        codes = self.corpus.alphabet.codes(self.corpus.letters(int(self.rows[i])))
+        tokens = self.tokenizer.encode(codes[None])[0].astype(np.int64)
+        return torch.from_numpy(tokens), self.targets[i]
+
+
+def collate(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Join items of a `CorpusDataset` to a batch, for `DataLoader(collate_fn=collate)`.
+
+    Returns
+    -------
+    Tokens (B, N) int64, padded with 0 at the end; lengths (B,), the numbers of tokens; and targets
+    (B, ...).
+    """
+    tokens = [tokens for tokens, _ in items]
+    return (
+        torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=PAD),
+        torch.tensor([len(row) for row in tokens]),
+        torch.stack([target for _, target in items]),
+    )

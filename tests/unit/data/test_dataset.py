@@ -1,0 +1,69 @@
+"""Test a corpus as a PyTorch dataset: items, padding, and a training loop of a few lines."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from selfattn_bio import CorpusDataset, Encoder, Rotary, collate
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.sequence.alphabet import DNA
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Return 120 records of 20 to 29 bp; positives have many A."""
+    folder, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0)
+    for name, letters in (("p", "AAACGT"), ("n", "ACGTTT")):
+        rows = ["".join(rng.choice(list(letters), rng.integers(20, 30))) for _ in range(60)]
+        text = "".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows))
+        (folder / f"{name}.fa").write_text(text)
+    files = [(folder / "p.fa", 1), (folder / "n.fa", 0)]
+    return build_corpus(files, folder / "corpus", Rules(DNA))
+
+
+def test_items_are_tokens_and_labels(corpus):
+    data = CorpusDataset(corpus, k=2, rows=[0, 119])
+    assert len(data) == 2
+    assert data.vocabulary_size == 20
+    (tokens, label), (_, other) = data[0], data[1]
+    assert (int(label), int(other)) == (1, 0)
+    assert data.tokenizer.decode(tokens.numpy()).tobytes() == corpus.letters(0).tobytes()
+
+
+def test_batches_are_padded_at_the_end(corpus):
+    data = CorpusDataset(corpus, k=1, targets=np.arange(120) / 2)
+    tokens, lengths, targets = collate([data[i] for i in range(3)])
+    assert lengths.tolist() == [len(corpus.letters(i)) for i in range(3)]
+    assert ((tokens != 0).sum(1) == lengths).all()
+    assert (tokens[:, 0] != 0).all()
+    assert targets.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_plain_loop_of_pytorch_learns(corpus):
+    torch.manual_seed(0)
+    data = CorpusDataset(corpus, k=1)
+    embedding = nn.Embedding(data.vocabulary_size, 16)
+    encoder = Encoder(16, 1, 2, position=Rotary(8))
+    network = nn.ModuleList([embedding, encoder, nn.Linear(16, 1)])
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(8):
+        losses = []
+        for tokens, lengths, targets in DataLoader(data, 20, shuffle=True, collate_fn=collate):
+            mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+            vectors = (encoder(embedding(tokens), mask) * mask[..., None]).sum(1) / lengths[:, None]
+            loss = nn.functional.binary_cross_entropy_with_logits(
+                network[2](vectors)[:, 0], targets.float()
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert np.mean(losses) < 0.45
+
+
+def test_targets_must_exist(corpus):
+    with pytest.raises(ArgumentError, match="there are 2 targets for 120 records"):
+        CorpusDataset(corpus, targets=[0, 1])
