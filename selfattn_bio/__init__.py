@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.simulation import Simulation, read_grammar, simulate
     from selfattn_bio.interpret.targets import Target
     from selfattn_bio.model.encoder import Encoder
-    from selfattn_bio.scoring.embedding import Embeddings, embed, embed_file
     from selfattn_bio.model.user_module import allow_module
+    from selfattn_bio.scoring.embedding import Embeddings, embed, embed_file
     from selfattn_bio.scoring.pruning import prune
     from selfattn_bio.scoring.sampling import sample
     from selfattn_bio.scoring.score_files import ScoreSummary, score_files
@@ -194,8 +194,8 @@ __all__ = [
     "TransformerXL",
     "VariantWindows",
     "Window",
-    "annotate_variants",
     "allow_module",
+    "annotate_variants",
     "attend",
     "audit",
     "collate",
