@@ -32,8 +32,8 @@ class Method(ABC):
     name
         The kind in a run file.
     needs
-        What a user's module must offer: nothing except outputs, also embeddings, or layers of this
-        package, which it never has.
+        Parts of a network that the method uses: its outputs, also its embeddings, or layers of this
+        package. A user's module has no such layers.
     is_attention
         True for methods based on attention weights. They show where the model attends but do not
         explain its output, and do not score substitutions.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,14 +23,9 @@ from selfattn_bio.sequence.readers.blocks import (
     open_blocks,
     raise_sequence_error,
 )
-from selfattn_bio.sequence.readers.fasta import read_fasta as _fasta
-from selfattn_bio.sequence.readers.fasta import read_fastq as _fastq
 from selfattn_bio.sequence.readers.fields import Fields, ReaderState
-from selfattn_bio.sequence.readers.flat import read_flat
-from selfattn_bio.sequence.readers.table import is_table, read_parquet, read_table
+from selfattn_bio.sequence.readers.table import is_table
 from selfattn_bio.sequence.records import ReadSummary, Record
-
-Reader = Callable[[BlockReader, ReaderState], Iterator[Record]]
 
 
 class Format(NamedTuple):
@@ -38,8 +33,8 @@ class Format(NamedTuple):
 
     Attributes
     ----------
-    read
-        Function from an open file to its records.
+    reader
+        Module of this package and function, which maps an open file to its records.
     mark
         Regular expression that the text of every file matches at its start, after blanks; empty if
         there is none.
@@ -47,21 +42,24 @@ class Format(NamedTuple):
         Endings of file names, which decide if no mark matches.
     """
 
-    read: Reader
+    reader: str
     mark: bytes = b""
     endings: tuple[str, ...] = ()
+
+    def read(self, blocks: BlockReader, state: ReaderState) -> Iterator[Record]:
+        """Yield the records of an open file."""
+        module, function = self.reader.split(".")
+        yield from getattr(import_module(f"{__name__}.{module}"), function)(blocks, state)
 
 
 # To add a format, write its reader in a file of this folder and add a line here.
 FORMATS = {
-    "FASTA": Format(_fasta, rb">"),
-    "FASTQ": Format(_fastq, rb"@", (".fastq", ".fq")),
-    "GenBank": Format(
-        partial(read_flat, "genbank"), rb"LOCUS\s", (".gb", ".gbk", ".gbff", ".genbank")
-    ),
-    "EMBL": Format(partial(read_flat, "embl"), rb"ID   ", (".embl",)),
-    "table": Format(read_table, endings=(".csv", ".tsv", ".tab")),
-    "Parquet": Format(read_parquet, endings=(".parquet",)),
+    "FASTA": Format("fasta.read_fasta", rb">"),
+    "FASTQ": Format("fasta.read_fastq", rb"@", (".fastq", ".fq")),
+    "GenBank": Format("flat.read_genbank", rb"LOCUS\s", (".gb", ".gbk", ".gbff", ".genbank")),
+    "EMBL": Format("flat.read_embl", rb"ID   ", (".embl",)),
+    "table": Format("table.read_table", endings=(".csv", ".tsv", ".tab")),
+    "Parquet": Format("table.read_parquet", endings=(".parquet",)),
 }
 _COMPRESSED = (".gz", ".bgz", ".zst", ".zstd")
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from selfattn_bio.sequence.readers.blocks import BlockReader, raise_sequence_error
@@ -39,6 +40,7 @@ def read_flat(kind: str, blocks: BlockReader, state: ReaderState) -> Iterator[Re
 
 
 _NAMES = {"genbank": "GenBank", "embl": "EMBL"}
+read_genbank, read_embl = (partial(read_flat, kind) for kind in _NAMES)
 
 
 def _next(entries: Iterator[Any], kind: str, number: int, state: ReaderState) -> Any:
