@@ -1,7 +1,7 @@
 """Run docs/extending.md: add each extension to a copy of the package, and use it.
 
-A block that begins with `# PATH` is a new file. One that begins with `# PATH, after: LINE` holds one
-line, which is inserted after LINE of an existing file. One that begins with `# try it` is run.
+A block that begins with `# PATH` is a new file. One that begins with `# PATH, after: LINE` has a
+line that is inserted after LINE of an existing file. One that begins with `# try it` is run.
 """
 
 import os
