@@ -1,7 +1,7 @@
 """Run docs/extending.md: add each extension to a copy of the package, and use it.
 
-A block that begins with `# PATH` is a new file. One that begins with `# PATH, after: LINE` has a
-line that is inserted after LINE of an existing file. One that begins with `# try it` is run.
+A block that begins with `# PATH` is a new file. One that begins with `# PATH, last in: NAME = {` has
+an entry that is added at the end of this dict. One that begins with `# try it` is run.
 """
 
 import os
@@ -35,13 +35,17 @@ def package(tmp_path):
 def test_extension_is_one_file_and_one_line(title, package):
     new, registered = 0, 0
     for name, code in SECTIONS[title].items():
-        path, _, after = name.partition(", after: ")
+        path, _, registry = name.partition(", last in: ")
         if name == "try it":
             path = "try.py"
-        if after:
-            text = (package / path).read_text("utf-8")
-            assert text.count(f"\n{after}\n") == 1
-            (package / path).write_text(text.replace(f"\n{after}\n", f"\n{after}\n{code}"))
+        if registry:
+            before, opening, entries = (
+                (package / path).read_text("utf-8").partition(f"\n{registry}\n")
+            )
+            assert opening
+            (package / path).write_text(
+                before + opening + entries.replace("\n}\n", f"\n{code}}}\n", 1)
+            )
             registered += code.count("\n")
         else:
             new += path != "try.py"
