@@ -1,7 +1,7 @@
 """Run docs/extending.md: add each extension to a copy of the package, and use it.
 
-A block that begins with `# PATH` is a new file. One that begins with `# PATH, last in: NAME = {` has
-an entry that is added at the end of this dict. One that begins with `# try it` is run.
+A block that begins with `# PATH` is a new file. One that begins with `# PATH, last in: NAME = {` is
+an entry to add at the end of this dict. One that begins with `# try it` is run.
 """
 
 import os
