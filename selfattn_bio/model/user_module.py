@@ -59,15 +59,18 @@ def allow_module_of(task: RunFile) -> None:
         return
     for name in names:
         allow_module(name)
-        if folder and (folder / f"{name.split(':')[0]}.py").is_file():
-            _search(folder)
-            beside = (folder / f"{name.split(':')[0]}.py").resolve()
-            if (found := source_of(name)) != beside:
-                raise RunFileError(
-                    f"module {name.split(':')[0]!r} is {found}, not the file next to the run file",
-                    place=str(task.path),
-                    hint="Rename one of them",
-                )
+    if not folder:
+        return
+    _search(folder)
+    for name in names:
+        module = name.split(":")[0]
+        own = (folder / f"{module.replace('.', '/')}.py").resolve()
+        if own.is_file() and (found := source_of(name)) != own:
+            raise RunFileError(
+                f"module {module!r} is {found}, not the file next to the run file",
+                place=str(task.path),
+                hint="Rename one of them",
+            )
 
 
 def check_allowed(name: str, place: str = "") -> None:
