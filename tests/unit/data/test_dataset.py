@@ -7,7 +7,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from selfattn_bio import CorpusDataset, Encoder, Rotary, collate
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.alphabet import DNA
 
