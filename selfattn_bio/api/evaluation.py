@@ -25,8 +25,8 @@ from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.objectives import objective_of
 from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.report.results import read_file, read_json, read_table
 from selfattn_bio.scoring.scorer import Models
 

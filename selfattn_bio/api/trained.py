@@ -17,8 +17,8 @@ from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
-from selfattn_bio.objectives import objective_of
 from selfattn_bio.model.user_module import allow_module_of
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.scorer import Models, Scorer, load_single
 from selfattn_bio.sequence.split_table import read_split
 
