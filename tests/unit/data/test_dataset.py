@@ -31,7 +31,7 @@ def test_items_are_tokens_and_labels(corpus):
     assert data.vocabulary_size == 20
     (tokens, label), (_, other) = data[0], data[1]
     assert (int(label), int(other)) == (1, 0)
-    assert data.tokenizer.decode(tokens.numpy()).tobytes() == corpus.letters(0).tobytes()
+    assert data.tokenizer.decode(tokens.numpy()[None]).tobytes() == corpus.letters(0).tobytes()
 
 
 def test_batches_are_padded_at_the_end(corpus):
