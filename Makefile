@@ -22,7 +22,7 @@ help:
 	@echo "make bench-kinds       train each kind of attention on promoters and transcription starts (29 trainings)"
 	@echo "make bench-long-range  train sparse attention and an LSTM on a cue 4,096 bp away (45 trainings)"
 	@echo "make bench-equalities  compare one batch, accumulated batches, two processes and sharded weights"
-	@echo "make bench-motifs      compare explanations with planted motifs (hours on two cores; ARGS='--grammars final' for docs)"
+	@echo "make bench-motifs      compare explanations with planted motifs (hours on two cores; ARGS='--grammars final --write-docs' for docs)"
 	@echo "make bench-pu1         find the motif of PU.1 in its ChIP-seq peaks (three minutes; set in ../shared/bench or SELFATTN_BENCH=DIR)"
 	@echo "make ship-model        rebuild the promoter model that ships (python benchmarks/scores.py checks its scores)"
 	@echo "make motif-parent      rebuild the encoder of [transfer] parent = 'motifs' (371 s of one core, AMD EPYC Zen 4)"

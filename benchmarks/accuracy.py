@@ -8,8 +8,7 @@ project are measured next to them.
 Three trainings with different seeds are scored on the test records: the complete model, its network
 alone, its stack without the network, and the simple baseline with the best test figure, which is
 the hardest comparison. The interval of the difference is over test records, chains or blocks of a
-chromosome, not over seeds. Each row is printed when its set is finished, and the complete table at
-the end.
+chromosome, not over seeds. Each row is printed when its set is finished.
 
 Results stay in results/bench_accuracy/SET. A training is repeated only if its run file, data or
 code changed, and `init` only if its code, the tables or the organism changed.
@@ -24,39 +23,36 @@ import argparse
 import hashlib
 import subprocess
 import sys
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from comparison import (
     DRAWS,
+    FOLDER,
     Comparison,
     Scores,
+    bench_folder,
     closing_line,
-    ingest_and_split,
-    markdown,
+    code_hash,
     mean_of,
     seconds_of,
     train_seeds,
 )
-from promoter import command
+from harness import Row, Table, option, run
 from protein_ss3 import Chains
-from published import FOLDER, bench_folder, code_hash
+from runs import Study, settings_in
 from scipy.special import expit, logit
 from tss import BinsTask
 
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
 from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.scoring.stack import fitted_parts
-from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.training.stacking import fit_stack
 
 SEEDS = 3
@@ -124,16 +120,8 @@ class TableSet:
         if not (task.exists() and code.exists() and code.read_text() == now):
             task.unlink(missing_ok=True)
             options = [word for split, file in files.items() for word in (f"--{split}", str(file))]
-            init = [
-                sys.executable,
-                "-m",
-                "selfattn_bio.cli.main",
-                "init",
-                "task",
-                *options,
-                "--organism",
-                self.organism,
-            ]
+            init = [sys.executable, "-m", "selfattn_bio.cli.main", "init", "task"]
+            init += [*options, "--organism", self.organism]
             subprocess.run(init, check=True, cwd=place)
             code.write_text(now)
         return task
@@ -169,6 +157,13 @@ SETS: dict[str, PracticeSet] = {
     "tss": BinsTask(),
 }
 OF_BENCH = (TableSet, Chains)  # their data are not part of the project
+LEGEND = """\
+Means over seeds on test. Calls are made at thresholds from the validation records, as `score` makes
+them. 95 % intervals are by bootstrap over test records, chains or blocks of a chromosome. They
+leave out the luck of a training: see the lowest and highest seed. Figures on validation are too
+high, because stack and threshold are fitted there. Parts alone: the stack without the network,
+fitted again. Seconds are those of the first training with one thread and of fitting its stack, for
+tss also those of training its parent. Not counted are init and the baselines."""
 
 
 def find_table(folder: Path, *names: str) -> Path:
@@ -185,25 +180,14 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
 
     Models and baselines call records by thresholds from the validation records, as `score` does.
     """
-    ingest_and_split(task, place)
-    models = train_seeds(tomllib.loads(task.read_text(encoding="utf-8")), place, seeds)
-    shared = (
-        "--run-file",
-        place / "seed0.toml",
-        "--corpus",
-        place / "corpus",
-        "--split",
-        place / "split.tsv",
-    )
-    command("evaluate", *shared, "--model", models[0], "--output", place)  # fits the baselines
-    corpus = Corpus.open(place / "corpus")
-    split = np.array(read_split(place / "split.tsv", corpus.records["id"]))
-    rows = {of: np.flatnonzero(split == of) for of in ("valid", "test")}
-    letters = {of: [corpus.letters(int(row)) for row in of_split] for of, of_split in rows.items()}
-    labels = {
-        of: corpus.records["label"].to_numpy(dtype=np.int64)[of_split]
-        for of, of_split in rows.items()
-    }
+    study = Study(place)
+    study.prepare(task)
+    models = train_seeds(settings_in(task), study, seeds)
+    # fits the baselines
+    study.call("evaluate", place / "seed0.toml", "--model", models[0], output=place)
+    records = study.records()
+    letters = {split: records.letters(split) for split in ("valid", "test")}
+    labels = {split: records.labels(split) for split in ("valid", "test")}
     bootstrap = Bootstrap(labels["test"], DRAWS)
 
     def on_test(logits: np.ndarray, threshold: float) -> dict[str, ResampledMetric]:
@@ -280,57 +264,42 @@ def logits_of(scorer: Scorer, letters: Sequence[np.ndarray]) -> tuple[np.ndarray
     return network, scorer.stacked(network, letters)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}, or a folder (default: all)"
-    )
-    parser.add_argument(
-        "--bench",
-        metavar="DIR",
-        help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)",
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        metavar="N",
-        help=f"trainings per set (default: {SEEDS}; 1 for protein_ss3, whose training takes 48 "
-        "minutes)",
-    )
-    options = parser.parse_args(arguments)
-    names = options.sets or list(SETS)
-    kinds = {name: SETS.get(name, TableSet()) for name in names}
-    bench = (
-        bench_folder(options.bench)
-        if any(isinstance(SETS.get(name), OF_BENCH) for name in names)
-        else Path()
-    )
-    folders = {name: bench / name if name in SETS else Path(name) for name in names}
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Train and compare each set; the last line counts sets."""
+    kinds = {name: SETS.get(name, TableSet()) for name in chosen.sets or SETS}
+    needs_bench = any(isinstance(SETS.get(name), OF_BENCH) for name in kinds)
+    bench = bench_folder(chosen.bench) if needs_bench else Path()
+    folders = {name: bench / name if name in SETS else Path(name) for name in kinds}
     for name, kind in kinds.items():
         if isinstance(kind, OF_BENCH) and not folders[name].is_dir():
             sys.exit(f"error: {folders[name]}: no such folder; known sets are {', '.join(SETS)}")
-    torch.set_num_threads(1)
-    rows, found = [], []
-    for name, kind in kinds.items():
-        seeds = options.seeds or kind.seeds
-        short = name if name in SETS else own_name(folders[name])
-        found.append(kind.measure(short, folders[name], seeds))
-        note = f"{seeds} ({kind.reason})" if kind.reason and seeds < SEEDS else str(seeds)
-        rows.append(found[-1].row(short, note, kind.published))
-        print(f"\n{markdown(rows[-1:])}\n", flush=True)
-    print(
-        "\nMeans over seeds on test. Calls are made at thresholds from the validation records, as "
-        "`score` makes them.\n"
-        "95 % intervals are by bootstrap over test records, chains or blocks of a chromosome. They "
-        "leave out the luck of a training: see the lowest and highest seed.\n"
-        "Figures on validation are too high, because stack and threshold are fitted there. "
-        "Parts alone: the stack without the network, fitted again.\n"
-        "Seconds are those of the first training with one thread and of fitting its stack, for tss "
-        "also those of training its parent. Not counted are init and the baselines.\n"
+    found: list[Comparison] = []
+
+    def rows() -> Iterator[Row]:
+        for name, kind in kinds.items():
+            seeds = chosen.seeds or kind.seeds
+            short = name if name in SETS else own_name(folders[name])
+            found.append(kind.measure(short, folders[name], seeds))
+            note = f"{seeds} ({kind.reason})" if kind.reason and seeds < SEEDS else str(seeds)
+            yield found[-1].row(short, note, kind.published)
+
+    yield Table("", rows())
+    yield LEGEND
+    yield closing_line(found)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the benchmark; `protein_ss3` calls it with its own set."""
+    run(
+        __doc__,
+        measure,
+        option("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}, or a folder (all)"),
+        option(
+            "--bench", metavar="DIR", help="folder of the sets (SELFATTN_BENCH, ../shared/bench)"
+        ),
+        option("--seeds", type=int, metavar="N", help=f"trainings per set ({SEEDS}; 1 for chains)"),
+        arguments=arguments,
     )
-    print(f"{markdown(rows)}\n\n{closing_line(found)}")
 
 
 if __name__ == "__main__":

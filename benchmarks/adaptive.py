@@ -21,22 +21,21 @@ and an interrupted benchmark continues there.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 import torch
-from numpy.typing import NDArray
-from promoter import FOLDER, TASK, command, is_trained, prepare
+from harness import Row, Table, interval, option, run, seconds
+from promoter import FOLDER, STUDY, TASK
+from runs import Letters, Records, read_json, settings_of, write_run_file
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.config import read_run_file
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.model.checkpoint import WEIGHTS
 from selfattn_bio.model.classifier import AttentionBody
@@ -44,7 +43,6 @@ from selfattn_bio.model.encoder import EncoderBlock, ZeroBranch
 from selfattn_bio.model.exits import choose_exits
 from selfattn_bio.scoring.pruning import prune
 from selfattn_bio.scoring.scorer import Scorer, load
-from selfattn_bio.sequence.split_table import read_split
 
 RUNS = FOLDER.with_name("bench_adaptive")
 TRAINING = {"max_steps": 750, "warmup_steps": 100}
@@ -78,63 +76,34 @@ NETWORKS: dict[str, dict[str, Any]] = {
 DROPS = (0.002, 0.005, 0.01)
 LONG, ROUNDS = 8_192, 4
 
-Letters = list[NDArray[np.uint8]]
-Splits = dict[str, Letters]
-Labels = dict[str, NDArray[np.int64]]
 
-
-def trained(name: str, corpus: Path, split: Path) -> Path:
+def trained(name: str) -> Path:
     """Train a network and return its model folder, pruned if it has gates."""
-    run_file = RUNS / name.replace(" ", "_") / "run.toml"
-    run_file.parent.mkdir(parents=True, exist_ok=True)
-    task = read_run_file(TASK).model_dump(mode="json", exclude_unset=True)
-    run_file.write_text(
-        tomli_w.dumps(task | {"model": BASE | NETWORKS[name], "training": TRAINING}),
-        encoding="utf-8",
-    )
-    model = run_file.with_name("model")
-    if not is_trained(run_file, "", model, corpus, split):
-        command(
-            "train",
-            "--run-file",
-            run_file,
-            "--corpus",
-            corpus,
-            "--split",
-            split,
-            "--threads",
-            1,
-            "--output",
-            model,
-        )
+    settings = {"model": BASE | NETWORKS[name], "training": TRAINING}
+    folder = RUNS / name.replace(" ", "_")
+    run_file = write_run_file(folder / "run.toml", settings_of(TASK) | settings)
+    model = STUDY.train(run_file, folder / "model")
     if not name.startswith("gates"):
         return model
-    prune(model, model.with_name("pruned"))
-    return model.with_name("pruned")
+    prune(model, folder / "pruned")
+    return folder / "pruned"
 
 
 def parts_of(scorer: Scorer) -> dict[str, float]:
     """Count heads, feed-forwards and layers."""
     blocks = [module for module in scorer.network.modules() if isinstance(module, EncoderBlock)]
+    attention = [each.attention for each in blocks if not isinstance(each.attention, ZeroBranch)]
     return {
-        "heads": sum(
-            0 if isinstance(block.attention, ZeroBranch) else block.attention.qkv.heads[0]
-            for block in blocks
-        ),
-        "feedforwards": sum(not isinstance(block.feedforward, ZeroBranch) for block in blocks),
+        "heads": sum(each.qkv.heads[0] for each in attention),
+        "feedforwards": sum(not isinstance(each.feedforward, ZeroBranch) for each in blocks),
         "layers": len(blocks),
     }
 
 
 def speeds(scorers: list[Scorer], letters: Letters) -> list[float]:
     """Measure the bp per second of each model, the best of several interleaved rounds."""
-    best = [float("inf")] * len(scorers)
-    for _ in range(ROUNDS):
-        for number, scorer in enumerate(scorers):
-            start = time.process_time()  # not affected by other processes, with one thread
-            scorer.logits(letters)
-            best[number] = min(best[number], time.process_time() - start)
-    return [sum(map(len, letters)) / seconds for seconds in best]
+    cases = {n: lambda of=scorer: of.logits(letters) for n, scorer in enumerate(scorers)}
+    return [sum(map(len, letters)) / min(each) for each in seconds(cases, ROUNDS).values()]
 
 
 def encoder_share(scorer: Scorer, letters: Letters) -> float:
@@ -154,44 +123,35 @@ def encoder_share(scorer: Scorer, letters: Letters) -> float:
     return sum(marks) / total
 
 
-def judged(name: str, folder: Path, splits: Splits, labels: Labels) -> list[dict[str, Any]]:
-    """Return the rows of a network, one per D for exits, and keep them next to the model."""
-    path = folder.with_name("rows.json")
-    if (
-        path.exists()
-        and path.stat().st_mtime > (folder.with_name("model") / WEIGHTS).stat().st_mtime
-    ):
-        return json.loads(path.read_text(encoding="utf-8"))
+def judged(name: str, folder: Path, records: Records) -> list[dict[str, Any]]:
+    """Return the figures of a network, one row per D for exits, and keep them next to the model."""
+    path, weights = folder.with_name("rows.json"), folder.with_name("model") / WEIGHTS
+    if path.exists() and path.stat().st_mtime > weights.stat().st_mtime:
+        return read_json(path)
     scorer = load(folder)
     if name != "exits":
-        found = [row_of(name, scorer, folder, splits, labels)]
+        found = [figures_of(name, scorer, folder, records)]
     else:
-        readings, found = torch.from_numpy(scorer.readings(splits["valid"])), []
+        labels = records.labels("valid")
+        readings, found = torch.from_numpy(scorer.readings(records.letters("valid"))), []
         for drop in DROPS:
             choice = choose_exits(
-                readings,
-                lambda outputs: roc_auc_score(labels["valid"], outputs[:, 0].numpy()),
-                drop,
+                readings, lambda outputs: roc_auc_score(labels, outputs[:, 0].numpy()), drop
             )
             for member in scorer.network.members:
                 member.exits.threshold.fill_(choice.threshold)  # type: ignore[operator, union-attr]
-            found.append(
-                row_of(f"exits {drop}", scorer, folder, splits, labels)
-                | {"threshold": choice.threshold}
-            )
+            row = figures_of(f"exits {drop}", scorer, folder, records)
+            found.append(row | {"threshold": choice.threshold})
     path.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
 
 
-def row_of(
-    name: str, scorer: Scorer, folder: Path, splits: Splits, labels: Labels
-) -> dict[str, Any]:
+def figures_of(name: str, scorer: Scorer, folder: Path, records: Records) -> dict[str, Any]:
     """Measure one row of the table."""
-    logits = {split: scorer.logits(letters) for split, letters in splits.items()}
-    auroc = (
-        Bootstrap(labels["test"]).metrics(expit(logits["test"]), threshold=0.5)["auroc"].interval()
-    )
-    some, rng = splits["valid"][:300], np.random.default_rng(0)
+    test = records.letters("test")
+    valid, logits = scorer.logits(records.letters("valid")), scorer.logits(test)
+    sampled = Bootstrap(records.labels("test")).metrics(expit(logits), threshold=0.5)["auroc"]
+    some, rng = records.letters("valid")[:300], np.random.default_rng(0)
     long = [rng.choice(np.frombuffer(b"ACGT", np.uint8), LONG) for _ in range(3)]
     gated = load(folder.with_name("model")) if folder.name == "pruned" else None
     scorers = [scorer, gated] if gated else [scorer]
@@ -203,56 +163,58 @@ def row_of(
         "bytes": (folder / WEIGHTS).stat().st_size,
         "speed": of_short[0],
         "speed_long": of_long[0],
-        "valid": roc_auc_score(labels["valid"], logits["valid"]),
-        **auroc,
+        "valid": roc_auc_score(records.labels("valid"), valid),
+        "test": sampled.interval(),
         "encoder_share": encoder_share(scorer, some),
     }
     if name.startswith("exits"):
-        row["layers"] = float(scorer.depths(splits["test"]).mean())
+        row["layers"] = float(scorer.depths(test).mean())
     if gated:
         row |= {"as_fast": of_short[0] / of_short[1], "as_fast_long": of_long[0] / of_long[1]}
-        row |= {"difference": float(np.abs(gated.logits(splits["test"]) - logits["test"]).max())}
+        row |= {"difference": float(np.abs(gated.logits(test) - logits).max())}
         row |= {"bytes_gated": (folder.with_name("model") / WEIGHTS).stat().st_size}
     return row
 
 
-def say(rows: list[dict[str, Any]]) -> None:
-    """Print the table."""
-    sizes = f"{'network':12} heads  ff layers  parameters      bytes"
-    print(f"\n{sizes}        kbp/s  at {LONG:,}   valid    test  95 % interval")
-    for row in rows:
-        print(
-            f"{row['network']:12} {row['heads']:5} {row['feedforwards']:3} {row['layers']:6.2f} "
-            f"{row['parameters']:11,} {row['bytes']:10,}"
-            f" {row['speed'] / 1000:12.0f} {row['speed_long'] / 1000:9.0f}   {row['valid']:.4f}  "
-            f"{row['value']:.4f}"
-            f"  {row['low']:.4f} to {row['high']:.4f}"
-        )
-    for row in rows:
-        if "as_fast" in row:
-            print(
-                f"{row['network']}: pruned; logits differ by at most {row['difference']:.1e},"
-                f" file size {row['bytes'] / row['bytes_gated']:.2f} times that of the gated model,"
-                f" speed {row['as_fast']:.2f} times, at {LONG:,} bp {row['as_fast_long']:.2f} times"
-            )
-    share = f"{rows[0]['network']}: {rows[0]['encoder_share']:.0%}"
-    print(f"fraction of the scoring time spent in the encoder, records of 300 bp, {share}")
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    corpus_path, split_path = prepare()
-    folders = {name: trained(name, corpus_path, split_path) for name in sys.argv[1:] or NETWORKS}
-    corpus = Corpus.open(corpus_path)
-    of = np.array(read_split(split_path, corpus.records["id"]))
-    at = {split: np.flatnonzero(of == split) for split in ("valid", "test")}
-    splits = {split: [corpus.letters(int(row)) for row in rows] for split, rows in at.items()}
-    labels = {
-        split: corpus.records["label"].iloc[rows].to_numpy(dtype="int64")
-        for split, rows in at.items()
+def cells(row: dict[str, Any]) -> Row:
+    """Format one row of the table."""
+    return {
+        "network": row["network"],
+        "heads": str(row["heads"]),
+        "ff": str(row["feedforwards"]),
+        "layers": f"{row['layers']:.2f}",
+        "parameters": f"{row['parameters']:,}",
+        "bytes": f"{row['bytes']:,}",
+        "kbp/s": f"{row['speed'] / 1000:.0f}",
+        f"kbp/s at {LONG:,}": f"{row['speed_long'] / 1000:.0f}",
+        "valid AUROC": f"{row['valid']:.4f}",
+        "test AUROC": interval(row["test"], 4),
     }
-    say([row for name, folder in folders.items() for row in judged(name, folder, splits, labels)])
+
+
+def compared(row: dict[str, Any]) -> Row:
+    """Compare a pruned model with its gated model."""
+    return {
+        "pruned": row["network"],
+        "largest difference of a logit": f"{row['difference']:.1e}",
+        "file size / gated": f"{row['bytes'] / row['bytes_gated']:.2f}",
+        "speed / gated": f"{row['as_fast']:.2f}",
+        f"speed / gated at {LONG:,} bp": f"{row['as_fast_long']:.2f}",
+    }
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Train what is missing, then read test once per model."""
+    STUDY.prepare(TASK)
+    folders = {name: trained(name) for name in chosen.networks or NETWORKS}
+    records = STUDY.records()
+    found = [row for name, folder in folders.items() for row in judged(name, folder, records)]
+    yield Table("", map(cells, found))
+    yield Table("", [compared(row) for row in found if "as_fast" in row])
+    share = f"{found[0]['network']}: {found[0]['encoder_share']:.0%}"
+    yield f"Fraction of the scoring time spent in the encoder, records of 300 bp, {share}"
 
 
 if __name__ == "__main__":
-    main()
+    names = option("networks", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}")
+    run(__doc__, measure, names)

@@ -8,7 +8,10 @@ table or compute their softmax in float32. Needs the bench extra.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
+from harness import Row, Table, run
 from local_attention import LocalAttention
 from torch import Tensor
 from transformers import LongformerConfig, Wav2Vec2BertConfig, Wav2Vec2ConformerConfig
@@ -94,10 +97,8 @@ def shaw_keys() -> float:
         )
     ).double()
     position = Shaw(DH, 9).double()
-    position.keys.data, position.values.data = (
-        layer.distance_embedding.weight.data,
-        torch.zeros_like(position.values),
-    )
+    position.keys.data = layer.distance_embedding.weight.data
+    position.values.data = torch.zeros_like(position.values)
     x = torch.randn(B, L, D, dtype=torch.float64)
     ours = layer.linear_out(_attended(layer, "linear_q linear_k linear_v", x, Full(), position))
     return float((ours - layer(x)[0]).abs().max())
@@ -115,16 +116,12 @@ def transformer_xl() -> float:
         position_embeddings_type="relative",
         attn_implementation="eager",
     )
-    layer, embedding = (
-        Wav2Vec2ConformerSelfAttention(config).double(),
-        Wav2Vec2ConformerRelPositionalEmbedding(config),
-    )
+    layer = Wav2Vec2ConformerSelfAttention(config).double()
+    embedding = Wav2Vec2ConformerRelPositionalEmbedding(config)
     position = TransformerXL(H, DH, L).double()
     torch.nn.init.normal_(layer.pos_bias_u), torch.nn.init.normal_(layer.pos_bias_v)
-    position.content.data, position.place.data = (
-        layer.pos_bias_u.data[:, None],
-        layer.pos_bias_v.data[:, None],
-    )
+    position.content.data = layer.pos_bias_u.data[:, None]
+    position.place.data = layer.pos_bias_v.data[:, None]
     weight = layer.linear_pos.weight.data
     position.project.weight.data = torch.cat(
         (-weight[:, ::2], weight[:, 1::2]), dim=1
@@ -182,26 +179,35 @@ def local_attention(causal: bool) -> float:
     return float((ours - layer(q, k, v)).abs().max())
 
 
-def main() -> None:
-    torch.manual_seed(0)
-    with torch.no_grad():
-        rows = {
-            "T5 buckets: Hugging Face T5": t5_buckets(),
-            "ALiBi slopes: Hugging Face BLOOM": alibi_slopes(),
-            "rotary: Hugging Face LLaMA": rotary(),
-            "Shaw, keys: Hugging Face wav2vec2-BERT": shaw_keys(),
-            "Transformer-XL: Hugging Face wav2vec2-Conformer": transformer_xl(),
-            "window: Hugging Face Longformer": longformer(0),
-            "window, 3 global: Hugging Face Longformer": longformer(3),
-            "window: local-attention": local_attention(causal=False),
-            "causal window: local-attention": local_attention(causal=True),
-        }
-    print(f"{'compared with':52} largest difference")
-    for name, difference in rows.items():
-        print(f"{name:52} {difference:.1e}")
-    if far := [name for name, difference in rows.items() if not difference <= TOLERANCE]:
+WAYS: dict[str, Callable[[], float]] = {
+    "T5 buckets: Hugging Face T5": t5_buckets,
+    "ALiBi slopes: Hugging Face BLOOM": alibi_slopes,
+    "rotary: Hugging Face LLaMA": rotary,
+    "Shaw, keys: Hugging Face wav2vec2-BERT": shaw_keys,
+    "Transformer-XL: Hugging Face wav2vec2-Conformer": transformer_xl,
+    "window: Hugging Face Longformer": lambda: longformer(0),
+    "window, 3 global: Hugging Face Longformer": lambda: longformer(3),
+    "window: local-attention": lambda: local_attention(causal=False),
+    "causal window: local-attention": lambda: local_attention(causal=True),
+}
+
+
+def measure(_: object) -> Iterator[Table]:
+    """Compare each; the process ends with an error if one is too far."""
+    far = []
+
+    def rows() -> Iterator[Row]:
+        torch.manual_seed(0)
+        for name, difference_of in WAYS.items():
+            with torch.no_grad():
+                difference = difference_of()
+            far.extend([] if difference <= TOLERANCE else [name])
+            yield {"compared with": name, "largest difference": f"{difference:.1e}"}
+
+    yield Table("", rows())
+    if far:
         raise SystemExit(f"error: difference above {TOLERANCE:.0e}: {', '.join(far)}")
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, packages=("torch", "transformers", "local-attention"))

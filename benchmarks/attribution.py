@@ -1,16 +1,15 @@
 """Measure the cost of one pass of AttnLRP by sequence length: CPU seconds per sequence.
 
 Random weights, window attention, one CPU thread, medians of interleaved rounds; with one token per
-position, and with one every 8.
+position, and with one every 8. The last column is the ratio of the longest to the shortest.
 
     python benchmarks/attribution.py
 """
 
-import statistics
-import time
+from collections.abc import Iterator
 
 import numpy as np
-import torch
+from harness import Row, Table, median_seconds, run
 
 from selfattn_bio import config
 from selfattn_bio.interpret.methods import AttnLRP
@@ -23,43 +22,36 @@ LENGTHS = (1_000, 2_000, 5_000, 10_000)  # bp
 STEMS = {"every base": {"kind": "none"}, "every 8 bp": {"kind": "conv", "pool": 8}}
 
 
-def scorer_of(stem):
+def scorer_of(stem: dict[str, object]) -> Scorer:
+    """Return an untrained model with this stem."""
     model = {
         "kind": "attention",
         "members": 1,
         "stem": stem,
         "pattern": {"kind": "window", "window": 64, "num_global": 1},
     }
-    run = config.RunFile.model_validate(
+    run_file = config.RunFile.model_validate(
         {"data": {"positives": "a", "negatives": "b"}, "model": model}
     )
-    return Scorer(run, tokenizer_of(run), build_network(run).eval())
+    return Scorer(run_file, tokenizer_of(run_file), build_network(run_file).eval())
 
 
-def seconds(scorer, letters):
-    start = time.process_time()
-    AttnLRP().scores(scorer, [letters], Target())
-    return time.process_time() - start
-
-
-def main():
-    torch.set_num_threads(1)
+def rows() -> Iterator[Row]:
+    """Time each stem at all lengths."""
     rng = np.random.default_rng(0)
-    letters = {
-        length: rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length) for length in LENGTHS
-    }
+    bases = np.frombuffer(b"ACGT", dtype=np.uint8)
+    letters = {length: rng.choice(bases, length) for length in LENGTHS}
     for name, stem in STEMS.items():
         scorer = scorer_of(stem)
-        times = {length: [] for length in LENGTHS}
-        for _ in range(ROUNDS):
-            for length in LENGTHS:
-                times[length].append(seconds(scorer, letters[length]))
-        medians = {length: statistics.median(found) for length, found in times.items()}
-        figures = ", ".join(f"{length:,} bp {value:.3f} s" for length, value in medians.items())
-        print(f"a token {name}: {figures}")
-        ratio = medians[LENGTHS[-1]] / medians[LENGTHS[0]]
-        print(f"  {LENGTHS[-1] // LENGTHS[0]} times the length costs {ratio:.1f} times as much")
+        cases = {
+            length: lambda row=row, scorer=scorer: AttnLRP().scores(scorer, [row], Target())
+            for length, row in letters.items()
+        }
+        found = median_seconds(cases, ROUNDS)
+        ratio = found[LENGTHS[-1]] / found[LENGTHS[0]]
+        figures = {f"{length:,} bp": f"{value:.3f}" for length, value in found.items()}
+        yield {"a token": name, **figures, "ratio": f"{ratio:.1f}"}
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, lambda _: [Table("CPU seconds per sequence", rows())])

@@ -21,22 +21,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from accuracy import TABLES, find_table
+from harness import Row, Table, option, run
 from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
 from selfattn_bio.baselines import Setup, suitable
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.copies import find_copies, strand_keys
 from selfattn_bio.sequence.policy import SequencePolicy
-
-COLUMNS = (
-    "set",
-    "baseline",
-    "MCC on validation",
-    "MCC on test",
-    "AUROC on test",
-    "seconds",
-    "chosen on validation",
-)
 
 
 def read_splits(
@@ -61,7 +52,7 @@ def read_splits(
     }
 
 
-def rows(folder: Path, setup: Setup) -> Iterator[tuple[str, ...]]:
+def rows(folder: Path, setup: Setup) -> Iterator[Row]:
     """Fit and score each baseline that suits the records."""
     splits = read_splits(folder, setup.policy)
     for kind, obstacle in suitable(setup, splits["train"][0]):
@@ -71,53 +62,57 @@ def rows(folder: Path, setup: Setup) -> Iterator[tuple[str, ...]]:
         start = time.process_time()
         baseline = kind(setup).fit(*splits["train"], *splits["valid"])
         seconds = time.process_time() - start
-        scored = [
+        valid, test = (
             (splits[split][1], baseline.logits(splits[split][0])) for split in ("valid", "test")
-        ]
-        mcc = [f"{matthews_corrcoef(labels, logits > 0):.3f}" for labels, logits in scored]
-        chosen = ", ".join(f"{name} {value}" for name, value in baseline.chosen().items())
-        yield (
-            folder.name,
-            kind.name,
-            *mcc,
-            f"{roc_auc_score(*scored[1]):.3f}",
-            f"{seconds:.0f}",
-            chosen,
         )
+        yield {
+            "set": folder.name,
+            "baseline": kind.name,
+            "MCC on validation": f"{matthews_corrcoef(valid[0], valid[1] > 0):.3f}",
+            "MCC on test": f"{matthews_corrcoef(test[0], test[1] > 0):.3f}",
+            "AUROC on test": f"{roc_auc_score(*test):.3f}",
+            "seconds": f"{seconds:.0f}",
+            "chosen on validation": ", ".join(
+                f"{name} {value}" for name, value in baseline.chosen().items()
+            ),
+        }
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Fit the baselines on each folder."""
+    policy = SequencePolicy(get_alphabet(chosen.alphabet))
+    setup = Setup(policy, chosen.strands, chosen.database, threads=1)
+    yield Table("", (row for folder in chosen.folders for row in rows(folder, setup)))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    """Run the benchmark."""
+    run(
+        __doc__,
+        measure,
+        option(
+            "folders",
+            nargs="+",
+            type=Path,
+            metavar="FOLDER",
+            help="with tables train, dev (or valid, val, validation) and test: .csv or .tsv, also "
+            ".gz",
+        ),
+        option("--alphabet", choices=("dna", "protein"), default="dna"),
+        option(
+            "--database",
+            default="none",
+            metavar="NAME",
+            help="motif database, as in [interpret] (default: none)",
+        ),
+        option(
+            "--strands",
+            choices=("given", "both"),
+            default="given",
+            help="strands that k-mers are counted on",
+        ),
+        arguments=arguments,
     )
-    parser.add_argument(
-        "folders",
-        nargs="+",
-        type=Path,
-        metavar="FOLDER",
-        help="with tables train, dev (or valid, val, validation) and test: .csv or .tsv, also .gz",
-    )
-    parser.add_argument("--alphabet", choices=("dna", "protein"), default="dna")
-    parser.add_argument(
-        "--database",
-        default="none",
-        metavar="NAME",
-        help="motif database, as in [interpret] (default: none)",
-    )
-    parser.add_argument(
-        "--strands",
-        choices=("given", "both"),
-        default="given",
-        help="strands that k-mers are counted on",
-    )
-    options = parser.parse_args(arguments)
-    setup = Setup(
-        SequencePolicy(get_alphabet(options.alphabet)), options.strands, options.database, threads=1
-    )
-    print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
-    for folder in options.folders:
-        for row in rows(folder, setup):
-            print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":

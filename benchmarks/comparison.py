@@ -5,8 +5,9 @@ Each comparison is one row of the table of `benchmarks/accuracy.py`.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,16 +16,51 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-import tomli_w
-from promoter import command, is_trained
-from published import code_hash, with_interval
+import torch
+from harness import Row, interval
+from runs import Study, read_json, write_run_file
 
+import selfattn_bio
 from selfattn_bio.config import Transfer
 from selfattn_bio.evaluation.metrics import ResampledMetric
+from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import read_provenance
 
+FOLDER = Path("results/bench_accuracy")
+# Figures depend on the code and the motif databases of the package, except these modules.
+SOURCES = ("**/*.py", "**/*.cpp", "motifs/**/*.meme.gz")
+NOT_SOURCES = ("cli", "report", "interpret")
 DRAWS = 1000  # of the bootstrap
 COMPARED = "model / network / parts / best baseline"
+
+
+def bench_folder(given: str | None) -> Path:
+    """Return the folder of the published sets; end the process if it does not exist.
+
+    The sets are not part of the project.
+    """
+    folder = Path(given or os.environ.get("SELFATTN_BENCH") or "../shared/bench")
+    if not folder.is_dir():
+        hint = "choose the published sets with --bench DIR or SELFATTN_BENCH=DIR"
+        sys.exit(f"error: {folder}: no such folder; {hint}")
+    return folder
+
+
+def code_hash(*more: str) -> str:
+    """Return the SHA-256 of `SOURCES`, of further files and of torch's version.
+
+    Models of other code are then not reused.
+    """
+    package = Path(selfattn_bio.__file__).parent
+    files = {
+        file
+        for pattern in SOURCES
+        for file in package.glob(pattern)
+        if file.relative_to(package).parts[0] not in NOT_SOURCES
+    }
+    files |= {file for pattern in more for file in package.glob(pattern)}
+    names = [f"{file.relative_to(package)} {sha256_of(file)}" for file in sorted(files)]
+    return hashlib.sha256("\n".join([torch.__version__, *names]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +150,11 @@ class Comparison(Scores):
             return "yes, ahead"
         return "yes, behind" if self.lead["high"] < 0 else "no"
 
-    def row(self, name: str, seeds: str, published: str) -> dict[str, str]:
+    def row(self, name: str, seeds: str, published: str) -> Row:
         """Return a row of the table; the columns are the same for every set."""
         baseline = self.baselines[self.best]
         others = [
-            f"{other} {of.value:.3f}; model - it {with_interval(self.model.minus(of), '+')}"
+            f"{other} {of.value:.3f}; model - it {interval(self.model.minus(of), sign='+')}"
             for other, of in self.others.items()
         ]
         return {
@@ -126,15 +162,15 @@ class Comparison(Scores):
             "metric": self.metric,
             "seeds": seeds,
             "validation (fitted on these records)": f"{self.valid:.3f}",
-            "model": with_interval(self.model.interval()),
+            "model": interval(self.model.interval()),
             "lowest to highest seed": self.range_of_seeds,
             "network alone": _figure(self.network),
             "parts alone": _figure(self.parts),
             "best simple baseline": f"{baseline.value:.3f} ({self.best})",
-            "model - baseline": with_interval(self.lead, "+"),
+            "model - baseline": interval(self.lead, sign="+"),
             "interval over records excludes 0": self.verdict
             + (" (one training)" if len(self.by_seed) == 1 else ""),
-            "network - baseline": with_interval(self.network.minus(baseline), "+"),
+            "network - baseline": interval(self.network.minus(baseline), sign="+"),
             f"at 0.5: {COMPARED}": self.at_half.text if self.at_half else "-",
             "at 0.5: model - baseline": _lead(self.at_half),
             f"AUROC: {COMPARED}": self.auroc.text if self.auroc else "-",
@@ -151,7 +187,7 @@ def _figure(metric: ResampledMetric | None) -> str:
 
 
 def _lead(scores: Scores | None) -> str:
-    return with_interval(scores.lead, "+") if scores else "-"
+    return interval(scores.lead, sign="+") if scores else "-"
 
 
 def closing_line(found: Sequence[Comparison]) -> str:
@@ -170,20 +206,6 @@ def closing_line(found: Sequence[Comparison]) -> str:
     )
 
 
-def markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    """Write rows with the same columns as a Markdown table."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def ingest_and_split(task: Path, place: Path) -> None:
-    """Read the records of a run file into `place` and split them."""
-    command("ingest", "--run-file", task, "--output", place / "corpus")
-    command(
-        "split", "--run-file", task, "--corpus", place / "corpus", "--output", place / "split.tsv"
-    )
-
-
 def mean_of(sampled: Iterable[ResampledMetric]) -> ResampledMetric:
     """Average a metric over models; their draws are of the same resampled records."""
     each = list(sampled)
@@ -193,7 +215,7 @@ def mean_of(sampled: Iterable[ResampledMetric]) -> ResampledMetric:
 
 
 def train_seeds(
-    values: Mapping[str, Any], place: Path, seeds: int, variant: str = ""
+    values: Mapping[str, Any], study: Study, seeds: int, variant: str = ""
 ) -> list[Path]:
     """Train a run file with each seed, one thread and one core each; return the model folders.
 
@@ -204,38 +226,22 @@ def train_seeds(
     ----------
     values
         Content of the run file.
-    place
-        Folder with `corpus` and `split.tsv`, where the models are written.
+    study
+        Folder with corpus and split, where the models are written.
     variant
         Name of a variant of the run file, to train it instead of the model.
     """
     parent = Transfer(**values["transfer"]).folder if "transfer" in values else None
-    stamp = code_hash() + (read_provenance(parent)["weights_sha256"] if parent else "")
-    shared = ("--corpus", place / "corpus", "--split", place / "split.tsv")
+    code = code_hash() + (read_provenance(parent)["weights_sha256"] if parent else "")
     name = f"{variant}_seed" if variant else "seed"
 
-    def train(seed: int, *more: object) -> Path:
-        run_file, output = place / f"{name}{seed}.toml", place / f"{name}{seed}"
-        with_seed = {**values, "training": {**values.get("training", {}), "seed": seed, "seeds": 1}}
-        run_file.write_text(tomli_w.dumps(with_seed), encoding="utf-8")
-        code = output.with_suffix(".code")
-        is_done = is_trained(run_file, variant, output, place / "corpus", place / "split.tsv")
-        if not (is_done and code.exists() and code.read_text() == stamp):
-            options = ("--variant", variant) if variant else ()
-            command(
-                "train",
-                "--run-file",
-                run_file,
-                *options,
-                *shared,
-                "--threads",
-                1,
-                *more,
-                "--output",
-                output,
-            )
-            code.write_text(stamp)
-        return output
+    def train(seed: int, *options: object) -> Path:
+        output = study.folder / f"{name}{seed}"
+        training = {**values.get("training", {}), "seed": seed, "seeds": 1}
+        run_file = write_run_file(
+            study.folder / f"{name}{seed}.toml", {**values, "training": training}
+        )
+        return study.train(run_file, output, variant, options, code)
 
     stacked = bool(values.get("stack", {}).get("parts")) and not variant
     first = [train(0)] if stacked else []
@@ -246,4 +252,4 @@ def train_seeds(
 
 def seconds_of(model: Path) -> float:
     """Return how long a training took, with the fit of its stack."""
-    return json.loads((model / "train.json").read_text(encoding="utf-8"))["seconds"]
+    return read_json(model / "train.json")["seconds"]

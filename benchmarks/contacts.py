@@ -15,17 +15,16 @@ training sequences of the family.
 
 from __future__ import annotations
 
-import sys
+import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import tomli_w
-from few_labels import trained
+from harness import Row, Table, option, run
 from numpy.typing import NDArray
-from promoter import command
+from runs import Study, quick_folder, write_run_file
 
 from selfattn_bio.interpret.contacts import (
     RANGES,
@@ -37,12 +36,10 @@ from selfattn_bio.interpret.contacts import (
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import PROTEIN
 
-QUICK = "--quick" in sys.argv[1:]
-FOLDER = Path("results/bench_contacts_quick" if QUICK else "results/bench_contacts")
+FOLDER = Path("results/bench_contacts")
 LENGTH, STATES = 60, len(PROTEIN.letters)
 FAMILIES, FITTED = 6, 2  # families, and the number of them that the regression is fitted on
-SEQUENCES = 100 if QUICK else 1000  # per family, for training
-SAMPLED = 10 if QUICK else 50  # sequences per family map
+SEQUENCES, SAMPLED = 1000, 50  # sequences per family: for training, and for its map
 COUPLING, FIELD, SWEEPS = 1.0, 0.8, 60
 CONTACTS = 2 * LENGTH
 RUN: dict[str, Any] = {
@@ -50,27 +47,27 @@ RUN: dict[str, Any] = {
     "objective": {"kind": "masked", "fraction": 0.15},
     "tokens": {"k": 1},
     "model": {
-        **{
-            "kind": "attention",
-            "members": 1,
-            "embed_dim": 64,
-            "num_layers": 2,
-            "num_heads": 8,
-            "feedforward_dim": 128,
-            "dropout": 0.0,
-        },
-        **{"stem": {"kind": "none"}, "position": {"kind": "learned", "max_length": LENGTH}},
-    },
-    "training": {
-        **{
-            "max_steps": 10 if QUICK else 2000,
-            "batch_size": 32,
-            "learning_rate": 4e-3,
-            "warmup_steps": 5 if QUICK else 200,
-        },
-        **{"evaluate_every": 10 if QUICK else 500, "shift": 0, "label_smoothing": 0.0},
+        "kind": "attention",
+        "members": 1,
+        "embed_dim": 64,
+        "num_layers": 2,
+        "num_heads": 8,
+        "feedforward_dim": 128,
+        "dropout": 0.0,
+        "stem": {"kind": "none"},
+        "position": {"kind": "learned", "max_length": LENGTH},
     },
 }
+TRAINING = {
+    "max_steps": 2000,
+    "batch_size": 32,
+    "learning_rate": 4e-3,
+    "warmup_steps": 200,
+    "evaluate_every": 500,
+    "shift": 0,
+    "label_smoothing": 0.0,
+}
+QUICK = {"max_steps": 10, "warmup_steps": 5, "evaluate_every": 10}
 
 
 @dataclass(frozen=True)
@@ -99,14 +96,17 @@ def ladders(rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def simulate(
-    contacts: NDArray[np.bool_], pairing: NDArray[np.float64], rng: np.random.Generator
+    contacts: NDArray[np.bool_],
+    pairing: NDArray[np.float64],
+    rng: np.random.Generator,
+    number: int = SEQUENCES,
 ) -> Family:
     """Sample the sequences of a family by Gibbs sampling, one per chain.
 
     The Potts model has couplings `pairing` (A, A) at contacts and random fields.
     """
     fields = FIELD * rng.normal(size=(LENGTH, STATES))
-    codes = rng.integers(0, STATES, (SEQUENCES, LENGTH))
+    codes = rng.integers(0, STATES, (number, LENGTH))
     for _ in range(SWEEPS):
         for site in rng.permutation(LENGTH):
             logits = fields[site] + pairing[codes[:, contacts[site]]].sum(1)
@@ -114,7 +114,7 @@ def simulate(
     return Family(codes, contacts)
 
 
-def families(seed: int = 0) -> list[Family]:
+def families(number: int, seed: int = 0) -> list[Family]:
     """Simulate all families.
 
     Residues have three properties, like charge and size. Pairs prefer equal values of two of them
@@ -123,7 +123,7 @@ def families(seed: int = 0) -> list[Family]:
     rng = np.random.default_rng(seed)
     properties = rng.normal(size=(STATES, 3))
     pairing = COUPLING * (properties * [1, -1, 1]) @ properties.T / np.sqrt(3)
-    return [simulate(ladders(rng), pairing, rng) for _ in range(FAMILIES)]
+    return [simulate(ladders(rng), pairing, rng, number) for _ in range(FAMILIES)]
 
 
 def mutual_information(codes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -143,31 +143,29 @@ def mutual_information(codes: NDArray[np.int64]) -> NDArray[np.float64]:
     return average_product_corrected(information)
 
 
-def model_of(all_families: list[Family]) -> Path:
+def model_of(all_families: list[Family], folder: Path, training: dict[str, float]) -> Path:
     """Train the masked model and return its folder."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    study, fasta = Study(folder), folder / "families.fa"
+    data = {"alphabet": "protein", "sequences": str(fasta)}
+    run_file = write_run_file(folder / "masked.toml", {"data": data, "training": training, **RUN})
     rows = [
         f">f{number}s{row}\n{bytes(letters).decode()}\n"
         for number, each in enumerate(all_families)
         for row, letters in enumerate(each.letters)
     ]
-    (FOLDER / "families.fa").write_text("".join(rows), encoding="utf-8")
-    run_file, corpus, split = FOLDER / "masked.toml", FOLDER / "corpus", FOLDER / "split.tsv"
-    data = {"alphabet": "protein", "sequences": str(FOLDER / "families.fa")}
-    run_file.write_text(tomli_w.dumps({"data": data, **RUN}), encoding="utf-8")
-    command("ingest", "--run-file", run_file, "--output", corpus)
-    command("split", "--run-file", run_file, "--corpus", corpus, "--output", split)
-    return trained(run_file)
+    fasta.write_text("".join(rows), encoding="utf-8")
+    study.prepare(run_file)
+    return study.train(run_file, folder / "masked")
 
 
-def table(all_families: list[Family], model: Path) -> pd.DataFrame:
+def rows(all_families: list[Family], model: Path, sampled: int) -> Iterator[Row]:
     """Return P@L by range, averaged over the families that the regression was not fitted on.
 
     The last row is the upper limit, because a range may have fewer than L contacts.
     """
     scorer = load(model)
     maps = [
-        np.mean([head_maps(scorer, letters) for letters in each.letters[:SAMPLED]], axis=0)
+        np.mean([head_maps(scorer, letters) for letters in each.letters[:sampled]], axis=0)
         for each in all_families
     ]
     touching = [each.contacts for each in all_families]
@@ -178,20 +176,20 @@ def table(all_families: list[Family], model: Path) -> pd.DataFrame:
         "mutual information": [mutual_information(each.codes) for each in all_families],
         "the contacts themselves": [contacts.astype(float) for contacts in touching],
     }
-    rows = {}
     for name, scores in ways.items():
-        held_out = [
-            precision_at_length(*both) for both in list(zip(scores, touching, strict=True))[FITTED:]
-        ]
-        rows[name] = {kind: np.mean([each[kind] for each in held_out]) for kind in RANGES}
-    return pd.DataFrame(rows).T
+        pairs = list(zip(scores, touching, strict=True))[FITTED:]
+        held_out = [precision_at_length(*both) for both in pairs]
+        means = {kind: f"{np.mean([each[kind] for each in held_out]):.3f}" for kind in RANGES}
+        yield {"map": name, **means}
 
 
-def main() -> None:
-    """Simulate, train and print the table."""
-    made = families()
-    print(table(made, model_of(made)).to_string(float_format="%.3f"), flush=True)
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Simulate and train."""
+    number, sampled = (100, 10) if chosen.quick else (SEQUENCES, SAMPLED)
+    simulated, folder = families(number), quick_folder(FOLDER, chosen.quick)
+    model = model_of(simulated, folder, TRAINING | (QUICK if chosen.quick else {}))
+    yield Table("P@L by range", rows(simulated, model, sampled))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, option("--quick", action="store_true", help="a check of a few steps"))

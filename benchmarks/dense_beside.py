@@ -6,52 +6,40 @@ many.
     python benchmarks/dense_beside.py      # one minute on a quiet machine
 """
 
-from __future__ import annotations
+from collections.abc import Iterator
 
-from pathlib import Path
-
-import pandas as pd
+from harness import ROOT, Row, Table, run
 
 from selfattn_bio.cli.process import keep_memory
 from selfattn_bio.config import FullPattern, RunFile, read_run_file
 from selfattn_bio.training.probe import measure
 
-RUN_FILE = Path(__file__).parents[1] / "workflows/tasks/tss.toml"
 SIZES = ((32_768, 4), (131_072, 1))  # bp, windows per step
 
 
-def main() -> None:
-    """Print one row per pattern and size."""
-    sparse = read_run_file(RUN_FILE).model_copy(update={"transfer": None})
-    dense = sparse.model_copy(
-        update={"model": sparse.model.model_copy(update={"pattern": FullPattern()})}
-    )
-    print(
-        pd.DataFrame(
-            [
-                row(name, run, *size)
-                for size in SIZES
-                for name, run in (("task", sparse), ("dense", dense))
-            ]
-        ).to_string(index=False)
-    )
+def rows() -> Iterator[Row]:
+    """Measure each pattern at each size."""
+    task = read_run_file(ROOT / "workflows/tasks/tss.toml").model_copy(update={"transfer": None})
+    model = task.model.model_copy(update={"pattern": FullPattern()})
+    for size in SIZES:
+        yield row("task", task, *size)
+        yield row("dense", task.model_copy(update={"model": model}), *size)
 
 
-def row(name: str, run: RunFile, length: int, batch: int) -> dict[str, object]:
+def row(name: str, run: RunFile, length: int, batch: int) -> Row:
     """Measure seconds and peak memory of a step."""
-    last = measure(
-        run, (length, batch), (1.0,), threads=1, seconds=60.0, prepare=keep_memory
-    ).points[-1]
+    probe = measure(run, (length, batch), (1.0,), threads=1, seconds=60.0, prepare=keep_memory)
+    last = probe.points[-1]
     attended = run.model.pattern.model_dump(exclude_defaults=True) or run.model.pattern.kind  # type: ignore[union-attr]
     return {
         "model": f"{name}: {attended}",
-        "bp": last.length,
-        "windows": last.batch,
-        "positions": last.length // run.pitch,
+        "bp": str(last.length),
+        "windows": str(last.batch),
+        "positions": str(last.length // run.pitch),
         "seconds per step": f"{last.seconds:.2f}",
         "peak MB": f"{last.peak:.0f}",
     }
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, lambda _: [Table("", rows())])

@@ -13,10 +13,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from harness import Row, Table, run
+from runs import Study
 from safetensors.torch import load_file
 
 from selfattn_bio.data.ingest import build_corpus
@@ -43,9 +46,8 @@ evaluate_every = 1
 patience = {STEPS}
 """
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
-WAYS: dict[
-    str, tuple[int, int, tuple[str, ...], tuple[str, ...]]
-] = {  # -> batch_size, accumulate, launcher, options
+# -> batch_size, accumulate, launcher, options
+WAYS: dict[str, tuple[int, int, tuple[str, ...], tuple[str, ...]]] = {
     "one batch": (TRAIN, 1, (), ()),
     "4 accumulated batches": (16, 4, (), ()),
     "2 processes, DDP": (TRAIN, 1, TORCHRUN, ()),
@@ -58,40 +60,23 @@ def prepare(folder: Path) -> None:
     """Write records of two labels, corpus and split."""
     rng = np.random.default_rng(0)
     for label in (0, 1):
-        letters = [
-            "".join(rng.choice(list("ACGT"), rng.integers(30, 60)))
-            for _ in range((TRAIN + VALID) // 2)
-        ]
-        (folder / f"{label}.fa").write_text(
-            "".join(f">{label}-{i}\n{text}\n" for i, text in enumerate(letters))
-        )
-    corpus = build_corpus(
-        [(folder / "1.fa", 1), (folder / "0.fa", 0)], folder / "corpus", Rules(DNA)
-    )
-    splits = rng.permutation(["train"] * TRAIN + ["valid"] * VALID)
-    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
-        folder / "split.tsv", sep="\t", index=False
-    )
+        lengths = (rng.integers(30, 60) for _ in range((TRAIN + VALID) // 2))
+        rows = ["".join(rng.choice(list("ACGT"), length)) for length in lengths]
+        text = "".join(f">{label}-{i}\n{row}\n" for i, row in enumerate(rows))
+        (folder / f"{label}.fa").write_text(text)
+    files = [(folder / "1.fa", 1), (folder / "0.fa", 0)]
+    build_corpus(files, folder / "corpus", Rules(DNA))
+    Study(folder).write_split(rng.permutation(["train"] * TRAIN + ["valid"] * VALID))
 
 
 def trained(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Train one variant; return the loss of each step and the final weights."""
     batch, accumulate, launcher, options = WAYS[name]
     (folder / f"{name}.toml").write_text(f"{RUN}batch_size = {batch}\naccumulate = {accumulate}\n")
-    command = [
-        sys.executable,
-        *launcher,
-        "-m",
-        "selfattn_bio.cli.main",
-        "train",
-        "--run-file",
-        f"{name}.toml",
-        "--corpus",
-        "corpus",
-    ]
-    command += ["--split", "split.tsv", "--threads", "1", "--output", name, *options]
+    words = ("train", "--corpus", "corpus", "--split", "split.tsv", "--threads", "1", *options)
+    files = ("--run-file", f"{name}.toml", "--output", name)
     done = subprocess.run(
-        command,
+        [sys.executable, *launcher, "-m", "selfattn_bio.cli.main", *words, *files],
         cwd=folder,
         text=True,
         stdout=subprocess.PIPE,
@@ -107,28 +92,31 @@ def trained(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        prepare(Path(name))
-        found = {way: trained(Path(name), way) for way in WAYS}
-    losses, weights = found["one batch"]
-    head = (
-        "loss, step 1",
-        f"step {STEPS // 2}",
-        f"step {STEPS}",
-        "max rel. diff.",
-        "max weight diff.",
-    )
-    print(f"{'':28} " + " ".join(f"{each:>17}" for each in head))
+def measure(_: object) -> Iterator[Table]:
+    """Train each variant and compare it with one batch."""
     far = []
-    for way, (own, own_weights) in found.items():
-        difference = float(np.abs(own / losses - 1).max())
-        steps = " ".join(f"{own[step]:17.7f}" for step in (0, STEPS // 2 - 1, STEPS - 1))
-        print(f"{way:28} {steps} {difference:17.1e} {np.abs(own_weights - weights).max():17.1e}")
-        far += [] if difference <= TOLERANCE else [way]
+
+    def rows() -> Iterator[Row]:
+        for way in WAYS:
+            own, own_weights = trained(folder, way)
+            if way == "one batch":
+                losses, weights = own, own_weights
+            difference = float(np.abs(own / losses - 1).max())
+            far.extend([] if difference <= TOLERANCE else [way])
+            yield {
+                "training": way,
+                **{f"loss, step {step}": f"{own[step - 1]:.7f}" for step in (1, STEPS // 2, STEPS)},
+                "max rel. diff.": f"{difference:.1e}",
+                "max weight diff.": f"{np.abs(own_weights - weights).max():.1e}",
+            }
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        yield Table("", rows())
     if far:
         raise SystemExit(f"error: losses differ by more than {TOLERANCE:.0e}: {', '.join(far)}")
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure)

@@ -16,25 +16,17 @@ sequences without the marker and shows what could be reached.
 
 from __future__ import annotations
 
-import json
-import sys
+import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import tomli_w
-from promoter import command, is_trained
+from harness import Row, Table, option, run
+from runs import Study, command, quick_folder, write_run_file
 
-QUICK = "--quick" in sys.argv[1:]
-FOLDER = Path("results/bench_fair_quick" if QUICK else "results/bench_fair")
-SPLIT_SIZES = (
-    {"train": 400, "valid": 400, "test": 400}
-    if QUICK
-    else {"train": 6000, "valid": 2000, "test": 6000}
-)
-SEEDS = (0,) if QUICK else (0, 1)
-STEPS = 4 if QUICK else 400
+FOLDER = Path("results/bench_fair")
 LENGTH, CUE, MARKER, DIFFERS = 80, "TGACTCA", "GGCCGGCC", 1 / 8
 MINOR, FOLLOWS = 0.1, 0.95  # fraction of minor records; of markers as described above
 MODEL = {
@@ -45,13 +37,6 @@ MODEL = {
     "feedforward_dim": 64,
     "dropout": 0.1,
 }
-TRAINING = {
-    "max_steps": STEPS,
-    "evaluate_every": max(1, STEPS // 12),
-    "patience": 12,
-    "warmup_steps": STEPS // 10,
-    "shift": 0,
-}
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "reweight": {"balance": {"kind": "reweight", "by": "origin"}},
@@ -60,87 +45,91 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def made(seed: int, marker: bool) -> pd.DataFrame:
+def simulated(seed: int, sizes: dict[str, int], marker: bool) -> pd.DataFrame:
     """Simulate all records: id, sequence, label, origin and split."""
     rng, rows = np.random.default_rng(seed), []
-    for split, number in SPLIT_SIZES.items():
+    for split, number in sizes.items():
         for i in range(number):
             label, minor = int(rng.random() < 0.5), rng.random() < MINOR
             letters = rng.choice(list("ACGT"), LENGTH)
             places = rng.permutation(LENGTH // 10)[:2] * 10  # of cue and marker, without overlap
             cue = np.array(list(CUE))
-            drawn = np.where(
-                rng.random(len(cue)) < DIFFERS, rng.choice(list("ACGT"), len(cue)), cue
-            )
+            random = rng.random(len(cue)) < DIFFERS
+            cue = np.where(random, rng.choice(list("ACGT"), len(cue)), cue)
             if label:
-                letters[places[0] : places[0] + len(cue)] = drawn
+                letters[places[0] : places[0] + len(cue)] = cue
             if marker and (rng.random() < FOLLOWS) == (bool(label) != minor):
                 letters[places[1] : places[1] + len(MARKER)] = list(MARKER)
-            rows.append(
-                (f"{split}{i}", "".join(letters), label, "minor" if minor else "major", split)
-            )
+            origin = "minor" if minor else "major"
+            rows.append((f"{split}{i}", "".join(letters), label, origin, split))
     return pd.DataFrame(rows, columns=["id", "sequence", "label", "origin", "split"])
 
 
-def judged(way: str, seed: int) -> dict[str, Any]:
+def judged(way: str, seed: int, quick: bool) -> dict[str, Any]:
     """Return metrics.json of a training; train if it is missing or its run file changed."""
-    data = FOLDER / f"{'no_marker' if way == 'no marker' else 'marker'}{seed}"
-    table, split, corpus = data / "records.csv", data / "split.tsv", data / "corpus"
-    folder = data / way.replace(" ", "_")
-    folder.mkdir(parents=True, exist_ok=True)
-    path, output = folder / "run.toml", folder / "model"
-    run = {
+    steps = 4 if quick else 400
+    name = f"{'no_marker' if way == 'no marker' else 'marker'}{seed}"
+    study = Study(quick_folder(FOLDER, quick) / name)
+    table, folder = study.folder / "records.csv", study.folder / way.replace(" ", "_")
+    training = {"max_steps": steps, "evaluate_every": max(1, steps // 12), "patience": 12}
+    training |= {"warmup_steps": steps // 10, "shift": 0, **WAYS[way], "seed": seed}
+    settings = {
         "data": {"sequences": str(table), "label": "label"},
         "model": MODEL,
         "variants": {},
         "evaluation": {"groups": ["origin"]},
+        "training": training,
     }
-    path.write_text(
-        tomli_w.dumps(run | {"training": TRAINING | WAYS[way] | {"seed": seed}}), encoding="utf-8"
-    )
+    run_file = write_run_file(folder / "run.toml", settings)
     if not table.exists():
-        records = made(seed, way != "no marker")
+        records = simulated(seed, sizes_of(quick), way != "no marker")
         records.drop(columns="split").to_csv(table, index=False)
-        command("ingest", "--run-file", path, "--output", corpus)
-        records[["id", "split"]].assign(reason="made").to_csv(split, sep="\t", index=False)
-    shared = ("--run-file", path, "--corpus", corpus, "--split", split)
-    if not is_trained(path, "", output, corpus, split):
-        command("train", *shared, "--threads", 1, "--output", output)
-        command("evaluate", *shared, "--model", output, "--output", folder)
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        command("ingest", "--run-file", run_file, "--output", study.corpus)
+        study.write_split(records["split"])
+    model = study.train(run_file, folder / "model")
+    return study.evaluate(run_file, model)
 
 
-def row_of(way: str) -> dict[str, Any]:
+def sizes_of(quick: bool) -> dict[str, int]:
+    """Return the number of records by split."""
+    return (
+        dict.fromkeys(("train", "valid", "test"), 400)
+        if quick
+        else {
+            "train": 6000,
+            "valid": 2000,
+            "test": 6000,
+        }
+    )
+
+
+def row(way: str, seeds: Sequence[int], quick: bool) -> Row:
     """Return the means over the seeds."""
     each = []
-    for seed in SEEDS:
-        metrics = judged(way, seed)
+    for seed in seeds:
+        metrics = judged(way, seed, quick)
         found = metrics["groups"]["origin"]
-        overall, groups = (
-            metrics["test"]["model"],
-            {entry["group"]: entry["model"] for entry in found["groups"]},
-        )
+        groups = {entry["group"]: entry["model"] for entry in found["groups"]}
         figures = {
             f"{metric} {name}": of[metric]["value"]
             for metric in ("auroc", "accuracy")
-            for name, of in (("all", overall), *groups.items())
+            for name, of in (("all", metrics["test"]["model"]), *groups.items())
         }
-        each.append(
-            figures
-            | {"gap": found["gap"]["auroc"]["value"], "seconds": metrics["train"]["seconds"]}
-        )
-    return {"training": way, **pd.DataFrame(each).mean().round(3).to_dict()}
+        figures["gap"] = found["gap"]["auroc"]["value"]
+        each.append(figures | {"seconds": metrics["train"]["seconds"]})
+    means = pd.DataFrame(each).mean()
+    return {"training": way, **{name: f"{value:.3f}" for name, value in means.items()}}
 
 
-def main() -> None:
-    """Train what is missing and print the table."""
-    table = pd.DataFrame([row_of(way) for way in WAYS])
-    print(
-        f"{SPLIT_SIZES['train']:,} train and {SPLIT_SIZES['test']:,} test records, "
-        f"{MINOR:.0%} minor; means of {len(SEEDS)} seeds"
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Train what is missing."""
+    sizes, seeds = sizes_of(chosen.quick), (0,) if chosen.quick else (0, 1)
+    yield Table(
+        f"{sizes['train']:,} train and {sizes['test']:,} test records, {MINOR:.0%} minor; means of "
+        f"{len(seeds)} seeds",
+        (row(way, seeds, chosen.quick) for way in WAYS),
     )
-    print(table.to_string(index=False))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, option("--quick", action="store_true", help="a check of a few steps"))

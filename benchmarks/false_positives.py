@@ -23,11 +23,11 @@ tomtom         JASPAR motifs with shuffled columns, against the database without
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from harness import Row, Table, interval, option, run
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
@@ -265,31 +265,32 @@ NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", nargs="+", choices=NULLS, default=list(NULLS))
-    parser.add_argument("--trials", type=int, help="trials of each null")
-    chosen = parser.parse_args()
-    for name in chosen.only:
+def rows(names: Sequence[str], trials: int | None) -> Iterator[Row]:
+    """Return how often each test of the nulls gives p < .05."""
+    for name in names:
         null, usual = NULLS[name]
-        rows = [
+        found = [
             row
-            for trial in range(chosen.trials or usual)
+            for trial in range(trials or usual)
             for row in null(np.random.default_rng((trial, len(name))))
         ]
-        for test, group in (
-            pd.DataFrame(rows, columns=["test", "p"]).dropna().groupby("test", sort=False)
-        ):
+        table = pd.DataFrame(found, columns=["test", "p"]).dropna()
+        for test, group in table.groupby("test", sort=False):
             called = int((group["p"] < LIMIT).sum())
             low, high = binomtest(called, len(group)).proportion_ci()
-            print(
-                f"{test:55s} {called / len(group):.3f} ({low:.3f} to {high:.3f}) of "
-                f"{len(group)}{'  TOO OFTEN' if low > LIMIT else ''}",
-                flush=True,
-            )
+            share = {"value": called / len(group), "low": low, "high": high}
+            yield {
+                "test": str(test),
+                "p < .05": interval(share),
+                "trials": str(len(group)),
+                "": "TOO OFTEN" if low > LIMIT else "",
+            }
 
 
 if __name__ == "__main__":
-    main()
+    run(
+        __doc__,
+        lambda chosen: [Table("", rows(chosen.only, chosen.trials))],
+        option("--only", nargs="+", choices=list(NULLS), default=list(NULLS)),
+        option("--trials", type=int, help="trials of each null"),
+    )

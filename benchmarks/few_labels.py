@@ -11,7 +11,7 @@ There are three seeds, which also choose the labels, and one pretraining. The la
 subset of those of 10 %. With all labels, the models from random weights are those of `make
 bench-promoter`, and are reused if they exist. Test records that the pretraining saw are refused.
 
-As in `benchmarks/promoter.py`, two trainings run at the same time, each with one thread.
+Two trainings run at the same time, each with one thread.
 
     python benchmarks/few_labels.py            # half an hour on two cores
     python benchmarks/few_labels.py --quick    # a check of a few steps in a separate folder
@@ -21,10 +21,11 @@ An interrupted benchmark continues in results/bench_few_labels/.
 
 from __future__ import annotations
 
+import argparse
 import gzip
-import sys
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -32,29 +33,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import promoter
-import tomli_w
-import torch
-from promoter import command, is_trained
+from harness import Row, Table, listed, option, run
+from runs import Study, quick_folder, write_run_file
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import ChromosomeSplit, read_run_file
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
-from selfattn_bio.sequence.split_table import read_split
 
-TASK = Path("workflows/tasks/promoter.toml")
-QUICK = "--quick" in sys.argv[1:]
-FOLDER = Path("results/bench_few_labels_quick" if QUICK else "results/bench_few_labels")
-SEEDS = (0,) if QUICK else (0, 1, 2)
-# Fraction of the labels of train and validation -> steps.
-SHARES = {0.01: 4} if QUICK else {0.01: 150, 0.1: 500, 1.0: 1500}
+FOLDER = Path("results/bench_few_labels")
+SHARES = {0.01: 150, 0.1: 500, 1.0: 1500}  # fraction of the labels of train and valid -> steps
 PRETRAINING = {
-    "max_steps": 4 if QUICK else 1000,
+    "max_steps": 1000,
     "learning_rate": 2e-3,
     "evaluate_every": 500,
     "label_smoothing": 0.0,
@@ -65,6 +59,40 @@ STARTS: dict[str, dict[str, str] | None] = {
     "pretrained, LoRA": {"adapt": "lora"},
 }
 Classes = dict[str, list[Record]]  # positives and negatives
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of the promoter model with a fraction of the labels."""
+
+    share: float
+    seed: int
+    start: str
+    study: Study
+    run_file: Path
+    model: Path
+
+    def finished(self) -> dict[str, Any]:
+        """Train if needed; return the best AUROC on validation, and that on test."""
+        model = trained(self.study, self.run_file, self.model)
+        records = self.study.records()
+        corpus, test = records.corpus, records.table.iloc[records.rows("test")]
+        letters = records.letters("test")
+        check_unseen(model, test, letters, corpus.alphabet, corpus.assembly)
+        return {
+            "labels": self.share,
+            "seed": self.seed,
+            "start": self.start,
+            "valid": pd.read_csv(model / "history.csv")["valid_auroc"].max(),
+            "test": roc_auc_score(records.labels("test"), load(model).logits(letters)),
+        }
+
+
+def trained(study: Study, run_file: Path, output: Path) -> Path:
+    """Return the model folder of a run file; train if it is missing or its parent changed."""
+    transfer = read_run_file(run_file).transfer
+    parent = read_provenance(transfer.folder)["weights_sha256"] if transfer else ""
+    return study.train(run_file, output, code=parent)
 
 
 def write_fasta(path: Path, records: Iterable[Record]) -> str:
@@ -79,85 +107,7 @@ def write_fasta(path: Path, records: Iterable[Record]) -> str:
     return str(path)
 
 
-def write_run_file(path: Path, values: dict[str, Any]) -> Path:
-    """Write a run file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(tomli_w.dumps(values), encoding="utf-8")
-    return path
-
-
-def prepare(run_file: Path) -> None:
-    """Write corpus and split next to a run file."""
-    run, folder = read_run_file(run_file), run_file.parent
-    files, labels = zip(*run.data.files, strict=True)
-    options = [] if None in labels else ["--label", *labels]
-    command(
-        "ingest",
-        "--fasta",
-        *files,
-        *options,
-        "--alphabet",
-        "dna",
-        "--assembly",
-        run.data.assembly,
-        "--output",
-        folder / "corpus",
-    )
-    command(
-        "split",
-        "--run-file",
-        run_file,
-        "--corpus",
-        folder / "corpus",
-        "--output",
-        folder / "split.tsv",
-    )
-
-
-def trained(run_file: Path) -> Path:
-    """Return the model folder of a run file, named like it.
-
-    The model is trained on the corpus and split next to the run file if it is missing or its
-    settings changed.
-    """
-    corpus, split, output = (
-        run_file.parent / "corpus",
-        run_file.parent / "split.tsv",
-        run_file.with_suffix(""),
-    )
-    if not (is_trained(run_file, "", output, corpus, split) and of_same_parent(run_file, output)):
-        shared = ("--run-file", run_file, "--corpus", corpus, "--split", split)
-        command("train", *shared, "--threads", 1, "--output", output)
-    return output
-
-
-def of_same_parent(run_file: Path, output: Path) -> bool:
-    """Return whether the parent of a model, if it has one, is still the same."""
-    transfer = read_run_file(run_file).transfer
-    weights = [read_provenance(transfer.folder)["weights_sha256"]] if transfer else []
-    return [parent["weights_sha256"] for parent in read_provenance(output)["parents"]][
-        :1
-    ] == weights
-
-
-def trained_and_judged(run_file: Path, pretraining: Future[Path] | None) -> dict[str, float]:
-    """Train a run after its parent; return its best validation AUROC and its test AUROC."""
-    if pretraining:
-        pretraining.result()
-    return judged(trained(run_file), run_file.parent / "corpus", run_file.parent / "split.tsv")
-
-
-def judged(model: Path, corpus_path: Path, split_path: Path) -> dict[str, float]:
-    """Return the best validation AUROC and the test AUROC of a model folder."""
-    corpus = Corpus.open(corpus_path)
-    rows = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
-    records, letters = corpus.records.iloc[rows], [corpus.letters(int(row)) for row in rows]
-    check_unseen(model, records, letters, corpus.alphabet, corpus.assembly)
-    test = float(roc_auc_score(records["label"].astype(int), load(model).logits(letters)))
-    return {"valid": pd.read_csv(model / "history.csv")["valid_auroc"].max(), "test": test}
-
-
-def pretraining_of(classes: Classes, held_out: set[str]) -> Path:
+def pretraining_of(study: Study, classes: Classes, held_out: set[str], steps: int) -> Path:
     """Write the run file of the masked language model.
 
     Its corpus has no labels and no records of held-out chromosomes.
@@ -165,148 +115,121 @@ def pretraining_of(classes: Classes, held_out: set[str]) -> Path:
     unlabelled = [
         record for records in classes.values() for record in records if record.chrom not in held_out
     ]
-    print(
-        f"pretraining: {len(unlabelled):,} records of "
-        f"{', '.join(sorted({str(record.chrom) for record in unlabelled}))}",
-        flush=True,
-    )
+    chroms = ", ".join(sorted({str(record.chrom) for record in unlabelled}))
+    print(f"pretraining: {len(unlabelled):,} records of {chroms}", flush=True)
+    sequences = write_fasta(study.folder / "unlabelled.fa.gz", unlabelled)
     values = {
-        "data": {
-            "assembly": "dm3",
-            "sequences": write_fasta(FOLDER / "pretraining" / "unlabelled.fa.gz", unlabelled),
-        },
+        "data": {"assembly": "dm3", "sequences": sequences},
         "split": {"kind": "random", "valid_fraction": 0.05, "test_fraction": 0.01},
         "objective": {"kind": "masked"},
         "model": {"kind": "attention", "members": 1, "dropout": 0.1},
-        "training": PRETRAINING,
+        "training": PRETRAINING | {"max_steps": steps},
     }
-    return write_run_file(FOLDER / "pretraining" / "model.toml", values)
+    return write_run_file(study.folder / "model.toml", values)
 
 
-def runs_of(
-    share: float, seed: int, classes: Classes, split: ChromosomeSplit, parent: Path
-) -> dict[str, Path]:
-    """Write the run files of a fraction of the labels, by start; all use the same records."""
-    folder, files = FOLDER / f"{share:.0%}_seed{seed}".replace("%", ""), {}
+def trainings_of(
+    study: Study, share: float, seed: int, steps: int, classes: Classes, parent: Path
+) -> list[Training]:
+    """Write the run files of a fraction of the labels; all use the same records."""
+    split, files = task_split(), {}
     for name, records in classes.items():
         kept = []
         for split_name in ("train", "valid", "test"):
             own = [record for record in records if split_of(record, split) == split_name]
+            number = len(own) if split_name == "test" else round(share * len(own))
             # One order per seed, so that a smaller fraction is part of a larger one.
             order = np.random.default_rng((seed, name == "positives")).permutation(len(own))
-            kept += [
-                own[i]
-                for i in sorted(
-                    order[: len(own) if split_name == "test" else round(share * len(own))]
-                )
-            ]
-        files[name] = write_fasta(folder / f"{name}.fa.gz", kept)
-    steps, runs = SHARES[share], {}
-    training = {
-        "seed": seed,
-        "max_steps": steps,
-        "evaluate_every": max(25, steps // 6),
-        "warmup_steps": min(200, steps // 5),
+            kept += [own[i] for i in sorted(order[:number])]
+        files[name] = write_fasta(study.folder / f"{name}.fa.gz", kept)
+    values: dict[str, Any] = {
+        "data": {"assembly": "dm3", **files},
+        "split": split.model_dump(mode="json"),
+        "training": {
+            "seed": seed,
+            "max_steps": steps,
+            "evaluate_every": max(25, steps // 6),
+            "warmup_steps": min(200, steps // 5),
+        },
     }
+    found = []
     for start, transfer in STARTS.items():
         if share == 1 and start != "pretrained":
             continue  # random weights come from bench-promoter; LoRA is for few labels
-        values = {
-            "data": {"assembly": "dm3", **files},
-            "split": split.model_dump(mode="json"),
-            "training": training,
-        }
-        values |= {"transfer": {"parent": str(parent), **transfer}} if transfer else {}
-        runs[start] = write_run_file(folder / f"{start.replace(', ', '_').lower()}.toml", values)
-    return runs
+        more = {"transfer": {"parent": str(parent), **transfer}} if transfer else {}
+        model = study.folder / start.replace(", ", "_").lower()
+        run_file = write_run_file(model.with_suffix(".toml"), values | more)
+        found.append(Training(share, seed, start, study, run_file, model))
+    return found
 
 
 def split_of(record: Record, split: ChromosomeSplit) -> str:
     """Return the split of a record in the task."""
-    return (
-        "valid"
-        if record.chrom in split.valid
-        else "test"
-        if record.chrom in split.test
-        else "train"
-    )
+    if record.chrom in split.valid:
+        return "valid"
+    return "test" if record.chrom in split.test else "train"
 
 
-def main() -> None:
-    torch.set_num_threads(1)  # for scoring, two processes at the same time
-    task = read_run_file(TASK)
-    split = task.split
+def task_split() -> ChromosomeSplit:
+    """Return the split of the promoter task."""
+    split = read_run_file(promoter.TASK).split
     assert isinstance(split, ChromosomeSplit)
-    files = (("positives", task.data.positives), ("negatives", task.data.negatives))
+    return split
+
+
+def all_labels(seeds: Sequence[int]) -> Iterator[Training]:
+    """Yield the models of bench-promoter, which have random weights and all labels."""
+    promoter.STUDY.prepare(promoter.TASK)
+    for seed in seeds:
+        run_file = promoter.write_seed(seed)
+        model = run_file.with_name("model")
+        yield Training(1.0, seed, "random", promoter.STUDY, run_file, model)
+
+
+def rows(results: pd.DataFrame) -> Iterator[Row]:
+    """Return a row per fraction and start, with differences to random weights."""
+    for (share, start), own in results.groupby(["labels", "start"], sort=False):
+        random = results[(results["labels"] == share) & (results["start"] == "random")]
+        leads = (own.set_index("seed")["test"] - random.set_index("seed")["test"]).tolist()
+        yield {
+            "labels": f"{share:.0%}",
+            "start": str(start),
+            "test AUROC by seed": listed(own["test"], 4),
+            "mean": f"{mean(own['test']):.4f}",
+            "valid, mean": f"{mean(own['valid']):.4f}",
+            "test - random by seed": listed(leads, 4, "+"),
+            "mean difference": f"{mean(leads):+.4f}",
+        }
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Train what is missing; write few_labels.csv next to the models."""
+    folder = quick_folder(FOLDER, chosen.quick)
+    shares, seeds = ({0.01: 4}, (0,)) if chosen.quick else (SHARES, promoter.SEEDS)
+    data, split = read_run_file(promoter.TASK).data, task_split()
     classes = {
-        name: [record for path in paths or () for record in read_records(path, DNA)]
-        for name, paths in files
+        name: [record for path in getattr(data, name) or () for record in read_records(path, DNA)]
+        for name in ("positives", "negatives")
     }
-    parent = pretraining_of(classes, {*split.valid, *split.test})
-    keys = [(share, seed) for share in SHARES for seed in SEEDS]
-    runs = {key: runs_of(*key, classes, split, parent.with_suffix("")) for key in keys}
+    own = Study(folder / "pretraining")
+    steps = 4 if chosen.quick else PRETRAINING["max_steps"]
+    parent = pretraining_of(own, classes, {*split.valid, *split.test}, int(steps))
+    trainings = []
+    for share, steps in shares.items():
+        for seed in seeds:
+            study = Study(folder / f"{100 * share:.0f}_seed{seed}")
+            trainings += trainings_of(study, share, seed, steps, classes, parent.with_suffix(""))
+    studies = {each.study: each.run_file for each in trainings}
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(prepare, [parent, *(each["pretrained"] for each in runs.values())]))
-        pretraining = pool.submit(trained, parent)
-        # Runs from random weights go first: they do not wait for the pretraining.
-        wanted = [
-            (share, seed, start)
-            for start in STARTS
-            for share, seed in keys
-            if start in runs[share, seed]
-        ]
-        found = {
-            (share, seed, start): pool.submit(
-                trained_and_judged, runs[share, seed][start], pretraining if STARTS[start] else None
-            )
-            for share, seed, start in wanted
-        }
-    results = {key: future.result() for key, future in found.items()}
-    if 1.0 in SHARES:  # random weights with all labels: the models of bench-promoter
-        corpus, split_path = promoter.prepare()
-        of_seeds = {seed: promoter.write_run_file(task, seed) for seed in SEEDS}
-        promoter.trained_at_once(
-            [(path, "", path.with_name("model")) for path in of_seeds.values()], corpus, split_path
-        )
-        results |= {
-            (1.0, seed, "random"): judged(path.with_name("model"), corpus, split_path)
-            for seed, path in of_seeds.items()
-        }
-    rows = [
-        {"labels": share, "seed": seed, "start": start, **result}
-        for (share, seed, start), result in results.items()
-    ]
-    pd.DataFrame(rows).sort_values(["labels", "start", "seed"]).to_csv(
-        FOLDER / "few_labels.csv", index=False
-    )
-    print(
-        "\n| labels | start | test AUROC by seed | mean | valid, mean | test - random by seed | "
-        "mean |\n|---|---|---|---|---|---|---|"
-    )
-    for share in SHARES:
-        for start in STARTS:
-            if (share, SEEDS[0], start) not in results:
-                continue
-            own, random = (
-                [results[share, seed, name] for seed in SEEDS] for name in (start, "random")
-            )
-            tests, leads = (
-                [each["test"] for each in own],
-                [x["test"] - y["test"] for x, y in zip(own, random, strict=True)],
-            )
-            said = [
-                f"{share:.0%}",
-                start,
-                ", ".join(f"{test:.4f}" for test in tests),
-                f"{mean(tests):.4f}",
-            ]
-            said += [
-                f"{mean(each['valid'] for each in own):.4f}",
-                ", ".join(f"{lead:+.4f}" for lead in leads),
-                f"{mean(leads):+.4f}",
-            ]
-            print("| " + " | ".join(said) + " |")
+        list(pool.map(lambda item: item[0].prepare(item[1]), [(own, parent), *studies.items()]))
+        trained(own, parent, parent.with_suffix(""))
+        trainings += all_labels(seeds) if 1.0 in shares else ()
+        results = pd.DataFrame(list(pool.map(Training.finished, trainings)))
+    results["start"] = pd.Categorical(results["start"], list(STARTS))
+    results = results.sort_values(["labels", "start", "seed"]).astype({"start": str})
+    results.to_csv(folder / "few_labels.csv", index=False)
+    yield Table("", rows(results))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, option("--quick", action="store_true", help="a check of a few steps"))

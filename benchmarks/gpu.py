@@ -17,12 +17,13 @@ import argparse
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import peers
 import torch
 import transformers
+from harness import Row, Table, option, run
 from torch import nn
 
 LENGTHS = (8192, 32_768, 131_072, 524_288, 1_048_576)
@@ -106,43 +107,46 @@ def measured(
     }
 
 
-def main() -> None:
-    """Print a table for each length."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="1,024 tokens, three rounds")
-    parser.add_argument("--device", choices=KERNELS, default="cuda")
-    arguments = parser.parse_args()
-    device, lengths, rounds = (
-        arguments.device,
-        (1024,) if arguments.quick else LENGTHS,
-        3 if arguments.quick else ROUNDS,
-    )
+def rows(length: int, device: str, rounds: int, broken: list[str]) -> Iterator[Row]:
+    """Measure each layer; `broken` receives those that failed for another reason than memory."""
+    layers = peers.layers(length, length <= DENSE_LIMIT, KERNELS[device])
+    for name, value in measured(layers, length, device, rounds).items():
+        row = {"layer": name, "ms": "-", "us/token": "-", "peak GiB": "-", "failed": ""}
+        if isinstance(value, str):
+            broken += [] if value == OUT_OF_MEMORY else [f"{name} at {length:,}"]
+            yield row | {"failed": value}
+        else:
+            ms, peak = value
+            yield row | {
+                "ms": f"{ms:.2f}",
+                "us/token": f"{1000 * ms / length:.3f}",
+                "peak GiB": f"{peak:.2f}",
+            }
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Yield a table for each length."""
+    device, rounds = chosen.device, 3 if chosen.quick else ROUNDS
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("error: no CUDA device found; check the script with --device cpu --quick")
     transformers.logging.set_verbosity_error()
     where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    print(
-        f"{where}, torch {torch.__version__}, bfloat16, window {peers.WINDOW} to each side, "
-        f"forward and backward, medians of {rounds}"
+    yield (
+        f"{where}, bfloat16, window {peers.WINDOW} to each side, forward and backward, medians of "
+        f"{rounds}"
     )
-    broken = []
-    for length in lengths:
-        print(f"\n{f'{length:,} tokens':32} {'ms':>10} {'us/token':>10} {'peak GiB':>10}")
-        layers = peers.layers(length, length <= DENSE_LIMIT, KERNELS[device])
-        for name, value in measured(layers, length, device, rounds).items():
-            if isinstance(value, str):
-                print(f"{name:32} {value}", flush=True)
-                broken += [] if value == OUT_OF_MEMORY else [f"{name} at {length:,}"]
-            else:
-                print(
-                    f"{name:32} {value[0]:10.2f} {1000 * value[0] / length:10.3f} {value[1]:10.2f}",
-                    flush=True,
-                )
+    broken: list[str] = []
+    for length in (1024,) if chosen.quick else LENGTHS:
+        yield Table(f"{length:,} tokens", rows(length, device, rounds, broken))
     if broken:
         raise SystemExit(f"error: failed for another reason than memory: {', '.join(broken)}")
 
 
 if __name__ == "__main__":
-    main()
+    run(
+        __doc__,
+        measure,
+        option("--quick", action="store_true", help="1,024 tokens, three rounds"),
+        option("--device", choices=list(KERNELS), default="cuda"),
+        threads=None,
+    )

@@ -16,14 +16,14 @@ from __future__ import annotations
 import argparse
 import gzip
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from harness import Row, Table, median_seconds, option, run
+from runs import measured_command
 
 from selfattn_bio.data.corpus import Corpus
 
@@ -57,14 +57,6 @@ window = 1024
 max_steps = 20
 batch_size = 16
 warmup_steps = 5
-"""
-PROCESS = """
-import re, sys, time
-from selfattn_bio.cli.main import main
-code = main(sys.argv[1:])
-status = open("/proc/self/status").read().replace("\\t", " ")
-print(time.process_time(), re.search(r"VmHWM: +([0-9]+)", status)[1], file=sys.stderr)
-sys.exit(code)
 """
 
 
@@ -110,91 +102,77 @@ def one_line(size: int) -> Blocks:
         yield more().replace(b"\n", b"")
 
 
-def measured(*command: str | Path, folder: Path | None = None) -> tuple[float, float]:
-    """Return CPU seconds and peak MB of one command."""
-    told = subprocess.run(
-        [sys.executable, "-c", PROCESS, *command],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    ).stderr.split()
-    return float(told[-2]), float(told[-1]) / 1000
-
-
-def train(size: int, folder: Path) -> None:
-    """Ingest, split and train on one genome; print time and memory of each."""
-    with (folder / "genome.fa").open("wb") as handle:
-        written = sum(map(handle.write, genome(size)))
+def command_rows(folder: Path) -> Iterator[Row]:
+    """Ingest, split and train on genome.fa; return time and memory of each."""
     (folder / "run.toml").write_text(RUN)
-    common = ["--run-file", "run.toml", "--corpus", "corpus"]
+    shared = ["--run-file", "run.toml", "--corpus", "corpus"]
     commands: dict[str, list[str]] = {
         "ingest": ["--run-file", "run.toml", "--output", "corpus"],
-        "split": [*common, "--output", "split.tsv"],
-        "train": [*common, "--split", "split.tsv", "--threads", "1", "--output", "model"],
+        "split": [*shared, "--output", "split.tsv"],
+        "train": [*shared, "--split", "split.tsv", "--threads", "1", "--output", "model"],
     }
-    print(f"genome of {written / 1e6:,.0f} MB")
-    print(f"{'command':10} {'CPU s':>7} {'wall s':>7} {'peak MB':>8}", flush=True)
     for name, arguments in commands.items():
         begun = time.monotonic()
-        seconds, peak = measured(name, *arguments, folder=folder)
-        print(f"{name:10} {seconds:7.1f} {time.monotonic() - begun:7.1f} {peak:8.0f}", flush=True)
+        seconds, peak = measured_command(name, *arguments, folder=folder)
+        yield {
+            "command": name,
+            "CPU s": f"{seconds:.1f}",
+            "wall s": f"{time.monotonic() - begun:.1f}",
+            "peak MB": f"{peak:.0f}",
+        }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def file_row(name: str, blocks: Blocks, zipped: bool, folder: Path) -> Row:
+    """Write a file, and measure ingest and opening the corpus."""
+    file, corpus = folder / "a.fa", folder / "corpus"
+    with gzip.open(file, "wb", compresslevel=6) if zipped else file.open("wb") as handle:
+        megabytes = sum(map(handle.write, blocks)) / 1e6
+    seconds, peak = measured_command(
+        "ingest", "--sequences", file, "--alphabet", "dna", "--output", corpus
     )
-    parser.add_argument(
-        "--size", type=int, default=1000, help="MB of each file (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=Path(tempfile.gettempdir()),
-        help="folder for the temporary files (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--train", action="store_true", help="ingest, split and train on one genome instead"
-    )
-    arguments = parser.parse_args()
-    size = arguments.size * 10**6
-    if arguments.train:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            train(size, Path(folder))
-        return
-    kinds: dict[str, tuple[Callable[[], Blocks], bool]] = {
-        "genome": (lambda: genome(size), False),
-        "genome, half in lower case": (lambda: genome(size, masked=True), False),
-        "genome, gz": (lambda: genome(size), True),
-        "one record in one line": (lambda: one_line(size), False),
-        "records of 300 bp": (lambda: reads(size // 4), False),
+    opening = median_seconds({"open": lambda: Corpus.open(corpus)})["open"]
+    file.unlink()
+    shutil.rmtree(corpus)
+    return {
+        "file": name,
+        "MB": f"{megabytes:.0f}",
+        "CPU s": f"{seconds:.2f}",
+        "MB/s": f"{megabytes / seconds:.0f}",
+        "peak MB": f"{peak:.0f}",
+        "open s": f"{opening:.2f}",
     }
-    print(f"{'file':34} {'MB':>6} {'CPU s':>7} {'MB/s':>6} {'peak MB':>8}", end="")
-    print(f" {'open s':>7}")
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        for name, (make, zipped) in kinds.items():
-            file, corpus = Path(folder) / "a.fa", Path(folder) / "corpus"
-            written = 0
-            with gzip.open(file, "wb", compresslevel=6) if zipped else file.open("wb") as handle:
-                for block in make():
-                    written += handle.write(block)
-            seconds, peak = measured(
-                "ingest", "--sequences", file, "--alphabet", "dna", "--output", corpus
-            )
-            begun = time.process_time()
-            opened = Corpus.open(corpus)
-            opening = time.process_time() - begun
-            megabytes = written / 1e6
-            print(
-                f"{name:34} {megabytes:6.0f} {seconds:7.2f} {megabytes / seconds:6.0f} {peak:8.0f} "
-                f"{opening:7.2f}",
-                flush=True,
-            )
-            del opened
-            file.unlink()
-            shutil.rmtree(corpus)
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Measure ingest of several files, or three commands on one genome."""
+    size = chosen.size * 10**6
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
+        folder = Path(temporary)
+        if chosen.train:
+            with (folder / "genome.fa").open("wb") as handle:
+                written = sum(map(handle.write, genome(size)))
+            yield Table(f"genome of {written / 1e6:,.0f} MB", command_rows(folder))
+            return
+        files = {
+            "genome": (genome(size), False),
+            "genome, half in lower case": (genome(size, masked=True), False),
+            "genome, gz": (genome(size), True),
+            "one record in one line": (one_line(size), False),
+            "records of 300 bp": (reads(size // 4), False),
+        }
+        yield Table("", (file_row(name, *each, folder) for name, each in files.items()))
 
 
 if __name__ == "__main__":
-    main()
+    run(
+        __doc__,
+        measure,
+        option("--size", type=int, default=1000, help="MB of each file (default: %(default)s)"),
+        option(
+            "--folder",
+            type=Path,
+            default=Path(tempfile.gettempdir()),
+            help="folder for the temporary files (default: %(default)s)",
+        ),
+        option("--train", action="store_true", help="ingest, split and train on one genome"),
+    )

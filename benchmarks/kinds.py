@@ -18,19 +18,19 @@ long-range task.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-import tomli_w
-from promoter import command, trained_at_once
+from harness import Row, Table, interval, option, run
+from runs import Study, settings_of, write_run_file
 
 from selfattn_bio.cli.process import keep_memory
-from selfattn_bio.config import RunFile, read_run_file
-from selfattn_bio.training.probe import measure
+from selfattn_bio.config import read_run_file
+from selfattn_bio.training.probe import measure as measure_steps
 
 FOLDER, SOFTMAX = Path("results/bench_kinds"), "softmax"
 Kinds = dict[str, dict[str, Any]]
@@ -83,29 +83,19 @@ class Task:
         self,
         name: str,
         kinds: Kinds,
-        main: str,
+        metric: str,
         length: int,
         model: dict[str, Any] | None = None,
         parent: Task | None = None,
     ) -> None:
-        self.name, self.kinds, self.main, self.length, self.model, self.parent = (
-            name,
-            kinds,
-            main,
-            length,
-            model or {},
-            parent,
-        )
-        self.run: RunFile = read_run_file(Path(f"workflows/tasks/{name}.toml"))
-        self.folder, self.corpus, self.split = (
-            FOLDER / name,
-            FOLDER / name / "corpus",
-            FOLDER / name / "split.tsv",
-        )
+        self.run_file = Path(f"workflows/tasks/{name}.toml")
+        self.kinds, self.metric, self.length = kinds, metric, length
+        self.model, self.parent = model or {}, parent
+        self.study = Study(FOLDER / name)
 
-    def run_file(self, kind: str, seed: int) -> Path:
+    def write(self, kind: str, seed: int) -> Path:
         """Write the run file of a kind, without the variants of the task."""
-        values = self.run.model_dump(mode="json", exclude_unset=True)
+        values = settings_of(self.run_file)
         values.pop("variants", None)
         model = values.setdefault("model", {"kind": "attention"}) | self.model | self.kinds[kind]
         if "mixer" in self.kinds[kind]:
@@ -113,99 +103,62 @@ class Task:
         values["model"] = model
         values.setdefault("training", {}).update(seed=seed, seeds=1)
         if self.parent:
-            parent = self.parent.run_file(kind if kind in self.parent.kinds else SOFTMAX, 0)
+            parent = self.parent.write(kind if kind in self.parent.kinds else SOFTMAX, 0)
             values["transfer"]["parent"] = str(parent.with_name("model"))
-        path = self.folder / kind.split(" (")[0].replace(" ", "_") / str(seed) / "run.toml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(tomli_w.dumps(values), encoding="utf-8")
-        return path
+        folder = self.study.folder / kind.split(" (")[0].replace(" ", "_") / str(seed)
+        return write_run_file(folder / "run.toml", values)
 
-    def train(self, seeds: Sequence[int]) -> list[Path]:
-        """Prepare the data and train each kind with each seed if needed; return the run files."""
-        run_file = f"workflows/tasks/{self.name}.toml"
-        command("ingest", "--run-file", run_file, "--output", self.corpus)
-        command("split", "--run-file", run_file, "--corpus", self.corpus, "--output", self.split)
-        run_files = [self.run_file(kind, seed) for seed in seeds for kind in self.kinds]
-        trained_at_once(
-            [(path, "", path.with_name("model")) for path in run_files], self.corpus, self.split
-        )
-        return run_files
+    def train(self, seeds: Sequence[int]) -> None:
+        """Prepare the data and train each kind with each seed if needed."""
+        self.study.prepare(self.run_file)
+        files = [self.write(kind, seed) for seed in seeds for kind in self.kinds]
+        self.study.train_all((path, path.with_name("model"), "") for path in files)
 
-    def judge(self, run_file: Path) -> None:
-        """Write metrics.json next to the model if it is missing."""
-        if not (run_file.parent / "metrics.json").exists():
-            shared = ("--run-file", run_file, "--corpus", self.corpus, "--split", self.split)
-            command(
-                "evaluate",
-                *shared,
-                "--model",
-                run_file.parent / "model",
-                "--output",
-                run_file.parent,
-            )
+    def judge(self, run_file: Path) -> dict[str, Any]:
+        """Return metrics.json, written if it is missing."""
+        return self.study.evaluate(run_file, run_file.with_name("model"))
 
-    def row(self, kind: str, seeds: Sequence[int]) -> dict[str, str]:
-        """Return the row of a kind, with means over seeds."""
-        folders = [self.run_file(kind, seed).parent for seed in seeds]
-        metrics = [
-            json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in folders
-        ]
-        run = read_run_file(folders[0] / "run.toml").model_copy(update={"transfer": None})
-        step = measure(
-            run,
-            (self.length, run.training.batch_size),
-            (1.0,),
-            threads=1,
-            seconds=20.0,
-            prepare=keep_memory,
+    def rows(self, seeds: Sequence[int]) -> Iterator[Row]:
+        """Train and evaluate; return a row per kind, with means over seeds."""
+        self.train(seeds)
+        files = [self.write(kind, seed) for kind in self.kinds for seed in seeds]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self.judge, files))
+        for kind in self.kinds:
+            yield self.row(kind, [self.write(kind, seed) for seed in seeds])
+
+    def row(self, kind: str, run_files: Sequence[Path]) -> Row:
+        """Return the row of a kind; measure its speed and memory."""
+        metrics = [self.judge(path) for path in run_files]
+        run = read_run_file(run_files[0]).model_copy(update={"transfer": None})
+        size = (self.length, run.training.batch_size)
+        step = measure_steps(
+            run, size, (1.0,), threads=1, seconds=20.0, prepare=keep_memory
         ).points[-1]
-        valid = [each["valid"]["model"][self.main]["value"] for each in metrics]
-        test = [each["test"]["model"][self.main] for each in metrics]
+        valid = [each["valid"]["model"][self.metric]["value"] for each in metrics]
+        test = [each["test"]["model"][self.metric] for each in metrics]
         return {
             "kind": kind,
-            f"valid {self.main}": f"{_mean(valid):.3f}",
-            f"test {self.main} by seed (95 % interval)": ", ".join(
-                "{value:.3f} ({low:.3f}-{high:.3f})".format(**each) for each in test
-            ),
-            "mean": f"{_mean([each['value'] for each in test]):.3f}",
+            f"valid {self.metric}": f"{mean(valid):.3f}",
+            f"test {self.metric} by seed (95 % interval)": ", ".join(map(interval, test)),
+            "mean": f"{mean(each['value'] for each in test):.3f}",
             "bp/s": f"{step.length * step.batch / step.seconds:,.0f}",
             "peak MB": f"{step.peak:,.0f}",
         }
 
 
-def print_table(rows: list[dict[str, str]]) -> None:
-    print("\n| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
-    print("\n".join("| " + " | ".join(row.values()) + " |" for row in rows), flush=True)
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
-def main() -> None:
-    """Train, evaluate and print both tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=2)
-    seeds = range(parser.parse_args().seeds)
-    parents = Task(
-        "tss_parent",
-        {SOFTMAX: {}} | {kind: parts for kind, parts in TSS.items() if "mixer" in parts},
-        "auroc",
-        300,
-    )
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Train, evaluate and return both tables."""
+    seeds = range(chosen.seeds)
+    mixers = {kind: parts for kind, parts in TSS.items() if "mixer" in parts}
+    parents = Task("tss_parent", {SOFTMAX: {}} | mixers, "auroc", 300)
     parents.train([0])
     networks = {"members": 1, "stem": {"kind": "conv", "pool": 2}}
-    for task in (
-        Task("promoter", PROMOTER, "auroc", 300, model=networks),
-        Task("tss", TSS, "auprc", 32_768, parent=parents),
-    ):
-        run_files = task.train(seeds)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(task.judge, run_files))
-        print_table([task.row(kind, seeds) for kind in task.kinds])
+    yield Table("Promoters", Task("promoter", PROMOTER, "auroc", 300, networks).rows(seeds))
+    tss = Task("tss", TSS, "auprc", 32_768, parent=parents)
+    yield Table("Transcription starts", tss.rows(seeds))
 
 
 if __name__ == "__main__":
-    main()
+    seeds = option("--seeds", type=int, default=2, help="trainings per kind (default: %(default)s)")
+    run(__doc__, measure, seeds)

@@ -3,13 +3,10 @@
 python benchmarks/kmers.py
 """
 
-from __future__ import annotations
-
-import argparse
-import statistics
-import time
+from collections.abc import Iterator
 
 import numpy as np
+from harness import Row, Table, median_seconds, option, run
 
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -17,33 +14,22 @@ from selfattn_bio.sequence.kmers import KmerTokenizer
 SHAPES = {"batch of promoters": (2048, 300), "one long sequence": (1, 1_000_000)}
 
 
-def rate(tokenizer: KmerTokenizer, codes: np.ndarray, rounds: int) -> float:
-    """Return the median Mbp per second of process CPU time."""
-    seconds = []
-    for _ in range(rounds):
-        start = time.process_time()
-        tokenizer.encode(codes)
-        seconds.append(time.process_time() - start)
-    return codes.size / statistics.median(seconds) / 1e6
-
-
-def main() -> None:
-    """Time each shape and k."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=31, help="number of timed calls (default: %(default)s)"
-    )
-    rounds = parser.parse_args().rounds
+def rows(rounds: int) -> Iterator[Row]:
+    """Time each k for all shapes."""
     rng = np.random.default_rng(0)
     for k in (1, 3, 6, 8):
+        rates = {}
         for name, shape in SHAPES.items():
             codes = rng.integers(0, 4, shape, dtype=np.uint8)
             codes[rng.random(shape) < 0.001] = 4
-            speed = rate(KmerTokenizer(DNA, k), codes, rounds)
-            print(f"k {k} stride 1, {name} {shape}: {speed:.0f} Mbp/s")
+            tokenizer = KmerTokenizer(DNA, k)
+            case = {name: lambda codes=codes, of=tokenizer: of.encode(codes)}
+            rates[f"{name} {shape}"] = (
+                f"{codes.size / median_seconds(case, rounds)[name] / 1e6:.0f}"
+            )
+        yield {"k": str(k), **rates}
 
 
 if __name__ == "__main__":
-    main()
+    rounds = option("--rounds", type=int, default=31, help="timed calls (default: %(default)s)")
+    run(__doc__, lambda chosen: [Table("Mbp per CPU second", rows(chosen.rounds))], rounds)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from harness import Row, Table, option, run
 from numpy.typing import NDArray
 
 from selfattn_bio.evaluation.leakage import FLOOR
@@ -23,28 +24,12 @@ from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records, similar_
 Letters = NDArray[np.uint8]
 TRAIN, TEST, PLANTED = 16_000, 4_000, 500
 # Residues of UniProtKB/Swiss-Prot in % (release 2024, statistics page), ordered as PROTEIN.letters.
+# fmt: off
 SWISS_PROT = [
-    8.25,
-    1.38,
-    5.46,
-    6.71,
-    3.86,
-    7.07,
-    2.27,
-    5.91,
-    5.80,
-    9.64,
-    2.41,
-    4.06,
-    4.74,
-    3.93,
-    5.52,
-    6.65,
-    5.36,
-    6.85,
-    1.10,
-    2.92,
+    8.25, 1.38, 5.46, 6.71, 3.86, 7.07, 2.27, 5.91, 5.80, 9.64,
+    2.41, 4.06, 4.74, 3.93, 5.52, 6.65, 5.36, 6.85, 1.10, 2.92,
 ]
+# fmt: on
 SOURCES: dict[str, tuple[Alphabet, int, list[float]]] = {
     "DNA of 300 bp, uniform": (DNA, 300, [25, 25, 25, 25]),
     "DNA of 300 bp, GC 35 %": (DNA, 300, [32.5, 17.5, 17.5, 32.5]),
@@ -92,26 +77,22 @@ def pairs_of(
     return pairs.assign(second=pairs["second"] - len(test))
 
 
-def false_alarms() -> None:
-    """Print the fraction of independent records with a near neighbour."""
-    print(f"False alarms: {TEST:,} test and {TRAIN:,} training records, independent, three samples")
+def false_alarms() -> Iterator[Row]:
+    """Return the fraction of independent records with a near neighbour, by similarity."""
     for name, (alphabet, length, weights) in SOURCES.items():
         limits = (SIMILARITY[alphabet.name], FLOOR)
         alarms = dict.fromkeys(limits, 0)
         for seed in range(3):
             rng = np.random.default_rng(seed)
             test, train = (draw(rng, alphabet, num, length, weights) for num in (TEST, TRAIN))
-            twins = {row.tobytes() for row in train}  # identical peptides of 7 are no false alarm
-            strangers = np.array([row.tobytes() not in twins for row in test])
+            known = {row.tobytes() for row in train}  # identical peptides of 7 are no false alarm
+            others = np.array([row.tobytes() not in known for row in test])
             pairs = pairs_of(test, train, alphabet, FLOOR)
             for limit in limits:
                 near = pairs.loc[pairs["similarity"] >= limit, "first"].unique()
-                alarms[limit] += int(strangers[near].sum())
-        told = ", ".join(
-            f"{count / (3 * TEST):.3%} with a similarity of {limit:g} or more"
-            for limit, count in alarms.items()
-        )
-        print(f"  {name}: {told}", flush=True)
+                alarms[limit] += int(others[near].sum())
+        found = [f"{count / (3 * TEST):.3%} at {limit:g}" for limit, count in alarms.items()]
+        yield {"records": name, "default similarity": found[0], "lowest similarity": found[-1]}
 
 
 def changes(
@@ -133,52 +114,48 @@ def changes(
     }
 
 
-def planted() -> None:
-    """Print the fraction of planted records whose origin the audit names, by change."""
-    print(f"Found, of {PLANTED} planted records among {TRAIN:,} training records")
+def planted() -> Iterator[Row]:
+    """Return the fraction of planted records whose origin the audit names, by change."""
     for name in ("DNA of 300 bp, GC 35 %", "peptides of 30, residues as in Swiss-Prot"):
         alphabet, length, weights = SOURCES[name]
         rng = np.random.default_rng(0)
         train = draw(rng, alphabet, TRAIN, length, weights)
         for what, change in changes(rng, alphabet, length, weights).items():
             pairs = pairs_of([change(row) for row in train[:PLANTED]], train, alphabet)
-            print(
-                f"  {name}, {what}: {(pairs['first'] == pairs['second']).sum() / PLANTED:.1%}",
-                flush=True,
-            )
+            found = (pairs["first"] == pairs["second"]).sum() / PLANTED
+            yield {"records": name, "change": what, "found": f"{found:.1%}"}
 
 
-def costs(large: bool) -> None:
-    """Print the time of clustering and the peak memory of the process so far."""
+def costs(large: bool) -> Iterator[Row]:
+    """Return the time of clustering and the peak memory of the process so far."""
     shapes = [
         ("27,000 records of 300 bp", DNA, 27_000, 300),
         ("100,000 peptides of 30", PROTEIN, 100_000, 30),
     ]
     shapes += [("1,000,000 peptides of 30", PROTEIN, 1_000_000, 30)] if large else []
-    print("Clusters, one thread")
     for name, alphabet, num, length in shapes:
         letters = draw(np.random.default_rng(0), alphabet, num, length, [1] * len(alphabet.letters))
         wall, cpu = time.perf_counter(), time.process_time()
         clusters = cluster_records(letters, alphabet)
-        taken = f"{time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} CPU s"
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(
-            f"  {name}: {clusters.max() + 1:,} clusters, {taken}, peak so far {peak:.2f} GB",
-            flush=True,
-        )
+        yield {
+            "records": name,
+            "clusters": f"{clusters.max() + 1:,}",
+            "s": f"{time.perf_counter() - wall:.1f}",
+            "CPU s": f"{time.process_time() - cpu:.1f}",
+            "peak so far, GB": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f}",
+        }
 
 
-def main() -> None:
-    """Print the three tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Yield the three tables."""
+    yield Table("Clusters, one thread", costs(chosen.large))
+    yield Table(
+        f"False alarms: {TEST:,} test and {TRAIN:,} training records, independent, three samples",
+        false_alarms(),
     )
-    parser.add_argument("--large", action="store_true", help="also cluster a million peptides")
-    large = parser.parse_args().large
-    costs(large)
-    false_alarms()
-    planted()
+    yield Table(f"Found, of {PLANTED} planted records among {TRAIN:,} training records", planted())
 
 
 if __name__ == "__main__":
-    main()
+    large = option("--large", action="store_true", help="also cluster a million peptides")
+    run(__doc__, measure, large)

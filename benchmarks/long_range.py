@@ -33,6 +33,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
@@ -42,8 +43,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from harness import Row, Table, interval, option, run
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from runs import quick_folder, read_json
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -140,11 +143,7 @@ class Settings:
     def path(self) -> Path:
         """Return the file of the result; the weights are next to it."""
         name = re.sub("[^a-z0-9]+", "_", f"{self.model.lower()} {self.seed}")
-        return (
-            FOLDER
-            if self.num_test == Settings.num_test
-            else FOLDER.with_name("bench_long_range_quick")
-        ) / f"{name}.json"
+        return quick_folder(FOLDER, self.num_test != Settings.num_test) / f"{name}.json"
 
 
 def settings_of(model: str, seed: int) -> Settings:
@@ -286,10 +285,7 @@ def trained(settings: Settings) -> dict[str, Any]:
     """Train, or read the result of a finished training with equal settings."""
     chosen = {name: part.model_dump() for name, part in (SECTIONS[settings.model] or {}).items()}
     wanted = json.loads(json.dumps(asdict(settings) | {"section": chosen}))
-    if (
-        settings.path.exists()
-        and (done := json.loads(settings.path.read_text(encoding="utf-8")))["settings"] == wanted
-    ):
+    if settings.path.exists() and (done := read_json(settings.path))["settings"] == wanted:
         return done
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
@@ -341,7 +337,7 @@ def trained(settings: Settings) -> dict[str, Any]:
 
 def tested(settings: Settings) -> dict[str, Any]:
     """Add the test AUROC of the selected step to the result; test is read once."""
-    result = json.loads(settings.path.read_text(encoding="utf-8"))
+    result = read_json(settings.path)
     if "test" not in result:
         torch.set_num_threads(1)
         network = Network(settings)
@@ -351,64 +347,56 @@ def tested(settings: Settings) -> dict[str, Any]:
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="MODEL"
-    )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true")
-    chosen = parser.parse_args()
+def rows(results: Sequence[dict[str, Any]], names: Sequence[str]) -> Iterator[Row]:
+    """Return accuracy, speed and memory of each model."""
+    for name in names:
+        own = [result for result in results if result["settings"]["model"] == name]
+
+        def over_seeds(key: str, own: Sequence[dict[str, Any]] = own) -> float:
+            return mean(result[key] for result in own)
+
+        yield {
+            "model": name,
+            "parameters": f"{own[0]['parameters']:,}",
+            "test AUROC by seed (95 % interval)": ", ".join(interval(of["test"]) for of in own),
+            "mean": f"{mean(result['test']['value'] for result in own):.3f}",
+            "selected step": f"{', '.join(str(of['step']) for of in own)} of {own[0]['steps']}",
+            "CPU seconds": f"{over_seeds('seconds'):.0f}",
+            "bp/s": f"{over_seeds('letters_per_second'):,.0f}",
+            "peak MB": f"{over_seeds('peak_mb'):,.0f}",
+        }
+
+
+def rows_by_length(results: Sequence[dict[str, Any]], names: Sequence[str]) -> Iterator[Row]:
+    """Return the last validation AUROC of each length, mean over seeds."""
+    for name in names:
+        own = [result for result in results if result["settings"]["model"] == name]
+        last = [{each["length"]: each["auroc"] for each in result["valid"]} for result in own]
+        means = {length: mean(each[length] for each in last) for length in last[0]}
+        yield {"model": name, **{f"{length:,} bp": f"{of:.3f}" for length, of in means.items()}}
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Train and test, two models at a time."""
     runs = [settings_of(name, seed) for seed in range(chosen.seeds) for name in chosen.only]
     if chosen.quick:
-        runs = [
-            replace(run, stages=((256, 4, 2), (LENGTH, 2, 1)), num_valid=20, num_test=20)
-            for run in runs
-        ]
+        few = {"stages": ((256, 4, 2), (LENGTH, 2, 1)), "num_valid": 20, "num_test": 20}
+        runs = [replace(run, **few) for run in runs]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         list(pool.map(trained, runs))
         results = list(pool.map(tested, runs))
-    rules = (
-        "{} {value:.3f} ({low:.3f}-{high:.3f})".format(name, **each)
-        for name, each in rules_of_thumb(runs[0].num_test).items()
-    )
-    print("\ntest AUROC of rules: " + ", ".join(rules))
-    print("\n| model | parameters | test AUROC by seed (95 % interval) | mean |", end="")
-    print(" selected step | CPU seconds | bp/s | peak MB |")
-    print("|---|---|---|---|---|---|---|---|")
-    lengths = [length for length, _, _ in runs[0].stages]
-    by_length = []
-    for name in chosen.only:
-        own = [result for result in results if result["settings"]["model"] == name]
-        tests = ", ".join(
-            "{value:.3f} ({low:.3f}-{high:.3f})".format(**result["test"]) for result in own
-        )
-        value, seconds = (
-            mean(result["test"]["value"] for result in own),
-            mean(result["seconds"] for result in own),
-        )
-        speed, steps = (
-            mean(result["letters_per_second"] for result in own),
-            ", ".join(str(result["step"]) for result in own),
-        )
-        cost = f"{seconds:.0f} | {speed:,.0f} | {mean(result['peak_mb'] for result in own):,.0f}"
-        print(
-            f"| {name} | {own[0]['parameters']:,} | {tests} | {value:.3f} | {steps} of "
-            f"{own[0]['steps']} | {cost} |"
-        )
-        # The last value of each length.
-        last = [{each["length"]: each["auroc"] for each in result["valid"]} for result in own]
-        by_length.append(
-            f"| {name} | "
-            + " | ".join(f"{mean(each[length] for each in last):.3f}" for length in lengths)
-            + " |"
-        )
-    columns = " | ".join(f"{length:,}" for length in lengths)
-    print(f"\n| valid AUROC, mean of seeds, after the stage of | {columns} bp |")
-    print("\n".join(["|---" * (len(lengths) + 1) + "|", *by_length]))
+    rules = rules_of_thumb(runs[0].num_test).items()
+    yield "test AUROC of rules: " + ", ".join(f"{name} {interval(each)}" for name, each in rules)
+    yield Table("", rows(results, chosen.only))
+    yield Table("valid AUROC after the stage of", rows_by_length(results, chosen.only))
 
 
 if __name__ == "__main__":
-    main()
+    models = list(SECTIONS)
+    run(
+        __doc__,
+        measure,
+        option("--only", nargs="+", choices=models, default=models, metavar="MODEL"),
+        option("--seeds", type=int, default=3),
+        option("--quick", action="store_true", help="a check of a few steps"),
+    )

@@ -9,7 +9,10 @@ meets. Means over 3 samples.
     python benchmarks/mixers.py
 """
 
+from collections.abc import Iterator
+
 import torch
+from harness import Row, Table, run
 from torch.nn.functional import normalize
 
 from selfattn_bio.attention.mixers import Dynamic, Performer, Reformer
@@ -58,38 +61,50 @@ def recall_of_reformer(num_buckets, chunk, hashes, q, k, v):
     places = [each.argsort(dim=-1, stable=True).argsort(dim=-1) for each in buckets]
     at = tokens[:, None].expand(1, HEADS, -1, -1)
     return float(
-        torch.stack([mixer._meet(*each, at, nearest) for each in zip(buckets, places, strict=True)])
+        torch.stack(
+            [mixer._occurs(*each, at, nearest) for each in zip(buckets, places, strict=True)]
+        )
         .any(0)
         .float()
         .mean()
     )
 
 
-def main():
-    torch.set_num_threads(1)
-    print("performer: error / spread of the output\n  features  size 1  size 1/2")
+def performer_rows() -> Iterator[Row]:
     for features in (16, 32, 64, 128, 256, 512, 1024):
-        errors = [
-            mean_of_draws(lambda *x, s=size, f=features: error_of_performer(f, s, *x))
-            for size in (1.0, 0.5)
-        ]
-        print(f"  {features:8}  {errors[0]:6.3f}  {errors[1]:8.3f}")
-    print(
-        "\ndynamic: weight on the chosen blocks of 32 (queries twice as large)\n  top of 32  "
-        "chosen  best"
-    )
+        errors = {
+            f"size {name}": mean_of_draws(
+                lambda *x, s=size, f=features: error_of_performer(f, s, *x)
+            )
+            for name, size in (("1", 1.0), ("1/2", 0.5))
+        }
+        yield {"features": str(features), **{name: f"{of:.3f}" for name, of in errors.items()}}
+
+
+def dynamic_rows() -> Iterator[Row]:
     for top in (1, 5, 13, 29):
         chosen, best = mean_of_draws(lambda *x, t=top: weight_of_dynamic(32, t, *x)).tolist()
-        print(f"  {top + NEAR:9}  {chosen:6.3f}  {best:4.3f}")
-    print(f"\nreformer: fraction of the {NEAREST} nearest keys met, 16 buckets, chunks of 64")
-    print("  hashes  recall")
+        yield {"top of 32": str(top + NEAR), "chosen": f"{chosen:.3f}", "best": f"{best:.3f}"}
+
+
+def reformer_rows() -> Iterator[Row]:
     for hashes in (1, 2, 4, 8, 16):
-        print(
-            f"  {hashes:6}  "
-            f"{mean_of_draws(lambda *x, h=hashes: recall_of_reformer(16, 64, h, *x)):6.3f}"
-        )
+        recall = mean_of_draws(lambda *x, h=hashes: recall_of_reformer(16, 64, h, *x))
+        yield {"hashes": str(hashes), "recall": f"{recall:.3f}"}
+
+
+@torch.inference_mode()
+def measure(_: object) -> list[Table]:
+    near = f"reformer: fraction of the {NEAREST} nearest keys met, 16 buckets, chunks of 64"
+    return [
+        Table("performer: error / spread of the output", list(performer_rows())),
+        Table(
+            "dynamic: weight on the chosen blocks of 32 (queries twice as large)",
+            list(dynamic_rows()),
+        ),
+        Table(near, list(reformer_rows())),
+    ]
 
 
 if __name__ == "__main__":
-    with torch.inference_mode():
-        main()
+    run(__doc__, measure)

@@ -18,17 +18,16 @@ idle core wall-clock time is similar; with other work it is much longer.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import tomli_w
-from promoter import command, is_trained
+from harness import Row, Table, option, run
+from runs import Study, command, read_json, settings_of, write_run_file
 
-from selfattn_bio.config import read_run_file
 from selfattn_bio.interpret.explanation import Explanation
 
 GRAMMAR = Path(__file__).parent / "grammars/development/five.toml"
@@ -37,22 +36,16 @@ EXPLAINED, AIM = 1000, 90  # sequences; CPU seconds
 WRITTEN = ("attribution", "motifs.tsv", "interactions.tsv", "report.html")
 
 
-def prepared(records: int, steps: int) -> Path:
+def prepared(records: int, steps: int) -> Study:
     """Prepare a task with an evaluated model, the inputs of `explain` and later commands."""
-    folder = FOLDER / f"{records}-{steps}"
-    run_file, corpus, split, model = (
-        folder / name for name in ("run.toml", "corpus", "split.tsv", "model")
-    )
+    study = Study(FOLDER / f"{records}-{steps}")
+    folder, run_file = study.folder, study.folder / "run.toml"
     folder.mkdir(parents=True, exist_ok=True)
-    if not split.exists():
-        small = folder / "grammar.toml"
-        small.write_text(
-            f"records = {records}\n{GRAMMAR.read_text(encoding='utf-8')}", encoding="utf-8"
-        )
+    if not study.split.exists():
+        small, text = folder / "grammar.toml", GRAMMAR.read_text(encoding="utf-8")
+        small.write_text(f"records = {records}\n{text}", encoding="utf-8")
         command("simulate", small, "--output", folder / "data")
-        values = read_run_file(folder / "data/task.toml").model_dump(
-            mode="json", exclude_unset=True
-        )
+        values = settings_of(folder / "data/task.toml") | {"variants": {}}
         values["training"] |= {
             "max_steps": steps,
             "warmup_steps": min(100, steps // 3),
@@ -60,14 +53,9 @@ def prepared(records: int, steps: int) -> Path:
             "checkpoint_every": steps,
         }
         values["interpret"]["max_sequences"] = EXPLAINED
-        run_file.write_text(tomli_w.dumps(values | {"variants": {}}), encoding="utf-8")
-        command("ingest", "--run-file", run_file, "--output", corpus)
-        command("split", "--run-file", run_file, "--corpus", corpus, "--output", split)
-    if not is_trained(run_file, "", model, corpus, split):
-        shared = ("--run-file", run_file, "--corpus", corpus, "--split", split)
-        command("train", *shared, "--threads", 1, "--output", model)
-        command("evaluate", *shared, "--model", model, "--output", folder)
-    return folder
+        study.prepare(write_run_file(run_file, values))
+    study.evaluate(run_file, study.train(run_file, folder / "model"))
+    return study
 
 
 def timed(*arguments: object) -> tuple[float, float]:
@@ -78,62 +66,41 @@ def timed(*arguments: object) -> tuple[float, float]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, clock
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--records", type=int, default=3000, help="records of the grammar")
-    parser.add_argument("--steps", type=int, default=300, help="steps of the training")
-    chosen = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
-    folder = prepared(chosen.records, chosen.steps)
-    for name in WRITTEN:
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    run_file, attribution = folder / "run.toml", folder / "attribution"
-    shared = (
-        "--run-file",
-        run_file,
-        "--corpus",
-        folder / "corpus",
-        "--split",
-        folder / "split.tsv",
-        "--model",
-        folder / "model",
-    )
-    took = {
-        "explain": timed("explain", *shared, "--output", attribution),
-        "motifs": timed("motifs", *shared, "--attribution", attribution, "--output", folder),
-        "interactions": timed(
-            "interactions",
-            *shared,
-            "--motifs",
-            folder / "motifs.meme",
-            "--output",
-            folder / "interactions.tsv",
-        ),
-        "report": timed(
-            "report",
-            "--run-file",
-            run_file,
-            "--results",
-            folder,
-            "--output",
-            folder / "report.html",
-        ),
+def rows(study: Study, took: dict[str, tuple[float, float]]) -> Iterator[Row]:
+    """Time each command; `took` receives CPU seconds and wall-clock seconds."""
+    folder, run_file = study.folder, study.folder / "run.toml"
+    files = ("--run-file", run_file, "--corpus", study.corpus, "--split", study.split)
+    model = ("--model", folder / "model")
+    attribution, motifs = folder / "attribution", folder / "motifs.meme"
+    found, report = folder / "interactions.tsv", folder / "report.html"
+    words: dict[str, tuple[object, ...]] = {
+        "explain": (*files, *model, "--output", attribution),
+        "motifs": (*files, *model, "--attribution", attribution, "--output", folder),
+        "interactions": (*files, *model, "--motifs", motifs, "--output", found),
+        "report": ("--run-file", run_file, "--results", folder, "--output", report),
     }
-    auroc = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]["model"][
-        "auroc"
-    ]["value"]
-    print(
-        f"\ntest AUROC {auroc:.3f}; {len(Explanation.load(attribution).ids)} sequences explained\n"
-    )
+    for name, options in words.items():
+        took[name] = timed(name, *options)
     took["total"] = tuple(map(sum, zip(*took.values(), strict=True)))
-    print("| command | CPU s | wall s |\n|---|---|---|")
     for name, (cpu, clock) in took.items():
-        print(f"| {name} | {cpu:.1f} | {clock:.1f} |")
-    print(f"\ngoal of less than {AIM} CPU s: {'reached' if took['total'][0] < AIM else 'missed'}")
+        yield {"command": name, "CPU s": f"{cpu:.1f}", "wall s": f"{clock:.1f}"}
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Remove earlier results and time the commands."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+    study = prepared(chosen.records, chosen.steps)
+    for name in WRITTEN:
+        path = study.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    took: dict[str, tuple[float, float]] = {}
+    yield Table("", rows(study, took))
+    auroc = read_json(study.folder / "metrics.json")["test"]["model"]["auroc"]["value"]
+    explained = len(Explanation.load(study.folder / "attribution").ids)
+    yield f"test AUROC {auroc:.3f}; {explained} sequences explained"
+    yield f"goal of less than {AIM} CPU s: {'reached' if took['total'][0] < AIM else 'missed'}"
 
 
 if __name__ == "__main__":
-    main()
+    records = option("--records", type=int, default=3000, help="records of the grammar")
+    run(__doc__, measure, records, option("--steps", type=int, default=300, help="of the training"))

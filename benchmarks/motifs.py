@@ -33,28 +33,24 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import tomli_w
 import torch
+from harness import ROOT, Page, Table, option, run
+from motif_tables import tables
 from numpy.typing import NDArray
-from promoter import command, is_trained
-from scipy.stats import false_discovery_control, t
+from planted_sites import Result, called_sites, matrices, planted, true_pairs
+from runs import Study, command, read_json, settings_of, write_run_file
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from selfattn_bio.config import read_run_file
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
@@ -79,20 +75,21 @@ from selfattn_bio.interpret.methods import (
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.motifs import open_database, read_meme
+from selfattn_bio.motifs import read_meme
 from selfattn_bio.scoring.scorer import Scorer, load
-from selfattn_bio.sequence.split_table import read_split
 
-ROOT = Path(__file__).parents[1]
 FOLDER = Path("results/bench_motifs")
-PAGE = ROOT / "docs/motifs_bench.md"
+PAGE = Page(
+    ROOT / "docs/motifs_bench.md",
+    "Benchmark of explanations: full tables",
+    "Summary: [motifs.md](motifs.md).\n\n"
+    + "\n\n".join((__doc__ or "").strip().split("\n\n")[1:-1]),
+)
 NAMES = ("five", "twenty", "pair", "unlearnt", "none")
 UNLEARNT = "unlearnt"  # the grammar whose pair is not an interaction
 SEEDS, GATE, DATA_SEED = 5, 0.92, 0
 EXPLAINED, CONFIDENT = 150, 0.9  # test positives: number and minimum probability
 TOLD = 1000  # positives of train and validation from which motifs are built
-COVERED = 0.5  # fraction of a planted site
-MATCH_Q = 0.01
 Letters = NDArray[np.uint8]
 PINNED = {  # sha256 of the final grammars
     "five": "f3f37f1d93d37e9b03cf2f9fe3e9ce4db95c858fb80b3ab2c597d8c1fffecada",
@@ -121,13 +118,10 @@ class BothStrands(AttributionMethod):
         self, scorer: Scorer, letters: Sequence[Letters], target: Target
     ) -> list[NDArray[np.float32]]:
         """Implement `AttributionMethod.scores`."""
-        turned = self.method.scores(
-            scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target
-        )
-        return [
-            (one + other[::-1, ::-1]) / 2
-            for one, other in zip(self.method.scores(scorer, letters, target), turned, strict=True)
-        ]
+        complements = [scorer.alphabet.reverse_complement(row) for row in letters]
+        own, others = (self.method.scores(scorer, rows, target) for rows in (letters, complements))
+        pairs = zip(own, others, strict=True)
+        return [(one + other[::-1, ::-1]) / 2 for one, other in pairs]
 
 
 FINAL = AttnLRPCopies()  # chosen on development grammars (docs/decisions.md)
@@ -149,7 +143,6 @@ METHODS: dict[str, Method] = {
     "gradient-weighted attention": GradientRollout(),
 }
 QUICK = {"max_steps": 4, "warmup_steps": 1, "evaluate_every": 4, "checkpoint_every": 4}
-Result = dict[str, Any]
 
 
 # ------------ one model
@@ -182,16 +175,19 @@ class Run:
         return self.base / f"{'' if self.labels == 'given' else 'shuffled-'}seed-{self.seed}"
 
     @property
-    def inputs(self) -> tuple[str | Path, ...]:
-        """Return the options that name run file, corpus and split."""
-        return (
-            "--run-file",
-            self.folder / "run.toml",
-            "--corpus",
-            self.base / "corpus",
-            "--split",
-            self.base / "split.tsv",
-        )
+    def run_file(self) -> Path:
+        """Return the run file of the model."""
+        return self.folder / "run.toml"
+
+    @property
+    def model(self) -> Path:
+        """Return the folder of the trained model."""
+        return self.folder / "model"
+
+    @property
+    def study(self) -> Study:
+        """Return corpus and split of the grammar."""
+        return Study(self.base)
 
     @property
     def is_control(self) -> bool:
@@ -201,7 +197,7 @@ class Run:
     @cached_property
     def scorer(self) -> Scorer:
         """Load the trained model."""
-        return load(self.folder / "model").members[0]
+        return load(self.model).members[0]
 
     @cached_property
     def truth(self) -> pd.DataFrame:
@@ -216,13 +212,10 @@ class Run:
     @cached_property
     def test(self) -> tuple[pd.DataFrame, list[Letters]]:
         """Return the test records and their sequences."""
-        corpus = Corpus.open(self.base / "corpus")
-        records = corpus.records.assign(
-            split=read_split(self.base / "split.tsv", corpus.records["id"])
-        ).reset_index(drop=True)
-        test = records[records["split"] == "test"]
-        letters = [corpus.letters(int(row)) for row in test.index]
-        check_unseen(self.folder / "model", test, letters, corpus.alphabet, corpus.assembly)
+        records = self.study.records()
+        corpus, test = records.corpus, records.table.iloc[records.rows("test")]
+        letters = records.letters("test")
+        check_unseen(self.model, test, letters, corpus.alphabet, corpus.assembly)
         return test.reset_index(drop=True), letters
 
     @cached_property
@@ -247,12 +240,9 @@ class Run:
 
         Changes of the code are not detected.
         """
-        path, weights = (
-            self.folder / f"{name}.json",
-            sha256_of(self.folder / "model/model.safetensors"),
-        )
+        path, weights = self.folder / f"{name}.json", sha256_of(self.model / "model.safetensors")
         if path.exists():
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = read_json(path)
             if before["weights"] == weights and before.get("method", repr(method)) == repr(method):
                 return before
         result = measure() | {"weights": weights, "method": repr(method)}
@@ -261,50 +251,24 @@ class Run:
         return result
 
 
-def prepare(base: Path, grammar: Path, quick: bool) -> None:
+def prepare(study: Study, grammar: Path, quick: bool) -> None:
     """Write data, corpus and split of a grammar if they are missing."""
-    text = grammar.read_text(encoding="utf-8")
-    if not (base / "data").exists():
-        small = base / "small.toml"
+    data = study.folder / "data"
+    if not data.exists():
+        small = study.folder / "small.toml"
         small.parent.mkdir(parents=True, exist_ok=True)
-        small.write_text("records = 400\n" + text, encoding="utf-8")
-        command(
-            "simulate",
-            "--quiet",
-            small if quick else grammar,
-            "--output",
-            base / "data",
-            "--seed",
-            DATA_SEED,
-        )
-    if not (base / "split.tsv").exists():
-        command(
-            "ingest", "--quiet", "--run-file", base / "data/task.toml", "--output", base / "corpus"
-        )
-        command(
-            "split",
-            "--quiet",
-            "--run-file",
-            base / "data/task.toml",
-            "--corpus",
-            base / "corpus",
-            "--output",
-            base / "split.tsv",
-        )
+        small.write_text(f"records = 400\n{grammar.read_text(encoding='utf-8')}", encoding="utf-8")
+        source = small if quick else grammar
+        command("simulate", "--quiet", source, "--output", data, "--seed", DATA_SEED)
+    if not study.split.exists():
+        study.prepare(data / "task.toml", "--quiet")
 
 
 def finished(run: Run) -> Result:
     """Train a model and take all its measurements; finished ones are reused."""
     torch.set_num_threads(1)
-    write_run_file(run)
-    if not is_trained(
-        run.folder / "run.toml",
-        "",
-        run.folder / "model",
-        run.base / "corpus",
-        run.base / "split.tsv",
-    ):
-        command("train", "--quiet", *run.inputs, "--threads", 1, "--output", run.folder / "model")
+    write_settings(run)
+    run.study.train(run.run_file, run.model, options=["--quiet"])
     result: Result = {
         "run": dataclasses.asdict(run),
         "auroc": run.kept("auroc", lambda: test_auroc(run))["auroc"],
@@ -314,7 +278,7 @@ def finished(run: Run) -> Result:
         if not run.is_control:
             found = {
                 name: run.kept(
-                    f"letters-{method_file(name)}",
+                    f"letters-{method.name}",
                     lambda method=method: letters(run, method),
                     method,
                 )
@@ -330,29 +294,18 @@ def finished(run: Run) -> Result:
     return result
 
 
-def write_run_file(run: Run) -> None:
+def write_settings(run: Run) -> None:
     """Write the task of the grammar with this seed and these labels."""
-    values = read_run_file(run.base / "data/task.toml").model_dump(mode="json", exclude_unset=True)
+    values = settings_of(run.base / "data/task.toml") | {"variants": {}}
     values["training"] |= {"seed": run.seed, "labels": run.labels} | (QUICK if run.quick else {})
-    values["variants"] = {}
     values["interpret"]["max_sequences"] = TOLD
-    run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / "run.toml").write_text(tomli_w.dumps(values), encoding="utf-8")
+    write_run_file(run.run_file, values)
 
 
 # ------------ measurements
 def test_auroc(run: Run) -> Result:
     """Return the AUROC on test."""
     return {"auroc": float(roc_auc_score(run.test[0]["label"].astype(int), run.logits))}
-
-
-def planted(truth: pd.DataFrame, ids: Sequence[str], length: int) -> NDArray[np.bool_]:
-    """Return which positions belong to a planted site, (n, L)."""
-    row_of = {name: row for row, name in enumerate(ids)}
-    mask = np.zeros((len(ids), length), dtype=bool)
-    for site in truth[truth["id"].isin(row_of)].itertuples():
-        mask[row_of[site.id], site.start : site.end] = True
-    return mask
 
 
 def letters(run: Run, method: Method, scorer: Scorer | None = None) -> Result:
@@ -382,31 +335,15 @@ def random_parameters(run: Run) -> Result:
 def motifs(run: Run) -> Result:
     """Run `explain` and `motifs`; return measures of called sites, matrices and verdicts."""
     attribution, found = run.folder / "attribution", run.folder / "motifs"
-    weights = read_provenance(run.folder / "model")["weights_sha256"]
-    if (
-        not attribution.exists()
-        or Explanation.load(attribution).source["weights_sha256"] != weights
-    ):
-        command(
-            "explain",
-            "--quiet",
-            *run.inputs,
-            "--model",
-            run.folder / "model",
-            "--output",
-            attribution,
-        )
-    command(
-        "motifs",
-        "--quiet",
-        *run.inputs,
-        "--model",
-        run.folder / "model",
-        "--attribution",
-        attribution,
-        "--output",
-        found,
+    weights = read_provenance(run.model)["weights_sha256"]
+    model = ("--quiet", "--model", run.model)
+    is_old = (
+        attribution.exists() and Explanation.load(attribution).source["weights_sha256"] != weights
     )
+    if is_old or not attribution.exists():
+        run.study.call("explain", run.run_file, *model, output=attribution)
+    options = (*model, "--attribution", attribution)
+    run.study.call("motifs", run.run_file, *options, output=found)
     table = pd.read_csv(found / "motifs.tsv", sep="\t")
     result: Result = {
         "num_motifs": len(table),
@@ -422,63 +359,6 @@ def motifs(run: Run) -> Result:
         | called_sites(seqlets, run.truth[run.truth["id"].isin(explained)])
         | matrices(ppms, run.rules)
     )
-
-
-def covering(spans: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
-    """Return pairs of a span and a site in one record if the span covers enough of the site.
-
-    Enough is the fraction COVERED. The columns `span` and `site` are row numbers.
-    """
-    both = spans.assign(span=np.arange(len(spans))).merge(
-        sites.assign(site=np.arange(len(sites))), on="id", suffixes=("", "_of_site")
-    )
-    shared = np.minimum(both["end"], both["end_of_site"]) - np.maximum(
-        both["start"], both["start_of_site"]
-    )
-    return both.loc[
-        shared >= COVERED * (both["end_of_site"] - both["start_of_site"]), ["span", "site"]
-    ]
-
-
-def called_sites(seqlets: pd.DataFrame, sites: pd.DataFrame) -> Result:
-    """Return precision of seqlets (each interval once), recall of planted sites, and F1."""
-    seqlets = seqlets[["id", "start", "end"]].drop_duplicates()
-    hits = covering(seqlets, sites[["id", "start", "end"]])
-    precision = hits["span"].nunique() / len(seqlets) if len(seqlets) else 0.0
-    recall = hits["site"].nunique() / len(sites)
-    return {
-        "precision": precision,
-        "recall": recall,
-        "f1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
-    }
-
-
-def matrices(ppms: dict[str, NDArray[np.float64]], grammar: Grammar) -> Result:
-    """Count planted matrices found, motifs that match one, and motifs per match."""
-    wanted = grammar.motifs
-    result: Result = {
-        "wanted": len(wanted),
-        "found": 0,
-        "matrix_precision": 0.0,
-        "motifs_each": 0.0,
-    }
-    if not ppms:
-        return result
-    from memelite import tomtom
-
-    database = open_database(grammar.database)
-    columns = [list(database).index(label) for label in wanted]
-    p = np.clip(
-        tomtom([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0], 0, 1
-    )
-    alike = false_discovery_control(p, axis=1)[:, columns] < MATCH_Q  # (motifs, wanted)
-    found = int(alike.any(axis=0).sum())
-    matching = int(alike.any(axis=1).sum())
-    return result | {
-        "found": found,
-        "matrix_precision": matching / len(ppms),
-        "motifs_each": matching / found if found else 0.0,
-    }
 
 
 def interactions(run: Run) -> Result:
@@ -514,231 +394,16 @@ def interactions(run: Run) -> Result:
     }
 
 
-def true_pairs(pairs: pd.DataFrame, ids: Sequence[str], truth: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which pairs of sites cover the two halves of one planted pair."""
-    halves = truth[truth["pair"] != ""].reset_index(drop=True)
-    names = np.array(ids, dtype=object)[pairs["record"].to_numpy(dtype=int)]
-    of_half = []  # the halves that each of the two sites covers
-    for which in ("a", "b"):
-        spans = pd.DataFrame(
-            {"id": names, "start": pairs[f"start_{which}"], "end": pairs[f"end_{which}"]}
-        )
-        hits = covering(spans, halves[["id", "start", "end"]])
-        half = halves.iloc[hits["site"]].reset_index(drop=True)
-        of_half.append(
-            pd.DataFrame(
-                {
-                    "span": hits["span"].to_numpy(),
-                    "id": half["id"],
-                    "pair": half["pair"],
-                    "start": half["start"],
-                }
-            )
-        )
-    both = of_half[0].merge(of_half[1], on=["span", "id", "pair"])
-    return np.isin(np.arange(len(pairs)), both.loc[both["start_x"] != both["start_y"], "span"])
-
-
 def false_pairs(run: Run) -> Result:
     """Count the pairs of motifs that `interactions` calls supported, and those it tests."""
-    output = run.folder / "interactions.tsv"
-    meme = run.folder / "motifs/motifs.meme"
-    command(
-        "interactions",
-        "--quiet",
-        *run.inputs,
-        "--model",
-        run.folder / "model",
-        "--motifs",
-        meme,
-        "--output",
-        output,
-    )
+    output, motifs = run.folder / "interactions.tsv", run.folder / "motifs/motifs.meme"
+    options = ("--quiet", "--model", run.model, "--motifs", motifs)
+    run.study.call("interactions", run.run_file, *options, output=output)
     table = pd.read_csv(output, sep="\t")
     return {"supported": int((table["verdict"] == "supported").sum()), "tested": len(table)}
 
 
-# ------------ the table
-def interval(values: Iterable[float], digits: int = 3) -> str:
-    """Format the mean over seeds and its 95 % interval by Student's t: "0.851 (0.832 to 0.870)"."""
-    numbers = np.array([value for value in values if value is not None], dtype=float)
-    if not len(numbers):
-        return "none"
-    mean = f"{numbers.mean():.{digits}f}"
-    if len(numbers) == 1:
-        return f"{mean} (one seed)"
-    half = t.ppf(0.975, len(numbers) - 1) * numbers.std(ddof=1) / np.sqrt(len(numbers))
-    return f"{mean} ({numbers.mean() - half:.{digits}f} to {numbers.mean() + half:.{digits}f})"
-
-
-def rows_of(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Format a table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
-def method_file(name: str) -> str:
-    """Return the file name of a method."""
-    return METHODS[name].name
-
-
-def report(results: Sequence[Result]) -> str:
-    """Format all tables."""
-    of: dict[str, list[Result]] = {}
-    for result in results:
-        of.setdefault(
-            "shuffled labels"
-            if result["run"]["labels"] == "shuffled"
-            else result["run"]["grammar"],
-            [],
-        ).append(result)
-    explained = {name: [each for each in group if each["explained"]] for name, group in of.items()}
-    measured = {name: group for name, group in explained.items() if group and "letters" in group[0]}
-    parts = [models_table(of)]
-    for name, group in measured.items():
-        share = np.mean([each["letters"][next(iter(METHODS))]["share"] for each in group])
-        rows = [
-            (
-                method,
-                *(
-                    interval((each["letters"][method][key] for each in group), digits)
-                    for key, digits in (("aupr", 3), ("seconds", 2))
-                ),
-            )
-            for method in METHODS
-        ]
-        rows.append(
-            (
-                "final method, random parameters",
-                interval(each["random"]["aupr"] for each in group),
-                "",
-            )
-        )
-        head = (
-            f"## Positions, grammar {name} ({len(group)} models; {share:.3f} of the positions "
-            "are planted)"
-        )
-        parts.append(f"{head}\n\n{rows_of(('method', 'AUPR', 'CPU s / 1,000'), rows)}")
-    parts.append(motifs_table(measured))
-    parts.append(interactions_table(measured))
-    parts.append(controls_table(of))
-    return "\n\n".join(part for part in parts if part)
-
-
-def models_table(of: dict[str, list[Result]]) -> str:
-    """Format test AUROC and the number of explained models."""
-    rows = [
-        (
-            name,
-            interval(each["auroc"] for each in group),
-            ", ".join(f"{each['auroc']:.3f}" for each in group),
-            sum(each["explained"] for each in group),
-        )
-        for name, group in of.items()
-    ]
-    return f"## Models\n\n{rows_of(('grammar', 'test AUROC', 'by seed', 'explained'), rows)}"
-
-
-def motifs_table(measured: dict[str, list[Result]]) -> str:
-    """Format the measures of called sites and matrices."""
-    keys = {"f1": 3, "precision": 3, "recall": 3, "matrix_precision": 3, "motifs_each": 2}
-    rows = []
-    for name, group in measured.items():
-        found = (
-            ", ".join(str(each["motifs"]["found"]) for each in group)
-            + f" of {group[0]['motifs']['wanted']}"
-        )
-        rows.append(
-            (
-                name,
-                *(
-                    interval((each["motifs"][key] for each in group), digits)
-                    for key, digits in keys.items()
-                ),
-                found,
-            )
-        )
-    header = (
-        "grammar",
-        "seqlet F1",
-        "precision",
-        "site recall",
-        "motif precision",
-        "motifs per match",
-        "planted matrices found, by seed",
-    )
-    return f"## Motifs\n\n{rows_of(header, rows)}" if rows else ""
-
-
-def interactions_table(measured: dict[str, list[Result]]) -> str:
-    """Format the AP of true pairs, and the pairs of motifs called supported."""
-    rows = []
-    for name, group in measured.items():
-        found = [each["interactions"] for each in group if "interactions" in each]
-        if found:
-            called = (
-                f"{sum(each['false']['supported'] for each in found)} of "
-                f"{sum(each['false']['tested'] for each in found)}"
-            )
-            rows.append(
-                (
-                    name,
-                    *(
-                        interval(each.get(key) for each in found)
-                        for key in ("ap", "closest", "true")
-                    ),
-                    called,
-                )
-            )
-    header = (
-        "grammar",
-        "AP by epistasis",
-        "AP by closeness",
-        "fraction of true pairs",
-        "motif pairs supported, of those tested",
-    )
-    return f"## Interactions between called sites\n\n{rows_of(header, rows)}" if rows else ""
-
-
-def controls_table(of: dict[str, list[Result]]) -> str:
-    """Format the motifs called supported in models without signal."""
-    rows = []
-    for name in ("none", "shuffled labels"):
-        if group := of.get(name):
-            rows.append(
-                (
-                    name,
-                    *(
-                        ", ".join(str(each["motifs"][key]) for each in group)
-                        for key in ("supported", "num_motifs")
-                    ),
-                )
-            )
-    return (
-        f"## Controls, by seed\n\n{rows_of(('control', 'motifs supported', 'motifs'), rows)}"
-        if rows
-        else ""
-    )
-
-
-def machine() -> str:
-    """Return the processor, its number of cores and the torch version."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [
-            line.partition(":")[2].strip()
-            for line in info.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        if info.exists()
-        else []
-    )
-    return (
-        f"{names[0] if names else platform.processor() or platform.machine()}, "
-        f"{os.cpu_count()} cores, torch {torch.__version__}"
-    )
-
-
+# ------------ all models
 def check_pinned(grammars: Path) -> None:
     """Raise an error if a final grammar was changed."""
     for name, wanted in PINNED.items():
@@ -747,51 +412,38 @@ def check_pinned(grammars: Path) -> None:
             raise SystemExit(f"error: {grammars / name}.toml: sha256 {pinned}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--grammars", choices=("development", "final"), default="development")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="grammars")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count(), help="models at the same time, one thread each"
-    )
-    parser.add_argument("--quick", action="store_true", help="400 records, 4 steps, no gate")
-    chosen = parser.parse_args()
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Simulate, train and explain."""
+    is_complete = not chosen.quick and set(chosen.only) == set(NAMES) and chosen.seeds >= SEEDS
+    if chosen.write_docs and not (chosen.grammars == "final" and is_complete):
+        raise SystemExit("error: --write-docs needs --grammars final, all grammars and seeds")
     grammars = ROOT / "benchmarks/grammars" / chosen.grammars
     if chosen.grammars == "final":
         check_pinned(grammars)
-    runs = [
-        Run(chosen.grammars, name, seed, quick=chosen.quick)
-        for name in chosen.only
-        for seed in range(chosen.seeds)
-    ]
+    keys = [(name, seed, "given") for name in chosen.only for seed in range(chosen.seeds)]
     if "five" in chosen.only:
-        runs += [
-            Run(chosen.grammars, "five", seed, "shuffled", chosen.quick)
-            for seed in range(chosen.seeds)
-        ]
-    for name in chosen.only:
-        prepare(
-            next(run.base for run in runs if run.grammar == name),
-            grammars / f"{name}.toml",
-            chosen.quick,
-        )
+        keys += [("five", seed, "shuffled") for seed in range(chosen.seeds)]
+    runs = [Run(chosen.grammars, *key, quick=chosen.quick) for key in keys]
+    for name, study in {each.grammar: each.study for each in runs}.items():
+        prepare(study, grammars / f"{name}.toml", chosen.quick)
     with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(finished, runs))
-    text = report(results)
-    print(f"\n{text}")
-    whole = not chosen.quick and set(chosen.only) == set(NAMES) and chosen.seeds >= SEEDS
-    if chosen.grammars == "final" and whole:
-        made_by = f'{date.today()}, `make bench-motifs ARGS="--grammars final"`, {machine()}'
-        head = (
-            "# Benchmark of explanations: full tables\n\nSummary: [motifs.md](motifs.md). "
-            f"{made_by}.\n"
-        )
-        said = (__doc__ or "").split("\n\n", 1)[1].rsplit("\n\n", 1)[0]
-        PAGE.write_text(f"{head}\n{said}\n\n{text}\n", encoding="utf-8")
+    yield from tables(results, METHODS)
 
 
 if __name__ == "__main__":
-    main()
+    run(
+        __doc__,
+        measure,
+        option("--grammars", choices=("development", "final"), default="development"),
+        option("--only", nargs="+", choices=NAMES, default=NAMES, help="grammars"),
+        option("--seeds", type=int, default=SEEDS),
+        option(
+            "--jobs",
+            type=int,
+            default=os.cpu_count(),
+            help="models at the same time, one thread each",
+        ),
+        option("--quick", action="store_true", help="400 records, 4 steps, no gate"),
+        page=PAGE,
+    )

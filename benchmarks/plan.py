@@ -9,35 +9,24 @@ the maximum length, except for the promoters.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import tomli_w
+from harness import ROOT, Row, Table, option, run
+from runs import Study, command, measured_command, read_json, write_run_file
 
 from selfattn_bio.cli.process import keep_memory
-from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
-from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.plan import make_plan
 
-ROOT = Path(__file__).parents[1]
-# Prints the peak resident memory of the process itself; getrusage may report that of its parent.
-TRAIN = """
-import sys
-from selfattn_bio.cli.main import main
-code = main(sys.argv[1:])
-print("VmHWM", open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
-sys.exit(code)
-"""
+PROMOTERS = ROOT / "workflows/tasks/promoter.toml"
+RANDOM_SPLIT = {"kind": "random", "valid_fraction": 0.25, "test_fraction": 0.01}
 LONG = {
     "kind": "attention",
     "members": 1,
@@ -70,100 +59,57 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any], int | None]] = {
 }
 
 
-def random_corpus(folder: Path, length: int, number: int) -> tuple[Corpus, Path]:
-    """Write random records of half to full length; a quarter is in the validation set.
+def write_random(folder: Path, length: int, number: int) -> dict[str, str]:
+    """Write random records of half to full length, one per label with full length.
 
-    One record per label has full length.
+    Returns the files for the run file.
     """
-    rng = np.random.default_rng(0)
-    for label in (0, 1):
+    rng, files = np.random.default_rng(0), {}
+    for label, name in enumerate(("negatives", "positives")):
         lengths = [length, *rng.integers(length // 2, length, number - 1)]
         rows = (
             f">{label}-{i}\n{''.join(rng.choice(list('ACGT'), each))}\n"
             for i, each in enumerate(lengths)
         )
         (folder / f"{label}.fa").write_text("".join(rows), encoding="ascii")
-    corpus = build_corpus(
-        [(folder / "0.fa", 0), (folder / "1.fa", 1)], folder / "corpus", Rules(DNA)
-    )
-    splits = ["valid" if i % 4 == 3 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(
-        folder / "split.tsv", sep="\t", index=False
-    )
-    return corpus, folder / "split.tsv"
+        files[name] = str(folder / f"{label}.fa")
+    return files
 
 
-def promoters(folder: Path, run_file: Path) -> tuple[Corpus, Path]:
-    """Read the fly promoters with the split of the task."""
-    run = read_run_file(run_file)
-    corpus = build_corpus(
-        [(ROOT / path, label) for path, label in run.data.files], folder / "corpus", Rules(DNA)
-    )
-    command = [
-        "split",
-        "--run-file",
-        str(run_file),
-        "--corpus",
-        str(corpus.path),
-        "--output",
-        str(folder / "split.tsv"),
-    ]
-    subprocess.run(
-        [sys.executable, "-m", "selfattn_bio.cli.main", *command],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return corpus, folder / "split.tsv"
+def prepared(study: Study, settings: dict[str, Any], length: int | None) -> Path:
+    """Write run file, corpus and split of a shape; return the run file.
+
+    A quarter of the random records is in the validation set.
+    """
+    run_file = study.folder / "run.toml"
+    if length is None:
+        task = read_run_file(PROMOTERS).model_dump(mode="json", exclude_none=True)
+        settings |= {"data": task["data"], "split": task["split"]}
+        for name in ("positives", "negatives"):
+            files = settings["data"][name]
+            settings["data"][name] = [str(ROOT / each) for each in files]
+        study.prepare(write_run_file(run_file, settings), "--quiet")
+        return run_file
+    data = write_random(study.folder, length, 24)
+    write_run_file(run_file, {**settings, "split": RANDOM_SPLIT, "data": data})
+    command("ingest", "--quiet", "--run-file", run_file, "--output", study.corpus)
+    number = len(Corpus.open(study.corpus))
+    study.write_split(["valid" if i % 4 == 3 else "train" for i in range(number)])
+    return run_file
 
 
-def trained(folder: Path, run_file: Path, corpus: Corpus, split: Path) -> tuple[float, float]:
-    """Train by the command; return peak MB and seconds."""
-    arguments = [
-        "train",
-        "--run-file",
-        str(run_file),
-        "--corpus",
-        str(corpus.path),
-        "--split",
-        str(split),
-    ]
-    arguments += ["--threads", "1", "--output", str(folder / "model")]
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN, *arguments], check=True, stdout=subprocess.PIPE, text=True
-    )
-    peak = int(done.stdout.rpartition("VmHWM")[2]) * 1024 / 1e6
-    return peak, json.loads((folder / "model" / "train.json").read_text())["seconds"]
-
-
-def compared(name: str) -> dict[str, Any]:
-    """Plan and train a shape; return its row of the table."""
+def row(name: str) -> Row:
+    """Plan and train a shape."""
     model, training, length = SHAPES[name]
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        data: dict[str, Any] = {"positives": "1.fa", "negatives": "0.fa"}
-        split: dict[str, Any] = {"kind": "random", "valid_fraction": 0.25, "test_fraction": 0.01}
-        if length is None:
-            task = read_run_file(ROOT / "workflows/tasks/promoter.toml").model_dump(
-                mode="json", exclude_none=True
-            )
-            data, split = task["data"], task["split"]
-        run_file = folder / "run.toml"
-        run = RunFile.model_validate(
-            {
-                "data": data,
-                "split": split,
-                "model": model,
-                "training": {"evaluate_every": 4} | training,
-            }
-        )
-        run_file.write_text(
-            tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)), encoding="utf-8"
-        )
-        corpus, table = (
-            promoters(folder, run_file) if length is None else random_corpus(folder, length, 24)
-        )
+        study = Study(Path(temporary))
+        settings = {"model": model, "training": {"evaluate_every": 4} | training}
+        run_file, output = prepared(study, settings, length), study.folder / "model"
+        run, corpus = read_run_file(run_file), Corpus.open(study.corpus)
         plan = make_plan(run, Lengths.of(run, corpus), threads=1, prepare=keep_memory)
-        peak, seconds = trained(folder, run_file, corpus, table)
+        files = ("--run-file", run_file, "--corpus", study.corpus, "--split", study.split)
+        _, peak = measured_command("train", *files, "--threads", 1, "--output", output)
+        seconds = read_json(output / "train.json")["seconds"]
     last = plan.probe.points[-1]
     return {
         "shape": name,
@@ -175,14 +121,10 @@ def compared(name: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Print one row per shape when it is finished, then the table."""
-    rows = []
-    for name in sys.argv[1:] or SHAPES:
-        rows.append(compared(name))
-        print(rows[-1], file=sys.stderr, flush=True)
-    print(pd.DataFrame(rows).to_string(index=False))
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Plan and train the chosen shapes."""
+    yield Table("", map(row, chosen.shapes or SHAPES))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, option("shapes", nargs="*", metavar="NAME", help=", ".join(SHAPES)))

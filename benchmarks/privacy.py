@@ -18,32 +18,29 @@ the price of few steps. Nothing was tuned on test.
 
 from __future__ import annotations
 
-import json
-import sys
+import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import tomli_w
+from harness import Row, Table, interval, option, run
 from numpy.typing import NDArray
-from promoter import command, is_trained
+from runs import Records, Study, command, quick_folder, read_json, write_run_file
 
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.membership import loss_attack, record_losses
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.scoring.scorer import load
 
-QUICK = "--quick" in sys.argv[1:]
-FOLDER = Path("results/bench_privacy_quick" if QUICK else "results/bench_privacy")
-FILES = [f"data/fly_promoters/{name}.fa.gz" for name in ("positives", "negatives")]
-SPLIT_SIZES = (
-    {"train": 300, "valid": 100, "test": 300, "beside": 300}
-    if QUICK
-    else {"train": 4000, "valid": 1000, "test": 4000, "beside": 4000}
-)
-STEPS = 4 if QUICK else 800
-PRIVATE_STEPS, PRIVATE_BATCH = (4, 32) if QUICK else (60, 256)
+FOLDER = Path("results/bench_privacy")
+DATA = {
+    "positives": "data/fly_promoters/positives.fa.gz",
+    "negatives": "data/fly_promoters/negatives.fa.gz",
+    "assembly": "dm3",
+}
+SIZES = {"train": 4000, "valid": 1000, "test": 4000, "reference": 4000}
+QUICK_SIZES = {"train": 300, "valid": 100, "test": 300, "reference": 300}
 MODEL = {
     "kind": "attention",
     "members": 1,
@@ -53,175 +50,124 @@ MODEL = {
     "dropout": 0.1,
     "stem": {"kind": "conv", "norm": "record"},
 }
-PLAIN = {
-    "max_steps": STEPS,
-    "evaluate_every": max(1, STEPS // 8),
-    "patience": 8,
-    "shift": 0,
-    "warmup_steps": STEPS // 10,
-}
-PRIVATE = {
-    "max_steps": PRIVATE_STEPS,
-    "batch_size": PRIVATE_BATCH,
-    "learning_rate": 4e-3,
-    "warmup_steps": 0,
-    "shift": 0,
-    "ema_decay": 0.9,
-}
-PRIVATE |= {
-    "evaluate_every": max(1, PRIVATE_STEPS // 3),
-    "label_smoothing": 0.0,
-    "schedule": "constant",
-}
-RUNS: dict[str, dict[str, Any]] = {
-    "plain": {"training": PLAIN},
-    "overfitted": {
-        "model": MODEL | {"dropout": 0.0},
-        "training": PLAIN | {"evaluate_every": STEPS, "label_smoothing": 0.0, "ema_decay": 0.9},
-    },
-    "as private": {"model": MODEL | {"dropout": 0.0}, "training": PRIVATE},
-    **{
-        f"private {epsilon:g}": {
-            "model": MODEL | {"dropout": 0.0},
-            "training": PRIVATE,
-            "privacy": {"epsilon": epsilon, "delta": 1e-5, "max_grad_norm": 1.0},
-        }
-        for epsilon in (8.0, 3.0, 1.0)
-    },
-}
+NO_DROPOUT = MODEL | {"dropout": 0.0}
 
 
-def splits_of(corpus: Corpus) -> NDArray[np.str_]:
+def runs_of(quick: bool) -> dict[str, dict[str, Any]]:
+    """Return the sections of each training by name."""
+    steps, private_steps, batch = (4, 4, 32) if quick else (800, 60, 256)
+    plain = {
+        "max_steps": steps,
+        "evaluate_every": max(1, steps // 8),
+        "patience": 8,
+        "shift": 0,
+        "warmup_steps": steps // 10,
+    }
+    last_step = {"evaluate_every": steps, "label_smoothing": 0.0, "ema_decay": 0.9}
+    private = {
+        "max_steps": private_steps,
+        "batch_size": batch,
+        "learning_rate": 4e-3,
+        "warmup_steps": 0,
+        "shift": 0,
+        "ema_decay": 0.9,
+        "evaluate_every": max(1, private_steps // 3),
+        "label_smoothing": 0.0,
+        "schedule": "constant",
+    }
+    runs = {
+        "plain": {"model": MODEL, "training": plain},
+        "overfitted": {"model": NO_DROPOUT, "training": plain | last_step},
+        "as private": {"model": NO_DROPOUT, "training": private},
+    }
+    for epsilon in (8.0, 3.0, 1.0):
+        privacy = {"epsilon": epsilon, "delta": 1e-5, "max_grad_norm": 1.0}
+        runs[f"private {epsilon:g}"] = runs["as private"] | {"privacy": privacy}
+    return runs
+
+
+def splits_of(corpus: Corpus, sizes: dict[str, int]) -> NDArray[np.str_]:
     """Sample the split of each record."""
-    order, splits = (
-        np.random.default_rng(0).permutation(len(corpus)),
-        np.full(len(corpus), "dropped", dtype="<U8"),
-    )
-    ends = np.cumsum(list(SPLIT_SIZES.values()))
+    order = np.random.default_rng(0).permutation(len(corpus))
+    splits = np.full(len(corpus), "dropped", dtype="<U9")
+    ends = np.cumsum(list(sizes.values()))
     if ends[-1] > len(corpus):
         raise ValueError(f"{len(corpus):,} records are too few: {ends[-1]:,} are needed")
-    for name, start, end in zip(SPLIT_SIZES, [0, *ends], ends, strict=False):
+    for name, start, end in zip(sizes, [0, *ends], ends, strict=False):
         splits[order[start:end]] = name
     return splits
 
 
-def prepare() -> tuple[Corpus, NDArray[np.str_]]:
-    """Write the corpus and two splits: of the runs, and of the reference model.
+class ReferenceStudy(Study):
+    """The same corpus, with the fourth part as training set."""
 
-    The reference model is trained on the fourth part.
-    """
-    if not (FOLDER / "corpus").exists():
-        command(
-            "ingest",
-            "--fasta",
-            *FILES,
-            "--label",
-            1,
-            0,
-            "--alphabet",
-            "dna",
-            "--assembly",
-            "dm3",
-            "--output",
-            FOLDER / "corpus",
-        )
-    corpus = Corpus.open(FOLDER / "corpus")
-    splits = splits_of(corpus)
-    own = {"split": np.where(splits == "beside", "dropped", splits)}
-    beside = {
-        "split": np.where(
-            splits == "beside", "train", np.where(splits == "train", "dropped", splits)
-        )
-    }
-    for name, columns in (("split", own), ("beside", beside)):
-        pd.DataFrame({"id": corpus.records["id"], **columns, "reason": "drawn"}).to_csv(
-            FOLDER / f"{name}.tsv", sep="\t", index=False
-        )
-    return corpus, splits
+    @property
+    def split(self) -> Path:
+        """Table of the split."""
+        return self.folder / "reference.tsv"
 
 
-def trained(name: str, sections: dict[str, Any], split: str = "split") -> Path:
+def prepare(study: Study, reference: Study, sizes: dict[str, int]) -> None:
+    """Write the corpus and both splits."""
+    if not study.corpus.exists():
+        run_file = write_run_file(study.folder / "data.toml", {"data": DATA})
+        command("ingest", "--run-file", run_file, "--output", study.corpus)
+    splits = splits_of(Corpus.open(study.corpus), sizes)
+    study.write_split(np.where(splits == "reference", "dropped", splits))
+    others = np.where(splits == "train", "dropped", splits)
+    reference.write_split(np.where(splits == "reference", "train", others))
+
+
+def trained(study: Study, name: str, sections: dict[str, Any]) -> Path:
     """Return a model folder; train if it is missing or its settings changed."""
-    path, output = FOLDER / f"{name.replace(' ', '_')}.toml", FOLDER / name.replace(" ", "_")
-    data = {"positives": FILES[0], "negatives": FILES[1], "assembly": "dm3"}
-    path.write_text(
-        tomli_w.dumps({"data": data, "model": MODEL, "variants": {}} | sections), encoding="utf-8"
-    )
-    corpus, table = FOLDER / "corpus", FOLDER / f"{split}.tsv"
-    if not is_trained(path, "", output, corpus, table):
-        command(
-            "train",
-            "--run-file",
-            path,
-            "--corpus",
-            corpus,
-            "--split",
-            table,
-            "--threads",
-            1,
-            "--output",
-            output,
-        )
-    return output
+    output = study.folder / name.replace(" ", "_")
+    settings = {"data": DATA, "variants": {}, **sections}
+    return study.train(write_run_file(output.with_suffix(".toml"), settings), output)
 
 
-def main() -> None:
-    """Train what is missing, attack, and print the table."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    corpus, splits = prepare()
-    labels = corpus.records["label"].to_numpy(dtype=np.int64)
-    rows = {split: np.flatnonzero(splits == split) for split in ("train", "test")}
-    letters = {
-        split: [corpus.letters(int(row)) for row in of_split] for split, of_split in rows.items()
+def losses_of(
+    folder: Path, records: Records
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the losses of a model on train and on test, and its logits on test."""
+    scorer = load(folder)
+    logits = {split: scorer.logits(records.letters(split)) for split in ("train", "test")}
+    train, test = (record_losses(of, records.labels(split)) for split, of in logits.items())
+    return train, test, logits["test"]
+
+
+def row(name: str, folder: Path, records: Records, of_reference: tuple[Any, Any]) -> Row:
+    """Attack a model and return its row."""
+    train, test, logits = losses_of(folder, records)
+    ranks = np.unique(logits, return_inverse=True)[1]
+    sampled = Bootstrap(records.labels("test")).metrics(ranks / ranks.max(), 0.5)["auroc"]
+    privacy = read_json(folder / "provenance.json").get("privacy", {})
+    return {
+        "model": name,
+        "epsilon": f"{privacy['epsilon']:.2f}" if "epsilon" in privacy else "inf",
+        "test AUROC": interval(sampled.interval()),
+        "attack: loss": interval(loss_attack(train, test)),
+        "attack: loss vs. reference": interval(loss_attack(train, test, of_reference)),
+        "noise": f"{privacy.get('noise_multiplier', 0):.2f}",
+        "seconds": f"{read_json(folder / 'train.json')['seconds']:.0f}",
     }
 
-    def losses(folder: Path) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
-        logits = {split: load(folder).logits(of_split) for split, of_split in letters.items()}
-        return {split: record_losses(logits[split], labels[rows[split]]) for split in rows}, logits[
-            "test"
-        ]
 
-    of_beside, _ = losses(trained("beside", RUNS["plain"], "beside"))
-    table = []
-    for name, sections in RUNS.items():
-        folder = trained(name, sections)
-        found, logits = losses(folder)
-        ranks = np.unique(logits, return_inverse=True)[1]
-        auroc = (
-            Bootstrap(labels[rows["test"]]).metrics(ranks / ranks.max(), 0.5)["auroc"].interval()
-        )
-        alone = loss_attack(found["train"], found["test"])
-        beside = loss_attack(found["train"], found["test"], (of_beside["train"], of_beside["test"]))
-        told, cost = (
-            json.loads((folder / file).read_text()) for file in ("provenance.json", "train.json")
-        )
-        spent = told.get("privacy", {}).get("epsilon")
-        shown = [
-            f"{each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f})"
-            for each in (auroc, alone, beside)
-        ]
-        epsilon = "inf" if spent is None else f"{spent:.2f}"
-        table.append(
-            [
-                name,
-                epsilon,
-                *shown,
-                f"{told.get('privacy', {}).get('noise_multiplier', 0):.2f}",
-                f"{cost['seconds']:.0f}",
-            ]
-        )
-    columns = [
-        "model",
-        "epsilon",
-        "test AUROC",
-        "attack: loss",
-        "attack: loss vs. reference",
-        "noise",
-        "seconds",
-    ]
-    print(f"{len(rows['train']):,} train and {len(rows['test']):,} test records, delta 1e-5")
-    print(pd.DataFrame(table, columns=columns).to_string(index=False))
+def measure(chosen: argparse.Namespace) -> Iterator[Table]:
+    """Train what is missing, and attack."""
+    study = Study(quick_folder(FOLDER, chosen.quick))
+    reference, runs = ReferenceStudy(study.folder), runs_of(chosen.quick)
+    prepare(study, reference, QUICK_SIZES if chosen.quick else SIZES)
+    records = study.records()
+    of_reference = losses_of(trained(reference, "reference", runs["plain"]), records)[:2]
+    yield Table(
+        f"{len(records.rows('train')):,} train and {len(records.rows('test')):,} test records, "
+        "delta 1e-5",
+        (
+            row(name, trained(study, name, sections), records, of_reference)
+            for name, sections in runs.items()
+        ),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, option("--quick", action="store_true", help="a check of a few steps"))

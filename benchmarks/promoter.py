@@ -11,124 +11,38 @@ thread. An interrupted benchmark continues where it stopped.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import tomli_w
+from harness import Row, Table, interval, listed, run
+from runs import Study, settings_of, write_run_file
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.config import BinsObjective, RunFile, read_run_file
-from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
-from selfattn_bio.files import sha256_of
-from selfattn_bio.model.checkpoint import check_trained_on
 
 SEEDS = (0, 1, 2)
 TASK = Path("workflows/tasks/promoter.toml")
 FOLDER = Path("results/bench_promoter")
+STUDY = Study(FOLDER)
 VARIANTS = {"model": "", "cnn": "cnn"}  # model folder -> variant of the run file
 
 
-def command(*arguments: object) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "selfattn_bio.cli.main", *map(str, arguments)], check=True
-    )
-
-
-def trained_at_once(jobs: Sequence[tuple[Path, str, Path]], corpus: Path, split: Path) -> None:
-    """Train each (run file, variant or "", model folder) with one thread.
-
-    Finished models with equal settings and data are left out.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        todo = [
-            pool.submit(
-                command,
-                *(
-                    "train",
-                    "--run-file",
-                    run_file,
-                    "--corpus",
-                    corpus,
-                    "--split",
-                    split,
-                    "--threads",
-                    1,
-                    "--output",
-                    output,
-                ),
-                *(("--variant", variant) if variant else ()),
-            )
-            for run_file, variant, output in jobs
-            if not is_trained(run_file, variant, output, corpus, split)
-        ]
-    for job in todo:
-        job.result()
-
-
-def is_trained(run_file: Path, variant: str, output: Path, corpus: Path, split: Path) -> bool:
-    """Return whether the model folder exists with these settings and data.
-
-    Changes of the code are not detected.
-    """
-    run = read_run_file(run_file)
-    wanted = run.variant(variant) if variant else run.model_copy(update={"variants": {}})
-    if isinstance(
-        objective := wanted.objective, BinsObjective
-    ):  # the training adds the checksum of its points
-        objective = objective.model_copy(update={"points_sha256": sha256_of(objective.points)})
-        wanted = wanted.model_copy(update={"objective": objective})
-    if not output.exists() or read_run_file(output / "run.toml") != wanted:
-        return False
-    try:
-        check_trained_on(output, Corpus.open(corpus).fingerprint, sha256_of(split))
-    except ModelFolderError:
-        return False
-    return True
-
-
-def write_run_file(run: RunFile, seed: int) -> Path:
+def write_seed(seed: int) -> Path:
     """Write the task with another seed, for the model and its variants."""
-    path = FOLDER / f"seed{seed}" / "run.toml"
-    values = run.model_dump(mode="json", exclude_unset=True)
+    values = settings_of(TASK)
     values.setdefault("training", {})["seed"] = seed
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(tomli_w.dumps(values), encoding="utf-8")
-    return path
+    return write_run_file(FOLDER / f"seed{seed}" / "run.toml", values)
 
 
-def judged(seed: int, corpus: Path, split: Path) -> dict:
-    """Return metrics.json of a seed; evaluate if it is missing or older than the models."""
-    folder = FOLDER / f"seed{seed}"
-    metrics, models = (
-        folder / "metrics.json",
-        [folder / name / "provenance.json" for name in VARIANTS],
-    )
-    if not metrics.exists() or metrics.stat().st_mtime < max(
-        path.stat().st_mtime for path in models
-    ):
-        shared = ("--run-file", folder / "run.toml", "--corpus", corpus, "--split", split)
-        command(
-            "evaluate",
-            *shared,
-            "--model",
-            folder / "model",
-            "--variant",
-            f"cnn={folder / 'cnn'}",
-            "--output",
-            folder,
-        )
-    return json.loads(metrics.read_text(encoding="utf-8"))
+def judged(run_file: Path) -> dict[str, Any]:
+    """Return metrics.json of a seed."""
+    model, cnn = (run_file.with_name(name) for name in VARIANTS)
+    return STUDY.evaluate(run_file, model, "--variant", f"cnn={cnn}")
 
 
 def predictions(seed: int) -> pd.DataFrame:
@@ -147,94 +61,72 @@ def lead_of_means(
     means = []
     for group in (of_model, of_baseline):
         sampled = [bootstrap.metrics(each, threshold=0.5)["auroc"] for each in group]
-        means.append(
-            ResampledMetric(
-                mean(each.value for each in sampled),
-                np.mean([each.draws for each in sampled], axis=0),
-            )
-        )
+        draws = np.mean([each.draws for each in sampled], axis=0)
+        means.append(ResampledMetric(mean(each.value for each in sampled), draws))
     return means[0].minus(means[1])
 
 
-def with_interval(lead: dict[str, float]) -> str:
-    """Format a difference with its interval."""
-    return f"{lead['value']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f})"
-
-
-def of_mean_prediction(name: str, seeds: Sequence[int]) -> float:
-    """Return the test AUROC of the mean probability of classifier `name` over `seeds`."""
-    tables = [predictions(seed) for seed in seeds]
+def of_mean_prediction(name: str, tables: Sequence[pd.DataFrame]) -> float:
+    """Return the test AUROC of the mean probability of classifier `name` over seeds."""
     return roc_auc_score(tables[0]["label"], sum(table[name] for table in tables))
 
 
-def prepare() -> tuple[Path, Path]:
-    """Write corpus and split table of the task."""
-    run = read_run_file(TASK)
-    corpus, split = FOLDER / "corpus", FOLDER / "split.tsv"
-    files, labels = zip(*run.data.files, strict=True)
-    alphabet = run.data.alphabet
-    command(
-        "ingest",
-        "--fasta",
-        *files,
-        "--label",
-        *labels,
-        "--alphabet",
-        alphabet,
-        "--assembly",
-        run.data.assembly,
-        "--output",
-        corpus,
-    )
-    command("split", "--run-file", TASK, "--corpus", corpus, "--output", split)
-    return corpus, split
+def auroc_rows(
+    results: Sequence[dict[str, Any]], names: Sequence[str], tables: Sequence[pd.DataFrame]
+) -> Iterator[Row]:
+    """Return the AUROC by seed, their mean, and that of the mean prediction."""
+    for name in names:
+        tests = [each["test"] for each in results]
+        values = [
+            (test["model"] if name == "model" else test["baselines"][name])["auroc"]["value"]
+            for test in tests
+        ]
+        yield {
+            "test AUROC": name,
+            "by seed": listed(values, 4),
+            "mean": f"{mean(values):.4f}",
+            "ensemble": f"{of_mean_prediction(name, tables):.4f}",
+        }
 
 
-def main() -> None:
-    run = read_run_file(TASK)
-    files = {seed: write_run_file(run, seed) for seed in SEEDS}
-    corpus, split = prepare()
-    trained_at_once(
-        [
-            (path, variant, path.with_name(name))
-            for path in files.values()
-            for name, variant in VARIANTS.items()
-        ],
-        corpus,
-        split,
-    )
-    results = {seed: judged(seed, corpus, split) for seed in SEEDS}
-
-    baselines = list(results[SEEDS[0]]["test"]["baselines"])
-    print("\ntest AUROC".ljust(13) + "".join(f"{name:>29}" for name in ["model", *baselines]))
-    table: dict[str, list[float]] = {name: [] for name in ["model", *baselines]}
-    for seed, metrics in results.items():
-        entries = {"model": metrics["test"]["model"], **metrics["test"]["baselines"]}
-        for name, entry in entries.items():
-            table[name].append(entry["auroc"]["value"])
-        print(f"seed {seed}".ljust(12) + "".join(f"{table[name][-1]:29.4f}" for name in table))
-    print("mean".ljust(12) + "".join(f"{mean(values):29.4f}" for values in table.values()))
-    print(
-        "ensemble".ljust(12) + "".join(f"{of_mean_prediction(name, SEEDS):29.4f}" for name in table)
-    )
-    pairs = [of_mean_prediction("cnn", pair) for pair in combinations(SEEDS, 2)]
-    averaged = ", ".join(f"{value:.4f}" for value in pairs)
-    print(f"two CNNs averaged (the model has two networks): {averaged}, mean {mean(pairs):.4f}")
-    for seed, metrics in results.items():
+def lead_rows(results: Sequence[dict[str, Any]], tables: Sequence[pd.DataFrame]) -> Iterator[Row]:
+    """Return the difference to the best baseline by seed, and between means over seeds."""
+    for seed, metrics in zip(SEEDS, results, strict=True):
         best = metrics["differences"]["best_baseline"]
         lead = metrics["differences"]["baselines"][best]["auroc"]
-        print(f"seed {seed}: model - {best} {with_interval(lead)}")
-    best = max(baselines, key=lambda name: mean(table[name]))
-    tables = [predictions(seed) for seed in SEEDS]
+        yield {"model - baseline": f"seed {seed}: {best}", "AUROC": interval(lead, 4, "+")}
+    baselines = {
+        name: mean(each["test"]["baselines"][name]["auroc"]["value"] for each in results)
+        for name in results[0]["test"]["baselines"]
+    }
+    best = max(baselines, key=lambda name: baselines[name])
     models, labels = [table["model"] for table in tables], tables[0]["label"]
-    print(
-        f"means: model - {best} "
-        f"{with_interval(lead_of_means(models, [table[best] for table in tables], labels))}"
+    cnn_pairs = [(one["cnn"] + other["cnn"]) / 2 for one, other in combinations(tables, 2)]
+    for name, of in ((best, [table[best] for table in tables]), ("two CNNs averaged", cnn_pairs)):
+        lead = lead_of_means(models, of, labels)
+        yield {"model - baseline": f"means: {name}", "AUROC": interval(lead, 4, "+")}
+
+
+def measure(_: object) -> Iterator[Table | str]:
+    """Train and evaluate what is missing."""
+    files = [write_seed(seed) for seed in SEEDS]
+    STUDY.prepare(TASK)
+    STUDY.train_all(
+        (path, path.with_name(name), variant)
+        for path in files
+        for name, variant in VARIANTS.items()
     )
-    pairs_of_cnns = [(one["cnn"] + other["cnn"]) / 2 for one, other in combinations(tables, 2)]
-    lead = lead_of_means(models, pairs_of_cnns, labels)
-    print(f"means: model - two CNNs averaged {with_interval(lead)}")
+    results = [judged(path) for path in files]
+    tables = [predictions(seed) for seed in SEEDS]
+    names = ["model", *results[0]["test"]["baselines"]]
+    yield Table("", auroc_rows(results, names, tables))
+    pairs = [of_mean_prediction("cnn", pair) for pair in combinations(tables, 2)]
+    yield (
+        f"two CNNs averaged (the model has two networks): {listed(pairs, 4)}, "
+        f"mean {mean(pairs):.4f}"
+    )
+    yield Table("", lead_rows(results, tables))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure)

@@ -13,8 +13,8 @@ Run: `python benchmarks/protein_ss3.py` (48 minutes per seed).
 
 from __future__ import annotations
 
+import gzip
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,16 +23,14 @@ from statistics import mean
 
 import numpy as np
 import pandas as pd
-from comparison import DRAWS, Comparison, mean_of, seconds_of, train_seeds
-from published import FOLDER, prepare, write_fasta
+from comparison import DRAWS, FOLDER, Comparison, mean_of, seconds_of, train_seeds
+from runs import Study, command, settings_in, write_run_file
 
 from selfattn_bio.config import read_run_file
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.scoring.scorer import load
-from selfattn_bio.sequence.split_table import read_split
 
 NAME = "protein_ss3"
 FILES = {"test": "ts115", "train": "train", "valid": "val"}
@@ -131,12 +129,18 @@ def read_chains(folder: Path) -> pd.DataFrame:
 
 def prepared(source: Path) -> Path:
     """Write run file, corpus and split of the set; return the run file."""
-    chains = read_chains(source)
-    folder = FOLDER / NAME
-    sequences = write_fasta(folder / "chains.fa.gz", chains["id"], chains["sequence"])
-    chains[["id", "ss3"]].to_csv(folder / "labels.tsv", sep="\t", index=False)
-    data = {"alphabet": "protein", "sequences": sequences, "targets": str(folder / "labels.tsv")}
-    return prepare(NAME, {"data": data, "objective": OBJECTIVE, **MODEL}, chains)
+    chains, study = read_chains(source), Study(FOLDER / NAME)
+    fasta, labels = study.folder / "chains.fa.gz", study.folder / "labels.tsv"
+    data = {"alphabet": "protein", "sequences": str(fasta), "targets": str(labels)}
+    settings = {"data": data, "objective": OBJECTIVE, **MODEL}
+    run_file = write_run_file(study.folder / "run.toml", settings)
+    with gzip.open(fasta, "wt", compresslevel=1) as file:
+        pairs = zip(chains["id"], chains["sequence"], strict=True)
+        file.writelines(f">{name}\n{letters}\n" for name, letters in pairs)
+    chains[["id", "ss3"]].to_csv(labels, sep="\t", index=False)
+    command("ingest", "--run-file", run_file, "--output", study.corpus)
+    study.write_split(chains["split"])
+    return run_file
 
 
 @dataclass(frozen=True)
@@ -150,23 +154,20 @@ class Chains:
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Train, and compare with the baselines that `evaluate` has for labels."""
         run_file = prepared(folder)
-        models = train_seeds(
-            tomllib.loads(run_file.read_text(encoding="utf-8")), run_file.parent, seeds
-        )
-        corpus = Corpus.open(run_file.with_name("corpus"))
-        split = np.array(read_split(run_file.with_name("split.tsv"), corpus.records["id"]))
-        rows = {of: np.flatnonzero(split == of) for of in FILES}
-        objective = objective_of(read_run_file(run_file).objective)
-        table = corpus.targets(objective.section.target_columns)
-        letters = {
-            of: [corpus.letters(int(row)) for row in of_split] for of, of_split in rows.items()
-        }
+        study = Study(run_file.parent)
+        models = train_seeds(settings_in(run_file), study, seeds)
+        objective, records = objective_of(read_run_file(run_file).objective), study.records()
+        table = records.corpus.targets(objective.section.target_columns)
+        letters = {split: records.letters(split) for split in FILES}
         targets = {
-            of: objective.targets(table.iloc[each], corpus.records.iloc[each], str(folder))
-            for of, each in rows.items()
+            split: objective.targets(
+                table.iloc[rows], records.corpus.records.iloc[rows], str(folder)
+            )
+            for split in FILES
+            for rows in [records.rows(split)]
         }
         fitted = objective.fit_baselines(
-            corpus.alphabet,
+            records.corpus.alphabet,
             letters["train"],
             targets["train"],
             letters["valid"],

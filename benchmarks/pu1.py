@@ -22,13 +22,14 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import tomli_w
-from promoter import command
-from published import FOLDER, bench_folder, seconds_of, trained, with_interval
+from comparison import FOLDER, bench_folder, code_hash, seconds_of
+from harness import Row, Table, interval, option, run
+from runs import Study, read_json, write_run_file
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.interpret.explanation import Explanation
@@ -48,25 +49,14 @@ WANTED, MATCH_Q = ("SPI1", "SPIB"), 0.01
 
 def prepared(folder: Path) -> Path:
     """Write run file, corpus and split of the set in `folder`; return the run file."""
-    path = FOLDER / NAME / "run.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = {
-        "sequences": [str(folder / f"{name}.fa.gz") for name in FILES],
-        "header": HEADER,
-        "label": "label",
-    }
-    path.write_text(tomli_w.dumps({"title": "PU.1", "data": data, **SETTINGS}), encoding="utf-8")
-    command("ingest", "--run-file", path, "--output", path.with_name("corpus"))
-    command(
-        "split",
-        "--run-file",
-        path,
-        "--corpus",
-        path.with_name("corpus"),
-        "--output",
-        path.with_name("split.tsv"),
+    sequences = [str(folder / f"{name}.fa.gz") for name in FILES]
+    data = {"sequences": sequences, "header": HEADER, "label": "label"}
+    study = Study(FOLDER / NAME)
+    run_file = write_run_file(
+        study.folder / "run.toml", {"title": "PU.1", "data": data, **SETTINGS}
     )
-    return path
+    study.prepare(run_file)
+    return run_file
 
 
 def done(run_file: Path, model: Path) -> dict[str, float]:
@@ -74,33 +64,21 @@ def done(run_file: Path, model: Path) -> dict[str, float]:
 
     Steps are not repeated with the same weights and settings.
     """
-    folder = run_file.parent
-    attribution, kept = folder / "attribution", folder / "seconds.json"
-    shared = (
-        "--run-file",
-        run_file,
-        "--corpus",
-        folder / "corpus",
-        "--split",
-        folder / "split.tsv",
-        "--model",
-        model,
-    )
-    now = (
-        read_provenance(model)["weights_sha256"]
-        + read_run_file(run_file).interpret.model_dump_json()
-    )
-    if kept.exists() and (before := json.loads(kept.read_text(encoding="utf-8")))["of"] == now:
+    study = Study(run_file.parent)
+    attribution, kept = study.folder / "attribution", study.folder / "seconds.json"
+    settings = read_run_file(run_file).interpret.model_dump_json()
+    now = read_provenance(model)["weights_sha256"] + settings
+    if kept.exists() and (before := read_json(kept))["of"] == now:
         return before["seconds"]
-    outputs = {
-        "evaluate": ("--output", folder),
-        "explain": ("--output", attribution),
-        "motifs": ("--attribution", attribution, "--output", folder),
+    steps: dict[str, tuple[tuple[object, ...], Path]] = {
+        "evaluate": ((), study.folder),
+        "explain": ((), attribution),
+        "motifs": (("--attribution", attribution), study.folder),
     }
     seconds = {}
-    for name, options in outputs.items():
+    for name, (options, output) in steps.items():
         start = time.monotonic()
-        command(name, *shared, *options)
+        study.call(name, run_file, "--model", model, *options, output=output)
         seconds[name] = time.monotonic() - start
     kept.write_text(json.dumps({"of": now, "seconds": seconds}), encoding="utf-8")
     return seconds
@@ -117,52 +95,54 @@ def refusal(motifs: pd.DataFrame) -> str:
     return f"the first motif matches {label} at q {q:.2g} (expected {expected})"
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--bench",
-        metavar="DIR",
-        help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)",
-    )
-    folder = bench_folder(parser.parse_args(arguments).bench) / NAME
-    if not folder.is_dir():
-        sys.exit(f"error: {folder}: no such folder; choose the folder of the sets with --bench DIR")
-    run_file = prepared(folder)
-    (model,) = trained(run_file)
-    seconds = done(run_file, model)
-    metrics = json.loads((run_file.parent / "metrics.json").read_text(encoding="utf-8"))
-    motifs = pd.read_csv(
-        run_file.parent / "motifs.tsv",
-        sep="\t",
-        keep_default_na=False,
-        na_values={"match_q": [""], "effect": [""]},
-    )
-    print("\n| | validation AUROC | test AUROC |\n|---|---|---|")
+def auroc_rows(metrics: dict[str, Any]) -> Iterator[Row]:
+    """Return the AUROC of the model and of each baseline."""
     for name in ("model", *metrics["test"]["baselines"]):
-        each = [
-            metrics[split]["model"] if name == "model" else metrics[split]["baselines"][name]
-            for split in ("valid", "test")
-        ]
-        print(f"| {name} | {' | '.join(with_interval(entry['auroc']) for entry in each)} |")
+        row = {"": name}
+        for split, title in (("valid", "validation"), ("test", "test")):
+            of = metrics[split]
+            found = of["model"] if name == "model" else of["baselines"][name]
+            row[f"{title} AUROC"] = interval(found["auroc"])
+        yield row
+
+
+def motif_rows(motifs: pd.DataFrame) -> Iterator[Row]:
+    """Return the motifs with their best matches."""
+    for row in motifs.to_dict("records"):
+        yield {
+            "motif": row["consensus"],
+            "sites": str(row["num_sites"]),
+            "best match": row["match"],
+            "q": f"{row['match_q']:.1g}",
+            "effect": f"{row['effect']:+.2f}",
+            "verdict": row["verdict"],
+        }
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Train, find motifs and check the first one."""
+    source = bench_folder(chosen.bench) / NAME
+    if not source.is_dir():
+        sys.exit(f"error: {source}: no such folder; choose the folder of the sets with --bench DIR")
+    run_file = prepared(source)
+    folder = run_file.parent
+    model = Study(folder).train(run_file, folder / "model", code=code_hash())
+    seconds = {"train": seconds_of(model), **done(run_file, model)}
+    metrics = read_json(folder / "metrics.json")
+    values = {"match_q": [""], "effect": [""]}
+    motifs = pd.read_csv(folder / "motifs.tsv", sep="\t", keep_default_na=False, na_values=values)
+    yield Table("", auroc_rows(metrics))
     best = metrics["differences"]["best_baseline"]
     lead = metrics["differences"]["baselines"][best]["auroc"]
-    print(f"\nmodel - {best}: {with_interval(lead, '+')}")
-    took = ", ".join(
-        f"{name} {value:.0f}" for name, value in {"train": seconds_of([model]), **seconds}.items()
-    )
-    explained = len(Explanation.load(run_file.parent / "attribution").ids)
-    print(f"wall-clock seconds: {took}; {explained} sequences explained\n")
-    print("| motif | sites | best match | q | effect | verdict |\n|---|---|---|---|---|---|")
-    for row in motifs.to_dict("records"):
-        print(
-            f"| {row['consensus']} | {row['num_sites']} | {row['match']} | {row['match_q']:.1g} | "
-            f"{row['effect']:+.2f} | {row['verdict']} |"
-        )
+    yield f"model - {best}: {interval(lead, sign='+')}"
+    took = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
+    explained = len(Explanation.load(folder / "attribution").ids)
+    yield f"wall-clock seconds: {took}; {explained} sequences explained"
+    yield Table("", motif_rows(motifs))
     if wrong := refusal(motifs):
         sys.exit(f"error: {wrong}")
 
 
 if __name__ == "__main__":
-    main()
+    help_text = "folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)"
+    run(__doc__, measure, option("--bench", metavar="DIR", help=help_text))

@@ -14,11 +14,13 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from harness import Row, Table, option, run
 from numpy.typing import NDArray
 
 from selfattn_bio.scoring.origin import origin_of
@@ -60,10 +62,8 @@ def judged(peaks: pd.DataFrame, starts: pd.DataFrame, tolerance: int) -> tuple[f
     """Return precision and recall."""
     right = found = 0
     for strand in "+-":
-        summits, places = (
-            peaks.loc[peaks["strand"] == strand, "summit"].to_numpy(),
-            starts.loc[starts["strand"] == strand, "place"].to_numpy(),
-        )
+        summits = peaks.loc[peaks["strand"] == strand, "summit"].to_numpy()
+        places = starts.loc[starts["strand"] == strand, "place"].to_numpy()
         right += int(near(summits, places, tolerance).sum())
         found += int(near(places, summits, tolerance).sum())
     return right / max(1, len(peaks)), found / len(starts)
@@ -76,63 +76,68 @@ def moved(peaks: pd.DataFrame, region: Region) -> pd.DataFrame:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR")
-    parser.add_argument("--genome", type=Path, required=True, metavar="FASTA")
-    parser.add_argument("--region", default="chr2R", help="CHROM or CHROM:START-END (%(default)s)")
-    parser.add_argument("--stride", type=int, metavar="BP")
-    parser.add_argument(
-        "--output", type=Path, default=Path("results/bench_scan/promoters"), metavar="PREFIX"
-    )
-    arguments = parser.parse_args()
-    genome, origin = Genome(arguments.genome), origin_of(arguments.model)
-    region, scan = (
-        parse_region(arguments.region, genome),
-        Scan(stride=arguments.stride, anchor="end", threshold=0.5),
-    )
-    windows, start, cpu = scan.windows(origin), time.monotonic(), time.process_time()
-    peaks = score_genome(
-        origin,
-        genome,
-        arguments.output,
-        regions=[f"{region.chrom}:{region.start}-{region.end}"],
-        scan=scan,
-        say=lambda line: print(line, flush=True),
-    )
-    seconds, used, letters = (
-        time.monotonic() - start,
-        time.process_time() - cpu,
-        region.end - region.start,
-    )
-    shape = f"{letters:,} bp, windows of {windows.size} every {windows.stride}"
-    print(f"{shape}, both strands: {seconds:.0f} s wall-clock")
-    rate, peak = (
-        2 * letters // windows.stride / used,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
-    )
-    threads = torch.get_num_threads()
-    print(f"{used:.0f} CPU s, {threads} threads, {rate:,.0f} windows per CPU s, peak {peak:.0f} MB")
-    starts = known_starts(STARTS, region)
-    base = len(starts) / (2 * (letters // windows.stride))
-    print(f"{len(starts)} known starts; {len(peaks)} peaks with log-odds >= 0 without --prior")
-    peaks = peaks.sort_values("log_odds", ascending=False, kind="stable", ignore_index=True)
-    prior = int((peaks["log_odds"] + origin.shift(base) >= 0).sum())
-    print(f"with --prior {base:.5f}, the fraction of windows that end at a start:", end=" ")
-    print(f"{prior} peaks with a probability of at least .5")
-    print("peaks  tolerance  precision  by chance  recall  by chance")
+def rows(peaks: pd.DataFrame, starts: pd.DataFrame, region: Region) -> Iterator[Row]:
+    """Return precision and recall of the best peaks."""
     for number in sorted({*(top for top in TOP if top < len(peaks)), len(peaks)}):
         best = peaks[:number]
         for tolerance in TOLERANCES:
             precision, recall = judged(best, starts, tolerance)
             by_chance = judged(moved(best, region), starts, tolerance)
-            print(
-                f"{number:5}  {tolerance:9}  {precision:9.3f}  {by_chance[0]:9.3f}  {recall:6.3f}  "
-                f"{by_chance[1]:9.3f}"
-            )
+            yield {
+                "peaks": str(number),
+                "tolerance": str(tolerance),
+                "precision": f"{precision:.3f}",
+                "by chance": f"{by_chance[0]:.3f}",
+                "recall": f"{recall:.3f}",
+                "recall by chance": f"{by_chance[1]:.3f}",
+            }
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Scan, and compare the peaks with the known starts."""
+    genome, origin = Genome(chosen.genome), origin_of(chosen.model)
+    region = parse_region(chosen.region, genome)
+    scan = Scan(stride=chosen.stride, anchor="end", threshold=0.5)
+    windows, start, cpu = scan.windows(origin), time.monotonic(), time.process_time()
+    peaks = score_genome(
+        origin,
+        genome,
+        chosen.output,
+        regions=[f"{region.chrom}:{region.start}-{region.end}"],
+        scan=scan,
+        say=lambda line: print(line, flush=True),
+    )
+    seconds, used = time.monotonic() - start, time.process_time() - cpu
+    letters = region.end - region.start
+    rate = 2 * letters // windows.stride / used
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    yield (
+        f"{letters:,} bp, windows of {windows.size} every {windows.stride}, both strands: "
+        f"{seconds:.0f} s wall-clock, {used:.0f} CPU s, {torch.get_num_threads()} threads, "
+        f"{rate:,.0f} windows per CPU s, peak {peak:.0f} MB"
+    )
+    starts = known_starts(STARTS, region)
+    base = len(starts) / (2 * (letters // windows.stride))
+    peaks = peaks.sort_values("log_odds", ascending=False, kind="stable", ignore_index=True)
+    prior = int((peaks["log_odds"] + origin.shift(base) >= 0).sum())
+    yield (
+        f"{len(starts)} known starts; {len(peaks)} peaks with log-odds >= 0 without --prior. With "
+        f"--prior {base:.5f}, the fraction of windows that end at a start: {prior} peaks with a "
+        "probability of at least .5"
+    )
+    yield Table("", rows(peaks, starts, region))
 
 
 if __name__ == "__main__":
-    main()
+    run(
+        __doc__,
+        measure,
+        option("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR"),
+        option("--genome", type=Path, required=True, metavar="FASTA"),
+        option("--region", default="chr2R", help="CHROM or CHROM:START-END (%(default)s)"),
+        option("--stride", type=int, metavar="BP"),
+        option(
+            "--output", type=Path, default=Path("results/bench_scan/promoters"), metavar="PREFIX"
+        ),
+        threads=None,
+    )

@@ -7,11 +7,17 @@ kinds of sequences, that is flagged as unlike the training data.
     python benchmarks/scores.py
 """
 
+from collections.abc import Iterator
+from itertools import product
+
 import numpy as np
+from harness import Row, Table, run
 
 import selfattn_bio
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.records import Record
 
 BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 HUMAN = np.array(
@@ -22,19 +28,44 @@ HUMAN = np.array(
         [0.22, 0.205, 0.245, 0.33],
     ]
 )  # few CpG
-CODONS = [
-    a + b + c
-    for a in "ACGT"
-    for b in "ACGT"
-    for c in "ACGT"
-    if a + b + c not in ("TAA", "TAG", "TGA")
-]
+STOPS = ("TAA", "TAG", "TGA")
+CODONS = [a + b + c for a, b, c in product("ACGT", repeat=3) if a + b + c not in STOPS]
 LENGTH, NUMBER = 300, 1000
 
 
-def main() -> None:
-    """Print both tables."""
-    model, rng = selfattn_bio.load("promoter"), np.random.default_rng(0)
+def coverage_rows(model: Scorer, test: list[Record], labels: np.ndarray) -> Iterator[Row]:
+    """Return how often the sets of a coverage hold the label, and their sizes."""
+    for coverage in (0.8, 0.9, 0.95):
+        sets = selfattn_bio.score_sequences(model, test, coverage=coverage)["set"]
+        pairs = zip(labels, sets, strict=True)
+        held = np.array([str(label) in one.split(",") for label, one in pairs])
+        size = sets.map({"0": 1, "1": 1, "0,1": 2, "none": 0}).to_numpy()
+        shares = {
+            "found": held,
+            "of 0": held[labels == 0],
+            "of 1": held[labels == 1],
+            "one label": size == 1,
+            "both": size == 2,
+            "none": size == 0,
+        }
+        figures = {name: f"{share.mean():.3f}" for name, share in shares.items()}
+        yield {"coverage": f"{coverage:.2f}", **figures}
+
+
+def unlike_rows(model: Scorer, test: list[Record]) -> Iterator[Row]:
+    """Return the fraction of each kind of sequences that is flagged as unlike."""
+    rng = np.random.default_rng(0)
+    for name, sequences in _kinds([record.letters for record in test], rng).items():
+        texts = [row.tobytes().decode() for row in sequences]
+        flags = selfattn_bio.score_sequences(model, texts)["unlike"]
+        counts = flags[flags != "no"].value_counts().items()
+        why = ", ".join(f"{count} by {reason}" for reason, count in counts)
+        yield {"sequences": name, "unlike": f"{(flags != 'no').mean():.1%}", "reasons": why}
+
+
+def measure(_: object) -> Iterator[Table]:
+    """Yield both tables."""
+    model = selfattn_bio.load("promoter")
     files = {1: "data/fly_promoters/positives.fa.gz", 0: "data/fly_promoters/negatives.fa.gz"}
     records = [
         (record, label)
@@ -43,30 +74,10 @@ def main() -> None:
         if record.chrom == "chr2R"
     ]
     test, labels = [record for record, _ in records], np.array([label for _, label in records])
-
-    print(
-        f"{'coverage':>8}  {'found':>5}  {'of 0':>5}  {'of 1':>5}  {'one label':>9}"
-        f"  {'both':>5}  {'none':>5}   ({len(test):,} test records)"
+    yield Table(
+        f"Prediction sets of {len(test):,} test records", coverage_rows(model, test, labels)
     )
-    for coverage in (0.8, 0.9, 0.95):
-        sets = selfattn_bio.score_sequences(model, test, coverage=coverage)["set"]
-        held = np.array(
-            [str(label) in one.split(",") for label, one in zip(labels, sets, strict=True)]
-        )
-        size = sets.map({"0": 1, "1": 1, "0,1": 2, "none": 0}).to_numpy()
-        shares = [held.mean(), held[labels == 0].mean(), held[labels == 1].mean()]
-        print(f"{coverage:8.2f}  " + "  ".join(f"{share:5.3f}" for share in shares), end="  ")
-        print(f"{(size == 1).mean():9.3f}  {(size == 2).mean():5.3f}  {(size == 0).mean():5.3f}")
-
-    print(f"\n{'sequences':44}  unlike")
-    for name, sequences in _kinds([record.letters for record in test], rng).items():
-        flags = selfattn_bio.score_sequences(model, [row.tobytes().decode() for row in sequences])[
-            "unlike"
-        ]
-        why = ", ".join(
-            f"{count} by {reason}" for reason, count in flags[flags != "no"].value_counts().items()
-        )
-        print(f"{name:44}  {(flags != 'no').mean():6.1%}  {why}")
+    yield Table("Flags", unlike_rows(model, test))
 
 
 def _kinds(test: list[np.ndarray], rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
@@ -107,4 +118,4 @@ def _chain(table: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure)

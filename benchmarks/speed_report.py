@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from harness import aligned
 from peers import DIM, FEEDFORWARD, HEADS, KERNELS_OF_WINDOWS, LAYERS, WINDOW, keys_of_bigbird
 
 DISTURBED = 1.15  # a larger ratio of two times of one layer means that the machine was not idle
@@ -28,6 +28,9 @@ class Size(NamedTuple):
     step: int = 8192
     step_rounds: int = 3
     batch: int = 16
+
+
+QUICK = Size(((1024, 3),), 1024, 1024, 4096, 3, 1024, 3, 4)
 
 
 class Target(NamedTuple):
@@ -74,150 +77,134 @@ def keys_of_window(length: int) -> float:
     return 2 * window + 1 - window * (window + 1) / length
 
 
+class Ratio(NamedTuple):
+    """A target: the time of the fastest of `slow` over that of the fastest of `fast`.
+
+    `flop` is the number of operations per token of `fast`.
+    """
+
+    bound: float
+    slow: str
+    fast: str
+    flop: float
+
+
+PEERS = {
+    "local-attention": ["local-attention", "local-attention, rotary"],
+    "best of local-attention, HF Longformer": [
+        "local-attention",
+        "local-attention, rotary",
+        "HF Longformer",
+    ],
+    "band": ["ours, band, T5"],
+    "slab": ["ours, slab, T5"],
+    "BigBird pattern": ["ours, BigBird pattern"],
+    "ours": OURS,
+}
+
+
+def layer_ratios(length: int) -> list[Ratio]:
+    """Return the targets of one layer."""
+    flop = PROJECTIONS + pairs(keys_of_window(length))
+    return [
+        Ratio(4, "local-attention", "band", flop),
+        Ratio(8, "HF Longformer", "band", flop),
+        Ratio(20, "dense SDPA", "band", flop),
+        Ratio(2.5, "local-attention", "slab", flop),
+        Ratio(5, "HF Longformer", "slab", flop),
+        Ratio(4, "HF BigBird", "BigBird pattern", PROJECTIONS + pairs(keys_of_bigbird(length))),
+    ]
+
+
+def step_ratios(length: int) -> list[Ratio]:
+    """Return the targets of a training step over one long sequence."""
+    near, drawn = keys_of_window(length), keys_of_bigbird(length)
+    best = "best of local-attention, HF Longformer"
+    return [
+        Ratio(3.5, best, "ours", LAYERS * (BLOCK + pairs(near))),
+        Ratio(1, "HF BigBird", "BigBird pattern", LAYERS * (BLOCK + pairs(drawn))),
+    ]
+
+
+def short_ratios() -> list[Ratio]:
+    """Return the targets of a training step over a batch of 300 tokens."""
+    return [
+        Ratio(1.35, peer, f"ours, {name}", LAYERS * (BLOCK + pairs(keys)))
+        for name, keys in (("all pairs", 300.0), (f"window {WINDOW}", keys_of_window(300)))
+        for peer in ("HF BERT", "HF ESM")
+    ]
+
+
+def names_of(side: str) -> list[str]:
+    """Return the rows of the tables that one side of a ratio means."""
+    of, _, variant = side.partition(", ")
+    if side in PEERS:
+        return PEERS[side]
+    return [f"{name}, {variant}" for name in OURS] if of == "ours" else [side]
+
+
 def targets(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]) -> list[Target]:
     """Return all targets; `figures` are by setting, with memory under "memory"."""
     times = rows.set_index(["setting", "table", "length", "name"]).sort_index()["total"]
-    found = []
+    settings = rows["setting"].unique()
 
-    def ratio(
-        what: str,
-        bound: float,
-        table: str,
-        length: int,
-        slow: list[str],
-        fast: list[str],
-        flop: float,
-    ) -> None:
-        """Add the ratio of the fastest of `slow` to the fastest of `fast` (`flop` per token)."""
+    def evaluated(ratio: Ratio, title: str, table: str, length: int) -> Target:
         values, reachable = {}, {}
-        for setting in rows["setting"].unique():
+        for setting in settings:
             at = times[setting, table, length]
-            if set(fast) & set(at.index):
-                values[setting] = (
-                    at[at.index.intersection(slow)].min() / at[at.index.intersection(fast)].min()
-                )
-                reachable[setting] = at[at.index.intersection(slow)].min() / at_peak(
-                    flop, figures[setting]
-                )
-        found.append(Target(what, bound, True, values, reachable))
+            slow, fast = (at.index.intersection(names_of(x)) for x in (ratio.slow, ratio.fast))
+            if len(fast):
+                values[setting] = at[slow].min() / at[fast].min()
+                reachable[setting] = at[slow].min() / at_peak(ratio.flop, figures[setting])
+        what = f"{title}: {ratio.slow} / {ratio.fast}"
+        return Target(what, ratio.bound, True, values, reachable)
 
-    def figure(
-        what: str,
-        bound: float,
-        at_least: bool,
-        value: Callable[[dict[str, float]], float],
-        best: float | None = None,
-        memory: bool = False,
-    ) -> None:
-        values = {
-            setting: value(each)
-            for setting, each in figures.items()
-            if (setting == "memory") == memory
-        }
-        found.append(
-            Target(
-                what, bound, at_least, values, {} if best is None else dict.fromkeys(values, best)
-            )
-        )
+    layer, step = f"layer, {size.middle:,}", f"step, {size.step:,}"
+    return [
+        *(evaluated(each, layer, "layer", size.middle) for each in layer_ratios(size.middle)),
+        *figure_targets(size, figures),
+        *(evaluated(each, step, "step", size.step) for each in step_ratios(size.step)),
+        floor_target(
+            size, {setting: times[setting, "step", size.step] for setting in settings}, figures
+        ),
+        *(evaluated(each, "step of 300", "step", 300) for each in short_ratios()),
+    ]
 
-    local, band, slab = (
-        ["local-attention", "local-attention, rotary"],
-        ["ours, band, T5"],
-        ["ours, slab, T5"],
-    )
-    middle, step = size.middle, size.step
-    near = pairs(keys_of_window(middle))
-    layer, drawn = PROJECTIONS + near, PROJECTIONS + pairs(keys_of_bigbird(middle))
-    ratio(f"layer, {middle:,}: local-attention / band", 4, "layer", middle, local, band, layer)
-    ratio(
-        f"layer, {middle:,}: HF Longformer / band",
-        8,
-        "layer",
-        middle,
-        ["HF Longformer"],
-        band,
-        layer,
-    )
-    ratio(f"layer, {middle:,}: dense SDPA / band", 20, "layer", middle, ["dense SDPA"], band, layer)
-    ratio(f"layer, {middle:,}: local-attention / slab", 2.5, "layer", middle, local, slab, layer)
-    ratio(
-        f"layer, {middle:,}: HF Longformer / slab",
-        5,
-        "layer",
-        middle,
-        ["HF Longformer"],
-        slab,
-        layer,
-    )
-    ratio(
-        f"layer, {middle:,}: HF BigBird / BigBird pattern",
-        4,
-        "layer",
-        middle,
-        ["HF BigBird"],
-        ["ours, BigBird pattern"],
-        drawn,
-    )
+
+def figure_targets(size: Size, figures: dict[str, dict[str, float]]) -> list[Target]:
+    """Return the targets of attention alone, long sequences and memory, by kernel."""
+    timed = {setting: each for setting, each in figures.items() if setting != "memory"}
+    memory, found = figures["memory"], []
     for kernel in KERNELS_OF_WINDOWS:
         if kernel == "band":
-            figure(
-                "band alone / GEMM, flop/s",
-                0.5,
-                True,
-                lambda each: each["core band Gflop/s"] / each["GEMM Gflop/s"],
-                1,
-            )
-        at, far = (f"{kernel} us/token at {length}" for length in (middle, size.far))
-        figure(
-            f"{kernel}: us/token at {size.far:,} / at {middle:,}",
-            1.2,
-            False,
-            lambda each, at=at, far=far: each[far] / each[at],
-            1,
-        )
-        what = f"{kernel}: KiB/token per layer at {size.far:,}"
-        figure(what, 8, False, lambda each, name=kernel: each[f"{name} KiB/token"], memory=True)
-        figure(
-            f"{kernel}: peak GiB, step of 4 layers at {size.far:,}",
-            8,
-            False,
-            lambda each, k=kernel: each[f"{k} step GiB"],
-            memory=True,
-        )
-    whole, peers = LAYERS * (BLOCK + pairs(keys_of_window(step))), [*local, "HF Longformer"]
-    ratio(
-        f"step, {step:,}: best of local-attention, HF Longformer / ours",
-        3.5,
-        "step",
-        step,
-        peers,
-        OURS,
-        whole,
-    )
-    whole = LAYERS * (BLOCK + pairs(keys_of_bigbird(step)))
-    ratio(
-        f"step, {step:,}: HF BigBird / BigBird pattern",
-        1,
-        "step",
-        step,
-        ["HF BigBird"],
-        ["ours, BigBird pattern"],
-        whole,
-    )
-    floors, best = {}, {}
-    for setting in rows["setting"].unique():
-        at, floor = (
-            times[setting, "step", step],
-            times[setting, "step", step]["floor: no attention"],
-        )
-        floors[setting] = at[at.index.intersection(OURS)].min() / floor
-        best[setting] = 1 + at_peak(LAYERS * pairs(keys_of_window(step)), figures[setting]) / floor
-    found.append(Target(f"step, {step:,}: ours / floor", 1.35, False, floors, best))
-    for name, keys in (("all pairs", 300.0), (f"window {WINDOW}", keys_of_window(300))):
-        ours, whole = [f"{each}, {name}" for each in OURS], LAYERS * (BLOCK + pairs(keys))
-        ratio(f"step of 300: HF BERT / ours, {name}", 1.35, "step", 300, ["HF BERT"], ours, whole)
-        ratio(f"step of 300: HF ESM / ours, {name}", 1.35, "step", 300, ["HF ESM"], ours, whole)
+            rates = {
+                name: of["core band Gflop/s"] / of["GEMM Gflop/s"] for name, of in timed.items()
+            }
+            best = dict.fromkeys(rates, 1.0)
+            found.append(Target("band alone / GEMM, flop/s", 0.5, True, rates, best))
+        at, far = (f"{kernel} us/token at {length}" for length in (size.middle, size.far))
+        growth = {name: of[far] / of[at] for name, of in timed.items()}
+        what = f"{kernel}: us/token at {size.far:,} / at {size.middle:,}"
+        found.append(Target(what, 1.2, False, growth, dict.fromkeys(growth, 1.0)))
+        for what, key in (
+            (f"{kernel}: KiB/token per layer at {size.far:,}", f"{kernel} KiB/token"),
+            (f"{kernel}: peak GiB, step of 4 layers at {size.far:,}", f"{kernel} step GiB"),
+        ):
+            found.append(Target(what, 8, False, {"memory": memory[key]}, {}))
     return found
+
+
+def floor_target(
+    size: Size, steps: dict[str, pd.Series], figures: dict[str, dict[str, float]]
+) -> Target:
+    """Return the target of a step compared with one without attention."""
+    values, best = {}, {}
+    for setting, at in steps.items():
+        floor = at["floor: no attention"]
+        values[setting] = at[at.index.intersection(OURS)].min() / floor
+        flop = LAYERS * pairs(keys_of_window(size.step))
+        best[setting] = 1 + at_peak(flop, figures[setting]) / floor
+    return Target(f"step, {size.step:,}: ours / floor", 1.35, False, values, best)
 
 
 def at_peak(flop: float, figures: dict[str, float]) -> float:
@@ -226,20 +213,6 @@ def at_peak(flop: float, figures: dict[str, float]) -> float:
 
 
 # ------------ text
-def aligned(lines: list[list[str]]) -> str:
-    """Format a Markdown table with aligned columns; the first line is the header."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    body = [
-        [
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in lines
-    ]
-    body.insert(1, ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in body)
-
-
 def time_table(rows: pd.DataFrame, table: str, length: int) -> str:
     """Format one length of a table, with names as rows and settings as columns.
 

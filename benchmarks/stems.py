@@ -8,56 +8,45 @@ each with one thread. An interrupted benchmark continues where it stopped.
     python benchmarks/stems.py
 """
 
-from __future__ import annotations
-
 import re
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-import tomli_w
-from promoter import FOLDER, TASK, prepare, trained_at_once
-
-from selfattn_bio.config import read_run_file
+from harness import Row, Table, run
+from promoter import FOLDER, STUDY, TASK
+from runs import settings_of, write_run_file
 
 STEPS = 750
 RUNS = FOLDER.with_name("bench_stems")
-K = (1, 3, 6)
+MODEL = {"kind": "attention", "members": 1}
+NO_STEM = MODEL | {"stem": {"kind": "none"}}
 NETWORKS: dict[str, dict[str, Any]] = {
+    **{f"{k}-mers, stem": {"tokens": {"k": k}, "model": MODEL} for k in (1, 3, 6)},
     **{
-        f"{k}-mers, stem": {"tokens": {"k": k}, "model": {"kind": "attention", "members": 1}}
-        for k in K
-    },
-    **{
-        f"{k}-mers, no stem": {
-            "tokens": {"k": k, "stride": k},
-            "model": {"kind": "attention", "members": 1, "stem": {"kind": "none"}},
-        }
-        for k in K
+        f"{k}-mers, no stem": {"tokens": {"k": k, "stride": k}, "model": NO_STEM} for k in (1, 3, 6)
     },
 }
 
 
-def main() -> None:
-    task = read_run_file(TASK).model_dump(mode="json", exclude_unset=True)
-    jobs = []
-    for name, settings in NETWORKS.items():
-        run_file = RUNS / re.sub("[^a-zA-Z0-9.]+", "_", name) / "run.toml"
-        run_file.parent.mkdir(parents=True, exist_ok=True)
-        run_file.write_text(
-            tomli_w.dumps(task | settings | {"training": {"max_steps": STEPS}}), encoding="utf-8"
-        )
-        jobs.append((run_file, "", run_file.with_name("model")))
-    trained_at_once(jobs, *prepare())
-    print(f"\n{'network':32} {'valid AUROC':>12} {'at step':>8} {'seconds':>8}")
-    for name, (_, _, model) in zip(NETWORKS, jobs, strict=True):
-        history = pd.read_csv(Path(model) / "history.csv")
+def rows() -> Iterator[Row]:
+    """Train all networks, and read the best step of each."""
+    STUDY.prepare(TASK)
+    folders = {name: RUNS / re.sub("[^a-zA-Z0-9.]+", "_", name) for name in NETWORKS}
+    for name, folder in folders.items():
+        training = {"training": {"max_steps": STEPS}}
+        write_run_file(folder / "run.toml", settings_of(TASK) | NETWORKS[name] | training)
+    STUDY.train_all((each / "run.toml", each / "model", "") for each in folders.values())
+    for name, folder in folders.items():
+        history = pd.read_csv(folder / "model" / "history.csv")
         best = history.loc[history["valid_auroc"].idxmax()]
-        print(
-            f"{name:32} {best['valid_auroc']:12.4f} {best['step']:8.0f} "
-            f"{history['seconds'].iloc[-1]:8.0f}"
-        )
+        yield {
+            "network": name,
+            "valid AUROC": f"{best['valid_auroc']:.4f}",
+            "at step": f"{best['step']:.0f}",
+            "seconds": f"{history['seconds'].iloc[-1]:.0f}",
+        }
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, lambda _: [Table("", rows())])

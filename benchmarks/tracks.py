@@ -5,15 +5,11 @@ Process CPU time, median of rounds.
     python benchmarks/tracks.py
 """
 
-from __future__ import annotations
-
-import argparse
 import io
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
+from harness import Row, Table, median_seconds, option, run
 from matplotlib.figure import Figure
 
 from selfattn_bio.interpret.logos import draw_letters
@@ -29,36 +25,23 @@ def through_matplotlib(scores: np.ndarray) -> str:
     return buffer.getvalue()
 
 
-def seconds(draw: Callable[[np.ndarray], str], scores: np.ndarray, rounds: int) -> float:
-    """Return the median seconds of process CPU time."""
-    taken = []
-    for _ in range(rounds):
-        start = time.process_time()
-        draw(scores)
-        taken.append(time.process_time() - start)
-    return statistics.median(taken)
-
-
-def main() -> None:
-    """Time text at two lengths, and matplotlib at the shorter one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="number of timed drawings (default: %(default)s)"
-    )
-    rounds = parser.parse_args().rounds
+def rows(rounds: int) -> Iterator[Row]:
+    """Time text at two lengths, and matplotlib once at the shorter one."""
     rng = np.random.default_rng(0)
     for length in (1000, 10_000):
         scores = np.eye(4)[rng.integers(0, 4, length)] * rng.normal(size=(length, 1))
-        kilobytes = f"{len(track_svg(scores)) / 1e3:.0f} kB"
-        took = seconds(track_svg, scores, rounds)
-        print(f"track of {length} bp as SVG text: {took:.3f} CPU s, {kilobytes}")
-    scores = scores[:1000]
-    print(
-        f"track of 1000 bp through matplotlib: {seconds(through_matplotlib, scores, 1):.3f} CPU s"
-    )
+        ways = {"text": (track_svg, rounds), "matplotlib": (through_matplotlib, 1)}
+        for name, (draw, times) in ways.items():
+            if name == "text" or length == 1000:
+                found = median_seconds({name: lambda draw=draw, of=scores: draw(of)}, times)
+                yield {
+                    "SVG through": name,
+                    "bp": str(length),
+                    "CPU s": f"{found[name]:.3f}",
+                    "kB": f"{len(draw(scores)) / 1e3:.0f}",
+                }
 
 
 if __name__ == "__main__":
-    main()
+    rounds = option("--rounds", type=int, default=5, help="timed drawings (default: %(default)s)")
+    run(__doc__, lambda chosen: [Table("", rows(chosen.rounds))], rounds)

@@ -6,16 +6,13 @@ Intervals are over blocks of the chromosome, as in metrics.json. `benchmarks/acc
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import pandas as pd
-from comparison import DRAWS, Comparison, ingest_and_split, mean_of, seconds_of, train_seeds
-from promoter import command
-from published import FOLDER
+from comparison import DRAWS, FOLDER, Comparison, mean_of, seconds_of, train_seeds
+from runs import Study, settings_in
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.evaluation.bins import blocks_of
@@ -45,9 +42,8 @@ class BinsTask:
 
     def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
         """Train, evaluate once, and resample the predictions."""
-        place = FOLDER / name
-        task = TASKS / f"{name}.toml"
-        values = tomllib.loads(task.read_text(encoding="utf-8"))
+        study, task = Study(FOLDER / name), TASKS / f"{name}.toml"
+        values = settings_in(task)
         values["variants"] = {self.other: values["variants"][self.other]}
         seconds = 0.0
         if "transfer" in values:
@@ -55,29 +51,18 @@ class BinsTask:
             seconds += seconds_of(parent)
             for run in (values, *values["variants"].values()):
                 run["transfer"]["parent"] = str(parent)
-        ingest_and_split(task, place)
-        models, others = (
-            train_seeds(values, place, seeds),
-            train_seeds(values, place, seeds, self.other),
-        )
-        named = {f"model{seed}": model for seed, model in enumerate(models)} | {
-            f"other{seed}": other for seed, other in enumerate(others)
-        }
-        shared = (
-            "--run-file",
-            place / "seed0.toml",
-            "--corpus",
-            place / "corpus",
-            "--split",
-            place / "split.tsv",
-        )
+        study.prepare(task)
+        models = train_seeds(values, study, seeds)
+        others = train_seeds(values, study, seeds, self.other)
+        named = {f"model{seed}": model for seed, model in enumerate(models)}
+        named |= {f"other{seed}": other for seed, other in enumerate(others)}
         # Every network gets another name, because networks with the same name would be averaged.
         variants = [f"{each}={path}" for each, path in named.items() if path != models[0]]
-        command(
-            "evaluate", *shared, "--model", models[0], "--variant", *variants, "--output", place
-        )
+        options = ("--model", models[0], "--variant", *variants)
+        run_file = study.folder / "seed0.toml"
+        study.call("evaluate", run_file, *options, output=study.folder)
         sampled = {
-            split: sampled_columns(place, split, draws)
+            split: sampled_columns(study.folder, split, draws)
             for split, draws in (("valid", 1), ("test", DRAWS))
         }
         for of_split in sampled.values():
@@ -98,10 +83,9 @@ class BinsTask:
 
     def _parent(self, name: str) -> Path:
         """Train the task that the model starts from."""
-        task, place = TASKS / f"{name}.toml", FOLDER / name
-        ingest_and_split(task, place)
-        values: dict[str, Any] = tomllib.loads(task.read_text(encoding="utf-8"))
-        return train_seeds(values, place, 1)[0]
+        study, task = Study(FOLDER / name), TASKS / f"{name}.toml"
+        study.prepare(task)
+        return train_seeds(settings_in(task), study, 1)[0]
 
 
 def sampled_columns(place: Path, split: str, draws: int) -> dict[str, ResampledMetric]:

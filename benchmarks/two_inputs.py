@@ -15,16 +15,17 @@ import contextlib
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from harness import Row, Table, option, run
+from runs import Records
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import selfattn_bio
 from selfattn_bio.cli.main import main as command
 from selfattn_bio.config import read_run_file
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.interpret.methods import AttnLRP, AttnLRPCopies, IntegratedGradients
 from selfattn_bio.scoring.scorer import load
@@ -82,10 +83,8 @@ def two_sequences(rng, label):
     """Sample a record; the label is 1 if both inputs have their motif, or neither has."""
     first = bool(rng.integers(2))
     partner = first == bool(label)
-    (one, at), (other, there) = (
-        planted(rng, 40, DNA_MOTIFS[0] if first else None),
-        planted(rng, 32, DNA_MOTIFS[1] if partner else None),
-    )
+    one, at = planted(rng, 40, DNA_MOTIFS[0] if first else None)
+    other, there = planted(rng, 32, DNA_MOTIFS[1] if partner else None)
     return one, other, (at, 8) if first else None, (there, 8) if partner else None
 
 
@@ -126,6 +125,10 @@ PARTNERS = {
 }
 
 
+KINDS = {kind.__name__: kind for kind in PARTNERS}
+SHARED = ("--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv")
+
+
 def write_pairs(folder: Path, kind, number: int, steps: int, sample=None):
     """Write run.toml and the files of both inputs.
 
@@ -156,16 +159,15 @@ def found_letters(explanation, planted):
 
     Records without a planted site are left out.
     """
-    truth, said = [], []
+    truth, found = [], []
     for row, place in zip(explanation.attribution, planted, strict=True):
         if place is not None:
             of_row = np.zeros(len(row))
             of_row[place[0] : place[0] + place[1]] = 1
             truth.append(of_row)
-            said.append(row / row.max())
-    return average_precision_score(np.concatenate(truth), np.concatenate(said)), np.concatenate(
-        truth
-    ).mean()
+            found.append(row / row.max())
+    positions = np.concatenate(truth)
+    return average_precision_score(positions, np.concatenate(found)), positions.mean()
 
 
 def quietly(*words):
@@ -174,78 +176,75 @@ def quietly(*words):
             raise SystemExit(f"{words[0]} failed")
 
 
-def judged(kind):
-    """Train and explain one task in the working folder; print its lines of the table."""
-    records = write_pairs(Path(), kind, NUMBER, STEPS)
-    shared = ("--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv")
-    quietly("ingest", *shared[:2], "--output", "corpus")
-    quietly("split", *shared[:4], "--output", "split.tsv")
-    split, corpus = pd.read_csv("split.tsv", sep="\t"), Corpus.open("corpus")
-    test = np.flatnonzero(split["split"] == "test")
-    labels = corpus.records["label"].iloc[test].to_numpy(dtype=int)
-    aurocs, start = [], time.process_time()
-    for name, variant in (
-        ("model", ()),
-        *((name, ("--variant", name)) for name in ("first_alone", "partner_alone")),
-    ):
-        quietly("train", *shared, *variant, "--threads", "1", "--output", name)
-        if name == "model":
-            seconds = time.process_time() - start
-        scorer = load(f"{name}/")
-        inputs = inputs_of(scorer.run, corpus)
-        aurocs.append(roc_auc_score(labels, scorer.logits([inputs.of(int(row)) for row in test])))
+def trained(name: str, variant: str, records: Records) -> tuple[float, float]:
+    """Train in the working folder; return the test AUROC and the CPU seconds of the training."""
+    start = time.process_time()
+    options = ("--variant", variant) if variant else ()
+    quietly("train", *SHARED, *options, "--threads", "1", "--output", name)
+    seconds = time.process_time() - start
+    scorer = load(f"{name}/")
+    inputs = inputs_of(scorer.run, records.corpus)
+    logits = scorer.logits([inputs.of(int(row)) for row in records.rows("test")])
+    return roc_auc_score(records.labels("test"), logits), seconds
+
+
+def auroc_row(kind, records: Records) -> Row:
+    """Train the task with both inputs and with each alone, in the working folder."""
+    both, seconds = trained("model", "", records)
+    return {
+        "task": kind.__name__,
+        "both inputs": f"{both:.3f}",
+        "first alone": f"{trained('first_alone', 'first_alone', records)[0]:.3f}",
+        "partner alone": f"{trained('partner_alone', 'partner_alone', records)[0]:.3f}",
+        "CPU s": f"{seconds:.1f}",
+    }
+
+
+def aupr_rows(pairs: dict[str, tuple], records: Records) -> Iterator[Row]:
+    """Explain test positives with a planted site in the first input."""
+    ids = records.table["id"].iloc[records.rows("test")]
     chosen = [
-        split["id"][row]
-        for row, label in zip(test, labels, strict=True)
-        if label and records[split["id"][row]][3]
+        name
+        for name, label in zip(ids, records.labels("test"), strict=True)
+        if label and pairs[name][3]
     ][:64]
-    pairs = [records[name][1:3] for name in chosen]
-    told = "  ".join(f"{auroc:.3f}" for auroc in aurocs)
-    print(f"{kind.__name__:16}  {told}  {seconds:5.1f}", flush=True)
     for method in (AttnLRP(), AttnLRPCopies(), IntegratedGradients()):
         explanation = selfattn_bio.explain(
             "model/",
-            [one for one, _ in pairs],
-            partner=[other for _, other in pairs],
+            [pairs[name][1] for name in chosen],
+            partner=[pairs[name][2] for name in chosen],
             method=method,
         )
-        found = [
-            found_letters(of, [records[name][at] for name in chosen])
-            for of, at in ((explanation, 3), (explanation.partner, 4))
-        ]
-        print(
-            f"{'':16}  "
-            + "  ".join(f"{aupr:.3f} ({share:.2f})" for aupr, share in found)
-            + f"  {method.name}",
-            flush=True,
-        )
+        row = {"method": method.name}
+        for title, of, at in (("first", explanation, 3), ("partner", explanation.partner, 4)):
+            aupr, share = found_letters(of, [pairs[name][at] for name in chosen])
+            row[f"AUPR in {title} (fraction planted)"] = f"{aupr:.3f} ({share:.2f})"
+        yield row
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    kinds = {kind.__name__: kind for kind in PARTNERS}
-    parser.add_argument(
-        "--show", choices=kinds, help="print the run file of a task without training"
-    )
-    parser.add_argument("kind", nargs="*", help=f"{', '.join(kinds)} (default: all)")
-    arguments = parser.parse_args()
-    show, wanted = arguments.show, arguments.kind or list(kinds)
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Train and explain each task, in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        if show:
-            write_pairs(Path(), kinds[show], 2, STEPS)
+        if chosen.show:
+            write_pairs(Path(), KINDS[chosen.show], 2, STEPS)
             read_run_file("run.toml")
-            print(Path("run.toml").read_text())
+            yield Path("run.toml").read_text()
             return
-        print("test AUROC: both inputs, first alone, partner alone; CPU s of training;", end=" ")
-        print("AUPR (fraction planted) in first and partner, by method")
-        for name in wanted:
-            kind = kinds[name]
+        for name in chosen.kind or KINDS:
             Path(name).mkdir()
             with contextlib.chdir(name):
-                judged(kind)
+                pairs = write_pairs(Path(), KINDS[name], NUMBER, STEPS)
+                quietly("ingest", *SHARED[:2], "--output", "corpus")
+                quietly("split", *SHARED[:4], "--output", "split.tsv")
+                records = Records.of(Path("corpus"), Path("split.tsv"))
+                yield Table("Test AUROC", [auroc_row(KINDS[name], records)])
+                yield Table("Attributions", aupr_rows(pairs, records))
 
 
 if __name__ == "__main__":
-    main()
+    run(
+        __doc__,
+        measure,
+        option("--show", choices=list(KINDS), help="print the run file of a task"),
+        option("kind", nargs="*", help=f"{', '.join(KINDS)} (default: all)"),
+    )

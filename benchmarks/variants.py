@@ -12,9 +12,11 @@ over the tenth with the largest effects in the promoter window.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from harness import Row, Table, option, run
 from scipy.stats import spearmanr
 
 from selfattn_bio.scoring.origin import origin_of
@@ -38,60 +40,53 @@ def substitution(record: Record, rng: np.random.Generator) -> VcfVariant:
     """Sample a substitution in the promoter, on the forward strand."""
     at = int(rng.integers(len(record.letters)))
     plus = record.letters if record.strand == "+" else DNA.reverse_complement(record.letters)
-    ref, alt = (
-        chr(plus[at]),
-        str(rng.choice([letter for letter in "ACGT" if letter != chr(plus[at])])),
-    )
+    ref = chr(plus[at])
+    alt = str(rng.choice([letter for letter in "ACGT" if letter != ref]))
     return VcfVariant("", CHROM, CHROM, int(record.start or 0) + at, ".", ref, (alt,))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR")
-    parser.add_argument("--genome", type=Path, required=True, metavar="FASTA")
-    parser.add_argument(
-        "--number",
-        type=int,
-        default=1000,
-        help="promoters, with one substitution each (%(default)s)",
-    )
-    arguments = parser.parse_args()
-    rng, origin, genome = (
-        np.random.default_rng(0),
-        origin_of(arguments.model),
-        Genome(arguments.genome),
-    )
+def with_variant(record: Record, variant: VcfVariant) -> np.ndarray:
+    """Return the promoter with the substitution, in the direction of the gene."""
+    is_plus = record.strand == "+"
+    plus = (record.letters if is_plus else DNA.reverse_complement(record.letters)).copy()
+    plus[variant.start - int(record.start or 0)] = ord(variant.alts[0])
+    return plus if is_plus else DNA.reverse_complement(plus)
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
+    """Score the substitutions in the promoter window and in other windows."""
+    rng, origin, genome = np.random.default_rng(0), origin_of(chosen.model), Genome(chosen.genome)
     promoters = [record for record in read_records(STARTS, DNA) if record.chrom == CHROM]
-    chosen = [promoters[i] for i in rng.choice(len(promoters), arguments.number, replace=False)]
-    variants = [substitution(record, rng) for record in chosen]
-    before, after = [record.letters for record in chosen], []
-    for record, variant in zip(chosen, variants, strict=True):
-        plus = (
-            record.letters if record.strand == "+" else DNA.reverse_complement(record.letters)
-        ).copy()
-        plus[variant.start - int(record.start or 0)] = ord(variant.alts[0])
-        after.append(plus if record.strand == "+" else DNA.reverse_complement(plus))
+    some = [promoters[i] for i in rng.choice(len(promoters), chosen.number, replace=False)]
+    variants = [substitution(record, rng) for record in some]
+    before = [record.letters for record in some]
+    after = [with_variant(*pair) for pair in zip(some, variants, strict=True)]
     own = np.mean(
         [member.logits(after) - member.logits(before) for member in origin.scorer.members], axis=0
     )
     large = np.abs(own) >= np.quantile(np.abs(own), 0.9)
-    print(f"{len(own)} substitutions; standard deviation of the effect {own.std():.3f} logits")
-    print("strands  windows  correlation      in largest tenth")
-    for windows in PLACINGS:
-        effects = np.concatenate(
-            [batch.table["effect"] for batch in scored(origin, genome, variants, windows)]
-        )
-        every, some = (
-            spearmanr(effects[rows], own[rows]).statistic for rows in (slice(None), large)
-        )
-        print(
-            f"{'both' if windows.rc else 'forward':7}  {windows.placements:7}  {every:11.3f}  "
-            f"{some:20.3f}",
-            flush=True,
-        )
+    yield f"{len(own)} substitutions; standard deviation of the effect {own.std():.3f} logits"
+
+    def rows() -> Iterator[Row]:
+        for windows in PLACINGS:
+            tables = [batch.table["effect"] for batch in scored(origin, genome, variants, windows)]
+            effects = np.concatenate(tables)
+            yield {
+                "strands": "both" if windows.rc else "forward",
+                "windows": str(windows.placements),
+                "correlation": f"{spearmanr(effects, own).statistic:.3f}",
+                "in largest tenth": f"{spearmanr(effects[large], own[large]).statistic:.3f}",
+            }
+
+    yield Table("", rows())
 
 
 if __name__ == "__main__":
-    main()
+    run(
+        __doc__,
+        measure,
+        option("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR"),
+        option("--genome", type=Path, required=True, metavar="FASTA"),
+        option("--number", type=int, default=1000, help="promoters, one substitution each"),
+        threads=None,
+    )

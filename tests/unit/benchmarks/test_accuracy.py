@@ -84,9 +84,9 @@ def test_own_folders_have_their_own_results(
 
 
 def test_code_hash_of_changed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import published
+    import comparison
 
-    package = Path(published.selfattn_bio.__file__).parent
+    package = Path(comparison.selfattn_bio.__file__).parent
     stated = (  # figures change with each of these
         *("evaluation/calibration.py", "data/composition.py", "data/edits.py"),
         *("sequence/splits.py", "motifs/jaspar/plants.meme.gz", "motifs/scores.py"),
@@ -98,17 +98,17 @@ def test_code_hash_of_changed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.setattr(
-        published, "selfattn_bio", SimpleNamespace(__file__=tmp_path / "__init__.py")
+        comparison, "selfattn_bio", SimpleNamespace(__file__=tmp_path / "__init__.py")
     )
-    hashes = [published.code_hash()]
+    hashes = [comparison.code_hash()]
     for name in stated:
         (tmp_path / name).write_text("changed")
-        hashes.append(published.code_hash())
+        hashes.append(comparison.code_hash())
     assert len(set(hashes)) == 1 + len(stated)
     for name in left_out:
         (tmp_path / name).write_text("changed")
-    assert published.code_hash() == hashes[-1]
-    assert published.code_hash("cli/main.py") != hashes[-1]
+    assert comparison.code_hash() == hashes[-1]
+    assert comparison.code_hash("cli/main.py") != hashes[-1]
 
 
 def sampled(value: float, spread: float = 0.01) -> ResampledMetric:
@@ -192,15 +192,6 @@ def test_last_line_counts_sets() -> None:
         "The mean of the model is at least that of the best simple baseline on 3 of 4 sets. "
         "The interval of the difference excludes 0 on 2: 1 ahead, 1 behind. "
         "The network alone is below the best simple baseline on 2."
-    )
-
-
-def test_rows_are_a_markdown_table() -> None:
-    import comparison
-
-    assert (
-        comparison.markdown([{"set": "a", "metric": "Q3"}])
-        == "| set | metric |\n| --- | --- |\n| a | Q3 |"
     )
 
 

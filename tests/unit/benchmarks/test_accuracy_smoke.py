@@ -128,6 +128,7 @@ def test_two_classes(
     commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import accuracy
+    import runs
 
     write_two_classes()
     Path("task.toml").write_text(CLASSES.replace(TRAINING, LONGER))
@@ -174,7 +175,7 @@ def test_two_classes(
     labels = corpus.records["label"].to_numpy().copy()
     labels[in_test] = np.random.default_rng(1).permutation(labels[in_test])
     corpus.records["label"] = labels
-    monkeypatch.setattr(accuracy, "Corpus", SimpleNamespace(open=lambda path: corpus))
+    monkeypatch.setattr(runs, "Corpus", SimpleNamespace(open=lambda path: corpus))
     permuted = compare(1)
     assert thresholds == chosen
     assert permuted.model.value < one.model.value - 0.3
@@ -219,7 +220,6 @@ def test_labels_per_residue(
     commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import protein_ss3
-    import published
 
     rng = np.random.default_rng(0)
     for name, number in {"train": 30, "val": 10, "ts115": 10}.items():
@@ -242,8 +242,7 @@ def test_labels_per_residue(
     training = {"max_steps": 4, "evaluate_every": 2, "batch_size": 8, "shift": 0}
     tiny = {"tokens": {"k": 1}, "model": network | {"stem": {"kind": "none"}}, "training": training}
     monkeypatch.setattr(protein_ss3, "MODEL", tiny)
-    for module in (protein_ss3, published):
-        monkeypatch.setattr(module, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(protein_ss3, "FOLDER", tmp_path / "results")
     found = protein_ss3.Chains().measure("protein_ss3", tmp_path, 1)
     assert found.best == "the 15 residues around"
     assert found.baselines[found.best].value > 0.9  # each label follows from its residue

@@ -29,11 +29,10 @@ def test_mutual_information_of_counts():
 def test_coupled_pair_is_detected(monkeypatch):
     import contacts as bench
 
-    monkeypatch.setattr(bench, "SEQUENCES", 300)
     monkeypatch.setattr(bench, "SWEEPS", 5)
     touching = np.zeros((bench.LENGTH, bench.LENGTH), dtype=bool)
     touching[3, 40] = touching[40, 3] = True
-    family = bench.simulate(touching, 3 * np.eye(bench.STATES), np.random.default_rng(0))
+    family = bench.simulate(touching, 3 * np.eye(bench.STATES), np.random.default_rng(0), 300)
     assert family.letters.shape == (300, bench.LENGTH)
     found = bench.mutual_information(family.codes)
     assert set(map(int, np.unravel_index(found.argmax(), found.shape))) == {3, 40}

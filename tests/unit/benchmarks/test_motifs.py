@@ -26,7 +26,7 @@ def places(*rows):
 
 
 def test_called_sites_of_worked_example():
-    from motifs import called_sites
+    from planted_sites import called_sites
 
     sites = places(("a", 10, 20), ("a", 40, 50), ("b", 10, 20))
     seqlets = places(("a", 5, 15), ("a", 5, 15), ("a", 16, 24), ("a", 30, 39), ("b", 0, 30))
@@ -39,14 +39,14 @@ def test_called_sites_of_worked_example():
 
 
 def test_planted_positions_of_named_records():
-    from motifs import planted
+    from planted_sites import planted
 
     mask = planted(places(("a", 1, 3), ("other", 0, 4), ("b", 3, 4)), ["b", "a"], 4)
     assert mask.tolist() == [[False, False, False, True], [False, True, True, False]]
 
 
 def test_true_pairs_cover_both_halves():
-    from motifs import true_pairs
+    from planted_sites import true_pairs
 
     truth = places(("a", 0, 10), ("a", 20, 30), ("a", 50, 60), ("b", 0, 10), ("b", 20, 30)).assign(
         pair=["p", "p", "", "q", "q"]
@@ -64,7 +64,8 @@ def test_true_pairs_cover_both_halves():
 
 
 def test_matrices_found_counts_and_precision():
-    from motifs import ROOT, matrices
+    from harness import ROOT
+    from planted_sites import matrices
 
     grammar = read_grammar(ROOT / "benchmarks/grammars/development/five.toml")
     database = open_database(grammar.database)
@@ -79,16 +80,9 @@ def test_matrices_found_counts_and_precision():
     assert matrices({}, grammar)["found"] == 0
 
 
-def test_intervals_use_student_t():
-    from motifs import interval
-
-    assert interval([0.8, 0.9, 1.0]) == "0.900 (0.652 to 1.148)"
-    assert interval([0.8]) == "0.800 (one seed)"
-    assert interval([None]) == "none"
-
-
 def test_final_grammars_are_pinned_and_use_new_motifs():
-    from motifs import NAMES, PINNED, ROOT, check_pinned
+    from harness import ROOT
+    from motifs import NAMES, PINNED, check_pinned
 
     grammars = ROOT / "benchmarks/grammars"
     check_pinned(grammars / "final")
@@ -109,12 +103,17 @@ def test_changed_final_grammar_is_refused(tmp_path):
 
 
 def test_models_below_the_gate_are_not_explained():
-    from motifs import models_table
+    from motif_tables import model_rows
 
     runs = [{"auroc": auroc, "explained": auroc >= 0.92} for auroc in (0.95, 0.91, 0.93)]
-    assert "| five | 0.930 (0.880 to 0.980) | 0.950, 0.910, 0.930 | 2 |" in models_table(
-        {"five": runs}
-    )
+    assert list(model_rows({"five": runs})) == [
+        {
+            "grammar": "five",
+            "test AUROC": "0.930 (0.880 to 0.980)",
+            "by seed": "0.950, 0.910, 0.930",
+            "explained": "2",
+        }
+    ]
 
 
 def test_metrics_are_cached_until_weights_change(tmp_path, monkeypatch):
@@ -190,8 +189,8 @@ def test_gate_applies_to_models_not_controls(monkeypatch, auroc, labels, explain
     import motifs
 
     asked = []
-    monkeypatch.setattr(motifs, "write_run_file", lambda run: None)
-    monkeypatch.setattr(motifs, "is_trained", lambda *given: True)
+    monkeypatch.setattr(motifs, "write_settings", lambda run: None)
+    monkeypatch.setattr(motifs.Study, "train", lambda *given, **options: None)
     monkeypatch.setattr(
         motifs.Run, "kept", lambda self, name, *given: asked.append(name) or {"auroc": auroc}
     )

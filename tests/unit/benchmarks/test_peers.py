@@ -89,7 +89,7 @@ def test_failed_layer_has_reason_in_its_row(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_speed_cases_are_timed_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    speed = script("attention_speed", monkeypatch)
+    speed = script("speed_cases", monkeypatch)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
     cases = [
         speed.Case(name, 1, 1, lambda seconds=seconds: (seconds, seconds))
