@@ -1,4 +1,4 @@
-"""Compare seqlets, motifs and pairs of sites with what a grammar planted."""
+"""Compare seqlets, motifs and pairs of sites with the planted sites of a grammar."""
 
 from __future__ import annotations
 

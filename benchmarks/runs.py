@@ -53,11 +53,13 @@ def measured_command(*arguments: object, folder: Path | None = None) -> tuple[fl
     """
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *map(str, arguments)],
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
         cwd=folder,
     )
+    if done.returncode:
+        raise SystemExit(f"{done.stderr}error: {arguments[0]} failed")
     seconds, peak = done.stderr.split()[-2:]
     return float(seconds), int(peak) * 1024 / 1e6
 

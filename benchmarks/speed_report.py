@@ -78,7 +78,7 @@ def keys_of_window(length: int) -> float:
 
 
 class Ratio(NamedTuple):
-    """A target: the time of the fastest of `slow` over that of the fastest of `fast`.
+    """A target: the fastest time of `slow` divided by the fastest time of `fast`.
 
     `flop` is the number of operations per token of `fast`.
     """
