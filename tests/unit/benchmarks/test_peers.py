@@ -2,10 +2,9 @@
 
 import importlib
 import importlib.util
-import sys
 import warnings
 from collections import Counter
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -32,27 +31,24 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         return importlib.import_module(name)
 
 
-def test_agreement_fails_above_tolerance(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_agreement_fails_above_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
     agreement = script("agreement", monkeypatch)
-    agreement.main()
-    table = capsys.readouterr().out
+    (table,) = agreement.measure(None)
+    rows = list(table.rows)
+    assert len(rows) == len(agreement.WAYS)
     monkeypatch.setattr(agreement, "TOLERANCE", 1e-9)
+    measured = agreement.measure(None)
+    assert list(next(measured).rows) == rows
     with pytest.raises(
         SystemExit, match=r"^error: difference above 1e-09: ALiBi slopes: Hugging Face BLOOM, "
     ):
-        agreement.main()
-    assert capsys.readouterr().out == table
+        next(measured)
 
 
-def test_each_layer_of_the_gpu_table_runs_in_bfloat16(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_layer_of_the_gpu_table_runs_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = script("gpu", monkeypatch)
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--quick"])
-    gpu.main()
-    said = capsys.readouterr().out.splitlines()
+    _, table = gpu.measure(SimpleNamespace(quick=True, device="cpu"))
+    rows = {row["layer"]: row for row in table.rows}
     for name in (
         "ours, slab, T5",
         "ours, BigBird pattern",
@@ -61,8 +57,7 @@ def test_each_layer_of_the_gpu_table_runs_in_bfloat16(
         "HF BERT",
         "HF ESM",
     ):
-        (line,) = [line for line in said if line.startswith(name + "  ")]
-        assert float(line.removeprefix(name).split()[0]) > 0
+        assert float(rows[name]["ms"]) > 0
 
 
 class Hungry(torch.nn.Linear):
