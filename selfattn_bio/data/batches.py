@@ -31,7 +31,7 @@ TRIES = 100  # attempts to sample a window that is not only N
 Letters = NDArray[np.uint8]
 
 
-def pad_letters(sequences: list[Letters]) -> Letters:
+def pad_letters(sequences: Sequence[Letters]) -> Letters:
     """Pad ASCII arrays with 0 to the length of the longest, (B, L)."""
     padded = np.zeros((len(sequences), max(map(len, sequences))), np.uint8)
     for row, letters in zip(padded, sequences, strict=True):

@@ -13,11 +13,13 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio.config import AnyObjective, RunFile
 from selfattn_bio.config.objective import ObjectiveSection
+from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.loss import UNKNOWN, Loss
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -48,6 +50,10 @@ class Reader(Protocol):
     def tokenizer(self) -> KmerTokenizer: ...
     @property
     def network(self) -> Callable[[Tensor], Tensor]: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def collate(self) -> Collation: ...
     def tokens_of(self, letters: Sequence[Any]) -> Tensor: ...
     def batches(
         self, letters: Any, batch_size: int | None = None

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
+from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import SPLITS, Array, Calibrated, PredictionSets, spreads
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss
@@ -103,10 +104,9 @@ class BinaryLoss(Loss):
         balanced = training.class_weights == "balanced"
         self.weights = (0.5 / (1 - positive), 0.5 / positive) if balanced else (1.0, 1.0)
 
-    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        return Batch(
-            tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), len(targets)
-        )
+    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+        labels = torch.from_numpy(targets).to(tokens.ids.device, torch.float32)
+        return Batch(*tokens, labels, len(targets))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of `losses`."""
@@ -132,11 +132,10 @@ class BinaryLoss(Loss):
 class WeightedBinaryLoss(BinaryLoss):
     """Binary cross-entropy with a weight per record; a target consists of label and weight."""
 
-    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
         columns = np.stack([targets["label"], targets["weight"]], axis=1)
-        return Batch(
-            tokens, torch.from_numpy(columns).to(tokens.device, torch.float32), len(targets)
-        )
+        labels = torch.from_numpy(columns).to(tokens.ids.device, torch.float32)
+        return Batch(*tokens, labels, len(targets))
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the losses (B,) of outputs (B, M, 1) with targets (B, 2): label and weight."""

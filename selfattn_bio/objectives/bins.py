@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad, softplus
 
 from selfattn_bio import config
+from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.base import Array, Objective, Reader, object_array
@@ -165,7 +166,7 @@ class BinsLoss(Loss):
     def __init__(self, size: int, pitch: int) -> None:
         self.size, self.positions = size, size // pitch
 
-    def batch(self, tokens: Tensor, targets: NDArray[Any]) -> Batch:
+    def batch(self, tokens: Tokens, targets: NDArray[Any]) -> Batch:
         """Return inputs and targets (B, bins, 2), NaN after the last complete bin of a row.
 
         `targets` are the `Points` of the rows.
@@ -175,7 +176,8 @@ class BinsLoss(Loss):
         padded = np.full((len(rows), max(map(len, rows)), 2), np.nan, dtype=np.float32)
         for row, labels in zip(padded, rows, strict=True):
             row[: len(labels)] = labels
-        return Batch(tokens, torch.from_numpy(padded).to(tokens.device), sum(map(len, rows)))
+        labels_of_bins = torch.from_numpy(padded).to(tokens.ids.device)
+        return Batch(*tokens, labels_of_bins, sum(map(len, rows)))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, 2) with targets (B, bins, 2), NaN if no bin."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
+from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import (
     Array,
@@ -131,13 +132,12 @@ class LabelsLoss(Loss):
     def __init__(self, objective: Labels, training: config.Training) -> None:
         self.objective, self.smoothing = objective, training.label_smoothing
 
-    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        padded = np.full(tokens.shape, UNKNOWN)
+    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+        padded = np.full(tokens.ids.shape, UNKNOWN)
         for row, labels in zip(padded, targets, strict=True):
             row[: len(labels)] = labels
-        return Batch(
-            tokens, torch.from_numpy(padded).to(tokens.device), int((padded != UNKNOWN).sum())
-        )
+        num_targets = int((padded != UNKNOWN).sum())
+        return Batch(*tokens, torch.from_numpy(padded).to(tokens.ids.device), num_targets)
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, C) with targets (B, N) int."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
+from selfattn_bio.data.collation import Tokens
 from selfattn_bio.objectives.base import Array, Letters, Objective, Reader
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
 from selfattn_bio.sequence.kmers import MASK, PAD, SPECIAL, UNK, KmerTokenizer
@@ -59,7 +60,7 @@ class LanguageModel(Objective[LanguageT]):
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
         loss, generator = self.language_loss(scorer.tokenizer), torch.Generator().manual_seed(0)
         for rows in scorer.batches(inputs, batch_size):
-            tokens = scorer.tokens_of([inputs[i] for i in rows])
+            tokens = scorer.collate([inputs[i] for i in rows]).to(scorer.device)
             batch = loss.batch(tokens, np.zeros((len(rows), 0)), generator)
             yield rows, self._sums(scorer, batch)
 
@@ -108,7 +109,7 @@ class LanguageLoss(Loss):
 
     @abstractmethod
     def batch(
-        self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
+        self, tokens: Tokens, targets: NDArray, generator: torch.Generator | None = None
     ) -> Batch:
         """Return inputs and targets; masks are sampled from `generator` or torch's global one."""
 
@@ -132,21 +133,21 @@ class MaskedLoss(LanguageLoss):
         self.fraction = fraction
 
     def batch(
-        self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
+        self, tokens: Tokens, targets: NDArray, generator: torch.Generator | None = None
     ) -> Batch:
-        k, stride, span = self.tokenizer.k, self.tokenizer.stride, 2 * self.tokenizer.k
-        lengths = (tokens != PAD).sum(1) * stride + k - stride  # letters of each row
-        hidden = torch.zeros(len(tokens), int(lengths.max()) + span, dtype=torch.bool)
+        ids, k, stride = tokens.ids, self.tokenizer.k, self.tokenizer.stride
+        span = 2 * k
+        lengths = tokens.lengths * stride + k - stride  # letters of each row
+        hidden = torch.zeros(len(ids), int(lengths.max()) + span, dtype=torch.bool)
         for row, length in enumerate(lengths.tolist()):
             number = max(1, round(self.fraction * length / span))
             starts = torch.randint(max(1, length - span + 1), (number,), generator=generator)
             hidden[row, (starts[:, None] + torch.arange(span)).flatten()] = True
-        over = hidden.unfold(1, k, stride)[:, : tokens.shape[1]].to(tokens.device)  # (B, N, k)
-        masked_tokens = torch.where(
-            over.all(-1) & (tokens != PAD) & (tokens != UNK), tokens, UNKNOWN
-        )
-        inputs = torch.where(over.any(-1) & (tokens != PAD), MASK, tokens)
-        return Batch(inputs, masked_tokens, int((masked_tokens != UNKNOWN).sum()))
+        over = hidden.unfold(1, k, stride)[:, : ids.shape[1]].to(ids.device)  # (B, N, k)
+        masked_tokens = torch.where(over.all(-1) & (ids != PAD) & (ids != UNK), ids, UNKNOWN)
+        inputs = torch.where(over.any(-1) & (ids != PAD), MASK, ids)
+        num_targets = int((masked_tokens != UNKNOWN).sum())
+        return Batch(inputs, tokens.lengths, masked_tokens, num_targets)
 
 
 class CausalLoss(LanguageLoss):
@@ -157,13 +158,14 @@ class CausalLoss(LanguageLoss):
         self.letters = tokenizer.stride
 
     def batch(
-        self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None
+        self, tokens: Tokens, targets: NDArray, generator: torch.Generator | None = None
     ) -> Batch:
-        next_tokens = torch.full_like(tokens, UNKNOWN)
+        following = tokens.ids[:, 1:]
+        next_tokens = torch.full_like(tokens.ids, UNKNOWN)
         next_tokens[:, :-1] = torch.where(
-            (tokens[:, 1:] != PAD) & (tokens[:, 1:] != UNK), tokens[:, 1:], UNKNOWN
+            (following != PAD) & (following != UNK), following, UNKNOWN
         )
-        return Batch(tokens, next_tokens, int((next_tokens != UNKNOWN).sum()))
+        return Batch(*tokens, next_tokens, int((next_tokens != UNKNOWN).sum()))
 
 
 def language_metrics(loss: float, accuracy: float | None, letters: int | None) -> dict[str, float]:

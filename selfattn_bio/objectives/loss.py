@@ -10,37 +10,46 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from selfattn_bio.data.collation import Tokens
+
 # Unknown class in integer targets; torch's cross-entropy ignores this value
 UNKNOWN = -100
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Store inputs (B, N), targets of the outputs, and the number of terms in the loss.
+    """Store the inputs and targets of B records.
 
-    `targets` is a tensor, or a dict with one tensor per part for several parts.
+    Attributes
+    ----------
+    tokens
+        Token ids (B, N), padded with 0.
+    lengths
+        Number of tokens of each record, (B,), on the CPU.
+    targets
+        Targets of the outputs: a tensor, or a dict with one tensor per part for several parts.
+    num_targets
+        Number of terms in the loss.
     """
 
     tokens: Tensor
+    lengths: Tensor
     targets: Any
-    size: int
+    num_targets: int
 
 
 class Loss(ABC):
     """Turn a batch into inputs and targets, and outputs into a loss.
 
     Losses handle label smoothing, class weights, missing targets and masking. A loss is a sum over
-    targets, and `Batch.size` is their number. The loop divides by the total size of a step, so the
-    result does not depend on how the step was divided into batches. The losses of the M members of
-    a network are averaged.
+    targets, and `Batch.num_targets` is their number. A step divides by the number of all its
+    targets, so the result does not depend on how it was divided into batches. The losses of the M
+    members of a network are averaged.
     """
 
     @abstractmethod
-    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        """Return inputs and targets.
-
-        `tokens` (B, N) are padded with 0; `targets` are those of the rows.
-        """
+    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+        """Return the inputs and targets of B records, from the rows of `Objective.targets`."""
 
     @abstractmethod
     def sum(self, outputs: Tensor, targets: Any) -> Tensor:

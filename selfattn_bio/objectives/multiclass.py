@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio import config
+from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Array, Calibrated, Letters, Predict, PredictionSets
 from selfattn_bio.objectives.baselines import kmer_baselines
@@ -137,10 +138,9 @@ class MulticlassLoss(Loss):
                 counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32
             )
 
-    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        return Batch(
-            tokens, torch.from_numpy(targets).to(tokens.device), int((targets != UNKNOWN).sum())
-        )
+    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+        num_targets = int((targets != UNKNOWN).sum())
+        return Batch(*tokens, torch.from_numpy(targets).to(tokens.ids.device), num_targets)
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, C) with targets (B,) int."""

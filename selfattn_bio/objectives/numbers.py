@@ -14,6 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from selfattn_bio.config import MultilabelObjective, RegressionObjective
+from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Array, Letters, Objective, Predict
 from selfattn_bio.objectives.baselines import kmer_baselines
@@ -97,9 +98,10 @@ class ColumnsLoss(Loss):
     def __init__(self, objective: Columns[Any]) -> None:
         self.objective = objective
 
-    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        scaled = torch.from_numpy(self.to_output_units(targets)).to(tokens.device, torch.float32)
-        return Batch(tokens, scaled, int(np.isfinite(targets).sum()))
+    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
+        scaled = torch.from_numpy(self.to_output_units(targets))
+        num_targets = int(np.isfinite(targets).sum())
+        return Batch(*tokens, scaled.to(tokens.ids.device, torch.float32), num_targets)
 
     def to_output_units(self, targets: NDArray) -> NDArray:
         """Convert targets to the units of the outputs."""

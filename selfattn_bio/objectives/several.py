@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio import config
+from selfattn_bio.data.collation import Tokens
 from selfattn_bio.objectives.base import (
     Array,
     Calibrated,
@@ -147,11 +148,11 @@ class SeveralLoss(Loss):
         self.weights = {name: part.weight / total for name, part in parts.items()}
         self.known = {name: count_known(targets[name]) / len(targets) for name in losses}
 
-    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
         by_part = {
             name: loss.batch(tokens, targets[name]).targets for name, loss in self.losses.items()
         }
-        return Batch(tokens, by_part, len(targets))
+        return Batch(*tokens, by_part, len(targets))
 
     def sum(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Return the loss of outputs (B, M, C) of all parts, with targets by part."""

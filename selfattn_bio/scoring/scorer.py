@@ -26,6 +26,7 @@ from selfattn_bio.config import (
     RunFile,
 )
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model import user_module
@@ -132,18 +133,21 @@ class Scorer:
         """Return the device of the network."""
         return next(self.network.parameters()).device
 
+    @property
+    def collate(self) -> Collation:
+        """Return the function from sequences without padding to tokens."""
+        return Collation(self.tokenizer)
+
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
         """Convert zero-padded ASCII sequences (B, L) to int64 token ids (B, N) on the device."""
-        return torch.from_numpy(
-            self.tokenizer.encode(self.alphabet.codes(letters)).astype(np.int64)
-        ).to(self.device)
+        return self.collate.encode(letters).to(self.device)
 
     def tokens_of(self, letters: Sequence[Any]) -> torch.Tensor:
         """Convert ASCII sequences of any lengths to int64 token ids (B, N) on the device.
 
         Zeros at the end of a sequence are padding. Shorter rows are padded with 0.
         """
-        return self.tokens(pad_letters(without_padding(letters)))
+        return self.collate(without_padding(letters)).ids.to(self.device)
 
     def lengths(self, letters: Any) -> NDArray[np.int64]:
         """Return the length of each sequence without padding, (n,).
@@ -402,6 +406,13 @@ class PairedScorer(Scorer):
         """Return how sequences of the second input are read."""
         return SequencePolicy(self.partner_tokenizer.alphabet)
 
+    @property
+    def collate(self) -> PairCollation:
+        """Return the function from pairs of sequences without padding to tokens."""
+        network = self.network
+        assert isinstance(network, PairedNetwork)
+        return PairCollation(self.tokenizer, self.partner_tokenizer, network.joined)
+
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
         """Raise an error, because an array of sequences holds only one input.
 
@@ -417,10 +428,8 @@ class PairedScorer(Scorer):
 
         `model.paired` describes how the two inputs are joined.
         """
-        network = self.network
-        assert isinstance(network, PairedNetwork)
-        first, partner = _inputs(letters)
-        return network.joined(super().tokens(pad_letters(first)), self._encoded_partners(partner))
+        _inputs(letters)  # checks that they are pairs
+        return self.collate(letters).ids.to(self.device)
 
     def lengths(self, letters: Any) -> NDArray[np.int64]:
         """Return the summed length of both inputs of each pair, (n,).
@@ -471,10 +480,7 @@ class PairedScorer(Scorer):
 
     def _encoded_partners(self, letters: list[NDArray[np.uint8]]) -> torch.Tensor:
         """Convert ASCII sequences to token ids (B, N2) of the partner's tokenizer."""
-        tokenizer = self.partner_tokenizer
-        return torch.from_numpy(
-            tokenizer.encode(tokenizer.alphabet.codes(pad_letters(letters))).astype(np.int64)
-        ).to(self.device)
+        return Collation(self.partner_tokenizer)(letters).ids.to(self.device)
 
 
 def _inputs(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:

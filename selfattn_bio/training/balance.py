@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from selfattn_bio import config
 from selfattn_bio.data.balanced import BalancedOrder
+from selfattn_bio.data.collation import Collation
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import Names, groups_of, worst_auroc
 from selfattn_bio.objectives.loss import Loss
-from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.splits import SplitRecords, Stream
 from selfattn_bio.training.steps import Steps
@@ -147,14 +147,14 @@ class BalancedSteps(Steps):
         fabric: Fabric,
         data: TrainingData,
         network: Any,
-        scorer: Scorer,
+        collate: Collation,
         loss: Loss,
     ) -> None:
         section = data.run.training.balance
         assert section is not None
         splits = {"train": data.train, "valid": data.valid}
         self.balance = build_balance(section, data.corpus, splits)
-        super().__init__(fabric, data, network, scorer, loss)
+        super().__init__(fabric, data, network, collate, loss)
 
     def _build_stream(self) -> Stream:
         data = self.data

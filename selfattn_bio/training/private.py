@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfattn_bio.config import PRIVATE_STEM, Privacy, RunFile
+from selfattn_bio.data.collation import Collation
 from selfattn_bio.data.poisson import NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.objectives.loss import Loss
-from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import seed_torch
 from selfattn_bio.training.progress import StepTotals
@@ -201,7 +201,7 @@ class PrivateSteps(Steps):
     ----------
     place
         Location for error messages.
-    fabric, data, network, scorer, loss
+    fabric, data, network, collate, loss
         As for `Steps`.
 
     Raises
@@ -218,7 +218,7 @@ class PrivateSteps(Steps):
         fabric: Fabric,
         data: TrainingData,
         network: Any,
-        scorer: Scorer,
+        collate: Collation,
         loss: Loss,
     ) -> None:
         if (processes := fabric.world_size) > 1:
@@ -226,7 +226,7 @@ class PrivateSteps(Steps):
             raise TrainingError(message, place=place, hint="Start it without torchrun")
         check_layers(network.module, place)
         self.private = Private(data.run, len(data.train.rows), place)
-        super().__init__(fabric, data, network, scorer, loss)
+        super().__init__(fabric, data, network, collate, loss)
 
     def _build_stream(self) -> Stream:
         return Stream(self.data.run, self.data.corpus, self.data.train, self.private.order)
@@ -242,10 +242,9 @@ class PrivateSteps(Steps):
         loss = 0.0
         for row in rows:
             self.private.seed_record(step, int(self.data.train.rows[row]))
-            letters, targets = self.stream.examples(epoch, np.array([row]))
-            batch = self.loss.batch(self.scorer.tokens_of(letters), targets)
-            if batch.size:  # a record without targets changes nothing
-                loss += self.backward(batch, 1.0, batch.size)
+            batch, _ = self.batch(epoch, np.array([row]))
+            if batch.num_targets:  # a record without targets changes nothing
+                loss += self.backward(batch, 1.0, batch.num_targets)
                 self.private.add_record(self.network.module)
         mean_length = self.data.lengths(self.data.valid).mean()
         typical = round(mean_length * self.data.run.training.batch_size)

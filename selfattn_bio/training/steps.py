@@ -13,9 +13,8 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from selfattn_bio.data.collation import Collation
 from selfattn_bio.objectives.loss import Batch, Loss
-from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import gather, sum_of_all
 from selfattn_bio.training.progress import StepTotals
@@ -33,7 +32,7 @@ class Steps:
         Records and run file.
     network
         The network to train, as Fabric wraps it.
-    scorer
+    collate
         Converts sequences into tokens.
     loss
         Converts targets into tensors, and outputs into a loss.
@@ -52,11 +51,11 @@ class Steps:
         fabric: Fabric,
         data: TrainingData,
         network: Any,
-        scorer: Scorer,
+        collate: Collation,
         loss: Loss,
     ) -> None:
         self.fabric, self.data, self.network = fabric, data, network
-        self.scorer, self.loss = scorer, loss
+        self.collate, self.loss = collate, loss
         self.stream = self._build_stream()
 
     def _build_stream(self) -> Stream:
@@ -71,12 +70,9 @@ class Steps:
         batches, counts = [], np.zeros(3)  # numbers of targets, letters and tokens
         for epoch, rows in self.stream.batches(step):
             mine, weight = _own_rows(rows, self.fabric)
-            inputs, targets = self.stream.examples(epoch, mine)
-            batch = self.loss.batch(self.scorer.tokens_of(inputs), targets)
+            batch, num_letters = self.batch(epoch, mine)
             batches.append((batch, weight))
-            counts += weight * np.array(
-                [batch.size, self.scorer.lengths(inputs).sum(), int((batch.tokens != PAD).sum())]
-            )
+            counts += weight * np.array([batch.num_targets, num_letters, int(batch.lengths.sum())])
         num_targets, letters, tokens = sum_of_all(self.fabric, counts)
         num_targets = max(num_targets, 1.0)  # 0 if no record has a target; the loss is then 0
         loss = 0.0
@@ -86,11 +82,17 @@ class Steps:
         loss = float(sum_of_all(self.fabric, np.array([loss]))[0])
         return StepTotals(loss, round(letters), round(tokens))
 
+    def batch(self, epoch: int, rows: NDArray[np.int64]) -> tuple[Batch, int]:
+        """Return a batch of rows of the training split, and its number of letters."""
+        inputs, targets = self.stream.examples(epoch, rows)
+        tokens = self.collate(inputs).to(self.fabric.device)
+        return self.loss.batch(tokens, targets), self.collate.num_letters(inputs)
+
     def backward(self, batch: Batch, weight: float, num_targets: float) -> float:
         """Add the gradients of a batch; return its part of the mean loss over `num_targets`."""
         total = (
             self.loss.sum(self.network(batch.tokens), batch.targets)
-            + self.network.module.penalty() * batch.size
+            + self.network.module.penalty() * batch.num_targets
         )
         loss = total * weight / num_targets
         # Fabric averages gradients over the processes; their sum is wanted

@@ -111,11 +111,11 @@ class Trainer:
         loss = data.objective.loss(run, scorer.tokenizer, data.train.targets)
         self.steps: Steps
         if run.privacy:
-            self.steps = PrivateSteps(str(output), fabric, data, self.network, scorer, loss)
+            self.steps = PrivateSteps(str(output), fabric, data, self.network, scorer.collate, loss)
         elif training.balance:
-            self.steps = BalancedSteps(fabric, data, self.network, scorer, loss)
+            self.steps = BalancedSteps(fabric, data, self.network, scorer.collate, loss)
         else:
-            self.steps = Steps(fabric, data, self.network, scorer, loss)
+            self.steps = Steps(fabric, data, self.network, scorer.collate, loss)
         self.signals = StopSignals()
         inputs = self.steps.stream.inputs
         self.validation = Validation(fabric, data, inputs, scorer, self.signals)

@@ -97,11 +97,9 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     free, rows = steps_gradients(trainer, max_norm=1e6)
     assert len(rows) > 4
     # All records in one padded batch, without privacy.
-    letters, targets = trainer.steps.stream.examples(0, rows)
-    batch = trainer.steps.objective.batch(trainer.steps.scorer.tokens_of(letters), targets)
+    batch, _ = trainer.steps.batch(0, rows)
     (
-        trainer.steps.objective.loss(trainer.bare(batch.tokens), batch.targets)
-        / run.training.batch_size
+        trainer.steps.loss.sum(trainer.bare(batch.tokens), batch.targets) / run.training.batch_size
     ).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
@@ -111,9 +109,8 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
         name: torch.zeros_like(parameter) for name, parameter in trainer.bare.named_parameters()
     }
     for row in rows:
-        letters, targets = trainer.steps.stream.examples(0, np.array([row]))
-        batch = trainer.steps.objective.batch(trainer.steps.scorer.tokens_of(letters), targets)
-        loss = trainer.steps.objective.loss(trainer.bare(batch.tokens), batch.targets)
+        batch, _ = trainer.steps.batch(0, np.array([row]))
+        loss = trainer.steps.loss.sum(trainer.bare(batch.tokens), batch.targets)
         each = torch.autograd.grad(loss, list(trainer.bare.parameters()), allow_unused=True)
         length = sum(float((gradient**2).sum()) for gradient in each if gradient is not None) ** 0.5
         lengths.append(length)
@@ -136,8 +133,7 @@ def test_private_gradients_equal_opacus(task):
 
     trainer = trainer_of(task, run_file(training={"shift": 0}, position=config.NoPositionSection()))
     ours, rows = steps_gradients(trainer, max_norm=0.3)
-    letters, targets = trainer.steps.stream.examples(0, rows)
-    batch = trainer.steps.objective.batch(trainer.steps.scorer.tokens_of(letters), targets)
+    batch, _ = trainer.steps.batch(0, rows)
     module = GradSampleModule(trainer.bare, loss_reduction="sum")
     size = trainer.data.run.training.batch_size
     optimizer = DPOptimizer(
@@ -147,7 +143,7 @@ def test_private_gradients_equal_opacus(task):
         expected_batch_size=size,
         loss_reduction="mean",
     )
-    trainer.steps.objective.loss(module(batch.tokens), batch.targets).backward()
+    trainer.steps.loss.sum(module(batch.tokens), batch.targets).backward()
     assert optimizer.pre_step()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(ours[name], parameter.grad, rtol=1e-4, atol=1e-7), name

@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from selfattn_bio import config
+from selfattn_bio.data.collation import Collation, Tokens
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import object_array
 from selfattn_bio.objectives.binary import BinaryLoss
@@ -28,11 +29,11 @@ CLASSES = objective_of(config.MulticlassObjective(column="c", classes=("a", "b",
 
 
 def tokens_of(tokenizer, *texts):
-    rows = [np.frombuffer(text.encode(), np.uint8) for text in texts]
-    letters = np.zeros((len(rows), max(map(len, rows))), np.uint8)
-    for row, text in zip(letters, rows, strict=True):
-        row[: len(text)] = text
-    return torch.from_numpy(tokenizer.encode(DNA.codes(letters)).astype(np.int64))
+    return Collation(tokenizer)([np.frombuffer(text.encode(), np.uint8) for text in texts])
+
+
+def ones(rows, length):
+    return Tokens(torch.ones(rows, length, dtype=torch.int64), torch.full((rows,), length))
 
 
 def test_binary_loss_is_cross_entropy():
@@ -73,10 +74,10 @@ def test_members_each_have_their_own_loss():
 def test_multiclass_is_cross_entropy_of_known_labels():
     loss, tokens = (
         MulticlassLoss(CLASSES, PLAIN, np.array([0, 1, 2])),
-        torch.ones(3, 4, dtype=torch.int64),
+        ones(3, 4),
     )
     batch = loss.batch(tokens, np.array([2, UNKNOWN, 0]))
-    assert batch.size == 2
+    assert batch.num_targets == 2
     outputs = torch.randn(3, 2, 3)
     expected = (
         sum(
@@ -103,10 +104,10 @@ def test_balanced_classes_weigh_the_same_in_total():
 
 
 def test_missing_targets_have_no_loss():
-    tokens, nan = torch.ones(2, 4, dtype=torch.int64), np.nan
+    tokens, nan = ones(2, 4), np.nan
     labels = MultilabelLoss(objective_of(config.MultilabelObjective(columns=("x", "y"))), PLAIN)
     batch = labels.batch(tokens, np.array([[1.0, nan], [nan, 0.0]]))
-    assert batch.size == 2
+    assert batch.num_targets == 2
     outputs = torch.tensor([[[0.0, 9.0]], [[9.0, 0.0]]], requires_grad=True)
     loss = labels.sum(outputs, batch.targets)
     assert_close(loss, torch.tensor(2 * np.log(2), dtype=torch.float32))
@@ -122,7 +123,7 @@ def test_regression_on_standardised_numbers(loss, at, expected):
     regression = RegressionLoss(objective_of(section))
     # 1 deviation above the mean; a count
     targets = np.array([[15.0]]) if loss != "poisson" else np.array([[3.0]])
-    encoded = regression.batch(torch.ones(1, 4, dtype=torch.int64), targets).targets
+    encoded = regression.batch(ones(1, 4), targets).targets
     if loss == "poisson":
         assert_close(
             regression.sum(torch.tensor([[[1.0]]]), encoded), torch.tensor(float(np.e - 3))
@@ -163,8 +164,8 @@ def test_parts_are_weighted_as_in_run_file():
         [2, UNKNOWN, UNKNOWN, UNKNOWN], [[1.0, nan], [nan, 4.0], [2.0, nan], [nan, nan]]
     )
     loss = several(targets)
-    batch = loss.batch(torch.ones(4, 5, dtype=torch.int64), targets)
-    assert batch.size == 4  # records
+    batch = loss.batch(ones(4, 5), targets)
+    assert batch.num_targets == 4  # records
     outputs = torch.randn(4, 2, 5)
     # mean over the known label
     of_class = sum(cross_entropy(outputs[0, member, :3], torch.tensor(2)) for member in (0, 1)) / 2
@@ -178,7 +179,9 @@ def test_parts_are_weighted_as_in_run_file():
         / 2
         / 3
     )
-    assert_close(loss.sum(outputs, batch.targets) / batch.size, (1 * of_class + 3 * of_numbers) / 4)
+    assert_close(
+        loss.sum(outputs, batch.targets) / batch.num_targets, (1 * of_class + 3 * of_numbers) / 4
+    )
     measured = loss.measure(outputs.double().mean(1).numpy(), targets)
     assert measured["loss"] == pytest.approx(
         (measured["class.loss"] + 3 * measured["activity.loss"]) / 4
@@ -191,14 +194,14 @@ def test_parts_are_weighted_as_in_run_file():
 def test_missing_target_affects_only_its_part():
     targets = targets_of_several([1, UNKNOWN], [[np.nan, np.nan], [1.0, np.nan]])
     loss, outputs = several(targets), torch.zeros(2, 1, 5, requires_grad=True)
-    loss.sum(outputs, loss.batch(torch.ones(2, 4, dtype=torch.int64), targets).targets).backward()
+    loss.sum(outputs, loss.batch(ones(2, 4), targets).targets).backward()
     moved = outputs.grad[:, 0] != 0
     assert moved.tolist() == [[True, True, True, False, False], [False, False, False, True, False]]
     unknown = targets_of_several([UNKNOWN], [[np.nan, np.nan]])
     assert (
         loss.sum(
             torch.ones(1, 1, 5),
-            loss.batch(torch.ones(1, 4, dtype=torch.int64), unknown).targets,
+            loss.batch(ones(1, 4), unknown).targets,
         )
         == 0
     )
@@ -216,15 +219,15 @@ def test_losses_of_partial_batches_add_up(seed, cut):
     loss, outputs, tokens = (
         several(targets),
         torch.from_numpy(rng.normal(size=(12, 1, 5))),
-        torch.ones(12, 4, dtype=torch.int64),
+        ones(12, 4),
     )
     rows = rng.permutation(12)
     pieces = [
-        (outputs[part], loss.batch(tokens[part], targets[part]))
+        (outputs[part], loss.batch(ones(len(part), 4), targets[part]))
         for part in (rows[:cut], rows[cut:])
     ]
     whole = loss.batch(tokens, targets)
-    assert sum(batch.size for _, batch in pieces) == whole.size
+    assert sum(batch.num_targets for _, batch in pieces) == whole.num_targets
     assert_close(
         sum(loss.sum(of_part, batch.targets) for of_part, batch in pieces),
         loss.sum(outputs, whole.targets),
@@ -235,9 +238,9 @@ def test_labels_are_padded_with_unknown():
     loss = LabelsLoss(objective_of(config.LabelsObjective(column="s", classes="HE")), PLAIN)
     targets = np.empty(2, dtype=object)
     targets[:] = [np.array([0, 1, UNKNOWN]), np.array([1])]
-    batch = loss.batch(torch.tensor([[4, 5, 6], [4, 0, 0]]), targets)
+    batch = loss.batch(Tokens(torch.tensor([[4, 5, 6], [4, 0, 0]]), torch.tensor([3, 1])), targets)
     assert batch.targets.tolist() == [[0, 1, UNKNOWN], [1, UNKNOWN, UNKNOWN]]
-    assert batch.size == 3
+    assert batch.num_targets == 3
 
 
 @settings(max_examples=60, deadline=None)
@@ -255,22 +258,23 @@ def test_masked_bases_are_never_visible(k, stride, fraction, seed, data):
     batch = MaskedLoss(tokenizer, fraction).batch(
         tokens, np.zeros((3, 0)), torch.Generator().manual_seed(seed)
     )
-    spans = tokenizer.spans(tokens.shape[1])
+    ids = tokens.ids
+    spans = tokenizer.spans(ids.shape[1])
     for row in range(3):
         shown = batch.tokens[row] != MASK
         # tokens that are not hidden are unchanged
-        assert torch.equal(batch.tokens[row][shown], tokens[row][shown])
+        assert torch.equal(batch.tokens[row][shown], ids[row][shown])
         seen = {
             int(letter)
             for token in torch.nonzero(shown).flatten()
-            if tokens[row, token] != PAD
+            if ids[row, token] != PAD
             for letter in range(*spans[token])
         }
         for token in torch.nonzero(batch.targets[row] != UNKNOWN).flatten():
             assert not seen & set(range(*spans[token]))
-            assert batch.targets[row, token] == tokens[row, token]
-            assert tokens[row, token] not in (PAD, UNK)
-    assert batch.size == int((batch.targets != UNKNOWN).sum())
+            assert batch.targets[row, token] == ids[row, token]
+            assert ids[row, token] not in (PAD, UNK)
+    assert batch.num_targets == int((batch.targets != UNKNOWN).sum())
 
 
 def test_masked_fraction_is_about_as_set():
@@ -291,9 +295,9 @@ def test_causal_targets_are_next_tokens():
     tokens = tokens_of(tokenizer, "ACNT", "GT")
     batch = CausalLoss(tokenizer).batch(tokens, np.zeros((2, 0)))
     a, c, g, t = 4, 5, 6, 7
-    assert tokens.tolist() == [[a, c, UNK, t], [g, t, PAD, PAD]]
+    assert tokens.ids.tolist() == [[a, c, UNK, t], [g, t, PAD, PAD]]
     assert batch.targets.tolist() == [[c, UNKNOWN, t, UNKNOWN], [t, UNKNOWN, UNKNOWN, UNKNOWN]]
-    assert batch.size == 3
+    assert batch.num_targets == 3
 
 
 def test_bin_loss_combines_its_positions():
@@ -301,8 +305,8 @@ def test_bin_loss_combines_its_positions():
     loss = BinsLoss(size=10, pitch=5)
     at, strand = np.array([3, 12]), np.array([0, 1])
     rows = object_array([Points("c", 0, 24, at, strand), Points("c", 50, 10, at[:0], strand[:0])])
-    batch = loss.batch(torch.ones(2, 24, dtype=torch.long), rows)
-    assert batch.size == 3
+    batch = loss.batch(ones(2, 24), rows)
+    assert batch.num_targets == 3
     assert batch.targets[0].tolist() == [[1, 0], [0, 1]]
     assert batch.targets[1, 0].tolist() == [0, 0]
     assert batch.targets[1, 1].isnan().all()

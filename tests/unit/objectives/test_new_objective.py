@@ -11,6 +11,7 @@ from torch.nn.functional import l1_loss
 
 from selfattn_bio.api.evaluators.candidates import Candidate
 from selfattn_bio.config.objective import ObjectiveSection
+from selfattn_bio.data.collation import Tokens
 from selfattn_bio.objectives import OBJECTIVES, Loss, Objective, objective_of
 from selfattn_bio.objectives.loss import Batch
 from selfattn_bio.report.evaluation import evaluation_lines
@@ -57,7 +58,7 @@ class AgeLoss(Loss):
         self.objective = objective
 
     def batch(self, tokens, targets):
-        return Batch(tokens, torch.from_numpy(targets / 100), len(targets))
+        return Batch(*tokens, torch.from_numpy(targets / 100), len(targets))
 
     def sum(self, outputs, targets):
         return l1_loss(outputs, targets[:, None].expand_as(outputs), reduction="sum")
@@ -81,7 +82,8 @@ def test_new_objective_has_targets_loss_and_metrics():
     targets = objective.targets(TABLE, RECORDS, "table.tsv")
     objective.check_split(targets, "train", "table.tsv", "split.tsv")
     loss = objective.loss(None, tokenizer, targets)
-    batch = loss.batch(torch.ones(2, 4, dtype=torch.int64), targets)
+    tokens = Tokens(torch.ones(2, 4, dtype=torch.int64), torch.tensor([4, 4]))
+    batch = loss.batch(tokens, targets)
     outputs = torch.tensor([[[1.5]], [[2.5]]], dtype=torch.float64)  # (B, M, C)
     assert float(loss.sum(outputs, batch.targets)) == pytest.approx(0.5 + 0.5)
     assert loss.measure(outputs.mean(1).numpy(), targets) == {"error": 50.0}
