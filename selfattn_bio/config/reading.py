@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, get_args, get_origin
+from typing import Any, Generic, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from selfattn_bio.config.attention import AnyMixer, AnyPattern, AnyPosition
-from selfattn_bio.config.encoder import AnyExits, AnyGates, AnyHead
-from selfattn_bio.config.genome import AnyNegatives, Label, TrackTarget, Windows
-from selfattn_bio.config.interpret import AnyCaller, AnyMethod
-from selfattn_bio.config.model import AnyModel
-from selfattn_bio.config.objective import AnyObjective, Part
-from selfattn_bio.config.partner import Partner
 from selfattn_bio.config.run import RunFile
 from selfattn_bio.config.section import Section, SectionT, did_you_mean
-from selfattn_bio.config.split import AnySplit
-from selfattn_bio.config.stem import AnyStem
-from selfattn_bio.config.training import AnyBalance
 from selfattn_bio.errors import RunFileError, SelfAttnBioError
 
 
@@ -40,14 +29,11 @@ class Form(Generic[SectionT]):
         Name of the file in error messages.
     failure
         Class of the errors raised.
-    unions
-        For each key, the types that are selected by `kind`.
     """
 
     section: type[SectionT]
     name: str
     failure: type[SelfAttnBioError]
-    unions: Mapping[str, Any]
 
     def read(self, path: str | Path) -> SectionT:
         """Read and check a file.
@@ -86,7 +72,7 @@ class Form(Generic[SectionT]):
         try:
             return self.section.model_validate(values)
         except ValidationError as error:
-            message, keys, hint = _first_error(error, self.unions)
+            message, keys, hint = _first_error(error, unions_of(self.section))
             raise self.failure(
                 message, place=f"{path}:{_line_of(keys, text)}", hint=hint
             ) from error
@@ -117,7 +103,54 @@ def run_file_of(text: str, path: Path) -> RunFile:
 Keys = list[str | int]  # an integer is the index of an item of a list
 
 
-def _first_error(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str, Keys, str]:
+@dataclass(frozen=True)
+class Unions:
+    """Kinds of the tables that are selected by `kind`.
+
+    Attributes
+    ----------
+    of_key
+        The kinds of a table, by its key.
+    of_name
+        The kinds of tables whose names users choose, by the key of the table that contains them.
+    """
+
+    of_key: dict[str, list[str]]
+    of_name: dict[str, list[str]]
+
+
+def unions_of(section: type[Section]) -> Unions:
+    """Find the tables with a choice of kinds in a table and in those below."""
+    unions = Unions({}, {})
+    for name, field in section.model_fields.items():
+        below = list(dict.fromkeys(_sections_in(field.annotation)))
+        kinds = [
+            kind
+            for each in below
+            if "kind" in each.model_fields
+            for kind in get_args(each.model_fields["kind"].annotation)
+        ]
+        if len(below) > 1 and kinds:
+            of_names = get_origin(field.annotation) is dict
+            (unions.of_name if of_names else unions.of_key).setdefault(name, kinds)
+        for each in below:
+            found = unions_of(each)
+            for key, kinds in found.of_key.items():
+                unions.of_key.setdefault(key, kinds)
+            for key, kinds in found.of_name.items():
+                unions.of_name.setdefault(key, kinds)
+    return unions
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    """Yield the sections in a type such as `dict[str, A | B]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)
+
+
+def _first_error(error: ValidationError, unions: Unions) -> tuple[str, Keys, str]:
     """Return the message and the keys of the first error, and the number of further errors."""
     first, more = error.errors()[0], error.error_count() - 1
     context, value = first.get("ctx", {}), first["input"]
@@ -129,12 +162,11 @@ def _first_error(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str
         if part != "[key]"
         for key in (part.split(".") if isinstance(part, str) else [part])
     ]
-    # below these tables, a name chosen by the user comes before the tag
-    named = (["several", "parts"], ["data", "tracks"])
     keys = [
         key
         for i, key in enumerate(parts)
-        if not (i > 0 and (parts[i - 1] in unions or parts[max(i - 3, 0) : i - 1] in named))
+        if not (i > 0 and parts[i - 1] in unions.of_key)
+        and not (i > 1 and parts[i - 2] in unions.of_name)
     ]
     match first["type"]:
         case "unknown_key":
@@ -212,27 +244,7 @@ def _expected(error: ErrorDetails) -> str:
     return _TYPES.get(error["type"], re.sub("^(?=greater|less)", "a number ", rule))
 
 
-_UNIONS: dict[str, Any] = {
-    **{"windows": Windows, "negatives": AnyNegatives, "label": Label},
-    **{
-        "partner": Partner,
-        "split": AnySplit,
-        "objective": AnyObjective,
-        "model": AnyModel,
-        "cross_position": AnyPosition,
-    },
-    **{
-        "stem": AnyStem,
-        "position": AnyPosition,
-        "pattern": AnyPattern,
-        "mixer": AnyMixer,
-        "head": AnyHead,
-        "gates": AnyGates,
-        "exits": AnyExits,
-    },
-    **{"method": AnyMethod, "caller": AnyCaller, "balance": AnyBalance},
-}
-_RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
+_RUN_FILES = Form(RunFile, "run file", RunFileError)
 
 
 def _named_first(message: str) -> Keys:
@@ -245,20 +257,10 @@ def _named_first(message: str) -> Keys:
     return re.findall(r"\w+", start[0])
 
 
-def _kinds(keys: Keys, unions: Mapping[str, Any]) -> str:
-    """Return the kinds of the union at these keys."""
-    # users choose the names of tracks and of the parts of objective `several`
-    user_named = TrackTarget if "tracks" in keys else Part
-    members = get_args(get_args(unions.get(str(keys[-1]), user_named))[0])
-    sections = [
-        get_args(member)[0] if get_origin(member) is Annotated else member for member in members
-    ]
-    kinds = (
-        get_args(section.model_fields["kind"].annotation)
-        for section in sections
-        if hasattr(section, "model_fields")
-    )
-    return ", ".join(map(repr, itertools.chain.from_iterable(kinds)))
+def _kinds(keys: Keys, unions: Unions) -> str:
+    """Return the kinds of the table at these keys."""
+    *tables, last = map(str, keys)
+    return ", ".join(map(repr, unions.of_key.get(last) or unions.of_name[tables[-1]]))
 
 
 def _line_of(keys: Keys, text: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,15 +191,12 @@ def read_grammar(path: str | Path) -> Grammar:
     DatabaseError
         If the database cannot be read.
     """
-    grammar = Form(Grammar, "grammar", GrammarError, UNIONS).read(path)
+    grammar = Form(Grammar, "grammar", GrammarError).read(path)
     try:
         grammar.ppms()
     except ValueError as error:
         raise GrammarError(str(error), place=str(path)) from error
     return grammar
-
-
-UNIONS: dict[str, Any] = {"background": BackgroundModel}  # keys whose `kind` selects a class
 
 
 def _most_letters(part: Sites | MotifPair, ppms: Ppms, far: FarPair | None, foreign: int) -> int:

@@ -10,7 +10,7 @@ from selfattn_bio.config import (
     RunFile,
     read_run_file,
 )
-from selfattn_bio.config.reading import _CHARACTERS, _UNIONS
+from selfattn_bio.config.reading import _CHARACTERS, unions_of
 from selfattn_bio.errors import RunFileError
 
 
@@ -184,7 +184,7 @@ def test_errors_list_kinds_of_every_table():
         for name, field in fields
         if any("discriminator" in each for each in (field, *field.get("anyOf", ())))
     }
-    assert {"model", "stem", "balance", "partner"} <= of_kinds <= set(_UNIONS)
+    assert {"model", "stem", "balance", "partner"} <= of_kinds <= set(unions_of(RunFile).of_key)
 
 
 def test_error_line_is_of_the_right_table(tmp_path):
