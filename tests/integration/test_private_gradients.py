@@ -97,17 +97,9 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     free, rows = steps_gradients(trainer, max_norm=1e6)
     assert len(rows) > 4
     # All records in one padded batch, without privacy.
-<<<<<<< Updated upstream
     batch, _ = trainer.steps.batch(0, rows)
     (
         trainer.steps.loss.sum(trainer.bare(batch.tokens), batch.targets) / run.training.batch_size
-=======
-    letters, targets = trainer.steps.stream.examples(0, rows)
-    batch = trainer.steps.loss.batch(trainer.steps.scorer.tokens_of(letters), targets)
-    (
-        trainer.steps.loss.sum(trainer.bare(batch.tokens), batch.targets)
-        / run.training.batch_size
->>>>>>> Stashed changes
     ).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
@@ -117,12 +109,7 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
         name: torch.zeros_like(parameter) for name, parameter in trainer.bare.named_parameters()
     }
     for row in rows:
-<<<<<<< Updated upstream
         batch, _ = trainer.steps.batch(0, np.array([row]))
-=======
-        letters, targets = trainer.steps.stream.examples(0, np.array([row]))
-        batch = trainer.steps.loss.batch(trainer.steps.scorer.tokens_of(letters), targets)
->>>>>>> Stashed changes
         loss = trainer.steps.loss.sum(trainer.bare(batch.tokens), batch.targets)
         each = torch.autograd.grad(loss, list(trainer.bare.parameters()), allow_unused=True)
         length = sum(float((gradient**2).sum()) for gradient in each if gradient is not None) ** 0.5
@@ -146,12 +133,7 @@ def test_private_gradients_equal_opacus(task):
 
     trainer = trainer_of(task, run_file(training={"shift": 0}, position=config.NoPositionSection()))
     ours, rows = steps_gradients(trainer, max_norm=0.3)
-<<<<<<< Updated upstream
     batch, _ = trainer.steps.batch(0, rows)
-=======
-    letters, targets = trainer.steps.stream.examples(0, rows)
-    batch = trainer.steps.loss.batch(trainer.steps.scorer.tokens_of(letters), targets)
->>>>>>> Stashed changes
     module = GradSampleModule(trainer.bare, loss_reduction="sum")
     size = trainer.data.run.training.batch_size
     optimizer = DPOptimizer(
