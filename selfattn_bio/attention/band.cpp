@@ -212,7 +212,7 @@ struct View {
   int64_t batch, head, row;
 };
 
-// `_Call` in band.py has the same fields in the same order.
+// `Call` in native.py has the same fields in the same order.
 struct Call {
   int64_t batches, heads, length, head_dim;
   int64_t left, right, num_global, span, max_distance;
@@ -350,9 +350,9 @@ class Rows {
 class Upcoming {
  public:
   // Add T rows of a head, beginning with `first`; rows beyond the ends of the sequence are left
-  // out.
+  // out, and so are rows for which there is no more space.
   void add(const float* head, int64_t stride, int64_t first, int64_t length) {
-    for (int64_t at = first < 0 ? 0 : first; at < first + T && at < length; ++at) rows_[count_++] = head + at * stride;
+    for (int64_t at = first < 0 ? 0 : first; at < first + T && at < length && count_ < CAPACITY; ++at) rows_[count_++] = head + at * stride;
   }
   // Prefetch the share of one product, with `products` products left.
   template <int D>
@@ -365,7 +365,8 @@ class Upcoming {
   void forget() { count_ = 0; }
 
  private:
-  const float* rows_[8 * T];
+  static constexpr int CAPACITY = 8 * T;  // a tile of the backward pass adds 8 times T rows
+  const float* rows_[CAPACITY];
   int count_ = 0;
 };
 
@@ -897,3 +898,5 @@ extern "C" int band_fold_bias_grad(const Call* c) {
 }
 
 extern "C" int band_tile() { return T; }
+
+extern "C" int64_t band_call_size() { return sizeof(Call); }

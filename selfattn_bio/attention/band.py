@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.native import library
+from selfattn_bio.attention.native import Call, library
 from selfattn_bio.attention.packing import room_for
 from selfattn_bio.config import BAND_HEAD_DIMS
 
@@ -323,57 +323,6 @@ def _rows_contiguous(x: Tensor) -> Tensor:
 
 
 # ------------ the C interface
-class _View(ctypes.Structure):
-    """`View` of band.cpp."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("batch", ctypes.c_int64),
-        ("head", ctypes.c_int64),
-        ("row", ctypes.c_int64),
-    )
-
-
-_SIZES = "batches heads length head_dim left right num_global span max_distance"
-_VIEWS = "q k v out grad_out grad_q grad_k grad_v"
-_POINTERS = (
-    "lse band_bias global_bias band_grad global_grad global_grad_k global_grad_v "
-    "table_grad query_label key_label"
-)
-
-
-class _Call(ctypes.Structure):
-    """`Call` of band.cpp, field by field."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in _SIZES.split()),
-        *((name, _View) for name in _VIEWS.split()),
-        *((name, ctypes.c_void_p) for name in _POINTERS.split()),
-        ("seed", ctypes.c_uint64),
-        ("threshold", ctypes.c_uint32),
-        ("keep_scale", ctypes.c_float),
-        ("phase", ctypes.c_int64),
-        ("next", ctypes.POINTER(ctypes.c_int64)),
-    )
-
-    def __init__(self, *sizes: int) -> None:
-        super().__init__(*sizes)
-        self.tensors: list[Tensor] = []  # kept alive while threads may use them
-
-    def point(self, **tensors: Tensor | None) -> None:
-        """Set fields to the addresses of tensors."""
-        for name, x in tensors.items():
-            if x is not None:
-                setattr(
-                    self,
-                    name,
-                    _View(x.data_ptr(), *x.stride()[:3])
-                    if name in _VIEWS.split()
-                    else x.data_ptr(),
-                )
-                self.tensors.append(x)
-
-
 class _Shape:
     """`Shape` of band.cpp, and the bias as the tiles read it.
 
@@ -436,9 +385,9 @@ def _call(
     shape: _Shape,
     band_bias: Tensor,
     global_bias: Tensor,
-) -> _Call:
+) -> Call:
     """Return the arguments that forward and backward have in common."""
-    call = _Call(*q.shape, shape.left, shape.right, shape.num_global, shape.span)
+    call = Call(*q.shape, shape.left, shape.right, shape.num_global, shape.span)
     call.point(q=q, k=k, v=v, out=out, lse=lse, band_bias=band_bias, global_bias=global_bias)
     call.point(query_label=rule.query_labels, key_label=rule.key_labels)
     call.seed, call.threshold, call.keep_scale = (
@@ -449,7 +398,7 @@ def _call(
     return call
 
 
-def _run(name: str, call: _Call, phase: int = 0, workers: int | None = None) -> None:
+def _run(name: str, call: Call, phase: int = 0, workers: int | None = None) -> None:
     """Call the function of band.cpp once per thread.
 
     ctypes releases the GIL, and the threads take spans from a common counter.

@@ -342,7 +342,7 @@ def test_interrupt_leaves_no_thread_using_freed_memory(monkeypatch, interrupts):
         return 0
 
     monkeypatch.setattr(band, "library", lambda: SimpleNamespace(work=work))
-    call, lse = band._Call(), torch.zeros(9)
+    call, lse = native.Call(), torch.zeros(9)
     call.point(lse=lse)
     alive = weakref.ref(lse)
     # shells ignore SIGINT in background jobs

@@ -1,5 +1,6 @@
 """Test compilation of the band kernel, its cache, and messages when it cannot run."""
 
+import ctypes
 import os
 import shlex
 import shutil
@@ -55,7 +56,11 @@ def test_unwritable_cache_error_has_a_hint(fresh, folder):
 def small(fresh, tmp_path):
     """Use a source that compiles quickly."""
     source = tmp_path / "band.cpp"
-    source.write_text('extern "C" int band_tile() { return 8; }\n')
+    size = ctypes.sizeof(native.Call)
+    source.write_text(
+        'extern "C" int band_tile() { return 8; }\n'
+        f'extern "C" long long band_call_size() {{ return {size}; }}\n'
+    )
     fresh.setattr(native, "SOURCE", source)
 
 
@@ -73,6 +78,17 @@ def test_partial_library_is_rebuilt(rest):
     native._load.cache_clear()
     assert native.library().band_tile() == 8
     assert path.read_bytes() == whole
+
+
+@needs_band
+@pytest.mark.usefixtures("small")
+def test_library_with_another_structure_is_refused():
+    size = ctypes.sizeof(native.Call)
+    native.SOURCE.write_text(native.SOURCE.read_text().replace(str(size), str(size + 8)))
+    assert unavailable_reason() == (
+        f"`Call` has {size + 8} bytes in band.cpp and {size} in native.py; the two must have the "
+        "same fields"
+    )
 
 
 @needs_band
