@@ -16,10 +16,12 @@ from matplotlib.font_manager import findfont
 
 from selfattn_bio import config
 from selfattn_bio.api.workflow import project_folder
-from selfattn_bio.attention.attend import KERNELS, SHORT, AttentionInputs, choose, prepared
+from selfattn_bio.attention.inputs import AttentionInputs, prepare
+from selfattn_bio.attention.kernels import avoided, cannot, choose
 from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
+from selfattn_bio.config import KERNELS, SHORT
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.scoring.scorer import SHIPPED
 
@@ -110,7 +112,7 @@ class Machine:
                 for part in self.parts.to_dict("records")
             ),
             '\nAttention kernels, in the order in which kernel = "auto" tries them:\n',
-            *(f"  {kernel.name:10} {kernel.purpose}" for kernel in KERNELS.values()),
+            *(f"  {name:10} {kernel.purpose}" for name, kernel in KERNELS.items()),
             '\nKernels that "auto" chooses on this machine, in float32 training without dropout, '
             f"with head_dim {HEAD_DIM}\nand {LENGTH:,} tokens (up to {SHORT} tokens: sdpa or "
             "reference):\n",
@@ -180,13 +182,12 @@ def _choices(requests: Requests) -> Iterator[tuple[str, str, str, str]]:
     for pattern, by_position in requests.items():
         for position, inputs in by_position.items():
             chosen = choose(inputs)
-            earlier = list(KERNELS.values())[: list(KERNELS).index(chosen.name)]
             reasons = "; ".join(
-                f"not {each.name}: {each.should_not(inputs) or each.cannot(inputs)}"
-                for each in earlier
-                if each.name != "reference" and (each.name != "flex" or torch.cuda.is_available())
+                f"not {each}: {avoided(each, inputs) or cannot(each, inputs)}"
+                for each in list(KERNELS)[: list(KERNELS).index(chosen)]
+                if each != "reference" and (each != "flex" or torch.cuda.is_available())
             )
-            yield pattern, position, chosen.name, reasons or "first in the order"
+            yield pattern, position, chosen, reasons or "first in the order"
 
 
 def _choices_with_dropout(requests: Requests) -> Iterator[tuple[str, str, str, str]]:
@@ -196,8 +197,7 @@ def _choices_with_dropout(requests: Requests) -> Iterator[tuple[str, str, str, s
         for position, inputs in by_position.items():
             without, chosen = choose(inputs), choose(dropping := replace(inputs, dropout=p))
             if chosen != without:
-                reason = f"not {without.name}: {without.cannot(dropping)}"
-                yield pattern, position, chosen.name, reason
+                yield pattern, position, chosen, f"not {without}: {cannot(without, dropping)}"
 
 
 def _kernel_lines(table: pd.DataFrame) -> Iterator[str]:
@@ -253,8 +253,12 @@ def _requests() -> Requests:
     q = torch.zeros(1, 2, LENGTH, HEAD_DIM, device="cuda" if torch.cuda.is_available() else "cpu")
     return {
         name: {
-            each.kind: prepared(
-                q, q, q, build_pattern(pattern), build_position(each, 2, HEAD_DIM).to(q.device)
+            each.kind: prepare(
+                q,
+                q,
+                q,
+                pattern=build_pattern(pattern),
+                position=build_position(each, 2, HEAD_DIM).to(q.device),
             )
             for each in positions
         }

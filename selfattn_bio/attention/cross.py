@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from selfattn_bio.attention.kernels.reference import reference_attention
 from selfattn_bio.attention.positions import NoPosition
-from selfattn_bio.attention.reference import reference_attention
 
 
 def cross_attention(

@@ -142,6 +142,19 @@ class AttentionPattern(ABC):
         first `num_global` queries.
         """
 
+    def reach(self, length: int) -> int:
+        """Return an upper bound for the distance of an allowed pair, in tokens."""
+        parts, longest = self.parts(length), max(length - 1, 0)
+        if self.num_global:
+            return longest
+        return min(
+            longest,
+            max(
+                max(part.left, part.right) * part.dilation if isinstance(part, Band) else longest
+                for part in parts
+            ),
+        )
+
     def allows(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
         """Return whether each query may attend to each key.
 

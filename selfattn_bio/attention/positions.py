@@ -2,7 +2,8 @@
 
 A relative position is a module with two methods that `attend` calls, `rotate` and `terms`. They
 depend on the signed distance key - query and never build an L x L tensor. An absolute position is
-added to the input of the encoder. Each layer has its own position module.
+added to the input of the encoder. Each layer has its own position module. Tables that depend only
+on the length are in a `PositionCache`, which the layers of an encoder share.
 
 With the signed distance d and its limit M (`max_distance`):
 
@@ -20,7 +21,7 @@ With the signed distance d and its limit M (`max_distance`):
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -52,8 +53,25 @@ class Terms(NamedTuple):
         ]
         return max(sizes)
 
+    def first(self, count: int) -> Terms:
+        """Return the terms for the first `count` queries."""
+        return self if self.queries is None else self._replace(queries=self.queries[:, :, :count])
+
 
 NO_TERMS = Terms()
+
+
+class PositionCache:
+    """Tables that depend on lengths, but not on weights: computed once per batch."""
+
+    def __init__(self) -> None:
+        self._tables: dict[Hashable, tuple[Tensor, ...]] = {}
+
+    def get(self, key: Hashable, compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Return the tensors of a key, which names everything that they depend on."""
+        if key not in self._tables:
+            self._tables[key] = compute()
+        return self._tables[key]
 
 
 def relative_index(distance: Tensor, entries: int) -> Tensor:
@@ -65,17 +83,45 @@ def relative_index(distance: Tensor, entries: int) -> Tensor:
     return distance.clamp(-(entries // 2), entries // 2) + entries // 2
 
 
+def look_up(table: Tensor, distance: Tensor) -> Tensor:
+    """Return the entries (H, ...) of a table (H, 2M + 1) at the distances (...)."""
+    return table[:, relative_index(distance, table.shape[-1])]
+
+
+def spread(by_distance: Tensor, distance: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the value of each pair: (..., n, 2M + 1) -> `shape`, which is (..., n, m).
+
+    `distance` broadcasts to `shape`. The inverse, in the sense of gradients, is `collect`.
+    """
+    at = relative_index(distance, by_distance.shape[-1])
+    return by_distance.gather(-1, at.expand(shape))
+
+
+def collect(x: Tensor, distance: Tensor, entries: int) -> Tensor:
+    """Sum x (..., n, m) over keys with the same entry in a table: (..., n, entries).
+
+    `distance` broadcasts to the shape of x.
+    """
+    at = relative_index(distance, entries).expand_as(x)
+    return x.new_zeros(*x.shape[:-1], entries).scatter_add_(-1, at, x)
+
+
 class NoPosition(nn.Module):
     """Attention without positions, and the base class of relative positions."""
 
-    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Return q and k (B, H, L, Dh) as used in the product; here unchanged."""
+    def rotate(
+        self, q: Tensor, k: Tensor, cache: PositionCache | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return q and k (B, H, L, Dh) as used in the product; here unchanged.
+
+        `cache` contains the tables of the batch; None: compute them.
+        """
         return q, k
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
+    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
         """Return the terms for distances up to `reach`.
 
-        q (B, H, L, Dh) is the input of `rotate`.
+        q (B, H, L, Dh) is the input of `rotate`; `cache` is that of `rotate`.
         """
         return NO_TERMS
 
@@ -132,11 +178,12 @@ class T5Bias(NoPosition):
         near = torch.where(distance.abs() < exact, distance.abs(), far)
         return near if self.directions == 1 else torch.where(distance > 0, count, 0) + near
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
+    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
         """Return the bias, in the precision of the table."""
-        return Terms(
-            bias=self.table(self.buckets(min(reach, self.max_distance))).T
-        )  # (2M + 1, H) -> (H, 2M + 1)
+        reach, device = min(reach, self.max_distance), self.table.weight.device
+        key = (T5Bias, self.num_buckets, self.max_distance, self.directions, reach, device)
+        (buckets,) = (cache or PositionCache()).get(key, lambda: (self.buckets(reach),))
+        return Terms(bias=self.table(buckets).T)  # (2M + 1, H) -> (H, 2M + 1)
 
     def keep_heads(self, heads: Sequence[int]) -> None:
         """Keep the columns of the given heads."""
@@ -161,13 +208,17 @@ class Alibi(NoPosition):
         self.slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
         self.slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(num_heads - power)]
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
+    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
         """Return the bias."""
-        distance = torch.arange(-reach, reach + 1, device=q.device).abs()
-        slopes = torch.tensor(self.slopes, dtype=torch.float64, device=q.device)
-        return Terms(
-            bias=(-slopes[:, None] * distance).to(torch.promote_types(q.dtype, torch.float32))
-        )
+        dtype = torch.promote_types(q.dtype, torch.float32)
+
+        def compute() -> tuple[Tensor]:
+            distance = torch.arange(-reach, reach + 1, device=q.device).abs()
+            slopes = torch.tensor(self.slopes, dtype=torch.float64, device=q.device)
+            return ((-slopes[:, None] * distance).to(dtype),)
+
+        key = (Alibi, tuple(self.slopes), reach, dtype, q.device)
+        return Terms(bias=(cache or PositionCache()).get(key, compute)[0])
 
     def keep_heads(self, heads: Sequence[int]) -> None:
         """Keep the slopes of the given heads."""
@@ -192,17 +243,24 @@ class Rotary(NoPosition):
             raise ValueError(f"head_dim is {head_dim}; rotary positions need an even number")
         self.head_dim, self.base, self.interpolation = head_dim, base, interpolation
 
-    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def rotate(
+        self, q: Tensor, k: Tensor, cache: PositionCache | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the rotated q and k, both (B, H, L, Dh)."""
+        key = (Rotary, self.head_dim, self.base, self.interpolation, q.shape[-2], q.dtype, q.device)
+        cos, sin = (cache or PositionCache()).get(key, lambda: self._tables(q))
+        return q * cos + _turned(q) * sin, k * cos + _turned(k) * sin
+
+    def _tables(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cosines and sines of the angles for q (B, H, L, Dh), (L, Dh) each."""
         # Angles are computed in float64 and not kept in a buffer, which a cast of the model would
         # round: in float32 the angle of token 100,000 is off by 0.004.
         frequencies = self.base ** (
             -torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=q.device) / self.head_dim
         )
         at = torch.arange(q.shape[-2], dtype=torch.float64, device=q.device) / self.interpolation
-        angles = torch.outer(at, frequencies).repeat(1, 2)  # (L, Dh)
-        cos, sin = angles.cos().to(q.dtype), angles.sin().to(q.dtype)
-        return q * cos + _turned(q) * sin, k * cos + _turned(k) * sin
+        angles = torch.outer(at, frequencies).repeat(1, 2)
+        return angles.cos().to(q.dtype), angles.sin().to(q.dtype)
 
 
 class Shaw(NoPosition):
@@ -223,7 +281,7 @@ class Shaw(NoPosition):
             torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5)
         )
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
+    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
         """Return the unchanged queries with the learned keys and values."""
         return Terms(queries=q, keys=self.keys[None], values=self.values[None])
 
@@ -246,17 +304,27 @@ class TransformerXL(NoPosition):
         self.place = nn.Parameter(torch.empty(num_heads, 1, head_dim).normal_(std=0.02))  # v
         self.project = nn.Linear(num_heads * head_dim, num_heads * head_dim, bias=False)
 
-    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def rotate(
+        self, q: Tensor, k: Tensor, cache: PositionCache | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return q + u and k."""
         return q + self.content.to(q.dtype), k
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
+    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
         """Return q + v, with the projected sinusoids of all distances as keys."""
-        reach = min(reach, self.max_distance)
-        distance = torch.arange(-reach, reach + 1, device=q.device)
-        keys = self.project(
-            sinusoids(distance, self.project.in_features).to(self.project.weight.dtype)
-        )  # (2M + 1, D)
+        reach, dim, dtype = (
+            min(reach, self.max_distance),
+            self.project.in_features,
+            self.project.weight.dtype,
+        )
+
+        def compute() -> tuple[Tensor]:
+            distance = torch.arange(-reach, reach + 1, device=q.device)
+            return (sinusoids(distance, dim).to(dtype),)
+
+        key = (TransformerXL, reach, dim, dtype, q.device)
+        (waves,) = (cache or PositionCache()).get(key, compute)
+        keys = self.project(waves)  # (2M + 1, D)
         return Terms(
             queries=q + self.place.to(q.dtype),
             keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1),

@@ -3,7 +3,7 @@
 The functions sum the weights that keys receive, sum weights between spans or bins, find the largest
 weights, and follow attention through layers. Time is that of the pattern. Memory is that of one
 tile and the result, never L x L. The weights equal those of `attend.weights`, which stores every
-pair.
+pair. A layer is given as the inputs of its attention, from `inputs.prepare`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.attend import prepared
-from selfattn_bio.attention.patterns import AttentionPattern
-from selfattn_bio.attention.positions import NoPosition
-from selfattn_bio.attention.reference import attention_weights
-from selfattn_bio.attention.slab import tile_weights
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One attention layer on one batch: the arguments of `attend`."""
-
-    q: Tensor  # (B, H, L, Dh), not yet rotated
-    k: Tensor  # (B, G, L, Dh)
-    pattern: AttentionPattern
-    position: NoPosition
-    mask: Tensor | None = None  # (B, L) bool, True = token
-    segments: Tensor | None = None  # (B, L) int
+from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.kernels.reference import attention_weights
+from selfattn_bio.attention.kernels.slab import tile_weights
 
 
 @dataclass(frozen=True)
@@ -46,30 +32,20 @@ class WeightTile:
     weights: Tensor  # (b, H, G, c, K), 0 for missing queries and keys
 
 
-def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
+def weight_tiles(layer: AttentionInputs) -> Iterator[WeightTile]:
     """Yield all weights of a layer in tiles, without gradients."""
-    with torch.no_grad():  # not around a yield, where it would stay active in the caller
-        inputs = prepared(
-            layer.q, layer.k, layer.k, layer.pattern, layer.position, layer.mask, layer.segments
-        )
-        q, terms, attention_mask = inputs.q, inputs.terms, inputs.attention_mask
-        at, num = (
-            torch.arange(q.shape[2], device=q.device),
-            min(layer.pattern.num_global, q.shape[2]),
-        )
-        first = (
-            terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
-        )
-        rows = (
-            attention_weights(
-                q[:, :, :num], inputs.k, terms=first, allowed=attention_mask.global_rows()
+    q, at = layer.q, torch.arange(layer.length, device=layer.q.device)
+    num = min(layer.pattern.num_global, layer.length)
+    if num:
+        with torch.no_grad():  # not around a yield, where it would stay active in the caller
+            rows = attention_weights(
+                q[:, :, :num],
+                layer.k,
+                terms=layer.terms.first(num),
+                allowed=layer.mask.global_rows(num),
             )
-            if num
-            else None
-        )
-    if rows is not None:
         yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None].to(_work(q)))
-    for tile, weights in tile_weights(q, inputs.k, attention_mask=attention_mask, terms=terms):
+    for tile, weights in tile_weights(layer):
         # padding and global tokens become -1; the rows of global tokens are already done
         queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)
         yield WeightTile(
@@ -77,20 +53,16 @@ def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
         )
 
 
-def received(layer: Layer) -> Tensor:
+def received(layer: AttentionInputs) -> Tensor:
     """Return the sum of the weights that each key receives from all tokens, (B, H, L).
 
     Padding queries do not count.
     """
-    batch, heads, length = layer.q.shape[:3]
-    dtype = _work(layer.q)
-    ones = (
-        layer.q.new_ones(batch, length, dtype=dtype) if layer.mask is None else layer.mask.to(dtype)
-    )
-    return pushed(layer, ones[:, None].expand(-1, heads, -1))
+    ones = layer.mask.tokens.to(_work(layer.q))
+    return pushed(layer, ones[:, None].expand(-1, layer.q.shape[1], -1))
 
 
-def pushed(layer: Layer, given: Tensor) -> Tensor:
+def pushed(layer: AttentionInputs, given: Tensor) -> Tensor:
     """Pass the mass `given` (B, H, L) from queries to keys by the weights.
 
     Returns row vector times matrix, (B, H, L).
@@ -108,7 +80,7 @@ def pushed(layer: Layer, given: Tensor) -> Tensor:
     return total[..., :length]
 
 
-def gathered(layer: Layer, values: Tensor) -> Tensor:
+def gathered(layer: AttentionInputs, values: Tensor) -> Tensor:
     """Return the mean of `values` (B, H, L) of the keys, weighted by the weights of each query.
 
     Returns matrix times column vector, (B, H, L); 0 for an empty row.
@@ -125,7 +97,7 @@ def gathered(layer: Layer, values: Tensor) -> Tensor:
     return total[..., :length]
 
 
-def pushed_by_gradient(layer: Layer, given: Tensor, above: Tensor, v: Tensor) -> Tensor:
+def pushed_by_gradient(layer: AttentionInputs, given: Tensor, above: Tensor) -> Tensor:
     """Pass mass from queries to keys by weight x gradient of the weight.
 
     Negative products count as 0, and the products are averaged over heads.
@@ -139,8 +111,6 @@ def pushed_by_gradient(layer: Layer, given: Tensor, above: Tensor, v: Tensor) ->
     above
         (B, H, L, Dh) gradient with respect to the output of each head. The gradient of the weight
         of query i and key j is above_i . v_j.
-    v
-        (B, H, L, Dh).
 
     Returns
     -------
@@ -149,7 +119,7 @@ def pushed_by_gradient(layer: Layer, given: Tensor, above: Tensor, v: Tensor) ->
     length = layer.q.shape[2]
     total = given.new_zeros(len(given), length + 1)
     given = torch.nn.functional.pad(given, (0, 1))
-    above, v = (torch.nn.functional.pad(x, (0, 0, 0, 1)) for x in (above, v))
+    above, v = (torch.nn.functional.pad(x, (0, 0, 0, 1)) for x in (above, layer.v))
     for tile in weight_tiles(layer):
         queries, keys = _indices(tile, length)
         of_weights = above[tile.batch][:, :, queries] @ v[tile.batch][:, :, keys].transpose(
@@ -163,7 +133,7 @@ def pushed_by_gradient(layer: Layer, given: Tensor, above: Tensor, v: Tensor) ->
     return total[:, :length]
 
 
-def between(layer: Layer, spans: Tensor) -> Tensor:
+def between(layer: AttentionInputs, spans: Tensor) -> Tensor:
     """Return the sum of the weights from each span to each span, (B, H, S, S).
 
     Rows are the spans of the queries.
@@ -190,7 +160,7 @@ def between(layer: Layer, spans: Tensor) -> Tensor:
     return total
 
 
-def binned(layer: Layer, bins: Tensor, count: int) -> Tensor:
+def binned(layer: AttentionInputs, bins: Tensor, count: int) -> Tensor:
     """Return the sum of the weights from each bin to each bin, (B, H, count, count).
 
     Rows are the bins of the queries.
@@ -213,7 +183,7 @@ def binned(layer: Layer, bins: Tensor, count: int) -> Tensor:
     return total.unflatten(2, (count + 1, count + 1))[..., :count, :count]
 
 
-def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def top_edges(layer: AttentionInputs, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the `count` largest weights among the tokens of each sequence and head.
 
     Returns
@@ -224,12 +194,7 @@ def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:
     batch, heads, length = layer.q.shape[:3]
     best = layer.q.new_zeros(batch, heads, count, dtype=_work(layer.q))
     pairs = torch.full((batch, heads, count), -1, dtype=torch.int64, device=layer.q.device)
-    real = (
-        torch.ones(batch, length, dtype=torch.bool, device=layer.q.device)
-        if layer.mask is None
-        else layer.mask
-    )
-    real = torch.nn.functional.pad(real, (0, 1))
+    real = torch.nn.functional.pad(layer.mask.tokens, (0, 1))
     for tile in weight_tiles(layer):
         queries, keys = _indices(tile, length)
         weights = (tile.weights * real[tile.batch][:, queries][:, None, ..., None]).flatten(2)
@@ -246,7 +211,7 @@ def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def rollout(layers: Sequence[Layer], start: Tensor) -> Tensor:
+def rollout(layers: Sequence[AttentionInputs], start: Tensor) -> Tensor:
     """Follow attention from the last layer to the input tokens.
 
     At each layer half of the mass stays (the residual connection).
@@ -274,7 +239,9 @@ def rollout(layers: Sequence[Layer], start: Tensor) -> Tensor:
     return mass
 
 
-def value_rollout(layers: Sequence[Layer], norms: Sequence[Tensor], start: Tensor) -> Tensor:
+def value_rollout(
+    layers: Sequence[AttentionInputs], norms: Sequence[Tensor], start: Tensor
+) -> Tensor:
     """Follow attention with each weight multiplied by the norm of the value of its key.
 
     The products of each query are scaled to sum to 1; otherwise as `rollout`.
@@ -303,7 +270,7 @@ def value_rollout(layers: Sequence[Layer], norms: Sequence[Tensor], start: Tenso
 
 
 def gradient_rollout(
-    layers: Sequence[Layer], above: Sequence[Tensor], values: Sequence[Tensor], start: Tensor
+    layers: Sequence[AttentionInputs], above: Sequence[Tensor], start: Tensor
 ) -> Tensor:
     """Follow attention through the layers by weights times their gradients.
 
@@ -313,9 +280,8 @@ def gradient_rollout(
     ----------
     layers, start
         As in `rollout`.
-    above, values
-        For each layer (B, H, L, Dh): gradient with respect to the output of each head, and the
-        values.
+    above
+        For each layer (B, H, L, Dh): gradient with respect to the output of each head.
 
     Returns
     -------
@@ -327,10 +293,8 @@ def gradient_rollout(
     x weight)+ R, here for one row of R.
     """
     mass = start
-    for layer, from_above, v in zip(
-        reversed(layers), reversed(above), reversed(values), strict=True
-    ):
-        mass = mass + pushed_by_gradient(layer, mass, from_above, v)
+    for layer, from_above in zip(reversed(layers), reversed(above), strict=True):
+        mass = mass + pushed_by_gradient(layer, mass, from_above)
     return mass
 
 

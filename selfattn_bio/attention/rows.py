@@ -1,5 +1,7 @@
 """Attention of global tokens: the first queries, which attend to every key, in O(L num_global).
 
+Kernels that compute parts of a pattern leave these rows out and add them with `with_global_rows`.
+
 The backward pass keeps one tile of weights. A bias by distance needs no index per pair.
 """
 
@@ -11,8 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.positions import relative_index
-from selfattn_bio.attention.slab import EMPTY, NEVER
+from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.kernels.reference import reference_attention
+from selfattn_bio.attention.positions import look_up, relative_index
+
+NEVER = -1e30  # score of a pair that may not attend; -inf would give NaN in a row of such pairs
+EMPTY = -1e29  # a row with a lower maximum has no allowed pair
+
+
+def with_global_rows(inputs: AttentionInputs, out: Tensor) -> Tensor:
+    """Replace the rows of the global tokens in the output (B, H, L, Dh)."""
+    num = min(inputs.pattern.num_global, inputs.length)
+    if num == 0:
+        return out
+    q, terms, allowed = inputs.q[:, :, :num], inputs.terms.first(num), inputs.mask.global_rows(num)
+    if terms.queries is None and not inputs.dropout:
+        rows = global_rows(q, inputs.k, inputs.v, bias=terms.bias, allowed=allowed)
+    else:
+        rows = reference_attention(
+            q, inputs.k, inputs.v, terms=terms, allowed=allowed, dropout=inputs.dropout
+        )
+    return torch.cat((rows, out[:, :, num:]), dim=2)
 
 
 def global_rows(
@@ -49,7 +70,8 @@ class _Rows(torch.autograd.Function):
         scores = (q.flip(2) * (1 / math.sqrt(dim))) @ k.transpose(-1, -2)  # (B, H, g, L)
         scores = scores.to(torch.promote_types(q.dtype, torch.float32))
         if bias is not None:
-            scores += bias[:, _entries(num, length, bias)].to(scores.dtype).unfold(1, length, 1)
+            along = look_up(bias, _distances(num, length, bias))
+            scores += along.to(scores.dtype).unfold(1, length, 1)
         if allowed is not None:
             scores.masked_fill_(~allowed.flip(2), NEVER)
         weights = torch.softmax(scores, -1)
@@ -73,15 +95,16 @@ class _Rows(torch.autograd.Function):
             along = bias.new_zeros(len(bias), num - 1 + length)
             for row, of_row in enumerate(d_scores.sum(0).to(bias.dtype).unbind(1)):  # (H, L) each
                 along[:, row : row + length] += of_row
-            d_bias = torch.zeros_like(bias).index_add_(1, _entries(num, length, bias), along)
+            at = relative_index(_distances(num, length, bias), bias.shape[1])
+            d_bias = torch.zeros_like(bias).index_add_(1, at, along)
         d_q = (d_scores @ k).flip(2) * scale
         d_k = d_scores.transpose(-1, -2) @ (q.flip(2) * scale)
         return d_q, d_k, weights.transpose(-1, -2) @ above, d_bias, None
 
 
-def _entries(num: int, length: int, bias: Tensor) -> Tensor:
-    """Return the table index of each distance key - query, (g - 1 + L,).
+def _distances(num: int, length: int, like: Tensor) -> Tensor:
+    """Return the distances key - query from the last query to all keys, then from the others.
 
-    The first distance is -(g - 1), from the last query to the first key.
+    These are the numbers 1 - g, ..., L - 1, (g - 1 + L,).
     """
-    return relative_index(torch.arange(1 - num, length, device=bias.device), bias.shape[1])
+    return torch.arange(1 - num, length, device=like.device)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from selfattn_bio.attention.mask import AttentionMask, both
 from selfattn_bio.attention.patterns import (
     AttentionPattern,
     Band,
-    Full,
     GlobalKeys,
     Part,
     SampledBlocks,
@@ -31,98 +31,17 @@ MAX_FAR = 16  # largest distance, in blocks, for which random blocks have templa
 SCORES = 2**19  # scores computed at a time, so that they stay in the cache
 
 
-@dataclass(frozen=True)
-class AttentionMask:
-    """Which pairs of a batch may attend: pattern, padding and segments.
+def walks(
+    pattern: AttentionPattern, mask: AttentionMask, heads: int, clip: int, done: tuple[Part, ...]
+) -> Iterator[Walk]:
+    """Yield a walk for each part of the pattern, except for the parts in `done`.
 
-    `mask` is (B, L) bool, True = token. `segments` is (B, L) int; tokens attend only within their
-    segment.
+    Each pair belongs to the first part that covers it. `clip` is the distance, in tokens, from
+    which the tables of the position have the same entry.
     """
-
-    pattern: AttentionPattern
-    shape: tuple[int, int, int]  # B, H, L
-    device: torch.device
-    mask: Tensor | None = None
-    segments: Tensor | None = None
-
-    def tokens(self) -> Tensor:
-        """Return the mask (B, L), all True if `mask` is None."""
-        batch, _, length = self.shape
-        return (
-            torch.ones(batch, length, dtype=torch.bool, device=self.device)
-            if self.mask is None
-            else self.mask
-        )
-
-    def lengths(self) -> Tensor:
-        """Return the position after the last token of each sequence, (B,) int64.
-
-        Without a mask the result is (1,).
-        """
-        length = self.shape[2]
-        if self.mask is None:
-            return torch.tensor([length], device=self.device)
-        return (self.mask * torch.arange(1, length + 1, device=self.device)).amax(1)
-
-    def reach(self) -> int:
-        """Return an upper bound for the distance of an allowed pair, in tokens."""
-        length = self.shape[2]
-        parts = self.pattern.parts(length)
-        if self.pattern.num_global or not all(isinstance(part, Band) for part in parts):
-            return max(length - 1, 0)
-        return min(
-            max(length - 1, 0),
-            max(
-                max(part.left, part.right) * part.dilation
-                for part in parts
-                if isinstance(part, Band)
-            ),
-        )
-
-    def walks(self, clip: int, done: tuple[Part, ...] = ()) -> Iterator[Walk]:
-        """Yield a walk for each part of the pattern, except for the parts in `done`.
-
-        Each pair belongs to the first part that covers it. `clip` is the distance, in tokens, from
-        which the tables of the position have the same entry.
-        """
-        lengths = self.lengths()
-        parts = (*done, *(part for part in self.pattern.parts(self.shape[2]) if part not in done))
-        for number in range(len(done), len(parts)):
-            yield Walk(self, parts[: number + 1], lengths, clip)
-
-    def dense_mask(self) -> Tensor | None:
-        """Return the mask of all pairs, True = may attend; None if all pairs may.
-
-        The result is (B or 1, 1, L, L) bool.
-        """
-        length = self.shape[2]
-        at = torch.arange(length, device=self.device)
-        lengths = self.lengths()[:, None, None, None]
-        allowed = (
-            None
-            if isinstance(self.pattern, Full)
-            else self.pattern.allows(at[:, None], at[None, :], lengths)
-        )
-        if self.mask is not None and not bool(self.mask.all()):
-            allowed = _both(allowed, self.mask[:, None, None, :])
-        if self.segments is not None:
-            allowed = _both(
-                allowed, (self.segments[:, :, None] == self.segments[:, None, :])[:, None]
-            )
-        return allowed
-
-    def global_rows(self) -> Tensor | None:
-        """Return the mask of the first `num_global` queries, which attend to every key.
-
-        The result is (B or 1, 1, num_global, L) bool, True = may attend; None if all may.
-        """
-        allowed = None if self.mask is None else self.mask[:, None, None, :]
-        if self.segments is not None:
-            num = self.pattern.num_global
-            allowed = _both(
-                allowed, (self.segments[:, :num, None] == self.segments[:, None, :])[:, None]
-            )
-        return allowed
+    parts = (*done, *(part for part in pattern.parts(mask.length) if part not in done))
+    for number in range(len(done), len(parts)):
+        yield Walk(mask, heads, parts[: number + 1], clip)
 
 
 class Keys(ABC):
@@ -250,18 +169,11 @@ class Walk:
     and after, as many as a chunk of queries can reach.
     """
 
-    def __init__(
-        self, attention_mask: AttentionMask, parts: tuple[Part, ...], lengths: Tensor, clip: int
-    ) -> None:
-        self.attention_mask, self.part, self.earlier, self.lengths = (
-            attention_mask,
-            parts[-1],
-            parts[:-1],
-            lengths,
-        )
+    def __init__(self, mask: AttentionMask, heads: int, parts: tuple[Part, ...], clip: int) -> None:
+        self.mask, self.heads, self.part, self.earlier = mask, heads, parts[-1], parts[:-1]
         self.templates: Templates | None = None
-        length = attention_mask.shape[2]
-        at = torch.arange(length, device=attention_mask.device)
+        length = mask.length
+        at = torch.arange(length, device=mask.device)
         before = after = 0
         self.slides = False  # True if chunk g attends to the chunks around it
         if isinstance(self.part, SampledBlocks) or (
@@ -277,10 +189,9 @@ class Walk:
                 [_padded(tokens, 0, -len(tokens) % CHUNK) for tokens in classes]
             )
         else:
-            batch, heads, _ = attention_mask.shape
-            count = min(self.part.count, length) if isinstance(self.part, GlobalKeys) else length
+            rows = len(mask.tokens) * heads
             self.chunk = max(
-                16, min(SHARED_CHUNK, length, SCORES // (batch * heads * max(count, 1)))
+                16, min(SHARED_CHUNK, length, SCORES // (rows * max(self._count(), 1)))
             )
             self.slot_tokens = _padded(at, 0, -length % self.chunk)
         self.before, self.after = before, after
@@ -295,12 +206,17 @@ class Walk:
         ):
             self.templates = self._make_templates(clip)
 
+    def _count(self) -> int:
+        """Return the number of keys that all chunks attend to."""
+        length = self.mask.length
+        return min(self.part.count, length) if isinstance(self.part, GlobalKeys) else length
+
     def _reach(self, part: Band) -> tuple[int, int] | None:
         """Return how many chunks a chunk attends to before and after it.
 
         None if attending to all keys takes no more work.
         """
-        length = self.attention_mask.shape[2]
+        length = self.mask.length
         in_class = -(-length // part.dilation)
         before, after = (-(-min(reach, in_class) // CHUNK) for reach in (part.left, part.right))
         # the tokens of each remainder fill complete chunks
@@ -313,7 +229,7 @@ class Walk:
         They exist for a sliding band that is the first part and for random blocks: there, a tile
         depends only on the distance between its blocks.
         """
-        part, device = self.part, self.attention_mask.device
+        part, device = self.part, self.mask.device
         if (
             isinstance(part, Band)
             and self.slides
@@ -357,9 +273,7 @@ class Walk:
 
     def from_rows(self, x: Tensor) -> Tensor:
         """Undo `to_rows`: (B, H, slots, d) -> (B, H, L, d)."""
-        return (
-            x.index_select(2, self.order) if self.moved else x[:, :, : self.attention_mask.shape[2]]
-        )
+        return x.index_select(2, self.order) if self.moved else x[:, :, : self.mask.length]
 
     def from_columns(self, x: Tensor) -> Tensor:
         """Undo `to_columns`: (B, H, slots, d) -> (B, H, L, d)."""
@@ -367,7 +281,7 @@ class Walk:
         return (
             x.index_select(2, self.order + start)
             if self.moved
-            else x[:, :, start : start + self.attention_mask.shape[2]]
+            else x[:, :, start : start + self.mask.length]
         )
 
     def _in_slots(self, x: Tensor, order: Tensor, num: int) -> Tensor:
@@ -388,7 +302,7 @@ class Walk:
                 allowed, templates = self._allowed(batch, length, query, key, keys), None
                 if self.templates is not None and isinstance(keys, SampledKeys):
                     own = queries.start // self.chunk + torch.arange(
-                        len(keys.sampled), device=self.attention_mask.device
+                        len(keys.sampled), device=self.mask.device
                     )
                     templates = (keys.sampled - own[:, None]).clamp(
                         -self.templates.far, self.templates.far
@@ -404,18 +318,16 @@ class Walk:
         Random blocks depend on the length, so sequences of different lengths are processed one by
         one.
         """
-        if isinstance(self.part, SampledBlocks) and len(set(self.lengths.tolist())) > 1:
-            for row, length in enumerate(self.lengths.tolist()):
+        if isinstance(self.part, SampledBlocks) and len(set(self.mask.lengths.tolist())) > 1:
+            for row, length in enumerate(self.mask.lengths.tolist()):
                 yield slice(row, row + 1), length
         else:
-            yield slice(None), int(self.lengths.max())
+            yield slice(None), int(self.mask.lengths.max())
 
     def _tiles(self, batch: slice, length: int) -> Iterator[tuple[slice, Keys]]:
-        device, chunk = self.attention_mask.device, self.chunk
+        device, chunk = self.mask.device, self.chunk
         num_chunks = len(self.slot_tokens) // chunk
-        num_rows = (
-            len(range(*batch.indices(self.attention_mask.shape[0]))) * self.attention_mask.shape[1]
-        )
+        num_rows = len(self.mask.tokens[batch]) * self.heads
         sampled: Tensor | None = None
         if isinstance(self.part, SampledBlocks):
             sampled = self.part.sampled(torch.arange(num_chunks, device=device), length)
@@ -425,13 +337,9 @@ class Walk:
         elif self.slides:
             width = (self.before + 1 + self.after) * chunk
         else:
-            count = (
-                min(self.part.count, self.attention_mask.shape[2])
-                if isinstance(self.part, GlobalKeys)
-                else self.attention_mask.shape[2]
-            )
+            shared = SharedKeys(self._count(), device)
             for first in range(num_chunks):
-                yield slice(first * chunk, (first + 1) * chunk), SharedKeys(count, device)
+                yield slice(first * chunk, (first + 1) * chunk), shared
             return
         step = max(1, SCORES // (num_rows * chunk * width))
         for first in range(0, num_chunks, step):
@@ -452,7 +360,7 @@ class Walk:
 
         It is bool and broadcasts to (b, H, G, c, K).
         """
-        attention_mask = self.attention_mask
+        mask = self.mask
         there = key >= 0  # (G, 1, K)
         if isinstance(keys, SampledKeys):
             there = there & ~_sampled_before(keys.sampled).repeat_interleave(keys.block, 1)[:, None]
@@ -467,13 +375,13 @@ class Walk:
                         ~part.covers(query, key, length) if part.causal else key >= part.count
                     )
         allowed = None if bool(there.all()) else there[None, None]
-        if attention_mask.mask is not None:
-            token = attention_mask.mask[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)
-            allowed = _both(allowed, token) if not bool(token.all()) else allowed
-        if attention_mask.segments is not None:
-            segments = attention_mask.segments[batch]
+        if mask.padded is not None:
+            token = mask.tokens[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)
+            allowed = both(allowed, token) if not bool(token.all()) else allowed
+        if mask.segments is not None:
+            segments = mask.segments[batch]
             same = segments[:, query.clamp(min=0)] == segments[:, key.clamp(min=0)]
-            allowed = _both(allowed, same[:, None]) if not bool(same.all()) else allowed
+            allowed = both(allowed, same[:, None]) if not bool(same.all()) else allowed
         return allowed
 
 
@@ -498,7 +406,3 @@ def _sampled_before(sampled: Tensor) -> Tensor:
 
 def _padded(tokens: Tensor, before: int, after: int) -> Tensor:
     return pad(tokens, (before, after), value=-1)
-
-
-def _both(one: Tensor | None, other: Tensor) -> Tensor:
-    return other if one is None else one & other

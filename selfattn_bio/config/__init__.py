@@ -72,9 +72,8 @@ from selfattn_bio.config.interpret import (
     GuidedMethod,
     Interpret,
 )
+from selfattn_bio.config.kernels import KERNELS, SHORT, Capabilities, PatternShape
 from selfattn_bio.config.model import (
-    BAND_HEAD_DIMS,
-    FLEX_HEAD_DIM,
     AnyModel,
     AttentionModel,
     CnnModel,

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from selfattn_bio.config.kernels import PatternShape
 from selfattn_bio.config.section import Positive, Section, Seed
 
 
@@ -102,12 +103,19 @@ AnyPosition = Annotated[
 class FullPattern(Section):
     """Each token attends to all tokens."""
 
+    shape: ClassVar[PatternShape] = "window"
+
     kind: Literal["full"] = "full"
     causal: bool = Field(False, description="attend only to the token itself and earlier ones")
 
 
 class SparsePattern(Section):
     """Common settings of sparse patterns."""
+
+    @property
+    def shape(self) -> PatternShape:
+        """Return the shape of the pattern, as the capabilities of kernels describe it."""
+        return "other"
 
     causal: bool = Field(False, description="attend only to the token itself and earlier ones")
     num_global: int = Field(
@@ -128,12 +136,19 @@ class WindowPattern(SparsePattern):
     window: int = Field(128, ge=1, description="tokens on each side")
     dilation: Positive = 1
 
+    @property
+    def shape(self) -> PatternShape:
+        """Return the shape of the pattern, as the capabilities of kernels describe it."""
+        return "window" if self.dilation == 1 else "other"
+
 
 class StridedPattern(SparsePattern):
     """A window and every `stride`-th token on both sides.
 
     Child et al. 2019, Sparse Transformer.
     """
+
+    shape: ClassVar[PatternShape] = "joined"
 
     kind: Literal["strided"] = "strided"
     window: int = Field(128, ge=1, description="tokens on each side")
@@ -149,6 +164,8 @@ class BlockLocalPattern(SparsePattern):
 
 class BigBirdPattern(SparsePattern):
     """Window, global tokens and random blocks for each block (BigBird, Zaheer et al. 2020)."""
+
+    shape: ClassVar[PatternShape] = "joined"
 
     kind: Literal["bigbird"] = "bigbird"
     window: int = Field(96, ge=1, description="tokens on each side")

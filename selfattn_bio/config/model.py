@@ -21,7 +21,6 @@ from selfattn_bio.config.attention import (
     NoPositionSection,
     SoftmaxMixer,
     T5Position,
-    WindowPattern,
 )
 from selfattn_bio.config.encoder import (
     AnyExits,
@@ -32,6 +31,7 @@ from selfattn_bio.config.encoder import (
     PoolingHeadSection,
     PrunedGates,
 )
+from selfattn_bio.config.kernels import KERNELS
 from selfattn_bio.config.section import Fraction, Listed, Positive, Section, left_out
 from selfattn_bio.config.stem import AnyStem, ConvStemSection, NoStemSection, TowerStemSection
 
@@ -40,9 +40,6 @@ STRANDS = (
     "shared = both strands of DNA pass through the same weights, and the output is their "
     "mean, so that a sequence and its reverse complement have exactly the same output"
 )
-
-# Head dimensions of kernel 'band', and the smallest one of kernel 'flex'.
-BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16
 
 
 class AttentionModel(Section):
@@ -69,7 +66,7 @@ class AttentionModel(Section):
     stem: AnyStem = ConvStemSection()
     position: AnyPosition = T5Position()
     pattern: AnyPattern = FullPattern()
-    kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
+    kernel: Literal["auto", *KERNELS] = Field(  # type: ignore[valid-type]
         "auto", description="auto = the kernel that `selfattn-bio doctor` reports"
     )
     mixer: AnyMixer = left_out(SoftmaxMixer(), description="kind of attention")
@@ -111,49 +108,24 @@ class AttentionModel(Section):
         return self
 
     @model_validator(mode="after")
-    def _parts_go_together(self) -> AttentionModel:
-        kernel, position, pattern, head_dim = (
-            self.kernel,
-            self.position.kind,
-            self.pattern,
-            self.head_dim,
+    def _kernel_fits(self) -> AttentionModel:
+        if self.kernel == "auto":
+            return self
+        lacking = KERNELS[self.kernel].lacks(
+            pattern=self.pattern.shape,
+            own_keys=self.position.kind not in (*ABSOLUTE, *BY_DISTANCE),
+            head_dim=self.head_dim,
+            dropout=self.dropout,
         )
-        if kernel in ("sdpa", "band", "joint", "flex") and position not in (
-            *ABSOLUTE,
-            *BY_DISTANCE,
-        ):
+        if lacking:
             raise ValueError(
-                f"kernel {kernel!r} does not support position {position!r}; use kernel 'auto'"
+                f"kernel {self.kernel!r} does not fit: {'; '.join(lacking)}; use kernel 'auto'"
             )
-        if kernel == "band" and pattern.kind not in ("full", "window"):
-            raise ValueError(
-                "kernel 'band' supports the patterns 'full' and 'window', but not "
-                f"{pattern.kind!r}; use kernel 'auto'"
-            )
-        if kernel == "band" and isinstance(pattern, WindowPattern) and pattern.dilation > 1:
-            raise ValueError(
-                f"kernel 'band' does not support dilation {pattern.dilation}; use dilation 1 or "
-                "kernel 'auto'"
-            )
-        if kernel == "joint" and pattern.kind not in ("strided", "bigbird"):
-            raise ValueError(
-                "kernel 'joint' supports the patterns 'strided' and 'bigbird', but not "
-                f"{pattern.kind!r}; use kernel 'auto'"
-            )
-        if kernel in ("band", "joint") and head_dim not in BAND_HEAD_DIMS:
-            supported = ", ".join(map(str, BAND_HEAD_DIMS))
-            raise ValueError(
-                f"kernel {kernel!r} supports head dimensions {supported}; embed_dim / num_heads is "
-                f"{head_dim}"
-            )
-        if kernel == "flex" and head_dim < FLEX_HEAD_DIM:
-            raise ValueError(
-                f"kernel 'flex' needs a head dimension of at least {FLEX_HEAD_DIM}; embed_dim / "
-                f"num_heads is {head_dim}"
-            )
-        if kernel == "flex" and self.dropout:
-            raise ValueError("kernel 'flex' does not support dropout; set dropout = 0")
-        if pattern.causal and self.head.kind == "cls":
+        return self
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> AttentionModel:
+        if self.pattern.causal and self.head.kind == "cls":
             raise ValueError(
                 "head 'cls' cannot be used with a causal pattern, because its vector comes first; "
                 "use head 'pooling'"

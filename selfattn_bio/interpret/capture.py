@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from selfattn_bio.attention.inputs import AttentionInputs, prepare
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.mixers import Softmax
-from selfattn_bio.attention.reading import (
-    Layer,
-)
 from selfattn_bio.config import AttentionModel, SoftmaxMixer
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ArgumentError
@@ -104,22 +103,22 @@ def read_letters(
     strands = (
         2 if scorer.run.shares_strands else 1
     )  # rows of the network per sequence, the given strand first
-    layers: dict[Any, Layer] = {}
-    values: dict[Any, Tensor] = {}
+    layers: dict[Any, AttentionInputs] = {}
     norms: dict[Any, Tensor] = {}
     above: dict[Any, Tensor] = {}  # gradients at the heads' outputs, by their gates module
 
-    def keep(module: SelfAttention, inputs: tuple[Tensor, Tensor]) -> None:
-        x, mask = (each[::strands] for each in inputs)
+    def keep(module: SelfAttention, inputs: tuple[Tensor, AttentionMask]) -> None:
+        x, mask = inputs[0][::strands], inputs[1].select(slice(None, None, strands))
         assert isinstance(module.mixer, Softmax)  # ensured by has_attention
-        q, k, v = (each.detach() for each in module.qkv(x))
-        v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
-        # (H, D, Dh)
-        out = module.out.weight.detach().unflatten(1, (q.shape[1], -1)).transpose(0, 1)
-        passed = module.gates(v)
-        squares = (passed @ (out.transpose(1, 2) @ out) * passed).sum(-1)
-        layers[module], values[module] = Layer(q, k, module.mixer.pattern, module.position, mask), v
-        norms[module] = squares.clamp(min=0).sqrt()
+        with torch.no_grad():
+            layer = prepare(
+                *module.qkv(x), pattern=module.mixer.pattern, position=module.position, mask=mask
+            )
+            # (H, D, Dh)
+            out = module.out.weight.unflatten(1, (layer.q.shape[1], -1)).transpose(0, 1)
+            passed = module.gates(layer.v)
+            squares = (passed @ (out.transpose(1, 2) @ out) * passed).sum(-1)
+        layers[module], norms[module] = layer, squares.clamp(min=0).sqrt()
 
     def keep_output(module: nn.Module, inputs: tuple[Tensor]) -> None:
         above[module] = inputs[0]
@@ -171,7 +170,6 @@ def read_letters(
         spans,
         lengths,
         seen,
-        ordered(values),
         ordered(norms),
         ordered(above) if target else (),
     )

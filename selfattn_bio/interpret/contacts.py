@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from selfattn_bio.attention.attend import weights
+from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.interpret.capture import read_letters
 from selfattn_bio.scoring.scorer import Scorer
@@ -64,12 +64,7 @@ def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]
         )
     with torch.inference_mode():
         maps = [
-            weights(
-                layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
-            )[0]
-            .float()
-            .cpu()
-            .numpy()
+            dense_weights(layer)[0].float().cpu().numpy()
             for layers in reading.layers
             for layer in layers
         ]

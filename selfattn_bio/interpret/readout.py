@@ -8,7 +8,7 @@ square. Scores of pooled tokens are mapped back to letters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.reading import (
-    Layer,
     between,
     binned,
     gradient_rollout,
@@ -56,16 +56,14 @@ class AttentionReading:
     ids
         Names of the sequences, in order.
     layers
-        Per member of the model, first layer first: queries and keys, pattern and position, at the M
-        positions of the encoder.
+        Per member of the model, first layer first: the inputs of attention at the M positions of
+        the encoder.
     spans
         (M, 2) int64: letters [start, end) of each encoder position, 0-based; -1 for a [CLS] vector.
     lengths
         (B,) length of each sequence.
     seen
         (M,) bool: positions that the head reads, either [CLS] or those with letters.
-    values
-        (B, H, M, Dh), per member and layer: the values, repeated to the number of query heads.
     norms
         (B, H, M), per member and layer: the norm of each value after the output projection.
     above
@@ -74,11 +72,10 @@ class AttentionReading:
     """
 
     ids: list[str]
-    layers: tuple[tuple[Layer, ...], ...]
+    layers: tuple[tuple[AttentionInputs, ...], ...]
     spans: NDArray[np.int64]
     lengths: NDArray[np.int64]
     seen: NDArray[np.bool_]
-    values: tuple[tuple[Tensor, ...], ...]
     norms: tuple[tuple[Tensor, ...], ...]
     above: tuple[tuple[Tensor, ...], ...] = ()
 
@@ -162,10 +159,11 @@ class AttentionReading:
         if not self.above:
             raise ValueError("a rollout with gradients needs attention that was read with a target")
         start = self._start()
-        flows = zip(self.layers, self.above, self.values, strict=True)
-        return self._to_letters(
-            torch.stack([gradient_rollout(*flow, start) for flow in flows]).mean(0) - start
-        )
+        by_member = [
+            gradient_rollout(layers, above, start)
+            for layers, above in zip(self.layers, self.above, strict=True)
+        ]
+        return self._to_letters(torch.stack(by_member).mean(0) - start)
 
     def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
         """Return the attention between spans of each sequence.
@@ -232,9 +230,8 @@ class AttentionReading:
         if bins < 1:
             raise ValueError(f"bins is {bins}; choose at least 1")
         read = self.layers[member][layer]
-        assert read.mask is not None  # the encoder always has a mask
-        one = replace(read, q=read.q[row, None], k=read.k[row, None], mask=read.mask[row, None])
-        positions = np.flatnonzero(read.mask[row].cpu().numpy() & (self.spans[:, 0] >= 0))
+        one = read.select(slice(row, row + 1))
+        positions = np.flatnonzero(one.mask.tokens[0].cpu().numpy() & (self.spans[:, 0] >= 0))
         count = min(bins, len(positions))
         bin_of_position = np.arange(len(positions)) * count // len(positions)
         number = np.full(len(self.spans), count)
@@ -308,8 +305,7 @@ class AttentionReading:
 
     def _mask(self) -> Tensor:
         layer = self.layers[0][0]
-        assert layer.mask is not None  # the encoder always has a mask
-        return layer.mask.to(layer.q.dtype)
+        return layer.mask.tokens.to(layer.q.dtype)
 
     def _to_letters(self, by_place: Tensor) -> NDArray[np.float32]:
         """Average (..., B, M) over the encoder positions that cover a letter: (..., B, L)."""

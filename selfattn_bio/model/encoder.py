@@ -1,8 +1,9 @@
 """The attention encoder: pre-norm blocks of multi-head attention and a GELU feed-forward network.
 
 Shapes: B sequences, L tokens, D = embed_dim, H query heads, G key and value heads, Dh = head_dim.
-A mask (B, L) bool is True at tokens and False at padding. With grouped-query attention, G < H and
-H / G query heads share a key and value head; they are called a group.
+A mask (B, L) bool is True at tokens and False at padding. `Encoder` makes it an `AttentionMask`,
+which all layers share together with the tables of their positions. With grouped-query attention,
+G < H and H / G query heads share a key and value head; they are called a group.
 
 Attribution methods (`interpret.attribution`) hook `QKVProjection`, `LayerNorm` and `GELU`. The
 `prune_to` methods remove pruned heads and feed-forward networks.
@@ -17,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.attention.mask import AttentionMask, as_mask
 from selfattn_bio.attention.mixers import Mixer, Softmax
-from selfattn_bio.attention.packing import split_heads
 from selfattn_bio.attention.patterns import AttentionPattern, Full
 from selfattn_bio.attention.positions import NoPosition
 from selfattn_bio.errors import ArgumentError
@@ -26,6 +27,14 @@ from selfattn_bio.model.gates import HardConcrete
 
 Pattern = AttentionPattern | Callable[[], Mixer]
 Position = NoPosition | Callable[[], NoPosition]
+
+
+def split_heads(packed: Tensor, heads: Sequence[int], head_dim: int) -> list[Tensor]:
+    """Split a projection (B, L, sum(heads) * Dh) into views (B, H, L, Dh), one for each H."""
+    # First split, then transpose: kernels return gradients in this memory layout, so that torch
+    # joins them with a single copy.
+    parts = packed.split([num * head_dim for num in heads], dim=-1)
+    return [part.unflatten(-1, (-1, head_dim)).transpose(1, 2) for part in parts]
 
 
 class QKVProjection(nn.Module):
@@ -112,7 +121,7 @@ class SelfAttention(nn.Module):
         self.position = new_position(position)
         self.dropout = dropout
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: AttentionMask | Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
         q, k, v = self.qkv(x)
         dropout = self.dropout if self.training else 0.0
@@ -182,7 +191,7 @@ class StochasticDepth(nn.Module):
 class ZeroBranch(nn.Module):
     """Return zeros in place of a pruned attention or feed-forward branch."""
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: AttentionMask | Tensor | None = None) -> Tensor:
         """Return zeros like x (B, L, D)."""
         return torch.zeros_like(x)
 
@@ -224,7 +233,7 @@ class EncoderBlock(nn.Module):
         self.feedforward_gate: nn.Module = nn.Identity()
         self.dropout = nn.Sequential(Dropout(dropout), StochasticDepth(stochastic_depth))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: AttentionMask | Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
         return x + self.dropout(self.feedforward_gate(self.feedforward(self.feedforward_norm(x))))
@@ -342,19 +351,19 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(embed_dim)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: AttentionMask | Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
-        x = self.place(x)
+        x, mask = self.place(x), as_mask(mask, x)
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x)
 
-    def block_outputs(self, x: Tensor, mask: Tensor) -> Iterator[Tensor]:
+    def block_outputs(self, x: Tensor, mask: AttentionMask | Tensor) -> Iterator[Tensor]:
         """Yield the output of each block, (B, L, D), without the final norm.
 
         An encoder without blocks, which pruning can leave, yields x with absolute positions.
         """
-        x = self.place(x)
+        x, mask = self.place(x), as_mask(mask, x)
         if not self.blocks:
             yield x
         for block in self.blocks:

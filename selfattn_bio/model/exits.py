@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.model.encoder import Encoder
 
 Read = Callable[[Tensor, Tensor], Tensor]  # applies the head: (B, L, D) and mask (B, L) -> (B, C)
@@ -71,12 +72,13 @@ class ConfidenceExits(nn.Module):
     def _left(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return outputs (B, C) and depths (B,); records that left are not computed further."""
         x, rows = encoder.place(x), torch.arange(len(x), device=x.device)
+        shared = AttentionMask(mask)
         outputs, depths, order = [], [], []
         for depth in range(1, max(1, len(encoder.blocks)) + 1):
             # an empty slice if the encoder was pruned to no blocks
             for block in encoder.blocks[depth - 1 : depth]:
-                x = block(x, mask)
-            output = read(encoder.norm(x), mask)
+                x = block(x, shared)
+            output = read(encoder.norm(x), shared.tokens)
             leaves = (
                 confidence(output) >= self.threshold
                 if depth < len(encoder.blocks)
@@ -85,7 +87,7 @@ class ConfidenceExits(nn.Module):
             outputs.append(output[leaves])
             order.append(rows[leaves])
             depths.append(torch.full_like(order[-1], min(depth, len(encoder.blocks))))
-            x, mask, rows = x[~leaves], mask[~leaves], rows[~leaves]
+            x, shared, rows = x[~leaves], shared.select(~leaves), rows[~leaves]
             if not len(rows):
                 break
         back = torch.cat(order).argsort()

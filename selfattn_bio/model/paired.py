@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from selfattn_bio.attention.cross import cross_attention
 from selfattn_bio.attention.dropout import Dropout
-from selfattn_bio.attention.packing import split_heads
 from selfattn_bio.model.encoder import (
     Encoder,
     Position,
     feed_forward,
     head_sizes,
     new_position,
+    split_heads,
 )
 from selfattn_bio.model.heads import Head
 from selfattn_bio.model.stem import Stem

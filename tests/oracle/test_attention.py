@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend, weights
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,
@@ -216,8 +217,7 @@ def test_reference_equals_loops_in_output_and_gradients(pattern, kind, padded):
             v,
             pattern=pattern,
             position=position,
-            mask=mask,
-            segments=segments,
+            mask=AttentionMask(mask, segments),
             kernel="reference",
         )
         expected = attention_by_loops(q, k, v, pattern, position, mask, segments)
@@ -288,14 +288,6 @@ def test_wrong_shapes_and_unknown_kernels_are_refused():
             r"mask has shape \(1, 4\); expected \(B, L\) = \(1, 5\)",
         ),
         ({"mask": torch.ones(1, 5)}, "mask has type torch.float32; expected torch.bool"),
-        (
-            {"segments": torch.zeros(2, 5, dtype=torch.int64)},
-            r"segments has shape \(2, 5\); expected \(B, L\) = \(1, 5\)",
-        ),
-        (
-            {"segments": torch.zeros(1, 5)},
-            "segments has type torch.float32; expected an integer type",
-        ),
         ({"dropout": 1.0}, r"dropout is 1.0; expected a fraction in \[0, 1\)"),
         ({"position": T5Bias(3)}, "position has 3 heads, but q has 4"),
     ],
@@ -304,6 +296,21 @@ def test_attend_checks_its_arguments(arguments, message):
     q = torch.zeros(1, 4, 5, 2)
     with pytest.raises(ValueError, match=message):
         attend(q, q, q, **({"pattern": Full(), "position": NoPosition()} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        (
+            torch.zeros(2, 5, dtype=torch.int64),
+            r"segments has shape \(2, 5\); expected \(B, L\) = \(1, 5\)",
+        ),
+        (torch.zeros(1, 5), "segments has type torch.float32; expected an integer type"),
+    ],
+)
+def test_segments_are_checked(segments, message):
+    with pytest.raises(ValueError, match=message):
+        AttentionMask(torch.ones(1, 5, dtype=torch.bool), segments)
 
 
 def test_weights_of_grouped_keys():

@@ -13,8 +13,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from selfattn_bio import config
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.native import unavailable_reason
-from selfattn_bio.attention.tiles import AttentionMask
 from selfattn_bio.interpret.attribution import (
     ATTNLRP,
     CP_LRP,
@@ -134,9 +134,7 @@ def written_out(network, x, mask, rule=attnlrp_weights):
         )
         q, k = attention.position.rotate(q, k)
         bias, at = attention.position.terms(q, x.shape[1]).bias, torch.arange(x.shape[1])
-        allowed = AttentionMask(
-            attention.mixer.pattern, (len(x), 2, x.shape[1]), x.device, mask
-        ).dense_mask()
+        allowed = AttentionMask(mask).dense(attention.mixer.pattern)
 
         def weigh(q, k, bias=bias, keys=allowed, at=at):
             scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5

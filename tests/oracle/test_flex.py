@@ -5,7 +5,9 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.flex import flex
+from selfattn_bio.attention.inputs import prepare
+from selfattn_bio.attention.kernels.flex import flex
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,
@@ -16,7 +18,6 @@ from selfattn_bio.attention.patterns import (
     Window,
 )
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
-from selfattn_bio.attention.tiles import AttentionMask
 
 B, H, L, DH = 2, 2, 300, 16
 PATTERNS = (
@@ -51,18 +52,17 @@ def test_rules_equal_reference_in_the_forward(pattern, ragged):
         mask[0, 280:] = mask[1, 170:] = False  # random blocks depend on the length
         segments = (torch.arange(L) // 110).expand(B, -1)
     position = T5Bias(H, 8, 40)
-    attention_mask = AttentionMask(pattern, (B, H, L), q.device, mask, segments)
+    shared = AttentionMask(mask, segments)
     with torch.no_grad():
-        terms = position.terms(q, L - 1)
-        found = flex(q, k, v, attention_mask=attention_mask, terms=terms, compiled=False)
+        request = prepare(q, k, v, pattern=pattern, position=position, mask=shared)
+        found = flex(request, compiled=False)
         expected = attend(
             q,
             k,
             v,
             pattern=pattern,
             position=position,
-            mask=mask,
-            segments=segments,
+            mask=shared,
             kernel="reference",
         )
     for one, other, real in zip(found, expected, mask, strict=True):

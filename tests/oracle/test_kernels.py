@@ -8,11 +8,14 @@ import torch
 from band_here import needs_band
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DH, EXACT, H, batch
+from kernel_cases import DH, EXACT, H, batch, mask_of
 from torch.testing import assert_close
 
-from selfattn_bio.attention import attend as door
-from selfattn_bio.attention.attend import attend, prepared
+from selfattn_bio import config
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.inputs import prepare
+from selfattn_bio.attention.kernels import cannot
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,
@@ -23,7 +26,7 @@ from selfattn_bio.attention.patterns import (
     Window,
 )
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
-from selfattn_bio.attention.tiles import AttentionMask
+from selfattn_bio.attention.tiles import walks
 
 windows = st.builds(
     Window,
@@ -69,8 +72,8 @@ def results(kernel, qkv, position, upstream, **arguments):
 
 def able(names, qkv, pattern, position):
     """Return the kernels that can handle the request."""
-    asked = prepared(*qkv, pattern, position)
-    return [name for name in names if door.KERNELS[name].cannot(asked) is None]
+    inputs = prepare(*qkv, pattern=pattern, position=position)
+    return [name for name in names if cannot(name, inputs) is None]
 
 
 @settings(max_examples=150, deadline=None)
@@ -81,7 +84,7 @@ def test_slab_and_sdpa_equal_reference(pattern, make, length, padded, segmented)
     torch.manual_seed(0)
     position = make(DH).double()
     qkv, upstream, mask, segments = batch(length, padded, segmented)
-    arguments = {"pattern": pattern, "mask": mask, "segments": segments}
+    arguments = {"pattern": pattern, "mask": mask_of(mask, segments)}
     expected = results("reference", qkv, position, upstream, **arguments)
     for kernel in able(["slab", "sdpa"], qkv, pattern, position):
         for one, other in zip(
@@ -102,8 +105,8 @@ def test_every_kernel_in_float32_is_within_rounding_of_float64(
     qkv, upstream, mask, segments = batch(
         length, padded, segmented, dtype=torch.float32, head_dim=16
     )
-    arguments = {"pattern": pattern, "mask": mask, "segments": segments}
-    kernels = able(door.KERNELS, qkv, pattern, position)
+    arguments = {"pattern": pattern, "mask": mask_of(mask, segments)}
+    kernels = able(config.KERNELS, qkv, pattern, position)
     found = [results(kernel, qkv, position, upstream, **arguments) for kernel in kernels]
     exact = [x.detach().double().requires_grad_() for x in qkv]
     expected = results("reference", exact, position.double(), upstream.double(), **arguments)
@@ -150,7 +153,8 @@ def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
     torch.manual_seed(0)
     position = make()
     qkv, upstream, mask, segments = batch(300, True, True, dtype=dtype, head_dim=16)
-    found = results(kernel, qkv, position, upstream, pattern=pattern, mask=mask, segments=segments)
+    mask = mask_of(mask, segments)
+    found = results(kernel, qkv, position, upstream, pattern=pattern, mask=mask)
     exact = [x.detach().double().requires_grad_() for x in qkv]
     expected = results(
         "reference",
@@ -159,7 +163,6 @@ def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
         upstream.double(),
         pattern=pattern,
         mask=mask,
-        segments=segments,
     )
     limit = 1e-5 if dtype == torch.float32 else 2e-2
     for one, other in zip(found, expected, strict=True):
@@ -385,6 +388,7 @@ def test_empty_sequences(shape):
 )
 def test_slab_looks_at_no_more_keys_than_the_pattern_has(pattern, chunks):
     length = 2000
-    attention_mask = AttentionMask(pattern, (1, 1, length), torch.device("cpu"))
-    pairs = sum(tile.index().numel() for walk in attention_mask.walks(0) for tile in walk)
+    mask = AttentionMask(torch.ones(1, length, dtype=torch.bool))
+    found = walks(pattern, mask, heads=1, clip=0, done=())
+    pairs = sum(tile.index().numel() for walk in found for tile in walk)
     assert pairs <= (length + 3 * 64) * 64 * chunks  # complete chunks, for each remainder

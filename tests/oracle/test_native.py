@@ -7,10 +7,9 @@ import shutil
 
 import pytest
 import torch
-from band_here import needs_band
+from band_here import band_attention, needs_band
 
 from selfattn_bio.attention import native
-from selfattn_bio.attention.band import band_attention
 from selfattn_bio.attention.native import unavailable_reason
 
 

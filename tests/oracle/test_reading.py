@@ -5,7 +5,9 @@ import torch
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from selfattn_bio.attention.attend import weights
+from selfattn_bio.attention.inputs import prepare
+from selfattn_bio.attention.kernels.reference import dense_weights
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import (
     BlockLocal,
     CausalPattern,
@@ -17,7 +19,6 @@ from selfattn_bio.attention.patterns import (
 )
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
 from selfattn_bio.attention.reading import (
-    Layer,
     between,
     binned,
     pushed,
@@ -55,14 +56,16 @@ def layer_of(pattern, kind, seed=0):
     q, k = (2 * torch.randn(B, H, L, DH, dtype=torch.float64) for _ in range(2))
     mask = torch.ones(B, L, dtype=torch.bool)
     mask[1, 90:] = False
-    return Layer(q, k, pattern, POSITIONS[kind]().double(), mask)
+    return inputs(q, k, pattern, POSITIONS[kind]().double(), mask)
+
+
+def inputs(q, k, pattern, position, mask=None):
+    return prepare(q, k, k, pattern=pattern, position=position, mask=mask)
 
 
 def dense(layer):
     with torch.no_grad():
-        return weights(
-            layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
-        )
+        return dense_weights(layer)
 
 
 each = pytest.mark.parametrize("pattern", PATTERNS, ids=str)
@@ -117,20 +120,20 @@ def test_tiles_hold_each_weight_once(pattern, kind):
 @each_position
 def test_received_mass(pattern, kind):
     layer = layer_of(pattern, kind)
-    assert_close(received(layer), (dense(layer) * layer.mask[:, None, :, None]).sum(2))
+    assert_close(received(layer), (dense(layer) * layer.mask.tokens[:, None, :, None]).sum(2))
 
 
 @each
 def test_top_edges(pattern):
     layer = layer_of(pattern, "t5")
     query, key, weight = top_edges(layer, 7)
-    expected = (dense(layer) * layer.mask[:, None, :, None]).flatten(2).topk(7)
+    expected = (dense(layer) * layer.mask.tokens[:, None, :, None]).flatten(2).topk(7)
     assert_close(weight, expected.values)
     assert torch.equal(query * L + key, expected.indices)
 
 
 def test_top_edges_of_few_pairs():
-    layer = Layer(*torch.randn(2, 1, 1, 2, 4), BlockLocal(1), Rotary(4))
+    layer = inputs(*torch.randn(2, 1, 1, 2, 4), BlockLocal(1), Rotary(4))
     query, key, weight = top_edges(layer, 3)
     assert sorted(query[0, 0, :2].tolist()) == [0, 1]
     assert int(query[0, 0, 2]) == -1
@@ -189,17 +192,15 @@ def test_memory_grows_with_the_length_alone(pattern, read):
         torch.manual_seed(0)
         q, k = torch.randn(2, 1, H, length, DH)
         with Made() as made[length]:
-            read(Layer(q, k, pattern, T5Bias(H, 8, 20)))
+            read(inputs(q, k, pattern, T5Bias(H, 8, 20)))
     assert made[16_000].total < 4.1 * made[4000].total
     assert made[16_000].largest < 4.1 * made[4000].largest
 
 
 def test_grouped_keys_are_shared_by_their_queries():
-    layer = layer_of(Window(20), "rotary")
-    shared = Layer(layer.q, layer.k[:, :1], layer.pattern, layer.position, layer.mask)
-    spread = Layer(
-        layer.q, layer.k[:, :1].expand(-1, H, -1, -1), layer.pattern, layer.position, layer.mask
-    )
+    q, k = torch.randn(2, B, H, L, DH, dtype=torch.float64)
+    shared = inputs(q, k[:, :1], Window(20), Rotary(DH))
+    spread = inputs(q, k[:, :1].expand(-1, H, -1, -1), Window(20), Rotary(DH))
     given = torch.rand(B, H, L, dtype=torch.float64)
     assert_close(pushed(shared, given), pushed(spread, given))
 
@@ -213,20 +214,17 @@ def test_gradients_stay_as_they_were_for_the_caller():
 
 
 def test_segments_and_low_precision():
-    layer = layer_of(Window(20) | Global(2), "t5")
-    segments = (torch.arange(L) // 60).expand(B, -1)
-    packed = Layer(layer.q, layer.k, layer.pattern, layer.position, layer.mask, segments)
-    with torch.no_grad():
-        expected = weights(
-            layer.q,
-            layer.k,
-            pattern=layer.pattern,
-            position=layer.position,
-            mask=layer.mask,
-            segments=segments,
-        )
-    assert_close(received(packed), (expected * layer.mask[:, None, :, None]).sum(2))
-    half = Layer(layer.q.bfloat16(), layer.k.bfloat16(), layer.pattern, layer.position, layer.mask)
+    torch.manual_seed(0)
+    q, k = 2 * torch.randn(2, B, H, L, DH, dtype=torch.float64)
+    mask = torch.ones(B, L, dtype=torch.bool)
+    mask[1, 90:] = False
+    pattern, position = Window(20) | Global(2), T5Bias(H, 8, 20).double()
+    packed = AttentionMask(mask, (torch.arange(L) // 60).expand(B, -1))
+    layer = inputs(q, k, pattern, position, packed)
+    assert_close(received(layer), (dense(layer) * mask[:, None, :, None]).sum(2))
+    assert not dense(layer)[:, :, 70, :60].any()
+    layer = inputs(q, k, pattern, position, mask)
+    half = inputs(q.bfloat16(), k.bfloat16(), pattern, position, mask)
     assert received(half).dtype == torch.float32
     assert_close(received(half).double(), received(layer), rtol=0.1, atol=0.1)
     assert top_edges(half, 3)[2].dtype == torch.float32

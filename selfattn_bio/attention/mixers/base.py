@@ -15,7 +15,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.attention.attend import AttentionInputs, prepared
+from selfattn_bio.attention.inputs import AttentionInputs, prepare
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import Full
 from selfattn_bio.attention.positions import NoPosition
 
@@ -39,7 +40,7 @@ class Mixer(nn.Module, ABC):
         v: Tensor,
         *,
         position: NoPosition,
-        mask: Tensor | None = None,
+        mask: AttentionMask | Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
         """Compute the output of attention for each query.
@@ -55,7 +56,7 @@ class Mixer(nn.Module, ABC):
             lists the supported kinds as `positions`.
         mask
             (B, L) bool: True for tokens, False for padding, which no query attends to. None: no
-            padding.
+            padding. The encoder passes the `AttentionMask` of the batch.
         dropout
             Fraction of the attention weights set to 0; use 0 outside training. Ignored by kinds
             that compute no weights.
@@ -98,11 +99,11 @@ class FullMixer(Mixer):
         v: Tensor,
         *,
         position: NoPosition,
-        mask: Tensor | None = None,
+        mask: AttentionMask | Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
         """Compute the output of attention; see `Mixer.forward`."""
-        inputs = prepared(q, k, v, Full(), position, mask, dropout=dropout)
+        inputs = prepare(q, k, v, pattern=Full(), position=position, mask=mask, dropout=dropout)
         return torch.zeros_like(q) if 0 in q.shape else self.mix(inputs).to(q.dtype)
 
     @abstractmethod
@@ -116,3 +117,18 @@ class FullMixer(Mixer):
 def work_dtype(x: Tensor) -> torch.dtype:
     """Return the type in which to sum over many tokens: that of `x`, but at least float32."""
     return torch.promote_types(x.dtype, torch.float32)
+
+
+def joined(outputs: Tensor, log_sums: Tensor, dim: int) -> Tensor:
+    """Join attention over disjoint sets of keys.
+
+    Parameters
+    ----------
+    outputs
+        (..., Dh), output of each query for each set.
+    log_sums
+        (...), log of the sum of exp(scores) of each query over each set.
+    dim
+        Dimension of the sets, which the result lacks.
+    """
+    return (outputs * log_sums.softmax(dim)[..., None]).sum(dim)

@@ -30,9 +30,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from selfattn_bio.attention.attend import AttentionInputs
 from selfattn_bio.attention.dropout import dropout as dropped
-from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
+from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.mixers.base import FullMixer, joined, work_dtype
 from selfattn_bio.attention.positions import relative_index
 
 NEAR = 3  # blocks: the query's own and one on either side
@@ -58,7 +58,7 @@ class Dynamic(FullMixer):
             for x in (inputs.k, inputs.v)
         )
         real = (
-            pad(inputs.attention_mask.tokens(), (0, padded - length))[:, None]
+            pad(inputs.mask.tokens, (0, padded - length))[:, None]
             .expand(-1, heads, -1)
             .reshape(sequences * num_blocks, size)
         )
@@ -81,12 +81,9 @@ class Dynamic(FullMixer):
         weights = dropped(scores.softmax(-1).masked_fill(~keys, 0.0), inputs.dropout)
         # (n c, Dh): normalised by the query's sum within the block
         out = (weights.to(v.dtype) @ v.index_select(0, tiles.blocks)).flatten(0, 1)
+        out = out.index_select(0, tiles.slots).unflatten(0, chosen.shape)  # (S, L, T, Dh)
         log_sums = scores.logsumexp(-1).flatten().index_select(0, tiles.slots).view(chosen.shape)
-        fractions = log_sums.softmax(-1)  # (S, L, T)
-        found = (
-            out.index_select(0, tiles.slots).unflatten(0, chosen.shape) * fractions[..., None]
-        ).sum(2)
-        return found.view(batch, heads, length, dim)
+        return joined(out, log_sums, 2).view(batch, heads, length, dim)
 
     def chosen(self, q: Tensor, k: Tensor, real: Tensor) -> Tensor:
         """Choose the blocks of each query.

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.mask import AttentionMask, as_mask
 from selfattn_bio.attention.mixers.base import Mixer, work_dtype
 from selfattn_bio.attention.patterns import Full, Window, num_pairs
-from selfattn_bio.attention.positions import NoPosition, Terms, relative_index
+from selfattn_bio.attention.positions import NoPosition, PositionCache, Terms, look_up
 
 
 class Hierarchical(Mixer):
@@ -44,20 +45,16 @@ class Hierarchical(Mixer):
         v: Tensor,
         *,
         position: NoPosition,
-        mask: Tensor | None = None,
+        mask: AttentionMask | Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
         """Compute the output of attention; see `Mixer.forward`."""
+        mask = as_mask(mask, q)
         near = attend(q, k, v, pattern=self.window, position=position, mask=mask, dropout=dropout)
         if 0 in q.shape:
             return near
-        length = q.shape[2]
-        real = (
-            torch.ones(q.shape[0], length, dtype=torch.bool, device=q.device)
-            if mask is None
-            else mask
-        )
-        q, k = position.rotate(q, k)
+        length, real = mask.length, mask.tokens
+        q, k = position.rotate(q, k, mask.positions)
         count = self._pooled(real[:, None, :, None].to(work_dtype(q)))  # (B, 1, M, 1)
         q, k, v = (
             (self._pooled(x * real[:, None, :, None]) / count.clamp(min=1)).to(x.dtype)
@@ -103,7 +100,7 @@ class _Coarse(NoPosition):
         super().__init__()
         self.position, self.pool = position, pool
 
-    def terms(self, q: Tensor, reach: int) -> Terms:
-        bias = self.position.terms(q, reach * self.pool).bias
+    def terms(self, q: Tensor, reach: int, cache: PositionCache | None = None) -> Terms:
+        bias = self.position.terms(q, reach * self.pool, cache).bias
         at = torch.arange(-reach, reach + 1, device=q.device) * self.pool
-        return Terms(bias=None if bias is None else bias[:, relative_index(at, bias.shape[1])])
+        return Terms(bias=None if bias is None else look_up(bias, at))

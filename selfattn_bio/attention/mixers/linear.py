@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import elu
 
-from selfattn_bio.attention.attend import AttentionInputs
+from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 
 
@@ -35,11 +35,8 @@ class Features(FullMixer):
         # sums over a sequence overflow in float16
         with torch.autocast(inputs.q.device.type, enabled=False):
             q, k, v = (x.to(work_dtype(x)) for x in (inputs.q, inputs.k, inputs.v))
-            real = (
-                None
-                if inputs.attention_mask.mask is None
-                else inputs.attention_mask.mask[:, None, :, None]
-            )  # (B, 1, L, 1)
+            tokens = inputs.mask.padded
+            real = None if tokens is None else tokens[:, None, :, None]  # (B, 1, L, 1)
             q, k = self.of_queries(q), self.of_keys(k, real)  # (B, H, L, R)
             if real is not None:
                 k = k.masked_fill(~real, 0.0)

@@ -16,8 +16,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.attention.attend import AttentionInputs
 from selfattn_bio.attention.dropout import dropout as dropped
+from selfattn_bio.attention.inputs import AttentionInputs
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 from selfattn_bio.errors import ArgumentError
 
@@ -50,10 +50,8 @@ class Linformer(FullMixer):
                 "model.mixer.max_length",
             )
         k, v = inputs.k, inputs.v
-        if inputs.attention_mask.mask is not None:
-            k, v = (
-                x.masked_fill(~inputs.attention_mask.mask[:, None, :, None], 0.0) for x in (k, v)
-            )
+        if (tokens := inputs.mask.padded) is not None:
+            k, v = (x.masked_fill(~tokens[:, None, :, None], 0.0) for x in (k, v))
         k, v = (
             self.keys[:, :length].to(k.dtype) @ k,
             self.values[:, :length].to(v.dtype) @ v,

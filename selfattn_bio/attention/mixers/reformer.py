@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from selfattn_bio.attention.attend import AttentionInputs
 from selfattn_bio.attention.dropout import dropout as dropped
-from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
+from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.mixers.base import FullMixer, joined, work_dtype
 from selfattn_bio.attention.positions import relative_index
 
 # Score of a token with itself. It is lower than the score of any other allowed pair, so that it
@@ -73,7 +73,7 @@ class Reformer(FullMixer):
         """Compute the output of attention (B, H, L, Dh); see `FullMixer.mix`."""
         _, heads, length, dim = inputs.q.shape
         size = min(self.chunk, length)
-        is_token = inputs.attention_mask.tokens()  # (B, L), False for padding
+        is_token = inputs.mask.tokens  # (B, L), False for padding
         k = self.unit(inputs.k)
         with torch.no_grad():
             buckets = self.buckets(inputs.q, is_token)  # (B, H, R, L)
@@ -116,8 +116,7 @@ class Reformer(FullMixer):
             # back to the order of the sequence
             outputs.append(_gather(output.flatten(2, 3), ranks[:, :, current]))
             log_sums.append(scores.logsumexp(-1).flatten(2).gather(2, ranks[:, :, current]))
-        fractions = torch.stack(log_sums).softmax(0)[..., None]
-        return (torch.stack(outputs) * fractions).sum(0)
+        return joined(torch.stack(outputs), torch.stack(log_sums), 0)
 
     def buckets(self, q: Tensor, is_token: Tensor) -> Tensor:
         """Return the bucket of each token in each round.

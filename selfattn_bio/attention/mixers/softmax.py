@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.mixers.base import Mixer
 from selfattn_bio.attention.patterns import AttentionPattern, num_pairs
 from selfattn_bio.attention.positions import NoPosition
@@ -24,7 +25,7 @@ class Softmax(Mixer):
         v: Tensor,
         *,
         position: NoPosition,
-        mask: Tensor | None = None,
+        mask: AttentionMask | Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
         """Compute attention with `attend`; see `Mixer.forward`."""

@@ -15,9 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.attention.attend import prepared
+from selfattn_bio.attention.inputs import prepare
+from selfattn_bio.attention.kernels.reference import (
+    distances,
+    with_position,
+    with_position_values,
+)
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.mixers import Softmax
-from selfattn_bio.attention.reference import distances
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.encoder import SelfAttention
@@ -93,32 +98,16 @@ class _Attention(nn.Module):
         self.part, self.pattern = part, part.mixer.pattern
         self.scores, self.softmax, self.values = product(), nn.Softmax(-1), product()
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: AttentionMask) -> Tensor:
         q, k, v = self.part.qkv(x)
-        inputs = prepared(q, k, v, self.pattern, self.part.position)
-        scale, terms, allowed = (
-            1 / math.sqrt(q.shape[-1]),
-            inputs.terms,
-            inputs.attention_mask.dense_mask(),
-        )
+        inputs = prepare(q, k, v, pattern=self.pattern, position=self.part.position)
+        scale, terms, distance = 1 / math.sqrt(q.shape[-1]), inputs.terms, distances(q, k)
         scores = self.scores(inputs.q * scale, inputs.k.transpose(-2, -1))  # (B, H, L, L)
-        if terms.bias is not None:
-            scores = scores + terms.bias[:, distances(inputs.q, inputs.k, terms.bias.shape[-1])]
-        if terms.queries is not None and terms.keys is not None:
-            by_distance = terms.queries @ terms.keys.transpose(-2, -1) * scale
-            scores = scores + by_distance.gather(
-                -1, distances(inputs.q, inputs.k, terms.keys.shape[-2]).expand_as(scores)
-            )
-        if allowed is not None:
+        scores = with_position(scores, terms, distance, scale)
+        if (allowed := inputs.mask.dense(self.pattern)) is not None:
             scores = scores.masked_fill(~allowed, NEVER)
         weights = self.softmax(scores)
-        y = self.values(weights, inputs.v)
-        if terms.values is not None:
-            index = distances(inputs.q, inputs.k, terms.values.shape[-2]).expand_as(weights)
-            by_distance = weights.new_zeros(
-                *weights.shape[:-1], terms.values.shape[-2]
-            ).scatter_add(-1, index, weights)
-            y = y + by_distance @ terms.values
+        y = with_position_values(self.values(weights, inputs.v), weights, terms, distance)
         return self.part.joined(y)
 
 

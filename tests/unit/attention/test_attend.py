@@ -9,8 +9,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from selfattn_bio import config
-from selfattn_bio.attention import attend as door
-from selfattn_bio.attention.attend import KERNELS, SHORT, AttentionInputs, attend, choose
+from selfattn_bio.attention import attend as attend_module
+from selfattn_bio.attention import kernels
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.inputs import prepare
+from selfattn_bio.attention.kernels import cannot, choose
 from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import (
     CausalPattern,
@@ -30,7 +33,7 @@ from selfattn_bio.attention.positions import (
     TransformerXL,
     build_position,
 )
-from selfattn_bio.attention.tiles import AttentionMask
+from selfattn_bio.config import KERNELS, SHORT, Capabilities
 from selfattn_bio.errors import KernelError
 
 needs_band = pytest.mark.skipif(
@@ -40,10 +43,7 @@ needs_band = pytest.mark.skipif(
 
 def inputs_of(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropout=0.0):
     q = torch.zeros(1, 2, length, head_dim, dtype=dtype)
-    attention_mask = AttentionMask(pattern, (1, 2, length), q.device)
-    return AttentionInputs(
-        q, q, q, attention_mask, position.terms(q, attention_mask.reach()), dropout
-    )
+    return prepare(q, q, q, pattern=pattern, position=position, dropout=dropout)
 
 
 @needs_band
@@ -70,14 +70,19 @@ def inputs_of(pattern, position, length=100, head_dim=16, dtype=torch.float32, d
     ],
 )
 def test_auto_takes_first_suitable_kernel(pattern, position, arguments, expected):
-    assert choose(inputs_of(pattern, position, **arguments)).name == expected
+    assert choose(inputs_of(pattern, position, **arguments)) == expected
+
+
+def forget_warnings():
+    kernels._compiler_problem.cache_clear()
+    kernels.warn_once.cache_clear()
 
 
 def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, capsys):
-    monkeypatch.setattr(door, "unavailable_reason", lambda: "no C++ compiler found")
-    door._warn_once.cache_clear()
-    assert [choose(inputs_of(Window(9), NoPosition())).name for _ in range(2)] == ["slab", "slab"]
-    assert choose(inputs_of(Full(), NoPosition())).name == "sdpa"
+    monkeypatch.setattr(kernels, "unavailable_reason", lambda: "no C++ compiler found")
+    forget_warnings()
+    assert [choose(inputs_of(Window(9), NoPosition())) for _ in range(2)] == ["slab", "slab"]
+    assert choose(inputs_of(Full(), NoPosition())) == "sdpa"
     assert (
         capsys.readouterr().err
         == "attention: kernel 'band' is not available (no C++ compiler found); using slower "
@@ -88,7 +93,8 @@ def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, capsys):
         match=r"kernel 'band' cannot handle this request: no C\+\+ compiler found",
     ):
         choose(inputs_of(Window(9), NoPosition()), "band")
-    assert choose(inputs_of(Window(9), NoPosition(), length=SHORT)).name == "reference"
+    assert choose(inputs_of(Window(9), NoPosition(), length=SHORT)) == "reference"
+    forget_warnings()
 
 
 def test_flex_is_for_cuda():
@@ -145,11 +151,11 @@ ALL_REASONS = (
 def test_cuda_reports_once_why_flex_is_not_used(
     pattern, position, arguments, reason, monkeypatch, capsys
 ):
-    door._warn_once.cache_clear()
+    forget_warnings()
     on_cpu = inputs_of(pattern, position.to(arguments.get("dtype", torch.float32)), **arguments)
-    monkeypatch.setattr(door, "prepared", lambda *_: replace(on_cpu, q=OnCuda(on_cpu.q)))
-    for name, kernel in KERNELS.items():
-        monkeypatch.setitem(KERNELS, name, replace(kernel, run=lambda inputs, name=name: name))
+    on_cuda = replace(on_cpu, q=OnCuda(on_cpu.q))
+    monkeypatch.setattr(attend_module, "prepare", lambda *_, **__: on_cuda)
+    monkeypatch.setattr(kernels, "run", lambda name, inputs: name)
     served = [
         attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position) for _ in range(2)
     ]
@@ -216,5 +222,24 @@ def test_run_file_with_unsuitable_kernel_is_refused(pattern, kernel, head_dim):
         )
         rule = build_pattern(TypeAdapter(config.AnyPattern).validate_python(pattern))
         assert (section is None) == (
-            KERNELS[kernel].cannot(inputs_of(rule, relative, head_dim=head_dim)) is not None
+            cannot(kernel, inputs_of(rule, relative, head_dim=head_dim)) is not None
         ), values
+
+
+def test_kernel_is_a_file_and_a_line_in_the_table(tmp_path, monkeypatch):
+    """A new kernel is found by its name; the table says what it can handle."""
+    (tmp_path / "mean.py").write_text(
+        "def run(inputs):\n    return inputs.v.mean(2, keepdim=True).expand_as(inputs.q)\n"
+    )
+    monkeypatch.setattr(kernels, "__path__", [*kernels.__path__, str(tmp_path)])
+    monkeypatch.setitem(KERNELS, "mean", Capabilities("mean of the values", dropout=False))
+    q, k, v = torch.randn(3, 1, 2, 5, 4)
+    arguments = {"pattern": Full(), "position": NoPosition(), "kernel": "mean"}
+    assert torch.equal(attend(q, k, v, **arguments), v.mean(2, keepdim=True).expand_as(q))
+    with pytest.raises(KernelError, match="'mean' cannot handle this request: it does not support"):
+        attend(q, k, v, dropout=0.5, **arguments)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_each_kernel_has_a_file(name):
+    assert callable(kernels._function(name))

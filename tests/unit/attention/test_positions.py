@@ -16,6 +16,9 @@ from selfattn_bio.attention.positions import (
     T5Bias,
     build_absolute,
     build_position,
+    collect,
+    look_up,
+    spread,
 )
 from selfattn_bio.errors import SelfAttnBioError
 
@@ -103,3 +106,14 @@ def test_cast_does_not_round_positions(position):
     after = position.rotate(q, q)[0], position.terms(q, 9).bias
     assert torch.equal(before[0], after[0])
     assert before[1] is None or torch.equal(before[1], after[1])
+
+
+def test_tables_by_distance():
+    """`look_up` and `spread` read a table at the distance of each pair; `collect` sums into it."""
+    distance = torch.tensor([[0, 1, 5], [-1, 0, 1]])
+    table = torch.tensor([[10.0, 11.0, 12.0]])  # distances -1, 0, 1 and beyond
+    assert look_up(table, distance).tolist() == [[[11, 12, 12], [10, 11, 12]]]
+    rows = torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]])
+    assert spread(rows, distance, (1, 2, 3)).tolist() == [[[2, 3, 3], [4, 5, 6]]]
+    sums = collect(torch.tensor([[[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]]]), distance, 3)
+    assert sums.tolist() == [[[0, 1, 6], [1, 2, 4]]]

@@ -30,7 +30,8 @@ def test_result_of_other_code_is_repeated(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "file", ["attention/slab.py", "attention/band.cpp", "model/encoder.py", "sequence/kmers.py"]
+    "file",
+    ["attention/kernels/slab.py", "attention/band.cpp", "model/encoder.py", "sequence/kmers.py"],
 )
 def test_code_hash_covers_training_code(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -7,8 +7,8 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.api import machine
-from selfattn_bio.attention.attend import KERNELS
 from selfattn_bio.cli.main import main
+from selfattn_bio.config import KERNELS
 
 
 def kinds(union):

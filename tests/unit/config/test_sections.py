@@ -102,41 +102,33 @@ def test_data_keys_are_written_only_if_set(tmp_path):
         *(
             (
                 f'[model]\nkind = "attention"\nkernel = "{kernel}"\n{with_}',
-                f"task.toml:4: [model] kernel {kernel!r} {message}",
+                f"task.toml:4: [model] kernel {kernel!r} does not fit: {reason}; use kernel 'auto'",
             )
-            for kernel, with_, message in [
-                (
-                    "band",
-                    'position = { kind = "shaw" }',
-                    "does not support position 'shaw'; use kernel 'auto'",
-                ),
+            for kernel, with_, reason in [
+                ("band", 'position = { kind = "shaw" }', "the position has its own keys"),
                 (
                     "band",
                     'pattern = { kind = "bigbird" }',
-                    "supports the patterns 'full' and 'window', but not 'bigbird'; use kernel "
-                    "'auto'",
+                    "the pattern is not one window with or without global tokens",
                 ),
                 (
                     "band",
                     'pattern = { kind = "window", dilation = 2 }',
-                    "does not support dilation 2; use dilation 1 or kernel 'auto'",
+                    "the pattern is not one window with or without global tokens",
                 ),
-                (
-                    "band",
-                    "embed_dim = 40",
-                    "supports head dimensions 16, 32, 64; embed_dim / num_heads is 10",
-                ),
+                ("band", "embed_dim = 40", "head_dim 10 is not one of (16, 32, 64)"),
                 (
                     "joint",
                     "embed_dim = 64",
-                    "supports the patterns 'strided' and 'bigbird', "
-                    "but not 'full'; use kernel 'auto'",
+                    "the pattern is not one window combined with other parts",
                 ),
-                ("flex", "dropout = 0.1", "does not support dropout; set dropout = 0"),
+                ("flex", "dropout = 0.1", "it does not support dropout (set model.dropout = 0)"),
+                ("flex", "num_heads = 8\ndropout = 0.0", "head_dim 8 is less than 16"),
                 (
                     "flex",
-                    "num_heads = 8\ndropout = 0.0",
-                    "needs a head dimension of at least 16; embed_dim / num_heads is 8",
+                    "num_heads = 8",
+                    "head_dim 8 is less than 16; it does not support dropout (set model.dropout = "
+                    "0)",
                 ),
             ]
         ),

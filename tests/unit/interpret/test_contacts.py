@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_explanation import CONV, SMALL, scorer_of
 
-from selfattn_bio.attention.attend import weights
+from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.interpret.capture import read_letters
@@ -45,11 +45,7 @@ def test_a_head_is_its_dense_weights_both_ways_without_cls():
     assert maps.shape == (len(layers) * 2, 20, 20)
     np.testing.assert_allclose(maps, maps.swapaxes(1, 2), atol=1e-6)
     layer = layers[1]
-    dense = (
-        weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)
-        .detach()
-        .numpy()[0, 1, 1:, 1:]
-    )
+    dense = dense_weights(layer).detach().numpy()[0, 1, 1:, 1:]
     np.testing.assert_allclose(maps[3], average_product_corrected(dense + dense.T), atol=1e-6)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_explanation import CNN, SEQUENCES, SMALL, scorer_of
 
-from selfattn_bio.attention.attend import weights
+from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.interpret.capture import read_attention
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.methods import Received
@@ -42,9 +42,7 @@ def test_received_by_head_is_read_from_the_dense_weights():
     )
     for member, layers in enumerate(reading.layers):
         for number, layer in enumerate(layers):
-            dense = weights(
-                layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
-            ).detach()
+            dense = dense_weights(layer).detach()
             expected = dense[1, :, :7].mean(1)  # [CLS] and six letters
             np.testing.assert_allclose(found[member, number, :, 1, :6], expected[:, 1:7], rtol=1e-5)
     assert not found[..., 1, 6:].any()
@@ -56,9 +54,7 @@ def test_edges_are_the_largest_dense_weights_in_letters():
     reading = read_attention(scorer, ["ACGTACCATT", "ACGTAC"])
     edges = reading.edges(4)
     layer = reading.layers[0][1]
-    dense = weights(
-        layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
-    )
+    dense = dense_weights(layer)
     mine = edges[
         (edges["id"] == "1") & (edges["member"] == 0) & (edges["layer"] == 1) & (edges["head"] == 0)
     ]
@@ -127,12 +123,7 @@ def test_attention_between_spans_equals_dense_weights():
     assert (first.shape, second.shape) == ((3, 3), (2, 2))
     dense = np.mean(
         [
-            weights(
-                layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask
-            )
-            .detach()
-            .numpy()
-            .mean(1)
+            dense_weights(layer).detach().numpy().mean(1)
             for layers in reading.layers
             for layer in layers
         ],
@@ -146,11 +137,7 @@ def test_attention_between_spans_equals_dense_weights():
 def test_map_equals_dense_weights_with_one_bin_per_token():
     reading = read_attention(scorer_of(WINDOW_CLS, k=3), ["ACGTACCATT", "ACGTAC"])
     layer = reading.layers[1][0]
-    dense = (
-        weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)
-        .detach()
-        .numpy()
-    )
+    dense = dense_weights(layer).detach().numpy()
     whole = reading.map(1, member=1, layer=0, head=1)
     assert whole.edges.tolist() == [0, 1, 2, 3, 6]  # four 3-mers of six letters
     np.testing.assert_allclose(whole.weights, dense[1, 1, 1:5, 1:5], rtol=1e-5)

@@ -18,6 +18,7 @@ from selfattn_bio import (
     Window,
 )
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.model.encoder import split_heads
 
 
 def inputs(length=20):
@@ -75,3 +76,20 @@ def test_attend_is_public():
     weights = (q @ q.mT / 2).softmax(-1)
     found = selfattn_bio.attend(q, q, q, pattern=Full(), position=NoPosition())
     assert_close(found, weights @ q)
+
+
+def test_heads_are_views_of_the_projection():
+    packed = torch.arange(2 * 3 * 12.0).reshape(2, 3, 12)
+    q, k, v = split_heads(packed, (2, 1, 1), 3)
+    assert torch.equal(q, packed[..., :6].unflatten(-1, (2, 3)).transpose(1, 2))
+    assert torch.equal(k, packed[..., 6:9][:, None])
+    assert torch.equal(v, packed[..., 9:][:, None])
+    assert q.data_ptr() == packed.data_ptr()
+
+
+def test_gradients_of_heads_are_concatenated():
+    packed = torch.randn(2, 5, 24, requires_grad=True)
+    parts = split_heads(packed, (2, 2, 2), 4)
+    grads = [torch.randn(2, 2, 5, 4) for _ in range(3)]
+    (found,) = torch.autograd.grad(parts, packed, grads)
+    assert torch.equal(found, torch.cat(grads, 1).transpose(1, 2).flatten(2))

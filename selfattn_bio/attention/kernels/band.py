@@ -11,16 +11,22 @@ import functools
 import math
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from selfattn_bio.attention.banded import Banded, split_band
+from selfattn_bio.attention.inputs import AttentionInputs, Rest
+from selfattn_bio.attention.mask import as_mask
 from selfattn_bio.attention.native import Call, library
-from selfattn_bio.attention.packing import room_for
-from selfattn_bio.config import BAND_HEAD_DIMS
+from selfattn_bio.attention.positions import Terms, look_up
+from selfattn_bio.attention.rows import with_global_rows
+from selfattn_bio.config import KERNELS
+
+HEAD_DIMS = KERNELS["band"].head_dims or ()
 
 # rows per unit of work; the last bits of results depend on it, so it must not depend on the number
 # of threads
@@ -28,49 +34,34 @@ SPAN = 1024
 NO_MORE = 2**62  # larger than the number of any span
 
 
-def band_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    left: int,
-    right: int,
-    num_global: int = 0,
-    bias: Tensor | None = None,
-    mask: Tensor | None = None,
-    segments: Tensor | None = None,
-    dropout: float = 0.0,
-    seed: int = 0,
-) -> Tensor:
-    """Compute attention of each query to the keys in a window and to the first `num_global` keys.
+def run(inputs: AttentionInputs) -> Tensor:
+    """Compute attention of all queries, in float32."""
+    found = split_band(inputs.pattern, inputs.length)
+    assert found is not None  # the capabilities of the kernel require it
+    bias = inputs.terms.bias
+    exact = replace(
+        inputs,
+        q=inputs.q.float(),
+        k=inputs.k.float(),
+        v=inputs.v.float(),
+        terms=Terms(bias=None if bias is None else bias.float()),
+        pattern=found[0],
+    )
+    return with_global_rows(inputs, band_attention(exact).to(inputs.q.dtype))
 
-    With left 1, right 0 and num_global 1, query 3 attends to keys 0, 2 and 3. Results do not depend
-    on the number of threads, to the bit.
+
+def band_attention(inputs: AttentionInputs) -> Tensor:
+    """Compute attention of each query to the keys in a window and to the first keys.
+
+    Results do not depend on the number of threads, to the bit.
 
     Parameters
     ----------
-    q, k, v
-        (B, H, L, Dh) float32 on the CPU, Dh one of 16, 32, 64. Any strides; they are not copied if
-        head_dim is contiguous.
-    left, right
-        Query i attends to key j if -left <= j - i <= right; each may be larger than L.
-    num_global
-        Every query also attends to keys 0, ..., num_global - 1; if `right` is 0, only to those at
-        or before the query. The rows of global *queries*, which attend to all keys, are left to the
-        caller.
-    bias
-        (H, 2M + 1) float32, added to the scaled score at the distances key - query of -M, ..., M.
-        Longer distances use the entry at the end.
-    mask
-        (B, L) bool, True = token, False = padding, which no query attends to. Padded queries are
-        computed like others.
-    segments
-        (B, L) integers: a query attends only to keys of its segment.
-    dropout
-        Fraction of the weights set to 0; the others are scaled up to keep the mean. `dropout_mask`
-        returns which.
-    seed
-        Seed of the dropout, in [0, 2^64).
+    inputs
+        The pattern must be `Banded`. q, k and v are float32 on the CPU, Dh one of 16, 32, 64, with
+        any strides; they are not copied if head_dim is contiguous. The terms may have a bias in
+        float32. Padded queries are computed like others. The seed is in [0, 2^64); `dropout_mask`
+        returns which weights are dropped.
 
     Returns
     -------
@@ -89,22 +80,8 @@ def band_attention(
     Dao 2023 (FlashAttention-2): the softmax is kept as its log-sum-exp and computed again in the
     backward pass.
     """
-    _check(
-        q,
-        k,
-        v,
-        bias,
-        mask,
-        segments,
-        left=left,
-        right=right,
-        num_global=num_global,
-        dropout=dropout,
-        seed=seed,
-    )
-    return _Band.apply(
-        q, k, v, bias, BandRule(left, right, num_global, *labels(mask, segments), dropout, seed)
-    )
+    _check(inputs)
+    return _Band.apply(inputs.q, inputs.k, inputs.v, inputs.terms.bias, inputs.rest)
 
 
 def dropout_mask(seed: int, dropout: float, batches: int, heads: int, length: int) -> Tensor:
@@ -136,65 +113,17 @@ def _threshold(dropout: float) -> int:
     return min(round(dropout * 2**32), 2**32 - 1)
 
 
-# ------------ arguments
-@dataclass(frozen=True)
-class BandRule:
-    """Which pairs may attend, and dropout: the arguments of `band_attention` except the bias.
-
-    Padding and segments are given as `labels`.
-    """
-
-    left: int
-    right: int
-    num_global: int
-    # (B, L) int32: a query attends to keys with its label; None: all labels are equal
-    query_labels: Tensor | None
-    key_labels: Tensor | None
-    dropout: float
-    seed: int
-
-
-def labels(mask: Tensor | None, segments: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """Convert padding and segments to labels of queries and keys, (B, L) int32 each.
-
-    A query may attend to keys with its label. Padding keys have label -1. None, None if all pairs
-    may attend.
-    """
-    if mask is not None and bool(mask.all()):
-        mask = None
-    if segments is not None:
-        queries = segments.unique(return_inverse=True)[1].to(torch.int32)
-    elif mask is not None:
-        queries = torch.zeros_like(mask, dtype=torch.int32)
-    else:
-        return None, None
-    keys = queries if mask is None else queries.masked_fill(~mask, -1)
-    return queries.contiguous(), keys.contiguous()
-
-
-def _check(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor | None,
-    mask: Tensor | None,
-    segments: Tensor | None,
-    *,
-    left: int,
-    right: int,
-    num_global: int,
-    dropout: float,
-    seed: int,
-) -> None:
-    for name, x in (("q", q), ("k", k), ("v", v), ("bias", bias)):
+def _check(inputs: AttentionInputs) -> None:
+    q, bias, seed = inputs.q, inputs.terms.bias, inputs.seed
+    for name, x in (("q", q), ("k", inputs.k), ("v", inputs.v), ("bias", bias)):
         if x is not None and (x.dtype != torch.float32 or x.device.type != "cpu"):
             raise ValueError(f"{name} is {x.dtype} on {x.device}; expected float32 on the CPU")
-    if q.dim() != 4 or q.shape[-1] not in BAND_HEAD_DIMS or 0 in q.shape:
+    if q.dim() != 4 or q.shape[-1] not in HEAD_DIMS or 0 in q.shape:
         raise ValueError(
             f"q has shape {tuple(q.shape)}; expected (B, H, L, Dh), none of them 0 and Dh one of "
-            f"{BAND_HEAD_DIMS}"
+            f"{HEAD_DIMS}"
         )
-    for name, x in (("k", k), ("v", v)):
+    for name, x in (("k", inputs.k), ("v", inputs.v)):
         if x.shape != q.shape:
             raise ValueError(
                 f"{name} has shape {tuple(x.shape)}; expected that of q, {tuple(q.shape)}"
@@ -205,22 +134,9 @@ def _check(
         raise ValueError(
             f"bias has shape {tuple(bias.shape)}; expected (H, 2 M + 1) with H = {q.shape[1]}"
         )
-    for name, x in (("mask", mask), ("segments", segments)):
-        if x is not None and x.shape != (q.shape[0], q.shape[2]):
-            raise ValueError(
-                f"{name} has shape {tuple(x.shape)}; expected (B, L) = {(q.shape[0], q.shape[2])}"
-            )
-    if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask has type {mask.dtype}; expected torch.bool")
-    if segments is not None and (
-        segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool
-    ):
-        raise ValueError(f"segments has type {segments.dtype}; expected an integer type")
-    for name, number in (("left", left), ("right", right), ("num_global", num_global)):
-        if number < 0:
-            raise ValueError(f"{name} is {number}; it cannot be negative")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}; expected a fraction in [0, 1)")
+    as_mask(inputs.mask, q)
+    if not 0 <= inputs.dropout < 1:
+        raise ValueError(f"dropout is {inputs.dropout}; expected a fraction in [0, 1)")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed is {seed}; expected an integer in [0, 2^64)")
 
@@ -229,86 +145,74 @@ def _check(
 class _Band(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rest: Rest
     ) -> Tensor:
-        out, lse = band_forward(q, k, v, bias, rule)
+        out, lse = band_forward(AttentionInputs(q, k, v, Terms(bias), *rest))
         ctx.save_for_backward(q, k, v, bias, out, lse)
-        ctx.rule = rule
+        ctx.rest = rest
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, out, lse = ctx.saved_tensors
-        return *band_backward(
-            q, k, v, bias, out, lse, grad_out, ctx.rule, bias_needs_it=ctx.needs_input_grad[3]
-        ), None
+        inputs = AttentionInputs(q, k, v, Terms(bias), *ctx.rest)
+        needs_bias = ctx.needs_input_grad[3]
+        return *band_backward(inputs, out, lse, grad_out, bias_needs_it=needs_bias), None
 
 
-def band_forward(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule
-) -> tuple[Tensor, Tensor]:
-    """Run the forward pass without autograd.
+def band_forward(inputs: AttentionInputs) -> tuple[Tensor, Tensor]:
+    """Run the forward pass of a request with the pattern `Banded`, without autograd.
 
     Returns
     -------
     Output (B, H, L, Dh), and log-sum-exp (B, H, L) to the base 2, +inf for a query without allowed
     keys.
     """
-    q, k, v = (_rows_contiguous(x) for x in (q, k, v))
-    batches, heads, length, head_dim = q.shape
-    out = q.new_empty(batches, length, heads, head_dim).transpose(1, 2)  # (B, H, L, Dh)
-    lse = q.new_empty(batches, heads, length)
-    shape = _Shape(length, rule, backward=False)
-    band_bias, global_bias = shape.bias_rows(bias, heads)
-    call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
+    batches, heads, length, head_dim = inputs.q.shape
+    out = inputs.q.new_empty(batches, length, heads, head_dim).transpose(1, 2)  # (B, H, L, Dh)
+    lse = inputs.q.new_empty(batches, heads, length)
+    call = _call(inputs, out, lse, _Layout(inputs, backward=False))
     _run("band_forward", call)
     return out, lse
 
 
 def band_backward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor | None,
-    out: Tensor,
-    lse: Tensor,
-    grad_out: Tensor,
-    rule: BandRule,
-    *,
-    bias_needs_it: bool,
+    inputs: AttentionInputs, out: Tensor, lse: Tensor, grad_out: Tensor, *, bias_needs_it: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Return the gradients of q, k, v and the bias.
 
     If `out` and `lse` are from more pairs than those of the band, only the contribution of the band
     is returned.
     """
-    q, k, v, grad_out = (_rows_contiguous(x) for x in (q, k, v, grad_out))
+    q, bias, grad_out = inputs.q, inputs.terms.bias, _rows_contiguous(grad_out)
     batches, heads, length, head_dim = q.shape
-    grad_q, grad_k, grad_v = room_for(3, q)
+    # (B, H, L, Dh) in the memory layout of a projection
+    grad_q, grad_k, grad_v = (
+        q.new_empty(batches, length, heads, head_dim).transpose(1, 2) for _ in range(3)
+    )
     grad_q.zero_()  # the kernel adds to it, and overwrites the others
-    shape = _Shape(length, rule, backward=True)
-    band_bias, global_bias = shape.bias_rows(bias, heads)
-    units = (batches, shape.spans, heads)
-    global_grads = q.new_empty(2, *units, shape.globals, head_dim)
-    call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
+    layout = _Layout(inputs, backward=True)
+    units = (batches, layout.spans, heads)
+    global_grads = q.new_empty(2, *units, layout.globals, head_dim)
+    call = _call(inputs, out, lse, layout)
     call.point(grad_out=grad_out, grad_q=grad_q, grad_k=grad_k, grad_v=grad_v)
     call.point(global_grad_k=global_grads[0], global_grad_v=global_grads[1])
     table_grad = None
     if bias is not None and bias_needs_it:
         table_grad = bias.new_zeros(bias.shape, dtype=torch.float64)
         band_grad, global_grad = (
-            q.new_zeros(*units, shape.band_size),
-            q.new_zeros(*units, shape.global_grad_size),
+            q.new_zeros(*units, layout.band_size),
+            q.new_zeros(*units, layout.global_grad_size),
         )
         call.point(band_grad=band_grad, global_grad=global_grad, table_grad=table_grad)
         call.max_distance = bias.shape[1] // 2
 
-    for phase in range(min(shape.spans, 2)):
+    for phase in range(min(layout.spans, 2)):
         _run("band_backward", call, phase)
-    if rule.num_global:
-        count = min(rule.num_global, length)
-        for span in range(shape.spans):  # in a fixed order, for reproducible sums
+    if layout.num_keys:
+        count = layout.num_keys
+        for span in range(layout.spans):  # in a fixed order, for reproducible sums
             grad_k[:, :, :count] += global_grads[0, :, span, :, :count]
             grad_v[:, :, :count] += global_grads[1, :, span, :, :count]
     if table_grad is not None:
@@ -323,24 +227,25 @@ def _rows_contiguous(x: Tensor) -> Tensor:
 
 
 # ------------ the C interface
-class _Shape:
+class _Layout:
     """`Shape` of band.cpp, and the bias as the tiles read it.
 
     In the backward pass, rows are keys and columns are queries.
     """
 
-    def __init__(self, length: int, rule: BandRule, *, backward: bool) -> None:
-        tile = library().band_tile()
-        self.length, self.rule, self.tile, self.backward = length, rule, tile, backward
-        self.left, self.right, self.num_global = (
-            min(x, length) for x in (rule.left, rule.right, rule.num_global)
+    def __init__(self, inputs: AttentionInputs, *, backward: bool) -> None:
+        pattern, length, tile = inputs.pattern, inputs.length, library().band_tile()
+        assert isinstance(pattern, Banded)
+        self.length, self.tile, self.backward = length, tile, backward
+        self.left, self.right, self.num_keys = (
+            min(x, length) for x in (pattern.left, pattern.right, pattern.num_keys)
         )
         reach = self.left + self.right
         # Spans of the same parity must not touch the same block of queries, so a span is at least
         # as long as the reach plus a tile.
         self.span = _up(min(length, max(SPAN, reach + tile)), tile)
         self.spans = -(-length // self.span)
-        self.globals = _up(self.num_global, tile)
+        self.globals = _up(self.num_keys, tile)
         self.band_size = tile + _up(tile + reach, tile)
         self.global_size = self.globals + 2 * tile + length
         self.global_grad_size = self.globals + self.span + self.band_size - tile
@@ -352,7 +257,7 @@ class _Shape:
         """
         before, beyond = (self.right, self.globals) if self.backward else (self.left, self.length)
         near = torch.arange(self.band_size) - before - self.tile
-        far = torch.arange(self.global_size if self.num_global else 0) - beyond - self.tile
+        far = torch.arange(self.global_size if self.num_keys else 0) - beyond - self.tile
         if self.backward:  # convert to key - query
             near, far = -near, -far
         in_band = (near >= -self.left) & (near <= self.right)
@@ -366,8 +271,7 @@ class _Shape:
         if bias is None:
             row = torch.zeros(heads, len(distance), dtype=torch.float32)
         else:
-            reach = bias.shape[1] // 2
-            row = bias.detach()[:, distance.clamp(-reach, reach) + reach] / math.log(2)
+            row = look_up(bias.detach(), distance) / math.log(2)
         return row.masked_fill_(~allowed, float("-inf"))
 
 
@@ -375,25 +279,18 @@ def _up(number: int, to: int) -> int:
     return -(-number // to) * to
 
 
-def _call(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    rule: BandRule,
-    shape: _Shape,
-    band_bias: Tensor,
-    global_bias: Tensor,
-) -> Call:
+def _call(inputs: AttentionInputs, out: Tensor, lse: Tensor, layout: _Layout) -> Call:
     """Return the arguments that forward and backward have in common."""
-    call = Call(*q.shape, shape.left, shape.right, shape.num_global, shape.span)
+    q, k, v = (_rows_contiguous(x) for x in (inputs.q, inputs.k, inputs.v))
+    call = Call(*q.shape, layout.left, layout.right, layout.num_keys, layout.span)
+    band_bias, global_bias = layout.bias_rows(inputs.terms.bias, q.shape[1])
     call.point(q=q, k=k, v=v, out=out, lse=lse, band_bias=band_bias, global_bias=global_bias)
-    call.point(query_label=rule.query_labels, key_label=rule.key_labels)
+    query_labels, key_labels = inputs.mask.labels
+    call.point(query_label=query_labels, key_label=key_labels)
     call.seed, call.threshold, call.keep_scale = (
-        rule.seed,
-        _threshold(rule.dropout),
-        1 / (1 - rule.dropout),
+        inputs.seed,
+        _threshold(inputs.dropout),
+        1 / (1 - inputs.dropout),
     )
     return call
 

@@ -15,114 +15,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.band import BandRule, band_backward, band_forward, labels
-from selfattn_bio.attention.patterns import Part
-from selfattn_bio.attention.positions import NO_TERMS, Terms, relative_index
-from selfattn_bio.attention.tiles import AttentionMask, AttentionTile, Walk
+from selfattn_bio.attention.banded import split_band
+from selfattn_bio.attention.inputs import DROPOUT_SEEDS, AttentionInputs, Rest
+from selfattn_bio.attention.kernels.band import band_backward, band_forward
+from selfattn_bio.attention.positions import Terms, collect, look_up, relative_index, spread
+from selfattn_bio.attention.rows import EMPTY, NEVER, with_global_rows
+from selfattn_bio.attention.tiles import AttentionTile, Walk, walks
 
-DROPOUT_SEEDS = 2**62
 LN2 = math.log(2)
-NEVER = -1e30  # score of a pair that may not attend; -inf would give NaN in a row of such pairs
-EMPTY = -1e29  # a row with a lower maximum has no allowed pair
 
 
-@dataclass(frozen=True)
-class Fused:
-    """Parts of the pattern that the band kernel computes: a band and its global columns."""
-
-    parts: tuple[Part, ...]
-    left: int
-    right: int
-    num_global: int
+def run(inputs: AttentionInputs) -> Tensor:
+    """Compute attention of all queries."""
+    return with_global_rows(inputs, slab_attention(inputs))
 
 
-def slab_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    attention_mask: AttentionMask,
-    terms: Terms = NO_TERMS,
-    dropout: float = 0.0,
-    fused: Fused | None = None,
-) -> Tensor:
+def slab_attention(inputs: AttentionInputs, *, joint: bool = False) -> Tensor:
     """Compute attention of all queries except the first `pattern.num_global`.
 
-    Those attend to every key, and the caller must replace their rows.
-
-    Parameters
-    ----------
-    q, k, v
-        (B, H, L, Dh), rotated if the position does so.
-    setting
-        Which pairs may attend.
-    terms
-        Terms of the position.
-    dropout
-        Fraction of the weights set to 0. Each call samples new ones from torch's global CPU
-        generator; its backward pass uses the same ones.
-    fused
-        Parts that the band kernel computes; q, k and v must then be float32.
-
-    Returns
-    -------
-    (B, H, L, Dh); 0 for a query without allowed keys.
+    Those attend to every key, and the caller must replace their rows. If `joint`, the band kernel
+    computes the window of the pattern with its global keys; q, k and v must then be float32.
     """
-    seed = int(torch.randint(DROPOUT_SEEDS, ())) if dropout else 0
-    rule = None
-    if fused is not None:
-        band_labels = labels(attention_mask.mask, attention_mask.segments)
-        rule = BandRule(
-            fused.left,
-            fused.right,
-            fused.num_global,
-            *band_labels,
-            dropout,
-            (seed + 1) % DROPOUT_SEEDS,
-        )
-    return _Slab.apply(
-        _Plan(attention_mask, dropout, seed, fused.parts if fused else (), rule), q, k, v, *terms
-    )
+    return _Slab.apply(inputs.rest, joint, inputs.q, inputs.k, inputs.v, *inputs.terms)
 
 
-def tile_weights(
-    q: Tensor, k: Tensor, *, attention_mask: AttentionMask, terms: Terms = NO_TERMS
-) -> Iterator[tuple[AttentionTile, Tensor]]:
+def tile_weights(inputs: AttentionInputs) -> Iterator[tuple[AttentionTile, Tensor]]:
     """Yield each tile of the pattern with its attention weights (b, H, G, c, K).
 
     The weights have no gradient. Memory is that of one tile.
     """
     # no_grad would stay active in the caller between yields
-    q, k, terms = q.detach(), k.detach(), Terms(*(None if x is None else x.detach() for x in terms))
-    _, fractions, _ = _forward(_Plan(attention_mask), q, k, torch.zeros_like(k), terms)
-    for walk, fraction in zip(attention_mask.walks(terms.clip), fractions, strict=True):
+    q, k = inputs.q.detach(), inputs.k.detach()
+    terms = Terms(*(None if x is None else x.detach() for x in inputs.terms))
+    inputs = replace(inputs, q=q, k=k, v=torch.zeros_like(k), terms=terms)
+    _, fractions, _ = _forward(inputs, None)
+    for (_, walk), fraction in zip(_walks(inputs, None), fractions, strict=True):
         work = _Work(walk, q, k, terms)
         fraction_rows = walk.to_rows(fraction)
         for tile in walk:
             yield tile, work.softmax(work.scores(tile)) * tile.rows(fraction_rows)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Settings of one call: pattern, dropout, and the parts that the band kernel computes."""
+def _banded(inputs: AttentionInputs) -> AttentionInputs:
+    """Return the request for the window of the pattern with its global keys."""
+    found = split_band(inputs.pattern, inputs.length)
+    assert found is not None  # the capabilities of `joint` require it
+    return replace(inputs, pattern=found[0], seed=(inputs.seed + 1) % DROPOUT_SEEDS)
 
-    attention_mask: AttentionMask
-    dropout: float = 0.0
-    seed: int = 0
-    fused: tuple[Part, ...] = ()
-    rule: BandRule | None = None
 
-    def walks(self, terms: Terms) -> Iterator[tuple[int, Walk]]:
-        """Yield the walks that are not fused, each with its dropout seed."""
-        for number, walk in enumerate(self.attention_mask.walks(terms.clip, self.fused)):
-            # torch's CPU generator uses only the lowest 32 bits of a seed
-            yield self.seed + (number << 24), walk
+def _walks(inputs: AttentionInputs, banded: AttentionInputs | None) -> Iterator[tuple[int, Walk]]:
+    """Yield the walks of the parts that the band kernel does not compute, with dropout seeds."""
+    done = () if banded is None else banded.pattern.parts(inputs.length)
+    found = walks(inputs.pattern, inputs.mask, inputs.q.shape[1], inputs.terms.clip, done)
+    for number, walk in enumerate(found):
+        # torch's CPU generator uses only the lowest 32 bits of a seed
+        yield inputs.seed + (number << 24), walk
 
 
 class _Work:
@@ -142,9 +95,7 @@ class _Work:
         if walk.templates is not None:
             index, allowed = walk.templates.index, walk.templates.allowed
             bias = (
-                q.new_zeros(1, *index.shape)
-                if terms.bias is None
-                else terms.bias[:, relative_index(index, terms.bias.shape[-1])]
+                q.new_zeros(1, *index.shape) if terms.bias is None else look_up(terms.bias, index)
             )
             self.templates = bias.to(self.dtype).masked_fill(~allowed, NEVER)
 
@@ -179,15 +130,11 @@ class _Work:
             by_distance = tile.rows(self.relative) @ self.relative_keys.transpose(
                 -1, -2
             )  # (b, H, G, c, 2M + 1)
-            scores += by_distance.gather(
-                -1, relative_index(tile.index(), self.relative_keys.shape[-2]).expand_as(scores)
-            )
+            scores += spread(by_distance, tile.index(), scores.shape)
         if self.templates is not None:
             pieces(scores, tile).add_(chosen(self.templates, tile))
         elif self.terms.bias is not None:
-            scores += self.terms.bias[
-                :, relative_index(tile.index(), self.terms.bias.shape[-1])
-            ].to(scores.dtype)
+            scores += look_up(self.terms.bias, tile.index()).to(scores.dtype)
         return scores if tile.allowed is None else scores.masked_fill_(~tile.allowed, NEVER)
 
     def softmax(self, scores: Tensor) -> Tensor:
@@ -213,22 +160,23 @@ class _Work:
 
 
 def _forward(
-    plan: _Plan, q: Tensor, k: Tensor, v: Tensor, terms: Terms
+    inputs: AttentionInputs, banded: AttentionInputs | None
 ) -> tuple[Tensor, list[Tensor], Tensor]:
-    """Compute attention over all parts.
+    """Compute attention over all parts; `banded` is the request for the band kernel, if any.
 
     Returns
     -------
     Output (B, H, L, Dh); for each part the fraction of each row's weights in it, (B, H, L, 1); and
-    the log-sum-exp of all parts, (B, H, L, 1). Fused parts come first. The fractions of an empty
-    row are 0.
+    the log-sum-exp of all parts, (B, H, L, 1). Those of the band kernel come first. The fractions
+    of an empty row are 0.
     """
+    q, k, v, terms = inputs.q, inputs.k, inputs.v, inputs.terms
     outs, sums = [], []
-    if plan.rule is not None:
-        out, log_sum = band_forward(q, k, v, terms.bias, plan.rule)
+    if banded is not None:
+        out, log_sum = band_forward(banded)
         outs.append(out)
         sums.append(torch.where(log_sum == float("inf"), float("-inf"), log_sum * LN2)[..., None])
-    for seed, walk in plan.walks(terms):
+    for seed, walk in _walks(inputs, banded):
         work, values = _Work(walk, q, k, terms), walk.to_columns(v)
         out = q.new_empty(*work.q.shape[:3], v.shape[-1])
         log_sum = q.new_empty(*work.q.shape[:3], 1, dtype=work.dtype)
@@ -240,14 +188,13 @@ def _forward(
             tile.rows(log_sum).copy_(
                 (highest - log_of_highest).masked_fill_(highest < EMPTY, float("-inf"))
             )
-            if (kept := work.kept(plan.dropout, seed, tile, weights)) is not None:
+            if (kept := work.kept(inputs.dropout, seed, tile, weights)) is not None:
                 weights *= kept
             weights = weights.to(v.dtype)
             result = work.product("result", weights, tile.columns(values))
             if terms.values is not None:
-                result += _by_distance(weights, tile, terms.values) @ terms.values[:, None].to(
-                    v.dtype
-                )
+                by_distance = collect(weights, tile.index(), terms.values.shape[-2])
+                result += by_distance @ terms.values[:, None].to(v.dtype)
             tile.rows(out).copy_(result)
         outs.append(walk.from_rows(out))
         sums.append(walk.from_rows(log_sum))
@@ -265,42 +212,43 @@ class _Slab(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        plan: _Plan,
+        rest: Rest,
+        joint: bool,
         q: Tensor,
         k: Tensor,
         v: Tensor,
         *terms: Tensor | None,
     ) -> Tensor:
-        out, fractions, log_sum = _forward(plan, q, k, v, Terms(*terms))
+        inputs = AttentionInputs(q, k, v, Terms(*terms), *rest)
+        out, fractions, log_sum = _forward(inputs, _banded(inputs) if joint else None)
         ctx.save_for_backward(q, k, v, out, log_sum, *fractions, *terms)
-        ctx.plan, ctx.num_parts = plan, len(fractions)
+        ctx.rest, ctx.joint, ctx.num_parts = rest, joint, len(fractions)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (d_out,) = gradients
-        plan: _Plan = ctx.plan
-        q, k, v, out, log_sum, *rest = ctx.saved_tensors
-        fractions, terms = rest[: ctx.num_parts], Terms(*rest[ctx.num_parts :])
+        q, k, v, out, log_sum, *saved = ctx.saved_tensors
+        fractions, terms = saved[: ctx.num_parts], Terms(*saved[ctx.num_parts :])
+        inputs = AttentionInputs(q, k, v, terms, *ctx.rest)
+        banded = _banded(inputs) if ctx.joint else None
         scale = 1 / math.sqrt(q.shape[-1])
         delta = (d_out.to(fractions[0].dtype) * out.to(fractions[0].dtype)).sum(-1, keepdim=True)
         found: list[tuple[Tensor, Tensor, Tensor]] = []  # gradients of q, k and v for each part
-        inputs = ctx.needs_input_grad[4:]
+        needed = ctx.needs_input_grad[5:]
         d_terms = Terms(
             *(
                 torch.zeros_like(x) if x is not None and needs else None
-                for x, needs in zip(terms, inputs, strict=True)
+                for x, needs in zip(terms, needed, strict=True)
             )
         )
-        if plan.rule is not None:
-            lse, bias = log_sum[..., 0] / LN2, terms.bias
-            *of_band, d_bias = band_backward(
-                q, k, v, bias, out, lse, d_out, plan.rule, bias_needs_it=inputs[0]
-            )
+        if banded is not None:
+            lse = log_sum[..., 0] / LN2
+            *of_band, d_bias = band_backward(banded, out, lse, d_out, bias_needs_it=needed[0])
             found.append((of_band[0], of_band[1], of_band[2]))
             d_terms, fractions = d_terms._replace(bias=d_bias), fractions[1:]
-        for (seed, walk), fraction in zip(plan.walks(terms), fractions, strict=True):
+        for (seed, walk), fraction in zip(_walks(inputs, banded), fractions, strict=True):
             work, values = _Work(walk, q, k, terms), walk.to_columns(v)
             # The weights of a row are its softmax within the part times the fraction of the part.
             # The gradient from above is multiplied by this fraction.
@@ -328,11 +276,9 @@ class _Slab(torch.autograd.Function):
                 ).to(weights.dtype)
                 if terms.values is not None:
                     by_distance = from_above @ terms.values[:, None].transpose(-1, -2).to(v.dtype)
-                    d_weights += by_distance.gather(
-                        -1, relative_index(tile.index(), terms.values.shape[-2]).expand_as(weights)
-                    )
+                    d_weights += spread(by_distance, tile.index(), weights.shape)
                 used = weights
-                if (kept := work.kept(plan.dropout, seed, tile, weights)) is not None:
+                if (kept := work.kept(inputs.dropout, seed, tile, weights)) is not None:
                     d_weights *= kept
                     used = kept.mul_(weights)
                 used = used.to(v.dtype)
@@ -340,11 +286,8 @@ class _Slab(torch.autograd.Function):
                     d_v_columns, work.product("d_columns", used.transpose(-1, -2), from_above)
                 )
                 if d_terms.values is not None:
-                    d_terms.values.add_(
-                        (
-                            _by_distance(used, tile, d_terms.values).transpose(-1, -2) @ from_above
-                        ).sum((0, 1, 2))
-                    )
+                    by_distance = collect(used, tile.index(), d_terms.values.shape[-2])
+                    d_terms.values.add_((by_distance.transpose(-1, -2) @ from_above).sum((0, 1, 2)))
                 d_scores = d_weights.sub_(tile.rows(delta_rows)).mul_(weights)
                 if d_terms.bias is not None:
                     _add_bias_gradient(d_terms.bias, d_templates, d_scores, tile)
@@ -360,9 +303,8 @@ class _Slab(torch.autograd.Function):
                     and work.relative_keys is not None
                     and d_terms.keys is not None
                 ):
-                    by_distance = _by_distance(
-                        d_scores, tile, work.relative_keys
-                    )  # (b, H, G, c, 2M + 1)
+                    # (b, H, G, c, 2M + 1)
+                    by_distance = collect(d_scores, tile.index(), work.relative_keys.shape[-2])
                     tile.rows(d_relative).copy_(by_distance @ work.relative_keys)
                     d_keys = (by_distance.transpose(-1, -2) @ tile.rows(work.relative)).sum(
                         (0, 2)
@@ -390,7 +332,7 @@ class _Slab(torch.autograd.Function):
         for more in others:
             for total, x in zip((d_q, d_k, d_v), more, strict=True):
                 total += x
-        return None, d_q, d_k, d_v, *d_terms
+        return None, None, d_q, d_k, d_v, *d_terms
 
 
 def pieces(x: Tensor, tile: AttentionTile) -> Tensor:
@@ -420,12 +362,3 @@ def _add_bias_gradient(
         d_templates.index_add_(
             1, tile.templates.flatten(), pieces(d_scores, tile).sum(0).flatten(1, 2)
         )
-
-
-def _by_distance(x: Tensor, tile: AttentionTile, table: Tensor) -> Tensor:
-    """Sum (b, H, G, c, K) over keys with the same entry in a table of distances.
-
-    Returns (b, H, G, c, 2M + 1).
-    """
-    at = relative_index(tile.index(), table.shape[-2]).expand_as(x)
-    return x.new_zeros(*x.shape[:-1], table.shape[-2]).scatter_add_(-1, at, x)

@@ -14,34 +14,28 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import AttentionPattern, SampledBlocks
-from selfattn_bio.attention.positions import NO_TERMS, Terms, relative_index
-from selfattn_bio.attention.tiles import AttentionMask
+from selfattn_bio.attention.positions import relative_index
 
 BLOCK = 128  # tokens; FlexAttention skips blocks of this size
 
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def flex(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    attention_mask: AttentionMask,
-    terms: Terms = NO_TERMS,
-    compiled: bool = True,
-) -> Tensor:
+def run(inputs: AttentionInputs) -> Tensor:
+    """Compute attention of all queries, including global ones."""
+    return flex(inputs)
+
+
+def flex(inputs: AttentionInputs, *, compiled: bool = True) -> Tensor:
     """Compute attention of all queries, including global ones.
 
     Parameters
     ----------
-    q, k, v
-        (B, H, L, Dh).
-    setting
-        Which pairs may attend.
-    terms
-        Terms of the position; only the bias is used.
+    inputs
+        The request; of the terms of the position, only the bias is used.
     compiled
         False evaluates the same rules without a kernel and stores every pair, for tests.
 
@@ -50,16 +44,20 @@ def flex(
     (B, H, L, Dh); 0 for a query without allowed keys.
     """
     score_mod = None
-    if (bias := terms.bias) is not None:
+    if (bias := inputs.terms.bias) is not None:
         entries = bias.shape[1]
         # Rounded to the precision of q, because the kernel adds it to scores in that precision.
-        bias = bias.to(q.dtype)
+        bias = bias.to(inputs.q.dtype)
 
         def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
             return score + bias[h, relative_index(j - i, entries)]
 
     return (_compiled() if compiled else flex_attention)(
-        q, k, v, score_mod=score_mod, block_mask=_block_mask(attention_mask)
+        inputs.q,
+        inputs.k,
+        inputs.v,
+        score_mod=score_mod,
+        block_mask=_block_mask(inputs.pattern, inputs.mask),
     )
 
 
@@ -69,17 +67,17 @@ def _compiled() -> Any:
     return torch.compile(flex_attention, fullgraph=True)
 
 
-def _block_mask(attention_mask: AttentionMask) -> BlockMask:
-    padded, lengths = attention_mask.shape[2], attention_mask.lengths()
+def _block_mask(pattern: AttentionPattern, mask: AttentionMask) -> BlockMask:
+    padded, lengths = mask.length, mask.lengths
     longest = int(lengths.max())
     # random blocks depend on the length, so each sequence has its own
-    sampled = any(isinstance(part, SampledBlocks) for part in attention_mask.pattern.parts(padded))
+    sampled = any(isinstance(part, SampledBlocks) for part in pattern.parts(padded))
     touched = [
-        _touched(attention_mask.pattern, length, padded, attention_mask.device)
+        _touched(pattern, length, padded, mask.device)
         for length in (lengths.tolist() if sampled else [longest])
     ]
     number, indices = (torch.cat(each) for each in zip(*touched, strict=True))
-    rule = _rule(attention_mask, lengths, longest)
+    rule = _rule(pattern, mask, longest)
     return BlockMask.from_kv_blocks(
         number, indices, BLOCK_SIZE=BLOCK, mask_mod=rule, seq_lengths=(padded, padded)
     )
@@ -104,17 +102,16 @@ def _touched(
         )
 
 
-def _rule(attention_mask: AttentionMask, lengths: Tensor, longest: int) -> Rule:
+def _rule(pattern: AttentionPattern, mask: AttentionMask, longest: int) -> Rule:
     """Return a function that evaluates pattern, padding and segments for each pair.
 
     It uses only operations that FlexAttention can trace.
     """
-    pattern, mask, segments = attention_mask.pattern, attention_mask.mask, attention_mask.segments
-    parts = pattern.parts(longest)
-    lengths = lengths.expand(attention_mask.shape[0])
+    tokens, segments, parts = mask.padded, mask.segments, pattern.parts(longest)
+    lengths = mask.lengths.expand(len(mask.tokens))
     sampled = {  # (B, blocks, count)
         part: part.sampled(
-            torch.arange(-(-longest // part.block), device=attention_mask.device)[None],
+            torch.arange(-(-longest // part.block), device=mask.device)[None],
             lengths[:, None],
         )
         for part in parts
@@ -131,8 +128,8 @@ def _rule(attention_mask: AttentionMask, lengths: Tensor, longest: int) -> Rule:
                 allowed = allowed | (covered & (j <= i) if part.causal else covered)
             else:
                 allowed = allowed | part.covers(i, j, longest)
-        if mask is not None:
-            allowed = allowed & mask[b, j]
+        if tokens is not None:
+            allowed = allowed & tokens[b, j]
         return allowed if segments is None else allowed & (segments[b, i] == segments[b, j])
 
     return rule

@@ -1,0 +1,126 @@
+"""Kernels of softmax attention, and the choice between them.
+
+Each file has a function `run(inputs)` that maps `AttentionInputs` to the output (B, H, L, Dh), 0
+for a query without allowed keys. `config.KERNELS` lists the kernels with their capabilities. With
+`kernel="auto"` the first suitable kernel runs. A kernel named explicitly raises `KernelError` if it
+cannot handle the request.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+
+from torch import Tensor
+
+from selfattn_bio.attention.banded import split_band
+from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.patterns import Full
+from selfattn_bio.config import KERNELS, Capabilities, PatternShape
+from selfattn_bio.errors import KernelError
+
+
+def run(name: str, inputs: AttentionInputs) -> Tensor:
+    """Compute attention with the kernel `name`."""
+    return _function(name)(inputs)
+
+
+@cache
+def _function(name: str) -> Callable[[AttentionInputs], Tensor]:
+    return import_module(f"{__name__}.{name}").run
+
+
+def choose(inputs: AttentionInputs, kernel: str = "auto") -> str:
+    """Return the name of the kernel that handles a request.
+
+    Raises
+    ------
+    KernelError
+        If `kernel` is not in `KERNELS`, or cannot handle the request.
+    """
+    if kernel == "auto":
+        return _first_suitable(inputs)
+    if kernel not in KERNELS:
+        raise KernelError(f"unknown kernel {kernel!r}; available: auto, {', '.join(KERNELS)}")
+    if (reason := cannot(kernel, inputs)) is not None:
+        raise KernelError(
+            f"kernel {kernel!r} cannot handle this request: {reason}",
+            hint="Use kernel 'auto', or see `selfattn-bio doctor`",
+        )
+    return kernel
+
+
+def _first_suitable(inputs: AttentionInputs) -> str:
+    shape = pattern_shape(inputs)
+    for name, kernel in KERNELS.items():
+        if avoided(name, inputs) is None and not _lacks(kernel, inputs, shape):
+            if kernel.compiled and _compiler_problem() is not None:
+                continue
+            return name
+    raise KernelError("no attention kernel can handle this request")
+
+
+def cannot(name: str, inputs: AttentionInputs) -> str | None:
+    """Return why a kernel cannot handle a request, or None if it can."""
+    kernel = KERNELS[name]
+    reasons = _lacks(kernel, inputs, pattern_shape(inputs))
+    if not reasons and kernel.compiled and (problem := unavailable_reason()) is not None:
+        return problem
+    return "; ".join(reasons) or None
+
+
+def avoided(name: str, inputs: AttentionInputs) -> str | None:
+    """Return why "auto" does not use a kernel for a request, or None if it may."""
+    auto, tokens = KERNELS[name].auto, inputs.length
+    if auto.full_only and not isinstance(inputs.pattern, Full):
+        return "it would compute all pairs of a causal or sparse pattern"
+    if not auto.learned_bias and inputs.bias_is_learned:
+        return "it is slow with a bias that needs a gradient"
+    if inputs.terms.bias is not None and tokens > (auto.max_bias_tokens or tokens):
+        return f"it stores the bias of all pairs, which is too much for {tokens} tokens"
+    if tokens > (auto.max_tokens or tokens):
+        return f"it stores all pairs, which is too much for {tokens} tokens"
+    if tokens < auto.min_tokens:
+        return f"for {tokens} tokens torch is as fast and needs no compiler"
+    return None
+
+
+def pattern_shape(inputs: AttentionInputs) -> PatternShape:
+    """Return the shape of the pattern, as capabilities describe it."""
+    found = split_band(inputs.pattern, inputs.length)
+    if found is None:
+        return "other"
+    return "joined" if found[1] else "window"
+
+
+def _lacks(kernel: Capabilities, inputs: AttentionInputs, shape: PatternShape) -> list[str]:
+    q = inputs.q
+    device, dtype = q.device.type, str(q.dtype).removeprefix("torch.")
+    if kernel.devices is not None and device not in kernel.devices:
+        needed = " or ".join(each.upper() for each in kernel.devices)
+        return [f"it needs {needed}, but the tensors are on the device {device!r}"]
+    return kernel.lacks(
+        pattern=shape,
+        own_keys=inputs.terms.queries is not None,
+        head_dim=q.shape[-1],
+        dropout=inputs.dropout,
+        dtype=dtype,
+    )
+
+
+@cache
+def _compiler_problem() -> str | None:
+    """Compile the band kernel once per process, and warn if it cannot be used."""
+    reason = unavailable_reason()
+    if reason is not None:
+        warn_once(f"attention: kernel 'band' is not available ({reason}); using slower kernels")
+    return reason
+
+
+@cache
+def warn_once(line: str) -> None:
+    """Print a line to stderr, once per process."""
+    print(line, file=sys.stderr, flush=True)

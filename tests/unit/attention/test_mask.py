@@ -1,0 +1,95 @@
+"""Test the mask of a batch, and that the layers of an encoder share its work."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from selfattn_bio import Alibi, Encoder, Full, Global, NoPosition, Rotary, T5Bias, Window
+from selfattn_bio.attention import inputs
+from selfattn_bio.attention.mask import AttentionMask, as_mask
+from selfattn_bio.attention.positions import PositionCache
+
+
+def tokens():
+    mask = torch.ones(2, 6, dtype=torch.bool)
+    mask[1, 4:] = False
+    return mask
+
+
+def test_mask_without_padding_restricts_nothing():
+    mask = AttentionMask(torch.ones(2, 6, dtype=torch.bool))
+    assert mask.padded is None
+    assert mask.labels == (None, None)
+    assert mask.dense(Full()) is None
+    assert mask.lengths.tolist() == [6]
+    assert AttentionMask(tokens()).lengths.tolist() == [6, 4]
+
+
+def test_labels_are_equal_where_pairs_may_attend():
+    segments = torch.tensor([[7, 7, -3, -3, 9, 9]]).expand(2, -1)
+    for mask in (AttentionMask(tokens()), AttentionMask(tokens(), segments)):
+        queries, keys = mask.labels
+        same = queries[:, :, None] == keys[:, None, :]
+        allowed = mask.dense(Full()).expand(2, 1, 6, 6)[:, 0]
+        assert torch.equal(same, allowed)
+
+
+def test_dense_mask_is_computed_once_per_pattern():
+    mask = AttentionMask(tokens())
+    first = mask.dense(Window(1))
+    assert mask.dense(Window(1)) is first
+    assert not torch.equal(mask.dense(Window(2)), first)
+
+
+def test_selected_rows_share_the_positions():
+    mask = AttentionMask(tokens(), torch.zeros(2, 6, dtype=torch.int64))
+    selected = mask.select(slice(1, 2))
+    assert torch.equal(selected.tokens, tokens()[1:])
+    assert selected.segments.shape == (1, 6)
+    assert selected.positions is mask.positions
+
+
+def test_as_mask_checks_the_shape():
+    with pytest.raises(ValueError, match=r"mask has shape \(2, 6\); expected \(B, L\) = \(2, 5\)"):
+        as_mask(AttentionMask(tokens()), torch.zeros(2, 1, 5, 4))
+    assert as_mask(None, torch.zeros(2, 5, 4)).tokens.shape == (2, 5)
+
+
+@pytest.mark.parametrize("position", [NoPosition, lambda: Rotary(4), lambda: Alibi(4)])
+def test_layers_share_mask_and_position_tables(position, monkeypatch):
+    """Each table is computed once per batch, and tensors are equal to those without sharing."""
+    seen, computed = [], []
+    prepare, get = inputs.prepare, PositionCache.get
+
+    def count(cache, key, compute):
+        return get(cache, key, lambda: computed.append(key) or compute())
+
+    monkeypatch.setattr(PositionCache, "get", count)
+    monkeypatch.setattr(
+        "selfattn_bio.attention.attend.prepare",
+        lambda *args, **named: seen.append(named["mask"]) or prepare(*args, **named),
+    )
+    torch.manual_seed(0)
+    encoder = Encoder(16, 3, 4, pattern=Window(3) | Global(1), position=position()).eval()
+    x = torch.randn(2, 6, 16)
+    together = encoder(x, tokens())
+    assert len(seen) == 3
+    assert len({id(mask) for mask in seen}) == 1
+    assert len(computed) == (0 if position is NoPosition else 1)
+    alone = encoder.place(x)
+    for block in encoder.blocks:
+        alone = block(alone, tokens())
+    assert torch.equal(encoder.norm(alone), together)
+
+
+def test_tables_of_different_lengths_and_types_differ():
+    cache, position = PositionCache(), Rotary(4)
+    for q in (torch.randn(1, 1, 5, 4), torch.randn(1, 1, 9, 4), torch.randn(1, 1, 9, 4).double()):
+        for one, other in zip(position.rotate(q, q, cache), position.rotate(q, q), strict=True):
+            assert torch.equal(one, other)
+    wide, narrow = Rotary(4, base=100.0), Rotary(4, base=10.0)
+    q = torch.randn(1, 1, 5, 4)
+    assert not torch.equal(wide.rotate(q, q, cache)[0], narrow.rotate(q, q, cache)[0])
+    bias = T5Bias(2, 8, 20)
+    for reach in (3, 30):
+        assert_close(bias.terms(q, reach, cache).bias, bias.terms(q, reach).bias)
