@@ -48,7 +48,7 @@ class Preferences:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a kernel can handle. None: no restriction.
+    """Requests that a kernel can handle. None: no restriction.
 
     Attributes
     ----------

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 
 from selfattn_bio.model.build import num_outputs
+from selfattn_bio.model.pooling import pool_mask
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import PAD
 
@@ -121,8 +121,7 @@ class Target:
         outputs = outputs[..., self.column(scorer)]
         if outputs.ndim == 1:
             return outputs
-        missing = -tokens.shape[1] % _pool(scorer)
-        there = pad(tokens != PAD, (0, missing)).unflatten(1, (-1, _pool(scorer))).any(-1)  # (B, N)
+        there = pool_mask(tokens != PAD, _pool(scorer))  # (B, N)
         return (outputs * there)[:, slice(*self._positions(scorer))].sum(1)
 
     def values(

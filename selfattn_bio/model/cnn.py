@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.model.heads import equal_parts
+from selfattn_bio.model.pooling import pool_mask
 
 
 class Cnn(nn.Module):
@@ -76,7 +77,7 @@ class Cnn(nn.Module):
             # After ReLU no value is below 0, so padding with 0 never becomes the maximum.
             # (B, C, N / pool)
             x = self.dropout(pad(x, (0, missing)).unflatten(-1, (-1, pool)).amax(-1))
-            mask = pad(mask, (0, missing)).unflatten(-1, (-1, pool)).any(-1)
+            mask = pool_mask(mask, pool)
         return self.dense(self._bin_means(x, mask).flatten(1))
 
     def _bin_means(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool1d, max_pool2d, pad
 
 from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.model.pooling import max_pool
 
 
 class NoStem(nn.Module):
@@ -132,22 +132,14 @@ class ConvStem(nn.Module):
         """
         # padding is 0, so the end of a sequence looks like the edge of the tensor to a convolution
         x = x * mask[..., None]
-        x, mask = self._pooled(self.first(x.transpose(1, 2)), mask)  # (B, D, M), (B, M)
+        # (B, D, M), (B, M)
+        x, mask = max_pool(self.first(x.transpose(1, 2)), mask, self.pool)
         return self.dropout(self.first_act(self.first_norm(x, mask))) * mask[:, None], mask
 
     def combined(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Add the second convolution to x (B, D, M); returns (B, M, D) and mask (B, M)."""
         y = self.second_act(self.second_norm(self.second(x), mask))
         return ((x + y) * mask[:, None]).transpose(1, 2), mask
-
-    def _pooled(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the maximum of each `pool` tokens, (B, D, M), and the new mask, (B, M)."""
-        missing = -x.shape[-1] % self.pool
-        pooled_mask = pad(mask, (0, missing)).unflatten(1, (-1, self.pool)).any(-1)
-        if not bool(mask.all()):
-            x = x.masked_fill(~mask[:, None], float("-inf"))
-        pooled = max_pool1d(x, self.pool, ceil_mode=True)
-        return pooled.masked_fill(~pooled_mask[:, None], 0.0), pooled_mask
 
 
 class TowerStem(nn.Module):
@@ -218,17 +210,7 @@ class TowerStage(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map x (B, C, 1, N), mask (B, N) to (B, D, 1, M), (B, M) with M = ceil(N / pool)."""
-        x, missing = self.first(x), -mask.shape[1] % self.pool
-        if missing or not bool(mask.all()):
-            x = pad(
-                x.masked_fill(~mask[:, None, None], float("-inf")),
-                (0, missing),
-                value=float("-inf"),
-            )
-            mask = pad(mask, (0, missing)).unflatten(1, (-1, self.pool)).any(-1)
-            x = max_pool2d(x, (1, self.pool)).masked_fill(~mask[:, None, None], 0.0)
-        else:
-            x, mask = max_pool2d(x, (1, self.pool)), mask[:, :: self.pool]
+        x, mask = max_pool(self.first(x), mask, self.pool)
         x = self.first_act(self.first_norm(x))
         if self.second is None:
             return _without_padding(x, mask), mask

@@ -28,6 +28,7 @@ from selfattn_bio.interpret.attribution import (
 from selfattn_bio.model.build import build_members
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.heads import equal_parts
+from selfattn_bio.model.pooling import max_pool
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -119,7 +120,7 @@ def written_out(network, x, mask, rule=attnlrp_weights):
     (body,) = network.members
     if hasattr(body.stem, "first"):
         stem = body.stem
-        x, mask = stem._pooled(stem.first((x * mask[..., None]).transpose(1, 2)), mask)
+        x, mask = max_pool(stem.first((x * mask[..., None]).transpose(1, 2)), mask, stem.pool)
         x = gelu(stem_norm(stem.first_norm, x, mask)) * mask[:, None]
         x = (
             (x + gelu(stem_norm(stem.second_norm, stem.second(x), mask))) * mask[:, None]

@@ -227,7 +227,7 @@ def test_run_file_with_unsuitable_kernel_is_refused(pattern, kernel, head_dim):
 
 
 def test_kernel_is_a_file_and_a_line_in_the_table(tmp_path, monkeypatch):
-    """A new kernel is found by its name; the table says what it can handle."""
+    """A new kernel is found by its name, and the table lists its capabilities."""
     (tmp_path / "mean.py").write_text(
         "def run(inputs):\n    return inputs.v.mean(2, keepdim=True).expand_as(inputs.q)\n"
     )
