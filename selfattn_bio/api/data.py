@@ -15,6 +15,7 @@ from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import Rules
+from selfattn_bio.display import TableDisplay
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import whole_file
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -131,12 +132,12 @@ def ingest_files(
     """
     _check_labels(files, labels, label_column)
     if max_length is not None and max_length < min_length:
-        raise ArgumentError(f"--min-length {min_length} is larger than --max-length {max_length}")
+        raise ArgumentError(f"min_length {min_length} is larger than max_length {max_length}")
     try:
         re.compile(header)
     except re.error as error:
         raise ArgumentError(
-            f"--header {header!r} is not a valid regular expression: {error}"
+            f"header {header!r} is not a valid regular expression: {error}"
         ) from error
     columns = {"sequence": sequence_column} if sequence_column else {}
     fields = Fields(label_column, tuple(positive), header, columns, numbered=ids == "numbered")
@@ -161,11 +162,9 @@ def _check_labels(
     files: Sequence[str | Path], labels: Sequence[int] | None, label_column: str
 ) -> None:
     if labels and len(labels) != len(files):
-        raise ArgumentError(
-            f"{len(files)} files need {len(files)} labels, but --label has {len(labels)}"
-        )
+        raise ArgumentError(f"{len(files)} files need {len(files)} labels, not {len(labels)}")
     if labels and label_column:
-        raise ArgumentError("--label and --label-column cannot be combined")
+        raise ArgumentError("labels and label_column cannot be combined")
 
 
 def _build(
@@ -185,8 +184,8 @@ def _build(
     return corpus
 
 
-@dataclass(frozen=True)
-class Split:
+@dataclass(frozen=True, repr=False)
+class Split(TableDisplay):
     """A split table, which is accepted wherever a path of one is.
 
     Attributes
@@ -204,6 +203,11 @@ class Split:
     def load(cls, path: str | Path) -> Split:
         """Read a split table."""
         return cls(Path(path), pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False))
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as TSV."""
+        with whole_file(path) as file:
+            self.table.to_csv(file, sep="\t", index=False, lineterminator="\n")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -248,8 +252,8 @@ def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silen
         raise CorpusError(
             error.message, place=error.place or str(corpus.path), hint=error.hint
         ) from error
-    with whole_file(output) as path:
-        table.to_csv(path, sep="\t", index=False, lineterminator="\n")
+    found = Split(Path(output), table)
+    found.save(output)
     for line in describe_splits(table, corpus.records["label"]):
         say(line)
-    return Split(Path(output), table)
+    return found

@@ -12,22 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from selfattn_bio.api.evaluators import measure
-from selfattn_bio.api.evaluators.candidates import Candidate, check_candidates, check_variant_name
+from selfattn_bio.api.evaluators.candidates import Candidate, check_candidates
 from selfattn_bio.api.evaluators.records import EvaluationRecords
 from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
 from selfattn_bio.config import RunFile
+from selfattn_bio.config.variants import check_variant_name
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import OutputError
+from selfattn_bio.display import TableDisplay
+from selfattn_bio.errors import ArgumentError, OutputError
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder
+from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.report.results import read_file, read_json, read_table
+from selfattn_bio.report import plots
+from selfattn_bio.report.figures import MAX_CURVES
+from selfattn_bio.report.results import read_file, read_json
 from selfattn_bio.scoring.scorer import Models
 
 METRICS, PREDICTIONS, CARD, BASELINES = "metrics.json", "predictions", "model_card.md", "baselines"
@@ -35,7 +41,7 @@ ROLES = {"baselines": "baseline", "controls": "control"}  # by key of metrics.js
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation:
+class Evaluation(TableDisplay):
     """Metrics and predictions of a model, its variants and baselines.
 
     Attributes
@@ -85,6 +91,30 @@ class Evaluation:
         return pd.DataFrame(rows, columns=columns).astype(
             dict.fromkeys(("value", "low", "high"), float)
         )
+
+    def plot(self, metric: str = "") -> Figure:
+        """Draw a test metric of each classifier with its interval.
+
+        The first metric is the default. For two classes, the ROC and precision-recall curves of the
+        first classifiers are drawn next to it.
+        """
+        rows = self.table[self.table["split"] == "test"].dropna(subset="low")
+        metric = metric or rows["metric"].iloc[0]
+        rows = rows[rows["metric"] == metric]
+        if rows.empty:
+            raise ArgumentError(f"no classifier has the test metric {metric!r} with an interval")
+        test, names = self.predictions["test"], rows["name"].head(MAX_CURVES)
+        curves = {name: test[name] for name in names} if {"label", *names} <= set(test) else {}
+        figure = Figure(figsize=(3.6 * (3 if curves else 1), 2.9), layout="constrained")
+        axes = figure.subplots(1, 3 if curves else 1, squeeze=False)[0]
+        intervals = [
+            (row["name"], row, plots.COLOURS[row["role"]]) for row in rows.to_dict("records")
+        ]
+        plots.draw_intervals(intervals, axes[0], f"test {metric}")
+        if curves:
+            plots.draw_roc(test["label"], curves, axes[1])
+            plots.draw_precision_recall(test["label"], curves, axes[2])
+        return figure
 
     def save(self, folder: str | Path) -> None:
         """Write baselines/, predictions/{valid,test}.tsv, metrics.json and model_card.md.
@@ -231,7 +261,7 @@ def check_evaluation_output(folder: str | Path) -> None:
             "is not a baseline"
         )
         raise OutputError(
-            message, place=str(baselines), hint="Choose another --output, or move it away"
+            message, place=str(baselines), hint="Choose another folder, or move it away"
         )
     check_creatable(baselines)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.display import TableDisplay
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.audit import (
     describe_leaks,
@@ -30,8 +31,8 @@ from selfattn_bio.sequence.split_table import read_split
 TEXTS = ("id", "neighbour", "of", "strand", "duplicate", "overlap", "shared", "seen_by")
 
 
-@dataclass(frozen=True)
-class Leakage:
+@dataclass(frozen=True, repr=False)
+class Leakage(TableDisplay):
     """The result of an audit: leaks between the test records and the data of a model.
 
     Attributes
@@ -193,7 +194,7 @@ def _pretraining(path: str | Path, corpus: Corpus) -> Part:
     found = Corpus.open(path)
     if found.alphabet != corpus.alphabet:
         raise CorpusError(
-            f"this --pretraining corpus has {found.alphabet.name} records, but --corpus has "
+            f"this pretraining corpus has {found.alphabet.name} records, but the task's corpus has "
             f"{corpus.alphabet.name}",
             place=str(path),
         )

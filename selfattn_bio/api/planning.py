@@ -61,7 +61,7 @@ def plan(
     for name, run in runs.items():
         if isinstance(records, int) and records < run.tokens.k:
             raise RunFileError(
-                f"--length {records} is shorter than [tokens] k = {run.tokens.k}", place=place
+                f"length {records} is shorter than [tokens] k = {run.tokens.k}", place=place
             )
         found = trainings.known(run)
         if found is None:
@@ -79,8 +79,8 @@ def plan(
             continue
         if isinstance(records, int):
             say(
-                "the time of the stack depends on the records and is not included; use --corpus "
-                "to measure it"
+                "the time of the stack depends on the records and is not included; plan with a "
+                "corpus to measure it"
             )
         else:
             stack = StackTime.measure(run, records, use_threads(threads))

@@ -89,7 +89,7 @@ def train(
         raise RunFileError(str(error), place=place) from error
     check_columns(task.evaluation.groups, corpus)
     if parts and not run.stack.parts:
-        message = "--parts needs [stack] parts, which this run does not have"
+        message = "parts of another member need [stack] parts, which this run does not have"
         raise RunFileError(message, place=place)
     number = job or (member if member > 1 else "")
     name = f"{variant or 'model'} {number}".rstrip()  # several trainings may share a log

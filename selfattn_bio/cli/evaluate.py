@@ -72,14 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _named_folder(text: str) -> tuple[str, Path]:
-    from selfattn_bio.api.evaluators.candidates import check_variant_name
-    from selfattn_bio.errors import ArgumentError
-
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
         raise argparse.ArgumentTypeError(f"write NAME=DIR, not {text!r}")
-    try:
-        check_variant_name(name)
-    except ArgumentError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
     return name, Path(folder)

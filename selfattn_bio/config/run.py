@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -27,6 +27,7 @@ from selfattn_bio.config.stem import Tokens
 from selfattn_bio.config.sweep import Job, Sweep, jobs_of
 from selfattn_bio.config.training import EvaluationSection, Privacy, Training, Transfer
 from selfattn_bio.config.variants import (
+    VariantName,
     VariantSection,
     apply_variant,
     default_variants,
@@ -53,9 +54,7 @@ class RunFile(Section):
     stack: StackSection = left_out(StackSection())
     evaluation: EvaluationSection = EvaluationSection()
     interpret: Interpret = Interpret()
-    variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], VariantSection] = Field(
-        default_factory=default_variants
-    )
+    variants: dict[VariantName, VariantSection] = Field(default_factory=default_variants)
     sweep: Sweep | None = None
     _path: Path | None = PrivateAttr(None)
     # runs that were derived from the settings and validated

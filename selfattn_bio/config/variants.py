@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from selfattn_bio.config.model import AnyModel, CnnModel, PairedModel
 from selfattn_bio.config.section import Section
-from selfattn_bio.config.stack import StackSection
+from selfattn_bio.config.stack import KNOWN_BASELINES, StackSection
 from selfattn_bio.config.stem import Tokens
 from selfattn_bio.config.training import Training, Transfer
+from selfattn_bio.errors import ArgumentError
 
 if TYPE_CHECKING:
     from selfattn_bio.config.run import RunFile
+
+
+PARTNER = "partner_"  # prefix of the baselines of second inputs
+NETWORK = "network"  # name of the network of a stacked model when evaluated alone
+
+
+def check_variant_name(name: str) -> str:
+    """Return the name of a variant, which must not be that of the model or of a baseline.
+
+    Raises
+    ------
+    ArgumentError
+        If the name is taken.
+    """
+    if name in ("model", NETWORK) or name.removeprefix(PARTNER) in KNOWN_BASELINES:
+        raise ArgumentError(
+            f"{name!r} is the name of the model or of a baseline; choose another name"
+        )
+    return name
+
+
+VariantName = Annotated[str, Field(pattern="^[a-z0-9_]+$"), AfterValidator(check_variant_name)]
 
 
 class VariantSection(Section):

@@ -110,13 +110,29 @@ def seen_table(
     start, end (0-based half-open; missing if unknown) and by_parent (whether a parent saw it).
     """
     intervals = records[INTERVAL].reset_index(drop=True)
-    keys = [key.hex()[:32] for key in strand_keys(letters, alphabet)]
+    keys = record_keys(letters, alphabet)
     own = intervals.assign(key=keys, assembly=assembly, by_parent=False)
     return (
         own
         if parents_saw is None
         else pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
     )
+
+
+def record_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> list[str]:
+    """Return the key of each sequence, as in `seen_table`; it is the same for both strands."""
+    return [key.hex()[:32] for key in strand_keys(letters, alphabet)]
+
+
+def keys_of_seen(folder: Path) -> set[str]:
+    """Return the keys of all records that a model and its parents were trained or selected on.
+
+    Raises
+    ------
+    ModelFolderError
+        If the list of the model folder cannot be read.
+    """
+    return set(_read(folder)["key"])
 
 
 def check_unseen(
@@ -161,9 +177,7 @@ def _refuse(
     folder: Path,
 ) -> None:
     seen_keys = set(seen["key"])
-    was_seen = np.array(
-        [key.hex()[:32] in seen_keys for key in strand_keys(letters, alphabet)], dtype=bool
-    )
+    was_seen = np.array([key in seen_keys for key in record_keys(letters, alphabet)], dtype=bool)
     # An unknown assembly could be any, so its intervals are always compared.
     comparable = seen[seen["assembly"].isin([assembly, ""])] if assembly else seen
     was_seen |= _overlap(records, comparable)

@@ -18,6 +18,7 @@ from scipy.special import logit as _logit
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import EvaluationSection
+from selfattn_bio.config.variants import NETWORK
 from selfattn_bio.evaluation.calibration import calibrate
 from selfattn_bio.evaluation.groups import Names, group_metrics
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
@@ -26,7 +27,6 @@ from selfattn_bio.objectives.base import spread
 
 EVALUATED_SPLITS = ("valid", "test")
 Role = Literal["model", "baseline", "control"]
-NETWORK = "network"  # name of the network of a stacked model when evaluated alone
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evaluation.lineage import keys_of_seen, record_keys
 from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance, importance
 from selfattn_bio.interpret.evidence import HeldOut, Letters, agreement, weigh_evidence
 from selfattn_bio.interpret.hits import find_hits, relevant_hits
 from selfattn_bio.interpret.methods import Guided, Saturation, hypothetical_scores
 from selfattn_bio.interpret.targets import Target
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.scorer import Models, Scorer, check_one_input, load_single
 
@@ -73,6 +76,31 @@ def read_held_out(
     )
     records = table.reset_index(drop=True).assign(id=ids).reindex(columns=RECORD_COLUMNS)
     return records, HeldOut(letters, values.to_numpy(dtype=np.int64), scorer.alphabet)
+
+
+def check_not_trained_on(scorer: Scorer, ids: pd.Series, sequences: Sequence[Letters]) -> None:
+    """Refuse sequences that the model, or a parent of it, was trained or selected on.
+
+    They are found by equal sequences, on either strand, in the list of the model folder. A model in
+    memory has none.
+
+    Raises
+    ------
+    ArgumentError
+        If there are such sequences; the message names one.
+    ModelFolderError
+        If the list is damaged.
+    """
+    if scorer.folder is None or not (scorer.folder / TRAINING_RECORDS).is_file():
+        return
+    keys_of_model = keys_of_seen(scorer.folder)
+    seen = [key in keys_of_model for key in record_keys(sequences, scorer.alphabet)]
+    if any(seen):
+        raise ArgumentError(
+            f"the model was trained or selected on {sum(seen)} of the {len(seen)} sequences, such "
+            f"as {ids.iloc[seen.index(True)]!r}",
+            hint="Weigh the evidence on sequences that it has not seen, such as test records",
+        )
 
 
 def weigh_with_model(

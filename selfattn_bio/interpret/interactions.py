@@ -37,6 +37,7 @@ from selfattn_bio.interpret.epistasis import (
     site_pairs,
 )
 from selfattn_bio.interpret.evidence import q_values
+from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import MIN_EFFECT, mean_effect
 from selfattn_bio.interpret.spacing import BIN, spacing
@@ -126,8 +127,7 @@ class Interactions(TableDisplay):
     @classmethod
     def load(cls, path: str | Path) -> Interactions:
         """Read a file of `save`; numbers have six digits."""
-        texts = dict.fromkeys(("name_a", "name_b", "orientation", "verdict"), "str")
-        return cls(pd.read_csv(path, sep="\t", dtype=texts))
+        return cls(read_table(path))
 
     def save(self, path: str | Path) -> None:
         """Write the table as TSV, the file of `selfattn-bio interactions`."""

@@ -19,13 +19,25 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.files import whole_file, whole_folder
-from selfattn_bio.interpret.formats import on_chromosome, write_bed, write_table
+from selfattn_bio.interpret.formats import (
+    on_chromosome,
+    read_bed,
+    read_table,
+    write_bed,
+    write_table,
+)
 from selfattn_bio.interpret.hits import HIT_P
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label, match_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.interpret.svg import logo_svg
-from selfattn_bio.motifs import jaspar_text, meme_text, transfac_text
+from selfattn_bio.motifs import (
+    jaspar_text,
+    meme_alphabet,
+    meme_text,
+    read_meme,
+    transfac_text,
+)
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 if TYPE_CHECKING:
@@ -210,7 +222,8 @@ class MotifSet:
             If the FASTA file is malformed, or a character is not in the alphabet.
         ValueError
             If there is no sequence; if labels are not 0 or 1, one per sequence; if the model has
-            another alphabet or objective, two inputs, or is an ensemble.
+            another alphabet or objective, two inputs, or is an ensemble; if the model or its parent
+            was trained or selected on one of the sequences (seen.parquet of its folder).
         """
         from selfattn_bio.interpret import held_out  # imports torch, which scanning does not need
 
@@ -220,6 +233,7 @@ class MotifSet:
                 f"the motifs are {self.alphabet.name}, but the model reads {scorer.alphabet.name}"
             )
         records, labelled = held_out.read_held_out(scorer, sequences, labels)
+        held_out.check_not_trained_on(scorer, records["id"], labelled.sequences)
         evidence, sites = held_out.weigh_with_model(
             self.ppms,
             self.num_sites,
@@ -260,6 +274,37 @@ class MotifSet:
                 draw_logo(motif.ppm, figure.subplots(), motif.alphabet.letters)
                 figure.savefig(logos / f"{motif.name}.svg", metadata={"Date": None})
         write_table(folder / "motifs.tsv", self.table)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> MotifSet:
+        """Read a folder of `save`.
+
+        Counts follow from the saved probabilities and numbers of sites. The seqlets have the
+        coordinates of discovery_seqlets.bed, so `records` are the chromosomes or records named
+        there. `sites` has the columns of BED6.
+
+        Raises
+        ------
+        DatabaseError
+            If motifs.meme is missing or is not MEME text.
+        OSError
+            If another file is missing.
+        """
+        folder = Path(folder)
+        alphabet = meme_alphabet(folder / "motifs.meme")
+        ppms = read_meme(folder / "motifs.meme", alphabet, least=0)
+        seqlets = read_bed(folder / "discovery_seqlets.bed")
+        records = pd.DataFrame({"id": seqlets["chrom"].unique()})
+        records = records.reindex(columns=["id", "chrom", "start", "end", "strand"])
+        seqlets["record"] = seqlets["chrom"].map({name: i for i, name in enumerate(records["id"])})
+        motifs = []
+        for name, ppm in ppms.items():
+            own = seqlets.loc[seqlets["name"] == name, ["record", "start", "end", "strand"]]
+            counts = np.rint(ppm * len(own)).astype(np.int64)
+            motifs.append(Motif(counts, own.reset_index(drop=True), name, alphabet=alphabet))
+        path = folder / "seqlets.bed"
+        sites = read_bed(path) if path.exists() else None
+        return cls(tuple(motifs), read_table(folder / "motifs.tsv"), records, sites)
 
     def to_meme(self, path: str | Path | None = None) -> str:
         """Return the motifs as MEME text, version 4, and write it to `path` if given."""

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.motifs.counts import jaspar_text, read_jaspar, read_transfac, transfac_text
-from selfattn_bio.motifs.meme import meme_text, read_meme
+from selfattn_bio.motifs.meme import meme_alphabet, meme_text, read_meme
 from selfattn_bio.motifs.text import database_lines
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 __all__ = [
     "SHIPPED",
     "jaspar_text",
+    "meme_alphabet",
     "meme_text",
     "open_database",
     "read_jaspar",

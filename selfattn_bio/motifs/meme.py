@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.motifs.text import database_lines
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
 
 
 def meme_text(
@@ -44,6 +44,13 @@ def meme_text(
             f"{num_sites[name]} E= 0\n{rows}\n"
         )
     return "\n".join(blocks)
+
+
+def meme_alphabet(path: str | Path) -> Alphabet:
+    """Return the alphabet of the package that MEME text names; DNA if it names no other one."""
+    lines = database_lines(Path(path), "MEME")
+    named = next((line.partition("=")[2].strip() for line in lines if "ALPHABET" in line), "")
+    return PROTEIN if named == PROTEIN.letters else DNA
 
 
 def read_meme(

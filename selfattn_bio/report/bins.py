@@ -19,10 +19,11 @@ from sklearn.metrics import average_precision_score
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.figures import Drawing, draw
 from selfattn_bio.report.page import flat, leak_rows
-from selfattn_bio.report.results import read_audit, read_file, read_json, read_table
+from selfattn_bio.report.results import read_audit, read_file, read_json
 
 METRICS = {"auprc": "AUPRC", "auroc": "AUROC", "mcc": "MCC"}
 WIDE = (7.4, 1.9)  # size of the track in inches

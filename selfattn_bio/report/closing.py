@@ -9,10 +9,11 @@ from typing import Any
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import words
-from selfattn_bio.report.results import read_file, read_json, read_table
+from selfattn_bio.report.results import read_file, read_json
 
 METRICS = {
     "auroc": "AUROC",

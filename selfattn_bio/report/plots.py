@@ -20,6 +20,7 @@ from selfattn_bio.evaluation.calibration import reliability
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
+COLOURS = {"model": MODEL, "baseline": BASELINE, "control": CONTROL}  # by role of a classifier
 VERDICTS = {"supported": "#0072B2", "inconclusive": "#999999", "contradicted": "#D55E00"}
 OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 STYLE: Any = {

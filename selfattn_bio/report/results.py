@@ -6,7 +6,7 @@ Interpretation is optional: tasks without it, or without any motif, also get a r
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,24 +18,10 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed
+from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_table
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
 
-TEXT_COLUMNS = (
-    "id",
-    "name",
-    "name_a",
-    "name_b",
-    "consensus",
-    "match",
-    "other_matches",
-    "verdict",
-    "split",
-    "reason",
-    "spacings",
-    "orientation",
-)
 Value = TypeVar("Value")
 
 
@@ -279,24 +265,6 @@ def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Valu
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         hint = f"Run `selfattn-bio {command}` again"
         raise ResultsError(f"cannot read this file: {error}", place=str(path), hint=hint) from error
-
-
-def read_table(path: Path, text: Sequence[str] = TEXT_COLUMNS) -> pd.DataFrame:
-    """Read a TSV table; the columns `text` stay text, and empty numeric cells are missing."""
-    # Ids such as "NA" or "007" are text; an empty cell is a missing number in the other columns
-    # only
-    missing = {
-        column: ["", "nan"]
-        for column in pd.read_csv(path, sep="\t", nrows=0).columns
-        if column not in text
-    }
-    return pd.read_csv(
-        path,
-        sep="\t",
-        dtype=dict.fromkeys(text, "str"),
-        keep_default_na=False,
-        na_values=missing,
-    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class ModelOrigin:
             raise ArgumentError(
                 "the window size is unknown: the model does not store the length of its training "
                 "records",
-                hint="Set it with --window, or in Python with window= of Scan or VariantWindows",
+                hint="Set the window: --window, or window= of Scan or VariantWindows",
             )
         size = requested if requested is not None else int(self.length or 0)
         if size < (k := max(member.tokenizer.k for member in self.scorer.members)):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
 from selfattn_bio import config
+from selfattn_bio.display import TableDisplay
+from selfattn_bio.files import whole_file
 from selfattn_bio.training.plan import CROWDED, Plan, duration, gigabytes
 
 
 @dataclass
-class Trainings:
+class Trainings(TableDisplay):
     """Plans of the trainings of a run file: each seed of the model and of its variants."""
 
     # name -> number of seeds, plan of one of them
@@ -39,6 +42,11 @@ class Trainings:
             (name, seeds, plan.seconds, plan.peak) for name, (seeds, plan) in self.plans.items()
         ]
         return pd.DataFrame(rows, columns=["name", "trainings", "seconds", "peak_memory_mb"])
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as TSV."""
+        with whole_file(path) as file:
+            self.table.to_csv(file, sep="\t", index=False, lineterminator="\n")
 
     def __repr__(self) -> str:
         return f"Plan of {', '.join(self.plans)}: " + (" ".join(self.lines()) or "one training")

@@ -15,5 +15,11 @@ def test_public_name_is_documented(name):
 
 
 def test_names_of_results_have_what_they_show():
-    for name in ("Contacts", "Embeddings", "Interactions", "Ranking", "Substitutions"):
+    shown = {"Contacts", "Evaluation", "Leakage", "Ranking", "Split", "Substitutions"}
+    shown |= {"Embeddings", "Explanation", "Interactions", "MotifSet"}
+    for name in shown:
         assert hasattr(getattr(selfattn_bio, name), "_repr_html_")
+        assert hasattr(getattr(selfattn_bio, name), "save")
+        assert hasattr(getattr(selfattn_bio, name), "load")
+    drawn = {"Contacts", "Evaluation", "Explanation", "MotifSet", "Substitutions"}
+    assert drawn == {name for name in shown if hasattr(getattr(selfattn_bio, name), "plot")}

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.api.evaluators.candidates import PARTNER, Candidate, inputs_by_split
+from selfattn_bio.api.evaluators.candidates import Candidate, inputs_by_split
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Letters, Measured
 from selfattn_bio.api.progress import Say
 from selfattn_bio.baselines import Baseline, Calibration, suitable
 from selfattn_bio.config import RunFile
+from selfattn_bio.config.variants import PARTNER
 from selfattn_bio.data.composition import gc_content
 from selfattn_bio.evaluation.groups import MOST, groups_of
 from selfattn_bio.evaluation.summary import (

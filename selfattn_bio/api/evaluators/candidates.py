@@ -12,12 +12,11 @@ import numpy as np
 
 from selfattn_bio.api.evaluators.records import EvaluationRecords
 from selfattn_bio.api.progress import Say
-from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import AnyObjective, AttentionModel, NoExits, RunFile, read_run_file
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.lineage import check_unseen
-from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, NETWORK
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import (
     RUN,
@@ -27,8 +26,6 @@ from selfattn_bio.model.checkpoint import (
 )
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, folder_of, load
-
-PARTNER = "partner_"  # prefix of the baselines of second inputs
 
 
 @dataclass(frozen=True)
@@ -121,20 +118,6 @@ class Candidate:
         shown = ", ".join(f"{split} {mean:.2f}" for split, mean in found.items())
         say(f"mean number of layers used per record, of {of}: {shown}")
         return {split: {"mean": mean, "of": of} for split, mean in found.items()}
-
-
-def check_variant_name(name: str) -> None:
-    """Refuse the name of the model or of a baseline for a variant.
-
-    Raises
-    ------
-    ArgumentError
-        If the name is taken.
-    """
-    if name in ("model", NETWORK) or name.removeprefix(PARTNER) in BASELINES:
-        raise ArgumentError(
-            f"{name!r} is the name of the model or of a baseline; choose another name"
-        )
 
 
 def check_candidates(

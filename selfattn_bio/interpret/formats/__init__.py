@@ -8,8 +8,9 @@ from selfattn_bio.interpret.formats.bed import (
     BED_COLUMNS,
     on_chromosome,
     read_bed,
+    read_table,
     write_bed,
     write_table,
 )
 
-__all__ = ["BED_COLUMNS", "on_chromosome", "read_bed", "write_bed", "write_table"]
+__all__ = ["BED_COLUMNS", "on_chromosome", "read_bed", "read_table", "write_bed", "write_table"]

@@ -13,6 +13,11 @@ from selfattn_bio.errors import OutputError
 from selfattn_bio.files import whole_file
 
 BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
+# columns of all tables of the package that are text
+TEXT_COLUMNS = (
+    *("id", "name", "name_a", "name_b", "consensus", "match", "other_matches", "verdict"),
+    *("split", "reason", "spacings", "orientation"),
+)
 TEXT = {0: "str", 3: "str", 5: "str"}  # dtypes of the columns chrom, name and strand
 
 
@@ -126,3 +131,21 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
                 place=str(path),
                 hint="Use a name ending in .tsv or .parquet",
             )
+
+
+def read_table(path: str | Path, text: Sequence[str] = TEXT_COLUMNS) -> pd.DataFrame:
+    """Read a TSV table; the columns `text` stay text, and empty numeric cells are missing."""
+    # Ids such as "NA" or "007" are text; an empty cell is a missing number in the other columns
+    # only
+    missing = {
+        column: ["", "nan"]
+        for column in pd.read_csv(path, sep="\t", nrows=0).columns
+        if column not in text
+    }
+    return pd.read_csv(
+        path,
+        sep="\t",
+        dtype=dict.fromkeys(text, "str"),
+        keep_default_na=False,
+        na_values=missing,
+    )

@@ -120,6 +120,15 @@ def test_two_classes_are_evaluated_saved_and_loaded(ingest) -> None:
         f"Evaluation on 40 test examples: auroc {table.loc[('test', 'model', 'auroc')].value:.3f}"
     )
     assert repr(found).startswith(shown)
+    assert "<table" in found._repr_html_()
+    intervals, roc, _ = found.plot().axes
+    names = [label.get_text() for label in intervals.get_yticklabels()]
+    assert names[0] == "model"
+    assert {"cnn", "gc"} <= set(names)
+    legend = [text.get_text() for text in roc.get_legend().get_texts()]
+    assert [text.split(" (")[0] for text in legend] == names[:4]
+    with pytest.raises(ArgumentError, match="no classifier has the test metric 'aurok'"):
+        found.plot("aurok")
     assert not Path("out").exists()
     found.save("out")
     assert_equal(Evaluation.load("out"), found)
@@ -137,6 +146,8 @@ def test_loaded_members_are_evaluated(ingest) -> None:
     assert found.metrics["train"]["seconds"] == 3.0
     assert set(found.table["name"]) == {"model", "constant", "kmer6_linear"}
     assert found.baselines == {}
+    (axes,) = found.plot("mse").axes
+    assert axes.get_xlabel() == "test mse"
     found.save("out")
     assert list(Path("out/baselines").iterdir()) == []
     assert_equal(Evaluation.load("out"), found)

@@ -50,6 +50,10 @@ def test_contacts_of_strings(proteins, tmp_path):
         "out.contacts.npz",
         "out.contacts.tsv",
     ]
+    (line,) = contacts.lines
+    assert line.startswith("3 maps are means over heads")
+    image = contacts.plot("1").axes[0].images[0]
+    np.testing.assert_array_equal(image.get_array(), contacts.maps["1"])
 
 
 def test_known_contacts_give_precision(proteins, tmp_path):
@@ -64,6 +68,10 @@ def test_known_contacts_give_precision(proteins, tmp_path):
     contacts.save(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out.precision.tsv", sep="\t", dtype={"id": str})
     pd.testing.assert_frame_equal(table, contacts.precision, check_dtype=False, rtol=1e-5)
+    read = sb.Contacts.load(tmp_path / "out")
+    pd.testing.assert_frame_equal(read.table, contacts.table, check_dtype=False, rtol=1e-5)
+    pd.testing.assert_frame_equal(read.precision, contacts.precision, rtol=1e-5)
+    np.testing.assert_allclose(read.maps["2"], contacts.maps["2"], rtol=1e-5)
 
 
 def test_unsuitable_inputs_are_refused(proteins):

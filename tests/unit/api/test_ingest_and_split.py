@@ -71,9 +71,9 @@ def test_ingest_files_equals_a_run_file(task):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labels": [1]}, "2 files need 2 labels, but --label has 1"),
-        ({"labels": [1, 0], "label_column": "x"}, "--label and --label-column cannot be combined"),
-        ({"min_length": 9, "max_length": 8}, "--min-length 9 is larger than --max-length 8"),
+        ({"labels": [1]}, "2 files need 2 labels, not 1"),
+        ({"labels": [1, 0], "label_column": "x"}, "labels and label_column cannot be combined"),
+        ({"min_length": 9, "max_length": 8}, "min_length 9 is larger than max_length 8"),
         ({"header": "("}, "is not a valid regular expression"),
     ],
 )

@@ -49,7 +49,7 @@ def test_plan_refuses_what_does_not_fit(task, monkeypatch):
 
 
 def test_plan_errors_name_the_run_file(task):
-    with pytest.raises(RunFileError, match=r"run\.toml: --length 2 is shorter"):
+    with pytest.raises(RunFileError, match=r"run\.toml: length 2 is shorter"):
         sb.plan(task, 2)
     with pytest.raises(RunFileError, match=r"run\.toml: unknown variant 'rnn'"):
         sb.plan(task, 2048, variant="rnn")

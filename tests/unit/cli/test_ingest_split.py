@@ -86,20 +86,20 @@ def test_from_fasta_to_split_table(folder):
         (["--fasta", "absent.fa"], "absent.fa: no such file"),
         (
             ["--fasta", "p.fa", "n.fa", "--label", "1"],
-            "2 files need 2 labels, but --label has 1",
+            "2 files need 2 labels, not 1",
         ),
         (
             ["--fasta", "p.fa", "--label", "1", "--label-column", "x"],
-            "--label and --label-column cannot be combined",
+            "labels and label_column cannot be combined",
         ),
         (
             ["--fasta", "p.fa", "--header", "("],
-            "--header '(' is not a valid regular expression: missing ), unterminated subpattern at "
+            "header '(' is not a valid regular expression: missing ), unterminated subpattern at "
             "position 0",
         ),
         (
             ["--fasta", "p.fa", "--min-length", "9", "--max-length", "8"],
-            "--min-length 9 is larger than --max-length 8",
+            "min_length 9 is larger than max_length 8",
         ),
         (
             ["--fasta", "p.fa", "p.fa"],

@@ -89,8 +89,8 @@ def test_total_includes_the_stack(call, tmp_path, monkeypatch):
     out = call(9000.0, "--length", "2048")[1].splitlines()
     assert (
         out[-2]
-        == "plan: the time of the stack depends on the records and is not included; use --corpus "
-        "to measure it"
+        == "plan: the time of the stack depends on the records and is not included; plan with a "
+        "corpus to measure it"
     )
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
     lines = []
@@ -132,7 +132,7 @@ def test_plan_that_does_not_fit_is_one_line(call):
 def test_plan_argument_errors_are_one_line(call):
     assert (
         call(9000.0, "--length", "2")[2]
-        == "selfattn-bio plan: error: run.toml: --length 2 is shorter than [tokens] k = 3\n"
+        == "selfattn-bio plan: error: run.toml: length 2 is shorter than [tokens] k = 3\n"
     )
     assert (
         "unknown variant 'rnn'; known variants: cnn, shuffled"

@@ -140,6 +140,11 @@ def test_byte_order_mark_is_ignored(tmp_path):
             "task.toml:6: invalid value 1 for key 'stride' in [model.pattern]; expected at least 2",
         ),
         (
+            '[variants.gc]\ntraining = { labels = "shuffled" }',
+            "task.toml:4: [variants] 'gc' is the name of the model or of a baseline; choose another "
+            "name",
+        ),
+        (
             '[variants.Bad]\ntraining = { labels = "shuffled" }',
             "task.toml:4: invalid name 'Bad' in [variants]; expected lower-case letters, "
             "digits and _",

@@ -318,6 +318,18 @@ def test_motif_set_can_be_queried_and_written(tmp_path):
     assert motifs.plot().axes[0].get_title(loc="left").startswith("motif_01")
 
 
+def test_motif_set_is_read_as_saved(tmp_path):
+    motifs = motif_set()
+    motifs.save(tmp_path / "one")
+    read = MotifSet.load(tmp_path / "one")
+    assert repr(read) == repr(motifs)
+    np.testing.assert_array_equal(read["motif_01"].pfm, motifs["motif_01"].pfm)
+    pd.testing.assert_frame_equal(read.table, motifs.table, rtol=1e-5, check_dtype=False)
+    read.save(tmp_path / "two")
+    for name in ("motifs.meme", "motifs.tsv", "discovery_seqlets.bed", "logos/motif_01.svg"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
 def test_motif_set_may_be_empty(tmp_path):
     motifs = build_motifs(
         [],
@@ -331,6 +343,8 @@ def test_motif_set_may_be_empty(tmp_path):
     assert motifs.to_meme().startswith("MEME version 4")
     assert motifs.to_bed(tmp_path / "m.bed").empty
     assert len(motifs.plot().axes) == 1
+    motifs.save(tmp_path / "none")
+    assert len(MotifSet.load(tmp_path / "none")) == 0
 
 
 def test_motif_html_has_logos_and_is_escaped():

@@ -1,5 +1,6 @@
 """Test the evidence of motifs on held-out sequences: labels, coordinates, files, errors."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,12 +9,15 @@ import pytest
 from test_explanation import CONV, SEQUENCES, SMALL
 from test_explanation import scorer_of as model_of
 
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.interpret import held_out
 from selfattn_bio.interpret.evidence import COLUMNS, HeldOut
-from selfattn_bio.interpret.formats import read_bed
-from selfattn_bio.interpret.motifs import build_motifs
+from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed
+from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
-from selfattn_bio.sequence.alphabet import PROTEIN
+from selfattn_bio.model.checkpoint import TRAINING_RECORDS
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORD = b"GGTCACAC"
 FILES = ["discovery_seqlets.bed", "logos", "motifs.meme", "motifs.tsv"]
@@ -122,11 +126,29 @@ def test_saved_files_are_those_of_the_command(sequences, tmp_path):
     weighed.save(tmp_path / "found")
     assert sorted(path.name for path in (tmp_path / "found").iterdir()) == [*FILES, "seqlets.bed"]
     assert len(read_bed(tmp_path / "found/seqlets.bed")) == len(weighed.sites)
+    read = MotifSet.load(tmp_path / "found")
+    assert repr(read) == repr(weighed)
+    pd.testing.assert_frame_equal(read.sites, weighed.sites[BED_COLUMNS], check_dtype=False)
     table = pd.read_csv(tmp_path / "found/motifs.tsv", sep="\t")
     assert table["verdict"].tolist() == weighed.table["verdict"].tolist()
     assert [path.name for path in (tmp_path / "found/logos").iterdir()] == ["motif_01.svg"]
     motifs.save(tmp_path / "found")  # the sites belonged to other evidence
     assert sorted(path.name for path in (tmp_path / "found").iterdir()) == FILES
+
+
+def test_sequences_of_the_training_are_refused(sequences, tmp_path):
+    texts, labels = sequences
+    letters = [np.frombuffer(text.encode(), np.uint8) for text in texts]
+    records = pd.DataFrame({"chrom": [None] * 2, "start": None, "end": None})
+    reverse = DNA.reverse_complement(letters[3])
+    seen_table(records, [reverse, letters[5]], DNA, "", None).to_parquet(
+        tmp_path / TRAINING_RECORDS
+    )
+    scorer = replace(scorer_of(), folder=tmp_path)
+    with pytest.raises(ArgumentError, match=r"selected on 2 of the 30 sequences, such as '3'"):
+        motif_set().with_evidence(scorer, texts, labels, hit_p=1e-4)
+    rest = [i for i in range(30) if i not in (3, 5)]
+    motif_set().with_evidence(scorer, [texts[i] for i in rest], labels[rest], hit_p=1e-4)
 
 
 @pytest.mark.parametrize(
