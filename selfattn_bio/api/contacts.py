@@ -166,7 +166,9 @@ def find_contacts(
         {ids.index(name): pairs for name, pairs in contacts.items()},
     )
     maps = dict(zip(ids, found, strict=True))
-    best = pd.concat([_best(name, maps[name], contacts.get(name)) for name in ids])
+    best = pd.concat(
+        [_best(name, maps[name], contacts.get(name)) for name in ids], ignore_index=True
+    )
     rows = [
         {"id": name} | precision_at_length(maps[name], pairs) for name, pairs in contacts.items()
     ]

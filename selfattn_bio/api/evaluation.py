@@ -33,6 +33,7 @@ from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
+from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.report.results import read_file, read_json
 from selfattn_bio.scoring.scorer import Models
 
@@ -107,9 +108,8 @@ class Evaluation(TableDisplay):
         curves = {name: test[name] for name in names} if {"label", *names} <= set(test) else {}
         figure = Figure(figsize=(3.6 * (3 if curves else 1), 2.9), layout="constrained")
         axes = figure.subplots(1, 3 if curves else 1, squeeze=False)[0]
-        intervals = [
-            (row["name"], row, plots.COLOURS[row["role"]]) for row in rows.to_dict("records")
-        ]
+        found: list[Any] = rows.to_dict("records")
+        intervals = [(row["name"], row, COLOURS[row["role"]]) for row in found]
         plots.draw_intervals(intervals, axes[0], f"test {metric}")
         if curves:
             plots.draw_roc(test["label"], curves, axes[1])

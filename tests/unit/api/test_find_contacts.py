@@ -70,7 +70,7 @@ def test_known_contacts_give_precision(proteins, tmp_path):
     pd.testing.assert_frame_equal(table, contacts.precision, check_dtype=False, rtol=1e-5)
     read = sb.Contacts.load(tmp_path / "out")
     pd.testing.assert_frame_equal(read.table, contacts.table, check_dtype=False, rtol=1e-5)
-    pd.testing.assert_frame_equal(read.precision, contacts.precision, rtol=1e-5)
+    pd.testing.assert_frame_equal(read.precision, contacts.precision, check_dtype=False, rtol=1e-5)
     np.testing.assert_allclose(read.maps["2"], contacts.maps["2"], rtol=1e-5)
 
 

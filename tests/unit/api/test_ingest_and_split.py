@@ -2,34 +2,16 @@
 
 import os
 
-import numpy as np
 import pandas as pd
 import pytest
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError, CorpusError
 
-RUN_FILE = """
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[split]
-kind = "chromosome"
-valid = ["c2"]
-test = ["c3"]
-"""
-
 
 @pytest.fixture
-def task(tmp_path, monkeypatch):
+def task(two_classes):
     """Return a run file of 30 positives and 30 negatives on three chromosomes."""
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for name in ("p", "n"):
-        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
-        text = "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
-        (tmp_path / f"{name}.fa").write_text(text)
-    (tmp_path / "run.toml").write_text(RUN_FILE)
     return sb.read_run_file("run.toml")
 
 
@@ -83,7 +65,9 @@ def test_ingest_files_argument_errors(task, arguments, message):
 
 
 def test_split_error_names_run_file_and_corpus(task, tmp_path):
-    (tmp_path / "run.toml").write_text(RUN_FILE.split("[split]")[0] + '[split]\nkind = "column"\n')
+    (tmp_path / "run.toml").write_text(
+        (tmp_path / "run.toml").read_text().split("[split]")[0] + '[split]\nkind = "column"\n'
+    )
     column = sb.read_run_file("run.toml")
     corpus = sb.ingest(column, "corpus")
     with pytest.raises(CorpusError, match=r"run\.toml:5: no column 'split' in the corpus"):

@@ -1,6 +1,5 @@
 """Train in Python: the model, its progress, torch's settings, and errors of the run file."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -8,14 +7,7 @@ import selfattn_bio as sb
 from selfattn_bio.api import training
 from selfattn_bio.errors import RunFileError, TrainingError
 
-RUN_FILE = """
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[split]
-kind = "chromosome"
-valid = ["c2"]
-test = ["c3"]
+SECTIONS = """
 [tokens]
 k = 1
 [model]
@@ -36,15 +28,10 @@ training = { labels = "shuffled" }
 
 
 @pytest.fixture
-def steps(tmp_path, monkeypatch):
+def steps(two_classes):
     """Return a run file, its corpus and its split."""
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for name in ("p", "n"):
-        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
-        text = "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
-        (tmp_path / f"{name}.fa").write_text(text)
-    (tmp_path / "run.toml").write_text(RUN_FILE)
+    with (two_classes / "run.toml").open("a") as file:
+        file.write(SECTIONS)
     task = sb.read_run_file("run.toml")
     corpus = sb.ingest(task, "corpus")
     return task, corpus, sb.split(task, corpus, "split.tsv")

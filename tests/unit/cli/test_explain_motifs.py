@@ -20,14 +20,7 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.scorer import load
 
-RUN_FILE = """
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[split]
-kind = "chromosome"
-valid = ["c2"]
-test = ["c3"]
+SECTIONS = """
 [model]
 kind = "attention"
 members = 1
@@ -55,15 +48,9 @@ def save(folder, seed):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for name in ("p", "n"):
-        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
-        (tmp_path / f"{name}.fa").write_text(
-            "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
-        )
-    (tmp_path / "run.toml").write_text(RUN_FILE)
+def folder(two_classes):
+    with (two_classes / "run.toml").open("a") as file:
+        file.write(SECTIONS)
     assert (
         main(
             [
@@ -86,8 +73,8 @@ def folder(tmp_path, monkeypatch):
         main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"])
         == 0
     )
-    save(tmp_path / "model", 0)
-    return tmp_path
+    save(two_classes / "model", 0)
+    return two_classes
 
 
 def motifs_of(attribution, model="model"):
@@ -126,7 +113,11 @@ def test_motifs_refuse_attributions_of_other_model(folder, capsys):
 
 
 def test_maps_of_records_named_in_run_file(folder, capsys):
-    named = RUN_FILE.replace("max_sequences = 12", 'max_sequences = 12\nmaps = ["n3", "p2", "p5"]')
+    named = (
+        (folder / "run.toml")
+        .read_text()
+        .replace("max_sequences = 12", 'max_sequences = 12\nmaps = ["n3", "p2", "p5"]')
+    )
     (folder / "run.toml").write_text(named)
     assert main(["explain", *MODEL, "--model", "model", "--output", "attribution"]) == 0
     own = Explanation.load("attribution")
@@ -240,7 +231,9 @@ def test_database_of_run_file_is_file_or_none():
 
 
 def test_rollout_of_run_file_finds_no_motifs(folder, capsys):
-    (folder / "run.toml").write_text(RUN_FILE + '\n[interpret.method]\nkind = "rollout"\n')
+    (folder / "run.toml").write_text(
+        (folder / "run.toml").read_text() + '\n[interpret.method]\nkind = "rollout"\n'
+    )
     assert main(["explain", *MODEL, "--model", "model", "--output", "attribution"]) == 0
     explanation = Explanation.load("attribution")
     assert (explanation.method, explanation.is_attention) == ("rollout", True)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,26 +10,10 @@ from selfattn_bio.cli import ingest, split
 from selfattn_bio.cli import split as split_command
 from selfattn_bio.errors import SelfAttnBioError
 
-RUN_FILE = """
-[data]
-positives = "p.fa"
-negatives = "n.fa"
-[split]
-kind = "chromosome"
-valid = ["c2"]
-test = ["c3"]
-"""
-
 
 @pytest.fixture
-def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    for name in ("p", "n"):
-        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
-        text = "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
-        (tmp_path / f"{name}.fa").write_text(text)
-    (tmp_path / "run.toml").write_text(RUN_FILE)
-    return tmp_path
+def folder(two_classes):
+    return two_classes
 
 
 def call(folder, *arguments: str) -> subprocess.CompletedProcess:
@@ -129,7 +112,9 @@ def test_run_file_replaces_options(folder):
     table = pd.read_parquet(folder / "corpus" / "records.parquet")
     assert table["label"].tolist() == [1] * 30 + [0] * 30
     labels = 'sequences = ["p.fa", "n.fa"]\nheader = "^(.)"\nlabel = "label"\npositive = "p"'
-    labelled = RUN_FILE.replace('positives = "p.fa"\nnegatives = "n.fa"', labels)
+    labelled = (
+        (folder / "run.toml").read_text().replace('positives = "p.fa"\nnegatives = "n.fa"', labels)
+    )
     (folder / "run.toml").write_text(labelled)
     assert call(folder, "ingest", "--run-file", "run.toml", "--output", "corpus").returncode == 0
     assert table.equals(pd.read_parquet(folder / "corpus" / "records.parquet"))
@@ -170,7 +155,7 @@ def test_split_kinds(folder, kind):
         path = folder / f"{name}.fa"
         path.write_text(path.read_text().replace("chrom=", f"group={name}"))
     (folder / "run.toml").write_text(
-        RUN_FILE.split("[split]")[0]
+        (folder / "run.toml").read_text().split("[split]")[0]
         + f'[split]\nkind = "{kind}"\nvalid_fraction = 0.3\ntest_fraction = 0.3\n'
     )
     fasta = [str(folder / "p.fa"), str(folder / "n.fa")]
@@ -208,7 +193,8 @@ def made(folder, split: str, header: str = "chrom=", targets: bool = False) -> p
     for name in ("p", "n"):
         path = folder / f"{name}.fa"
         path.write_text(path.read_text().replace("chrom=", header))
-    (folder / "run.toml").write_text(RUN_FILE.split("[split]")[0] + f"[split]\n{split}\n")
+    data = (folder / "run.toml").read_text().split("[split]")[0]
+    (folder / "run.toml").write_text(data + f"[split]\n{split}\n")
     (folder / "t.tsv").write_text(
         "id\tfamily\n" + "".join(f"{name}{i}\tf{i // 5}\n" for name in "pn" for i in range(30))
     )

@@ -141,8 +141,8 @@ def test_byte_order_mark_is_ignored(tmp_path):
         ),
         (
             '[variants.gc]\ntraining = { labels = "shuffled" }',
-            "task.toml:4: [variants] 'gc' is the name of the model or of a baseline; choose another "
-            "name",
+            "task.toml:4: [variants] 'gc' is the name of the model or of a baseline; choose "
+            "another name",
         ),
         (
             '[variants.Bad]\ntraining = { labels = "shuffled" }',

@@ -320,6 +320,10 @@ def test_motif_set_can_be_queried_and_written(tmp_path):
 
 def test_motif_set_is_read_as_saved(tmp_path):
     motifs = motif_set()
+    counts = np.array([[2, 0, 0, 0], [0, 0, 2, 0], [1, 1, 0, 0], [0, 1, 0, 1], [2, 0, 0, 0]])
+    motifs = dataclasses.replace(
+        motifs, motifs=(dataclasses.replace(motifs["motif_01"], pfm=counts),)
+    )
     motifs.save(tmp_path / "one")
     read = MotifSet.load(tmp_path / "one")
     assert repr(read) == repr(motifs)

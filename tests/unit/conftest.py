@@ -1,0 +1,30 @@
+"""A small task of two classes, for the tests of steps and commands."""
+
+import numpy as np
+import pytest
+
+RUN_FILE = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[split]
+kind = "chromosome"
+valid = ["c2"]
+test = ["c3"]
+"""
+
+
+@pytest.fixture
+def two_classes(tmp_path, monkeypatch):
+    """Return a folder with run.toml, p.fa and n.fa, which is made the current one.
+
+    Each class has 30 random records of 30 bp, on c1, c2 and c3 in turn. `chromosome` splits them.
+    """
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("p", "n"):
+        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
+        text = "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
+        (tmp_path / f"{name}.fa").write_text(text)
+    (tmp_path / "run.toml").write_text(RUN_FILE)
+    return tmp_path
