@@ -18,13 +18,15 @@ def max_pool(x: Tensor, mask: Tensor, pool: int) -> tuple[Tensor, Tensor]:
     (B, N) bool, True = token.
     """
     pooled_mask = pool_mask(mask, pool)
-    if is_padded := not bool(mask.all()):
+    # Images are padded to complete groups: with ceil_mode, gradients differ in the last bits.
+    missing = -x.shape[-1] % pool if x.dim() == 4 else 0
+    if fills := missing > 0 or not bool(mask.all()):
         x = x.masked_fill(~_along(mask, x), float("-inf"))
     if x.dim() == 3:
         x = max_pool1d(x, pool, ceil_mode=True)
     else:
-        x = max_pool2d(x, (1, pool), ceil_mode=True)
-    return x.masked_fill(~_along(pooled_mask, x), 0.0) if is_padded else x, pooled_mask
+        x = max_pool2d(pad(x, (0, missing), value=float("-inf")) if fills else x, (1, pool))
+    return x.masked_fill(~_along(pooled_mask, x), 0.0) if fills else x, pooled_mask
 
 
 def _along(mask: Tensor, x: Tensor) -> Tensor:
