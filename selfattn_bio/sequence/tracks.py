@@ -2,20 +2,21 @@
 
 A track has a method `values(chrom, start, end)` that returns float32 of shape (end - start,), with
 NaN where the file has no value. BED and GFF intervals become 1, other positions 0. bigWig files are
-checked before pybigtools reads them, because it aborts the process on some damaged files.
+checked before pyBigWig reads them, because it crashes on some damaged files.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import defaultdict
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NoReturn, Protocol
 
 import numpy as np
 import pandas as pd
-import pybigtools
+import pyBigWig
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import IntervalError
@@ -110,16 +111,9 @@ class BigWig:
             _fail("this is a folder, not a file" if path.is_dir() else "no such file", path)
         try:
             _check_bigwig(path)
-            self._file = pybigtools.open(str(path))
-            self._lengths: dict[str, int] = dict(self._file.chroms())
-        except (
-            OSError,
-            struct.error,
-            IndexError,
-            OverflowError,
-            ValueError,
-            pybigtools.BBIReadError,
-        ) as error:
+            self._file = pyBigWig.open(str(path))
+            self._lengths: dict[str, int] = self._file.chroms()
+        except (OSError, OverflowError, RuntimeError, ValueError) as error:
             _fail(
                 f"damaged bigWig file: {str(error) or type(error).__name__}",
                 path,
@@ -134,12 +128,9 @@ class BigWig:
         if first < last:
             try:
                 found[first - start : last - start] = self._file.values(
-                    chrom, first, last, fillna=None
+                    chrom, first, last, numpy=True
                 )
-            # pybigtools raises a Rust panic on a damaged block, which is not an Exception
-            except BaseException as error:
-                if isinstance(error, KeyboardInterrupt | SystemExit):
-                    raise
+            except RuntimeError as error:
                 _fail(
                     f"damaged bigWig file: {error} at {chrom}:{first}-{last}",
                     self.path,
@@ -234,7 +225,7 @@ def _in_order(
 
 
 def _check_bigwig(path: Path) -> None:
-    """Raise if sizes or offsets exceed the file, which would make pybigtools abort the process."""
+    """Raise if sizes, offsets or chromosome numbers are impossible; pyBigWig would crash."""
     data = np.memmap(path, np.uint8, mode="r")
 
     def unpack(form: struct.Struct, at: int) -> tuple[int, ...]:
@@ -242,28 +233,43 @@ def _check_bigwig(path: Path) -> None:
             raise ValueError("unexpected end of file")
         return form.unpack(data[at : at + form.size].tobytes())
 
+    def nodes_of(
+        root: int, leaf_size: int, inner_size: int, child_at: int
+    ) -> Iterator[tuple[bool, NDArray[np.uint8]]]:
+        """Yield whether a node is a leaf, and its items; the child's offset is at `child_at`."""
+        nodes, seen = [root], 0
+        while nodes:
+            at = nodes.pop()
+            leaf, _, count = unpack(struct.Struct("<BBH"), at)
+            size = leaf_size if leaf else inner_size
+            if at + 4 + count * size > len(data) or (seen := seen + 1) > len(data):
+                raise ValueError("unexpected end of file")
+            items = data[at + 4 : at + 4 + count * size].reshape(count, size)
+            if not leaf:
+                nodes += items[:, child_at : child_at + 8].copy().view("<u8")[:, 0].tolist()
+            yield bool(leaf), items
+
     magic, _, num_zooms, names_at, _, index_at = unpack(_HEADER, 0)
     if magic != _BIGWIG:
         raise ValueError("not in bigWig format")
     magic, _, key_size, value_size, num_names, _ = unpack(struct.Struct("<IIIIQQ"), names_at)
     if magic != _NAMES_MAGIC or value_size != 8 or num_names * (key_size + 8) > len(data):
         raise ValueError("invalid list of chromosomes")
+    numbers = [
+        number
+        for leaf, items in nodes_of(names_at + 32, key_size + 8, key_size + 8, key_size)
+        if leaf
+        for number in items[:, key_size : key_size + 4].copy().view("<u4")[:, 0].tolist()
+    ]
+    if sorted(numbers) != list(range(num_names)):
+        raise ValueError("invalid list of chromosomes")
     for root in (index_at, *(unpack(_ZOOM, 64 + 24 * number)[3] for number in range(num_zooms))):
         if unpack(_TREE, root)[0] != _TREE_MAGIC:
             raise ValueError("invalid index")
-    nodes, seen = [index_at + 48], 0
-    while nodes:
-        at = nodes.pop()
-        leaf, _, count = unpack(struct.Struct("<BBH"), at)
-        unpack(struct.Struct(f"<{count * (32 if leaf else 24)}B"), at + 4)
-        items = data[at + 4 : at + 4 + count * (32 if leaf else 24)].reshape(count, -1)
+    for leaf, items in nodes_of(index_at + 48, 32, 24, 16):
         offsets = items[:, 16:24].copy().view("<u8")[:, 0]
-        sizes = items[:, 24:32].copy().view("<u8")[:, 0] if leaf else np.zeros(count, np.uint64)
-        if (
-            (offsets > len(data)).any()
-            or (sizes > len(data)).any()
-            or ((offsets + sizes) > len(data)).any()
-            or (seen := seen + 1) > len(data)
-        ):
+        sizes = (
+            items[:, 24:32].copy().view("<u8")[:, 0] if leaf else np.zeros(len(items), np.uint64)
+        )
+        if any((each > len(data)).any() for each in (offsets, sizes, offsets + sizes)):
             raise ValueError("block beyond the end of the file")
-        nodes += [] if leaf else offsets.tolist()

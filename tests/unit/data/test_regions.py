@@ -1,7 +1,7 @@
 """Test the steps from a run file with a genome to a corpus."""
 
 import numpy as np
-import pybigtools
+import pyBigWig
 import pytest
 
 from selfattn_bio.cli.main import main
@@ -29,9 +29,9 @@ def folder(tmp_path, monkeypatch):
     ]
     (tmp_path / "p.bed").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
     (tmp_path / "n.bed").write_text("chr1\t20000\t20100\nchr1\t800\t850\n")
-    pybigtools.open("t.bw", "w").write(
-        {"chr1": SIZE, "chr2": SIZE}, iter([("chr1", 0, 500, 1.0), ("chr1", 500, 29_000, 3.0)])
-    )
+    with pyBigWig.open("t.bw", "w") as track:
+        track.addHeader([("chr1", SIZE), ("chr2", SIZE)])
+        track.addEntries(["chr1"] * 2, [0, 500], ends=[500, 29_000], values=[1.0, 3.0])
     return tmp_path
 
 

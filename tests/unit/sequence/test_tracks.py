@@ -7,7 +7,7 @@ import gzip
 
 import numpy as np
 import pandas as pd
-import pybigtools
+import pyBigWig
 import pytest
 
 from selfattn_bio.errors import IntervalError
@@ -37,7 +37,10 @@ def track(request, tmp_path):
 
 def write_bigwig(path):
     """Write ROWS as bigWig."""
-    pybigtools.open(str(path), "w").write({"chr1": 1000, "chr2": 50}, iter(ROWS))
+    chroms, starts, ends, values = map(list, zip(*ROWS, strict=True))
+    with pyBigWig.open(str(path), "w") as track:
+        track.addHeader([("chr1", 1000), ("chr2", 50)])
+        track.addEntries(chroms, starts, ends=ends, values=values)
 
 
 def test_values_of_letters(track):
@@ -94,9 +97,24 @@ def test_a_damaged_bigwig(tmp_path):
     assert 10 < errors < 290
 
 
+@pytest.mark.parametrize("number", [1, 2, 2**32 - 1])
+def test_impossible_chromosome_numbers(tmp_path, number):
+    """pyBigWig would write beyond an array, which ends the process."""
+    write_bigwig(tmp_path / "t.bw")
+    content = bytearray((tmp_path / "t.bw").read_bytes())
+    names = int.from_bytes(content[8:16], "little")
+    key_size = int.from_bytes(content[names + 8 : names + 12], "little")
+    at = names + 36 + key_size  # after headers of 32 and 4 bytes and the first name
+    assert content[at : at + 8] == (0).to_bytes(4, "little") + (1000).to_bytes(4, "little")
+    content[at : at + 4] = number.to_bytes(4, "little")
+    (tmp_path / "u.bw").write_bytes(content)
+    with pytest.raises(IntervalError, match=r"u.bw: damaged bigWig file: invalid list of chrom"):
+        read_track(tmp_path / "u.bw")
+
+
 @pytest.mark.parametrize("size", [2**40, 2**64 - 1])
 def test_a_block_of_impossible_size(tmp_path, size):
-    """pybigtools would try to allocate this much memory, which aborts the process."""
+    """pyBigWig would try to allocate this much memory."""
     write_bigwig(tmp_path / "t.bw")
     content = bytearray((tmp_path / "t.bw").read_bytes())
     index = int.from_bytes(content[24:32], "little")
