@@ -34,6 +34,7 @@ from selfattn_bio.data.writer import (
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming
 from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.overlaps import overlapping
 
 if TYPE_CHECKING:  # avoids importing genomes and numba to open a corpus
     pass
@@ -157,12 +158,9 @@ class Corpus:
             raise CorpusError("the corpus has no soft mask", place=str(self.path), hint=hint)
         runs = _runs_of(self.path)
         start, length = int(self._offsets[i]), int(self._lengths[i])
-        first, last = (
-            np.searchsorted(runs[:, 1], start, "right"),
-            np.searchsorted(runs[:, 0], start + length),
-        )
+        inside = overlapping(runs[:, 0], runs[:, 1], start, start + length)
         masked = np.zeros(length, np.bool_)
-        for run_start, run_end in runs[first:last] - start:
+        for run_start, run_end in runs[inside] - start:
             masked[run_start:run_end] = True
         return masked
 

@@ -17,9 +17,9 @@ from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence import negatives as made
 from selfattn_bio.sequence import windows
-from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
+from selfattn_bio.sequence.overlaps import Cover
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
 from selfattn_bio.sequence.readers.fields import Fields

@@ -24,6 +24,7 @@ from selfattn_bio.sequence.clusters import similar_pairs
 from selfattn_bio.sequence.copies import strand_keys
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings
+from selfattn_bio.sequence.overlaps import overlapping
 
 FLOOR = 0.05  # similarity below which a neighbour is not reported
 # edges of the ranges in which similarities are counted; the last range contains only 1
@@ -204,18 +205,11 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
             reach = np.maximum.accumulate(ends)
             for row in np.flatnonzero(placed & (chroms == chrom).to_numpy(bool)):
                 start, end = (int(test.records[column].iloc[row]) for column in ("start", "end"))
-                low, high = (
-                    np.searchsorted(reach, start, side="right"),
-                    np.searchsorted(starts, end, side="left"),
-                )
-                if low >= high:
-                    continue
-                shared = np.minimum(ends[low:high], end) - np.maximum(starts[low:high], start)
-                if (most := int(shared.max())) > sizes[row]:
-                    ids[row], sizes[row] = (
-                        str(intervals["id"].iloc[low + int(shared.argmax())]),
-                        most,
-                    )
+                near = overlapping(starts, reach, start, end)
+                shared = np.minimum(ends[near], end) - np.maximum(starts[near], start)
+                if (most := int(shared.max(initial=0))) > sizes[row]:
+                    sizes[row] = most
+                    ids[row] = str(intervals["id"].iloc[near.start + int(shared.argmax())])
     return ids, sizes
 
 

@@ -20,8 +20,8 @@ from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.copies import strand_keys
-from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import canonical_name
+from selfattn_bio.sequence.overlaps import Cover
 
 INTERVAL = ["chrom", "start", "end"]  # 0-based half-open
 

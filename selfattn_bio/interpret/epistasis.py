@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.interpret.spacing import MAX_GAP, ORIENTATIONS, gaps, orientations
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.overlaps import counts_before
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
@@ -111,7 +112,7 @@ def epistasis(
     motifs without a site in the record. Missing if there is no space or no other motif.
     """
     by_record: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
-    before = {record: _counts_before(group, len(sequences[record])) for record, group in by_record}
+    before = {record: _covered_before(group, len(sequences[record])) for record, group in by_record}
     names = {record: set(group["name"]) for record, group in by_record}
     letters_of: dict[str, list[Letters]] = {}
     for name, record, start, end in sites[["name", "record", "start", "end"]].itertuples(
@@ -160,7 +161,7 @@ def epistasis(
 def _squares(
     letters: Letters,
     spans: tuple[Span, Span],
-    before: NDArray[np.int64],
+    before: NDArray[np.int32],
     site_letters: Sequence[Sequence[Letters]],
     made: list[Letters],
     rng: np.random.Generator,
@@ -211,21 +212,21 @@ def put(letters: Letters, other: Letters, *spans: Span) -> Letters:
     return copy
 
 
-def _counts_before(sites: pd.DataFrame, length: int) -> NDArray[np.int64]:
+def _covered_before(sites: pd.DataFrame, length: int) -> NDArray[np.int32]:
     """Count the positions before each position that are in a site, shape (length + 1,)."""
-    covered = np.zeros(length, dtype=np.int64)
+    covered = np.zeros(length, bool)
     for start, end in zip(sites["start"], sites["end"], strict=True):
-        covered[start:end] = 1
-    return np.concatenate(([0], np.cumsum(covered)))
+        covered[start:end] = True
+    return counts_before(covered)
 
 
 def _free_starts(
-    fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.int64]
+    fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.int32]
 ) -> NDArray[np.int64]:
     """Return the starts of possible random sites in place of `other`.
 
     Such a site has the width of `other`, overlaps no site and is about as far from `fixed` as
-    `other` is. `before` is from `_counts_before`.
+    `other` is. `before` is from `_covered_before`.
     """
     width = other[1] - other[0]
     start = np.arange(len(before) - width)

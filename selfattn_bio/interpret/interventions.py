@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
 from selfattn_bio.interpret.associations import best_hits
+from selfattn_bio.sequence.overlaps import counts_before, merged
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
@@ -47,7 +48,11 @@ def effect(
     Only effect_records if there are fewer than `MIN_RECORDS` records.
     """
     records = rng.permutation(np.unique(hits["record"].to_numpy(dtype=int)))[:MAX_RECORDS]
-    spans = {record: merged_spans(hits[hits["record"] == record]) for record in records}
+    spans: dict[int, list[tuple[int, int]]] = {}
+    for record in records:
+        of_record = hits[hits["record"] == record]
+        starts, ends = merged(of_record["start"], of_record["end"])
+        spans[record] = list(zip(starts.tolist(), ends.tolist(), strict=True))
     at_hits, at_sites, used = [], [], []
     for record in records:
         for _ in range(DRAWS):
@@ -135,20 +140,6 @@ def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[
     }
 
 
-def merged_spans(hits: pd.DataFrame) -> list[tuple[int, int]]:
-    """Merge overlapping or touching hits of one record, sorted by start.
-
-    [2, 5) and [4, 9) become [2, 9).
-    """
-    spans: list[tuple[int, int]] = []
-    for start, end in sorted(zip(hits["start"].tolist(), hits["end"].tolist(), strict=True)):
-        if spans and start <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
-        else:
-            spans.append((start, end))
-    return spans
-
-
 def matched_sites(
     spans: list[tuple[int, int]], length: int, rng: np.random.Generator
 ) -> list[tuple[int, int]] | None:
@@ -157,19 +148,19 @@ def matched_sites(
     Sites overlap neither spans nor each other and are within `NEARBY` positions if possible.
     Returns None if there is no space.
     """
-    taken = np.zeros(length + 1, dtype=np.int64)
+    taken = np.zeros(length, bool)
     for start, end in spans:
-        taken[start:end] = 1
+        taken[start:end] = True
     sites = []
     for start, end in spans:
         width = end - start
-        covered = np.concatenate(([0], np.cumsum(taken[:length])))
+        covered = counts_before(taken)
         free = np.flatnonzero(covered[width:] == covered[: length + 1 - width])
         near = free[np.abs(free - start) <= NEARBY]
         if not len(free):
             return None
         at = int(rng.choice(near if len(near) else free))
-        taken[at : at + width] = 1
+        taken[at : at + width] = True
         sites.append((at, at + width))
     return sites
 

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
+from selfattn_bio.sequence.overlaps import Cover
 from selfattn_bio.sequence.windows import place
 
 
@@ -72,11 +75,10 @@ def read_regions(path: str | Path, genome: Genome) -> list[Region]:
 
 def joined(regions: Iterable[Region], genome: Genome) -> list[Region]:
     """Sort regions in the genome's order and merge those that touch or overlap."""
-    order = {name: number for number, name in enumerate(genome.names)}
-    result: list[Region] = []
-    for region in sorted(regions, key=lambda region: (order[region.chrom], region.start)):
-        if result and result[-1].chrom == region.chrom and region.start <= result[-1].end:
-            result[-1] = result[-1]._replace(end=max(result[-1].end, region.end))
-        else:
-            result.append(region)
-    return result
+    runs = Cover(pd.DataFrame(regions, columns=Region._fields)).runs
+    return [
+        Region(chrom, int(start), int(end))
+        for chrom in genome.names
+        if chrom in runs
+        for start, end in zip(*runs[chrom], strict=True)
+    ]

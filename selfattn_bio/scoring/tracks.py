@@ -29,6 +29,7 @@ from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regi
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.overlaps import counts_before
 
 LOG = logging.getLogger(__name__)
 CHUNK = 4096  # windows held in memory at a time
@@ -286,9 +287,7 @@ def blocks(
         starts = np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride
         letters = genome.fetch(stretch.chrom, int(starts[0]), int(starts[-1]) + windows.size)
         log_odds = strand_logits(scorer, letters, windows) / scorer.temperature + shift
-        foreign = np.concatenate(
-            ([0], np.cumsum(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters)))
-        )
+        foreign = counts_before(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters))
         at_start = starts - starts[0]
         log_odds[
             :, foreign[at_start + windows.size] - foreign[at_start] > MOST_AMBIGUOUS * windows.size

@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import IntervalError
-from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.overlaps import Cover, counts_before
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
@@ -222,7 +222,7 @@ class _Free:
                 [part.loc[part["chrom"] == self.chrom, ["chrom", "start", "end"]] for part in parts]
             )
         )
-        self._unknown = _before(~_KNOWN[self.letters])
+        self._unknown = counts_before(~_KNOWN[self.letters])
 
     def are(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which windows are within the chromosome, unoccupied and without N."""
@@ -255,7 +255,7 @@ def _match(
     counts: Counter[str],
 ) -> list[tuple[int, int]]:
     """Return the row of the positive and the start of each negative found on this chromosome."""
-    gc = _before(_GC[free.letters])
+    gc = counts_before(_GC[free.letters])
     start, end = group["start"].to_numpy(np.int64), group["end"].to_numpy(np.int64)
     start, end = np.maximum(start, 0), np.minimum(end, len(free.letters))  # padding has no letters
     lengths = group["end"].to_numpy(np.int64) - group["start"].to_numpy(np.int64)
@@ -320,14 +320,6 @@ def _serve(
         else:
             found.append((row, start))
     return without
-
-
-def _before(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return the number of True before each position, (L + 1,).
-
-    The difference of two values is the number within a window.
-    """
-    return np.concatenate([np.zeros(1, np.int32), np.cumsum(mask, dtype=np.int32)])
 
 
 def _both_flanks(start: int, end: int, distance: int, after_first: bool) -> tuple[int, int]:

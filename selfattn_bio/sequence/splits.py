@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.genome import canonical_name
+from selfattn_bio.sequence.overlaps import run_numbers
 from selfattn_bio.sequence.split_table import DROPPED, SPLITS, check_splits, lacking_records
 
 SAMPLED = "sampled from train"
@@ -385,12 +386,10 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
         .dropna()
         .astype({"start": "int64", "end": "int64"})
     )
-    spans["chrom"] = spans["chrom"].map(canonical_name)
-    spans = spans.sort_values(["chrom", "start"])
-    # Largest end of the records before
-    reach = spans.groupby("chrom")["end"].cummax().groupby(spans["chrom"]).shift()
-    begins = (reach.isna() | (spans["start"] >= reach)).to_numpy(bool)
-    loci[spans.index] = spans.index.to_numpy()[np.flatnonzero(begins)][np.cumsum(begins) - 1]
+    chroms = pd.factorize(spans["chrom"].map(canonical_name))[0]
+    shift = chroms * (int(spans["end"].max()) + 1) if len(spans) else 0  # chromosomes end to end
+    numbers = run_numbers(spans["start"] + shift, spans["end"] + shift, gap=-1)
+    loci[spans.index] = len(records) + numbers
     return loci
 
 

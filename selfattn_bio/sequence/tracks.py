@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import INTERVAL_FILES
-from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.intervals import lines_of, read_intervals, whole_number
+from selfattn_bio.sequence.overlaps import Cover, overlapping
 
 Values = NDArray[np.float32]
 Summary = Literal["mean", "max", "sum"]
@@ -152,11 +152,9 @@ class Steps:
         found = np.full(end - start, self._elsewhere, np.float32)
         if chrom in self._rows:
             starts, ends, values = self._rows[chrom]
-            for row in range(
-                int(np.searchsorted(ends, start, "right")),
-                int(np.searchsorted(starts, end, "left")),
-            ):
-                found[max(starts[row] - start, 0) : ends[row] - start] = values[row]
+            rows = overlapping(starts, ends, start, end)
+            for first, last, value in zip(starts[rows], ends[rows], values[rows], strict=True):
+                found[max(first - start, 0) : last - start] = value
         return found
 
 

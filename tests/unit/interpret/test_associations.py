@@ -18,7 +18,6 @@ from selfattn_bio.interpret.evidence import (
     q_values,
 )
 from selfattn_bio.interpret.interventions import (
-    merged_spans,
 )
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
@@ -41,11 +40,6 @@ def test_benjamini_hochberg_of_worked_example():
         q_values(np.array([0.04, 0.01, np.nan, 0.03, 0.5])), [0.16 / 3, 0.04, np.nan, 0.16 / 3, 0.5]
     )
     assert np.isnan(q_values(np.full(2, np.nan))).all()
-
-
-def test_spans_merge():
-    hits = pd.DataFrame({"start": [4, 2, 20, 9], "end": [9, 5, 24, 12]})
-    assert merged_spans(hits) == [(2, 12), (20, 24)]
 
 
 def test_gc_matching_removes_gc_driven_enrichment():

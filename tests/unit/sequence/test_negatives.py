@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.errors import IntervalError
-from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.negatives import Wanted, matched, neighbours, shuffled
+from selfattn_bio.sequence.overlaps import Cover
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.windows import cut
 

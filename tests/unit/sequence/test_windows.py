@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.windows import centered, cut, flanked, place, tiled, within
 
@@ -183,21 +182,3 @@ def test_intervals_that_are_not_of_the_genome(genome):
         r'center = "middle"',
     ):
         centered(table(("chr1", 0, 9, "+")), 4, "summit")
-
-
-@settings(deadline=None, max_examples=60, derandomize=True)
-@given(
-    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=8),
-    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20)), max_size=5),
-)
-def test_covered_bases_are_counted(intervals, windows):
-    mask = np.zeros(80, bool)
-    for start, length in intervals:
-        mask[start : start + length] = True
-    cover = Cover(table(*(("chr1", start, start + length, "+") for start, length in intervals)))
-    asked = table(
-        *(("chr1", start, start + length, "+") for start, length in windows), ("chr2", 0, 9, "+")
-    )
-    assert cover.bases_of(asked).tolist() == [
-        mask[start : start + length].sum() for start, length in windows
-    ] + [0]
