@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 COLOURS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00"}
 OTHER_COLOUR = "#555555"
+LETTER_WIDTH, MARGIN = 0.94, 0.03  # of a position
 SMALLEST = 0.005  # fraction of the axis height; smaller letters are invisible and not drawn
 
 
@@ -120,49 +121,42 @@ def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int 
     span = (high - low) or 1.0
     _style(ax, len(heights), (low - 0.03 * span, high + 0.03 * span), start)
     ax.axhline(0, color="#888888", linewidth=0.6)
-    for sign in (1, -1):
-        _draw_stacks(np.where(sign * heights > 0, heights, 0.0), ax, letters, span, start)
+    _draw_stacks(heights, ax, letters, span, start)
 
 
-def visible_letters(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, float]]:
+def stacked_letters(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, float]]:
     """Stack the letters of each position, and yield those that are large enough to be visible.
+
+    Letters with positive heights are stacked upwards from 0, those with negative heights downwards.
+    The tallest letter is farthest from 0.
 
     Parameters
     ----------
     heights
-        Shape (L, A), all of one sign.
+        Shape (L, A).
     span
         Height of the axis, in the units of `heights`.
 
     Yields
     ------
-    Position, index of the letter in the alphabet, end of the letter nearer to 0, and its signed
-    height.
+    Position, index of the letter in the alphabet, lower edge, and height of the letter (positive).
     """
-    for position, row in enumerate(heights):
-        bottom = 0.0
-        for letter in np.argsort(np.abs(row)):  # the tallest letter is last, farthest from 0
-            if abs(row[letter]) > SMALLEST * span:
-                yield position, int(letter), bottom, float(row[letter])
-            bottom += float(row[letter])
+    for sign in (1, -1):
+        for position, row in enumerate(np.where(sign * heights > 0, heights, 0.0)):
+            edge = 0.0
+            for letter in np.argsort(np.abs(row)):
+                if abs(row[letter]) > SMALLEST * span:
+                    height = float(row[letter])
+                    yield position, int(letter), min(edge, edge + height), abs(height)
+                edge += float(row[letter])
 
 
 def _draw_stacks(heights: np.ndarray, ax: Axes, letters: str, span: float, start: int = 0) -> None:
-    for position, letter, bottom, height in visible_letters(heights, span):
-        _draw_letter(letters[letter], start + position, bottom, height, ax)
-
-
-def _draw_letter(letter: str, x: float, bottom: float, height: float, ax: Axes) -> None:
-    """Draw a letter with x in [x, x + 1) and y from `bottom` to `bottom + height`.
-
-    A letter with a negative height is below `bottom`, and upright too.
-    """
-    fit = Affine2D().scale(0.94, abs(height)).translate(x + 0.03, min(bottom, bottom + height))
-    ax.add_patch(
-        PathPatch(
-            glyph(letter).transformed(fit), facecolor=COLOURS.get(letter, OTHER_COLOUR), linewidth=0
-        )
-    )
+    for position, index, low, height in stacked_letters(heights, span):
+        letter = letters[index]
+        fit = Affine2D().scale(LETTER_WIDTH, height).translate(start + position + MARGIN, low)
+        colour = COLOURS.get(letter, OTHER_COLOUR)
+        ax.add_patch(PathPatch(glyph(letter).transformed(fit), facecolor=colour, linewidth=0))
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Draw logos and letter tracks as SVG text.
+"""Draw logos and letter tracks as SVG text, for pages and notebooks.
 
-This is faster than a matplotlib figure for long tracks and gives small output in notebooks, because
-each glyph is defined once and reused. Heights, colours and stacking order are those of `logos`.
+Output is small, because each glyph is defined once and reused. Places and colours of the letters
+come from `logos`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from numpy.typing import ArrayLike
 
 from selfattn_bio.interpret.logos import (
     COLOURS,
+    LETTER_WIDTH,
+    MARGIN,
     OTHER_COLOUR,
     check_matrix,
     glyph,
     logo_heights,
-    visible_letters,
+    stacked_letters,
 )
 
 WIDTH = 10  # px per letter
@@ -114,24 +116,20 @@ def _svg(
     low, high = limits
     span = (high - low) or 1.0
     unit, zero = height / span, high / span * height  # px per unit, and y of 0
-    placed, used = [], set()
-    for sign in (1, -1):
-        for position, letter, bottom, tall in visible_letters(
-            np.where(sign * heights > 0, heights, 0.0), span
-        ):
-            foot = zero - min(bottom, bottom + tall) * unit
-            fit = (
-                f"{0.94 * WIDTH:.4g} 0 0 {-abs(tall) * unit:.4g} "
-                f"{(position + 0.03) * WIDTH:.6g} {foot:.4g}"
-            )
-            placed.append((letter, fit))
-            used.add(letter)
+    placed = [
+        (
+            letter,
+            f"{LETTER_WIDTH * WIDTH:.4g} 0 0 {-tall * unit:.4g} "
+            f"{(position + MARGIN) * WIDTH:.6g} {zero - bottom * unit:.4g}",
+        )
+        for position, letter, bottom, tall in stacked_letters(heights, span)
+    ]
     # Ids are global in a page. Equal pictures may share them, different ones must not.
     own = "g" + hashlib.sha256(repr((placed, label, start)).encode()).hexdigest()[:8]
     glyphs = "".join(
         f'<path id="{own}{i}" fill="{COLOURS.get(letters[i], OTHER_COLOUR)}" '
         f'd="{_outline(letters[i])}"/>'
-        for i in sorted(used)
+        for i in sorted({letter for letter, _ in placed})
     )
     uses = "".join(
         f'<use href="#{own}{letter}" transform="matrix({fit})"/>' for letter, fit in placed
