@@ -17,8 +17,6 @@ from selfattn_bio.interpret.evidence import (
     agreement,
     q_values,
 )
-from selfattn_bio.interpret.interventions import (
-)
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 
