@@ -264,10 +264,8 @@ def _check_bigwig(path: Path) -> None:
     for root in (index_at, *(unpack(_ZOOM, 64 + 24 * number)[3] for number in range(num_zooms))):
         if unpack(_TREE, root)[0] != _TREE_MAGIC:
             raise ValueError("invalid index")
-    for leaf, items in nodes_of(index_at + 48, 32, 24, 16):
-        offsets = items[:, 16:24].copy().view("<u8")[:, 0]
-        sizes = (
-            items[:, 24:32].copy().view("<u8")[:, 0] if leaf else np.zeros(len(items), np.uint64)
-        )
-        if any((each > len(data)).any() for each in (offsets, sizes, offsets + sizes)):
-            raise ValueError("block beyond the end of the file")
+        for leaf, items in nodes_of(root + 48, 32, 24, 16):
+            offsets = items[:, 16:24].copy().view("<u8")[:, 0]
+            sizes = items[:, 24:32].copy().view("<u8")[:, 0] if leaf else np.zeros_like(offsets)
+            if any((each > len(data)).any() for each in (offsets, sizes, offsets + sizes)):
+                raise ValueError("block beyond the end of the file")
