@@ -1,7 +1,8 @@
 """Run docs/extending.md: add each extension to a copy of the package, and use it.
 
-A block that begins with `# PATH` is a new file. One that begins with `# PATH, last in: NAME = {` is
-an entry to add at the end of this dict. One that begins with `# try it` is run.
+A block that begins with `# PATH` is a new file. Others change a file: `# PATH, last in: NAME = {`
+adds an entry to the end of a dict, `before: LINE` and `after: LINE` insert lines. A block that
+begins with `# try it` is run.
 """
 
 import os
@@ -30,29 +31,36 @@ def package(tmp_path):
     return tmp_path
 
 
+def inserted(text, where, line, code):
+    """Return the text of a file with `code` inserted before or after a line, or last in a dict."""
+    before, found, rest = text.partition(f"\n{line}\n")
+    assert found, line
+    match where:
+        case "before":
+            return f"{before}\n{code}{line}\n{rest}"
+        case "after":
+            return f"{before}\n{line}\n{code}{rest}"
+        case "last in":
+            return f"{before}\n{line}\n" + f"\n{rest}".replace("\n}\n", f"\n{code}}}\n", 1)[1:]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("title", [title for title in SECTIONS if title != "A network"])
-def test_extension_is_one_file_and_one_line(title, package):
-    new, registered = 0, 0
+def test_extension_is_one_file_and_one_registration(title, package):
+    new, changed = [], set()
     for name, code in SECTIONS[title].items():
-        path, _, registry = name.partition(", last in: ")
-        if name == "try it":
-            path = "try.py"
-        if registry:
-            before, opening, entries = (
-                (package / path).read_text("utf-8").partition(f"\n{registry}\n")
-            )
-            assert opening
-            (package / path).write_text(
-                before + opening + entries.replace("\n}\n", f"\n{code}}}\n", 1)
-            )
-            registered += code.count("\n")
+        path, _, place = name.partition(", ")
+        path = "try.py" if name == "try it" else path
+        if place:
+            text = (package / path).read_text("utf-8")
+            (package / path).write_text(inserted(text, *place.split(": ", 1), code))
+            changed.add(path)
         else:
-            new += path != "try.py"
             assert not (package / path).exists()
             (package / path).write_text(code)
-    assert new == 1
-    assert registered <= 1
+            new.append(path)
+    assert len(new) == 2  # with try.py
+    assert len(changed) <= (2 if title == "An objective" else 1)
     done = subprocess.run(
         [sys.executable, "try.py"],
         cwd=package,
