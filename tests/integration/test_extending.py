@@ -25,8 +25,8 @@ SECTIONS = {
 
 @pytest.fixture
 def package(tmp_path):
-    """Copy the package without its models."""
-    ignored = shutil.ignore_patterns("__pycache__", "models")
+    """Copy the package without the weights of its models."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
     shutil.copytree(ROOT / "selfattn_bio", tmp_path / "selfattn_bio", ignore=ignored)
     return tmp_path
 
