@@ -119,7 +119,7 @@ def train(
     # Outside `except`, the frames of the training are gone, and their memory is free for the plan.
     if exhausted:
         raise _out_of_memory(run, corpus, usable, exhausted, str(output), prepare)
-    return load(output)
+    return load(Path(output))  # a path, because a name may be that of a model that ships
 
 
 def _out_of_memory(

@@ -1,5 +1,7 @@
 """Train in Python: the model, its progress, torch's settings, and errors of the run file."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -50,7 +52,8 @@ def test_train_returns_the_saved_model(steps, capsys):
     )
     assert all(line.startswith("model: ") for line in lines)
     assert lines[-1].endswith("model in model")
-    sb.train(*steps, "again", threads=1)
+    # "promoter" is also the name of a model that ships
+    assert sb.train(*steps, "promoter", threads=1).folder == Path("promoter")
     assert "step" not in capsys.readouterr().out
 
 
