@@ -363,7 +363,7 @@ class Objective(ABC, Generic[SectionT]):
 
 
 class PredictionSets(Objective[SectionT]):
-    """Base class of objectives whose answers are one of several names, with prediction sets."""
+    """Base class of objectives that choose one of several names, with prediction sets."""
 
     has_coverage = True
 
