@@ -62,7 +62,8 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     monkeypatch.setattr(held_out, "attnlrp_importance", importance_of_word)
     monkeypatch.setattr(held_out, "measured_importance", importance_of_word)
     scorer = SimpleNamespace(
-        member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows])
+        member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows]),
+        network=SimpleNamespace(has_embeddings=True),
     )
     motifs = motif_set()
     table, sites = held_out.weigh_with_model(
