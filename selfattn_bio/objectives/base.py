@@ -39,6 +39,9 @@ TABLE_LIMITS = (
 )
 
 
+OBJECTIVES: dict[str, type[Objective[Any]]] = {}  # by kind
+
+
 class Reader(Protocol):
     """Attributes of `scoring.scorer.Scorer` that objectives use."""
 
@@ -72,6 +75,8 @@ class Calibrated(Protocol):
 
 class Objective(ABC, Generic[SectionT]):
     """Everything that depends on the kind of question; the base class of all kinds.
+
+    A class is registered with the name of its kind: `class Binary(Objective, kind="binary")`.
 
     Attributes
     ----------
@@ -112,6 +117,11 @@ class Objective(ABC, Generic[SectionT]):
     can_sample: ClassVar[bool] = False
     no_strand_mean: ClassVar[str] = ""
     column_prefix: ClassVar[str] = "probability_"
+
+    def __init_subclass__(cls, kind: str | None = None, **others: Any) -> None:
+        super().__init_subclass__(**others)
+        if kind:
+            OBJECTIVES[kind] = cls
 
     def __init__(self, section: SectionT) -> None:
         self.section = section
@@ -393,10 +403,6 @@ class PredictionSets(Objective[SectionT]):
                 for row in np.any(each, axis=0)
             ]
         }
-
-
-# By kind; filled in `objectives/__init__.py`
-OBJECTIVES: dict[str, type[Objective[Any]]] = {}
 
 
 def objective_of(section: AnyObjective | ObjectiveSection) -> Objective[Any]:

@@ -20,7 +20,7 @@ from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
-class Binary(PredictionSets[config.BinaryObjective]):
+class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
     """Two classes, the labels 0 and 1 of the corpus."""
 
     main_metric = "auroc"

@@ -32,7 +32,7 @@ from selfattn_bio.sequence.kmers import KmerTokenizer
 UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
 
 
-class BinsOfPoints(Objective[config.BinsObjective]):
+class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
     """Whether each bin contains a point, on either strand."""
 
     main_metric = "auprc"

@@ -38,7 +38,7 @@ REACH = 7  # positions on each side in the baseline
 MAX_LETTERS = 200_000  # maximum number of positions that the baseline is fitted to
 
 
-class Labels(Objective[config.LabelsObjective]):
+class Labels(Objective[config.LabelsObjective], kind="labels"):
     """One class per position."""
 
     main_metric = "accuracy"

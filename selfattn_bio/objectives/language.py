@@ -74,7 +74,7 @@ class LanguageModel(Objective[LanguageT]):
         return torch.stack(sums, dim=1).cpu().numpy()
 
 
-class Masked(LanguageModel[config.MaskedObjective]):
+class Masked(LanguageModel[config.MaskedObjective], kind="masked"):
     """Masked language model."""
 
     predicts = "is a language model, to be used for fine-tuning or embeddings"
@@ -83,7 +83,7 @@ class Masked(LanguageModel[config.MaskedObjective]):
         return MaskedLoss(tokenizer, self.section.fraction)
 
 
-class Causal(LanguageModel[config.CausalObjective]):
+class Causal(LanguageModel[config.CausalObjective], kind="causal"):
     """Causal language model."""
 
     predicts = "is a language model, to be used for sampling sequences, fine-tuning or embeddings"

@@ -26,7 +26,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
-class Multiclass(PredictionSets[config.MulticlassObjective]):
+class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
     """One of several classes per sequence."""
 
     main_metric = "mcc"

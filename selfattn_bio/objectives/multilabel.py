@@ -20,7 +20,7 @@ from selfattn_bio.objectives.numbers import ColumnModel, Columns, ColumnsLoss, o
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
-class Multilabel(Columns[config.MultilabelObjective]):
+class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     """Several labels per sequence."""
 
     main_metric = "auroc"

@@ -21,7 +21,7 @@ from selfattn_bio.objectives.numbers import ColumnModel, Columns, ColumnsLoss, o
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
-class Regression(Columns[config.RegressionObjective]):
+class Regression(Columns[config.RegressionObjective], kind="regression"):
     """Numbers in the units of the table, or rates of counts."""
 
     main_metric = "pearson"

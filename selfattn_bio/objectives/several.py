@@ -27,7 +27,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
-class Several(Objective[config.SeveralObjective]):
+class Several(Objective[config.SeveralObjective], kind="several"):
     """Several objectives of complete sequences, whose outputs are concatenated.
 
     The main metric is the mean of the parts' main metrics. Parts can only be of kinds where higher
