@@ -51,7 +51,8 @@ from tss import BinsTask
 from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
 from selfattn_bio.files import sha256_of
-from selfattn_bio.scoring.scorer import Scorer, load
+from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.training.stacking import fit_stack
 

@@ -41,8 +41,9 @@ from selfattn_bio.model.checkpoint import WEIGHTS
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import EncoderBlock, ZeroBranch
 from selfattn_bio.model.exits import choose_exits
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.pruning import prune
-from selfattn_bio.scoring.scorer import Scorer, load
+from selfattn_bio.scoring.scorer import Scorer
 
 RUNS = FOLDER.with_name("bench_adaptive")
 TRAINING = {"max_steps": 750, "warmup_steps": 100}

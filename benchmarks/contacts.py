@@ -33,7 +33,7 @@ from selfattn_bio.interpret.contacts import (
     head_maps,
     precision_at_length,
 )
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.sequence.alphabet import PROTEIN
 
 FOLDER = Path("results/bench_contacts")

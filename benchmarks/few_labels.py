@@ -40,7 +40,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.config import ChromosomeSplit, read_run_file
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record

@@ -76,7 +76,8 @@ from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.motifs import read_meme
-from selfattn_bio.scoring.scorer import Scorer, load
+from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.scorer import Scorer
 
 FOLDER = Path("results/bench_motifs")
 PAGE = Page(

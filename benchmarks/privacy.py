@@ -31,7 +31,7 @@ from runs import Records, Study, command, quick_folder, read_json, write_run_fil
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.membership import loss_attack, record_losses
 from selfattn_bio.evaluation.metrics import Bootstrap
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 
 FOLDER = Path("results/bench_privacy")
 DATA = {

@@ -30,7 +30,7 @@ from selfattn_bio.config import read_run_file
 from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.loss import UNKNOWN
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 
 NAME = "protein_ss3"
 FILES = {"test": "ts115", "train": "train", "valid": "val"}

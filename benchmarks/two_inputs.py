@@ -28,7 +28,7 @@ from selfattn_bio.cli.main import main as command
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.interpret.methods import AttnLRP, AttnLRPCopies, IntegratedGradients
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 
 NUMBER, STEPS = 4000, 400
 DNA_MOTIFS, DOMAINS = ("TGACTCAT", "CACGTGGC"), ("HWKCNR", "FYEDQM")

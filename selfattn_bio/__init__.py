@@ -66,10 +66,12 @@ if TYPE_CHECKING:
     from selfattn_bio.model.encoder import Encoder
     from selfattn_bio.model.user_module import allow_module
     from selfattn_bio.scoring.embedding import Embeddings, embed, embed_file
+    from selfattn_bio.scoring.ensemble import Ensemble
+    from selfattn_bio.scoring.loading import load
     from selfattn_bio.scoring.pruning import prune
     from selfattn_bio.scoring.sampling import sample
     from selfattn_bio.scoring.score_files import ScoreSummary, score_files
-    from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
+    from selfattn_bio.scoring.scorer import Scorer
     from selfattn_bio.scoring.table import score_batches, score_sequences
     from selfattn_bio.scoring.tracks import Scan, score_genome
     from selfattn_bio.scoring.variants import VariantWindows, score_variants
@@ -109,13 +111,13 @@ _HOMES = {
     "allow_module": "model.user_module",
     "CorpusDataset": "data.dataset",
     "collate": "data.dataset",
-    "load": "scoring.scorer",
+    "load": "scoring.loading",
     "score_sequences": "scoring.table",
     "score_batches": "scoring.table",
     "embed": "scoring.embedding",
     "Embeddings": "scoring.embedding",
     "Scorer": "scoring.scorer",
-    "Ensemble": "scoring.scorer",
+    "Ensemble": "scoring.ensemble",
     "explain": "interpret.explain",
     "explain_positives": "api.explain",
     "Explanation": "interpret.explanation",

@@ -26,7 +26,8 @@ from selfattn_bio.interpret.contacts import (
 )
 from selfattn_bio.interpret.formats import write_table
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
-from selfattn_bio.scoring.scorer import Models, check_one_input, load_single
+from selfattn_bio.scoring.loading import Models, load_single
+from selfattn_bio.scoring.paired_scorer import check_one_input
 
 
 @dataclass(frozen=True, repr=False)

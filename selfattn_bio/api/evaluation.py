@@ -35,7 +35,7 @@ from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.plots import COLOURS
 from selfattn_bio.report.results import read_file, read_json
-from selfattn_bio.scoring.scorer import Models
+from selfattn_bio.scoring.loading import Models
 
 METRICS, PREDICTIONS, CARD, BASELINES = "metrics.json", "predictions", "model_card.md", "baselines"
 ROLES = {"baselines": "baseline", "controls": "control"}  # by key of metrics.json

@@ -24,7 +24,9 @@ from selfattn_bio.interpret.explain import attention_maps, explain_letters, expl
 from selfattn_bio.interpret.explanation import SOURCE, Explanation, MappedSequence
 from selfattn_bio.interpret.methods import build_method
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.scoring.scorer import Models, PairedScorer, Scorer
+from selfattn_bio.scoring.loading import Models
+from selfattn_bio.scoring.paired_scorer import PairedScorer
+from selfattn_bio.scoring.scorer import Scorer
 
 LINES = 20  # lines of progress
 COLUMNS = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]

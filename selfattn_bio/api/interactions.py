@@ -18,7 +18,8 @@ from selfattn_bio.interpret.interactions import (
     relevant_sites,
 )
 from selfattn_bio.interpret.motifs import MotifSet
-from selfattn_bio.scoring.scorer import Models, check_one_input
+from selfattn_bio.scoring.loading import Models
+from selfattn_bio.scoring.paired_scorer import check_one_input
 
 
 def find_interactions(

@@ -23,7 +23,7 @@ from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
 from selfattn_bio.config import KERNELS, SHORT
 from selfattn_bio.errors import SelfAttnBioError
-from selfattn_bio.scoring.scorer import SHIPPED
+from selfattn_bio.scoring.loading import SHIPPED
 
 PACKAGES = (
     "selfattn-bio",

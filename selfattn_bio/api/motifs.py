@@ -19,7 +19,8 @@ from selfattn_bio.interpret.callers import build_caller
 from selfattn_bio.interpret.explanation import AGAIN, SOURCE, Explanation
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.scoring.scorer import Models, check_one_input
+from selfattn_bio.scoring.loading import Models
+from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 

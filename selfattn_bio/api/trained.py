@@ -19,7 +19,8 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
 from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.scoring.scorer import Models, Scorer, load_single
+from selfattn_bio.scoring.loading import Models, load_single
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import read_split
 
 

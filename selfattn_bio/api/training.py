@@ -12,7 +12,8 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError, TrainingError
 from selfattn_bio.evaluation.groups import check_columns
 from selfattn_bio.model.user_module import allow_module_of
-from selfattn_bio.scoring.scorer import Scorer, load
+from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training import loop
 from selfattn_bio.training.hardware import training_settings
 from selfattn_bio.training.lengths import Lengths

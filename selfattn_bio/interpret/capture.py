@@ -24,7 +24,9 @@ from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.model.exits import through_all_layers
 from selfattn_bio.model.heads import ClsHead
 from selfattn_bio.scoring.inputs import read_sequences
-from selfattn_bio.scoring.scorer import Scorer, check_one_input, load_single
+from selfattn_bio.scoring.loading import load_single
+from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.scoring.scorer import Scorer
 
 T = TypeVar("T")
 

@@ -21,7 +21,9 @@ from selfattn_bio.interpret.methods import Guided, Saturation, hypothetical_scor
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
-from selfattn_bio.scoring.scorer import Models, Scorer, check_one_input, load_single
+from selfattn_bio.scoring.loading import Models, load_single
+from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.scoring.scorer import Scorer
 
 Labels = Sequence[int] | NDArray[np.integer] | pd.Series  # (n,) 1 = positive, 0 = negative
 

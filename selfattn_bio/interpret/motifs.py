@@ -43,7 +43,7 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 if TYPE_CHECKING:
     from selfattn_bio.interpret.held_out import Labels
     from selfattn_bio.scoring.inputs import Inputs
-    from selfattn_bio.scoring.scorer import Models
+    from selfattn_bio.scoring.loading import Models
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from selfattn_bio.model.stem import BatchNorm, ConvStem, NoStem, RecordNorm, Ste
 from selfattn_bio.model.user_module import build_module
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
+from selfattn_bio.sequence.policy import SequencePolicy
 
 
 def build_network(run: config.RunFile) -> Network:
@@ -233,4 +234,14 @@ def partner_tokenizer_of(run: config.RunFile) -> KmerTokenizer:
         raise ValueError("the run file has no section [partner]")
     return KmerTokenizer(
         get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride
+    )
+
+
+def policy_of(data: config.Data) -> SequencePolicy:
+    """Return how the records of [data] are read.
+
+    A soft mask that is kept is stored separately from the sequence.
+    """
+    return SequencePolicy(
+        get_alphabet(data.alphabet), "hard" if data.soft_mask == "hard" else "ignore", data.gaps
     )

@@ -22,7 +22,9 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, whole_file
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
-from selfattn_bio.scoring.scorer import Models, Scorer, check_one_input, load_single
+from selfattn_bio.scoring.loading import Models, load_single
+from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import chunks
 
 ENDINGS = (".parquet", ".npz")

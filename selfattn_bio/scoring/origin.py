@@ -18,7 +18,10 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_input, load
+from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.loading import Models, load
+from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.scoring.scorer import Scorer
 
 LOG = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from selfattn_bio.config import TrackPartner
 from selfattn_bio.data.partner import open_numbers
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
-from selfattn_bio.scoring.scorer import PairedScorer, Scorer
+from selfattn_bio.scoring.paired_scorer import PairedScorer
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.levels import Scale
 
 Letters = NDArray[np.uint8]

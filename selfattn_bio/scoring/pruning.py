@@ -23,8 +23,8 @@ from selfattn_bio.model.checkpoint import (
     save_model,
 )
 from selfattn_bio.model.pruning import prune_network
+from selfattn_bio.scoring.loading import folder_of
 from selfattn_bio.scoring.reference import load_reference
-from selfattn_bio.scoring.scorer import folder_of
 from selfattn_bio.scoring.stack import load_stack
 from selfattn_bio.sequence.alphabet import get_alphabet
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from selfattn_bio.scoring.scorer import Scorer, load
+from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import SPECIAL
 
 

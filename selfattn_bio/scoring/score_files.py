@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfattn_bio.files import check_ending, whole_file
+from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.loading import Models, load
 from selfattn_bio.scoring.partners import Partners
 from selfattn_bio.scoring.reference import AMBIGUOUS, COMPOSITION, LENGTH, LIKE, UNLIKE
-from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, load
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import score_batches
 
 

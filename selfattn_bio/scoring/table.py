@@ -17,10 +17,13 @@ from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.conformal import quantiles_of
 from selfattn_bio.objectives import OBJECTIVES
+from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
+from selfattn_bio.scoring.loading import Models, load
+from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.reference import LIKE
-from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_input, load
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import Tiling
 
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`

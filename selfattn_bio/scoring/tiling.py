@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
-from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
+from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
 
 ABSOLUTE = ("sinusoidal", "learned")  # encodings of the absolute position in the input
 # A model with an unlimited receptive field reads inputs in one pass up to this multiple of its

@@ -19,7 +19,8 @@ from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody
-from selfattn_bio.scoring.scorer import Ensemble, Scorer
+from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.scorer import Scorer
 
 BATCH = 256  # windows per pass of the encoder; 512 are not faster, 64 are a fifth slower
 

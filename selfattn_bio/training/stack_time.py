@@ -11,7 +11,7 @@ from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.scoring.scorer import policy_of
+from selfattn_bio.model.build import policy_of
 from selfattn_bio.scoring.stack import baseline_setup
 from selfattn_bio.training.lengths import split_masks
 from selfattn_bio.training.plan import duration

@@ -13,7 +13,7 @@ from selfattn_bio.data.balanced import BalancedOrder
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import worst_auroc
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.training.balance import Reweighted, build_balance
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import train

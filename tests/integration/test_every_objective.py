@@ -13,7 +13,7 @@ from selfattn_bio import config, load, sample
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import Rules
-from selfattn_bio.scoring.scorer import Ensemble
+from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import train
 

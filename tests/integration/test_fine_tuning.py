@@ -18,7 +18,7 @@ from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.lineage import Lineage
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import train
 from selfattn_bio.training.recipes import both_strands

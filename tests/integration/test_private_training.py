@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from selfattn_bio import config
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.training import private
 from selfattn_bio.training.plan import as_measured
 from selfattn_bio.training.private import Private, check_layers

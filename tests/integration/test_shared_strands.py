@@ -23,7 +23,8 @@ from selfattn_bio.interpret.methods import (
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.embedding import embed
-from selfattn_bio.scoring.scorer import Scorer, scorer_of
+from selfattn_bio.scoring.paired_scorer import scorer_of
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 

@@ -14,7 +14,7 @@ from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import Rules
 from selfattn_bio.errors import CorpusError, TrainingError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import provenance

@@ -32,7 +32,7 @@ from selfattn_bio.interpret.methods import (
     IntegratedGradients,
     Saturation,
 )
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 two_inputs = importlib.import_module("two_inputs")

@@ -26,8 +26,9 @@ from selfattn_bio.evaluation.summary import (
     predictions_table,
     summarise,
 )
+from selfattn_bio.model.build import policy_of
 from selfattn_bio.objectives.binary import Binary
-from selfattn_bio.scoring.scorer import Ensemble, policy_of
+from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.stack import baseline_setup, fitted_parts
 from selfattn_bio.sequence.alphabet import Alphabet
 

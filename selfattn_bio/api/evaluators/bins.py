@@ -17,7 +17,8 @@ from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.points import Bins, chance, points_of
-from selfattn_bio.scoring.scorer import Ensemble, Scorer
+from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.scorer import Scorer
 
 
 def evaluate_bins(

@@ -25,7 +25,9 @@ from selfattn_bio.model.checkpoint import (
     read_stack_weights,
 )
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, folder_of, load
+from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.loading import Models, folder_of, load
+from selfattn_bio.scoring.scorer import Scorer
 
 
 @dataclass(frozen=True)

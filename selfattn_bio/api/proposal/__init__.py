@@ -163,7 +163,7 @@ def check_new_task(name: str) -> None:
 
 def _choose_recipe(task: RunFile, say: Say) -> Recipe:
     """Split the records as the draft says, and choose a recipe without the test records."""
-    from selfattn_bio.scoring.scorer import policy_of
+    from selfattn_bio.model.build import policy_of
     from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
 
     with TemporaryDirectory() as temporary:

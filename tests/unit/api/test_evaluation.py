@@ -19,7 +19,8 @@ from selfattn_bio.errors import ArgumentError, CorpusError, ModelFolderError, Ou
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.scoring.scorer import Scorer, scorer_of
+from selfattn_bio.scoring.paired_scorer import scorer_of
+from selfattn_bio.scoring.scorer import Scorer
 
 COMMON = """
 title = "t"

@@ -9,7 +9,7 @@ import selfattn_bio as sb
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.model.build import build_network
-from selfattn_bio.scoring.scorer import scorer_of
+from selfattn_bio.scoring.paired_scorer import scorer_of
 
 RUN = {
     "data": {"alphabet": "protein", "positives": "a", "negatives": "b"},

@@ -18,7 +18,7 @@ from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 
 SECTIONS = """
 [model]

@@ -10,7 +10,7 @@ from selfattn_bio.cli.main import main
 from selfattn_bio.interpret import interactions
 from selfattn_bio.interpret.epistasis import strands_log_odds
 from selfattn_bio.motifs import meme_text
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.sequence.alphabet import DNA
 
 

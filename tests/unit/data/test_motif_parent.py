@@ -15,7 +15,7 @@ import torch
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.scores import ScoreMatrices
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.sequence.alphabet import DNA
 
 ROOT = Path(__file__).parents[3]

@@ -25,7 +25,7 @@ from selfattn_bio.config import read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.motifs import open_database
-from selfattn_bio.scoring.scorer import folder_of, load
+from selfattn_bio.scoring.loading import folder_of, load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records

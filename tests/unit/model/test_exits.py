@@ -10,7 +10,8 @@ from selfattn_bio import config
 from selfattn_bio.model.build import build_members, build_network
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.exits import THRESHOLDS, choose_exits, settled, through_all_layers
-from selfattn_bio.scoring.scorer import Scorer, scorer_of
+from selfattn_bio.scoring.paired_scorer import scorer_of
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer

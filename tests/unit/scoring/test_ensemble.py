@@ -15,7 +15,9 @@ from selfattn_bio.interpret.capture import read_attention
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
+from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import score_sequences
 
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]

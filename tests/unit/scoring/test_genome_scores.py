@@ -15,10 +15,10 @@ from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError, IntervalError, ModelFolderError, SequenceFileError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.scoring import tracks as module
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.origin import origin_of
 from selfattn_bio.scoring.peaks import unsuppressed
 from selfattn_bio.scoring.regions import read_regions
-from selfattn_bio.scoring.scorer import load
 from selfattn_bio.scoring.tracks import Scan, score_genome
 from selfattn_bio.sequence.genome import Genome
 
@@ -255,7 +255,7 @@ def test_window_and_positive_fraction_come_from_folder(tmp_path):
     made = origin_of(scorer_of(RUN))
     message = (
         "the window size is unknown: the model does not store the length of its training records. "
-        "Set it with --window"
+        "Set the window: --window"
     )
     with pytest.raises(ArgumentError, match=message):
         made.window(None)

@@ -13,7 +13,7 @@ from selfattn_bio.interpret.explain import explain
 from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.inputs import read_inputs, read_sequences
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_batches, score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.policy import SequencePolicy

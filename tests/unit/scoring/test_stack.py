@@ -16,7 +16,7 @@ from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
 from selfattn_bio.interpret.explain import explain_letters
 from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.model.build import build_network
-from selfattn_bio.scoring.scorer import scorer_of
+from selfattn_bio.scoring.paired_scorer import scorer_of
 from selfattn_bio.scoring.stack import Stack, fitted_parts, load_stack
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA

@@ -1,0 +1,195 @@
+"""Load models from folders, or models that ship with the package by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import overload
+
+import torch
+
+from selfattn_bio.baselines import is_baseline
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model import user_module
+from selfattn_bio.model.build import tokenizer_of
+from selfattn_bio.model.checkpoint import CALIBRATION, WEIGHTS, load_model
+from selfattn_bio.scoring.baseline import BaselineScorer
+from selfattn_bio.scoring.ensemble import Ensemble
+from selfattn_bio.scoring.paired_scorer import scorer_of
+from selfattn_bio.scoring.reference import load_reference
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.stack import load_stack
+
+LOG = logging.getLogger(__name__)
+SHIPPED = Path(str(resources.files("selfattn_bio"))) / "models"  # one folder per model
+# A loaded model, or an argument of `load`
+Models = Scorer | Ensemble | str | Path | Sequence[str | Path]
+
+
+@overload
+def load(path: str | Path, *, allow_module: str | None = None) -> Scorer:
+    """Load a model folder, or a model that ships, as a scorer."""
+
+
+@overload
+def load(path: Sequence[str | Path], *, allow_module: str | None = None) -> Scorer | Ensemble:
+    """Load several model folders as an ensemble, or a list of one as a scorer."""
+
+
+def load(
+    path: str | Path | Sequence[str | Path], *, allow_module: str | None = None
+) -> Scorer | Ensemble:
+    """Load a model folder, or several of them as an ensemble.
+
+    The model is placed on CUDA if a device is available, otherwise on the CPU. A baseline saved by
+    `evaluate`, such as `load("results/promoter/baselines/exact_positions")`, becomes a
+    `BaselineScorer`. A model that ships with the package can be loaded by name, such as
+    `load("promoter")`; `load("./promoter")` is a folder in the working directory.
+
+    Parameters
+    ----------
+    path
+        The model folder or folders.
+    allow_module
+        The user's module that the model names, such as "my_model:build". Its code runs, now and
+        for other models of this process.
+
+    Raises
+    ------
+    ModelFolderError
+        If a file is missing, truncated or does not belong to the others. For several folders also
+        if they differ in alphabet, objective, soft mask or gaps.
+    ValueError
+        If the list of folders is empty.
+    """
+    if allow_module:
+        user_module.allow_module(allow_module)
+    if isinstance(path, str | Path):
+        return _load_one(path)
+    if not path:
+        raise ValueError("no model folder was given")
+    members = tuple(_load_one(folder) for folder in path)
+    if len(members) == 1:
+        return members[0]
+    for folder, member in zip(path, members, strict=True):
+        _check_like(member, members[0], folder)
+    return Ensemble(members)
+
+
+def load_single(model: Models) -> Scorer:
+    """Return a single model, for functions that do not accept ensembles.
+
+    Raises
+    ------
+    ModelFolderError
+        As for `load`.
+    ValueError
+        If the model is an ensemble.
+    """
+    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    if isinstance(scorer, Ensemble):
+        raise ValueError(
+            f"an ensemble of {len(scorer.members)} models cannot be used here; pass one folder, or "
+            "one member such as load([...]).members[0]"
+        )
+    return scorer
+
+
+def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
+    """Check that the scores of two members can be averaged."""
+    if not member.objective.has_scores:
+        message = (
+            f"a model of objective {member.run.objective.kind!r} has no scores that could be "
+            "averaged"
+        )
+        raise ModelFolderError(message, place=str(folder))
+    if member.alphabet.name != first.alphabet.name or member.run.objective != first.run.objective:
+        own, wanted = (f"{one.alphabet.name}, {one.run.objective!r}" for one in (member, first))
+        message = (
+            f"cannot average this model ({own}) with the first, which has another alphabet or "
+            f"objective ({wanted})"
+        )
+        raise ModelFolderError(message, place=str(folder))
+    if member.run.partner != first.run.partner:
+        message = (
+            f"cannot average this model (second input {member.run.partner!r}) with the first, "
+            f"which has another second input ({first.run.partner!r})"
+        )
+        raise ModelFolderError(message, place=str(folder))
+    if member.policy != first.policy:
+        own, wanted = (
+            f"soft_mask {one.policy.soft_mask!r}, gaps {one.policy.gaps!r}"
+            for one in (member, first)
+        )
+        message = (
+            f"cannot average this model ({own}) with the first, which reads sequences differently "
+            f"({wanted})"
+        )
+        raise ModelFolderError(
+            message,
+            place=str(folder),
+            hint="Train them with the same soft_mask and gaps in [data]",
+        )
+
+
+def _load_one(path: str | Path) -> Scorer:
+    folder = folder_of(path)
+    if is_baseline(folder):
+        return BaselineScorer.load(folder)
+    if not (folder / WEIGHTS).exists():
+        _check_is_no_parent(folder)
+    run, network, provenance = load_model(folder)
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    calibration = {name: provenance["calibration"][name] for name in CALIBRATION}
+    sha256 = provenance["weights_sha256"]
+    reference, stack = (
+        load_reference(folder, tokenizer_of(run).alphabet, sha256),
+        load_stack(folder, sha256),
+    )
+    return scorer_of(
+        run, network.eval(), **calibration, reference=reference, folder=folder, stack=stack
+    )
+
+
+def _check_is_no_parent(folder: Path) -> None:
+    """Name the models and baselines in the folder, such as `results/promoter`, if there are any."""
+    found = sorted(p for p in folder.glob("*") if is_baseline(p) or (p / WEIGHTS).is_file())
+    if found:
+        names = ", ".join(path.name for path in found)
+        message = f"this folder is not a model itself, it holds {names}"
+        raise ModelFolderError(message, place=str(folder), hint=f"Name one of them: {found[0]}")
+
+
+def folder_of(model: str | Path) -> Path:
+    """Return the folder of a model that is given by its path, or by its name if it ships.
+
+    Text without a separator that is the name of a shipped model, such as "promoter", is that model
+    in every working directory. "./promoter" and `Path("promoter")` are folders.
+
+    Raises
+    ------
+    ModelFolderError
+        If a bare name is neither an existing folder nor a model that ships.
+    """
+    shipped = sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
+    if isinstance(model, str) and model in shipped:
+        if Path(model).is_dir():
+            LOG.warning(
+                "%r is the model that ships with the package; write './%s' for the folder in the "
+                "working directory",
+                model,
+                model,
+            )
+        return SHIPPED / model
+    if not str(model).isidentifier() or Path(model).exists():
+        return Path(model)
+    message = f"there is no model folder {str(model)!r}"
+    if str(model) in shipped:
+        hint = f"Pass the text {str(model)!r}, not a Path, for the model that ships"
+        raise ModelFolderError(message, hint=hint)
+    raise ModelFolderError(
+        f"{message}, and no model of this name ships with the package "
+        f"(shipped: {', '.join(shipped)})"
+    )
