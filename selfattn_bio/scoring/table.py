@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +26,7 @@ from selfattn_bio.scoring.reference import LIKE
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import Tiling
 
+LOG = logging.getLogger(__name__)
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
 
 
@@ -113,7 +114,7 @@ def score_sequences(
     the model has a limited receptive field (windows, convolutions), the result equals one pass over
     the complete sequence. If it sees the complete input (global tokens, full attention), sequences
     more than four times as long as the longest training record are read in windows of that length,
-    and a message on stderr reports it.
+    and a warning is logged.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def score_batches(
     for part in chunks(inputs):
         ids, letters = [each.id for each in part], [each.letters for each in part]
         if not reported and (text := scoring.in_tiles(ids, letters)):
-            print(f"score: {text}", file=sys.stderr, flush=True)
+            LOG.warning(text)
             reported = True
         table = scoring.table(
             ids,
