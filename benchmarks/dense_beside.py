@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from harness import ROOT, Row, Table, run
 
-from selfattn_bio.cli.process import keep_memory
 from selfattn_bio.config import FullPattern, RunFile, read_run_file
 from selfattn_bio.training.probe import measure
 
@@ -28,7 +27,7 @@ def rows() -> Iterator[Row]:
 
 def row(name: str, run: RunFile, length: int, batch: int) -> Row:
     """Measure seconds and peak memory of a step."""
-    probe = measure(run, (length, batch), (1.0,), threads=1, seconds=60.0, prepare=keep_memory)
+    probe = measure(run, (length, batch), (1.0,), threads=1, seconds=60.0, keep_memory=True)
     last = probe.points[-1]
     attended = run.model.pattern.model_dump(exclude_defaults=True) or run.model.pattern.kind  # type: ignore[union-attr]
     return {

@@ -19,7 +19,6 @@ import numpy as np
 from harness import ROOT, Row, Table, option, run
 from runs import Study, command, measured_command, read_json, write_run_file
 
-from selfattn_bio.cli.process import keep_memory
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.training.lengths import Lengths
@@ -106,7 +105,7 @@ def row(name: str) -> Row:
         settings = {"model": model, "training": {"evaluate_every": 4} | training}
         run_file, output = prepared(study, settings, length), study.folder / "model"
         run, corpus = read_run_file(run_file), Corpus.open(study.corpus)
-        plan = make_plan(run, Lengths.of(run, corpus), threads=1, prepare=keep_memory)
+        plan = make_plan(run, Lengths.of(run, corpus), threads=1, keep_memory=True)
         files = ("--run-file", run_file, "--corpus", study.corpus, "--split", study.split)
         _, peak = measured_command("train", *files, "--threads", 1, "--output", output)
         seconds = read_json(output / "train.json")["seconds"]

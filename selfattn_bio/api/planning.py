@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.training.hardware import use_threads
+from selfattn_bio.training.heap import keeps_memory
 from selfattn_bio.training.lengths import Lengths
-from selfattn_bio.training.plan import make_plan, no_preparation
+from selfattn_bio.training.plan import make_plan
 from selfattn_bio.training.stack_time import StackTime
 from selfattn_bio.training.total import Trainings
 
@@ -22,7 +21,6 @@ def plan(
     *,
     variant: str | None = None,
     threads: int = 8,
-    prepare: Callable[[], object] = no_preparation,
     say: Say = silent,
 ) -> Trainings:
     """Predict the memory and time of the trainings of a task, and refuse one that cannot fit.
@@ -40,8 +38,6 @@ def plan(
         Plan only this variant; by default the model and all variants.
     threads
         CPU threads; at most the number of cores is used.
-    prepare
-        The measuring process calls this function first, which can set up memory as in the training.
     say
         Called with one line of text per finding.
 
@@ -68,7 +64,7 @@ def plan(
             lengths = (
                 Lengths(longest=records) if isinstance(records, int) else Lengths.of(run, records)
             )
-            found = make_plan(run.member(1), lengths, threads=threads, prepare=prepare)
+            found = make_plan(run.member(1), lengths, threads=threads, keep_memory=keeps_memory())
             other = name if name != "model" else ""
             for line in found.lines():
                 say(f"{other}: {line}" if other else line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from selfattn_bio.api.progress import Say, silent
@@ -16,9 +15,10 @@ from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training import loop
 from selfattn_bio.training.hardware import training_settings
+from selfattn_bio.training.heap import keeps_memory
 from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.memory import give_back, is_out_of_memory, words_of
-from selfattn_bio.training.plan import make_plan, no_preparation, out_of_memory
+from selfattn_bio.training.plan import make_plan, out_of_memory
 
 
 def train(
@@ -28,12 +28,10 @@ def train(
     output: str | Path,
     *,
     variant: str | None = None,
-    member: int = 1,
-    job: str | None = None,
+    member: int | str = 1,
     threads: int = 8,
     sharded: bool = False,
     parts: str | Path | None = None,
-    prepare: Callable[[], object] = no_preparation,
     say: Say = silent,
 ) -> Scorer:
     """Train one model to its end, write its folder, and load it.
@@ -54,18 +52,13 @@ def train(
     variant
         Train this variant of the run file, a baseline or control, instead of the model.
     member
-        Number of the member to train, from 1 to [training] `seeds`.
-    job
-        Train this job of [sweep], named by its folder.
+        Number of the member to train, from 1 to [training] `seeds`, or name of a job of [sweep].
     threads
         CPU threads; at most the number of cores is used. Afterwards torch has its earlier setting.
     sharded
         Whether the processes of torchrun each hold a part of the weights (FSDP2).
     parts
         Model folder of another member, whose fitted [stack] parts are reused.
-    prepare
-        If memory runs out, a separate process measures which settings fit. It calls this function
-        first, which can set up memory as in this process.
     say
         Called with one line of progress about every ten seconds, and after each evaluation.
 
@@ -85,14 +78,18 @@ def train(
     allow_module_of(task)
     place = str(task.path or "")
     try:
-        run = task.part(variant, member, job)
+        run = (
+            task.part(variant, job=member)
+            if isinstance(member, str)
+            else task.part(variant, member)
+        )
     except ValueError as error:
         raise RunFileError(str(error), place=place) from error
     check_columns(task.evaluation.groups, corpus)
     if parts and not run.stack.parts:
         message = "parts of another member need [stack] parts, which this run does not have"
         raise RunFileError(message, place=place)
-    number = job or (member if member > 1 else "")
+    number = "" if member == 1 else member
     name = f"{variant or 'model'} {number}".rstrip()  # several trainings may share a log
     if task.transfer and not run.transfer:
         say(
@@ -119,8 +116,8 @@ def train(
             exhausted = words_of(error)
     # Outside `except`, the frames of the training are gone, and their memory is free for the plan.
     if exhausted:
-        raise _out_of_memory(run, corpus, usable, exhausted, str(output), prepare)
-    return load(Path(output))  # a path, because a name may be that of a model that ships
+        raise _out_of_memory(run, corpus, usable, exhausted, str(output))
+    return load(Path(output))  # a path, because a shipped model may have this name
 
 
 def _out_of_memory(
@@ -129,7 +126,6 @@ def _out_of_memory(
     threads: int,
     message: str,
     place: str,
-    prepare: Callable[[], object],
 ) -> TrainingError:
     """Return the error for a training that ran out of memory, with settings that fit."""
     # Nothing can be measured while other processes of torchrun hold their memory, or for two
@@ -141,5 +137,5 @@ def _out_of_memory(
         )
         return TrainingError(f"out of memory: {message}", place=place, hint=hint)
     give_back()
-    plan = make_plan(run, Lengths.of(run, corpus), threads=threads, prepare=prepare)
+    plan = make_plan(run, Lengths.of(run, corpus), threads=threads, keep_memory=keeps_memory())
     return out_of_memory(plan, message, place)

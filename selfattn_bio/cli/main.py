@@ -19,8 +19,9 @@ from selfattn_bio.api.workflow import TARGETS
 from selfattn_bio.cli.common import HelpFormatter
 from selfattn_bio.cli.failures import system_failure
 from selfattn_bio.cli.logs import JsonLines, Silence, warnings_to_stderr
-from selfattn_bio.cli.process import cap_threads, keep_memory
+from selfattn_bio.cli.process import cap_threads
 from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.training.heap import keep_memory
 
 COMMANDS = (
     "init",

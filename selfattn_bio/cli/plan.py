@@ -49,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure the model and its variants, print memory and time, and refuse what does not fit."""
     from selfattn_bio.api.planning import plan
-    from selfattn_bio.cli.process import keep_memory
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
 
@@ -58,6 +57,5 @@ def run(arguments: argparse.Namespace) -> None:
         Corpus.open(arguments.corpus) if arguments.corpus else arguments.length,
         variant=arguments.variant,
         threads=arguments.threads,
-        prepare=keep_memory,
         say=lambda line: print(f"plan: {line}"),
     )

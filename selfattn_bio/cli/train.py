@@ -55,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Read run file, corpus and split, train, and write the model folder."""
     from selfattn_bio.api.training import train
-    from selfattn_bio.cli.process import keep_memory
 
     task, corpus = task_and_corpus(arguments)
     train(
@@ -64,11 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.split,
         arguments.output,
         variant=arguments.variant,
-        member=arguments.member,
-        job=arguments.job,
+        member=arguments.job or arguments.member,
         threads=arguments.threads,
         sharded=arguments.sharded,
         parts=arguments.parts,
-        prepare=keep_memory,
         say=partial(print, flush=True),
     )

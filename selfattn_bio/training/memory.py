@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-HEAP_PAD = 268  # MB that malloc requests in advance, as set by `cli.process.keep_memory`
+HEAP_PAD = 268  # MB that malloc requests in advance, as set by `heap.keep_memory`
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -274,16 +274,12 @@ class Plan:
         return start + (one - start) * batch / points[0].batch
 
 
-def no_preparation() -> None:
-    """Prepare nothing in the measuring process; the default in Python."""
-
-
 def make_plan(
     run: config.RunFile,
     lengths: Lengths,
     *,
     threads: int,
-    prepare: Callable[[], object],
+    keep_memory: bool,
     seconds: float = SECONDS,
 ) -> Plan:
     """Measure a run and return its plan.
@@ -296,8 +292,8 @@ def make_plan(
         Lengths of its records.
     threads
         Number of threads of the training.
-    prepare
-        Function that the measuring process calls first, such as `cli.process.keep_memory`.
+    keep_memory
+        Whether the training keeps freed memory; see `heap.keep_memory`.
     seconds
         Time limit for the steps of one size, from the third size on. A smaller limit means more
         extrapolation.
@@ -322,14 +318,14 @@ def make_plan(
         seconds=seconds,
         scored=scored,
         corpus=lengths.corpus,
-        prepare=prepare,
+        keep_memory=keep_memory,
     )
     return Plan(
         run,
         lengths,
         probe,
         lambda changed: make_plan(
-            changed, lengths, threads=threads, prepare=prepare, seconds=seconds
+            changed, lengths, threads=threads, keep_memory=keep_memory, seconds=seconds
         ),
     )
 

@@ -31,6 +31,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import SelfAttnBioError, TrainingError
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.scorer import BATCH_LETTERS
+from selfattn_bio.training import heap
 from selfattn_bio.training.hardware import open_fabric, use_matmul, use_threads
 from selfattn_bio.training.memory import (
     available_mb,
@@ -133,7 +134,7 @@ def measure(
     seconds: float,
     scored: int = BATCH_LETTERS,
     corpus: Path | None = None,
-    prepare: Callable[[], object],
+    keep_memory: bool,
 ) -> Probe:
     """Measure steps of a run up to `size`, as far as time and memory allow.
 
@@ -158,9 +159,8 @@ def measure(
         Bases or residues of the validation split that are scored in one batch, padding included.
     corpus
         Folder that the training opens.
-    prepare
-        Function that the process calls first, such as `cli.process.keep_memory`; it must be defined
-        at module level.
+    keep_memory
+        Whether the process keeps freed memory; see `heap.keep_memory`.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def measure(
                 seconds,
                 scored,
                 corpus,
-                prepare,
+                keep_memory,
                 Path(folder),
             ),
         )
@@ -247,11 +247,12 @@ def _work(
     seconds: float,
     scored: int,
     corpus: Path | None,
-    prepare: Callable[[], object],
+    keep_memory: bool,
     folder: Path,
 ) -> None:
     """Send the measurements after each size; the last message received counts."""
-    prepare()
+    if keep_memory:
+        heap.keep_memory()
     # this is not a process of the training, even if it was started from one
     os.environ.pop("TORCHELASTIC_RUN_ID", None)
     use_threads(threads)

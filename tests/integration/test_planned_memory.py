@@ -11,7 +11,6 @@ import pytest
 import tomli_w
 
 from selfattn_bio import config
-from selfattn_bio.cli.process import keep_memory
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import Rules
 from selfattn_bio.sequence.alphabet import DNA
@@ -99,7 +98,7 @@ TRAIN = (
 def test_planned_peak_memory_matches_training(tmp_path, name):
     model, batch, length, seconds = SHAPES[name]
     run, corpus = setup(tmp_path, model, batch, length)
-    plan = make_plan(run, Lengths.of(run, corpus), threads=1, prepare=keep_memory, seconds=seconds)
+    plan = make_plan(run, Lengths.of(run, corpus), threads=1, keep_memory=True, seconds=seconds)
     if not seconds:
         assert not plan.is_measured
     done = call(tmp_path, *TRAIN)

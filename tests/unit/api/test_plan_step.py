@@ -53,3 +53,14 @@ def test_plan_errors_name_the_run_file(task):
         sb.plan(task, 2)
     with pytest.raises(RunFileError, match=r"run\.toml: unknown variant 'rnn'"):
         sb.plan(task, 2048, variant="rnn")
+
+
+def test_measuring_process_keeps_memory_like_this_one(task, monkeypatch):
+    given, measure = [], plan.measure
+    monkeypatch.setattr(
+        plan, "measure", lambda *_, **named: given.append(named["keep_memory"]) or measure()
+    )
+    for kept in (False, True):
+        monkeypatch.setattr("selfattn_bio.training.heap._kept", kept)
+        sb.plan(task, 2048, variant="cnn")
+    assert given == [False, True]

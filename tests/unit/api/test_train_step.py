@@ -69,7 +69,7 @@ def test_train_a_variant(steps):
     [
         ({"variant": "none"}, r"run\.toml: .*'none'"),
         ({"member": 2}, r"run\.toml: no member 2"),
-        ({"job": "x"}, r"run\.toml: unknown job 'x'"),
+        ({"member": "x"}, r"run\.toml: unknown job 'x'"),
         ({"parts": "other"}, r"run\.toml: parts of another member need \[stack\] parts"),
     ],
 )
