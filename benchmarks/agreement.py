@@ -27,7 +27,15 @@ from transformers.models.wav2vec2_conformer.modeling_wav2vec2_conformer import (
 
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.patterns import AttentionPattern, CausalPattern, Full, Global, Window
-from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
+from selfattn_bio.attention.positions import (
+    Alibi,
+    NoPosition,
+    RelativePosition,
+    Rotary,
+    Shaw,
+    T5Bias,
+    TransformerXL,
+)
 
 B, H, L, DH = 2, 4, 192, 8
 D = H * DH
@@ -71,7 +79,11 @@ def rotary() -> float:
 
 
 def _attended(
-    layer: torch.nn.Module, names: str, x: Tensor, pattern: AttentionPattern, position: NoPosition
+    layer: torch.nn.Module,
+    names: str,
+    x: Tensor,
+    pattern: AttentionPattern,
+    position: RelativePosition,
 ) -> Tensor:
     """Call `attend` with another library's input projections; return (B, L, D)."""
     q, k, v = (

@@ -15,7 +15,7 @@ from selfattn_bio.attention.inputs import DROPOUT_SEEDS, prepare
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import AttentionPattern
-from selfattn_bio.attention.positions import NoPosition
+from selfattn_bio.attention.positions import RelativePosition
 from selfattn_bio.config import KERNELS
 
 
@@ -25,7 +25,7 @@ def attend(
     v: Tensor,
     *,
     pattern: AttentionPattern,
-    position: NoPosition,
+    position: RelativePosition,
     mask: AttentionMask | Tensor | None = None,
     dropout: float = 0.0,
     kernel: str = "auto",
@@ -82,7 +82,7 @@ def weights(
     k: Tensor,
     *,
     pattern: AttentionPattern,
-    position: NoPosition,
+    position: RelativePosition,
     mask: AttentionMask | Tensor | None = None,
 ) -> Tensor:
     """Return the attention weights (B, H, L, L) that `attend` would use, for inspection.

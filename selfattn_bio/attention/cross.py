@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from selfattn_bio.attention.kernels.reference import reference_attention
-from selfattn_bio.attention.positions import NoPosition
+from selfattn_bio.attention.positions import RelativePosition
 
 
 def cross_attention(
@@ -18,7 +18,7 @@ def cross_attention(
     k: Tensor,
     v: Tensor,
     *,
-    position: NoPosition,
+    position: RelativePosition,
     mask: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from selfattn_bio.attention.mask import AttentionMask, as_mask
 from selfattn_bio.attention.patterns import AttentionPattern
-from selfattn_bio.attention.positions import NoPosition, Terms
+from selfattn_bio.attention.positions import RelativePosition, Terms
 
 DROPOUT_SEEDS = 2**62  # number of seeds
 
@@ -80,7 +80,7 @@ def prepare(
     v: Tensor,
     *,
     pattern: AttentionPattern,
-    position: NoPosition,
+    position: RelativePosition,
     mask: AttentionMask | Tensor | None = None,
     dropout: float = 0.0,
 ) -> AttentionInputs:

@@ -1,6 +1,6 @@
 """Position encodings of attention.
 
-A relative position is a module with two methods that `attend` calls, `rotate` and `terms`. They
+A relative position is a `RelativePosition`: `attend` calls its methods `rotate` and `terms`. They
 depend on the signed distance key - query and never build an L x L tensor. An absolute position is
 added to the input of the encoder. Each layer has its own position module. Tables that depend only
 on the length are in a `PositionCache`, which the layers of an encoder share.
@@ -106,8 +106,8 @@ def collect(x: Tensor, distance: Tensor, entries: int) -> Tensor:
     return x.new_zeros(*x.shape[:-1], entries).scatter_add_(-1, at, x)
 
 
-class NoPosition(nn.Module):
-    """Attention without positions, and the base class of relative positions."""
+class RelativePosition(nn.Module):
+    """Base class of relative positions, whose methods change nothing unless overridden."""
 
     def rotate(
         self, q: Tensor, k: Tensor, cache: PositionCache | None = None
@@ -129,7 +129,11 @@ class NoPosition(nn.Module):
         """Prune to the given heads. Positions with parameters per head override this."""
 
 
-class T5Bias(NoPosition):
+class NoPosition(RelativePosition):
+    """Attention without positions."""
+
+
+class T5Bias(RelativePosition):
     """Learned bias per head and bucket of the signed distance key - query.
 
     Half of the buckets are for each direction. In each half, the first half of the buckets are
@@ -192,7 +196,7 @@ class T5Bias(NoPosition):
         )
 
 
-class Alibi(NoPosition):
+class Alibi(RelativePosition):
     """Bias of -slope x |distance|, with slopes in geometric progression over the heads.
 
     Nothing is learned, and both strands get the same scores.
@@ -225,7 +229,7 @@ class Alibi(NoPosition):
         self.slopes = [self.slopes[head] for head in heads]
 
 
-class Rotary(NoPosition):
+class Rotary(RelativePosition):
     """Rotation of pairs of dimensions of q and k by position x base^(-2i / Dh).
 
     Products then depend only on the distance. Pairs are (i, i + Dh/2), as in `rotate_half` of
@@ -263,7 +267,7 @@ class Rotary(NoPosition):
         return angles.cos().to(q.dtype), angles.sin().to(q.dtype)
 
 
-class Shaw(NoPosition):
+class Shaw(RelativePosition):
     """Learned key and value for each distance up to `max_distance`, shared by the heads.
 
     References
@@ -286,7 +290,7 @@ class Shaw(NoPosition):
         return Terms(queries=q, keys=self.keys[None], values=self.values[None])
 
 
-class TransformerXL(NoPosition):
+class TransformerXL(RelativePosition):
     """Separate scores for content and position: (q + u) . k + (q + v) . R[distance].
 
     R is a learned projection of a sinusoid of the distance. Distances are clipped to
@@ -409,7 +413,7 @@ def _turned(x: Tensor) -> Tensor:
     return torch.cat((-second, first), dim=-1)
 
 
-def build_position(section: config.AnyPosition, num_heads: int, head_dim: int) -> NoPosition:
+def build_position(section: config.AnyPosition, num_heads: int, head_dim: int) -> RelativePosition:
     """Build the relative position of the run file for one layer."""
     match section:
         case config.T5Position():

@@ -21,12 +21,12 @@ from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.mask import AttentionMask, as_mask
 from selfattn_bio.attention.mixers import Mixer, Softmax
 from selfattn_bio.attention.patterns import AttentionPattern, Full
-from selfattn_bio.attention.positions import NoPosition
+from selfattn_bio.attention.positions import NoPosition, RelativePosition
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.gates import HardConcrete
 
 Pattern = AttentionPattern | Callable[[], Mixer]
-Position = NoPosition | Callable[[], NoPosition]
+Position = RelativePosition | Callable[[], RelativePosition]
 
 
 def split_heads(packed: Tensor, heads: Sequence[int], head_dim: int) -> list[Tensor]:
@@ -330,7 +330,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.place: nn.Module = nn.Identity()
-        if isinstance(position, nn.Module) and not isinstance(position, NoPosition):
+        if isinstance(position, nn.Module) and not isinstance(position, RelativePosition):
             self.place, position = position, None
         self.blocks = nn.ModuleList(
             EncoderBlock(
@@ -353,9 +353,8 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, mask: AttentionMask | Tensor) -> Tensor:
         """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
-        x, mask = self.place(x), as_mask(mask, x)
-        for block in self.blocks:
-            x = block(x, mask)
+        for output in self.block_outputs(x, mask):
+            x = output
         return self.norm(x)
 
     def block_outputs(self, x: Tensor, mask: AttentionMask | Tensor) -> Iterator[Tensor]:
@@ -399,9 +398,9 @@ def head_sizes(embed_dim: int, num_heads: int, num_kv_heads: int | None) -> tupl
     return embed_dim // num_heads, num_groups
 
 
-def new_position(position: Position | None) -> NoPosition:
+def new_position(position: Position | None) -> RelativePosition:
     """Build the position of one layer; a module is copied."""
-    if isinstance(position, NoPosition):
+    if isinstance(position, RelativePosition):
         return copy.deepcopy(position)
     return NoPosition() if position is None else position()
 

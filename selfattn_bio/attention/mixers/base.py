@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from selfattn_bio.attention.inputs import AttentionInputs, prepare
 from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import Full
-from selfattn_bio.attention.positions import NoPosition
+from selfattn_bio.attention.positions import RelativePosition
 
 
 class Mixer(nn.Module, ABC):
@@ -39,7 +39,7 @@ class Mixer(nn.Module, ABC):
         k: Tensor,
         v: Tensor,
         *,
-        position: NoPosition,
+        position: RelativePosition,
         mask: AttentionMask | Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
@@ -98,7 +98,7 @@ class FullMixer(Mixer):
         k: Tensor,
         v: Tensor,
         *,
-        position: NoPosition,
+        position: RelativePosition,
         mask: AttentionMask | Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:

@@ -23,7 +23,7 @@ from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.mask import AttentionMask, as_mask
 from selfattn_bio.attention.mixers.base import Mixer, work_dtype
 from selfattn_bio.attention.patterns import Full, Window, num_pairs
-from selfattn_bio.attention.positions import NoPosition, PositionCache, Terms, look_up
+from selfattn_bio.attention.positions import PositionCache, RelativePosition, Terms, look_up
 
 
 class Hierarchical(Mixer):
@@ -44,7 +44,7 @@ class Hierarchical(Mixer):
         k: Tensor,
         v: Tensor,
         *,
-        position: NoPosition,
+        position: RelativePosition,
         mask: AttentionMask | Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
@@ -93,10 +93,10 @@ class Hierarchical(Mixer):
         )
 
 
-class _Coarse(NoPosition):
+class _Coarse(RelativePosition):
     """Position terms between tokens that are `pool` apart. The tokens are already rotated."""
 
-    def __init__(self, position: NoPosition, pool: int) -> None:
+    def __init__(self, position: RelativePosition, pool: int) -> None:
         super().__init__()
         self.position, self.pool = position, pool
 

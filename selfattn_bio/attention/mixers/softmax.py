@@ -8,7 +8,7 @@ from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.mixers.base import Mixer
 from selfattn_bio.attention.patterns import AttentionPattern, num_pairs
-from selfattn_bio.attention.positions import NoPosition
+from selfattn_bio.attention.positions import RelativePosition
 
 
 class Softmax(Mixer):
@@ -24,7 +24,7 @@ class Softmax(Mixer):
         k: Tensor,
         v: Tensor,
         *,
-        position: NoPosition,
+        position: RelativePosition,
         mask: AttentionMask | Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
