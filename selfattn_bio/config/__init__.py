@@ -65,7 +65,6 @@ from selfattn_bio.config.genome import (
 from selfattn_bio.config.interpret import (
     MOTIF_DATABASES,
     NO_DATABASE,
-    OF_WEIGHTS,
     AnyCaller,
     AnyMethod,
     BlocksMethod,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,18 +22,22 @@ MOTIF_DATABASES = tuple(
 )
 NO_DATABASE = "none"  # motifs are found and tested, but not compared with known ones
 
+# Parts of a network that a method uses: its outputs, also the gradient at its embeddings, layers of this
+# package, or also the attention weights of every allowed pair.
+Need = Literal["outputs", "embeddings", "layers", "weights"]
 
-# The registry of methods without settings: module and class in `interpret.methods`. A method with
-# settings has a section below. The registry belongs to `config`, because run files name methods.
-PLAIN_METHODS = {
-    "attnlrp": "gradients.AttnLRP",
-    "cp_lrp": "gradients.CPLRP",
-    "gradient": "gradients.Gradient",
-    "saturation": "mutagenesis.Saturation",
-    "received": "attention.Received",
-    "rollout": "attention.Rollout",
-    "value_rollout": "attention.ValueRollout",
-    "gradient_rollout": "attention.GradientRollout",
+# The registry of methods without settings: module and class in `interpret.methods`, and the need. A
+# method with settings has a section below. The registry belongs to `config`, because run files name
+# methods.
+PLAIN_METHODS: dict[str, tuple[str, Need]] = {
+    "attnlrp": ("gradients.AttnLRP", "layers"),
+    "cp_lrp": ("gradients.CPLRP", "layers"),
+    "gradient": ("gradients.Gradient", "embeddings"),
+    "saturation": ("mutagenesis.Saturation", "outputs"),
+    "received": ("attention.Received", "weights"),
+    "rollout": ("attention.Rollout", "weights"),
+    "value_rollout": ("attention.ValueRollout", "weights"),
+    "gradient_rollout": ("attention.GradientRollout", "weights"),
 }
 if TYPE_CHECKING:
     PlainKind = str
@@ -54,6 +58,7 @@ class GuidedMethod(Section):
     """Rank positions with AttnLRP and measure the best ones by substitution."""
 
     implementation: ClassVar[str] = "mutagenesis.Guided"
+    needs: ClassVar[Need] = "embeddings"
     kind: Literal["guided"] = "guided"
     fraction: float = Field(0.15, gt=0, le=1, description="fraction of positions that are mutated")
 
@@ -65,6 +70,7 @@ class AttnLRPCopiesMethod(Section):
     """
 
     implementation: ClassVar[str] = "gradients.AttnLRPCopies"
+    needs: ClassVar[Need] = "layers"
     kind: Literal["attnlrp_copies"] = "attnlrp_copies"
     copies: Positive = Field(16, description="backward passes")
     share: Fraction = Field(
@@ -77,6 +83,7 @@ class IntegratedGradientsMethod(Section):
     """Average the gradient along the path from the mean k-mer to the sequence."""
 
     implementation: ClassVar[str] = "gradients.IntegratedGradients"
+    needs: ClassVar[Need] = "embeddings"
     kind: Literal["integrated_gradients"] = "integrated_gradients"
     steps: Positive = 20
 
@@ -85,6 +92,7 @@ class BlocksMethod(Section):
     """Replace each block of positions together; for long sequences."""
 
     implementation: ClassVar[str] = "mutagenesis.BlockOcclusion"
+    needs: ClassVar[Need] = "outputs"
     kind: Literal["blocks"] = "blocks"
     width: Positive = Field(10, description="positions per block")
     by: Literal["shuffle", "random"] = Field(
@@ -98,6 +106,7 @@ class DeepLiftShapMethod(Section):
     """DeepLIFT/SHAP from tangermeme, an optional dependency; for short sequences."""
 
     implementation: ClassVar[str] = "deepliftshap.DeepLiftShap"
+    needs: ClassVar[Need] = "weights"
     kind: Literal["deep_lift_shap"] = "deep_lift_shap"
     shuffles: Positive = Field(20, description="references per sequence")
     seed: Seed = 0
@@ -112,10 +121,12 @@ AnyMethod = Annotated[
     | DeepLiftShapMethod,
     Field(discriminator="kind"),
 ]
-# These need only the outputs of a network, or their gradient at its embeddings.
-OF_ANY_NETWORK = ("saturation", "blocks", "guided", "gradient", "integrated_gradients")
-# These need the attention weights of every allowed pair.
-OF_WEIGHTS = ("received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap")
+# Class in `interpret.methods` and need of every method, by kind.
+KNOWN_METHODS = PLAIN_METHODS | {
+    section.model_fields["kind"].default: (section.implementation, section.needs)
+    for section in get_args(get_args(AnyMethod)[0])
+    if section is not PlainMethod
+}
 
 
 class ModiscoCaller(Section):

@@ -1,7 +1,7 @@
 """Attribution methods, one file per family.
 
-To add one, write its class in a new file of this folder, and register it with one line of
-`PLAIN_METHODS` in config/interpret.py or, if it has settings, with a section there.
+To add one, write its class in a new file of this folder, and register it and its need: with one
+line of `PLAIN_METHODS` in config/interpret.py or, if it has settings, with a section there.
 
 | family | kinds |
 |---|---|
@@ -14,10 +14,9 @@ To add one, write its class in a new file of this folder, and register it with o
 from __future__ import annotations
 
 from importlib import import_module
-from typing import get_args
 
 from selfattn_bio import config
-from selfattn_bio.config.interpret import PLAIN_METHODS
+from selfattn_bio.config.interpret import KNOWN_METHODS
 from selfattn_bio.interpret.methods.attention import (
     GradientRollout,
     Received,
@@ -47,12 +46,7 @@ def _class_of(path: str) -> type[Method]:
     return getattr(import_module(f"{__name__}.{module}"), name)
 
 
-_SECTIONS = get_args(get_args(config.AnyMethod)[0])
-METHODS = {name: _class_of(path) for name, path in PLAIN_METHODS.items()} | {
-    section.model_fields["kind"].default: _class_of(section.implementation)
-    for section in _SECTIONS
-    if hasattr(section, "implementation")
-}
+METHODS = {kind: _class_of(path) for kind, (path, _) in KNOWN_METHODS.items()}
 
 
 def build_method(section: config.AnyMethod) -> Method:

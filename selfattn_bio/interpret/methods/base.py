@@ -8,11 +8,12 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.config.interpret import KNOWN_METHODS, Need
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.interpret.targets import Target
@@ -31,9 +32,6 @@ class Method(ABC):
     ----------
     name
         The kind in a run file.
-    needs
-        Parts of a network that the method uses: its outputs, also its embeddings, or layers of this
-        package. A user's module has no such layers.
     is_attention
         True for methods based on attention weights. They show where the model attends but do not
         explain its output, and do not score substitutions.
@@ -41,7 +39,14 @@ class Method(ABC):
 
     name: ClassVar[str]
     is_attention: ClassVar[bool] = False
-    needs: ClassVar[Literal["outputs", "embeddings", "layers"]] = "layers"
+
+    @property
+    def needs(self) -> Need:
+        """Return the parts of a network that the method uses, from the registry in `config`.
+
+        A method that is not registered, and so has no kind in run files, can override this.
+        """
+        return KNOWN_METHODS[self.name][1] if self.name in KNOWN_METHODS else "layers"
 
     def check(self, scorer: Scorer) -> None:
         """Check that the method can explain the network of a model.
@@ -54,7 +59,7 @@ class Method(ABC):
         network = scorer.network
         if not isinstance(network, ModuleNetwork) or self.needs == "outputs":
             return
-        if self.needs == "layers":
+        if self.needs in ("layers", "weights"):
             raise ArgumentError(
                 f"method {self.name!r} cannot explain {network.name!r}, because it has rules for "
                 "the layers of this package only",

@@ -180,7 +180,6 @@ class Gradient(_OneBackward):
     """
 
     name: ClassVar[str] = "gradient"
-    needs = "embeddings"
     rules: ClassVar[Rules] = PLAIN
 
 
@@ -208,7 +207,6 @@ class IntegratedGradients(ByGradient):
     """
 
     name: ClassVar[str] = "integrated_gradients"
-    needs = "embeddings"
     steps: int = 20
 
     def __post_init__(self) -> None:

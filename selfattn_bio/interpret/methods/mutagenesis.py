@@ -41,7 +41,6 @@ class Saturation(AttributionMethod):
     """
 
     name: ClassVar[str] = "saturation"
-    needs = "outputs"
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """See `AttributionMethod.scores`."""
@@ -75,7 +74,6 @@ class Guided(AttributionMethod):
     """
 
     name: ClassVar[str] = "guided"
-    needs = "embeddings"
     fraction: float = 0.15
 
     def __post_init__(self) -> None:
@@ -128,7 +126,6 @@ class BlockOcclusion(AttributionMethod):
     """
 
     name: ClassVar[str] = "blocks"
-    needs = "outputs"
     width: int = 10
     by: Literal["shuffle", "random"] = "shuffle"
     draws: int = 4

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.attention.mixers.reformer import UnitLength
+from selfattn_bio.config.interpret import KNOWN_METHODS
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evaluation.card import _words
 from selfattn_bio.interpret.attribution import ATTNLRP, attribution_rules
@@ -149,7 +150,7 @@ def test_attention_methods_refuse_mixers():
     reading = {name for name, method in METHODS.items() if not hasattr(method, "scores")} | {
         "deep_lift_shap"
     }
-    assert set(config.OF_WEIGHTS) == reading
+    assert {kind for kind, (_, need) in KNOWN_METHODS.items() if need == "weights"} == reading
 
 
 @pytest.mark.parametrize("kind", MIXERS)
