@@ -23,7 +23,7 @@ from runs import Study
 from safetensors.torch import load_file
 
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
 
 TOLERANCE = 1e-4  # relative
@@ -65,7 +65,7 @@ def prepare(folder: Path) -> None:
         text = "".join(f">{label}-{i}\n{row}\n" for i, row in enumerate(rows))
         (folder / f"{label}.fa").write_text(text)
     files = [(folder / "1.fa", 1), (folder / "0.fa", 0)]
-    build_corpus(files, folder / "corpus", Rules(DNA))
+    build_corpus(files, folder / "corpus", RecordRules(DNA))
     Study(folder).write_split(rng.permutation(["train"] * TRAIN + ["valid"] * VALID))
 
 

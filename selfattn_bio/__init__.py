@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.data.dataset import CorpusDataset, collate
+    from selfattn_bio.data.writer import RecordRules
     from selfattn_bio.interpret.capture import read_attention
     from selfattn_bio.interpret.explain import explain
     from selfattn_bio.interpret.explanation import Explanation
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from selfattn_bio.scoring.table import score_batches, score_sequences
     from selfattn_bio.scoring.tracks import Scan, score_genome
     from selfattn_bio.scoring.variants import VariantWindows, score_variants
+    from selfattn_bio.sequence.alphabet import get_alphabet
 
 # Loaded on first use: ingest and split must not wait for torch.
 _HOMES = {
@@ -84,6 +86,8 @@ _HOMES = {
     "Corpus": "data.corpus",
     "ingest": "api.data",
     "ingest_files": "api.data",
+    "RecordRules": "data.writer",
+    "get_alphabet": "sequence.alphabet",
     "Split": "api.data",
     "split": "api.data",
     "Leakage": "api.leakage",
@@ -185,6 +189,7 @@ __all__ = [
     "Proposal",
     "RandomBlocks",
     "Ranking",
+    "RecordRules",
     "RelativePosition",
     "Rotary",
     "Scan",
@@ -215,6 +220,7 @@ __all__ = [
     "find_contacts",
     "find_interactions",
     "find_motifs",
+    "get_alphabet",
     "hits",
     "ingest",
     "ingest_files",

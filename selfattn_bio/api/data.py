@@ -14,12 +14,11 @@ from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.display import TableDisplay
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import whole_file
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.policy import SoftMask
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
 from selfattn_bio.sequence.readers.fields import Fields
 
@@ -53,7 +52,7 @@ def ingest(task: RunFile, output: str | Path, *, say: Say = silent) -> Corpus:
     from selfattn_bio.data.sources import sources_of
 
     rules = replace(
-        Rules.of(task.data),
+        RecordRules.of(task.data),
         repeats=task.repeats,
         learnt=task.objective.target_columns,
         split_column=task.split.column if isinstance(task.split, ColumnSplit | FilesSplit) else "",
@@ -66,20 +65,13 @@ def ingest(task: RunFile, output: str | Path, *, say: Say = silent) -> Corpus:
 def ingest_files(
     files: Sequence[str | Path],
     output: str | Path,
-    alphabet: str,
+    rules: str | RecordRules,
     *,
-    labels: Sequence[int] | None = None,
-    label_column: str = "",
+    labels: Sequence[int] | str | None = None,
     positive: Sequence[str] = (),
     sequence_column: str = "",
     header: str = "",
     ids: Literal["given", "numbered"] = "given",
-    keep_duplicates: bool = False,
-    assembly: str = "",
-    min_length: int = 1,
-    max_length: int | None = None,
-    soft_mask: SoftMask = "ignore",
-    gaps: Literal["refuse", "remove"] = "refuse",
     targets: str | Path | None = None,
     say: Say = silent,
 ) -> Corpus:
@@ -91,29 +83,20 @@ def ingest_files(
         FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet files, plain or compressed.
     output
         Folder to write; an earlier corpus is replaced.
-    alphabet
-        `dna` or `protein`.
+    rules
+        `dna` or `protein`, or `RecordRules` with the alphabet, limits of the length, and how to
+        read lower case, gaps and duplicates. Their `learnt` is set here.
     labels
-        Label of each file, 1 or 0. Without it, records are unlabelled or have `label_column`.
-    label_column, positive
-        Column or header attribute with the label of each record, and the values that mean 1. If no
-        values are given, labels are 1 and 0.
+        Label of each file, 1 or 0, or the column or header attribute with the label of each
+        record. By default, records are unlabelled.
+    positive
+        Values of the label column that mean 1. If none are given, labels are 1 and 0.
     sequence_column
         Column of the sequences in tables, by default `sequence`.
     header
         Regular expression for FASTA headers. Its group is the label, and a named group is a column.
     ids
         Ids from the files, or numbered as FILE_1, FILE_2 and so on.
-    keep_duplicates
-        Keep and count records with a repeated sequence; otherwise they are dropped.
-    assembly
-        Genome assembly of the coordinates, such as dm3.
-    min_length, max_length
-        Limits of the length in bp or residues, inclusive. Other records are dropped.
-    soft_mask
-        Lower-case bases: ignore the case, keep it as a mask, or read them as N (hard).
-    gaps
-        Refuse or remove the gap characters - and `.`.
     targets
         Table of targets with a column id and columns to learn.
     say
@@ -126,13 +109,13 @@ def ingest_files(
     Raises
     ------
     ArgumentError
-        If arguments are contradictory.
+        If there is not one label per file, or `header` is not a regular expression.
     CorpusError, OutputError, SequenceFileError
         As in `data.ingest.build_corpus`.
     """
-    _check_labels(files, labels, label_column)
-    if max_length is not None and max_length < min_length:
-        raise ArgumentError(f"min_length {min_length} is larger than max_length {max_length}")
+    column, of_files = (labels, None) if isinstance(labels, str) else ("", labels)
+    if of_files and len(of_files) != len(files):
+        raise ArgumentError(f"{len(files)} files need {len(files)} labels, not {len(of_files)}")
     try:
         re.compile(header)
     except re.error as error:
@@ -140,37 +123,21 @@ def ingest_files(
             f"header {header!r} is not a valid regular expression: {error}"
         ) from error
     columns = {"sequence": sequence_column} if sequence_column else {}
-    fields = Fields(label_column, tuple(positive), header, columns, numbered=ids == "numbered")
+    fields = Fields(column, tuple(positive), header, columns, numbered=ids == "numbered")
     paths = [Path(path) for path in files]
-    label_of: Sequence[int | None] = labels or [None] * len(paths)
+    label_of: Sequence[int | None] = of_files or [None] * len(paths)
     each = zip(paths, label_of, distinct_stems(paths), strict=True)
     sources = [SequenceFile(path, label, fields, stem) for path, label, stem in each]
-    rules = Rules(
-        get_alphabet(alphabet),
-        assembly,
-        min_length,
-        max_length,
-        soft_mask,
-        gaps,
-        repeats="count" if keep_duplicates else "drop",
-        learnt=() if labels or label_column else None,
-    )
+    if isinstance(rules, str):
+        rules = RecordRules(get_alphabet(rules))
+    rules = replace(rules, learnt=() if labels else None)
     return _build(sources, output, rules, targets, None, say)
-
-
-def _check_labels(
-    files: Sequence[str | Path], labels: Sequence[int] | None, label_column: str
-) -> None:
-    if labels and len(labels) != len(files):
-        raise ArgumentError(f"{len(files)} files need {len(files)} labels, not {len(labels)}")
-    if labels and label_column:
-        raise ArgumentError("labels and label_column cannot be combined")
 
 
 def _build(
     sources: Iterable[Source],
     output: str | Path,
-    rules: Rules,
+    rules: RecordRules,
     targets: str | Path | None,
     partners: Partners | None,
     say: Say,

@@ -29,13 +29,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import selfattn_bio as sb
 from selfattn_bio.cli.common import sayer
 from selfattn_bio.errors import SelfAttnBioError
 
-OPTIONS = (  # of `ingest_files`, by the same name
-    *("labels", "label_column", "positive", "sequence_column", "header", "ids"),
-    *("keep_duplicates", "assembly", "min_length", "max_length", "soft_mask", "gaps", "targets"),
-)
+OPTIONS = ("labels", "positive", "sequence_column", "header", "ids", "targets")  # of ingest_files
+RULES = ("assembly", "min_length", "max_length", "soft_mask", "gaps")  # of RecordRules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="files of sequences; - is standard input",
     )
-    parser.add_argument(
+    labels = parser.add_mutually_exclusive_group()
+    labels.add_argument(
         "--label",
         dest="labels",
         nargs="+",
@@ -60,9 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(0, 1),
         help="label of each file, in order (default: unlabelled)",
     )
-    parser.add_argument(
+    labels.add_argument(
         "--label-column",
-        default="",
+        dest="labels",
         metavar="NAME",
         help="column or header attribute with the label of each record",
     )
@@ -94,8 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--header",
         default="",
         metavar="REGEX",
-        help="regular expression for FASTA headers; its group is the label, and a named group is a "
-        "column of that name",
+        help="regular expression for headers; its group is the label, and named groups are columns",
     )
     parser.add_argument("--alphabet", choices=("dna", "protein"), help="alphabet of the sequences")
     parser.add_argument(
@@ -115,8 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--soft-mask",
         choices=("ignore", "keep", "hard"),
         default="ignore",
-        help="lower-case bases: ignore the case, keep it as a mask, or read them as N (hard) "
-        "(default: %(default)s)",
+        help="lower case: ignore it, keep it as a mask, or read it as N (default: %(default)s)",
     )
     parser.add_argument(
         "--gaps",
@@ -137,14 +135,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the files into a corpus folder, and print the counts of records."""
-    from selfattn_bio.api.data import ingest, ingest_files
-    from selfattn_bio.config import read_run_file
-
     say = sayer("ingest")
     if arguments.run_file:
-        ingest(read_run_file(arguments.run_file), arguments.output, say=say)
+        sb.ingest(sb.read_run_file(arguments.run_file), arguments.output, say=say)
         return
     if arguments.alphabet is None:
         raise SelfAttnBioError("--sequences needs --alphabet, dna or protein")
-    options = {name: getattr(arguments, name) for name in OPTIONS}
-    ingest_files(arguments.sequences, arguments.output, arguments.alphabet, **options, say=say)
+    alphabet, given = sb.get_alphabet(arguments.alphabet), vars(arguments)
+    rules = {name: given[name] for name in RULES}
+    rules["repeats"] = "count" if arguments.keep_duplicates else "drop"
+    options = {name: given[name] for name in OPTIONS}
+    sb.ingest_files(
+        arguments.sequences, arguments.output, sb.RecordRules(alphabet, **rules), **options, say=say
+    )

@@ -162,7 +162,7 @@ class RunFile(Section):
 
     @property
     def repeats(self) -> Literal["drop", "count", "keep"]:
-        """Return how ingestion treats a repeated sequence, as in `data.writer.Rules`.
+        """Return how ingestion treats a repeated sequence, as in `data.writer.RecordRules`.
 
         Splits that name the test records keep all copies here, and drop those outside of test
         later.

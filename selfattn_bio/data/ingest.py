@@ -17,7 +17,7 @@ from selfattn_bio.data.writer import (
     TARGETS,
     TYPES,
     CorpusWriter,
-    Rules,
+    RecordRules,
     Targets,
 )
 from selfattn_bio.errors import CorpusError, SequenceFileError
@@ -38,7 +38,7 @@ ENOUGH = 20  # minimum number of letters to recognise DNA
 def build_corpus(
     sources: Iterable[Source | tuple[str | Path, int | None]],
     output: str | Path,
-    rules: Rules,
+    rules: RecordRules,
     targets: str | Path | None = None,
     partners: Partners | None = None,
 ) -> Corpus:

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import Data, Partner, SequencePartner, TrackPartner
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -37,9 +37,9 @@ class Partners:
     data: Data
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> RecordRules:
         """Return the rules for the corpus of partners; several records may have equal partners."""
-        return Rules(
+        return RecordRules(
             get_alphabet(self.section.alphabet),
             self.data.assembly,
             min_length=self.section.k,

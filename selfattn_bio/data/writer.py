@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from selfattn_bio.config import Data
-from selfattn_bio.errors import CorpusError
+from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
@@ -52,7 +52,7 @@ ROWS = 50_000  # rows of the table in memory
 
 
 @dataclass(frozen=True)
-class Rules:
+class RecordRules:
     """Rules for the records of a corpus.
 
     They cover its alphabet, the assembly of its coordinates, length limits (inclusive), and how
@@ -68,6 +68,11 @@ class Rules:
         the labels differ. None means all columns.
     split_column
         The column with the split, which is stored with the targets but is none of them.
+
+    Raises
+    ------
+    ArgumentError
+        If `min_length` is larger than `max_length`.
     """
 
     alphabet: Alphabet
@@ -80,8 +85,14 @@ class Rules:
     learnt: tuple[str, ...] | None = ()
     split_column: str = ""
 
+    def __post_init__(self) -> None:
+        if self.max_length is not None and self.max_length < self.min_length:
+            raise ArgumentError(
+                f"min_length {self.min_length} is larger than max_length {self.max_length}"
+            )
+
     @classmethod
-    def of(cls, data: Data) -> Rules:
+    def of(cls, data: Data) -> RecordRules:
         """Return the rules of the [data] section of a run file."""
         return cls(
             get_alphabet(data.alphabet),
@@ -105,7 +116,7 @@ class CorpusWriter:
     """
 
     def __init__(
-        self, folder: Path, rules: Rules, digests: Mapping[str, int] | None = None
+        self, folder: Path, rules: RecordRules, digests: Mapping[str, int] | None = None
     ) -> None:
         self.rules, self.dropped, self.repeated = rules, Counter[str](), Counter[str]()
         self._digests = digests or {}  # id -> digest of the row in the table of targets

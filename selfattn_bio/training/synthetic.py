@@ -11,7 +11,7 @@ import pandas as pd
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 
@@ -53,7 +53,7 @@ def synthetic_corpus(
         table = folder / "targets.tsv"
         pd.DataFrame({"id": list(wanted), **targets}).to_csv(table, sep="\t", index=False)
     sources = [(file, number if labelled else None) for number, file in enumerate(files)]
-    corpus = build_corpus(sources, folder / "corpus", Rules(alphabet), table)
+    corpus = build_corpus(sources, folder / "corpus", RecordRules(alphabet), table)
     split = pd.DataFrame(
         {
             "id": corpus.records["id"],

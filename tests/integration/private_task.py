@@ -6,7 +6,7 @@ import pandas as pd
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import train
@@ -42,7 +42,9 @@ def write_task_of(tmp_path_factory):
             "".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters))
         )
     corpus = build_corpus(
-        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
+        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)],
+        folder / "corpus",
+        RecordRules(DNA),
     )
     splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
     pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(

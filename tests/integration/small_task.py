@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import gather, open_fabric
 from selfattn_bio.training.trainer import Trainer
@@ -43,7 +43,9 @@ def write_task(folder, run, positives=40, negatives=40):
         )
     (folder / "run.toml").write_text(run)
     corpus = build_corpus(
-        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
+        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)],
+        folder / "corpus",
+        RecordRules(DNA),
     )
     splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
     pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(

@@ -12,7 +12,7 @@ import pytest
 from selfattn_bio import config, load, sample
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import train
@@ -249,7 +249,7 @@ def test_accumulated_batches_of_several_parts_are_exact(tmp_path):
     )
     pd.DataFrame({"id": names, **targets}).to_csv(tmp_path / "t.tsv", sep="\t", index=False)
     corpus = build_corpus(
-        [(tmp_path / "s.fa", None)], tmp_path / "corpus", Rules(DNA), tmp_path / "t.tsv"
+        [(tmp_path / "s.fa", None)], tmp_path / "corpus", RecordRules(DNA), tmp_path / "t.tsv"
     )
     splits = np.where(np.arange(48) % 4 == 0, "valid", "train")
     pd.DataFrame({"id": names, "split": splits, "reason": ""}).to_csv(

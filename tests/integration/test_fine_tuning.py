@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.lineage import Lineage
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
@@ -80,7 +80,7 @@ def workshop(tmp_path_factory):
     pretraining = build_corpus(
         [(write_fasta(folder / "unlabelled.fa", unlabelled), None)],
         folder / "pretraining",
-        Rules(DNA),
+        RecordRules(DNA),
     )
     split_of(
         pretraining, folder / "pretraining.tsv", np.where(np.arange(300) % 5, "train", "valid")
@@ -104,7 +104,7 @@ def workshop(tmp_path_factory):
     )
     positives = write_fasta(folder / "positives.fa", [turned, *rows(199, 1, rng)])
     negatives = write_fasta(folder / "negatives.fa", rows(200, 0, rng))
-    corpus = build_corpus([(positives, 1), (negatives, 0)], folder / "corpus", Rules(DNA))
+    corpus = build_corpus([(positives, 1), (negatives, 0)], folder / "corpus", RecordRules(DNA))
     split_of(corpus, folder / "split.tsv", np.resize(SPLITS, 400))
     return folder, corpus
 

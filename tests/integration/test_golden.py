@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from selfattn_bio import config
 from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.model.build import build_network
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import open_fabric
@@ -156,7 +156,7 @@ def test_golden_losses_of_training_loop(tmp_path):
     corpus = build_corpus(
         [(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)],
         tmp_path / "corpus",
-        Rules(DNA),
+        RecordRules(DNA),
     )
     splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
     pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(

@@ -12,7 +12,7 @@ import tomli_w
 
 from selfattn_bio import config
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.plan import make_plan
@@ -58,7 +58,7 @@ def setup(folder, model, batch, length, **training):
             rows.append(f">{label}-{i}\n{''.join(letters)}\n")
         (folder / f"{label}.fa").write_text("".join(rows))
     corpus = build_corpus(
-        [(folder / "0.fa", 0), (folder / "1.fa", 1)], folder / "corpus", Rules(DNA)
+        [(folder / "0.fa", 0), (folder / "1.fa", 1)], folder / "corpus", RecordRules(DNA)
     )
     splits = ["valid" if i % 8 == 7 else "train" for i in range(len(corpus))]
     pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(

@@ -13,7 +13,7 @@ from selfattn_bio import config
 from selfattn_bio.cli.failures import UNWRITABLE
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import DNA
@@ -52,7 +52,7 @@ def task(tmp_path):
     corpus = build_corpus(
         [(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)],
         tmp_path / "corpus",
-        Rules(DNA),
+        RecordRules(DNA),
     )
     splits = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
     pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(

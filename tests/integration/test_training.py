@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio import config
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.loading import load
@@ -55,7 +55,9 @@ def planted(tmp_path_factory):
                         letters[at : at + 8] = "TATCGATA"
                 file.write(f">{name}{i}\n{''.join(letters)}\n")
     corpus = build_corpus(
-        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA)
+        [(folder / "positives.fa", 1), (folder / "negatives.fa", 0)],
+        folder / "corpus",
+        RecordRules(DNA),
     )
     splits = np.where(np.arange(len(corpus)) % 4 == 0, "valid", "train")
     pd.DataFrame({"id": corpus.records["id"], "split": splits, "reason": ""}).to_csv(

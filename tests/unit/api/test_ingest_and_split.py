@@ -7,6 +7,7 @@ import pytest
 
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError, CorpusError
+from selfattn_bio.sequence.alphabet import DNA
 
 
 @pytest.fixture
@@ -54,14 +55,29 @@ def test_ingest_files_equals_a_run_file(task):
     ("arguments", "message"),
     [
         ({"labels": [1]}, "2 files need 2 labels, not 1"),
-        ({"labels": [1, 0], "label_column": "x"}, "labels and label_column cannot be combined"),
-        ({"min_length": 9, "max_length": 8}, "min_length 9 is larger than max_length 8"),
         ({"header": "("}, "is not a valid regular expression"),
     ],
 )
 def test_ingest_files_argument_errors(task, arguments, message):
     with pytest.raises(ArgumentError, match=message):
         sb.ingest_files(["p.fa", "n.fa"], "files", "dna", **arguments)
+
+
+def test_ingest_files_with_rules_and_columns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("id,seq,kind\na,ACGTAC,tss\nb,ACGTAC,no\nc,ACGT,no\n")
+    rules = sb.RecordRules(DNA, "dm3", min_length=5, repeats="count")
+    corpus = sb.ingest_files(
+        ["t.csv"], "corpus", rules, labels="kind", positive=["tss"], sequence_column="seq"
+    )
+    assert corpus.records["id"].tolist() == ["a", "b"]
+    assert corpus.records["label"].tolist() == [1, 0]
+    assert corpus.summary["assembly"] == "dm3"
+
+
+def test_lengths_of_rules_are_in_order():
+    with pytest.raises(ArgumentError, match="min_length 9 is larger than max_length 8"):
+        sb.RecordRules(DNA, min_length=9, max_length=8)
 
 
 def test_split_error_names_run_file_and_corpus(task, tmp_path):

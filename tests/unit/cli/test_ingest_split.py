@@ -72,10 +72,6 @@ def test_from_fasta_to_split_table(folder):
             "2 files need 2 labels, not 1",
         ),
         (
-            ["--fasta", "p.fa", "--label", "1", "--label-column", "x"],
-            "labels and label_column cannot be combined",
-        ),
-        (
             ["--fasta", "p.fa", "--header", "("],
             "header '(' is not a valid regular expression: missing ), unterminated subpattern at "
             "position 0",
@@ -100,6 +96,13 @@ def test_ingest_error_is_one_line_and_writes_nothing(folder, arguments, error):
         f"selfattn-bio ingest: error: {error}\n",
     )
     assert sorted(path.name for path in folder.iterdir()) == ["n.fa", "p.fa", "run.toml"]
+
+
+def test_labels_are_of_files_or_of_records(folder):
+    options = ("--fasta", "p.fa", "--label", "1", "--label-column", "x", "--alphabet", "dna")
+    made = call(folder, "ingest", *options, "--output", "corpus")
+    assert made.returncode == 2
+    assert "argument --label-column: not allowed with argument --label" in made.stderr
 
 
 def test_run_file_replaces_options(folder):

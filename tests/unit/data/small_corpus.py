@@ -1,7 +1,7 @@
 """Two small FASTA files and their corpus, for the tests of corpora."""
 
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
 
 POSITIVES = """>a chrom=chr2L start=3 end=11 strand=- group=g
@@ -35,12 +35,12 @@ def ingested(files, tmp_path):
     return build_corpus(
         zip(files, (1, 0), strict=True),
         tmp_path / "corpus",
-        Rules(DNA, "made up", min_length=6, max_length=8),
+        RecordRules(DNA, "made up", min_length=6, max_length=8),
     )
 
 
 def with_targets(files, tmp_path, text, name="targets.tsv"):
     (tmp_path / name).write_text(text)
     return build_corpus(
-        [(path, None) for path in files], tmp_path / "corpus", Rules(DNA), tmp_path / name
+        [(path, None) for path in files], tmp_path / "corpus", RecordRules(DNA), tmp_path / name
     )

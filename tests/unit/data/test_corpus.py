@@ -8,7 +8,7 @@ from small_corpus import ingested, with_targets, write_files
 
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -134,21 +134,23 @@ def test_missing_targets(corpus, files, tmp_path):
     with pytest.raises(CorpusError, match="the corpus has no targets"):
         corpus.targets(["x"])
     with pytest.raises(CorpusError, match="no such file for the targets"):
-        build_corpus([(files[0], None)], tmp_path / "other", Rules(DNA), tmp_path / "none.tsv")
+        build_corpus(
+            [(files[0], None)], tmp_path / "other", RecordRules(DNA), tmp_path / "none.tsv"
+        )
     with pytest.raises(CorpusError, match=r"no column 'y' in the targets \(columns: 'x'\)"):
         with_targets(files, tmp_path, "id\tx\na\t1\n").targets(["y"])
 
 
 def test_soft_mask_is_kept_if_requested(corpus, files, tmp_path):
     kept = build_corpus(
-        zip(files, (1, 0), strict=True), tmp_path / "kept", Rules(DNA, soft_mask="keep")
+        zip(files, (1, 0), strict=True), tmp_path / "kept", RecordRules(DNA, soft_mask="keep")
     )
     assert kept.records["id"].tolist()[:2] == ["a", "b"]
     assert [kept.masked(i).tolist() for i in (0, 1)] == [[True] * 4 + [False] * 4, [False] * 8]
     assert (
         kept.fingerprint
         != build_corpus(
-            zip(files, (1, 0), strict=True), tmp_path / "ignored", Rules(DNA)
+            zip(files, (1, 0), strict=True), tmp_path / "ignored", RecordRules(DNA)
         ).fingerprint
     )
     runs = (kept.path / "masked.bin").read_bytes()

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from selfattn_bio import CorpusDataset, Encoder, Rotary, collate
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -22,7 +22,7 @@ def corpus(tmp_path_factory):
         text = "".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows))
         (folder / f"{name}.fa").write_text(text)
     files = [(folder / "p.fa", 1), (folder / "n.fa", 0)]
-    return build_corpus(files, folder / "corpus", Rules(DNA))
+    return build_corpus(files, folder / "corpus", RecordRules(DNA))
 
 
 def test_items_are_tokens_and_labels(corpus):

@@ -9,7 +9,7 @@ from selfattn_bio.config import run_file_of
 from selfattn_bio.data.batches import Augmentation
 from selfattn_bio.data.edits import Edits
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.splits import SplitRecords, Stream
 
@@ -86,7 +86,7 @@ def test_edits_are_reproducible_and_end_after_their_epochs():
 def test_edits_stop_after_a_fraction_of_the_epochs(tmp_path):
     records = ["ACGT" * 5 + "A" * i for i in range(20)]
     (tmp_path / "r.fa").write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(records)))
-    corpus = build_corpus([(tmp_path / "r.fa", 1)], tmp_path / "corpus", Rules(DNA))
+    corpus = build_corpus([(tmp_path / "r.fa", 1)], tmp_path / "corpus", RecordRules(DNA))
     run = run_file_of(
         'data = { positives = "p.fa", negatives = "n.fa" }\n'
         "training = { max_steps = 8, batch_size = 10, edits = { until = 0.5 } }",

@@ -11,7 +11,7 @@ from small_corpus import NEGATIVES, ingested, with_targets, write_files
 
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError, OutputError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.readers import SequenceFile
@@ -35,7 +35,9 @@ def test_dna_among_proteins_is_refused(tmp_path):
     )
     with pytest.raises(SequenceFileError, match=message):
         build_corpus(
-            [(tmp_path / "p.fa", 1), (tmp_path / "n.fa", 0)], tmp_path / "corpus", Rules(PROTEIN)
+            [(tmp_path / "p.fa", 1), (tmp_path / "n.fa", 0)],
+            tmp_path / "corpus",
+            RecordRules(PROTEIN),
         )
     for text, number in ((">n\nACGTACGTTACGTACGTTACGT\n>m\nMKV\n", 3), (">n\nGAAGA\n", 2)):
         (tmp_path / "n.fa").write_text(text)
@@ -44,7 +46,7 @@ def test_dna_among_proteins_is_refused(tmp_path):
                 build_corpus(
                     [(tmp_path / "p.fa", 1), (tmp_path / "n.fa", 0)],
                     tmp_path / "corpus",
-                    Rules(PROTEIN),
+                    RecordRules(PROTEIN),
                 )
             )
             == number
@@ -85,7 +87,7 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
 
 
 def test_repeated_sequences_are_kept_and_counted(files, tmp_path):
-    rules = Rules(DNA, "", min_length=6, max_length=8, repeats="count")
+    rules = RecordRules(DNA, "", min_length=6, max_length=8, repeats="count")
     corpus = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "corpus", rules)
     assert corpus.records["id"].tolist() == ["a", "b", "again", "c", "d"]
     assert corpus.summary["repeated"] == {"exact duplicate": 1, "same sequence, different label": 1}
@@ -104,7 +106,7 @@ def test_repeats_with_other_targets_are_counted_separately(tmp_path, learnt, dif
     (tmp_path / "s.csv").write_text(table)
     (tmp_path / "s.fa").write_text(">a\nACGT\n>b\nACGT\n>c\nACGT\n")
     rules, expected = (
-        Rules(DNA, learnt=learnt),
+        RecordRules(DNA, learnt=learnt),
         {"same sequence, different targets (the first is kept)": different},
     )
     own = build_corpus([(tmp_path / "s.csv", None)], tmp_path / "own", rules)
@@ -122,20 +124,20 @@ def test_fingerprint_follows_content_alone(corpus, files, tmp_path):
     again = build_corpus(
         zip(files, (1, 0), strict=True),
         tmp_path / "again",
-        Rules(DNA, "", min_length=6, max_length=8),
+        RecordRules(DNA, "", min_length=6, max_length=8),
     )
     assert again.fingerprint == corpus.fingerprint
     turned = build_corpus(
         zip(files, (0, 1), strict=True),
         tmp_path / "turned",
-        Rules(DNA, "", min_length=6, max_length=8),
+        RecordRules(DNA, "", min_length=6, max_length=8),
     )
     assert turned.fingerprint != corpus.fingerprint
 
 
 def test_unlabelled_corpus_has_no_labels(files, tmp_path):
     assert (
-        build_corpus([(files[1], None)], tmp_path / "corpus", Rules(DNA))
+        build_corpus([(files[1], None)], tmp_path / "corpus", RecordRules(DNA))
         .records["label"]
         .isna()
         .all()
@@ -147,22 +149,22 @@ def test_unlabelled_corpus_has_no_labels(files, tmp_path):
     [
         (
             ">a\nNNN\n>b\nNN\n",
-            Rules(DNA),
+            RecordRules(DNA),
             "all 2 records contain only N",
         ),
         (
             ">a\nXX\n",
-            Rules(PROTEIN),
+            RecordRules(PROTEIN),
             "all 1 records contain only X",
         ),
         (
             ">a\nACG\n>b\nNNNN\n",
-            Rules(DNA, min_length=4),
+            RecordRules(DNA, min_length=4),
             "none of the 2 records is left: 1 shorter than 4 bp, 1 only N",
         ),
         (
             ">a\nACGTACGTACGTACGTACGT\n",
-            Rules(PROTEIN),
+            RecordRules(PROTEIN),
             "all records contain only A, C, G, T, U and N, so they are DNA, not protein. Use "
             "--alphabet dna",
         ),
@@ -180,7 +182,7 @@ def test_empty_corpus_is_an_error_and_leaves_no_files(text, rules, message, tmp_
 def test_error_keeps_the_existing_corpus(corpus, files, tmp_path):
     files[1].write_text(">c\nACGT\n>d\n")
     with pytest.raises(SequenceFileError, match="record 'd' has no sequence"):
-        build_corpus([(files[1], 0)], corpus.path, Rules(DNA))
+        build_corpus([(files[1], 0)], corpus.path, RecordRules(DNA))
     assert Corpus.open(corpus.path).fingerprint == corpus.fingerprint
     assert sorted(part.name for part in tmp_path.iterdir()) == [
         "corpus",
@@ -195,7 +197,7 @@ def test_full_disk_names_the_folder_and_leaves_no_files(files, tmp_path, monkeyp
 
     monkeypatch.setattr(parquet.ParquetWriter, "write_table", fail)
     with pytest.raises(OSError, match="No space left on device") as caught:
-        build_corpus([(files[0], 1)], tmp_path / "corpus", Rules(DNA))
+        build_corpus([(files[0], 1)], tmp_path / "corpus", RecordRules(DNA))
     assert caught.value.filename == str(tmp_path / "corpus")
     assert sorted(part.name for part in tmp_path.iterdir()) == ["negatives.fa", "positives.fa"]
 
@@ -206,15 +208,15 @@ def test_other_folder_is_not_replaced(files, tmp_path):
         match=r"the folder is not replaced: it contains 'negatives\.fa', which is not part of the "
         r"corpus",
     ):
-        build_corpus([(files[0], 1)], tmp_path, Rules(DNA))
+        build_corpus([(files[0], 1)], tmp_path, RecordRules(DNA))
     with pytest.raises(OutputError, match="the corpus cannot replace a file"):
-        build_corpus([(files[0], 1)], files[1], Rules(DNA))
+        build_corpus([(files[0], 1)], files[1], RecordRules(DNA))
     assert files[1].read_text() == NEGATIVES
 
 
 def test_corpus_marked_by_snakemake_may_be_replaced(corpus, files):
     (corpus.path / ".snakemake_timestamp").touch()
-    assert len(build_corpus([(files[1], 0)], corpus.path, Rules(DNA))) == 2
+    assert len(build_corpus([(files[1], 0)], corpus.path, RecordRules(DNA))) == 2
 
 
 def test_targets_follow_record_order(files, tmp_path):
@@ -260,7 +262,9 @@ def test_unfit_targets(files, tmp_path, text, message):
 
 def test_sequence_table_columns_join_other_targets(files, tmp_path):
     (tmp_path / "a.csv").write_text("id,sequence,x,y\na,ACGT,1,\nb,ACGG,,\n")
-    own = build_corpus([(files[1], None), (tmp_path / "a.csv", None)], tmp_path / "own", Rules(DNA))
+    own = build_corpus(
+        [(files[1], None), (tmp_path / "a.csv", None)], tmp_path / "own", RecordRules(DNA)
+    )
     assert own.targets(["x", "y"]).fillna("-").to_numpy().tolist() == [["-", "-"]] * 2 + [
         ["1", "-"],
         ["-", "-"],
@@ -268,7 +272,7 @@ def test_sequence_table_columns_join_other_targets(files, tmp_path):
     assert "targets: x, y; 3 records have none" in list(describe(own.summary))
     (tmp_path / "t.tsv").write_text("id\tz\na\t9\n")
     joined = build_corpus(
-        [(tmp_path / "a.csv", None)], tmp_path / "joined", Rules(DNA), tmp_path / "t.tsv"
+        [(tmp_path / "a.csv", None)], tmp_path / "joined", RecordRules(DNA), tmp_path / "t.tsv"
     )
     assert joined.targets(["z"])["z"].tolist()[0] == "9"
     # Columns of the records are kept as well
@@ -278,14 +282,14 @@ def test_sequence_table_columns_join_other_targets(files, tmp_path):
     ):
         joined.targets(["w"])
     same = build_corpus(
-        [(tmp_path / "a.csv", None)], tmp_path / "same", Rules(DNA), tmp_path / "a.csv"
+        [(tmp_path / "a.csv", None)], tmp_path / "same", RecordRules(DNA), tmp_path / "a.csv"
     )
     assert same.summary["targets"]["columns"] == ["x", "y"]
     (tmp_path / "named.csv").write_text("Name,Seq,x\na,ACGT,1\n")
     source = SequenceFile(
         tmp_path / "named.csv", fields=Fields(columns={"id": "Name", "sequence": "Seq"})
     )
-    named = build_corpus([source], tmp_path / "named", Rules(DNA), tmp_path / "named.csv")
+    named = build_corpus([source], tmp_path / "named", RecordRules(DNA), tmp_path / "named.csv")
     assert named.summary["targets"]["columns"] == ["x"]
 
 
@@ -295,7 +299,7 @@ def test_fingerprint_does_not_depend_on_chunk_size(corpus, files, tmp_path, monk
     again = build_corpus(
         zip(files, (1, 0), strict=True),
         tmp_path / "again",
-        Rules(DNA, "made up", min_length=6, max_length=8),
+        RecordRules(DNA, "made up", min_length=6, max_length=8),
     )
     assert again.fingerprint == corpus.fingerprint == FINGERPRINT
     assert Corpus.open(again.path).records.equals(corpus.records)

@@ -8,7 +8,7 @@ import pytest
 from selfattn_bio.data import batches, corpus
 from selfattn_bio.data.batches import Augmentation, BatchOrder, RecordWindows, laid_windows
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -17,7 +17,7 @@ from selfattn_bio.sequence.alphabet import DNA
 def folder(tmp_path):
     def build(*texts):
         (tmp_path / "a.fa").write_text("".join(f">r{i}\n{text}\n" for i, text in enumerate(texts)))
-        return build_corpus([(tmp_path / "a.fa", None)], tmp_path / "corpus", Rules(DNA))
+        return build_corpus([(tmp_path / "a.fa", None)], tmp_path / "corpus", RecordRules(DNA))
 
     return build
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import (
     UNNAMED,
@@ -37,7 +37,7 @@ def corpus(tmp_path_factory):
     table.assign(tissue=["liver", "kidney", "liver", "", "liver", "gut"]).to_csv(
         folder / "records.csv", index=False
     )
-    return build_corpus([(folder / "records.csv", None)], folder / "corpus", Rules(DNA))
+    return build_corpus([(folder / "records.csv", None)], folder / "corpus", RecordRules(DNA))
 
 
 def test_numeric_groups_follow_training_quantiles(corpus):

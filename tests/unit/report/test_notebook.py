@@ -10,7 +10,7 @@ import pytest
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
@@ -98,7 +98,9 @@ def modelled(
     (tmp_path / "test.fa").write_text(text)
     for file in (folder / "corpus").iterdir():
         file.unlink()
-    build_corpus([(tmp_path / "test.fa", 1)], folder / "corpus", Rules(get_alphabet(alphabet)))
+    build_corpus(
+        [(tmp_path / "test.fa", 1)], folder / "corpus", RecordRules(get_alphabet(alphabet))
+    )
     return folder, alphabet, model["kind"]
 
 

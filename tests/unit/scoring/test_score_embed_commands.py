@@ -10,7 +10,7 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.sources import sources_of
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import OutputError
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
@@ -58,7 +58,7 @@ def test_score_command_with_intervals_and_repeated_ids(model, genome, tmp_path, 
         ["chr2", 60, 90, "+", ""],
     ]
     run = config.Data(genome=str(genome), sequences=(str(tmp_path / "sites.bed"),))
-    corpus = build_corpus(sources_of(run), tmp_path / "corpus", Rules.of(run))
+    corpus = build_corpus(sources_of(run), tmp_path / "corpus", RecordRules.of(run))
     assert table["id"].tolist() == corpus.records["id"].tolist()
     (tmp_path / "twice.fa").write_text(">a\nACGT\n>a\nACGTT\n")
     assert (

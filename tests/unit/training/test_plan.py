@@ -10,7 +10,7 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.lengths import Lengths
@@ -277,7 +277,7 @@ def test_lengths_of_windows(tmp_path):
     rng = np.random.default_rng(0)
     rows = (f">r{i}\n{''.join(rng.choice(list('ACGT'), 60 if i else 9000))}\n" for i in range(20))
     (tmp_path / "a.fa").write_text("".join(rows))
-    corpus = build_corpus([(tmp_path / "a.fa", None)], tmp_path / "corpus", Rules(DNA))
+    corpus = build_corpus([(tmp_path / "a.fa", None)], tmp_path / "corpus", RecordRules(DNA))
     run = config.RunFile.model_validate(
         {
             "data": {"sequences": "a.fa"},
@@ -300,7 +300,7 @@ def test_lengths_of_a_corpus(tmp_path):
         )
         (tmp_path / f"{name}.fa").write_text("".join(rows))
     corpus = build_corpus(
-        [(tmp_path / "a.fa", 1), (tmp_path / "b.fa", 0)], tmp_path / "corpus", Rules(DNA)
+        [(tmp_path / "a.fa", 1), (tmp_path / "b.fa", 0)], tmp_path / "corpus", RecordRules(DNA)
     )
     lengths = Lengths.of(run_file(batch_size=4), corpus)
     assert (lengths.longest, lengths.corpus, lengths.letters) == (

@@ -10,7 +10,7 @@ import pytest
 from selfattn_bio.config import RunFile, run_file_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus
-from selfattn_bio.data.writer import Rules
+from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import stack_time
@@ -41,7 +41,7 @@ def corpus_of(folder: Path, positives: int, negatives: int, length: int = 40) ->
         texts = ["".join(rng.choice(list("ACGT"), bases)) for bases in lengths]
         path.write_text("".join(f">r{label}_{i}\n{text}\n" for i, text in enumerate(texts)))
         files.append((path, label))
-    return build_corpus(files, folder / "corpus", Rules(DNA))
+    return build_corpus(files, folder / "corpus", RecordRules(DNA))
 
 
 def test_parts_are_fitted_to_sample_outside_test(
