@@ -22,8 +22,8 @@ MOTIF_DATABASES = tuple(
 )
 NO_DATABASE = "none"  # motifs are found and tested, but not compared with known ones
 
-# Parts of a network that a method uses: its outputs, also the gradient at its embeddings, layers of this
-# package, or also the attention weights of every allowed pair.
+# Parts of a network that a method uses: its outputs, also the gradient at its embeddings, layers of
+# this package, or also the attention weights of every allowed pair.
 Need = Literal["outputs", "embeddings", "layers", "weights"]
 
 # The registry of methods without settings: module and class in `interpret.methods`, and the need. A
