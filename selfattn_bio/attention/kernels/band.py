@@ -14,19 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from selfattn_bio.attention.banded import Banded, split_band
 from selfattn_bio.attention.inputs import AttentionInputs, Rest
-from selfattn_bio.attention.mask import as_mask
 from selfattn_bio.attention.native import Call, library
 from selfattn_bio.attention.positions import Terms, look_up
 from selfattn_bio.attention.rows import with_global_rows
-from selfattn_bio.config import KERNELS
-
-HEAD_DIMS = KERNELS["band"].head_dims or ()
 
 # rows per unit of work; the last bits of results depend on it, so it must not depend on the number
 # of threads
@@ -60,8 +55,7 @@ def band_attention(inputs: AttentionInputs) -> Tensor:
     inputs
         The pattern must be `Banded`. q, k and v are float32 on the CPU, Dh one of 16, 32, 64, with
         any strides; they are not copied if head_dim is contiguous. The terms may have a bias in
-        float32. Padded queries are computed like others. The seed is in [0, 2^64); `dropout_mask`
-        returns which weights are dropped.
+        float32. Padded queries are computed like others. The seed is in [0, 2^64).
 
     Returns
     -------
@@ -71,7 +65,7 @@ def band_attention(inputs: AttentionInputs) -> Tensor:
     Raises
     ------
     ValueError
-        If an argument breaks one of these rules.
+        If shapes or types of the tensors break one of these rules.
     RuntimeError
         If the kernel cannot run on this machine; see `native.unavailable_reason`.
 
@@ -80,33 +74,7 @@ def band_attention(inputs: AttentionInputs) -> Tensor:
     Dao 2023 (FlashAttention-2): the softmax is kept as its log-sum-exp and computed again in the
     backward pass.
     """
-    _check(inputs)
     return _Band.apply(inputs.q, inputs.k, inputs.v, inputs.terms.bias, inputs.rest)
-
-
-def dropout_mask(seed: int, dropout: float, batches: int, heads: int, length: int) -> Tensor:
-    """Return which weights `band_attention` keeps, (B, H, L, L) bool, True = kept.
-
-    Rows are queries. It takes O(L^2) and is for tests.
-    """
-    low, high = (
-        np.array([seed & 0xFFFFFFFF], dtype=np.uint32),
-        np.array([seed >> 32], dtype=np.uint32),
-    )
-    of_head = _mixed(_mixed(low ^ _mixed(high)) + np.arange(batches * heads, dtype=np.uint32))
-    at = np.arange(length, dtype=np.uint32)
-    of_query = _mixed(of_head[:, None] + at)
-    hashed = _mixed(of_query[:, :, None] ^ (at * np.uint32(0x9E3779B9)))
-    return torch.from_numpy(hashed >= np.uint32(_threshold(dropout))).reshape(
-        batches, heads, length, length
-    )
-
-
-def _mixed(x: np.ndarray) -> np.ndarray:
-    """Return the integer hash lowbias32 of Wellons 2018, as in band.cpp."""
-    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
-    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
-    return x ^ (x >> np.uint32(16))
 
 
 def _threshold(dropout: float) -> int:
@@ -114,15 +82,14 @@ def _threshold(dropout: float) -> int:
 
 
 def _check(inputs: AttentionInputs) -> None:
-    q, bias, seed = inputs.q, inputs.terms.bias, inputs.seed
+    """Raise `ValueError` unless the tensors fit, because the C code gets only their addresses.
+
+    Positions can change the shapes and types of the tensors after the checks of `prepare`.
+    """
+    q, bias = inputs.q, inputs.terms.bias
     for name, x in (("q", q), ("k", inputs.k), ("v", inputs.v), ("bias", bias)):
         if x is not None and (x.dtype != torch.float32 or x.device.type != "cpu"):
             raise ValueError(f"{name} is {x.dtype} on {x.device}; expected float32 on the CPU")
-    if q.dim() != 4 or q.shape[-1] not in HEAD_DIMS or 0 in q.shape:
-        raise ValueError(
-            f"q has shape {tuple(q.shape)}; expected (B, H, L, Dh), none of them 0 and Dh one of "
-            f"{HEAD_DIMS}"
-        )
     for name, x in (("k", inputs.k), ("v", inputs.v)):
         if x.shape != q.shape:
             raise ValueError(
@@ -134,11 +101,6 @@ def _check(inputs: AttentionInputs) -> None:
         raise ValueError(
             f"bias has shape {tuple(bias.shape)}; expected (H, 2 M + 1) with H = {q.shape[1]}"
         )
-    as_mask(inputs.mask, q)
-    if not 0 <= inputs.dropout < 1:
-        raise ValueError(f"dropout is {inputs.dropout}; expected a fraction in [0, 1)")
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed is {seed}; expected an integer in [0, 2^64)")
 
 
 # ------------ autograd
@@ -169,6 +131,7 @@ def band_forward(inputs: AttentionInputs) -> tuple[Tensor, Tensor]:
     Output (B, H, L, Dh), and log-sum-exp (B, H, L) to the base 2, +inf for a query without allowed
     keys.
     """
+    _check(inputs)
     batches, heads, length, head_dim = inputs.q.shape
     out = inputs.q.new_empty(batches, length, heads, head_dim).transpose(1, 2)  # (B, H, L, Dh)
     lse = inputs.q.new_empty(batches, heads, length)

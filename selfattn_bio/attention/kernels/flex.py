@@ -25,23 +25,9 @@ Rule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def run(inputs: AttentionInputs) -> Tensor:
-    """Compute attention of all queries, including global ones."""
-    return flex(inputs)
-
-
-def flex(inputs: AttentionInputs, *, compiled: bool = True) -> Tensor:
     """Compute attention of all queries, including global ones.
 
-    Parameters
-    ----------
-    inputs
-        The request; of the terms of the position, only the bias is used.
-    compiled
-        False evaluates the same rules without a kernel and stores every pair, for tests.
-
-    Returns
-    -------
-    (B, H, L, Dh); 0 for a query without allowed keys.
+    Only the bias of the position is used, not its other terms.
     """
     score_mod = None
     if (bias := inputs.terms.bias) is not None:
@@ -52,7 +38,7 @@ def flex(inputs: AttentionInputs, *, compiled: bool = True) -> Tensor:
         def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
             return score + bias[h, relative_index(j - i, entries)]
 
-    return (_compiled() if compiled else flex_attention)(
+    return _compiled()(
         inputs.q,
         inputs.k,
         inputs.v,
