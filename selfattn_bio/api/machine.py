@@ -17,7 +17,7 @@ from matplotlib.font_manager import findfont
 from selfattn_bio import config
 from selfattn_bio.api.workflow import project_folder
 from selfattn_bio.attention.inputs import AttentionInputs, prepare
-from selfattn_bio.attention.kernels import avoided, cannot, choose
+from selfattn_bio.attention.kernels import choose, why_avoided, why_unsupported
 from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
@@ -183,7 +183,7 @@ def _choices(requests: Requests) -> Iterator[tuple[str, str, str, str]]:
         for position, inputs in by_position.items():
             chosen = choose(inputs)
             reasons = "; ".join(
-                f"not {each}: {avoided(each, inputs) or cannot(each, inputs)}"
+                f"not {each}: {why_avoided(each, inputs) or why_unsupported(each, inputs)}"
                 for each in list(KERNELS)[: list(KERNELS).index(chosen)]
                 if each != "reference" and (each != "flex" or torch.cuda.is_available())
             )
@@ -197,7 +197,12 @@ def _choices_with_dropout(requests: Requests) -> Iterator[tuple[str, str, str, s
         for position, inputs in by_position.items():
             without, chosen = choose(inputs), choose(dropping := replace(inputs, dropout=p))
             if chosen != without:
-                yield pattern, position, chosen, f"not {without}: {cannot(without, dropping)}"
+                yield (
+                    pattern,
+                    position,
+                    chosen,
+                    f"not {without}: {why_unsupported(without, dropping)}",
+                )
 
 
 def _kernel_lines(table: pd.DataFrame) -> Iterator[str]:

@@ -67,11 +67,8 @@ def attend(
     if 0 in q.shape:
         return torch.zeros_like(q)
     name = kernels.choose(inputs, kernel)
-    if kernel == "auto" and name == "slab" and inputs.q.device.type == "cuda":
-        kernels.warn_once(
-            "attention: kernel 'flex' cannot handle this request: "
-            f"{kernels.cannot('flex', inputs)}; using the slower kernel 'slab'"
-        )
+    if kernel == "auto":
+        kernels.warn_of_fallback(name, inputs)
     if dropout and KERNELS[name].seeded:
         inputs = replace(inputs, seed=int(torch.randint(DROPOUT_SEEDS, ())))
     return kernels.run(name, inputs)

@@ -70,6 +70,9 @@ class Capabilities:
         Whether dropout is sampled from the seed of the request, and not by torch's generator.
     compiled
         Whether the kernel needs a C++ compiler.
+    fallback_for
+        Name of a faster kernel. If "auto" uses this kernel on a device of that one, a warning says
+        why.
     auto
         When `kernel = "auto"` uses it.
     """
@@ -84,9 +87,10 @@ class Capabilities:
     dropout: bool = True
     seeded: bool = False
     compiled: bool = False
+    fallback_for: str | None = None
     auto: Preferences = Preferences()
 
-    def lacks(
+    def unsupported(
         self,
         *,
         pattern: PatternShape,
@@ -156,5 +160,6 @@ KERNELS = {
     "slab": Capabilities(
         "plain torch in tiles: any pattern and position, memory proportional to the length",
         seeded=True,
+        fallback_for="flex",
     ),
 }

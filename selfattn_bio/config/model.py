@@ -111,7 +111,7 @@ class AttentionModel(Section):
     def _kernel_fits(self) -> AttentionModel:
         if self.kernel == "auto":
             return self
-        lacking = KERNELS[self.kernel].lacks(
+        lacking = KERNELS[self.kernel].unsupported(
             pattern=self.pattern.shape,
             own_keys=self.position.kind not in (*ABSOLUTE, *BY_DISTANCE),
             head_dim=self.head_dim,

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.inputs import prepare
-from selfattn_bio.attention.kernels import cannot
+from selfattn_bio.attention.kernels import why_unsupported
 from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.patterns import (
     BlockLocal,
@@ -73,7 +73,7 @@ def results(kernel, qkv, position, upstream, **arguments):
 def able(names, qkv, pattern, position):
     """Return the kernels that can handle the request."""
     inputs = prepare(*qkv, pattern=pattern, position=position)
-    return [name for name in names if cannot(name, inputs) is None]
+    return [name for name in names if why_unsupported(name, inputs) is None]
 
 
 @settings(max_examples=150, deadline=None)

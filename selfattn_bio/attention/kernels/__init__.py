@@ -8,7 +8,7 @@ cannot handle the request.
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -21,6 +21,8 @@ from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import Full
 from selfattn_bio.config import KERNELS, Capabilities, PatternShape
 from selfattn_bio.errors import KernelError
+
+LOG = logging.getLogger(__name__)
 
 
 def run(name: str, inputs: AttentionInputs) -> Tensor:
@@ -45,7 +47,7 @@ def choose(inputs: AttentionInputs, kernel: str = "auto") -> str:
         return _first_suitable(inputs)
     if kernel not in KERNELS:
         raise KernelError(f"unknown kernel {kernel!r}; available: auto, {', '.join(KERNELS)}")
-    if (reason := cannot(kernel, inputs)) is not None:
+    if (reason := why_unsupported(kernel, inputs)) is not None:
         raise KernelError(
             f"kernel {kernel!r} cannot handle this request: {reason}",
             hint="Use kernel 'auto', or see `selfattn-bio doctor`",
@@ -56,23 +58,23 @@ def choose(inputs: AttentionInputs, kernel: str = "auto") -> str:
 def _first_suitable(inputs: AttentionInputs) -> str:
     shape = pattern_shape(inputs)
     for name, kernel in KERNELS.items():
-        if avoided(name, inputs) is None and not _lacks(kernel, inputs, shape):
+        if why_avoided(name, inputs) is None and not _unsupported(kernel, inputs, shape):
             if kernel.compiled and _compiler_problem() is not None:
                 continue
             return name
     raise KernelError("no attention kernel can handle this request")
 
 
-def cannot(name: str, inputs: AttentionInputs) -> str | None:
+def why_unsupported(name: str, inputs: AttentionInputs) -> str | None:
     """Return why a kernel cannot handle a request, or None if it can."""
     kernel = KERNELS[name]
-    reasons = _lacks(kernel, inputs, pattern_shape(inputs))
+    reasons = _unsupported(kernel, inputs, pattern_shape(inputs))
     if not reasons and kernel.compiled and (problem := unavailable_reason()) is not None:
         return problem
     return "; ".join(reasons) or None
 
 
-def avoided(name: str, inputs: AttentionInputs) -> str | None:
+def why_avoided(name: str, inputs: AttentionInputs) -> str | None:
     """Return why "auto" does not use a kernel for a request, or None if it may."""
     auto, tokens = KERNELS[name].auto, inputs.length
     if auto.full_only and not isinstance(inputs.pattern, Full):
@@ -96,13 +98,13 @@ def pattern_shape(inputs: AttentionInputs) -> PatternShape:
     return "joined" if found[1] else "window"
 
 
-def _lacks(kernel: Capabilities, inputs: AttentionInputs, shape: PatternShape) -> list[str]:
+def _unsupported(kernel: Capabilities, inputs: AttentionInputs, shape: PatternShape) -> list[str]:
     q = inputs.q
     device, dtype = q.device.type, str(q.dtype).removeprefix("torch.")
     if kernel.devices is not None and device not in kernel.devices:
         needed = " or ".join(each.upper() for each in kernel.devices)
         return [f"it needs {needed}, but the tensors are on the device {device!r}"]
-    return kernel.lacks(
+    return kernel.unsupported(
         pattern=shape,
         own_keys=inputs.terms.queries is not None,
         head_dim=q.shape[-1],
@@ -113,14 +115,24 @@ def _lacks(kernel: Capabilities, inputs: AttentionInputs, shape: PatternShape) -
 
 @cache
 def _compiler_problem() -> str | None:
-    """Compile the band kernel once per process, and warn if it cannot be used."""
+    """Compile `band.cpp` once per process, and warn if it cannot be used."""
     reason = unavailable_reason()
     if reason is not None:
-        warn_once(f"attention: kernel 'band' is not available ({reason}); using slower kernels")
+        LOG.warning("compiled attention kernels are not available (%s); using slower ones", reason)
     return reason
 
 
+def warn_of_fallback(name: str, inputs: AttentionInputs) -> None:
+    """Warn if "auto" chose a kernel because a faster one of this device cannot be used."""
+    faster = KERNELS[name].fallback_for
+    if faster and inputs.q.device.type in (KERNELS[faster].devices or ()):
+        _warn_once(
+            f"attention kernel {faster!r} cannot handle this request: "
+            f"{why_unsupported(faster, inputs)}; using the slower kernel {name!r}"
+        )
+
+
 @cache
-def warn_once(line: str) -> None:
-    """Print a line to stderr, once per process."""
-    print(line, file=sys.stderr, flush=True)
+def _warn_once(text: str) -> None:
+    """Log a warning once per process."""
+    LOG.warning(text)
