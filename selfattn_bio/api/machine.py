@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from matplotlib import rcParams
 from matplotlib.font_manager import findfont
+from pydantic import TypeAdapter
 
 from selfattn_bio import config
 from selfattn_bio.api.workflow import project_folder
@@ -22,6 +23,7 @@ from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
 from selfattn_bio.config import KERNELS, SHORT
+from selfattn_bio.config.attention import positions_with
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.scoring.loading import SHIPPED
 
@@ -247,14 +249,10 @@ def _requests() -> Requests:
         "block_local": config.BlockLocalPattern(),
         "bigbird": config.BigBirdPattern(),
     }
-    positions = (
-        config.NoPositionSection(),
-        config.T5Position(),
-        config.AlibiPosition(),
-        config.RotaryPosition(),
-        config.ShawPosition(),
-        config.TransformerXLPosition(),
-    )
+    by_distance = positions_with("none", "bias", "rotation", "own_keys")
+    positions = [
+        TypeAdapter(config.AnyPosition).validate_python({"kind": kind}) for kind in by_distance
+    ]
     q = torch.zeros(1, 2, LENGTH, HEAD_DIM, device="cuda" if torch.cuda.is_available() else "cpu")
     return {
         name: {

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -413,31 +413,35 @@ def _turned(x: Tensor) -> Tensor:
     return torch.cat((-second, first), dim=-1)
 
 
-def build_position(section: config.AnyPosition, num_heads: int, head_dim: int) -> RelativePosition:
-    """Build the relative position of the run file for one layer."""
-    match section:
-        case config.T5Position():
-            return T5Bias(
-                num_heads, section.num_buckets, section.max_distance, symmetric=section.symmetric
-            )
-        case config.AlibiPosition():
-            return Alibi(num_heads)
-        case config.RotaryPosition():
-            return Rotary(head_dim, section.base, section.interpolation)
-        case config.ShawPosition():
-            return Shaw(head_dim, section.max_distance)
-        case config.TransformerXLPosition():
-            return TransformerXL(num_heads, head_dim, section.max_distance)
-        case _:
-            return NoPosition()
+# Builders by kind, from a section and the number and dimension of the heads, or from a section and
+# the width of the encoder. To add a position to run files, add its section to `config.attention`
+# and its builder here.
+RELATIVE: dict[str, Callable[[Any, int, int], Any]] = {
+    "none": lambda section, heads, dim: NoPosition(),
+    "t5": lambda section, heads, dim: T5Bias(
+        heads, section.num_buckets, section.max_distance, symmetric=section.symmetric
+    ),
+    "alibi": lambda section, heads, dim: Alibi(heads),
+    "rotary": lambda section, heads, dim: Rotary(dim, section.base, section.interpolation),
+    "shaw": lambda section, heads, dim: Shaw(dim, section.max_distance),
+    "transformer_xl": lambda section, heads, dim: TransformerXL(heads, dim, section.max_distance),
+}
+ABSOLUTE: dict[str, Callable[[Any, int], nn.Module]] = {
+    "sinusoidal": lambda section, width: Sinusoidal(),
+    "learned": lambda section, width: Learned(width, section.max_length),
+}
+
+
+def build_position(section: config.AnyPosition, num_heads: int, head_dim: int) -> NoPosition:
+    """Build the relative position of the run file for one layer; none if it is absolute."""
+    if section.effect == "absolute":
+        return NoPosition()
+    position: NoPosition = RELATIVE[section.kind](section, num_heads, head_dim)
+    return position
 
 
 def build_absolute(section: config.AnyPosition, embed_dim: int) -> nn.Module:
     """Build the absolute position of the run file, or the identity if the position is relative."""
-    match section:
-        case config.SinusoidalPosition():
-            return Sinusoidal()
-        case config.LearnedPosition():
-            return Learned(embed_dim, section.max_length)
-        case _:
-            return nn.Identity()
+    if section.effect != "absolute":
+        return nn.Identity()
+    return ABSOLUTE[section.kind](section, embed_dim)

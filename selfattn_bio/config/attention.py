@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from selfattn_bio.config.kernels import PatternShape
 from selfattn_bio.config.section import Positive, Section, Seed
 
+Effect = Literal["none", "absolute", "bias", "rotation", "own_keys"]
 
-class T5Position(Section):
+
+class PositionSection(Section):
+    """Common property of position encodings.
+
+    Attributes
+    ----------
+    effect
+        "absolute" positions are added to the input of the encoder. The others change the attention
+        scores by distance: with a "bias" per distance, by "rotation" of queries and keys, or with
+        separate keys for distances ("own_keys"). The rules about mixers, kernels and tiles depend
+        on this.
+    """
+
+    effect: ClassVar[Effect]
+    kind: str
+
+
+class T5Position(PositionSection):
     """Learned bias per head and distance bucket, added to attention scores (Raffel et al. 2020)."""
 
+    effect = "bias"
     kind: Literal["t5"] = "t5"
     num_buckets: int = Field(32, ge=4, multiple_of=2)
     max_distance: int = Field(128, ge=2, description="tokens; longer distances share a bucket")
@@ -31,15 +50,17 @@ class T5Position(Section):
         return self
 
 
-class AlibiPosition(Section):
+class AlibiPosition(PositionSection):
     """Penalty proportional to |distance| with a fixed slope per head (Press et al. 2022)."""
 
+    effect = "bias"
     kind: Literal["alibi"] = "alibi"
 
 
-class RotaryPosition(Section):
+class RotaryPosition(PositionSection):
     """Rotation of queries and keys by their position (Su et al. 2021)."""
 
+    effect = "rotation"
     kind: Literal["rotary"] = "rotary"
     base: float = Field(10_000.0, gt=1)
     interpolation: float = Field(
@@ -50,40 +71,45 @@ class RotaryPosition(Section):
     )
 
 
-class ShawPosition(Section):
+class ShawPosition(PositionSection):
     """Learned key and value for each distance (Shaw et al. 2018)."""
 
+    effect = "own_keys"
     kind: Literal["shaw"] = "shaw"
     max_distance: Positive = Field(64, description="tokens; longer distances share the last vector")
 
 
-class TransformerXLPosition(Section):
+class TransformerXLPosition(PositionSection):
     """Scores from content and from a projected sinusoid of the distance (Dai et al. 2019)."""
 
+    effect = "own_keys"
     kind: Literal["transformer_xl"] = "transformer_xl"
     max_distance: Positive = Field(
         128, description="tokens; longer distances are treated as this one"
     )
 
 
-class SinusoidalPosition(Section):
+class SinusoidalPosition(PositionSection):
     """Sines and cosines of the position, added to the encoder's input (Vaswani et al. 2017)."""
 
+    effect = "absolute"
     kind: Literal["sinusoidal"] = "sinusoidal"
 
 
-class LearnedPosition(Section):
+class LearnedPosition(PositionSection):
     """Learned vector for each position, added to the encoder's input (Devlin et al. 2019)."""
 
+    effect = "absolute"
     kind: Literal["learned"] = "learned"
     max_length: Positive = Field(
         description="maximum number of tokens in the encoder; a longer sequence is an error"
     )
 
 
-class NoPositionSection(Section):
+class NoPositionSection(PositionSection):
     """No position encoding; the encoder sees positions only through the stem."""
 
+    effect = "none"
     kind: Literal["none"] = "none"
 
 
@@ -98,6 +124,17 @@ AnyPosition = Annotated[
     | NoPositionSection,
     Field(discriminator="kind"),
 ]
+POSITION_SECTIONS: tuple[type[PositionSection], ...] = get_args(get_args(AnyPosition)[0])
+
+
+def positions_with(*effects: Effect) -> tuple[str, ...]:
+    """Return the kinds of the position encodings with these effects, in the order of `effects`."""
+    return tuple(
+        section.model_fields["kind"].default
+        for effect in effects
+        for section in POSITION_SECTIONS
+        if section.effect == effect
+    )
 
 
 class FullPattern(Section):
@@ -186,12 +223,6 @@ AnyPattern = Annotated[
 ]
 
 
-# Absolute positions do not change the scores. Those by distance add a bias or rotate queries and
-# keys. The others, shaw and transformer_xl, have separate keys.
-ABSOLUTE = ("none", "sinusoidal", "learned")
-BY_DISTANCE = ("t5", "alibi", "rotary")
-
-
 class MixerSection(Section):
     """Common properties of mixers.
 
@@ -214,7 +245,7 @@ class SoftmaxMixer(MixerSection):
 class DynamicMixer(MixerSection):
     """Each query attends to its own block, both neighbours and blocks chosen by summaries."""
 
-    positions = (*ABSOLUTE, *BY_DISTANCE)
+    positions = positions_with("none", "absolute", "bias", "rotation")
     grows_squared = True  # each query is compared with the summary of each block
 
     kind: Literal["dynamic"] = "dynamic"
@@ -229,7 +260,7 @@ class DynamicMixer(MixerSection):
 class LinearMixer(MixerSection):
     """Linear attention with features elu(x) + 1 of queries and keys (Katharopoulos et al. 2020)."""
 
-    positions = ABSOLUTE
+    positions = positions_with("none", "absolute")
     grows_squared = False
 
     kind: Literal["linear"] = "linear"
@@ -238,7 +269,7 @@ class LinearMixer(MixerSection):
 class PerformerMixer(MixerSection):
     """Softmax over all keys, estimated with random features (FAVOR+, Choromanski et al. 2021)."""
 
-    positions = (*ABSOLUTE, "rotary")
+    positions = positions_with("none", "absolute", "rotation")
     grows_squared = False
 
     kind: Literal["performer"] = "performer"
@@ -250,7 +281,7 @@ class PerformerMixer(MixerSection):
 class LinformerMixer(MixerSection):
     """Each query attends to `rank` learned sums of the keys (Wang et al. 2020)."""
 
-    positions = ABSOLUTE
+    positions = positions_with("none", "absolute")
     grows_squared = False
 
     kind: Literal["linformer"] = "linformer"
@@ -266,7 +297,7 @@ class HierarchicalMixer(MixerSection):
     Similar to H-Transformer-1D (Zhu and Soricut 2021) with two levels.
     """
 
-    positions = (*ABSOLUTE, *BY_DISTANCE)
+    positions = positions_with("none", "absolute", "bias", "rotation")
     grows_squared = True  # all pairs of coarse tokens
 
     kind: Literal["hierarchical"] = "hierarchical"
@@ -280,7 +311,7 @@ class ReformerMixer(MixerSection):
     Kitaev et al. 2020, Reformer.
     """
 
-    positions = (*ABSOLUTE, *BY_DISTANCE)
+    positions = positions_with("none", "absolute", "bias", "rotation")
     grows_squared = False
     keys_are_queries = True
 

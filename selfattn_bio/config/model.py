@@ -12,8 +12,6 @@ from pydantic import (
 )
 
 from selfattn_bio.config.attention import (
-    ABSOLUTE,
-    BY_DISTANCE,
     AnyMixer,
     AnyPattern,
     AnyPosition,
@@ -21,6 +19,7 @@ from selfattn_bio.config.attention import (
     NoPositionSection,
     SoftmaxMixer,
     T5Position,
+    positions_with,
 )
 from selfattn_bio.config.encoder import (
     AnyExits,
@@ -113,7 +112,7 @@ class AttentionModel(Section):
             return self
         lacking = KERNELS[self.kernel].unsupported(
             pattern=self.pattern.shape,
-            own_keys=self.position.kind not in (*ABSOLUTE, *BY_DISTANCE),
+            own_keys=self.position.effect == "own_keys",
             head_dim=self.head_dim,
             dropout=self.dropout,
         )
@@ -231,7 +230,7 @@ class DilatedModel(Section):
 
 
 # The distance is between a position of the first input and one of the partner.
-CROSS_POSITIONS = ("none", *BY_DISTANCE)
+CROSS_POSITIONS = positions_with("none", "bias", "rotation")
 
 
 class PairedModel(Section):

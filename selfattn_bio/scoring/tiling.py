@@ -19,7 +19,6 @@ from selfattn_bio import config
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
 
-ABSOLUTE = ("sinusoidal", "learned")  # encodings of the absolute position in the input
 # A model with an unlimited receptive field reads inputs in one pass up to this multiple of its
 # longest training record.
 FAR = 4
@@ -92,7 +91,7 @@ def reach_of(run: config.RunFile) -> int | None:
         case config.DilatedModel() as model:
             reach = sum(model.dilations) * (model.kernel // 2)
         case config.AttentionModel(pattern=config.WindowPattern() as pattern) as model:
-            if pattern.num_global or model.position.kind in ABSOLUTE:
+            if pattern.num_global or model.position.effect == "absolute":
                 return None
             if getattr(model.stem, "norm", "batch") == "record":
                 return None

@@ -8,6 +8,8 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.attention.positions import (
+    ABSOLUTE,
+    RELATIVE,
     Alibi,
     Learned,
     NoPosition,
@@ -20,6 +22,7 @@ from selfattn_bio.attention.positions import (
     look_up,
     spread,
 )
+from selfattn_bio.config.attention import POSITION_SECTIONS
 from selfattn_bio.errors import SelfAttnBioError
 
 
@@ -96,6 +99,37 @@ def test_learned_positions_are_rows_of_the_table():
 def test_each_kind_is_built(section, relative, absolute):
     assert type(build_position(section, 4, 8)) is relative
     assert type(build_absolute(section, 32)) is absolute
+
+
+def test_every_section_has_one_builder():
+    kinds = {section.model_fields["kind"].default: section.effect for section in POSITION_SECTIONS}
+    assert set(ABSOLUTE) == {kind for kind, effect in kinds.items() if effect == "absolute"}
+    assert set(RELATIVE) == set(kinds) - set(ABSOLUTE)
+
+
+def test_section_without_builder_is_refused(monkeypatch):
+    """A new section cannot train without positions."""
+    monkeypatch.delitem(RELATIVE, "alibi")
+    with pytest.raises(KeyError, match="alibi"):
+        build_position(config.AlibiPosition(), 4, 8)
+
+
+@pytest.mark.parametrize("section", POSITION_SECTIONS, ids=lambda section: section.__name__)
+def test_effect_of_section_is_that_of_module(section):
+    """Rules about kernels, mixers and tiles depend on the effect."""
+    built = section(**({"max_length": 9} if section is config.LearnedPosition else {}))
+    position, q = build_position(built, 2, 8), torch.randn(1, 2, 6, 8)
+    terms = position.terms(q, 5)
+    if terms.keys is not None:
+        effect = "own_keys"
+    elif terms.bias is not None:
+        effect = "bias"
+    elif not torch.equal(position.rotate(q, q)[0], q):
+        effect = "rotation"
+    else:
+        is_relative = isinstance(build_absolute(built, 16), torch.nn.Identity)
+        effect = "none" if is_relative else "absolute"
+    assert section.effect == effect
 
 
 @pytest.mark.parametrize("position", [Rotary(8), Alibi(2)], ids=["rotary", "alibi"])
