@@ -1,4 +1,5 @@
 """The steps of a task as functions, from ingesting sequences to the report.
 
-Each command of the same name parses its options, calls the function and prints the result.
+A command parses its options, calls one of these functions and prints the result. docs/python.md
+lists the function of each command; their names can differ, as in `init` and `propose`.
 """

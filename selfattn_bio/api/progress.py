@@ -1,4 +1,4 @@
-"""How the steps report their progress: each accepts `say`, which is called with one line."""
+"""How the steps report their progress: long ones accept `say`, which is called with one line."""
 
 from __future__ import annotations
 

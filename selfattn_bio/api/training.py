@@ -31,7 +31,7 @@ def train(
     member: int | str = 1,
     threads: int = 8,
     sharded: bool = False,
-    parts: str | Path | None = None,
+    stack_of: str | Path | None = None,
     say: Say = silent,
 ) -> Scorer:
     """Train one model to its end, write its folder, and load it.
@@ -57,7 +57,7 @@ def train(
         CPU threads; at most the number of cores is used. Afterwards torch has its earlier setting.
     sharded
         Whether the processes of torchrun each hold a part of the weights (FSDP2).
-    parts
+    stack_of
         Model folder of another member, whose fitted [stack] parts are reused.
     say
         Called with one line of progress about every ten seconds, and after each evaluation.
@@ -86,7 +86,7 @@ def train(
     except ValueError as error:
         raise RunFileError(str(error), place=place) from error
     check_columns(task.evaluation.groups, corpus)
-    if parts and not run.stack.parts:
+    if stack_of and not run.stack.parts:
         message = "parts of another member need [stack] parts, which this run does not have"
         raise RunFileError(message, place=place)
     number = "" if member == 1 else member
@@ -107,7 +107,7 @@ def train(
                 threads=usable,
                 name=name,
                 sharded=sharded,
-                parts_of=Path(parts) if parts else None,
+                stack_of=Path(stack_of) if stack_of else None,
                 say=say,
             )
         except (MemoryError, RuntimeError, OSError) as error:  # torch raises RuntimeError

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from selfattn_bio.api.progress import Say
+from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.errors import ArgumentError, OutputError, SelfAttnBioError
 from selfattn_bio.files import whole_file
 
@@ -26,7 +26,7 @@ def run_workflow(
     profile: str | None = None,
     quiet: bool = False,
     merged: bool = False,
-    say: Say = print,
+    say: Say = silent,
 ) -> int:
     """Run a task with Snakemake in this folder, and wait until it ends.
 
@@ -104,7 +104,7 @@ def project_folder() -> Path:
     )
 
 
-def copy_task(task: str, *, say: Say = print) -> None:
+def copy_task(task: str, *, say: Say = silent) -> None:
     """Copy missing files of a shipped task, and of its parent task, into this folder."""
     from selfattn_bio.config import read_run_file
 

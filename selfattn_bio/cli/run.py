@@ -44,4 +44,5 @@ def run(arguments: argparse.Namespace) -> int:
         profile=arguments.profile,
         quiet=arguments.quiet,
         merged=arguments.json,
+        say=print,
     )

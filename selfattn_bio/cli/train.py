@@ -66,6 +66,6 @@ def run(arguments: argparse.Namespace) -> None:
         member=arguments.job or arguments.member,
         threads=arguments.threads,
         sharded=arguments.sharded,
-        parts=arguments.parts,
+        stack_of=arguments.parts,
         say=partial(print, flush=True),
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
 from selfattn_bio.interpret.associations import best_hits
-from selfattn_bio.sequence.overlaps import counts_before, merged
+from selfattn_bio.sequence.overlaps import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
@@ -51,7 +51,7 @@ def effect(
     spans: dict[int, list[tuple[int, int]]] = {}
     for record in records:
         of_record = hits[hits["record"] == record]
-        starts, ends = merged(of_record["start"], of_record["end"])
+        starts, ends = merge_intervals(of_record["start"], of_record["end"])
         spans[record] = list(zip(starts.tolist(), ends.tolist(), strict=True))
     at_hits, at_sites, used = [], [], []
     for record in records:

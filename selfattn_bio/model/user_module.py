@@ -130,8 +130,8 @@ def build_module(
     ModelFolderError
         If the module is not allowed.
     RunFileError
-        If the function does not exist, cannot be called with these arguments, or returns something
-        other than an `nn.Module` with weights.
+        If the function does not exist, cannot be called with these arguments, returns something
+        other than an `nn.Module` with weights, or two names of its weights share a tensor.
     """
     source_of(section.module, place)
     module_name, function_name = section.module.split(":")
@@ -157,6 +157,13 @@ def build_module(
             f"{section.module!r} returned {type(module).__name__}; expected an nn.Module with "
             "parameters",
             place=place,
+        )
+    if shared := _shared_weights(module):
+        raise RunFileError(
+            f"{section.module!r} returned a module whose weights {' and '.join(shared)} are the "
+            "same tensor, which model.safetensors cannot store",
+            place=place,
+            hint="Keep one of them, and use it in both places of forward",
         )
     return ModuleNetwork(module, num_outputs, section.module)
 
@@ -190,7 +197,10 @@ class ModuleNetwork(Network):
 
     def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Map embeddings (B, N, D) and mask (B, N) bool to outputs (B, C)."""
-        return self._checked(self.members[0].classify(embeddings, mask))  # type: ignore[operator]
+        return self._checked(
+            self.members[0].classify(embeddings, mask),  # type: ignore[operator]
+            len(embeddings),
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int, padded with 0, to outputs (B, 1, C)."""
@@ -201,14 +211,23 @@ class ModuleNetwork(Network):
         """Return 0: there are no gates."""
         return 0.0
 
-    def _checked(self, outputs: Tensor, rows: int | None = None) -> Tensor:
-        wanted = (len(outputs) if rows is None else rows, self.num_outputs)
+    def _checked(self, outputs: Tensor, rows: int) -> Tensor:
+        wanted = (rows, self.num_outputs)
         if not isinstance(outputs, torch.Tensor) or outputs.shape != wanted:
             found = tuple(getattr(outputs, "shape", ())) or type(outputs).__name__
             raise RunFileError(
                 f"the module of {self.name!r} returned {found}; expected a tensor of shape {wanted}"
             )
         return outputs
+
+
+def _shared_weights(module: nn.Module) -> list[str]:
+    """Return the names of the first weights that share memory, such as tied embeddings."""
+    names: dict[int, list[str]] = {}
+    for name, weight in module.state_dict().items():
+        if weight.numel():
+            names.setdefault(weight.data_ptr(), []).append(name)
+    return next((each for each in names.values() if len(each) > 1), [])
 
 
 def _allowed() -> list[str]:

@@ -38,7 +38,7 @@ def run_numbers(starts: ArrayLike, ends: ArrayLike, gap: int = 0) -> Positions:
     return numbers
 
 
-def merged(starts: ArrayLike, ends: ArrayLike) -> tuple[Positions, Positions]:
+def merge_intervals(starts: ArrayLike, ends: ArrayLike) -> tuple[Positions, Positions]:
     """Merge intervals that overlap or touch, and return sorted starts and ends.
 
     [4, 9), [2, 5) and [9, 12) become [2, 12).
@@ -93,7 +93,7 @@ class Cover:
 
     def __init__(self, intervals: pd.DataFrame) -> None:
         self.runs = {
-            str(chrom): merged(rows["start"], rows["end"])
+            str(chrom): merge_intervals(rows["start"], rows["end"])
             for chrom, rows in intervals.groupby("chrom", sort=False)
         }
 

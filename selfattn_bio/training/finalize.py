@@ -36,7 +36,7 @@ from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.messages import named_metric
 from selfattn_bio.training.stacking import fit_part, fit_stack
 from selfattn_bio.training.trainer import Trainer
-from selfattn_bio.training.transfer import merged
+from selfattn_bio.training.transfer import merge_lora
 
 Result = TypeVar("Result")
 Outputs = NDArray[np.float64]
@@ -259,4 +259,4 @@ def _seen(trainer: Trainer) -> pd.DataFrame:
 def _merged_weights(trainer: Trainer, step: int) -> dict[str, Tensor]:
     """Return the weights of the best evaluation at `step`, with LoRA merged into its layers."""
     trainer.average.load_state_dict(trainer.top[step])
-    return {key: value.contiguous() for key, value in merged(trainer.average).items()}
+    return {key: value.contiguous() for key, value in merge_lora(trainer.average).items()}

@@ -35,7 +35,7 @@ def train(
     threads: int,
     name: str = "model",
     sharded: bool = False,
-    parts_of: Path | None = None,
+    stack_of: Path | None = None,
     say: Callable[[str], object] = print_line,
 ) -> None:
     """Train one run to its end and write its model folder.
@@ -62,7 +62,7 @@ def train(
     sharded
         Whether the processes of torchrun each hold a part of weights, gradients and optimizer
         state. Each process still holds the complete running mean of the weights.
-    parts_of
+    stack_of
         Model folder of another member of this run. The parts of its stack are reused instead of
         fitted again.
     say
@@ -76,7 +76,7 @@ def train(
     OutputError
         If `output` contains something other than a model.
     ModelFolderError
-        If `parts_of` belongs to another run, corpus or split, or the parent of [transfer] is
+        If `stack_of` belongs to another run, corpus or split, or the parent of [transfer] is
         incomplete or saw a test record.
     RunFileError
         If the parent of [transfer] has another alphabet, other tokens or other layers.
@@ -99,7 +99,7 @@ def train(
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""
     trainer = Trainer(fabric, run, corpus, split_path, output, name, say)
     parts = (
-        shared_parts(run, parts_of, corpus.fingerprint, split_sha256, threads) if parts_of else {}
+        shared_parts(run, stack_of, corpus.fingerprint, split_sha256, threads) if stack_of else {}
     )
     provenance = provenance_of(
         trainer.data.run,

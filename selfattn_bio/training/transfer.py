@@ -170,7 +170,7 @@ def rate_of_layer(layer: int, num_layers: int, step: int, transfer: Transfer | N
     return transfer.layer_decay**depth
 
 
-def merged(network: Network) -> dict[str, Tensor]:
+def merge_lora(network: Network) -> dict[str, Tensor]:
     """Return the weights of a network with LoRA merged into its layers."""
     weights = network.state_dict()
     for name, module in network.named_modules():

@@ -63,6 +63,13 @@ def build_plain(vocabulary_size, num_outputs):
 
 def build_wrong(vocabulary_size, num_outputs):
     return nn.Linear(vocabulary_size, num_outputs).weight
+
+
+def build_tied(vocabulary_size, num_outputs):
+    network = Detector(vocabulary_size, num_outputs, 32)
+    network.again = nn.Linear(16, vocabulary_size, bias=False)
+    network.again.weight = network.embedding.weight
+    return network
 '''
 RUN_FILE = """
 [data]
@@ -245,12 +252,19 @@ def test_changed_source_is_refused(tmp_path, monkeypatch):
         ("detector:build", "detector:built", "'users_detector' has no function 'built'"),
         ("width", "depth", "cannot be called with vocabulary_size, num_outputs, depth"),
         ("settings = { width = 24 }", "", "returned Parameter; expected an nn.Module"),
+        (
+            "settings = { width = 24 }",
+            "",
+            r"weights embedding\.weight and again\.weight are the same tensor",
+        ),
     ],
 )
 def test_unsuitable_modules_are_refused(old, new, message):
     changes = [(old, new)]
     if "Parameter" in message:
         changes.append((":build", ":build_wrong"))
+    if "tensor" in message:
+        changes.append((":build", ":build_tied"))
     run = run_file("wrong.toml", *changes)
     with pytest.raises(RunFileError, match=message):
         sb.train(run, *inputs()[1:], "wrong", threads=1)
@@ -261,3 +275,14 @@ def test_wrong_shape_of_outputs_is_refused():
     run = run_file("shape.toml", ("users_detector", "users_shape"))
     with pytest.raises(RunFileError, match=r"returned \(1, 1\); expected a tensor of shape"):
         sb.train(run, *inputs()[1:], "shape", threads=1)
+
+
+def test_classify_without_outputs_is_refused():
+    model = sb.load("model", allow_module="users_detector:build")
+    network = model.network
+    tokens = torch.full((2, 9), 4)
+    network.members[0].classify = lambda embeddings, mask: None
+    with pytest.raises(
+        RunFileError, match=r"returned NoneType; expected a tensor of shape \(2, 1\)"
+    ):
+        network.classify(network.embed(tokens), tokens != 0)

@@ -187,15 +187,15 @@ def _properties(records: EvaluationRecords) -> dict[str, dict[str, NDArray[np.fl
 
 
 def _groups(
-    model: RunFile, records: EvaluationRecords, task: RunFile
+    run: RunFile, records: EvaluationRecords, task: RunFile
 ) -> dict[str, NDArray[np.object_]]:
     """Return the groups of the test records.
 
     GC content (DNA), length and chromosome are used if they have several groups; thousands of
     contigs are left out. The columns of [evaluation] groups, and the column by which the training
-    of `model` was balanced, are always used.
+    of `run` was balanced, are always used.
     """
-    corpus, settings, balance = records.corpus, task.evaluation, model.training.balance
+    corpus, settings, balance = records.corpus, task.evaluation, run.training.balance
     known = {
         "gc": corpus.alphabet.name == "dna",
         "length": True,

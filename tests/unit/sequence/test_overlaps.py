@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-from selfattn_bio.sequence.overlaps import Cover, counts_before, merged, overlapping, run_numbers
+from selfattn_bio.sequence.overlaps import (
+    Cover,
+    counts_before,
+    merge_intervals,
+    overlapping,
+    run_numbers,
+)
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=8)
 repeated = settings(deadline=None, max_examples=100, derandomize=True)
@@ -36,7 +42,7 @@ def test_run_numbers(intervals, gap):
 @repeated
 @given(INTERVALS)
 def test_merged_runs_have_the_same_positions(intervals):
-    starts, ends = merged(*arrays(intervals))
+    starts, ends = merge_intervals(*arrays(intervals))
     mask = np.zeros(42, bool)
     for start, length in intervals:
         mask[start : start + length] = True
@@ -45,7 +51,7 @@ def test_merged_runs_have_the_same_positions(intervals):
 
 
 def test_merged_example():
-    starts, ends = merged(pd.Series([4, 2, 20, 9]), pd.Series([9, 5, 24, 12]))
+    starts, ends = merge_intervals(pd.Series([4, 2, 20, 9]), pd.Series([9, 5, 24, 12]))
     assert (starts.tolist(), ends.tolist()) == ([2, 20], [12, 24])
 
 
@@ -60,7 +66,9 @@ def test_overlapping_range(intervals, start, length):
     assert set(overlaps) <= set(found)
     if len(found):
         assert found[0] == overlaps[0] or not len(overlaps)
-    starts, ends = merged(starts, ends)  # of disjoint intervals, exactly those that overlap
+    starts, ends = merge_intervals(
+        starts, ends
+    )  # of disjoint intervals, exactly those that overlap
     rows = overlapping(starts, ends, start, end)
     expected = np.flatnonzero((starts < end) & (ends > start))
     assert np.arange(len(starts))[rows].tolist() == expected.tolist()

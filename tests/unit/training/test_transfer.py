@@ -14,7 +14,7 @@ from selfattn_bio.training.recipes import both_strands
 from selfattn_bio.training.transfer import (
     freeze_batchnorm,
     layer_of,
-    merged,
+    merge_lora,
     rate_of_layer,
     start_from,
 )
@@ -178,11 +178,11 @@ def test_lora_starts_as_parent_and_merges(parent):
     moved = adapted(tokens)
     assert not torch.allclose(plain(tokens), moved, atol=1e-4)
     again = build_network(binary()).eval()
-    again.load_state_dict(merged(adapted))  # names are those of a network without LoRA
+    again.load_state_dict(merge_lora(adapted))  # names are those of a network without LoRA
     torch.testing.assert_close(again(tokens), moved)
     # the network is unchanged, because several evaluations are merged one by one
     torch.testing.assert_close(adapted(tokens), moved)
-    assert merged(adapted).keys() == again.state_dict().keys()
+    assert merge_lora(adapted).keys() == again.state_dict().keys()
 
 
 def test_layers_are_counted_from_the_input(parent):
