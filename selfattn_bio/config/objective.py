@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -19,9 +19,25 @@ class ObjectiveSection(Section):
     ----------
     outputs_per
         Whether the network has outputs per sequence, per token, or per position of the encoder.
+    has_classes
+        Whether each record has one class, so that exits have a confidence and classes can be
+        weighted.
+    has_scores
+        Whether a record has a score, which can be averaged over models.
+    is_unlabelled
+        Whether the model learns from the letters alone, so that windows of records can be used.
+    allows_edits
+        Whether targets are still valid after random edits of a record.
+    allows_privacy
+        Whether the loss is the sum over records, with no value from the other training records.
     """
 
     outputs_per: ClassVar[Literal["sequence", "token", "position"]] = "sequence"
+    has_classes: ClassVar[bool] = False
+    has_scores: ClassVar[bool] = True
+    is_unlabelled: ClassVar[bool] = False
+    allows_edits: ClassVar[bool] = False
+    allows_privacy: ClassVar[bool] = True
     kind: str
 
     @property
@@ -45,6 +61,7 @@ class ObjectiveSection(Section):
 class BinaryObjective(ObjectiveSection):
     """Separate positives from negatives, with cross-entropy."""
 
+    has_classes = allows_edits = True
     kind: Literal["binary"] = "binary"
 
     @property
@@ -55,6 +72,7 @@ class BinaryObjective(ObjectiveSection):
 class MulticlassObjective(ObjectiveSection):
     """Predict one of several classes per sequence, with cross-entropy."""
 
+    has_classes = allows_edits = True
     kind: Literal["multiclass"] = "multiclass"
     column: Column = Field(description="column of [data] targets with the name of the class")
     classes: Listed[tuple[str, ...]] = Field(
@@ -81,6 +99,7 @@ class MulticlassObjective(ObjectiveSection):
 class MultilabelObjective(ObjectiveSection):
     """Predict several labels per sequence, each with binary cross-entropy."""
 
+    allows_edits = True
     kind: Literal["multilabel"] = "multilabel"
     columns: Names = Field(description="columns of [data] targets: 0, 1, or empty if unknown")
 
@@ -92,6 +111,7 @@ class MultilabelObjective(ObjectiveSection):
 class RegressionObjective(ObjectiveSection):
     """Predict one or more numbers per sequence."""
 
+    allows_edits = True
     kind: Literal["regression"] = "regression"
     columns: Names = Field(description="columns of [data] targets: numbers, or empty if unknown")
     loss: Literal["mse", "huber", "poisson"] = Field(
@@ -155,6 +175,7 @@ class SeveralObjective(ObjectiveSection):
     Each part is a table [objective.parts.NAME]. The loss is the weighted mean of the parts' losses.
     """
 
+    allows_privacy = False
     kind: Literal["several"] = "several"
     parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part] = Field(
         description="two or more, with different columns"
@@ -233,6 +254,7 @@ class BinsObjective(ObjectiveSection):
     """
 
     outputs_per = "position"
+    allows_privacy = False
     kind: Literal["bins"] = "bins"
     points: str = Field(
         min_length=1,
@@ -255,6 +277,8 @@ class LanguageObjective(ObjectiveSection):
     """Common properties of language models, which have one output per token of the vocabulary."""
 
     outputs_per = "token"
+    has_scores = False
+    is_unlabelled = True
 
     def num_outputs(self, vocabulary_size: int) -> int:
         return vocabulary_size
@@ -289,3 +313,12 @@ AnyObjective = Annotated[
     | CausalObjective,
     Field(discriminator="kind"),
 ]
+
+
+def kinds_that(trait: str) -> list[str]:
+    """Return the kinds of objectives with a property of `ObjectiveSection`, such as has_classes."""
+    return [
+        section.model_fields["kind"].default
+        for section in get_args(get_args(AnyObjective)[0])
+        if getattr(section, trait)
+    ]

@@ -1,7 +1,7 @@
 """The base class of objectives and the registry of all kinds.
 
 To add a kind of question, write its section in `config.objective`, a subclass of `Objective` in a
-new file of this package, and its line in `objectives/__init__.py`.
+new file of this package. The class is registered by its `kind=`.
 """
 
 from __future__ import annotations
@@ -95,8 +95,6 @@ class Objective(ABC, Generic[SectionT]):
         with a temperature, and genome scans, variant scores and motif evidence accept the model.
     has_coverage
         Whether prediction sets or intervals with a chosen coverage are available.
-    has_scores
-        Whether the model scores sequences.
     can_sample
         Whether new sequences can be sampled from the model.
     no_strand_mean
@@ -113,13 +111,14 @@ class Objective(ABC, Generic[SectionT]):
     is_labelled: ClassVar[bool] = False
     has_log_odds: ClassVar[bool] = False
     has_coverage: ClassVar[bool] = False
-    has_scores: ClassVar[bool] = True
     can_sample: ClassVar[bool] = False
     no_strand_mean: ClassVar[str] = ""
     column_prefix: ClassVar[str] = "probability_"
 
     def __init_subclass__(cls, kind: str | None = None, **others: Any) -> None:
         super().__init_subclass__(**others)
+        if kind in OBJECTIVES:
+            raise ValueError(f"objective {kind!r} exists already: {OBJECTIVES[kind].__qualname__}")
         if kind:
             OBJECTIVES[kind] = cls
 
@@ -135,6 +134,11 @@ class Objective(ABC, Generic[SectionT]):
     def outputs_per(self) -> str:
         """Return whether outputs belong to a "sequence", a "token" or a "position"."""
         return self.section.outputs_per
+
+    @property
+    def has_scores(self) -> bool:
+        """Return whether the model scores sequences."""
+        return self.section.has_scores
 
     def describe(self) -> str:
         """Return the question in short. Models with different descriptions cannot be compared."""

@@ -27,7 +27,6 @@ class LanguageModel(Objective[LanguageT]):
 
     main_metric = "perplexity"
     higher_is_better = False
-    has_scores = False
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         """Return floats (n, 0), as there are no targets."""

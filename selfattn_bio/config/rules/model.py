@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from selfattn_bio.config.model import AttentionModel, DilatedModel
-from selfattn_bio.config.objective import BinsObjective
+from selfattn_bio.config.objective import BinsObjective, kinds_that
 from selfattn_bio.config.rules.data import require_dna
 from selfattn_bio.config.stem import TowerStemSection
 
@@ -91,11 +91,12 @@ def exits_can_be_sure(run: RunFile) -> None:
     if (
         isinstance(run.model, AttentionModel)
         and run.model.exits.kind != "none"
-        and run.objective.kind not in ("binary", "multiclass")
+        and not run.objective.has_classes
     ):
+        known = " and ".join(map(repr, kinds_that("has_classes")))
         raise ValueError(
             f"model.exits {run.model.exits.kind!r} cannot be used with objective "
-            f"{run.objective.kind!r}, only with 'binary' and 'multiclass'"
+            f"{run.objective.kind!r}, only with {known}"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from selfattn_bio.config.model import AttentionModel
-from selfattn_bio.config.objective import BinsObjective, SeveralObjective
 from selfattn_bio.config.stem import NoStemSection
 from selfattn_bio.config.training import PRIVATE_STEM, Training
 
@@ -66,7 +65,7 @@ def objective_can_be_private(run: RunFile) -> None:
     """Refuse objectives with values computed from the training records."""
     if run.privacy is None:
         return
-    if isinstance(run.objective, SeveralObjective | BinsObjective):
+    if not run.objective.allows_privacy:
         raise ValueError(f"objective.kind {run.objective.kind!r} cannot be used with [privacy]")
     for name in ("classes", "center", "scale"):
         if getattr(run.objective, name, None) == ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from selfattn_bio.config.model import CnnModel, DilatedModel, ModuleModel, PairedModel
+from selfattn_bio.config.objective import kinds_that
 
 if TYPE_CHECKING:
     from selfattn_bio.config.run import RunFile
@@ -20,14 +21,14 @@ def labels_can_be_shuffled(run: RunFile) -> None:
 
 def classes_can_be_weighted(run: RunFile) -> None:
     """Refuse class weights for objectives without one class per record."""
-    kinds = {
-        run.objective.kind,
-        *(part.kind for part in getattr(run.objective, "parts", {}).values()),
-    }
-    if not kinds & {"binary", "multiclass"} and run.training.class_weights == "balanced":
+    objectives = (run.objective, *getattr(run.objective, "parts", {}).values())
+    if run.training.class_weights == "balanced" and not any(
+        each.has_classes for each in objectives
+    ):
+        known = " and ".join(map(repr, kinds_that("has_classes")))
         raise ValueError(
             "training.class_weights 'balanced' cannot be used with objective "
-            f"{run.objective.kind!r}, only with 'binary' and 'multiclass'"
+            f"{run.objective.kind!r}, only with {known}"
         )
 
 
@@ -51,7 +52,7 @@ def groups_fit_the_objective(run: RunFile) -> None:
 
 def members_have_a_score(run: RunFile) -> None:
     """Refuse several seeds for language models."""
-    if run.objective.kind in ("masked", "causal") and run.training.seeds > 1:
+    if not run.objective.has_scores and run.training.seeds > 1:
         raise ValueError(
             f"training.seeds cannot be used with objective {run.objective.kind!r}, which has "
             "no scores to average; remove it"
@@ -62,10 +63,11 @@ def windows_need_no_labels(run: RunFile) -> None:
     """Refuse training windows for labelled records, and windows shorter than two tokens."""
     if not (window := run.training.window):
         return
-    if (kind := run.objective.kind) not in ("masked", "causal"):
+    if not run.objective.is_unlabelled:
+        known = " and ".join(map(repr, kinds_that("is_unlabelled")))
         raise ValueError(
-            f"training.window cannot be used with objective {kind!r}, only with 'masked' "
-            "and 'causal', because labels belong to complete records"
+            f"training.window cannot be used with objective {run.objective.kind!r}, only with "
+            f"{known}, because labels belong to complete records"
         )
     if window < (least := 2 * run.tokens.k):
         raise ValueError(
@@ -75,11 +77,10 @@ def windows_need_no_labels(run: RunFile) -> None:
 
 def edits_keep_targets(run: RunFile) -> None:
     """Refuse random edits where targets or a partner belong to positions."""
-    of_records = ("binary", "multiclass", "multilabel", "regression")
-    if run.training.edits and run.objective.kind not in of_records:
+    if run.training.edits and not run.objective.allows_edits:
         raise ValueError(
             f"training.edits cannot be used with objective {run.objective.kind!r}, only "
-            f"with {', '.join(of_records)}"
+            f"with {', '.join(kinds_that('allows_edits'))}"
         )
     if run.training.edits and run.partner:
         raise ValueError("training.edits cannot be used with [partner]; remove one of them")

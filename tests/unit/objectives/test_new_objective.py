@@ -91,6 +91,15 @@ def test_new_objective_has_targets_loss_and_metrics():
     assert objective.section.num_outputs(tokenizer.vocabulary_size) == 1
 
 
+def test_kind_cannot_be_registered_twice():
+    with pytest.raises(ValueError, match="objective 'age' exists already: Age"):
+
+        class Other(Age, kind="age"):
+            pass
+
+    assert OBJECTIVES["age"] is Age
+
+
 def test_new_objective_is_scored_and_evaluated():
     """The defaults of all other steps fit an objective with one answer per sequence."""
     objective = objective_of(AgeSection(column="mya"))
