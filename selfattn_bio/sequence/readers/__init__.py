@@ -197,6 +197,12 @@ def kind_of(blocks: BlockReader, fields: Fields) -> str:
     )
 
 
+def _expected() -> str:
+    """Return the names of all formats, for messages."""
+    first, _, last = ", ".join(FORMATS).replace("table", "CSV, TSV").rpartition(", ")
+    return f"{first} or {last}"
+
+
 def _check_text(head: bytes, name: str) -> None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise_sequence_error(
@@ -205,8 +211,7 @@ def _check_text(head: bytes, name: str) -> None:
     for mark, what, hint in _FOREIGN:
         if re.match(mark, head):
             raise_sequence_error(
-                f"unsupported file type: {what} (expected FASTA, FASTQ, GenBank, EMBL, CSV, TSV or "
-                "Parquet)",
+                f"unsupported file type: {what} (expected {_expected()})",
                 name,
                 hint,
             )
