@@ -11,8 +11,9 @@ toml     read as a run file or, with [negatives], as a grammar; a run file witho
 others   (text, none) and indented blocks hold output and formulas and are not run
 
 A block that cannot run has a reason in the line before its fence: `<!-- not run: trains for 20
-minutes -->`. Preparation that readers need not see is in a comment of several lines that begins
-with `<!-- setup` and runs as sh.
+minutes -->`. A block that another test runs names it: `<!-- run by tests/FILE.py -->`. Preparation
+that readers need not see is in a comment of several lines that begins with `<!-- setup` and runs as
+sh.
 """
 
 import os
@@ -35,8 +36,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("sh", "python", "toml", "setup")
 SLOW = {"README.md", "commands.md", "python.md", "scoring_genomes.md"}  # more than a few seconds
 BLOCK = re.compile(
-    r"^(?:<!-- not run: *(?P<reason>.*?) *-->\n+)?```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- "
-    r"setup\n(?P<setup>.*?)^-->$",
+    r"^(?:<!-- (?:not run:|(?=run by )) *(?P<reason>.*?) *-->\n+)?"
+    r"```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- setup\n(?P<setup>.*?)^-->$",
     re.MULTILINE | re.DOTALL,
 )
 SMALL = """
@@ -260,8 +261,10 @@ def test_blocks_not_run_have_a_reason():
         if block.reason is not None
     }
     assert [place for place, reason in left.items() if len(reason.split()) < 2] == []
+    tests = {reason.removeprefix("run by ") for reason in left.values() if reason[:7] == "run by "}
+    assert [path for path in tests if not (ROOT / path).exists()] == []
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
-    notes = sum(text.count("<!-- not run:") + text.count("<!-- setup\n") for text in texts)
+    notes = sum(len(re.findall("<!-- (?:not run:|run by |setup\n)", text)) for text in texts)
     kinds = [block.kind for page in PAGES for block in blocks_of(page)]
     assert notes == len(left) + kinds.count("setup"), (
         "a comment must be right before a fence, or be closed by a line -->"
