@@ -53,8 +53,8 @@ class Validation:
         """Return the outputs of all records, as `Objective.read` returns them.
 
         Returns None if a stop signal arrived in any process. All processes use the batch-norm
-        statistics of the first. Each one scores a part of the records, or all records if
-        there are outputs per token.
+        statistics of the first. Each one scores a part of the records, or all records if there are
+        outputs per token or fewer records than processes.
         """
         if self.fabric.world_size > 1:
             for buffer in self.scorer.network.buffers():
@@ -64,14 +64,17 @@ class Validation:
         if objective.outputs_per != "sequence":
             letters = self.data.letters(self.data.valid)
             return self._unless_stopped(objective.read_batches(self.scorer, letters), len(letters))
-        mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
+        rank, processes = self.fabric.global_rank, self.fabric.world_size
+        # a process without records would not know the shape of the outputs
+        is_divided = len(rows) >= processes
+        mine = slice(rank, None, processes) if is_divided else slice(None)
         inputs = [self.inputs.of(int(row)) for row in rows[mine]]
         part = self._unless_stopped(objective.read_batches(self.scorer, inputs), len(inputs))
         if part is None:
             return None
         outputs = np.zeros((len(rows), *part[0].shape))
         outputs[mine] = part
-        return sum_of_all(self.fabric, outputs)
+        return sum_of_all(self.fabric, outputs) if is_divided else outputs
 
     def readings(self) -> NDArray[np.float64] | None:
         """Return the outputs after each block, (n, M, E, C), for a model with exits.

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from selfattn_bio.training.resume import StopSignals
 from selfattn_bio.training.validation import Validation
@@ -24,9 +25,9 @@ class Rows:
             yield rows, np.array([[inputs[row]] for row in rows])
 
 
-def validation_of(signals, objective):
+def validation_of(signals, objective, **processes):
     data = SimpleNamespace(valid=SimpleNamespace(rows=np.arange(8)), objective=objective)
-    fabric = SimpleNamespace(world_size=1, global_rank=0)
+    fabric = SimpleNamespace(**{"world_size": 1, "global_rank": 0} | processes)
     inputs = SimpleNamespace(of=lambda row: 10.0 * row)
     return Validation(fabric, data, inputs, None, signals)
 
@@ -35,6 +36,23 @@ def test_outputs_are_in_the_order_of_records():
     signals = StopSignals()
     found = validation_of(signals, Rows(signals)).outputs()
     assert np.array_equal(found, 10.0 * np.arange(8)[:, None])
+
+
+@pytest.mark.parametrize("rank", [0, 8])
+def test_every_process_scores_few_records(rank, monkeypatch):
+    """With 9 processes and 8 records, the last process had no record and failed."""
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda *_, **__: None)
+    signals = StopSignals()
+    validation = validation_of(
+        signals,
+        Rows(signals),
+        world_size=9,
+        global_rank=rank,
+        device="cpu",
+        all_reduce=lambda mine, reduce_op: {"max": mine}[reduce_op],
+    )
+    validation.scorer = SimpleNamespace(network=torch.nn.BatchNorm1d(1))
+    assert np.array_equal(validation.outputs(), 10.0 * np.arange(8)[:, None])
 
 
 @pytest.mark.parametrize("batch", [1, 4])
