@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from selfattn_bio.data.collation import Collation
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
@@ -72,9 +73,8 @@ class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         """Return the tokens (N,) int64 and the target of a record."""
-        codes = self.corpus.alphabet.codes(self.corpus.letters(int(self.rows[i])))
-        tokens = self.tokenizer.encode(codes[None])[0].astype(np.int64)
-        return torch.from_numpy(tokens), self.targets[i]
+        letters = self.corpus.letters(int(self.rows[i]))
+        return Collation(self.tokenizer).encode(letters[None])[0], self.targets[i]
 
 
 def collate(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -106,7 +106,7 @@ class BinaryLoss(Loss):
 
     def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
         labels = torch.from_numpy(targets).to(tokens.ids.device, torch.float32)
-        return Batch(*tokens, labels, len(targets))
+        return Batch(tokens, labels, len(targets))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of `losses`."""
@@ -135,7 +135,7 @@ class WeightedBinaryLoss(BinaryLoss):
     def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
         columns = np.stack([targets["label"], targets["weight"]], axis=1)
         labels = torch.from_numpy(columns).to(tokens.ids.device, torch.float32)
-        return Batch(*tokens, labels, len(targets))
+        return Batch(tokens, labels, len(targets))
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the losses (B,) of outputs (B, M, 1) with targets (B, 2): label and weight."""

@@ -177,7 +177,7 @@ class BinsLoss(Loss):
         for row, labels in zip(padded, rows, strict=True):
             row[: len(labels)] = labels
         labels_of_bins = torch.from_numpy(padded).to(tokens.ids.device)
-        return Batch(*tokens, labels_of_bins, sum(map(len, rows)))
+        return Batch(tokens, labels_of_bins, sum(map(len, rows)))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, 2) with targets (B, bins, 2), NaN if no bin."""

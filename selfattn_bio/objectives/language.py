@@ -65,7 +65,7 @@ class LanguageModel(Objective[LanguageT]):
 
     @torch.inference_mode()
     def _sums(self, scorer: Reader, batch: Batch) -> Array:
-        outputs = scorer.network(batch.tokens).mean(1).float()  # (B, N, V)
+        outputs = scorer.network(batch.tokens.ids).mean(1).float()  # (B, N, V)
         # (B, N), 0 without a target
         losses = cross_entropy(outputs.transpose(1, 2), batch.targets, reduction="none")
         right, known = outputs.argmax(-1) == batch.targets, batch.targets != UNKNOWN
@@ -146,7 +146,7 @@ class MaskedLoss(LanguageLoss):
         masked_tokens = torch.where(over.all(-1) & (ids != PAD) & (ids != UNK), ids, UNKNOWN)
         inputs = torch.where(over.any(-1) & (ids != PAD), MASK, ids)
         num_targets = int((masked_tokens != UNKNOWN).sum())
-        return Batch(inputs, tokens.lengths, masked_tokens, num_targets)
+        return Batch(Tokens(inputs, tokens.lengths), masked_tokens, num_targets)
 
 
 class CausalLoss(LanguageLoss):
@@ -164,7 +164,7 @@ class CausalLoss(LanguageLoss):
         next_tokens[:, :-1] = torch.where(
             (following != PAD) & (following != UNK), following, UNKNOWN
         )
-        return Batch(*tokens, next_tokens, int((next_tokens != UNKNOWN).sum()))
+        return Batch(tokens, next_tokens, int((next_tokens != UNKNOWN).sum()))
 
 
 def language_metrics(loss: float, accuracy: float | None, letters: int | None) -> dict[str, float]:

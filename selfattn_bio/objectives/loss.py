@@ -23,17 +23,14 @@ class Batch:
     Attributes
     ----------
     tokens
-        Token ids (B, N), padded with 0.
-    lengths
-        Number of tokens of each record, (B,), on the CPU.
+        Inputs of the network; some objectives replace tokens by [MASK].
     targets
         Targets of the outputs: a tensor, or a dict with one tensor per part for several parts.
     num_targets
         Number of terms in the loss.
     """
 
-    tokens: Tensor
-    lengths: Tensor
+    tokens: Tokens
     targets: Any
     num_targets: int
 

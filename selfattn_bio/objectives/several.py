@@ -152,7 +152,7 @@ class SeveralLoss(Loss):
         by_part = {
             name: loss.batch(tokens, targets[name]).targets for name, loss in self.losses.items()
         }
-        return Batch(*tokens, by_part, len(targets))
+        return Batch(tokens, by_part, len(targets))
 
     def sum(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Return the loss of outputs (B, M, C) of all parts, with targets by part."""

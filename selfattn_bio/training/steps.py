@@ -72,7 +72,7 @@ class Steps:
             mine, weight = _own_rows(rows, self.fabric)
             batch, num_letters = self.batch(epoch, mine)
             batches.append((batch, weight))
-            counts += weight * np.array([batch.num_targets, num_letters, int(batch.lengths.sum())])
+            counts += weight * np.array([batch.num_targets, num_letters, int(batch.tokens.lengths.sum())])
         num_targets, letters, tokens = sum_of_all(self.fabric, counts)
         num_targets = max(num_targets, 1.0)  # 0 if no record has a target; the loss is then 0
         loss = 0.0
@@ -91,7 +91,7 @@ class Steps:
     def backward(self, batch: Batch, weight: float, num_targets: float) -> float:
         """Add the gradients of a batch; return its part of the mean loss over `num_targets`."""
         total = (
-            self.loss.sum(self.network(batch.tokens), batch.targets)
+            self.loss.sum(self.network(batch.tokens.ids), batch.targets)
             + self.network.module.penalty() * batch.num_targets
         )
         loss = total * weight / num_targets

@@ -99,7 +99,7 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     # All records in one padded batch, without privacy.
     batch, _ = trainer.steps.batch(0, rows)
     (
-        trainer.steps.loss.sum(trainer.bare(batch.tokens), batch.targets) / run.training.batch_size
+        trainer.steps.loss.sum(trainer.bare(batch.tokens.ids), batch.targets) / run.training.batch_size
     ).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
@@ -110,7 +110,7 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     }
     for row in rows:
         batch, _ = trainer.steps.batch(0, np.array([row]))
-        loss = trainer.steps.loss.sum(trainer.bare(batch.tokens), batch.targets)
+        loss = trainer.steps.loss.sum(trainer.bare(batch.tokens.ids), batch.targets)
         each = torch.autograd.grad(loss, list(trainer.bare.parameters()), allow_unused=True)
         length = sum(float((gradient**2).sum()) for gradient in each if gradient is not None) ** 0.5
         lengths.append(length)
@@ -143,7 +143,7 @@ def test_private_gradients_equal_opacus(task):
         expected_batch_size=size,
         loss_reduction="mean",
     )
-    trainer.steps.loss.sum(module(batch.tokens), batch.targets).backward()
+    trainer.steps.loss.sum(module(batch.tokens.ids), batch.targets).backward()
     assert optimizer.pre_step()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(ours[name], parameter.grad, rtol=1e-4, atol=1e-7), name

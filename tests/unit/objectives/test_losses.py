@@ -261,9 +261,9 @@ def test_masked_bases_are_never_visible(k, stride, fraction, seed, data):
     ids = tokens.ids
     spans = tokenizer.spans(ids.shape[1])
     for row in range(3):
-        shown = batch.tokens[row] != MASK
+        shown = batch.tokens.ids[row] != MASK
         # tokens that are not hidden are unchanged
-        assert torch.equal(batch.tokens[row][shown], ids[row][shown])
+        assert torch.equal(batch.tokens.ids[row][shown], ids[row][shown])
         seen = {
             int(letter)
             for token in torch.nonzero(shown).flatten()
@@ -286,7 +286,7 @@ def test_masked_fraction_is_about_as_set():
         tokens, np.zeros((20, 0)), torch.Generator().manual_seed(0)
     )
     # 15 spans of 6 bases in 600, some overlapping: each masks 8 tokens and predicts 4.
-    assert 0.14 < float((batch.tokens == MASK).double().mean()) < 0.2
+    assert 0.14 < float((batch.tokens.ids == MASK).double().mean()) < 0.2
     assert 0.07 < float((batch.targets != UNKNOWN).double().mean()) < 0.11
 
 

@@ -58,7 +58,7 @@ class AgeLoss(Loss):
         self.objective = objective
 
     def batch(self, tokens, targets):
-        return Batch(*tokens, torch.from_numpy(targets / 100), len(targets))
+        return Batch(tokens, torch.from_numpy(targets / 100), len(targets))
 
     def sum(self, outputs, targets):
         return l1_loss(outputs, targets[:, None].expand_as(outputs), reduction="sum")
