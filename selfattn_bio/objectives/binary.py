@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -62,14 +63,12 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
             if isinstance(run.training.balance, config.ReweightBalance)
             else BinaryLoss
         )
-        return kind(run.training, targets)
+        return kind(self, run.training, targets)
 
     def predictions(self, outputs: Array) -> Array:
         return expit(outputs)
 
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
-        from sklearn.metrics import roc_auc_score
-
         return {"auroc": float(roc_auc_score(targets, predictions[:, 0]))}
 
     def columns(
@@ -93,12 +92,19 @@ class BinaryLoss(Loss):
 
     Parameters
     ----------
+    objective
+        Measures the AUROC.
+    training
+        Label smoothing and class weights.
     labels
         0 or 1 for each training record. Balanced weights are computed from them: each class has the
         same total weight, and the mean weight is 1.
     """
 
-    def __init__(self, training: config.Training, labels: NDArray[np.int64]) -> None:
+    def __init__(
+        self, objective: Binary, training: config.Training, labels: NDArray[np.int64]
+    ) -> None:
+        self.objective = objective
         self.smoothing = training.label_smoothing
         positive = float(np.mean(labels))
         balanced = training.class_weights == "balanced"
@@ -121,12 +127,11 @@ class BinaryLoss(Loss):
             logits, target, weight=weight, reduction="none"
         ).mean(1)
 
-    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
-        from sklearn.metrics import roc_auc_score
-
+    def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
         logits = outputs[:, 0]
         loss = float(np.mean(np.logaddexp(0, logits) - targets * logits))
-        return {"loss": loss, "auroc": float(roc_auc_score(targets, logits))}
+        # of logits: the probabilities of very large logits are equal
+        return {"loss": loss, **self.objective.measure(outputs, targets)}
 
 
 class WeightedBinaryLoss(BinaryLoss):

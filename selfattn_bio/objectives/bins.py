@@ -189,7 +189,7 @@ class BinsLoss(Loss):
             torch.where(holds > 0.5, -torch.log(-torch.expm1(-rate)), rate).sum() / outputs.shape[1]
         )
 
-    def measure(self, outputs: list[Array], targets: NDArray) -> dict[str, float]:
+    def measure_outputs(self, outputs: list[Array], targets: NDArray) -> dict[str, float]:
         bins = Bins.of(targets, self.size)
         return measure_bins(bins.joined(outputs), bins.labels)
 

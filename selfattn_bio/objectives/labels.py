@@ -143,7 +143,7 @@ class LabelsLoss(Loss):
         """Return the loss of outputs (B, M, N, C) with targets (B, N) int."""
         return cross_entropy_sum(outputs, targets, self.smoothing)
 
-    def measure(self, outputs: list[Array], targets: NDArray) -> dict[str, float]:
+    def measure_outputs(self, outputs: list[Array], targets: NDArray) -> dict[str, float]:
         pairs = zip(outputs, targets, strict=True)
         joined = np.concatenate([found[: len(labels)] for found, labels in pairs])
         truth = np.concatenate(list(targets))

@@ -116,7 +116,7 @@ class LanguageLoss(Loss):
         """Return the loss of outputs (B, M, N, V) with targets (B, N) int."""
         return cross_entropy_sum(outputs, targets)
 
-    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+    def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
         loss, right, size = np.asarray(outputs).sum(axis=0)
         return {"loss": loss / size, **language_metrics(loss / size, right / size, self.letters)}
 

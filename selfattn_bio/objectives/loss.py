@@ -56,10 +56,11 @@ class Loss(ABC):
         """
 
     @abstractmethod
-    def measure(self, outputs: Any, targets: NDArray) -> dict[str, float]:
+    def measure_outputs(self, outputs: Any, targets: NDArray) -> dict[str, float]:
         """Return loss and metrics of all records.
 
         `outputs` are those of `Objective.read`, averaged over the members of the network.
+        `Objective.measure` takes predictions instead, and has no loss.
         """
 
 

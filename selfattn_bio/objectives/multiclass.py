@@ -147,7 +147,7 @@ class MulticlassLoss(Loss):
         weights = None if self.weights is None else self.weights.to(outputs.device)
         return cross_entropy_sum(outputs, targets, self.smoothing, weights)
 
-    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+    def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
         known = targets != UNKNOWN
         loss = cross_entropy(
             torch.from_numpy(outputs[known]), torch.from_numpy(targets[known])

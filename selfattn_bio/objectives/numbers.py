@@ -117,7 +117,7 @@ class ColumnsLoss(Loss):
     def of_known(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each known value, (n,)."""
 
-    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+    def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
         known = np.isfinite(targets)
         loss = (
             self.of_known(

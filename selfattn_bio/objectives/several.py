@@ -163,9 +163,9 @@ class SeveralLoss(Loss):
         ]
         return torch.stack(losses).sum()
 
-    def measure(self, outputs: Array, targets: NDArray) -> dict[str, float]:
+    def measure_outputs(self, outputs: Array, targets: NDArray) -> dict[str, float]:
         losses = {
-            name: loss.measure(outputs[:, self.slices[name]], targets[name])["loss"]
+            name: loss.measure_outputs(outputs[:, self.slices[name]], targets[name])["loss"]
             for name, loss in self.losses.items()
         }
         total = sum(self.weights[name] * of_part for name, of_part in losses.items())

@@ -72,7 +72,9 @@ class Steps:
             mine, weight = _own_rows(rows, self.fabric)
             batch, num_letters = self.batch(epoch, mine)
             batches.append((batch, weight))
-            counts += weight * np.array([batch.num_targets, num_letters, int(batch.tokens.lengths.sum())])
+            counts += weight * np.array(
+                [batch.num_targets, num_letters, int(batch.tokens.lengths.sum())]
+            )
         num_targets, letters, tokens = sum_of_all(self.fabric, counts)
         num_targets = max(num_targets, 1.0)  # 0 if no record has a target; the loss is then 0
         loss = 0.0
@@ -122,7 +124,7 @@ class Steps:
 
     def metrics(self, predictions: Any) -> dict[str, float]:
         """Return loss and metrics of the predictions of the validation split."""
-        return self.loss.measure(predictions, self.data.valid.targets)
+        return self.loss.measure_outputs(predictions, self.data.valid.targets)
 
     # ------------ messages, checkpoints and provenance
     def notes(self) -> list[str]:

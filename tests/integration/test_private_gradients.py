@@ -99,7 +99,8 @@ def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     # All records in one padded batch, without privacy.
     batch, _ = trainer.steps.batch(0, rows)
     (
-        trainer.steps.loss.sum(trainer.bare(batch.tokens.ids), batch.targets) / run.training.batch_size
+        trainer.steps.loss.sum(trainer.bare(batch.tokens.ids), batch.targets)
+        / run.training.batch_size
     ).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name

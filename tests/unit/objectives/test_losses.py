@@ -25,6 +25,7 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 
 PLAIN = config.Training(label_smoothing=0)
+BINARY = objective_of(config.BinaryObjective())
 CLASSES = objective_of(config.MulticlassObjective(column="c", classes=("a", "b", "c")))
 
 
@@ -40,32 +41,34 @@ def test_binary_loss_is_cross_entropy():
     logits, labels = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 1.0])
     expected = -torch.log(torch.sigmoid(logits)).sum()
     assert_close(
-        BinaryLoss(PLAIN, labels.long().numpy()).sum(logits[:, None, None], labels), expected
+        BinaryLoss(BINARY, PLAIN, labels.long().numpy()).sum(logits[:, None, None], labels),
+        expected,
     )
 
 
 def test_balanced_weights_make_classes_count_the_same():
     labels = torch.tensor([1.0, 0.0, 0.0, 0.0])
     loss = BinaryLoss(
-        config.Training(class_weights="balanced", label_smoothing=0), labels.long().numpy()
+        BINARY, config.Training(class_weights="balanced", label_smoothing=0), labels.long().numpy()
     )
     one = loss.sum(torch.zeros(1, 1, 1), labels[:1])
     rest = loss.sum(torch.zeros(3, 1, 1), labels[1:])
     assert_close(one, rest)
     assert_close(
-        one + rest, BinaryLoss(PLAIN, labels.long().numpy()).sum(torch.zeros(4, 1, 1), labels)
+        one + rest,
+        BinaryLoss(BINARY, PLAIN, labels.long().numpy()).sum(torch.zeros(4, 1, 1), labels),
     )
 
 
 def test_smoothing_moves_the_best_logit_from_infinity():
-    loss = BinaryLoss(config.Training(label_smoothing=0.2), torch.tensor([0, 1]).numpy())
+    loss = BinaryLoss(BINARY, config.Training(label_smoothing=0.2), torch.tensor([0, 1]).numpy())
     at = torch.logit(torch.tensor([0.9])).requires_grad_()
     loss.sum(at[:, None, None], torch.ones(1)).backward()
     assert abs(float(at.grad)) < 1e-6
 
 
 def test_members_each_have_their_own_loss():
-    loss = BinaryLoss(config.Training(), torch.tensor([0, 1]).numpy())
+    loss = BinaryLoss(BINARY, config.Training(), torch.tensor([0, 1]).numpy())
     logits, labels = torch.randn(5, 3, 1), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
     alone = torch.stack([loss.sum(logits[:, [i]], labels) for i in range(3)])
     assert_close(loss.sum(logits, labels), alone.mean())
@@ -182,7 +185,7 @@ def test_parts_are_weighted_as_in_run_file():
     assert_close(
         loss.sum(outputs, batch.targets) / batch.num_targets, (1 * of_class + 3 * of_numbers) / 4
     )
-    measured = loss.measure(outputs.double().mean(1).numpy(), targets)
+    measured = loss.measure_outputs(outputs.double().mean(1).numpy(), targets)
     assert measured["loss"] == pytest.approx(
         (measured["class.loss"] + 3 * measured["activity.loss"]) / 4
     )

@@ -63,7 +63,7 @@ class AgeLoss(Loss):
     def sum(self, outputs, targets):
         return l1_loss(outputs, targets[:, None].expand_as(outputs), reduction="sum")
 
-    def measure(self, outputs, targets):
+    def measure_outputs(self, outputs, targets):
         return self.objective.measure(self.objective.predictions(outputs), targets)
 
 
@@ -86,7 +86,7 @@ def test_new_objective_has_targets_loss_and_metrics():
     batch = loss.batch(tokens, targets)
     outputs = torch.tensor([[[1.5]], [[2.5]]], dtype=torch.float64)  # (B, M, C)
     assert float(loss.sum(outputs, batch.targets)) == pytest.approx(0.5 + 0.5)
-    assert loss.measure(outputs.mean(1).numpy(), targets) == {"error": 50.0}
+    assert loss.measure_outputs(outputs.mean(1).numpy(), targets) == {"error": 50.0}
     assert objective.output_names(tokenizer) == ["mya"]
     assert objective.section.num_outputs(tokenizer.vocabulary_size) == 1
 
