@@ -30,8 +30,6 @@ class TrainedModel:
 
     Attributes
     ----------
-    task
-        The run file.
     corpus, scorer
         The corpus and the model.
     folder
@@ -42,7 +40,6 @@ class TrainedModel:
         `corpus.records` with a column split; the index is the row in the corpus.
     """
 
-    task: RunFile
     corpus: Corpus
     scorer: Scorer
     folder: Path
@@ -92,7 +89,7 @@ class TrainedModel:
         check_trained_on(scorer.folder, corpus.fingerprint, sha256_of(table))
         records = corpus.records.reset_index(drop=True)
         records = records.assign(split=read_split(table, records["id"]))
-        return cls(task, corpus, scorer, scorer.folder, table, records)
+        return cls(corpus, scorer, scorer.folder, table, records)
 
     def letters(self, records: pd.DataFrame) -> list[NDArray[np.uint8]]:
         """Return the ASCII sequence of each of these rows of `records`."""

@@ -42,13 +42,11 @@ class Alone:
     corpus: Corpus
 
     def of(self, record: int) -> Letters:
-        """See `Inputs`."""
         return self.corpus.letters(record)
 
     def seen(
         self, augmentation: Augmentation, record: int, epoch: int, number: int
     ) -> tuple[Letters, View]:
-        """See `Inputs`."""
         return augmentation.view(self.corpus, record, epoch, number)
 
 
@@ -72,7 +70,6 @@ class Pairs:
                 self._first = shuffled
 
     def of(self, record: int) -> RecordPair:
-        """See `Inputs`."""
         return RecordPair(
             self.corpus.letters(int(self._first[record])),
             self.corpus.partner_letters(int(self._partner[record])),
@@ -81,7 +78,6 @@ class Pairs:
     def seen(
         self, augmentation: Augmentation, record: int, epoch: int, number: int
     ) -> tuple[RecordPair, View]:
-        """See `Inputs`."""
         whole, partner = self.of(record)
         first, view = augmentation.view(self.corpus, int(self._first[record]), epoch, number)
         if self.is_track and len(partner) == len(whole):

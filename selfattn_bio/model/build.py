@@ -39,7 +39,8 @@ from selfattn_bio.sequence.policy import SequencePolicy
 
 def build_network(run: config.RunFile) -> Network:
     """Build the network of a run file."""
-    tokenizer, size = tokenizer_of(run), tokenizer_of(run).vocabulary_size
+    tokenizer = tokenizer_of(run)
+    size = tokenizer.vocabulary_size
     if isinstance(run.model, config.ModuleModel):
         return build_module(run.model, size, num_outputs(run), place=str(run.path or ""))
     total = size + (partner_tokenizer_of(run).vocabulary_size if run.partner else 0)

@@ -163,7 +163,6 @@ class BalancedSteps(Steps):
 
     @property
     def main_metric(self) -> str:
-        """See `Steps`."""
         return "worst_auroc"
 
     def metrics(self, predictions: NDArray[np.float64]) -> dict[str, float]:
@@ -172,5 +171,4 @@ class BalancedSteps(Steps):
         return {**super().metrics(predictions), "worst_auroc": worst}
 
     def notes(self) -> list[str]:
-        """See `Steps`."""
         return [self.balance.words()]

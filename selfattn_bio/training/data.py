@@ -13,9 +13,10 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.lineage import Lineage, read_lineage
-from selfattn_bio.objectives import Objective, objective_of
+from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.base import SPLITS
 from selfattn_bio.sequence.split_table import read_split
-from selfattn_bio.training.splits import SplitRecords, read_splits
+from selfattn_bio.training.splits import SplitRecords, complete_targets
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class TrainingData:
         All records: training, validation and test.
     train, valid
         Training and validation split.
+    objective
+        The objective of the run.
     lineage
         Ancestry of the parent of [transfer], or None.
     """
@@ -38,12 +41,8 @@ class TrainingData:
     corpus: Corpus
     train: SplitRecords
     valid: SplitRecords
+    objective: Objective[Any]
     lineage: Lineage | None
-
-    @property
-    def objective(self) -> Objective[Any]:
-        """Return the objective of the run."""
-        return objective_of(self.run.objective)
 
     @classmethod
     def read(cls, run: RunFile, corpus: Corpus, split_path: Path) -> TrainingData:
@@ -56,13 +55,17 @@ class TrainingData:
         """
         # read now, because the parent's folder may have changed by the end of this run
         lineage = read_lineage(run.transfer.folder) if run.transfer else None
+        split = np.array(read_split(split_path, corpus.records["id"]))
+        rows = {name: np.flatnonzero(split == name) for name in SPLITS}
         if lineage:  # check now: `evaluate` would refuse the trained model
-            test = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
+            test = rows["test"]
             lineage.check(
                 corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly
             )
-        run, splits = read_splits(run, corpus, split_path)
-        return cls(run, corpus, splits["train"], splits["valid"], lineage)
+        objective, targets = complete_targets(run, corpus, rows, split_path)
+        train, valid = (SplitRecords(rows[name], targets[name]) for name in ("train", "valid"))
+        run = run.model_copy(update={"objective": objective.section})
+        return cls(run, corpus, train, valid, objective, lineage)
 
     def letters(self, split: SplitRecords) -> list[NDArray[np.uint8]]:
         """Return the sequences of a split, ASCII, for evaluation and for reference statistics.

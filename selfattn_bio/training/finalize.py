@@ -67,11 +67,11 @@ def write_model(
     """
     data, steps, best_step = trainer.data, trainer.steps, trainer.progress.best_step
     speed = trainer.meter.speed(trainer.progress, trainer.meter.seconds)
-    trainer.average.load_state_dict(trainer.top[best_step])
+    trainer.average.load_state_dict(trainer.best_weights[best_step])
     exits = _choose_exits(trainer)
     outputs = None
     if data.objective.has_coverage:
-        outputs = _unless_stopped(trainer, trainer.validation.outputs())
+        outputs = _or_interrupted(trainer, trainer.validation.outputs())
     if not trainer.fabric.is_global_zero:
         return
     stack = None
@@ -98,7 +98,7 @@ def write_model(
     reference, seen = _reference(trainer, outputs), _seen(trainer)
     with whole_folder(trainer.output) as folder:
         save_model(folder, data.run, _merged_weights(trainer, best_step), provenance)
-        for step in trainer.top.keys() - {best_step}:
+        for step in trainer.best_weights.keys() - {best_step}:
             (folder / NEXT_BEST).mkdir(exist_ok=True)
             (folder / NEXT_BEST / f"step-{step:09d}.safetensors").write_bytes(
                 save(_merged_weights(trainer, step))
@@ -113,7 +113,7 @@ def write_model(
     trainer.messages.end(trainer, provenance)
 
 
-def _unless_stopped(trainer: Trainer, result: Result | None) -> Result:
+def _or_interrupted(trainer: Trainer, result: Result | None) -> Result:
     """Return a result of the validation split.
 
     Raises
@@ -148,7 +148,7 @@ def _choose_exits(trainer: Trainer) -> dict[str, Any]:
         return {}
     main = trainer.steps.main_metric
     # (n, M, E, C): outputs by member and block
-    readings = torch.from_numpy(_unless_stopped(trainer, trainer.validation.readings()))
+    readings = torch.from_numpy(_or_interrupted(trainer, trainer.validation.readings()))
 
     def main_metric(outputs: Tensor) -> float:
         return trainer.steps.metrics(outputs.numpy())[main]
@@ -258,5 +258,5 @@ def _seen(trainer: Trainer) -> pd.DataFrame:
 
 def _merged_weights(trainer: Trainer, step: int) -> dict[str, Tensor]:
     """Return the weights of the best evaluation at `step`, with LoRA merged into its layers."""
-    trainer.average.load_state_dict(trainer.top[step])
+    trainer.average.load_state_dict(trainer.best_weights[step])
     return {key: value.contiguous() for key, value in merge_lora(trainer.average).items()}

@@ -22,6 +22,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.model.encoder import EncoderBlock
 
@@ -86,6 +87,26 @@ def training_settings(threads: int, matmul: str, say: Callable[[str], object]) -
         torch.set_float32_matmul_precision(before[1])
 
 
+def check_shardable(run: RunFile) -> None:
+    """Refuse a run that cannot be sharded.
+
+    Raises
+    ------
+    TrainingError
+        If the model has gates, or the precision is float16.
+    """
+    place = str(run.path or "")
+    if isinstance(run.model, AttentionModel) and isinstance(run.model.gates, HardConcreteGates):
+        message = "sharded training does not support gates"
+        raise TrainingError(message, place=place, hint="Train without --sharded")
+    if run.training.precision == "16-mixed":
+        raise TrainingError(
+            "sharded training does not support precision '16-mixed'",
+            place=place,
+            hint="Set training.precision to '32-true' or 'bf16-mixed'",
+        )
+
+
 def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
     """Open Fabric on CUDA if available, otherwise on the CPU.
 
@@ -96,7 +117,7 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
     Raises
     ------
     TrainingError
-        If sharding is requested with a single process, or with float16.
+        If sharding is requested with a single process.
     """
     # "auto" could choose Apple's GPU, which is untested
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
@@ -115,11 +136,6 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
     processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     strategy: str | ModelParallelStrategy = "ddp"
     if sharded:
-        if precision == "16-mixed":
-            raise TrainingError(
-                "sharded training does not support precision '16-mixed'",
-                hint="Set training.precision to '32-true' or 'bf16-mixed'",
-            )
         strategy = ModelParallelStrategy(
             _shard,
             data_parallel_size=processes,

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
+from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_model_output
 from selfattn_bio.training.board import TensorBoardWriter
 from selfattn_bio.training.finalize import write_model
-from selfattn_bio.training.hardware import max_of_all, open_fabric
+from selfattn_bio.training.hardware import check_shardable, max_of_all, open_fabric
 from selfattn_bio.training.messages import print_line
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
@@ -87,17 +86,11 @@ def train(
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
     check_model_output(output)
-    if (
-        sharded
-        and isinstance(run.model, AttentionModel)
-        and isinstance(run.model.gates, HardConcreteGates)
-    ):
-        message = "sharded training does not support gates"
-        raise TrainingError(message, place=str(output), hint="Train without --sharded")
+    if sharded:
+        check_shardable(run)
     fabric = open_fabric(run.training.precision, sharded=sharded)
-    # a missing split table is reported by Trainer
-    split_sha256 = sha256_of(split_path) if split_path.is_file() else ""
     trainer = Trainer(fabric, run, corpus, split_path, output, name, say)
+    split_sha256 = sha256_of(split_path)
     parts = (
         shared_parts(run, stack_of, corpus.fingerprint, split_sha256, threads) if stack_of else {}
     )

@@ -197,12 +197,7 @@ class Private:
 class PrivateSteps(Steps):
     """Private training: each record's gradient is clipped, and noise is added to their sum.
 
-    Parameters
-    ----------
-    place
-        Location for error messages.
-    fabric, data, network, collate, loss
-        As for `Steps`.
+    Parameters are those of `Steps`.
 
     Raises
     ------
@@ -214,13 +209,13 @@ class PrivateSteps(Steps):
 
     def __init__(
         self,
-        place: str,
         fabric: Fabric,
         data: TrainingData,
         network: Any,
         collate: Collation,
         loss: Loss,
     ) -> None:
+        place = str(data.run.path or "")
         if (processes := fabric.world_size) > 1:
             message = f"[privacy] needs a single process, but {processes} were started"
             raise TrainingError(message, place=place, hint="Start it without torchrun")
@@ -250,12 +245,14 @@ class PrivateSteps(Steps):
         typical = round(mean_length * self.data.run.training.batch_size)
         return StepTotals(loss, typical, typical)
 
-    def clip(self, optimizer: torch.optim.Optimizer, step: int) -> float:
-        """Set the gradients of a step to the noisy sum over its records, and return their norm."""
+    def finish_gradients(self, optimizer: torch.optim.Optimizer, step: int) -> float:
+        """Set the gradients of a step to the noisy sum over its records, and return their norm.
+
+        This spends a part of the budget.
+        """
         return self.private.finish(self.network.module, step)
 
     def notes(self) -> list[str]:
-        """See `Steps`."""
         private = self.private
         return [
             f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} "
@@ -264,16 +261,13 @@ class PrivateSteps(Steps):
         ]
 
     def state(self) -> dict[str, Any]:
-        """See `Steps`."""
         return self.private.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """See `Steps`."""
         self.private.restore(state)
         self.stream = self._build_stream()  # with the secret of the original run
 
     def provenance(self) -> dict[str, Any]:
-        """See `Steps`."""
         return {"privacy": self.private.spent()}
 
 

@@ -26,7 +26,7 @@ class Progress:
     ----------
     step
         Number of optimizer steps taken.
-    top
+    best_steps
         [main metric, step] of the best evaluations, best first. If lower is better, the metric has
         a minus sign.
     letters, tokens
@@ -40,7 +40,7 @@ class Progress:
     """
 
     step: int = 0
-    top: list[list[float]] = field(default_factory=list)
+    best_steps: list[list[float]] = field(default_factory=list)
     letters: int = 0
     tokens: int = 0
     overflows: int = 0
@@ -51,7 +51,7 @@ class Progress:
     @property
     def best_step(self) -> int:
         """Return the step of the best evaluation, 0 before the first."""
-        return int(self.top[0][1]) if self.top else 0
+        return int(self.best_steps[0][1]) if self.best_steps else 0
 
     @property
     def is_evaluated(self) -> bool:
@@ -75,7 +75,9 @@ class Progress:
         self.history.append(row)
         self.loss_sum, self.loss_steps = 0.0, 0
         entry = [value if math.isfinite(value) else -math.inf, self.step]
-        self.top = sorted([*self.top, entry], key=lambda each: (-each[0], each[1]))[:kept]
+        self.best_steps = sorted([*self.best_steps, entry], key=lambda each: (-each[0], each[1]))[
+            :kept
+        ]
 
     def write_history(self, path: Path) -> None:
         """Write the history as a CSV file with one row per evaluation."""

@@ -19,9 +19,8 @@ from selfattn_bio.data.edits import Edits
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.base import SPLITS
-from selfattn_bio.sequence.split_table import read_split
 
 
 @dataclass(frozen=True)
@@ -32,17 +31,26 @@ class SplitRecords:
     targets: NDArray
 
 
-def read_splits(
-    run: RunFile, corpus: Corpus, split_path: Path
-) -> tuple[RunFile, dict[str, SplitRecords]]:
-    """Read the training and validation splits.
+def complete_targets(
+    run: RunFile, corpus: Corpus, rows: dict[str, NDArray[np.int64]], split_path: Path
+) -> tuple[Objective[Any], dict[str, NDArray]]:
+    """Complete the objective from the training records, and read the targets of each split.
 
     The test records are checked as well, so that errors appear before training and not after it.
 
+    Parameters
+    ----------
+    run, corpus
+        Run file and records.
+    rows
+        Rows of the corpus by split.
+    split_path
+        Path of the split table, for error messages.
+
     Returns
     -------
-    The run, completed from the training records (class names, mean and deviation), and the splits
-    by name.
+    The objective with its class names, mean and deviation, and the targets by split. Those of
+    training and validation are permuted if the run is a control with shuffled labels.
     """
     if corpus.alphabet.name != run.data.alphabet:
         message = (
@@ -52,8 +60,6 @@ def read_splits(
         raise CorpusError(
             message, place=str(corpus.path), hint=f"Ingest with --alphabet {run.data.alphabet}"
         )
-    split = np.array(read_split(split_path, corpus.records["id"]))
-    rows = {name: np.flatnonzero(split == name) for name in SPLITS}
     for name, of_split in rows.items():
         _check_lengths(run, corpus, of_split, name, split_path)
     objective, columns = objective_of(run.objective), run.objective.target_columns
@@ -74,9 +80,7 @@ def read_splits(
         for name in ("train", "valid"):
             rng = np.random.default_rng((run.training.seed, len(rows[name])))
             targets[name] = rng.permutation(targets[name])
-    return run.model_copy(update={"objective": objective.section}), {
-        name: SplitRecords(rows[name], targets[name]) for name in ("train", "valid")
-    }
+    return objective, targets
 
 
 def _check_lengths(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -101,15 +100,16 @@ class Steps:
         self.fabric.backward(loss * self.fabric.world_size)
         return loss.item()
 
-    def clip(self, optimizer: torch.optim.Optimizer, step: int) -> float:
-        """Clip the gradients of a step and return their norm, NaN if nothing is clipped."""
+    def finish_gradients(self, optimizer: torch.optim.Optimizer, step: int) -> float:
+        """Clip the gradients of a step and return their norm before it."""
         norm = self.fabric.clip_gradients(
             self.network,
             optimizer,
             max_norm=self.data.run.training.clip_norm,
             error_if_nonfinite=False,
         )
-        return math.nan if norm is None else float(gather(norm))
+        assert norm is not None  # None only if values are clipped
+        return float(gather(norm))
 
     # ------------ evaluation
     @property

@@ -72,7 +72,7 @@ class Trainer:
         Scores the validation split with the running mean.
     signals
         Stop signals that the run received; active only inside `loop.train`.
-    top
+    best_weights
         Weights of the running mean at the best evaluations, by step.
 
     Raises
@@ -99,7 +99,7 @@ class Trainer:
             check_parts(run, data.letters(data.train), policy_of(run.data))
         network = build_network(run)
         if run.transfer:
-            start_from(network, run, run.transfer, str(output))
+            start_from(network, run, run.transfer, str(run.path or ""))
         average = copy.deepcopy(network).to(fabric.device).eval()
         self.meter = Meter(network, fabric.device, training.precision)
         self.network: Any = fabric.setup_module(network)
@@ -109,17 +109,13 @@ class Trainer:
         )
         scorer = scorer_of(run, average)
         loss = data.objective.loss(run, scorer.tokenizer, data.train.targets)
-        self.steps: Steps
-        if run.privacy:
-            self.steps = PrivateSteps(str(output), fabric, data, self.network, scorer.collate, loss)
-        elif training.balance:
-            self.steps = BalancedSteps(fabric, data, self.network, scorer.collate, loss)
-        else:
-            self.steps = Steps(fabric, data, self.network, scorer.collate, loss)
+        kind = PrivateSteps if run.privacy else BalancedSteps if training.balance else Steps
+        self.steps = kind(fabric, data, self.network, scorer.collate, loss)
         self.signals = StopSignals()
         inputs = self.steps.stream.inputs
         self.validation = Validation(fabric, data, inputs, scorer, self.signals)
-        self.progress, self.top = Progress(), dict[int, dict[str, Tensor]]()
+        self.progress = Progress()
+        self.best_weights: dict[int, dict[str, Tensor]] = {}
         self.messages = Messages(say, name, shown=fabric.is_global_zero)
         self.network.train()
 
@@ -136,7 +132,7 @@ class Trainer:
     @property
     def best(self) -> float:
         """Return the main metric of the best evaluation."""
-        return self.steps.sign * self.progress.top[0][0]
+        return self.steps.sign * self.progress.best_steps[0][0]
 
     # ------------ steps
     def interruption(self) -> TrainingInterrupted:
@@ -163,7 +159,7 @@ class Trainer:
         freeze_batchnorm(self.network, self._rate_of)
         totals = self.steps.add_gradients(progress.step)
         set_rates(self.optimizer, learning_rate(progress.step, training), self._rate_of)
-        self._check_finite(totals.loss, self.steps.clip(self.optimizer, progress.step))
+        self._check_finite(totals.loss, self.steps.finish_gradients(self.optimizer, progress.step))
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.add_step(totals)
@@ -239,10 +235,10 @@ class Trainer:
         if self.fabric.is_global_zero:
             with whole_file(checkpoints_of(self.output) / HISTORY) as path:
                 progress.write_history(path)
-        kept = [int(step) for _, step in progress.top]
+        kept = [int(step) for _, step in progress.best_steps]
         if progress.step in kept:
             self.keep_weights(progress.step)
-        self.top = {step: self.top[step] for step in kept}
+        self.best_weights = {step: self.best_weights[step] for step in kept}
         return True
 
     def measure_valid(self) -> dict[str, float] | None:
@@ -255,7 +251,7 @@ class Trainer:
 
     def keep_weights(self, step: int) -> None:
         """Keep the running mean as the weights of a step."""
-        self.top[step] = {
+        self.best_weights[step] = {
             key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()
         }
 
@@ -265,7 +261,7 @@ class Trainer:
 
         Returns
         -------
-        Tensors, named `part/key` with the parts network, average, optimizer and top-<step>; and a
+        Tensors, named `part/key` with the parts network, average, optimizer and best-<step>; and a
         dict for JSON.
         """
         self.mean.gather()
@@ -273,7 +269,7 @@ class Trainer:
             "network": {name: gather(weight) for name, weight in self.bare.state_dict().items()},
             "average": self.average.state_dict(),
             "optimizer": optimizer_tensors(self.optimizer),
-            **{f"top-{step}": weights for step, weights in self.top.items()},
+            **{f"best-{step}": weights for step, weights in self.best_weights.items()},
         }
         state = {
             "progress": asdict(self.progress),
@@ -308,5 +304,7 @@ class Trainer:
         self.meter.restore(state["meter"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         self.steps.restore(state["steps"])
-        self.top = {int(step): parts[f"top-{int(step)}"] for _, step in self.progress.top}
+        self.best_weights = {
+            int(step): parts[f"best-{int(step)}"] for _, step in self.progress.best_steps
+        }
         self.messages.say(f"resuming from the checkpoint of step {self.progress.step}")

@@ -17,7 +17,7 @@ from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError, OutputError, TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.hardware import open_fabric
+from selfattn_bio.training.hardware import check_shardable, open_fabric
 from selfattn_bio.training.loop import train
 from selfattn_bio.training.progress import StepTotals
 from selfattn_bio.training.provenance import commit_of
@@ -231,14 +231,12 @@ def test_accelerators_other_than_cuda_are_ignored(monkeypatch):
     assert open_fabric("32-true").device.type == "cpu"
 
 
-def test_float16_is_not_sharded(monkeypatch):
-    for name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
-        monkeypatch.setenv(name, "2")
+def test_float16_is_not_sharded():
     with pytest.raises(
         TrainingError,
         match="sharded training does not support precision '16-mixed'",
     ):
-        open_fabric("16-mixed", sharded=True)
+        check_shardable(run_file(precision="16-mixed"))
 
 
 def trainer_of(task, **changes):

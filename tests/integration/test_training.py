@@ -18,9 +18,9 @@ from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import provenance
+from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.loop import train
 from selfattn_bio.training.provenance import fingerprint_of
-from selfattn_bio.training.splits import read_splits
 
 MODEL = config.AttentionModel(
     embed_dim=16,
@@ -204,7 +204,7 @@ def test_patience_stops_training_early(planted, tmp_path):
     assert history["step"].iloc[-1] - history["step"].iloc[history["valid_auroc"].argmax()] == 10
     # The weights are those of the best evaluation, not the last.
     corpus, split = planted
-    valid = read_splits(with_training(labels="shuffled"), corpus, split)[1]["valid"]
+    valid = TrainingData.read(with_training(labels="shuffled"), corpus, split).valid
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid.rows])
     assert roc_auc_score(valid.targets, logits) == pytest.approx(
         history["valid_auroc"].max(), abs=1e-3
@@ -224,7 +224,7 @@ def test_best_evaluations_are_kept_in_top(planted, tmp_path):
     assert kept.name == f"step-{second:09d}.safetensors"
     scorer = load(tmp_path / "model")
     scorer.network.load_state_dict(load_file(kept))
-    valid = read_splits(run, corpus, split)[1]["valid"]
+    valid = TrainingData.read(run, corpus, split).valid
     logits = scorer.logits([corpus.letters(int(row)) for row in valid.rows])
     assert roc_auc_score(valid.targets, logits) == pytest.approx(
         history["valid_auroc"].iloc[1], abs=1e-3
@@ -244,8 +244,8 @@ def test_tensorboard_has_the_history(planted, tmp_path):
 
 def test_control_shuffles_labels_of_both_splits(planted):
     corpus, split = planted
-    for name in ("train", "valid"):
-        found = read_splits(with_training(labels="shuffled"), corpus, split)[1][name]
+    data = TrainingData.read(with_training(labels="shuffled"), corpus, split)
+    for found in (data.train, data.valid):
         truth = corpus.records["label"].to_numpy()[found.rows]
         assert (found.targets != truth).any()
         assert sorted(found.targets) == sorted(truth)
@@ -282,7 +282,7 @@ def test_corpus_of_other_alphabet_is_refused(planted):
         match=r"corpus has alphabet 'dna', but \[data\] alphabet is 'protein'\. Ingest with "
         r"--alphabet protein",
     ):
-        read_splits(protein, *planted)
+        TrainingData.read(protein, *planted)
 
 
 def test_one_class_and_short_records_are_refused(planted, tmp_path):

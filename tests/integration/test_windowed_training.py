@@ -15,9 +15,10 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingInterrupted
+from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import train
-from selfattn_bio.training.splits import Stream, read_splits
+from selfattn_bio.training.splits import Stream
 from selfattn_bio.training.trainer import Trainer
 
 RUN = """
@@ -116,8 +117,8 @@ def test_windows_cover_training_records(genome, capsys):
         "adjacent windows, and all of them are used" in said
     )
     corpus, run = Corpus.open(genome / "corpus"), config.RunFile.model_validate(tomllib.loads(RUN))
-    run, splits = read_splits(run, corpus, genome / "split.tsv")
-    stream = Stream(run, corpus, splits["train"])
+    data = TrainingData.read(run, corpus, genome / "split.tsv")
+    stream = Stream(data.run, corpus, data.train)
     assert stream.per_epoch == 13
     order = np.concatenate(list(stream.order.epoch(0)))
     assert sorted(order) == list(range(97))  # 60 from 3,000 bases, 36 from 1,777, one from 30

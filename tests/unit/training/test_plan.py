@@ -13,6 +13,7 @@ from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.memory import available_mb, group_free_mb, is_out_of_memory, words_of
 from selfattn_bio.training.plan import (
@@ -29,7 +30,6 @@ from selfattn_bio.training.probe import (
     _timed,
     probe_sizes,
 )
-from selfattn_bio.training.splits import read_splits
 from selfattn_bio.training.synthetic import synthetic_corpus
 from selfattn_bio.training.trainer import Trainer
 
@@ -399,7 +399,8 @@ def test_simulated_records_have_points_in_both_splits(tmp_path):
     section = objective_of(objective).with_synthetic_files(tmp_path)
     run = run.model_copy(update={"objective": section})
     corpus, split = synthetic_corpus(run, [256], 512, tmp_path)
-    _, splits = read_splits(run, corpus, split)
-    assert [
-        sum(len(points.at) for points in splits[name].targets) for name in ("train", "valid")
-    ] == [1, 1]
+    data = TrainingData.read(run, corpus, split)
+    assert [sum(len(points.at) for points in of.targets) for of in (data.train, data.valid)] == [
+        1,
+        1,
+    ]

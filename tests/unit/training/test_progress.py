@@ -9,7 +9,7 @@ def test_best_evaluations_are_kept_in_order():
         progress.add_step(StepTotals(1.0, 10, 4))
         progress.add_evaluation({"step": progress.step}, value, 3)
     # of equal values, the earlier one wins
-    assert progress.top == [[0.7, 2], [0.7, 4], [0.6, 5]]
+    assert progress.best_steps == [[0.7, 2], [0.7, 4], [0.6, 5]]
     assert progress.best_step == 2
     assert [row["step"] for row in progress.history] == [1, 2, 3, 4, 5]
 
@@ -19,7 +19,7 @@ def test_undefined_value_is_the_worst():
     progress.add_evaluation({"step": 1}, math.nan, 2)
     progress.step = 2
     progress.add_evaluation({"step": 2}, -5.0, 2)
-    assert progress.top == [[-5.0, 2], [-math.inf, 1]]
+    assert progress.best_steps == [[-5.0, 2], [-math.inf, 1]]
 
 
 def test_evaluation_starts_a_new_mean_loss():
