@@ -76,7 +76,7 @@ class RunFile(Section):
         """Return the file that the run was read from, for error messages; None if there is none."""
         return self._path
 
-    def read_from(self, path: Path) -> RunFile:
+    def read_from(self, path: Path | None) -> RunFile:
         """Return a copy that remembers the file it was read from."""
         copied = copy.copy(self)
         copied._path = path
@@ -236,11 +236,12 @@ class RunFile(Section):
             If there is no such part.
         """
         if job is None:
-            return (self.variant(variant) if variant else self).member(member)
+            found = (self.variant(variant) if variant else self).member(member)
+            return found.read_from(self.path)
         jobs = {each.name: each.run for each in self.jobs() if each.of == (variant or "model")}
         if job not in jobs:
             raise ValueError(f"unknown job {job!r}; known jobs: {', '.join(jobs) or 'none'}")
-        return jobs[job]
+        return jobs[job].read_from(self.path)
 
     def jobs(self) -> list[Job]:
         """Return all runs of [sweep], each validated as a run file with one seed.

@@ -29,7 +29,7 @@ def test_run_file_remembers_its_path(tmp_path):
     run = read(tmp_path, DATA)
     assert run.path == run.member(1).path == tmp_path / "task.toml"
     elsewhere = run.read_from(tmp_path / "other.toml")
-    assert elsewhere.path == tmp_path / "other.toml"
+    assert elsewhere.path == elsewhere.part("cnn").path == tmp_path / "other.toml"
     assert elsewhere == run != run.variant("cnn")
 
 
