@@ -179,7 +179,8 @@ class Split(TableDisplay):
     @property
     def counts(self) -> dict[str, int]:
         """Return the number of records in train, valid and test, and of dropped records."""
-        from selfattn_bio.sequence.split_table import DROPPED, SPLITS
+        from selfattn_bio.sequence.split_table import DROPPED
+        from selfattn_bio.split_names import SPLITS
 
         return {name: int((self.table["split"] == name).sum()) for name in (*SPLITS, DROPPED)}
 

@@ -26,6 +26,7 @@ from selfattn_bio.evaluation.calibration import (
 from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
+from selfattn_bio.split_names import SPLIT_NAMES
 
 Labels = NDArray[np.int64]
 Logits = NDArray[np.float64]
@@ -181,8 +182,8 @@ class Baseline(ABC):
         for split, of_split in (("train", labels), ("valid", valid_labels)):
             if set(np.unique(of_split)) != {0, 1}:
                 raise ValueError(
-                    f"the {split} records of a baseline need both labels 0 and 1; they have "
-                    f"{sorted(set(np.unique(of_split).tolist()))}"
+                    f"the {SPLIT_NAMES[split]} records of a baseline need both labels 0 and 1; "
+                    f"they have {sorted(set(np.unique(of_split).tolist()))}"
                 )
         self.records = len(train)
         if self.both_strands:

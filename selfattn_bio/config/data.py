@@ -11,10 +11,10 @@ from pydantic import Field, field_validator, model_validator
 from selfattn_bio.config.genome import AnyNegatives, GenomeNegatives, Label, TrackTarget, Windows
 from selfattn_bio.config.section import Names, Paths, Positive, Section, left_out
 from selfattn_bio.files import INTERVAL_FILES
+from selfattn_bio.split_names import SPLITS
 
 BRINGS_COLUMNS = r"\.(csv|tsv|tab|txt|parquet|gb|gbk|gbff|genbank|embl)(\.(gz|bgz|zst|zstd))?$"
 
-SPLITS = ("train", "valid", "test")
 RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "group"]
 
 

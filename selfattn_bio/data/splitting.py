@@ -25,7 +25,8 @@ from selfattn_bio.data.writer import DUPLICATE
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence import splits
 from selfattn_bio.sequence.copies import describe_copies, find_copies, remove_copies, strand_keys
-from selfattn_bio.sequence.split_table import SPLITS, check_splits
+from selfattn_bio.sequence.split_table import check_splits
+from selfattn_bio.split_names import SPLITS
 
 
 def assign_records(

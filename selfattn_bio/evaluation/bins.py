@@ -21,6 +21,7 @@ from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differen
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, members_entry
 from selfattn_bio.objectives.points import Bins
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
 AROUND = 200  # bp on each side of the middle of a bin that the baselines read
@@ -204,8 +205,8 @@ def check_blocks(bins: dict[str, Bins], block: int) -> None:
         blocks, has_point = blocks_of(of_split.table, block), of_split.labels == 1
         if (number := len(np.unique(blocks[has_point]))) < 2:
             message = (
-                f"the points of the {split} split are in {number} block of {block:,} bp, and a "
-                "confidence interval needs at least 2"
+                f"the points of the {SPLIT_NAMES[split]} split are in {number} block of "
+                f"{block:,} bp, and a confidence interval needs at least 2"
             )
             raise CorpusError(
                 message,

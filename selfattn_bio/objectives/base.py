@@ -24,6 +24,7 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.loss import UNKNOWN, Loss
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
 Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters per record
@@ -32,7 +33,6 @@ Predict = Callable[[Letters], Predictions]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
 SectionT = TypeVar("SectionT", bound=ObjectiveSection)
 
-SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # names in messages
 TABLE_LIMITS = (
     "It learned from its table, including the errors of the table.",
     "It was tested only on held-out records of the same source.",
@@ -202,7 +202,7 @@ class Objective(ABC, Generic[SectionT]):
         """
         if self.section.target_columns and not count_known(targets):
             raise CorpusError(
-                f"no record of the {split} split has a value in column "
+                f"no record of the {SPLIT_NAMES[split]} split has a value in column "
                 f"{' or '.join(self.section.target_columns)}",
                 place=place,
             )

@@ -16,9 +16,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import SPLITS, Array, Calibrated, PredictionSets, spreads
+from selfattn_bio.objectives.base import Array, Calibrated, PredictionSets, spreads
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.split_names import SPLIT_NAMES
 
 
 class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
@@ -46,13 +47,13 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
     def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
         if missing := int((targets == UNKNOWN).sum()):
             message = (
-                f"{missing} of {len(targets)} {SPLITS[split]} records have no label, "
+                f"{missing} of {len(targets)} {SPLIT_NAMES[split]} records have no label, "
                 "which objective 'binary' needs"
             )
             raise CorpusError(message, place=place, hint="Ingest with one --label per FASTA file")
         if len(set(targets)) < 2:
             raise CorpusError(
-                f"the {SPLITS[split]} split has only records of label {targets[0]} "
+                f"the {SPLIT_NAMES[split]} split has only records of label {targets[0]} "
                 f"({len(targets)}); objective 'binary' needs both labels",
                 place=split_path,
             )

@@ -28,6 +28,7 @@ from selfattn_bio.objectives.points import (
     points_of,
 )
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.split_names import SPLIT_NAMES
 
 UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
 
@@ -59,7 +60,8 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
     def check_split(self, targets: NDArray, split: str, place: str, split_path: str) -> None:
         if not sum(len(points.at) for points in targets):
             raise CorpusError(
-                f"no record of the {split} split contains a point", place=self.section.points
+                f"no record of the {SPLIT_NAMES[split]} split contains a point",
+                place=self.section.points,
             )
 
     def check_evaluated(self, targets: NDArray, split: str, place: str) -> None:

@@ -23,6 +23,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.intervals import read_intervals
+from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
 
@@ -154,8 +155,8 @@ def check_judged(points: NDArray[np.object_], size: int, split: str, place: str)
     """
     if shifted := [f"{each.chrom}:{each.start}" for each in points if each.start % size]:
         message = (
-            f"records of the {split} split do not begin at multiples of the bin size ({size} bp, "
-            f"counted from 0): {len(shifted)}, such as {shifted[0]}"
+            f"records of the {SPLIT_NAMES[split]} split do not begin at multiples of the bin size "
+            f"({size} bp, counted from 0): {len(shifted)}, such as {shifted[0]}"
         )
         raise CorpusError(
             message,
@@ -165,8 +166,8 @@ def check_judged(points: NDArray[np.object_], size: int, split: str, place: str)
     has_point = np.concatenate([each.labels(size).any(axis=1) for each in points])
     if len(set(has_point)) < 2:
         message = (
-            f"{int(has_point.sum())} of {len(has_point)} complete bins of the {split} split "
-            "contain a point; metrics need bins with and without one"
+            f"{int(has_point.sum())} of {len(has_point)} complete bins of the {SPLIT_NAMES[split]} "
+            "split contain a point; metrics need bins with and without one"
         )
         raise CorpusError(message, place=place, hint="Change [split] or objective.bin")
 

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.split_table import DROPPED, SPLITS
+from selfattn_bio.sequence.split_table import DROPPED
+from selfattn_bio.split_names import SPLITS
 
 PIECE = 1 << 20  # letters processed at once
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.split_names import SPLITS
 
-SPLITS = ("train", "valid", "test")
 DROPPED = "dropped"
 
 

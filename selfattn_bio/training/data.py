@@ -14,8 +14,8 @@ from selfattn_bio.data.batches import laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.lineage import Lineage, read_lineage
 from selfattn_bio.objectives import Objective
-from selfattn_bio.objectives.base import SPLITS
 from selfattn_bio.sequence.split_table import read_split
+from selfattn_bio.split_names import SPLITS
 from selfattn_bio.training.splits import SplitRecords, complete_targets
 
 

@@ -20,7 +20,7 @@ from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives import Objective, objective_of
-from selfattn_bio.objectives.base import SPLITS
+from selfattn_bio.split_names import SPLIT_NAMES
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _check_lengths(
     if not len(rows) and name == "test":
         return
     if not len(rows):
-        raise CorpusError(f"the {SPLITS[name]} split has no records", place=str(split_path))
+        raise CorpusError(f"the {SPLIT_NAMES[name]} split has no records", place=str(split_path))
     lengths = corpus.records["length"].to_numpy()[rows]
     least, what = objective_of(run.objective).shortest(run.tokens.k)
     if lengths.min() < least:

@@ -201,7 +201,7 @@ def test_bins_that_cannot_be_evaluated_stop_before_training(task, capsys):
     Path("points.bed").write_text(bed)
     assert task(steps=2, block=100_000) == 1
     assert (
-        "error: the points of the valid split are in 1 block of 100,000 bp, and a confidence"
+        "error: the points of the validation split are in 1 block of 100,000 bp, and a confidence"
         in capsys.readouterr().err
     )
     run = Path("dilated/run.toml").read_text()

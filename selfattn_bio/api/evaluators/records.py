@@ -21,6 +21,7 @@ from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.split_table import read_split
+from selfattn_bio.split_names import SPLIT_NAMES
 
 Letters = dict[str, list[NDArray[np.uint8]]]
 
@@ -144,7 +145,7 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], split: str, path: Path) -
     if sorted(set(labels.dropna().astype(int))) != [0, 1]:
         counts = f"{int((labels == 1).sum())} positives and {int((labels == 0).sum())} negatives"
         raise CorpusError(
-            f"the {split} split has {counts}; it needs both",
+            f"the {SPLIT_NAMES[split]} split has {counts}; it needs both",
             place=str(path),
             hint="Change [split] in the run file",
         )

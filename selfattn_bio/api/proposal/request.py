@@ -10,8 +10,8 @@ from typing import Any
 from selfattn_bio.api.proposal.columns import split_of_file
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.files import INTERVAL_FILES
+from selfattn_bio.split_names import SPLITS
 
-SPLITS = ("train", "valid", "test")
 MADE = ("shuffled", "matched", "neighbours")  # negatives generated from the positives
 DATABASES = {
     **{

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from selfattn_bio.api.proposal.columns import SplitColumn, TargetColumn
 from selfattn_bio.api.proposal.contents import Contents
-from selfattn_bio.api.proposal.request import DATABASES, SPLITS, Request
+from selfattn_bio.api.proposal.request import DATABASES, Request
+from selfattn_bio.split_names import SPLITS
 
 FRACTION = 0.15  # fraction of the records in valid, and in test
 MIN_GROUPS = 10  # smallest number of groups for a split by group

@@ -377,6 +377,6 @@ def test_fit_needs_both_classes() -> None:
     letters, labels = planted(20, 0)
     with pytest.raises(
         ValueError,
-        match=r"the valid records of a baseline need both labels 0 and 1; they have \[1\]",
+        match=r"the validation records of a baseline need both labels 0 and 1; they have \[1\]",
     ):
         BASELINES["gc"](DNA_SETUP).fit(letters, labels, letters, np.ones(20, dtype=int))

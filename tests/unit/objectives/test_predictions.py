@@ -94,7 +94,7 @@ def test_split_needs_known_targets_of_each_part():
     table = pd.DataFrame({"c": ["b", None], "x": ["1", None], "y": ["0", "1"], "z": [None, None]})
     targets = SEVERAL.targets(table, RECORDS.iloc[:2], "t")
     with pytest.raises(
-        CorpusError, match=r"t.tsv: no record of the valid split has a value in column z"
+        CorpusError, match=r"t.tsv: no record of the validation split has a value in column z"
     ):
         SEVERAL.check_split(targets, "valid", "t.tsv", "split.tsv")
     SEVERAL.parts["mark"].check_split(targets["mark"], "valid", "t.tsv", "split.tsv")

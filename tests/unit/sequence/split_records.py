@@ -11,7 +11,7 @@ from selfattn_bio.sequence.copies import (
     remove_copies,
     strand_keys,
 )
-from selfattn_bio.sequence.split_table import SPLITS
+from selfattn_bio.split_names import SPLITS
 
 
 def keys_of(*texts: str, alphabet=DNA) -> list[bytes]:
