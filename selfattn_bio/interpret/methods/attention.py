@@ -34,7 +34,6 @@ class _Read(AttentionMethod):
         """Return scores (B, L)."""
 
     def received(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `AttentionMethod.received`."""
         found: list[Scores] = []
         for batch in backward_batches(letters):
             padded = pad_letters(list(letters[batch]))

@@ -119,7 +119,6 @@ class AttnLRPCopies(ByGradient):
             raise ValueError(f"share is {self.share}; choose at least 0 and less than 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `AttributionMethod.scores`."""
         run = scorer.run
         alike = run.training.reverse_complement and run.objective.outputs_per == "sequence"
         found: list[Scores] = []
@@ -214,7 +213,6 @@ class IntegratedGradients(ByGradient):
             raise ValueError(f"steps is {self.steps}; choose at least 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `AttributionMethod.scores`."""
         table, found = embedding_table(scorer), []
         parts, mean = letter_parts(table, scorer.tokenizer), table[FIRST_KMER:].mean(0)
         for batch in backward_batches(letters):

@@ -43,7 +43,6 @@ class Saturation(AttributionMethod):
     name: ClassVar[str] = "saturation"
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `AttributionMethod.scores`."""
         positions = [known_positions(scorer, sequence) for sequence in letters]
         measured = substitution_effects(scorer, letters, positions, target)
         return [
@@ -81,7 +80,6 @@ class Guided(AttributionMethod):
             raise ValueError(f"fraction is {self.fraction}; choose a value above 0 and at most 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `AttributionMethod.scores`."""
         guessed = AttnLRP().scores(scorer, letters, target)
         positions = [
             most_important(scorer, *each, self.fraction)
@@ -139,7 +137,6 @@ class BlockOcclusion(AttributionMethod):
             raise ValueError(f"unknown value {self.by!r} of by; use 'shuffle' or 'random'")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """See `AttributionMethod.scores`."""
         return [self._of_one(scorer, sequence, target) for sequence in letters]
 
     def _of_one(self, scorer: Scorer, letters: Letters, target: Target) -> Scores:
