@@ -19,6 +19,7 @@ from selfattn_bio.interpret.methods import AttnLRP, Guided, IntegratedGradients,
 from selfattn_bio.model.user_module import VARIABLE
 
 WORD = "GGTCACACTGTA"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 MODULE = '''
 import torch
 from torch import nn
@@ -286,3 +287,18 @@ def test_classify_without_outputs_is_refused():
         RunFileError, match=r"returned NoneType; expected a tensor of shape \(2, 1\)"
     ):
         network.classify(network.embed(tokens), tokens != 0)
+
+
+def test_attention_notebook_runs_the_module_of_its_run_file(monkeypatch):
+    model = sb.load("model", allow_module="users_detector:build")
+    sb.explain(model, ["ACGT" * 15]).save("attribution")
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    monkeypatch.setattr("IPython.display.display", lambda shown: None)
+    text = (NOTEBOOKS / "attention.py").read_text(encoding="utf-8")
+    with pytest.raises(ModelFolderError, match="which is not allowed"):
+        exec(text, {})
+    variables = {}
+    exec(text.replace("run_file = None", 'run_file = "run.toml"'), variables)
+    assert variables["scorer"].run.model.module == "users_detector:build"
+    assert variables["readings"] == []

@@ -36,9 +36,15 @@ rule notebook:
         "results/{task}/benchmarks/notebook_{notebook}.tsv"
     params:
         results="results/{task}",
+        # the run file allows the module of a user's own network
+        run_file=lambda wildcards: (
+            ["-p", "run_file", run_file(wildcards)]
+            if "model" in NOTEBOOKS[wildcards.notebook]
+            else []
+        ),
     message:
         "Running the {wildcards.notebook} notebook of {wildcards.task}"
     shell:
         "{{ jupytext --quiet --to ipynb --output {output.notebook:q} {input.notebook:q} && "
-        "papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p results {params.results:q}; }} "
+        "papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p results {params.results:q} {params.run_file:q}; }} "
         "2>&1 | tee -i {log:q}"
