@@ -29,6 +29,24 @@ RANGES = {  # lowest and highest possible value of each metric
 CALLED = ("mcc", "accuracy", "f1")  # metrics that depend on a threshold
 AT_HALF = "_at_half"  # suffix of their names at a threshold of 0.5
 RANGES |= {f"{name}{AT_HALF}": RANGES[name] for name in CALLED}
+TITLES = {  # in the order of tables; other metrics are shown with their names
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "mcc": "MCC",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "mcc_at_half": "MCC at 0.5",
+    "brier": "Brier",
+    "ece": "ECE",
+    "worst_auroc": "AUROC of the worst group",
+    "pearson": "Pearson's r",
+    "mean": "mean of the parts' main metrics",
+}
+
+
+def title_of(metric: str) -> str:
+    """Return the name of a metric for logs, reports and plots."""
+    return TITLES.get(metric, metric)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from sklearn.metrics import average_precision_score
 
 from selfattn_bio.config import RunFile
+from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.formats import read_table
@@ -25,7 +26,7 @@ from selfattn_bio.report.figures import Drawing, draw
 from selfattn_bio.report.page import flat, leak_rows
 from selfattn_bio.report.results import read_audit, read_file, read_json
 
-METRICS = {"auprc": "AUPRC", "auroc": "AUROC", "mcc": "MCC"}
+METRICS = ("auprc", "auroc", "mcc")
 WIDE = (7.4, 1.9)  # size of the track in inches
 CURVES = 5
 
@@ -79,7 +80,9 @@ def write_bin_report(results: BinResults, output: Path, task: str) -> None:
         percent=words.percent,
         svg=Markup,
     )
-    environment.globals.update(METRICS=METRICS, name_of=words.classifier_name)
+    environment.globals.update(
+        METRICS={name: title_of(name) for name in METRICS}, name_of=words.classifier_name
+    )
     with whole_folder(output.parent / "plots") as folder:
         drawings = figures(results, folder)
     metrics = results.metrics

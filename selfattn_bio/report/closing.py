@@ -9,19 +9,12 @@ from typing import Any
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import words
 from selfattn_bio.report.results import read_file, read_json
-
-METRICS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "mcc": "MCC",
-    "pearson": "Pearson's r",
-    "mean": "mean of the parts' main metrics",
-}
 
 
 def closing_lines(run: RunFile, folder: Path) -> Iterator[str]:
@@ -42,8 +35,8 @@ def _summary(run: RunFile, folder: Path) -> Iterator[str]:
     metrics = read_file(folder / "metrics.json", read_json, "evaluate")
     objective, test = objective_of(run.objective), metrics["test"]
     metric = objective.main_metric
-    name = METRICS.get(metric, metric)
-    yield f"test {name} {_value(test['model'], metric)} on {test['n']:,} {objective.examples}"
+    value = _value(test["model"], metric)
+    yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
     yield from _comparison(objective, metrics)
     if (folder / "motifs.tsv").exists():
         yield words.motif_sentence(read_file(folder / "motifs.tsv", read_table, "motifs"))
@@ -58,7 +51,7 @@ def _comparison(objective: Objective[Any], metrics: Mapping[str, Any]) -> Iterat
             known, key=lambda other: known[other][metric]["value"]
         )
         yield (
-            f"best baseline: {words.classifier_name(best)}, {METRICS.get(metric, metric)} "
+            f"best baseline: {words.classifier_name(best)}, {title_of(metric)} "
             f"{_value(known[best], metric)}"
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import singledispatch
 from typing import Any
 
-from selfattn_bio.evaluation.metrics import AT_HALF
+from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
@@ -39,7 +39,7 @@ def _test_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
     test = metrics["test"]
     for name, entry in {"model": test["model"], **test["baselines"]}.items():
         known = ", ".join(
-            f"{metric} {found['value']:.3f}"
+            f"{title_of(metric)} {found['value']:.3f}"
             for metric, found in entry.items()
             if found["value"] is not None
         )
@@ -115,7 +115,7 @@ def _(objective: BinsOfPoints, metrics: Metrics) -> Iterator[str]:
 def _members(test: Metrics) -> Iterator[str]:
     for name, of in test.get("members", {}).items():
         alone = (
-            f"test {of['metric'].upper()} of each alone {of['min']:.3f} to {of['max']:.3f}, "
+            f"test {title_of(of['metric'])} of each alone {of['min']:.3f} to {of['max']:.3f}, "
             if of["min"] is not None
             else ""
         )

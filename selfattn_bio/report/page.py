@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfattn_bio.evaluation.card import used_files
+from selfattn_bio.evaluation.metrics import TITLES
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q, match_label
@@ -23,16 +24,6 @@ from selfattn_bio.report import cards, figures, words
 from selfattn_bio.report.maps import attention_figures
 from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import Results
-
-METRICS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "mcc": "MCC",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "mcc_at_half": "MCC at 0.5",
-}
-METRICS |= {"brier": "Brier", "ece": "ECE"}
 
 
 def write_report(results: Results, output: Path, task: str) -> None:
@@ -62,7 +53,7 @@ def render(results: Results, plots_folder: Path, task: str) -> str:
     )
     # Results of earlier versions lack MCC at 0.5
     shown = {
-        name: title for name, title in METRICS.items() if name in results.metrics["test"]["model"]
+        name: title for name, title in TITLES.items() if name in results.metrics["test"]["model"]
     }
     environment.globals.update(
         METRICS=shown, classifier_name=words.classifier_name, odds=words.odds

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.evaluation.calibration import reliability
+from selfattn_bio.evaluation.metrics import title_of
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
@@ -163,7 +164,7 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
         Metric for which higher is better, such as "auroc", "worst_auroc" or "auprc".
     """
     values = history[f"valid_{metric}"].to_numpy(dtype=float)
-    name = metric.upper().replace("WORST_AUROC", "AUROC of the worst group")
+    name = title_of(metric)
     dots: Any = {"marker": "o", "markersize": 3}  # markers make a single evaluation visible
     if "train_loss" in history:
         ax.plot(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfattn_bio.data.batches import RecordWindows
 from selfattn_bio.errors import TrainingError
+from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.files import whole_file
 from selfattn_bio.training.resume import checkpoints_of
 
@@ -74,7 +75,7 @@ class Messages:
 
 def named_metric(name: str, value: float) -> str:
     """Format a metric with its name, such as "AUROC 0.8712"."""
-    return f"{'AUROC' if name == 'auroc' else name} {value:.4f}"
+    return f"{title_of(name)} {value:.4f}"
 
 
 def not_finite(trainer: Trainer, loss: float, norm: float) -> TrainingError:

@@ -9,6 +9,7 @@ import pytest
 
 from selfattn_bio import load
 from selfattn_bio.cli.main import main
+from selfattn_bio.evaluation.metrics import title_of
 
 RUN = """
 split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
@@ -102,7 +103,7 @@ def test_members_are_averaged_in_evaluate_and_score(
     )
     assert members["spread"] > 0
     line = (
-        f"test {metric.upper()} of each alone {members['min']:.3f} to {members['max']:.3f}, "
+        f"test {title_of(metric)} of each alone {members['min']:.3f} to {members['max']:.3f}, "
         f"mean standard deviation of a score over members {members['spread']:.3f}"
     )
     assert f"evaluate: model is the mean of 2 members: {line}" in printed

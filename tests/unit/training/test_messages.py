@@ -12,9 +12,11 @@ def test_lines_have_the_name_and_come_from_one_process():
     assert lines == ["cnn 2: step 1/2"]
 
 
-def test_only_auroc_is_in_capitals():
+def test_metrics_are_named_by_their_titles():
     assert named_metric("auroc", 0.87123) == "AUROC 0.8712"
-    assert named_metric("worst_auroc", 0.5) == "worst_auroc 0.5000"
+    assert named_metric("worst_auroc", 0.5) == "AUROC of the worst group 0.5000"
+    assert named_metric("mcc", 0.8) == "MCC 0.8000"
+    assert named_metric("perplexity", 3.5) == "perplexity 3.5000"
 
 
 @pytest.mark.parametrize("number", [MAX_NAMED, MAX_NAMED + 1])
