@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,7 +19,7 @@ from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
 class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
     """Provide the tokens and the target of each record of a corpus.
 
-    >>> data = CorpusDataset(corpus, k=3, rows=split.rows("train"))  # doctest: +SKIP
+    >>> data = CorpusDataset(corpus, k=3, rows=split.table["split"] == "train")  # doctest: +SKIP
     >>> DataLoader(data, batch_size=32, shuffle=True, collate_fn=collate)  # doctest: +SKIP
 
     Parameters
@@ -29,7 +29,7 @@ class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
     k, stride
         Length of the tokens, and positions between their starts.
     rows
-        Rows of the corpus; by default all.
+        Rows of the corpus, 0-based, or a bool for each record; by default all.
     targets
         One target per row (n, ...); by default the labels 0 and 1.
 
@@ -41,7 +41,7 @@ class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
     Raises
     ------
     ArgumentError
-        If a record has no label, or the number of targets is wrong.
+        If a record has no label, the number of targets is wrong, or `rows` does not fit the corpus.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
         self.corpus = corpus
         self.tokenizer = KmerTokenizer(corpus.alphabet, k=k, stride=stride)
         self.vocabulary_size = self.tokenizer.vocabulary_size
-        self.rows = np.arange(len(corpus)) if rows is None else np.asarray(rows, dtype=np.int64)
+        self.rows = np.arange(len(corpus)) if rows is None else _row_numbers(rows, len(corpus))
         if targets is None:
             labels = corpus.records["label"].iloc[self.rows]
             if labels.isna().any():
@@ -91,3 +91,25 @@ def collate(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Ten
         torch.tensor([len(row) for row in tokens]),
         torch.stack([target for _, target in items]),
     )
+
+
+def _row_numbers(rows: ArrayLike, count: int) -> NDArray[np.int64]:
+    """Return rows as numbers (n,); `rows` are numbers below `count`, or a bool for each record."""
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        if rows.shape != (count,):
+            raise ArgumentError(
+                f"rows is a mask of shape {rows.shape}, but the corpus has {count} records"
+            )
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
+        raise ArgumentError(
+            f"rows has type {rows.dtype} and shape {rows.shape}; expected a list of integers, or a "
+            "bool for each record"
+        )
+    outside = rows[(rows < 0) | (rows >= count)]
+    if outside.size:
+        raise ArgumentError(
+            f"rows contains {outside[0]}, but the corpus has only the rows 0 to {count - 1}"
+        )
+    return rows.astype(np.int64)

@@ -68,3 +68,28 @@ def test_plain_loop_of_pytorch_learns(corpus):
 def test_targets_must_exist(corpus):
     with pytest.raises(ArgumentError, match="there are 2 targets for 120 records"):
         CorpusDataset(corpus, targets=[0, 1])
+
+
+def test_rows_may_be_a_mask(corpus):
+    mask = np.zeros(120, dtype=bool)
+    mask[[3, 60]] = True
+    data = CorpusDataset(corpus, k=1, rows=mask)
+    assert data.rows.tolist() == [3, 60]
+    assert data.targets.tolist() == [1, 0]
+    assert len(CorpusDataset(corpus, rows=[])) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([True, False], r"rows is a mask of shape \(2,\), but the corpus has 120 records"),
+        ([0.0, 1.0], "rows has type float64"),
+        (["a"], "rows has type <U1"),
+        ([[0, 1]], r"rows has type int64 and shape \(1, 2\)"),
+        ([0, 120], "rows contains 120, but the corpus has only the rows 0 to 119"),
+        ([-1], "rows contains -1"),
+    ],
+)
+def test_rows_must_fit_the_corpus(corpus, rows, message):
+    with pytest.raises(ArgumentError, match=message):
+        CorpusDataset(corpus, rows=rows)
