@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -164,6 +164,11 @@ def check_ending(path: str | Path, *endings: str) -> Path:
         named = f"{', '.join(others)} or {last}" if others else last
         raise OutputError(f"the output file must end with {named}", place=str(path))
     return Path(path)
+
+
+def listed(files: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    """Return a list of files; one path is a list of one."""
+    return [files] if isinstance(files, str | Path) else files
 
 
 def check_creatable(path: str | Path) -> None:

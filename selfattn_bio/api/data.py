@@ -17,7 +17,7 @@ from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.display import TableDisplay
 from selfattn_bio.errors import ArgumentError, CorpusError
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import listed, whole_file
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
 from selfattn_bio.sequence.readers.fields import Fields
@@ -63,7 +63,7 @@ def ingest(task: RunFile, output: str | Path, *, say: Say = silent) -> Corpus:
 
 
 def ingest_files(
-    files: Sequence[str | Path],
+    files: str | Path | Sequence[str | Path],
     output: str | Path,
     rules: str | RecordRules,
     *,
@@ -80,7 +80,7 @@ def ingest_files(
     Parameters
     ----------
     files
-        FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet files, plain or compressed.
+        One or more FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet files, plain or compressed.
     output
         Folder to write; an earlier corpus is replaced.
     rules
@@ -113,6 +113,7 @@ def ingest_files(
     CorpusError, OutputError, SequenceFileError
         As in `data.ingest.build_corpus`.
     """
+    files = listed(files)
     column, of_files = (labels, None) if isinstance(labels, str) else ("", labels)
     if of_files and len(of_files) != len(files):
         raise ArgumentError(f"{len(files)} files need {len(files)} labels, not {len(of_files)}")

@@ -14,8 +14,8 @@ from selfattn_bio.attention import kernels
 from selfattn_bio.attention.inputs import DROPOUT_SEEDS, prepare
 from selfattn_bio.attention.kernels.reference import dense_weights
 from selfattn_bio.attention.mask import AttentionMask
-from selfattn_bio.attention.patterns import AttentionPattern
-from selfattn_bio.attention.positions import RelativePosition
+from selfattn_bio.attention.patterns import AttentionPattern, Full
+from selfattn_bio.attention.positions import NoPosition, RelativePosition
 from selfattn_bio.config import KERNELS
 
 
@@ -24,8 +24,8 @@ def attend(
     k: Tensor,
     v: Tensor,
     *,
-    pattern: AttentionPattern,
-    position: RelativePosition,
+    pattern: AttentionPattern = Full(),  # noqa: B008, immutable
+    position: RelativePosition = NoPosition(),  # noqa: B008, without state
     mask: AttentionMask | Tensor | None = None,
     dropout: float = 0.0,
     kernel: str = "auto",
@@ -40,9 +40,9 @@ def attend(
         (B, G, L, Dh), H a multiple of G. Head h of q uses head h // (H / G) of k and v
         (grouped-query attention, Ainslie et al. 2023).
     pattern
-        Which queries may attend to which keys.
+        Which queries may attend to which keys; by default all.
     position
-        Effect of positions and distances on the scores.
+        Effect of positions and distances on the scores; by default none.
     mask
         (B, L) bool, True = token, False = padding, which no query attends to. None: no padding. An
         `AttentionMask` can also contain segments, and shares its work between several calls.
@@ -78,8 +78,8 @@ def weights(
     q: Tensor,
     k: Tensor,
     *,
-    pattern: AttentionPattern,
-    position: RelativePosition,
+    pattern: AttentionPattern = Full(),  # noqa: B008, immutable
+    position: RelativePosition = NoPosition(),  # noqa: B008, without state
     mask: AttentionMask | Tensor | None = None,
 ) -> Tensor:
     """Return the attention weights (B, H, L, L) that `attend` would use, for inspection.

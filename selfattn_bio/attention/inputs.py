@@ -88,18 +88,26 @@ def prepare(
 
     k and v get as many heads as q, q and k are rotated, and the terms of the position are computed.
     """
-    batch, heads, _, _ = q.shape
     if (
-        k.shape != v.shape
-        or k.shape[0] != batch
+        q.ndim != 4
+        or k.ndim != 4
+        or k.shape != v.shape
+        or k.shape[0] != q.shape[0]
         or k.shape[2:] != q.shape[2:]
-        or heads % k.shape[1]
+        or q.shape[1] % k.shape[1]
     ):
         raise ValueError(
             f"the shapes of q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} do not "
             "fit; expected (B, H, L, Dh) for q and (B, G, L, Dh) for k and v, H a multiple of G"
         )
-    mask = as_mask(mask, q)
+    if not isinstance(pattern, AttentionPattern):
+        raise ValueError(f"pattern is {pattern!r}; expected a pattern such as Window(128)")
+    if not isinstance(position, RelativePosition):
+        raise ValueError(
+            f"position has type {type(position).__name__}; expected a relative position such as "
+            "Rotary(16)"
+        )
+    heads, mask = q.shape[1], as_mask(mask, q)
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout is {dropout}; expected a fraction in [0, 1)")
     if k.shape[1] != heads:
@@ -107,5 +115,7 @@ def prepare(
     terms = position.terms(q, pattern.reach(mask.length), mask.positions)
     if terms.bias is not None and len(terms.bias) != heads:
         raise ValueError(f"position has {len(terms.bias)} heads, but q has {heads}")
+    if terms.keys is not None and terms.keys.shape[-1] != q.shape[-1]:
+        raise ValueError(f"position has head_dim {terms.keys.shape[-1]}, but q has {q.shape[-1]}")
     q, k = position.rotate(q, k, mask.positions)
     return AttentionInputs(q, k, v, terms, mask, pattern, dropout)

@@ -195,6 +195,8 @@ class AttentionPattern(ABC):
         return touched
 
     def __or__(self, other: AttentionPattern) -> AttentionPattern:
+        if not isinstance(other, AttentionPattern):
+            return NotImplemented
         return Union((*_members(self), *_members(other)))
 
 

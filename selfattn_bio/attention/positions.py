@@ -251,6 +251,8 @@ class Rotary(RelativePosition):
         self, q: Tensor, k: Tensor, cache: PositionCache | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the rotated q and k, both (B, H, L, Dh)."""
+        if q.shape[-1] != self.head_dim:
+            raise ValueError(f"position has head_dim {self.head_dim}, but q has {q.shape[-1]}")
         key = (Rotary, self.head_dim, self.base, self.interpolation, q.shape[-2], q.dtype, q.device)
         cos, sin = (cache or PositionCache()).get(key, lambda: self._tables(q))
         return q * cos + _turned(q) * sin, k * cos + _turned(k) * sin

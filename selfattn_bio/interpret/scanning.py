@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.files import check_ending, whole_file
+from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome, write_bed, write_table
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits
 from selfattn_bio.interpret.motifs import MotifSet
@@ -92,7 +92,7 @@ def hits(
 
 def scan_files(
     motifs: MotifSet | Mapping[str, NDArray[np.float64]] | str | Path,
-    files: Sequence[str | Path],
+    files: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
     hit_p: float = HIT_P,
@@ -105,7 +105,7 @@ def scan_files(
     motifs, hit_p, alphabet
         As for `hits`.
     files
-        FASTA files, plain, gz or bgzip.
+        One or more FASTA files, plain, gz or bgzip.
     output
         .bed, which has p as a seventh column, or .tsv or .parquet with the same columns.
 
@@ -121,7 +121,9 @@ def scan_files(
         As for `hits`.
     """
     output = check_ending(output, ".bed", ".tsv", ".parquet")
-    tables = [hits(motifs, path, hit_p=hit_p, alphabet=alphabet) for path in map(Path, files)]
+    tables = [
+        hits(motifs, path, hit_p=hit_p, alphabet=alphabet) for path in map(Path, listed(files))
+    ]
     found = pd.concat(tables, ignore_index=True)
     if output.suffix == ".bed":
         with whole_file(output) as temporary:

@@ -113,6 +113,11 @@ class SelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         head_dim, num_groups = head_sizes(embed_dim, num_heads, num_kv_heads)
+        if not isinstance(pattern, AttentionPattern) and not callable(pattern):
+            raise ArgumentError(
+                f"pattern is {pattern!r}; expected a pattern such as Window(128), or a function "
+                "that builds a mixer"
+            )
         self.mixer = Softmax(pattern) if isinstance(pattern, AttentionPattern) else pattern()
         key_heads = () if self.mixer.keys_are_queries else (num_groups,)
         self.qkv = QKVProjection(embed_dim, head_dim, (num_heads, *key_heads, num_groups))
@@ -311,7 +316,7 @@ class Encoder(nn.Module):
     Raises
     ------
     ArgumentError
-        If the numbers of heads do not divide the sizes.
+        If the numbers of heads do not divide the sizes, or `pattern` or `position` cannot be used.
     """
 
     def __init__(
@@ -351,13 +356,15 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(embed_dim)
 
-    def forward(self, x: Tensor, mask: AttentionMask | Tensor) -> Tensor:
-        """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
+    def forward(self, x: Tensor, mask: AttentionMask | Tensor | None = None) -> Tensor:
+        """Map x (B, L, D) and mask (B, L) to (B, L, D); without a mask, there is no padding."""
         for output in self.block_outputs(x, mask):
             x = output
         return self.norm(x)
 
-    def block_outputs(self, x: Tensor, mask: AttentionMask | Tensor) -> Iterator[Tensor]:
+    def block_outputs(
+        self, x: Tensor, mask: AttentionMask | Tensor | None = None
+    ) -> Iterator[Tensor]:
         """Yield the output of each block, (B, L, D), without the final norm.
 
         An encoder without blocks, which pruning can leave, yields x with absolute positions.
@@ -402,7 +409,11 @@ def new_position(position: Position | None) -> RelativePosition:
     """Build the position of one layer; a module is copied."""
     if isinstance(position, RelativePosition):
         return copy.deepcopy(position)
-    return NoPosition() if position is None else position()
+    if position is None:
+        return NoPosition()
+    if not callable(position):
+        raise ArgumentError(f"position is {position!r}; expected one such as Rotary(16)")
+    return position()
 
 
 def select_features(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfattn_bio.files import check_ending, whole_file
+from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import Models, load
 from selfattn_bio.scoring.partners import Partners
@@ -47,7 +47,7 @@ class ScoreSummary:
 
 def score_files(
     model: Models,
-    files: Sequence[str | Path],
+    files: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
     rc: bool = False,
@@ -67,7 +67,7 @@ def score_files(
     model, rc, calibrated, coverage, batch_size, genome, partner
         As for `score_sequences`.
     files
-        FASTA or other files of sequences; with `genome` BED or GFF files.
+        One or more FASTA or other files of sequences; with `genome` BED or GFF files.
     output
         TSV file to write. Numbers have six digits.
 
@@ -82,7 +82,7 @@ def score_files(
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     rows, unlike = 0, Counter[str]()
     with whole_file(output) as temporary:
-        for path in files:
+        for path in listed(files):
             for table in score_batches(
                 scorer,
                 path,

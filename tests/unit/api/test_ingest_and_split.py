@@ -46,7 +46,7 @@ def test_steps_are_silent_by_default(task, capsys):
 def test_ingest_files_equals_a_run_file(task):
     corpus = sb.ingest_files(["p.fa", "n.fa"], "files", "dna", labels=[1, 0])
     assert corpus.fingerprint == sb.ingest(task, "corpus").fingerprint
-    unlabelled = sb.ingest_files(["p.fa"], "numbered", "dna", ids="numbered")
+    unlabelled = sb.ingest_files("p.fa", "numbered", "dna", ids="numbered")
     assert unlabelled.records["id"].iloc[0] == "p_1"
     assert unlabelled.records["label"].isna().all()
 

@@ -26,6 +26,7 @@ from selfattn_bio.attention.patterns import (
 )
 from selfattn_bio.attention.positions import (
     Alibi,
+    Learned,
     NoPosition,
     Rotary,
     Shaw,
@@ -254,3 +255,31 @@ def test_kernel_is_a_file_and_a_line_in_the_table(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", KERNELS)
 def test_each_kernel_has_a_file(name):
     assert callable(kernels._function(name))
+
+
+def test_attend_without_pattern_and_position_is_full_attention():
+    q, k, v = torch.randn(3, 1, 2, 6, 4)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(attend(q, k, v), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"position": Learned(4, 6)}, r"position has type Learned; expected a relative position"),
+        ({"position": Rotary(8)}, "position has head_dim 8, but q has 4"),
+        ({"position": Shaw(8, 2)}, "position has head_dim 8, but q has 4"),
+        ({"position": Alibi(3)}, "position has 3 heads, but q has 2"),
+        ({"pattern": "window"}, "pattern is 'window'; expected a pattern such as"),
+    ],
+)
+def test_attend_names_wrong_arguments(arguments, message):
+    q = torch.zeros(1, 2, 6, 4)
+    with pytest.raises(ValueError, match=message):
+        attend(q, q, q, **arguments)
+
+
+def test_attend_expects_four_dimensions():
+    q = torch.zeros(1, 2, 6, 4)
+    with pytest.raises(ValueError, match=r"the shapes of q \(2, 6, 4\), k \(2, 6, 4\)"):
+        attend(q[0], q[0], q[0])

@@ -145,3 +145,8 @@ def test_each_kind_is_built(section, expected):
 def test_pairs_of_a_part_are_counted(pattern, length):
     (part,) = pattern.parts(length)
     assert part.num_pairs(length) == pattern.dense_mask(length).sum()
+
+
+def test_patterns_combine_only_with_patterns():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Window(2) | 3

@@ -127,3 +127,8 @@ def test_scan_refusals(fasta, tmp_path, capsys):
     assert "the output file must end with .bed, .tsv or .parquet" in capsys.readouterr().err
     assert main([*command, "hits.bed", "--hit-p", "2"]) == 1
     assert "hit_p is 2.0; choose a value between 0 and 1" in capsys.readouterr().err
+
+
+def test_scan_files_takes_one_path(fasta, tmp_path):
+    found = selfattn_bio.scan_files({"m": PPM}, str(fasta), tmp_path / "hits.tsv", hit_p=1e-3)
+    pd.testing.assert_frame_equal(found, selfattn_bio.hits({"m": PPM}, fasta, hit_p=1e-3))

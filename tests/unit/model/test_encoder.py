@@ -93,3 +93,17 @@ def test_gradients_of_heads_are_concatenated():
     grads = [torch.randn(2, 2, 5, 4) for _ in range(3)]
     (found,) = torch.autograd.grad(parts, packed, grads)
     assert torch.equal(found, torch.cat(grads, 1).transpose(1, 2).flatten(2))
+
+
+def test_encoder_without_mask_has_no_padding():
+    encoder, x = Encoder(16, 1, 2), torch.randn(2, 5, 16)
+    assert torch.equal(encoder(x), encoder(x, torch.ones(2, 5, dtype=torch.bool)))
+
+
+def test_encoder_names_wrong_arguments():
+    with pytest.raises(ArgumentError, match="pattern is 'window'; expected a pattern such as"):
+        Encoder(16, 1, 2, pattern="window")
+    with pytest.raises(ArgumentError, match="position is 'rotary'; expected one such as"):
+        Encoder(16, 1, 2, position="rotary")
+    with pytest.raises(ValueError, match="position has head_dim 4, but q has 8"):
+        Encoder(16, 1, 2, position=Rotary(4))(torch.zeros(1, 5, 16))

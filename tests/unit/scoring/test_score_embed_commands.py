@@ -148,6 +148,8 @@ def test_summary_of_scored_files(genome, tmp_path):
     table = pd.read_csv(summary.path, sep="\t")
     assert table["file"].tolist() == [str(path) for path in files for _ in range(2)]
     alone = score_sequences("promoter", files[0])
+    one = score_files("promoter", str(files[0]), tmp_path / "one.tsv")
+    assert pd.read_csv(one.path, sep="\t")["file"].tolist() == [str(files[0])] * 2
     assert table["logit"].tolist() == pytest.approx([*alone["logit"]] * 2, rel=1e-5)
 
 
