@@ -24,6 +24,7 @@ from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
 from selfattn_bio.config import KERNELS, SHORT
 from selfattn_bio.config.attention import positions_with
+from selfattn_bio.display import TableDisplay
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.scoring.loading import SHIPPED
 
@@ -65,8 +66,8 @@ Requests = dict[str, dict[str, AttentionInputs]]  # by pattern, then by position
 KERNEL_COLUMNS = ["pattern", "position", "kernel", "reason"]
 
 
-@dataclass(frozen=True)
-class Machine:
+@dataclass(frozen=True, repr=False)
+class Machine(TableDisplay):
     """Packages, devices, optional parts and attention kernels of a machine.
 
     Attributes
@@ -97,6 +98,10 @@ class Machine:
     mixers: dict[str, tuple[str, ...]]
 
     def __repr__(self) -> str:
+        found = int((self.parts["found"] != "").sum())
+        return f"Machine: {self.device}; {found} of {len(self.parts)} optional parts found"
+
+    def __str__(self) -> str:
         return "\n".join(self.lines)
 
     @property

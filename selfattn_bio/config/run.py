@@ -65,6 +65,11 @@ class RunFile(Section):
         """Compare the settings, not the files that they were read from."""
         return isinstance(other, RunFile) and self.__dict__ == other.__dict__
 
+    def __repr__(self) -> str:
+        name = f"{self.path.stem!r}" if self.path else "without a file"
+        files = ", ".join(path for path, _ in self.data.files)
+        return f"RunFile {name}: {self.objective.kind}, {files}, model {self.model.kind}"
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> RunFile:
         """Return a copy with other settings. Its variants and jobs are derived again."""
         copied = super().model_copy(update=update, deep=deep)

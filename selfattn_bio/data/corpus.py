@@ -13,6 +13,7 @@ import mmap
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,9 @@ class Corpus:
     def __repr__(self) -> str:
         letters = f"{self.summary['num_letters']:,} {self.alphabet.unit}"
         return f"Corpus of {len(self):,} records, {letters}, in {self.path}"
+
+    def _repr_html_(self) -> str:
+        return f"<div>{escape(repr(self))}</div>{self.records.head().to_html()}"
 
     def letters(self, i: int) -> NDArray[np.uint8]:
         """Return record `i` (a row of `records`) as upper-case ASCII, (L,).

@@ -68,6 +68,12 @@ class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
                 f"there are {len(self.targets)} targets for {len(self.rows)} records"
             )
 
+    def __repr__(self) -> str:
+        return (
+            f"CorpusDataset of {len(self):,} records, k = {self.tokenizer.k}, vocabulary of "
+            f"{self.vocabulary_size}"
+        )
+
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -44,6 +44,9 @@ class Proposal:
     path: Path
 
     def __repr__(self) -> str:
+        return f"Proposal of {self.path}, {len(self.text.splitlines())} lines"
+
+    def __str__(self) -> str:
         return self.text
 
     def save(self, path: str | Path | None = None) -> Path:

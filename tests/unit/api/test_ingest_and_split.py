@@ -29,7 +29,9 @@ def test_ingest_and_split_return_what_they_write(task):
         "dropped: 0 records (0 positive)",
     ]
     assert repr(corpus) == "Corpus of 60 records, 1,800 bp, in corpus"
+    assert repr(task) == "RunFile 'run': binary, p.fa, n.fa, model attention"
     opened = sb.Corpus.open("corpus")
+    assert opened._repr_html_().count("<tr") == 1 + 5
     assert opened.fingerprint == corpus.fingerprint
     pd.testing.assert_frame_equal(opened.records, corpus.records)
     assert split.counts == {"train": 20, "valid": 20, "test": 20, "dropped": 0}

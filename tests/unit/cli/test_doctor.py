@@ -131,3 +131,10 @@ def test_machine_is_what_doctor_prints(capsys):
     row = found.table[(found.table["pattern"] == "bigbird") & (found.table["position"] == "shaw")]
     assert row["kernel"].tolist() == ["slab"]
     assert found.mixers["dynamic"][0] == "none"
+
+
+def test_machine_is_short_in_a_session_and_long_when_printed():
+    found = machine.inspect_machine()
+    assert repr(found).startswith(f"Machine: {found.device}; ")
+    assert "\n" not in repr(found)
+    assert str(found).splitlines() == "\n".join(found.lines).splitlines()

@@ -338,7 +338,9 @@ def test_propose_returns_what_init_writes(here):
     proposal = propose("my_task", files, say=lines.append)
     assert not Path("workflows").exists()
     made("--positives", "p.fa", "--negatives", "n.fa")
-    assert Path("workflows/tasks/my_task.toml").read_text() == repr(proposal) == proposal.text
+    assert Path("workflows/tasks/my_task.toml").read_text() == str(proposal) == proposal.text
+    count = len(proposal.text.splitlines())
+    assert repr(proposal) == f"Proposal of workflows/tasks/my_task.toml, {count} lines"
     assert lines[0].startswith("p.fa, n.fa: 240 records of DNA")
     assert proposal.save("other.toml") == Path("other.toml")
     assert Path("other.toml").read_text() == proposal.text

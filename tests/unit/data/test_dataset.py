@@ -93,3 +93,8 @@ def test_rows_may_be_a_mask(corpus):
 def test_rows_must_fit_the_corpus(corpus, rows, message):
     with pytest.raises(ArgumentError, match=message):
         CorpusDataset(corpus, rows=rows)
+
+
+def test_repr_of_a_dataset(corpus):
+    data = CorpusDataset(corpus, k=2, rows=[0, 119])
+    assert repr(data) == "CorpusDataset of 2 records, k = 2, vocabulary of 20"
