@@ -52,18 +52,12 @@ rule no_such_task:
 
 onsuccess:
     from selfattn_bio.report.closing import (
-        closing_lines,
+        final_lines,
     )  # slow to import: at the top every job would pay for it
 
     for task, run in RUNS.items():
-        for line in closing_lines(run, Path("results") / task):
-            print(f"{task}: {line}", file=sys.stderr)
-        for result in (f"results/{task}/sweep.tsv", results_of(task)[0]):
-            if Path(result).exists():
-                print(
-                    f"{'Report' if result.endswith('.html') else 'Results'}: {result}",
-                    file=sys.stderr,
-                )
+        for line in final_lines(task, run, Path("results") / task):
+            print(line, file=sys.stderr)
 
 
 def print_causes(snakemake_logs: list[str]) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.errors import ArgumentError, OutputError, SelfAttnBioError
@@ -18,6 +19,7 @@ from selfattn_bio.files import whole_file
 
 TARGETS = ("train_", "sweep_")
 PROFILES = ("default", "gpu", "slurm")
+COMPLETE = "Nothing to be done"  # begins Snakemake's line if all results are up to date
 
 
 def run_workflow(
@@ -84,7 +86,11 @@ def run_workflow(
     options = ["--workflow-profile", str(project / "profiles" / profile)] if profile else []
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "Snakefile")]
     more = ["--quiet", "all"] if quiet else []
-    return _run([*snakemake, *options, *targets, *more], quiet=quiet, merged=merged)
+    code, is_complete = _run([*snakemake, *options, *targets, *more], quiet=quiet, merged=merged)
+    # then `onsuccess` of the workflow, which prints these lines after a run, is not called
+    if is_complete and not code and not {"-n", "--dry-run", "--dryrun"} & {*targets}:
+        _print_results(targets, sys.stdout if merged else sys.stderr)
+    return code
 
 
 def project_folder() -> Path:
@@ -128,6 +134,19 @@ def copy_task(task: str, *, say: Say = silent) -> None:
             say(f"copied {file} from the package")
 
 
+def _print_results(targets: Sequence[str], stream: TextIO) -> None:
+    """Print the summary of the tasks among the targets, and the paths of their results."""
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.report.closing import final_lines
+
+    names = (word.split("_", 1)[1] for word in targets if word.startswith(TARGETS))
+    for name in dict.fromkeys(names):
+        task = Path(f"workflows/tasks/{name}.toml")
+        if task.exists():
+            for line in final_lines(name, read_run_file(task), Path("results") / name):
+                print(line, file=stream)
+
+
 def _check_cache() -> None:
     """Refuse a cache folder that is not writable: Snakemake creates a folder in it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
@@ -143,8 +162,8 @@ def _check_cache() -> None:
         ) from error
 
 
-def _run(command: list[str], *, quiet: bool, merged: bool) -> int:
-    """Run a program, show its output and return its exit code.
+def _run(command: list[str], *, quiet: bool, merged: bool) -> tuple[int, bool]:
+    """Run Snakemake, show its output and return its exit code, and whether nothing was left to do.
 
     Signals are passed on, and the end of the program is awaited, so that it can save its state.
     After Ctrl-C, its traceback is not printed.
@@ -154,6 +173,7 @@ def _run(command: list[str], *, quiet: bool, merged: bool) -> int:
         [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
     )
     held: list[str] = []  # lines to print only on failure
+    is_complete = False
     pipes: dict[str, int | None] = {"stdout": None, "stderr": subprocess.PIPE}
     if merged:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -164,6 +184,7 @@ def _run(command: list[str], *, quiet: bool, merged: bool) -> int:
         _signals_to(process) as stopped,
     ):
         for line in process.stdout or process.stderr:
+            is_complete |= line.startswith(COMPLETE)
             if quiet:
                 held.append(line)
             elif not stopped:
@@ -173,7 +194,7 @@ def _run(command: list[str], *, quiet: bool, merged: bool) -> int:
         raise KeyboardInterrupt("stopped; run the same command again to continue")
     if code:
         print("".join(held), end="", file=sys.stderr)
-    return code if code >= 0 else 128 - code
+    return (code if code >= 0 else 128 - code), is_complete
 
 
 @contextmanager

@@ -17,6 +17,17 @@ from selfattn_bio.report import words
 from selfattn_bio.report.results import read_file, read_json
 
 
+def final_lines(name: str, run: RunFile, folder: Path) -> Iterator[str]:
+    """Yield the lines that end the workflow of a task: its summary and the paths of its results."""
+    yield from (f"{name}: {line}" for line in closing_lines(run, folder))
+    if (folder / "sweep.tsv").exists():
+        yield f"Results: {folder / 'sweep.tsv'}"
+    if (folder / "report.html").exists():
+        yield f"Report: {folder / 'report.html'}"
+    elif (folder / "metrics.json").exists():
+        yield f"Results: {folder / 'metrics.json'}"
+
+
 def closing_lines(run: RunFile, folder: Path) -> Iterator[str]:
     """Yield the lines that summarise a results folder; none before `evaluate` has run.
 

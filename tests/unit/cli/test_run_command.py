@@ -31,8 +31,9 @@ def started(monkeypatch):
     seen = []
     real = workflow.subprocess.Popen
     code = (
-        "import sys; print('snakemake', *sys.argv[1:]); print('and an error', "
-        "file=sys.stderr); sys.exit(int(sys.argv[1]))"
+        "import sys; print('snakemake', *sys.argv[1:]); "
+        "said = [word[8:] for word in sys.argv if word.startswith('--print=')]; "
+        "print(*said or ['and an error'], file=sys.stderr); sys.exit(int(sys.argv[1]))"
     )
 
     def popen(command, env, **options):
@@ -139,6 +140,20 @@ def test_quiet_run_prints_only_failures(here, started, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("and an error")
+
+
+def test_run_prints_results_if_nothing_is_left_to_do(here, started, capfd):
+    """Snakemake prints no summary then."""
+    for file in ("workflows/tasks/mine.toml", "results/mine/sweep.tsv", "results/mine/report.html"):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+    Path("workflows/tasks/mine.toml").write_text('data = { positives = "p", negatives = "n" }\n')
+    paths = "Results: results/mine/sweep.tsv\nReport: results/mine/report.html\n"
+    assert main(["run", "train_mine", "--print=Nothing to be done (all ...)."]) == 0
+    assert capfd.readouterr().err == f"Nothing to be done (all ...).\n{paths}"
+    for more in (["--print=done"], ["--print=Nothing to be done", "--dry-run"]):
+        assert main(["run", "train_mine", *more]) == 0
+        assert "Report: " not in capfd.readouterr().err
 
 
 def test_run_works_without_path_variable(here, started, monkeypatch):
