@@ -110,7 +110,8 @@ def source_of(name: str, place: str = "") -> Path:
         raise RunFileError(
             f"there is no module {name.split(':')[0]!r}",
             place=place,
-            hint="Put its file next to the run file or into the current directory, or install it",
+            hint=f"Run in the folder of {name.split(':')[0].replace('.', '/')}.py, put it next to "
+            "the run file, or add its folder to PYTHONPATH",
         )
     return Path(spec.origin).resolve()
 

@@ -11,7 +11,7 @@ from typing import overload
 import torch
 
 from selfattn_bio.baselines import is_baseline
-from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model import user_module
 from selfattn_bio.model.build import tokenizer_of
 from selfattn_bio.model.checkpoint import CALIBRATION, WEIGHTS, load_model
@@ -61,15 +61,23 @@ def load(
     ModelFolderError
         If a file is missing, truncated or does not belong to the others. For several folders also
         if they differ in alphabet, objective, soft mask or gaps.
-    ValueError
-        If the list of folders is empty.
+    ArgumentError
+        If this is not a model folder, or a list of at least one.
     """
+    folders = [path] if isinstance(path, str | Path) else path
+    if (
+        not isinstance(folders, Sequence)
+        or not folders
+        or not all(isinstance(folder, str | Path) and str(folder) for folder in folders)
+    ):
+        raise ArgumentError(
+            f"expected a model folder, the name of a model that ships, or a list of them; got "
+            f"{path!r}"
+        )
     if allow_module:
         user_module.allow_module(allow_module)
     if isinstance(path, str | Path):
         return _load_one(path)
-    if not path:
-        raise ValueError("no model folder was given")
     members = tuple(_load_one(folder) for folder in path)
     if len(members) == 1:
         return members[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
@@ -43,9 +44,12 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
                 f"unknown split {split!r} (expected train, valid, test or dropped)",
                 place=f"{path}:{line}",
             )
-    if named != list(ids):
+    if named != (expected := list(ids)):
+        pairs = enumerate(zip_longest(named, expected, fillvalue="none"), start=1)
+        number, (there, wanted) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
         raise CorpusError(
-            f"the split table does not match the corpus ({len(named)} and {len(ids)} records)",
+            f"the split table does not match the corpus ({len(named)} and {len(expected)} "
+            f"records): record {number} is {there} in the table and {wanted} in the corpus",
             place=str(path),
             hint="Run selfattn-bio split again",
         )

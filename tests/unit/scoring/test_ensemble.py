@@ -10,7 +10,7 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.cli.main import main
-from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.interpret.capture import read_attention
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.model.build import build_network
@@ -74,6 +74,12 @@ def test_both_strands_of_members(folders: list[Path]) -> None:
     table = score_sequences(folders, SEQUENCES, rc=True)
     alone = np.stack([score_sequences(folder, SEQUENCES, rc=True)["logit"] for folder in folders])
     np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
+
+
+@pytest.mark.parametrize("path", [None, 3, "", [], [""], [None]])
+def test_something_else_than_a_folder_is_refused(path: object) -> None:
+    with pytest.raises(ArgumentError, match="expected a model folder, the name of a model that"):
+        load(path)  # type: ignore[call-overload]
 
 
 def test_list_of_one_folder_is_that_model(folders: list[Path]) -> None:
@@ -161,7 +167,7 @@ def test_models_of_different_tasks_are_refused(tmp_path: Path, folders: list[Pat
         match="a model of objective 'masked' has no scores that could be averaged",
     ):
         load(language)
-    with pytest.raises(ValueError, match="no model folder was given"):
+    with pytest.raises(ArgumentError, match="expected a model folder, the name of a model that"):
         load([])
 
 

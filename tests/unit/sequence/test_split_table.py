@@ -12,7 +12,7 @@ def test_read_split_checks_the_records(tmp_path):
     path.write_text("id\tsplit\treason\nNA\ttrain\tx\nb\ttest\ty\n")
     assert read_split(path, ["NA", "b"]) == ["train", "test"]
     with pytest.raises(
-        CorpusError, match=r"the split table does not match the corpus \(2 and 1 records\)"
+        CorpusError, match=r"the split table does not match the corpus \(2 and 1 records\): record "
     ):
         read_split(path, ["b"])
     with pytest.raises(CorpusError, match="no such split table"):
