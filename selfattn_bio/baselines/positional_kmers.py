@@ -10,7 +10,7 @@ class PositionalKmers(CountedKmers):
     """Logistic regression on counts of 6-mers, and of 3-mers in ten equal parts of the record."""
 
     name = "kmer6_positional_logistic"
-    title, short_title = "logistic regression on 6-mers and positional 3-mers", "6-mers + position"
+    title, short_title = "logistic regression on 6-mers and positional 3-mers", "positional 6-mers"
     alphabets = ("dna",)
 
     def features(self) -> tuple[KmerSlots, ...]:

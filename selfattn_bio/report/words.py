@@ -173,7 +173,7 @@ def stack_sentence(run: RunFile, stack: StackWeights | None) -> str:
     first = " The weights are those of the first training." if run.training.seeds > 1 else ""
     return (
         "The score combines the network with simple models: "
-        f"{stack.formula(SHORT_NAMES | {NETWORK: 'network'})}.{first}"
+        f"{stack.formula(SHORT_NAMES | {NETWORK: 'network'}).replace(' - ', f' {MINUS} ')}.{first}"
     )
 
 
@@ -267,12 +267,13 @@ def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> s
         motifs["effect"].abs().max(),
         int((motifs["enrichment_q"] < significance).sum()),
     )
+    shown = "" if pd.isna(largest) else f" (largest effect here: {figure(largest, 2)} log-odds)"
     return (
         "Controls are not expected to have supported motifs. Effects are differences in log-odds "
         "that are calibrated on the validation set. The scores of a control do not predict the "
-        "validation labels, so calibration shrinks its effects to almost 0 "
-        f"(largest effect here: {figure(largest, 2)} log-odds). The absence of supported motifs "
-        "therefore does not estimate the error rate of the tests. "
+        "validation labels, so calibration shrinks its effects to almost 0"
+        f"{shown}. The absence of supported motifs therefore does not estimate the error rate of "
+        "the tests. "
         f"Control motifs that pass the enrichment test: {enriched} of {len(motifs)}."
     )
 

@@ -182,6 +182,8 @@ def test_unsupported_control_is_explained() -> None:
     assert "(largest effect here: 0.02 log-odds)" in note
     assert note.endswith("Control motifs that pass the enrichment test: 2 of 3.")
     assert "test: 1 of 3." in words.control_note({"shuffled": found}, 0.01)
+    unknown = words.control_note({"shuffled": found.assign(effect=float("nan"))}, 0.05)
+    assert "its effects to almost 0. The absence" in unknown
     assert words.control_note({"empty": found[:0]}, 0.05) == ""
     assert words.control_note({"shuffled": found.assign(verdict="supported")}, 0.05) == ""
 
