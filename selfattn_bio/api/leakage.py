@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import TableDisplay
-from selfattn_bio.errors import CorpusError
+from selfattn_bio.errors import CorpusError, ResultsError
 from selfattn_bio.evaluation.audit import (
     describe_leaks,
     exceeded_limits,
@@ -72,7 +72,17 @@ class Leakage(TableDisplay):
 
     @classmethod
     def load(cls, path: str | Path) -> Leakage:
-        """Read the files of `save`; similarities have four digits."""
+        """Read the files of `save`; similarities have four digits.
+
+        Raises
+        ------
+        ResultsError
+            If a file is missing.
+        """
+        for file in (Path(path), Path(path).with_suffix(".json")):
+            if not file.exists():
+                hint = "Run `selfattn-bio audit` first, or save the result of audit"
+                raise ResultsError("file not found", place=str(file), hint=hint)
         numbers = {"label": "Int8", "neighbour_label": "Int8", "similarity": "float64"}
         table = pd.read_csv(
             path,

@@ -256,13 +256,26 @@ class Explanation:
         )
         return scores * is_observed
 
-    def plot(self, row: int = 0) -> Figure:
-        """Draw sequence number `row` with letters as tall as their scores, in units of the output.
+    def plot(self, row: int | str = 0) -> Figure:
+        """Draw a sequence, given by number or id, with letters as tall as their scores.
+
+        Scores have the units of the output.
 
         The score of a letter is its hypothetical score: its effect on the output minus the mean
         effect of all letters at this position. Letters that increase the output point upwards.
         Tracks are drawn as bars. For methods based on attention, the attention is drawn.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such sequence.
         """
+        if isinstance(row, str) and row in self.ids:
+            row = list(self.ids).index(row)
+        if not isinstance(row, int | np.integer) or not -len(self) <= row < len(self):
+            raise ArgumentError(
+                f"there is no sequence {row!r}; pass an id, or a number from 0 to {len(self) - 1}"
+            )
         track = self.track(row)
         figure = Figure(figsize=(1 + 0.12 * len(track), 1.8), layout="constrained")
         axes = figure.subplots()

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.display import TableDisplay
+from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance
 from selfattn_bio.interpret.capture import has_attention, read_letters
@@ -126,7 +127,16 @@ class Interactions(TableDisplay):
 
     @classmethod
     def load(cls, path: str | Path) -> Interactions:
-        """Read a file of `save`; numbers have six digits."""
+        """Read a file of `save`; numbers have six digits.
+
+        Raises
+        ------
+        ResultsError
+            If there is no such file.
+        """
+        if not Path(path).exists():
+            hint = "Run `selfattn-bio interactions` first, or save the result of find_interactions"
+            raise ResultsError("file not found", place=str(path), hint=hint)
         return cls(read_table(path))
 
     def save(self, path: str | Path) -> None:

@@ -18,6 +18,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.formats import (
     on_chromosome,
@@ -123,7 +124,9 @@ class MotifSet:
     sites: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
-        names = ", ".join(f"{motif.name} {motif.consensus}" for motif in self) or "none"
+        if not len(self):
+            return "MotifSet without motifs"
+        names = ", ".join(f"{motif.name} {motif.consensus}" for motif in self)
         supported = (
             f", {(self.table['verdict'] == 'supported').sum()} supported"
             if "verdict" in self.table
@@ -285,12 +288,16 @@ class MotifSet:
 
         Raises
         ------
+        ResultsError
+            If a file is missing.
         DatabaseError
-            If motifs.meme is missing or is not MEME text.
-        OSError
-            If another file is missing.
+            If motifs.meme is not MEME text.
         """
         folder = Path(folder)
+        for name in ("motifs.meme", "discovery_seqlets.bed", "motifs.tsv"):
+            if not (folder / name).exists():
+                hint = "Run `selfattn-bio motifs` first, or save the result of find_motifs"
+                raise ResultsError("file not found", place=str(folder / name), hint=hint)
         alphabet = meme_alphabet(folder / "motifs.meme")
         ppms = read_meme(folder / "motifs.meme", alphabet, least=0)
         seqlets = read_bed(folder / "discovery_seqlets.bed")

@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from selfattn_bio import config
+from selfattn_bio.api.leakage import Leakage
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.interpret.attribution import centred, gradient_scores, importance
 from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.capture import read_attention
 from selfattn_bio.interpret.explain import attention_maps, explain
 from selfattn_bio.interpret.explanation import Explanation, MappedSequence
+from selfattn_bio.interpret.interactions import Interactions
 from selfattn_bio.interpret.methods import AttnLRP, Guided, Received, Rollout
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
@@ -195,7 +197,12 @@ def test_maps_round_trip_in_attribution_folder(tmp_path):
 def test_sequence_is_plotted_with_base_scores():
     explanation = explain(scorer_of(), SEQUENCES)
     assert repr(explanation) == "Explanation of 3 DNA sequences of at most 20 positions"
+    for unknown in (7, "no such id", None):
+        with pytest.raises(ArgumentError, match="there is no sequence"):
+            explanation.plot(unknown)
+    of_id = explanation.plot(explanation.ids[2]).axes[0]
     axes = explanation.plot(2).axes[0]
+    assert of_id.get_title() == axes.get_title()
     observed = explanation.hypothetical[
         2, range(15), ["ACGT".index(letter) for letter in SEQUENCES[2]]
     ]
@@ -290,6 +297,12 @@ def motif_set():
     )
 
 
+@pytest.mark.parametrize("kind", [Interactions, Leakage, MotifSet])
+def test_missing_results_name_their_command(kind, tmp_path):
+    with pytest.raises(ResultsError, match=r"file not found\. Run `selfattn-bio"):
+        kind.load(tmp_path / "absent")
+
+
 def test_motif_set_can_be_queried_and_written(tmp_path):
     motifs = motif_set()
     assert isinstance(motifs, MotifSet)
@@ -348,7 +361,9 @@ def test_motif_set_may_be_empty(tmp_path):
     assert motifs.to_bed(tmp_path / "m.bed").empty
     assert len(motifs.plot().axes) == 1
     motifs.save(tmp_path / "none")
-    assert len(MotifSet.load(tmp_path / "none")) == 0
+    none = MotifSet.load(tmp_path / "none")
+    assert len(none) == 0
+    assert repr(none) == "MotifSet without motifs"
 
 
 def test_motif_html_has_logos_and_is_escaped():
