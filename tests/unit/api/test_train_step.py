@@ -70,7 +70,7 @@ def test_train_a_variant(steps):
         ({"variant": "none"}, r"run\.toml: .*'none'"),
         ({"member": 2}, r"run\.toml: no member 2"),
         ({"member": "x"}, r"run\.toml: unknown job 'x'"),
-        ({"parts": "other"}, r"run\.toml: parts of another member need \[stack\] parts"),
+        ({"stack_of": "other"}, r"run\.toml: parts of another member need \[stack\] parts"),
     ],
 )
 def test_train_errors_name_the_run_file(steps, options, message):

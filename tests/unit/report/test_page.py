@@ -109,7 +109,7 @@ def test_stacked_model_reports_its_weights(tmp_path: Path, results_maker: Maker)
     name = words.classifier_name("exact_positions", short=True)
     assert (
         f"The score combines the network with simple models: 0.08 {times} network + 1.27 {times} "
-        f"{name} + 0.50 {times} composition - 0.40." in head
+        f"{name} + 0.50 {times} composition {words.MINUS} 0.40." in head
     )
     assert "These curves show the network only." in page
 
