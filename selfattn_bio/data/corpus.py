@@ -305,6 +305,7 @@ def _runs_of(path: Path) -> NDArray[np.int64]:
 
 
 def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:
+    """Return the SHA-256 of a corpus: its records, targets, masked runs and second input."""
     digest = hashlib.sha256()
     columns = [name for name in TYPES if name not in ("length", "offset")]
     for table in (

@@ -187,9 +187,11 @@ class MotifPair(Section):
 
 
 def sample_label(labels: Names, rng: Generator) -> str:
+    """Return a random motif label; all are equally likely."""
     return labels[int(rng.integers(len(labels)))]
 
 
 def check_range(name: str, limits: tuple[int, int]) -> None:
+    """Raise ValueError if the lower limit is above the upper one."""
     if limits[0] > limits[1]:
         raise ValueError(f"{name} = {list(limits)} is not in increasing order")
