@@ -16,8 +16,11 @@ THREAD_VARIABLES = (
 def cap_threads() -> None:
     """Lower thread counts of the environment to the number of available cores.
 
-    `snakemake --cores 8` sets them to 8 on a machine with two cores as well.
+    `snakemake --cores 8` sets them to 8 on a machine with two cores as well. OpenMP's threads sleep
+    while they wait. Spinning, its default, made a step with two threads 8 times as slow when
+    another process used one of two cores. torch reads these variables when it is imported.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

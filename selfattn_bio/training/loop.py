@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of
@@ -22,6 +24,7 @@ from selfattn_bio.training.messages import print_line
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
 from selfattn_bio.training.stacking import shared_parts
+from selfattn_bio.training.threads import choose_threads
 from selfattn_bio.training.trainer import Trainer
 
 
@@ -40,8 +43,8 @@ def train(
     """Train one run to its end and write its model folder.
 
     Resumes from the newest checkpoint in `<output>.checkpoints` if it has the same data, settings
-    and versions. On the CPU, with the same number of threads and processes, the result is bit for
-    bit the same as without an interruption.
+    and versions, with the threads of its first start. On the CPU, with the same number of
+    processes, the result is bit for bit the same as without an interruption.
 
     Parameters
     ----------
@@ -54,8 +57,8 @@ def train(
     output
         Model folder: new, empty, or an earlier model, which is replaced at the end.
     threads
-        CPU threads for fitting a stack, also written to the provenance. The caller sets the threads
-        of torch.
+        Maximum number of CPU threads. The training uses as many of them as it uses well
+        (`choose_threads`), and fitting a stack uses all.
     name
         Prefix of progress lines.
     sharded
@@ -94,22 +97,25 @@ def train(
     parts = (
         shared_parts(run, stack_of, corpus.fingerprint, split_sha256, threads) if stack_of else {}
     )
-    provenance = provenance_of(
-        trainer.data.run,
-        corpus,
-        split_sha256,
-        device=fabric.device.type,
-        processes=fabric.world_size,
-        threads=threads,
-    )
     fingerprint = fingerprint_of(trainer.data.run, corpus, split_sha256, fabric.world_size)
-    trainer.messages.start(trainer, threads)
     folder = CheckpointFolder(
         checkpoints_of(output), fingerprint, say, writes=fabric.is_global_zero
     )
     with folder as checkpoints, trainer.signals:
         fabric.barrier()  # the first process must have cleaned the folder before others read it
         trainer.restore(checkpoints)
+        progress = trainer.progress
+        progress.threads = progress.threads or choose_threads(trainer, threads)
+        torch.set_num_threads(progress.threads)
+        trainer.messages.start(trainer)
+        provenance = provenance_of(
+            trainer.data.run,
+            corpus,
+            split_sha256,
+            device=fabric.device.type,
+            processes=fabric.world_size,
+            threads=progress.threads,
+        )
         take_steps(trainer, checkpoints)
         write_model(trainer, provenance, parts, threads)
         # srun and torchrun wait only minutes for the first process, which may be fitting a stack

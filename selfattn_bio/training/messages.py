@@ -44,9 +44,9 @@ class Messages:
         if self._shown:
             self._say(f"{self._name}: {message}")
 
-    def start(self, trainer: Trainer, threads: int) -> None:
+    def start(self, trainer: Trainer) -> None:
         """Report the size of network and data, the device, and warnings."""
-        for line in _start_lines(trainer, threads):
+        for line in _start_lines(trainer):
             self.say(line)
 
     def progress(self, trainer: Trainer) -> None:
@@ -99,7 +99,7 @@ def not_finite(trainer: Trainer, loss: float, norm: float) -> TrainingError:
     )
 
 
-def _start_lines(trainer: Trainer, threads: int) -> Iterator[str]:
+def _start_lines(trainer: Trainer) -> Iterator[str]:
     data, stream, fabric = trainer.data, trainer.steps.stream, trainer.fabric
     training, unit = data.run.training, data.corpus.alphabet.unit
     if training.window:
@@ -110,6 +110,7 @@ def _start_lines(trainer: Trainer, threads: int) -> Iterator[str]:
             f"per epoch; the validation records give {num_windows:,} adjacent windows, and "
             f"{'all' if num_used == num_windows else f'{num_used:,}'} of them are used"
         )
+    threads = trainer.progress.threads
     processes = f"{fabric.world_size} processes, each with " if fabric.world_size > 1 else ""
     padding = 1 - stream.order.efficiency()
     yield (

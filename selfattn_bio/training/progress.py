@@ -37,6 +37,8 @@ class Progress:
         Sum of the losses, and number of steps, since the last evaluation.
     history
         One row of measurements per evaluation.
+    threads
+        CPU threads of the training, 0 before they are chosen.
     """
 
     step: int = 0
@@ -47,6 +49,7 @@ class Progress:
     loss_sum: float = 0.0
     loss_steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    threads: int = 0
 
     @property
     def best_step(self) -> int:

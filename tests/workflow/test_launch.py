@@ -63,7 +63,11 @@ def asked(resources: str) -> list[str]:
 def test_train_without_resources_is_the_plain_command(project):
     command = training(project)
     assert command.startswith("selfattn-bio train --run-file ")
-    assert " --threads 4 " in command
+    assert " --threads 1 " in command  # three trainings share the four cores
+
+
+def test_trainings_share_the_cores(project):
+    assert " --threads 4 " in training(project, "--cores", "12")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,7 @@ def test_train_without_resources_is_the_plain_command(project):
     ],
 )
 def test_several_processes_are_started_by_torchrun(project, resources, beginning, threads):
-    command = training(project, *asked(resources))
+    command = training(project, "--set-threads", "train=4", *asked(resources))
     assert command.startswith(beginning)
     assert f" --threads {threads} " in command
 
@@ -110,13 +114,17 @@ def profile(name: str) -> dict:
 
 
 def heavy_rules() -> set[str]:
-    """Return the rules that use all cores of --cores: each runs a model."""
+    """Return the rules that use several cores: each runs a model."""
     rules = [
         part
         for file in ROOT.glob("workflows/rules/*.smk")
         for part in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]
     ]
-    return {rule.partition(":")[0] for rule in rules if "threads: workflow.cores" in rule}
+    return {
+        rule.partition(":")[0]
+        for rule in rules
+        if re.search(r"threads: (cores_per_training|half_of_cores)\n", rule)
+    }
 
 
 def test_profile_of_one_gpu(project):

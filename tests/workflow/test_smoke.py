@@ -302,7 +302,11 @@ def test_changed_audit_limit_retrains_nothing(project, edit):
 def test_whitespace_and_comments_rerun_nothing(project, edit):
     edit("workflows/tasks/smoke.toml", "[training]", "# a comment\n\n[training]")
     edit("workflows/tasks/smoke.toml", "max_motifs = 5", "max_motifs  =  5  # at most")
-    edit("workflows/rules/model.smk", "threads: workflow.cores\n", "threads:  workflow.cores\n\n")
+    edit(
+        "workflows/rules/model.smk",
+        "threads: cores_per_training\n",
+        "threads:  cores_per_training\n\n",
+    )
     edit("workflows/rules/model.smk", "{params.variant:q} --corpus", "{params.variant:q}  --corpus")
     assert planned(project) == {}
 

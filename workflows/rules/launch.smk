@@ -2,6 +2,19 @@
 # Snakemake does not track: a run on more machines retrains nothing.
 
 
+def half_of_cores(wildcards) -> int:
+    """Return the cores of a step after training, so that those of the model and of a control run side by side."""
+    return max(1, workflow.cores // 2)
+
+
+def cores_per_training(wildcards) -> int:
+    """Return the cores of one training, so that the trainings of its task run side by side."""
+    run = run_of(wildcards.task)
+    is_job = "job" in part_of(wildcards)
+    trainings = len(run.jobs()) if is_job else len(run.trained) * run.training.seeds
+    return max(1, workflow.cores // trainings)
+
+
 def nodes_and_tasks(resources) -> tuple[int, int]:
     """Return the number of machines of a rule, and of processes on all of them."""
     nodes = resources.get("nodes", 1)

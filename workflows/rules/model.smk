@@ -1,6 +1,6 @@
 # Checkpoints are in results/.../model.checkpoints. No rule declares this folder, because Snakemake deletes declared
 # outputs before a rerun. On SIGTERM the trainer saves and ends; tee ignores the signal and writes its last messages.
-# Heavy rules request all cores, so that two trainings never share them; the command uses no more than the machine has.
+# Trainings of a task share the cores and run side by side; each uses as many threads as it uses well.
 rule train:
     input:
         corpus="results/{task}/corpus",
@@ -15,7 +15,7 @@ rule train:
         "results/{task}{variant}{part}/logs/train.log",
     benchmark:
         "results/{task}{variant}{part}/benchmarks/train.tsv"
-    threads: workflow.cores
+    threads: cores_per_training
     params:
         run_file=run_file,
         sections=train_sections,
@@ -47,7 +47,7 @@ rule evaluate:
         "results/{task}/logs/evaluate.log",
     benchmark:
         "results/{task}/benchmarks/evaluate.tsv"
-    threads: workflow.cores
+    threads: half_of_cores
     params:
         run_file=run_file,
         sections=sections("evaluation"),

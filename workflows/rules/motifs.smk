@@ -9,7 +9,7 @@ rule explain:
         "results/{task}{variant}/logs/explain.log",
     benchmark:
         "results/{task}{variant}/benchmarks/explain.tsv"
-    threads: workflow.cores
+    threads: half_of_cores
     params:
         run_file=run_file,
         sections=sections("interpret"),
@@ -37,7 +37,7 @@ rule motifs:
         "results/{task}{variant}/logs/motifs.log",
     benchmark:
         "results/{task}{variant}/benchmarks/motifs.tsv"
-    threads: workflow.cores
+    threads: half_of_cores
     params:
         run_file=run_file,
         sections=sections("interpret"),
@@ -61,7 +61,7 @@ rule interactions:
         "results/{task}{variant}/logs/interactions.log",
     benchmark:
         "results/{task}{variant}/benchmarks/interactions.tsv"
-    threads: workflow.cores
+    threads: half_of_cores
     params:
         run_file=run_file,
         sections=sections("interpret"),

@@ -129,6 +129,15 @@ def test_threads_are_limited_to_cores(command, monkeypatch):
     assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
+def test_waiting_threads_sleep_unless_the_user_chose_otherwise(command, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    cli.main(["try"])
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    cli.main(["try"])
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
 def test_unknown_command_lists_commands(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(["tyr"])
