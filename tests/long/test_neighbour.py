@@ -27,7 +27,7 @@ print(times[30])
 
 
 def median_step() -> float:
-    """Return the median clock time of a step in seconds, in a process of its own."""
+    """Return the median clock time of a step in seconds, measured in a new process."""
     done = subprocess.run(
         [sys.executable, "-c", STEPS], check=True, text=True, stdout=subprocess.PIPE
     )
@@ -47,5 +47,5 @@ def test_a_busy_process_does_not_stop_a_training_with_two_threads(monkeypatch):
         for process in busy:
             process.kill()
             process.wait()
-    print(f"a step takes {beside / alone:.2f} times as long beside {cores - 1} busy processes")
+    print(f"a step takes {beside / alone:.2f} times as long next to {cores - 1} busy processes")
     assert beside < 4 * alone
