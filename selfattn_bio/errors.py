@@ -81,6 +81,13 @@ class ModelFolderError(SelfAttnBioError):
     """A model folder with missing, truncated or mismatched parts."""
 
 
+class UserModuleError(SelfAttnBioError, RuntimeError):
+    """An error in the code of a user's own network.
+
+    A RuntimeError may mean that memory ran out, so it remains one.
+    """
+
+
 class TrainingError(SelfAttnBioError):
     """A training that cannot continue: diverged loss, locked or read-only run folder, full disk."""
 

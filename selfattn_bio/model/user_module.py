@@ -17,13 +17,16 @@ import importlib.util
 import inspect
 import os
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from selfattn_bio.config import ModuleModel, RunFile
-from selfattn_bio.errors import ModelFolderError, RunFileError
+from selfattn_bio.errors import ModelFolderError, RunFileError, SelfAttnBioError, UserModuleError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.classifier import Network
 
@@ -99,19 +102,27 @@ def source_of(name: str, place: str = "") -> Path:
         If the module is not allowed.
     RunFileError
         If there is no such module, or it has no source file.
+    UserModuleError
+        If the package of the module cannot be imported.
     """
     check_allowed(name, place)
     importlib.invalidate_caches()
-    try:
-        spec = importlib.util.find_spec(name.split(":")[0])
-    except (ImportError, ValueError):
-        spec = None
+    module = name.split(":")[0]
+    with _errors_of(f"the package of {module!r}"):  # `find_spec` imports it
+        try:
+            spec = importlib.util.find_spec(module)
+        except ModuleNotFoundError as error:
+            if not f"{module}.".startswith(f"{error.name}."):
+                raise
+            spec = None
+        except ValueError:  # __main__
+            spec = None
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise RunFileError(
-            f"there is no module {name.split(':')[0]!r}",
+            f"there is no module {module!r}",
             place=place,
-            hint=f"Run in the folder of {name.split(':')[0].replace('.', '/')}.py, put it next to "
-            "the run file, or add its folder to PYTHONPATH",
+            hint=f"Run in the folder of {module.replace('.', '/')}.py, put it next to the run "
+            "file, or add its folder to PYTHONPATH",
         )
     return Path(spec.origin).resolve()
 
@@ -133,10 +144,13 @@ def build_module(
     RunFileError
         If the function does not exist, cannot be called with these arguments, returns something
         other than an `nn.Module` with weights, or two names of its weights share a tensor.
+    UserModuleError
+        If importing the module or calling the function fails.
     """
-    source_of(section.module, place)
+    source = source_of(section.module, place)
     module_name, function_name = section.module.split(":")
-    function = getattr(importlib.import_module(module_name), function_name, None)
+    with _errors_of(f"importing {module_name!r}", source):
+        function = getattr(importlib.import_module(module_name), function_name, None)
     if not callable(function):
         raise RunFileError(f"{module_name!r} has no function {function_name!r}", place=place)
     arguments = {
@@ -152,7 +166,8 @@ def build_module(
             place=place,
             hint="Change its parameters, or [model] settings",
         ) from None
-    module = function(**arguments)
+    with _errors_of(repr(section.module), source):
+        module = function(**arguments)
     if not isinstance(module, nn.Module) or not any(True for _ in module.parameters()):
         raise RunFileError(
             f"{section.module!r} returned {type(module).__name__}; expected an nn.Module with "
@@ -166,7 +181,7 @@ def build_module(
             place=place,
             hint="Keep one of them, and use it in both places of forward",
         )
-    return ModuleNetwork(module, num_outputs, section.module)
+    return ModuleNetwork(module, num_outputs, section.module, source)
 
 
 class ModuleNetwork(Network):
@@ -178,13 +193,21 @@ class ModuleNetwork(Network):
         The module.
     num_outputs
         Number C of outputs per sequence.
-    name
-        Its name in the run file, for errors.
+    name, source
+        Its name in the run file and its file, for errors.
+
+    Raises
+    ------
+    UserModuleError
+        If a method of the module fails.
+    RunFileError
+        If it returns something other than a tensor of the right shape.
     """
 
-    def __init__(self, module: nn.Module, num_outputs: int, name: str) -> None:
+    def __init__(self, module: nn.Module, num_outputs: int, name: str, source: Path) -> None:
         nn.Module.__init__(self)
-        self.members, self.num_outputs, self.name = nn.ModuleList([module]), num_outputs, name
+        self.members, self.num_outputs = nn.ModuleList([module]), num_outputs
+        self.name, self.source = name, source
         self.takes_mask = "mask" in inspect.signature(module.forward).parameters
 
     @property
@@ -194,23 +217,28 @@ class ModuleNetwork(Network):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int to embeddings (B, N, D), if the module offers them."""
-        return self.members[0].embed(tokens)  # type: ignore[operator]
+        with self._errors_of("embed"):
+            return self.members[0].embed(tokens)  # type: ignore[operator]
 
     def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Map embeddings (B, N, D) and mask (B, N) bool to outputs (B, C)."""
-        return self._checked(
-            self.members[0].classify(embeddings, mask),  # type: ignore[operator]
-            len(embeddings),
-        )
+        with self._errors_of("classify"):
+            outputs = self.members[0].classify(embeddings, mask)  # type: ignore[operator]
+        return self._checked(outputs, len(embeddings))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int, padded with 0, to outputs (B, 1, C)."""
         extra = {"mask": self.mask_of(tokens)} if self.takes_mask else {}
-        return self._checked(self.members[0](tokens, **extra), len(tokens))[:, None]
+        with self._errors_of("forward"):
+            outputs = self.members[0](tokens, **extra)
+        return self._checked(outputs, len(tokens))[:, None]
 
     def penalty(self) -> float:
         """Return 0: there are no gates."""
         return 0.0
+
+    def _errors_of(self, method: str) -> AbstractContextManager[None]:
+        return _errors_of(f"{method} of {self.name!r}", self.source)
 
     def _checked(self, outputs: Tensor, rows: int) -> Tensor:
         wanted = (rows, self.num_outputs)
@@ -220,6 +248,40 @@ class ModuleNetwork(Network):
                 f"the module of {self.name!r} returned {found}; expected a tensor of shape {wanted}"
             )
         return outputs
+
+
+@contextmanager
+def _errors_of(name: str, source: Path | None = None) -> Iterator[None]:
+    """Name a part of the user's code, and the line, in errors that it raises.
+
+    Errors of this package already have a message. Out of memory is no error of the code.
+    """
+    try:
+        yield
+    except (SelfAttnBioError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+        hint = "Correct the code, or [model] settings"
+        if isinstance(error, ImportError):
+            hint = "Install the missing package, or correct the import"
+        raise UserModuleError(
+            f"{name} failed with {type(error).__name__}{text and f': {text}'}",
+            place=_line_of(error, source),
+            hint=hint,
+        ) from error
+
+
+def _line_of(error: Exception, source: Path | None) -> str:
+    """Return `path:line` of the last call in the folder of `source`, or in any if it is None."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    lines = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not source or Path(frame.filename).resolve().parent == source.parent
+    ]
+    return lines[-1] if lines else str(source)
 
 
 def _shared_weights(module: nn.Module) -> list[str]:

@@ -14,7 +14,13 @@ from safetensors.torch import load_file
 
 import selfattn_bio as sb
 from selfattn_bio.cli.main import main
-from selfattn_bio.errors import ArgumentError, ModelFolderError, RunFileError, TrainingInterrupted
+from selfattn_bio.errors import (
+    ArgumentError,
+    ModelFolderError,
+    RunFileError,
+    TrainingInterrupted,
+    UserModuleError,
+)
 from selfattn_bio.interpret.methods import AttnLRP, Guided, IntegratedGradients, Saturation
 from selfattn_bio.model.user_module import VARIABLE
 
@@ -276,6 +282,27 @@ def test_wrong_shape_of_outputs_is_refused():
     run = run_file("shape.toml", ("users_detector", "users_shape"))
     with pytest.raises(RunFileError, match=r"returned \(1, 1\); expected a tensor of shape"):
         sb.train(run, *inputs()[1:], "shape", threads=1)
+
+
+def test_error_of_forward_stops_the_training(capsys):
+    text = MODULE.replace("relu()", "relu_twice()")
+    Path("users_error.py").write_text(text)
+    run = run_file("error.toml", ("users_detector", "users_error"))
+    line = text[: text.index("relu_twice")].count("\n") + 1
+    message = (
+        f"{Path('users_error.py').resolve()}:{line}: forward of 'users_error:build' failed with "
+        "AttributeError: 'Tensor' object has no attribute 'relu_twice'. Correct the code, or "
+        "[model] settings"
+    )
+    with pytest.raises(UserModuleError) as caught:
+        sb.train(run, *inputs()[1:], "error", threads=1)
+    assert str(caught.value) == message
+    assert isinstance(caught.value.__cause__, AttributeError)
+    command = "train --run-file error.toml --corpus corpus --split split.tsv --output error"
+    assert main([*command.split(), "--threads", "1"]) == 1
+    assert capsys.readouterr().err == f"selfattn-bio train: error: {message}\n"
+    with pytest.raises(UserModuleError, match="relu_twice"):
+        sb.plan(run, 60, threads=1)
 
 
 def test_classify_without_outputs_is_refused():

@@ -1,0 +1,162 @@
+"""Test that errors in the code of a user's network name its line."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfattn_bio.config import ModuleModel
+from selfattn_bio.errors import ArgumentError, RunFileError, UserModuleError
+from selfattn_bio.model.user_module import VARIABLE, allow_module, build_module
+from selfattn_bio.training.memory import is_out_of_memory
+
+GOOD = """
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(size, 4), nn.Linear(4, 1)
+
+    def embed(self, tokens):
+        return self.embedding(tokens)
+
+    def classify(self, embeddings, mask):
+        return self.out(embeddings.mean(1))
+
+    def forward(self, tokens):
+        return self.classify(self.embed(tokens), tokens != 0)
+
+
+def build(vocabulary_size, num_outputs):
+    return Network(vocabulary_size)
+"""
+BUILD = "    return Network(vocabulary_size)"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("broken"):
+            del sys.modules[name]
+
+
+def built(text, name="broken", **files):
+    for each, content in {name: text, **files}.items():
+        path = Path(f"{each.replace('.', '/')}.py")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    allow_module(f"{name}:build")
+    return build_module(ModuleModel(module=f"{name}:build"), 9, 1)
+
+
+def line_of(text, part):
+    return text[: text.index(part)].count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "message", "cause"),
+    [
+        (
+            GOOD + "def f(:\n",
+            "def f(:",
+            "importing 'broken' failed with SyntaxError: ",
+            SyntaxError,
+        ),
+        (
+            GOOD.replace("from torch", "import numpyx\nfrom torch"),
+            "import numpyx",
+            "importing 'broken' failed with ModuleNotFoundError: No module named 'numpyx'. Install "
+            "the missing package, or correct the import",
+            ModuleNotFoundError,
+        ),
+        (
+            GOOD + "x = 1 / 0\n",
+            "x = 1",
+            "importing 'broken' failed with ZeroDiv",
+            ZeroDivisionError,
+        ),
+        (
+            GOOD.replace(BUILD, "    return Net(vocabulary_size)"),
+            "    return Net(",
+            "'broken:build' failed with NameError: name 'Net' is not defined. Correct the code, or "
+            "[model] settings",
+            NameError,
+        ),
+    ],
+)
+def test_build_error_names_the_line(folder, text, part, message, cause):
+    with pytest.raises(UserModuleError) as caught:
+        built(text)
+    place = f"{folder / 'broken.py'}:{line_of(text, part)}"
+    assert str(caught.value).startswith(f"{place}: {message}")
+    assert isinstance(caught.value.__cause__, cause)
+    assert "\n" not in str(caught.value)
+
+
+def test_forward_error_names_the_line(folder):
+    text = GOOD.replace("embeddings.mean(1)", "embeddings @ embeddings")
+    network, tokens = built(text), torch.full((2, 3), 4)
+    place = f"{folder / 'broken.py'}:{line_of(text, ' @ ')}: "
+    with pytest.raises(UserModuleError) as caught:
+        network(tokens)
+    assert str(caught.value).startswith(
+        f"{place}forward of 'broken:build' failed with RuntimeError"
+    )
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(UserModuleError) as caught:
+        network.classify(network.embed(tokens), tokens != 0)
+    assert str(caught.value).startswith(f"{place}classify of 'broken:build' failed with")
+    with pytest.raises(
+        UserModuleError, match=r"broken\.py:11: embed of 'broken:build' failed with"
+    ):
+        network.embed(tokens + 9)
+
+
+def test_helper_file_is_named(folder):
+    with pytest.raises(UserModuleError, match=r"broken_helper\.py:2: importing 'broken' failed"):
+        built(f"import broken_helper\n{GOOD}", broken_helper="\nraise ValueError\n")
+    with pytest.raises(
+        UserModuleError, match=r"broken_helper\.py:1: .*SyntaxError: invalid syntax"
+    ):
+        built(f"import broken_helper\n{GOOD}", broken_helper="a b\n")
+
+
+def test_package_that_cannot_be_imported_is_named(folder):
+    with pytest.raises(
+        UserModuleError,
+        match=r"broken_package/__init__\.py:1: the package of 'broken_package\.net' failed with "
+        "ModuleNotFoundError: No module named 'numpyx'",
+    ):
+        built(GOOD, "broken_package.net", **{"broken_package.__init__": "import numpyx\n"})
+    allow_module("broken_none.net:build")
+    with pytest.raises(RunFileError, match=r"there is no module 'broken_none\.net'"):
+        build_module(ModuleModel(module="broken_none.net:build"), 9, 1)
+
+
+def test_errors_of_memory_and_of_the_package_keep_their_type():
+    network, tokens = built(GOOD), torch.full((2, 3), 4)
+    for error in (MemoryError(), torch.OutOfMemoryError("CUDA"), ArgumentError("width is 0")):
+
+        def fail(*_, error=error):
+            raise error
+
+        network.members[0].forward = fail
+        with pytest.raises(type(error)) as caught:
+            network(tokens)
+        assert caught.value is error
+
+
+def test_allocator_error_is_still_out_of_memory():
+    network, tokens = built(GOOD), torch.full((2, 3), 4)
+    network.members[0].forward = lambda _: torch.empty(1 << 55)
+    with pytest.raises(RuntimeError) as caught:
+        network(tokens)
+    assert is_out_of_memory(caught.value)
