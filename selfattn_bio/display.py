@@ -1,4 +1,4 @@
-"""Show result objects in notebooks."""
+"""Show results in notebooks, and counts in text."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ class TableDisplay:
 
     def _repr_html_(self: HasTable) -> str:
         return f"<div>{escape(repr(self))}</div>{self.table.to_html(max_rows=20, max_cols=20)}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 record" or "1,234 records"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
