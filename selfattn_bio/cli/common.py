@@ -33,6 +33,17 @@ def add_task(parser: argparse.ArgumentParser, uses: str, *inputs: str) -> None:
     for name in inputs:
         metavar, help_text = INPUTS[name]
         parser.add_argument(f"--{name}", required=True, type=Path, metavar=metavar, help=help_text)
+    if "model" in inputs:
+        add_allow_module(parser)
+
+
+def add_allow_module(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-module, which `main` handles."""
+    parser.add_argument(
+        "--allow-module",
+        metavar="NAME",
+        help="run the code of this module if the model names it, such as my_model:build",
+    )
 
 
 def task_and_corpus(arguments: argparse.Namespace) -> tuple[RunFile, Corpus]:
@@ -52,6 +63,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="model folder, or the name of a model that ships; several are averaged",
     )
+    add_allow_module(parser)
 
 
 def add_sequences(parser: argparse.ArgumentParser, *, several: bool) -> None:

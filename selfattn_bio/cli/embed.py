@@ -16,7 +16,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_sequences, check_genome
+from selfattn_bio.cli.common import add_allow_module, add_sequences, check_genome
+from selfattn_bio.display import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write one vector per position of the encoder instead of one per sequence",
     )
     parser.add_argument("--output", required=True, type=Path, help=".parquet or .npz to write")
+    add_allow_module(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -48,4 +50,4 @@ def run(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         genome=arguments.genome,
     )
-    print(f"embed: wrote {rows} vector{'s' * (rows != 1)} of size {width} to {arguments.output}")
+    print(f"embed: wrote {counted(rows, 'vector')} of size {width} to {arguments.output}")

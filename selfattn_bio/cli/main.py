@@ -144,13 +144,8 @@ def _parser() -> argparse.ArgumentParser:
             action="store_true",
             help="print each line, including errors, as a JSON object",
         )
-        command.add_argument(
-            "--allow-module",
-            metavar="NAME",
-            help="run the code of this module if a model names it, such as my_model:build",
-        )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, allow_module=None)
     return parser
 
 

@@ -13,6 +13,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from selfattn_bio.cli.common import add_allow_module
+
 WORDS = {
     "heads": "heads",
     "feedforwards": "feed-forward blocks",
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="model folder to write"
     )
+    add_allow_module(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

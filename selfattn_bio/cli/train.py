@@ -13,7 +13,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, add_threads, task_and_corpus
+from selfattn_bio.cli.common import add_allow_module, add_task, add_threads, task_and_corpus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--job", metavar="NAME", help="train this job of [sweep], named by its folder"
     )
     add_threads(parser)
+    add_allow_module(parser)
     parser.add_argument(
         "--sharded",
         action="store_true",

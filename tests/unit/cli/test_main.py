@@ -184,6 +184,19 @@ def test_command_examples_are_valid_calls(name):
     assert cli._parser().parse_args(example.split()).command == name
 
 
+def test_allow_module_is_an_option_where_networks_run():
+    (commands,) = (each for each in cli._parser()._actions if each.dest == "command")
+    found = {
+        name
+        for name, parser in commands.choices.items()
+        if "--allow-module" in parser.format_help()
+    }
+    assert found == {
+        *("score", "plan", "train", "prune", "evaluate", "explain", "motifs", "interactions"),
+        *("contacts", "embed", "scan", "variants"),
+    }
+
+
 def test_help_lists_all_commands():
     result = selfattn_bio("--help")
     assert result.returncode == 0, result.stderr
