@@ -201,6 +201,9 @@ def reverse_complement(letters: str) -> str:
 
 @pytest.mark.parametrize("name", ["motifs", "attention", "scoring"])
 def test_notebooks_are_executed(results, name):
+    log = (results / "logs" / f"notebook_{name}.log").read_text()
+    assert "Executing notebook with kernel: python3" in log
+    assert "WARNING" not in log
     cells = json.loads((results / f"{name}.ipynb").read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in code)

@@ -36,6 +36,8 @@ rule notebook:
         "results/{task}/benchmarks/notebook_{notebook}.tsv"
     params:
         results="results/{task}",
+        # a kernel that does not log warnings about its connection to papermill, on the same machine
+        kernels=os.path.relpath(Path(workflow.basedir) / "workflows/jupyter"),
         # the run file allows the module of a user's own network
         run_file=lambda wildcards: (
             ["-p", "run_file", run_file(wildcards)]
@@ -46,5 +48,5 @@ rule notebook:
         "Running the {wildcards.notebook} notebook of {wildcards.task}"
     shell:
         "{{ jupytext --quiet --to ipynb --output {output.notebook:q} {input.notebook:q} && "
-        "papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p results {params.results:q} {params.run_file:q}; }} "
+        "JUPYTER_PATH={params.kernels:q} papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p results {params.results:q} {params.run_file:q}; }} "
         "2>&1 | tee -i {log:q}"
