@@ -42,8 +42,8 @@ class Reference:
         Mean log-probability per symbol on the validation split.
     limits
         Five values: shortest and longest record, largest fraction of ambiguous symbols, and the
-        lower and upper bound of `typicality`. The fraction UNLIKE of the validation records lies
-        outside the last two.
+        smallest and largest `typicality`. The fraction UNLIKE of the validation records is below
+        the smallest. The largest is stored, but very typical records are not reported.
     simplest
         Smallest entropy in bits of a record's k-mers (k = 3 for DNA, 1 for protein). 0 if an older
         folder does not store it.
@@ -86,8 +86,8 @@ class Reference:
         typical = cls(alphabet, chains[best], center, np.zeros(5)).typicality(valid)
         both = [*train, *valid]
         lengths, ambiguous = [len(row) for row in both], [_ambiguous(alphabet, row) for row in both]
-        low, high = np.quantile(typical, [UNLIKE / 2, 1 - UNLIKE / 2])
-        limits = np.array([min(lengths), max(lengths), max(ambiguous), low, high])
+        low = np.quantile(typical, UNLIKE)
+        limits = np.array([min(lengths), max(lengths), max(ambiguous), low, typical.max()])
         return cls(
             alphabet,
             chains[best],
@@ -128,7 +128,7 @@ class Reference:
 
         Values are "length", "ambiguous" (too many ambiguous symbols), "composition" or "no".
         """
-        shortest, longest, most, low, high = self.limits
+        shortest, longest, most, low, _ = self.limits
         found = []
         for row, typical in zip(letters, self.typicality(letters), strict=True):
             if not shortest <= len(row) <= longest:
@@ -137,7 +137,7 @@ class Reference:
                 found.append(AMBIGUOUS)
             else:
                 # `typicality` alone would accept a repeat of common k-mers
-                like = low <= typical <= high and _variety(self.alphabet, row) >= self.simplest
+                like = low <= typical and _variety(self.alphabet, row) >= self.simplest
                 found.append(LIKE if like else COMPOSITION)
         return found
 

@@ -52,6 +52,12 @@ def test_one_percent_of_similar_records_is_unlike(reference):
     assert (np.array(told) != "no").mean() == pytest.approx(UNLIKE, abs=0.01)
 
 
+def test_very_typical_records_are_not_unlike(reference):
+    *others, low, _ = reference.limits
+    narrow = dataclasses.replace(reference, limits=np.array([*others, low, low]))
+    assert narrow.unlike(rich(np.random.default_rng(1), 200)).count("no") > 190
+
+
 def test_unlike_records_have_a_reason(reference):
     rng = np.random.default_rng(2)
     assert (
