@@ -33,7 +33,8 @@ def run_workflow(
     """Run a task with Snakemake in this folder, and wait until it ends.
 
     `run_workflow(["train_promoter", "--cores", "4"])` trains the promoter task. A task that ships
-    is first copied into this folder with its data, if it is not there.
+    is first copied into this folder with its data, if it is not there. A dry run copies it into a
+    temporary folder and plans it there.
 
     Parameters
     ----------
@@ -73,7 +74,9 @@ def run_workflow(
         )
     name = target.removeprefix("train_").removeprefix("sweep_")
     task = f"workflows/tasks/{name}.toml"
-    if not Path(task).exists() and (project_folder() / task).is_file():
+    is_new = not Path(task).exists() and (project_folder() / task).is_file()
+    is_dry = bool({"-n", "--dry-run", "--dryrun"} & {*targets})
+    if is_new and not is_dry:
         copy_task(name, say=say)
     if not os.access(".", os.W_OK | os.X_OK):
         raise OutputError(
@@ -86,9 +89,15 @@ def run_workflow(
     options = ["--workflow-profile", str(project / "profiles" / profile)] if profile else []
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "Snakefile")]
     more = ["--quiet", "all"] if quiet else []
-    code, is_complete = _run([*snakemake, *options, *targets, *more], quiet=quiet, merged=merged)
+    command = [*snakemake, *options, *targets, *more]
+    if is_new and is_dry:
+        say(f"{task} and its data are not in this folder; a run copies them from the package")
+        with tempfile.TemporaryDirectory() as folder:
+            copy_task(name, folder)
+            return _run(command, folder, quiet=quiet, merged=merged)[0]
+    code, is_complete = _run(command, quiet=quiet, merged=merged)
     # then `onsuccess` of the workflow, which prints these lines after a run, is not called
-    if is_complete and not code and not {"-n", "--dry-run", "--dryrun"} & {*targets}:
+    if is_complete and not code and not is_dry:
         _print_results(targets, sys.stdout if merged else sys.stderr)
     return code
 
@@ -110,14 +119,14 @@ def project_folder() -> Path:
     )
 
 
-def copy_task(task: str, *, say: Say = silent) -> None:
-    """Copy missing files of a shipped task, and of its parent task, into this folder."""
+def copy_task(task: str, folder: str | Path = ".", *, say: Say = silent) -> None:
+    """Copy missing files of a shipped task, and of its parent task, into a folder."""
     from selfattn_bio.config import read_run_file
 
     source, name = project_folder(), f"workflows/tasks/{task}.toml"
     run_file = read_run_file(source / name)
     if run_file.transfer and not run_file.transfer.ships:
-        copy_task(run_file.transfer.parent, say=say)
+        copy_task(run_file.transfer.parent, folder, say=say)
     others = [getattr(run_file.objective, "points", None), run_file.interpret.database_file]
     data = [*run_file.data.inputs, *filter(None, others)]
     indices = [
@@ -128,8 +137,8 @@ def copy_task(task: str, *, say: Say = silent) -> None:
     ]
     # the run file comes last, so that its data exist if it does
     for file in ("data/README.md", *data, *indices, name):
-        if not Path(file).exists():
-            with whole_file(file) as temporary:
+        if not Path(folder, file).exists():
+            with whole_file(Path(folder, file)) as temporary:
                 shutil.copyfile(source / file, temporary)
             say(f"copied {file} from the package")
 
@@ -162,7 +171,7 @@ def _check_cache() -> None:
         ) from error
 
 
-def _run(command: list[str], *, quiet: bool, merged: bool) -> tuple[int, bool]:
+def _run(command: list[str], folder: str = ".", *, quiet: bool, merged: bool) -> tuple[int, bool]:
     """Run Snakemake, show its output and return its exit code, and whether nothing was left to do.
 
     Signals are passed on, and the end of the program is awaited, so that it can save its state.
@@ -180,7 +189,9 @@ def _run(command: list[str], *, quiet: bool, merged: bool) -> tuple[int, bool]:
     elif quiet:
         pipes["stdout"] = subprocess.DEVNULL
     with (
-        subprocess.Popen(command, env=os.environ | {"PATH": path}, text=True, **pipes) as process,  # type: ignore[call-overload]
+        subprocess.Popen(  # type: ignore[call-overload]
+            command, env=os.environ | {"PATH": path}, cwd=folder, text=True, **pipes
+        ) as process,
         _signals_to(process) as stopped,
     ):
         for line in process.stdout or process.stderr:

@@ -17,12 +17,15 @@ from selfattn_bio.api.workflow import copy_task, run_workflow
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio demo`."""
     parser.add_argument("--cores", type=int, metavar="N", help="CPU cores to use (default: all)")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would be done, and write nothing"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Copy missing files and run the task."""
-    copy_task("promoter", say=print)
+    if not arguments.dry_run:
+        copy_task("promoter", say=print)
     cores = ["--cores", str(arguments.cores)] if arguments.cores else []
     return run_workflow(
         ["train_promoter", *cores, *["--dry-run"] * arguments.dry_run],

@@ -171,12 +171,21 @@ def test_lines_of_snakemake_become_objects(here, started, capsys):
 def test_demo_copies_data_and_keeps_existing_files(here, started):
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/promoter.toml").write_text("mine")
-    assert main(["demo", "--cores", "2", "--dry-run"]) == 0
-    assert started[0].words[5:] == ["train_promoter", "--cores", "2", "--dry-run"]
+    assert main(["demo", "--cores", "2"]) == 0
+    assert started[0].words[5:] == ["train_promoter", "--cores", "2"]
     assert Path("workflows/tasks/promoter.toml").read_text() == "mine"
     for name in ("positives", "negatives"):
         file = f"data/fly_promoters/{name}.fa.gz"
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
+
+
+@pytest.mark.parametrize("command", [["demo"], ["run", "train_smoke"]])
+def test_dry_run_writes_nothing(here, capfd, command):
+    assert main([*command, "--dry-run"]) == 0
+    out, err = capfd.readouterr()
+    assert "are not in this folder; a run copies them from the package\n" in out
+    assert "This was a dry-run" in out + err
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize(
