@@ -34,6 +34,8 @@ from selfattn_bio.config.variants import (
     default_variants_of_pairs,
 )
 
+SHOWN = 3  # files in the repr
+
 
 class RunFile(Section):
     """A task: its data, split, model, training, evaluation and interpretation."""
@@ -67,8 +69,13 @@ class RunFile(Section):
 
     def __repr__(self) -> str:
         name = f"{self.path.stem!r}" if self.path else "without a file"
-        files = ", ".join(path for path, _ in self.data.files)
-        return f"RunFile {name}: {self.objective.kind}, {files}, model {self.model.kind}"
+        files = self.data.inputs
+        more = [f"{len(files) - SHOWN} more files"] if len(files) > SHOWN else []
+        parts = [self.objective.kind, *files[:SHOWN], *more, f"model {self.model.kind}"]
+        return f"RunFile {name}: {', '.join(parts)}"
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> RunFile:
         """Return a copy with other settings. Its variants and jobs are derived again."""
