@@ -121,13 +121,13 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     if path.name in ("", ".."):
         raise OutputError(
             f"the {what} cannot be written to {str(path)!r}",
-            hint="Choose another --output",
+            hint="Choose another output",
         )
     _make_parent(path)
     clear_stale(path)
     if path.exists() and not path.is_dir():
         raise OutputError(
-            f"the {what} cannot replace a file", place=str(path), hint="Choose another --output"
+            f"the {what} cannot replace a file", place=str(path), hint="Choose another output"
         )
     inside = {part.name for part in path.glob("*")} - {OF_SNAKEMAKE}
     foreign = sorted(inside - set(parts))
@@ -140,7 +140,7 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
         raise OutputError(
             f"the folder is not replaced: {reason}",
             place=str(path),
-            hint="Choose another --output, or remove it",
+            hint="Choose another output, or remove it",
         )
     probe = _temporary_path(path, "tmp")
     try:
@@ -202,7 +202,7 @@ def _below_a_file(path: Path) -> OutputError:
     return OutputError(
         f"cannot create {path}, because this is a file",
         place=str(file),
-        hint="Choose another --output",
+        hint="Choose another output",
     )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from selfattn_bio.display import TableDisplay
+from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.contacts import (
@@ -53,10 +53,7 @@ class Contacts(TableDisplay):
 
     def __repr__(self) -> str:
         known = 0 if self.precision is None else len(self.precision)
-        return (
-            f"Contacts of {len(self.maps)} sequence{'s' * (len(self.maps) != 1)}, {known} with "
-            "known contacts"
-        )
+        return f"Contacts of {counted(len(self.maps), 'sequence')}, {known} with known contacts"
 
     @property
     def lines(self) -> list[str]:
@@ -64,8 +61,8 @@ class Contacts(TableDisplay):
         lines = []
         if self.precision is None or len(self.precision) < 2:
             lines.append(
-                f"{len(self.maps)} maps are means over heads, because a regression needs the known "
-                "contacts of at least two sequences"
+                "each map is the mean over heads, because a regression needs the known contacts of "
+                "at least two sequences"
             )
         if self.precision is not None:
             means = self.precision.drop(columns="id").mean()

@@ -15,7 +15,7 @@ from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
-from selfattn_bio.display import TableDisplay
+from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import listed, whole_file
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -190,7 +190,7 @@ class Split(TableDisplay):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
-        return f"Split of {len(self.table)} records: {counts}"
+        return f"Split of {counted(len(self.table), 'record')}: {counts}"
 
 
 def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silent) -> Split:
@@ -210,11 +210,13 @@ def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silen
     Raises
     ------
     CorpusError
-        If the records do not suit the rule, or a split lacks records or one of the labels.
+        If the records do not suit the rule or the run file, or a split lacks records or one of the
+        labels.
     """
     from selfattn_bio.data.splitting import assign_records
     from selfattn_bio.sequence.split_table import describe as describe_splits
 
+    corpus.check_task(task)
     try:
         table = assign_records(task, corpus, say)
     except CorpusError as error:

@@ -22,7 +22,7 @@ from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.variants import check_variant_name
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.display import TableDisplay
+from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError, OutputError
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
@@ -73,7 +73,10 @@ class Evaluation(TableDisplay):
         }
         shown = ", ".join(f"{metric} {value:.3f}" for metric, value in islice(known.items(), 3))
         others = ", ".join(name for key in ROLES for name in test.get(key, {}))
-        return f"Evaluation on {test['n']:,} test examples: {shown}; compared with {others}"
+        unit = "bin" if "blocks" in test else "record"
+        return (
+            f"Evaluation on {counted(test['n'], f'test {unit}')}: {shown}; compared with {others}"
+        )
 
     @property
     def table(self) -> pd.DataFrame:
@@ -211,6 +214,7 @@ def evaluate(
         If a model folder is incomplete, a model was trained on another corpus, split or objective,
         or a parent of it saw a test record.
     """
+    corpus.check_task(task)
     allow_module_of(task)
     candidates = {"model": Candidate.of(model)}
     for name, variant in (variants or {}).items():

@@ -17,6 +17,7 @@ from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, RunFileError
 from selfattn_bio.interpret.attribution import BATCH
 from selfattn_bio.interpret.capture import has_attention
@@ -170,8 +171,8 @@ def choose_recognised(
         f"; the model calls {num_called} of them positive" if num_called < len(chosen) else ""
     )
     say(
-        f"explaining {len(chosen)} of {len(positives)} positives of train and valid, with "
-        f"logits from {low:.2f} to {high:.2f}{uncalled}"
+        f"explaining {len(chosen):,} of {counted(len(positives), 'positive')} of train and valid, "
+        f"with logits from {low:.2f} to {high:.2f}{uncalled}"
     )
     return chosen
 
@@ -183,7 +184,7 @@ def _remaining_time(total: int, say: Say) -> Callable[[int], None]:
     def report(done: int) -> None:
         if done % every == 0 or done == total:
             left = (time.monotonic() - start) / done * (total - done)
-            say(f"{done} of {total} sequences, about {left:.0f} s left")
+            say(f"{done:,} of {counted(total, 'sequence')}, about {left:.0f} s left")
 
     return report
 

@@ -9,6 +9,7 @@ from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.interpret.epistasis import strands_log_odds
 from selfattn_bio.interpret.interactions import (
@@ -81,8 +82,9 @@ def find_interactions(
     ppms = motifs.ppms if isinstance(motifs, MotifSet) else motifs
     sites = relevant_sites(ppms, scorer, letters, settings.hit_p, settings.seed)
     say(
-        f"the model relies on {len(sites)} sites of {sites['name'].nunique()} motifs in "
-        f"{sites['record'].nunique()} of {len(letters)} test positives"
+        f"the model relies on {counted(len(sites), 'site')} of "
+        f"{counted(sites['name'].nunique(), 'motif')} in "
+        f"{sites['record'].nunique()} of {counted(len(letters), 'test positive')}"
     )
     table = evaluate_interactions(
         sites,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.display import TableDisplay
+from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import CorpusError, ResultsError
 from selfattn_bio.evaluation.audit import (
     describe_leaks,
@@ -98,9 +98,9 @@ class Leakage(TableDisplay):
         counts = ", ".join(
             f"{self.summary[name]} {name}" for name in ("near", "duplicates", "overlaps", "seen")
         )
-        failed = len(self.summary["failed"])
-        limits = f"{failed} limit{'s' * (failed != 1)} exceeded"
-        return f"Leakage of {len(self.table)} test records: {counts}; {limits}"
+        limits = counted(len(self.summary["failed"]), "limit")
+        records = counted(len(self.table), "test record")
+        return f"Leakage of {records}: {counts}; {limits} exceeded"
 
 
 def audit(
@@ -138,6 +138,7 @@ def audit(
     ModelFolderError
         If a model folder cannot be read.
     """
+    corpus.check_task(task)
     groups = _group_columns(task)
     names = pd.Series(read_split(os.fspath(split), corpus.records["id"]))
     parts = {

@@ -24,7 +24,7 @@ from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
 from selfattn_bio.config import KERNELS, SHORT
 from selfattn_bio.config.attention import positions_with
-from selfattn_bio.display import TableDisplay
+from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.scoring.loading import SHIPPED
 
@@ -139,7 +139,7 @@ def inspect_machine() -> Machine:
     requests = _requests()
     return Machine(
         {name: version(name) for name in PACKAGES},
-        f"CPU with {threads} thread{'s' * (threads != 1)}; CUDA: {_gpu() or 'none'}",
+        f"CPU with {counted(threads, 'thread')}; CUDA: {_gpu() or 'none'}",
         "is compiled and ready" if reason is None else f"cannot run: {reason}",
         optional_parts(),
         pd.DataFrame(_choices(requests), columns=KERNEL_COLUMNS),

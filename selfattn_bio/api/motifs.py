@@ -14,6 +14,7 @@ from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import NO_DATABASE, Interpret, RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.callers import build_caller
 from selfattn_bio.interpret.explanation import AGAIN, SOURCE, Explanation
@@ -79,8 +80,8 @@ def find_motifs(
     settings = task.interpret
     motifs = _discover(explained, settings, say)
     say(
-        f"found {len(motifs)} motifs in {time.monotonic() - start:.0f} s; testing the evidence on "
-        f"{len(test)} test records"
+        f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
+        f"evidence on {counted(len(test), 'test record')}"
     )
     return motifs.with_evidence(
         trained.scorer,

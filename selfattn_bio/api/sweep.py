@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.display import TableDisplay
+from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.evaluation.ranking import rank
 from selfattn_bio.files import whole_file
@@ -27,7 +27,7 @@ class Ranking(TableDisplay):
     table: pd.DataFrame
 
     def __repr__(self) -> str:
-        return f"Ranking of {len(self.table)} jobs: {'; '.join(self.lines)}"
+        return f"Ranking of {counted(len(self.table), 'job')}: {'; '.join(self.lines)}"
 
     @property
     def best(self) -> pd.DataFrame:
@@ -40,8 +40,8 @@ class Ranking(TableDisplay):
         number = self.table["of"].value_counts()
         _, _, *settings, metric, _, _, _ = self.table.columns
         return [
-            f"best of {number[row['of']]} jobs of {row['of']}: {metric} {row[metric]:.4f} with "
-            + ", ".join(f"{key} = {row[key]}" for key in settings)
+            f"best of {counted(number[row['of']], 'job')} of {row['of']}: {metric} "
+            f"{row[metric]:.4f} with " + ", ".join(f"{key} = {row[key]}" for key in settings)
             for row in self.best.to_dict("records")
         ]
 

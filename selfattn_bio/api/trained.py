@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import AnyObjective, RunFile
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
+from selfattn_bio.errors import ArgumentError, CorpusError, ModelFolderError, RunFileError
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
@@ -71,7 +71,8 @@ class TrainedModel:
         RunFileError
             If the objective is not binary.
         ModelFolderError
-            If the model cannot be loaded, or was trained on another corpus or split.
+            If the model cannot be loaded, or was trained on another corpus or split, or for another
+            objective.
         CorpusError
             If the split table cannot be read or belongs to another corpus.
         ValueError
@@ -82,11 +83,13 @@ class TrainedModel:
                 f"{step} needs objective 'binary', but the run file has {task.objective.kind!r}",
                 place=str(task.path or ""),
             )
+        corpus.check_task(task)
         allow_module_of(task)
         scorer, table = load_single(model), Path(split)
         if scorer.folder is None:
             raise ArgumentError(f"{step} needs a model folder; save the model and load it first")
         check_trained_on(scorer.folder, corpus.fingerprint, sha256_of(table))
+        check_objective(scorer.run.objective, task, scorer.folder)
         records = corpus.records.reset_index(drop=True)
         records = records.assign(split=read_split(table, records["id"]))
         return cls(corpus, scorer, scorer.folder, table, records)
@@ -115,3 +118,20 @@ class TrainedModel:
     def check_unseen(self, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]]) -> None:
         """Refuse test records that a parent of the model saw; see `lineage.check_unseen`."""
         check_unseen(self.folder, records, letters, self.corpus.alphabet, self.corpus.assembly)
+
+
+def check_objective(own: AnyObjective, task: RunFile, folder: Path) -> None:
+    """Refuse a model whose objective differs from the run file's: its outputs would be misread.
+
+    Raises
+    ------
+    ModelFolderError
+        If they differ.
+    """
+    found, wanted = objective_of(own).describe(), objective_of(task.objective).describe()
+    if found != wanted:
+        raise ModelFolderError(
+            f"the model has the objective {found}, the run file {wanted}",
+            place=str(folder),
+            hint="Use a model of this task, or train it again as a variant of this run file",
+        )

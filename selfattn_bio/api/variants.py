@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.api.progress import Say, silent
-from selfattn_bio.display import TableDisplay
+from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.changes import changed_motifs
@@ -186,7 +186,7 @@ def annotate_variants(
     genome, ppms, origin, windows = _opened(model, genome, motifs, windows)
     lines, wrong, first = check_reference(source, mismatches)
     say(
-        f"{lines} line{'s' * (lines != 1)}"
+        counted(lines, "line")
         + (
             f", REF differs from the genome in {wrong}: {first}"
             if wrong
@@ -226,9 +226,7 @@ def _name(model: Model, origin: ModelOrigin) -> str:
 
 
 def _status_lines(counts: Counter[str]) -> list[str]:
-    return [
-        f"{count} allele{'s' * (count != 1)} {MEANING[status]}" for status, count in counts.items()
-    ]
+    return [f"{counted(count, 'allele')} {MEANING[status]}" for status, count in counts.items()]
 
 
 def _with_changes(batch: VariantBatch, motifs: Motifs | None) -> pd.DataFrame:

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         required=True,
+        metavar="DIR",
         help="attention model: a folder, or the name of a model that ships",
     )
     add_sequences(parser, several=False)
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write one vector per position of the encoder instead of one per sequence",
     )
-    parser.add_argument("--output", required=True, type=Path, help=".parquet or .npz to write")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help=".parquet or .npz to write"
+    )
     add_allow_module(parser)
 
 

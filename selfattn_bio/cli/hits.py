@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.display import counted
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio hits`."""
@@ -60,6 +62,6 @@ def run(arguments: argparse.Namespace) -> None:
     )
     number = found["name"].nunique()
     print(
-        f"hits: wrote {len(found)} hits of {number} motif{'s' * (number != 1)} to "
+        f"hits: wrote {counted(len(found), 'hit')} of {counted(number, 'motif')} to "
         f"{arguments.output}"
     )

@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--alphabet", choices=("dna", "protein"), help="alphabet of the sequences")
     parser.add_argument(
-        "--assembly", default="", help="genome assembly of the coordinates, such as dm3"
+        "--assembly", default="", metavar="NAME", help="genome assembly, such as dm3"
     )
     parser.add_argument(
         "--min-length",

@@ -15,12 +15,17 @@ example: selfattn-bio init my_task --positives a.fa --negatives b.fa
 from __future__ import annotations
 
 import argparse
+import re
 
 from selfattn_bio.cli.common import sayer
+from selfattn_bio.errors import RunFileError
 
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test")
 # of `propose`, by the same name
 OPTIONS = ("targets", "sequence_column", "split_column", "genome", "feature", "organism")
+NAMED = {name: f"--{name.replace('_', '-')}" for name in (*FILES, *OPTIONS)} | {
+    "columns": "--column"
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,12 +108,22 @@ def run(arguments: argparse.Namespace) -> None:
 
     say = sayer("init")
     check_new_task(arguments.name)
-    proposal = propose(
-        arguments.name,
-        {name: getattr(arguments, name) or [] for name in FILES},
-        columns=arguments.column,
-        say=say,
-        **{name: getattr(arguments, name) for name in OPTIONS},
-    )
+    try:
+        proposal = propose(
+            arguments.name,
+            {name: getattr(arguments, name) or [] for name in FILES},
+            columns=arguments.column,
+            say=lambda line: say(_with_options(line)),
+            **{name: getattr(arguments, name) for name in OPTIONS},
+        )
+    except RunFileError as error:
+        raise RunFileError(
+            _with_options(error.message), place=error.place, hint=_with_options(error.hint)
+        ) from error
     path = proposal.save()
     say(f"wrote {path}. Check it, then run: selfattn-bio run train_{arguments.name}")
+
+
+def _with_options(text: str) -> str:
+    """Replace the parameters of `propose`, which a message has in backquotes, by the options."""
+    return re.sub("`([a-z_]+)`", lambda match: NAMED.get(match[1], match[0]), text)

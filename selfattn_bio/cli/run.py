@@ -5,7 +5,7 @@ The target is `train_NAME` or `sweep_NAME` for workflows/tasks/NAME.toml.
 Uses the installed Snakemake with the workflow of the clone, or of the wheel the package was
 installed from. Results go to results/NAME/ in the current folder, and the path of the report is
 printed at the end. A task that ships (promoter, amp, tss, smoke) is first copied into this folder
-with its data if it is not there.
+with its data if it is not there. A dry run copies nothing.
 
 Write options of this command before the target. Everything after it is passed to Snakemake, for
 example --cores 4, --dry-run or --unlock. Without --cores, all cores are used. The exit code is that

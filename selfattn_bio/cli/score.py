@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not calibrate the probabilities by the temperature",
     )
-    parser.add_argument("--output", required=True, type=Path, help=".tsv to write")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".tsv to write")
 
 
 def run(arguments: argparse.Namespace) -> None:

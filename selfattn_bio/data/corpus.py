@@ -15,14 +15,14 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from selfattn_bio.config import did_you_mean
+from selfattn_bio.config import RunFile, did_you_mean
 from selfattn_bio.data.writer import (
     BLOCK,
     LETTERS,
@@ -32,14 +32,11 @@ from selfattn_bio.data.writer import (
     TARGETS,
     TYPES,
 )
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import naming
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.overlaps import overlapping
-
-if TYPE_CHECKING:  # avoids importing genomes and numba to open a corpus
-    pass
-
 
 SUMMARY, PARTNER = "corpus.json", "partner"
 # Maximum number of letters that `each` holds, unless a single record is longer
@@ -83,10 +80,26 @@ class Corpus:
 
     def __repr__(self) -> str:
         letters = f"{self.summary['num_letters']:,} {self.alphabet.unit}"
-        return f"Corpus of {len(self):,} records, {letters}, in {self.path}"
+        return f"Corpus of {counted(len(self), 'record')}, {letters}, in {self.path}"
 
     def _repr_html_(self) -> str:
         return f"<div>{escape(repr(self))}</div>{self.records.head().to_html()}"
+
+    def check_task(self, task: RunFile) -> None:
+        """Check that the records can be those of a task.
+
+        Raises
+        ------
+        CorpusError
+            If the run file has another alphabet.
+        """
+        if self.alphabet.name != task.data.alphabet:
+            raise CorpusError(
+                f"the corpus has alphabet {self.alphabet.name!r}, but [data] alphabet of "
+                f"{task.path or 'the run file'} is {task.data.alphabet!r}",
+                place=str(self.path),
+                hint="Use the run file, corpus, split and model of one task, or ingest again",
+            )
 
     def letters(self, i: int) -> NDArray[np.uint8]:
         """Return record `i` (a row of `records`) as upper-case ASCII, (L,).

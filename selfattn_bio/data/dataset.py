@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
 
@@ -70,8 +71,8 @@ class CorpusDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __repr__(self) -> str:
         return (
-            f"CorpusDataset of {len(self):,} records, k = {self.tokenizer.k}, vocabulary of "
-            f"{self.vocabulary_size}"
+            f"CorpusDataset of {counted(len(self), 'record')}, k = {self.tokenizer.k}, "
+            f"vocabulary of {self.vocabulary_size}"
         )
 
     def __len__(self) -> int:

@@ -20,6 +20,7 @@ from selfattn_bio.data.writer import (
     RecordRules,
     Targets,
 )
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -151,7 +152,7 @@ def _check_partners(ids: pd.Series, partner: Corpus) -> None:
 def describe(summary: dict[str, Any]) -> Iterator[str]:
     """Yield one log line per count of records read, dropped or unusual, and of the targets."""
     files, read, kept = len(summary["sources"]), summary["read"], summary["num_records"]
-    yield f"read {read} record{'s' * (read != 1)} from {files} file{'s' * (files != 1)}"
+    yield f"read {counted(read, 'record')} from {counted(files, 'file')}"
     for source in summary["sources"]:
         for what, count in source.get("counts", {}).items():
             yield f"{count} {what} ({source['path']})"
@@ -160,20 +161,20 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     for reason, count in summary.get("repeated", {}).items():
         yield f"repeated {count}: {reason} (kept)"
     for what, count in summary["noted"].items():
-        yield f"{count} record{'s' * (count != 1)} with {what}"
+        yield f"{counted(count, 'record')} with {what}"
     yield from _uneven(summary)
     if "targets" in summary:
         targets = summary["targets"]
         if targets["columns"]:
             names = ", ".join(targets["columns"])
-            yield f"targets: {names}; {targets['missing']} records have none"
+            yield f"targets: {names}; missing for {counted(targets['missing'], 'record')}"
         if targets["unmatched"]:
             yield (
-                f"left out the targets of {targets['unmatched']} ids without a kept record, such "
-                f"as {targets['unmatched_such_as'][0]!r}"
+                f"left out the targets of {counted(targets['unmatched'], 'id')} without a kept "
+                f"record, such as {targets['unmatched_such_as'][0]!r}"
             )
     unit = get_alphabet(summary["alphabet"]).unit
-    yield f"kept {kept} record{'s' * (kept != 1)} with {summary['num_letters']} {unit}"
+    yield f"kept {counted(kept, 'record')} with {summary['num_letters']:,} {unit}"
 
 
 def _uneven(summary: dict[str, Any]) -> Iterator[str]:
@@ -197,7 +198,7 @@ def _check_protein(of_dna: Mapping[bool, str]) -> None:
     if set(of_dna) == {True}:
         raise SequenceFileError(
             "all records contain only A, C, G, T, U and N, so they are DNA, not protein",
-            hint="Use --alphabet dna",
+            hint='Use alphabet = "dna" in [data] (--alphabet dna)',
         )
     if True in of_dna:
         raise SequenceFileError(
@@ -211,10 +212,10 @@ def _check_any_left(writer: CorpusWriter, read: int, paths: str) -> None:
     if writer.num_records:
         return
     if len(writer.dropped) == 1 and (reason := next(iter(writer.dropped))).startswith("only "):
-        raise SequenceFileError(f"all {read} records contain {reason}", place=paths)
+        raise SequenceFileError(f"no record is left of {read:,}: all contain {reason}", place=paths)
     reasons = ", ".join(f"{count} {reason}" for reason, count in writer.dropped.items())
     raise SequenceFileError(
-        f"none of the {read} records is left: {reasons}",
+        f"no record is left of {read:,}: {reasons}",
         place=paths,
         hint="Change the length limits",
     )

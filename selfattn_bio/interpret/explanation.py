@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.attribution import importance
@@ -111,10 +112,9 @@ class Explanation:
     partner: Explanation | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"Explanation of {len(self)} {'DNA' if self.alphabet == 'dna' else self.alphabet} "
-            f"sequence{'s' * (len(self) != 1)} of at most {self.letters.shape[1]} positions"
-        )
+        kind = "DNA" if self.alphabet == "dna" else self.alphabet
+        sequences = counted(len(self), f"{kind} sequence")
+        return f"Explanation of {sequences} of at most {self.letters.shape[1]} positions"
 
     def _repr_html_(self) -> str:
         """Return the first sequences as HTML, with letters scaled by score; long ones are cut."""
@@ -234,8 +234,8 @@ class Explanation:
         ]
         patterns = refine_patterns(found.patterns, sequences, self.attribution)[:max_motifs]
         say(
-            f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} "
-            f"sequences{': ' * bool(found.note)}{found.note}"
+            f"{counted(len(patterns), 'motif')} from {counted(found.num_seqlets, 'seqlet')} of "
+            f"{counted(len(self), 'sequence')}{': ' * bool(found.note)}{found.note}"
         )
         return build_motifs(patterns, self.records, known)
 

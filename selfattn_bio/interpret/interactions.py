@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.display import TableDisplay
+from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance
@@ -99,7 +99,7 @@ class Interactions(TableDisplay):
     def __repr__(self) -> str:
         names = self.supported["name_a"] + " and " + self.supported["name_b"]
         return (
-            f"Interactions of {len(self)} pair{'s' * (len(self) != 1)} of motifs, "
+            f"Interactions of {counted(len(self), 'pair')} of motifs, "
             f"{len(names)} supported{': ' * bool(len(names))}{', '.join(names)}"
         )
 
@@ -116,14 +116,14 @@ class Interactions(TableDisplay):
         """Return one line of text per supported pair, and the number of supported pairs."""
         pairs = [
             f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
-            f"({row['epistasis_low']:+.2f} to "
-            f"{row['epistasis_high']:+.2f}), q {row['q']:.1g}, {row['records']} records, "
-            f"preferred distance {row['spacing_start']:.0f} to "
-            f"{row['spacing_end'] - 1:.0f} bp (q {row['spacing_q']:.1g}), "
-            f"orientation {row['orientation']} (q {row['orientation_q']:.1g})"
+            f"({row['epistasis_low']:+.2f} to {row['epistasis_high']:+.2f}), "
+            f"q {row['q']:.1g}, {counted(row['records'], 'record')}, preferred distance "
+            f"{row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
+            f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
+            f"(q {row['orientation_q']:.1g})"
             for row in self.supported.to_dict("records")
         ]
-        return [*pairs, f"supported: {len(pairs)} of {len(self)} pairs"]
+        return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
 
     @classmethod
     def load(cls, path: str | Path) -> Interactions:

@@ -18,6 +18,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.formats import (
@@ -60,13 +61,10 @@ class Motif(SeqletPattern):
     name: str
 
     def __repr__(self) -> str:
-        return (
-            f"Motif {self.name} {self.consensus} of {self.num_sites} "
-            f"site{'s' * (self.num_sites != 1)}"
-        )
+        return f"Motif {self.name} {self.consensus} of {counted(self.num_sites, 'site')}"
 
     def _repr_html_(self) -> str:
-        sites = f"{self.num_sites} site{'s' * (self.num_sites != 1)}"
+        sites = counted(self.num_sites, "site")
         return (
             f"<div><div><b>{escape(self.name)}</b> {escape(self.consensus)}, "
             f"{sites}</div><div>{self._logo()}</div></div>"
@@ -132,7 +130,7 @@ class MotifSet:
             if "verdict" in self.table
             else ""
         )
-        return f"MotifSet of {len(self)} motif{'s' * (len(self) != 1)}{supported}: {names}"
+        return f"MotifSet of {counted(len(self), 'motif')}{supported}: {names}"
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, with a logo in each row."""

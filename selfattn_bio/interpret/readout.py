@@ -26,6 +26,7 @@ from selfattn_bio.attention.reading import (
     top_edges,
     value_rollout,
 )
+from selfattn_bio.display import counted
 
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
@@ -81,8 +82,8 @@ class AttentionReading:
 
     def __repr__(self) -> str:
         return (
-            f"AttentionReading of {len(self.ids)} sequences, {len(self.layers)} x "
-            f"{len(self.layers[0])} layers"
+            f"AttentionReading of {counted(len(self.ids), 'sequence')}, {len(self.layers)} x "
+            f"{counted(len(self.layers[0]), 'layer')}"
         )
 
     def received(self) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ import pandas as pd
 import tomli_w
 from numpy.typing import NDArray
 
+from selfattn_bio.display import counted
 from selfattn_bio.errors import GrammarError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.formats import write_bed
@@ -111,7 +112,8 @@ class Simulation:
             f"{count} {kind}"
             for kind, count in self.records["kind"].value_counts(sort=False).items()
         )
-        return f"Simulation of {len(self.records)} records ({counts}) with {len(self.truth)} sites"
+        records = counted(len(self.records), "record")
+        return f"Simulation of {records} ({counts}) with {counted(len(self.truth), 'site')}"
 
     def save(self, folder: str | Path) -> None:
         """Write the simulation to a folder.

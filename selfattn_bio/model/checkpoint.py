@@ -250,7 +250,8 @@ def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: 
             raise ModelFolderError(
                 message,
                 place=str(folder),
-                hint="Train it again: it may have seen these test records",
+                hint="Use the model, corpus and split of one task. If they are, train the model "
+                "again: it may have seen these test records",
             )
 
 

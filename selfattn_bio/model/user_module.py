@@ -245,7 +245,9 @@ class ModuleNetwork(Network):
         if not isinstance(outputs, torch.Tensor) or outputs.shape != wanted:
             found = tuple(getattr(outputs, "shape", ())) or type(outputs).__name__
             raise RunFileError(
-                f"the module of {self.name!r} returned {found}; expected a tensor of shape {wanted}"
+                f"the module of {self.name!r} returned {found}; expected a tensor of shape "
+                f"{wanted}",
+                place=str(self.source),
             )
         return outputs
 

@@ -143,7 +143,7 @@ def comparison(name: str, metrics: dict[str, Any]) -> str:
             lead = difference["auprc"]
             judged = verdict(lead, size, other)
             finding = {
-                "not distinguishable": f"is not distinguishable from {title}",
+                "not distinguishable": f"cannot be distinguished from {title}",
                 "higher": f"has a higher AUPRC than {title}",
                 "lower": f"has a lower AUPRC than {title}",
             }.get(judged, f"is {judged} than {title}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import singledispatch
 from typing import Any
 
+from selfattn_bio.display import counted
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.binary import Binary
@@ -90,8 +91,8 @@ def _calls(name: str, entry: Metrics) -> Iterator[str]:
 def _(objective: BinsOfPoints, metrics: Metrics) -> Iterator[str]:
     test, leads = metrics["test"], metrics["differences"]["baselines"]
     yield (
-        f"test {test['n']} bins, {test['positives']} with a point, in {test['blocks']} "
-        f"blocks of {metrics['block']:,} bp"
+        f"test {counted(test['n'], 'bin')}, {test['positives']:,} with a point, in "
+        f"{counted(test['blocks'], 'block')} of {metrics['block']:,} bp"
     )
     for name, entry in {"model": test["model"], **test["baselines"]}.items():
         auprc = entry["auprc"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from selfattn_bio.display import counted
 from selfattn_bio.interpret.interventions import MIN_RECORDS
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.report.words import p_value
@@ -21,11 +22,11 @@ def motif_lines(table: pd.DataFrame) -> Iterator[str]:
             else "unknown"
         )
         yield (
-            f"{row['name']} {row['consensus']}: {_known(row)}{row['num_sites']} sites, "
+            f"{row['name']} {row['consensus']}: {_known(row)}{counted(row['num_sites'], 'site')}, "
             f"odds ratio {row['odds_ratio']:.2f} (q {p_value(row['enrichment_q'])}), "
             f"effect {measured}: {row['verdict']}"
         )
-    yield f"supported: {(table['verdict'] == 'supported').sum()} of {len(table)} motifs"
+    yield f"supported: {(table['verdict'] == 'supported').sum()} of {counted(len(table), 'motif')}"
 
 
 def _known(row: Mapping[Hashable, Any]) -> str:

@@ -115,8 +115,8 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
         case _:
             is_equal = other.networks and model.equals(other)
             return (
-                "At equal size, the model is" if is_equal else "The model is",
-                "not distinguishable",
+                "At equal size, the model" if is_equal else "The model",
+                "cannot be distinguished",
                 f"from {rest}: {figures}{f'; {why}' if why else ''}.",
             )
 

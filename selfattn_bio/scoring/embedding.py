@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from selfattn_bio.display import TableDisplay
+from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import check_ending, whole_file
 from selfattn_bio.model.classifier import AttentionBody
@@ -51,7 +51,7 @@ class Embeddings(TableDisplay):
 
     def __repr__(self) -> str:
         number, width = self.vectors.shape
-        return f"Embeddings: {number} vector{'s' * (number != 1)} of size {width}"
+        return f"Embeddings: {counted(number, 'vector')} of size {width}"
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfattn_bio.display import counted
 from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import Models, load
@@ -41,7 +42,7 @@ class ScoreSummary:
     @property
     def lines(self) -> list[str]:
         """Return how many rows were written, and how many differ from the training data."""
-        written = f"wrote {self.rows} row{'s' * (self.rows != 1)} to {self.path}"
+        written = f"wrote {counted(self.rows, 'row')} to {self.path}"
         return [_unlike(self.unlike), written] if self.unlike else [written]
 
 
@@ -116,10 +117,10 @@ def _unlike(reasons: Counter[str]) -> str:
     what = {LENGTH: "length", AMBIGUOUS: "ambiguous positions", COMPOSITION: "composition"}
     each = ", ".join(f"{count} in {what[reason]}" for count, reason in counts)
     limit = (
-        f". The limits of composition are set so that about {UNLIKE:.0%} of validation records "
-        "exceed them"
+        f". The limit of composition is set so that it marks about {UNLIKE:.0%} of the validation "
+        "records"
     )
     return (
-        f"{sum(count for count, _ in counts)} of {reasons.total()} rows differ from the training "
-        f"data: {each}{limit if reasons[COMPOSITION] else ''}"
+        f"{sum(count for count, _ in counts)} of {counted(reasons.total(), 'row')} differ from the "
+        f"training data: {each}{limit if reasons[COMPOSITION] else ''}"
     )

@@ -5,7 +5,10 @@ Chromosomes are processed in chunks, so memory does not grow with their length.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -21,6 +24,7 @@ import pysam
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.files import INTERVAL_FILES, whole_file
 from selfattn_bio.scoring.ensemble import Ensemble
@@ -34,6 +38,8 @@ from selfattn_bio.sequence.overlaps import counts_before
 
 LOG = logging.getLogger(__name__)
 CHUNK = 4096  # windows held in memory at a time
+SPARE = 1 << 20  # bytes that must be free on the disk before values are written
+BIGWIG_END = bytes.fromhex("26fc8f88")  # last bytes of a complete bigWig
 PER_WINDOW = 12  # default strides per window; scores change little from one to the next
 MOST_AMBIGUOUS = 0.5  # windows with a larger fraction of N and other ambiguous bases get no score
 STRANDS = {"+": ".plus", "-": ".minus"}  # strand -> suffix of its track names
@@ -259,7 +265,7 @@ def score_genome(
             table.assign(start=table["summit"], end=table["summit"] + 1),
         )
     say(
-        f"{len(table)} peak{'s' * (len(table) != 1)} with a probability of at least "
+        f"{counted(len(table), 'peak')} with a probability of at least "
         f"{threshold:.3g}; the best window has {expit(best):.3g}"
     )
     say(f"wrote {name}.*")
@@ -340,6 +346,7 @@ class _Track:
                 for suffix in ("bw", "bedGraph.gz")
             )
             bigwig.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
+            files.push(lambda kind, *_: None if kind else self._check_end(bigwig))
             self._bigwig = files.enter_context(pyBigWig.open(str(bigwig), "w"))
             self._bigwig.addHeader(list(self._genome.lengths.items()))
             self._bedgraph = files.enter_context(pysam.BGZFile(str(bedgraph), "wb", None))
@@ -357,7 +364,15 @@ class _Track:
     def write(
         self, chrom: str, starts: NDArray[np.int64], span: int, values: NDArray[np.float64]
     ) -> None:
-        """Write the values of consecutive intervals of `span` bp, leaving out NaN."""
+        """Write the values of consecutive intervals of `span` bp, leaving out NaN.
+
+        Raises
+        ------
+        OSError
+            If the disk is almost full.
+        """
+        if shutil.disk_usage(Path(self._name).parent).free < SPARE + 8 * len(values):
+            raise self._is_full()  # pyBigWig may never return on a full disk
         known = np.flatnonzero(~np.isnan(values))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
             if len(run):
@@ -373,6 +388,16 @@ class _Track:
             for start, value in zip(starts[known], values[known], strict=True)
         )
         self._bedgraph.write("".join(lines).encode())
+
+    def _check_end(self, bigwig: Path) -> None:
+        """Raise if the file lacks its last bytes: pyBigWig raises no error on a full disk."""
+        with bigwig.open("rb") as file:
+            file.seek(max(0, bigwig.stat().st_size - len(BIGWIG_END)))
+            if file.read() != BIGWIG_END:
+                raise self._is_full()
+
+    def _is_full(self) -> OSError:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self._name}.bw")
 
 
 def _table(

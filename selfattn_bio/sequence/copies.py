@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.display import counted
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.split_table import DROPPED
 from selfattn_bio.split_names import SPLITS
@@ -163,7 +164,5 @@ def describe_copies(
         )
         if where:
             verb = "removed from" if split in reduced else "kept in"
-            lines.append(
-                f"{verb} {split}: {len(own)} duplicate{'s' * (len(own) != 1)} ({where}){also}"
-            )
+            lines.append(f"{verb} {split}: {counted(len(own), 'duplicate')} ({where}){also}")
     return lines

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.split_names import SPLITS
 
@@ -51,7 +52,7 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
             f"the split table does not match the corpus ({len(named)} and {len(expected)} "
             f"records): record {number} is {there} in the table and {wanted} in the corpus",
             place=str(path),
-            hint="Run selfattn-bio split again",
+            hint="Use the split table of this corpus, or run `selfattn-bio split` again",
         )
     return splits
 
@@ -108,6 +109,6 @@ def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
         for split, mask in masks.items()
     }
     return [
-        f"{split}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[split]}"
+        f"{split}: {counted(int(mask.sum()), 'record')}{positive[split]}"
         for split, mask in masks.items()
     ]

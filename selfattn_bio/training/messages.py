@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from selfattn_bio.data.batches import RecordWindows
+from selfattn_bio.display import counted
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.files import whole_file
@@ -114,10 +115,10 @@ def _start_lines(trainer: Trainer) -> Iterator[str]:
     processes = f"{fabric.world_size} processes, each with " if fabric.world_size > 1 else ""
     padding = 1 - stream.order.efficiency()
     yield (
-        f"{len(data.train.rows):,} sequences for training, {len(data.valid.rows):,} for "
+        f"{counted(len(data.train.rows), 'sequence')} for training, {len(data.valid.rows):,} for "
         f"validation; {sum(p.numel() for p in trainer.bare.parameters()):,} parameters; "
         f"{training.precision} on {fabric.device.type}, "
-        f"{processes}{threads} thread{'s' * (threads > 1)}; batches have "
+        f"{processes}{counted(threads, 'thread')}; batches have "
         f"{f'{padding:.0%}' if padding else 'no'} padding"
     )
     yield from trainer.steps.notes()

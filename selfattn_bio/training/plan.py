@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfattn_bio import config
+from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError, TrainingError
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -166,13 +167,16 @@ class Plan:
         """Yield the lines of the report."""
         training, probe, longest = self.run.training, self.probe, self.lengths.longest
         unit = get_alphabet(self.run.data.alphabet).unit
-        batches = f"batches of {training.batch_size} records of at most {longest:,} {unit}"
+        batches = (
+            f"batches of {counted(training.batch_size, 'record')} of at most {longest:,} {unit}"
+        )
         accumulated = f", {training.accumulate} per step" if training.accumulate > 1 else ""
         yield f"{probe.parameters:,} parameters, {batches}{accumulated}, on {probe.device}"
         if not probe.points:
             yield (f"peak memory more than {gigabytes(probe.available)}: not even one record fits")
             return
-        last = f"{probe.points[-1].batch} records of up to {probe.points[-1].length:,} {unit}"
+        point = probe.points[-1]
+        last = f"{counted(point.batch, 'record')} of up to {point.length:,} {unit}"
         yield (
             f"peak memory {gigabytes(self.peak)} of {gigabytes(probe.available)} available, "
             f"{'measured on' if self.is_measured else 'extrapolated from'} steps of {last}"
@@ -188,12 +192,12 @@ class Plan:
         """Yield lines about time: the maximum, and the effects of patience and a busy machine."""
         most, first, crowding = self.run.training.max_steps, self.first_end, self.probe.crowding
         evaluations = (
-            f"{self.evaluations(most)} evaluations"
+            f"{counted(self.evaluations(most), 'evaluation')}"
             if self.lengths.valid is not None
             else "without evaluations"
         )
         yield (
-            f"time {self.seconds_per_step:.3g} s per step; {most:,} steps, {evaluations}: "
+            f"time {self.seconds_per_step:.3g} s per step; {counted(most, 'step')}, {evaluations}: "
             f"{duration(self.seconds_of(most))} at most"
         )
         if first < most:

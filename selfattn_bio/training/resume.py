@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from selfattn_bio.display import counted
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import sha256_of, whole_file
 
@@ -140,7 +141,7 @@ class CheckpointFolder:
             raise TrainingError(
                 message,
                 place=str(self.path),
-                hint="Choose an --output on another file system, or mount it with locks",
+                hint="Choose an output on another file system, or mount it with locks",
             ) from error
         self._lock.truncate(0)
         print(os.getpid(), file=self._lock, flush=True)
@@ -208,8 +209,8 @@ class CheckpointFolder:
         if (others := self._others()) and not self._files():
             size = sum(path.stat().st_size for path in others) / 1e6
             self._say(
-                f"{self.path}: training starts again; {len(others)} checkpoints of other data, "
-                f"settings or versions ({size:,.0f} MB) are kept until its model is written"
+                f"{self.path}: training starts again; {counted(len(others), 'checkpoint')} of "
+                f"other data, settings or versions ({size:,.0f} MB) stay until its model is written"
             )
 
     def _files(self) -> list[Path]:

@@ -52,14 +52,7 @@ def complete_targets(
     The objective with its class names, mean and deviation, and the targets by split. Those of
     training and validation are permuted if the run is a control with shuffled labels.
     """
-    if corpus.alphabet.name != run.data.alphabet:
-        message = (
-            f"the corpus has alphabet {corpus.alphabet.name!r}, but [data] alphabet is "
-            f"{run.data.alphabet!r}"
-        )
-        raise CorpusError(
-            message, place=str(corpus.path), hint=f"Ingest with --alphabet {run.data.alphabet}"
-        )
+    corpus.check_task(run)
     for name, of_split in rows.items():
         _check_lengths(run, corpus, of_split, name, split_path)
     objective, columns = objective_of(run.objective), run.objective.target_columns

@@ -242,7 +242,7 @@ def test_evaluate_refuses_model_of_other_split(
     assert main(ARGUMENTS) == 1
     error = capsys.readouterr().err
     assert "error: cnn: the model was trained on another split (000000000000, this one is " in error
-    assert "). Train it again: it may have seen these test records" in error
+    assert "If they are, train the model again: it may have seen these test records" in error
     assert not (task / "out").exists()
 
 
@@ -268,7 +268,7 @@ def test_evaluate_refuses_variant_of_other_objective(
     error = capsys.readouterr().err
     assert (
         "error: cnn: the model has the objective regression x, the run file binary. "
-        "Train it again, as a variant" in error
+        "Use a model of this task, or train it again as a variant" in error
     )
     assert not (task / "out").exists()
 

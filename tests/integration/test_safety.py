@@ -169,7 +169,7 @@ def test_restored_settings_resume_their_checkpoint(task, after, capsys, monkeypa
     with pytest.raises(Stopped):
         fit(task, seed=1)
     said = capsys.readouterr().out
-    assert "1 checkpoints of other data, settings or versions" in said
+    assert "1 checkpoint of other data, settings or versions" in said
     assert "going on" not in said
     monkeypatch.undo()
     fit(task)

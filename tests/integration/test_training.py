@@ -279,8 +279,8 @@ def test_corpus_of_other_alphabet_is_refused(planted):
     protein = run_file(data=config.Data(alphabet="protein", positives=("a",), negatives=("b",)))
     with pytest.raises(
         CorpusError,
-        match=r"corpus has alphabet 'dna', but \[data\] alphabet is 'protein'\. Ingest with "
-        r"--alphabet protein",
+        match=r"corpus has alphabet 'dna', but \[data\] alphabet of the run file is 'protein'\. "
+        "Use the run file, corpus, split and model of one task, or ingest again",
     ):
         TrainingData.read(protein, *planted)
 

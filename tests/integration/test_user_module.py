@@ -280,7 +280,9 @@ def test_unsuitable_modules_are_refused(old, new, message):
 def test_wrong_shape_of_outputs_is_refused():
     Path("users_shape.py").write_text(MODULE.replace("amax(-1)", "amax(-1)[:1]"))
     run = run_file("shape.toml", ("users_detector", "users_shape"))
-    with pytest.raises(RunFileError, match=r"returned \(1, 1\); expected a tensor of shape"):
+    with pytest.raises(
+        RunFileError, match=r"users_shape\.py: .* returned \(1, 1\); expected a tensor of shape"
+    ):
         sb.train(run, *inputs()[1:], "shape", threads=1)
 
 

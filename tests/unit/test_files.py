@@ -147,7 +147,7 @@ def test_empty_and_matching_folders_may_be_replaced(tmp_path, inside):
 def test_other_folders_are_not_replaced(tmp_path, inside, reason):
     for name in inside:
         (tmp_path / name).write_text("")
-    message = f"the folder is not replaced: {reason}. Choose another --output, or remove it"
+    message = f"the folder is not replaced: {reason}. Choose another output, or remove it"
     with pytest.raises(OutputError, match=re.escape(f"{tmp_path}: {message}")):
         check(tmp_path)
     assert names(tmp_path) == sorted(inside)
@@ -156,7 +156,7 @@ def test_other_folders_are_not_replaced(tmp_path, inside, reason):
 def test_file_is_not_replaced_by_folder(tmp_path):
     (tmp_path / "model").write_text("")
     with pytest.raises(
-        OutputError, match=r"the model cannot replace a file\. Choose another --output"
+        OutputError, match=r"the model cannot replace a file\. Choose another output"
     ):
         check(tmp_path / "model")
 
@@ -166,7 +166,7 @@ def test_path_below_a_file_is_refused(tmp_path, below):
     (tmp_path / "file").write_text("")
     message = re.escape(
         f"{tmp_path / 'file'}: cannot create {tmp_path / below}, because this is a file. "
-        "Choose another --output"
+        "Choose another output"
     )
     with pytest.raises(OutputError, match=message):
         check(tmp_path / below)

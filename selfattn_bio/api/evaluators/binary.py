@@ -107,7 +107,8 @@ def score_networks(
         logits[split] = np.stack(
             [scorer.stacked(network, of[split]) for scorer, network, of in pairs]
         )
-    say(f"{name} ({role}) scored in {time.monotonic() - start:.1f} s")
+    shown = name if name == role else f"{name} ({role})"
+    say(f"{shown} scored in {time.monotonic() - start:.1f} s")
     if len(scorers) == 1:
         of_one = {split: of_split[0] for split, of_split in logits.items()}
         found = {name: Classifier.of_logits(role, of_one, first.temperature, first.threshold)}

@@ -12,7 +12,8 @@ import numpy as np
 
 from selfattn_bio.api.evaluators.records import EvaluationRecords
 from selfattn_bio.api.progress import Say
-from selfattn_bio.config import AnyObjective, AttentionModel, NoExits, RunFile, read_run_file
+from selfattn_bio.api.trained import check_objective
+from selfattn_bio.config import AttentionModel, NoExits, RunFile, read_run_file
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.lineage import check_unseen
@@ -24,7 +25,6 @@ from selfattn_bio.model.checkpoint import (
     check_trained_on,
     read_stack_weights,
 )
-from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import Models, folder_of, load
 from selfattn_bio.scoring.scorer import Scorer
@@ -141,7 +141,7 @@ def check_candidates(
     for candidate in candidates.values():
         for folder in candidate.folders:
             check_trained_on(folder, corpus.fingerprint, sha256_of(split))
-            _check_objective(folder, task.objective)
+            check_objective(read_run_file(folder / RUN).objective, task, folder)
             check_unseen(
                 folder,
                 corpus.records.iloc[test],
@@ -157,18 +157,6 @@ def inputs_by_split(scorer: Scorer, records: EvaluationRecords) -> dict[str, lis
     return {
         split: [inputs.of(int(row)) for row in of_split] for split, of_split in records.rows.items()
     }
-
-
-def _check_objective(folder: Path, objective: AnyObjective) -> None:
-    """Refuse a model whose objective differs from the run file's: its outputs would be misread."""
-    own = read_run_file(folder / RUN).objective
-    found, wanted = objective_of(own).describe(), objective_of(objective).describe()
-    if found != wanted:
-        raise ModelFolderError(
-            f"the model has the objective {found}, the run file {wanted}",
-            place=str(folder),
-            hint="Train it again, as a variant of this run file",
-        )
 
 
 def _check_strands(model: Candidate, task: RunFile) -> None:

@@ -16,6 +16,7 @@ from selfattn_bio.baselines import Baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import Laid, laid_windows
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
@@ -114,9 +115,9 @@ class EvaluationRecords:
     def counts(self, task: RunFile) -> list[str]:
         """Return the number of records of each split as text, and of positives if there are any."""
         if not objective_of(task.objective).is_labelled:
-            return [f"{split} {len(rows)} records" for split, rows in self.rows.items()]
+            return [f"{split} {counted(len(rows), 'record')}" for split, rows in self.rows.items()]
         return [
-            f"{split} {len(labels)} records ({int(labels.sum())} positive)"
+            f"{split} {counted(len(labels), 'record')} ({int(labels.sum())} positive)"
             for split, labels in self.labels().items()
         ]
 
@@ -143,7 +144,10 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], split: str, path: Path) -
     """Return the labelled rows of a split; both labels must occur."""
     labels = corpus.records["label"].iloc[rows]
     if sorted(set(labels.dropna().astype(int))) != [0, 1]:
-        counts = f"{int((labels == 1).sum())} positives and {int((labels == 0).sum())} negatives"
+        counts = " and ".join(
+            counted(int((labels == label).sum()), noun)
+            for label, noun in ((1, "positive"), (0, "negative"))
+        )
         raise CorpusError(
             f"the {SPLIT_NAMES[split]} split has {counts}; it needs both",
             place=str(path),

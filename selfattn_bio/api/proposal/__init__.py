@@ -74,7 +74,7 @@ def propose(
     """Read sequences, recognise the task from them, and propose its run file.
 
     `propose("my_task", {"positives": ["a.fa"], "negatives": ["b.fa"]}).save()` writes
-    workflows/tasks/my_task.toml. Messages of errors name the options of `selfattn-bio init`.
+    workflows/tasks/my_task.toml. Messages have parameters and keys of `files` in backquotes.
 
     Parameters
     ----------

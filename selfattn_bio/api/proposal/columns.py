@@ -25,7 +25,7 @@ SEQUENCE_NAMES = (
 LEARNT_NAMES = ("label", "labels", "target", "targets", "class", "y")
 SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS = dict(SplitValues().pairs())
-NO_SPLIT = "none"  # value of --split-column that ignores all columns
+NO_SPLIT = "none"  # value of `split_column` that ignores all columns
 # columns that are not targets; also as the last word of a longer name, such as gene_id
 NOT_LEARNT_NAMES = (
     *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source"),
@@ -45,7 +45,7 @@ MOST_LABELS = 12  # maximum number of labels of positions
 MOST_NUMBERED = 10  # maximum number of different whole numbers that are classes, not a regression
 SHOWN = 6  # values of a column in a message
 SPLIT_HINT = (
-    "Rename the values to train, valid and test. Or ignore the column with --split-column none, "
+    "Rename the values to train, valid and test. Or ignore the column with `split_column` none, "
     "and map its values in [split] of the run file (docs/own_split.md)"
 )
 REPEATED = 5  # records per value, on average, that whole numbers or words need to be classes
@@ -125,14 +125,14 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
             f"the first row looks like data, not like column names: {shown}",
             place=f"{place}:1",
             hint="Add a row of names above it, such as sequence,label. If it has names, choose "
-            "the sequences with --sequence-column",
+            "the sequences with `sequence_column`",
         )
     # A column `protein` may hold names of proteins; a column `sequence` holds sequences, also
     # short or repeated ones.
     certain = [name for name in named if name in fit or "seq" in name.lower()]
     if certain or len(fit) == 1:
         return (certain or fit)[0]
-    hint = "Name the column of the sequences with --sequence-column"
+    hint = "Name the column of the sequences with `sequence_column`"
     if fit:
         raise RunFileError(
             f"several columns hold sequences: {', '.join(fit)}", place=place, hint=hint
@@ -181,7 +181,7 @@ def find_split(
     if wanted == NO_SPLIT:
         return None
     if wanted and wanted not in columns:
-        raise RunFileError(no_column(wanted, "--split-column", columns), place=place)
+        raise RunFileError(no_column(wanted, "`split_column`", columns), place=place)
     values = {
         name: Counter((text or "").strip().lower() for text in texts)
         for name, texts in columns.items()
@@ -248,7 +248,7 @@ def choose_targets(
         columns fit.
     """
     if missing := [name for name in wanted if name not in columns]:
-        raise RunFileError(no_column(missing[0], "--column", columns), place=place)
+        raise RunFileError(no_column(missing[0], "`columns`", columns), place=place)
     found = {
         name: target
         for name in wanted or columns
@@ -273,13 +273,13 @@ def choose_targets(
             return (candidates[0],)
     if usual:
         several = (
-            ", or several of one kind with --column A B"
+            ", or several of one kind with `columns` A B"
             if len({target.kind for target in usual}) < len(usual)
             else ""
         )
         message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
-        raise RunFileError(message, place=place, hint=f"Choose one with --column NAME{several}")
-    hint = "Name it with --column, or give a table of targets with --targets"
+        raise RunFileError(message, place=place, hint=f"Choose one with `columns` NAME{several}")
+    hint = "Name it with `columns`, or give a table of targets with `targets`"
     raise RunFileError(
         f"none of the columns can be learned: {', '.join(columns)}", place=place, hint=hint
     )

@@ -128,7 +128,7 @@ def _read_sequences(request: Request) -> Contents:
     }
     for path, head in heads.items():
         if names[path] not in head:
-            raise RunFileError(no_column(names[path], "--sequence-column", head), place=path)
+            raise RunFileError(no_column(names[path], "`sequence_column`", head), place=path)
         if names[path] != names[paths[0] if paths[0] in names else path]:
             message = (
                 f"the sequences are in column {names[path]!r} here and in column "
@@ -151,7 +151,7 @@ def _read_sequences(request: Request) -> Contents:
     try:
         return _filled(contents, request.files, fields)
     except RecordIdError:
-        if request.targets:  # --targets needs ids
+        if request.targets:  # `targets` needs ids
             raise
     numbered = Contents(
         contents.alphabet,

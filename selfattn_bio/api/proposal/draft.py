@@ -25,6 +25,7 @@ from selfattn_bio.api.proposal.sections import (
     split_lines,
     spread,
 )
+from selfattn_bio.display import counted
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.readers.table import targets_table
 
@@ -98,7 +99,7 @@ def draft(
 
 @dataclass(frozen=True)
 class Table:
-    """Columns that may be learned, from --targets or the sequence files.
+    """Columns that may be learned, from `targets` or the sequence files.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ class Table:
 
     @classmethod
     def of(cls, request: Request, contents: Contents) -> Table:
-        """Read --targets if it is given; else take the columns of the sequence files."""
+        """Read `targets` if it is given; else take the columns of the sequence files."""
         if not request.targets:
             return cls(contents.columns, contents.lengths, request.place)
         table = targets_table(Path(request.targets))
@@ -161,14 +162,14 @@ def _targets(
     )
     if not columns:
         hint = (
-            "Give a table, or --targets TABLE with ids, or --column NAME for a header attribute "
+            "Give a table, or `targets` TABLE with ids, or `columns` NAME for a header attribute "
             "such as label=1"
         )
         raise RunFileError(
             "the sequences have no labels or numbers to learn", place=place, hint=hint
         )
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
-    if request.targets:  # their labels stay in --targets, also for two classes
+    if request.targets:  # their labels stay in `targets`, also for two classes
         return tuple(map(_as_column, targets))
     unnamable = [target.column for target in targets if not target.column.isidentifier()]
     if not contents.is_table and targets[0].kind != "binary" and unnamable:
@@ -203,12 +204,12 @@ def _labels(request: Request, contents: Contents, targets: Sequence[TargetColumn
 
 def _recognised(request: Request, contents: Contents, targets: Sequence[TargetColumn]) -> str:
     name = "DNA" if contents.alphabet.name == "dna" else "protein"
-    records = f"{len(contents.lengths):,} records of {name}, {spread(contents)}"
+    records = f"{counted(len(contents.lengths), 'record')} of {name}, {spread(contents)}"
     if request.has_classes:
         made = f" (generated: {request.made})" if request.made else ""
         return (
-            f"{records}; {contents.counts['positives']:,} positives, "
-            f"{contents.counts['negatives']:,} negatives{made}"
+            f"{records}; {counted(contents.counts['positives'], 'positive')}, "
+            f"{counted(contents.counts['negatives'], 'negative')}{made}"
         )
     column = (
         f"column{'s' * (len(targets) > 1)} {', '.join(repr(target.column) for target in targets)}"
@@ -220,8 +221,8 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
     )
     if targets[0].kind == "binary":
         found += (
-            f": {targets[0].num_positive:,} positives, "
-            f"{len(contents.lengths) - targets[0].num_positive:,} negatives"
+            f": {counted(targets[0].num_positive, 'positive')}, "
+            f"{counted(len(contents.lengths) - targets[0].num_positive, 'negative')}"
         )
         if len(targets[0].positive) == 1:
             found += f"; {targets[0].positive[0]!r} is the positive class"
@@ -281,6 +282,6 @@ def _warnings(
         )
     if interpret_lines(request, contents, ()) and objective == "binary" and not request.organism:
         warnings.append(
-            "motifs will be compared with those of vertebrates; choose others with --organism"
+            "motifs will be compared with those of vertebrates; choose others with `organism`"
         )
     return warnings

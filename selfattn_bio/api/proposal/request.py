@@ -21,8 +21,8 @@ DATABASES = {
     "bacteria": "none",
 }
 WAYS = (
-    "Give --positives and --negatives, or one table with --sequences TABLE, or --train, --valid "
-    "and --test, or --sequences with --targets TABLE"
+    "Give `positives` and `negatives`, or one table with `sequences` TABLE, or `train`, `valid` "
+    "and `test`, or `sequences` with `targets` TABLE"
 )
 
 
@@ -101,13 +101,13 @@ class Request:
         _check_groups(given, made)
         if request.organism and request.organism not in DATABASES:
             raise RunFileError(
-                f"unknown --organism {request.organism!r}",
+                f"unknown `organism` {request.organism!r}",
                 hint=f"Choose from {', '.join(DATABASES)}",
             )
-        for option, value in (("--targets", request.targets), ("--column", request.columns)):
+        for option, value in (("`targets`", request.targets), ("`columns`", request.columns)):
             if value and "positives" in given:
                 raise RunFileError(
-                    f"{option} cannot be used with --positives and --negatives", hint=WAYS
+                    f"{option} cannot be used with `positives` and `negatives`", hint=WAYS
                 )
         return replace(request, files=given, made=made)
 
@@ -148,7 +148,7 @@ def _files_of_folder(folder: Path) -> list[str]:
     named = {str(path): split for path in within if (split := split_of_file(path.name))}
     if not {"train", "test"} <= set(named.values()):
         found = ", ".join(path.name for path in within[:8]) or "no files"
-        hint = "Name the files: --sequences FILE, or --train, --valid and --test"
+        hint = "Name the files: `sequences` FILE, or `train`, `valid` and `test`"
         raise RunFileError(
             f"found no file names with train and test in this folder: {found}",
             place=str(folder),
@@ -161,13 +161,13 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
     groups = list(given)
     if groups == ["positives"] and not made:
         hint = (
-            "Give a file, or --negatives shuffled to generate dinucleotide shuffles of the "
-            "positives. BED files with --genome GENOME.fa may also have --negatives matched "
+            "Give a file, or `negatives` shuffled to generate dinucleotide shuffles of the "
+            "positives. BED files with `genome` GENOME.fa may also have `negatives` matched "
             "(windows of the same length and GC content)"
         )
-        raise RunFileError("--positives needs --negatives", hint=hint)
+        raise RunFileError("`positives` needs `negatives`", hint=hint)
     if made and groups != ["positives"]:
-        raise RunFileError(f"--negatives {made} can be combined only with --positives", hint=WAYS)
+        raise RunFileError(f"`negatives` {made} can be combined only with `positives`", hint=WAYS)
     if groups not in (
         ["positives"],
         ["positives", "negatives"],
@@ -177,7 +177,7 @@ def _check_groups(given: dict[str, list[str]], made: str) -> None:
     ):
         if not groups:
             raise RunFileError("no sequence files given", hint=WAYS)
-        options = " and ".join(f"--{group}" for group in groups)
+        options = " and ".join(f"`{group}`" for group in groups)
         is_part = len(groups) == 1 or set(groups) <= set(SPLITS)
         message = "is not enough to learn from" if is_part else "cannot be combined"
         raise RunFileError(f"{options} {message}", hint=WAYS)
@@ -188,21 +188,21 @@ def _check_genome(given: dict[str, list[str]], made: str, genome: str) -> None:
     intervals = [path for path in paths if path.lower().endswith(INTERVAL_FILES)]
     if intervals and not genome:
         hint = (
-            "Give it with --genome GENOME.fa. Negatives may be intervals too; without "
-            "--negatives, matched ones are generated"
+            "Give it with `genome` GENOME.fa. Negatives may be intervals too; without "
+            "`negatives`, matched ones are generated"
         )
         raise RunFileError("intervals need their genome", place=intervals[0], hint=hint)
     if genome and (other := [path for path in paths if path not in intervals]):
         raise RunFileError(
-            "this file cannot be used with --genome, because it has no intervals",
+            "this file cannot be used with `genome`, because it has no intervals",
             place=other[0],
-            hint="Give BED, narrowPeak, broadPeak, GFF or GTF files, or leave out --genome",
+            hint="Give BED, narrowPeak, broadPeak, GFF or GTF files, or leave out `genome`",
         )
     if genome and "positives" not in given:
         hint = "For labels by score, overlap or tracks write a run file: docs/data.md"
-        raise RunFileError("--genome needs --positives", hint=hint)
+        raise RunFileError("`genome` needs `positives`", hint=hint)
     if made in ("matched", "neighbours") and not genome:
         raise RunFileError(
-            f"--negatives {made} needs a genome to take windows from",
-            hint="Give it with --genome, or choose --negatives shuffled",
+            f"`negatives` {made} needs a genome to take windows from",
+            hint="Give it with `genome`, or choose `negatives` shuffled",
         )

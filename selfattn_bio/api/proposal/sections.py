@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from selfattn_bio.api.proposal.columns import SplitColumn, TargetColumn
 from selfattn_bio.api.proposal.contents import Contents
 from selfattn_bio.api.proposal.request import DATABASES, Request
+from selfattn_bio.display import counted
 from selfattn_bio.split_names import SPLITS
 
 FRACTION = 0.15  # fraction of the records in valid, and in test
@@ -27,7 +28,7 @@ def data_lines(
     """Write [data]."""
     lines = ["[data]", f"alphabet = {quoted(contents.alphabet.name)}"]
     lines += [
-        f"{group} = {listed(files)}  # {contents.counts[group]:,} records"
+        f"{group} = {listed(files)}  # {counted(contents.counts[group], 'record')}"
         for group, files in request.files.items()
     ]
     if request.made:
@@ -56,8 +57,10 @@ def data_lines(
         ]
     if targets and targets[0].kind == "binary" and not request.targets:
         positives = targets[0].num_positive
-        counts = f"{positives:,} positives, {len(contents.lengths) - positives:,} negatives"
-        lines += [f"label = {quoted(targets[0].column)}  # {counts}"]
+        negatives = counted(len(contents.lengths) - positives, "negative")
+        lines += [
+            f"label = {quoted(targets[0].column)}  # {counted(positives, 'positive')}, {negatives}"
+        ]
         lines += [f"positive = {listed(targets[0].positive)}"] if targets[0].positive else []
     longest = max(contents.lengths)
     lines += [
@@ -116,9 +119,9 @@ def split_lines(
         )
         line, words = f'kind = "random"  # duplicates stay together; {hint}', "at random"
     if number and lacking:
-        reasons.append(f"'group' is missing for {lacking:,} records")
+        reasons.append(f"'group' is missing for {counted(lacking, 'record')}")
     elif 0 < number < MIN_GROUPS:
-        reasons.append(f"'group' has only {number} groups ({MIN_GROUPS} are needed)")
+        reasons.append(f"'group' has only {counted(number, 'group')} ({MIN_GROUPS} are needed)")
     because = f", because {' and '.join(reasons)}" if reasons else ""
     return ["[split]", *(f"# {reason}" for reason in reasons), line], words + because
 
@@ -126,10 +129,10 @@ def split_lines(
 def _unused_chromosomes(chromosomes: Sequence[str | None]) -> str:
     """Return why the records are not split by chromosome."""
     if lacking := chromosomes.count(None):
-        return f"'chrom' is missing for {lacking:,} records"
+        return f"'chrom' is missing for {counted(lacking, 'record')}"
     number = len(set(chromosomes))
     if number < MIN_CHROMOSOMES:
-        return f"'chrom' has only {number} chromosomes ({MIN_CHROMOSOMES} are needed)"
+        return f"'chrom' has only {counted(number, 'chromosome')} ({MIN_CHROMOSOMES} are needed)"
     return "no two chromosomes have records of every class and together at most half of all records"
 
 

@@ -118,7 +118,7 @@ def test_two_classes_are_evaluated_saved_and_loaded(ingest) -> None:
     )
     assert set(found.table["role"]) == {"model", "baseline"}
     shown = (
-        f"Evaluation on 40 test examples: auroc {table.loc[('test', 'model', 'auroc')].value:.3f}"
+        f"Evaluation on 40 test records: auroc {table.loc[('test', 'model', 'auroc')].value:.3f}"
     )
     assert repr(found).startswith(shown)
     assert "<table" in found._repr_html_()

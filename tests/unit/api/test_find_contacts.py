@@ -51,7 +51,7 @@ def test_contacts_of_strings(proteins, tmp_path):
         "out.contacts.tsv",
     ]
     (line,) = contacts.lines
-    assert line.startswith("3 maps are means over heads")
+    assert line.startswith("each map is the mean over heads, because")
     image = contacts.plot("1").axes[0].images[0]
     np.testing.assert_array_equal(image.get_array(), contacts.maps["1"])
 

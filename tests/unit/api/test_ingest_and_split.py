@@ -22,7 +22,7 @@ def test_ingest_and_split_return_what_they_write(task):
     split = sb.split(task, corpus, "out/split.tsv", say=lines.append)
     assert lines == [
         "read 60 records from 2 files",
-        "kept 60 records with 1800 bp",
+        "kept 60 records with 1,800 bp",
         "train: 20 records (10 positive)",
         "valid: 20 records (10 positive)",
         "test: 20 records (10 positive)",
@@ -30,6 +30,11 @@ def test_ingest_and_split_return_what_they_write(task):
     ]
     assert repr(corpus) == "Corpus of 60 records, 1,800 bp, in corpus"
     assert repr(task) == "RunFile 'run': binary, p.fa, n.fa, model attention"
+    assert str(task) == repr(task)
+    many = task.model_copy(
+        update={"data": task.data.model_copy(update={"positives": ("a", "b", "c", "d")})}
+    )
+    assert repr(many) == "RunFile 'run': binary, a, b, c, 2 more files, model attention"
     opened = sb.Corpus.open("corpus")
     assert opened._repr_html_().count("<tr") == 1 + 5
     assert opened.fingerprint == corpus.fingerprint

@@ -9,8 +9,9 @@ import pytest
 from small_run import COMMAND, WORD, write_run
 
 import selfattn_bio as sb
+from selfattn_bio import config
 from selfattn_bio.cli.main import main
-from selfattn_bio.errors import ModelFolderError, ResultsError, RunFileError
+from selfattn_bio.errors import CorpusError, ModelFolderError, ResultsError, RunFileError
 from selfattn_bio.interpret import interactions
 from selfattn_bio.motifs import meme_text
 
@@ -101,6 +102,26 @@ def test_model_of_other_split_is_refused(task):
     for step in (sb.explain_positives, lambda *given: sb.find_motifs(*given, "attribution")):
         with pytest.raises(ModelFolderError, match="the model was trained on another split"):
             step(run, corpus, "other.tsv", model)
+
+
+def test_inputs_of_another_task_are_refused(task):
+    run, corpus, split, model = task
+    data = run.data.model_copy(update={"alphabet": "protein"})
+    protein = run.model_copy(update={"data": data})
+    message = r"corpus: the corpus has alphabet 'dna', but \[data\] alphabet of run\.toml is"
+    for step in (
+        lambda: sb.split(protein, corpus, "protein.tsv"),
+        lambda: sb.audit(protein, corpus, split),
+        lambda: sb.evaluate(protein, corpus, split, model),
+        lambda: sb.explain_positives(protein, corpus, split, model),
+    ):
+        with pytest.raises(CorpusError, match=message):
+            step()
+    scorer = sb.load(model)
+    objective = config.MulticlassObjective(column="kind")
+    other = dataclasses.replace(scorer, run=scorer.run.model_copy(update={"objective": objective}))
+    with pytest.raises(ModelFolderError, match=r"the model has the objective .*, the run file "):
+        sb.explain_positives(run, corpus, split, other)
 
 
 def test_model_in_memory_needs_a_folder(task):

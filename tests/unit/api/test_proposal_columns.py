@@ -190,10 +190,10 @@ def test_split_column_by_name():
     ):
         find_split(columns, "a.csv", "c")
     with pytest.raises(
-        RunFileError, match=r"found no column 'd' \(--split-column\); the columns are a, b, c$"
+        RunFileError, match=r"found no column 'd' \(`split_column`\); the columns are a, b, c$"
     ):
         find_split(columns, "a.csv", "d")
-    with pytest.raises(RunFileError, match=r"found no column 'd' \(--split-column\)$"):
+    with pytest.raises(RunFileError, match=r"found no column 'd' \(`split_column`\)$"):
         find_split({}, "a.csv", "d")
 
 
@@ -247,13 +247,13 @@ def test_choose_named_targets():
         (
             (),
             r"several columns could be learned: a \(numbers\), b \(numbers\), c \(1 and 0\). "
-            r"Choose one with --column NAME, or several",
+            r"Choose one with `columns` NAME, or several",
         ),
         (
             ("a", "c"),
             r"columns of different kinds cannot be learned together: a \(numbers\), c \(1 and 0\)",
         ),
-        (("e",), r"a.csv: found no column 'e' \(--column\); the columns are a, b, c, text"),
+        (("e",), r"a.csv: found no column 'e' \(`columns`\); the columns are a, b, c, text"),
         (("text",), "a.csv: column 'text' cannot be learned: its values are 'gene0'"),
     ],
 )

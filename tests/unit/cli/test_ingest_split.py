@@ -51,7 +51,7 @@ def test_from_fasta_to_split_table(folder):
     assert (made.returncode, made.stderr) == (0, "")
     assert (
         made.stdout
-        == "ingest: read 60 records from 2 files\ningest: kept 60 records with 1800 bp\n"
+        == "ingest: read 60 records from 2 files\ningest: kept 60 records with 1,800 bp\n"
     )
     made = call(
         folder, "split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"
@@ -110,7 +110,7 @@ def test_run_file_replaces_options(folder):
     assert (made.returncode, made.stderr) == (0, "")
     assert (
         made.stdout
-        == "ingest: read 60 records from 2 files\ningest: kept 60 records with 1800 bp\n"
+        == "ingest: read 60 records from 2 files\ningest: kept 60 records with 1,800 bp\n"
     )
     table = pd.read_parquet(folder / "corpus" / "records.parquet")
     assert table["label"].tolist() == [1] * 30 + [0] * 30

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from init_files import write
 
+from selfattn_bio.api.proposal import propose
 from selfattn_bio.cli.main import main
+from selfattn_bio.errors import RunFileError
 
 
 @pytest.fixture
@@ -172,3 +174,17 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     assert message in capsys.readouterr().err
     assert [path.name for path in Path("workflows/tasks").iterdir()] == ["there.toml"]
     assert Path("workflows/tasks/there.toml").read_text() == "mine"
+
+
+def test_python_messages_name_parameters(here):
+    write("a.fa")
+    with pytest.raises(RunFileError, match="`positives` needs `negatives`") as caught:
+        propose("mine", {"positives": ["a.fa"]})
+    assert "--" not in str(caught.value)
+    with pytest.raises(RunFileError, match="`targets` TABLE with ids, or `columns` NAME") as caught:
+        propose("mine", {"sequences": ["a.fa"]})
+    assert "--" not in str(caught.value)
+    lines = []
+    propose("mine", {"positives": ["a.fa"], "negatives": ["shuffled"]}, say=lines.append)
+    assert "choose others with `organism`" in " ".join(lines)
+    assert not any("--" in line for line in lines)

@@ -42,7 +42,7 @@ def test_pairs_of_hits_on_test_positives(tmp_path, monkeypatch, capsys):
     table = pd.read_csv("pairs.tsv", sep="\t")
     assert table[["name_a", "name_b"]].values.tolist() == [["one", "two"]]
     assert table["verdict"].tolist() == ["inconclusive"]  # no other pairs to compare with
-    assert "interactions: supported: 0 of 1 pairs" in capsys.readouterr().out
+    assert "interactions: supported: 0 of 1 pair" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("folder")

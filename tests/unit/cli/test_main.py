@@ -184,13 +184,23 @@ def test_command_examples_are_valid_calls(name):
     assert cli._parser().parse_args(example.split()).command == name
 
 
-def test_allow_module_is_an_option_where_networks_run():
+def parsers():
     (commands,) = (each for each in cli._parser()._actions if each.dest == "command")
-    found = {
-        name
-        for name, parser in commands.choices.items()
-        if "--allow-module" in parser.format_help()
-    }
+    return commands.choices
+
+
+def test_values_of_options_are_named():
+    unnamed = [
+        (name, action.dest)
+        for name, parser in parsers().items()
+        for action in parser._actions
+        if action.option_strings and action.nargs != 0 and not (action.metavar or action.choices)
+    ]
+    assert unnamed == []
+
+
+def test_allow_module_is_an_option_where_networks_run():
+    found = {name for name, each in parsers().items() if "--allow-module" in each.format_help()}
     assert found == {
         *("score", "plan", "train", "prune", "evaluate", "explain", "motifs", "interactions"),
         *("contacts", "embed", "scan", "variants"),

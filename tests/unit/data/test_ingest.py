@@ -150,23 +150,23 @@ def test_unlabelled_corpus_has_no_labels(files, tmp_path):
         (
             ">a\nNNN\n>b\nNN\n",
             RecordRules(DNA),
-            "all 2 records contain only N",
+            "no record is left of 2: all contain only N",
         ),
         (
             ">a\nXX\n",
             RecordRules(PROTEIN),
-            "all 1 records contain only X",
+            "no record is left of 1: all contain only X",
         ),
         (
             ">a\nACG\n>b\nNNNN\n",
             RecordRules(DNA, min_length=4),
-            "none of the 2 records is left: 1 shorter than 4 bp, 1 only N",
+            "no record is left of 2: 1 shorter than 4 bp, 1 only N",
         ),
         (
             ">a\nACGTACGTACGTACGTACGT\n",
             RecordRules(PROTEIN),
             "all records contain only A, C, G, T, U and N, so they are DNA, not protein. Use "
-            "--alphabet dna",
+            'alphabet = "dna" in [data] (--alphabet dna)',
         ),
     ],
 )
@@ -228,8 +228,8 @@ def test_targets_follow_record_order(files, tmp_path):
     assert targets.loc["b"].tolist() == ["2.5", "old"]
     assert targets.drop(index=["a", "b"]).isna().all().all()
     lines = list(describe(corpus.summary))
-    assert f"targets: x, kind; {len(ids) - 2} records have none" in lines
-    assert "left out the targets of 1 ids without a kept record, such as 'nobody'" in lines
+    assert f"targets: x, kind; missing for {len(ids) - 2} records" in lines
+    assert "left out the targets of 1 id without a kept record, such as 'nobody'" in lines
 
 
 def test_targets_are_part_of_the_fingerprint(files, tmp_path):
@@ -269,7 +269,7 @@ def test_sequence_table_columns_join_other_targets(files, tmp_path):
         ["1", "-"],
         ["-", "-"],
     ]
-    assert "targets: x, y; 3 records have none" in list(describe(own.summary))
+    assert "targets: x, y; missing for 3 records" in list(describe(own.summary))
     (tmp_path / "t.tsv").write_text("id\tz\na\t9\n")
     joined = build_corpus(
         [(tmp_path / "a.csv", None)], tmp_path / "joined", RecordRules(DNA), tmp_path / "t.tsv"

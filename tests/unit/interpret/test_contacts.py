@@ -194,7 +194,7 @@ def test_the_command_writes_maps_pairs_and_precision(tmp_path, monkeypatch, caps
     ]
     assert "P@L, mean over 2 sequences: short " in capsys.readouterr().out
     assert main(["contacts", "--model", "model", "--fasta", "a.fa", "--output", "plain"]) == 0
-    assert "are means over heads" in capsys.readouterr().out
+    assert "each map is the mean over heads" in capsys.readouterr().out
     assert not (tmp_path / "plain.precision.tsv").exists()
     capsys.readouterr()
     (tmp_path / "near.tsv").write_text("id\ti\tj\np0\t0\t2\np1\t20\t23\n")

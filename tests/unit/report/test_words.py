@@ -23,8 +23,8 @@ def metrics(low: float, high: float, best: str = "gc", **sizes: tuple[int, int])
     [
         (0.01, 0.03, "better"),
         (-0.03, -0.01, "worse"),
-        (-0.01, 0.03, "not distinguishable"),
-        (0.0, 0.02, "not distinguishable"),
+        (-0.01, 0.03, "cannot be distinguished"),
+        (0.0, 0.02, "cannot be distinguished"),
     ],
 )
 def test_the_sentence_follows_the_interval(low: float, high: float, expected: str) -> None:
@@ -56,10 +56,10 @@ def test_better_needs_equal_sizes() -> None:
         0.01, 0.03, (2, 1)
     )
     assert expected(-0.01, 0.03, (2, 1)).startswith(
-        "At equal size, the model is not distinguishable from its best baseline, CNN: +0.010"
+        "At equal size, the model cannot be distinguished from its best baseline, CNN: +0.010"
     )
     assert expected(-0.01, 0.03, (1, 1)).startswith(
-        "The model is not distinguishable from its best baseline, CNN: +0.010"
+        "The model cannot be distinguished from its best baseline, CNN: +0.010"
     )
 
 

@@ -137,8 +137,8 @@ def test_changed_settings_start_again_and_old_ones_resume(path, capsys):
         assert folder.latest() is None
         said = capsys.readouterr().out
         assert (
-            "training starts again; 2 checkpoints of other data, settings or versions (0 MB) are "
-            "kept until its model is written" in said
+            "training starts again; 2 checkpoints of other data, settings or versions (0 MB) stay "
+            "until its model is written" in said
         )
         for step in (1, 2, 3):
             folder.save(step, TENSORS, {"step": step})
@@ -183,7 +183,7 @@ def test_file_system_without_locks_is_reported(path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", no_locks)
     wanted = (
         r"does not support locks \(flock\): No locks available\. "
-        r"Choose an --output on another"
+        r"Choose an output on another"
     )
     with pytest.raises(TrainingError, match=wanted), CheckpointFolder(path, "a", print):
         pass
