@@ -3,10 +3,10 @@
 Measures one layer, a complete training step, and 131,072 tokens, in microseconds of process CPU
 time per token, medians of three rounds or more. The settings of glibc's malloc hold for a process,
 so two processes ("default" and "raised") take turns round by round; within a round each layer runs
-with both matmul precisions. A target is judged by the worst of these four settings. "HF" is Hugging
-Face transformers.
+with both matmul precisions of float32 and in bfloat16. A target is judged by our worst setting of
+each precision. "HF" is Hugging Face transformers.
 
-    python benchmarks/attention_speed.py                  # 15 minutes on an idle machine
+    python benchmarks/attention_speed.py                  # 25 minutes on an idle machine
     python benchmarks/attention_speed.py --quick          # a check of one minute
     python benchmarks/attention_speed.py --write-docs     # write docs/attention_speed.md
 """
@@ -34,9 +34,10 @@ import transformers
 from harness import ROOT, Page, option, run
 from peers import DIM, HEADS, KERNELS_OF_WINDOWS, WINDOW
 from speed_cases import PRECISIONS
-from speed_report import GEMM, QUICK, Size, plot, report, summary
+from speed_report import plot, report, summary
+from speed_targets import GEMM, QUICK, Size
 
-from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.kernels.band import unavailable_reason
 
 FOLDER = Path("results/bench_attention")
 # Keep large blocks in the heap; mapping them at each allocation costs many page faults.
@@ -54,8 +55,9 @@ the same tables.
 Times are CPU time of the process, medians of at least three rounds. The cases of one
 table took turns, so compare figures within a table; figures of different days differ more.
 
-- The four settings combine torch's matmul precision (highest, medium) with glibc's malloc (default,
-  raised). "raised" keeps large blocks in the heap, as the commands of this package do.
+- The six settings combine torch's precision (highest, medium: float32 with that matmul precision;
+  bfloat16: autocast) with glibc's malloc (default, raised). "raised" keeps large blocks in the
+  heap, as the commands of this package do.
 - HF is Hugging Face transformers, with the attention that its configuration selects.
 - "floor" is the encoder without attention, "GEMM" a matrix product, "core" attention without its
   projections.

@@ -28,7 +28,7 @@ from selfattn_bio.model.checkpoint import read_provenance
 
 FOLDER = Path("results/bench_accuracy")
 # Figures depend on the code and the motif databases of the package, except these modules.
-SOURCES = ("**/*.py", "**/*.cpp", "motifs/**/*.meme.gz")
+SOURCES = ("**/*.py", "**/*.cpp", "**/*.h", "motifs/**/*.meme.gz")
 NOT_SOURCES = ("cli", "report", "interpret")
 DRAWS = 1000  # of the bootstrap
 COMPARED = "model / network / parts / best baseline"

@@ -100,7 +100,8 @@ STAGES = (
 # The results depend on these files and on this one.
 SOURCES = (
     "attention/**/*.py",
-    "attention/*.cpp",
+    "attention/**/*.cpp",
+    "attention/**/*.h",
     "model/encoder.py",
     "sequence/*.py",
     "training/optimizer.py",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from x_transformers.x_transformers import Attention as XAttention
 
-from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.config import (
     AnyPattern,

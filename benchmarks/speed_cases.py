@@ -13,6 +13,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,18 +23,37 @@ import peers
 import torch
 import transformers
 from peers import DIM, HEADS, KERNELS_OF_WINDOWS, WINDOWED
-from speed_report import GEMM, QUICK, Size
-from torch import nn
+from speed_targets import GEMM, QUICK, Size
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import T5Bias
 
-PRECISIONS = ("highest", "medium")
+# torch's matmul precision in float32, or bfloat16 by autocast
+PRECISIONS = ("highest", "medium", "bfloat16")
 SLOW = 1.0  # seconds; the warm-up of the first call is negligible in slower cases
 
 Timed = Callable[[], tuple[float, float]]  # -> seconds until the forward is done, seconds in all
+
+
+@contextmanager
+def using(precision: str) -> Iterator[None]:
+    """Compute with one of `PRECISIONS`."""
+    low = precision == "bfloat16"
+    torch.set_float32_matmul_precision("highest" if low else precision)
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        yield
+
+
+def by_precision(shape: tuple[int, ...], count: int) -> Callable[[], list[Tensor]]:
+    """Sample tensors, and return a function that returns them in the type in use."""
+    tensors = {
+        dtype: [torch.randn(shape, dtype=dtype, requires_grad=True) for _ in range(count)]
+        for dtype in (torch.float32, torch.bfloat16)
+    }
+    return lambda: tensors[torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32]
 
 
 class Case(NamedTuple):
@@ -72,10 +92,11 @@ def layer_case(layer: nn.Module, length: int) -> Timed:
 def core_case(kernel: str, length: int) -> Timed:
     """Time attention alone, with a T5 bias and its gradient."""
     shape = (1, HEADS, length, DIM // HEADS)
-    q, k, v, grad = (torch.randn(shape, requires_grad=True) for _ in range(4))
+    tensors = by_precision(shape, 4)
     position, pattern = T5Bias(HEADS), build_pattern(WINDOWED)
 
     def run() -> tuple[float, float]:
+        q, k, v, grad = tensors()
         q.grad = k.grad = v.grad = None
         start = time.process_time()
         y = attend(q, k, v, pattern=pattern, position=position, kernel=kernel)
@@ -105,10 +126,11 @@ def step_case(encoder: nn.Module, length: int, batch: int) -> Timed:
 
 
 def gemm_case() -> Timed:
-    """Time a square float32 matrix product."""
-    a, b = torch.randn(2, GEMM, GEMM)
+    """Time a square matrix product."""
+    tensors = by_precision((GEMM, GEMM), 2)
 
     def run() -> tuple[float, float]:
+        a, b = (x.detach() for x in tensors())
         start = time.process_time()
         a @ b
         return (time.process_time() - start,) * 2
@@ -167,8 +189,8 @@ def rounds_of(tables: Iterable[Table]) -> Iterator[list[dict[str, Any]]]:
                 for precision in PRECISIONS:
                     if number == table.rounds and (case, precision) in slow:
                         continue
-                    torch.set_float32_matmul_precision(precision)
-                    forward, total = case.run()
+                    with using(precision):
+                        forward, total = case.run()
                     if number == 0 and total > SLOW:
                         slow.add((case, precision))
                     if number > 0 or total > SLOW:

@@ -1,218 +1,28 @@
-"""Report of `attention_speed`: the targets, the tables in Markdown and the plot."""
+"""Report of `attention_speed`: the tables in Markdown and the plot."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from harness import aligned
-from peers import DIM, FEEDFORWARD, HEADS, KERNELS_OF_WINDOWS, LAYERS, WINDOW, keys_of_bigbird
+from peers import DIM, HEADS, KERNELS_OF_WINDOWS, LAYERS, WINDOW, keys_of_bigbird
+from speed_targets import (
+    GEMM,
+    PROJECTIONS,
+    Size,
+    at_peak,
+    keys_of_window,
+    pairs,
+    precision_of,
+    targets,
+)
 
 DISTURBED = 1.15  # a larger ratio of two times of one layer means that the machine was not idle
-GEMM = 1024  # rows and columns of the reference matrix product
-OURS = [f"ours, {kernel}, T5" for kernel in KERNELS_OF_WINDOWS]
 
 
-# ------------ targets
-class Size(NamedTuple):
-    """The amount of measurements; `layers` has pairs of length and rounds."""
-
-    layers: tuple[tuple[int, int], ...] = ((2048, 5), (8192, 3), (32768, 3))
-    dense_up_to: int = 8192
-    middle: int = 8192
-    far: int = 131072
-    far_rounds: int = 3
-    step: int = 8192
-    step_rounds: int = 3
-    batch: int = 16
-
-
-QUICK = Size(((1024, 3),), 1024, 1024, 4096, 3, 1024, 3, 4)
-
-
-class Target(NamedTuple):
-    """A target: its bound, the value of each setting, and the value that is reachable.
-
-    Reachable is the value of a kernel that only multiplies, at the rate of the GEMM.
-    """
-
-    what: str
-    bound: float
-    at_least: bool
-    values: dict[str, float]
-    reachable: dict[str, float]
-
-    def worst(self) -> tuple[str, float]:
-        """Return the setting with the worst value, and the value."""
-        return (min if self.at_least else max)(self.values.items(), key=lambda item: item[1])
-
-    def row(self) -> list[str]:
-        """Return the cells of the printed row."""
-        bound = f"{'>=' if self.at_least else '<='} {self.bound:g}"
-        if not self.values:
-            return [self.what, bound, "-", "-", "-", "not measured"]
-        setting, value = self.worst()
-        met = value >= self.bound if self.at_least else value <= self.bound
-        reachable = f"{self.reachable[setting]:.3g}" if self.reachable else "-"
-        return [self.what, bound, f"{value:.3g}", reachable, setting, "yes" if met else "NO"]
-
-
-# Floating-point operations per token, forward and backward. The backward pass of a product takes
-# two products, for the gradients of its input and of its weights.
-PROJECTIONS = 3 * 2 * 4 * DIM**2
-BLOCK = PROJECTIONS + 3 * 2 * 2 * DIM * FEEDFORWARD  # without attention
-
-
-def pairs(keys: float) -> float:
-    """Return the operations of attention to `keys` keys: two products forward, four backward."""
-    return 6 * 2 * DIM * keys
-
-
-def keys_of_window(length: int) -> float:
-    """Return the mean number of keys per query in the window."""
-    window = min(WINDOW, length - 1)
-    return 2 * window + 1 - window * (window + 1) / length
-
-
-class Ratio(NamedTuple):
-    """A target: the fastest time of `slow` divided by the fastest time of `fast`.
-
-    `flop` is the number of operations per token of `fast`.
-    """
-
-    bound: float
-    slow: str
-    fast: str
-    flop: float
-
-
-PEERS = {
-    "local-attention": ["local-attention", "local-attention, rotary"],
-    "best of local-attention, HF Longformer": [
-        "local-attention",
-        "local-attention, rotary",
-        "HF Longformer",
-    ],
-    "band": ["ours, band, T5"],
-    "slab": ["ours, slab, T5"],
-    "BigBird pattern": ["ours, BigBird pattern"],
-    "ours": OURS,
-}
-
-
-def layer_ratios(length: int) -> list[Ratio]:
-    """Return the targets of one layer."""
-    flop = PROJECTIONS + pairs(keys_of_window(length))
-    return [
-        Ratio(4, "local-attention", "band", flop),
-        Ratio(8, "HF Longformer", "band", flop),
-        Ratio(20, "dense SDPA", "band", flop),
-        Ratio(2.5, "local-attention", "slab", flop),
-        Ratio(5, "HF Longformer", "slab", flop),
-        Ratio(4, "HF BigBird", "BigBird pattern", PROJECTIONS + pairs(keys_of_bigbird(length))),
-    ]
-
-
-def step_ratios(length: int) -> list[Ratio]:
-    """Return the targets of a training step over one long sequence."""
-    near, drawn = keys_of_window(length), keys_of_bigbird(length)
-    best = "best of local-attention, HF Longformer"
-    return [
-        Ratio(3.5, best, "ours", LAYERS * (BLOCK + pairs(near))),
-        Ratio(1, "HF BigBird", "BigBird pattern", LAYERS * (BLOCK + pairs(drawn))),
-    ]
-
-
-def short_ratios() -> list[Ratio]:
-    """Return the targets of a training step over a batch of 300 tokens."""
-    return [
-        Ratio(1.35, peer, f"ours, {name}", LAYERS * (BLOCK + pairs(keys)))
-        for name, keys in (("all pairs", 300.0), (f"window {WINDOW}", keys_of_window(300)))
-        for peer in ("HF BERT", "HF ESM")
-    ]
-
-
-def names_of(side: str) -> list[str]:
-    """Return the rows of the tables that one side of a ratio means."""
-    of, _, variant = side.partition(", ")
-    if side in PEERS:
-        return PEERS[side]
-    return [f"{name}, {variant}" for name in OURS] if of == "ours" else [side]
-
-
-def targets(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]) -> list[Target]:
-    """Return all targets; `figures` are by setting, with memory under "memory"."""
-    times = rows.set_index(["setting", "table", "length", "name"]).sort_index()["total"]
-    settings = rows["setting"].unique()
-
-    def evaluated(ratio: Ratio, title: str, table: str, length: int) -> Target:
-        values, reachable = {}, {}
-        for setting in settings:
-            at = times[setting, table, length]
-            slow, fast = (at.index.intersection(names_of(x)) for x in (ratio.slow, ratio.fast))
-            if len(fast):
-                values[setting] = at[slow].min() / at[fast].min()
-                reachable[setting] = at[slow].min() / at_peak(ratio.flop, figures[setting])
-        what = f"{title}: {ratio.slow} / {ratio.fast}"
-        return Target(what, ratio.bound, True, values, reachable)
-
-    layer, step = f"layer, {size.middle:,}", f"step, {size.step:,}"
-    return [
-        *(evaluated(each, layer, "layer", size.middle) for each in layer_ratios(size.middle)),
-        *figure_targets(size, figures),
-        *(evaluated(each, step, "step", size.step) for each in step_ratios(size.step)),
-        floor_target(
-            size, {setting: times[setting, "step", size.step] for setting in settings}, figures
-        ),
-        *(evaluated(each, "step of 300", "step", 300) for each in short_ratios()),
-    ]
-
-
-def figure_targets(size: Size, figures: dict[str, dict[str, float]]) -> list[Target]:
-    """Return the targets of attention alone, long sequences and memory, by kernel."""
-    timed = {setting: each for setting, each in figures.items() if setting != "memory"}
-    memory, found = figures["memory"], []
-    for kernel in KERNELS_OF_WINDOWS:
-        if kernel == "band":
-            rates = {
-                name: of["core band Gflop/s"] / of["GEMM Gflop/s"] for name, of in timed.items()
-            }
-            best = dict.fromkeys(rates, 1.0)
-            found.append(Target("band alone / GEMM, flop/s", 0.5, True, rates, best))
-        at, far = (f"{kernel} us/token at {length}" for length in (size.middle, size.far))
-        growth = {name: of[far] / of[at] for name, of in timed.items()}
-        what = f"{kernel}: us/token at {size.far:,} / at {size.middle:,}"
-        found.append(Target(what, 1.2, False, growth, dict.fromkeys(growth, 1.0)))
-        for what, key in (
-            (f"{kernel}: KiB/token per layer at {size.far:,}", f"{kernel} KiB/token"),
-            (f"{kernel}: peak GiB, step of 4 layers at {size.far:,}", f"{kernel} step GiB"),
-        ):
-            found.append(Target(what, 8, False, {"memory": memory[key]}, {}))
-    return found
-
-
-def floor_target(
-    size: Size, steps: dict[str, pd.Series], figures: dict[str, dict[str, float]]
-) -> Target:
-    """Return the target of a step compared with one without attention."""
-    values, best = {}, {}
-    for setting, at in steps.items():
-        floor = at["floor: no attention"]
-        values[setting] = at[at.index.intersection(OURS)].min() / floor
-        flop = LAYERS * pairs(keys_of_window(size.step))
-        best[setting] = 1 + at_peak(flop, figures[setting]) / floor
-    return Target(f"step, {size.step:,}: ours / floor", 1.35, False, values, best)
-
-
-def at_peak(flop: float, figures: dict[str, float]) -> float:
-    """Return the microseconds of `flop` operations at the rate of the GEMM."""
-    return flop / figures["GEMM Gflop/s"] / 1000
-
-
-# ------------ text
 def time_table(rows: pd.DataFrame, table: str, length: int) -> str:
     """Format one length of a table, with names as rows and settings as columns.
 
@@ -293,25 +103,24 @@ def disturbed(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float
 
 def limits(size: Size, figures: dict[str, dict[str, float]]) -> str:
     """Explain the limit that the processor sets."""
-    near, gemm = (
-        pairs(keys_of_window(size.middle)),
-        [each["GEMM Gflop/s"] for name, each in figures.items() if name != "memory"],
-    )
-    bounds = [
-        at_peak(PROJECTIONS + near, each) for name, each in figures.items() if name != "memory"
-    ]
-    taken = [
-        each[f"{KERNELS_OF_WINDOWS[0]} us/token at {size.middle}"]
-        for name, each in figures.items()
-        if name != "memory"
-    ]
-    words = f"""The bounds were set on a processor (Zen 5) whose float32 product of {GEMM:,} x
-    {GEMM:,} runs at 240 Gflop/s; here it runs at {_span(gemm, ".0f")}. Forward and backward of one
-    layer take {PROJECTIONS / 1000:.0f} kflop per token for the projections and {near / 1000:.0f}
-    for the pairs within the window, each score computed once. At the rate of the product the layer
-    would take {_span(bounds, ".1f")} us per token; {KERNELS_OF_WINDOWS[0]} takes
-    {_span(taken, ".1f")}. "Reachable here" is the peer's time divided by the time at that rate, in
-    the setting of the row: no float32 kernel can exceed it."""
+    near, kernel = pairs(keys_of_window(size.middle)), KERNELS_OF_WINDOWS[0]
+    words = f"""Forward and backward of one layer take {PROJECTIONS / 1000:.0f} kflop per token for
+    the projections and {near / 1000:.0f} for the pairs within the window, each score computed
+    once."""
+    for precision in ("float32", "bfloat16"):
+        timed = [
+            each
+            for name, each in figures.items()
+            if name != "memory" and precision_of(name) == precision
+        ]
+        gemm = [each["GEMM Gflop/s"] for each in timed]
+        least = [at_peak(PROJECTIONS + near, each) for each in timed]
+        taken = [each[f"{kernel} us/token at {size.middle}"] for each in timed]
+        words += f""" In {precision} a product of {GEMM:,} x {GEMM:,} runs at {_span(gemm, ".0f")}
+        Gflop/s. At this rate the layer would take {_span(least, ".1f")} us per token; {kernel}
+        takes {_span(taken, ".1f")}."""
+    words += """ "Reachable here" is the peer's time divided by the time at that rate, in the
+    setting of the row: no kernel of that precision can exceed it."""
     return fill(" ".join(words.split()), 140)
 
 
@@ -326,26 +135,31 @@ def summary(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]
     if kernel not in KERNELS_OF_WINDOWS:
         return ""
     worst = {target.what: f"{target.worst()[1]:.3g}" for target in found if target.values}
-    near, far = (
+    near, far, low = (
         _span(
             [
                 each[f"{kernel} us/token at {length}"]
                 for name, each in figures.items()
-                if name != "memory"
+                if name != "memory" and precision_of(name) == precision
             ],
             ".1f",
         )
-        for length in (size.middle, size.far)
+        for length, precision in (
+            (size.middle, "float32"),
+            (size.far, "float32"),
+            (size.middle, "bfloat16"),
+        )
     )
     dense, local, longformer = (
-        worst[f"layer, {size.middle:,}: {peer} / {kernel}"]
+        worst[f"layer, {size.middle:,}: {peer} / {kernel}, float32"]
         for peer in ("dense SDPA", "local-attention", "HF Longformer")
     )
     peak = worst[f"{kernel}: peak GiB, step of 4 layers at {size.far:,}"]
     words = f"""With a window of {WINDOW} tokens to each side and the kernel `{kernel}`, forward and
-    backward of one layer take {near} us per token at {size.middle:,} tokens and {far} at
-    {size.far:,}. At {size.middle:,} tokens, in the worst of four settings, this is {dense} times as
-    fast as dense attention, {local} times as fast as local-attention and {longformer} times as fast
+    backward of one layer in float32 take {near} us per token at {size.middle:,} tokens and {far} at
+    {size.far:,}; in bfloat16 {low} at {size.middle:,}. At {size.middle:,} tokens in float32, in the
+    worst setting, this is {dense} times as fast as dense attention, {local} times as fast as
+    local-attention and {longformer} times as fast
     as HF Longformer. A training step of {LAYERS} layers over {size.far:,} tokens needs {peak}
     GiB."""
     return fill(" ".join(words.split()), 140)
@@ -367,12 +181,13 @@ def report(
             *(target.row() for target in targets(size, rows, figures)),
         ]
     )
-    sizes = f"embed_dim {DIM}, {HEADS} heads, window {WINDOW} to each side, float32"
+    sizes = f"embed_dim {DIM}, {HEADS} heads, window {WINDOW} to each side"
     parts = [
         *filter(None, [disturbed(size, rows, figures)]),
         "## Targets\n\nTargets are ratios of times unless they have a unit. `worst` is the worst "
-        "measurement of the four settings, with the faster variant of each peer. BERT and ESM "
-        "compute all pairs; a window computes fewer.\n\n" + promises,
+        "measurement of our settings in that precision, with each peer in its fastest setting of "
+        "that precision or a higher one. BERT and ESM compute all pairs; a window computes "
+        "fewer.\n\n" + promises,
         "## Limits of the processor\n\n" + limits(size, figures),
         *(
             f"## One layer, {length:,} tokens\n\nMicroseconds per token, forward / forward and "

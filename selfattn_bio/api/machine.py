@@ -19,7 +19,7 @@ from selfattn_bio import config
 from selfattn_bio.api.workflow import project_folder
 from selfattn_bio.attention.inputs import AttentionInputs, prepare
 from selfattn_bio.attention.kernels import choose, why_avoided, why_unsupported
-from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
 from selfattn_bio.config import KERNELS, SHORT

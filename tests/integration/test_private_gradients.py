@@ -10,7 +10,7 @@ from private_task import PRIVACY, fit, run_file, trainer_of, write_task_of
 from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
-from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.model.gates import HardConcrete
 from selfattn_bio.training import private

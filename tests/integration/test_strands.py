@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.interpret.attribution import gradient_scores
 from selfattn_bio.model.build import build_network, tokenizer_of
 from selfattn_bio.scoring.scorer import Scorer

@@ -13,8 +13,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from selfattn_bio import config
+from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.mask import AttentionMask
-from selfattn_bio.attention.native import unavailable_reason
 from selfattn_bio.interpret.attribution import (
     ATTNLRP,
     CP_LRP,

@@ -16,79 +16,22 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from band_here import band_attention, dropout_mask, needs_band
+from band_here import (
+    assert_agrees,
+    band_attention,
+    dense,
+    drawn,
+    dropout_mask,
+    needs_band,
+    results,
+)
 from torch.testing import assert_close
 
-from selfattn_bio.attention import native
 from selfattn_bio.attention.kernels import band
-from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.kernels.band import build as native
+from selfattn_bio.attention.kernels.band import calls, unavailable_reason
 
 BUILDS = {"AVX2 alone": ["g++", "-mno-avx512f"], "clang++": ["clang++"]}
-NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")
-
-
-def dense(
-    q, k, v, *, left, right, num_global=0, bias=None, mask=None, segments=None, dropout=0.0, seed=0
-):
-    """Compute the same attention with every pair of tokens."""
-    at = torch.arange(q.shape[2])
-    distance = at[None, :] - at[:, None]
-    allowed = ((distance >= -left) & (distance <= right)) | (
-        (at[None, :] < num_global) & ((distance <= 0) | (right > 0))
-    )
-    allowed = allowed.expand(q.shape[0], 1, -1, -1)
-    if mask is not None:
-        allowed = allowed & mask[:, None, None, :]
-    if segments is not None:
-        allowed = allowed & (segments[:, None, :, None] == segments[:, None, None, :])
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, L, L)
-    if bias is not None:
-        reach = bias.shape[1] // 2
-        scores = scores + bias[:, distance.clamp(-reach, reach) + reach]
-    weights = (
-        scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
-        .softmax(dim=-1)
-        .masked_fill(~allowed, 0.0)
-    )
-    if dropout:
-        weights = weights * dropout_mask(seed, dropout, *q.shape[:3]) / (1 - dropout)
-    return weights @ v
-
-
-def drawn(length, head_dim=16, batches=2, heads=2, reach=None):
-    """Return a projection (B, L, 3, H, Dh), a bias or None, and a gradient of the output."""
-    torch.manual_seed(length)
-    projection = torch.randn(batches, length, 3, heads, head_dim)
-    bias = None if reach is None else torch.randn(heads, 2 * reach + 1)
-    return projection, bias, torch.randn(batches, heads, length, head_dim)
-
-
-def results(attention, projection, bias, grad_out, dtype=torch.float32, **rule):
-    projection = projection.to(dtype, copy=True).requires_grad_()
-    bias = None if bias is None else bias.to(dtype, copy=True).requires_grad_()
-    q, k, v = projection.permute(2, 0, 3, 1, 4)  # (B, H, L, Dh) each, strided
-    out = attention(q, k, v, bias=bias, **rule)
-    out.backward(grad_out.to(dtype))
-    return [
-        out.detach(),
-        *projection.grad.permute(2, 0, 3, 1, 4),
-        *([] if bias is None else [bias.grad]),
-    ]
-
-
-def assert_agrees(projection, bias, grad_out, **rule):
-    got = results(band_attention, projection, bias, grad_out, **rule)
-    want = results(dense, projection, bias, grad_out, torch.float64, **rule)
-    for name, x, y in zip(NAMES, got, want, strict=False):
-        # The bias gradient is a sum of terms of about 1 that may cancel, so its error is relative
-        # to the largest value or to the square root of the number of terms.
-        size = max(
-            float(y.abs().max()),
-            math.sqrt(projection.shape[0] * projection.shape[1]) if name == "grad of bias" else 1.0,
-        )
-        assert_close(
-            x.double(), y, atol=1e-5 * size, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
-        )
 
 
 @pytest.fixture(params=["as it is", *BUILDS])
@@ -123,7 +66,7 @@ def test_each_build_equals_dense_attention(build, monkeypatch):
         (333, 128, 128, 40),
     ):
         assert_agrees(*drawn(length, reach=reach), left=left, right=right)
-    monkeypatch.setattr(band, "SPAN", 48)
+    monkeypatch.setattr(calls, "SPAN", 48)
     for head_dim in (16, 32, 64):
         projection, bias, grad_out = drawn(200, head_dim, reach=12)
         mask = torch.rand(2, 200) < 0.7
@@ -191,14 +134,14 @@ def test_head_dim_and_reach_of_the_bias(head_dim, reach):
 @pytest.mark.parametrize("num_global", [1, 8, 128, 500])
 @pytest.mark.parametrize(("left", "right"), [(16, 16), (9, 0), (0, 1)])
 def test_global_keys_count_once(length, num_global, left, right, monkeypatch):
-    monkeypatch.setattr(band, "SPAN", 64)
+    monkeypatch.setattr(calls, "SPAN", 64)
     assert_agrees(*drawn(length, reach=30), left=left, right=right, num_global=num_global)
 
 
 @needs_band
 @pytest.mark.parametrize("span", [16, 48, 4096])
 def test_more_than_one_span(span, monkeypatch):
-    monkeypatch.setattr(band, "SPAN", span)
+    monkeypatch.setattr(calls, "SPAN", span)
     assert_agrees(*drawn(333, 32, reach=20), left=13, right=21, num_global=3)
 
 
@@ -290,7 +233,7 @@ def test_large_scores_and_strides():
 
 @needs_band
 def test_results_do_not_depend_on_threads(monkeypatch):
-    monkeypatch.setattr(band, "SPAN", 32)
+    monkeypatch.setattr(calls, "SPAN", 32)
     case, rule = drawn(200, reach=20), {"left": 12, "right": 17, "num_global": 9, "dropout": 0.1}
     threads = torch.get_num_threads()
     try:
@@ -342,7 +285,7 @@ def test_interrupt_leaves_no_thread_using_freed_memory(monkeypatch, interrupts):
         return 0
 
     monkeypatch.setattr(band, "library", lambda: SimpleNamespace(work=work))
-    call, lse = native.Call(), torch.zeros(9)
+    call, lse = calls.Call(), torch.zeros(9)
     call.point(lse=lse)
     alive = weakref.ref(lse)
     # shells ignore SIGINT in background jobs

@@ -9,8 +9,9 @@ import pytest
 import torch
 from band_here import band_attention, needs_band
 
-from selfattn_bio.attention import native
-from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.kernels.band import build as native
+from selfattn_bio.attention.kernels.band import unavailable_reason
+from selfattn_bio.attention.kernels.band.calls import Call
 
 
 def test_source_compiles():
@@ -55,7 +56,7 @@ def test_unwritable_cache_error_has_a_hint(fresh, folder):
 def small(fresh, tmp_path):
     """Use a source that compiles quickly."""
     source = tmp_path / "band.cpp"
-    size = ctypes.sizeof(native.Call)
+    size = ctypes.sizeof(Call)
     source.write_text(
         'extern "C" int band_tile() { return 8; }\n'
         f'extern "C" long long band_call_size() {{ return {size}; }}\n'
@@ -82,10 +83,10 @@ def test_partial_library_is_rebuilt(rest):
 @needs_band
 @pytest.mark.usefixtures("small")
 def test_library_with_another_structure_is_refused():
-    size = ctypes.sizeof(native.Call)
+    size = ctypes.sizeof(Call)
     native.SOURCE.write_text(native.SOURCE.read_text().replace(str(size), str(size + 8)))
     assert unavailable_reason() == (
-        f"`Call` has {size + 8} bytes in band.cpp and {size} in native.py; the two must have the "
+        f"`Call` has {size + 8} bytes in band.cpp and {size} in calls.py; the two must have the "
         "same fields"
     )
 

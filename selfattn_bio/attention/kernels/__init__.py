@@ -17,7 +17,7 @@ from torch import Tensor
 
 from selfattn_bio.attention.banded import split_band
 from selfattn_bio.attention.inputs import AttentionInputs
-from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.patterns import Full
 from selfattn_bio.config import KERNELS, Capabilities, PatternShape
 from selfattn_bio.errors import KernelError

@@ -14,7 +14,7 @@ from selfattn_bio.attention import kernels
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.inputs import prepare
 from selfattn_bio.attention.kernels import choose, why_unsupported
-from selfattn_bio.attention.native import unavailable_reason
+from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.patterns import (
     CausalPattern,
     Full,

@@ -31,7 +31,13 @@ def test_result_of_other_code_is_repeated(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     "file",
-    ["attention/kernels/slab.py", "attention/band.cpp", "model/encoder.py", "sequence/kmers.py"],
+    [
+        "attention/kernels/slab.py",
+        "attention/kernels/band/band.cpp",
+        "attention/kernels/band/forward.h",
+        "model/encoder.py",
+        "sequence/kmers.py",
+    ],
 )
 def test_code_hash_covers_training_code(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

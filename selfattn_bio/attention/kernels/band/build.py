@@ -1,7 +1,7 @@
-"""Compile `band.cpp` on first use, keep the library in a cache, and describe its interface.
+"""Compile `band.cpp` on first use, and keep the library in a cache.
 
 The compiler is that of the machine. If the library cannot be used here, `unavailable_reason`
-returns the reason. `Call` has the arguments of its functions.
+returns the reason.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
+from selfattn_bio.attention.kernels.band.calls import Call
 from selfattn_bio.errors import OutputError
 from selfattn_bio.files import whole_file
 
@@ -31,55 +30,6 @@ CPU_INFO = Path("/proc/cpuinfo")
 # Appended to the file of the library, where loaders ignore it. A truncated library, which could
 # crash the process, lacks it.
 SEAL = b"\nwhole\n"
-
-
-class View(ctypes.Structure):
-    """`View` of band.cpp: a (batch, head, row, head_dim) tensor of float32."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("batch", ctypes.c_int64),
-        ("head", ctypes.c_int64),
-        ("row", ctypes.c_int64),
-    )
-
-
-_SIZES = "batches heads length head_dim left right num_global span max_distance"
-_VIEWS = "q k v out grad_out grad_q grad_k grad_v"
-_POINTERS = (
-    "lse band_bias global_bias band_grad global_grad global_grad_k global_grad_v "
-    "table_grad query_label key_label"
-)
-
-
-class Call(ctypes.Structure):
-    """`Call` of band.cpp, field by field: the arguments of its functions."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in _SIZES.split()),
-        *((name, View) for name in _VIEWS.split()),
-        *((name, ctypes.c_void_p) for name in _POINTERS.split()),
-        ("seed", ctypes.c_uint64),
-        ("threshold", ctypes.c_uint32),
-        ("keep_scale", ctypes.c_float),
-        ("phase", ctypes.c_int64),
-        ("next", ctypes.POINTER(ctypes.c_int64)),
-    )
-
-    def __init__(self, *sizes: int) -> None:
-        super().__init__(*sizes)
-        self.tensors: list[Tensor] = []  # kept alive while threads may use them
-
-    def point(self, **tensors: Tensor | None) -> None:
-        """Set fields to the addresses of tensors."""
-        for name, x in tensors.items():
-            if x is not None:
-                setattr(
-                    self,
-                    name,
-                    View(x.data_ptr(), *x.stride()[:3]) if name in _VIEWS.split() else x.data_ptr(),
-                )
-                self.tensors.append(x)
 
 
 def unavailable_reason() -> str | None:
@@ -138,7 +88,7 @@ def _checked(library: Any) -> Any:
     size, expected = library.band_call_size(), ctypes.sizeof(Call)
     if size != expected:
         raise _NotHereError(
-            f"`Call` has {size} bytes in band.cpp and {expected} in native.py; the two must have "
+            f"`Call` has {size} bytes in band.cpp and {expected} in calls.py; the two must have "
             "the same fields"
         )
     return library
@@ -147,12 +97,13 @@ def _checked(library: Any) -> Any:
 def _recipe() -> tuple[list[str], Path]:
     """Return the compiler command and the path of the library in the cache.
 
-    The name of the library depends on the source, the flags, the compiler and the CPU.
+    The name of the library depends on the sources, the flags, the compiler and the CPU.
     """
     cpu = _cpu()
     compiler = _compiler()
     version = _output([*compiler, "--version"])
-    key = "\n".join((SOURCE.read_text(), *FLAGS, *compiler, version, cpu))
+    sources = (SOURCE, *sorted(SOURCE.parent.glob("*.h")))
+    key = "\n".join((*(each.read_text() for each in sources), *FLAGS, *compiler, version, cpu))
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:

@@ -1,14 +1,15 @@
 """Window attention on the CPU in one fused kernel, with the gradient of a learned bias by distance.
 
-Time and memory are O(L x window). The kernel is the C++ source `band.cpp`, which `native` compiles.
-This module checks arguments, builds the structures of its C interface and runs its threads.
+Time and memory are O(L x window). The kernel is the C++ source `band.cpp`, which `build` compiles.
+It computes in float32, or multiplies bfloat16 tensors directly where the CPU has AVX512-BF16; sums
+and the softmax are always float32. This module checks arguments and runs the threads of the kernel;
+`calls` has the structures of its C interface.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -17,32 +18,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.banded import Banded, split_band
+from selfattn_bio.attention.banded import split_band
 from selfattn_bio.attention.inputs import AttentionInputs, Rest
-from selfattn_bio.attention.native import Call, library
-from selfattn_bio.attention.positions import Terms, look_up
+from selfattn_bio.attention.kernels.band.build import library, unavailable_reason
+from selfattn_bio.attention.kernels.band.calls import Call, Layout
+from selfattn_bio.attention.positions import Terms
 from selfattn_bio.attention.rows import with_global_rows
 
-# rows per unit of work; the last bits of results depend on it, so it must not depend on the number
-# of threads
-SPAN = 1024
+__all__ = ["band_attention", "band_backward", "band_forward", "run", "unavailable_reason"]
+
 NO_MORE = 2**62  # larger than the number of any span
 
 
 def run(inputs: AttentionInputs) -> Tensor:
-    """Compute attention of all queries, in float32."""
+    """Compute attention of all queries, in bfloat16 if q has that type and the CPU supports it."""
     found = split_band(inputs.pattern, inputs.length)
     assert found is not None  # the capabilities of the kernel require it
-    bias = inputs.terms.bias
-    exact = replace(
+    bias, dtype = inputs.terms.bias, computed_in(inputs.q.dtype)
+    converted = replace(
         inputs,
-        q=inputs.q.float(),
-        k=inputs.k.float(),
-        v=inputs.v.float(),
+        q=inputs.q.to(dtype),
+        k=inputs.k.to(dtype),
+        v=inputs.v.to(dtype),
         terms=Terms(bias=None if bias is None else bias.float()),
         pattern=found[0],
     )
-    return with_global_rows(inputs, band_attention(exact).to(inputs.q.dtype))
+    return with_global_rows(inputs, band_attention(converted).to(inputs.q.dtype))
+
+
+def computed_in(dtype: torch.dtype) -> torch.dtype:
+    """Return the type in which the kernel multiplies tensors of type `dtype` on this machine."""
+    return dtype if dtype == torch.bfloat16 and library().band_bfloat16() else torch.float32
 
 
 def band_attention(inputs: AttentionInputs) -> Tensor:
@@ -53,9 +59,10 @@ def band_attention(inputs: AttentionInputs) -> Tensor:
     Parameters
     ----------
     inputs
-        The pattern must be `Banded`. q, k and v are float32 on the CPU, Dh one of 16, 32, 64, with
-        any strides; they are not copied if head_dim is contiguous. The terms may have a bias in
-        float32. Padded queries are computed like others. The seed is in [0, 2^64).
+        The pattern must be `Banded`. q, k and v are on the CPU and have one type: float32, or
+        bfloat16 if `computed_in` returns it. Dh is one of 16, 32, 64, with any strides; they are
+        not copied if head_dim is contiguous. The terms may have a bias in float32. Padded queries
+        are computed like others. The seed is in [0, 2^64).
 
     Returns
     -------
@@ -67,7 +74,7 @@ def band_attention(inputs: AttentionInputs) -> Tensor:
     ValueError
         If shapes or types of the tensors break one of these rules.
     RuntimeError
-        If the kernel cannot run on this machine; see `native.unavailable_reason`.
+        If the kernel cannot run on this machine; see `unavailable_reason`.
 
     References
     ----------
@@ -87,9 +94,18 @@ def _check(inputs: AttentionInputs) -> None:
     Positions can change the shapes and types of the tensors after the checks of `prepare`.
     """
     q, bias = inputs.q, inputs.terms.bias
-    for name, x in (("q", q), ("k", inputs.k), ("v", inputs.v), ("bias", bias)):
-        if x is not None and (x.dtype != torch.float32 or x.device.type != "cpu"):
-            raise ValueError(f"{name} is {x.dtype} on {x.device}; expected float32 on the CPU")
+    dtype = computed_in(q.dtype)
+    for name, x, needed in (
+        ("q", q, dtype),
+        ("k", inputs.k, dtype),
+        ("v", inputs.v, dtype),
+        ("bias", bias, torch.float32),
+    ):
+        if x is not None and (x.dtype != needed or x.device.type != "cpu"):
+            raise ValueError(
+                f"{name} is {x.dtype} on {x.device}; expected "
+                f"{str(needed).removeprefix('torch.')} on the CPU"
+            )
     for name, x in (("k", inputs.k), ("v", inputs.v)):
         if x.shape != q.shape:
             raise ValueError(
@@ -134,8 +150,8 @@ def band_forward(inputs: AttentionInputs) -> tuple[Tensor, Tensor]:
     _check(inputs)
     batches, heads, length, head_dim = inputs.q.shape
     out = inputs.q.new_empty(batches, length, heads, head_dim).transpose(1, 2)  # (B, H, L, Dh)
-    lse = inputs.q.new_empty(batches, heads, length)
-    call = _call(inputs, out, lse, _Layout(inputs, backward=False))
+    lse = inputs.q.new_empty(batches, heads, length, dtype=torch.float32)
+    call = _call(inputs, out, lse, Layout(inputs, library().band_tile(), backward=False))
     _run("band_forward", call)
     return out, lse
 
@@ -155,9 +171,9 @@ def band_backward(
         q.new_empty(batches, length, heads, head_dim).transpose(1, 2) for _ in range(3)
     )
     grad_q.zero_()  # the kernel adds to it, and overwrites the others
-    layout = _Layout(inputs, backward=True)
+    layout = Layout(inputs, library().band_tile(), backward=True)
     units = (batches, layout.spans, heads)
-    global_grads = q.new_empty(2, *units, layout.globals, head_dim)
+    global_grads = q.new_empty(2, *units, layout.globals, head_dim, dtype=torch.float32)
     call = _call(inputs, out, lse, layout)
     call.point(grad_out=grad_out, grad_q=grad_q, grad_k=grad_k, grad_v=grad_v)
     call.point(global_grad_k=global_grads[0], global_grad_v=global_grads[1])
@@ -165,8 +181,8 @@ def band_backward(
     if bias is not None and bias_needs_it:
         table_grad = bias.new_zeros(bias.shape, dtype=torch.float64)
         band_grad, global_grad = (
-            q.new_zeros(*units, layout.band_size),
-            q.new_zeros(*units, layout.global_grad_size),
+            bias.new_zeros(*units, layout.band_size),
+            bias.new_zeros(*units, layout.global_grad_size),
         )
         call.point(band_grad=band_grad, global_grad=global_grad, table_grad=table_grad)
         call.max_distance = bias.shape[1] // 2
@@ -175,9 +191,11 @@ def band_backward(
         _run("band_backward", call, phase)
     if layout.num_keys:
         count = layout.num_keys
-        for span in range(layout.spans):  # in a fixed order, for reproducible sums
-            grad_k[:, :, :count] += global_grads[0, :, span, :, :count]
-            grad_v[:, :, :count] += global_grads[1, :, span, :, :count]
+        for grad, by_span in zip((grad_k, grad_v), global_grads, strict=True):
+            total = by_span[:, 0]
+            for span in range(1, layout.spans):  # in a fixed order, for reproducible sums
+                total += by_span[:, span]
+            grad[:, :, :count] += total[:, :, :count]
     if table_grad is not None:
         _run("band_fold_bias_grad", call, workers=1)
         table_grad = table_grad.float()
@@ -189,63 +207,10 @@ def _rows_contiguous(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-# ------------ the C interface
-class _Layout:
-    """`Shape` of band.cpp, and the bias as the tiles read it.
-
-    In the backward pass, rows are keys and columns are queries.
-    """
-
-    def __init__(self, inputs: AttentionInputs, *, backward: bool) -> None:
-        pattern, length, tile = inputs.pattern, inputs.length, library().band_tile()
-        assert isinstance(pattern, Banded)
-        self.length, self.tile, self.backward = length, tile, backward
-        self.left, self.right, self.num_keys = (
-            min(x, length) for x in (pattern.left, pattern.right, pattern.num_keys)
-        )
-        reach = self.left + self.right
-        # Spans of the same parity must not touch the same block of queries, so a span is at least
-        # as long as the reach plus a tile.
-        self.span = _up(min(length, max(SPAN, reach + tile)), tile)
-        self.spans = -(-length // self.span)
-        self.globals = _up(self.num_keys, tile)
-        self.band_size = tile + _up(tile + reach, tile)
-        self.global_size = self.globals + 2 * tile + length
-        self.global_grad_size = self.globals + self.span + self.band_size - tile
-
-    def bias_rows(self, bias: Tensor | None, heads: int) -> tuple[Tensor, Tensor]:
-        """Return the bias for each distance column - row, in base 2.
-
-        The shapes are (H, band_size) and (H, global_size). Distances that may not attend have -inf.
-        """
-        before, beyond = (self.right, self.globals) if self.backward else (self.left, self.length)
-        near = torch.arange(self.band_size) - before - self.tile
-        far = torch.arange(self.global_size if self.num_keys else 0) - beyond - self.tile
-        if self.backward:  # convert to key - query
-            near, far = -near, -far
-        in_band = (near >= -self.left) & (near <= self.right)
-        out_of_band = (far < -self.left) | ((far > self.right) & (self.right > 0))
-        return self._bias_row(bias, near, in_band, heads), self._bias_row(
-            bias, far, out_of_band, heads
-        )
-
-    @staticmethod
-    def _bias_row(bias: Tensor | None, distance: Tensor, allowed: Tensor, heads: int) -> Tensor:
-        if bias is None:
-            row = torch.zeros(heads, len(distance), dtype=torch.float32)
-        else:
-            row = look_up(bias.detach(), distance) / math.log(2)
-        return row.masked_fill_(~allowed, float("-inf"))
-
-
-def _up(number: int, to: int) -> int:
-    return -(-number // to) * to
-
-
-def _call(inputs: AttentionInputs, out: Tensor, lse: Tensor, layout: _Layout) -> Call:
+def _call(inputs: AttentionInputs, out: Tensor, lse: Tensor, layout: Layout) -> Call:
     """Return the arguments that forward and backward have in common."""
     q, k, v = (_rows_contiguous(x) for x in (inputs.q, inputs.k, inputs.v))
-    call = Call(*q.shape, layout.left, layout.right, layout.num_keys, layout.span)
+    call = Call(*q.shape, layout.left, layout.right, layout.num_keys, layout.span, q.element_size())
     band_bias, global_bias = layout.bias_rows(inputs.terms.bias, q.shape[1])
     call.point(q=q, k=k, v=v, out=out, lse=lse, band_bias=band_bias, global_bias=global_bias)
     query_labels, key_labels = inputs.mask.labels

@@ -1,0 +1,86 @@
+// Banded self-attention on the CPU, forward and backward, with a learned bias by distance. It has a
+// plain C interface; `band.py` compiles and calls it.
+//
+// Both directions work on tiles of T rows, whose columns go from `before` to `after` of each row.
+// In the forward pass, rows are queries and columns are keys. In the backward pass, rows are keys
+// and columns are queries: the gradients of keys and values then stay in the buffers of a tile, and
+// only the gradient of the queries is scattered. Scores are computed in base 2: log2(e) is
+// multiplied into the rows and into the bias. The bias is -inf at distances that may not attend, so
+// that the band needs no mask.
+//
+// Work is divided into spans of rows of one (batch, head). The result of a span depends only on its
+// number, and spans that add to the same gradients run in separate phases. Results are therefore
+// identical to the bit for any number of threads.
+
+#include "backward.h"
+#include "forward.h"
+
+namespace {
+
+// Sum the gradients of the bias of all spans into the table, in a fixed order and in double
+// precision.
+void fold_bias_grad(const Call& c) {
+  const Shape shape(c, false);
+  for (int64_t number = 0; number < Unit::count(c, shape); ++number) {
+    const Unit unit(c, shape, number);
+    double* table = c.table_grad + unit.h * (2 * c.max_distance + 1);
+    const auto add = [&](const float* grads, int64_t size, int64_t first) {
+      for (int64_t t = 0; t < size; ++t) {
+        const int64_t distance = -(first + t);  // rows are keys here, so first + t is query - key
+        const int64_t clipped = distance < -c.max_distance ? -c.max_distance : distance > c.max_distance ? c.max_distance : distance;
+        table[clipped + c.max_distance] += static_cast<double>(grads[t]);
+      }
+    };
+    add(c.band_grad + number * shape.band_size, shape.band_size, -shape.before - T);
+    if (shape.globals)
+      add(c.global_grad + number * shape.global_grad_size, shape.global_grad_size, unit.start - shape.before - shape.globals - T);
+  }
+}
+
+template <typename Work>
+int guarded(const Work& work) {
+  try {
+    work();
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+}
+
+// Run `spans<Format, head_dim>`.
+#define FOR_HEAD_DIM(spans, Format, c) \
+  ((c).head_dim == 16 ? spans<Format, 16>(c) : (c).head_dim == 32 ? spans<Format, 32>(c) : spans<Format, 64>(c))
+#ifdef HAS_BFLOAT16
+#define FOR_FORMAT(spans, c) ((c).item_size == 2 ? FOR_HEAD_DIM(spans, Bfloat16, c) : FOR_HEAD_DIM(spans, Float32, c))
+#else
+#define FOR_FORMAT(spans, c) FOR_HEAD_DIM(spans, Float32, c)
+#endif
+
+}  // namespace
+
+// Each function returns 0, or 1 if memory ran out. Several threads may run the first two with the
+// same `next`.
+extern "C" int band_forward(const Call* c) {
+  return guarded([&] { FOR_FORMAT(forward_spans, *c); });
+}
+
+extern "C" int band_backward(const Call* c) {
+  return guarded([&] { FOR_FORMAT(backward_spans, *c); });
+}
+
+extern "C" int band_fold_bias_grad(const Call* c) {
+  return guarded([&] { fold_bias_grad(*c); });
+}
+
+extern "C" int band_tile() { return T; }
+
+// Return whether the tensors may be bfloat16.
+extern "C" int band_bfloat16() {
+#ifdef HAS_BFLOAT16
+  return 1;
+#else
+  return 0;
+#endif
+}
+
+extern "C" int64_t band_call_size() { return sizeof(Call); }

@@ -1,0 +1,118 @@
+"""Arguments of the functions of `band.cpp`, and the sizes that both sides compute."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+
+import torch
+from torch import Tensor
+
+from selfattn_bio.attention.banded import Banded
+from selfattn_bio.attention.inputs import AttentionInputs
+from selfattn_bio.attention.positions import look_up
+
+# rows per unit of work; the last bits of results depend on it, so it must not depend on the number
+# of threads
+SPAN = 1024
+
+
+class View(ctypes.Structure):
+    """`View` of interface.h: a (batch, head, row, head_dim) tensor."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("batch", ctypes.c_int64),
+        ("head", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+    )
+
+
+_SIZES = "batches heads length head_dim left right num_global span item_size max_distance"
+_VIEWS = "q k v out grad_out grad_q grad_k grad_v"
+_POINTERS = (
+    "lse band_bias global_bias band_grad global_grad global_grad_k global_grad_v "
+    "table_grad query_label key_label"
+)
+
+
+class Call(ctypes.Structure):
+    """`Call` of interface.h, field by field: the arguments of its functions."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in _SIZES.split()),
+        *((name, View) for name in _VIEWS.split()),
+        *((name, ctypes.c_void_p) for name in _POINTERS.split()),
+        ("seed", ctypes.c_uint64),
+        ("threshold", ctypes.c_uint32),
+        ("keep_scale", ctypes.c_float),
+        ("phase", ctypes.c_int64),
+        ("next", ctypes.POINTER(ctypes.c_int64)),
+    )
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.tensors: list[Tensor] = []  # kept alive while threads may use them
+
+    def point(self, **tensors: Tensor | None) -> None:
+        """Set fields to the addresses of tensors."""
+        for name, x in tensors.items():
+            if x is not None:
+                setattr(
+                    self,
+                    name,
+                    View(x.data_ptr(), *x.stride()[:3]) if name in _VIEWS.split() else x.data_ptr(),
+                )
+                self.tensors.append(x)
+
+
+class Layout:
+    """`Shape` of interface.h, and the bias as the tiles read it.
+
+    In the backward pass, rows are keys and columns are queries.
+    """
+
+    def __init__(self, inputs: AttentionInputs, tile: int, *, backward: bool) -> None:
+        pattern, length = inputs.pattern, inputs.length
+        assert isinstance(pattern, Banded)
+        self.length, self.tile, self.backward = length, tile, backward
+        self.left, self.right, self.num_keys = (
+            min(x, length) for x in (pattern.left, pattern.right, pattern.num_keys)
+        )
+        reach = self.left + self.right
+        # Spans of the same parity must not touch the same block of queries, so a span is at least
+        # as long as the reach plus a tile.
+        self.span = _up(min(length, max(SPAN, reach + tile)), tile)
+        self.spans = -(-length // self.span)
+        self.globals = _up(self.num_keys, tile)
+        self.band_size = tile + _up(tile + reach, tile)
+        self.global_size = self.globals + 2 * tile + length
+        self.global_grad_size = self.globals + self.span + self.band_size - tile
+
+    def bias_rows(self, bias: Tensor | None, heads: int) -> tuple[Tensor, Tensor]:
+        """Return the bias for each distance column - row, in base 2.
+
+        The shapes are (H, band_size) and (H, global_size). Distances that may not attend have -inf.
+        """
+        before, beyond = (self.right, self.globals) if self.backward else (self.left, self.length)
+        near = torch.arange(self.band_size) - before - self.tile
+        far = torch.arange(self.global_size if self.num_keys else 0) - beyond - self.tile
+        if self.backward:  # convert to key - query
+            near, far = -near, -far
+        in_band = (near >= -self.left) & (near <= self.right)
+        out_of_band = (far < -self.left) | ((far > self.right) & (self.right > 0))
+        return self._bias_row(bias, near, in_band, heads), self._bias_row(
+            bias, far, out_of_band, heads
+        )
+
+    @staticmethod
+    def _bias_row(bias: Tensor | None, distance: Tensor, allowed: Tensor, heads: int) -> Tensor:
+        if bias is None:
+            row = torch.zeros(heads, len(distance), dtype=torch.float32)
+        else:
+            row = look_up(bias.detach(), distance) / math.log(2)
+        return row.masked_fill_(~allowed, float("-inf"))
+
+
+def _up(number: int, to: int) -> int:
+    return -(-number // to) * to
