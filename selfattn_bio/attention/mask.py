@@ -91,6 +91,18 @@ class AttentionMask:
         keys = queries if self.padded is None else queries.masked_fill(~self.tokens, -1)
         return queries.contiguous(), keys.contiguous()
 
+    @cached_property
+    def reach(self) -> int:
+        """Return the largest distance of two positions with the same segment."""
+        if self.segments is None:
+            return self.length - 1
+        labels = self.segments.unique(return_inverse=True)[1]
+        shape, at = (len(labels), int(labels.max()) + 1), torch.arange(self.length, device=self.device)
+        at = at.expand_as(labels)
+        first = labels.new_full(shape, self.length).scatter_reduce_(1, labels, at, "amin")
+        last = labels.new_full(shape, 0).scatter_reduce_(1, labels, at, "amax")
+        return int((last - first).amax())
+
     def select(self, rows: Tensor | slice) -> AttentionMask:
         """Return the mask of some sequences of the batch, with the same position tables."""
         selected = AttentionMask(

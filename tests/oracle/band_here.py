@@ -94,7 +94,9 @@ def assert_agrees(projection, bias, grad_out, dtype=torch.float32, **rule):
         # The bias gradient is a sum of terms of about 1 that may cancel, so its error is relative
         # to the largest value or to the square root of the number of terms.
         terms = math.sqrt(projection.shape[0] * projection.shape[1])
-        if dtype == torch.bfloat16:  # each term has an error from the rounded output, of Dh products
+        if (
+            dtype == torch.bfloat16
+        ):  # each term has an error from the rounded output, of Dh products
             terms *= math.sqrt(projection.shape[-1] / 16)
         size = max(float(y.abs().max()), terms if name == "grad of bias" else 1.0)
         assert_close(

@@ -172,6 +172,18 @@ def test_padding_and_segments(length, num_global):
 
 
 @needs_band
+@pytest.mark.parametrize("num_global", [0, 3])
+@pytest.mark.parametrize("longest", [1, 2, 40])
+def test_packed_sequences_under_full_attention(longest, num_global):
+    """Long windows are cut to the longest segment, which must not change a result."""
+    case = drawn(170, reach=200)
+    segments = torch.stack([torch.arange(170) // longest, torch.arange(170) // 30])
+    rule = {"num_global": num_global, "segments": segments}
+    assert_agrees(*case, left=1000, right=1000, **rule)
+    assert_agrees(*case, left=1000, right=0, **rule)
+
+
+@needs_band
 def test_query_without_keys():
     projection, bias, grad_out = drawn(40, reach=4)
     mask = torch.zeros(2, 40, dtype=torch.bool)

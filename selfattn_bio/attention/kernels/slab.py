@@ -40,7 +40,8 @@ def slab_attention(inputs: AttentionInputs, *, joint: bool = False) -> Tensor:
     """Compute attention of all queries except the first `pattern.num_global`.
 
     Those attend to every key, and the caller must replace their rows. If `joint`, the band kernel
-    computes the window of the pattern with its global keys; q, k and v must then be float32.
+    computes the window of the pattern with its global keys; q, k and v must then have a type that
+    the kernel accepts.
     """
     return _Slab.apply(inputs.rest, joint, inputs.q, inputs.k, inputs.v, *inputs.terms)
 

@@ -34,6 +34,14 @@ def test_labels_are_equal_where_pairs_may_attend():
         assert torch.equal(same, allowed)
 
 
+def test_reach_is_the_largest_distance_within_a_segment():
+    segments = torch.tensor([[7, 7, -3, -3, -3, 9], [1, 1, 9, 9, 9, 9]])
+    assert AttentionMask(tokens(), segments).reach == 3
+    assert AttentionMask(tokens(), torch.arange(6).expand(2, -1)).reach == 0
+    assert AttentionMask(tokens(), torch.tensor([[4, 5, 5, 6, 6, 4]] * 2)).reach == 5
+    assert AttentionMask(tokens()).reach == 5
+
+
 def test_dense_mask_is_computed_once_per_pattern():
     mask = AttentionMask(tokens())
     first = mask.dense(Window(1))

@@ -93,7 +93,9 @@ struct KeyTile {
   float scale;  // log2(e) / sqrt(Dh)
   Upcoming upcoming;
 
-  explicit KeyTile(const Call& c) : threshold(c.threshold), keep_scale(c.keep_scale), scale(score_scale(c) * LOG2_E) { std::memset(grad_scores, 0, sizeof(grad_scores)); }
+  explicit KeyTile(const Call& c) : threshold(c.threshold), keep_scale(c.keep_scale), scale(score_scale(c) * LOG2_E) {
+    std::memset(grad_scores, 0, sizeof(grad_scores));
+  }
 
   // Keys from `end` on are missing.
   void load_rows(const Call& c, int64_t b, int64_t h, int64_t first, int64_t end) {
@@ -227,7 +229,8 @@ struct KeyTile {
 // All global keys with the queries of one span that are outside their band. `queries` contains
 // these queries, and no other span processes them.
 template <class Format, int D>
-void backward_global(const Call& c, const Shape& shape, const Unit& unit, Queries<Format, D>& queries, int64_t packed, KeyTile<Format, D>& tile) {
+void backward_global(const Call& c, const Shape& shape, const Unit& unit, Queries<Format, D>& queries, int64_t packed,
+                     KeyTile<Format, D>& tile) {
   // Complete blocks: the first one that begins in the span, and as many as the span has. The
   // remainders at both ends of the sequence belong to the first and the last span.
   const int64_t inner = up(shape.before, W) / W;

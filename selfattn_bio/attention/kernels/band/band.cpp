@@ -1,12 +1,15 @@
 // Banded self-attention on the CPU, forward and backward, with a learned bias by distance. It has a
-// plain C interface; `band.py` compiles and calls it.
+// plain C interface; `build.py` compiles it and `__init__.py` calls it.
 //
 // Both directions work on tiles of T rows, whose columns go from `before` to `after` of each row.
 // In the forward pass, rows are queries and columns are keys. In the backward pass, rows are keys
 // and columns are queries: the gradients of keys and values then stay in the buffers of a tile, and
-// only the gradient of the queries is scattered. Scores are computed in base 2: log2(e) is
-// multiplied into the rows and into the bias. The bias is -inf at distances that may not attend, so
-// that the band needs no mask.
+// only the gradient of the queries is scattered. Scores are computed in base 2: log2(e) is in their
+// scale and in the bias. The bias is -inf at distances that may not attend, so that the band needs
+// no mask.
+//
+// Tensors are float32, or bfloat16 if the compiler's target has AVX512-BF16. The library is compiled
+// on the machine that uses it, so no check of the CPU is needed at run time.
 //
 // Work is divided into spans of rows of one (batch, head). The result of a span depends only on its
 // number, and spans that add to the same gradients run in separate phases. Results are therefore

@@ -76,9 +76,11 @@ class Layout:
         pattern, length = inputs.pattern, inputs.length
         assert isinstance(pattern, Banded)
         self.length, self.tile, self.backward = length, tile, backward
-        self.left, self.right, self.num_keys = (
-            min(x, length) for x in (pattern.left, pattern.right, pattern.num_keys)
-        )
+        # A row of packed sequences needs no columns of other segments. 0 to the right would mean
+        # causal attention to global keys.
+        longest = max(inputs.mask.reach, 1)
+        self.left, self.right = min(pattern.left, longest), min(pattern.right, longest)
+        self.num_keys = min(pattern.num_keys, length)
         reach = self.left + self.right
         # Spans of the same parity must not touch the same block of queries, so a span is at least
         # as long as the reach plus a tile.

@@ -16,7 +16,9 @@ struct View {
 // `Call` in calls.py has the same fields in the same order.
 struct Call {
   int64_t batches, heads, length, head_dim;
-  int64_t left, right, num_global, span, item_size, max_distance;  // item_size: 4 (float32) or 2 (bfloat16)
+  int64_t left, right, num_global, span;
+  int64_t item_size;  // of the tensors in `View`: 4 (float32) or 2 (bfloat16)
+  int64_t max_distance;
   View q, k, v, out, grad_out, grad_q, grad_k, grad_v;
   float* lse;                  // (B, H, L), base 2; +inf for a query without allowed keys
   const float* band_bias;      // (H, band_size): see `Shape`

@@ -79,7 +79,8 @@ class Upcoming {
   INLINE void fetch_share(int64_t products) {
     for (const int64_t rest = count_ - count_ / products; count_ > rest;) {
       --count_;
-      for (int64_t byte = 0; byte < int64_t{4} * D / Format::DEPTH; byte += 64) __builtin_prefetch(static_cast<const char*>(rows_[count_]) + byte);
+      const auto* row = static_cast<const char*>(rows_[count_]);
+      for (int64_t byte = 0; byte < int64_t{4} * D / Format::DEPTH; byte += 64) __builtin_prefetch(row + byte);
     }
   }
   void forget() { count_ = 0; }
