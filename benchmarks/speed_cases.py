@@ -33,6 +33,7 @@ from selfattn_bio.attention.positions import T5Bias
 
 # torch's matmul precision in float32, or bfloat16 by autocast
 PRECISIONS = ("highest", "medium", "bfloat16")
+FLOAT32_ONLY = {"HF BigBird"}  # its scatter fails under autocast
 SLOW = 1.0  # seconds; the warm-up of the first call is negligible in slower cases
 
 Timed = Callable[[], tuple[float, float]]  # -> seconds until the forward is done, seconds in all
@@ -188,6 +189,8 @@ def rounds_of(tables: Iterable[Table]) -> Iterator[list[dict[str, Any]]]:
             for case in table.cases:
                 for precision in PRECISIONS:
                     if number == table.rounds and (case, precision) in slow:
+                        continue
+                    if precision == "bfloat16" and case.name in FLOAT32_ONLY:
                         continue
                     with using(precision):
                         forward, total = case.run()

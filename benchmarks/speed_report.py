@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from textwrap import fill
 
@@ -42,7 +43,7 @@ def time_table(rows: pd.DataFrame, table: str, length: int) -> str:
         [
             ["", *settings],
             *(
-                [name, *(cells[name, setting] for setting in settings)]
+                [name, *(cells.get((name, setting), "-") for setting in settings)]
                 for name in dict.fromkeys(rows["name"])
             ),
         ]
@@ -75,9 +76,10 @@ def malloc_table(rows: pd.DataFrame, length: int) -> str:
     times = layer.pivot_table(index="name", columns="setting", values="total").loc[
         list(dict.fromkeys(layer["name"]))
     ]
+    ratios = times[[settings[0]]].to_numpy() / times[settings[1:]]
     lines = [
-        [name, *(f"{line[settings[0]] / line[setting]:.2f}x" for setting in settings[1:])]
-        for name, line in times.iterrows()
+        [str(name), *("-" if math.isnan(x) else f"{x:.2f}x" for x in line)]
+        for name, line in zip(ratios.index, ratios.to_numpy(), strict=True)
     ]
     return aligned([[f"faster than with {settings[0]}", *settings[1:]], *lines])
 

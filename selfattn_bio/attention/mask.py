@@ -97,7 +97,10 @@ class AttentionMask:
         if self.segments is None:
             return self.length - 1
         labels = self.segments.unique(return_inverse=True)[1]
-        shape, at = (len(labels), int(labels.max()) + 1), torch.arange(self.length, device=self.device)
+        shape, at = (
+            (len(labels), int(labels.max()) + 1),
+            torch.arange(self.length, device=self.device),
+        )
         at = at.expand_as(labels)
         first = labels.new_full(shape, self.length).scatter_reduce_(1, labels, at, "amin")
         last = labels.new_full(shape, 0).scatter_reduce_(1, labels, at, "amax")

@@ -71,7 +71,13 @@ from selfattn_bio.config.interpret import (
     GuidedMethod,
     Interpret,
 )
-from selfattn_bio.config.kernels import KERNELS, SHORT, Capabilities, PatternShape
+from selfattn_bio.config.kernels import (
+    KERNELS,
+    SHORT,
+    SHORT_JOINED,
+    Capabilities,
+    PatternShape,
+)
 from selfattn_bio.config.model import (
     AnyModel,
     AttentionModel,

@@ -20,6 +20,8 @@ PATTERN_REASONS: dict[PatternShape | None, str] = {
 }
 
 SHORT = 64  # tokens; up to this length one tile holds all pairs
+# tokens; up to this length all pairs take less time than a window and other parts one by one
+SHORT_JOINED = 256
 LONG = 4096  # tokens; "auto" does not use a bias per pair for longer sequences
 
 
@@ -35,6 +37,8 @@ class Preferences:
         Length of the sequences if the position has a bias.
     full_only
         Only full attention.
+    joined_tokens
+        Length up to which it is also used for a window combined with other parts, with any bias.
     learned_bias
         Also a bias that needs a gradient.
     """
@@ -43,6 +47,7 @@ class Preferences:
     max_tokens: int | None = None
     max_bias_tokens: int | None = None
     full_only: bool = False
+    joined_tokens: int = 0
     learned_bias: bool = True
 
 
@@ -137,9 +142,14 @@ KERNELS = {
         pattern="window",
     ),
     "sdpa": Capabilities(
-        "torch's fused attention over all pairs",
+        "torch's fused attention over all pairs, also of short sequences under a joined pattern",
         own_keys=False,
-        auto=Preferences(full_only=True, learned_bias=False, max_bias_tokens=LONG),
+        auto=Preferences(
+            full_only=True,
+            joined_tokens=SHORT_JOINED,
+            learned_bias=False,
+            max_bias_tokens=LONG,
+        ),
     ),
     "reference": Capabilities(
         f"plain torch that stores all pairs: the reference in tests, fast up to {SHORT} tokens",

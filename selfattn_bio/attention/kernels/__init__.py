@@ -77,6 +77,8 @@ def why_unsupported(name: str, inputs: AttentionInputs) -> str | None:
 def why_avoided(name: str, inputs: AttentionInputs) -> str | None:
     """Return why "auto" does not use a kernel for a request, or None if it may."""
     auto, tokens = KERNELS[name].auto, inputs.length
+    if tokens <= auto.joined_tokens and pattern_shape(inputs) == "joined":
+        return None
     if auto.full_only and not isinstance(inputs.pattern, Full):
         return "it would compute all pairs of a causal or sparse pattern"
     if not auto.learned_bias and inputs.bias_is_learned:

@@ -34,7 +34,7 @@ from selfattn_bio.attention.positions import (
     TransformerXL,
     build_position,
 )
-from selfattn_bio.config import KERNELS, SHORT, Capabilities
+from selfattn_bio.config import KERNELS, SHORT, SHORT_JOINED, Capabilities
 from selfattn_bio.errors import KernelError
 
 needs_band = pytest.mark.skipif(
@@ -81,11 +81,14 @@ def inputs_of(pattern, position, length=100, head_dim=16, dtype=torch.float32, d
         (Window(9), NoPosition(), {"length": SHORT}, "reference"),
         (Window(9), Shaw(16, 3), {}, "slab"),
         (Window(9, 2), NoPosition(), {}, "slab"),
-        (Window(9) | Strided(20), NoPosition(), {}, "joint"),
-        (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, "joint"),
+        (Window(9) | Strided(20), NoPosition(), {"length": SHORT_JOINED + 1}, "joint"),
+        (Window(9) | Global(1) | RandomBlocks(2), T5Bias(2), {"length": SHORT_JOINED + 1}, "joint"),
+        (Window(9) | Global(1) | RandomBlocks(2), T5Bias(2), {"length": SHORT_JOINED}, "sdpa"),
+        (Window(9) | Global(1) | RandomBlocks(2), Rotary(16), {"length": 10}, "sdpa"),
+        (Window(9) | Strided(20), NoPosition(), {"dropout": 0.1}, "sdpa"),
         (Window(9) | Global(1) | RandomBlocks(2), Shaw(16, 3), {}, "slab"),
         # band treats a window without later keys as causal
-        (Window(0) | Global(1), NoPosition(), {}, "joint"),
+        (Window(0) | Global(1), NoPosition(), {"length": SHORT_JOINED + 1}, "joint"),
     ],
 )
 def test_auto_takes_first_suitable_kernel(pattern, position, arguments, expected):
