@@ -22,7 +22,7 @@ from selfattn_bio.attention.kernels import choose, why_avoided, why_unsupported
 from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
-from selfattn_bio.config import KERNELS, SHORT
+from selfattn_bio.config import KERNELS, SHORT, SHORT_JOINED
 from selfattn_bio.config.attention import positions_with
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import SelfAttnBioError
@@ -122,7 +122,7 @@ class Machine(TableDisplay):
             *(f"  {name:10} {kernel.purpose}" for name, kernel in KERNELS.items()),
             '\nKernels that "auto" chooses on this machine, in float32 training without dropout, '
             f"with head_dim {HEAD_DIM}\nand {LENGTH:,} tokens (up to {SHORT} tokens: sdpa or "
-            "reference):\n",
+            f"reference; bigbird up to {SHORT_JOINED}: sdpa):\n",
             f"  {'pattern':16} {'position':26} {'kernel':10} why",
             *_kernel_lines(self.table),
             "\nOther kernels chosen with the default model.dropout = "
