@@ -7,8 +7,8 @@ a new file of this folder, and register it with one line of `KNOWN_BASELINES` in
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from selfattn_bio.baselines.base import CARD, Baseline, Calibration, Setup, read_card, restore
 from selfattn_bio.config.stack import KNOWN_BASELINES
@@ -26,13 +26,8 @@ __all__ = [
 ]
 
 
-def _class_of(path: str) -> type[Baseline]:
-    module, name = path.split(".")
-    return getattr(import_module(f"{__name__}.{module}"), name)
-
-
 BASELINES: dict[str, type[Baseline]] = {
-    name: _class_of(path) for name, (path, _) in KNOWN_BASELINES.items()
+    name: resolve_name(f"{__name__}.{path}") for name, (path, _) in KNOWN_BASELINES.items()
 }
 
 

@@ -27,11 +27,9 @@ class ExactPositions(LinearKmers):
     the validation split decides whether positions count from the start or from the end.
     """
 
-    name, title, short_title = (
-        "exact_positions",
-        "logistic regression on exact positions",
-        "exact positions",
-    )
+    name = "exact_positions"
+    title = "logistic regression on exact positions"
+    short_title = "exact positions"
     alphabets = ("dna",)
     reads_strands = False
     penalties = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)

@@ -98,10 +98,8 @@ class LinearKmers(Baseline):
                 auroc = roc_auc_score(valid_labels, self._mean(model.decision_function, x_valid))
                 if auroc > best:
                     best, self.blocks, self.scaling, self.penalty = auroc, blocks, scaling, penalty
-                    self.weights, self.bias = (
-                        model.coef_[0].astype(np.float64),
-                        float(model.intercept_[0]),
-                    )
+                    self.weights = model.coef_[0].astype(np.float64)
+                    self.bias = float(model.intercept_[0])
 
     def _logits(self, letters: Letters) -> Logits:
         x = self.scaling.of([block.counts(letters).astype(np.float64) for block in self.blocks])
@@ -150,32 +148,8 @@ class LinearKmers(Baseline):
         settings = state.settings
         self.blocks = tuple(KmerSlots(self.setup.alphabet, **block) for block in settings["blocks"])
         self.scaling = Scaling(settings["by_record"], tuple(settings["fixed"]))
-        self.penalty, self.bias, self.weights = (
-            settings["penalty"],
-            settings["bias"],
-            state.arrays["weights"],
-        )
+        self.penalty = settings["penalty"]
+        self.bias = settings["bias"]
+        self.weights = state.arrays["weights"]
         if self.weights.shape != (expected := sum(block.size for block in self.blocks),):
             raise ValueError(f"there are {self.weights.size} weights instead of {expected}")
-
-
-class CountedKmers(LinearKmers):
-    """Logistic regression on k-mer counts with a choice of scaling.
-
-    Counts are divided by the Euclidean length of the record's counts, so that record length has no
-    effect, or by the mean of these lengths over the training split, so that it has.
-    """
-
-    @abstractmethod
-    def features(self) -> tuple[KmerSlots, ...]:
-        """Return the blocks to count."""
-
-    def candidates(
-        self, train: Letters
-    ) -> Iterator[tuple[tuple[KmerSlots, ...], list[sparse.csr_matrix], Scaling]]:
-        """Yield both scalings of the counts."""
-        blocks = self.features()
-        counts = [block.counts(train) for block in blocks]
-        fixed = tuple(float(root_of_squares(block).mean()) or 1.0 for block in counts)
-        for by_record in (True, False):
-            yield blocks, counts, Scaling(by_record, fixed)

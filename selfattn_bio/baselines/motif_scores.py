@@ -73,10 +73,8 @@ class MotifScores(Baseline):
         work = sum(len(record) for record in train) * len(self.matrices)
         rows = sample_rows(labels, max(2, min(RECORDS, int(len(train) * min(1.0, WORK / work)))))
         self.records = len(rows)
-        x, x_valid = (
-            self.matrices.scores([train[int(row)] for row in rows]),
-            self.matrices.scores(valid[0]),
-        )
+        x = self.matrices.scores([train[int(row)] for row in rows])
+        x_valid = self.matrices.scores(valid[0])
         self.trees = []
         for seed in range(SEEDS):
             least = min(20, max(1, len(rows) // 50))

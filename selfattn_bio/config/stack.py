@@ -12,16 +12,16 @@ from selfattn_bio.config.section import Listed, Section, first_repeated
 # may name it. Others are slow (gkm_svm), contained in k-mers (gc), or no biological signal (length,
 # first_letter). The registry belongs to `config`, because run files name baselines.
 KNOWN_BASELINES = {
-    "gc": ("gc.GcContent", False),
+    "gc": ("figures.GcContent", False),
     "kmer6_logistic": ("kmers.Kmers", True),
-    "kmer6_positional_logistic": ("positional_kmers.PositionalKmers", True),
+    "kmer6_positional_logistic": ("kmers.PositionalKmers", True),
     "exact_positions": ("exact_positions.ExactPositions", True),
     "motif_scores": ("motif_scores.MotifScores", True),
     "gkm_svm": ("gkm_svm.GkmSvm", False),
-    "length": ("length.Length", False),
-    "first_letter": ("first_letter.FirstLetter", False),
-    "composition": ("composition.Composition", True),
-    "kmer2_logistic": ("dipeptides.Dipeptides", True),
+    "length": ("figures.Length", False),
+    "first_letter": ("figures.FirstLetter", False),
+    "composition": ("kmers.Composition", True),
+    "kmer2_logistic": ("kmers.Dipeptides", True),
 }
 if TYPE_CHECKING:
     StackPart = str
