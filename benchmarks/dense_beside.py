@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from harness import ROOT, Row, Table, run
 
 from selfattn_bio.config import FullPattern, RunFile, read_run_file
+from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.probe import measure
 
 SIZES = ((32_768, 4), (131_072, 1))  # bp, windows per step
@@ -27,7 +28,9 @@ def rows() -> Iterator[Row]:
 
 def row(name: str, run: RunFile, length: int, batch: int) -> Row:
     """Measure seconds and peak memory of a step."""
-    probe = measure(run, (length, batch), (1.0,), threads=1, seconds=60.0, keep_memory=True)
+    training = run.training.model_copy(update={"batch_size": batch})
+    sized, lengths = run.model_copy(update={"training": training}), Lengths(length, (1.0,))
+    probe = measure(sized, lengths, threads=1, seconds=60.0, keep_memory=True)
     last = probe.points[-1]
     attended = run.model.pattern.model_dump(exclude_defaults=True) or run.model.pattern.kind  # type: ignore[union-attr]
     return {

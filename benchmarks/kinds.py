@@ -29,6 +29,7 @@ from harness import Row, Table, interval, option, run
 from runs import Study, settings_of, write_run_file
 
 from selfattn_bio.config import read_run_file
+from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.probe import measure as measure_steps
 
 FOLDER, SOFTMAX = Path("results/bench_kinds"), "softmax"
@@ -130,10 +131,8 @@ class Task:
         """Return the row of a kind; measure its speed and memory."""
         metrics = [self.judge(path) for path in run_files]
         run = read_run_file(run_files[0]).model_copy(update={"transfer": None})
-        size = (self.length, run.training.batch_size)
-        step = measure_steps(run, size, (1.0,), threads=1, seconds=20.0, keep_memory=True).points[
-            -1
-        ]
+        lengths = Lengths(self.length, (1.0,))
+        step = measure_steps(run, lengths, threads=1, seconds=20.0, keep_memory=True).points[-1]
         valid = [each["valid"]["model"][self.metric]["value"] for each in metrics]
         test = [each["test"]["model"][self.metric] for each in metrics]
         return {

@@ -11,8 +11,7 @@ from selfattn_bio.training.hardware import use_threads
 from selfattn_bio.training.heap import keeps_memory
 from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.plan import make_plan
-from selfattn_bio.training.stack_time import StackTime
-from selfattn_bio.training.total import Trainings
+from selfattn_bio.training.total import StackTime, Trainings
 
 
 def plan(

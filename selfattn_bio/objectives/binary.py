@@ -138,11 +138,6 @@ class BinaryLoss(Loss):
 class WeightedBinaryLoss(BinaryLoss):
     """Binary cross-entropy with a weight per record; a target consists of label and weight."""
 
-    def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
-        columns = np.stack([targets["label"], targets["weight"]], axis=1)
-        labels = torch.from_numpy(columns).to(tokens.ids.device, torch.float32)
-        return Batch(tokens, labels, len(targets))
-
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the losses (B,) of outputs (B, M, 1) with targets (B, 2): label and weight."""
         return super().losses(outputs, targets[:, 0]) * targets[:, 1]

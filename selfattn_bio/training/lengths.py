@@ -53,10 +53,8 @@ class Lengths:
         of_train, of_valid = (
             RecordWindows(of_split, run.training.window) for of_split in (train, lengths[valid])
         )
-        sampled, longest = (
-            of_train.sampled_lengths(),
-            min(int(lengths.max()), run.training.window or int(lengths.max())),
-        )
+        sampled = of_train.sampled_lengths()
+        longest = min(int(lengths.max()), run.training.window or int(lengths.max()))
         batches = BatchOrder(sampled, run.training.batch_size, run.training.seed).epoch(0)
         fractions = (
             np.quantile(

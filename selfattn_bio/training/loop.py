@@ -4,20 +4,23 @@ The batch of a step depends only on the seed and the step, and its random number
 process. A checkpoint therefore needs only `Progress`, weights and optimizer state to resume bit for
 bit. Processes split each batch and sum their gradients, so the number of processes changes only
 rounding and dropout.
+
+The optional package tensorboard shows the history: `tensorboard --logdir results`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_model_output
-from selfattn_bio.training.board import TensorBoardWriter
 from selfattn_bio.training.finalize import write_model
 from selfattn_bio.training.hardware import check_shardable, max_of_all, open_fabric
 from selfattn_bio.training.messages import print_line
@@ -26,6 +29,48 @@ from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
 from selfattn_bio.training.stacking import shared_parts
 from selfattn_bio.training.threads import choose_threads
 from selfattn_bio.training.trainer import Trainer
+
+
+class TensorBoardWriter:
+    """Write evaluations to a TensorBoard folder.
+
+    Parameters
+    ----------
+    folder
+        Folder for the event files.
+    step
+        Step of the checkpoint from which training resumes, 0 for a new run. Events of later steps,
+        written by the interrupted run, are discarded.
+
+    Raises
+    ------
+    TrainingError
+        If the tensorboard package is not installed.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            hint = (
+                "Install it (pip install tensorboard), or remove training.tensorboard from the run "
+                "file"
+            )
+            raise TrainingError(
+                f"training.tensorboard needs the tensorboard package: {error}", hint=hint
+            ) from error
+        self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def write(self, row: dict[str, float]) -> None:
+        """Write the values of one evaluation at step `row["step"]`.
+
+        `train_loss` becomes `train/loss`, so that TensorBoard groups values by split.
+        """
+        for name, value in row.items():
+            if name != "step":
+                tag = name.replace("_", "/", 1) if name.startswith(("train_", "valid_")) else name
+                self._writer.add_scalar(tag, value, int(row["step"]))
+        self._writer.flush()
 
 
 def train(

@@ -115,12 +115,10 @@ def group_free_mb(
         if number == "0":
             top, limit, usage, prefix = root, "memory.max", "memory.current", ""
         elif "memory" in controllers.split(","):
-            top, limit, usage, prefix = (
-                root / "memory",
-                "memory.limit_in_bytes",
-                "memory.usage_in_bytes",
-                "total_",
-            )
+            top = root / "memory"
+            limit = "memory.limit_in_bytes"
+            usage = "memory.usage_in_bytes"
+            prefix = "total_"
         else:
             continue
         # in a container, the path may be that of the host; only existing folders count

@@ -313,17 +313,7 @@ def make_plan(
             "known"
         )
     run = as_measured(run)
-    size, scored = (lengths.longest, run.training.batch_size), lengths.scored
-    probe = measure(
-        run,
-        size,
-        lengths.spread,
-        threads=threads,
-        seconds=seconds,
-        scored=scored,
-        corpus=lengths.corpus,
-        keep_memory=keep_memory,
-    )
+    probe = measure(run, lengths, threads=threads, seconds=seconds, keep_memory=keep_memory)
     return Plan(
         run,
         lengths,
@@ -376,10 +366,8 @@ def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False)
 
     Through (0, 1), (1, 2) and (2, 5) the parabola is 1 + x^2: 10 at x = 3, where the line has 8.
     """
-    xs, values = (
-        np.array([x for x, _ in known], float),
-        np.array([value for _, value in known], float),
-    )
+    xs = np.array([x for x, _ in known], float)
+    values = np.array([value for _, value in known], float)
     if x <= xs[-1]:
         return float(np.interp(x, xs, values))
     (x0, x1), (y0, y1) = xs[-2:], values[-2:]

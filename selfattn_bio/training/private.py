@@ -15,6 +15,7 @@ import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,15 +24,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from selfattn_bio.config import PRIVATE_STEM, Privacy, RunFile
+from selfattn_bio.config import PRIVATE_STEM, Privacy
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.data.poisson import NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.objectives.loss import Loss
-from selfattn_bio.training.data import TrainingData
+from selfattn_bio.training.data import Stream, TrainingData
 from selfattn_bio.training.hardware import seed_torch
 from selfattn_bio.training.progress import StepTotals
-from selfattn_bio.training.splits import Stream
 from selfattn_bio.training.steps import Steps
 
 # numerical composition (Gopi et al. 2021): an upper bound, tighter than with Renyi divergences
@@ -41,17 +41,10 @@ BITS = 256
 RECORDS = 2  # random stream of the records; derived from the seed, which is not secret
 
 
-class Private:
-    """Keep the state of a private run: noise level, secret and accountant.
+class PrivateSteps(Steps):
+    """Private training: each record's gradient is clipped, and noise is added to their sum.
 
-    Parameters
-    ----------
-    run
-        Run file with a section [privacy].
-    num_records
-        Number of training records, which is not secret.
-    place
-        Location for error messages.
+    Parameters are those of `Steps`; the run file has a section [privacy].
 
     Attributes
     ----------
@@ -65,144 +58,8 @@ class Private:
     Raises
     ------
     TrainingError
-        If a batch is not smaller than the training set, or delta is so large that it allows
-        publishing a record.
-    """
-
-    def __init__(self, run: RunFile, num_records: int, place: str) -> None:
-        # imported here because it takes about a second, which other runs can avoid
-        from opacus.accountants import create_accountant
-
-        assert run.privacy is not None
-        self.section: Privacy = run.privacy
-        training = run.training
-        if training.batch_size >= num_records:
-            message = (
-                f"with [privacy], training.batch_size ({training.batch_size}) must be less than "
-                f"the number of training records ({num_records:,})"
-            )
-            raise TrainingError(message, place=place)
-        if self.section.delta >= 1 / num_records:
-            message = (
-                f"privacy.delta = {self.section.delta:.2g} is too large: it must be less than 1 / "
-                f"training records = {1 / num_records:.2g}"
-            )
-            raise TrainingError(
-                message,
-                place=place,
-                hint="A larger delta would allow publishing a record unchanged",
-            )
-        self.num_records, self.batch_size, self.seed = (
-            num_records,
-            training.batch_size,
-            training.seed,
-        )
-        self.max_steps = training.max_steps
-        self.secret = secrets.randbits(BITS)
-        self.noise_multiplier = _noise_for(self.section, self.order.rate, training.max_steps)
-        self.accountant = create_accountant(ACCOUNTANT)
-        self._sums: list[Tensor] = []
-
-    @property
-    def order(self) -> PoissonOrder:
-        """Return the batches that follow from the current secret."""
-        return PoissonOrder(self.num_records, self.batch_size, self.secret)
-
-    def state(self) -> dict[str, Any]:
-        """Return the state for a checkpoint.
-
-        With it, a resumed run samples the same batches and noise, and spends no extra budget.
-        """
-        return {"secret": f"{self.secret:x}", "history": self.accountant.history}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore the state that `state` returned."""
-        self.secret = int(state["secret"], 16)
-        self.accountant.history = [tuple(steps) for steps in state["history"]]
-
-    # ------------ steps
-    def seed_record(self, step: int, row: int) -> None:
-        """Seed torch for one record.
-
-        Dropout and masking then depend only on the record. Otherwise they would depend on the other
-        records of the batch, and those would influence its gradient.
-        """
-        seed_torch(self.seed, RECORDS, step, row)
-
-    def add_record(self, network: nn.Module) -> None:
-        """Clip the gradient of one record to `max_grad_norm` and move it into the sum."""
-        parameters = _trained(network)
-        if not self._sums:
-            self._sums = [torch.zeros_like(parameter) for parameter in parameters]
-        squares = [
-            parameter.grad.double().square().sum()
-            for parameter in parameters
-            if parameter.grad is not None
-        ]
-        scale = (
-            self.section.max_grad_norm / torch.stack(squares).sum().sqrt().clamp(min=1e-12)
-        ).clamp(max=1.0)
-        for total, parameter in zip(self._sums, parameters, strict=True):
-            if parameter.grad is not None:
-                total.add_(parameter.grad * scale)
-                parameter.grad = None
-
-    def finish(self, network: nn.Module, step: int) -> float:
-        """Set the gradients of the step and return their norm.
-
-        They are the sum plus noise, divided by the mean batch size.
-        """
-        parameters = _trained(network)
-        rng = np.random.default_rng((self.secret, NOISE, step))
-        deviation = self.noise_multiplier * self.section.max_grad_norm
-        # a batch without records
-        sums = self._sums or [torch.zeros_like(parameter) for parameter in parameters]
-        for total, parameter in zip(sums, parameters, strict=True):
-            noise = torch.from_numpy(rng.standard_normal(tuple(parameter.shape))).to(total)
-            parameter.grad = (total + noise * deviation) / self.batch_size
-        self._sums = []
-        self.accountant.step(noise_multiplier=self.noise_multiplier, sample_rate=self.order.rate)
-        return float(
-            torch.stack(
-                [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
-            ).norm()
-        )
-
-    # ------------ report
-    def spent(self) -> dict[str, Any]:
-        """Return the privacy spent by the complete run, for provenance.json and metrics.json.
-
-        All `max_steps` count, even if `patience` ended the run earlier. The step at which it ends
-        depends on weights that depend on the training data, and a bound for a number of steps holds
-        only if the number was fixed in advance.
-        """
-        from opacus.accountants import create_accountant
-
-        planned = create_accountant(ACCOUNTANT)
-        planned.history = [(self.noise_multiplier, self.order.rate, self.max_steps)]
-        with _narrow_orders():
-            epsilon = float(planned.get_epsilon(self.section.delta))
-        return {
-            "epsilon": epsilon,
-            "delta": self.section.delta,
-            "epsilon_planned": self.section.epsilon,
-            "max_grad_norm": self.section.max_grad_norm,
-            "noise_multiplier": self.noise_multiplier,
-            "sample_rate": self.order.rate,
-            "steps": sum(steps for _, _, steps in self.accountant.history),
-            "accountant": ACCOUNTANT,
-        }
-
-
-class PrivateSteps(Steps):
-    """Private training: each record's gradient is clipped, and noise is added to their sum.
-
-    Parameters are those of `Steps`.
-
-    Raises
-    ------
-    TrainingError
-        If there are several processes, or as for `check_layers` and `Private`.
+        If there are several processes, a batch is not smaller than the training set, or delta is so
+        large that it allows publishing a record; or as for `check_layers`.
     """
 
     shows_records: ClassVar[bool] = False
@@ -215,17 +72,41 @@ class PrivateSteps(Steps):
         collate: Collation,
         loss: Loss,
     ) -> None:
-        place = str(data.run.path or "")
+        # imported here because it takes about a second, which other runs can avoid
+        from opacus.accountants import create_accountant
+
+        run, num_records = data.run, len(data.train.rows)
+        assert run.privacy is not None
+        place, self.section = str(run.path or ""), run.privacy
         if (processes := fabric.world_size) > 1:
             message = f"[privacy] needs a single process, but {processes} were started"
             raise TrainingError(message, place=place, hint="Start it without torchrun")
         check_layers(network.module, place)
-        self.private = Private(data.run, len(data.train.rows), place)
+        if run.training.batch_size >= num_records:
+            message = (
+                f"with [privacy], training.batch_size ({run.training.batch_size}) must be less "
+                f"than the number of training records ({num_records:,})"
+            )
+            raise TrainingError(message, place=place)
+        if self.section.delta >= 1 / num_records:
+            message = (
+                f"privacy.delta = {self.section.delta:.2g} is too large: it must be less than 1 / "
+                f"training records = {1 / num_records:.2g}"
+            )
+            hint = "A larger delta would allow publishing a record unchanged"
+            raise TrainingError(message, place=place, hint=hint)
+        self.training = run.training
+        self.secret = secrets.randbits(BITS)
+        self.order = PoissonOrder(num_records, self.training.batch_size, self.secret)
+        self.noise_multiplier = _noise_for(self.section, self.order.rate, self.training.max_steps)
+        self.accountant = create_accountant(ACCOUNTANT)
+        self._sums: list[Tensor] = []
         super().__init__(fabric, data, network, collate, loss)
 
     def _build_stream(self) -> Stream:
-        return Stream(self.data.run, self.data.corpus, self.data.train, self.private.order)
+        return Stream(self.data.run, self.data.corpus, self.data.train, self.order)
 
+    # ------------ steps
     def add_gradients(self, step: int) -> StepTotals:
         """Accumulate the gradients of each record of a step, clipped one by one.
 
@@ -236,39 +117,100 @@ class PrivateSteps(Steps):
         ((epoch, rows),) = self.stream.batches(step)
         loss = 0.0
         for row in rows:
-            self.private.seed_record(step, int(self.data.train.rows[row]))
+            # Dropout and masking must depend only on the record. Otherwise they would depend on the
+            # other records of the batch, and those would influence its gradient.
+            seed_torch(self.training.seed, RECORDS, step, int(self.data.train.rows[row]))
             batch, _ = self.batch(epoch, np.array([row]))
             if batch.num_targets:  # a record without targets changes nothing
                 loss += self.backward(batch, 1.0, batch.num_targets)
-                self.private.add_record(self.network.module)
+                self._add_record()
         mean_length = self.data.lengths(self.data.valid).mean()
-        typical = round(mean_length * self.data.run.training.batch_size)
+        typical = round(mean_length * self.training.batch_size)
         return StepTotals(loss, typical, typical)
+
+    def _add_record(self) -> None:
+        """Clip the gradient of one record to `max_grad_norm` and move it into the sum."""
+        trained = self._trained
+        self._sums = self._sums or [torch.zeros_like(parameter) for parameter in trained]
+        pairs = [
+            (total, parameter)
+            for total, parameter in zip(self._sums, trained, strict=True)
+            if parameter.grad is not None
+        ]
+        squares = [parameter.grad.double().square().sum() for _, parameter in pairs]
+        scale = (
+            self.section.max_grad_norm / torch.stack(squares).sum().sqrt().clamp(min=1e-12)
+        ).clamp(max=1.0)
+        for total, parameter in pairs:
+            total.add_(parameter.grad * scale)
+            parameter.grad = None
 
     def finish_gradients(self, optimizer: torch.optim.Optimizer, step: int) -> float:
         """Set the gradients of a step to the noisy sum over its records, and return their norm.
 
-        This spends a part of the budget.
+        The sum is divided by the mean batch size. This spends a part of the budget.
         """
-        return self.private.finish(self.network.module, step)
+        rng = np.random.default_rng((self.secret, NOISE, step))
+        deviation = self.noise_multiplier * self.section.max_grad_norm
+        trained = self._trained
+        # a batch without records has no sums
+        sums = self._sums or [torch.zeros_like(parameter) for parameter in trained]
+        for total, parameter in zip(sums, trained, strict=True):
+            noise = torch.from_numpy(rng.standard_normal(tuple(parameter.shape))).to(total)
+            parameter.grad = (total + noise * deviation) / self.training.batch_size
+        self._sums = []
+        self.accountant.step(noise_multiplier=self.noise_multiplier, sample_rate=self.order.rate)
+        return float(torch.stack([parameter.grad.norm() for parameter in trained]).norm())
 
+    @property
+    def _trained(self) -> list[Any]:
+        return [each for each in self.network.module.parameters() if each.requires_grad]
+
+    # ------------ messages, checkpoints and provenance
     def notes(self) -> list[str]:
-        private = self.private
         return [
-            f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} "
-            f"after {private.max_steps:,} steps; noise {private.noise_multiplier:.3g} x "
-            f"max_grad_norm; each step samples a record with probability {private.order.rate:.3g}"
+            f"private: epsilon {self.section.epsilon:g} at delta {self.section.delta:g} "
+            f"after {self.training.max_steps:,} steps; noise {self.noise_multiplier:.3g} x "
+            f"max_grad_norm; each step samples a record with probability {self.order.rate:.3g}"
         ]
 
     def state(self) -> dict[str, Any]:
-        return self.private.state()
+        """Return the state for a checkpoint.
+
+        With it, a resumed run samples the same batches and noise, and spends no extra budget.
+        """
+        return {"secret": f"{self.secret:x}", "history": self.accountant.history}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.private.restore(state)
-        self.stream = self._build_stream()  # with the secret of the original run
+        self.secret = int(state["secret"], 16)
+        self.accountant.history = [tuple(steps) for steps in state["history"]]
+        self.order = replace(self.order, secret=self.secret)
+        self.stream = self._build_stream()
 
     def provenance(self) -> dict[str, Any]:
-        return {"privacy": self.private.spent()}
+        """Return the privacy spent by the complete run.
+
+        All `max_steps` count, even if `patience` ended the run earlier. The step at which it ends
+        depends on weights that depend on the training data, and a bound for a number of steps holds
+        only if the number was fixed in advance.
+        """
+        from opacus.accountants import create_accountant
+
+        planned = create_accountant(ACCOUNTANT)
+        planned.history = [(self.noise_multiplier, self.order.rate, self.training.max_steps)]
+        with _narrow_orders():
+            epsilon = float(planned.get_epsilon(self.section.delta))
+        spent = {
+            "epsilon": epsilon,
+            "delta": self.section.delta,
+            "epsilon_planned": self.section.epsilon,
+            "max_grad_norm": self.section.max_grad_norm,
+            "noise_multiplier": self.noise_multiplier,
+            "sample_rate": self.order.rate,
+            "steps": sum(steps for _, _, steps in self.accountant.history),
+            "accountant": ACCOUNTANT,
+        }
+        return {"privacy": spent}
 
 
 def check_layers(network: nn.Module, place: str) -> None:
@@ -286,10 +228,6 @@ def check_layers(network: nn.Module, place: str) -> None:
                 "the records of a batch"
             )
             raise TrainingError(message, place=place, hint=PRIVATE_STEM)
-
-
-def _trained(network: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def _noise_for(section: Privacy, rate: float, steps: int) -> float:

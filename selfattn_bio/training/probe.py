@@ -30,9 +30,9 @@ from selfattn_bio import config
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import SelfAttnBioError, TrainingError
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.scoring.scorer import BATCH_LETTERS
 from selfattn_bio.training import heap
 from selfattn_bio.training.hardware import open_fabric, use_matmul, use_threads
+from selfattn_bio.training.lengths import Lengths
 from selfattn_bio.training.memory import (
     available_mb,
     give_back,
@@ -126,17 +126,11 @@ class Probe:
 
 
 def measure(
-    run: config.RunFile,
-    size: tuple[int, int],
-    spread: tuple[float, ...],
-    *,
-    threads: int,
-    seconds: float,
-    scored: int = BATCH_LETTERS,
-    corpus: Path | None = None,
-    keep_memory: bool,
+    run: config.RunFile, lengths: Lengths, *, threads: int, seconds: float, keep_memory: bool
 ) -> Probe:
-    """Measure steps of a run up to `size`, as far as time and memory allow.
+    """Measure steps of a run up to its longest records and its batch size.
+
+    Time and memory may not allow all sizes.
 
     The cost of each size is predicted from the previous one. The first is always measured. A later
     one is left out if it would take more than half of the available memory; from the third on, also
@@ -146,19 +140,13 @@ def measure(
     ----------
     run
         The run file.
-    size
-        Bases or residues of the longest records, and records per batch.
-    spread
-        Lengths of batches as fractions of the longest. Batches of different lengths reuse memory
-        and fragment the heap.
+    lengths
+        Lengths of the records and batches. Batches of different lengths reuse memory and fragment
+        the heap.
     threads
         Number of threads of the training.
     seconds
         Time limit for the steps of one size.
-    scored
-        Bases or residues of the validation split that are scored in one batch, padding included.
-    corpus
-        Folder that the training opens.
     keep_memory
         Whether the process keeps freed memory; see `heap.keep_memory`.
 
@@ -176,18 +164,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:  # removed here, because the process may be killed
         process = context.Process(
             target=_work,
-            args=(
-                theirs,
-                run,
-                size,
-                spread,
-                threads,
-                seconds,
-                scored,
-                corpus,
-                keep_memory,
-                Path(folder),
-            ),
+            args=(theirs, run, lengths, threads, seconds, keep_memory, Path(folder)),
         )
         try:
             _start_ignoring_sigint(process)
@@ -241,12 +218,9 @@ def grows_squared(model: config.AnyModel) -> bool:
 def _work(
     pipe: Connection,
     run: config.RunFile,
-    size: tuple[int, int],
-    spread: tuple[float, ...],
+    lengths: Lengths,
     threads: int,
     seconds: float,
-    scored: int,
-    corpus: Path | None,
     keep_memory: bool,
     folder: Path,
 ) -> None:
@@ -262,7 +236,7 @@ def _work(
     pipe.send(probe)
     _guard(probe)
     try:
-        for found in _SizeProbe(run, probe, folder, spread, seconds, scored).found(size, corpus):
+        for found in _SizeProbe(run, probe, folder, lengths, seconds).found():
             pipe.send(found)
     except SelfAttnBioError as error:
         pipe.send(error)
@@ -276,29 +250,23 @@ class _SizeProbe:
         run: config.RunFile,
         probe: Probe,
         folder: Path,
-        spread: tuple[float, ...],
+        lengths: Lengths,
         seconds: float,
-        scored: int,
     ) -> None:
-        self.run, self.probe, self.folder, self.spread, self.seconds, self.scored = (
-            run,
-            probe,
-            folder,
-            spread,
-            seconds,
-            scored,
-        )
+        self.run, self.probe, self.folder = run, probe, folder
+        self.lengths, self.seconds = lengths, seconds
         # with two batches, gradients already exist during the second forward pass
         self.accumulate = min(2, run.training.accumulate)
         self.fabric = open_fabric(run.training.precision)
         self.trainer: Trainer | None = None
 
-    def found(self, size: tuple[int, int], corpus: Path | None) -> Iterator[Probe]:
+    def found(self) -> Iterator[Probe]:
         """Yield the measurements after each size, until memory runs out."""
         try:
+            corpus = self.lengths.corpus
             opened = Corpus.open(corpus) if corpus else None  # the table of records stays in memory
             self.probe = replace(self.probe, opened=peak_mb() if opened else 0.0)
-            for each in probe_sizes(*size):
+            for each in probe_sizes(self.lengths.longest, self.run.training.batch_size):
                 if self._is_too_much(*each):
                     break
                 point = self._point(*each)
@@ -344,7 +312,7 @@ class _SizeProbe:
         corpus, split = synthetic_corpus(
             run,
             [max(round(fraction * length), SHORTEST) for fraction in spread],
-            self.scored,
+            self.lengths.scored,
             self.folder,
         )
         reset_peak()
@@ -356,8 +324,10 @@ class _SizeProbe:
         They fragment the heap as a training does.
         """
         last, rounds = self.probe.points[-1], list[_Seconds]()
-        self.trainer = trainer = self._trainer(last.length, last.batch, self.spread)
-        of_round = math.ceil(len(self.spread) / self.accumulate)  # steps that cover all lengths
+        self.trainer = trainer = self._trainer(last.length, last.batch, self.lengths.spread)
+        of_round = math.ceil(
+            len(self.lengths.spread) / self.accumulate
+        )  # steps that cover all lengths
         while not rounds or (
             len(rounds) * of_round * self.accumulate < MOST_BATCHES
             and sum(each.clock for each in rounds) < self.seconds

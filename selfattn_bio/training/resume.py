@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -50,23 +50,12 @@ class StopSignals:
     received = 0
 
     def __enter__(self) -> StopSignals:
-        main = threading.current_thread() is threading.main_thread()
-        self._before = (
-            {
-                number: signal.signal(number, self._receive)
-                for number in (signal.SIGTERM, signal.SIGINT)
-            }
-            if main
-            else {}
-        )
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGTERM, signal.SIGINT) if is_main else ()
+        self._before = {number: signal.signal(number, self._receive) for number in numbers}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -150,12 +139,7 @@ class CheckpointFolder:
         self._drop_damaged()
         self._report_others()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.writes:
             self._lock.close()
 

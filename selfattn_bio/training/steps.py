@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.objectives.loss import Batch, Loss
-from selfattn_bio.training.data import TrainingData
+from selfattn_bio.training.data import Stream, TrainingData
 from selfattn_bio.training.hardware import gather, sum_of_all
 from selfattn_bio.training.progress import StepTotals
-from selfattn_bio.training.splits import Stream
 
 
 class Steps:

@@ -68,10 +68,8 @@ def gemm_peak(device: torch.device, precision: str) -> float:
 
     The current threads and the given precision are used; the best of several products counts.
     """
-    size, dtype = (
-        PROBE[device.type],
-        {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision, torch.float32),
-    )
+    size = PROBE[device.type]
+    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision, torch.float32)
     a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
     seconds = []
     for _ in range(ROUNDS + 1):  # the first one warms up

@@ -7,6 +7,7 @@ batch. A process that was stopped tells the others, which would wait for it othe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from selfattn_bio.training.hardware import max_of_all, sum_of_all
 from selfattn_bio.training.resume import StopSignals
 
 
+@dataclass(frozen=True)
 class Validation:
     """Score the validation split. All processes must call the same methods.
 
@@ -38,16 +40,11 @@ class Validation:
         Stop signals that this process received.
     """
 
-    def __init__(
-        self,
-        fabric: Fabric,
-        data: TrainingData,
-        inputs: Inputs,
-        scorer: Scorer,
-        signals: StopSignals,
-    ) -> None:
-        self.fabric, self.data, self.inputs = fabric, data, inputs
-        self.scorer, self.signals = scorer, signals
+    fabric: Fabric
+    data: TrainingData
+    inputs: Inputs
+    scorer: Scorer
+    signals: StopSignals
 
     def outputs(self) -> Any | None:
         """Return the outputs of all records, as `Objective.read` returns them.

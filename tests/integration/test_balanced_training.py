@@ -14,10 +14,8 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.training.balance import Reweighted, build_balance
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import train
-from selfattn_bio.training.splits import SplitRecords
 from selfattn_bio.training.trainer import Trainer
 
 SMALL = {
@@ -179,42 +177,37 @@ def test_best_step_is_chosen_by_worst_group(models):
     assert "valid_worst_auroc" not in pd.read_csv(models["plain"] / "history.csv")
 
 
+def trainer_of(task, run):
+    """Return a trainer that has taken no step."""
+    corpus, split = Corpus.open(task / "corpus"), task / "split.tsv"
+    return Trainer(open_fabric("32-true"), run, corpus, split, task / "none", "model")
+
+
 def test_weights_and_samples_balance_group_and_label(task):
-    corpus = Corpus.open(task / "corpus")
-    labels = corpus.records["label"].to_numpy(dtype=np.int64)
-    splits = {
-        "train": SplitRecords(np.arange(800), labels[:800]),
-        "valid": SplitRecords(np.arange(800, 2400), labels[800:2400]),
-    }
-    balance = build_balance(WAYS["reweight"], corpus, splits)
-    assert isinstance(balance, Reweighted)
-    weights, origin = balance.weights(), corpus.targets(["origin"])["origin"].to_numpy()[:800]
-    totals = pd.Series(weights).groupby([origin, labels[:800]]).sum()
+    reweighting, sampling = (
+        trainer_of(task, run_file(way)).steps for way in ("reweight", "sample")
+    )
+    corpus, train = reweighting.data.corpus, reweighting.data.train
+    origin = corpus.targets(["origin"])["origin"].to_numpy()[train.rows]
+    labels, weights = reweighting.stream.split.targets.T
+    assert (labels == train.targets).all()
+    totals = pd.Series(weights).groupby([origin, labels]).sum()
     assert len(totals) == 4
-    assert totals.to_numpy() == pytest.approx(200.0)
+    assert totals.to_numpy() == pytest.approx(len(labels) / 4)
     assert weights.mean() == pytest.approx(1.0)
-    assert balance.with_targets(splits["train"]).targets["weight"] == pytest.approx(weights)
-    assert balance.order(np.full(800, 60), config.Training()) is None
-    order = build_balance(WAYS["sample"], corpus, splits).order(np.full(800, 60), config.Training())
-    assert isinstance(order, BalancedOrder)
+    assert not isinstance(reweighting.stream.order, BalancedOrder)
+    assert isinstance(sampling.stream.order, BalancedOrder)
     assert set(
-        pd.Series(np.concatenate(list(order.epoch(0))))
+        pd.Series(np.concatenate(list(sampling.stream.order.epoch(0))))
         .map(lambda row: (origin[row], labels[row]))
         .value_counts()
-    ) == {200}
+    ) == {len(labels) / 4}
 
 
 def test_loss_multiplies_records_by_weight(task):
     """The loss of a batch is the sum of each record's loss times its weight."""
     run = run_file("reweight", label_smoothing=0.0, matmul="highest")
-    trainer = Trainer(
-        open_fabric("32-true"),
-        run,
-        Corpus.open(task / "corpus"),
-        task / "split.tsv",
-        task / "none",
-        "model",
-    )
+    trainer = trainer_of(task, run)
     trainer.bare.eval()  # use the running statistics of batch norm
     outputs, targets = (
         torch.randn(5, 1, 1),

@@ -66,10 +66,10 @@ KINDS = {
 
 def steps_gradients(trainer, max_norm):
     """Return the gradients of step 0 without noise, and the rows of the batch."""
-    trainer.steps.private.section = PRIVACY.model_copy(update={"max_grad_norm": max_norm})
-    trainer.steps.private.noise_multiplier = 0.0
+    trainer.steps.section = PRIVACY.model_copy(update={"max_grad_norm": max_norm})
+    trainer.steps.noise_multiplier = 0.0
     trainer.steps.add_gradients(0)
-    trainer.steps.private.finish(trainer.bare, 0)
+    trainer.steps.finish_gradients(None, 0)
     found = {name: parameter.grad.clone() for name, parameter in trainer.bare.named_parameters()}
     trainer.bare.zero_grad()
     return found, trainer.steps.stream.batches(0)[0][1]
@@ -169,10 +169,10 @@ def test_private_gradients_are_independent_per_record(task, monkeypatch):
 def test_noise_has_stated_scale_and_depends_on_secret(task):
     run = run_file()
     trainer = trainer_of(task, run)
-    own = trainer.steps.private
+    own = trainer.steps
 
     def noise(step):
-        own.finish(trainer.bare, step)  # a batch without records
+        own.finish_gradients(None, step)  # a batch without records
         return torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()])
 
     first = noise(0)
@@ -196,9 +196,9 @@ def test_noise_and_batches_use_distinct_seeds(task, monkeypatch):
 
     monkeypatch.setattr(np.random, "default_rng", recorded)
     for number in range(4):
-        trainer.steps.private.finish(trainer.bare, number)
+        trainer.steps.finish_gradients(None, number)
         for epoch in range(4):
-            trainer.steps.private.order.batch(epoch, number)
+            trainer.steps.order.batch(epoch, number)
     assert len(set(seen)) == len(seen) == 20
 
 
@@ -208,8 +208,8 @@ def test_noise_scales_with_clipping_norm(task):
         trainer = trainer_of(
             task, run_file(privacy=PRIVACY.model_copy(update={"max_grad_norm": length}))
         )
-        trainer.steps.private.secret = 42
-        trainer.steps.private.finish(trainer.bare, 0)
+        trainer.steps.secret = 42
+        trainer.steps.finish_gradients(None, 0)
         of.append(torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()]))
     assert torch.equal(of[1], of[0] / 4)
 

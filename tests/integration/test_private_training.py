@@ -17,7 +17,7 @@ from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.training import private
 from selfattn_bio.training.plan import as_measured
-from selfattn_bio.training.private import Private, check_layers
+from selfattn_bio.training.private import check_layers
 from selfattn_bio.training.trainer import Trainer
 
 
@@ -35,17 +35,15 @@ def task(tmp_path_factory):
 @pytest.mark.parametrize(
     ("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)]
 )
-def test_early_stop_spends_full_epsilon(epsilon, delta, steps):
+def test_early_stop_spends_full_epsilon(task, epsilon, delta, steps):
     run = run_file(
         training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta)
     )
-    own = Private(run, 300, "here")
-    network = torch.nn.Linear(2, 2)
-    spent = []
+    own, spent = trainer_of(task, run).steps, []
     for step in range(steps):
-        own.finish(network, step)
+        own.finish_gradients(None, step)
         if step in (0, steps - 1):
-            spent.append(own.spent()["epsilon"])
+            spent.append(own.provenance()["privacy"]["epsilon"])
     assert 0.97 * epsilon <= spent[0] == spent[-1] <= epsilon
     with private._narrow_orders():
         # for the steps that were taken

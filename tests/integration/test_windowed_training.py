@@ -15,10 +15,9 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingInterrupted
-from selfattn_bio.training.data import TrainingData
+from selfattn_bio.training.data import Stream, TrainingData
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import train
-from selfattn_bio.training.splits import Stream
 from selfattn_bio.training.trainer import Trainer
 
 RUN = """

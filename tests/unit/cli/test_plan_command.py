@@ -13,7 +13,7 @@ import pytest
 from selfattn_bio.cli.main import main
 from selfattn_bio.training import plan
 from selfattn_bio.training.probe import Point, Probe
-from selfattn_bio.training.stack_time import StackTime
+from selfattn_bio.training.total import StackTime
 
 RUN_FILE = """
 [data]

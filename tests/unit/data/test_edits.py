@@ -11,7 +11,7 @@ from selfattn_bio.data.edits import Edits
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.splits import SplitRecords, Stream
+from selfattn_bio.training.data import SplitRecords, Stream
 
 LETTERS = np.frombuffer(b"AAAAAAAAAACCCCCCCCCCGGGGGGGGGGTTTTTTTTTT", np.uint8)
 

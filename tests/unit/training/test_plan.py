@@ -175,9 +175,8 @@ def test_one_time_preparation_is_not_timed(tmp_path, monkeypatch):
         embed_dim=4, channels=(4, 4, 4), kernels=(3, 3, 3), pools=(2, 2, 2), hidden_dim=4
     )
     run = run_file(model, batch_size=2)
-    *_, probe = _SizeProbe(run, Probe("cpu", 10_000.0), tmp_path, (0.5, 1.0), 10.0, 200).found(
-        (40, 2), None
-    )
+    lengths = Lengths(40, (0.5, 1.0), scored=200)
+    *_, probe = _SizeProbe(run, Probe("cpu", 10_000.0), tmp_path, lengths, 10.0).found()
     assert probe.pace * probe.points[-1].seconds < 0.2
     assert probe.evaluation * 200 < 0.2
 

@@ -1,10 +1,67 @@
-"""Test the commit of the code that trained a model."""
+"""Test what a model folder records about its training, and the fingerprint of its settings."""
 
+import json
 import subprocess
+from importlib.metadata import version
 
 import pytest
 
-from selfattn_bio.training.provenance import commit_of
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import RecordRules
+from selfattn_bio.files import sha256_of
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.provenance import commit_of, fingerprint_of, provenance_of
+
+
+@pytest.fixture
+def run(two_classes):
+    return read_run_file(two_classes / "run.toml")
+
+
+@pytest.fixture
+def corpus(two_classes):
+    files = [(two_classes / "p.fa", 1), (two_classes / "n.fa", 0)]
+    return build_corpus(files, two_classes / "corpus", RecordRules(DNA))
+
+
+def test_provenance_describes_data_settings_and_code(run, corpus, two_classes):
+    found = provenance_of(run, corpus, "5" * 64, device="cpu", processes=2, threads=3)
+    assert json.loads(json.dumps(found)) == found
+    assert [(each["path"], each["sha256"]) for each in found["data"]] == [
+        (str(path), sha256_of(path)) for path in (two_classes / "p.fa", two_classes / "n.fa")
+    ]
+    assert found["corpus_fingerprint"] == corpus.fingerprint
+    assert found["split_sha256"] == "5" * 64
+    assert (found["seed"], found["device"]) == (run.training.seed, "cpu")
+    assert (found["processes"], found["threads"]) == (2, 3)
+    assert found["versions"]["torch"] == version("torch")
+    assert not found.keys() & {"partners", "module_sha256"}  # there is no second input or module
+
+
+@pytest.mark.parametrize(
+    ("section", "changed", "is_equal"),
+    [
+        ("training", {"seed": 7}, False),
+        ("training", {"learning_rate": 0.5}, False),
+        ("training", {"tensorboard": True}, True),
+        ("tokens", {"k": 3}, False),
+        ("model", {"dropout": 0.123}, False),
+        ("interpret", {"max_sequences": 9}, True),
+    ],
+)
+def test_fingerprint_changes_with_what_affects_weights(run, corpus, section, changed, is_equal):
+    other = getattr(run, section).model_copy(update=changed)
+    prints = {
+        fingerprint_of(each, corpus, "5" * 64, 1)
+        for each in (run, run.model_copy(update={section: other}))
+    }
+    assert len(prints) == (1 if is_equal else 2)
+
+
+def test_fingerprint_changes_with_split_and_processes(run, corpus):
+    settings = [("5" * 64, 1), ("6" * 64, 1), ("5" * 64, 2)]
+    assert len({fingerprint_of(run, corpus, *each) for each in settings}) == 3
 
 
 def git(folder, *arguments):

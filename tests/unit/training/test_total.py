@@ -13,9 +13,9 @@ from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training import stack_time
+from selfattn_bio.training import total
 from selfattn_bio.training.lengths import split_masks
-from selfattn_bio.training.stack_time import StackTime
+from selfattn_bio.training.total import StackTime
 
 RUN = """
 stack = { parts = ["kmer6_logistic", "exact_positions"] }
@@ -49,9 +49,9 @@ def test_parts_are_fitted_to_sample_outside_test(
 ) -> None:
     corpus = corpus_of(tmp_path, 300, 100)
     fitted = []
-    monkeypatch.setattr(stack_time, "RECORDS", 80)
+    monkeypatch.setattr(total, "RECORDS", 80)
     monkeypatch.setattr(
-        stack_time,
+        total,
         "fit_part",
         lambda setup, name, letters, labels, say: fitted.append((name, letters, labels)),
     )
@@ -70,11 +70,11 @@ def test_parts_are_fitted_to_sample_outside_test(
 def test_stack_time_grows_with_records(
     run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack_time, "RECORDS", 50)
-    monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
+    monkeypatch.setattr(total, "RECORDS", 50)
+    monkeypatch.setattr(total, "fit_part", lambda *_: None)
     wall, cpu = iter([10.0, 12.0]), iter([1.0, 2.5])  # the lower of 2 s and 1.5 s counts
-    monkeypatch.setattr(stack_time.time, "perf_counter", lambda: next(wall))
-    monkeypatch.setattr(stack_time.time, "process_time", lambda: next(cpu))
+    monkeypatch.setattr(total.time, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(total.time, "process_time", lambda: next(cpu))
     time = StackTime.measure(run, corpus_of(tmp_path, 100, 100), threads=1)
     assert time.seconds == pytest.approx(1.5 * 100 / 50)
     assert time.line() == (
@@ -86,7 +86,7 @@ def test_stack_time_grows_with_records(
 def test_all_records_of_a_small_corpus_are_measured(
     run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
+    monkeypatch.setattr(total, "fit_part", lambda *_: None)
     time = StackTime.measure(run, corpus_of(tmp_path, 30, 30), threads=1)
     assert time.fitted == time.records == 30
     assert ", measured;" in time.line()
@@ -95,8 +95,8 @@ def test_all_records_of_a_small_corpus_are_measured(
 def test_record_outside_the_sample_is_checked(
     run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack_time, "RECORDS", 4)
-    monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
+    monkeypatch.setattr(total, "RECORDS", 4)
+    monkeypatch.setattr(total, "fit_part", lambda *_: None)
     corpus = corpus_of(tmp_path, 60, 78, length=20)
     short = int(corpus.records["length"].argmin())
     assert not any(mask[short] for mask in split_masks(run.split, corpus))
