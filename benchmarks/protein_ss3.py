@@ -29,6 +29,7 @@ from runs import Study, command, settings_in, write_run_file
 from selfattn_bio.config import read_run_file
 from selfattn_bio.evaluation.metrics import ResampledMetric
 from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.base import Sample
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.scoring.loading import load
 
@@ -168,10 +169,8 @@ class Chains:
         }
         fitted = objective.fit_baselines(
             records.corpus.alphabet,
-            letters["train"],
-            targets["train"],
-            letters["valid"],
-            targets["valid"],
+            Sample(letters["train"], targets["train"]),
+            Sample(letters["valid"], targets["valid"]),
         )
         scorers = [load(model) for model in models]
         each = [

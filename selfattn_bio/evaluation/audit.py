@@ -27,59 +27,37 @@ def exceeded_limits(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit)
     """
     shared, most = int((leaks["shared"] != "").sum()), float(leaks["similarity"].max())
     near = summary["near"] / len(leaks)
-    checks: list[tuple[str, str, float, float | None, str]] = [
-        (
-            "max_duplicates",
+    checks = {
+        "max_duplicates": (
             "test records with the same sequence in train or pretraining",
             summary["duplicates"],
-            limits.max_duplicates,
             "duplicate",
         ),
-        (
-            "max_overlaps",
+        "max_overlaps": (
             "test records that overlap a record of train or pretraining",
             summary["overlaps"],
-            limits.max_overlaps,
             "overlap",
         ),
-        (
-            "max_seen",
-            "test records that a parent of the model saw",
-            summary["seen"],
-            limits.max_seen,
-            "seen_by",
-        ),
-        (
-            "max_shared",
-            "test records of a group that is also in train",
-            shared,
-            limits.max_shared,
-            "shared",
-        ),
-        (
-            "max_similarity",
+        "max_seen": ("test records that a parent of the model saw", summary["seen"], "seen_by"),
+        "max_shared": ("test records of a group that is also in train", shared, "shared"),
+        "max_similarity": (
             "highest similarity of a test record to its nearest neighbour",
             most,
-            limits.max_similarity,
             "neighbour",
         ),
-        (
-            "max_near",
+        "max_near": (
             f"fraction of test records with a neighbour of similarity {summary['similarity']:g} "
             "or more",
             near,
-            limits.max_near,
             "neighbour",
         ),
-    ]
+    }
     exceeded = []
-    for key, what, value, limit, column in checks:
+    by_similarity = leaks.sort_values("similarity", ascending=False, kind="stable")
+    for key, (what, value, column) in checks.items():
+        limit: float | None = getattr(limits, key)
         if limit is not None and value > limit:
-            worst = (
-                leaks[leaks[column] != ""]
-                .sort_values("similarity", ascending=False, kind="stable")
-                .iloc[0]
-            )
+            worst = by_similarity[by_similarity[column] != ""].iloc[0]
             exceeded.append(
                 f"{what}: {value:.4g}, such as {worst['id']!r} ({worst[column]}); [audit] {key} "
                 f"allows {limit:g}"

@@ -17,8 +17,8 @@ from selfattn_bio.config import EvaluationSection
 from selfattn_bio.data.composition import KmerCounts, gc_content
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.calibration import choose_threshold
-from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
-from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, members_entry
+from selfattn_bio.evaluation.metrics import Bootstrap, intervals
+from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, compared, members_entry
 from selfattn_bio.objectives.points import Bins
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.split_names import SPLIT_NAMES
@@ -132,8 +132,8 @@ def summarise_bins(
         "objective": "bins",
         "bootstraps": settings.bootstraps,
         "confidence": settings.confidence,
+        "block": settings.block,
     }
-    summary["block"] = settings.block
     thresholds = {
         name: choose_threshold(by_split["valid"], bins["valid"].labels)
         for name, by_split in chances.items()
@@ -156,8 +156,8 @@ def summarise_bins(
             "positives": int(labels.sum()),
             "blocks": len(np.unique(blocks)),
             "model": entries.pop("model"),
+            "baselines": entries,
         }
-        summary[split]["baselines"] = entries
         each = {
             name: [float(average_precision_score(labels, one)) for one in of[split]]
             for name, of in members.items()
@@ -167,28 +167,16 @@ def summarise_bins(
             for name, values in each.items()
         }
     # `sampled` belongs to the test split, the last one of the loop
-    summary["differences"] = _differences(sampled, settings.confidence)
+    names = [name for name in chances if name != "model"]
+    summary["differences"] = compared(sampled, names, "auprc", settings.confidence)
     if "model" in members:
         first = {split: of[0] for split, of in members["model"].items()}
         alone = bootstrap.metrics(
             first["test"], choose_threshold(first["valid"], bins["valid"].labels)
         )
-        compared = _differences(sampled | {"model": alone}, settings.confidence)
-        summary["differences"]["first_member"] = compared["baselines"]
+        of_first = compared(sampled | {"model": alone}, names, "auprc", settings.confidence)
+        summary["differences"]["first_member"] = of_first["baselines"]
     return summary
-
-
-def _differences(
-    sampled: dict[str, dict[str, ResampledMetric]], confidence: float
-) -> dict[str, Any]:
-    names = [name for name in sampled if name != "model"]
-    best = max(names, key=lambda name: sampled[name]["auprc"].value)
-    return {
-        "best_baseline": best,
-        "baselines": {
-            name: differences(sampled["model"], sampled[name], confidence) for name in names
-        },
-    }
 
 
 def check_blocks(bins: dict[str, Bins], block: int) -> None:

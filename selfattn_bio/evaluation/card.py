@@ -175,10 +175,8 @@ def _pruned(gates: AnyGates) -> str:
     if not isinstance(gates, PrunedGates):
         return ""
     layers = [layer for of_member in gates.members for layer in of_member]
-    heads, feedforwards = (
-        sum(len(layer.heads) for layer in layers),
-        sum(layer.feedforward for layer in layers),
-    )
+    heads = sum(len(layer.heads) for layer in layers)
+    feedforwards = sum(layer.feedforward for layer in layers)
     return f", pruned to {heads} heads and {feedforwards} feed-forward blocks in total"
 
 

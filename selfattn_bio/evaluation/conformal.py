@@ -46,11 +46,14 @@ def fit_conformal(objective: Objective[Any], outputs: Array, targets: NDArray) -
     if not objective.has_coverage:
         return {}
     scores, counted = objective.nonconformity(outputs, targets), objective.counted(targets)
-    return {
-        name: _thinned(np.sort(scores[counted[:, column], column]))
-        for column, name in enumerate(objective.coverage_names)
-        if counted[:, column].any()
-    }
+    found = {}
+    for column, name in enumerate(objective.coverage_names):
+        if counted[:, column].any():
+            found[name] = np.sort(scores[counted[:, column], column])
+            if len(found[name]) > KEPT:
+                fractions = np.linspace(0, 1, KEPT)
+                found[name] = np.quantile(found[name], fractions, method="higher")
+    return found
 
 
 def quantiles_of(fitted: Mapping[str, Array], names: Sequence[str], coverage: float) -> Array:
@@ -70,15 +73,6 @@ def quantiles_of(fitted: Mapping[str, Array], names: Sequence[str], coverage: fl
     One score per name, (C,); infinite if the validation split has too few records of it.
     """
     return np.array([_quantile(fitted.get(name, np.empty(0)), coverage) for name in names])
-
-
-def _thinned(scores: Array) -> Array:
-    """Reduce more than KEPT sorted scores to KEPT quantiles, each rounded up to a score."""
-    return (
-        scores
-        if len(scores) <= KEPT
-        else np.quantile(scores, np.linspace(0, 1, KEPT), method="higher")
-    )
 
 
 def _quantile(scores: Array, coverage: float) -> float:

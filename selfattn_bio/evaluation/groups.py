@@ -1,7 +1,9 @@
-"""Compute metrics by group of records, the worst group and the gap to the best group.
+"""Compute metrics within groups and slices of records, the worst group and the gap to the best.
 
 A group is a range of GC content or length, a chromosome, or a value of a column of the input.
-Balanced training uses the same groups.
+Balanced training uses the same groups. A slice contains similar records, for example with similar
+GC content: a model that only reads GC content performs poorly within it. Edges are quantiles of the
+training split, so they are fixed before the test split is read.
 """
 
 from __future__ import annotations
@@ -12,13 +14,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from selfattn_bio.data.composition import gc_content
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, intervals
-from selfattn_bio.evaluation.slices import quantile_edges
 
 # Metrics whose gap is reported; the worst group is the one with the lowest AUROC
 GAPS = ("auroc", "accuracy")
@@ -26,6 +27,8 @@ MOST = 50  # maximum number of groups; columns with more values are probably ids
 UNNAMED = "(none)"  # group of records without a value
 
 Names = NDArray[np.object_]
+# classifier -> probabilities (n,) and threshold
+Predictions = dict[str, tuple[NDArray[np.float64], float]]
 
 
 def check_columns(groups: Sequence[str], corpus: Corpus) -> None:
@@ -125,7 +128,7 @@ def _in_order(name: str) -> tuple[bool, list[float | str]]:
 def group_metrics(
     groups: Names,
     labels: NDArray[np.int64],
-    predictions: dict[str, tuple[NDArray[np.float64], float]],
+    predictions: Predictions,
     draws: int,
     confidence: float,
 ) -> dict[str, Any]:
@@ -157,25 +160,12 @@ def group_metrics(
     model = next(iter(predictions))
     for group in sorted(set(groups), key=_in_order):
         inside = groups == group
-        entry: dict[str, Any] = {
-            "group": str(group),
-            "n": int(inside.sum()),
-            "positives": int(labels[inside].sum()),
-        }
-        if 0 < entry["positives"] < entry["n"]:
-            # A separate seed per group, because groups share no records
-            bootstrap = Bootstrap(labels[inside], draws, seed=len(sampled))
-            each = {
-                name: bootstrap.metrics(p[inside], threshold)
-                for name, (p, threshold) in predictions.items()
-            }
+        # a separate seed per group, because groups share no records
+        each = _resampled(inside, labels, predictions, draws, seed=len(sampled))
+        if each:
             sampled[str(group)] = each[model]
-            entry |= {
-                name: intervals(of_classifier, confidence) for name, of_classifier in each.items()
-            }
-        else:
-            entry |= dict.fromkeys(predictions)
-        entries.append(entry)
+        entry = _entry(inside, labels, each, predictions, confidence)
+        entries.append({"group": str(group), **entry})
     if len(sampled) < 2:
         return {"groups": entries, "worst": None, "best": None, "gap": None}
     gaps, ends = {}, {}
@@ -198,3 +188,94 @@ def worst_auroc(groups: Names, labels: NDArray[np.int64], scores: NDArray[np.flo
         if 0 < labels[rows].sum() < rows.sum()
     ]
     return min(found, default=float("nan"))
+
+
+def quantile_edges(values: ArrayLike, num_slices: int) -> NDArray[np.float64]:
+    """Return edges that divide `values` of the training split into slices of equally many records.
+
+    The outer edges are infinite, so that each test record belongs to a slice. If there are only two
+    distinct values, each has its own slice.
+
+    Returns
+    -------
+    Edges, shape (num_slices + 1,), or fewer if quantiles coincide.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    inner = np.unique(values)[1:]
+    if len(inner) != 1:
+        inner = np.unique(np.quantile(values, np.linspace(0, 1, num_slices + 1)[1:-1]))
+    return np.r_[-np.inf, inner, np.inf]
+
+
+def slice_metrics(
+    values: ArrayLike,
+    edges: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    predictions: Predictions,
+    draws: int,
+    confidence: float,
+) -> list[dict[str, Any]]:
+    """Compute the metrics of each classifier within each slice.
+
+    Parameters
+    ----------
+    values
+        The property of each record, shape (n,).
+    edges
+        Edges from `quantile_edges`; a slice includes its lower edge and excludes its upper edge.
+    labels
+        0 or 1, shape (n,).
+    predictions
+        Probabilities of shape (n,) and the threshold of each classifier, by name.
+    draws, confidence
+        Number of bootstrap resamples and confidence level of the intervals.
+
+    Returns
+    -------
+    One dict per slice: `from`, `to` (None = open), `n`, `positives`, and for each classifier
+    `{metric: {value, low, high}}`, or None if the slice lacks a class.
+    """
+    which = np.searchsorted(edges, np.asarray(values, dtype=np.float64), side="right") - 1
+    slices = []
+    for i, (low, high) in enumerate(pairwise(edges)):
+        sampled = _resampled(which == i, labels, predictions, draws)
+        entry = _entry(which == i, labels, sampled, predictions, confidence)
+        slices.append({"from": _finite(low), "to": _finite(high), **entry})
+    return slices
+
+
+def _resampled(
+    inside: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    predictions: Predictions,
+    draws: int,
+    seed: int = 0,
+) -> dict[str, dict[str, ResampledMetric]]:
+    """Resample the metrics of each classifier on some records; empty if they lack a class."""
+    if len(set(labels[inside])) < 2:
+        return {}
+    bootstrap = Bootstrap(labels[inside], draws, seed)
+    return {
+        name: bootstrap.metrics(p[inside], threshold)
+        for name, (p, threshold) in predictions.items()
+    }
+
+
+def _entry(
+    inside: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    sampled: dict[str, dict[str, ResampledMetric]],
+    predictions: Predictions,
+    confidence: float,
+) -> dict[str, Any]:
+    return {
+        "n": int(inside.sum()),
+        "positives": int(labels[inside].sum()),
+        **dict.fromkeys(predictions),
+        **{name: intervals(metrics, confidence) for name, metrics in sampled.items()},
+    }
+
+
+def _finite(edge: float) -> float | None:
+    """Return None for an infinite edge, which JSON cannot store."""
+    return float(edge) if np.isfinite(edge) else None

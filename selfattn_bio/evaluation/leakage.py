@@ -19,9 +19,9 @@ from scipy.stats import fisher_exact, ks_2samp
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.data.composition import gc_content
+from selfattn_bio.evaluation.lineage import record_keys
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import similar_pairs
-from selfattn_bio.sequence.copies import strand_keys
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings
 from selfattn_bio.sequence.overlaps import overlapping
@@ -111,27 +111,21 @@ def find_leaks(
     names = pd.concat(
         [part.records[["id", "label"]].assign(of=part.name) for part in others], ignore_index=True
     )
-    keys = [key.hex()[:32] for key in strand_keys(test.letters, alphabet)]
+    keys = record_keys(test.letters, alphabet)
     of_others = [
-        key
-        for part in others
-        for key in part.pair_keys([key.hex()[:32] for key in strand_keys(part.letters, alphabet)])
+        key for part in others for key in part.pair_keys(record_keys(part.letters, alphabet))
     ]
     first = {key: i for i, key in reversed(list(enumerate(of_others)))}
     duplicates = np.array([first.get(key, -1) for key in test.pair_keys(keys)], np.int64)
 
     nearest, similarity = _nearest(test.letters, letters, alphabet, k)
-    nearest, similarity = (
-        np.where(duplicates >= 0, duplicates, nearest),
-        np.where(duplicates >= 0, 1.0, similarity),
-    )
+    nearest = np.where(duplicates >= 0, duplicates, nearest)
+    similarity = np.where(duplicates >= 0, 1.0, similarity)
     found = names.reindex(nearest).reset_index(drop=True)
-    table["similarity"], table["neighbour"], table["of"], table["neighbour_label"] = (
-        similarity,
-        found["id"],
-        found["of"],
-        found["label"],
-    )
+    table["similarity"] = similarity
+    table["neighbour"] = found["id"]
+    table["of"] = found["of"]
+    table["neighbour_label"] = found["label"]
     table["strand"] = [
         "" if other < 0 else _strand(test.letters[row], letters[other], alphabet, k)
         for row, other in enumerate(nearest.tolist())
@@ -160,10 +154,8 @@ def _nearest(
     )
     best = pairs.drop_duplicates("first")
     nearest, similarity = np.full(len(test), -1, np.int64), np.zeros(len(test))
-    nearest[best["first"]], similarity[best["first"]] = (
-        best["second"] - len(test),
-        best["similarity"],
-    )
+    nearest[best["first"]] = best["second"] - len(test)
+    similarity[best["first"]] = best["similarity"]
     return nearest, similarity
 
 
@@ -292,43 +284,25 @@ def shifts_of(train: Part, split: Part, alphabet: Alphabet) -> list[dict[str, An
     alone gives a difference of at least this size.
     """
     rows = []
+
+    def add(what: str, means: list[float], effect: float, kind: str, test: str, p: float) -> None:
+        row = {"what": what, "effect_is": kind, "test": test, "p": float(p), "split": split.name}
+        rows.append(row | {"train": means[0], "other": means[1], "effect": effect})
+
     labels = [part.records["label"].dropna().to_numpy(dtype=np.int64) for part in (train, split)]
     if all(len(values) for values in labels):
         table = [[int((values == label).sum()) for label in (1, 0)] for values in labels]
-        fractions = [float((values == 1).mean()) for values in labels]
-        effect = fractions[1] - fractions[0]
-        row = {
-            "what": "positives",
-            "effect_is": "difference of fractions",
-            "test": "Fisher's exact",
-            "p": float(fisher_exact(table).pvalue),
-        }
-        rows.append(
-            row
-            | {
-                "split": split.name,
-                "train": fractions[0],
-                "other": fractions[1],
-                "effect": effect,
-            }
-        )
-    for what, values in _properties((train, split), alphabet).items():
-        a, b = values
-        if not np.ptp(np.concatenate(values)):  # for example, all records have the same length
+        means = [float((values == 1).mean()) for values in labels]
+        p = fisher_exact(table).pvalue
+        add("positives", means, means[1] - means[0], "difference of fractions", "Fisher's exact", p)
+    for what, (a, b) in _properties((train, split), alphabet).items():
+        if not np.ptp(np.concatenate([a, b])):  # for example, all records have the same length
             continue
         spread = float(np.sqrt((np.var(a) + np.var(b)) / 2))
         effect = float((b.mean() - a.mean()) / spread) if spread else 0.0
         p = ks_2samp(a, b, method="exact" if min(len(a), len(b)) < FEW else "asymp").pvalue
-        row = {"what": what, "effect_is": "Cohen's d", "test": "Kolmogorov-Smirnov", "p": float(p)}
-        rows.append(
-            row
-            | {
-                "split": split.name,
-                "train": float(a.mean()),
-                "other": float(b.mean()),
-                "effect": effect,
-            }
-        )
+        means = [float(a.mean()), float(b.mean())]
+        add(what, means, effect, "Cohen's d", "Kolmogorov-Smirnov", p)
     return rows
 
 

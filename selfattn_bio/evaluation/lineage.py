@@ -56,7 +56,24 @@ class Lineage:
         Training calls this first, because `evaluate` would refuse the trained model. Parameters and
         errors are those of `check_unseen`.
         """
-        _refuse(self.seen, records, letters, alphabet, assembly, self.folder)
+        seen_keys = set(self.seen["key"])
+        was_seen = np.array(
+            [key in seen_keys for key in record_keys(letters, alphabet)], dtype=bool
+        )
+        # An unknown assembly could be any, so its intervals are always compared.
+        known = self.seen["assembly"].isin([assembly, ""]) if assembly else slice(None)
+        was_seen |= _overlap(records, self.seen[known])
+        if was_seen.any():
+            first = records["id"].iloc[int(np.argmax(was_seen))]
+            message = (
+                f"{int(was_seen.sum())} of {len(was_seen)} test records were seen by a parent of "
+                f"the model, such as {first!r}"
+            )
+            hint = (
+                "Pretrain on other records: give the parent FASTA files without the chromosomes, "
+                "groups or records of this task's test split"
+            )
+            raise ModelFolderError(message, place=str(self.folder), hint=hint)
 
     @property
     def coordinate_warning(self) -> str:
@@ -165,33 +182,8 @@ def check_unseen(
     """
     if read_provenance(folder).get("parents"):
         seen = _read(folder)
-        _refuse(seen[seen["by_parent"]], records, letters, alphabet, assembly, folder)
-
-
-def _refuse(
-    seen: pd.DataFrame,
-    records: pd.DataFrame,
-    letters: Iterable[NDArray[np.uint8]],
-    alphabet: Alphabet,
-    assembly: str,
-    folder: Path,
-) -> None:
-    seen_keys = set(seen["key"])
-    was_seen = np.array([key in seen_keys for key in record_keys(letters, alphabet)], dtype=bool)
-    # An unknown assembly could be any, so its intervals are always compared.
-    comparable = seen[seen["assembly"].isin([assembly, ""])] if assembly else seen
-    was_seen |= _overlap(records, comparable)
-    if was_seen.any():
-        first = records["id"].iloc[int(np.argmax(was_seen))]
-        message = (
-            f"{int(was_seen.sum())} of {len(was_seen)} test records were seen by a parent of the "
-            f"model, such as {first!r}"
-        )
-        hint = (
-            "Pretrain on other records: give the parent FASTA files without the chromosomes, "
-            "groups or records of this task's test split"
-        )
-        raise ModelFolderError(message, place=str(folder), hint=hint)
+        by_parents = Lineage(folder, seen[seen["by_parent"]], [])
+        by_parents.check(records, letters, alphabet, assembly)
 
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:

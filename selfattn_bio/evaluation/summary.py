@@ -6,7 +6,7 @@ from predictions only, so every kind of classifier is evaluated by the same code
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -20,9 +20,8 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.config.variants import NETWORK
 from selfattn_bio.evaluation.calibration import calibrate
-from selfattn_bio.evaluation.groups import Names, group_metrics
+from selfattn_bio.evaluation.groups import Names, group_metrics, quantile_edges, slice_metrics
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
-from selfattn_bio.evaluation.slices import quantile_edges, slice_metrics
 from selfattn_bio.objectives.base import spread
 
 EVALUATED_SPLITS = ("valid", "test")
@@ -93,13 +92,8 @@ class Classifier:
         threshold: float,
     ) -> Classifier:
         """Create a classifier from the mean logit of several networks."""
-        mean = cls.of_logits(
-            role,
-            {split: each.mean(axis=0) for split, each in members.items()},
-            temperature,
-            threshold,
-        )
-        return replace(mean, members=members)
+        mean = {split: each.mean(axis=0) for split, each in members.items()}
+        return replace(cls.of_logits(role, mean, temperature, threshold), members=members)
 
     def calibrated(self, split: str) -> NDArray[np.float64] | None:
         """Return probabilities after temperature scaling; None for a classifier without logits."""
@@ -153,12 +147,13 @@ def summarise(
             labels[split], settings.bootstraps, settings.seed, settings.calibration_bins
         )
         sampled = {
-            name: bootstrap.metrics(c.probabilities[split], classifiers[name].threshold)
+            name: bootstrap.metrics(c.probabilities[split], c.threshold)
             for name, c in classifiers.items()
         }
         summary[split] = _split_entry(bootstrap, classifiers, sampled, split, settings.confidence)
     # `sampled` belongs to the test split, the last one of the loop
-    summary["differences"] = _differences(classifiers, sampled, settings.confidence)
+    baselines = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
+    summary["differences"] = compared(sampled, baselines, "auroc", settings.confidence)
     shown = ["model", summary["differences"]["best_baseline"]]
     predictions = {
         name: (classifiers[name].probabilities["test"], classifiers[name].threshold)
@@ -199,10 +194,8 @@ def predictions_table(
         table[name] = classifier.probabilities[split]
     model = classifiers["model"]
     if model.logits is not None:
-        table["model_logit"], table["model_calibrated"] = (
-            model.logits[split],
-            model.calibrated(split),
-        )
+        table["model_logit"] = model.logits[split]
+        table["model_calibrated"] = model.calibrated(split)
     if model.members:
         table["model_spread"] = spread(model.members[split])
     return table
@@ -248,13 +241,11 @@ def _split_entry(
     for name, classifier in classifiers.items():
         entry: dict[str, Any] = {
             **intervals(sampled[name], confidence),
-            "threshold": classifiers[name].threshold,
+            "threshold": classifier.threshold,
             "chosen": classifier.chosen,
         }
         if (calibrated := classifier.calibrated(split)) is not None:
-            after = intervals(
-                bootstrap.metrics(calibrated, classifiers[name].threshold), confidence
-            )
+            after = intervals(bootstrap.metrics(calibrated, classifier.threshold), confidence)
             # calibration does not change the other metrics
             entry["calibrated"] = {metric: after[metric] for metric in ("brier", "ece")}
         if classifier.role == "model":
@@ -272,20 +263,22 @@ def _split_entry(
     return found
 
 
-def _differences(
-    classifiers: dict[str, Classifier],
+def compared(
     sampled: dict[str, dict[str, ResampledMetric]],
+    baselines: Sequence[str],
+    metric: str,
     confidence: float,
 ) -> dict[str, Any]:
-    names = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
-    best = max(
-        (name for name in names if name != NETWORK),
-        key=lambda name: sampled[name]["auroc"].value,
-        default=None,
-    )
+    """Return the baseline with the highest metric, and the model's difference to each baseline.
+
+    The network of a model with a stack is not a candidate for the best baseline.
+    """
+    candidates = (name for name in baselines if name != NETWORK)
     return {
-        "best_baseline": best,
+        "best_baseline": max(
+            candidates, key=lambda name: sampled[name][metric].value, default=None
+        ),
         "baselines": {
-            name: differences(sampled["model"], sampled[name], confidence) for name in names
+            name: differences(sampled["model"], sampled[name], confidence) for name in baselines
         },
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,13 @@ TABLE_LIMITS = (
     "It learned from its table, including the errors of the table.",
     "It was tested only on held-out records of the same source.",
 )
+
+
+class Sample(NamedTuple):
+    """Letters of records, and their targets as `Objective.targets` returns them."""
+
+    letters: Letters
+    targets: NDArray
 
 
 OBJECTIVES: dict[str, type[Objective[Any]]] = {}  # by kind
@@ -357,14 +364,7 @@ class Objective(ABC, Generic[SectionT]):
         raise ValueError(f"objective {self.kind!r} has no prediction sets")
 
     # ------------ baselines
-    def fit_baselines(
-        self,
-        alphabet: Alphabet,
-        train: Letters,
-        targets: NDArray,
-        valid: Letters,
-        valid_targets: NDArray,
-    ) -> dict[str, Predict]:
+    def fit_baselines(self, alphabet: Alphabet, train: Sample, valid: Sample) -> dict[str, Predict]:
         """Fit simple baselines to the training split; there are none by default.
 
         The validation split may choose their settings.

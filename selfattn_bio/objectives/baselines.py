@@ -2,56 +2,47 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from selfattn_bio.data.composition import KmerCounts
-from selfattn_bio.objectives.base import Array, Letters, Objective, Predict
+from selfattn_bio.objectives.base import Array, Objective, Predict, Sample, SectionT
 from selfattn_bio.sequence.alphabet import Alphabet
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # of the penalty; one is chosen on the validation split
-FittedLinear = Callable[[sparse.csr_matrix], Array]
-# Counts and targets of the training records -> penalty strength -> fitted model
-FitLinear = Callable[[sparse.csr_matrix, NDArray], Callable[[float], FittedLinear]]
+FittedLinear = Callable[[sparse.csr_matrix], Array]  # counts (n, k-mers) -> predictions (n, C)
 
 
-def kmer_baselines(
-    objective: Objective[Any],
-    constant: Array,
-    fit: FitLinear,
-    alphabet: Alphabet,
-    train: Letters,
-    targets: NDArray,
-    valid: Letters,
-    valid_targets: NDArray,
-) -> dict[str, Predict]:
-    """Fit a constant prediction and a linear model of k-mers.
+class KmerBaselines(Objective[SectionT]):
+    """Base class of objectives whose baselines are a constant and a linear model of k-mers."""
 
-    Parameters
-    ----------
-    objective
-        Chooses the penalty by its main metric on the validation split.
-    constant
-        The prediction of the first baseline, (C,).
-    fit
-        Fits the linear model.
-    alphabet, train, targets, valid, valid_targets
-        As in `Objective.fit_baselines`.
-    """
-    k = 6 if alphabet.name == "dna" else 2
-    counts = KmerCounts(alphabet, k)
-    linear, on_valid = fit(counts(train), targets), counts(valid)
+    @abstractmethod
+    def constant(self, targets: NDArray) -> Array:
+        """Return the best prediction that ignores the sequence, (C,)."""
 
-    def worth(model: FittedLinear) -> float:
-        value = objective.measure(model(on_valid), valid_targets)[objective.main_metric]
-        return value if np.isfinite(value) else -np.inf
+    @abstractmethod
+    def fit_linear(
+        self, counts: sparse.csr_matrix, targets: NDArray, strength: float
+    ) -> FittedLinear:
+        """Fit a linear model to k-mer counts with this strength of the penalty."""
 
-    fitted = max(map(linear, STRENGTHS), key=worth)
-    return {
-        "constant": lambda letters: np.tile(constant, (len(letters), 1)),
-        f"kmer{k}_linear": lambda letters: fitted(counts(letters)),
-    }
+    def fit_baselines(self, alphabet: Alphabet, train: Sample, valid: Sample) -> dict[str, Predict]:
+        """Fit both; the main metric on the validation split chooses the penalty."""
+        k = 6 if alphabet.name == "dna" else 2
+        counts, constant = KmerCounts(alphabet, k), self.constant(train.targets)
+        of_train, of_valid = counts(train.letters), counts(valid.letters)
+
+        def worth(model: FittedLinear) -> float:
+            value = self.measure(model(of_valid), valid.targets)[self.main_metric]
+            return value if np.isfinite(value) else -np.inf
+
+        models = (self.fit_linear(of_train, train.targets, strength) for strength in STRENGTHS)
+        fitted = max(models, key=worth)
+        return {
+            "constant": lambda letters: np.tile(constant, (len(letters), 1)),
+            f"kmer{k}_linear": lambda letters: fitted(counts(letters)),
+        }

@@ -28,9 +28,10 @@ from selfattn_bio.objectives.base import (
     Predict,
     Predictions,
     Reader,
+    Sample,
 )
-from selfattn_bio.objectives.classes import class_fractions, confusion, confusion_metrics
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
+from selfattn_bio.objectives.multiclass import class_fractions, confusion, confusion_metrics
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -109,20 +110,13 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
         texts = [labels.tobytes().decode() for labels in outputs]
         return pd.DataFrame({"id": ids, "predicted": texts, **unlike})
 
-    def fit_baselines(
-        self,
-        alphabet: Alphabet,
-        train: Letters,
-        targets: NDArray,
-        valid: Letters,
-        valid_targets: NDArray,
-    ) -> dict[str, Predict]:
+    def fit_baselines(self, alphabet: Alphabet, train: Sample, valid: Sample) -> dict[str, Predict]:
         """Fit the class fractions, and a logistic regression of the neighbouring positions."""
         num_classes = len(self.section.classes)
-        constant = class_fractions(np.concatenate(list(targets)), num_classes)
+        constant = class_fractions(np.concatenate(list(train.targets)), num_classes)
         return {
             "constant": lambda letters: [np.tile(constant, (len(row), 1)) for row in letters],
-            "window_logistic": _window_logistic(alphabet, num_classes, train, targets),
+            "window_logistic": _window_logistic(alphabet, num_classes, train),
         }
 
 
@@ -152,12 +146,10 @@ class LabelsLoss(Loss):
         return {"loss": loss, **self.objective.measure(self.objective.predictions(joined), truth)}
 
 
-def _window_logistic(
-    alphabet: Alphabet, num_classes: int, train: Letters, targets: NDArray
-) -> Predict:
+def _window_logistic(alphabet: Alphabet, num_classes: int, train: Sample) -> Predict:
     """Fit a logistic regression of the label of a position on the positions around it."""
-    x = np.concatenate([_around(alphabet, row) for row in train])
-    y = np.concatenate(list(targets))
+    x = np.concatenate([_around(alphabet, row) for row in train.letters])
+    y = np.concatenate(list(train.targets))
     rows = np.flatnonzero(y != UNKNOWN)
     rows = np.random.default_rng(0).permutation(rows)[:MAX_LETTERS]
     size = len(alphabet.letters) + 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,17 @@ from torch.nn.functional import cross_entropy
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array, Calibrated, Letters, Predict, PredictionSets
-from selfattn_bio.objectives.baselines import kmer_baselines
-from selfattn_bio.objectives.classes import class_fractions, confusion, confusion_metrics
+from selfattn_bio.objectives.base import Array, Calibrated, PredictionSets
+from selfattn_bio.objectives.baselines import FittedLinear, KmerBaselines
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
-from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
-class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
+class Multiclass(
+    PredictionSets[config.MulticlassObjective],
+    KmerBaselines[config.MulticlassObjective],
+    kind="multiclass",
+):
     """One of several classes per sequence."""
 
     main_metric = "mcc"
@@ -92,35 +94,21 @@ class Multiclass(PredictionSets[config.MulticlassObjective], kind="multiclass"):
     def strangeness(self, outputs: Array) -> Array:
         return 1 - self.predictions(outputs)
 
-    def fit_baselines(
-        self,
-        alphabet: Alphabet,
-        train: Letters,
-        targets: NDArray,
-        valid: Letters,
-        valid_targets: NDArray,
-    ) -> dict[str, Predict]:
-        """Fit the class fractions, and a logistic regression of k-mers."""
-        constant = class_fractions(targets, len(self.section.classes))
-        return kmer_baselines(
-            self, constant, self._logistic, alphabet, train, targets, valid, valid_targets
-        )
+    def constant(self, targets: NDArray) -> Array:
+        return class_fractions(targets, len(self.section.classes))
 
-    def _logistic(
-        self, x: sparse.csr_matrix, targets: NDArray
-    ) -> Callable[[float], Callable[[sparse.csr_matrix], Array]]:
-        def fit(strength: float) -> Callable[[sparse.csr_matrix], Array]:
-            known = targets != UNKNOWN
-            model = LogisticRegression(C=10 / strength, max_iter=500).fit(x[known], targets[known])
+    def fit_linear(
+        self, counts: sparse.csr_matrix, targets: NDArray, strength: float
+    ) -> FittedLinear:
+        known = targets != UNKNOWN
+        model = LogisticRegression(C=10 / strength, max_iter=500).fit(counts[known], targets[known])
 
-            def predict(counts: sparse.csr_matrix) -> Array:
-                found = np.zeros((counts.shape[0], len(self.section.classes)))
-                found[:, model.classes_] = model.predict_proba(counts)
-                return found
+        def predict(counts: sparse.csr_matrix) -> Array:
+            found = np.zeros((counts.shape[0], len(self.section.classes)))
+            found[:, model.classes_] = model.predict_proba(counts)
+            return found
 
-            return predict
-
-        return fit
+        return predict
 
 
 class MulticlassLoss(Loss):
@@ -154,3 +142,42 @@ class MulticlassLoss(Loss):
         ).item()
         predictions = self.objective.predictions(outputs)
         return {"loss": loss, **self.objective.measure(predictions, targets)}
+
+
+def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count how often each true class (row) is predicted as each class (column).
+
+    Maps predictions (n, C) and class indices (n,) to counts (C, C). Unknown targets are left out.
+    """
+    known, size = targets != UNKNOWN, predictions.shape[-1]
+    return np.bincount(
+        targets[known] * size + predictions[known].argmax(axis=-1), minlength=size**2
+    ).reshape(size, size)
+
+
+def confusion_metrics(counts: NDArray[np.int64]) -> dict[str, float]:
+    """Compute accuracy, macro_f1 and mcc from the counts (C, C) of `confusion`.
+
+    Values are NaN if all counts are 0. macro_f1 averages over the classes that occur or are
+    predicted. Results agree with scikit-learn. The bootstrap adds up the counts of the sampled
+    records, which is faster than counting again.
+    """
+    total = counts.sum()
+    if not total:
+        return dict.fromkeys(("accuracy", "macro_f1", "mcc"), float("nan"))
+    correct = np.diag(counts).astype(float)
+    true = counts.sum(axis=1).astype(float)
+    predicted = counts.sum(axis=0).astype(float)
+    occurs = true + predicted > 0
+    norm = np.sqrt((total**2 - predicted @ predicted) * (total**2 - true @ true))
+    return {
+        "accuracy": float(correct.sum() / total),
+        "macro_f1": float(np.mean(2 * correct[occurs] / (true + predicted)[occurs])),
+        "mcc": float((correct.sum() * total - true @ predicted) / norm) if norm else 0.0,
+    }
+
+
+def class_fractions(targets: NDArray[np.int64], num_classes: int) -> Array:
+    """Return the fraction of each class among the known targets (n,), (C,)."""
+    known = targets[targets != UNKNOWN]
+    return np.bincount(known, minlength=num_classes) / max(1, len(known))

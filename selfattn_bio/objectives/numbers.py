@@ -16,17 +16,16 @@ from torch import Tensor
 from selfattn_bio.config import MultilabelObjective, RegressionObjective
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array, Letters, Objective, Predict
-from selfattn_bio.objectives.baselines import kmer_baselines
+from selfattn_bio.objectives.base import Array
+from selfattn_bio.objectives.baselines import FittedLinear, KmerBaselines
 from selfattn_bio.objectives.loss import Batch, Loss
-from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.readers.table import MISSING
 
 ColumnsT = TypeVar("ColumnsT", MultilabelObjective, RegressionObjective)
 ColumnModel = Callable[[sparse.csr_matrix], Array]  # counts (n, k-mers) -> predictions (n,)
 
 
-class Columns(Objective[ColumnsT]):
+class Columns(KmerBaselines[ColumnsT]):
     """One number per column of the table; targets are floats (n, C), NaN if missing."""
 
     @property
@@ -61,31 +60,17 @@ class Columns(Objective[ColumnsT]):
             column: [i // 2 % 2 for i in range(len(lengths))] for column in self.section.columns
         }
 
-    def fit_baselines(
-        self,
-        alphabet: Alphabet,
-        train: Letters,
-        targets: NDArray,
-        valid: Letters,
-        valid_targets: NDArray,
-    ) -> dict[str, Predict]:
-        """Fit the mean of each column, and a linear model of k-mers."""
-        constant = np.nanmean(targets, axis=0)
-        return kmer_baselines(
-            self, constant, self._linear, alphabet, train, targets, valid, valid_targets
-        )
+    def constant(self, targets: NDArray) -> Array:
+        return np.nanmean(targets, axis=0)
 
-    def _linear(
-        self, x: sparse.csr_matrix, targets: NDArray
-    ) -> Callable[[float], Callable[[sparse.csr_matrix], Array]]:
-        def fit(strength: float) -> Callable[[sparse.csr_matrix], Array]:
-            models = []
-            for column in targets.T:
-                known = np.isfinite(column)
-                models.append(self.fit_column(x[known], column[known], strength))
-            return lambda counts: np.stack([predict(counts) for predict in models], axis=1)
-
-        return fit
+    def fit_linear(
+        self, counts: sparse.csr_matrix, targets: NDArray, strength: float
+    ) -> FittedLinear:
+        models = []
+        for column in targets.T:
+            known = np.isfinite(column)
+            models.append(self.fit_column(counts[known], column[known], strength))
+        return lambda counts: np.stack([predict(counts) for predict in models], axis=1)
 
     @abstractmethod
     def fit_column(self, x: sparse.csr_matrix, values: Array, strength: float) -> ColumnModel:

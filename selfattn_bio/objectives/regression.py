@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.stats import spearmanr
+from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import Ridge
 from torch import Tensor
 from torch.nn.functional import huber_loss, mse_loss, poisson_nll_loss
@@ -120,16 +121,10 @@ class RegressionLoss(ColumnsLoss):
         return (targets - np.array(self.section.center)) / np.array(self.section.scale)
 
 
-def _pearson(predicted: Array, truth: Array) -> float:
+def _correlation(test: Callable[..., Any], predicted: Array, truth: Array) -> float:
     if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
         return float("nan")
-    return float(np.corrcoef(predicted, truth)[0, 1])
-
-
-def _spearman(predicted: Array, truth: Array) -> float:
-    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
-        return float("nan")
-    return float(spearmanr(predicted, truth).statistic)
+    return float(test(predicted, truth).statistic)
 
 
 def _r2(predicted: Array, truth: Array) -> float:
@@ -142,8 +137,8 @@ def _mse(predicted: Array, truth: Array) -> float:
 
 
 METRICS: dict[str, Callable[[Array, Array], float]] = {
-    "pearson": _pearson,
-    "spearman": _spearman,
+    "pearson": partial(_correlation, pearsonr),
+    "spearman": partial(_correlation, spearmanr),
     "r2": _r2,
     "mse": _mse,
 }

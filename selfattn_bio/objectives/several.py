@@ -16,9 +16,9 @@ from selfattn_bio.data.collation import Tokens
 from selfattn_bio.objectives.base import (
     Array,
     Calibrated,
-    Letters,
     Objective,
     Predict,
+    Sample,
     count_known,
     objective_of,
 )
@@ -102,17 +102,13 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         }
         return _with_parts(of_parts) | coverage
 
-    def fit_baselines(
-        self,
-        alphabet: Alphabet,
-        train: Letters,
-        targets: NDArray,
-        valid: Letters,
-        valid_targets: NDArray,
-    ) -> dict[str, Predict]:
+    def fit_baselines(self, alphabet: Alphabet, train: Sample, valid: Sample) -> dict[str, Predict]:
         """Fit the baselines of each part; those that all parts have are joined by name."""
         each = [
-            part.fit_baselines(alphabet, train, targets[name], valid, valid_targets[name])
+            part.fit_baselines(
+                alphabet,
+                *(Sample(of.letters, of.targets[name]) for of in (train, valid)),
+            )
             for name, part in self.parts.items()
         ]
         return {

@@ -19,7 +19,7 @@ from selfattn_bio.evaluation.targets import (
     summarise_targets,
 )
 from selfattn_bio.objectives import Objective
-from selfattn_bio.objectives.base import Predictions
+from selfattn_bio.objectives.base import Predictions, Sample
 
 
 def evaluate_targets(
@@ -40,10 +40,8 @@ def evaluate_targets(
     }
     fitted = objective.fit_baselines(
         corpus.alphabet,
-        letters["train"],
-        targets["train"],
-        letters["valid"],
-        targets["valid"],
+        Sample(letters["train"], targets["train"]),
+        Sample(letters["valid"], targets["valid"]),
     )
     predictions: dict[str, dict[str, Any]] = {
         name: {split: predict(letters[split]) for split in EVALUATED_SPLITS}

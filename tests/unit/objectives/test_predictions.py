@@ -10,8 +10,9 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.language import markov_nats, unigram_nats
 from selfattn_bio.evaluation.targets import intervals_over_records
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.objectives.classes import confusion, confusion_metrics
+from selfattn_bio.objectives.base import Sample
 from selfattn_bio.objectives.loss import UNKNOWN
+from selfattn_bio.objectives.multiclass import confusion, confusion_metrics
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -254,7 +255,9 @@ def test_baselines_learn_from_sequences():
     for row, label in zip(rows, classes, strict=True):
         if label:
             row[20:40] = np.frombuffer(b"TATCGATAGG" * 2, np.uint8)
-    baselines = CLASSES.fit_baselines(DNA, rows[:80], classes[:80], rows[80:100], classes[80:100])
+    baselines = CLASSES.fit_baselines(
+        DNA, Sample(rows[:80], classes[:80]), Sample(rows[80:100], classes[80:100])
+    )
     assert CLASSES.measure(baselines["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
     assert CLASSES.measure(baselines["constant"](rows[100:]), classes[100:])["mcc"] == 0
     both = np.empty(
@@ -265,14 +268,18 @@ def test_baselines_learn_from_sequences():
         np.stack([classes, 1 - classes], axis=1),
         5.0 * classes[:, None],
     )
-    baselines = SEVERAL.fit_baselines(DNA, rows[:80], both[:80], rows[80:100], both[80:100])
+    baselines = SEVERAL.fit_baselines(
+        DNA, Sample(rows[:80], both[:80]), Sample(rows[80:100], both[80:100])
+    )
     assert list(baselines) == ["constant", "kmer6_linear"]
     np.testing.assert_allclose(baselines["constant"](rows[100:101]), [[0.5, 0.5, 0.5, 0.5, 2.5]])
     found = SEVERAL.measure(baselines["kmer6_linear"](rows[100:]), both[100:])
     assert min(found[name] for name in ("class.accuracy", "mark.auroc", "number.pearson")) > 0.9
     labels = np.empty(120, dtype=object)
     labels[:] = [np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in rows]
-    baselines = LETTERS.fit_baselines(DNA, rows[:80], labels[:80], rows[80:100], labels[80:100])
+    baselines = LETTERS.fit_baselines(
+        DNA, Sample(rows[:80], labels[:80]), Sample(rows[80:100], labels[80:100])
+    )
     predicted, truth = (
         np.concatenate(baselines["window_logistic"](rows[100:])),
         np.concatenate(list(labels[100:])),
