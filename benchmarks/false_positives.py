@@ -38,11 +38,11 @@ from selfattn_bio.interpret.associations import (
     strand_bias,
     strata_of,
 )
+from selfattn_bio.interpret.epistasis import spacing
 from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits
 from selfattn_bio.interpret.interactions import evaluate_interactions
 from selfattn_bio.interpret.matching import match_motifs
-from selfattn_bio.interpret.spacing import spacing
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
 

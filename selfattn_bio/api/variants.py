@@ -16,8 +16,8 @@ from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.files import whole_file
-from selfattn_bio.interpret.changes import changed_motifs
-from selfattn_bio.interpret.saturation import draw_saturation
+from selfattn_bio.interpret.hits import changed_motifs
+from selfattn_bio.interpret.logos import draw_saturation
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.scoring.annotated import VariantWriter, write_effects
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of

@@ -76,10 +76,8 @@ def matched_enrichment(
         positives * (total - positives) * holding * (total - holding) / (total**2 * (total - 1))
     ).sum()
     excess = (both - positives * holding / total).sum()
-    with_hit, without = (
-        both * (total - positives - holding + both) / total,
-        (positives - both) * (holding - both) / total,
-    )
+    with_hit = both * (total - positives - holding + both) / total
+    without = (positives - both) * (holding - both) / total
     return {
         "matched_p": float(norm.sf(excess / np.sqrt(variance))) if variance > 0 else 1.0,
         "matched_odds_ratio": float((with_hit.sum() + 0.5) / (without.sum() + 0.5)),

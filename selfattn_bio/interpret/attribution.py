@@ -282,6 +282,17 @@ def backward_batches(sequences: Sequence[Letters]) -> Iterator[slice]:
         start = end
 
 
+def by_batches(
+    sequences: Sequence[Letters], score: Callable[[Sequence[Letters]], NDArray[np.float32]]
+) -> list[NDArray[np.float32]]:
+    """Score `backward_batches` of sequences, and cut each row of (B, L, ...) to its length."""
+    found: list[NDArray[np.float32]] = []
+    for batch in backward_batches(sequences):
+        rows = score(sequences[batch])
+        found += [row[: len(letters)] for row, letters in zip(rows, sequences[batch], strict=True)]
+    return found
+
+
 def paired_batches(first: Sequence[Letters], partner: Sequence[Letters]) -> Iterator[slice]:
     """Yield slices of pairs that satisfy the limits of `backward_batches` for both inputs."""
     start = 0
@@ -332,11 +343,9 @@ def attnlrp_importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDA
 
     This needs no forward passes of mutants.
     """
-    found: list[NDArray[np.float32]] = []
-    for batch in backward_batches(sequences):
-        rows = importance(gradient_scores(scorer, pad_letters(list(sequences[batch]))))
-        found += [row[: len(letters)] for row, letters in zip(rows, sequences[batch], strict=True)]
-    return found
+    return by_batches(
+        sequences, lambda batch: importance(gradient_scores(scorer, pad_letters(list(batch))))
+    )
 
 
 def centred(scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from selfattn_bio.attention.inputs import AttentionInputs, prepare
 from selfattn_bio.attention.mask import AttentionMask
 from selfattn_bio.attention.mixers import Softmax
-from selfattn_bio.config import AttentionModel, SoftmaxMixer
+from selfattn_bio.config import AnyModel, AttentionModel, SoftmaxMixer
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.readout import AttentionReading
@@ -68,15 +69,18 @@ def has_attention(scorer: Scorer) -> bool:
 
     CNNs, mixers other than softmax, networks with two inputs and members without heads have none.
     """
-    if not all(isinstance(member, AttentionBody) for member in scorer.network.members):
-        return False
-    of_members = [
-        [module.mixer for module in member.modules() if isinstance(module, SelfAttention)]
+    return all(isinstance(member, AttentionBody) for member in scorer.network.members) and all(
+        layers and all(isinstance(layer.mixer, Softmax) for layer in layers)
+        for layers in _attention_layers(scorer)
+    )
+
+
+def _attention_layers(scorer: Scorer) -> list[list[SelfAttention]]:
+    """Return the attention layers of each member."""
+    return [
+        [module for module in member.modules() if isinstance(module, SelfAttention)]
         for member in scorer.network.members
     ]
-    return all(
-        mixers and all(isinstance(mixer, Softmax) for mixer in mixers) for mixers in of_members
-    )
 
 
 def read_letters(
@@ -91,20 +95,11 @@ def read_letters(
     ArgumentError
         If the network has no attention weights, for example a CNN or a mixer other than softmax.
     """
-    members = scorer.network.members
     if not has_attention(scorer):
-        model = scorer.run.model
-        if not isinstance(model, AttentionModel):
-            reason = f"models of kind {model.kind!r} have no attention"
-        elif isinstance(model.mixer, SoftmaxMixer):
-            reason = "all attention heads of a member were pruned"
-        else:
-            reason = f"mixer {model.mixer.kind!r} does not compute attention weights"
-        raise ArgumentError(f"cannot read attention: {reason}")
-    tokens = scorer.tokens(letters)
-    strands = (
-        2 if scorer.run.shares_strands else 1
-    )  # rows of the network per sequence, the given strand first
+        raise ArgumentError(f"cannot read attention: {_why_none(scorer.run.model)}")
+    tokens, attention = scorer.tokens(letters), _attention_layers(scorer)
+    # rows of the network per sequence, the given strand first
+    strands = 2 if scorer.run.shares_strands else 1
     layers: dict[Any, AttentionInputs] = {}
     norms: dict[Any, Tensor] = {}
     above: dict[Any, Tensor] = {}  # gradients at the heads' outputs, by their gates module
@@ -128,17 +123,10 @@ def read_letters(
     def ordered(found: dict[Any, T]) -> tuple[tuple[T, ...], ...]:
         return tuple(tuple(found[module] for module in modules) for modules in attention)
 
-    attention = [
-        [each for each in member.modules() if isinstance(each, SelfAttention)] for member in members
-    ]
-    handles = [
-        module.register_forward_pre_hook(keep) for modules in attention for module in modules
-    ]
-    handles += [
-        module.gates.register_forward_pre_hook(keep_output)
-        for modules in attention
-        for module in modules
-    ]
+    handles = []
+    for module in chain.from_iterable(attention):
+        handles.append(module.register_forward_pre_hook(keep))
+        handles.append(module.gates.register_forward_pre_hook(keep_output))
     try:
         if target is None:
             with torch.inference_mode(), through_all_layers(scorer.network):
@@ -152,26 +140,32 @@ def read_letters(
     finally:
         for handle in handles:
             handle.remove()
-    of_tokens = scorer.tokenizer.spans(tokens.shape[1])  # (N, 2)
-    body: AttentionBody = members[0]  # type: ignore[assignment]
-    pool, prefix = body.stem.pool, body.head.num_prefix
-    starts, ends = (
-        of_tokens[::pool, 0],
-        of_tokens[
-            np.minimum(np.arange(pool - 1, len(of_tokens) + pool - 1, pool), len(of_tokens) - 1), 1
-        ],
-    )
-    spans = np.concatenate([np.full((prefix, 2), -1), np.stack([starts, ends], axis=1)]).astype(
-        np.int64
-    )
-    lengths = np.count_nonzero(letters, axis=1)
-    seen = np.arange(len(spans)) == 0 if isinstance(body.head, ClsHead) else spans[:, 0] >= 0
+    spans = _spans(scorer, tokens.shape[1])
+    with_cls = isinstance(scorer.network.members[0].head, ClsHead)
     return AttentionReading(
         ids,
         ordered(layers),
         spans,
-        lengths,
-        seen,
-        ordered(norms),
-        ordered(above) if target else (),
+        lengths=np.count_nonzero(letters, axis=1),
+        seen=np.arange(len(spans)) == 0 if with_cls else spans[:, 0] >= 0,
+        norms=ordered(norms),
+        above=ordered(above) if target else (),
     )
+
+
+def _why_none(model: AnyModel) -> str:
+    if not isinstance(model, AttentionModel):
+        return f"models of kind {model.kind!r} have no attention"
+    if isinstance(model.mixer, SoftmaxMixer):
+        return "all attention heads of a member were pruned"
+    return f"mixer {model.mixer.kind!r} does not compute attention weights"
+
+
+def _spans(scorer: Scorer, num_tokens: int) -> NDArray[np.int64]:
+    """Return the letters [start, end) of each encoder position; -1 for [CLS]."""
+    body: AttentionBody = scorer.network.members[0]  # type: ignore[assignment]
+    of_tokens, pool = scorer.tokenizer.spans(num_tokens), body.stem.pool
+    last = np.minimum(np.arange(pool - 1, num_tokens + pool - 1, pool), num_tokens - 1)
+    spans = np.stack([of_tokens[::pool, 0], of_tokens[last, 1]], axis=1)
+    prefix = np.full((body.head.num_prefix, 2), -1)
+    return np.concatenate([prefix, spans]).astype(np.int64)

@@ -74,55 +74,45 @@ TESTS = (
 )
 # loss of log-odds at the hits: minus that at control sites, and the loss alone
 USES = ("effect", "fall")
-COLUMNS = [
-    *(
-        "enrichment_p",
-        "enrichment_q",
-        "odds_ratio",
-        "positives_with_hit",
-        "negatives_with_hit",
-        "num_hits",
-    ),
-    *(
-        "effect",
-        "effect_low",
-        "effect_high",
-        "effect_p",
-        "effect_q",
-        "effect_records",
-        "fall",
-        "fall_low",
-        "fall_high",
-        "verdict",
-    ),
-    *(
-        "matched_p",
-        "matched_q",
-        "matched_odds_ratio",
-        "shuffled_p",
-        "shuffled_q",
-        "shuffled_odds_ratio",
-        "shuffled_with_hit",
-    ),
-    *(
-        "sufficiency",
-        "sufficiency_low",
-        "sufficiency_high",
-        "sufficiency_p",
-        "sufficiency_q",
-        "stability",
-    ),
-    *(
-        "position_p",
-        "position_q",
-        "window_start",
-        "window_end",
-        "window_hits",
-        "window_expected",
-        "window_p",
-        "window_q",
-    ),
-    *("strand_plus", "strand_low", "strand_high", "strand_p", "strand_q"),
+
+
+def tested(name: str) -> tuple[str, str]:
+    """Return the columns of a test: p and q."""
+    return f"{name}_p", f"{name}_q"
+
+
+def estimated(name: str) -> tuple[str, str, str]:
+    """Return the columns of an estimate: value, and ends of its interval."""
+    return name, f"{name}_low", f"{name}_high"
+
+
+COLUMNS = [  # order in motifs.tsv
+    *tested("enrichment"),
+    "odds_ratio",
+    "positives_with_hit",
+    "negatives_with_hit",
+    "num_hits",
+    *estimated("effect"),
+    *tested("effect"),
+    "effect_records",
+    *estimated("fall"),
+    "verdict",
+    *tested("matched"),
+    "matched_odds_ratio",
+    *tested("shuffled"),
+    "shuffled_odds_ratio",
+    "shuffled_with_hit",
+    *estimated("sufficiency"),
+    *tested("sufficiency"),
+    "stability",
+    *tested("position"),
+    "window_start",
+    "window_end",
+    "window_hits",
+    "window_expected",
+    *tested("window"),
+    *("strand_plus", "strand_low", "strand_high"),
+    *tested("strand"),
 ]
 
 

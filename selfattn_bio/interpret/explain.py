@@ -280,7 +280,9 @@ def explain_letters(
     for start in range(0, len(letters), BATCH):
         batch = letters[start : start + BATCH]
         if isinstance(method, AttributionMethod):
-            attended = Received().received(scorer, batch, target) if has_attention(scorer) else []
+            attended = (
+                Received().attribution(scorer, batch, target) if has_attention(scorer) else []
+            )
             for row, scores in enumerate(hypothetical_scores(method, scorer, batch, target), start):
                 hypothetical[row, : len(scores)] = scores
         else:

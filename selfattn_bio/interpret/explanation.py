@@ -24,14 +24,14 @@ from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.interpret.callers import Caller, build_caller
-from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
+from selfattn_bio.interpret.exchange import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.methods import (
     AttnLRPCopies,
 )
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
+from selfattn_bio.interpret.patterns import refine_patterns
 from selfattn_bio.interpret.readout import AttentionMap
-from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.svg import track_svg
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
@@ -357,12 +357,15 @@ class Explanation:
             If a part is missing or damaged, or the parts have different numbers of records.
         """
         folder = Path(folder)
+        path = folder / ABOUT  # the file that is read, for errors
         try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about = json.loads(path.read_text(encoding="utf-8"))
             source = {key: about[key] for key in SOURCE if key in about}
-            records = pd.read_parquet(folder / RECORDS)
+            records = pd.read_parquet(path := folder / RECORDS)
+            maps = _read_maps(path := folder / MAPS)
+            path = folder / ARRAYS
             # np.load(path) does not close a damaged archive, so open the file here.
-            with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded = cls(
                     records,
                     letters=arrays["letters"],
@@ -372,7 +375,7 @@ class Explanation:
                     source=source,
                     method=about["method"],
                     target=about["target"],
-                    maps=_read_maps(folder / MAPS),
+                    maps=maps,
                     partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
                 )
         except FileNotFoundError as error:
@@ -380,7 +383,7 @@ class Explanation:
             raise ResultsError(message, place=str(folder), hint=AGAIN) from None
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise ResultsError(
-                f"cannot read the attribution folder: {error}", place=str(folder), hint=AGAIN
+                f"cannot read this file: {error}", place=str(path), hint=AGAIN
             ) from error
         rows = {len(records), len(loaded.letters), len(loaded.hypothetical), len(loaded.attention)}
         if len(rows) > 1:

@@ -18,12 +18,14 @@ from pydantic import Field, model_validator
 
 from selfattn_bio.config import Form, Positive, Section
 from selfattn_bio.errors import GrammarError
-from selfattn_bio.interpret.grammar_background import BackgroundModel, IndependentLetters
-from selfattn_bio.interpret.grammar_negatives import FarPair, Negatives
-from selfattn_bio.interpret.grammar_sites import (
+from selfattn_bio.interpret.grammar_parts import (
+    BackgroundModel,
     Blocks,
+    FarPair,
     Generator,
+    IndependentLetters,
     MotifPair,
+    Negatives,
     Ppms,
     Range,
     Sites,

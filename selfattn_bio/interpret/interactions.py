@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance
 from selfattn_bio.interpret.capture import has_attention, read_letters
 from selfattn_bio.interpret.epistasis import (
+    BIN,
     NAMES,
     PAIR,
     SITES,
@@ -36,12 +36,12 @@ from selfattn_bio.interpret.epistasis import (
     LogOdds,
     epistasis,
     site_pairs,
+    spacing,
 )
-from selfattn_bio.interpret.evidence import q_values
-from selfattn_bio.interpret.formats import read_table
+from selfattn_bio.interpret.evidence import estimated, q_values, tested
+from selfattn_bio.interpret.formats import read_table, write_table
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import MIN_EFFECT, mean_effect
-from selfattn_bio.interpret.spacing import BIN, spacing
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.scoring.scorer import Scorer
 
@@ -54,32 +54,24 @@ MAX_PAIRS = 20  # pairs of motifs that are tested
 # records sampled for attributions among those with hits of at least two motifs
 MAX_SEARCHED = 1000
 # described in docs/interpretation_interactions.md
-COLUMNS = [
-    *(
-        "name_a",
-        "name_b",
-        "records",
-        "tested",
-        "epistasis",
-        "epistasis_low",
-        "epistasis_high",
-        "specific",
-        "sites_p",
-        "pairs_p",
-        "p",
-        "q",
-    ),
-    *(
-        "attention",
-        "closest",
-        "spacings",
-        "spacing_start",
-        "spacing_end",
-        "spacing_fold",
-        "spacing_p",
-        "spacing_q",
-    ),
-    *("orientation", "orientation_fold", "orientation_p", "orientation_q", "verdict"),
+COLUMNS = [  # order in interactions.tsv
+    *NAMES,
+    "records",
+    "tested",
+    *estimated("epistasis"),
+    "specific",
+    "sites_p",
+    "pairs_p",
+    *("p", "q", "attention", "closest"),
+    "spacings",
+    "spacing_start",
+    "spacing_end",
+    "spacing_fold",
+    *tested("spacing"),
+    "orientation",
+    "orientation_fold",
+    *tested("orientation"),
+    "verdict",
 ]
 
 
@@ -141,10 +133,7 @@ class Interactions(TableDisplay):
 
     def save(self, path: str | Path) -> None:
         """Write the table as TSV, the file of `selfattn-bio interactions`."""
-        with whole_file(path) as temporary:
-            self.table.to_csv(
-                temporary, sep="\t", index=False, float_format="%.6g", lineterminator="\n"
-            )
+        write_table(path, self.table)
 
 
 def evaluate_interactions(

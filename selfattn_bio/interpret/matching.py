@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,13 +58,8 @@ def match_motifs(
         return pd.DataFrame(
             {"name": list(ppms), "match": "", **unknown, "other_matches": ""}, columns=columns
         )
-    from memelite import tomtom  # imported here because it compiles when first used
-
     labels = list(database)
-    with warnings.catch_warnings():
-        # small databases: see `database` in the docstring
-        warnings.filterwarnings("ignore", message="tomtom was given")
-        p = tomtom([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0]
+    p = compare([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0]
     p = np.clip(p, 0, 1)
     q = false_discovery_control(p, axis=1)
     order = p.argsort(axis=1, kind="stable")
@@ -82,3 +77,12 @@ def match_motifs(
             "other_matches": ["; ".join(found) for found in others],
         }
     )
+
+
+def compare(queries: Sequence[NDArray], targets: Sequence[NDArray], **options: Any) -> Any:
+    """Compare all queries (A, width) with all targets by `memelite.tomtom`."""
+    from memelite import tomtom  # imported here because it compiles when first used
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="tomtom was given")
+        return tomtom(queries, targets, **options)

@@ -7,8 +7,9 @@ square. Scores of pooled tokens are mapped back to letters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,10 +125,7 @@ class AttentionReading:
         ----------
         Abnar and Zuidema 2020.
         """
-        start = self._start()
-        return self._to_letters(
-            torch.stack([rollout(layers, start) for layers in self.layers]).mean(0)
-        )
+        return self._rolled(rollout)
 
     def value_rollout(self) -> NDArray[np.float32]:
         """Return `rollout` with each weight times the norm of its value, (B, L).
@@ -136,12 +134,7 @@ class AttentionReading:
         ----------
         Kobayashi et al. 2020.
         """
-        start = self._start()
-        by_member = [
-            value_rollout(layers, norms, start)
-            for layers, norms in zip(self.layers, self.norms, strict=True)
-        ]
-        return self._to_letters(torch.stack(by_member).mean(0))
+        return self._rolled(value_rollout, self.norms)
 
     def gradient_rollout(self) -> NDArray[np.float32]:
         """Return the rollout of weights times gradients for the target of the reading, (B, L).
@@ -159,12 +152,9 @@ class AttentionReading:
         """
         if not self.above:
             raise ValueError("a rollout with gradients needs attention that was read with a target")
-        start = self._start()
-        by_member = [
-            gradient_rollout(layers, above, start)
-            for layers, above in zip(self.layers, self.above, strict=True)
-        ]
-        return self._to_letters(torch.stack(by_member).mean(0) - start)
+        return self._rolled(
+            lambda layers, above, start: gradient_rollout(layers, above, start) - start, self.above
+        )
 
     def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
         """Return the attention between spans of each sequence.
@@ -241,10 +231,8 @@ class AttentionReading:
         fractions = (
             given.mean(0) if head is None else given[head]
         ).float().cpu().numpy() / np.bincount(bin_of_position)[:, None]
-        starts, end = (
-            self.spans[positions[np.searchsorted(bin_of_position, np.arange(count))], 0],
-            min(self.spans[positions[-1], 1], self.lengths[row]),
-        )
+        starts = self.spans[positions[np.searchsorted(bin_of_position, np.arange(count))], 0]
+        end = min(self.spans[positions[-1], 1], self.lengths[row])
         return AttentionMap(np.append(starts, end), fractions.astype(np.float32))
 
     def edges(self, count: int = 20) -> pd.DataFrame:
@@ -298,6 +286,12 @@ class AttentionReading:
             [received(layer).movedim(1, 0) / number for layer in layers] for layers in self.layers
         ]
 
+    def _rolled(self, roll: Callable[..., Tensor], *of_members: Any) -> NDArray[np.float32]:
+        """Return the mean over the members of a rollout; `of_members` are its other arguments."""
+        start = self._start()
+        by_member = [roll(*each, start) for each in zip(self.layers, *of_members, strict=True)]
+        return self._to_letters(torch.stack(by_member).mean(0))
+
     def _start(self) -> Tensor:
         """Return the start of a rollout (B, M): uniform over the positions the head reads."""
         mask = self._mask()
@@ -312,10 +306,8 @@ class AttentionReading:
         """Average (..., B, M) over the encoder positions that cover a letter: (..., B, L)."""
         length = int(self.lengths.max())
         values = (by_place * self._mask()).cpu().numpy()
-        total, covering = (
-            np.zeros((*values.shape[:-1], length)),
-            np.zeros((len(self.lengths), length)),
-        )
+        total = np.zeros((*values.shape[:-1], length))
+        covering = np.zeros((len(self.lengths), length))
         for position, (start, end) in enumerate(self.spans):
             if start >= 0:
                 total[..., start:end] += values[..., position, None]

@@ -23,13 +23,14 @@ from selfattn_bio.errors import GrammarError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.formats import write_bed
 from selfattn_bio.interpret.grammar import Grammar, read_grammar
-from selfattn_bio.interpret.grammar_background import (
+from selfattn_bio.interpret.grammar_parts import (
     BackgroundModel,
+    Blocks,
     IndependentLetters,
     MarkovLetters,
+    Ppms,
+    Shuffled,
 )
-from selfattn_bio.interpret.grammar_negatives import Shuffled
-from selfattn_bio.interpret.grammar_sites import Blocks, Ppms
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.shuffle import shuffle_letters

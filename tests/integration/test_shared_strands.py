@@ -272,7 +272,7 @@ def test_attention_is_read_on_the_given_strand(method):
     plain = scorer_of(run, build_network(run).double().eval())
     plain.network.load_state_dict(scorer.network.state_dict())
     letters = [np.frombuffer(text.encode(), np.uint8) for text in sequences()]
-    found, expected = (method.received(each, letters, Target()) for each in (scorer, plain))
+    found, expected = (method.attribution(each, letters, Target()) for each in (scorer, plain))
     share = 2 if method.name == "gradient_rollout" else 1  # a strand has half of the mean
     for one, two in zip(found, expected, strict=True):
         np.testing.assert_allclose(share * one, two, rtol=1e-5, atol=1e-7)

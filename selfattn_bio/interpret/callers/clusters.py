@@ -17,7 +17,6 @@ Works for DNA and protein, needs no clustering library and no null distribution 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,8 +25,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.interpret.hits import one_hot
-from selfattn_bio.interpret.patterns import CallerResult, SeqletPattern, align, check_scores
-from selfattn_bio.interpret.refine import refine_patterns
+from selfattn_bio.interpret.matching import compare
+from selfattn_bio.interpret.patterns import (
+    CallerResult,
+    SeqletPattern,
+    align,
+    check_scores,
+    refine_patterns,
+)
 from selfattn_bio.interpret.seqlets import call_seqlets
 from selfattn_bio.sequence.alphabet import Alphabet
 
@@ -192,17 +197,13 @@ def _compared(
     Three (n, n) arrays: p-value, offset of the row's matrix in the column's, and whether the
     column's matrix is reverse-complemented.
     """
-    from memelite import tomtom  # imported here because it compiles when first used
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="tomtom was given")
-        p, _, offset, _, strand = tomtom(
-            scores,
-            scores,
-            n_score_bins=SCORE_BINS,
-            n_target_bins=TARGET_BINS,
-            reverse_complement=alphabet.has_complement,
-        )
+    p, _, offset, _, strand = compare(
+        scores,
+        scores,
+        n_score_bins=SCORE_BINS,
+        n_target_bins=TARGET_BINS,
+        reverse_complement=alphabet.has_complement,
+    )
     return p, offset.astype(np.int64), strand == 1
 
 

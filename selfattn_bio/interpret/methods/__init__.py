@@ -13,18 +13,18 @@ line of `PLAIN_METHODS` in config/interpret.py or, if it has settings, with a se
 
 from __future__ import annotations
 
-from importlib import import_module
+from pkgutil import resolve_name
 
 from selfattn_bio import config
 from selfattn_bio.config.interpret import KNOWN_METHODS
 from selfattn_bio.interpret.methods.attention import (
+    AttentionMethod,
     GradientRollout,
     Received,
     Rollout,
     ValueRollout,
 )
 from selfattn_bio.interpret.methods.base import (
-    AttentionMethod,
     AttributionMethod,
     Method,
     hypothetical_scores,
@@ -40,13 +40,9 @@ from selfattn_bio.interpret.methods.gradients import (
 )
 from selfattn_bio.interpret.methods.mutagenesis import BlockOcclusion, Guided, Saturation
 
-
-def _class_of(path: str) -> type[Method]:
-    module, name = path.split(".")
-    return getattr(import_module(f"{__name__}.{module}"), name)
-
-
-METHODS = {kind: _class_of(path) for kind, (path, _) in KNOWN_METHODS.items()}
+METHODS: dict[str, type[Method]] = {
+    kind: resolve_name(f"{__name__}.{path}") for kind, (path, _) in KNOWN_METHODS.items()
+}
 
 
 def build_method(section: config.AnyMethod) -> Method:

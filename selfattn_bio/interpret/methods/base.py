@@ -32,13 +32,9 @@ class Method(ABC):
     ----------
     name
         The kind in a run file.
-    is_attention
-        True for methods based on attention weights. They show where the model attends but do not
-        explain its output, and do not score substitutions.
     """
 
     name: ClassVar[str]
-    is_attention: ClassVar[bool] = False
 
     @property
     def needs(self) -> Need:
@@ -108,30 +104,6 @@ class AttributionMethod(Method):
     ) -> list[Scores]:
         """Return the L2 norm of the scores at each position."""
         return [importance(scores) for scores in self.scores(scorer, letters, target)]
-
-
-class AttentionMethod(Method):
-    """Method based on attention weights."""
-
-    is_attention: ClassVar[bool] = True
-
-    @abstractmethod
-    def received(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """Return the attention that each letter receives, one (L,) array per sequence.
-
-        The parameters are those of `AttributionMethod.scores`.
-
-        Raises
-        ------
-        ValueError
-            If the network has no attention, for example a CNN.
-        """
-
-    def attribution(
-        self, scorer: Scorer, letters: Sequence[Letters], target: Target
-    ) -> list[Scores]:
-        """Return the attention received."""
-        return self.received(scorer, letters, target)
 
 
 def hypothetical_scores(

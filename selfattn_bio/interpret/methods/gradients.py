@@ -21,6 +21,7 @@ from selfattn_bio.interpret.attribution import (
     PLAIN,
     Rules,
     backward_batches,
+    by_batches,
     embedding_table,
     gradient_at,
     gradient_scores,
@@ -54,15 +55,11 @@ class _OneBackward(ByGradient):
         The score of a letter is gradient . (embedding with that letter - embedding), summed over
         the tokens that cover the position.
         """
-        found: list[Scores] = []
-        for batch in backward_batches(letters):
-            rows = gradient_scores(
-                scorer, pad_letters(list(letters[batch])), self.rules, partial(target.of, scorer)
-            )
-            found += [
-                row[: len(sequence)] for row, sequence in zip(rows, letters[batch], strict=True)
-            ]
-        return found
+        chosen = partial(target.of, scorer)
+        return by_batches(
+            letters,
+            lambda batch: gradient_scores(scorer, pad_letters(list(batch)), self.rules, chosen),
+        )
 
 
 @dataclass(frozen=True)
@@ -213,28 +210,21 @@ class IntegratedGradients(ByGradient):
             raise ValueError(f"steps is {self.steps}; choose at least 1")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        table, found = embedding_table(scorer), []
+        table, chosen = embedding_table(scorer), partial(target.of, scorer)
         parts, mean = letter_parts(table, scorer.tokenizer), table[FIRST_KMER:].mean(0)
-        for batch in backward_batches(letters):
-            tokens = scorer.tokens_of(letters[batch])
+
+        def integrated(batch: Sequence[Letters]) -> Scores:
+            tokens = scorer.tokens_of(batch)
             here = scorer.network.embed(tokens).detach()
             # [UNK] stays as it is: its letters have no scores
             reference = torch.where((tokens >= FIRST_KMER)[..., None], mean, here)
             gradient = torch.zeros_like(here)
             for step in range(self.steps):
                 on_the_way = reference + (here - reference) * ((step + 0.5) / self.steps)
-                gradient += (
-                    gradient_at(
-                        scorer.network, on_the_way, tokens, PLAIN, partial(target.of, scorer)
-                    )
-                    / self.steps
-                )
-            rows = project_to_letters(
-                gradient, tokens, parts, scorer.tokenizer, max(map(len, letters[batch]))
-            )
-            rows -= rows.mean(-1, keepdim=True)
-            found += [
-                row[: len(sequence)]
-                for row, sequence in zip(rows.float().cpu().numpy(), letters[batch], strict=True)
-            ]
-        return found
+                at_step = gradient_at(scorer.network, on_the_way, tokens, PLAIN, chosen)
+                gradient += at_step / self.steps
+            longest = max(map(len, batch))
+            rows = project_to_letters(gradient, tokens, parts, scorer.tokenizer, longest)
+            return (rows - rows.mean(-1, keepdim=True)).float().cpu().numpy()
+
+        return by_batches(letters, integrated)

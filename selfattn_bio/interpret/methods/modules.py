@@ -161,10 +161,8 @@ class _Stage(nn.Module):
         self.part, self.pooling = part, nn.MaxPool2d((1, part.pool), ceil_mode=True)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        x, mask = (
-            self.part.first_act(self.part.first_norm(self.pooling(self.part.first(x)))),
-            mask[:, :: self.part.pool],
-        )
+        x = self.part.first_act(self.part.first_norm(self.pooling(self.part.first(x))))
+        mask = mask[:, :: self.part.pool]
         if self.part.second is None:
             return x, mask
         return x + self.part.second_act(self.part.second_norm(self.part.second(x))), mask

@@ -11,10 +11,10 @@ from selfattn_bio.interpret.epistasis import (
     epistasis,
     put,
     site_pairs,
+    spacing,
     strands_log_odds,
 )
 from selfattn_bio.interpret.interactions import attention_between, evaluate_interactions, verdict
-from selfattn_bio.interpret.spacing import spacing
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.alphabet import DNA
 

@@ -16,6 +16,7 @@ from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.methods import (
     METHODS,
+    AttentionMethod,
     AttnLRPCopies,
     BlockOcclusion,
     DeepLiftShap,
@@ -84,7 +85,7 @@ def test_attention_methods_equal_their_formulas(pattern):
             ) @ flows["gradient_rollout"]
     for method in (Rollout(), ValueRollout(), GradientRollout()):
         for row, (found, length) in enumerate(
-            zip(method.received(scorer, letters, Target()), (12, 6), strict=True)
+            zip(method.attribution(scorer, letters, Target()), (12, 6), strict=True)
         ):
             start = (np.arange(12) < length) / length
             expected = start @ flows[method.name][row] - start * (method.name == "gradient_rollout")
@@ -124,7 +125,7 @@ def test_a_method_is_chosen_by_kind():
         assert method == cls()
     assert build_method(config.GuidedMethod(fraction=0.3)) == Guided(0.3)
     assert build_method(config.BlocksMethod(width=5, by="random")) == BlockOcclusion(5, "random")
-    assert {cls.name for cls in METHODS.values() if cls.is_attention} == {
+    assert {cls.name for cls in METHODS.values() if issubclass(cls, AttentionMethod)} == {
         "received",
         "rollout",
         "value_rollout",

@@ -21,7 +21,7 @@ WINDOW_CLS = NO_STEM | {
 def test_received_is_a_mean_over_layers_heads_and_tokens():
     scorer = scorer_of(NO_STEM, k=1)
     letters = np.frombuffer(b"ACGTACCA", dtype=np.uint8)[None]
-    (received,) = Received().received(scorer, letters, Target())
+    (received,) = Received().attribution(scorer, letters, Target())
     # each token gives attention 1 in total
     np.testing.assert_allclose(received.sum(), 1, rtol=1e-5)
     assert received.min() > 0

@@ -17,8 +17,8 @@ from selfattn_bio.interpret.patterns import (
     count_letters,
     information,
     informative_span,
+    refine_patterns,
 )
-from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.sequence.alphabet import DNA
 

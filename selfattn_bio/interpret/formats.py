@@ -50,10 +50,8 @@ def on_chromosome(intervals: pd.DataFrame, records: pd.DataFrame) -> pd.DataFram
     is_reversed = located & (record["strand"] == "-").fillna(False).to_numpy(dtype=bool)
     origin = record["start"].where(located, 0).to_numpy(dtype=np.int64)
     far_end = record["end"].where(located, 0).to_numpy(dtype=np.int64)
-    start, end = (
-        interval["start"].to_numpy(dtype=np.int64),
-        interval["end"].to_numpy(dtype=np.int64),
-    )
+    start = interval["start"].to_numpy(dtype=np.int64)
+    end = interval["end"].to_numpy(dtype=np.int64)
     flipped = interval["strand"].map({"+": "-", "-": "+"})
     rows = pd.DataFrame(
         {

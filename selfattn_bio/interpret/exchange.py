@@ -89,10 +89,8 @@ def _write_pattern(
     sequence = coded[record[:, None], columns].astype(np.float32)  # (seqlets, widest, 4)
     scores = hypothetical[record[:, None], columns].astype(np.float32)
     # reversing the columns A, C, G, T gives the complement
-    sequence[is_reversed], scores[is_reversed] = (
-        sequence[is_reversed][:, ::-1, ::-1],
-        scores[is_reversed][:, ::-1, ::-1],
-    )
+    sequence[is_reversed] = sequence[is_reversed][:, ::-1, ::-1]
+    scores[is_reversed] = scores[is_reversed][:, ::-1, ::-1]
     seqlets = group.create_group("seqlets")
     seqlets.create_dataset("n_seqlets", data=np.array([len(record)]))
     for name, values in zip(
