@@ -38,7 +38,7 @@ from IPython.display import Markdown, display
 from selfattn_bio import Explanation, load, read_run_file
 from selfattn_bio.interpret.capture import has_attention, read_attention
 from selfattn_bio.model.user_module import allow_module_of
-from selfattn_bio.report import motif_plots, plots, words
+from selfattn_bio.report import plots, words
 
 folder = Path(results)
 if not folder.exists() and Path("attribution").exists():  # opened in the results folder
@@ -66,7 +66,7 @@ display(Markdown(words.attention_sentence(model, len(readings) > 0)))
 # %%
 figure, ax = plt.subplots(figsize=(9, 2.4))
 length = len(explanation.sequences[sequence])
-motif_plots.draw_attention_and_attribution(
+plots.draw_attention_and_attribution(
     explanation.attention[[sequence], :length], explanation.attribution[sequence][None], ax
 )
 ax.set_title(explanation.ids[sequence], loc="left", pad=18)
@@ -87,7 +87,7 @@ for reading in readings:
             1, len(heads), figsize=(3.2 * len(heads), 3), layout="constrained"
         )
         for head, ax in zip(heads, axes, strict=True):
-            motif_plots.draw_attention_map(reading.map(layer=layer, head=head, bins=bins), ax)
+            plots.draw_attention_map(reading.map(layer=layer, head=head, bins=bins), ax)
             ax.set_title(
                 f"layer {layer + 1}, {'mean over heads' if head is None else f'head {head + 1}'}",
                 loc="left",

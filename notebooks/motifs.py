@@ -36,7 +36,7 @@ from IPython.display import Markdown, display
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.motifs import read_meme
-from selfattn_bio.report import motif_plots, plots, words
+from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 from selfattn_bio.sequence.alphabet import get_alphabet
 
@@ -85,5 +85,5 @@ for row in motifs.to_dict("records"):
 
 # %%
 figure, ax = plt.subplots(figsize=(6, 1.2 + 0.2 * len(motifs)))
-motif_plots.draw_evidence(motifs, ax)
+plots.draw_evidence(motifs, ax)
 plt.show()

@@ -51,7 +51,7 @@ rule no_such_task:
 
 
 onsuccess:
-    from selfattn_bio.report.closing import (
+    from selfattn_bio.report.lines import (
         final_lines,
     )  # slow to import: at the top every job would pay for it
 

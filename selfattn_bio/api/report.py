@@ -10,7 +10,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import bins, page
-from selfattn_bio.report.results import read_results
+from selfattn_bio.report.results import read_results, read_task_results
 
 
 def write_report(task: RunFile, results: str | Path, output: str | Path) -> Path:
@@ -49,4 +49,4 @@ def _write(
 
 @_write.register
 def _(objective: BinsOfPoints, task: RunFile, results: Path, output: Path, name: str) -> None:
-    bins.write_bin_report(bins.read_bin_results(task, results), output, name)
+    bins.write_bin_report(read_task_results(task, results), output, name)

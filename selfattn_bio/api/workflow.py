@@ -146,7 +146,7 @@ def copy_task(task: str, folder: str | Path = ".", *, say: Say = silent) -> None
 def _print_results(targets: Sequence[str], stream: TextIO) -> None:
     """Print the summary of the tasks among the targets, and the paths of their results."""
     from selfattn_bio.config import read_run_file
-    from selfattn_bio.report.closing import final_lines
+    from selfattn_bio.report.lines import final_lines
 
     names = (word.split("_", 1)[1] for word in targets if word.startswith(TARGETS))
     for name in dict.fromkeys(names):

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Score validation and test records, fit baselines, write metrics.json and predictions/."""
     from selfattn_bio.api.evaluation import METRICS, check_evaluation_output, evaluate
     from selfattn_bio.objectives import objective_of
-    from selfattn_bio.report.evaluation import evaluation_lines
+    from selfattn_bio.report.lines import evaluation_lines
 
     say, (task, corpus) = sayer("evaluate"), task_and_corpus(arguments)
     check_evaluation_output(arguments.output)

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Find motifs in the attribution folder, test the evidence, and write all files of OUTPUT."""
     from selfattn_bio.api.motifs import find_motifs
-    from selfattn_bio.report.motif_lines import motif_lines
+    from selfattn_bio.report.lines import motif_lines
 
     start, say = time.monotonic(), sayer("motifs")
     task, corpus = task_and_corpus(arguments)

@@ -19,10 +19,12 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.interpret.evidence import COLUMNS
 from selfattn_bio.interpret.interventions import MIN_EFFECT
 from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.interpret.svg import logo_svg
 from selfattn_bio.motifs import open_database
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.examples import example_sites
 from selfattn_bio.report.results import Results
+from selfattn_bio.sequence.alphabet import get_alphabet
 
 VERDICT_ORDER = ("supported", "inconclusive", "contradicted")
 YES, NO, REVERSE = "yes", "not shown", "the reverse"
@@ -59,7 +61,11 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     rows: list[dict[Any, Any]] = [
         {str(key): value for key, value in row.items()} for row in table.to_dict("records")
     ]
-    logos, profiles = figures.motif_logos(results), figures.motif_profiles(results, table)
+    letters = get_alphabet(results.corpus["alphabet"]).letters
+    logos = {
+        name: logo_svg(ppm, letters, label=f"logo of {name}") for name, ppm in results.ppms.items()
+    }
+    profiles = figures.motif_profiles(results, table)
     pairs, examples = match_logos(results, rows), example_sites(results)
     test = results.metrics["test"]
     counts = int(test["positives"]), int(test["n"] - test["positives"])
@@ -73,11 +79,11 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "search": " ".join(str(row[key]) for key in ("name", "consensus", "verdict")).lower()
             + " "
             + _known(row).lower(),
-            "findings": (found := findings(row, counts, results.run, results.corpus["alphabet"]))[
+            "findings": (found := findings(row, counts, results.task, results.corpus["alphabet"]))[
                 0
             ],
             "untested": found[1],
-            "shortfall": shortfall(row, results.run.interpret.significance),
+            "shortfall": shortfall(row, results.task.interpret.significance),
         }
         for row in rows
     ]
@@ -105,7 +111,7 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
 
 
 def findings(
-    row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alphabet: str = "dna"
+    row: Mapping[Any, Any], counts: tuple[int, int], task: RunFile, alphabet: str = "dna"
 ) -> tuple[list[Finding], list[str]]:
     """Return the test results of a motif, and the questions that could not be answered.
 
@@ -116,7 +122,7 @@ def findings(
         may be missing.
     counts
         Number of positives and negatives in the test split.
-    run
+    task
         The run file, whose significance level decides what counts as shown.
     alphabet
         For protein, GC content and strand are left out.
@@ -125,7 +131,7 @@ def findings(
     matched = "GC content and length" if alphabet == "dna" else "length"
     kept = "dinucleotide counts" if alphabet == "dna" else "composition"
     unit = "bases" if alphabet == "dna" else "residues"
-    level = run.interpret.significance
+    level = task.interpret.significance
 
     def span(name: str, digits: int = 2) -> str:
         return words.interval(
@@ -222,13 +228,16 @@ def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple
     known = {row["name"]: row["match"] for row in rows if match_label(row)}
     if not known:
         return {}
-    motifs = open_database(results.run.interpret.database)
-    found = {
-        name: aligned(results.ppms[name], motifs[label])
-        for name, label in known.items()
-        if label in motifs
-    }
-    return figures.logo_pairs(found)
+    motifs = open_database(results.task.interpret.database)
+    pairs = {}
+    for name, label in known.items():
+        if label in motifs:
+            own, match = aligned(results.ppms[name], motifs[label])
+            pairs[name] = (
+                logo_svg(own, label=f"{name}, aligned"),
+                logo_svg(match, label=f"best match of {name}"),
+            )
+    return pairs
 
 
 def aligned(

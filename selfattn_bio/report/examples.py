@@ -1,14 +1,19 @@
-"""Draw example sites of each motif as sequence tracks.
+"""Single records for the report: sites with high attribution, and attention maps.
 
-Examples are chosen from the sites on which the motif was discovered.
-"""
+A script on the page draws the maps, so that a reader can choose record and layer."""
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
+from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.interpret.svg import track_svg
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -16,6 +21,8 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 COUNT = 3
 FLANK = 6  # positions shown on either side of a site
 HEIGHT = 44  # px
+DARKEST = 0.995  # weights above this quantile of a layer are drawn equally dark
+MAX_SEQUENCE = 5000  # longer sequences are not written to the page
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
     attribution is used. Motifs without a site are left out.
     """
     explained = results.explained
-    if explained is None or not explained.tracks.shape[2]:
+    if explained is None or explained.is_attention:
         return {}
     letters = get_alphabet(results.corpus["alphabet"]).letters
     discovery = results.discovery.drop_duplicates(["chrom", "start", "end", "name"])
@@ -48,7 +55,8 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
         + (discovery["end"] - discovery["start"]).to_numpy()[found["site"].to_numpy(dtype=int)]
     )
     # (records, L + 1), the sum over all positions before
-    up_to = np.pad(explained.attribution.cumsum(axis=1), ((0, 0), (1, 0)))
+    attribution = importance(explained.hypothetical)
+    up_to = np.pad(attribution.cumsum(axis=1, dtype=np.float64), ((0, 0), (1, 0)))
     record, start, end = (
         found[column].to_numpy(dtype=int) for column in ("record", "position", "end")
     )
@@ -67,7 +75,7 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
     ].itertuples(index=False):
         about = explained.records.iloc[record]
         before, after = min(FLANK, start), min(FLANK, about["length"] - end)
-        track = explained.tracks[record, start - before : end + after]
+        track = explained.track(record)[start - before : end + after]
         if strand == "-":
             # Reversing positions and bases gives the reverse complement, because the bases are in
             # the order ACGT
@@ -87,3 +95,56 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
         )
         examples.setdefault(str(name), []).append(Example(position, svg))
     return examples
+
+
+@dataclass(frozen=True)
+class MapFigure:
+    """One sequence: its id, label and split, score, number of layers, and JSON for the script."""
+
+    id: str
+    of: str
+    logit: float
+    layers: int
+    data: str
+
+
+def attention_figures(results: Results) -> list[MapFigure]:
+    """Return the sequences whose maps `explain` wrote, with the motif discovery sites in them."""
+    if results.explained is None or not results.explained.maps:
+        return []
+    records = (
+        results.records.set_index("id", drop=False)
+        .loc[list(results.explained.maps)]
+        .reset_index(drop=True)
+    )
+    sites = site_positions(results.discovery, records)
+    widths = (results.discovery["end"] - results.discovery["start"]).to_numpy(dtype=int)
+    figures = []
+    for row, (name, mapped) in enumerate(results.explained.maps.items()):
+        here = sites[sites["record"] == row].sort_values("position")
+        in_record = [
+            (str(n), int(p), int(p + widths[s]))
+            for n, s, p in here[["name", "site", "position"]].itertuples(index=False)
+        ]
+        letters = mapped.letters.tobytes().decode() if len(mapped.letters) <= MAX_SEQUENCE else ""
+        layers = [_shades(layer.weights) for layer in mapped.layers]
+        data = json.dumps(
+            {
+                "edges": mapped.layers[0].edges.tolist(),
+                "letters": letters,
+                "sites": in_record,
+                "layers": layers,
+            }
+        )
+        label = records["label"].iloc[row]
+        known = "unlabelled" if pd.isna(label) else "positive" if label == 1 else "negative"
+        of = f"{known}, {records['split'].iloc[row]}"
+        figures.append(MapFigure(name, of, mapped.logit, len(layers), data))
+    return figures
+
+
+def _shades(weights: NDArray[np.float32]) -> dict[str, Any]:
+    """Convert weights (S, S) to bytes; 255 stands for `top` and all higher values."""
+    top = float(np.quantile(weights, DARKEST)) or 1.0
+    shades = np.rint(np.minimum(weights / top, 1) * 255).astype(np.uint8)
+    return {"top": top, "shades": b64encode(shades.tobytes()).decode()}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from selfattn_bio.interpret.logos import draw_logo
-from selfattn_bio.report import motif_plots, plots
+from selfattn_bio.interpret.attribution import importance
+from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.report.words import SLICES, classifier_name, percent
-from selfattn_bio.sequence.alphabet import get_alphabet
 
 SIZE = (3.6, 2.9)  # inches; 346 px, the width of a phone
 MAX_CURVES = 4
@@ -77,82 +77,90 @@ def _inline(svg: str, name: str) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{name.replace("_", " ")}" ', 1)
 
 
+def draw_figure(
+    name: str,
+    title: str,
+    means: str,
+    not_means: str,
+    paint: Callable[[Axes], None],
+    folder: Path,
+    size: tuple[float, float] = SIZE,
+) -> Drawing:
+    """Draw a figure with its caption; arguments are those of `Drawing` and `draw`."""
+    return Drawing(name, title, means, not_means, draw(name, paint, folder, size))
+
+
 def performance(results: Results, folder: Path) -> list[Drawing]:
     """Draw the figures on how well the model separates the classes."""
     test, labels = results.test, results.test["label"].to_numpy()
     curves = {classifier_name(name, short=True): test[name] for name in _shown(results)}
-    worst = "valid_worst_auroc" in results.history  # only in balanced runs
     confidence = percent(results.metrics["confidence"])
+    show = partial(draw_figure, folder=folder)
     drawings = [
-        Drawing(
+        show(
             "comparison",
             "AUROC on the test set",
             f"Dots: AUROC on the test set. Lines: {confidence} bootstrap intervals over records. "
             "Dotted line: chance level.",
             "Classifiers with overlapping intervals may still differ, because all are evaluated on "
             "the same records. Paired differences are in the table below.",
-            draw(
-                "comparison",
-                lambda ax: plots.draw_intervals(
-                    _comparison_rows(results), ax, "AUROC on the test set", 0.5
-                ),
-                folder,
+            lambda ax: plots.draw_intervals(
+                bars(results.metrics["test"]), ax, "AUROC on the test set", 0.5
             ),
         ),
-        Drawing(
+        show(
             "roc",
             "ROC curve",
             "Fraction of positives found (true positive rate) against fraction of negatives called "
             "positive (false positive rate). Dotted line: chance level.",
             "The curve does not depend on the proportion of positives, so it does not show how "
             "many calls in a genome would be wrong.",
-            draw("roc", lambda ax: plots.draw_roc(labels, curves, ax), folder),
+            lambda ax: plots.draw_roc(labels, curves, ax),
         ),
-        Drawing(
+        show(
             "precision_recall",
             "Precision and recall",
             "Fraction of positive calls that are correct (precision) against fraction of positives "
             "found (recall). Dotted line: chance level.",
             f"The curve applies to this test set, with {percent(labels.mean())} positives. "
             "Precision is lower where positives are rarer.",
-            draw(
-                "precision_recall",
-                lambda ax: plots.draw_precision_recall(labels, curves, ax),
-                folder,
-            ),
-        ),
-        Drawing(
-            "learning",
-            "Learning curves",
-            f"Loss and AUROC{' of the worst group' if worst else ''} during training. Dotted line: "
-            "step with the highest validation AUROC, whose weights were kept.",
-            ("These curves show the network only. " if results.run.stack.parts else "")
-            + (
-                "The test set is not used here. Training loss may include label smoothing and "
-                "dropout, so it is not comparable with validation loss."
-                if "train_loss" in results.history
-                else "The test set is not used here. Private runs do not report the training loss."
-            ),
-            draw(
-                "learning",
-                lambda ax: plots.draw_learning_curves(
-                    results.history, ax, "worst_auroc" if worst else "auroc"
-                ),
-                folder,
-            ),
+            lambda ax: plots.draw_precision_recall(labels, curves, ax),
         ),
     ]
     if "model_calibrated" in test:
-        paint = partial(plots.draw_calibration, labels, test["model"], test["model_calibrated"])
-        drawings.insert(3, Drawing(
-            "calibration", "Calibration",
-            "Observed fraction of positives against predicted probability, in bins of probability. "
-            "Points on the diagonal are perfectly calibrated.",
-            "Calibration holds on average, not for each record. Calibrate again if the proportion "
-            "of positives changes.",
-            draw("calibration", paint, folder),
-        ))  # fmt: skip
-    return drawings
+        drawings.append(
+            show(
+                "calibration",
+                "Calibration",
+                "Observed fraction of positives against predicted probability, in bins of "
+                "probability. Points on the diagonal are perfectly calibrated.",
+                "Calibration holds on average, not for each record. Calibrate again if the "
+                "proportion of positives changes.",
+                partial(plots.draw_calibration, labels, test["model"], test["model_calibrated"]),
+            )
+        )
+    return [*drawings, _learning(results, folder)]
+
+
+def _learning(results: Results, folder: Path) -> Drawing:
+    worst = "valid_worst_auroc" in results.history  # only in balanced runs
+    limits = (
+        "Training loss may include label smoothing and dropout, so it is not comparable with "
+        "validation loss."
+        if "train_loss" in results.history
+        else "Private runs do not report the training loss."
+    )
+    network = "These curves show the network only. " if results.task.stack.parts else ""
+    metric = "worst_auroc" if worst else "auroc"
+    return draw_figure(
+        "learning",
+        "Learning curves",
+        f"Loss and AUROC{' of the worst group' if worst else ''} during training. Dotted line: "
+        "step with the highest validation AUROC, whose weights were kept.",
+        f"{network}The test set is not used here. {limits}",
+        lambda ax: plots.draw_learning_curves(results.history, ax, metric),
+        folder,
+    )
 
 
 def slices(results: Results, folder: Path) -> list[Drawing]:
@@ -163,7 +171,7 @@ def slices(results: Results, folder: Path) -> list[Drawing]:
     for name, entries in results.metrics["slices"].items():
         title = SLICES[name]
         drawings.append(
-            Drawing(
+            draw_figure(
                 f"slices_{name}",
                 f"AUROC by {title}",
                 f"AUROC in subsets of the test set, by {title}. A model that uses only this "
@@ -174,11 +182,8 @@ def slices(results: Results, folder: Path) -> list[Drawing]:
                     if name == "begins_with_m"
                     else " Boundaries are quantiles of the training set, so subsets differ in size."
                 ),
-                draw(
-                    f"slices_{name}",
-                    partial(plots.draw_slices, entries, names, label=title),
-                    folder,
-                ),
+                partial(plots.draw_slices, entries, names, label=title),
+                folder,
             )
         )
     return drawings
@@ -192,84 +197,51 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
     unit, axis_unit = "bases" if is_dna else "residues", "bp" if is_dna else "residues"
     if motifs is not None and motifs["effect"].notna().any():
         drawings.append(
-            Drawing(
+            draw_figure(
                 "evidence",
                 "Effect of each motif",
                 "Decrease in log-odds when the sites of a motif in test records are shuffled, "
                 f"minus the decrease when nearby {unit} are shuffled. Lines: 95 % intervals.",
                 "The effect describes this model, not a cell. An experiment must show whether the "
                 "cell also uses the motif.",
-                draw(
-                    "evidence",
-                    lambda ax: motif_plots.draw_evidence(motifs, ax),
-                    folder,
-                    (SIZE[0], 1.0 + 0.16 * len(motifs)),
-                ),
+                lambda ax: plots.draw_evidence(motifs, ax),
+                folder,
+                (SIZE[0], 1.0 + 0.16 * len(motifs)),
             )
         )
     if (explained := results.explained) is not None:
-        # Models without attention weights have zeros
-        has_attention = bool(explained.attention.any())
-        shown = (
-            "Attribution and attention along the record, as fractions of the total (means over the "
-            "explained records). Attribution: how much the score depends on a position."
-            if has_attention
-            else "Attribution along the record, as a fraction of the total (mean over the "
-            "explained records): how much the score depends on a position."
+        attribution = importance(explained.hypothetical)
+        title = "Attribution by position"
+        means = (
+            "Attribution along the record, as a fraction of the total (mean over the explained "
+            "records): how much the score depends on a position."
         )
-        limit = (
-            "Raw attention is not an explanation: a model can attend to positions that do not "
-            "change its score. No motif or verdict is based on it."
-        )
+        limit = "Motifs whose position varies between records are not visible in this mean."
+        if explained.attention.any():  # models without attention weights have zeros
+            network = " in the network, without the simple models" * bool(results.task.stack.parts)
+            title = "Raw attention and attribution"
+            means = (
+                "Attribution and attention along the record, as fractions of the total (means over "
+                "the explained records). Attribution: how much the score depends on a position. "
+                f"Attention: how much attention a position receives{network}."
+            )
+            limit = (
+                "Raw attention is not an explanation: a model can attend to positions that do not "
+                "change its score. No motif or verdict is based on it."
+            )
         drawings.append(
-            Drawing(
+            draw_figure(
                 "attention",
-                "Raw attention and attribution" if has_attention else "Attribution by position",
-                f"{shown} Attention: how much attention a position receives"
-                f"{' in the network, without the simple models' * bool(results.run.stack.parts)}."
-                if has_attention
-                else shown,
-                limit
-                if has_attention
-                else "Motifs whose position varies between records are not visible in this mean.",
-                draw(
-                    "attention",
-                    lambda ax: motif_plots.draw_attention_and_attribution(
-                        explained.attention, explained.attribution, ax, axis_unit
-                    ),
-                    folder,
+                title,
+                means,
+                limit,
+                lambda ax: plots.draw_attention_and_attribution(
+                    explained.attention, attribution, ax, axis_unit
                 ),
+                folder,
             )
         )
     return drawings
-
-
-def motif_logos(results: Results) -> dict[str, str]:
-    """Return the logo of each motif as SVG, by motif name."""
-    letters = get_alphabet(results.corpus["alphabet"]).letters
-    return {
-        name: draw(
-            f"logo_{i}",
-            partial(_bare_logo, ppm, letters=letters),
-            size=(max(1.2, 0.115 * len(ppm) + 0.3), 0.62),
-        )
-        for i, (name, ppm) in enumerate(results.ppms.items())
-    }
-
-
-def logo_pairs(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[str, str]]:
-    """Return two logos of the same width and scale for each pair of aligned DNA matrices."""
-    return {
-        name: tuple(  # type: ignore[misc]
-            draw(
-                f"{kind}_{i}",
-                partial(_bare_logo, ppm, letters="ACGT"),
-                size=(0.14 * len(ppm) + 0.3, 0.75),
-            )
-            for kind, ppm in zip(("found", "match"), pair, strict=True)
-        )
-        for i, (name, pair) in enumerate(pairs.items())
-    }
 
 
 def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
@@ -300,16 +272,8 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
     return drawings
 
 
-def _bare_logo(ppm: np.ndarray, ax: Axes, letters: str) -> None:
-    draw_logo(ppm, ax, letters)
-    ax.set(xticks=[], ylabel="")
-    ax.set_yticks([0, int(np.log2(len(letters)))])
-    ax.tick_params(labelsize=6, length=2)
-    ax.grid(False)
-
-
 def _bare_profile(positions: np.ndarray, length: int, window: np.ndarray, ax: Axes) -> None:
-    motif_plots.draw_position_profile(positions, length, ax)
+    plots.draw_position_profile(positions, length, ax)
     if not np.isnan(window).any():
         ax.axvspan(*window, color=plots.BASELINE, alpha=0.35, linewidth=0, zorder=0)
     ax.set(xlabel="", ylabel="sites")
@@ -319,23 +283,36 @@ def _bare_profile(positions: np.ndarray, length: int, window: np.ndarray, ax: Ax
     ax.grid(False)
 
 
+def ranked(
+    of_split: Mapping[str, Any], metric: str = "auroc"
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return role, name and metrics of each classifier of a split.
+
+    The model is first, then the baselines with the best first, then the controls.
+    """
+    baselines = sorted(of_split["baselines"].items(), key=lambda item: -item[1][metric]["value"])
+    return [
+        ("model", "model", of_split["model"]),
+        *(("baseline", name, entry) for name, entry in baselines),
+        *(("control", name, entry) for name, entry in of_split.get("controls", {}).items()),
+    ]
+
+
+def bars(
+    of_split: Mapping[str, Any], metric: str = "auroc"
+) -> list[tuple[str, dict[str, float], str]]:
+    """Return name, interval and colour of each classifier of a split, for `draw_intervals`."""
+    return [
+        (classifier_name(name, short=True), entry[metric], plots.COLOURS[role])
+        for role, name, entry in ranked(of_split, metric)
+    ]
+
+
 def _shown(results: Results) -> list[str]:
     """Return the classifiers whose curves are drawn: model, best baselines and first control.
 
     Their number is limited so that the curves can be distinguished.
     """
     test = results.metrics["test"]
-    baselines = sorted(
-        test["baselines"], key=lambda name: -test["baselines"][name]["auroc"]["value"]
-    )
-    return ["model", *baselines[: MAX_CURVES - 2], *list(test["controls"])[:1]]
-
-
-def _comparison_rows(results: Results) -> list[tuple[str, dict[str, float], str]]:
-    test = results.metrics["test"]
-    baselines = sorted(test["baselines"].items(), key=lambda item: -item[1]["auroc"]["value"])
-    rows = [("model", test["model"], plots.MODEL), *((n, e, plots.BASELINE) for n, e in baselines)]
-    rows += [(name, entry, plots.CONTROL) for name, entry in test["controls"].items()]
-    return [
-        (classifier_name(name, short=True), entry["auroc"], colour) for name, entry, colour in rows
-    ]
+    best = [name for role, name, _ in ranked(test) if role != "control"]
+    return [*best[: MAX_CURVES - 1], *list(test["controls"])[:1]]

@@ -21,60 +21,43 @@ from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q, match_label
 from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.report import cards, figures, words
-from selfattn_bio.report.maps import attention_figures
+from selfattn_bio.report.examples import attention_figures
 from selfattn_bio.report.plots import slice_name
-from selfattn_bio.report.results import Results
+from selfattn_bio.report.results import Results, TaskResults
 
 
-def write_report(results: Results, output: Path, task: str) -> None:
+def write_report(results: Results, output: Path, name: str) -> None:
     """Write the page of a task to `output`, and its plots to the folder `plots` next to it."""
     with whole_folder(output.parent / "plots") as folder:
-        page = render(results, folder, task)
+        page = render(results, folder, name)
     with whole_file(output) as path:
         path.write_text(page, encoding="utf-8")
 
 
-def render(results: Results, plots_folder: Path, task: str) -> str:
+def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
-    environment = Environment(
-        loader=PackageLoader("selfattn_bio.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Only SVG written by this package is not escaped
-    environment.filters.update(
-        figure=words.figure,
-        interval=words.interval,
-        p=words.p_value,
-        percent=words.percent,
-        svg=Markup,
-    )
     # Results of earlier versions lack MCC at 0.5
     shown = {
         name: title for name, title in TITLES.items() if name in results.metrics["test"]["model"]
     }
-    environment.globals.update(
-        METRICS=shown, classifier_name=words.classifier_name, odds=words.odds
-    )
-    return environment.get_template("report.html.j2").render(
-        title=results.run.title or task,
-        task=task,
-        run=results.run,
-        metrics=results.metrics,
+    return fill(
+        "report.html.j2",
+        results,
+        name,
+        METRICS=shown,
+        odds=words.odds,
         comparison=words.comparison(results.metrics),
-        ensemble_sentence=words.ensemble_sentence(results.run),
+        ensemble_sentence=words.ensemble_sentence(results.task),
         stack_sentence=words.stack_sentence(
-            results.run, read_stack_weights(results.folder / "model")
+            results.task, read_stack_weights(results.folder / "model")
         ),
         motif_sentence=words.motif_sentence(results.motifs),
         control_sentences=words.control_sentences(results.controls),
-        control_note=words.control_note(results.controls, results.run.interpret.significance),
+        control_note=words.control_note(results.controls, results.task.interpret.significance),
         supported=[] if results.motifs is None else words.supported(results.motifs),
         num_supported=0 if results.motifs is None else words.num_supported(results.motifs),
         motifs=cards.motif_rows(results),
-        database=words.database_name(results.run.interpret.database)
+        database=words.database_name(results.task.interpret.database)
         if results.corpus["alphabet"] == "dna"
         else "",
         min_effect=MIN_EFFECT,
@@ -91,27 +74,47 @@ def render(results: Results, plots_folder: Path, task: str) -> str:
         slice_figures=figures.slices(results, plots_folder),
         interpretation=figures.interpretation(results, plots_folder),
         maps=(maps := attention_figures(results)),
-        attention_sentence=words.attention_sentence(results.run.model, len(maps) > 0),
-        audit=results.audit,
-        leaks=[] if results.audit is None else leak_rows(results.audit),
-        corpus=results.corpus,
+        attention_sentence=words.attention_sentence(results.task.model, len(maps) > 0),
         unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
         used_files=used_files(results.corpus["sources"]),
         split_counts=split_counts(results.records),
+    )
+
+
+def fill(template: str, results: TaskResults, name: str, **values: Any) -> str:
+    """Fill a template of the page with results that all pages show, and with `values`."""
+    environment = Environment(
+        loader=PackageLoader("selfattn_bio.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Only SVG written by this package is not escaped
+    environment.filters.update(
+        figure=words.figure,
+        interval=words.interval,
+        p=words.p_value,
+        percent=words.percent,
+        svg=Markup,
+    )
+    return environment.get_template(template).render(
+        title=results.task.title or name,
+        name=name,
+        task=results.task,
+        metrics=results.metrics,
+        classifier_name=words.classifier_name,
+        audit=results.audit,
+        leaks=[] if results.audit is None else leak_rows(results.audit),
+        corpus=results.corpus,
         provenance=list(flat(results.provenance)),
         run_file=(results.folder / "model" / "run.toml").read_text(encoding="utf-8"),
+        **values,
     )
 
 
 def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the table of test metrics: model, baselines by decreasing AUROC, controls."""
-    test = metrics["test"]
-    baselines = sorted(test["baselines"].items(), key=lambda item: -item[1]["auroc"]["value"])
-    roles = [
-        ("model", "model", test["model"]),
-        *(("baseline", n, e) for n, e in baselines),
-        *(("control", n, e) for n, e in test["controls"].items()),
-    ]
     valid = {
         "model": metrics["valid"]["model"],
         **metrics["valid"]["baselines"],
@@ -119,7 +122,7 @@ def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     }
     return [
         {"role": role, "name": words.classifier_name(name), "valid": valid[name], **entry}
-        for role, name, entry in roles
+        for role, name, entry in figures.ranked(metrics["test"])
     ]
 
 

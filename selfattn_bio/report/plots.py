@@ -1,4 +1,4 @@
-"""Plots of scores and metrics, and the style of all figures of the report.
+"""Plots of scores, metrics, motifs and attention, and the style of all figures of the report.
 
 Each function draws into the given axes. Call it inside `with style():` to get the style of the
 report. The colours can be distinguished with any colour vision, as those of `interpret.logos`.
@@ -18,10 +18,14 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.evaluation.calibration import reliability
 from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.interpret.readout import AttentionMap
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
 COLOURS = {"model": MODEL, "baseline": BASELINE, "control": CONTROL}  # by role of a classifier
+DOTTED: Any = {"linewidth": 0.8, "linestyle": ":"}  # of reference lines
+ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}  # legend above the axes
 VERDICTS = {"supported": "#0072B2", "inconclusive": "#999999", "contradicted": "#D55E00"}
 OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 STYLE: Any = {
@@ -66,7 +70,7 @@ def draw_roc(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes
     for i, (name, p) in enumerate(probabilities.items()):
         false_positive_rate, true_positive_rate, _ = roc_curve(labels, p)
         _draw_curve(false_positive_rate, true_positive_rate, name, i, ax)
-    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+    ax.plot([0, 1], [0, 1], color=MUTED, **DOTTED)
     _set_unit_axes(ax, "false positive rate", "true positive rate")
     ax.legend(loc="lower right")
 
@@ -81,7 +85,7 @@ def draw_precision_recall(
     for i, (name, p) in enumerate(probabilities.items()):
         precision, recall, _ = precision_recall_curve(labels, p)
         _draw_curve(recall, precision, name, i, ax)
-    ax.axhline(float(np.mean(np.asarray(labels))), color=MUTED, linewidth=0.8, linestyle=":")
+    ax.axhline(float(np.mean(np.asarray(labels))), color=MUTED, **DOTTED)
     _set_unit_axes(ax, "recall", "precision")
     ax.legend(loc="lower left")
 
@@ -103,7 +107,7 @@ def draw_calibration(
     bins
         Number of bins of the probability.
     """
-    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+    ax.plot([0, 1], [0, 1], color=MUTED, **DOTTED)
     for name, p, colour, marker in (
         ("before scaling", before, CONTROL, "s"),
         ("after scaling", after, MODEL, "o"),
@@ -144,10 +148,10 @@ def draw_scores(
     for label, name, colour in ((0, "negatives", CONTROL), (1, "positives", MODEL)):
         ax.hist(p[labels == label], bins=bins, range=(0, 1), color=colour, alpha=0.65, label=name)
     if threshold is not None:
-        ax.axvline(threshold, color=INK, linewidth=0.8, linestyle=":")
+        ax.axvline(threshold, color=INK, **DOTTED)
     ax.set(xlim=(0, 1), xlabel="predicted probability", ylabel="records")
     ax.grid(axis="x", visible=False)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    ax.legend(**ABOVE, ncols=2)
 
 
 def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc") -> None:
@@ -178,24 +182,13 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
     right.spines["right"].set_visible(True)
     right.grid(False)
     if not np.isnan(values).all():
-        ax.axvline(
-            history["step"].to_numpy()[np.nanargmax(values)],
-            color=MODEL,
-            linewidth=0.8,
-            linestyle=":",
-        )
+        best = history["step"].to_numpy()[np.nanargmax(values)]
+        ax.axvline(best, color=MODEL, **DOTTED)
     lines = [
         *(line for line in ax.get_lines() if str(line.get_label()).endswith("loss")),
         right.get_lines()[0],
     ]
-    ax.legend(
-        lines,
-        [str(line.get_label()) for line in lines],
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=2,
-        columnspacing=1.0,
-    )
+    ax.legend(lines, [str(line.get_label()) for line in lines], **ABOVE, ncols=2, columnspacing=1.0)
 
 
 def draw_intervals(
@@ -233,7 +226,7 @@ def draw_intervals(
             markeredgewidth=0.8,
         )
     if reference is not None:
-        ax.axvline(reference, color=MUTED, linewidth=0.8, linestyle=":")
+        ax.axvline(reference, color=MUTED, **DOTTED)
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.set_ylim(len(rows) - 0.4, -0.6)
@@ -283,7 +276,7 @@ def draw_slices(
     ax.set_xlim(-0.6, len(slices) - 0.4)
     ax.grid(axis="x", visible=False)
     ax.set(xlabel=label, ylabel="AUROC")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(names))
+    ax.legend(**ABOVE, ncols=len(names))
 
 
 def draw_track(table: pd.DataFrame, ax: Axes) -> None:
@@ -347,3 +340,101 @@ def slice_name(entry: Mapping[str, Any]) -> str:
     if low and high:
         return f"{low} to {high}"
     return f"< {high}" if high else f">= {low}" if low else "all"
+
+
+def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
+    """Draw the effect of each motif with its interval, coloured by verdict.
+
+    Parameters
+    ----------
+    motifs
+        Table motifs.tsv: name, match, effect, effect_low, effect_high (decrease in log-odds) and
+        verdict. Motifs without an effect are left out.
+    """
+    measured = motifs[motifs["effect"].notna()]
+    rows = [
+        (
+            f"{row['name']} {match_label(row)}".strip(),
+            {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]},
+            VERDICTS[row["verdict"]],
+        )
+        for row in measured.to_dict("records")
+    ]
+    draw_intervals(rows, ax, "effect (decrease in log-odds)", 0.0)
+    if not rows:
+        return
+    for verdict in dict.fromkeys(measured["verdict"]):
+        ax.plot([], [], "o", color=VERDICTS[verdict], label=verdict)
+    ax.legend(**ABOVE, ncols=len(VERDICTS), columnspacing=1.0)
+
+
+def draw_position_profile(
+    positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30
+) -> None:
+    """Draw a histogram of the middles of a motif's sites along the record.
+
+    Parameters
+    ----------
+    positions
+        Middle of each site, 0-based, from 0 to `length`.
+    length
+        Length of the records.
+    bins
+        Largest number of bins.
+    """
+    ax.hist(np.asarray(positions), bins=min(bins, length), range=(0, length), color=colour)
+    ax.set_xlim(0, length)
+    ax.grid(axis="x", visible=False)
+    ax.set(xlabel="position in the record", ylabel="sites")
+
+
+def draw_attention_and_attribution(
+    attention: ArrayLike, attribution: ArrayLike, ax: Axes, unit: str = ""
+) -> None:
+    """Draw mean raw attention received and mean attribution by position.
+
+    Each curve is scaled to sum to 1.
+
+    Parameters
+    ----------
+    attention, attribution
+        (records, L), non-negative, 0 where a record is padded. The attention of models without
+        attention weights is 0 everywhere and is not drawn.
+    unit
+        Unit of the positions for the axis label, such as "bp".
+    """
+    curves = [("attribution", attribution, MODEL), ("raw attention", attention, BASELINE)]
+    for name, values, colour in curves if np.any(attention) else curves[:1]:
+        mean = np.asarray(values, dtype=np.float64).mean(axis=0)
+        ax.plot(
+            np.arange(len(mean)),
+            mean / (mean.sum() or 1.0),
+            color=colour,
+            label=name,
+            linewidth=1.2,
+        )
+    ax.set_xlim(0, max(len(mean) - 1, 1))
+    ax.set_ylim(bottom=0)
+    ax.set(xlabel=f"position ({unit})" if unit else "position", ylabel="fraction of the total")
+    ax.legend(**ABOVE, ncols=2)
+
+
+def draw_attention_map(attention: AttentionMap, ax: Axes) -> None:
+    """Draw the attention map of one sequence, with a colour bar.
+
+    Rows attend to columns; darker cells receive a larger fraction of the row's attention. Axes are
+    in 0-based positions, with the first position at the top left.
+    """
+    edges = attention.edges
+    cells = ax.pcolormesh(edges, edges, attention.weights, cmap="Blues", vmin=0, rasterized=True)
+    ax.set(
+        xlabel="to position",
+        ylabel="from position",
+        xlim=(edges[0], edges[-1]),
+        ylim=(edges[-1], edges[0]),
+    )
+    ax.set_aspect("equal")
+    ax.grid(False)
+    bar = ax.figure.colorbar(cells, ax=ax, shrink=0.8)
+    bar.outline.set_visible(False)
+    bar.set_label("fraction of the row's attention")

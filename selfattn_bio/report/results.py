@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_table
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -26,59 +27,32 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """The attention maps of one record.
+class TaskResults:
+    """Results that every report shows: all but the tables of the interpretation.
 
     Parameters
     ----------
-    letters
-        ASCII, (L,).
-    logit
-        Output of the model.
-    edges
-        Bin edges as 0-based positions, int64, (S + 1,).
-    weights
-        Attention of each layer from row to column, (layers, S, S), in [0, 1].
+    test
+        predictions/test.tsv.
+    history
+        Training history of the first member.
+    audit
+        audit.json, or None if `audit` has not run.
     """
 
-    letters: NDArray[np.uint8]
-    logit: float
-    edges: NDArray[np.int64]
-    weights: NDArray[np.float32]
+    folder: Path
+    task: RunFile
+    metrics: dict[str, Any]
+    test: pd.DataFrame
+    history: pd.DataFrame
+    provenance: dict[str, Any]
+    corpus: dict[str, Any]
+    audit: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
-class Explained:
-    """Results of `explain` for some positives of the training and validation splits.
-
-    Parameters
-    ----------
-    records
-        One row per record: id, chrom, start, end, strand, split, logit, length.
-    letters
-        ASCII, (records, L), padded with 0.
-    attribution, attention
-        Attribution and received attention of each position, (records, L), never negative, 0 in
-        padding. Attention alone is no evidence.
-    tracks
-        Contribution to the logit of each position, in the column of its letter, else 0: float32,
-        (records, L, letters of the alphabet). Shape (records, L, 0) for methods without scores per
-        letter.
-    maps
-        Id of a record -> its attention maps; empty for models without attention.
-    """
-
-    records: pd.DataFrame
-    letters: NDArray[np.uint8]
-    attribution: NDArray[np.float64]
-    attention: NDArray[np.float64]
-    tracks: NDArray[np.float32]
-    maps: dict[str, Mapped]
-
-
-@dataclass(frozen=True)
-class Results:
-    """Results of the commands that run before the report.
+class Results(TaskResults):
+    """Results of the commands that run before the report of a binary task.
 
     Parameters
     ----------
@@ -96,17 +70,8 @@ class Results:
         interactions.tsv, or None if `interactions` has not run.
     explained
         The attribution folder, or None if `explain` has not run.
-    audit
-        audit.json, or None if `audit` has not run.
     """
 
-    folder: Path
-    run: RunFile
-    metrics: dict[str, Any]
-    test: pd.DataFrame
-    history: pd.DataFrame
-    provenance: dict[str, Any]
-    corpus: dict[str, Any]
     records: pd.DataFrame
     motifs: pd.DataFrame | None
     ppms: dict[str, NDArray[np.float64]]
@@ -114,90 +79,59 @@ class Results:
     sites: pd.DataFrame
     discovery: pd.DataFrame
     interactions: pd.DataFrame | None
-    explained: Explained | None
-    audit: dict[str, Any] | None
+    explained: Explanation | None
 
 
-def read_results(run: RunFile, folder: Path) -> Results:
-    """Read the results folder of a task.
+def read_task_results(task: RunFile, folder: Path) -> TaskResults:
+    """Read what every report shows from the results folder of a task.
 
     Raises
     ------
     ResultsError
-        If a file written by evaluation or training is missing, or any file cannot be read. The hint
-        names the command that writes it.
+        If a file is missing or cannot be read; the message names the command that writes it.
     """
-    split = read_file(folder / "split.tsv", read_table, "split")
-    records = read_file(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
-    corpus = read_file(folder / "corpus" / "corpus.json", read_json, "ingest")
-    motifs = (
-        read_file(folder / "motifs.tsv", read_table, "motifs")
-        if (folder / "motifs.tsv").exists()
-        else None
-    )
-    has_motifs = motifs is not None and len(motifs) > 0
-    controls = [name for name in run.variants if run.variant(name).is_control()]
-    control_tables = {name: folder / "variants" / name / "motifs.tsv" for name in controls}
-    return Results(
+    return TaskResults(
         folder=folder,
-        run=run,
+        task=task,
         metrics=read_file(folder / "metrics.json", read_json, "evaluate"),
         test=read_file(folder / "predictions" / "test.tsv", read_table, "evaluate"),
         history=read_file(folder / "model" / "history.csv", pd.read_csv, "train"),
         provenance=read_file(folder / "model" / "provenance.json", read_json, "train"),
-        corpus=corpus,
+        corpus=read_file(folder / "corpus" / "corpus.json", read_json, "ingest"),
+        audit=_read_optional(folder / "audit.json", read_json, "audit"),
+    )
+
+
+def read_results(task: RunFile, folder: Path) -> Results:
+    """Read the results folder of a binary task; errors are those of `read_task_results`."""
+    split = read_file(folder / "split.tsv", read_table, "split")
+    records = read_file(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
+    shared = read_task_results(task, folder)
+    motifs = _read_optional(folder / "motifs.tsv", read_table, "motifs")
+    has_motifs = motifs is not None and len(motifs) > 0
+    controls = {
+        name: _read_optional(folder / "variants" / name / "motifs.tsv", read_table, "motifs")
+        for name in task.variants
+        if task.variant(name).is_control()
+    }
+
+    def sites(name: str) -> pd.DataFrame:
+        if not has_motifs:
+            return pd.DataFrame(columns=BED_COLUMNS)
+        return read_file(folder / name, read_bed, "motifs")
+
+    return Results(
+        **vars(shared),
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
         motifs=motifs,
-        ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"]))
+        ppms=read_meme(folder / "motifs.meme", get_alphabet(shared.corpus["alphabet"]))
         if has_motifs
         else {},
-        controls={
-            name: read_file(path, read_table, "motifs")
-            for name, path in control_tables.items()
-            if path.exists()
-        },
-        sites=read_file(folder / "seqlets.bed", read_bed, "motifs")
-        if has_motifs
-        else pd.DataFrame(columns=BED_COLUMNS),
-        discovery=read_file(folder / "discovery_seqlets.bed", read_bed, "motifs")
-        if has_motifs
-        else pd.DataFrame(columns=BED_COLUMNS),
-        interactions=read_file(pairs, read_table, "interactions")
-        if (pairs := folder / "interactions.tsv").exists()
-        else None,
-        explained=read_explained(folder / "attribution", corpus["alphabet"])
-        if (folder / "attribution").exists()
-        else None,
-        audit=read_audit(folder),
-    )
-
-
-def read_audit(folder: Path) -> dict[str, Any] | None:
-    """Read audit.json, or return None if `audit` has not run."""
-    return (
-        read_file(folder / "audit.json", read_json, "audit")
-        if (folder / "audit.json").exists()
-        else None
-    )
-
-
-def read_explained(folder: Path, alphabet: str) -> Explained:
-    """Read the attribution folder without importing `interpret.explanation`, which needs torch."""
-    arrays = read_file(folder / "attribution.npz", _arrays, "explain")
-    letters, hypothetical = arrays["letters"], arrays["hypothetical"]
-    own = letters[:, :, None] == np.frombuffer(
-        get_alphabet(alphabet).letters.encode(), dtype=np.uint8
-    )
-    return Explained(
-        records=read_file(folder / "records.parquet", pd.read_parquet, "explain"),
-        letters=letters,
-        # Same as `interpret.attribution.importance`
-        attribution=np.linalg.norm(hypothetical.astype(np.float64), axis=2),
-        attention=arrays["attention"].astype(np.float64),
-        tracks=hypothetical * own if hypothetical.shape[2] else hypothetical,
-        maps=read_file(folder / "maps.npz", _maps, "explain")
-        if (folder / "maps.npz").exists()
-        else {},
+        controls={name: table for name, table in controls.items() if table is not None},
+        sites=sites("seqlets.bed"),
+        discovery=sites("discovery_seqlets.bed"),
+        interactions=_read_optional(folder / "interactions.tsv", read_table, "interactions"),
+        explained=_read_optional(folder / "attribution", Explanation.load, "explain"),
     )
 
 
@@ -256,33 +190,17 @@ def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Valu
         return reader(path)
     except FileNotFoundError:
         hint = f"Run `selfattn-bio {command}` first"
-        raise ResultsError(
-            "file not found",
-            place=str(path),
-            hint=hint,
-        ) from None
+        raise ResultsError("file not found", place=str(path), hint=hint) from None
     # Raised by pandas, pyarrow, json and numpy for bad content
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         hint = f"Run `selfattn-bio {command}` again"
         raise ResultsError(f"cannot read this file: {error}", place=str(path), hint=hint) from error
 
 
+def _read_optional(path: Path, reader: Callable[[Path], Value], command: str) -> Value | None:
+    return read_file(path, reader, command) if path.exists() else None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _maps(path: Path) -> dict[str, Mapped]:
-    arrays = _arrays(path)
-    named = enumerate(zip(arrays["ids"], arrays["logits"], strict=True))
-    return {
-        str(name): Mapped(
-            arrays[f"letters_{i}"], float(of), arrays[f"edges_{i}"], arrays[f"weights_{i}"]
-        )
-        for i, (name, of) in named
-    }
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)

@@ -85,10 +85,8 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     best = metrics["differences"]["best_baseline"]
     if best is None:
         return "The model was", "not compared", "with a baseline, because no baseline was run."
-    lead, (model, other) = (
-        metrics["differences"]["baselines"][best]["auroc"],
-        sizes_of(metrics, "model", best),
-    )
+    lead = metrics["differences"]["baselines"][best]["auroc"]
+    (model, other) = sizes_of(metrics, "model", best)
     found = verdict(lead, model, other)
     rest, why = f"its best baseline, {classifier_name(best)}", caveat(model, other)
     spread = f"{percent(metrics['confidence'])} interval {interval(lead, sign=True)}"
@@ -133,13 +131,13 @@ def supported(motifs: pd.DataFrame) -> list[str]:
     return [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]
 
 
-def ensemble_sentence(run: RunFile) -> str:
+def ensemble_sentence(task: RunFile) -> str:
     """Describe the number of networks that are averaged and of trainings, if it matters.
 
     Variants are listed if their numbers of networks differ. With several trainings, attributions
     and motifs come from the first. Baselines of scikit-learn are not networks and are left out.
     """
-    runs = run.trained
+    runs = task.trained
     members = {
         name: of.model.members * of.training.seeds
         for name, of in runs.items()
@@ -152,7 +150,7 @@ def ensemble_sentence(run: RunFile) -> str:
             f"Numbers of networks whose scores are averaged: {numbers}. A mean of several networks "
             "is usually better than one, so part of a difference may be due to these numbers."
         )
-    if (seeds := run.training.seeds) > 1:
+    if (seeds := task.training.seeds) > 1:
         sentences.append(
             f"The model was trained {seeds} times with different seeds. Attribution and motifs "
             "come from the first training."
@@ -160,17 +158,17 @@ def ensemble_sentence(run: RunFile) -> str:
     return " ".join(sentences)
 
 
-def stack_sentence(run: RunFile, stack: StackWeights | None) -> str:
+def stack_sentence(task: RunFile, stack: StackWeights | None) -> str:
     """Describe how the score combines the network with simple models; empty without a stack."""
     if stack is None:
         return ""
     if not stack.parts:
-        left_out = ", ".join(classifier_name(name, short=True) for name in run.stack.parts)
+        left_out = ", ".join(classifier_name(name, short=True) for name in task.stack.parts)
         return (
             f"The score does not include the simple models ({left_out}), because their weights "
             "were negligible."
         )
-    first = " The weights are those of the first training." if run.training.seeds > 1 else ""
+    first = " The weights are those of the first training." if task.training.seeds > 1 else ""
     return (
         "The score combines the network with simple models: "
         f"{stack.formula(SHORT_NAMES | {NETWORK: 'network'}).replace(' - ', f' {MINUS} ')}.{first}"
@@ -263,10 +261,8 @@ def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> s
     if not found or any(map(num_supported, found)):
         return ""
     motifs = pd.concat(found)
-    largest, enriched = (
-        motifs["effect"].abs().max(),
-        int((motifs["enrichment_q"] < significance).sum()),
-    )
+    largest = motifs["effect"].abs().max()
+    enriched = int((motifs["enrichment_q"] < significance).sum())
     shown = "" if pd.isna(largest) else f" (largest effect here: {figure(largest, 2)} log-odds)"
     return (
         "Controls are not expected to have supported motifs. Effects are differences in log-odds "

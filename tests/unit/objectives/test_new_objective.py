@@ -14,7 +14,7 @@ from selfattn_bio.config.objective import ObjectiveSection
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.objectives import OBJECTIVES, Loss, Objective, objective_of
 from selfattn_bio.objectives.loss import Batch
-from selfattn_bio.report.evaluation import evaluation_lines
+from selfattn_bio.report.lines import evaluation_lines
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 

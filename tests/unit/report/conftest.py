@@ -337,6 +337,8 @@ def make_results(
         f"weights_{i}": rng.dirichlet(np.ones(15), (2, 15)) for i in (0, 1)
     }
     maps |= {f"letters_{i}": letters[row] for i, row in enumerate((0, 10))}
+    about = {"alphabet": "dna", "method": "attnlrp_copies", "target": ""}
+    (folder / "attribution" / "attribution.json").write_text(json.dumps(about))
     np.savez(folder / "attribution" / "maps.npz", ids=mapped, logits=logits, **maps)
     places = pd.DataFrame(
         {"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000}

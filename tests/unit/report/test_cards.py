@@ -7,7 +7,7 @@ import pytest
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import DatabaseError
-from selfattn_bio.report import motif_plots
+from selfattn_bio.report import plots
 from selfattn_bio.report.cards import (
     NO,
     REVERSE,
@@ -75,7 +75,7 @@ def test_small_and_negative_effects(results: Results) -> None:
         lines, _ = findings(
             row | {"effect": effect, "fall": effect if fall is None else fall},
             (40, 40),
-            results.run,
+            results.task,
         )
         return next(line.answer for line in lines if line.question == "Does the model use it?")
 
@@ -89,7 +89,7 @@ def test_undecided_tests_are_named(results: Results) -> None:
     assert [line.question for line in last["findings"]] == [
         "Is it more frequent in positives than in negatives?"
     ]
-    _, untested = findings(last, (40, 40), results.run, "protein")
+    _, untested = findings(last, (40, 40), results.task, "protein")
     assert "Does it prefer a strand?" not in untested
     assert "Also compared with negatives matched for length?" in untested
 
@@ -123,7 +123,7 @@ def test_sites_are_placed_by_their_centre(
 ) -> None:
     plotted: list[set[int]] = []
     monkeypatch.setattr(
-        motif_plots,
+        plots,
         "draw_position_profile",
         lambda positions, length, ax: plotted.append(set(positions)),
     )
@@ -143,10 +143,10 @@ def test_only_significant_match_has_a_logo(results: Results) -> None:
 def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> None:
     assert results.motifs is not None
     run = RunFile.model_validate(
-        results.run.model_dump() | {"interpret": {"database": str(tmp_path / "own.meme")}}
+        results.task.model_dump() | {"interpret": {"database": str(tmp_path / "own.meme")}}
     )
     own = replace(
-        results, run=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}})
+        results, task=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}})
     )
     with pytest.raises(DatabaseError, match="motif database not found"):
         motif_rows(own)

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from selfattn_bio.interpret.readout import AttentionMap
-from selfattn_bio.report import motif_plots, plots
+from selfattn_bio.report import plots
 
 
 def test_single_evaluation_is_plotted() -> None:
@@ -37,13 +37,13 @@ def test_zero_attention_is_not_drawn() -> None:
         (np.zeros((2, 3)), ["attribution"]),
     ):
         ax = Figure().subplots()
-        motif_plots.draw_attention_and_attribution(attention, np.ones((2, 3)), ax)
+        plots.draw_attention_and_attribution(attention, np.ones((2, 3)), ax)
         assert [line.get_label() for line in ax.get_lines()] == names
 
 
 def test_attention_map_has_positions_on_both_axes() -> None:
     ax = Figure().subplots()
-    motif_plots.draw_attention_map(
+    plots.draw_attention_map(
         AttentionMap(np.array([0, 4, 6]), np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)), ax
     )
     np.testing.assert_allclose(ax.collections[0].get_array(), [[0.9, 0.1], [0.3, 0.7]], rtol=1e-6)

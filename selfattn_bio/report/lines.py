@@ -1,17 +1,27 @@
-"""Summarise the test metrics of an evaluation in lines of text, which `evaluate` prints."""
+"""Lines that the commands print about results: metrics, motifs, and the end of a workflow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import singledispatch
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted
+from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
-from selfattn_bio.objectives import Objective
+from selfattn_bio.interpret.formats import read_table
+from selfattn_bio.interpret.interventions import MIN_RECORDS
+from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
-from selfattn_bio.report.words import classifier_name, comparison
+from selfattn_bio.report import words
+from selfattn_bio.report.results import read_file, read_json
+from selfattn_bio.report.words import classifier_name, comparison, p_value
 
 Metrics = Mapping[str, Any]
 
@@ -124,3 +134,92 @@ def _members(test: Metrics) -> Iterator[str]:
             f"{name} is the mean of {len(of['each'])} members: {alone}mean standard "
             f"deviation of a score over members {of['spread']:.3f}"
         )
+
+
+def motif_lines(table: pd.DataFrame) -> Iterator[str]:
+    """Yield one line per motif of a table with evidence, and the number of supported motifs."""
+    for row in table.to_dict("records"):
+        measured = (
+            f"{row['effect']:+.2f} ({row['effect_low']:+.2f} to {row['effect_high']:+.2f})"
+            if row["effect_records"] >= MIN_RECORDS
+            else "unknown"
+        )
+        yield (
+            f"{row['name']} {row['consensus']}: {_match(row)}{counted(row['num_sites'], 'site')}, "
+            f"odds ratio {row['odds_ratio']:.2f} (q {p_value(row['enrichment_q'])}), "
+            f"effect {measured}: {row['verdict']}"
+        )
+    yield f"supported: {(table['verdict'] == 'supported').sum()} of {counted(len(table), 'motif')}"
+
+
+def _match(row: Mapping[Hashable, Any]) -> str:
+    """Describe the match and its q value; empty if no database was used."""
+    if not row["match"]:
+        return ""
+    return f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), "
+
+
+def final_lines(name: str, task: RunFile, folder: Path) -> Iterator[str]:
+    """Yield the lines that end the workflow of a task: its summary and the paths of its results."""
+    yield from (f"{name}: {line}" for line in closing_lines(task, folder))
+    if (folder / "sweep.tsv").exists():
+        yield f"Results: {folder / 'sweep.tsv'}"
+    if (folder / "report.html").exists():
+        yield f"Report: {folder / 'report.html'}"
+    elif (folder / "metrics.json").exists():
+        yield f"Results: {folder / 'metrics.json'}"
+
+
+def closing_lines(task: RunFile, folder: Path) -> Iterator[str]:
+    """Yield the lines that summarise a results folder; none before `evaluate` has run.
+
+    If a file cannot be read, the last line is an error message.
+    """
+    try:
+        yield from _summary(task, folder)
+    # Only report the error: the run has finished and its results are valid
+    except ResultsError as error:
+        yield f"error: {error}"
+
+
+def _summary(task: RunFile, folder: Path) -> Iterator[str]:
+    if not (folder / "metrics.json").exists():
+        return
+    metrics = read_file(folder / "metrics.json", read_json, "evaluate")
+    objective, test = objective_of(task.objective), metrics["test"]
+    metric = objective.main_metric
+    value = _value(test["model"], metric)
+    yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
+    yield from _comparison(objective, metrics)
+    if (folder / "motifs.tsv").exists():
+        yield words.motif_sentence(read_file(folder / "motifs.tsv", read_table, "motifs"))
+
+
+@singledispatch
+def _comparison(objective: Objective[Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the best baseline, if there is one."""
+    metric, baselines = objective.main_metric, metrics["test"]["baselines"]
+    if known := {other: entry for other, entry in baselines.items() if _is_known(entry, metric)}:
+        best = (max if objective.higher_is_better else min)(
+            known, key=lambda other: known[other][metric]["value"]
+        )
+        yield (
+            f"best baseline: {words.classifier_name(best)}, {title_of(metric)} "
+            f"{_value(known[best], metric)}"
+        )
+
+
+@_comparison.register
+def _(objective: Binary, metrics: Mapping[str, Any]) -> Iterator[str]:
+    yield " ".join(words.comparison(metrics))
+
+
+def _is_known(entry: Mapping[str, Any], metric: str) -> bool:
+    return entry.get(metric, {}).get("value") is not None
+
+
+def _value(entry: Mapping[str, Any], metric: str) -> str:
+    """Format a metric with its interval: `0.871 (0.861 to 0.880)`."""
+    estimate = entry[metric]
+    spread = f" ({words.interval(estimate)})" if estimate.get("low") is not None else ""
+    return f"{words.figure(estimate['value'])}{spread}"

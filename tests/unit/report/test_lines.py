@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.report.closing import closing_lines
+from selfattn_bio.report.lines import closing_lines
 
 OBJECTIVES = {
     "regression": {"columns": ["activity"]},
