@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -92,8 +91,9 @@ class GkmSvm(Baseline):
         self.scale, self.offset = float(line.coef_[0, 0] / spread), float(line.intercept_[0])
 
     def _logits(self, letters: Letters) -> Logits:
-        logits = np.empty(len(letters))
-        for rows in _of_one_length(letters):
+        logits, lengths = np.empty(len(letters)), np.array([len(record) for record in letters])
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
             logits[rows] = self.machine(_one_hot([letters[row] for row in rows]))[:, 0]
         return logits * self.scale + self.offset
 
@@ -154,10 +154,3 @@ def _one_hot(letters: Letters) -> NDArray[np.float32]:
     codes = table[np.stack(letters)]
     codes = np.pad(codes, ((0, 0), (0, max(0, LMER - codes.shape[1]))))
     return np.eye(4, dtype=np.float32)[codes].transpose(0, 2, 1)
-
-
-def _of_one_length(letters: Letters) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of the records of each length."""
-    lengths = np.array([len(record) for record in letters])
-    for length in np.unique(lengths):
-        yield np.flatnonzero(lengths == length)

@@ -41,11 +41,9 @@ SPLIT_BY = {
 }
 
 
-def write_card(
-    folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None = None
-) -> None:
+def write_card(folder: Path, valid: Mapping[str, float]) -> None:
     """Write the card into a model folder that is otherwise complete; see `model_card`."""
-    (folder / CARD).write_text(model_card(folder, valid, test), encoding="utf-8")
+    (folder / CARD).write_text(model_card(folder, valid), encoding="utf-8")
 
 
 def best_metrics(folder: Path) -> dict[str, float]:

@@ -15,6 +15,7 @@ from selfattn_bio.objectives.language import language_metrics
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 
+MAX_ORDER = 8  # of Markov models of DNA
 Array = NDArray[np.float64]
 
 
@@ -93,15 +94,14 @@ def markov_nats(
     train: Letters,
     valid: Letters,
     splits: Mapping[str, Letters],
-    max_order: int = 8,
 ) -> dict[str, float]:
     """Return the loss of a Markov chain over letters, in nats per letter, by split.
 
     The order is chosen on the validation split; 1 is added to each count. All orders are evaluated
-    on the same letters, those preceded by `max_order` known letters (2 in protein).
+    on the same letters, those preceded by MAX_ORDER known letters (2 in protein).
     """
     size = len(alphabet.letters)
-    most = max_order if size == 4 else 2
+    most = MAX_ORDER if size == 4 else 2
     best: tuple[float, Callable[[Letters], float]] = (np.inf, lambda _: np.inf)
     for order in range(most + 1):
         counts = np.ones((size**order, size))

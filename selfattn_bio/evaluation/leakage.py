@@ -19,9 +19,9 @@ from scipy.stats import fisher_exact, ks_2samp
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.data.composition import gc_content
-from selfattn_bio.evaluation.lineage import record_keys
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import similar_pairs
+from selfattn_bio.sequence.copies import strand_keys
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.kmer_numbers import distinct_kmers, kmer_settings
 from selfattn_bio.sequence.overlaps import overlapping
@@ -136,6 +136,11 @@ def find_leaks(
     table["seen_by"] = _seen_by(test, keys, seen)
     texts = ["neighbour", "of", "duplicate", "overlap"]
     return table.assign(**{name: table[name].fillna("").astype(str) for name in texts})
+
+
+def record_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> list[str]:
+    """Return the key of each sequence as in `lineage.seen_table`, equal for both strands."""
+    return [key.hex()[:32] for key in strand_keys(letters, alphabet)]
 
 
 def _nearest(

@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.copies import strand_keys
 from selfattn_bio.sequence.genome import canonical_name
 from selfattn_bio.sequence.overlaps import Cover
 
@@ -134,11 +134,6 @@ def seen_table(
         if parents_saw is None
         else pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
     )
-
-
-def record_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> list[str]:
-    """Return the key of each sequence, as in `seen_table`; it is the same for both strands."""
-    return [key.hex()[:32] for key in strand_keys(letters, alphabet)]
 
 
 def keys_of_seen(folder: Path) -> set[str]:

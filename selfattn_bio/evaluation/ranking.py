@@ -40,33 +40,25 @@ def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
         If history.csv of a job is missing or belongs to another objective.
     """
     objective = objective_of(jobs[0].run.objective)
-    metric, higher_is_better = f"valid_{objective.main_metric}", objective.higher_is_better
-    rows = []
+    metric, rows = f"valid_{objective.main_metric}", []
+    ascending = not objective.higher_is_better
+    order: Any = {"ascending": ascending, "kind": "stable", "na_position": "last"}
     for job in jobs:
         history = _read_history(results / job.folder / "model" / "history.csv", metric)
         # of equal evaluations, take the earliest, as in training
-        best = history.sort_values(
-            metric, ascending=not higher_is_better, kind="stable", na_position="last"
-        ).iloc[0]
-        last = history.iloc[-1]
-        found = {
-            metric: best[metric],
-            "best_step": int(best["step"]),
-            "steps": int(last["step"]),
-            "seconds": round(last["seconds"], 1),
-        }
+        best, last = history.sort_values(metric, **order).iloc[0], history.iloc[-1]
         rows.append(
             {
                 "of": job.of,
                 "job": job.name,
                 **{key: _text(value) for key, value in job.settings.items()},
-                **found,
+                metric: best[metric],
+                "best_step": int(best["step"]),
+                "steps": int(last["step"]),
+                "seconds": round(last["seconds"], 1),
             }
         )
-    table = pd.DataFrame(rows)
-    return table.sort_values(
-        metric, ascending=not higher_is_better, kind="stable", na_position="last"
-    ).reset_index(drop=True)
+    return pd.DataFrame(rows).sort_values(metric, **order).reset_index(drop=True)
 
 
 def _read_history(path: Path, metric: str) -> pd.DataFrame:

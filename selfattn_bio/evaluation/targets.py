@@ -47,16 +47,13 @@ def summarise_targets(
         "confidence": settings.confidence,
     }
     for split, truth in targets.items():
-        entry: dict[str, Any] = {"n": len(truth), "baselines": {}}
-        for name, by_split in predictions.items():
-            found = intervals_over_records(
+        found = {
+            name: intervals_over_records(
                 objective.measurer(by_split[split], truth), len(truth), settings
             )
-            if name == "model":
-                entry["model"] = found
-            else:
-                entry["baselines"][name] = found
-        summary[split] = entry
+            for name, by_split in predictions.items()
+        }
+        summary[split] = {"n": len(truth), "model": found.pop("model"), "baselines": found}
     return summary
 
 

@@ -268,13 +268,16 @@ def embedding_table(scorer: Scorer) -> Tensor:
     )[0].detach()
 
 
-def backward_batches(sequences: Sequence[Letters]) -> Iterator[slice]:
-    """Yield slices of at most BATCH sequences and BATCH_LETTERS letters, padding included."""
-    start = 0
-    while start < len(sequences):
+def backward_batches(*inputs: Sequence[Letters]) -> Iterator[slice]:
+    """Yield slices of at most BATCH sequences and BATCH_LETTERS letters, padding included.
+
+    Several inputs have the same number of sequences, and the limits apply to each.
+    """
+    start, number = 0, len(inputs[0])
+    while start < number:
         end, longest = start, 0
-        while end < len(sequences) and end - start < BATCH:
-            longest = max(longest, len(sequences[end]))
+        while end < number and end - start < BATCH:
+            longest = max(longest, *(len(sequences[end]) for sequences in inputs))
             if end > start and (end + 1 - start) * longest > BATCH_LETTERS:
                 break
             end += 1
@@ -291,17 +294,6 @@ def by_batches(
         rows = score(sequences[batch])
         found += [row[: len(letters)] for row, letters in zip(rows, sequences[batch], strict=True)]
     return found
-
-
-def paired_batches(first: Sequence[Letters], partner: Sequence[Letters]) -> Iterator[slice]:
-    """Yield slices of pairs that satisfy the limits of `backward_batches` for both inputs."""
-    start = 0
-    while start < len(first):
-        end = start + min(
-            next(backward_batches(side[start : start + BATCH])).stop for side in (first, partner)
-        )
-        yield slice(start, end)
-        start = end
 
 
 def gradient_scores(

@@ -10,7 +10,6 @@ length.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -88,37 +87,24 @@ def average_product_corrected(maps: NDArray[np.floating]) -> Map:
     return maps - rows * columns / np.where(total == 0, 1, total)
 
 
-@dataclass(frozen=True)
-class ContactRegression:
-    """Logistic regression that predicts contacts from the maps of all heads.
+def contact_map(regression: Pipeline, maps: NDArray[np.floating]) -> Map:
+    """Predict contacts from maps (heads, L, L) with a regression of `fit_contacts`.
 
-    Attributes
-    ----------
-    model
-        scikit-learn pipeline that standardises the values of a pair, one per head, and classifies
-        the pair as contact or no contact.
+    Returns
+    -------
+    Probability of a contact, (L, L), symmetric, 0 on the diagonal. The probabilities hold for
+    proteins like those of the fit.
     """
-
-    model: Pipeline
-
-    def __call__(self, maps: NDArray[np.floating]) -> Map:
-        """Predict contacts from maps (heads, L, L).
-
-        Returns
-        -------
-        Probability of a contact, (L, L), symmetric, 0 on the diagonal. The probabilities hold for
-        proteins like those of the fit.
-        """
-        length = maps.shape[1]
-        i, j = np.triu_indices(length, 1)
-        upper = np.zeros((length, length))
-        upper[i, j] = self.model.predict_proba(maps[:, i, j].T)[:, 1]
-        return upper + upper.T
+    length = maps.shape[1]
+    i, j = np.triu_indices(length, 1)
+    upper = np.zeros((length, length))
+    upper[i, j] = regression.predict_proba(maps[:, i, j].T)[:, 1]
+    return upper + upper.T
 
 
 def fit_contacts(
     maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArray[np.bool_]]
-) -> ContactRegression:
+) -> Pipeline:
     """Fit the regression over heads to proteins with known contacts.
 
     Parameters
@@ -150,11 +136,8 @@ def fit_contacts(
             f"{known.sum()} of {len(known)} pairs of residues at least {NEAREST} apart are in "
             "contact; the fit needs pairs with and without contact"
         )
-    return ContactRegression(
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(
-            np.concatenate(features), known
-        )
-    )
+    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return regression.fit(np.concatenate(features), known)
 
 
 def predict_contacts(
@@ -186,17 +169,17 @@ def predict_contacts(
     if len(known) < 2:
         return [head_values.mean(0, dtype=np.float64) for head_values in maps]
 
-    def fit(proteins: Sequence[int]) -> ContactRegression:
+    def fit(proteins: Sequence[int]) -> Pipeline:
         return fit_contacts([maps[i] for i in proteins], [contacts[i] for i in proteins])
 
     predicted: dict[int, Map] = {}
     for fold in (known[first::FOLDS] for first in range(min(FOLDS, len(known)))):
         regression = fit([protein for protein in known if protein not in fold])
-        predicted |= {protein: regression(maps[protein]) for protein in fold}
+        predicted |= {protein: contact_map(regression, maps[protein]) for protein in fold}
     if len(known) < len(maps):
         regression = fit(known)
         predicted |= {
-            protein: regression(head_values)
+            protein: contact_map(regression, head_values)
             for protein, head_values in enumerate(maps)
             if protein not in contacts
         }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selfattn_bio.config import TrackPartner
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import RecordPair
-from selfattn_bio.interpret.attribution import BATCH, paired_batches
+from selfattn_bio.interpret.attribution import BATCH, backward_batches
 from selfattn_bio.interpret.capture import has_attention, read_letters
 from selfattn_bio.interpret.explanation import INTERVAL, Explanation
 from selfattn_bio.interpret.methods import (
@@ -193,7 +193,7 @@ def explain_pairs(
         else records.drop(columns=list(INTERVAL), errors="ignore")
     )
     batches = (
-        paired_batches(first, partner)
+        backward_batches(first, partner)
         if isinstance(method, ByGradient)
         else (slice(i, i + 1) for i in range(len(pairs)))
     )

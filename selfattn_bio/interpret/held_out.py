@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.evaluation.lineage import keys_of_seen, record_keys
+from selfattn_bio.evaluation.leakage import record_keys
+from selfattn_bio.evaluation.lineage import keys_of_seen
 from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance, importance
 from selfattn_bio.interpret.evidence import HeldOut, Letters, agreement, weigh_evidence
 from selfattn_bio.interpret.hits import find_hits, relevant_hits

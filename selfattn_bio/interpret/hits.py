@@ -126,13 +126,13 @@ def _fimo(
 
 
 def relevant_hits(
-    hits: pd.DataFrame, attribution: Mapping[int, NDArray[np.float32]], chance: float = CHANCE
+    hits: pd.DataFrame, attribution: Mapping[int, NDArray[np.float32]]
 ) -> pd.DataFrame:
     """Keep the hits that the model uses.
 
     A hit is kept if its attribution is higher than that of half of the windows of its width in the
     record, and if the p-value of the match times the fraction of windows with at least its
-    attribution is below `chance`. A match with p = 2.5e-4 therefore has to be in the top tenth by
+    attribution is below CHANCE. A match with p = 2.5e-4 therefore has to be in the top tenth by
     attribution. A better match may rank lower, because other relevant hits may be in the same
     record.
 
@@ -142,15 +142,13 @@ def relevant_hits(
         Table of `find_hits`.
     attribution
         Record to attribution per letter, (L,), for each record with a hit.
-    chance
-        Threshold of the product, in (0, 1).
 
     Returns
     -------
     The kept rows of `hits`, with a column rank: the fraction of windows with lower attribution.
     """
     ranks = attribution_ranks(hits, attribution)
-    kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < chance)
+    kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < CHANCE)
     return hits.assign(rank=ranks)[kept].reset_index(drop=True)
 
 
@@ -179,7 +177,6 @@ def changed_motifs(
     ppms: Mapping[str, NDArray[np.float64]],
     refs: Sequence[Window],
     alts: Sequence[Window],
-    hit_p: float = HIT_P,
 ) -> pd.DataFrame:
     """List motifs with a hit over the reference allele only, or over the alternative allele only.
 
@@ -189,15 +186,13 @@ def changed_motifs(
         Motif name to (width, 4) probabilities.
     refs, alts
         One window per variant, with the reference and with the alternative allele.
-    hit_p
-        p-value threshold, as in `find_hits`.
 
     Returns
     -------
     One row per variant: motifs_lost and motifs_gained. Names are in the order of `ppms`, joined by
     ";", and empty if there are none.
     """
-    touched = [_touched(ppms, windows, hit_p) for windows in (refs, alts)]
+    touched = [_touched(ppms, windows) for windows in (refs, alts)]
     changes = [(lost - gained, gained - lost) for lost, gained in zip(*touched, strict=True)]
     told = [
         [";".join(name for name in ppms if name in names) for names in of_pair]
@@ -206,15 +201,13 @@ def changed_motifs(
     return pd.DataFrame(told, columns=["motifs_lost", "motifs_gained"])
 
 
-def _touched(
-    ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window], hit_p: float
-) -> list[set[str]]:
+def _touched(ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window]) -> list[set[str]]:
     """Return, for each window, the motifs with a hit that overlaps the allele."""
     if not windows:
         return []
     width = max((len(ppm) for ppm in ppms.values()), default=0)
     cut = [letters[max(0, start - width + 1) : end + width - 1] for letters, start, end in windows]
-    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), cut, hit_p)
+    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), cut, HIT_P)
     first = np.array([min(start, width - 1) for _, start, _ in windows])
     last = first + np.array([end - start for _, start, end in windows])
     record = hits["record"].to_numpy(dtype=int)

@@ -117,12 +117,17 @@ def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int 
         If `scores` does not have one column per letter, or is not finite.
     """
     heights = check_matrix(scores, "scores", letters)
-    high = np.maximum(heights, 0).sum(axis=1).max(initial=0)
-    low = np.minimum(heights, 0).sum(axis=1).min(initial=0)
+    low, high = stack_limits(heights)
     span = (high - low) or 1.0
     _style(ax, len(heights), (low - 0.03 * span, high + 0.03 * span), start)
     ax.axhline(0, color="#888888", linewidth=0.6)
     _draw_stacks(heights, ax, letters, span, start)
+
+
+def stack_limits(heights: np.ndarray) -> tuple[float, float]:
+    """Return the lowest and the highest end of the stacks (positions, letters); 0 is included."""
+    below, above = (part(heights, 0).sum(axis=1) for part in (np.minimum, np.maximum))
+    return float(below.min(initial=0)), float(above.max(initial=0))
 
 
 def stacked_letters(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, float]]:

@@ -26,7 +26,6 @@ def match_label(row: Mapping[Hashable, Any]) -> str:
 def match_motifs(
     ppms: Mapping[str, NDArray[np.float64]],
     database: Mapping[str, NDArray[np.float64]],
-    max_q: float = MATCH_Q,
 ) -> pd.DataFrame:
     """Find the database motifs similar to each motif, on either strand.
 
@@ -37,14 +36,12 @@ def match_motifs(
     database
         Label to (width, 4) probabilities; empty for no matches. With fewer than 25 entries the
         p-value of Tomtom strongly depends on the entries.
-    max_q
-        q-value threshold for other matches.
 
     Returns
     -------
     One row per motif, in the order of `ppms`: name, match (label of the best), match_p, match_q
     (Benjamini-Hochberg over the database) and other_matches (up to MAX_OTHERS more labels with
-    q < `max_q`, best first, joined by "; "). Factors of a family and factors that bind the same
+    q < MATCH_Q, best first, joined by "; "). Factors of a family and factors that bind the same
     bases have similar matches (Trl and Clamp both bind GAGA); the best match need not be the factor
     that binds.
 
@@ -65,7 +62,7 @@ def match_motifs(
     order = p.argsort(axis=1, kind="stable")
     rows, best = np.arange(len(p)), order[:, 0]
     others = [
-        [labels[i] for i in more[1 : 1 + MAX_OTHERS] if q[row, i] < max_q]
+        [labels[i] for i in more[1 : 1 + MAX_OTHERS] if q[row, i] < MATCH_Q]
         for row, more in enumerate(order)
     ]
     return pd.DataFrame(

@@ -71,13 +71,24 @@ class CallerResult:
         Patterns, most seqlets first. A pattern may be a part of another one.
     num_seqlets
         Number of seqlets that the caller found, also those in no pattern.
-    note
-        Why there are no patterns; empty if there are some.
+    least
+        Number of seqlets that the caller needs.
     """
 
     patterns: list[SeqletPattern]
     num_seqlets: int
-    note: str = ""
+    least: int = 0
+
+    @property
+    def note(self) -> str:
+        """Return why there are no patterns; empty if there are some."""
+        if self.patterns:
+            return ""
+        if self.num_seqlets < self.least:
+            return (
+                f"{self.num_seqlets} seqlets were found, but grouping needs at least {self.least}"
+            )
+        return f"no group of the {self.num_seqlets} seqlets is large and similar enough"
 
 
 def check_scores(

@@ -37,17 +37,9 @@ from selfattn_bio.sequence.shuffle import shuffle_letters
 
 __all__ = ["Grammar", "Simulation", "read_grammar", "simulate"]
 
-POSITIVES, NEGATIVES, TRUTH, BED, RECORDS, GRAMMAR, TASK = (
-    *(
-        "positives.fa.gz",
-        "negatives.fa.gz",
-        "truth.tsv",
-        "truth.bed",
-        "records.tsv",
-        "grammar.toml",
-        "task.toml",
-    ),
-)
+POSITIVES, NEGATIVES = "positives.fa.gz", "negatives.fa.gz"
+TRUTH, BED, RECORDS = "truth.tsv", "truth.bed", "records.tsv"
+GRAMMAR, TASK = "grammar.toml", "task.toml"
 PLACED = ["id", "label", "kind", "motif", "start", "end", "strand", "pair"]
 ACGT = np.frombuffer(DNA.letters.encode(), np.uint8)
 Row = NDArray[np.uint8]

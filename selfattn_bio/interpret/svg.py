@@ -22,6 +22,7 @@ from selfattn_bio.interpret.logos import (
     check_matrix,
     glyph,
     logo_heights,
+    stack_limits,
     stacked_letters,
 )
 
@@ -97,11 +98,7 @@ def track_svg(
         If `scores` does not have one column per letter, or is not finite.
     """
     s = check_matrix(scores, "scores", letters)
-    limits = (
-        float(np.minimum(s, 0).sum(axis=1).min(initial=0)),
-        float(np.maximum(s, 0).sum(axis=1).max(initial=0)),
-    )
-    return _svg(s, letters, limits, height, label, start, shaded)
+    return _svg(s, letters, stack_limits(s), height, label, start, shaded)
 
 
 def _svg(

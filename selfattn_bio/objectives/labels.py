@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import OneHotEncoder
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -152,16 +152,8 @@ def _window_logistic(alphabet: Alphabet, num_classes: int, train: Sample) -> Pre
     y = np.concatenate(list(train.targets))
     rows = np.flatnonzero(y != UNKNOWN)
     rows = np.random.default_rng(0).permutation(rows)[:MAX_LETTERS]
-    size = len(alphabet.letters) + 2
-
-    def coded(windows: NDArray) -> sparse.csr_matrix:
-        columns = windows + np.arange(windows.shape[1]) * size
-        ends = np.arange(len(windows) + 1) * windows.shape[1]
-        return sparse.csr_matrix(
-            (np.ones(columns.size), columns.ravel(), ends),
-            shape=(len(windows), windows.shape[1] * size),
-        )
-
+    categories = [np.arange(len(alphabet.letters) + 2)] * x.shape[1]
+    coded = OneHotEncoder(categories=categories).fit(x[:1]).transform
     with warnings.catch_warnings():
         # A hundred iterations are enough for a baseline
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -219,20 +219,11 @@ def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
 
 def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
     """Count positives, negatives and unlabelled records of each split that has records."""
-    labels = {
-        split: rows
-        for split in ("train", "valid", "test", "dropped")
-        if len(rows := records.loc[records["split"] == split, "label"])
-    }
-    return [
-        {
-            "split": split,
-            "positives": int((values == 1).sum()),
-            "negatives": int((values == 0).sum()),
-            "unlabelled": int(values.isna().sum()),
-        }
-        for split, values in labels.items()
-    ]
+    kinds = records["label"].map({1: "positives", 0: "negatives"}).astype(object)
+    counts = pd.crosstab(records["split"], kinds.fillna("unlabelled"))
+    counts = counts.reindex(columns=["positives", "negatives", "unlabelled"], fill_value=0)
+    order = [split for split in ("train", "valid", "test", "dropped") if split in counts.index]
+    return [{"split": split, **counts.loc[split].to_dict()} for split in order]
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

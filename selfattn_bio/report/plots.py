@@ -178,16 +178,13 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
     ax.set(xlabel="step", ylabel="loss")
     right = ax.twinx()
     right.plot(history["step"], values, color=MODEL, label=f"validation {name}", **dots)
+    lines = [*ax.get_lines(), *right.get_lines()]
     right.set_ylabel(name, color=MODEL)
     right.spines["right"].set_visible(True)
     right.grid(False)
     if not np.isnan(values).all():
         best = history["step"].to_numpy()[np.nanargmax(values)]
         ax.axvline(best, color=MODEL, **DOTTED)
-    lines = [
-        *(line for line in ax.get_lines() if str(line.get_label()).endswith("loss")),
-        right.get_lines()[0],
-    ]
     ax.legend(lines, [str(line.get_label()) for line in lines], **ABOVE, ncols=2, columnspacing=1.0)
 
 
@@ -368,9 +365,7 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     ax.legend(**ABOVE, ncols=len(VERDICTS), columnspacing=1.0)
 
 
-def draw_position_profile(
-    positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30
-) -> None:
+def draw_position_profile(positions: ArrayLike, length: int, ax: Axes) -> None:
     """Draw a histogram of the middles of a motif's sites along the record.
 
     Parameters
@@ -379,10 +374,8 @@ def draw_position_profile(
         Middle of each site, 0-based, from 0 to `length`.
     length
         Length of the records.
-    bins
-        Largest number of bins.
     """
-    ax.hist(np.asarray(positions), bins=min(bins, length), range=(0, length), color=colour)
+    ax.hist(np.asarray(positions), bins=min(30, length), range=(0, length), color=MODEL)
     ax.set_xlim(0, length)
     ax.grid(axis="x", visible=False)
     ax.set(xlabel="position in the record", ylabel="sites")

@@ -74,15 +74,14 @@ class Lengths:
 def split_masks(split: config.AnySplit, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     """Return masks of the validation and test records; random splits are approximate."""
     if isinstance(split, config.ChromosomeSplit):
-        chrom = corpus.records["chrom"]
-        return chrom.isin(split.valid).to_numpy(bool), chrom.isin(split.test).to_numpy(bool)
-    if isinstance(split, config.RegionSplit):
-        names = split_by_region(
-            corpus.records, config.regions(split.valid), config.regions(split.test)
-        )["split"]
-        return (names == "valid").to_numpy(bool), (names == "test").to_numpy(bool)
-    if isinstance(split, config.ColumnSplit | config.FilesSplit):
-        given = assign_splits(corpus.column(split.column), split.splits)
-        return (given == "valid").to_numpy(bool), (given == "test").to_numpy(bool)
-    rank = np.random.default_rng(split.seed).permutation(len(corpus)) / len(corpus)
-    return rank < split.valid_fraction, rank >= 1 - split.test_fraction
+        named = dict.fromkeys(split.valid, "valid") | dict.fromkeys(split.test, "test")
+        names = corpus.records["chrom"].map(named)
+    elif isinstance(split, config.RegionSplit):
+        regions = config.regions(split.valid), config.regions(split.test)
+        names = split_by_region(corpus.records, *regions)["split"]
+    elif isinstance(split, config.ColumnSplit | config.FilesSplit):
+        names = assign_splits(corpus.column(split.column), split.splits)
+    else:
+        rank = np.random.default_rng(split.seed).permutation(len(corpus)) / len(corpus)
+        return rank < split.valid_fraction, rank >= 1 - split.test_fraction
+    return (names == "valid").to_numpy(bool), (names == "test").to_numpy(bool)

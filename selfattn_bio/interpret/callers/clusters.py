@@ -112,12 +112,7 @@ class Clusters:
                 break
             patterns = refine_patterns([*patterns, *aligned], records, attribution)
             rest = _unexplained(rest, patterns, letters.shape)
-        note = (
-            ""
-            if patterns
-            else f"no group of the {len(seqlets)} seqlets is large and similar enough"
-        )
-        return CallerResult(patterns, len(seqlets), note)
+        return CallerResult(patterns, len(seqlets))
 
 
 def _positive_only(

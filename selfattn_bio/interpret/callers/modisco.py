@@ -94,20 +94,12 @@ class Modisco:
         coded = np.pad(one_hot(letters).astype(np.float32), around)
         seqlets, tracks = _positive_seqlets(coded, scores)
         if len(seqlets) < MIN_SEQLETS:
-            return CallerResult(
-                [],
-                len(seqlets),
-                f"{len(seqlets)} seqlets were found, but grouping needs at least {MIN_SEQLETS}",
-            )
+            return CallerResult([], len(seqlets), MIN_SEQLETS)
         grouped = _grouped(seqlets[: self.max_seqlets], tracks)
         records = [row[: np.count_nonzero(row)] for row in letters]
         patterns = [_pattern(group, records) for group in sorted(grouped, key=len, reverse=True)]
         kept = [pattern for pattern in patterns if pattern is not None]
-        return CallerResult(
-            kept,
-            len(seqlets),
-            "" if kept else f"no group of the {len(seqlets)} seqlets is large and similar enough",
-        )
+        return CallerResult(kept, len(seqlets))
 
 
 @contextlib.contextmanager
