@@ -22,7 +22,7 @@ from selfattn_bio.training.hardware import max_of_all, sum_of_all
 from selfattn_bio.training.resume import StopSignals
 
 
-@dataclass(frozen=True)
+@dataclass
 class Validation:
     """Score the validation split. All processes must call the same methods.
 
