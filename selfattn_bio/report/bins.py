@@ -106,11 +106,10 @@ def comparison(name: str, metrics: dict[str, Any]) -> str:
 def figures(results: TaskResults, folder: Path) -> list[Drawing]:
     """Draw intervals, precision and recall, learning curves, and the block with median AUPRC."""
     test, test_metrics = results.test, results.metrics["test"]
-    names = {
-        name: words.classifier_name(name, short=True)
-        for _, name, _ in ranked(test_metrics, "auprc")
+    curves = {
+        words.classifier_name(name, short=True): test[name]
+        for _, name, _ in ranked(test_metrics, "auprc")[:CURVES]
     }
-    curves = {names[name]: test[name] for name in list(names)[:CURVES]}
     rates = bars(test_metrics, "auprc")
     chance = float(test["label"].mean())
     block = typical_block(test, results.metrics["block"])

@@ -58,9 +58,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     table = table.sort_values(["rank", "effect"], ascending=[True, False], kind="stable").fillna(
         {"other_matches": ""}
     )
-    rows: list[dict[Any, Any]] = [
-        {str(key): value for key, value in row.items()} for row in table.to_dict("records")
-    ]
+    rows: list[dict[Any, Any]] = table.to_dict("records")
     letters = get_alphabet(results.corpus["alphabet"]).letters
     logos = {
         name: logo_svg(ppm, letters, label=f"logo of {name}") for name, ppm in results.ppms.items()
