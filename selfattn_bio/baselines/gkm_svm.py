@@ -93,7 +93,7 @@ class GkmSvm(Baseline):
     def _logits(self, letters: Letters) -> Logits:
         logits, lengths = np.empty(len(letters)), np.array([len(record) for record in letters])
         for length in np.unique(lengths):
-            rows = np.flatnonzero(lengths == length)
+            rows: NDArray[np.int64] = np.flatnonzero(lengths == length)
             logits[rows] = self.machine(_one_hot([letters[row] for row in rows]))[:, 0]
         return logits * self.scale + self.offset
 

@@ -223,7 +223,9 @@ def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
     counts = pd.crosstab(records["split"], kinds.fillna("unlabelled"))
     counts = counts.reindex(columns=["positives", "negatives", "unlabelled"], fill_value=0)
     order = [split for split in ("train", "valid", "test", "dropped") if split in counts.index]
-    return [{"split": split, **counts.loc[split].to_dict()} for split in order]
+    return [
+        {"split": split, **dict(zip(counts, counts.loc[split], strict=True))} for split in order
+    ]
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
