@@ -29,6 +29,7 @@ from runs import Study, quick_folder, write_run_file
 from selfattn_bio.interpret.contacts import (
     RANGES,
     average_product_corrected,
+    contact_map,
     fit_contacts,
     head_maps,
     precision_at_length,
@@ -171,7 +172,7 @@ def rows(all_families: list[Family], model: Path, sampled: int) -> Iterator[Row]
     touching = [each.contacts for each in all_families]
     attention = fit_contacts(maps[:FITTED], touching[:FITTED])
     ways = {
-        "attention, regression over heads": [attention(of_heads) for of_heads in maps],
+        "attention, regression over heads": [contact_map(attention, of_heads) for of_heads in maps],
         "attention, mean over heads": [of_heads.mean(0) for of_heads in maps],
         "mutual information": [mutual_information(each.codes) for each in all_families],
         "the contacts themselves": [contacts.astype(float) for contacts in touching],

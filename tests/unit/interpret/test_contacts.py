@@ -11,6 +11,7 @@ from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.interpret.capture import read_letters
 from selfattn_bio.interpret.contacts import (
     average_product_corrected,
+    contact_map,
     fit_contacts,
     head_maps,
     precision_at_length,
@@ -90,8 +91,7 @@ def proteins(num=6, length=30, heads=3, seed=0):
 
 def test_regression_finds_the_informative_head():
     maps, contacts = proteins()
-    model = fit_contacts(maps[:5], contacts[:5])
-    found = model(maps[5])
+    found = contact_map(fit_contacts(maps[:5], contacts[:5]), maps[5])
     np.testing.assert_array_equal(found, found.T)
     assert not found.diagonal().any()
     close, far = found[contacts[5]], found[np.triu(~contacts[5], 6)]
@@ -111,7 +111,8 @@ def test_no_protein_is_predicted_by_its_own_contacts():
     misled = predict_contacts(maps, {0: lie, **{number: contacts[number] for number in (1, 2, 3)}})
     np.testing.assert_array_equal(told[0], misled[0])
     assert (told[1] != misled[1]).any()
-    np.testing.assert_array_equal(told[5], fit_contacts(maps[:4], contacts[:4])(maps[5]))
+    fitted = contact_map(fit_contacts(maps[:4], contacts[:4]), maps[5])
+    np.testing.assert_array_equal(told[5], fitted)
     np.testing.assert_array_equal(predict_contacts(maps, {0: contacts[0]})[0], maps[0].mean(0))
 
 
