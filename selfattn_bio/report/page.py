@@ -224,7 +224,8 @@ def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
     counts = counts.reindex(columns=["positives", "negatives", "unlabelled"], fill_value=0)
     order = [split for split in ("train", "valid", "test", "dropped") if split in counts.index]
     return [
-        {"split": split, **dict(zip(counts, counts.loc[split], strict=True))} for split in order
+        {"split": split} | {str(kind): int(number) for kind, number in counts.loc[split].items()}
+        for split in order
     ]
 
 
