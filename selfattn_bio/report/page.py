@@ -222,10 +222,11 @@ def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
     kinds = records["label"].map({1: "positives", 0: "negatives"}).astype(object)
     counts = pd.crosstab(records["split"], kinds.fillna("unlabelled"))
     counts = counts.reindex(columns=["positives", "negatives", "unlabelled"], fill_value=0)
-    order = [split for split in ("train", "valid", "test", "dropped") if split in counts.index]
+    by_split: dict[Any, dict[Any, int]] = counts.to_dict("index")
     return [
-        {"split": split} | {str(kind): int(number) for kind, number in counts.loc[split].items()}
-        for split in order
+        {"split": split, **by_split[split]}
+        for split in ("train", "valid", "test", "dropped")
+        if split in by_split
     ]
 
 
