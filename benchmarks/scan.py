@@ -105,7 +105,6 @@ def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
         chosen.output,
         regions=[f"{region.chrom}:{region.start}-{region.end}"],
         scan=scan,
-        say=lambda line: print(line, flush=True),
     )
     seconds, used = time.monotonic() - start, time.process_time() - cpu
     letters = region.end - region.start

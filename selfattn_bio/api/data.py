@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
@@ -18,6 +17,7 @@ from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError, CorpusError
 from selfattn_bio.files import listed, whole_file
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
 from selfattn_bio.sequence.readers.fields import Fields
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # imports genomes, clusters and numba, which plain sequence f
     from selfattn_bio.data.sources import Source
 
 
-def ingest(task: RunFile, output: str | Path, *, say: Say = silent) -> Corpus:
+def ingest(task: RunFile, output: str | Path) -> Corpus:
     """Read the sequences in [data] of a run file into a corpus folder.
 
     Parameters
@@ -36,8 +36,6 @@ def ingest(task: RunFile, output: str | Path, *, say: Say = silent) -> Corpus:
         Run file, from `read_run_file`.
     output
         Folder to write; an earlier corpus is replaced.
-    say
-        Called with one line per count of records.
 
     Returns
     -------
@@ -59,7 +57,7 @@ def ingest(task: RunFile, output: str | Path, *, say: Say = silent) -> Corpus:
     )
     partners = Partners(task.partner, task.data) if task.partner else None
     sources = sources_of(task.data, task.split)
-    return _build(sources, output, rules, task.data.targets, partners, say)
+    return _build(sources, output, rules, task.data.targets, partners)
 
 
 def ingest_files(
@@ -73,7 +71,6 @@ def ingest_files(
     header: str = "",
     ids: Literal["given", "numbered"] = "given",
     targets: str | Path | None = None,
-    say: Say = silent,
 ) -> Corpus:
     """Read sequence files into a corpus folder without a run file.
 
@@ -99,8 +96,6 @@ def ingest_files(
         Ids from the files, or numbered as FILE_1, FILE_2 and so on.
     targets
         Table of targets with a column id and columns to learn.
-    say
-        Called with one line per count of records.
 
     Returns
     -------
@@ -132,7 +127,7 @@ def ingest_files(
     if isinstance(rules, str):
         rules = RecordRules(get_alphabet(rules))
     rules = replace(rules, learnt=() if labels else None)
-    return _build(sources, output, rules, targets, None, say)
+    return _build(sources, output, rules, targets, None)
 
 
 def _build(
@@ -141,14 +136,13 @@ def _build(
     rules: RecordRules,
     targets: str | Path | None,
     partners: Partners | None,
-    say: Say,
 ) -> Corpus:
     """Build the corpus, and report what was read, changed and dropped."""
     corpus = build_corpus(sources, output, rules, targets, partners)
     for line in describe(corpus.summary):
-        say(line)
+        LOG.info(line)
     for line in describe(corpus.partner.summary) if corpus.partner else ():
-        say(f"partners: {line}")
+        LOG.info(f"partners: {line}")
     return corpus
 
 
@@ -193,7 +187,7 @@ class Split(TableDisplay):
         return f"Split of {counted(len(self.table), 'record')}: {counts}"
 
 
-def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silent) -> Split:
+def split(task: RunFile, corpus: Corpus, output: str | Path) -> Split:
     """Split a corpus into train, valid and test without leakage, and write the table.
 
     Parameters
@@ -204,8 +198,6 @@ def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silen
         The records, from `ingest`.
     output
         TSV file to write.
-    say
-        Called with one line of text: removed copies, and the number of records in each split.
 
     Raises
     ------
@@ -218,7 +210,7 @@ def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silen
 
     corpus.check_task(task)
     try:
-        table = assign_records(task, corpus, say)
+        table = assign_records(task, corpus)
     except CorpusError as error:
         raise CorpusError(
             error.message, place=error.place or str(corpus.path), hint=error.hint
@@ -226,5 +218,5 @@ def split(task: RunFile, corpus: Corpus, output: str | Path, *, say: Say = silen
     found = Split(Path(output), table)
     found.save(output)
     for line in describe_splits(table, corpus.records["label"]):
-        say(line)
+        LOG.info(line)
     return found

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from selfattn_bio.api.evaluators import measure
 from selfattn_bio.api.evaluators.candidates import Candidate, check_candidates
 from selfattn_bio.api.evaluators.records import EvaluationRecords
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.baselines import Baseline, is_baseline, load_baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.variants import check_variant_name
@@ -28,6 +27,7 @@ from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder
 from selfattn_bio.interpret.formats import read_table
+from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.objectives import objective_of
@@ -176,8 +176,6 @@ def evaluate(
     split: str | PathLike[str],
     model: Models,
     variants: Mapping[str, Models] | None = None,
-    *,
-    say: Say = silent,
 ) -> Evaluation:
     """Score all labelled validation and test records with a model, its variants and baselines.
 
@@ -197,8 +195,6 @@ def evaluate(
         of members are averaged.
     variants
         Variants by name (trained baselines and controls), each as for `model`.
-    say
-        Called with each line of progress.
 
     Returns
     -------
@@ -222,15 +218,15 @@ def evaluate(
         candidates[name] = Candidate.of(variant)
     path = Path(split)
     records = EvaluationRecords.read(task, corpus, path)
-    say(", ".join(records.counts(task)))
+    LOG.info(", ".join(records.counts(task)))
     check_candidates(candidates, task, records, path)
-    records = records.in_windows(task, say)
+    records = records.in_windows(task)
     evaluated = candidates["model"]
     objective = objective_of(evaluated.run().objective)
-    metrics, tables, baselines = measure(objective, candidates, records, task, say)
+    metrics, tables, baselines = measure(objective, candidates, records, task)
     metrics["sizes"] = {name: candidate.size() for name, candidate in candidates.items()}
     metrics["train"] = evaluated.cost()
-    for name, layers in evaluated.mean_layers(records, say).items():
+    for name, layers in evaluated.mean_layers(records).items():
         metrics[name]["layers"] = layers
     if privacy := read_provenance(evaluated.folders[0]).get("privacy"):
         metrics["privacy"] = privacy

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import difflib
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, RunFileError
-from selfattn_bio.interpret.attribution import BATCH
 from selfattn_bio.interpret.capture import has_attention
 from selfattn_bio.interpret.explain import attention_maps, explain_letters, explain_pairs
 from selfattn_bio.interpret.explanation import SOURCE, Explanation, MappedSequence
 from selfattn_bio.interpret.methods import build_method
+from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
 
-LINES = 20  # lines of progress
 COLUMNS = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]
 
 
@@ -38,8 +35,6 @@ def explain_positives(
     corpus: Corpus,
     split: str | os.PathLike[str],
     model: Models,
-    *,
-    say: Say = silent,
 ) -> Explanation:
     """Score each position of the training and validation positives that a model recognises.
 
@@ -53,8 +48,6 @@ def explain_positives(
         Those of the training; `split` is the split table or its path.
     model
         The model folder, or the model that `load` returned for it.
-    say
-        Called with each line of progress.
 
     Returns
     -------
@@ -78,7 +71,7 @@ def explain_positives(
     mapped = _rows_of(settings.maps or (), corpus, str(task.path or ""))
     inputs = inputs_of(scorer.run, corpus)
     positives = _positives(trained)
-    records = choose_recognised(scorer, inputs, positives, settings.max_sequences, say)
+    records = choose_recognised(scorer, inputs, positives, settings.max_sequences)
     letters = [inputs.of(row) for row in records.index]
     explain: Any = explain_pairs if isinstance(scorer, PairedScorer) else explain_letters
     explanation = explain(
@@ -86,11 +79,10 @@ def explain_positives(
         letters,
         records[COLUMNS],
         method=build_method(settings.method),
-        say=_remaining_time(len(letters), say),
     )
     # records are sorted by falling score
     of_score = sorted({0, len(records) // 2, len(records) - 1})
-    maps = _maps(scorer, corpus, mapped or records.index[of_score].tolist(), say)
+    maps = _maps(scorer, corpus, mapped or records.index[of_score].tolist())
     provenance = read_provenance(trained.folder)
     return replace(explanation, source={key: provenance[key] for key in SOURCE}, maps=maps)
 
@@ -135,7 +127,7 @@ def _positives(trained: TrainedModel) -> pd.DataFrame:
 
 
 def choose_recognised(
-    scorer: Scorer, inputs: Inputs, positives: pd.DataFrame, limit: int, say: Say
+    scorer: Scorer, inputs: Inputs, positives: pd.DataFrame, limit: int
 ) -> pd.DataFrame:
     """Choose the positives to explain, best first.
 
@@ -152,8 +144,6 @@ def choose_recognised(
         The candidates; the index is the row in the corpus.
     limit
         Largest number to choose.
-    say
-        Called with one line of text: how many were chosen, and their logits.
 
     Returns
     -------
@@ -170,31 +160,17 @@ def choose_recognised(
     uncalled = (
         f"; the model calls {num_called} of them positive" if num_called < len(chosen) else ""
     )
-    say(
+    LOG.info(
         f"explaining {len(chosen):,} of {counted(len(positives), 'positive')} of train and valid, "
         f"with logits from {low:.2f} to {high:.2f}{uncalled}"
     )
     return chosen
 
 
-def _remaining_time(total: int, say: Say) -> Callable[[int], None]:
-    """Return a function that reports the number of finished sequences and the time left."""
-    start, every = time.monotonic(), max(1, total // BATCH // LINES) * BATCH
-
-    def report(done: int) -> None:
-        if done % every == 0 or done == total:
-            left = (time.monotonic() - start) / done * (total - done)
-            say(f"{done:,} of {counted(total, 'sequence')}, about {left:.0f} s left")
-
-    return report
-
-
-def _maps(
-    scorer: Scorer, corpus: Corpus, rows: Sequence[int], say: Say
-) -> dict[str, MappedSequence]:
+def _maps(scorer: Scorer, corpus: Corpus, rows: Sequence[int]) -> dict[str, MappedSequence]:
     """Return attention maps of these corpus rows by falling score; none without attention."""
     if not has_attention(scorer):
-        say("no attention maps, because this model has no attention weights")
+        LOG.info("no attention maps, because this model has no attention weights")
         return {}
     letters = [corpus.letters(row) for row in rows]
     ids, logits = corpus.records["id"].iloc[list(rows)], scorer.logits(letters)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
@@ -19,6 +18,7 @@ from selfattn_bio.interpret.interactions import (
     relevant_sites,
 )
 from selfattn_bio.interpret.motifs import MotifSet
+from selfattn_bio.log import LOG
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.paired_scorer import check_one_input
 
@@ -29,8 +29,6 @@ def find_interactions(
     split: str | os.PathLike[str],
     model: Models,
     motifs: MotifSet | str | Path,
-    *,
-    say: Say = silent,
 ) -> Interactions:
     """Test pairs of motifs at their sites in test positives.
 
@@ -46,8 +44,6 @@ def find_interactions(
         The model folder, or the model that `load` returned for it. It has one input.
     motifs
         Result of `find_motifs`, or the path of a MEME file. There may be no motifs.
-    say
-        Called with each line of progress.
 
     Returns
     -------
@@ -81,7 +77,7 @@ def find_interactions(
     trained.check_unseen(positives, letters)
     ppms = motifs.ppms if isinstance(motifs, MotifSet) else motifs
     sites = relevant_sites(ppms, scorer, letters, settings.hit_p, settings.seed)
-    say(
+    LOG.info(
         f"the model relies on {counted(len(sites), 'site')} of "
         f"{counted(sites['name'].nunique(), 'motif')} in "
         f"{sites['record'].nunique()} of {counted(len(letters), 'test positive')}"

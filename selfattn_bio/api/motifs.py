@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import NO_DATABASE, Interpret, RunFile
 from selfattn_bio.data.corpus import Corpus
@@ -19,6 +18,7 @@ from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.callers import build_caller
 from selfattn_bio.interpret.explanation import AGAIN, SOURCE, Explanation
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
+from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.paired_scorer import check_one_input
@@ -31,8 +31,6 @@ def find_motifs(
     split: str | os.PathLike[str],
     model: Models,
     explanation: Explanation | str | Path,
-    *,
-    say: Say = silent,
 ) -> MotifSet:
     """Find motifs in an explanation, and weigh their evidence on the test records.
 
@@ -47,8 +45,6 @@ def find_motifs(
         The model folder, or the model that `load` returned for it. It has one input.
     explanation
         Result of `explain_positives`, or the folder it was saved to.
-    say
-        Called with each line of progress.
 
     Returns
     -------
@@ -78,8 +74,8 @@ def find_motifs(
     letters = trained.letters(test)
     trained.check_unseen(test, letters)
     settings = task.interpret
-    motifs = _discover(explained, settings, say)
-    say(
+    motifs = _discover(explained, settings)
+    LOG.info(
         f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
         f"evidence on {counted(len(test), 'test record')}"
     )
@@ -118,22 +114,20 @@ def _check_attribution(
         raise ResultsError(message, place=place, hint=AGAIN)
 
 
-def _discover(explanation: Explanation, settings: Interpret, say: Say) -> MotifSet:
+def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
     """Find motifs with the settings of the run file, and report the database first."""
     alphabet = get_alphabet(explanation.alphabet)
     if explanation.is_attention:
-        say(
+        LOG.info(
             f"no motifs: method {explanation.method!r} reads attention weights, and motifs need "
             "attributions of single positions"
         )
         return build_motifs([], explanation.records, {})
     if not alphabet.has_complement:
-        say("motifs are not matched with known ones: there is no database of protein motifs")
+        LOG.info("motifs are not matched with known ones: there is no database of protein motifs")
     elif settings.database == NO_DATABASE:
-        say('motifs are not matched with known ones: [interpret] database = "none"')
+        LOG.info('motifs are not matched with known ones: [interpret] database = "none"')
     else:
-        say(f"motifs are matched with {settings.database}, the [interpret] database")
+        LOG.info(f"motifs are matched with {settings.database}, the [interpret] database")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
-    return explanation.motifs(
-        settings.database, caller=caller, max_motifs=settings.max_motifs, say=say
-    )
+    return explanation.motifs(settings.database, caller=caller, max_motifs=settings.max_motifs)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.log import LOG
 from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.training.hardware import use_threads
 from selfattn_bio.training.heap import keeps_memory
@@ -20,7 +20,6 @@ def plan(
     *,
     variant: str | None = None,
     threads: int = 8,
-    say: Say = silent,
 ) -> Trainings:
     """Predict the memory and time of the trainings of a task, and refuse one that cannot fit.
 
@@ -37,8 +36,6 @@ def plan(
         Plan only this variant; by default the model and all variants.
     threads
         CPU threads; at most the number of cores is used.
-    say
-        Called with one line of text per finding.
 
     Raises
     ------
@@ -66,21 +63,21 @@ def plan(
             found = make_plan(run.member(1), lengths, threads=threads, keep_memory=keeps_memory())
             other = name if name != "model" else ""
             for line in found.lines():
-                say(f"{other}: {line}" if other else line)
+                LOG.info(f"{other}: {line}" if other else line)
             if not found.fits:
                 raise found.refusal(f"{place} ({other})".strip() if other else place)
         trainings.add(name, run, found)
         if not run.stack.parts:
             continue
         if isinstance(records, int):
-            say(
+            LOG.info(
                 "the time of the stack depends on the records and is not included; plan with a "
                 "corpus to measure it"
             )
         else:
             stack = StackTime.measure(run, records, use_threads(threads))
             trainings.stack_seconds = stack.seconds
-            say(stack.line())
+            LOG.info(stack.line())
     for line in trainings.lines():
-        say(line)
+        LOG.info(line)
     return trainings

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.config import PairedModel, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError, TrainingError
 from selfattn_bio.evaluation.groups import check_columns
+from selfattn_bio.log import LOG
 from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
@@ -32,7 +32,6 @@ def train(
     threads: int = 8,
     sharded: bool = False,
     stack_of: str | Path | None = None,
-    say: Say = silent,
 ) -> Scorer:
     """Train one model to its end, write its folder, and load it.
 
@@ -59,8 +58,6 @@ def train(
         Whether the processes of torchrun each hold a part of the weights (FSDP2).
     stack_of
         Model folder of another member, whose fitted [stack] parts are reused.
-    say
-        Called with one line of progress about every ten seconds, and after each evaluation.
 
     Returns
     -------
@@ -92,12 +89,12 @@ def train(
     number = "" if member == 1 else member
     name = f"{variant or 'model'} {number}".rstrip()  # several trainings may share a log
     if task.transfer and not run.transfer:
-        say(
+        LOG.info(
             f"{name}: starts from random weights, because the [transfer] parent has another "
             "[model] or [tokens]"
         )
     exhausted = ""
-    with training_settings(threads, run.training.matmul, say) as usable:
+    with training_settings(threads, run.training.matmul) as usable:
         try:
             loop.train(
                 run,
@@ -108,7 +105,6 @@ def train(
                 name=name,
                 sharded=sharded,
                 stack_of=Path(stack_of) if stack_of else None,
-                say=say,
             )
         except (MemoryError, RuntimeError, OSError) as error:  # torch raises RuntimeError
             if not is_out_of_memory(error):

@@ -12,12 +12,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.hits import changed_motifs
 from selfattn_bio.interpret.logos import draw_saturation
+from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_motifs
 from selfattn_bio.scoring.annotated import VariantWriter, write_effects
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
@@ -90,7 +90,6 @@ def score_substitutions(
     windows: VariantWindows | None = None,
     prior: float | None = None,
     motifs: str | Path | None = None,
-    say: Say = silent,
 ) -> Substitutions:
     """Score all single-base substitutions in a region, in one window if the region fits into it.
 
@@ -106,8 +105,6 @@ def score_substitutions(
     motifs
         MEME, JASPAR or TRANSFAC file, to list the motifs that each substitution destroys and
         creates.
-    say
-        Called with one line of text: the region and its windows.
 
     Raises
     ------
@@ -122,7 +119,7 @@ def score_substitutions(
     found = parse_region(region, genome)
     length = found.end - found.start
     one = length <= origin.window(windows.window) and windows.placements == 1
-    say(
+    LOG.info(
         f"{found.chrom} [{found.start}, {found.end}), 0-based half-open: {length} bp, "
         f"{'all in one window' if one else 'each in its own window'}"
     )
@@ -148,7 +145,6 @@ def annotate_variants(
     prior: float | None = None,
     mismatches: float = 0.05,
     motifs: str | Path | None = None,
-    say: Say = silent,
 ) -> Counter[str]:
     """Score the alleles of a VCF file of any size, and write a table and an annotated VCF.
 
@@ -167,8 +163,6 @@ def annotate_variants(
         Allowed fraction of lines whose REF differs from the genome.
     motifs
         MEME, JASPAR or TRANSFAC file, to add the columns motifs_lost and motifs_gained.
-    say
-        Called with one line of text per finding.
 
     Returns
     -------
@@ -185,7 +179,7 @@ def annotate_variants(
     source = VcfFile(vcf, genome)
     genome, ppms, origin, windows = _opened(model, genome, motifs, windows)
     lines, wrong, first = check_reference(source, mismatches)
-    say(
+    LOG.info(
         counted(lines, "line")
         + (
             f", REF differs from the genome in {wrong}: {first}"
@@ -199,7 +193,7 @@ def annotate_variants(
             writer.write(batch.variants, _with_changes(batch, ppms))
             counts += tally(batch.table)
     for line in _status_lines(counts):
-        say(line)
+        LOG.info(line)
     return counts
 
 

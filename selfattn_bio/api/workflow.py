@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.errors import ArgumentError, OutputError, SelfAttnBioError
 from selfattn_bio.files import whole_file
+from selfattn_bio.log import LOG
 
 TARGETS = ("train_", "sweep_")
 PROFILES = ("default", "gpu", "slurm")
@@ -28,7 +28,6 @@ def run_workflow(
     profile: str | None = None,
     quiet: bool = False,
     merged: bool = False,
-    say: Say = silent,
 ) -> int:
     """Run a task with Snakemake in this folder, and wait until it ends.
 
@@ -47,8 +46,6 @@ def run_workflow(
         Print the output only if the workflow fails.
     merged
         Print both streams of Snakemake to `sys.stdout`, as in a notebook.
-    say
-        Called with one line per file that is copied.
 
     Returns
     -------
@@ -77,7 +74,7 @@ def run_workflow(
     is_new = not Path(task).exists() and (project_folder() / task).is_file()
     is_dry = bool({"-n", "--dry-run", "--dryrun"} & {*targets})
     if is_new and not is_dry:
-        copy_task(name, say=say)
+        copy_task(name)
     if not os.access(".", os.W_OK | os.X_OK):
         raise OutputError(
             "the folder cannot be written: Permission denied",
@@ -91,7 +88,7 @@ def run_workflow(
     more = ["--quiet", "all"] if quiet else []
     command = [*snakemake, *options, *targets, *more]
     if is_new and is_dry:
-        say(f"{task} and its data are not in this folder; a run copies them from the package")
+        LOG.info(f"{task} and its data are not in this folder; a run copies them from the package")
         with tempfile.TemporaryDirectory() as folder:
             copy_task(name, folder)
             return _run(command, folder, quiet=quiet, merged=merged)[0]
@@ -119,14 +116,14 @@ def project_folder() -> Path:
     )
 
 
-def copy_task(task: str, folder: str | Path = ".", *, say: Say = silent) -> None:
+def copy_task(task: str, folder: str | Path = ".") -> None:
     """Copy missing files of a shipped task, and of its parent task, into a folder."""
     from selfattn_bio.config import read_run_file
 
     source, name = project_folder(), f"workflows/tasks/{task}.toml"
     run_file = read_run_file(source / name)
     if run_file.transfer and not run_file.transfer.ships:
-        copy_task(run_file.transfer.parent, folder, say=say)
+        copy_task(run_file.transfer.parent, folder)
     others = [getattr(run_file.objective, "points", None), run_file.interpret.database_file]
     data = [*run_file.data.inputs, *filter(None, others)]
     indices = [
@@ -140,7 +137,7 @@ def copy_task(task: str, folder: str | Path = ".", *, say: Say = silent) -> None
         if not Path(folder, file).exists():
             with whole_file(Path(folder, file)) as temporary:
                 shutil.copyfile(source / file, temporary)
-            say(f"copied {file} from the package")
+            LOG.info(f"copied {file} from the package")
 
 
 def _print_results(targets: Sequence[str], stream: TextIO) -> None:

@@ -18,7 +18,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, sayer, task_and_corpus
+from selfattn_bio.cli.common import add_task, task_and_corpus
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +64,6 @@ def run(arguments: argparse.Namespace) -> None:
         pretraining=arguments.pretraining,
     )
     leakage.save(arguments.output)
-    say = sayer("audit")
     for line in (*leakage.lines, f"wrote {arguments.output}"):
-        say(line)
+        LOG.info(line)
     leakage.check_limits()

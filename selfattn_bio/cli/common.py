@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,11 +113,6 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="CPU threads; at most the number of cores is used (default: %(default)s)",
     )
-
-
-def sayer(command: str) -> Callable[[str], None]:
-    """Return a function that prints a line after the name of the command."""
-    return lambda line: print(f"{command}: {line}", flush=True)
 
 
 class HelpFormatter(argparse.HelpFormatter):

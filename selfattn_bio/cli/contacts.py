@@ -21,7 +21,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_allow_module, sayer
+from selfattn_bio.cli.common import add_allow_module
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +55,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     contacts = find_contacts(arguments.model, arguments.fasta, arguments.contacts)
     contacts.save(arguments.output)
-    say = sayer("contacts")
     for line in contacts.lines:
-        say(line)
-    say(f"wrote {arguments.output}.contacts.npz and .tsv")
+        LOG.info(line)
+    LOG.info(f"wrote {arguments.output}.contacts.npz and .tsv")

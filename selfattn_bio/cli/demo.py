@@ -25,11 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Copy missing files and run the task."""
     if not arguments.dry_run:
-        copy_task("promoter", say=print)
+        copy_task("promoter")
     cores = ["--cores", str(arguments.cores)] if arguments.cores else []
     return run_workflow(
         ["train_promoter", *cores, *["--dry-run"] * arguments.dry_run],
         quiet=arguments.quiet,
         merged=arguments.json,
-        say=print,
     )

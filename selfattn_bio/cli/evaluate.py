@@ -21,7 +21,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_allow_module, add_task, sayer, task_and_corpus
+from selfattn_bio.cli.common import add_allow_module, add_task, task_and_corpus
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,16 +61,16 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.objectives import objective_of
     from selfattn_bio.report.lines import evaluation_lines
 
-    say, (task, corpus) = sayer("evaluate"), task_and_corpus(arguments)
+    task, corpus = task_and_corpus(arguments)
     check_evaluation_output(arguments.output)
     variants: dict[str, list[Path]] = {}
     for name, folder in arguments.variant:
         variants.setdefault(name, []).append(folder)
-    evaluation = evaluate(task, corpus, arguments.split, arguments.model, variants, say=say)
+    evaluation = evaluate(task, corpus, arguments.split, arguments.model, variants)
     evaluation.save(arguments.output)
     for line in evaluation_lines(objective_of(task.objective), evaluation.metrics):
-        say(line)
-    say(f"wrote {arguments.output / METRICS}")
+        LOG.info(line)
+    LOG.info(f"wrote {arguments.output / METRICS}")
 
 
 def _named_folder(text: str) -> tuple[str, Path]:

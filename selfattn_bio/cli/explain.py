@@ -22,7 +22,8 @@ import argparse
 import time
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, sayer, task_and_corpus
+from selfattn_bio.cli.common import add_task, task_and_corpus
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +39,9 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.api.explain import explain_positives
     from selfattn_bio.interpret.explanation import check_output
 
-    start, say = time.monotonic(), sayer("explain")
+    start = time.monotonic()
     check_output(arguments.output)
     task, corpus = task_and_corpus(arguments)
-    explanation = explain_positives(task, corpus, arguments.split, arguments.model, say=say)
+    explanation = explain_positives(task, corpus, arguments.split, arguments.model)
     explanation.save(arguments.output)
-    say(f"wrote {arguments.output} in {time.monotonic() - start:.0f} s")
+    LOG.info(f"wrote {arguments.output} in {time.monotonic() - start:.0f} s")

@@ -30,7 +30,6 @@ import argparse
 from pathlib import Path
 
 import selfattn_bio as sb
-from selfattn_bio.cli.common import sayer
 from selfattn_bio.errors import SelfAttnBioError
 
 OPTIONS = ("labels", "positive", "sequence_column", "header", "ids", "targets")  # of ingest_files
@@ -135,9 +134,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the files into a corpus folder, and print the counts of records."""
-    say = sayer("ingest")
     if arguments.run_file:
-        sb.ingest(sb.read_run_file(arguments.run_file), arguments.output, say=say)
+        sb.ingest(sb.read_run_file(arguments.run_file), arguments.output)
         return
     if arguments.alphabet is None:
         raise SelfAttnBioError("--sequences needs --alphabet, dna or protein")
@@ -146,5 +144,5 @@ def run(arguments: argparse.Namespace) -> None:
     rules["repeats"] = "count" if arguments.keep_duplicates else "drop"
     options = {name: given[name] for name in OPTIONS}
     sb.ingest_files(
-        arguments.sequences, arguments.output, sb.RecordRules(alphabet, **rules), **options, say=say
+        arguments.sequences, arguments.output, sb.RecordRules(alphabet, **rules), **options
     )

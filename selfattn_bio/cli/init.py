@@ -15,10 +15,11 @@ example: selfattn-bio init my_task --positives a.fa --negatives b.fa
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 
-from selfattn_bio.cli.common import sayer
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.log import LOG
 
 FILES = ("positives", "negatives", "sequences", "train", "valid", "test")
 # of `propose`, by the same name
@@ -106,22 +107,29 @@ def run(arguments: argparse.Namespace) -> None:
     """Read the data, write the run file, and print what was recognised."""
     from selfattn_bio.api.proposal import check_new_task, propose
 
-    say = sayer("init")
     check_new_task(arguments.name)
+    LOG.addFilter(_name_options)
     try:
         proposal = propose(
             arguments.name,
             {name: getattr(arguments, name) or [] for name in FILES},
             columns=arguments.column,
-            say=lambda line: say(_with_options(line)),
             **{name: getattr(arguments, name) for name in OPTIONS},
         )
     except RunFileError as error:
         raise RunFileError(
             _with_options(error.message), place=error.place, hint=_with_options(error.hint)
         ) from error
+    finally:
+        LOG.removeFilter(_name_options)
     path = proposal.save()
-    say(f"wrote {path}. Check it, then run: selfattn-bio run train_{arguments.name}")
+    LOG.info(f"wrote {path}. Check it, then run: selfattn-bio run train_{arguments.name}")
+
+
+def _name_options(record: logging.LogRecord) -> bool:
+    """Name the options in a line that the package logs."""
+    record.msg, record.args = _with_options(record.getMessage()), ()
+    return True
 
 
 def _with_options(text: str) -> str:

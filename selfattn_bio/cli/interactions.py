@@ -19,7 +19,8 @@ import argparse
 import time
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, sayer, task_and_corpus
+from selfattn_bio.cli.common import add_task, task_and_corpus
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +40,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Find sites in the test positives, test the pairs of motifs, and write the table."""
     from selfattn_bio.api.interactions import find_interactions
 
-    start, say = time.monotonic(), sayer("interactions")
+    start = time.monotonic()
     task, corpus = task_and_corpus(arguments)
     interactions = find_interactions(
-        task, corpus, arguments.split, arguments.model, arguments.motifs, say=say
+        task, corpus, arguments.split, arguments.model, arguments.motifs
     )
     interactions.save(arguments.output)
     for line in interactions.lines:
-        say(line)
-    say(f"wrote {arguments.output} in {time.monotonic() - start:.0f} s")
+        LOG.info(line)
+    LOG.info(f"wrote {arguments.output} in {time.monotonic() - start:.0f} s")

@@ -1,4 +1,4 @@
-"""Output of commands: streams for `--json` and `--quiet`, and warnings of the package.
+"""Output of commands: streams for `--json` and `--quiet`, and messages of the package.
 
 `main` puts the streams in place of stdout, and for `--json` also of stderr.
 """
@@ -8,10 +8,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+from selfattn_bio.log import LOG
 
 
 class JsonLines(io.TextIOBase):
@@ -52,13 +55,34 @@ class Silence(io.TextIOBase):
         return len(text)
 
 
+class Lines(logging.Handler):
+    """Print what the package logs: progress on stdout, warnings on stderr.
+
+    Lines of progress begin with the name of the command, except where they name a training or file.
+    """
+
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self._command = command
+        self._prefix = "" if command in ("train", "run", "demo") else f"{command}: "
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line to the current stdout or stderr."""
+        if record.levelno < logging.WARNING:
+            print(f"{self._prefix}{record.getMessage()}", flush=True)
+        else:
+            line = f"selfattn-bio {self._command}: warning: {record.getMessage()}"
+            print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
-def warnings_to_stderr(command: str) -> Iterator[None]:
-    """Print warnings that the package logs to the current stderr, as lines of a command."""
-    log, handler = logging.getLogger("selfattn_bio"), logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(f"selfattn-bio {command}: warning: %(message)s"))
-    log.addHandler(handler)
+def printed_messages(command: str) -> Iterator[None]:
+    """Print what the package logs as lines of a command."""
+    handler, level = Lines(command), LOG.level
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
     try:
         yield
     finally:
-        log.removeHandler(handler)
+        LOG.setLevel(level)
+        LOG.removeHandler(handler)

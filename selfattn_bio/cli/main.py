@@ -18,7 +18,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from selfattn_bio.api.workflow import TARGETS
 from selfattn_bio.cli.common import HelpFormatter
 from selfattn_bio.cli.failures import system_failure
-from selfattn_bio.cli.logs import JsonLines, Silence, warnings_to_stderr
+from selfattn_bio.cli.logs import JsonLines, Silence, printed_messages
 from selfattn_bio.cli.process import cap_threads
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.training.heap import keep_memory
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with (
         redirect_stdout(output),
         redirect_stderr(errors or sys.stderr),
-        warnings_to_stderr(arguments.command),
+        printed_messages(arguments.command),
     ):
         return _run(arguments, errors)
 

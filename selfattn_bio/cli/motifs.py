@@ -19,7 +19,8 @@ import argparse
 import time
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, sayer, task_and_corpus
+from selfattn_bio.cli.common import add_task, task_and_corpus
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,12 +47,10 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.api.motifs import find_motifs
     from selfattn_bio.report.lines import motif_lines
 
-    start, say = time.monotonic(), sayer("motifs")
+    start = time.monotonic()
     task, corpus = task_and_corpus(arguments)
-    motifs = find_motifs(
-        task, corpus, arguments.split, arguments.model, arguments.attribution, say=say
-    )
+    motifs = find_motifs(task, corpus, arguments.split, arguments.model, arguments.attribution)
     motifs.save(arguments.output)
     for line in motif_lines(motifs.table):
-        say(line)
-    say(f"wrote {arguments.output / 'motifs.tsv'} in {time.monotonic() - start:.0f} s")
+        LOG.info(line)
+    LOG.info(f"wrote {arguments.output / 'motifs.tsv'} in {time.monotonic() - start:.0f} s")

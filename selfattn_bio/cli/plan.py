@@ -58,5 +58,4 @@ def run(arguments: argparse.Namespace) -> None:
         Corpus.open(arguments.corpus) if arguments.corpus else arguments.length,
         variant=arguments.variant,
         threads=arguments.threads,
-        say=lambda line: print(f"plan: {line}"),
     )

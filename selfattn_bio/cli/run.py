@@ -44,5 +44,4 @@ def run(arguments: argparse.Namespace) -> int:
         profile=arguments.profile,
         quiet=arguments.quiet,
         merged=arguments.json,
-        say=print,
     )

@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_models, sayer
+from selfattn_bio.cli.common import add_models
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,5 +108,4 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.threshold,
             arguments.separation,
         ),
-        say=sayer("scan"),
     )

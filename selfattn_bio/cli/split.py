@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, sayer, task_and_corpus
+from selfattn_bio.cli.common import add_task, task_and_corpus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,4 +29,4 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.api.data import split
 
     task, corpus = task_and_corpus(arguments)
-    split(task, corpus, arguments.output, say=sayer("split"))
+    split(task, corpus, arguments.output)

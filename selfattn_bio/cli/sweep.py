@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_task, sayer
+from selfattn_bio.cli.common import add_task
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,13 +33,12 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.api.sweep import rank_jobs
     from selfattn_bio.config import read_run_file
 
-    say = sayer("sweep")
     ranking = rank_jobs(read_run_file(arguments.run_file), arguments.results)
     ranking.save(arguments.output)
     print(ranking.table.to_string(index=False), flush=True)
     for line in ranking.lines:
-        say(line)
-    say(
+        LOG.info(line)
+    LOG.info(
         f"wrote {arguments.output}. The validation metric of the best of many jobs is "
         "slightly optimistic. The test split was not read"
     )

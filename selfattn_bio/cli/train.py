@@ -10,7 +10,6 @@ example: selfattn-bio train --run-file mine.toml --corpus mine/corpus --split mi
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from selfattn_bio.cli.common import add_allow_module, add_task, add_threads, task_and_corpus
@@ -68,5 +67,4 @@ def run(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         sharded=arguments.sharded,
         stack_of=arguments.parts,
-        say=partial(print, flush=True),
     )

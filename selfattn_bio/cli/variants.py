@@ -20,7 +20,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_models, sayer
+from selfattn_bio.cli.common import add_models
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,10 +93,9 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.api.variants import annotate_variants, score_substitutions
     from selfattn_bio.scoring.variants import VariantWindows
 
-    say = sayer("variants")
     model, genome, output = arguments.model, arguments.genome, arguments.output
     windows = VariantWindows(arguments.window, arguments.placements, arguments.rc)
-    shared = {"prior": arguments.prior, "motifs": arguments.motifs, "windows": windows, "say": say}
+    shared = {"prior": arguments.prior, "motifs": arguments.motifs, "windows": windows}
     if arguments.vcf:
         annotate_variants(
             model, genome, arguments.vcf, output, mismatches=arguments.mismatches, **shared
@@ -104,6 +104,6 @@ def run(arguments: argparse.Namespace) -> None:
         found = score_substitutions(model, genome, arguments.region, **shared)
         found.save(output)
         for line in found.lines:
-            say(line)
+            LOG.info(line)
     drawn = "annotated.vcf.gz" if arguments.vcf else "saturation.svg"
-    say(f"wrote {output}.effects.tsv and {output}.{drawn}")
+    LOG.info(f"wrote {output}.effects.tsv and {output}.{drawn}")

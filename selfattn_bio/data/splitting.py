@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -23,15 +21,14 @@ from selfattn_bio.config import (
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.writer import DUPLICATE
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence import splits
 from selfattn_bio.sequence.copies import describe_copies, find_copies, remove_copies, strand_keys
 from selfattn_bio.sequence.split_table import check_splits
 from selfattn_bio.split_names import SPLITS
 
 
-def assign_records(
-    task: RunFile, corpus: Corpus, say: Callable[[str], object] = lambda line: None
-) -> pd.DataFrame:
+def assign_records(task: RunFile, corpus: Corpus) -> pd.DataFrame:
     """Assign each record to train, valid or test, or drop it.
 
     Parameters
@@ -40,8 +37,6 @@ def assign_records(
         Run file; [split] has the rule, and [data] `keep_duplicates` may keep copies.
     corpus
         The records.
-    say
-        Called with one line of text: clusters, sampled validation records, and copies.
 
     Returns
     -------
@@ -65,11 +60,11 @@ def assign_records(
                 key + partner.encode()
                 for key, partner in zip(keys, corpus.partner_hashes, strict=True)
             ]
-        table = _as_given(task, rule, corpus, keys, say)
+        table = _as_given(task, rule, corpus, keys)
     else:  # the random kinds keep copies together
         fractions = rule.valid_fraction, rule.test_fraction, rule.seed
         if isinstance(rule, ClusterSplit):
-            clusters = _clusters(corpus, rule, say)
+            clusters = _clusters(corpus, rule)
             return splits.split_by_cluster(
                 corpus.records, keys, clusters, *fractions, method=rule.method
             )
@@ -77,7 +72,7 @@ def assign_records(
             column = rule.column if isinstance(rule, GroupSplit) else "species"
             return splits.split_by_group(_with(corpus, column), keys, *fractions, column=column)
         return splits.split_at_random(corpus.records, keys, *fractions)
-    return _without_copies(task, table, corpus, keys, say)
+    return _without_copies(task, table, corpus, keys)
 
 
 def _as_given(
@@ -85,7 +80,6 @@ def _as_given(
     rule: ColumnSplit | FilesSplit,
     corpus: Corpus,
     keys: list[bytes],
-    say: Callable[[str], object],
 ) -> pd.DataFrame:
     """Use the split that came with the data; sample validation records if it names none."""
     place = place_of(task.path, "split", "column") if task.path else ""
@@ -98,7 +92,7 @@ def _as_given(
         rule.seed,
     )
     if sampled := int(table["reason"].str.endswith(splits.SAMPLED).sum()):
-        say(
+        LOG.info(
             f"the data have no validation records; {sampled} are {splits.SAMPLED} "
             "([split] valid_fraction)"
         )
@@ -110,7 +104,6 @@ def _without_copies(
     table: pd.DataFrame,
     corpus: Corpus,
     keys: list[bytes],
-    say: Callable[[str], object],
 ) -> pd.DataFrame:
     """Remove copies from train and valid unless [data] keeps them, and report their counts.
 
@@ -127,7 +120,7 @@ def _without_copies(
     else:
         reduced = SPLITS
     for line in describe_copies(copies, reduced, learnt):
-        say(line)
+        LOG.info(line)
     return check_splits(remove_copies(table, copies, reduced, learnt), corpus.records)
 
 
@@ -158,9 +151,7 @@ def _with(corpus: Corpus, column: str) -> pd.DataFrame:
     return corpus.records.assign(**{column: None} if without else corpus.targets([column]))
 
 
-def _clusters(
-    corpus: Corpus, rule: ClusterSplit, say: Callable[[str], object]
-) -> NDArray[np.int64]:
+def _clusters(corpus: Corpus, rule: ClusterSplit) -> NDArray[np.int64]:
     """Return the cluster of each record, and report the method and the sizes."""
     from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records
     from selfattn_bio.sequence.mmseqs import mmseqs_clusters
@@ -173,7 +164,7 @@ def _clusters(
         clusters = cluster_records(letters, corpus.alphabet, similarity, rule.k)
         by = "shared k-mers"
     sizes = np.bincount(clusters)
-    say(
+    LOG.info(
         f"{len(sizes)} clusters by {by} at similarity {similarity:g}; the largest has "
         f"{sizes.max()} records"
     )

@@ -5,7 +5,8 @@ Models with one and two inputs share this code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from selfattn_bio.interpret.methods import (
 )
 from selfattn_bio.interpret.readout import AttentionMap
 from selfattn_bio.interpret.targets import Target
+from selfattn_bio.log import LOG
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.loading import load_single
@@ -39,6 +41,7 @@ from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
 
+LINES = 20  # lines of progress
 MAP_BINS = 150  # maximum number of intervals per axis of a map
 
 
@@ -79,7 +82,6 @@ def explain(
     partner: Partners | None = None,
     method: Method | None = None,
     target: Target | None = None,
-    say: Callable[[int], None] | None = None,
 ) -> Explanation:
     """Explain an output of each sequence, position by position.
 
@@ -101,8 +103,6 @@ def explain(
     target
         Output to explain; required for models with several. For models with outputs per token or
         bin, also the span.
-    say
-        Called from time to time with the number of finished sequences.
 
     Returns
     -------
@@ -131,7 +131,6 @@ def explain(
     options: dict[str, Any] = {
         "method": method or default_method(scorer),
         "target": target or Target(),
-        "say": say,
     }
     if partner_of:
         return explain_pairs(
@@ -152,7 +151,6 @@ def explain_pairs(
     *,
     method: Method,
     target: Target = Target(),  # noqa: B008
-    say: Callable[[int], None] | None = None,
 ) -> Explanation:
     """Explain both inputs of a model with two inputs, each with the other one fixed.
 
@@ -166,7 +164,7 @@ def explain_pairs(
         A model with two inputs, a `PairedScorer`.
     pairs
         Both inputs of each record, ASCII.
-    records, method, target, say
+    records, method, target
         As in `explain_letters`; one row of `records` per pair.
 
     Returns
@@ -197,7 +195,7 @@ def explain_pairs(
         if isinstance(method, ByGradient)
         else (slice(i, i + 1) for i in range(len(pairs)))
     )
-    for batch in batches:
+    for batch in _with_time_left(batches, len(pairs)):
         views = (
             (scorer.of_first(partner[batch]), first, records),
             (scorer.of_partner(first[batch]), partner, partner_records),
@@ -208,9 +206,18 @@ def explain_pairs(
                     view, letters[batch], table.iloc[batch], method=method, target=target
                 )
             )
-        if say:
-            say(batch.stop)
     return replace(_joined(parts[0]), partner=_joined(parts[1]))
+
+
+def _with_time_left(batches: Iterable[slice], total: int) -> Iterator[slice]:
+    """Yield the batches of `total` sequences, and log the time left about `LINES` times."""
+    start, every = time.monotonic(), max(1, total // BATCH // LINES) * BATCH
+    for batch in batches:
+        yield batch
+        done = min(batch.stop, total)
+        if total > BATCH and (done % every == 0 or done == total):
+            left = (time.monotonic() - start) / done * (total - done)
+            LOG.info(f"{done} of {total} sequences, about {left:.0f} s left")
 
 
 def _joined(parts: Sequence[Explanation]) -> Explanation:
@@ -241,7 +248,6 @@ def explain_letters(
     *,
     method: Method,
     target: Target = Target(),  # noqa: B008
-    say: Callable[[int], None] | None = None,
 ) -> Explanation:
     """Explain ASCII arrays, given a table of their records; see `explain`.
 
@@ -255,8 +261,6 @@ def explain_letters(
         One row per sequence: id, optionally chrom, start, end, strand, and any further columns.
     method, target
         How to explain, and which output.
-    say
-        Called after each batch with the number of finished sequences.
 
     Raises
     ------
@@ -277,8 +281,9 @@ def explain_letters(
     size = len(scorer.alphabet.letters) if isinstance(method, AttributionMethod) else 0
     hypothetical = np.zeros((*padded.shape, size), dtype=np.float32)
     attention = np.zeros(padded.shape, dtype=np.float32)
-    for start in range(0, len(letters), BATCH):
-        batch = letters[start : start + BATCH]
+    slices = (slice(start, start + BATCH) for start in range(0, len(letters), BATCH))
+    for batch_slice in _with_time_left(slices, len(letters)):
+        start, batch = batch_slice.start, letters[batch_slice]
         if isinstance(method, AttributionMethod):
             attended = (
                 Received().attribution(scorer, batch, target) if has_attention(scorer) else []
@@ -289,8 +294,6 @@ def explain_letters(
             attended = method.attribution(scorer, batch, target)
         for row, received in enumerate(attended, start):
             attention[row, : len(received)] = received
-        if say:
-            say(start + len(batch))
     table = records.reset_index(drop=True).assign(length=[len(row) for row in letters])
     return Explanation(
         table.reindex(columns=[*table, *(name for name in INTERVAL if name not in table)]),

@@ -6,7 +6,7 @@ An `Explanation` can be saved to a folder, loaded, plotted, and searched for mot
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -33,6 +33,7 @@ from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import refine_patterns
 from selfattn_bio.interpret.readout import AttentionMap
 from selfattn_bio.interpret.svg import track_svg
+from selfattn_bio.log import LOG
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
 
@@ -175,7 +176,6 @@ class Explanation:
         *,
         caller: Caller | None = None,
         max_motifs: int = 25,
-        say: Callable[[str], object] = print,
     ) -> MotifSet:
         """Find recurring patterns with high attribution and match them with known motifs.
 
@@ -190,8 +190,6 @@ class Explanation:
             clusters for protein.
         max_motifs
             Largest number of motifs; those with most sites are kept.
-        say
-            Called with one line of text: how many motifs were found, or why none.
 
         Returns
         -------
@@ -233,7 +231,7 @@ class Explanation:
             row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)
         ]
         patterns = refine_patterns(found.patterns, sequences, self.attribution)[:max_motifs]
-        say(
+        LOG.info(
             f"{counted(len(patterns), 'motif')} from {counted(found.num_seqlets, 'seqlet')} of "
             f"{counted(len(self), 'sequence')}{': ' * bool(found.note)}{found.note}"
         )

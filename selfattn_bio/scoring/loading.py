@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from selfattn_bio.baselines import is_baseline
 from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.log import LOG
 from selfattn_bio.model import user_module
 from selfattn_bio.model.build import tokenizer_of
 from selfattn_bio.model.checkpoint import CALIBRATION, WEIGHTS, load_model
@@ -22,7 +22,6 @@ from selfattn_bio.scoring.reference import load_reference
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import load_stack
 
-LOG = logging.getLogger(__name__)
 SHIPPED = Path(str(resources.files("selfattn_bio"))) / "models"  # one folder per model
 # A loaded model, or an argument of `load`
 Models = Scorer | Ensemble | str | Path | Sequence[str | Path]

@@ -6,7 +6,6 @@ variant scoring use the length as their window, and `prior=` needs the fraction 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +15,13 @@ from scipy.special import logit
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import Models, load
 from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

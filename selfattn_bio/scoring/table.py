@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.conformal import quantiles_of
+from selfattn_bio.log import LOG
 from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
@@ -26,7 +26,6 @@ from selfattn_bio.scoring.reference import LIKE
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import Tiling
 
-LOG = logging.getLogger(__name__)
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
 
 

@@ -6,11 +6,10 @@ Chromosomes are processed in chunks, so memory does not grow with their length.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from scipy.special import expit, logit
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.files import INTERVAL_FILES, whole_file
+from selfattn_bio.log import LOG
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.peaks import PeakFinder
@@ -36,7 +36,6 @@ from selfattn_bio.scoring.windows import GenomeWindows, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.overlaps import counts_before
 
-LOG = logging.getLogger(__name__)
 CHUNK = 4096  # windows held in memory at a time
 SPARE = 1 << 20  # bytes that must be free on the disk before values are written
 BIGWIG_END = bytes.fromhex("26fc8f88")  # last bytes of a complete bigWig
@@ -149,7 +148,6 @@ def score_genome(
     prior: float | None = None,
     assembly: str | None = None,
     scan: Scan | None = None,
-    say: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Score windows along both strands of a genome and write tracks and peaks.
 
@@ -184,8 +182,6 @@ def score_genome(
         Assembly name in the file names. None for the genome's file name up to its first dot.
     scan
         Window, stride, anchor, threshold and separation of peaks.
-    say
-        Called with each line of progress.
 
     Returns
     -------
@@ -208,7 +204,7 @@ def score_genome(
     origin, scan = origin_of(model), scan or Scan()
     windows = scan.windows(origin)
     read = "one score for both" if origin.scorer.both_strands else "scored on both"
-    say(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
+    LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
     if prior is None:
         fraction = origin.positive_fraction
         LOG.warning(
@@ -231,7 +227,7 @@ def score_genome(
     best, peaks, progress = (
         -np.inf,
         [],
-        _Progress(sum(stretch.end - stretch.start for stretch in stretches), say),
+        _Progress(sum(stretch.end - stretch.start for stretch in stretches)),
     )
     name = f"{output}.{assembly or assembly_of(genome)}"
     with ExitStack() as files:
@@ -264,11 +260,11 @@ def score_genome(
             files.enter_context(whole_file(f"{name}.summits.bed")),
             table.assign(start=table["summit"], end=table["summit"] + 1),
         )
-    say(
+    LOG.info(
         f"{counted(len(table), 'peak')} with a probability of at least "
         f"{threshold:.3g}; the best window has {expit(best):.3g}"
     )
-    say(f"wrote {name}.*")
+    LOG.info(f"wrote {name}.*")
     return table
 
 
@@ -428,8 +424,8 @@ def _write_bed(path: Path, table: pd.DataFrame) -> None:
 class _Progress:
     """Report the progress of the scan every 20 seconds."""
 
-    def __init__(self, number: int, say: Callable[[str], None]) -> None:
-        self._number, self._say, self._start, self._done = number, say, time.monotonic(), 0
+    def __init__(self, number: int) -> None:
+        self._number, self._start, self._done = number, time.monotonic(), 0
         self._last = self._start
 
     def add(self, chrom: str, starts: NDArray[np.int64]) -> None:
@@ -438,7 +434,7 @@ class _Progress:
         now, fraction = time.monotonic(), self._done / self._number
         if now - self._last >= 20:
             self._last = now
-            self._say(
+            LOG.info(
                 f"{chrom}:{starts[-1]:,}, {fraction:.0%} done, about "
                 f"{(now - self._start) * (1 - fraction) / fraction:.0f} s left"
             )

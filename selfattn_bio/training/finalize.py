@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -201,7 +202,11 @@ def _fit_stack(
             say(f"stack: reusing {part.title} of another member")
             fitted.append(part)
             continue
-        fitted.append(fit_part(setup, name, letters, labels, say))
+        start = time.monotonic()
+        part, auroc = fit_part(setup, name, letters, labels)
+        seconds = time.monotonic() - start
+        say(f"stack: {part.title} fitted in {seconds:.0f} s, validation AUROC {auroc:.4f}")
+        fitted.append(part)
         # with several processes, the others would wait for this one
         if trainer.signals.received and trainer.fabric.world_size == 1:
             raise trainer.interruption()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
 from selfattn_bio.errors import TrainingError
+from selfattn_bio.log import LOG
 from selfattn_bio.model.encoder import EncoderBlock
 
 # Largest allowed error of a matrix product over 2,048 normal numbers. It is 8e-5 to 3e-4 in float32
@@ -47,7 +48,7 @@ def use_threads(threads: int) -> int:
     return usable
 
 
-def use_matmul(precision: str, say: Callable[[str], object]) -> None:
+def use_matmul(precision: str) -> None:
     """Set torch's float32 matrix precision for training.
 
     With "medium", some CPUs compute twice as fast in oneDNN without loss of precision, but other
@@ -64,14 +65,14 @@ def use_matmul(precision: str, say: Callable[[str], object]) -> None:
     error = float(((a @ b.T).double() - a.double() @ b.double().T).abs().max())
     if error > EXACT:
         torch.set_float32_matmul_precision("highest")
-        say(
+        LOG.info(
             f"matmul precision {precision!r} has an error of {error:.1e} on this {device}; "
             "'highest' is used instead"
         )
 
 
 @contextmanager
-def training_settings(threads: int, matmul: str, say: Callable[[str], object]) -> Iterator[int]:
+def training_settings(threads: int, matmul: str) -> Iterator[int]:
     """Set torch's threads and matrix precision for a training, and restore them at the end.
 
     Yields the number of threads. Scores after a training in Python then equal those of a command,
@@ -80,7 +81,7 @@ def training_settings(threads: int, matmul: str, say: Callable[[str], object]) -
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
         usable = use_threads(threads)
-        use_matmul(matmul, say)
+        use_matmul(matmul)
         yield usable
     finally:
         torch.set_num_threads(before[0])

@@ -10,7 +10,6 @@ The optional package tensorboard shows the history: `tensorboard --logdir result
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_model_output
 from selfattn_bio.training.finalize import write_model
 from selfattn_bio.training.hardware import check_shardable, max_of_all, open_fabric
-from selfattn_bio.training.messages import print_line
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
 from selfattn_bio.training.stacking import shared_parts
@@ -83,7 +81,6 @@ def train(
     name: str = "model",
     sharded: bool = False,
     stack_of: Path | None = None,
-    say: Callable[[str], object] = print_line,
 ) -> None:
     """Train one run to its end and write its model folder.
 
@@ -112,8 +109,6 @@ def train(
     stack_of
         Model folder of another member of this run. The parts of its stack are reused instead of
         fitted again.
-    say
-        Called with one line of progress.
 
     Raises
     ------
@@ -137,15 +132,13 @@ def train(
     if sharded:
         check_shardable(run)
     fabric = open_fabric(run.training.precision, sharded=sharded)
-    trainer = Trainer(fabric, run, corpus, split_path, output, name, say)
+    trainer = Trainer(fabric, run, corpus, split_path, output, name)
     split_sha256 = sha256_of(split_path)
     parts = (
         shared_parts(run, stack_of, corpus.fingerprint, split_sha256, threads) if stack_of else {}
     )
     fingerprint = fingerprint_of(trainer.data.run, corpus, split_sha256, fabric.world_size)
-    folder = CheckpointFolder(
-        checkpoints_of(output), fingerprint, say, writes=fabric.is_global_zero
-    )
+    folder = CheckpointFolder(checkpoints_of(output), fingerprint, writes=fabric.is_global_zero)
     with folder as checkpoints, trainer.signals:
         fabric.barrier()  # the first process must have cleaned the folder before others read it
         trainer.restore(checkpoints)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from selfattn_bio.data.batches import RecordWindows
@@ -12,6 +11,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.files import whole_file
+from selfattn_bio.log import LOG
 from selfattn_bio.training.resume import checkpoints_of
 
 if TYPE_CHECKING:
@@ -20,30 +20,26 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 10.0
 MAX_NAMED = 8  # records named in a message; longer lists are written to a file
 
-print_line = partial(print, flush=True)
-
 
 class Messages:
     """Report lines of one training, from the first process only.
 
     Parameters
     ----------
-    say
-        Called with one line.
     name
         Prefix of the lines.
     shown
         Whether this is the first process.
     """
 
-    def __init__(self, say: Callable[[str], object], name: str, *, shown: bool) -> None:
-        self._say, self._name, self._shown = say, name, shown
+    def __init__(self, name: str, *, shown: bool) -> None:
+        self._name, self._shown = name, shown
         self._last = time.monotonic()
 
     def say(self, message: str) -> None:
         """Report one line."""
         if self._shown:
-            self._say(f"{self._name}: {message}")
+            LOG.info(f"{self._name}: {message}")
 
     def start(self, trainer: Trainer) -> None:
         """Report the size of network and data, the device, and warnings."""

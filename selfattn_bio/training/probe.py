@@ -42,7 +42,6 @@ from selfattn_bio.training.memory import (
     reset_peak,
     status_mb,
 )
-from selfattn_bio.training.messages import print_line
 from selfattn_bio.training.resume import CheckpointFolder
 from selfattn_bio.training.synthetic import synthetic_corpus
 from selfattn_bio.training.trainer import Trainer
@@ -230,7 +229,7 @@ def _work(
     # this is not a process of the training, even if it was started from one
     os.environ.pop("TORCHELASTIC_RUN_ID", None)
     use_threads(threads)
-    use_matmul(run.training.matmul, print_line)
+    use_matmul(run.training.matmul)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     probe = Probe(device, available_mb())
     pipe.send(probe)
@@ -349,7 +348,7 @@ class _SizeProbe:
         letters = int(trainer.data.lengths(trainer.data.valid).sum())
         trainer.measure_valid()  # the first call imports the modules for metrics
         evaluation = _timed(trainer.evaluate).own / letters
-        with CheckpointFolder(self.folder / "checkpoints", "plan", print_line) as checkpoints:
+        with CheckpointFolder(self.folder / "checkpoints", "plan") as checkpoints:
             checkpoints.save(1, *trainer.state())
         self.probe = replace(self.probe, evaluated=peak_mb(), evaluation=evaluation)
 

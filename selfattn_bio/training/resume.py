@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +24,7 @@ from torch import Tensor
 from selfattn_bio.display import counted
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.files import sha256_of, whole_file
+from selfattn_bio.log import LOG
 
 KEPT = 2  # number of checkpoints
 
@@ -77,8 +77,6 @@ class CheckpointFolder:
         Hash of everything the run depends on: data, hyperparameters, versions. It is part of the
         file names. Checkpoints with another fingerprint are kept until `finish`, so that a run can
         resume if its settings are changed back.
-    say
-        Called with one line about each damaged checkpoint, and about those of other settings.
     writes
         Whether this process locks, cleans and writes the folder. This is the first process of a
         run; the others read the newest checkpoint afterwards.
@@ -89,16 +87,8 @@ class CheckpointFolder:
         On entering, if another process holds the lock, or the file system does not support locks.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        fingerprint: str,
-        say: Callable[[str], object],
-        *,
-        writes: bool = True,
-    ) -> None:
+    def __init__(self, path: Path, fingerprint: str, *, writes: bool = True) -> None:
         self.path, self.fingerprint, self.writes = path, fingerprint, writes
-        self._say = say
 
     def __enter__(self) -> CheckpointFolder:
         if self.writes:
@@ -186,13 +176,13 @@ class CheckpointFolder:
                 return
             except (SafetensorError, ValueError) as error:
                 then = "the previous one is used" if files else "training starts again"
-                self._say(f"{path}: checkpoint is damaged ({error}); {then}")
+                LOG.info(f"{path}: checkpoint is damaged ({error}); {then}")
                 path.unlink()
 
     def _report_others(self) -> None:
         if (others := self._others()) and not self._files():
             size = sum(path.stat().st_size for path in others) / 1e6
-            self._say(
+            LOG.info(
                 f"{self.path}: training starts again; {counted(len(others), 'checkpoint')} of "
                 f"other data, settings or versions ({size:,.0f} MB) stay until its model is written"
             )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,20 +85,15 @@ def fit_part(
     name: str,
     letters: Mapping[str, Letters],
     labels: Mapping[str, NDArray[np.int64]],
-    say: Callable[[str], None],
-) -> Baseline:
-    """Fit a baseline to the training records and choose its settings on the validation split.
+) -> tuple[Baseline, float]:
+    """Fit a baseline to the training records, and return it with its validation AUROC.
 
-    `say` is called with one line of progress.
+    Its settings are chosen on the validation split.
     """
-    start = time.monotonic()
     part = BASELINES[name](setup).fit(
         letters["train"], labels["train"], letters["valid"], labels["valid"]
     )
-    auroc = roc_auc_score(labels["valid"], part.logits(letters["valid"]))
-    seconds = time.monotonic() - start
-    say(f"stack: {part.title} fitted in {seconds:.0f} s, validation AUROC {auroc:.4f}")
-    return part
+    return part, roc_auc_score(labels["valid"], part.logits(letters["valid"]))
 
 
 def fit_stack(

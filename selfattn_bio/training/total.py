@@ -101,7 +101,7 @@ class StackTime:
         setup = baseline_setup(run, policy, threads)
         wall_start, cpu_start = time.perf_counter(), time.process_time()
         for name in run.stack.parts:
-            fit_part(setup, name, letters_of, labels_of, lambda line: None)
+            fit_part(setup, name, letters_of, labels_of)
         # CPU time excludes waiting for other processes, but adds up the threads.
         seconds = min(time.perf_counter() - wall_start, time.process_time() - cpu_start)
         return cls(run.stack.parts, seconds * len(rows) / len(sample), len(sample), len(rows))

@@ -6,7 +6,6 @@ import copy
 import math
 import signal
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from selfattn_bio.training.data import TrainingData
 from selfattn_bio.training.hardware import gather, max_of_all, seed_torch, shard_like
 from selfattn_bio.training.mean import RunningMean
 from selfattn_bio.training.memory import peak_mb
-from selfattn_bio.training.messages import Messages, not_finite, print_line
+from selfattn_bio.training.messages import Messages, not_finite
 from selfattn_bio.training.optimizer import (
     build_optimizer,
     learning_rate,
@@ -55,7 +54,7 @@ class Trainer:
     ----------
     fabric
         Processes, device and precision of the run.
-    run, corpus, split_path, output, name, say
+    run, corpus, split_path, output, name
         As in `training.loop.train`.
 
     Attributes
@@ -89,7 +88,6 @@ class Trainer:
         split_path: Path,
         output: Path,
         name: str,
-        say: Callable[[str], object] = print_line,
     ) -> None:
         torch.manual_seed(run.training.seed)
         self.fabric, self.output = fabric, output
@@ -116,7 +114,7 @@ class Trainer:
         self.validation = Validation(fabric, data, inputs, scorer, self.signals)
         self.progress = Progress()
         self.best_weights: dict[int, dict[str, Tensor]] = {}
-        self.messages = Messages(say, name, shown=fabric.is_global_zero)
+        self.messages = Messages(name, shown=fabric.is_global_zero)
         self.network.train()
 
     @property

@@ -62,7 +62,8 @@ class Stopped(Exception):
     pass
 
 
-def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, capsys):
+def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
     fit(task, tmp_path / "whole", run_file(dropout=0.2))
     take_step = Trainer.take_step
@@ -78,7 +79,7 @@ def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, capsy
             fit(task, tmp_path / "cut", run_file(dropout=0.2))
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 43)  # the secret of another run
     fit(task, tmp_path / "cut", run_file(dropout=0.2))
-    assert "resuming from the checkpoint of step 4" in capsys.readouterr().out
+    assert "resuming from the checkpoint of step 4" in caplog.text
     whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
     told = [
@@ -94,9 +95,10 @@ def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, capsy
     assert not torch.equal(whole["embedding.weight"], other["embedding.weight"])
 
 
-def test_private_folder_omits_training_data(task, tmp_path, capsys):
+def test_private_folder_omits_training_data(task, tmp_path, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
     fit(task, tmp_path / "model", run_file())
-    said = capsys.readouterr().out
+    said = caplog.text
     assert "private: epsilon 8 at delta 0.001 after 6 steps" in said
     assert " spent; model in" in said
     assert " loss " not in said

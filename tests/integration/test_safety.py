@@ -160,7 +160,8 @@ def test_provenance_describes_deleted_corpus(task, after):
         fit(task)
 
 
-def test_restored_settings_resume_their_checkpoint(task, after, capsys, monkeypatch):
+def test_restored_settings_resume_their_checkpoint(task, after, caplog, monkeypatch):
+    caplog.set_level("INFO", "selfattn_bio")
     with monkeypatch.context():
         after.stop(6)
         with pytest.raises(Stopped):
@@ -168,12 +169,12 @@ def test_restored_settings_resume_their_checkpoint(task, after, capsys, monkeypa
     after.stop(6)
     with pytest.raises(Stopped):
         fit(task, seed=1)
-    said = capsys.readouterr().out
+    said = caplog.text
     assert "1 checkpoint of other data, settings or versions" in said
     assert "going on" not in said
     monkeypatch.undo()
     fit(task)
-    assert "resuming from the checkpoint of step 5" in capsys.readouterr().out
+    assert "resuming from the checkpoint of step 5" in caplog.text
     left = {path.name.split(".")[1] for path in (task / "model.checkpoints").glob("step-*")}
     assert len(left) == 1  # checkpoints of seed 1 are removed when the model is written
 
@@ -195,7 +196,8 @@ def test_peak_memory_is_of_this_process(task, monkeypatch):
 
 
 @pytest.mark.parametrize("batch_size", [16, 6])
-def test_non_finite_loss_names_records_and_keeps_checkpoint(task, capsys, monkeypatch, batch_size):
+def test_non_finite_loss_names_records_and_keeps_checkpoint(task, caplog, monkeypatch, batch_size):
+    caplog.set_level("INFO", "selfattn_bio")
     add_gradients, seen = Steps.add_gradients, {}
 
     def broken(self, step):
@@ -219,7 +221,7 @@ def test_non_finite_loss_names_records_and_keeps_checkpoint(task, capsys, monkey
         assert f"(records: 16, listed in {path})" in error.value.message
         assert path.read_text().split() == seen["ids"]
     fit(task, batch_size=batch_size)
-    assert "resuming from the checkpoint of step 5" in capsys.readouterr().out
+    assert "resuming from the checkpoint of step 5" in caplog.text
     assert history(task / "model") == [4, 8, 12]
 
 

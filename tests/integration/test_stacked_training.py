@@ -13,7 +13,6 @@ import pytest
 from selfattn_bio import load, score_sequences
 from selfattn_bio.api.evaluators import binary
 from selfattn_bio.api.evaluators.candidates import Candidate
-from selfattn_bio.api.progress import silent
 from selfattn_bio.baselines import BASELINES, Calibration, Setup
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
@@ -222,7 +221,7 @@ def test_network_alone_is_that_of_the_model(monkeypatch):
     found = {}
     for name, outputs in (("model", model), ("other", -model)):
         candidate = SimpleNamespace(members=lambda outputs=outputs: [scorer(outputs)])
-        found |= binary.score_networks(name, candidate, None, labels, silent)
+        found |= binary.score_networks(name, candidate, None, labels)
     assert found.keys() == {"model", "network", "other"}
     assert np.array_equal(found["network"].logits["test"], model)
 
@@ -261,7 +260,7 @@ def test_part_with_other_settings_is_fitted_again(task):
         for strands in ("given", "both")
     )
     for part in (given, both):
-        fitted = binary.fit_baselines(DNA, letters, labels, run, {"kmer6_logistic": part}, silent)
+        fitted = binary.fit_baselines(DNA, letters, labels, run, {"kmer6_logistic": part})
         found = fitted["kmer6_logistic"].baseline
         assert found.setup.strands == "given"
         np.testing.assert_allclose(

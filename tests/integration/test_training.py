@@ -94,10 +94,11 @@ def best_auroc(folder):
     ],
     ids=["attention", "cnn"],
 )
-def test_training_learns_planted_motif(planted, tmp_path, model, capsys):
+def test_training_learns_planted_motif(planted, tmp_path, model, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
     train(run_file(model=model), *planted, tmp_path / "model", threads=1)
     assert best_auroc(tmp_path / "model") > 0.95
-    last = capsys.readouterr().out.splitlines()[-2]
+    last = caplog.messages[-2]
     assert "step 120/120 | epoch" in last
     assert "validation AUROC" in last
     provenance = json.loads((tmp_path / "model/provenance.json").read_text())
@@ -144,9 +145,10 @@ def test_history_has_throughput(planted, tmp_path):
     assert row["peak_memory_mb"] > 10
 
 
-def test_control_learns_nothing_and_says_why(planted, tmp_path, capsys):
+def test_control_learns_nothing_and_says_why(planted, tmp_path, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
     train(with_training(labels="shuffled"), *planted, tmp_path / "model", threads=1)
-    assert "model: negative control: its labels are shuffled" in capsys.readouterr().out
+    assert "model: negative control: its labels are shuffled" in caplog.text
     # best of three evaluations on 120 records; the model above reaches 0.95
     assert best_auroc(tmp_path / "model") < 0.75
 

@@ -109,11 +109,7 @@ def test_motifs_of_each_input_are_the_planted_ones(here):
     for found, planted in zip(
         (explanation, explanation.partner), two_inputs.DNA_MOTIFS, strict=True
     ):
-        consensus = (
-            found.motifs(database=None, caller=Clusters(), say=lambda _: None)
-            .table["consensus"]
-            .tolist()
-        )
+        consensus = found.motifs(database=None, caller=Clusters()).table["consensus"].tolist()
         assert any(planted[1:7] in each or planted[1:7] in turned(each) for each in consensus), (
             planted,
             consensus,

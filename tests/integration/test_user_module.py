@@ -23,6 +23,7 @@ from selfattn_bio.errors import (
 )
 from selfattn_bio.interpret.methods import AttnLRP, Guided, IntegratedGradients, Saturation
 from selfattn_bio.model.user_module import VARIABLE
+from selfattn_bio.training.messages import Messages
 
 WORD = "GGTCACACTGTA"
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -198,18 +199,20 @@ def test_module_without_embeddings_is_explained_by_its_outputs():
     assert np.isnan(motifs.table["agreement"].iloc[0])
 
 
-def test_resumed_training_writes_the_same_weights():
+def test_resumed_training_writes_the_same_weights(monkeypatch, caplog):
     run, corpus, split = inputs()
 
-    def stop(line):
-        if "step 60/" in line:
+    def stop(self, message):
+        if "step 60/" in message:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(TrainingInterrupted):
-        sb.train(run, corpus, split, "resumed", threads=1, say=stop)
-    lines = []
-    sb.train(run, corpus, split, "resumed", threads=1, say=lines.append)
-    assert any("resuming from the checkpoint of step 60" in line for line in lines)
+    with monkeypatch.context() as patch:
+        patch.setattr(Messages, "say", stop)
+        with pytest.raises(TrainingInterrupted):
+            sb.train(run, corpus, split, "resumed", threads=1)
+    caplog.set_level("INFO", "selfattn_bio")
+    sb.train(run, corpus, split, "resumed", threads=1)
+    assert "resuming from the checkpoint of step 60" in caplog.text
     resumed, uninterrupted = (
         load_file(Path(folder) / "model.safetensors") for folder in ("resumed", "model")
     )

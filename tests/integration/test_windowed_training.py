@@ -108,9 +108,10 @@ def test_windowed_training_is_reproducible_and_resumes(genome, monkeypatch, text
     assert all(torch.equal(one[key], resumed[key]) for key in one)
 
 
-def test_windows_cover_training_records(genome, capsys):
+def test_windows_cover_training_records(genome, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
     trained(genome, "model")
-    said = capsys.readouterr().out
+    said = caplog.text
     assert (
         "windows of at most 50 bp: 97 are sampled per epoch; the validation records give 21 "
         "adjacent windows, and all of them are used" in said

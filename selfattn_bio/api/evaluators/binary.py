@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from selfattn_bio.api.evaluators.candidates import Candidate, inputs_by_split
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Letters, Measured
-from selfattn_bio.api.progress import Say
 from selfattn_bio.baselines import Baseline, Calibration, suitable
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.variants import PARTNER
@@ -26,6 +25,7 @@ from selfattn_bio.evaluation.summary import (
     predictions_table,
     summarise,
 )
+from selfattn_bio.log import LOG
 from selfattn_bio.model.build import policy_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.scoring.ensemble import Ensemble
@@ -47,7 +47,6 @@ def evaluate_binary(
     candidates: Mapping[str, Candidate],
     records: EvaluationRecords,
     task: RunFile,
-    say: Say,
 ) -> Measured:
     """Evaluate two classes: metrics with intervals, calibration, differences, slices.
 
@@ -57,16 +56,16 @@ def evaluate_binary(
     corpus, labels = records.corpus, records.labels()
     classifiers: dict[str, Classifier] = {}
     for name, candidate in candidates.items():
-        classifiers |= score_networks(name, candidate, records, labels, say)
+        classifiers |= score_networks(name, candidate, records, labels)
     parts = fitted_parts(candidates["model"].folders[0])
-    fitted = fit_baselines(corpus.alphabet, records.letters, labels, task, parts, say)
+    fitted = fit_baselines(corpus.alphabet, records.letters, labels, task, parts)
     if corpus.partner and corpus.partner.alphabet.name != "levels":
         partners = {
             split: [corpus.partner_letters(int(i)) for i in of_split]
             for split, of_split in records.rows.items()
         }
         fitted |= fit_baselines(
-            corpus.partner.alphabet, partners, labels, task, parts, say, prefix=PARTNER
+            corpus.partner.alphabet, partners, labels, task, parts, prefix=PARTNER
         )
     classifiers |= {name: of.classifier for name, of in fitted.items()}
     metrics = summarise(
@@ -85,7 +84,7 @@ def evaluate_binary(
 
 
 def score_networks(
-    name: str, candidate: Candidate, records: EvaluationRecords, labels: Labels, say: Say
+    name: str, candidate: Candidate, records: EvaluationRecords, labels: Labels
 ) -> dict[str, Classifier]:
     """Score with a model folder, or with the mean logit of several.
 
@@ -108,7 +107,7 @@ def score_networks(
             [scorer.stacked(network, of[split]) for scorer, network, of in pairs]
         )
     shown = name if name == role else f"{name} ({role})"
-    say(f"{shown} scored in {time.monotonic() - start:.1f} s")
+    LOG.info(f"{shown} scored in {time.monotonic() - start:.1f} s")
     if len(scorers) == 1:
         of_one = {split: of_split[0] for split, of_split in logits.items()}
         found = {name: Classifier.of_logits(role, of_one, first.temperature, first.threshold)}
@@ -130,7 +129,6 @@ def fit_baselines(
     labels: Labels,
     task: RunFile,
     parts: Mapping[str, Baseline],
-    say: Say,
     *,
     prefix: str = "",
 ) -> dict[str, Fitted]:
@@ -145,7 +143,7 @@ def fit_baselines(
     for kind, obstacle in suitable(setup, letters["train"]):
         name = prefix + kind.name
         if obstacle:
-            say(f"{name} (baseline, {kind.title}) left out: {obstacle}")
+            LOG.info(f"{name} (baseline, {kind.title}) left out: {obstacle}")
             continue
         start = time.monotonic()
         baseline = parts.get(name)
@@ -161,7 +159,7 @@ def fit_baselines(
                 "baseline", logits, temperature, threshold, chosen=baseline.chosen()
             ),
         )
-        say(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
+        LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
     return found
 
 

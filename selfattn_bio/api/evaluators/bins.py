@@ -9,12 +9,12 @@ import numpy as np
 
 from selfattn_bio.api.evaluators.candidates import Candidate
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
-from selfattn_bio.api.progress import Say
 from selfattn_bio.config import BinsObjective, RunFile
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.bins import check_blocks, fit_bin_baselines, summarise_bins
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
+from selfattn_bio.log import LOG
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.objectives.points import Bins, chance, points_of
 from selfattn_bio.scoring.ensemble import Ensemble
@@ -26,7 +26,6 @@ def evaluate_bins(
     candidates: Mapping[str, Candidate],
     records: EvaluationRecords,
     task: RunFile,
-    say: Say,
 ) -> Measured:
     """Evaluate whether bins contain a point, next to baselines and the variants.
 
@@ -56,10 +55,10 @@ def evaluate_bins(
         chances[name] = {split: chance(of_split.mean(axis=0)) for split, of_split in rates.items()}
         if len(model.members) > 1:
             members[name] = {split: chance(of_split) for split, of_split in rates.items()}
-        say(f"{name} scored in {time.monotonic() - start:.1f} s")
+        LOG.info(f"{name} scored in {time.monotonic() - start:.1f} s")
     start = time.monotonic()
     chances |= fit_bin_baselines(corpus.alphabet, letters, points, section.bin)
-    say(f"sequence baselines fitted in {time.monotonic() - start:.1f} s")
+    LOG.info(f"sequence baselines fitted in {time.monotonic() - start:.1f} s")
     metrics = summarise_bins(chances, members, bins, task.evaluation)
     metrics["costs"] = {name: candidate.cost() for name, candidate in candidates.items()}
     tables = {}

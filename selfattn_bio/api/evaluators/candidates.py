@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from selfattn_bio.api.evaluators.records import EvaluationRecords
-from selfattn_bio.api.progress import Say
 from selfattn_bio.api.trained import check_objective
 from selfattn_bio.config import AttentionModel, NoExits, RunFile, read_run_file
 from selfattn_bio.data.inputs import inputs_of
@@ -19,6 +18,7 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
+from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import (
     RUN,
     TRAINING_COST,
@@ -99,7 +99,7 @@ class Candidate:
             "members": each,
         }
 
-    def mean_layers(self, records: EvaluationRecords, say: Say) -> dict[str, dict[str, float]]:
+    def mean_layers(self, records: EvaluationRecords) -> dict[str, dict[str, float]]:
         """Measure how many layers a model with exits uses, as a mean over records and members.
 
         Returns
@@ -118,7 +118,7 @@ class Candidate:
             for split in EVALUATED_SPLITS
         }
         shown = ", ".join(f"{split} {mean:.2f}" for split, mean in found.items())
-        say(f"mean number of layers used per record, of {of}: {shown}")
+        LOG.info(f"mean number of layers used per record, of {of}: {shown}")
         return {split: {"mean": mean, "of": of} for split, mean in found.items()}
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from selfattn_bio.api.evaluators.candidates import Candidate
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
-from selfattn_bio.api.progress import Say
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.language import markov_nats, summarise_language, unigram_nats
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
@@ -22,7 +21,6 @@ def evaluate_language(
     candidates: Mapping[str, Candidate],
     records: EvaluationRecords,
     task: RunFile,
-    say: Say,
 ) -> Measured:
     """Evaluate a language model by perplexity with intervals.
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.api.progress import Say
 from selfattn_bio.baselines import Baseline
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import Laid, laid_windows
@@ -20,6 +19,7 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
+from selfattn_bio.log import LOG
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.split_names import SPLIT_NAMES
@@ -85,7 +85,7 @@ class EvaluationRecords:
         }
         return cls(corpus, rows, letters)
 
-    def in_windows(self, task: RunFile, say: Say) -> EvaluationRecords:
+    def in_windows(self, task: RunFile) -> EvaluationRecords:
         """Return the windows of [training] window; the records themselves if it is not set.
 
         Raises
@@ -101,7 +101,7 @@ class EvaluationRecords:
             for split, of_split in self.rows.items()
         }
         counts = ", ".join(f"{split} {len(of.rows):,}" for split, of in windows.items())
-        say(
+        LOG.info(
             f"adjacent windows of at most {window:,} {self.corpus.alphabet.unit}, evenly "
             f"subsampled if there are too many: {counts}"
         )

@@ -9,7 +9,6 @@ import pandas as pd
 
 from selfattn_bio.api.evaluators.candidates import Candidate, inputs_by_split
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
-from selfattn_bio.api.progress import Say
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.evaluation.targets import (
@@ -27,7 +26,6 @@ def evaluate_targets(
     candidates: Mapping[str, Candidate],
     records: EvaluationRecords,
     task: RunFile,
-    say: Say,
 ) -> Measured:
     """Evaluate metrics with intervals, next to simple baselines and the variants."""
     models = {name: candidate.load() for name, candidate in candidates.items()}

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selfattn_bio.api.data import ingest, split
-from selfattn_bio.api.progress import Say, silent
 from selfattn_bio.api.proposal.contents import read_contents
 from selfattn_bio.api.proposal.draft import draft
 from selfattn_bio.api.proposal.request import Request
@@ -21,6 +20,7 @@ from selfattn_bio.api.schema import DIRECTIVE, NAME, write_schema
 from selfattn_bio.config import RunFile, run_file_of
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import whole_file
+from selfattn_bio.log import LOG
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
@@ -69,7 +69,6 @@ def propose(
     genome: str = "",
     feature: str = "",
     organism: str = "",
-    say: Say = silent,
 ) -> Proposal:
     """Read sequences, recognise the task from them, and propose its run file.
 
@@ -99,8 +98,6 @@ def propose(
         Type of GFF and GTF lines to use, such as gene.
     organism
         Group of known motifs: vertebrates (default), insects, plants, fungi, nematodes or bacteria.
-    say
-        Called with one line of text per choice.
 
     Raises
     ------
@@ -129,13 +126,13 @@ def propose(
     text, messages = draft(request, contents)
     task = run_file_of(text, path)
     for line in messages:
-        say(line)
+        LOG.info(line)
     if not suits_recipes(task, contents.lengths):
         return Proposal(DIRECTIVE + text, path)
     try:
-        recipe = _choose_recipe(task, say)
+        recipe = _choose_recipe(task)
     except CorpusError as error:  # keep [model] and [training] of the draft
-        say(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
+        LOG.info(f"no recipe could be chosen, so [model] has its defaults: {error.message}")
         return Proposal(DIRECTIVE + text, path)
     text, _ = draft(request, contents, recipe)
     run_file_of(text, path)
@@ -164,7 +161,7 @@ def check_new_task(name: str) -> None:
         )
 
 
-def _choose_recipe(task: RunFile, say: Say) -> Recipe:
+def _choose_recipe(task: RunFile) -> Recipe:
     """Split the records as the draft says, and choose a recipe without the test records."""
     from selfattn_bio.model.build import policy_of
     from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
@@ -191,6 +188,6 @@ def _choose_recipe(task: RunFile, say: Say) -> Recipe:
             letters, labels, policy_of(task.data), task.interpret.database
         )
     for trial in trials:
-        say(f"{trial.name}: AUROC {trial.auroc:.3f} on validation records")
-    say(f"recipe {recipe.name!r}, because {recipe.reason}")
+        LOG.info(f"{trial.name}: AUROC {trial.auroc:.3f} on validation records")
+    LOG.info(f"recipe {recipe.name!r}, because {recipe.reason}")
     return recipe

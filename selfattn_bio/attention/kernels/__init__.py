@@ -8,7 +8,6 @@ cannot handle the request.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -21,8 +20,7 @@ from selfattn_bio.attention.kernels.band import unavailable_reason
 from selfattn_bio.attention.patterns import Full
 from selfattn_bio.config import KERNELS, Capabilities, PatternShape
 from selfattn_bio.errors import KernelError
-
-LOG = logging.getLogger(__name__)
+from selfattn_bio.log import LOG
 
 
 def run(name: str, inputs: AttentionInputs) -> Tensor:

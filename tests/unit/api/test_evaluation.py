@@ -96,16 +96,17 @@ def assert_equal(one: Evaluation, other: Evaluation) -> None:
         pd.testing.assert_frame_equal(table, other.predictions[split], rtol=1e-5)
 
 
-def test_two_classes_are_evaluated_saved_and_loaded(ingest) -> None:
+def test_two_classes_are_evaluated_saved_and_loaded(
+    ingest, caplog: pytest.LogCaptureFixture
+) -> None:
     task, corpus = ingest(TWO_CLASSES)
     model, cnn = (
         model_folder(Path(name), task, corpus, seed) for seed, name in enumerate(("model", "cnn"))
     )
-    lines: list[str] = []
-    found = selfattn_bio.evaluate(
-        task, corpus, "split.tsv", model, {"cnn": load(cnn)}, say=lines.append
-    )
-    assert lines[0].startswith("train 40 records (20 positive), valid 40 records")
+    caplog.clear()
+    caplog.set_level("INFO", "selfattn_bio")
+    found = selfattn_bio.evaluate(task, corpus, "split.tsv", model, {"cnn": load(cnn)})
+    assert caplog.messages[0].startswith("train 40 records (20 positive), valid 40 records")
     test = found.predictions["test"]
     assert len(test) == 40
     letters = [corpus.letters(row) for row in range(2, 120, 3)]

@@ -34,12 +34,11 @@ def task(folder, monkeypatch):
 
 @pytest.fixture(scope="module")
 def explained(folder):
-    """Return the explanation of the task and the lines of progress."""
-    said = []
+    """Return the explanation of the task."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run, corpus = sb.read_run_file("run.toml"), sb.Corpus.open("corpus")
-        return sb.explain_positives(run, corpus, "split.tsv", "model", say=said.append), said
+        return sb.explain_positives(run, corpus, "split.tsv", "model")
 
 
 def files_of(folder):
@@ -51,23 +50,22 @@ def files_of(folder):
     }
 
 
-def test_explain_writes_what_function_returns(task, explained):
-    explanation, said = explained
-    assert said[0].startswith("explaining 120 of 120 positives of train and valid, with logits ")
+def test_explain_writes_what_function_returns(task, explained, capsys):
     assert main(["explain", *COMMAND, "--output", "attribution"]) == 0
+    said = "explain: explaining 120 of 120 positives of train and valid, with logits "
+    assert capsys.readouterr().out.startswith(said)
     written = sb.Explanation.load("attribution")
-    np.testing.assert_array_equal(written.hypothetical, explanation.hypothetical)
-    pd.testing.assert_frame_equal(written.records, explanation.records)
-    assert written.source == explanation.source
-    assert list(written.maps) == list(explanation.maps)
+    np.testing.assert_array_equal(written.hypothetical, explained.hypothetical)
+    pd.testing.assert_frame_equal(written.records, explained.records)
+    assert written.source == explained.source
+    assert list(written.maps) == list(explained.maps)
 
 
 @pytest.mark.slow
 def test_motifs_and_interactions_write_what_functions_return(task, explained, capsys):
-    explanation, _ = explained
-    explanation.save("attribution")
+    explained.save("attribution")
     capsys.readouterr()
-    motifs = sb.find_motifs(*task[:3], sb.load("model"), explanation)
+    motifs = sb.find_motifs(*task[:3], sb.load("model"), explained)
     pairs = sb.find_interactions(*task, motifs)
     assert capsys.readouterr().out == ""  # silent by default
     assert motifs.table["verdict"].iloc[0] == "supported"
@@ -86,14 +84,13 @@ def test_motifs_and_interactions_write_what_functions_return(task, explained, ca
 
 
 def test_explanation_of_other_model_is_refused(task, explained):
-    explanation, _ = explained
-    other = dataclasses.replace(explanation, source={**explanation.source, "split_sha256": "0"})
+    other = dataclasses.replace(explained, source={**explained.source, "split_sha256": "0"})
     with pytest.raises(ResultsError, match=r"another model, corpus or split \(split_sha256 0, "):
         sb.find_motifs(*task, other)
-    records = explanation.records.copy()
+    records = explained.records.copy()
     records.loc[0, "id"] = "p2"  # on c3
     with pytest.raises(ResultsError, match="test records in the attribution: 1, such as 'p2'"):
-        sb.find_motifs(*task, dataclasses.replace(explanation, records=records))
+        sb.find_motifs(*task, dataclasses.replace(explained, records=records))
 
 
 def test_model_of_other_split_is_refused(task):

@@ -28,14 +28,14 @@ def task(tmp_path, monkeypatch):
     return sb.read_run_file(tmp_path / "run.toml")
 
 
-def test_plan_returns_a_table(task):
-    lines = []
-    found = sb.plan(task, 2048, say=lines.append)
+def test_plan_returns_a_table(task, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
+    found = sb.plan(task, 2048)
     assert found.table["name"].tolist() == ["model", "cnn", "shuffled"]
     assert found.table["trainings"].tolist() == [2, 2, 2]
     assert found.table["seconds"].tolist() == pytest.approx([80, 80, 80])
-    assert lines[0].startswith("1,234 parameters")
-    assert lines[-1] in repr(found)
+    assert caplog.messages[0].startswith("1,234 parameters")
+    assert caplog.messages[-1] in repr(found)
     assert sb.plan(task, 2048, variant="cnn").table["name"].tolist() == ["cnn"]
 
 

@@ -185,7 +185,7 @@ def test_motifs_refuse_test_records(folder, capsys):
     ids=["enough", "too few", "all", "none"],
 )
 @pytest.mark.usefixtures("folder")
-def test_predicted_positives_are_explained_first(called, limit, chosen, message):
+def test_predicted_positives_are_explained_first(called, limit, chosen, message, caplog):
     corpus = Corpus.open("corpus")
     positives = [
         i
@@ -200,12 +200,10 @@ def test_predicted_positives_are_explained_first(called, limit, chosen, message)
         probabilities=lambda values: values / 100,
         threshold=(20.5 - called) / 100,
     )
-    said = []
-    recognised = choose_recognised(
-        scorer, Alone(corpus), corpus.records.loc[positives], limit, said.append
-    )
+    caplog.set_level("INFO", "selfattn_bio")
+    recognised = choose_recognised(scorer, Alone(corpus), corpus.records.loc[positives], limit)
     assert recognised.index.tolist() == [positives[rank] for rank in chosen]
-    (line,) = said
+    (line,) = caplog.messages
     assert line.endswith(message)
 
 
@@ -216,13 +214,13 @@ def test_predicted_positives_are_explained_first(called, limit, chosen, message)
         ("none", 'motifs are not matched with known ones: [interpret] database = "none"'),
     ],
 )
-def test_motifs_report_database_first(database, line):
+def test_motifs_report_database_first(database, line, caplog):
     explained = SimpleNamespace(
         alphabet="dna", is_attention=False, motifs=lambda database, **settings: database
     )
-    said = []
-    assert _discover(explained, Interpret(database=database), said.append) == database
-    assert said == [line]
+    caplog.set_level("INFO", "selfattn_bio")
+    assert _discover(explained, Interpret(database=database)) == database
+    assert caplog.messages == [line]
 
 
 def test_database_of_run_file_is_file_or_none():

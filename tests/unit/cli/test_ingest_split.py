@@ -8,6 +8,7 @@ import pytest
 
 from selfattn_bio.cli import ingest, split
 from selfattn_bio.cli import split as split_command
+from selfattn_bio.cli.logs import printed_messages
 from selfattn_bio.errors import SelfAttnBioError
 
 
@@ -30,7 +31,8 @@ def run(command, *arguments: str) -> None:
 
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    command.run(parser.parse_args(arguments))
+    with printed_messages(command.__name__.split(".")[-1]):
+        command.run(parser.parse_args(arguments))
 
 
 def test_from_fasta_to_split_table(folder):

@@ -332,15 +332,15 @@ def test_steps_grow_with_root_of_records(here):
     assert steps == [100, round(1500 * (800 / 16_754) ** 0.5)]
 
 
-def test_propose_returns_what_init_writes(here):
+def test_propose_returns_what_init_writes(here, caplog):
     files = {"positives": [write("p.fa")], "negatives": [write("n.fa")]}
-    lines = []
-    proposal = propose("my_task", files, say=lines.append)
+    caplog.set_level("INFO", "selfattn_bio")
+    proposal = propose("my_task", files)
     assert not Path("workflows").exists()
     made("--positives", "p.fa", "--negatives", "n.fa")
     assert Path("workflows/tasks/my_task.toml").read_text() == str(proposal) == proposal.text
     count = len(proposal.text.splitlines())
     assert repr(proposal) == f"Proposal of workflows/tasks/my_task.toml, {count} lines"
-    assert lines[0].startswith("p.fa, n.fa: 240 records of DNA")
+    assert caplog.messages[0].startswith("p.fa, n.fa: 240 records of DNA")
     assert proposal.save("other.toml") == Path("other.toml")
     assert Path("other.toml").read_text() == proposal.text

@@ -14,6 +14,7 @@ import pytest
 
 from selfattn_bio.cli import main as cli
 from selfattn_bio.errors import SequenceFileError, TrainingInterrupted
+from selfattn_bio.log import LOG
 
 PAGE = (Path(__file__).parents[3] / "docs/commands.md").read_text(encoding="utf-8")
 CODES = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTILINE)}
@@ -68,9 +69,24 @@ def test_json_warnings_are_objects(command, capsys):
     assert (lines["level"], lines["message"]) == ("warning", "no --prior")
 
 
+def test_logged_lines_name_the_command(command, capsys):
+    def run(arguments):
+        LOG.info("read 2 records")
+        LOG.warning("no --prior")
+
+    command.run = run
+    assert cli.main(["try"]) == 0
+    lines = capsys.readouterr()
+    assert lines.out == "try: read 2 records\n"
+    assert lines.err == "selfattn-bio try: warning: no --prior\n"
+    LOG.info("after it nothing is printed")
+    assert capsys.readouterr().out == ""
+
+
 def test_quiet_prints_only_errors(command, capsys):
     def run(arguments):
         print("progress")
+        LOG.info("progress")
         raise SequenceFileError("invalid character 'J'")
 
     command.run = run

@@ -248,11 +248,12 @@ def test_dna_motifs_need_a_database_by_name():
     assert explanation.motifs(None).table.empty
 
 
-def test_protein_is_explained_and_its_motifs_have_no_match(capsys):
+def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
+    caplog.set_level("INFO", "selfattn_bio")
     explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
     assert explanation.hypothetical.shape == (2, 9, 20)
     assert explanation.motifs().table.empty
-    assert capsys.readouterr().out.startswith(
+    assert caplog.messages[0].startswith(
         "0 motifs from 0 seqlets of 2 sequences: no group of the 0 seqlets"
     )
     with pytest.raises(

@@ -242,11 +242,11 @@ def model(tmp_path):
     return write_model(tmp_path / "model", RUN, length=60)
 
 
-def test_substitutions_are_saved_and_plotted(genome, model, tmp_path):
-    said = []
-    found = score_substitutions(model, genome, "chrA:200-203", say=said.append)
+def test_substitutions_are_saved_and_plotted(genome, model, tmp_path, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
+    found = score_substitutions(model, genome, "chrA:200-203")
     assert len(found.table) == 9
-    assert said == ["chrA [200, 203), 0-based half-open: 3 bp, all in one window"]
+    assert caplog.messages == ["chrA [200, 203), 0-based half-open: 3 bp, all in one window"]
     assert repr(found) == "Substitutions in chrA [200, 203): 9 alleles scored"
     assert "<table" in found._repr_html_()
     letters, heat, _ = found.plot().axes

@@ -5,11 +5,11 @@ import pytest
 from selfattn_bio.training.messages import MAX_NAMED, Messages, named_metric, not_finite
 
 
-def test_lines_have_the_name_and_come_from_one_process():
-    lines = []
-    Messages(lines.append, "cnn 2", shown=True).say("step 1/2")
-    Messages(lines.append, "cnn 2", shown=False).say("step 1/2")
-    assert lines == ["cnn 2: step 1/2"]
+def test_lines_have_the_name_and_come_from_one_process(caplog):
+    caplog.set_level("INFO", "selfattn_bio")
+    Messages("cnn 2", shown=True).say("step 1/2")
+    Messages("cnn 2", shown=False).say("step 1/2")
+    assert caplog.messages == ["cnn 2: step 1/2"]
 
 
 def test_metrics_are_named_by_their_titles():

@@ -53,7 +53,7 @@ def test_parts_are_fitted_to_sample_outside_test(
     monkeypatch.setattr(
         total,
         "fit_part",
-        lambda setup, name, letters, labels, say: fitted.append((name, letters, labels)),
+        lambda setup, name, letters, labels: fitted.append((name, letters, labels)),
     )
     time = StackTime.measure(run, corpus, threads=1)
     assert [name for name, *_ in fitted] == ["kmer6_logistic", "exact_positions"]
