@@ -31,11 +31,8 @@ from selfattn_bio.config.attention import (
     TransformerXLPosition,
     WindowPattern,
 )
-from selfattn_bio.config.data import (
-    Data,
-)
+from selfattn_bio.config.data import Data
 from selfattn_bio.config.encoder import (
-    AnyExits,
     AnyGates,
     ClsHeadSection,
     ConfidenceExitsSection,
@@ -101,27 +98,10 @@ from selfattn_bio.config.objective import (
     RegressionPart,
     SeveralObjective,
 )
-from selfattn_bio.config.partner import (
-    Partner,
-    SequencePartner,
-    TrackPartner,
-)
-from selfattn_bio.config.reading import (
-    Form,
-    place_of,
-    read_run_file,
-    run_file_of,
-)
-from selfattn_bio.config.run import (
-    RunFile,
-)
-from selfattn_bio.config.section import (
-    Listed,
-    Names,
-    Positive,
-    Section,
-    did_you_mean,
-)
+from selfattn_bio.config.partner import Partner, SequencePartner, TrackPartner
+from selfattn_bio.config.reading import Form, place_of, read_run_file, run_file_of
+from selfattn_bio.config.run import RunFile
+from selfattn_bio.config.section import Listed, Names, Positive, Section, did_you_mean
 from selfattn_bio.config.split import (
     AnySplit,
     Audit,
@@ -136,9 +116,7 @@ from selfattn_bio.config.split import (
     SplitValues,
     regions,
 )
-from selfattn_bio.config.stack import (
-    StackSection,
-)
+from selfattn_bio.config.stack import StackSection
 from selfattn_bio.config.stem import (
     AnyStem,
     ConvStemSection,
@@ -146,9 +124,7 @@ from selfattn_bio.config.stem import (
     Tokens,
     TowerStemSection,
 )
-from selfattn_bio.config.sweep import (
-    Job,
-)
+from selfattn_bio.config.sweep import Job
 from selfattn_bio.config.training import (
     PRIVATE_STEM,
     AnyBalance,
