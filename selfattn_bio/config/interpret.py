@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from selfattn_bio.config.section import (
+    Different,
     Fraction,
     Listed,
     Positive,
     Section,
     Seed,
     did_you_mean,
-    first_repeated,
 )
 
 # Included in the package.
@@ -157,7 +157,7 @@ class Interpret(Section):
         description="maximum number of positives in train and valid to explain, among those "
         "predicted as positive",
     )
-    maps: Listed[tuple[str, ...] | None] = Field(
+    maps: Different[Listed[tuple[str, ...] | None]] = Field(
         None,
         min_length=1,
         max_length=20,
@@ -192,22 +192,6 @@ class Interpret(Section):
         "bp with most hits are tested",
     )
     seed: Seed = 0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _convert_mutated_fraction(cls, values: Any) -> Any:
-        """Convert `mutated_fraction`, which older model folders use, to the guided method."""
-        if not isinstance(values, dict) or "mutated_fraction" not in values or "method" in values:
-            return values
-        others = {key: value for key, value in values.items() if key != "mutated_fraction"}
-        return others | {"method": {"kind": "guided", "fraction": values["mutated_fraction"]}}
-
-    @field_validator("maps")
-    @classmethod
-    def _maps_differ(cls, maps: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if (record := first_repeated(maps or ())) is not None:
-            raise ValueError(f"maps names record {record!r} more than once")
-        return maps
 
     @field_validator("window")
     @classmethod

@@ -31,7 +31,7 @@ from selfattn_bio.config.encoder import (
     PrunedGates,
 )
 from selfattn_bio.config.kernels import KERNELS
-from selfattn_bio.config.section import Fraction, Listed, Positive, Section, left_out
+from selfattn_bio.config.section import Fraction, Listed, Odd, Positive, Section, left_out
 from selfattn_bio.config.stem import AnyStem, ConvStemSection, NoStemSection, TowerStemSection
 
 Strands = Literal["given", "shared"]
@@ -187,7 +187,7 @@ class CnnModel(Section):
     )
     embed_dim: Positive = 16
     channels: Listed[tuple[Positive, Positive, Positive]] = (128, 128, 128)
-    kernels: Listed[tuple[Positive, Positive, Positive]] = (19, 11, 7)
+    kernels: Odd[Listed[tuple[Positive, Positive, Positive]]] = (19, 11, 7)
     pools: Listed[tuple[Positive, Positive, Positive]] = (3, 4, 4)
     bins: Positive = Field(
         6, description="number of equal parts of the sequence whose means enter the dense layers"
@@ -195,12 +195,6 @@ class CnnModel(Section):
     hidden_dim: Positive = 128
     dropout: Fraction = 0.3
     strands: Strands = left_out("given", description=STRANDS)
-
-    @model_validator(mode="after")
-    def _kernels_are_odd(self) -> CnnModel:
-        if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels {list(self.kernels)} contain an even number; use odd ones")
-        return self
 
 
 class DilatedModel(Section):
@@ -219,14 +213,8 @@ class DilatedModel(Section):
         (1, 2, 4, 8, 15),
         description="dilation of each convolution; an empty list uses the stem alone",
     )
-    kernel: Positive = Field(3, description="kernel size; odd")
+    kernel: Odd[Positive] = Field(3, description="kernel size; odd")
     dropout: Fraction = 0.3
-
-    @model_validator(mode="after")
-    def _kernel_is_odd(self) -> DilatedModel:
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel {self.kernel} is even; use an odd number")
-        return self
 
 
 # The distance is between a position of the first input and one of the partner.

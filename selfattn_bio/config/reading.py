@@ -165,8 +165,8 @@ def _first_error(error: ValidationError, unions: Unions) -> tuple[str, Keys, str
     keys = [
         key
         for i, key in enumerate(parts)
-        if not (i > 0 and parts[i - 1] in unions.of_key)
-        and not (i > 1 and parts[i - 2] in unions.of_name)
+        if not (i > 0 and key in unions.of_key.get(str(parts[i - 1]), ()))
+        and not (i > 1 and key in unions.of_name.get(str(parts[i - 2]), ()))
     ]
     match first["type"]:
         case "unknown_key":

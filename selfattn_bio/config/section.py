@@ -6,7 +6,15 @@ import difflib
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 MAX_PROTEIN_K = 4
@@ -16,6 +24,23 @@ Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 T = TypeVar("T")
 Listed = Annotated[T, Field(strict=False)]  # a tuple, written as a list in TOML
+
+
+def _check_odd(value: Any, info: ValidationInfo) -> Any:
+    numbers = value if isinstance(value, tuple) else (value,)
+    if even := [number for number in numbers if number % 2 == 0]:
+        raise ValueError(f"{info.field_name} {even[0]} is even; use an odd number")
+    return value
+
+
+def _check_different(values: Any, info: ValidationInfo) -> Any:
+    if repeated := [each for i, each in enumerate(values or ()) if each in values[:i]]:
+        raise ValueError(f"{info.field_name} names {repeated[0]!r} more than once")
+    return values
+
+
+Odd = Annotated[T, AfterValidator(_check_odd)]  # a number, or a tuple of them
+Different = Annotated[T, AfterValidator(_check_different)]  # a tuple without repeated values
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     Field(min_length=1, strict=False),
@@ -40,11 +65,6 @@ def check_stride(k: int, stride: int) -> None:
     """Refuse k-mers that leave positions between them."""
     if stride > k:
         raise ValueError(f"stride {stride} skips positions; use at most k ({k})")
-
-
-def first_repeated(values: Sequence[T]) -> T | None:
-    """Return the first value that occurs earlier in the sequence, or None if all differ."""
-    return next((value for i, value in enumerate(values) if value in values[:i]), None)
 
 
 def did_you_mean(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:

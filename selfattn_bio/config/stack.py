@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from selfattn_bio.config.section import Listed, Section, first_repeated
+from selfattn_bio.config.section import Different, Listed, Section
 
 # The registry of baselines, simplest first: module and class in `baselines`, and whether [stack]
 # may name it. Others are slow (gkm_svm), contained in k-mers (gc), or no biological signal (length,
@@ -32,15 +32,8 @@ else:
 class StackSection(Section):
     """[stack]: models that are fitted to the training records and combined with the network."""
 
-    parts: Listed[tuple[StackPart, ...]] = Field(
+    parts: Different[Listed[tuple[StackPart, ...]]] = Field(
         (),
         description="names of baselines; the weights of their logits and the network's are fitted "
         "on valid",
     )
-
-    @field_validator("parts")
-    @classmethod
-    def _each_once(cls, parts: tuple[StackPart, ...]) -> tuple[StackPart, ...]:
-        if part := first_repeated(parts):
-            raise ValueError(f"parts names {part!r} more than once")
-        return parts

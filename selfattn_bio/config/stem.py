@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from selfattn_bio.config.section import Listed, Positive, Section, check_stride, left_out
+from selfattn_bio.config.section import Listed, Odd, Positive, Section, check_stride, left_out
 
 
 class Tokens(Section):
@@ -38,21 +38,14 @@ class ConvStemSection(Section):
     token_dim: Positive = Field(
         16, description="dimension of the token embeddings; the convolution outputs embed_dim"
     )
-    kernel: int = Field(9, ge=1, description="tokens; odd")
+    kernel: Odd[Positive] = Field(9, description="tokens; odd")
     pool: Positive = Field(8, description="tokens")
-    second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
+    second_kernel: Odd[Positive] = Field(5, description="pooled tokens; odd")
     norm: Literal["batch", "record"] = left_out(
         "batch",
         description="batch = mean and standard deviation of detectors over the batch; record = "
         "over each record",
     )
-
-    @model_validator(mode="after")
-    def _kernels_are_odd(self) -> ConvStemSection:
-        for name in ("kernel", "second_kernel"):
-            if getattr(self, name) % 2 == 0:
-                raise ValueError(f"{name} {getattr(self, name)} is even; use an odd number")
-        return self
 
 
 class TowerStemSection(Section):
@@ -66,13 +59,13 @@ class TowerStemSection(Section):
     channels: Listed[tuple[Positive, ...]] = Field(
         (64, 96), description="channels of each stage except the last, which has embed_dim"
     )
-    kernels: Listed[tuple[Positive, ...]] = Field(
+    kernels: Odd[Listed[tuple[Positive, ...]]] = Field(
         (15, 7, 5), min_length=1, description="kernel of each stage in its tokens; odd"
     )
     pools: Listed[tuple[Positive, ...]] = Field(
         (5, 5, 2), description="pooling of each stage in its tokens"
     )
-    residual_kernel: Positive = Field(
+    residual_kernel: Odd[Positive] = Field(
         5, description="kernel of the second convolution of each stage except the first; odd"
     )
 
@@ -83,10 +76,6 @@ class TowerStemSection(Section):
             raise ValueError(
                 f"channels has {len(self.channels)} values and pools has {len(self.pools)}; with "
                 f"{stages} kernels, use {stages - 1} channels and {stages} pools"
-            )
-        if even := [kernel for kernel in (*self.kernels, self.residual_kernel) if kernel % 2 == 0]:
-            raise ValueError(
-                f"{even[0]} in kernels or residual_kernel is even; use odd numbers only"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Rules about combinations of sections. Each module contains the rules about one section.
+"""Rules about combinations of sections. Each module contains the rules about some sections.
 
 A rule is a function that takes a run and raises `ValueError` if two settings cannot be used
 together. Rules about a single section are validators of that section. The run file of a variant or
@@ -10,16 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from selfattn_bio.config.rules import (
-    data,
-    evaluation,
-    interpret,
-    model,
-    partner,
-    privacy,
-    stack,
-    training,
-)
+from selfattn_bio.config.rules import data, model, privacy, training
 
 if TYPE_CHECKING:
     from selfattn_bio.config.run import RunFile
@@ -30,24 +21,19 @@ RULES: tuple[Callable[[RunFile], None], ...] = (
     data.numbered_ids_join_nothing,
     data.labels_fit_the_objective,
     data.targets_fit_the_objective,
-    training.labels_can_be_shuffled,
-    training.classes_can_be_weighted,
-    training.groups_fit_the_objective,
-    training.members_have_a_score,
-    training.windows_need_no_labels,
-    training.edits_keep_targets,
+    training.settings_fit_the_objective,
+    training.training_settings_fit,
     training.parent_fits_the_model,
     model.tokens_have_outputs,
     model.bins_fit_the_model,
     model.outputs_see_both_sides,
-    model.exits_can_be_sure,
-    interpret.method_fits_the_model,
+    model.method_fits_the_model,
     privacy.model_can_be_private,
     privacy.training_can_be_private,
     privacy.objective_can_be_private,
-    stack.stack_fits_the_run,
-    evaluation.both_strands_are_available,
+    training.stack_fits_the_run,
+    model.both_strands_are_available,
     model.strands_can_be_shared,
-    partner.two_inputs_go_together,
+    model.two_inputs_go_together,
     data.settings_fit_the_alphabet,
 )

@@ -1,11 +1,13 @@
-"""Rules about [model]: outputs that an objective needs, exits and strands."""
+"""Rules about [model] and the sections that need a kind of model: [interpret] and [partner]."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from selfattn_bio.config.model import AttentionModel, DilatedModel
-from selfattn_bio.config.objective import BinsObjective, kinds_that
+from selfattn_bio.config.interpret import KNOWN_METHODS
+from selfattn_bio.config.model import AttentionModel, DilatedModel, ModuleModel, PairedModel
+from selfattn_bio.config.objective import BinsObjective
+from selfattn_bio.config.partner import SequencePartner
 from selfattn_bio.config.rules.data import require_dna
 from selfattn_bio.config.stem import TowerStemSection
 
@@ -86,17 +88,34 @@ def outputs_see_both_sides(run: RunFile) -> None:
         )
 
 
-def exits_can_be_sure(run: RunFile) -> None:
-    """Refuse early exits for objectives without a confidence."""
-    if (
-        isinstance(run.model, AttentionModel)
-        and run.model.exits.kind != "none"
-        and not run.objective.has_classes
-    ):
-        known = " and ".join(map(repr, kinds_that("has_classes")))
+def method_fits_the_model(run: RunFile) -> None:
+    """Refuse attribution methods that need weights the model does not compute."""
+    model, method = run.model, run.interpret.method.kind
+    needs = KNOWN_METHODS[method][1]
+    if isinstance(model, PairedModel) and needs == "weights":
         raise ValueError(
-            f"model.exits {run.model.exits.kind!r} cannot be used with objective "
-            f"{run.objective.kind!r}, only with {known}"
+            f"[interpret] method {method!r} cannot explain model kind 'paired'; choose another"
+        )
+    of_any = [
+        kind for kind, (_, need) in KNOWN_METHODS.items() if need in ("outputs", "embeddings")
+    ]
+    if isinstance(model, ModuleModel) and method not in of_any:
+        known = ", ".join(map(repr, of_any))
+        raise ValueError(
+            f"[interpret] method {method!r} cannot explain model kind 'module', whose layers are "
+            f"unknown; choose one of {known}"
+        )
+    if not isinstance(model, AttentionModel):
+        return
+    if model.mixer.kind != "softmax" and needs == "weights":
+        raise ValueError(
+            f"[interpret] method {method!r} needs the attention weights of mixer 'softmax'; "
+            f"mixer {model.mixer.kind!r} has none"
+        )
+    if model.exits.kind != "none" and method == "deep_lift_shap":
+        raise ValueError(
+            "[interpret] method 'deep_lift_shap' cannot be used with model.exits "
+            f"{model.exits.kind!r}"
         )
 
 
@@ -119,4 +138,37 @@ def strands_can_be_shared(run: RunFile) -> None:
     if run.training.reverse_complement:
         raise ValueError(
             "training.reverse_complement has no effect with model.strands 'shared'; remove it"
+        )
+
+
+def both_strands_are_available(run: RunFile) -> None:
+    """Refuse scores of both strands if there is only one."""
+    if run.evaluation.strands != "both":
+        return
+    require_dna(run, "evaluation.strands 'both'")
+    if run.objective.outputs_per != "sequence" or isinstance(run.model, PairedModel):
+        raise ValueError("evaluation.strands 'both' needs one score per sequence and one input")
+
+
+def two_inputs_go_together(run: RunFile) -> None:
+    """Require a partner for the paired model, and refuse it for others."""
+    paired = isinstance(run.model, PairedModel)
+    if run.partner and not paired:
+        raise ValueError(
+            f"[partner] cannot be used with model kind {run.model.kind!r}, only with 'paired'"
+        )
+    column = isinstance(run.partner, SequencePartner) and run.partner.column
+    if column and not run.data.unlabelled:
+        raise ValueError("[partner] column needs [data] sequences, the tables with this column")
+    if paired and not run.partner:
+        raise ValueError("model kind 'paired' needs [partner], its second input")
+    if paired and run.training.reverse_complement:
+        raise ValueError(
+            "training.reverse_complement cannot be used with model kind 'paired', because "
+            "the partner is not reverse-complemented; remove it"
+        )
+    if not paired and run.training.pairs != "given":
+        raise ValueError(
+            f"training.pairs {run.training.pairs!r} cannot be used with model kind "
+            f"{run.model.kind!r}, only with 'paired'"
         )

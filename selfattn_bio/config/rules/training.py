@@ -1,4 +1,4 @@
-"""Rules about [training] and [transfer]: settings that need certain objectives or models."""
+"""Rules about [training], [transfer] and [stack]: settings that need some objective or model."""
 
 from __future__ import annotations
 
@@ -11,78 +11,43 @@ if TYPE_CHECKING:
     from selfattn_bio.config.run import RunFile
 
 
-def labels_can_be_shuffled(run: RunFile) -> None:
-    """Refuse shuffled labels for objectives other than two classes."""
-    if (kind := run.objective.kind) != "binary" and run.training.labels == "shuffled":
-        raise ValueError(
-            f"training.labels 'shuffled' cannot be used with objective {kind!r}, only with 'binary'"
-        )
-
-
-def classes_can_be_weighted(run: RunFile) -> None:
-    """Refuse class weights for objectives without one class per record."""
-    objectives = (run.objective, *getattr(run.objective, "parts", {}).values())
-    if run.training.class_weights == "balanced" and not any(
-        each.has_classes for each in objectives
+def settings_fit_the_objective(run: RunFile) -> None:
+    """Refuse settings that only other kinds of objectives can have."""
+    training, objective = run.training, run.objective
+    exits = getattr(getattr(run.model, "exits", None), "kind", "none")
+    parts = (objective, *getattr(objective, "parts", {}).values())
+    uses_classes = training.class_weights == "balanced" and not any(p.has_classes for p in parts)
+    for used, setting, kinds in (
+        (training.labels == "shuffled", "training.labels 'shuffled'", ["binary"]),
+        (uses_classes, "training.class_weights 'balanced'", kinds_that("has_classes")),
+        (run.evaluation.groups, "evaluation.groups", ["binary"]),
+        (training.balance, "training.balance", ["binary"]),
+        (training.seeds > 1, "training.seeds", kinds_that("has_scores")),
+        (training.window, "training.window", kinds_that("is_unlabelled")),
+        (training.edits, "training.edits", kinds_that("allows_edits")),
+        (exits != "none", f"model.exits {exits!r}", kinds_that("has_classes")),
     ):
-        known = " and ".join(map(repr, kinds_that("has_classes")))
-        raise ValueError(
-            "training.class_weights 'balanced' cannot be used with objective "
-            f"{run.objective.kind!r}, only with {known}"
-        )
+        if used and objective.kind not in kinds:
+            *others, last = map(repr, kinds)
+            known = f"{', '.join(others)} and {last}" if others else last
+            raise ValueError(
+                f"{setting} cannot be used with objective {objective.kind!r}, only with {known}"
+            )
 
 
-def groups_fit_the_objective(run: RunFile) -> None:
-    """Refuse groups for objectives other than two classes, and weighting them twice."""
-    kind = run.objective.kind
-    if kind != "binary" and run.evaluation.groups:
-        raise ValueError(
-            f"evaluation.groups cannot be used with objective {kind!r}, only with 'binary'"
-        )
-    if run.training.balance and kind != "binary":
-        raise ValueError(
-            f"training.balance cannot be used with objective {kind!r}, only with 'binary'"
-        )
-    if run.training.balance and run.training.class_weights == "balanced":
+def training_settings_fit(run: RunFile) -> None:
+    """Refuse settings that exclude each other, and windows shorter than two tokens."""
+    training, least = run.training, 2 * run.tokens.k
+    if training.balance and training.class_weights == "balanced":
         raise ValueError(
             "training.class_weights cannot be used with training.balance, which already "
             "balances the labels of each group; remove it"
         )
-
-
-def members_have_a_score(run: RunFile) -> None:
-    """Refuse several seeds for language models."""
-    if not run.objective.has_scores and run.training.seeds > 1:
+    if training.window and training.window < least:
         raise ValueError(
-            f"training.seeds cannot be used with objective {run.objective.kind!r}, which has "
-            "no scores to average; remove it"
+            f"training.window {training.window} is too small; use at least {least}, twice tokens.k"
         )
-
-
-def windows_need_no_labels(run: RunFile) -> None:
-    """Refuse training windows for labelled records, and windows shorter than two tokens."""
-    if not (window := run.training.window):
-        return
-    if not run.objective.is_unlabelled:
-        known = " and ".join(map(repr, kinds_that("is_unlabelled")))
-        raise ValueError(
-            f"training.window cannot be used with objective {run.objective.kind!r}, only with "
-            f"{known}, because labels belong to complete records"
-        )
-    if window < (least := 2 * run.tokens.k):
-        raise ValueError(
-            f"training.window {window} is too small; use at least {least}, twice tokens.k"
-        )
-
-
-def edits_keep_targets(run: RunFile) -> None:
-    """Refuse random edits where targets or a partner belong to positions."""
-    if run.training.edits and not run.objective.allows_edits:
-        raise ValueError(
-            f"training.edits cannot be used with objective {run.objective.kind!r}, only "
-            f"with {', '.join(kinds_that('allows_edits'))}"
-        )
-    if run.training.edits and run.partner:
+    if training.edits and run.partner:
         raise ValueError("training.edits cannot be used with [partner]; remove one of them")
 
 
@@ -94,4 +59,31 @@ def parent_fits_the_model(run: RunFile) -> None:
         raise ValueError(
             f"[transfer] adapt {run.transfer.adapt!r} cannot be used with model kind "
             "'dilated'; use 'all'"
+        )
+
+
+def stack_fits_the_run(run: RunFile) -> None:
+    """Refuse a stack for runs that its simple models cannot fit."""
+    if not run.stack.parts:
+        return
+    if run.objective.kind != "binary":
+        raise ValueError(
+            f"[stack] parts are models of two classes; the objective is {run.objective.kind!r}"
+        )
+    if isinstance(run.model, PairedModel):
+        raise ValueError(
+            "[stack] cannot be used with model kind 'paired': its parts read one input"
+        )
+    if run.privacy:
+        raise ValueError(
+            "[stack] cannot be used with [privacy]: its parts are fitted without clipping and noise"
+        )
+    if run.both_strands and "exact_positions" in run.stack.parts:
+        raise ValueError(
+            "[stack] part 'exact_positions' reads the given strand alone; the run reads both "
+            "strands"
+        )
+    if run.training.balance:
+        raise ValueError(
+            "[stack] cannot be used with training.balance: its parts are fitted without it"
         )

@@ -55,7 +55,7 @@ def test_edit_augmentations_need_record_labels(tmp_path):
         '[data]\nsequences = "s.fa"\n[objective]\nkind = '
         '"masked"\n[training.edits]\nper_record = 1\n'
     )
-    known = "binary, multiclass, multilabel, regression"
+    known = "'binary', 'multiclass', 'multilabel' and 'regression'"
     assert error_of(tmp_path, text).endswith(
         f"training.edits cannot be used with objective 'masked', only with {known}"
     )
@@ -64,8 +64,8 @@ def test_edit_augmentations_need_record_labels(tmp_path):
 def test_language_models_have_no_members(tmp_path):
     text = '[data]\nsequences = "s.fa"\n[objective]\nkind = "masked"\n[training]\nseeds = 2\n'
     assert error_of(tmp_path, text).endswith(
-        "training.seeds cannot be used with objective 'masked', which has no scores to average; "
-        "remove it"
+        "training.seeds cannot be used with objective 'masked', only with 'binary', 'multiclass', "
+        "'multilabel', 'regression', 'several', 'labels' and 'bins'"
     )
 
 
@@ -387,7 +387,7 @@ DILATED = "[model]\nkind = 'dilated'\n"
             BINS
             + DILATED
             + "stem = { kind = 'tower', kernels = [5, 4], channels = [8], pools = [5, 10] }\n",
-            "[model.stem] 4 in kernels or residual_kernel is even; use odd numbers only",
+            "[model.stem] kernels 4 is even; use an odd number",
         ),
         (
             SEQUENCES

@@ -131,9 +131,6 @@ def test_a_method_is_chosen_by_kind():
         "value_rollout",
         "gradient_rollout",
     }
-    # from a model folder written before there were several methods
-    old = config.Interpret.model_validate({"mutated_fraction": 0.4})
-    assert old.method == config.GuidedMethod(fraction=0.4)
 
 
 @pytest.mark.parametrize(
