@@ -6,7 +6,7 @@ batch. Long records are split into windows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, overload
 
@@ -130,18 +130,23 @@ def _unknown(letters: Letters, alphabet: Alphabet) -> bool:
 
 
 class Epoch(Sequence[NDArray[np.int64]]):
-    """The batches of an epoch, sliced from the order of records on access.
+    """The batches of an epoch, each made on access: an epoch may have millions.
 
-    An epoch may have millions of batches, so they are not stored.
+    Parameters
+    ----------
+    batch
+        Returns the row numbers of a batch, given its number.
+    numbers
+        Numbers of the batches, in order.
     """
 
     def __init__(
-        self, order: NDArray[np.int64], batch_size: int, batches: NDArray[np.int64]
+        self, batch: Callable[[int], NDArray[np.int64]], numbers: NDArray[np.int64] | range
     ) -> None:
-        self._order, self._size, self._batches = order, batch_size, batches
+        self._batch, self._numbers = batch, numbers
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self._numbers)
 
     @overload
     def __getitem__(self, number: int) -> NDArray[np.int64]: ...
@@ -151,9 +156,8 @@ class Epoch(Sequence[NDArray[np.int64]]):
 
     def __getitem__(self, number: int | slice) -> NDArray[np.int64] | Sequence[NDArray[np.int64]]:
         if isinstance(number, slice):
-            return Epoch(self._order, self._size, self._batches[number])
-        start = self._batches[number] * self._size
-        return self._order[start : start + self._size]
+            return Epoch(self._batch, self._numbers[number])
+        return self._batch(int(self._numbers[number]))
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,9 @@ class BatchOrder:
             for start in range(0, len(order), pool):
                 part = order[start : start + pool]
                 order[start : start + pool] = part[np.argsort(as_sorted[part])]
-        return Epoch(order, self.batch_size, rng.permutation(-(-len(order) // self.batch_size)))
+        size = self.batch_size
+        numbers = rng.permutation(-(-len(order) // size))
+        return Epoch(lambda number: order[number * size : (number + 1) * size], numbers)
 
     def sampled(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the row numbers of an epoch in random order."""

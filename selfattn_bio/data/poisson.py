@@ -6,36 +6,16 @@ Whether a record is in a batch does not depend on other records. `PoissonOrder` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.data.batches import Epoch
+
 # Separate random streams from the secret, so that noise does not depend on the batches
 BATCHES, NOISE = 0, 1
-
-
-class PoissonEpoch(Sequence[NDArray[np.int64]]):
-    """Batches of an epoch, each sampled on access."""
-
-    def __init__(self, order: PoissonOrder, number: int, batches: range) -> None:
-        self._order, self._number, self._batches = order, number, batches
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    @overload
-    def __getitem__(self, number: int) -> NDArray[np.int64]: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[NDArray[np.int64]]: ...
-
-    def __getitem__(self, number: int | slice) -> NDArray[np.int64] | Sequence[NDArray[np.int64]]:
-        if isinstance(number, slice):
-            return PoissonEpoch(self._order, self._number, self._batches[number])
-        return self._order.batch(self._number, self._batches[number])
 
 
 @dataclass(frozen=True)
@@ -69,9 +49,9 @@ class PoissonOrder:
         """Return the probability that a record is in a batch."""
         return self.batch_size / self.num_records
 
-    def epoch(self, number: int) -> PoissonEpoch:
+    def epoch(self, number: int) -> Epoch:
         """Return the batches of an epoch as row numbers in ascending order."""
-        return PoissonEpoch(self, number, range(-(-self.num_records // self.batch_size)))
+        return Epoch(partial(self.batch, number), range(-(-self.num_records // self.batch_size)))
 
     def batch(self, epoch: int, number: int) -> NDArray[np.int64]:
         """Return the row numbers of one batch."""
