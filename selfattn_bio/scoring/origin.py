@@ -7,16 +7,12 @@ variant scoring use the length as their window, and `prior=` needs the fraction 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
 from scipy.special import logit
 
-from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.log import LOG
-from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
+from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import Models, load
@@ -122,42 +118,10 @@ def origin_of(model: Model) -> ModelOrigin:
             f"objective {scorer.run.objective.kind!r} on {scorer.alphabet.name}"
         )
         raise ModelFolderError(message, place=str(folder or ""))
-    length, fraction = (
-        (None, None)
-        if folder is None
-        else (_length(folder), _positive_fraction(folder, scorer.run))
-    )
-    return ModelOrigin(scorer, length, fraction, scorer.run.data.assembly)
-
-
-def _length(folder: Path) -> int | None:
-    """Return the median length of the model's own records.
-
-    Records of parent models are excluded, because they may have any length.
-    """
-    provenance = read_provenance(folder)
-    if "median_length" in provenance:
-        return provenance["median_length"]
-    # Older folders lack that key: use the coordinates, which not all records have.
-    if not (folder / TRAINING_RECORDS).is_file():
-        return None
-    seen = pd.read_parquet(folder / TRAINING_RECORDS, columns=["start", "end", "by_parent"])
-    intervals = seen[~seen["by_parent"]].dropna()
-    return int(np.median(intervals["end"] - intervals["start"])) if len(intervals) else None
-
-
-def _positive_fraction(folder: Path, run: RunFile) -> float | None:
-    if run.training.class_weights == "balanced":
-        return 0.5
-    provenance = read_provenance(folder)
-    if "num_positive" in provenance:
-        return provenance["num_positive"] / provenance["num_train"]
-    # Older folders lack that key: count the records of the files. Their split is by chromosome,
-    # group or at random, not by label.
-    records = {file["path"]: file["records"] for file in provenance.get("data") or ()}
-    classes = (
-        paths if isinstance(paths, tuple) else ()
-        for paths in (run.data.positives, run.data.negatives)
-    )
-    of_classes = [sum(records.get(path, 0) for path in paths) for paths in classes]
-    return of_classes[0] / sum(of_classes) if all(of_classes) else None
+    provenance = {} if folder is None else read_provenance(folder)
+    fraction = None
+    if "num_positive" in provenance:  # not in a private model
+        fraction = provenance["num_positive"] / provenance["num_train"]
+    if provenance and scorer.run.training.class_weights == "balanced":
+        fraction = 0.5
+    return ModelOrigin(scorer, provenance.get("median_length"), fraction, scorer.run.data.assembly)

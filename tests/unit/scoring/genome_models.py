@@ -1,12 +1,11 @@
 """Create small untrained models, their folders, and a simulated genome of two chromosomes."""
 
 import numpy as np
-import pandas as pd
 import torch
 
 from selfattn_bio import config
 from selfattn_bio.model.build import build_network
-from selfattn_bio.model.checkpoint import TRAINING_RECORDS, save_model
+from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -49,23 +48,11 @@ def write_model(folder, run, seed=0, length=40, records=(30, 90)):
     scorer = scorer_of(run, seed)
     provenance = {
         "calibration": {"temperature": 2.0, "threshold": 0.5, "slope": 1.0},
-        "data": [
-            {"path": path, "records": number}
-            for path, number in zip(("a.fa", "b.fa"), records, strict=True)
-        ],
+        "median_length": length,
+        "num_train": sum(records),
+        "num_positive": records[0],
     }
     save_model(folder, run, scorer.network.state_dict(), provenance)
-    seen = pd.DataFrame(
-        {
-            "key": ["x"],
-            "assembly": ["toy1"],
-            "chrom": ["c"],
-            "start": [5],
-            "end": [5 + length],
-            "by_parent": [False],
-        }
-    )
-    seen.to_parquet(folder / TRAINING_RECORDS)
     return folder
 
 
