@@ -14,20 +14,6 @@ from selfattn_bio.motifs.meme import meme_alphabet, meme_text, read_meme
 from selfattn_bio.motifs.text import database_lines
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
-__all__ = [
-    "SHIPPED",
-    "jaspar_text",
-    "meme_alphabet",
-    "meme_text",
-    "open_database",
-    "read_jaspar",
-    "read_meme",
-    "read_motifs",
-    "read_transfac",
-    "shipped",
-    "transfac_text",
-]
-
 SHIPPED = "jaspar:"
 TRANSFAC_STARTS = ("VV", "AC", "ID", "NA", "XX", "DE", "P0", "PO")
 

@@ -12,5 +12,3 @@ from selfattn_bio.objectives.loss import Loss
 
 for _module in iter_modules(__path__, f"{__name__}."):
     import_module(_module.name)
-
-__all__ = ["OBJECTIVES", "Loss", "Objective", "objective_of"]

@@ -48,6 +48,23 @@ class Wanted:
     seed: int = 0
     may_lack: float = 0.01
 
+    def check_enough(
+        self,
+        found: int,
+        positives: int,
+        what: str,
+        counts: Counter[str],
+        hint: str,
+        place: str = "",
+    ) -> None:
+        """Raise if too many negatives are missing, otherwise count the missing ones."""
+        requested = positives * self.per_positive
+        if requested - found > self.may_lack * requested:
+            message = f"found only {found} of {requested} {what} for the negatives"
+            raise IntervalError(message, place=place, hint=hint)
+        if requested > found:
+            counts[f"negatives not found (of {requested} {what})"] += requested - found
+
 
 def matched(
     positives: pd.DataFrame,
@@ -96,15 +113,8 @@ def matched(
         f" tolerance ({tolerance:g}) or may_lack ({wanted.may_lack:g}), or lower per_positive "
         f"({wanted.per_positive})"
     )
-    _check_enough(
-        len(rows),
-        len(positives) * wanted.per_positive,
-        wanted,
-        "matched windows",
-        str(genome.path),
-        hint,
-        counts,
-    )
+    place = str(genome.path)
+    wanted.check_enough(len(rows), len(positives), "matched windows", counts, hint, place)
     return _windows_at(positives, rows, starts)
 
 
@@ -148,15 +158,8 @@ def neighbours(
         f" steps ({steps}) or may_lack ({wanted.may_lack:g}), change distance, or lower "
         f"per_positive ({wanted.per_positive})"
     )
-    _check_enough(
-        len(rows),
-        len(positives) * wanted.per_positive,
-        wanted,
-        "neighbouring windows",
-        str(genome.path),
-        hint,
-        counts,
-    )
+    place = str(genome.path)
+    wanted.check_enough(len(rows), len(positives), "neighbouring windows", counts, hint, place)
     return _windows_at(positives, rows, starts)
 
 
@@ -197,9 +200,7 @@ def shuffled(
         f"Lower k ({k}) or per_positive ({wanted.per_positive}), or raise may_lack "
         f"({wanted.may_lack:g})"
     )
-    _check_enough(
-        num_found, num_records * wanted.per_positive, wanted, "shuffled sequences", "", hint, counts
-    )
+    wanted.check_enough(num_found, num_records, "shuffled sequences", counts, hint)
 
 
 @dataclass
@@ -334,21 +335,3 @@ def _windows_at(positives: pd.DataFrame, rows: list[int], starts: list[int]) -> 
     return windows.assign(
         start=first, end=first + lengths, name="", score=np.nan, summit=-1
     ).reset_index(drop=True)
-
-
-def _check_enough(
-    found: int,
-    requested: int,
-    wanted: Wanted,
-    what: str,
-    place: str,
-    hint: str,
-    counts: Counter[str],
-) -> None:
-    """Raise if too many negatives are missing, otherwise count the missing ones."""
-    if requested - found > wanted.may_lack * requested:
-        raise IntervalError(
-            f"found only {found} of {requested} {what} for the negatives", place=place, hint=hint
-        )
-    if requested > found:
-        counts[f"negatives not found (of {requested} {what})"] += requested - found

@@ -45,16 +45,3 @@ def build_mixer(section: config.AttentionModel) -> Mixer:
             return Reformer(section.head_dim, mixer.num_buckets, mixer.chunk, mixer.hashes)
         case config.SoftmaxMixer():
             return Softmax(build_pattern(section.pattern), section.kernel)
-
-
-__all__ = [
-    "Dynamic",
-    "Hierarchical",
-    "Linear",
-    "Linformer",
-    "Mixer",
-    "Performer",
-    "Reformer",
-    "Softmax",
-    "build_mixer",
-]

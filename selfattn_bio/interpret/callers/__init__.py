@@ -17,8 +17,6 @@ from selfattn_bio.interpret.callers.modisco import Modisco
 from selfattn_bio.interpret.patterns import CallerResult
 from selfattn_bio.sequence.alphabet import Alphabet
 
-__all__ = ["Caller", "Clusters", "Modisco", "build_caller"]
-
 
 class Caller(Protocol):
     """Interface of the classes that find patterns in attributions."""

@@ -48,27 +48,3 @@ METHODS: dict[str, type[Method]] = {
 def build_method(section: config.AnyMethod) -> Method:
     """Return the method selected in the run file."""
     return METHODS[section.kind](**section.model_dump(exclude={"kind"}))
-
-
-__all__ = [
-    "CPLRP",
-    "METHODS",
-    "AttentionMethod",
-    "AttnLRP",
-    "AttnLRPCopies",
-    "AttributionMethod",
-    "BlockOcclusion",
-    "ByGradient",
-    "DeepLiftShap",
-    "Gradient",
-    "GradientRollout",
-    "Guided",
-    "IntegratedGradients",
-    "Method",
-    "Received",
-    "Rollout",
-    "Saturation",
-    "ValueRollout",
-    "build_method",
-    "hypothetical_scores",
-]
