@@ -17,12 +17,7 @@ from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import CorpusError, ResultsError
-from selfattn_bio.evaluation.audit import (
-    describe_leaks,
-    exceeded_limits,
-    warnings_of,
-    worst_leaks,
-)
+from selfattn_bio.evaluation.audit import describe_leaks, exceeded_limits, warnings_of, worst_leaks
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
 from selfattn_bio.files import whole_file
 from selfattn_bio.sequence.clusters import SIMILARITY

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    FieldSerializationInfo,
-    field_serializer,
-    model_validator,
-)
+from pydantic import Field, FieldSerializationInfo, field_serializer, model_validator
 
 from selfattn_bio.config.attention import (
     AnyMixer,
