@@ -22,8 +22,8 @@ DEFAULTS_ONLY = {
 }
 
 
-def model_can_be_private(run: RunFile) -> None:
-    """Refuse models whose layers mix the records of a batch."""
+def run_can_be_private(run: RunFile) -> None:
+    """Refuse settings that mix records of a batch, reveal records, or spend more budget."""
     model = run.model
     if run.privacy is None:
         return
@@ -40,12 +40,6 @@ def model_can_be_private(run: RunFile) -> None:
             f"model.stem kind {model.stem.kind!r} cannot be used with [privacy], because its "
             f"batch norm mixes the records of a batch. {PRIVATE_STEM}"
         )
-
-
-def training_can_be_private(run: RunFile) -> None:
-    """Refuse training settings that would reveal records or spend more budget."""
-    if run.privacy is None:
-        return
     for name, reason in DEFAULTS_ONLY.items():
         if getattr(run.training, name) != getattr(Training(), name):
             raise ValueError(f"training.{name} cannot be used with [privacy], because {reason}")
@@ -59,12 +53,6 @@ def training_can_be_private(run: RunFile) -> None:
             "transfer.adapt 'gradual' cannot be used with [privacy], because gradients of "
             "frozen layers would be clipped too; use 'all', 'frozen' or 'lora'"
         )
-
-
-def objective_can_be_private(run: RunFile) -> None:
-    """Refuse objectives with values computed from the training records."""
-    if run.privacy is None:
-        return
     if not run.objective.allows_privacy:
         raise ValueError(f"objective.kind {run.objective.kind!r} cannot be used with [privacy]")
     for name in ("classes", "center", "scale"):
