@@ -11,10 +11,10 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.api.leakage import Leakage
 from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
-from selfattn_bio.interpret.attribution import centred, gradient_scores, importance
+from selfattn_bio.interpret.attribution import BATCH, centred, gradient_scores, importance
 from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.capture import read_attention
-from selfattn_bio.interpret.explain import attention_maps, explain
+from selfattn_bio.interpret.explain import LINES, _with_time_left, attention_maps, explain
 from selfattn_bio.interpret.explanation import Explanation, MappedSequence
 from selfattn_bio.interpret.interactions import Interactions
 from selfattn_bio.interpret.methods import AttnLRP, Guided, Received, Rollout
@@ -407,3 +407,13 @@ def test_explanation_html_is_short_and_escaped():
         "(received (raw attention))"
         in explain(scorer_of(), SEQUENCES, method=Received())._repr_html_()
     )
+
+
+@pytest.mark.parametrize(("number", "lines"), [(BATCH, 0), (LINES * BATCH, LINES)])
+def test_time_left_is_logged_for_many_sequences(number, lines, caplog):
+    caplog.set_level("INFO", "selfattn_bio")
+    batches = [slice(start, start + BATCH) for start in range(0, number, BATCH)]
+    assert list(_with_time_left(batches, number)) == batches
+    assert len(caplog.messages) == lines
+    if lines:
+        assert caplog.messages[-1] == f"{number} of {number} sequences, about 0 s left"
