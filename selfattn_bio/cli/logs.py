@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, logging_from
 
 
 class JsonLines(io.TextIOBase):
@@ -78,11 +78,10 @@ class Lines(logging.Handler):
 @contextmanager
 def printed_messages(command: str) -> Iterator[None]:
     """Print what the package logs as lines of a command."""
-    handler, level = Lines(command), LOG.level
+    handler = Lines(command)
     LOG.addHandler(handler)
-    LOG.setLevel(logging.INFO)
     try:
-        yield
+        with logging_from(logging.INFO):
+            yield
     finally:
-        LOG.setLevel(level)
         LOG.removeHandler(handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from selfattn_bio.api.schema import DIRECTIVE, NAME, write_schema
 from selfattn_bio.config import RunFile, run_file_of
 from selfattn_bio.errors import CorpusError, OutputError, RunFileError
 from selfattn_bio.files import whole_file
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, logging_from
 
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
@@ -167,8 +168,9 @@ def _choose_recipe(task: RunFile) -> Recipe:
     from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
 
     with TemporaryDirectory() as temporary:
-        corpus = ingest(task, Path(temporary) / "corpus")
-        splits = split(task, corpus, Path(temporary) / "split.tsv").table["split"].to_numpy()
+        with logging_from(logging.WARNING):
+            corpus = ingest(task, Path(temporary) / "corpus")
+            splits = split(task, corpus, Path(temporary) / "split.tsv").table["split"].to_numpy()
         records = corpus.records["label"]
         rows = {
             name: np.flatnonzero((splits == name) & records.notna().to_numpy())

@@ -342,5 +342,6 @@ def test_propose_returns_what_init_writes(here, caplog):
     count = len(proposal.text.splitlines())
     assert repr(proposal) == f"Proposal of workflows/tasks/my_task.toml, {count} lines"
     assert caplog.messages[0].startswith("p.fa, n.fa: 240 records of DNA")
+    assert "kept 240 records" not in caplog.text  # of the corpus that is only for the choice
     assert proposal.save("other.toml") == Path("other.toml")
     assert Path("other.toml").read_text() == proposal.text
