@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from typing import TextIO
 
 from selfattn_bio.errors import ArgumentError, OutputError, SelfAttnBioError
 from selfattn_bio.files import whole_file
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, logging_from
 
 TARGETS = ("train_", "sweep_")
 PROFILES = ("default", "gpu", "slurm")
@@ -90,7 +91,8 @@ def run_workflow(
     if is_new and is_dry:
         LOG.info(f"{task} and its data are not in this folder; a run copies them from the package")
         with tempfile.TemporaryDirectory() as folder:
-            copy_task(name, folder)
+            with logging_from(logging.WARNING):
+                copy_task(name, folder)
             return _run(command, folder, quiet=quiet, merged=merged)[0]
     code, is_complete = _run(command, quiet=quiet, merged=merged)
     # then `onsuccess` of the workflow, which prints these lines after a run, is not called
