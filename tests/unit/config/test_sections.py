@@ -92,7 +92,7 @@ def test_data_keys_are_written_only_if_set(tmp_path):
         ),
         (
             '[model]\nkind = "cnn"\nkernels = [8, 5, 3]',
-            "task.toml:4: [model] kernels 8 is even; use an odd number",
+            "task.toml:6: [model] kernels 8 is even; use an odd number",
         ),
         (
             '[model]\nkind = "attention"\nposition = { kind = "t5", max_distance = 8 }',
