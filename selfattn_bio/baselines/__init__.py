@@ -14,7 +14,6 @@ from selfattn_bio.baselines.base import CARD, Baseline, Calibration, Setup, read
 from selfattn_bio.config.stack import KNOWN_BASELINES
 from selfattn_bio.data.composition import Letters
 
-
 BASELINES: dict[str, type[Baseline]] = {
     name: resolve_name(f"{__name__}.{path}") for name, (path, _) in KNOWN_BASELINES.items()
 }
