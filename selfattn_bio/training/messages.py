@@ -113,7 +113,7 @@ def _start_lines(trainer: Trainer) -> Iterator[str]:
     yield (
         f"{counted(len(data.train.rows), 'sequence')} for training, {len(data.valid.rows):,} for "
         f"validation; {sum(p.numel() for p in trainer.bare.parameters()):,} parameters; "
-        f"{training.precision} on {fabric.device.type}, "
+        f"precision {training.precision} on {fabric.device.type}, "
         f"{processes}{counted(threads, 'thread')}; batches have "
         f"{f'{padding:.0%}' if padding else 'no'} padding"
     )
