@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
+from selfattn_bio.baselines.trees import Trees
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.data.composition import Letters
 from selfattn_bio.motifs import open_database
@@ -104,18 +106,20 @@ class MotifScores(Baseline):
         ]
         return cast(Logits, np.mean(each, axis=0))
 
+    @cached_property
+    def _as_arrays(self) -> Trees:
+        return Trees.of(self.trees)
+
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
-        number = len(self.matrices)
-        used = np.any([tree.feature_importance() > 0 for tree in self.trees], axis=0)
-        motifs = np.flatnonzero(used[:number] | used[number:])
+        trees, number = self._as_arrays, len(self.matrices)
+        motifs = np.unique(trees.features % number)
         columns = np.concatenate([motifs, motifs + number])
+        read = np.searchsorted(columns, trees.features)
         effects = []
         for record in letters:
             given, changed = self.matrices.score_substitutions(record, motifs)
-            scores = np.zeros((1 + 4 * len(record), 2 * number))
-            scores[0, columns], scores[1:, columns] = given, changed.reshape(-1, len(columns))
-            logits = self._boosted(scores)
-            effects.append((logits[1:] - logits[0]).reshape(len(record), 4))
+            changes = trees.changes(given[read], changed[read].reshape(len(read), -1))
+            effects.append(changes.reshape(4, -1).T / len(self.trees))
         return effects
 
     def _state(self) -> State:

@@ -121,11 +121,11 @@ class ScoreMatrices:
 
         Returns
         -------
-        Scores of the record, (2 m,), and of the copies by position and new base (ACGT),
-        (L, 4, 2 m). The last axis has the best hits, then the occupancies, as in `scores`.
+        Scores of the record, (2 m,), and of the copies by new base (ACGT) and position,
+        (2 m, 4, L). The first axis has the best hits, then the occupancies, as in `scores`.
         """
         column_of = {int(motif): column for column, motif in enumerate(motifs)}
-        original, changed = np.empty(2 * len(motifs)), np.empty((len(record), 4, 2 * len(motifs)))
+        original, changed = np.empty(2 * len(motifs)), np.empty((2 * len(motifs), 4, len(record)))
         for width, group, matrices in self.by_width:
             wanted = np.array([motif in column_of for motif in group.tolist()])
             if not wanted.any():
@@ -135,7 +135,7 @@ class ScoreMatrices:
                 record, width, matrices[np.tile(wanted, 2)]
             )
             original[columns], original[columns + len(motifs)] = best, occupancy
-            changed[..., columns], changed[..., columns + len(motifs)] = new_best, new_occupancy
+            changed[columns], changed[columns + len(motifs)] = new_best, new_occupancy
         return original, changed
 
 
@@ -211,7 +211,7 @@ def _score_substitutions(
 
     Returns
     -------
-    Best hit and occupancy of the record, (m,) each, and of the copies, (L, 4, m) each.
+    Best hit and occupancy of the record, (m,) each, and of the copies, (m, 4, L) each.
     """
     length, both = len(record), len(matrices)
     bases = one_hot([record], max(length, width))[0].astype(np.float64)
@@ -223,11 +223,8 @@ def _score_substitutions(
 
     codes = np.where(bases[:length].any(axis=1), bases[:length].argmax(axis=1), AMBIGUOUS)
     best, total = _kernel()(scores, exps, matrices.astype(np.float64), codes)
-    half = both // 2
-    new_best, new_total = np.maximum(best[:half], best[half:]), total[:half] + total[half:]
     original = top, _rounded(top + np.log(sum(np.split(exps.sum(axis=1), 2))))
-    changed = new_best.transpose(1, 2, 0), _rounded(top + np.log(new_total).transpose(1, 2, 0))
-    return original, changed
+    return original, (best, _rounded(top[:, None, None] + np.log(total)))
 
 
 @cache
@@ -252,26 +249,34 @@ def _replace_bases(
     Parameters
     ----------
     scores
-        Scores of the N windows of the record, (m, N), for each matrix.
+        Scores of the N windows of the record, (2 m, N), for each matrix: first all forward
+        matrices, then all reverse complements.
     exps
-        exp(score - c), (m, N), for any constant c of each matrix.
+        exp(score - c), (2 m, N), for any constant c of each motif.
     matrices
-        Log-odds, (m, w, 4).
+        Log-odds, (2 m, w, 4).
     codes
         Bases 0 to 3, or AMBIGUOUS, (L,).
 
     Returns
     -------
-    Highest score, and sum of exp(score - c), by matrix, position and new base, (m, L, 4) each.
+    Highest score, and sum of exp(score - c), over both strands by motif, new base and position,
+    (m, 4, L) each.
     """
     number, windows = scores.shape
-    width, length = matrices.shape[1], len(codes)
-    best, total = np.empty((number, length, 4)), np.empty((number, length, 4))
-    factors = np.exp(matrices)
+    width, length, motifs = matrices.shape[1], len(codes), number // 2
+    best, total = np.full((motifs, 4, length), -np.inf), np.zeros((motifs, 4, length))
+    highest, summed = np.empty((4, length)), np.empty((4, length))
     # Highest score, and sum of exponentials, over the windows before i and over the windows from i
     before, after = np.empty(windows + 1), np.empty(windows + 1)
     sum_before, sum_after = np.empty(windows + 1), np.empty(windows + 1)
+    # Score and exponential of each window without the base at one offset
+    rest, exp_of_rest = np.empty(windows), np.empty(windows)
+    old, old_factor = np.zeros((width, 5)), np.ones((width, 5))
     for row in range(number):
+        old[:, :4] = matrices[row]
+        old_factor[:, :4] = np.exp(-matrices[row])
+        factors = np.exp(matrices[row])
         before[0], after[windows], sum_before[0], sum_after[windows] = -np.inf, -np.inf, 0.0, 0.0
         for window in range(windows):
             before[window + 1] = max(before[window], scores[row, window])
@@ -282,16 +287,22 @@ def _replace_bases(
         for position in range(length):
             # windows [first, last) contain the position
             first, last = min(max(0, position - width + 1), windows), min(windows, position + 1)
+            highest[:, position] = max(before[first], after[last])
+            summed[:, position] = sum_before[first] + sum_after[last]
+        # The inner loops run over windows, so that they become vector instructions.
+        for offset in range(min(width, length)):
+            count = min(windows, length - offset)
+            for window in range(count):
+                code = codes[window + offset]
+                rest[window] = scores[row, window] - old[offset, code]
+                exp_of_rest[window] = exps[row, window] * old_factor[offset, code]
             for base in range(4):
-                highest = max(before[first], after[last])
-                summed = sum_before[first] + sum_after[last]
-                for window in range(first, last):
-                    offset, old = position - window, codes[position]
-                    change, factor = matrices[row, offset, base], factors[row, offset, base]
-                    if old < 4:  # not AMBIGUOUS
-                        change -= matrices[row, offset, old]
-                        factor /= factors[row, offset, old]
-                    highest = max(highest, scores[row, window] + change)
-                    summed += exps[row, window] * factor
-                best[row, position, base], total[row, position, base] = highest, summed
+                score, factor = matrices[row, offset, base], factors[offset, base]
+                of_base, sum_of_base = highest[base, offset:], summed[base, offset:]
+                for window in range(count):
+                    new = rest[window] + score
+                    of_base[window] = new if new > of_base[window] else of_base[window]
+                    sum_of_base[window] += exp_of_rest[window] * factor
+        best[row % motifs] = np.maximum(best[row % motifs], highest)
+        total[row % motifs] += summed
     return best, total
