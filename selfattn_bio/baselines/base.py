@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
@@ -200,6 +201,24 @@ class Baseline(ABC):
         if not len(letters):
             return np.empty(0)
         return self._mean(self._logits, self._readings(letters))
+
+    def window_logits(self, letters: NDArray[np.uint8], size: int, stride: int) -> Logits:
+        """Return the logits of overlapping windows of a sequence on both strands.
+
+        Parameters
+        ----------
+        letters
+            ASCII, the forward strand, (L,).
+        size, stride
+            Length of a window, and distance between the starts of neighbouring ones.
+
+        Returns
+        -------
+        (2, n): row 0 for the forward strand, row 1 for the reverse complements, both in the order
+        of the forward strand.
+        """
+        windows = list(sliding_window_view(letters, size)[::stride])
+        return np.stack([self.logits(windows), self.logits(self._other_strand(windows))])
 
     def substitution_effects(self, letters: Letters) -> list[NDArray[np.float64]]:
         """Return the effect of each substitution on the logit of each record.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +85,25 @@ class KmerSlots:
             )
         return sparse.csr_matrix(sparse.vstack(chunks))
 
+    def totals(
+        self, letters: Letters, values: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sum of `values` (size,) over the features of each record, and their squares.
+
+        Returns
+        -------
+        `counts @ values` and the sum of squares of the counts, (n,) each.
+        """
+        totals, squares = [], []
+        for kmers, windows in kmer_windows(letters, KmerTokenizer(self.alphabet, k=self.k)):
+            slots = self.slot_of(np.arange(kmers.shape[1])[None], windows)
+            features = np.where((kmers < 0) | (slots < 0), -1, slots * self.num_kmers + kmers)
+            of_chunk = np.zeros((2, len(features)))
+            _kernel()(features, values, *of_chunk)
+            totals.append(of_chunk[0])
+            squares.append(of_chunk[1])
+        return np.concatenate(totals), np.concatenate(squares)
+
     def substitutions(self, record: NDArray[np.uint8]) -> Substitutions:
         """Return the features that each substitution in a record removes and adds."""
         size, unknown = len(self.alphabet.letters), len(self.alphabet.letters)
@@ -115,6 +136,34 @@ class KmerSlots:
             removed[offset : offset + number, offset] = old[:, 0]
             added[offset : offset + number, offset] = new[:, offset]
         return Substitutions(removed[: len(record)], added[: len(record)])
+
+
+@cache
+def _kernel() -> Callable[..., None]:
+    """Return `_totals`, compiled by numba at the first call and cached on disk."""
+    import numba  # imported here because it takes a second
+
+    return cast(Callable[..., None], numba.njit(cache=True, nogil=True)(_totals))
+
+
+def _totals(
+    features: NDArray[np.int64],
+    values: NDArray[np.float64],
+    totals: NDArray[np.float64],
+    squares: NDArray[np.float64],
+) -> None:
+    """Add to `totals` and `squares` (n,) for features (n, N), -1 for none; compiled by numba."""
+    counts = np.zeros(len(values), np.int64)
+    for row in range(len(features)):
+        for feature in features[row]:
+            if feature >= 0:
+                totals[row] += values[feature]
+                # (c + 1)^2 - c^2
+                squares[row] += 2 * counts[feature] + 1
+                counts[feature] += 1
+        for feature in features[row]:
+            if feature >= 0:
+                counts[feature] = 0
 
 
 @dataclass(frozen=True)

@@ -102,19 +102,23 @@ class LinearKmers(Baseline):
                     self.bias = float(model.intercept_[0])
 
     def _logits(self, letters: Letters) -> Logits:
-        x = self.scaling.of([block.counts(letters).astype(np.float64) for block in self.blocks])
-        return np.asarray(x @ self.weights, dtype=np.float64) + self.bias
+        logits = np.full(len(letters), self.bias)
+        for block, weights, scale in self._by_block:
+            totals, squares = block.totals(letters, weights)
+            logits += totals / (
+                np.maximum(np.sqrt(squares), TINY) if self.scaling.by_record else scale
+            )
+        return logits
+
+    @property
+    def _by_block(self) -> list[tuple[KmerSlots, NDArray[np.float64], float]]:
+        """Return the weights and the fixed scale of each block."""
+        weights = np.split(self.weights, np.cumsum([block.size for block in self.blocks])[:-1])
+        return list(zip(self.blocks, weights, self.scaling.fixed, strict=True))
 
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
-        weights = np.split(self.weights, np.cumsum([block.size for block in self.blocks])[:-1])
         return [
-            sum(
-                (
-                    self._of_block(*each, record)
-                    for each in zip(self.blocks, weights, self.scaling.fixed, strict=True)
-                ),
-                np.zeros(1),
-            )
+            sum((self._of_block(*each, record) for each in self._by_block), np.zeros(1))
             for record in letters
         ]
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
+from selfattn_bio.baselines.forest import Forest
 from selfattn_bio.baselines.trees import Trees
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.data.composition import Letters
@@ -47,7 +48,7 @@ class MotifScores(Baseline):
     reads_database = True
 
     matrices: ScoreMatrices
-    trees: list[Any]
+    trees: list[Forest]
 
     @classmethod
     def obstacle(cls, setup: Setup, train: Letters) -> str:
@@ -61,7 +62,7 @@ class MotifScores(Baseline):
     def chosen(self) -> dict[str, Any]:
         """Return the number of trees of each seed, of training records and of motifs."""
         return {
-            "trees": [each.num_trees() for each in self.trees],
+            "trees": [each.num_trees for each in self.trees],
             "records": self.records,
             "motifs": len(self.matrices),
         }
@@ -91,24 +92,26 @@ class MotifScores(Baseline):
             booster = lightgbm.train(
                 parameters, data, ROUNDS, valid_sets=[on_valid], callbacks=[stop]
             )
-            self.trees.append(
-                _booster(booster.model_to_string(num_iteration=booster.best_iteration))
-            )
+            text = booster.model_to_string(num_iteration=booster.best_iteration)
+            self.trees.append(Forest.read(text))
 
     def _logits(self, letters: Letters) -> Logits:
         pieces = (letters[start : start + PIECE] for start in range(0, len(letters), PIECE))
         return np.concatenate([self._boosted(self.matrices.scores(piece)) for piece in pieces])
 
+    def window_logits(self, letters: NDArray[np.uint8], size: int, stride: int) -> Logits:
+        """Return the logits of overlapping windows, which are the same on both strands."""
+        logits = self._boosted(self.matrices.window_scores(letters, size, stride))
+        return np.stack([logits, logits])
+
     def _boosted(self, scores: NDArray[Any]) -> Logits:
-        each = [
-            tree.predict(scores, raw_score=True, num_threads=self.setup.threads)
-            for tree in self.trees
-        ]
-        return cast(Logits, np.mean(each, axis=0))
+        return cast(Logits, np.mean([forest.sums(scores) for forest in self.trees], axis=0))
 
     @cached_property
     def _as_arrays(self) -> Trees:
-        return Trees.of(self.trees)
+        import lightgbm
+
+        return Trees.of([lightgbm.Booster(model_str=forest.text) for forest in self.trees])
 
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
         trees, number = self._as_arrays, len(self.matrices)
@@ -124,7 +127,7 @@ class MotifScores(Baseline):
 
     def _state(self) -> State:
         settings = {"labels": list(self.matrices.labels), "seeds": len(self.trees)}
-        texts = {_file(seed): tree.model_to_string() for seed, tree in enumerate(self.trees)}
+        texts = {_file(seed): forest.text for seed, forest in enumerate(self.trees)}
         return State(
             settings, {"values": self.matrices.values, "widths": self.matrices.widths}, texts
         )
@@ -133,20 +136,11 @@ class MotifScores(Baseline):
         self.matrices = ScoreMatrices(
             tuple(state.settings["labels"]), state.arrays["values"], state.arrays["widths"]
         )
-        self.trees = [_booster(state.texts[_file(seed)]) for seed in range(state.settings["seeds"])]
-        if any(tree.num_feature() != 2 * len(self.matrices) for tree in self.trees):
+        texts = [state.texts[_file(seed)] for seed in range(state.settings["seeds"])]
+        self.trees = [Forest.read(text) for text in texts]
+        if any(forest.num_features != 2 * len(self.matrices) for forest in self.trees):
             raise ValueError(f"trees must read {2 * len(self.matrices)} scores")
 
 
 def _file(seed: int) -> str:
     return f"trees_{seed}.txt"
-
-
-def _booster(text: str) -> Any:
-    """Read trees in LightGBM's text format; its error is converted to ValueError."""
-    import lightgbm
-
-    try:
-        return lightgbm.Booster(model_str=text)
-    except lightgbm.basic.LightGBMError as error:
-        raise ValueError(f"not trees of LightGBM: {error}") from error

@@ -56,8 +56,9 @@ def kmer_windows(
     for start in range(0, len(letters), CHUNK):
         chunk = letters[start : start + CHUNK]
         filled = [
-            np.pad(record, (0, max(0, tokenizer.k - len(record))), constant_values=unknown)
+            np.pad(record, (0, missing), constant_values=unknown) if missing > 0 else record
             for record in chunk
+            for missing in [tokenizer.k - len(record)]
         ]
         tokens = tokenizer.encode(tokenizer.alphabet.codes(pad_letters(filled))).astype(np.int64)
         lengths = np.array([len(record) for record in filled])[:, None] - tokenizer.k + 1

@@ -8,8 +8,10 @@ from functools import cache, cached_property
 from typing import Any, cast
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, words_of
 from selfattn_bio.sequence.alphabet import DNA
 
 Letters = Sequence[NDArray[np.uint8]]
@@ -18,7 +20,8 @@ PSEUDOCOUNT = 0.01  # weight of uniform base frequencies, which are mixed into e
 STEP = 256
 OCCUPANCY_STEP = 64  # occupancies are rounded to multiples of 1 / OCCUPANCY_STEP
 CHUNK = 1 << 14  # bp scored at once; a longer record is scored alone
-AMBIGUOUS = 4  # code of an ambiguous base, which scores 0
+CODE_OF = np.full(256, AMBIGUOUS, np.uint8)  # of each ASCII letter
+CODE_OF[list(DNA.letters.encode())] = range(4)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,15 @@ class ScoreMatrices:
         return len(self.labels)
 
     @cached_property
+    def widest(self) -> int:
+        """Return the largest width."""
+        return int(self.widths.max(initial=0))
+
+    @cached_property
+    def _tables(self) -> list[WordTables]:
+        return WordTables.blocks(self.values, self.widths)
+
+    @cached_property
     def by_width(self) -> list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
         """Return the motifs grouped by width.
 
@@ -90,22 +102,68 @@ class ScoreMatrices:
         """
         scores = np.empty((len(letters), 2 * len(self)), np.float32)
         for rows in _chunks(letters):
-            lengths = np.array([len(letters[row]) for row in rows])
-            bases = one_hot(
-                [letters[row] for row in rows],
-                max(int(lengths.max()), int(self.widths.max(initial=0))),
-            )
-            for width, motifs, matrices in self.by_width:
-                best, total = _best_and_total(bases, lengths, width, matrices)
-                half = len(motifs)
-                both = np.maximum(best[:, :half], best[:, half:])
-                # Sums of exp(score - best hit on either strand), so that strands can be added
-                total = total * np.exp(best - np.tile(both, 2))
-                scores[rows[:, None], motifs] = both
-                scores[rows[:, None], motifs + len(self)] = _rounded(
-                    both + np.log(total[:, :half] + total[:, half:])
-                )
+            lengths = np.array([len(record) for record in letters[rows]], dtype=np.int64)
+            # Words of ambiguous bases between the records, so that no window spans two of them
+            ends = np.cumsum(lengths + self.widest)
+            codes = np.full(int(ends[-1]), AMBIGUOUS, np.uint8)
+            starts = ends - self.widest - lengths
+            for start, record in zip(starts, letters[rows], strict=True):
+                codes[start : start + len(record)] = CODE_OF[record]
+            words = words_of(codes, self.widest)
+            most = max(1, int(lengths.max()))
+            scores[rows] = _joined(*self._best_and_total(words, starts, lengths, most))
         return scores
+
+    def window_scores(
+        self, letters: NDArray[np.uint8], size: int, stride: int
+    ) -> NDArray[np.float32]:
+        """Score overlapping windows of a sequence, as `scores` does, sharing work between them.
+
+        Parameters
+        ----------
+        letters
+            ASCII bases, (L,).
+        size, stride
+            Length of a window, and distance between the starts of neighbouring ones.
+
+        Returns
+        -------
+        Shape (n, 2 M) for the n windows [0, size), [stride, stride + size), ... within L.
+        """
+        if size < self.widest:  # a motif wider than the window must not read its neighbours
+            return self.scores(list(sliding_window_view(letters, size)[::stride]))
+        number = (len(letters) - size) // stride + 1
+        words = words_of(CODE_OF[letters], self.widest)
+        # A window consists of `shared` intervals of `stride` bases, where every motif fits and
+        # which belong to several windows, and of the rest
+        shared = (size - self.widest) // stride
+        starts = np.arange(number + shared) * stride
+        best, total = self._best_and_total(
+            words, starts[shared:], np.full(number, size - shared * stride), size
+        )
+        if shared:
+            intervals = starts[:-1], np.full(number + shared - 1, stride + self.widest)
+            best_of, total_of = self._best_and_total(words, *intervals, stride)
+            for first in range(shared):
+                np.maximum(best, best_of[first : first + number], out=best)
+                total += total_of[first : first + number]
+        return _joined(best, total)
+
+    def _best_and_total(
+        self,
+        words: NDArray[np.int32],
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        most: int,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Return the results of `WordTables.best_and_total` for all motifs, (n, M) each."""
+        shape = len(starts), len(self)
+        best, total = np.empty(shape, np.float32), np.empty(shape)
+        for block in self._tables:
+            best[:, block.motifs], total[:, block.motifs] = block.best_and_total(
+                words, starts, lengths, most
+            )
+        return best, total
 
     def score_substitutions(
         self, record: NDArray[np.uint8], motifs: NDArray[np.int64]
@@ -156,41 +214,23 @@ def _rounded(occupancy: NDArray) -> NDArray:
     return np.round(occupancy * OCCUPANCY_STEP) / OCCUPANCY_STEP
 
 
-def _chunks(letters: Letters) -> Iterator[NDArray[np.int64]]:
-    """Yield indices of records of similar length, at most CHUNK bp with padding at a time."""
-    lengths = np.array([len(record) for record in letters], dtype=np.int64)
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        rows = order[start : start + max(1, CHUNK // max(1, int(lengths[order[start]])))]
-        start += len(rows)
-        yield rows
+def _joined(best: NDArray[np.float32], total: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return best hits and occupancies, (n, 2 M), from best hits and sums of exp(score)."""
+    # A sum below the range of float32 is 0. The best hit is then the occupancy, within log(2 N).
+    occupancy = np.maximum(np.log(np.maximum(total, np.finfo(np.float64).tiny)), best)
+    return np.concatenate([best, _rounded(occupancy).astype(np.float32)], axis=1)
 
 
-def _best_and_total(
-    bases: NDArray[np.float32],
-    lengths: NDArray[np.int64],
-    width: int,
-    matrices: NDArray[np.float32],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the highest window score and the sum of exp(score - highest), (n, 2 m) each.
-
-    Takes one-hot bases (n, length, 4), lengths of the records (n,), and matrices (2 m, width, 4).
-    """
-    windows = np.maximum(lengths - width + 1, 1)
-    most = int(windows.max())
-    flat = bases.reshape(len(bases), -1)
-    # (n, most, 4 width): windows of `width` bases, one-hot
-    view = np.lib.stride_tricks.sliding_window_view(flat, 4 * width, axis=1)[:, : 4 * most : 4]
-    scores = (
-        np.ascontiguousarray(view).reshape(-1, 4 * width) @ matrices.reshape(len(matrices), -1).T
-    )
-    scores = scores.reshape(len(bases), most, -1)
-    if windows.min() < most:
-        scores[np.arange(most)[None] >= windows[:, None]] = -np.inf
-    best = scores.max(axis=1)
-    scores -= best[:, None]
-    return best, np.exp(scores, out=scores).sum(axis=1)
+def _chunks(letters: Letters) -> Iterator[slice]:
+    """Yield slices of records with at most CHUNK bp, or of one record."""
+    start, total = 0, 0
+    for end, record in enumerate(letters):
+        if end > start and total + len(record) > CHUNK:
+            yield slice(start, end)
+            start, total = end, 0
+        total += len(record)
+    if start < len(letters):
+        yield slice(start, len(letters))
 
 
 def _score_substitutions(
@@ -215,7 +255,7 @@ def _score_substitutions(
     """
     length, both = len(record), len(matrices)
     bases = one_hot([record], max(length, width))[0].astype(np.float64)
-    view = np.lib.stride_tricks.sliding_window_view(bases.ravel(), 4 * width)[::4]
+    view = sliding_window_view(bases.ravel(), 4 * width)[::4]
     scores = matrices.reshape(both, -1).astype(np.float64) @ view.T  # (2 m, N)
     top = np.maximum(*np.split(scores.max(axis=1), 2))  # (m,), over both strands
     ceiling = np.tile(top, 2)[:, None]

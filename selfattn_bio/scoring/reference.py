@@ -7,7 +7,7 @@ split. Training saves it next to the weights. Folders without it can still be us
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 ENTRIES = 8000  # of the chain at most: order 5 for DNA, 2 for protein
 UNLIKE = 0.01  # fraction of the validation records reported as unlike by composition
 LETTERS = 5_000_000  # maximum number of positions for fitting the chain
-PIECE = 1 << 20  # positions of a record that are processed together
+PIECE = 1 << 16  # positions processed together, so that their arrays fit into the cache
 COPY_AGAIN = "Copy the complete model folder again, or remove this file"
 LIKE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
@@ -78,23 +78,23 @@ class Reference:
             _chain(alphabet, joined, order) for order in range(8) if size ** (order + 1) <= ENTRIES
         ]
         means = [
-            chain[_contexts(alphabet, held, order)].mean() if len(held) > order else -np.inf
+            chain[_contexts(alphabet, held, order)[:2]].mean() if len(held) > order else -np.inf
             for order, chain in enumerate(chains)
         ]
         best = int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
         center = float(means[best]) if np.isfinite(means[best]) else 0.0
         typical = cls(alphabet, chains[best], center, np.zeros(5)).typicality(valid)
         both = [*train, *valid]
-        lengths, ambiguous = [len(row) for row in both], [_ambiguous(alphabet, row) for row in both]
+        lengths, ambiguous = [len(row) for row in both], _ambiguous(alphabet, both)
         low = np.quantile(typical, UNLIKE)
-        limits = np.array([min(lengths), max(lengths), max(ambiguous), low, typical.max()])
+        limits = np.array([min(lengths), max(lengths), ambiguous.max(), low, typical.max()])
         return cls(
             alphabet,
             chains[best],
             center,
             limits,
             conformal,
-            min(_variety(alphabet, row) for row in both),
+            float(_variety(alphabet, both).min()),
         )
 
     def typicality(self, letters: Letters) -> NDArray[np.float64]:
@@ -104,24 +104,13 @@ class Reference:
         split is scaled so that it does not depend on the length.
         """
         order = round(math.log(len(self.chain), len(self.alphabet.letters)))
-        found = np.zeros(len(letters))
-        for number, row in enumerate(letters):
-            total, count = 0.0, 0
-            for start in range(0, len(row), PIECE):
-                of_letters = self.chain[
-                    _contexts(
-                        self.alphabet,
-                        self.alphabet.codes(row[start : start + PIECE + order]),
-                        order,
-                    )
-                ]
-                total, count = (
-                    total + float(of_letters.sum(dtype=np.float64)),
-                    count + len(of_letters),
-                )
-            if count:
-                found[number] = (total / count - self.center) * math.sqrt(count)
-        return found
+        totals, counts = np.zeros(len(letters)), np.zeros(len(letters))
+        for first, rows, context, letter in _batches(self.alphabet, letters, order):
+            number = np.bincount(rows)
+            found = slice(first, first + len(number))
+            totals[found] += np.bincount(rows, self.chain[context, letter])
+            counts[found] += number
+        return (totals / np.maximum(counts, 1) - self.center) * np.sqrt(counts)
 
     def unlike(self, letters: Letters) -> list[str]:
         """Return why each record differs from the training data.
@@ -129,17 +118,15 @@ class Reference:
         Values are "length", "ambiguous" (too many ambiguous symbols), "composition" or "no".
         """
         shortest, longest, most, low, _ = self.limits
-        found = []
-        for row, typical in zip(letters, self.typicality(letters), strict=True):
-            if not shortest <= len(row) <= longest:
-                found.append(LENGTH)
-            elif _ambiguous(self.alphabet, row) > most:
-                found.append(AMBIGUOUS)
-            else:
-                # `typicality` alone would accept a repeat of common k-mers
-                like = low <= typical and _variety(self.alphabet, row) >= self.simplest
-                found.append(LIKE if like else COMPOSITION)
-        return found
+        lengths, typical = np.array([len(row) for row in letters]), self.typicality(letters)
+        # `typicality` alone would accept a repeat of common k-mers
+        simple = _variety(self.alphabet, letters) < self.simplest
+        reasons = {
+            LENGTH: (lengths < shortest) | (lengths > longest),
+            AMBIGUOUS: _ambiguous(self.alphabet, letters) > most,
+            COMPOSITION: (typical < low) | simple,
+        }
+        return [str(why) for why in np.select(list(reasons.values()), list(reasons), LIKE)]
 
     def save(self, folder: Path, weights_sha256: str) -> None:
         """Write the summary into a model folder."""
@@ -215,7 +202,7 @@ def _joined(alphabet: Alphabet, letters: Letters) -> NDArray[np.uint8]:
 def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[np.float32]:
     """Return log-probabilities (A^order, A), with a pseudocount of 1."""
     size = len(alphabet.letters)
-    context, letter = _contexts(alphabet, codes, order)
+    context, letter, _ = _contexts(alphabet, codes, order)
     counts = 1.0 + np.bincount(context * size + letter, minlength=size ** (order + 1)).reshape(
         -1, size
     )
@@ -224,35 +211,78 @@ def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[
 
 def _contexts(
     alphabet: Alphabet, codes: NDArray[np.uint8], order: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.bool_]]:
     """Return context and symbol, each (m,), of every position with `order` symbols before it.
 
-    Positions with an ambiguous symbol are left out.
+    Positions with an ambiguous symbol are left out. The third array tells which of the N - order
+    positions are left, in the order of the record.
     """
     if len(codes) <= order:
-        return np.empty(0, np.int64), np.empty(0, np.uint8)
+        return np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.bool_)
     size, m = len(alphabet.letters), len(codes) - order
-    known = np.lib.stride_tricks.sliding_window_view(codes < size, order + 1).all(axis=1)
-    context = np.zeros(m, np.int64)
+    unambiguous = codes < size
+    known, context = unambiguous[order:].copy(), np.zeros(m, np.int64)
     for offset in range(order):
-        context = context * size + codes[offset : offset + m]
-    return context[known], codes[order:][known]
+        known &= unambiguous[offset : offset + m]
+        context *= size
+        context += codes[offset : offset + m]
+    return context[known], codes[order:][known], known
 
 
-def _variety(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:
-    """Return the entropy of a record's k-mers in bits.
+def _batches(
+    alphabet: Alphabet, letters: Letters, order: int
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]]:
+    """Yield contexts and symbols of all records, for about PIECE positions at a time.
+
+    Records that are longer are cut.
+
+    Yields
+    ------
+    Number of the first record; then for each position the number of its record, counted from that
+    one, its context and its symbol.
+    """
+    pieces: list[tuple[int, NDArray[np.uint8]]] = []
+    total = 0
+    for number, record in enumerate(letters):
+        for start in range(0, max(1, len(record) - order), PIECE):
+            pieces.append((number, record[start : start + PIECE + order]))
+            total += len(pieces[-1][1])
+            if total >= PIECE:
+                yield _batch(alphabet, pieces, order)
+                pieces, total = [], 0
+    if pieces:
+        yield _batch(alphabet, pieces, order)
+
+
+def _batch(
+    alphabet: Alphabet, pieces: list[tuple[int, NDArray[np.uint8]]], order: int
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    codes, first = _joined(alphabet, [piece for _, piece in pieces]), pieces[0][0]
+    rows = np.repeat([row - first for row, _ in pieces], [len(piece) + 1 for _, piece in pieces])
+    context, letter, known = _contexts(alphabet, codes, order)
+    return first, rows[order:][known], context, letter
+
+
+def _variety(alphabet: Alphabet, letters: Letters) -> NDArray[np.float64]:
+    """Return the entropy of each record's k-mers in bits, (n,).
 
     It is 0 for a homopolymer, 1 for two alternating symbols and at most 6 for DNA.
     """
-    context, letter = _contexts(
-        alphabet, alphabet.codes(letters), 2 if len(alphabet.letters) == 4 else 0
-    )
-    frequencies = np.unique_counts(context * len(alphabet.letters) + letter).counts / max(
-        1, len(letter)
-    )
-    return float(-(frequencies * np.log2(frequencies)).sum())
+    size = len(alphabet.letters)
+    order = 2 if size == 4 else 0
+    counts = np.zeros((len(letters), size ** (order + 1)))
+    for first, rows, context, letter in _batches(alphabet, letters, order):
+        found = np.bincount(rows * counts.shape[1] + context * size + letter)
+        counts.ravel()[first * counts.shape[1] :][: len(found)] += found
+    frequencies = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    return -(frequencies * np.log2(np.where(counts > 0, frequencies, 1))).sum(axis=1)
 
 
-def _ambiguous(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:
-    """Return the fraction of ambiguous symbols."""
-    return float((alphabet.codes(letters) == len(alphabet.letters)).mean())
+def _ambiguous(alphabet: Alphabet, letters: Letters) -> NDArray[np.float64]:
+    """Return the fraction of ambiguous symbols of each record, (n,)."""
+    known = np.zeros(len(letters))
+    for first, rows, _, _ in _batches(alphabet, letters, 0):
+        number = np.bincount(rows)
+        known[first : first + len(number)] += number
+    lengths = np.maximum([len(row) for row in letters], 1)
+    return (lengths - known) / lengths

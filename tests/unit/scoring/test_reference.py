@@ -1,6 +1,7 @@
 """Test the flag for sequences unlike the training data, with its reason, in tables and folders."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,7 +15,13 @@ from selfattn_bio.model.checkpoint import REFERENCE, save_model
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.scoring.reference import UNLIKE, Reference, load_reference
+from selfattn_bio.scoring.reference import (
+    UNLIKE,
+    Reference,
+    _ambiguous,
+    _variety,
+    load_reference,
+)
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
@@ -44,6 +51,28 @@ def test_long_record_is_read_in_pieces(reference, monkeypatch):
     whole = reference.typicality(rows)
     monkeypatch.setattr("selfattn_bio.scoring.reference.PIECE", 7)
     assert reference.typicality(rows) == pytest.approx(whole)
+
+
+def test_typicality_and_entropy_equal_a_loop(reference):
+    rows = [np.frombuffer(b"ACGTNACGTTTGACCAGTTGA", np.uint8), *rich(np.random.default_rng(3), 3)]
+    order = round(np.log(len(reference.chain)) / np.log(4))
+    typical, entropy = [], []
+    for row in rows:
+        text = bytes(row).decode()
+        logs = [
+            reference.chain[
+                int("".join(map(str, map("ACGT".index, text[i - order : i]))) or "0", 4)
+            ]["ACGT".index(text[i])]
+            for i in range(order, len(text))
+            if "N" not in text[i - order : i + 1]
+        ]
+        typical.append((np.mean(logs, dtype=np.float64) - reference.center) * len(logs) ** 0.5)
+        kmers = [text[i : i + 3] for i in range(len(text) - 2) if "N" not in text[i : i + 3]]
+        numbers = np.array(list(Counter(kmers).values())) / len(kmers)
+        entropy.append(-(numbers * np.log2(numbers)).sum())
+    assert reference.typicality(rows) == pytest.approx(typical)
+    assert _variety(DNA, rows) == pytest.approx(entropy)
+    assert _ambiguous(DNA, rows) == pytest.approx([1 / 21, 0, 0, 0])
 
 
 def test_one_percent_of_similar_records_is_unlike(reference):
