@@ -33,7 +33,7 @@ class Preferences:
     ----------
     min_tokens, max_tokens
         Length of the sequences.
-    max_bias_tokens
+    min_bias_tokens, max_bias_tokens
         Length of the sequences if the position has a bias.
     full_only
         Only full attention.
@@ -45,6 +45,7 @@ class Preferences:
 
     min_tokens: int = 0
     max_tokens: int | None = None
+    min_bias_tokens: int = 0
     max_bias_tokens: int | None = None
     full_only: bool = False
     joined_tokens: int = 0
@@ -148,6 +149,7 @@ KERNELS = {
             full_only=True,
             joined_tokens=SHORT_JOINED,
             learned_bias=False,
+            min_bias_tokens=SHORT + 1,
             max_bias_tokens=LONG,
         ),
     ),

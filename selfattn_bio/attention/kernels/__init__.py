@@ -81,6 +81,8 @@ def why_avoided(name: str, inputs: AttentionInputs) -> str | None:
         return "it would compute all pairs of a causal or sparse pattern"
     if not auto.learned_bias and inputs.bias_is_learned:
         return "it is slow with a bias that needs a gradient"
+    if inputs.terms.bias is not None and tokens < auto.min_bias_tokens:
+        return f"for {tokens} tokens with a bias plain torch is faster"
     if inputs.terms.bias is not None and tokens > (auto.max_bias_tokens or tokens):
         return f"it stores the bias of all pairs, which is too much for {tokens} tokens"
     if tokens > (auto.max_tokens or tokens):

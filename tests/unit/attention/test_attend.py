@@ -78,6 +78,7 @@ def inputs_of(pattern, position, length=100, head_dim=16, dtype=torch.float32, d
         (Full(), Alibi(2), {"dtype": torch.float64, "length": 5000}, "slab"),
         (Full(), T5Bias(2), {"dtype": torch.float64}, "slab"),
         (Full(), NoPosition(), {"length": SHORT}, "sdpa"),
+        (Full(), Alibi(2), {"length": SHORT}, "reference"),
         (Window(9), NoPosition(), {"length": SHORT}, "reference"),
         (Window(9), Shaw(16, 3), {}, "slab"),
         (Window(9, 2), NoPosition(), {}, "slab"),
