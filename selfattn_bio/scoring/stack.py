@@ -60,6 +60,23 @@ class Stack:
             of_parts = of_parts + weight * part.logits(letters)
         return self.weights[0] * network + of_parts.reshape(-1, *[1] * (network.ndim - 1))
 
+    def window_logits(
+        self, network: Logits, letters: NDArray[np.uint8], size: int, stride: int
+    ) -> Logits:
+        """Combine the network's logits of overlapping windows with those of the parts.
+
+        Parameters
+        ----------
+        network
+            Logits of the windows on both strands, (2, n), or means over both, (1, n).
+        letters, size, stride
+            As for `Baseline.window_logits`.
+        """
+        total = self.weights[0] * network + self.bias
+        for weight, part in zip(self.weights[1:], self.parts, strict=True):
+            total += weight * part.window_logits(letters, size, stride)[: len(network)]
+        return total
+
     def attributions(self, network: Sequence[NDArray[Any]], letters: Letters) -> list[NDArray[Any]]:
         """Add the exact substitution effects of the parts to the network's attributions.
 

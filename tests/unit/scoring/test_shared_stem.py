@@ -8,11 +8,14 @@ from genome_models import random_letters, run_file, scorer_of
 from numpy.lib.stride_tricks import sliding_window_view
 
 from selfattn_bio import config
+from selfattn_bio.baselines import Baseline, Setup
 from selfattn_bio.scoring import windows as module
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.stack import Stack
 from selfattn_bio.scoring.windows import GenomeWindows, SharedStem, strand_logits, unit
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.policy import SequencePolicy
 
 
 def conv(**stem):
@@ -74,6 +77,28 @@ def test_shared_stem_computes_few_vectors():
         scorer_of(conv(kernel=9, pool=8, second_kernel=5)), GenomeWindows(300, 24)
     )
     assert (shared.num_tokens, shared.size, shared.edges, shared.margin) == (298, 38, (1, 2), 2)
+
+
+class LengthOfRun(Baseline):
+    """Count the bases that equal the one before, and add the code of the first base."""
+
+    def _logits(self, letters):
+        return np.array([float((row[1:] == row[:-1]).sum()) + row[0] for row in letters])
+
+    chosen = _fit = _effects = _state = _restore = None  # not used
+
+
+@pytest.mark.parametrize("strands", ["given", "both"])
+def test_shared_stem_with_a_stack(strands):
+    windows, letters = GenomeWindows(150, 16), random_letters(GenomeWindows(150, 16).reach(5))
+    evaluation = config.EvaluationSection(strands=strands)
+    one = scorer_of(conv().model_copy(update={"evaluation": evaluation}))
+    part = LengthOfRun(Setup(SequencePolicy(DNA)))
+    scorer = replace(one, stack=Stack((part,), np.array([0.5, 0.1]), 2.0))
+    assert SharedStem.of(scorer, windows) is not None
+    expected = one_by_one(scorer, letters, windows)[: 1 if strands == "both" else 2]
+    found = strand_logits(scorer, letters, windows)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_shared_stem_averages_models():
