@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyBigWig
 import pysam
+import torch
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
@@ -32,6 +33,7 @@ from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.peaks import PeakFinder
 from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regions
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.threads import in_threads
 from selfattn_bio.scoring.windows import GenomeWindows, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.overlaps import counts_before
@@ -286,16 +288,23 @@ def blocks(
     `stretch` gives the numbers of the first and last window, counted from the start of the
     chromosome.
     """
-    for at in range(stretch.start, stretch.end, CHUNK):
-        starts = np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride
-        letters = genome.fetch(stretch.chrom, int(starts[0]), int(starts[-1]) + windows.size)
+    sequences = (
+        (starts, genome.fetch(stretch.chrom, int(starts[0]), int(starts[-1]) + windows.size))
+        for at in range(stretch.start, stretch.end, CHUNK)
+        for starts in [np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride]
+    )
+
+    def scored(starts: NDArray[np.int64], letters: NDArray[np.uint8]) -> WindowScores:
         log_odds = strand_logits(scorer, letters, windows) / scorer.temperature + shift
         foreign = counts_before(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters))
         at_start = starts - starts[0]
         log_odds[
             :, foreign[at_start + windows.size] - foreign[at_start] > MOST_AMBIGUOUS * windows.size
         ] = np.nan
-        yield WindowScores(stretch.chrom, starts, log_odds)
+        return WindowScores(stretch.chrom, starts, log_odds)
+
+    on_cpu = all(member.device.type == "cpu" for member in scorer.members)
+    yield from in_threads(scored, sequences, torch.get_num_threads() if on_cpu else 1)
 
 
 def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[Region]:
