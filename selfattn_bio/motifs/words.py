@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-WORD = 4  # bases of a word; words of 3 or 5 bases took 10 % longer
+WORD = 4  # bases of a word; words of 5 bases took 10 % longer
 CODES = 5  # A, C, G, T and an ambiguous base, which scores 0
 AMBIGUOUS = 4
 BLOCK = 64  # motifs scored together; the tables of a block fit into the cache of a core
