@@ -47,9 +47,9 @@ def bench_folder(given: str | None) -> Path:
 
 
 def code_hash(*more: str) -> str:
-    """Return the SHA-256 of `SOURCES`, of further files and of torch's version.
+    """Return the SHA-256 of `SOURCES`, of torch's version and of further files of the package.
 
-    Models of other code are then not reused.
+    Models of other code are then not reused. Raises FileNotFoundError if one of `more` is missing.
     """
     package = Path(selfattn_bio.__file__).parent
     files = {
@@ -58,7 +58,7 @@ def code_hash(*more: str) -> str:
         for file in package.glob(pattern)
         if file.relative_to(package).parts[0] not in NOT_SOURCES
     }
-    files |= {file for pattern in more for file in package.glob(pattern)}
+    files |= {package / name for name in more}
     names = [f"{file.relative_to(package)} {sha256_of(file)}" for file in sorted(files)]
     return hashlib.sha256("\n".join([torch.__version__, *names]).encode()).hexdigest()
 

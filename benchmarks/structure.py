@@ -85,7 +85,7 @@ def figures(root: Path, files: Iterable[Path]) -> Iterator[Figure]:
         and not path.is_relative_to("selfattn_bio/config")
         for line, text in kind_tests(source)
     )
-    yield Figure("tests of the kind of an objective", len(kinds), 0, kinds)
+    yield Figure("tests of objective.kind or its section's class", len(kinds), 0, kinds)
     yield Figure("lines of the package", sum(lines[path] for path in package))
     code = sum(code_lines(text) for text in package.values())
     yield Figure("without docstrings, comments and blank lines", code)
@@ -107,10 +107,12 @@ def argument_counts(text: str) -> Iterator[tuple[int, str, int]]:
 
 
 def kind_tests(text: str) -> Iterator[tuple[int, str]]:
-    """Yield line and text of each place that asks for the kind of an objective.
+    """Yield line and text of each test of `objective.kind`, or of the class of its section.
 
-    That is a comparison or a look-up of `objective.kind`, or a check for the class of a section.
-    Only `config` and `objectives` may contain them.
+    Found are comparisons, look-ups and `match` of an expression that ends with `objective.kind`,
+    and `isinstance` and `case` with a class whose name contains `Objective`. Not found are tests of
+    a variable that holds the kind, and of the classes in `objectives`, such as `Binary`. Only
+    `config` and `objectives` may contain these tests.
     """
     for node in ast.walk(ast.parse(text)):
         match node:

@@ -36,6 +36,7 @@ def test_init_is_repeated_if_code_data_or_organism_change(
     import accuracy
 
     runs: list[Path] = []
+    code_hash = accuracy.code_hash
 
     def init(command: Sequence[str], check: bool, cwd: Path) -> None:
         task = cwd / "workflows" / "tasks" / "task.toml"
@@ -45,7 +46,7 @@ def test_init_is_repeated_if_code_data_or_organism_change(
         runs.append(task)
 
     def number_of_runs(code: str, folder: str = "one", organism: str = "plants") -> int:
-        monkeypatch.setattr(accuracy, "code_hash", lambda *more: code)
+        monkeypatch.setattr(accuracy, "code_hash", lambda *more: code_hash(*more) + code)
         accuracy.TableSet(organism).prepare(tmp_path / folder, tmp_path / "results")
         return len(runs)
 
@@ -91,6 +92,7 @@ def test_code_hash_of_changed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         *("evaluation/calibration.py", "data/composition.py", "data/edits.py"),
         *("sequence/splits.py", "motifs/jaspar/plants.meme.gz", "motifs/scores.py"),
         *("config/training.py", "attention/kernels/band/band.cpp", "training/loop.py"),
+        "api/proposal/recipe.py",
     )
     left_out = ("cli/main.py", "report/__init__.py", "interpret/hits.py")
     for name in (*stated, *left_out):
@@ -109,6 +111,8 @@ def test_code_hash_of_changed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / name).write_text("changed")
     assert comparison.code_hash() == hashes[-1]
     assert comparison.code_hash("cli/main.py") != hashes[-1]
+    with pytest.raises(FileNotFoundError):
+        comparison.code_hash("cli/moved.py")
 
 
 def sampled(value: float, spread: float = 0.01) -> ResampledMetric:

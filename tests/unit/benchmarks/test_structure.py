@@ -50,7 +50,7 @@ match run.objective:
         path.parent.mkdir(parents=True)
         path.write_text(text)
     found = {each.name: each for each in figures(tmp_path, [asks, allowed])}
-    figure = found["tests of the kind of an objective"]
+    figure = found["tests of objective.kind or its section's class"]
     assert [place.split(": ")[0] for place in figure.places] == [
         "selfattn_bio/report/a.py:2",
         "selfattn_bio/report/a.py:2",
