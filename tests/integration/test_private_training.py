@@ -12,9 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from selfattn_bio import config
+from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.scoring.loading import load
+from selfattn_bio.scoring.reference import Reference
+from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private
 from selfattn_bio.training.plan import as_measured
 from selfattn_bio.training.private import check_layers
@@ -120,9 +123,19 @@ def test_private_folder_omits_training_data(task, tmp_path, caplog):
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"epsilon {provenance['privacy']['epsilon']:.3g} at delta 0.001, after 6 steps" in card
     assert "lists the validation records, but no training records" in card
-    assert np.isfinite(
-        load(tmp_path / "model").logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])
-    ).all()
+    model = load(tmp_path / "model")
+    assert np.isfinite(model.logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])).all()
+    corpus = Corpus.open(task / "corpus")
+    valid, train = (
+        [corpus.letters(row) for row in range(48) if (row % 4 == 0) is is_valid]
+        for is_valid in (True, False)
+    )
+    alone, both = (Reference.of(DNA, letters, valid, {}) for letters in (valid, train))
+    found = model.reference
+    assert np.array_equal(found.chain, alone.chain)
+    assert np.array_equal(found.limits, alone.limits)
+    assert (found.center, found.simplest) == (alone.center, alone.simplest)
+    assert not np.array_equal(found.limits, both.limits)
 
 
 def test_private_language_model(task, tmp_path):

@@ -88,11 +88,6 @@ def test_stack_beats_untrained_network(task):
     assert network < stack
 
 
-def test_network_is_not_listed_as_best_baseline(task):
-    metrics = json.loads((task / "metrics.json").read_text())
-    assert metrics["differences"]["best_baseline"] != "network"
-
-
 def test_evaluate_saves_stack_parts_as_baselines(task):
     part, baseline = (
         json.loads((task / folder / "baseline.json").read_text())
@@ -217,13 +212,16 @@ def test_network_alone_is_that_of_the_model(monkeypatch):
         )
 
     monkeypatch.setattr(binary, "inputs_by_split", lambda *_: {"valid": rows, "test": rows})
-    labels = {"valid": np.array([0, 0, 1, 0, 1, 1])}
+    labels = {"valid": np.array([0, 0, 1, 0, 1, 1]), "test": np.array([1, 1, 0, 1, 0, 0])}
     found = {}
     for name, outputs in (("model", model), ("other", -model)):
         candidate = SimpleNamespace(members=lambda outputs=outputs: [scorer(outputs)])
         found |= binary.score_networks(name, candidate, None, labels)
     assert found.keys() == {"model", "network", "other"}
     assert np.array_equal(found["network"].logits["test"], model)
+    fitted = Calibration.fit(model, labels["valid"])
+    assert found["network"].temperature == fitted.temperature
+    assert found["network"].chosen["calibrated_threshold"] == fitted.threshold
 
 
 @pytest.mark.parametrize("name", ["model", "network", "gc", "partner_composition"])

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ import torch
 import selfattn_bio
 from selfattn_bio import Evaluation, config, load
 from selfattn_bio.api.evaluation import check_evaluation_output
+from selfattn_bio.api.evaluators import binary
+from selfattn_bio.api.evaluators.records import EvaluationRecords
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.data.corpus import Corpus
@@ -135,6 +138,55 @@ def test_two_classes_are_evaluated_saved_and_loaded(
     found.save("out")
     assert_equal(Evaluation.load("out"), found)
     assert found.baselines["gc"].origin["split_sha256"] == sha256_of("split.tsv")
+
+
+def test_labels_of_test_records_choose_nothing(ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, corpus = ingest(TWO_CLASSES)
+    model = model_folder(Path("model"), task, corpus)
+    labels, suitable = EvaluationRecords.labels, binary.suitable
+
+    def two_kinds(*arguments: Any) -> list[Any]:  # the others would take seconds
+        names = ("gc", "kmer6_logistic")
+        return [each for each in suitable(*arguments) if each[0].name in names]
+
+    def inverted(self: EvaluationRecords) -> dict[str, np.ndarray]:
+        known = labels(self)
+        return known | {"test": 1 - known["test"]}
+
+    monkeypatch.setattr(binary, "suitable", two_kinds)
+    first = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    monkeypatch.setattr(EvaluationRecords, "labels", inverted)
+    second = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    one, other = first.metrics["test"], second.metrics["test"]
+    assert other["model"]["auroc"]["value"] == pytest.approx(1 - one["model"]["auroc"]["value"])
+    assert first.metrics["valid"] == second.metrics["valid"]
+    for name, entry in {"model": one["model"], **one["baselines"]}.items():
+        again = other["model"] if name == "model" else other["baselines"][name]
+        assert (entry["threshold"], entry["chosen"]) == (again["threshold"], again["chosen"])
+    for split, table in first.predictions.items():
+        pd.testing.assert_frame_equal(
+            table.drop(columns="label"),
+            second.predictions[split].drop(columns="label"),
+            check_exact=True,
+        )
+    saved = []
+    for found, folder in ((first, Path("one")), (second, Path("other"))):
+        found.save(folder)
+        files = sorted(path for path in (folder / "baselines").rglob("*") if path.is_file())
+        saved.append({str(path.relative_to(folder)): sha256_of(path) for path in files})
+    assert saved[0] == saved[1] != {}
+
+
+def test_baselines_of_a_private_run_are_not_saved(ingest) -> None:
+    privacy = "stem = { kind = 'none' }\n[privacy]\nepsilon = 8.0\ndelta = 1e-3\n"
+    task, corpus = ingest(COMMON + privacy + TWO_CLASSES.removeprefix(COMMON))
+    found = selfattn_bio.evaluate(
+        task, corpus, "split.tsv", model_folder(Path("model"), task, corpus)
+    )
+    assert "gc" in found.metrics["test"]["baselines"]
+    assert found.baselines == {}
+    found.save("out")
+    assert list(Path("out/baselines").iterdir()) == []
 
 
 def test_loaded_members_are_evaluated(ingest) -> None:

@@ -5,11 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, matthews_corrcoef
 
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.bins import blocks_of, check_blocks, fit_bin_baselines, summarise_bins
+from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.objectives.points import Bins, chance, check_judged, measure_bins, points_of
 from selfattn_bio.sequence.alphabet import DNA
@@ -229,3 +230,44 @@ def test_bases_around_a_bin_predict_planted_word(tmp_path):
     assert labels.sum() == 10
     assert average_precision_score(labels, found["kmer5_logistic"]["test"]) > 0.8
     assert average_precision_score(labels, found["gc"]["test"]) < 0.6
+
+
+def test_penalties_do_not_depend_on_test_labels(tmp_path):
+    letters, tables, bed = planted()
+    found = []
+    for first in range(100, 1000, 200):  # one bin of each record
+        starts = range(first, 10_000, 1000)
+        of_test = "".join(f"test\t{at}\t{at + 1}\t.\t0\t+\n" for at in starts)
+        (tmp_path / "p.bed").write_text(bed["train"] + bed["valid"] + of_test)
+        points = {split: points_of(tmp_path / "p.bed", table) for split, table in tables.items()}
+        found.append(fit_bin_baselines(DNA, letters, points, 200))
+    for name, by_split in found[0].items():
+        for split, p in by_split.items():
+            assert all(np.array_equal(p, other[name][split]) for other in found)
+
+
+def test_thresholds_do_not_depend_on_test_labels():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"chrom": "c", "start": np.arange(400) * 10, "label": np.arange(400) % 2})
+    bins = {
+        "valid": Bins(table, np.arange(400)),
+        "test": Bins(table.assign(label=1 - table["label"]), np.arange(400)),
+    }
+    labels = bins["valid"].labels
+    scores = {name: rng.uniform(0, 0.6, 400) + 0.4 * labels for name in ("model", "other")}
+    each = np.stack([scores["model"] ** 2, scores["model"]])
+    found = summarise_bins(
+        {name: dict.fromkeys(bins, p) for name, p in scores.items()},
+        {"model": dict.fromkeys(bins, each)},
+        bins,
+        EvaluationSection(bootstraps=2, block=100),
+    )
+    chosen = {name: choose_threshold(p, labels) for name, p in scores.items()}
+    mcc = {name: matthews_corrcoef(1 - labels, p >= chosen[name]) for name, p in scores.items()}
+    for name, entry in {"model": found["test"]["model"], **found["test"]["baselines"]}.items():
+        assert entry["threshold"] == chosen[name]
+        assert entry["mcc"]["value"] == pytest.approx(mcc[name])
+    alone = matthews_corrcoef(1 - labels, each[0] >= choose_threshold(each[0], labels))
+    assert found["differences"]["first_member"]["other"]["mcc"]["value"] == pytest.approx(
+        alone - mcc["other"]
+    )

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from selfattn_bio.config import EvaluationSection
+from selfattn_bio.config.variants import NETWORK
+from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import RANGES
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
 
@@ -108,6 +111,45 @@ def test_a_control_is_never_the_best_baseline(classifiers: dict[str, Classifier]
         ]
         == "cnn"
     )
+
+
+def test_network_alone_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:
+    classifiers[NETWORK] = network("baseline", 5.0, 3)
+    summary = summarise(classifiers, LABELS, {}, EvaluationSection(bootstraps=5))
+    auroc = {name: of["auroc"]["value"] for name, of in summary["test"]["baselines"].items()}
+    assert max(auroc, key=lambda name: auroc[name]) == NETWORK
+    assert summary["differences"]["best_baseline"] == "cnn"
+    assert set(summary["differences"]["baselines"]) == {"cnn", "gc", NETWORK}
+
+
+def test_calls_use_the_given_threshold() -> None:
+    """No split may choose a threshold, although each prefers a lower one."""
+    rng = np.random.default_rng(0)
+    p = {split: rng.uniform(0.2, 0.4, len(y)) + 0.25 * y for split, y in LABELS.items()}
+    classifiers = {"model": Classifier("model", p, 0.6), "other": Classifier("baseline", p, 0.6)}
+    summary = summarise(
+        classifiers,
+        LABELS,
+        {"gc": {"train": np.zeros(9), "test": np.zeros(60)}},
+        EvaluationSection(bootstraps=5),
+        {"chrom": np.full(60, "chr1", dtype=object)},
+    )
+    for split, y in LABELS.items():
+        assert choose_threshold(p[split], y) < 0.5
+        calls = p[split] >= 0.6
+        expected = {
+            "mcc": matthews_corrcoef(y, calls),
+            "accuracy": accuracy_score(y, calls),
+            "f1": f1_score(y, calls),
+        }
+        entries = [summary[split]["model"], summary[split]["baselines"]["other"]]
+        assert [entry["threshold"] for entry in entries] == [0.6, 0.6]
+        if split == "test":
+            slices = [*summary["slices"]["gc"], *summary["groups"]["chrom"]["groups"]]
+            entries += [of[name] for of in slices if of["n"] for name in ("model", "other")]
+            assert len(entries) == 6
+        for entry in entries:
+            assert {name: entry[name]["value"] for name in expected} == pytest.approx(expected)
 
 
 def test_threshold_makes_same_calls_before_calibration(classifiers: dict[str, Classifier]) -> None:

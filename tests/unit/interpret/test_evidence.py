@@ -4,10 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from planted_motifs import PPMS, WORDS
+from scipy.stats import false_discovery_control
 
+from selfattn_bio.interpret import interventions
 from selfattn_bio.interpret.evidence import (
     COLUMNS,
+    TESTS,
     HeldOut,
+    q_values,
     verdict,
     weigh_evidence,
 )
@@ -151,6 +155,43 @@ def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
     assert np.mean([one["_high"] - one["_low"] for one in found]) == pytest.approx(
         2 * 1.96 / np.sqrt(60), rel=0.1
     )
+
+
+@pytest.mark.parametrize("draws", [2, 4])
+def test_interval_of_an_effect_is_over_records(draws, monkeypatch):
+    """All shuffles of a record have the same effect, so more shuffles add no information."""
+    monkeypatch.setattr(interventions, "DRAWS", draws)
+    rng = np.random.default_rng(0)
+    number, word = 100, np.frombuffer(WORDS["used"], dtype=np.uint8)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (number, 120))
+    letters[:, 60:68] = word
+    size = {
+        bytes(row[:10]): size for row, size in zip(letters, rng.normal(1, 1, number), strict=True)
+    }
+    hits = pd.DataFrame({"record": range(number), "start": 60, "end": 68})
+
+    def log_odds(rows):
+        return np.array([size[bytes(row[:10])] * (row[60:68] == word).all() for row in rows])
+
+    found = effect(hits, list(letters), log_odds, rng)
+    sizes = np.array(list(size.values()))
+    assert found["effect_records"] == number
+    for name in ("effect", "fall"):
+        assert found[name] == pytest.approx(sizes.mean())
+        assert found[f"{name}_high"] - found[f"{name}_low"] == pytest.approx(
+            2 * 1.96 * sizes.std() / np.sqrt(number), rel=0.1
+        )
+
+
+def test_q_values_are_benjamini_hochberg():
+    assert q_values(np.array([0.01, np.nan, 0.04, 0.02])) == pytest.approx(
+        [0.03, np.nan, 0.04, 0.03], nan_ok=True
+    )
+    table = weigh(planted(), counting(WORDS["used"], 2.0))
+    for test in TESTS:
+        p, q = (table[f"{test}_{kind}"].dropna().to_numpy() for kind in "pq")
+        assert q == pytest.approx(false_discovery_control(p)), test
+    assert (table["enrichment_q"] > table["enrichment_p"]).any()
 
 
 def test_same_seed_same_table():

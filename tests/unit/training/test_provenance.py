@@ -1,17 +1,28 @@
 """Test what a model folder records about its training, and the fingerprint of its settings."""
 
 import json
+import shutil
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import selfattn_bio
+from selfattn_bio import config
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.provenance import commit_of, fingerprint_of, provenance_of
+from selfattn_bio.training import provenance
+from selfattn_bio.training.provenance import (
+    code_sha256,
+    commit_of,
+    fingerprint_of,
+    provenance_of,
+)
 
 
 @pytest.fixture
@@ -110,3 +121,61 @@ def test_commit_without_repository_or_git(tmp_path, package, monkeypatch, tmp_pa
     assert commit_of(tmp_path_factory.mktemp("elsewhere")) is None
     monkeypatch.setenv("PATH", "")
     assert commit_of(package) is None
+
+
+@pytest.mark.parametrize("name", ["loop.py", "band.cpp"])
+def test_hash_of_code_covers_python_and_cpp(name, tmp_path, monkeypatch):
+    copy = tmp_path / "package"
+    shutil.copytree(
+        Path(selfattn_bio.__file__).parent,
+        copy,
+        ignore=shutil.ignore_patterns("models", "project", "*.gz", "__pycache__"),
+    )
+    monkeypatch.setattr(provenance, "__file__", str(copy / "training" / "provenance.py"))
+    hash_now = code_sha256.__wrapped__  # without the cache
+    before = hash_now()
+    assert before == hash_now()
+    source = next(copy.rglob(name))
+    source.write_bytes(source.read_bytes() + b"\n")
+    assert hash_now() != before
+
+
+def test_fingerprint_changes_with_corpus_strands_and_adaptation(run, corpus):
+    transfer = config.Transfer(parent="motifs")
+    changes = [
+        {},
+        {"evaluation": config.EvaluationSection(strands="both")},
+        {"transfer": transfer},
+        {"transfer": transfer.model_copy(update={"adapt": "frozen"})},
+    ]
+    prints = {fingerprint_of(run.model_copy(update=each), corpus, "5" * 64, 1) for each in changes}
+    prints.add(fingerprint_of(run, SimpleNamespace(fingerprint="other"), "5" * 64, 1))
+    assert len(prints) == len(changes) + 1
+
+
+def test_fingerprint_changes_with_weights_of_parent(run, corpus, tmp_path):
+    run = run.model_copy(update={"transfer": config.Transfer(parent=f"{tmp_path}/")})
+    calibration = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
+    prints = set()
+    for weights in ("a", "b", "b"):
+        entries = {"vocabulary_sha256": "v", "weights_sha256": weights, "calibration": calibration}
+        (tmp_path / "provenance.json").write_text(json.dumps(entries))
+        prints.add(fingerprint_of(run, corpus, "5" * 64, 1))
+    assert len(prints) == 2
+
+
+def test_fingerprint_changes_with_source_of_module(run, corpus, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SELFATTN_BIO_ALLOW_MODULE", "fingerprinted:build")
+    run = run.model_copy(update={"model": config.ModuleModel(module="fingerprinted:build")})
+    prints = set()
+    for text in ("1\n", "2\n", "2\n"):
+        (tmp_path / "fingerprinted.py").write_text(text)
+        prints.add(fingerprint_of(run, corpus, "5" * 64, 1))
+    assert len(prints) == 2
+
+
+def test_fingerprint_changes_with_code(run, corpus, monkeypatch):
+    before = fingerprint_of(run, corpus, "5" * 64, 1)
+    monkeypatch.setattr(provenance, "code_sha256", lambda: "other")
+    assert fingerprint_of(run, corpus, "5" * 64, 1) != before
