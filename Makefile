@@ -58,6 +58,7 @@ bench: .venv/.warm .venv/.bench
 	$(BIN)/python benchmarks/leakage.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/dropout.py
+	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/attention_speed.py $(ARGS)
 

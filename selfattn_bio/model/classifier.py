@@ -17,8 +17,9 @@ from selfattn_bio.model.encoder import Encoder
 from selfattn_bio.model.exits import ConfidenceExits, LastLayer, Readings
 from selfattn_bio.model.gates import expected_open
 from selfattn_bio.model.heads import BinHead, Head, TokenHead
+from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
 from selfattn_bio.model.paired import FIRST, PARTNER, PairedBody
-from selfattn_bio.model.stem import Stem
+from selfattn_bio.model.stem import ConvStem, Stem
 from selfattn_bio.model.strands import both_strands, mirrored
 from selfattn_bio.sequence.kmers import PAD
 
@@ -37,13 +38,18 @@ class AttentionBody(nn.Module):
         self.stem, self.encoder, self.head, self.exits = stem, encoder, head, exits
         self.token_dim = stem.token_dim
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor | Readings:
+    @property
+    def reads_tokens(self) -> bool:
+        """Return whether `forward` takes embedded tokens in place of embeddings."""
+        return isinstance(self.stem, ConvStem)
+
+    def forward(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor | Readings:
         """Map x (B, N, token_dim) and mask (B, N) to outputs.
 
         The shape is (B, C) per sequence, (B, N, C) per token or (B, M, C) per bin. With exits,
         training returns a tuple with the outputs of each exit.
         """
-        num_tokens = x.shape[1]
+        num_tokens = mask.shape[1]
         before, mask = self.stem(x, mask)  # (B, M, D)
         if isinstance(self.head, BinHead):
             return self.head(*self._encoded(before, mask), before)
@@ -130,7 +136,16 @@ class Network(nn.Module):
         `tokens` is (B, N) int, padded with 0. With exits, training returns the outputs of each exit
         of each member.
         """
-        return self._of_members(self.embed(tokens), self.mask_of(tokens))
+        return self._of_members(self._inputs(tokens), self.mask_of(tokens))
+
+    def _inputs(self, tokens: Tensor) -> Tensor | EmbeddedTokens:
+        """Return the input of the members: on the CPU embedded tokens, if all can read them."""
+        size = self.embedding.num_embeddings
+        reads_tokens = all(getattr(member, "reads_tokens", False) for member in self.members)
+        if tokens.device.type != "cpu" or size > LARGEST or not reads_tokens:
+            return self.embed(tokens)
+        ids = torch.arange(size)
+        return EmbeddedTokens(tokens, self.embed(ids) * (ids != PAD)[:, None])
 
     def mask_of(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int to a mask (B, N) bool, True = token."""
@@ -168,7 +183,7 @@ class Network(nn.Module):
             parts.append(vectors[:, body.head.num_prefix :])  # type: ignore[union-attr]
         return torch.cat(parts, dim=-1), inside[:, -parts[0].shape[1] :]
 
-    def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+    def _of_members(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
         found = [member(embeddings, mask) for member in self.members]
         return torch.stack(
             [each for of in found for each in (of if isinstance(of, tuple) else (of,))], dim=1
@@ -176,7 +191,7 @@ class Network(nn.Module):
 
     def penalty(self) -> Tensor | float:
         """Return the penalty on gates that may be open, which is added to the mean loss."""
-        fraction = expected_open(self)
+        fraction = expected_open(self) if self.gate_penalty else None
         return 0.0 if fraction is None else self.gate_penalty * fraction
 
 
@@ -230,7 +245,11 @@ class BothStrandsNetwork(Network):
         """Map tokens (B, N) int to embeddings (B, N, 2 token_dim)."""
         return torch.cat((self.embedding(tokens), self.embedding(self.complement[tokens])), -1)
 
-    def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+    def _inputs(self, tokens: Tensor) -> Tensor:
+        return self.embed(tokens)
+
+    def _of_members(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
+        assert isinstance(embeddings, Tensor)  # `_inputs` returns nothing else
         return super()._of_members(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).mean(1)
 
     def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.model.heads import equal_parts
-from selfattn_bio.model.pooling import pool_mask
+from selfattn_bio.model.lookup import EmbeddedTokens, TokenConv, without_padding
+from selfattn_bio.model.pooling import max_pool
+from selfattn_bio.model.stem import BatchNorm
 
 
 class Cnn(nn.Module):
@@ -40,6 +41,8 @@ class Cnn(nn.Module):
     Kelley et al. 2016.
     """
 
+    reads_tokens = True  # `forward` takes embedded tokens in place of embeddings
+
     def __init__(
         self,
         token_dim: int,
@@ -56,10 +59,10 @@ class Cnn(nn.Module):
         self.token_dim, self.bins, self.pools = token_dim, bins, pools
         widths = (token_dim, *channels)
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, after, kernel, padding=kernel // 2)
+            TokenConv(before, after, kernel, bias=True)
             for before, after, kernel in zip(widths, widths[1:], kernels, strict=False)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in channels)
+        self.norms = nn.ModuleList(BatchNorm(width) for width in channels)
         self.dropout = Dropout(dropout)
         self.dense = nn.Sequential(
             nn.Linear(bins * widths[-1], hidden_dim),
@@ -68,17 +71,15 @@ class Cnn(nn.Module):
             nn.Linear(hidden_dim, num_outputs),
         )
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
         """Map x (B, N, token_dim) and mask (B, N) to (B, C)."""
-        x = x.transpose(1, 2)  # (B, token_dim, N)
+        found = without_padding(x, mask)
         for convolve, norm, pool in zip(self.convolutions, self.norms, self.pools, strict=True):
-            x = norm(convolve(x * mask[:, None])).relu() * mask[:, None]  # (B, C, N)
-            missing = -x.shape[-1] % pool
-            # After ReLU no value is below 0, so padding with 0 never becomes the maximum.
-            # (B, C, N / pool)
-            x = self.dropout(pad(x, (0, missing)).unflatten(-1, (-1, pool)).amax(-1))
-            mask = pool_mask(mask, pool)
-        return self.dense(self._bin_means(x, mask).flatten(1))
+            # (B, C, N / pool), 0 at padding
+            pooled, mask = max_pool(norm(convolve(found)), mask, pool)
+            found = self.dropout(pooled.relu())  # after the maximum, where numbers are fewer
+        assert isinstance(found, Tensor)  # there is at least one convolution
+        return self.dense(self._bin_means(found, mask).flatten(1))
 
     def _bin_means(self, x: Tensor, mask: Tensor) -> Tensor:
         """Average x (B, C, M) over equal parts of the unpadded sequence, (B, C, bins).

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.model.lookup import EmbeddedTokens, TokenConv, without_padding
 from selfattn_bio.model.pooling import max_pool
 
 
@@ -35,7 +36,9 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise x (B, D, M); the mask is ignored."""
-        return super().forward(x)
+        # as (B M, D), because torch is slow with (B, D, M) in the layout of (B, M, D)
+        rows = x.transpose(1, 2)
+        return super().forward(rows.flatten(0, 1)).view(rows.shape).transpose(1, 2)
 
 
 class RecordNorm(nn.Module):
@@ -111,29 +114,25 @@ class ConvStem(nn.Module):
     ) -> None:
         super().__init__()
         self.token_dim, self.pool = token_dim, pool
-        self.first = nn.Conv1d(token_dim, embed_dim, kernel, padding=kernel // 2, bias=False)
+        self.first = TokenConv(token_dim, embed_dim, kernel)
         self.first_norm = norm(embed_dim)
         self.first_act = nn.GELU()
-        self.second = nn.Conv1d(
-            embed_dim, embed_dim, second_kernel, padding=second_kernel // 2, bias=False
-        )
+        self.second = TokenConv(embed_dim, embed_dim, second_kernel)
         self.second_norm = norm(embed_dim)
         self.second_act = nn.GELU()
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map x (B, N, token_dim), mask (B, N) to (B, M, D), (B, M) with M = ceil(N / pool)."""
         return self.combined(*self.detected(x, mask))
 
-    def detected(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def detected(self, x: Tensor | EmbeddedTokens, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the strongest response of each detector in each group of `pool` tokens.
 
         Maps x (B, N, token_dim) and mask (B, N) to (B, D, M) and (B, M).
         """
-        # padding is 0, so the end of a sequence looks like the edge of the tensor to a convolution
-        x = x * mask[..., None]
         # (B, D, M), (B, M)
-        x, mask = max_pool(self.first(x.transpose(1, 2)), mask, self.pool)
+        x, mask = max_pool(self.first(without_padding(x, mask)), mask, self.pool)
         return self.dropout(self.first_act(self.first_norm(x, mask))) * mask[:, None], mask
 
     def combined(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

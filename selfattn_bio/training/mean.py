@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -29,13 +31,14 @@ class RunningMean:
     """
 
     def __init__(self, network: nn.Module, average: nn.Module) -> None:
-        self._network, self.average = network, average
-        pairs = zip(average.parameters(), network.parameters(), strict=True)
+        self.average, self._weights = average, list(network.parameters())
+        pairs = zip(average.parameters(), self._weights, strict=True)
         with torch.no_grad():
             self._means = [
                 shard_like(mean.detach(), weight) if isinstance(weight, DTensor) else mean
                 for mean, weight in pairs
             ]
+        self._buffers = list(zip(average.buffers(), network.buffers(), strict=True))
 
     @torch.no_grad()
     def move(self, step: int, decay: float) -> None:
@@ -45,9 +48,8 @@ class RunningMean:
         that the means do not retain the random initial weights.
         """
         decay = min(decay, (step - 1) / (step + 8))
-        for mean, weight in zip(self._means, self._network.parameters(), strict=True):
-            _own_part(mean).lerp_(_own_part(weight), 1 - decay)
-        for copied, buffer in zip(self.average.buffers(), self._network.buffers(), strict=True):
+        torch._foreach_lerp_(_own_parts(self._means), _own_parts(self._weights), 1 - decay)
+        for copied, buffer in self._buffers:
             copied.copy_(buffer)
 
     @torch.no_grad()
@@ -58,6 +60,6 @@ class RunningMean:
                 complete.copy_(gather(mean))
 
 
-def _own_part(tensor: Tensor) -> Tensor:
-    """Return this process's part of a tensor that may be sharded."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+def _own_parts(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return this process's parts of tensors that may be sharded."""
+    return [each.to_local() if isinstance(each, DTensor) else each for each in tensors]

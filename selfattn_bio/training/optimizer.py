@@ -51,7 +51,8 @@ def build_optimizer(
         )
     ]
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=training.learning_rate)
+    # Fabric cannot clip gradients of a fused optimizer that it scales, as in float16
+    return kind(groups, lr=training.learning_rate, fused=training.precision != "16-mixed")
 
 
 def learning_rate(step: int, training: Training) -> float:

@@ -154,7 +154,8 @@ class Trainer:
         """
         progress, training = self.progress, self.data.run.training
         seed_torch(training.seed, progress.step, self.fabric.global_rank)
-        freeze_batchnorm(self.network, self._rate_of)
+        if self.data.run.transfer:
+            freeze_batchnorm(self.network, self._rate_of)
         totals = self.steps.add_gradients(progress.step)
         set_rates(self.optimizer, learning_rate(progress.step, training), self._rate_of)
         self._check_finite(totals.loss, self.steps.finish_gradients(self.optimizer, progress.step))

@@ -37,6 +37,15 @@ def test_dropout_has_the_gradient_of_its_mask():
     assert torch.equal(x.grad * x.detach(), y.detach())
 
 
+@pytest.mark.parametrize("p", [0.3, 0.99999999])
+def test_dropout_works_in_every_memory_layout(p):
+    rows = torch.randn(50, 40, 60)
+    for x in (rows, rows.transpose(1, 2), rows[:, ::2], rows[:, :1].expand(-1, 40, -1)):
+        y = dropout(x, p)
+        assert y.shape == x.shape
+        assert abs(float((y == 0).float().mean()) - p) < 0.01
+
+
 def test_dropout_is_off_in_evaluation():
     x = torch.randn(9)
     assert Dropout(0.5).eval()(x) is x

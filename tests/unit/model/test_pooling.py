@@ -26,3 +26,12 @@ def test_maximum_ignores_padding(length, image):
         expected = torch.stack([group.amax(-1) for group in groups], -1)
         assert torch.equal(pooled[row, :, : expected.shape[-1]], expected)
         assert not pooled[row, :, expected.shape[-1] :].any()
+
+
+def test_padding_gets_no_gradient():
+    x = torch.randn(2, 3, 9, requires_grad=True)
+    mask = torch.ones(2, 9, dtype=torch.bool)
+    mask[0, 4:] = False
+    max_pool(x * 1, mask, 3)[0].sum().backward()
+    assert not x.grad[0, :, 4:].any()
+    assert x.grad.sum() == 3 * 2 + 3 * 3  # one position of each group with a token
