@@ -166,7 +166,15 @@ class Study:
             points = {"points_sha256": sha256_of(objective.points)}
             objective = objective.model_copy(update=points)
             wanted = wanted.model_copy(update={"objective": objective})
-        if not output.exists() or read_run_file(output / "run.toml") != wanted:
+        if not output.exists():
+            return False
+        trained = read_run_file(output / "run.toml")
+        if wanted.training.precision == "auto":  # the training writes the one that it chose
+            chosen = {"precision": trained.training.precision}
+            wanted = wanted.model_copy(
+                update={"training": wanted.training.model_copy(update=chosen)}
+            )
+        if trained != wanted:
             return False
         try:
             check_trained_on(output, Corpus.open(self.corpus).fingerprint, sha256_of(self.split))

@@ -125,8 +125,10 @@ class Training(Section):
     balance: AnyBalance | None = left_out(
         None, description="give groups of records equal weight, whatever their size"
     )
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        "32-true", description="16-mixed = float16; slow on most CPUs"
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+        "auto",
+        description="auto = bf16-mixed if the CPU (AMX) or GPU has matrix units for bfloat16, "
+        "otherwise 32-true; 16-mixed = float16, slow on most CPUs",
     )
     matmul: Literal["highest", "medium"] = Field(
         "medium",

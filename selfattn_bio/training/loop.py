@@ -22,6 +22,7 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_model_output
 from selfattn_bio.training.finalize import write_model
 from selfattn_bio.training.hardware import check_shardable, max_of_all, open_fabric
+from selfattn_bio.training.precision import keep_precision, with_precision
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, checkpoints_of
 from selfattn_bio.training.stacking import shared_parts
@@ -85,8 +86,8 @@ def train(
     """Train one run to its end and write its model folder.
 
     Resumes from the newest checkpoint in `<output>.checkpoints` if it has the same data, settings
-    and versions, with the threads of its first start. On the CPU, with the same number of
-    processes, the result is bit for bit the same as without an interruption.
+    and versions, with the threads and the precision of its first start. On the CPU, with the same
+    number of processes, the result is bit for bit the same as without an interruption.
 
     Parameters
     ----------
@@ -131,6 +132,8 @@ def train(
     check_model_output(output)
     if sharded:
         check_shardable(run)
+    chooses_precision = run.training.precision == "auto"
+    run = with_precision(run, checkpoints_of(output))
     fabric = open_fabric(run.training.precision, sharded=sharded)
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
     split_sha256 = sha256_of(split_path)
@@ -140,6 +143,8 @@ def train(
     fingerprint = fingerprint_of(trainer.data.run, corpus, split_sha256, fabric.world_size)
     folder = CheckpointFolder(checkpoints_of(output), fingerprint, writes=fabric.is_global_zero)
     with folder as checkpoints, trainer.signals:
+        if chooses_precision and fabric.is_global_zero:
+            keep_precision(run, checkpoints.path)
         fabric.barrier()  # the first process must have cleaned the folder before others read it
         trainer.restore(checkpoints)
         progress = trainer.progress

@@ -42,6 +42,7 @@ from selfattn_bio.training.memory import (
     reset_peak,
     status_mb,
 )
+from selfattn_bio.training.precision import with_precision
 from selfattn_bio.training.resume import CheckpointFolder
 from selfattn_bio.training.synthetic import synthetic_corpus
 from selfattn_bio.training.trainer import Trainer
@@ -252,11 +253,11 @@ class _SizeProbe:
         lengths: Lengths,
         seconds: float,
     ) -> None:
-        self.run, self.probe, self.folder = run, probe, folder
+        self.run, self.probe, self.folder = with_precision(run), probe, folder
         self.lengths, self.seconds = lengths, seconds
         # with two batches, gradients already exist during the second forward pass
         self.accumulate = min(2, run.training.accumulate)
-        self.fabric = open_fabric(run.training.precision)
+        self.fabric = open_fabric(self.run.training.precision)
         self.trainer: Trainer | None = None
 
     def found(self) -> Iterator[Probe]:

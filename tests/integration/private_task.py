@@ -27,6 +27,7 @@ SHORT = {
     "evaluate_every": 3,
     "checkpoint_every": 2,
     "matmul": "highest",
+    "precision": "32-true",
     "warmup_steps": 0,
 }
 PRIVACY = config.Privacy(epsilon=8.0, delta=1e-3)

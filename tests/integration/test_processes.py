@@ -32,6 +32,7 @@ accumulate = 2
 evaluate_every = 6
 shift = 2
 checkpoint_every = 12
+precision = "32-true"
 """
 
 

@@ -33,6 +33,7 @@ SHORT = {
     "evaluate_every": 4,
     "checkpoint_every": 5,
     "matmul": "highest",
+    "precision": "32-true",
 }
 
 

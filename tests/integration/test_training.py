@@ -37,6 +37,7 @@ FAST = config.Training(
     warmup_steps=10,
     evaluate_every=40,
     ema_decay=0.9,
+    precision="32-true",
 )
 
 

@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.training.precision import FILE, fast_precision, keep_precision, with_precision
+
+DATA = {"positives": "a", "negatives": "b"}
+
+
+def run_file(precision, **model):
+    sections = {"data": DATA, "training": {"precision": precision}}
+    return config.RunFile.model_validate(sections | ({"model": model} if model else {}))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the rule for CPUs")
+@pytest.mark.parametrize(("has_amx", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_matrix_units_of_the_cpu_decide(has_amx, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    assert fast_precision() == expected
+    assert with_precision(run_file("auto")).training.precision == expected
+
+
+def test_named_precision_and_own_networks_do_not_depend_on_the_machine(monkeypatch):
+    monkeypatch.setattr("selfattn_bio.training.precision.fast_precision", lambda: "bf16-mixed")
+    named = run_file("32-true")
+    assert with_precision(named) is named
+    own = run_file("auto", kind="module", module="mine:build")
+    assert with_precision(own).training.precision == "32-true"
+
+
+def test_precision_of_the_first_start_is_kept(tmp_path):
+    keep_precision(run_file("16-mixed"), tmp_path)
+    assert (tmp_path / FILE).read_text() == "16-mixed\n"
+    assert with_precision(run_file("auto"), tmp_path).training.precision == "16-mixed"
+    assert with_precision(run_file("32-true"), tmp_path).training.precision == "32-true"
