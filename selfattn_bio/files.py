@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selfattn_bio.errors import OutputError
+from selfattn_bio.log import LOG
 
 BED_FILES, GFF_FILES = (
     tuple(kind + zipped for kind in kinds for zipped in ("", ".gz", ".bgz"))
@@ -222,10 +223,9 @@ def clear_stale(path: Path) -> None:
         if found[2] == "old" and not path.exists():
             with suppress(FileNotFoundError):  # another process was faster
                 os.replace(left, path)
-                print(
+                LOG.warning(
                     f"{path}: restored the previous version; process {found[1]} was killed while "
-                    "replacing it",
-                    flush=True,
+                    "replacing it"
                 )
         elif left.is_dir():
             shutil.rmtree(left, ignore_errors=True)

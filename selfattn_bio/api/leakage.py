@@ -47,7 +47,10 @@ class Leakage(TableDisplay):
 
     @property
     def lines(self) -> list[str]:
-        """Return the result as text: counts, most similar records, shifts and warnings."""
+        """Return the result as text: counts, most similar records and shifts.
+
+        `summary["warnings"]` has the warnings.
+        """
         return describe_leaks(self.summary, self.table)
 
     def check_limits(self) -> None:

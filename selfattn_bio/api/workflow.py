@@ -152,7 +152,7 @@ def _print_results(targets: Sequence[str], stream: TextIO) -> None:
         task = Path(f"workflows/tasks/{name}.toml")
         if task.exists():
             for line in final_lines(name, read_run_file(task), Path("results") / name):
-                print(line, file=stream)
+                print(line, file=stream)  # not logged: the lines of Snakemake are there
 
 
 def _check_cache() -> None:

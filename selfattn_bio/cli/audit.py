@@ -64,6 +64,9 @@ def run(arguments: argparse.Namespace) -> None:
         pretraining=arguments.pretraining,
     )
     leakage.save(arguments.output)
-    for line in (*leakage.lines, f"wrote {arguments.output}"):
+    for line in leakage.lines:
         LOG.info(line)
+    for warning in leakage.summary["warnings"]:
+        LOG.warning(warning)
+    LOG.info(f"wrote {arguments.output}")
     leakage.check_limits()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from selfattn_bio.cli.common import add_allow_module, add_sequences, check_genome
 from selfattn_bio.display import counted
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,4 +54,4 @@ def run(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         genome=arguments.genome,
     )
-    print(f"embed: wrote {counted(rows, 'vector')} of size {width} to {arguments.output}")
+    LOG.info(f"wrote {counted(rows, 'vector')} of size {width} to {arguments.output}")

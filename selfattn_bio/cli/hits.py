@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from selfattn_bio.display import counted
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,6 @@ def run(arguments: argparse.Namespace) -> None:
         alphabet=arguments.alphabet,
     )
     number = found["name"].nunique()
-    print(
-        f"hits: wrote {counted(len(found), 'hit')} of {counted(number, 'motif')} to "
-        f"{arguments.output}"
+    LOG.info(
+        f"wrote {counted(len(found), 'hit')} of {counted(number, 'motif')} to {arguments.output}"
     )

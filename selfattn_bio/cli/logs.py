@@ -1,5 +1,8 @@
 """Output of commands: streams for `--json` and `--quiet`, and messages of the package.
 
+Commands log every line, so that it begins with the name of the command, both progress and results.
+They use `print` only for a text without that name: the table of `sweep` and the report of `doctor`.
+
 `main` puts the streams in place of stdout, and for `--json` also of stderr.
 """
 
@@ -75,10 +78,22 @@ class Lines(logging.Handler):
             print(line, file=sys.stderr, flush=True)
 
 
+class Objects(logging.Handler):
+    """Write what the package logs as JSON objects: progress to `output`, warnings to `errors`."""
+
+    def __init__(self, output: JsonLines, errors: JsonLines) -> None:
+        super().__init__()
+        self._output, self._errors = output, errors
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one object."""
+        stream = self._output if record.levelno < logging.WARNING else self._errors
+        stream.say(record.levelname.lower(), record.getMessage())
+
+
 @contextmanager
-def printed_messages(command: str) -> Iterator[None]:
-    """Print what the package logs as lines of a command."""
-    handler = Lines(command)
+def printed_messages(handler: logging.Handler) -> Iterator[None]:
+    """Print what the package logs with a handler of this module."""
     LOG.addHandler(handler)
     try:
         with logging_from(logging.INFO):

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import importlib.metadata
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from selfattn_bio.api.workflow import TARGETS
 from selfattn_bio.cli.common import HelpFormatter
 from selfattn_bio.cli.failures import system_failure
-from selfattn_bio.cli.logs import JsonLines, Silence, printed_messages
+from selfattn_bio.cli.logs import JsonLines, Lines, Objects, Silence, printed_messages
 from selfattn_bio.cli.process import cap_threads
 from selfattn_bio.errors import SelfAttnBioError
 from selfattn_bio.training.heap import keep_memory
@@ -77,13 +78,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # show progress at once in a pipe as well
     errors, output = None, Silence() if arguments.quiet else sys.stdout
+    messages: logging.Handler = Lines(arguments.command)
     if arguments.json:
         errors = JsonLines(sys.stderr, arguments.command, "warning")
         output = JsonLines(sys.stdout, arguments.command)
+        messages = Objects(output, errors)
     with (
         redirect_stdout(output),
         redirect_stderr(errors or sys.stderr),
-        printed_messages(arguments.command),
+        printed_messages(messages),
     ):
         return _run(arguments, errors)
 
@@ -138,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=HelpFormatter,
         )
         verbosity = command.add_mutually_exclusive_group()
-        verbosity.add_argument("--quiet", action="store_true", help="print only errors")
+        verbosity.add_argument(
+            "--quiet", action="store_true", help="print only warnings and errors"
+        )
         verbosity.add_argument(
             "--json",
             action="store_true",

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from selfattn_bio.cli.common import add_allow_module
+from selfattn_bio.log import LOG
 
 WORDS = {
     "heads": "heads",
@@ -47,6 +48,6 @@ def run(arguments: argparse.Namespace) -> None:
         f"{new:,} of {old:,} {WORDS[name]}"
         for (name, new), old in zip(asdict(after).items(), asdict(before).values(), strict=True)
     ]
-    print(f"prune: kept {', '.join(kept)}; wrote {arguments.output}")
+    LOG.info(f"kept {', '.join(kept)}; wrote {arguments.output}")
     if (before.heads, before.feedforwards) == (after.heads, after.feedforwards):
-        print("prune: no gate was closed; train with a larger penalty in [model] gates, or longer")
+        LOG.info("no gate was closed; train with a larger penalty in [model] gates, or longer")

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from selfattn_bio.cli.common import add_task
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,4 +37,4 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
 
     write_report(read_run_file(arguments.run_file), arguments.results, arguments.output)
-    print(f"report: {arguments.output}")
+    LOG.info(str(arguments.output))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 
+from selfattn_bio.log import LOG
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio schema`."""
@@ -26,4 +28,4 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.api.schema import write_schema
 
     write_schema(arguments.output)
-    print(f"schema: wrote {arguments.output}")
+    LOG.info(f"wrote {arguments.output}")

@@ -21,6 +21,7 @@ import argparse
 from pathlib import Path
 
 from selfattn_bio.cli.common import add_models, add_sequences, check_genome
+from selfattn_bio.log import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,4 +66,4 @@ def run(arguments: argparse.Namespace) -> None:
         partner=arguments.partner,
     )
     for line in summary.lines:
-        print(f"score: {line}")
+        LOG.info(line)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.log import LOG
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio simulate`."""
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_output(arguments.output)
     made = simulate(grammar, arguments.seed)
     made.save(arguments.output)
-    print(f"simulate: wrote {made!r} to {arguments.output}")
+    LOG.info(f"wrote {made!r} to {arguments.output}")
 
 
 def _seed(text: str) -> int:

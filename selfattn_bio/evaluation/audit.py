@@ -109,7 +109,7 @@ def worst_leaks(leaks: pd.DataFrame, most: int = 10) -> list[dict[str, Any]]:
 
 
 def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
-    """Return the lines for the log: counts, the most similar records, shifts and warnings."""
+    """Return the lines for the log: counts, the most similar records and shifts."""
     records = ", ".join(
         f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test"
     )
@@ -139,4 +139,4 @@ def describe_leaks(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
             f"{row['train']:.4g} in train, {row['other']:.4g} in {row['split']} "
             f"({row['effect_is']} {row['effect']:+.3f}, {row['test']} test p = {row['p']:.2g})"
         )
-    return lines + [f"warning: {warning}" for warning in summary["warnings"]]
+    return lines

@@ -8,7 +8,6 @@ weights with these metrics on the validation split, and `evaluate` reports them 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +20,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.genome import matching_name
 from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.split_names import SPLIT_NAMES
@@ -125,22 +125,20 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
 def _renamed(points: pd.DataFrame, chroms: pd.Series, path: str | Path) -> pd.DataFrame:
     """Return the table of points with the chromosome names of the records.
 
-    If the names differ, one line is printed per file.
+    If the names differ, one warning is logged per file.
     """
     known, own = set(chroms.dropna()), points["chrom"].drop_duplicates()
     names = {name: matching_name(name, known) or name for name in own}
     if any(name != of_records for name, of_records in names.items()):
-        _say_renamed(str(path))
+        _warn_renamed(str(path))
     return points.assign(chrom=points["chrom"].map(names))
 
 
 @cache  # train, valid and test each read the file; report the names once
-def _say_renamed(path: str) -> None:
-    print(
+def _warn_renamed(path: str) -> None:
+    LOG.warning(
         f"{path}: chromosome names differ from those of the records; names with and without 'chr' "
-        "are treated as equal",
-        file=sys.stderr,
-        flush=True,
+        "are treated as equal"
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ import pysam
 from selfattn_bio.compression import is_compressed, open_uncompressed
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.files import whole_file
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import printable
 
 _BGZF = b"\x1f\x8b\x08\x04"
@@ -60,7 +60,7 @@ def index_of(path: Path) -> tuple[Path, Path | None, dict[str, int]]:
                 rows = _rows(fai)
                 if not (stale := _why_stale(path, fai, rows, zipped)):
                     break
-                print(f"{fai}: {stale}; rebuilding the index", file=sys.stderr, flush=True)
+                LOG.warning(f"{fai}: {stale}; rebuilding the index")
         else:
             fai = adjacent if os.access(path.parent, os.W_OK) else cached
             rows = _make(path, fai, zipped)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import difflib
 import os
-import sys
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -19,6 +18,7 @@ import pysam
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import GenomeError
+from selfattn_bio.log import LOG
 from selfattn_bio.sequence.alphabet import DNA, printable
 from selfattn_bio.sequence.faidx import index_of
 from selfattn_bio.sequence.policy import SequencePolicy, SoftMask
@@ -99,7 +99,7 @@ class Genome:
         """Return the name that this genome uses for a chromosome.
 
         If the genome has chr2L and chrM, "2L" gives "chr2L" and "MT" gives "chrM". The first time
-        the two names differ, a message is printed.
+        the two names differ, a warning is logged.
 
         Raises
         ------
@@ -110,11 +110,7 @@ class Genome:
         if found is None:
             self._unknown(name)
         if found != name and not self._mapped:
-            print(
-                f"{self.path}: chromosome names differ; {name!r} is read as {found!r}",
-                file=sys.stderr,
-                flush=True,
-            )
+            LOG.warning(f"{self.path}: chromosome names differ; {name!r} is read as {found!r}")
             self._mapped = True
         return found
 

@@ -65,6 +65,7 @@ def use_matmul(precision: str) -> None:
     error = float(((a @ b.T).double() - a.double() @ b.double().T).abs().max())
     if error > EXACT:
         torch.set_float32_matmul_precision("highest")
+        # no warning: with the default, this is the normal case on CUDA
         LOG.info(
             f"matmul precision {precision!r} has an error of {error:.1e} on this {device}; "
             "'highest' is used instead"

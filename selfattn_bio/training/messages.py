@@ -41,10 +41,18 @@ class Messages:
         if self._shown:
             LOG.info(f"{self._name}: {message}")
 
+    def warn(self, message: str) -> None:
+        """Report one warning."""
+        if self._shown:
+            LOG.warning(f"{self._name}: {message}")
+
     def start(self, trainer: Trainer) -> None:
         """Report the size of network and data, the device, and warnings."""
         for line in _start_lines(trainer):
             self.say(line)
+        lineage = trainer.data.lineage
+        if lineage and lineage.coordinate_warning:
+            self.warn(lineage.coordinate_warning)
 
     def progress(self, trainer: Trainer) -> None:
         """Report one line after each evaluation, and otherwise every SECONDS_BETWEEN_LINES."""
@@ -123,8 +131,6 @@ def _start_lines(trainer: Trainer) -> Iterator[str]:
             "negative control: its labels are shuffled, so its validation AUROC should stay near "
             "0.5"
         )
-    if data.lineage and data.lineage.coordinate_warning:
-        yield data.lineage.coordinate_warning
 
 
 def _progress_line(trainer: Trainer) -> str:

@@ -176,13 +176,13 @@ class CheckpointFolder:
                 return
             except (SafetensorError, ValueError) as error:
                 then = "the previous one is used" if files else "training starts again"
-                LOG.info(f"{path}: checkpoint is damaged ({error}); {then}")
+                LOG.warning(f"{path}: checkpoint is damaged ({error}); {then}")
                 path.unlink()
 
     def _report_others(self) -> None:
         if (others := self._others()) and not self._files():
             size = sum(path.stat().st_size for path in others) / 1e6
-            LOG.info(
+            LOG.warning(
                 f"{self.path}: training starts again; {counted(len(others), 'checkpoint')} of "
                 f"other data, settings or versions ({size:,.0f} MB) stay until its model is written"
             )

@@ -176,8 +176,8 @@ def test_split_can_keep_duplicates(table, steps):
     assert split["split"].value_counts().to_dict() == {"train": 24, "valid": 11, "test": 12}
     assert lines[:2] == [line.replace("removed from", "kept in") for line in REMOVED[:2]]
     assert (
-        "audit: warning: test records whose sequence is also in train or pretraining: 1; test "
-        "metrics may be too optimistic" in lines
+        "selfattn-bio audit: warning: test records whose sequence is also in train or pretraining: "
+        "1; test metrics may be too optimistic" in lines
     )
 
 

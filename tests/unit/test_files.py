@@ -51,7 +51,7 @@ def replace(folder):
         (temporary / "newest").write_text("newest")
 
 
-def test_kill_between_renames_loses_nothing(folder, capsys):
+def test_kill_between_renames_loses_nothing(folder, caplog):
     number = killed(folder, 2)
     assert not folder.exists()
     check_replaceable(folder, "model", ("old",), "old")  # the next process starts with this check
@@ -59,7 +59,7 @@ def test_kill_between_renames_loses_nothing(folder, capsys):
     assert names(folder.parent) == ["model"]
     assert (
         f"{folder}: restored the previous version; process {number} was killed while replacing it"
-        in capsys.readouterr().out
+        in caplog.messages
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from selfattn_bio.cli import ingest, split
 from selfattn_bio.cli import split as split_command
-from selfattn_bio.cli.logs import printed_messages
+from selfattn_bio.cli.logs import Lines, printed_messages
 from selfattn_bio.errors import SelfAttnBioError
 
 
@@ -31,7 +31,7 @@ def run(command, *arguments: str) -> None:
 
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    with printed_messages(command.__name__.split(".")[-1]):
+    with printed_messages(Lines(command.__name__.split(".")[-1])):
         command.run(parser.parse_args(arguments))
 
 

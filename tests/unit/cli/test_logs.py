@@ -83,17 +83,38 @@ def test_logged_lines_name_the_command(command, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_quiet_prints_only_errors(command, capsys):
+def test_json_objects_of_logged_lines(command, capsys):
+    """The message has no prefix, because the object names the command and the level."""
+
+    def run(arguments):
+        LOG.info("read 2 records")
+        LOG.warning("no --prior")
+
+    command.run = run
+    assert cli.main(["try", "--json"]) == 0
+    lines = capsys.readouterr()
+    for text, level, message in (
+        (lines.out, "info", "read 2 records"),
+        (lines.err, "warning", "no --prior"),
+    ):
+        line = json.loads(text)
+        assert (line["command"], line["level"], line["message"]) == ("try", level, message)
+
+
+def test_quiet_prints_only_warnings_and_errors(command, capsys):
     def run(arguments):
         print("progress")
         LOG.info("progress")
+        LOG.warning("no --prior")
         raise SequenceFileError("invalid character 'J'")
 
     command.run = run
     assert cli.main(["try", "--quiet"]) == 1
     lines = capsys.readouterr()
     assert lines.out == ""
-    assert lines.err == "selfattn-bio try: error: invalid character 'J'\n"
+    assert lines.err == (
+        "selfattn-bio try: warning: no --prior\nselfattn-bio try: error: invalid character 'J'\n"
+    )
 
 
 def test_quiet_and_json_exclude_each_other(command):

@@ -1,3 +1,4 @@
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,12 @@ def test_lines_have_the_name_and_come_from_one_process(caplog):
     Messages("cnn 2", shown=True).say("step 1/2")
     Messages("cnn 2", shown=False).say("step 1/2")
     assert caplog.messages == ["cnn 2: step 1/2"]
+
+
+def test_warnings_have_their_level(caplog):
+    Messages("cnn 2", shown=True).warn("no coordinates")
+    Messages("cnn 2", shown=False).warn("no coordinates")
+    assert caplog.record_tuples == [("selfattn_bio", logging.WARNING, "cnn 2: no coordinates")]
 
 
 def test_metrics_are_named_by_their_titles():

@@ -41,7 +41,6 @@ def test_newest_checkpoint_is_used_and_two_are_kept(path):
 
 
 def test_truncated_checkpoint_falls_back_with_message(path, caplog):
-    caplog.set_level("INFO", "selfattn_bio")
     save_steps(path, 10, 20)
     newest = path / "step-000000020.a.safetensors"
     newest.write_bytes(newest.read_bytes()[:-5])
@@ -54,7 +53,6 @@ def test_truncated_checkpoint_falls_back_with_message(path, caplog):
 
 
 def test_altered_checkpoint_fails_its_checksum(path, caplog):
-    caplog.set_level("INFO", "selfattn_bio")
     save_steps(path, 10, 20)
     newest = path / "step-000000020.a.safetensors"
     # one bit of the last weight: still a safetensors file
@@ -101,7 +99,6 @@ def test_signals_are_caught_and_restored():
 
 
 def test_only_checkpoint_damaged_starts_again(path, caplog):
-    caplog.set_level("INFO", "selfattn_bio")
     save_steps(path, 10)
     (path / "step-000000010.a.safetensors").write_bytes(b"half")
     with CheckpointFolder(path, "a") as folder:
@@ -113,7 +110,6 @@ def test_only_checkpoint_damaged_starts_again(path, caplog):
 
 
 def test_renamed_checkpoint_of_other_run_is_ignored(path, caplog):
-    caplog.set_level("INFO", "selfattn_bio")
     save_steps(path, 10)
     (path / "step-000000010.a.safetensors").rename(path / "step-000000010.b.safetensors")
     with CheckpointFolder(path, "b") as folder:
@@ -124,7 +120,6 @@ def test_renamed_checkpoint_of_other_run_is_ignored(path, caplog):
 
 
 def test_changed_settings_start_again_and_old_ones_resume(path, caplog):
-    caplog.set_level("INFO", "selfattn_bio")
     save_steps(path, 10, 20, 30)
     with CheckpointFolder(path, "b") as folder:
         assert folder.latest() is None
