@@ -53,7 +53,10 @@ def train(
     member
         Number of the member to train, from 1 to [training] `seeds`, or name of a job of [sweep].
     threads
-        CPU threads; at most the number of cores is used. Afterwards torch has its earlier setting.
+        Largest number of CPU threads, at most the number of cores. At the start a timed batch
+        chooses 1, 2, 4, ... or this number; it is recorded in provenance.json, and a resumed
+        training keeps it. Two fresh trainings may therefore use different numbers; with 1 nothing
+        is timed. Afterwards torch has its earlier setting.
     sharded
         Whether the processes of torchrun each hold a part of the weights (FSDP2).
     stack_of

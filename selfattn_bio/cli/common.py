@@ -111,7 +111,9 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=8,
         metavar="N",
-        help="CPU threads; at most the number of cores is used (default: %(default)s)",
+        help="upper limit of CPU threads (default: %(default)s, and at most the number of cores); "
+        "`train` chooses the number by timing a batch and records it in provenance.json, and 1 is "
+        "exact",
     )
 
 

@@ -28,7 +28,7 @@ from selfattn_bio.config import PRIVATE_STEM, Privacy
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.data.poisson import NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.objectives.loss import Loss
+from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.training.data import Stream, TrainingData
 from selfattn_bio.training.hardware import seed_torch
 from selfattn_bio.training.progress import StepTotals
@@ -127,6 +127,10 @@ class PrivateSteps(Steps):
         mean_length = self.data.lengths(self.data.valid).mean()
         typical = round(mean_length * self.training.batch_size)
         return StepTotals(loss, typical, typical)
+
+    def first_batch(self) -> Batch:
+        """Return a batch of the first record, because records are computed one by one."""
+        return self.batch(0, np.zeros(1, np.int64))[0]
 
     def _add_record(self) -> None:
         """Clip the gradient of one record to `max_grad_norm` and move it into the sum."""

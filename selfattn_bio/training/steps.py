@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from torch import Tensor
 
 from selfattn_bio.data.collation import Collation
+from selfattn_bio.model.classifier import Network
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.training.data import Stream, TrainingData
 from selfattn_bio.training.hardware import gather, sum_of_all
@@ -82,6 +84,11 @@ class Steps:
         loss = float(sum_of_all(self.fabric, np.array([loss]))[0])
         return StepTotals(loss, round(letters), round(tokens))
 
+    def first_batch(self) -> Batch:
+        """Return the part of the first batch that this process computes."""
+        epoch, rows = self.stream.batches(0)[0]
+        return self.batch(epoch, _own_rows(rows, self.fabric)[0])[0]
+
     def batch(self, epoch: int, rows: NDArray[np.int64]) -> tuple[Batch, int]:
         """Return a batch of rows of the training split, and its number of letters."""
         inputs, targets = self.stream.examples(epoch, rows)
@@ -90,14 +97,15 @@ class Steps:
 
     def backward(self, batch: Batch, weight: float, num_targets: float) -> float:
         """Add the gradients of a batch; return its part of the mean loss over `num_targets`."""
-        total = (
-            self.loss.sum(self.network(batch.tokens.ids), batch.targets)
-            + self.network.module.penalty() * batch.num_targets
-        )
-        loss = total * weight / num_targets
+        outputs = self.network(batch.tokens.ids)
+        loss = self.total_loss(outputs, self.network.module, batch) * weight / num_targets
         # Fabric averages gradients over the processes; their sum is wanted
         self.fabric.backward(loss * self.fabric.world_size)
         return loss.item()
+
+    def total_loss(self, outputs: Tensor, network: Network, batch: Batch) -> Tensor:
+        """Return the sum of the losses of a batch, each with the penalty of the network."""
+        return self.loss.sum(outputs, batch.targets) + network.penalty() * batch.num_targets
 
     def finish_gradients(self, optimizer: torch.optim.Optimizer, step: int) -> float:
         """Clip the gradients of a step and return their norm before it."""

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from selfattn_bio.training.trainer import Trainer
 
-SHARE = 0.75  # of n times the speed of one thread, which n threads must reach
+MIN_EFFICIENCY = 0.75  # least speed of n threads, as a fraction of n times that of one thread
 ROUNDS = 3  # timed batches for each number; the fastest counts
 
 
@@ -46,7 +45,7 @@ def choose_threads(trainer: Trainer, most: int) -> int:
 
 
 def best_number(most: int, seconds: Callable[[int], float]) -> int:
-    """Return the largest number of threads whose speed is at least `SHARE` of the ideal speed.
+    """Return the largest number of threads whose speed is at least `MIN_EFFICIENCY` of the ideal.
 
     The numbers are 1, 2, 4, ... and `most`. The first that is too slow ends the search.
 
@@ -60,28 +59,21 @@ def best_number(most: int, seconds: Callable[[int], float]) -> int:
     single, chosen = seconds(1), 1
     while chosen < most:
         number = min(2 * chosen, most)
-        if single / seconds(number) < SHARE * number:
+        if single / seconds(number) < MIN_EFFICIENCY * number:
             break
         chosen = number
     return chosen
 
 
 def _first_batch(trainer: Trainer) -> Callable[[], object]:
-    """Return a function that computes the gradients of the first batch with a copy of the network.
-
-    Private training takes records one by one.
-    """
-    steps = trainer.steps
-    epoch, rows = (
-        (0, np.zeros(1, np.int64)) if trainer.data.run.privacy else steps.stream.batches(0)[0]
-    )
-    batch, _ = steps.batch(epoch, rows[:: trainer.fabric.world_size])
-    network = copy.deepcopy(trainer.bare)
+    """Return a function that computes the gradients of the first batch in a copied network."""
+    steps, network = trainer.steps, copy.deepcopy(trainer.bare)
+    batch = steps.first_batch()
     weights = [weight for weight in network.parameters() if weight.requires_grad]
 
     def compute() -> None:
         with trainer.fabric.autocast():
-            loss = steps.loss.sum(network(batch.tokens.ids), batch.targets)
+            loss = steps.total_loss(network(batch.tokens.ids), network, batch)
         torch.autograd.grad(loss, weights, allow_unused=True)
 
     return compute

@@ -50,7 +50,9 @@ def threads_of(folder):
 def test_measuring_threads_does_not_change_the_training(task, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     task("one", threads=1)
-    monkeypatch.setattr(threads, "SHARE", 100.0)  # never reached, so that one thread is chosen
+    monkeypatch.setattr(
+        threads, "MIN_EFFICIENCY", 100.0
+    )  # never reached, so that one thread is chosen
     caplog.clear()
     task("measured", threads=2)
     assert threads_of(tmp_path / "measured") == 1
@@ -62,7 +64,7 @@ def test_measuring_threads_does_not_change_the_training(task, tmp_path, monkeypa
 
 
 def test_a_resumed_run_keeps_the_threads_of_its_first_start(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(threads, "SHARE", 0.0)  # always reached
+    monkeypatch.setattr(threads, "MIN_EFFICIENCY", 0.0)  # always reached
     step = loop.Trainer.take_step
 
     def stopped_at_3(trainer):
