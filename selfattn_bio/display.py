@@ -26,4 +26,4 @@ class TableDisplay:
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 record" or "1,234 records"."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -234,8 +234,9 @@ def test_test_record_seen_by_parent_is_refused(workshop, tmp_path, monkeypatch, 
         "--output",
         str(tmp_path / "out"),
     ]
-    monkeypatch.setattr(Lineage, "check", lambda *_: None)  # train the model without the check
-    train(run, corpus, seen, tmp_path / "model", threads=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Lineage, "check", lambda *_: None)  # train the model without the check
+        train(run, corpus, seen, tmp_path / "model", threads=1)
     assert main([*shared, "--split", str(seen), "--model", str(tmp_path / "model")]) == 1
     assert "1 of 81 test records were seen by a parent of the model" in capsys.readouterr().err
 
