@@ -18,7 +18,8 @@ from torch import Tensor
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model import stem
-from selfattn_bio.model.classifier import AttentionBody
+from selfattn_bio.model.classifier import AttentionBody, Network
+from selfattn_bio.model.lookup import LARGEST, EmbeddedTokens
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.scorer import Scorer
 
@@ -186,48 +187,56 @@ class SharedStem:
         The sequence ends with the last window. A stack is not included.
         """
         with torch.inference_mode():
-            # given strand only, (N, token_dim)
-            embeddings = scorer.network.embedding(scorer.tokens(letters[None]))[0]
+            tokens = scorer.tokens(letters[None])[0]
             of_members = [
                 torch.cat(
-                    [_after_stem(member, x)[:, 0] for x in self._stems(embeddings, member.stem)]
+                    [
+                        _after_stem(member, x)[:, 0]
+                        for x in self._stems(tokens, scorer.network, member.stem)
+                    ]
                 )
                 for member in scorer.network.members
                 if isinstance(member, AttentionBody) and isinstance(member.stem, stem.ConvStem)
             ]
             return torch.stack(of_members).double().mean(0).cpu().numpy()
 
-    def _stems(self, embeddings: Tensor, convolve: stem.ConvStem) -> Iterator[Tensor]:
+    def _stems(self, tokens: Tensor, network: Network, convolve: stem.ConvStem) -> Iterator[Tensor]:
         """Yield the stem's output for each window, (B, M, D), in batches.
 
-        `embeddings` (N, token_dim) are those of the complete sequence.
+        `tokens` (N,) are those of the complete sequence.
         """
         first, last = self.edges
         hop, before, after = self.step // self.pool, first + self.margin, last + self.margin
-        detected = _detected(convolve, embeddings[None])  # (1, D, P)
+        detected = _detected(convolve, network, tokens[None])  # (1, D, P)
         combined = _combined(convolve, detected)[0]  # (P, D)
-        own = embeddings.unfold(0, self.num_tokens, self.step).transpose(
-            1, 2
-        )  # (n, tokens, token_dim)
+        own = tokens.unfold(0, self.num_tokens, self.step)  # (n, tokens)
         detectors = detected[0].unfold(1, self.size, hop).transpose(0, 1)  # (n, D, M)
         vectors = combined.unfold(0, self.size, hop).transpose(1, 2)  # (n, M, D)
         for start in range(0, len(own), BATCH):
             rows = slice(start, start + BATCH)
             x = vectors[rows].clone(memory_format=torch.contiguous_format)
             left = detectors[rows, :, : before + self.margin].clone()
-            left[..., :first] = _detected(convolve, own[rows, : 2 * first * self.pool])[..., :first]
+            left[..., :first] = _detected(convolve, network, own[rows, : 2 * first * self.pool])[
+                ..., :first
+            ]
             x[:, :before] = _combined(convolve, left)[:, :before]
             right = detectors[rows, :, -after - self.margin :].clone()
             right[..., -last:] = _detected(
-                convolve, own[rows, (self.size - last - first) * self.pool :]
+                convolve, network, own[rows, (self.size - last - first) * self.pool :]
             )[..., -last:]
             x[:, -after:] = _combined(convolve, right)[:, -after:]
             yield x
 
 
-def _detected(convolve: stem.ConvStem, x: Tensor) -> Tensor:
-    """Apply the first convolution to x (B, N, token_dim) without padding; return (B, D, M)."""
-    return convolve.detected(x, x.new_ones(x.shape[:2], dtype=torch.bool))[0]
+def _detected(convolve: stem.ConvStem, network: Network, tokens: Tensor) -> Tensor:
+    """Apply the first convolution to tokens (B, N) without padding; return (B, D, M)."""
+    size = network.embedding.num_embeddings
+    x: Tensor | EmbeddedTokens  # of the given strand only
+    if tokens.device.type == "cpu" and size <= LARGEST:
+        x = EmbeddedTokens(tokens, network.embedding(torch.arange(size)))
+    else:
+        x = network.embedding(tokens)
+    return convolve.detected(x, torch.ones_like(tokens, dtype=torch.bool))[0]
 
 
 def _combined(convolve: stem.ConvStem, x: Tensor) -> Tensor:
