@@ -207,11 +207,12 @@ def _communities(affinity: sparse.csr_matrix, **ignored: int) -> NDArray[np.int6
     weights = np.concatenate([2 * above.data, affinity.diagonal()])
     if not weights.any():
         return alone
-    edges = np.concatenate([np.stack([above.row, above.col], 1), np.stack([alone, alone], 1)])
-    graph = igraph.Graph(len(alone), edges)
+    # igraph would turn an array of edges into nested lists
+    ends = (np.concatenate([each, alone]).tolist() for each in (above.row, above.col))
+    graph = igraph.Graph(len(alone), zip(*ends, strict=True))
     igraph.set_random_number_generator(random.Random(0))
     try:
-        found = graph.community_leiden("modularity", weights=weights, n_iterations=-1)
+        found = graph.community_leiden("modularity", weights=weights.tolist(), n_iterations=-1)
     finally:
         igraph.set_random_number_generator(random)
     return np.array(found.membership)
