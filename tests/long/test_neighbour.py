@@ -34,7 +34,7 @@ def median_step() -> float:
     return float(done.stdout)
 
 
-def test_a_busy_process_does_not_stop_a_training_with_two_threads(monkeypatch):
+def test_busy_process_does_not_stop_training_with_two_threads(monkeypatch):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two threads need two cores")
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)

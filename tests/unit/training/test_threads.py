@@ -16,6 +16,6 @@ from selfattn_bio.training.threads import best_number
         (1, {}, 1),
     ],
 )
-def test_threads_are_used_if_they_reach_three_quarters_of_the_ideal_speed(most, speeds, chosen):
+def test_threads_must_reach_three_quarters_of_the_ideal_speed(most, speeds, chosen):
     seconds = {1: 1.0, **{number: 1 / speed for number, speed in speeds.items()}}
     assert best_number(most, seconds.__getitem__) == chosen
