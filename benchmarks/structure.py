@@ -26,6 +26,7 @@ IGNORED = {
 }
 # Limits are only lowered.
 LONG_FILES, COMMAND_MEDIAN, COMMAND_MOST, MANY_ARGUMENTS = 0, 80, 150, 0
+CODE_LINES = 33_900  # of the package; the goal is 29,000
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def figures(root: Path, files: Iterable[Path]) -> Iterator[Figure]:
     yield Figure("tests of objective.kind or its section's class", len(kinds), 0, kinds)
     yield Figure("lines of the package", sum(lines[path] for path in package))
     code = sum(code_lines(text) for text in package.values())
-    yield Figure("without docstrings, comments and blank lines", code)
+    yield Figure("without docstrings, comments and blank lines", code, CODE_LINES)
 
 
 def is_command(path: Path, text: str) -> bool:
