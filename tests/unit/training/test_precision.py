@@ -20,7 +20,7 @@ def test_matrix_units_of_the_cpu_decide(has_amx, expected, monkeypatch):
     assert with_precision(run_file("auto")).training.precision == expected
 
 
-def test_named_precision_and_own_networks_do_not_depend_on_the_machine(monkeypatch):
+def test_named_precision_and_own_networks_ignore_the_machine(monkeypatch):
     monkeypatch.setattr("selfattn_bio.training.precision.fast_precision", lambda: "bf16-mixed")
     named = run_file("32-true")
     assert with_precision(named) is named
