@@ -18,7 +18,8 @@ def cap_threads() -> None:
 
     `snakemake --cores 8` sets them to 8 on a machine with two cores as well. OpenMP's threads sleep
     while they wait. Spinning, its default, made a step with two threads 8 times as slow when
-    another process used one of two cores. torch reads these variables when it is imported.
+    another process used one of two cores. numba gets the number of OpenMP. Libraries read these
+    variables when they are imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cores = (
@@ -27,3 +28,5 @@ def cap_threads() -> None:
     for name in THREAD_VARIABLES:
         if os.environ.get(name, "").isdigit() and int(os.environ[name]) > cores:
             os.environ[name] = str(cores)
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        os.environ.setdefault("NUMBA_NUM_THREADS", threads)
