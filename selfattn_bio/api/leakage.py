@@ -214,8 +214,7 @@ def _seen(models: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
     """Return the records that each model and its parents were trained on."""
     if not models:
         return {}
-    from selfattn_bio.evaluation.lineage import (
-        read_lineage,  # imports torch, which is needed only here
-    )
+    # imports torch, which an audit without models does not need
+    from selfattn_bio.evaluation.lineage import read_lineage
 
     return {str(model): read_lineage(Path(model)).seen for model in models}

@@ -176,10 +176,6 @@ def _run(command: list[str], folder: str = ".", *, quiet: bool, merged: bool) ->
     Signals are passed on, and the end of the program is awaited, so that it can save its state.
     After Ctrl-C, its traceback is not printed.
     """
-    # rules call programs that are installed next to Python
-    path = os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
-    )
     held: list[str] = []  # lines to print only on failure
     is_complete = False
     pipes: dict[str, int | None] = {"stdout": None, "stderr": subprocess.PIPE}
@@ -189,7 +185,7 @@ def _run(command: list[str], folder: str = ".", *, quiet: bool, merged: bool) ->
         pipes["stdout"] = subprocess.DEVNULL
     with (
         subprocess.Popen(  # type: ignore[call-overload]
-            command, env=os.environ | {"PATH": path}, cwd=folder, text=True, **pipes
+            command, cwd=folder, text=True, **pipes
         ) as process,
         _signals_to(process) as stopped,
     ):

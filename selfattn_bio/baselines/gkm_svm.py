@@ -16,7 +16,7 @@ from selfattn_bio.data.composition import Letters
 LMER, INFORMATIVE, MISMATCHES, PENALTY = 11, 7, 3, 1.0  # the defaults of LS-GKM
 PLATT = 10.0  # scikit-learn's C of the regression on decision values, which keeps its slope finite
 # Maximum number of training records, sampled if there are more; time grows quadratically
-RECORDS = 2_000
+MAX_RECORDS = 2_000
 LONGEST = 150  # maximum length in bp; time grows quadratically
 PARAMETERS = {"L": LMER, "k": INFORMATIVE, "d": MISMATCHES, "include_rc": True}
 
@@ -69,7 +69,7 @@ class GkmSvm(Baseline):
     def _fit(
         self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels
     ) -> None:
-        rows = sample_rows(labels, RECORDS)
+        rows = sample_rows(labels, MAX_RECORDS)
         self.records = len(rows)
         positive, negative = (
             _one_hot([train[int(row)] for row in rows if labels[row] == label]) for label in (1, 0)

@@ -31,7 +31,7 @@ PARAMETERS: dict[str, Any] = {
     **{"deterministic": True, "force_col_wise": True, "verbosity": -1},
 }
 WORK = 10_000_000_000  # maximum bp x motifs scored for training, which takes minutes on one core
-RECORDS = 100_000  # maximum number of training records that are scored
+MAX_RECORDS = 100_000  # maximum number of training records that are scored
 LONGEST = 20_000  # maximum length of a record in bp
 PIECE = 4096  # records scored at once; 33 MB with 1,000 motifs
 
@@ -74,7 +74,9 @@ class MotifScores(Baseline):
 
         self.matrices = ScoreMatrices.from_probabilities(open_database(self.setup.database))
         work = sum(len(record) for record in train) * len(self.matrices)
-        rows = sample_rows(labels, max(2, min(RECORDS, int(len(train) * min(1.0, WORK / work)))))
+        rows = sample_rows(
+            labels, max(2, min(MAX_RECORDS, int(len(train) * min(1.0, WORK / work))))
+        )
         self.records = len(rows)
         x = self.matrices.scores([train[int(row)] for row in rows])
         x_valid = self.matrices.scores(valid[0])

@@ -23,7 +23,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 POOL = 200
 # Before sorting, lengths are randomly increased by up to this fraction, because all epochs of a
 # small set would otherwise have the same batches. Cost: 0.5 % padding on protein-like lengths.
-NOISE = 0.02
+LENGTH_NOISE = 0.02
 # Maximum number of letters per split read as consecutive windows, and minimum number of windows
 LAID, LEAST = 1 << 22, 64
 TRIES = 100  # attempts to sample a window that is not only N
@@ -181,7 +181,7 @@ class BatchOrder:
         rng = np.random.default_rng((self.seed, number))
         order = self.sampled(rng)
         if np.ptp(self.lengths):  # equal lengths need no sorting
-            as_sorted, pool = rng.uniform(1, 1 + NOISE, len(order)), POOL * self.batch_size
+            as_sorted, pool = rng.uniform(1, 1 + LENGTH_NOISE, len(order)), POOL * self.batch_size
             as_sorted *= self.lengths
             for start in range(0, len(order), pool):
                 part = order[start : start + pool]

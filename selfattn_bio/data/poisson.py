@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from selfattn_bio.data.batches import Epoch
 
 # Separate random streams from the secret, so that noise does not depend on the batches
-BATCHES, NOISE = 0, 1
+STREAM_BATCHES, STREAM_NOISE = 0, 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class PoissonOrder:
 
     def batch(self, epoch: int, number: int) -> NDArray[np.int64]:
         """Return the row numbers of one batch."""
-        rng = np.random.default_rng((self.secret, BATCHES, epoch, number))
+        rng = np.random.default_rng((self.secret, STREAM_BATCHES, epoch, number))
         return np.flatnonzero(rng.random(self.num_records) < self.rate)
 
     def efficiency(self) -> float:

@@ -17,7 +17,7 @@ from selfattn_bio.config import EvaluationSection
 from selfattn_bio.data.composition import KmerCounts, gc_content
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.calibration import choose_threshold
-from selfattn_bio.evaluation.metrics import Bootstrap, intervals
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, intervals
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, compared, members_entry
 from selfattn_bio.objectives.points import Bins
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -138,18 +138,20 @@ def summarise_bins(
         name: choose_threshold(by_split["valid"], bins["valid"].labels)
         for name, by_split in chances.items()
     }
+    bootstraps: dict[str, Bootstrap] = {}
+    sampled: dict[str, dict[str, dict[str, ResampledMetric]]] = {}  # by split and name
     for split in EVALUATED_SPLITS:
         labels, blocks = bins[split].labels, blocks_of(bins[split].table, settings.block)
-        bootstrap = Bootstrap(
+        bootstraps[split] = Bootstrap(
             labels, settings.bootstraps, settings.seed, settings.calibration_bins, blocks
         )
-        sampled = {
-            name: bootstrap.metrics(by_split[split], thresholds[name])
+        sampled[split] = {
+            name: bootstraps[split].metrics(by_split[split], thresholds[name])
             for name, by_split in chances.items()
         }
         entries = {
             name: {**intervals(of, settings.confidence), "threshold": thresholds[name]}
-            for name, of in sampled.items()
+            for name, of in sampled[split].items()
         }
         summary[split] = {
             "n": len(labels),
@@ -166,15 +168,14 @@ def summarise_bins(
             name: members_entry("auprc", values, members[name][split])
             for name, values in each.items()
         }
-    # `sampled` belongs to the test split, the last one of the loop
     names = [name for name in chances if name != "model"]
-    summary["differences"] = compared(sampled, names, "auprc", settings.confidence)
+    summary["differences"] = compared(sampled["test"], names, "auprc", settings.confidence)
     if "model" in members:
         first = {split: of[0] for split, of in members["model"].items()}
-        alone = bootstrap.metrics(
+        alone = bootstraps["test"].metrics(
             first["test"], choose_threshold(first["valid"], bins["valid"].labels)
         )
-        of_first = compared(sampled | {"model": alone}, names, "auprc", settings.confidence)
+        of_first = compared(sampled["test"] | {"model": alone}, names, "auprc", settings.confidence)
         summary["differences"]["first_member"] = of_first["baselines"]
     return summary
 

@@ -28,7 +28,7 @@ UNNAMED = "(none)"  # group of records without a value
 
 Names = NDArray[np.object_]
 # classifier -> probabilities (n,) and threshold
-Predictions = dict[str, tuple[NDArray[np.float64], float]]
+Thresholded = dict[str, tuple[NDArray[np.float64], float]]
 
 
 def check_columns(groups: Sequence[str], corpus: Corpus) -> None:
@@ -59,7 +59,7 @@ def groups_of(
         Rows of the corpus by split. "train" defines the ranges of GC content and length.
     num_bins
         Number of ranges of GC content or length, each with the same number of training records (see
-        `slices.quantile_edges`).
+        `quantile_edges`).
 
     Raises
     ------
@@ -128,7 +128,7 @@ def _in_order(name: str) -> tuple[bool, list[float | str]]:
 def group_metrics(
     groups: Names,
     labels: NDArray[np.int64],
-    predictions: Predictions,
+    predictions: Thresholded,
     draws: int,
     confidence: float,
 ) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def slice_metrics(
     values: ArrayLike,
     edges: NDArray[np.float64],
     labels: NDArray[np.int64],
-    predictions: Predictions,
+    predictions: Thresholded,
     draws: int,
     confidence: float,
 ) -> list[dict[str, Any]]:
@@ -247,7 +247,7 @@ def slice_metrics(
 def _resampled(
     inside: NDArray[np.bool_],
     labels: NDArray[np.int64],
-    predictions: Predictions,
+    predictions: Thresholded,
     draws: int,
     seed: int = 0,
 ) -> dict[str, dict[str, ResampledMetric]]:
@@ -265,7 +265,7 @@ def _entry(
     inside: NDArray[np.bool_],
     labels: NDArray[np.int64],
     sampled: dict[str, dict[str, ResampledMetric]],
-    predictions: Predictions,
+    predictions: Thresholded,
     confidence: float,
 ) -> dict[str, Any]:
     return {

@@ -27,7 +27,6 @@ def loss_attack(
     reference: tuple[ArrayLike, ArrayLike] | None = None,
     *,
     draws: int = 1000,
-    confidence: float = 0.95,
 ) -> dict[str, float]:
     """Measure an attack that guesses that records with a small loss were trained on.
 
@@ -46,12 +45,12 @@ def loss_attack(
         Losses of both sets of records, in the same order, under a reference model that was trained
         on none of them. The attack then uses the difference from these losses, so that records that
         are easy for any model reveal nothing.
-    draws, confidence
-        Number of bootstrap resamples and confidence level of the interval.
+    draws
+        Number of bootstrap resamples.
 
     Returns
     -------
-    AUROC and its bootstrap interval as value, low and high. Members and others are resampled
+    AUROC and its 95 % bootstrap interval as value, low and high. Members and others are resampled
     separately.
 
     Raises
@@ -81,7 +80,5 @@ def loss_attack(
     # AUROC depends only on the order, and ranks can be scaled to [0, 1] as `Bootstrap` requires
     ranks = np.unique(-np.concatenate(losses), return_inverse=True)[1]
     return (
-        Bootstrap(was_member, draws)
-        .metrics(ranks / max(1, ranks.max()), 0.5)["auroc"]
-        .interval(confidence)
+        Bootstrap(was_member, draws).metrics(ranks / max(1, ranks.max()), 0.5)["auroc"].interval()
     )

@@ -142,18 +142,20 @@ def summarise(
     `slices` and `groups` contain metrics by slice and group (`groups.group_metrics`).
     """
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
+    sampled: dict[str, dict[str, dict[str, ResampledMetric]]] = {}  # by split and classifier
     for split in EVALUATED_SPLITS:
         bootstrap = Bootstrap(
             labels[split], settings.bootstraps, settings.seed, settings.calibration_bins
         )
-        sampled = {
+        sampled[split] = {
             name: bootstrap.metrics(c.probabilities[split], c.threshold)
             for name, c in classifiers.items()
         }
-        summary[split] = _split_entry(bootstrap, classifiers, sampled, split, settings.confidence)
-    # `sampled` belongs to the test split, the last one of the loop
+        summary[split] = _split_entry(
+            bootstrap, classifiers, sampled[split], split, settings.confidence
+        )
     baselines = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
-    summary["differences"] = compared(sampled, baselines, "auroc", settings.confidence)
+    summary["differences"] = compared(sampled["test"], baselines, "auroc", settings.confidence)
     shown = ["model", summary["differences"]["best_baseline"]]
     predictions = {
         name: (classifiers[name].probabilities["test"], classifiers[name].threshold)

@@ -24,7 +24,7 @@ MIN_IN_GROUP = 40
 MIN_SITES = 10  # minimum number of records with a hit for a profile of positions or strands
 PEAK = 10  # width in bp of the window with most hits
 DRAWS = 1000  # random placements of the hits, for the p-value of the fullest window
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of the intervals in motifs.tsv
 # a motif is a palindrome if its PPM differs from the reverse complement by less on average
 PALINDROME = 0.15
 

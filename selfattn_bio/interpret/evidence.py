@@ -269,6 +269,11 @@ def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return q
 
 
+def num_supported(motifs: pd.DataFrame) -> int:
+    """Count the rows with the verdict "supported"."""
+    return int((motifs["verdict"] == "supported").sum())
+
+
 def verdict(row: Mapping[Any, Any], significance: float) -> str:
     """Return "supported", "contradicted" or "inconclusive" (rules: module docstring)."""
     if not row["effect_q"] < significance:  # also true if missing

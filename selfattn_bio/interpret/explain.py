@@ -56,7 +56,7 @@ def attention_maps(
     Parameters
     ----------
     scorer
-        A model with attention (`readout.has_attention`).
+        A model with attention (`capture.has_attention`).
     letters
         (L,) ASCII.
     bins

@@ -291,14 +291,14 @@ class Explanation:
     def to_npz(self, folder: str | Path) -> None:
         """Write ohe.npz, attributions.npz and regions.npz for `modisco` and `finemo`; DNA only.
 
-        See `formats.modisco.write_npz`. An existing folder is replaced.
+        See `exchange.write_npz`. An existing folder is replaced.
         """
         write_npz(folder, self.letters, self.hypothetical)
 
     def to_modisco(self, motifs: MotifSet, path: str | Path) -> None:
         """Write motifs of this explanation as h5 for `modisco report` and `finemo`; DNA only.
 
-        See `formats.modisco.write_modisco_h5`.
+        See `exchange.write_modisco_h5`.
         """
         write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Generator = np.random.Generator
 Ppms = Mapping[str, NDArray[np.float64]]  # motif label -> (width, 4) probabilities of ACGT
 OPPOSITE = {"+": "-", "-": "+"}
-Fraction = Annotated[float, Field(gt=0, le=1)]
+PositiveFraction = Annotated[float, Field(gt=0, le=1)]
 Strand = Literal["+", "-", "either"]
 Range = Annotated[  # smallest and largest value, both included; 2 means [2, 2]
     Listed[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]],
@@ -211,7 +211,7 @@ class MotifPair(Section):
     orientation: Literal["same", "opposite", "either"] = Field(
         "same", description="strand of the second motif relative to the first"
     )
-    presence: Fraction = Field(
+    presence: PositiveFraction = Field(
         1.0, description="probability that each motif is present, independently of the other"
     )
     bystanders: Names | None = Field(
@@ -266,7 +266,7 @@ def check_range(name: str, limits: tuple[int, int]) -> None:
 class Shuffled(Section):
     """Negatives: the shuffled bases of a positive, with the same k-mer counts."""
 
-    fraction: Fraction
+    fraction: PositiveFraction
     k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
 
     def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
@@ -277,7 +277,7 @@ class Shuffled(Section):
 class BackgroundOnly(Section):
     """Negatives: background without sites."""
 
-    fraction: Fraction
+    fraction: PositiveFraction
 
     def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Return no blocks."""
@@ -291,7 +291,7 @@ class Thinned(Section):
     information.
     """
 
-    fraction: Fraction
+    fraction: PositiveFraction
     keep: float = Field(ge=0, le=1)
 
     def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
@@ -305,7 +305,7 @@ class Thinned(Section):
 class HalfPair(Section):
     """Negatives: a positive without one half of each pair, or only one half of one pair."""
 
-    fraction: Fraction
+    fraction: PositiveFraction
     others: Literal["kept", "left_out"] = Field(
         "kept",
         description="the other sites of the positive; left_out plants one half of a random pair "
@@ -326,7 +326,7 @@ class HalfPair(Section):
 class FarPair(Section):
     """Negatives: a positive whose pairs have their halves at another distance."""
 
-    fraction: Fraction
+    fraction: PositiveFraction
     spacing: Range = Field(
         description="bp between the halves: [min, max]; must not overlap the spacing of a pair"
     )
@@ -350,7 +350,7 @@ class SwappedPair(Section):
     Distances stay the same.
     """
 
-    fraction: Fraction
+    fraction: PositiveFraction
 
     def to_negative(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Replace the second half of each pair, which then no longer counts as a pair."""

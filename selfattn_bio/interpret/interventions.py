@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from selfattn_bio.interpret.associations import best_hits
+from selfattn_bio.interpret.associations import CONFIDENCE, best_hits
 from selfattn_bio.sequence.overlaps import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
@@ -25,7 +25,6 @@ MAX_INSERTED = 100  # shuffled records into which a site is inserted
 DRAWS = 2  # shuffles per record
 NEARBY = 50  # preferred maximum distance in bp between a hit and its matched control site
 RESAMPLES = 2000
-CONFIDENCE = 0.95
 
 
 def effect(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.formats import (
     on_chromosome,
     read_bed,
@@ -125,11 +126,7 @@ class MotifSet:
         if not len(self):
             return "MotifSet without motifs"
         names = ", ".join(f"{motif.name} {motif.consensus}" for motif in self)
-        supported = (
-            f", {(self.table['verdict'] == 'supported').sum()} supported"
-            if "verdict" in self.table
-            else ""
-        )
+        supported = f", {num_supported(self.table)} supported" if "verdict" in self.table else ""
         return f"MotifSet of {counted(len(self), 'motif')}{supported}: {names}"
 
     def _repr_html_(self) -> str:

@@ -29,7 +29,7 @@ CURVES = 5
 def write_bin_report(results: TaskResults, output: Path, name: str) -> None:
     """Write the page of a task to `output`, and its plots to the folder `plots` next to it."""
     with whole_folder(output.parent / "plots") as folder:
-        drawings = figures(results, folder)
+        drawings = draw_figures(results, folder)
     metrics = results.metrics
     page = fill(
         "bins.html.j2",
@@ -38,7 +38,9 @@ def write_bin_report(results: TaskResults, output: Path, name: str) -> None:
         METRICS={name: title_of(name) for name in METRICS},
         objective=results.task.objective,
         rows=rows(metrics),
-        sentences=[comparison(name, metrics) for name in metrics["differences"]["baselines"]],
+        sentences=[
+            baseline_sentence(name, metrics) for name in metrics["differences"]["baselines"]
+        ],
         drawings=drawings,
     )
     with whole_file(output) as path:
@@ -67,7 +69,7 @@ def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def comparison(name: str, metrics: dict[str, Any]) -> str:
+def baseline_sentence(name: str, metrics: dict[str, Any]) -> str:
     """Compare the model with one baseline in a sentence.
 
     For an ensemble, a second sentence compares its first member alone.
@@ -103,7 +105,7 @@ def comparison(name: str, metrics: dict[str, Any]) -> str:
     return " ".join(found)
 
 
-def figures(results: TaskResults, folder: Path) -> list[Drawing]:
+def draw_figures(results: TaskResults, folder: Path) -> list[Drawing]:
     """Draw intervals, precision and recall, learning curves, and the block with median AUPRC."""
     test, test_metrics = results.test, results.metrics["test"]
     curves = {

@@ -131,9 +131,9 @@ def findings(
     unit = "bases" if alphabet == "dna" else "residues"
     level = task.interpret.significance
 
-    def span(name: str, digits: int = 2) -> str:
+    def span(name: str) -> str:
         return words.interval(
-            {"low": row[f"{name}_low"], "high": row[f"{name}_high"]}, digits, sign=True
+            {"low": row[f"{name}_low"], "high": row[f"{name}_high"]}, 2, sign=True
         )
 
     def answer(name: str, value: float = 1.0, least: float = 0.0) -> str:

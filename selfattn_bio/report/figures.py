@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from selfattn_bio.interpret.associations import CONFIDENCE
 from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results, site_positions
@@ -201,7 +202,8 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                 "evidence",
                 "Effect of each motif",
                 "Decrease in log-odds when the sites of a motif in test records are shuffled, "
-                f"minus the decrease when nearby {unit} are shuffled. Lines: 95 % intervals.",
+                f"minus the decrease when nearby {unit} are shuffled. Lines: {percent(CONFIDENCE)} "
+                "intervals.",
                 "The effect describes this model, not a cell. An experiment must show whether the "
                 "cell also uses the motif.",
                 lambda ax: plots.draw_evidence(motifs, ax),

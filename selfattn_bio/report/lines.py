@@ -13,6 +13,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
+from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.interpret.interventions import MIN_RECORDS
 from selfattn_bio.interpret.matching import match_label
@@ -21,7 +22,7 @@ from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import words
 from selfattn_bio.report.results import read_file, read_json
-from selfattn_bio.report.words import classifier_name, comparison, p_value
+from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
 
 Metrics = Mapping[str, Any]
 
@@ -82,7 +83,7 @@ def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
                 f"AUROC by {by}: worst {found['worst']!r} {auroc[found['worst']]:.3f}, gap "
                 f"{gap['auroc']['value']:.3f} ({low:.3f} to {high:.3f})"
             )
-    yield " ".join(comparison(metrics))
+    yield " ".join(baseline_sentence(metrics))
 
 
 def _calls(name: str, entry: Metrics) -> Iterator[str]:
@@ -149,7 +150,7 @@ def motif_lines(table: pd.DataFrame) -> Iterator[str]:
             f"odds ratio {row['odds_ratio']:.2f} (q {p_value(row['enrichment_q'])}), "
             f"effect {measured}: {row['verdict']}"
         )
-    yield f"supported: {(table['verdict'] == 'supported').sum()} of {counted(len(table), 'motif')}"
+    yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
 
 
 def _match(row: Mapping[Hashable, Any]) -> str:
@@ -211,7 +212,7 @@ def _comparison(objective: Objective[Any], metrics: Mapping[str, Any]) -> Iterat
 
 @_comparison.register
 def _(objective: Binary, metrics: Mapping[str, Any]) -> Iterator[str]:
-    yield " ".join(words.comparison(metrics))
+    yield " ".join(words.baseline_sentence(metrics))
 
 
 def _is_known(entry: Mapping[str, Any], metric: str) -> bool:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import TITLES
 from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q, match_label
 from selfattn_bio.model.checkpoint import read_stack_weights
@@ -36,17 +37,13 @@ def write_report(results: Results, output: Path, name: str) -> None:
 
 def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
-    # Results of earlier versions lack MCC at 0.5
-    shown = {
-        name: title for name, title in TITLES.items() if name in results.metrics["test"]["model"]
-    }
     return fill(
         "report.html.j2",
         results,
         name,
-        METRICS=shown,
+        METRICS=TITLES,
         odds=words.odds,
-        comparison=words.comparison(results.metrics),
+        comparison=words.baseline_sentence(results.metrics),
         ensemble_sentence=words.ensemble_sentence(results.task),
         stack_sentence=words.stack_sentence(
             results.task, read_stack_weights(results.folder / "model")
@@ -55,7 +52,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         control_sentences=words.control_sentences(results.controls),
         control_note=words.control_note(results.controls, results.task.interpret.significance),
         supported=[] if results.motifs is None else words.supported(results.motifs),
-        num_supported=0 if results.motifs is None else words.num_supported(results.motifs),
+        num_supported=0 if results.motifs is None else num_supported(results.motifs),
         motifs=cards.motif_rows(results),
         database=words.database_name(results.task.interpret.database)
         if results.corpus["alphabet"] == "dna"
@@ -167,8 +164,7 @@ def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
             ],
             **{name: found[name] for name in ("worst", "gap")},
         }
-        # Results of earlier versions have no groups
-        for by, found in metrics.get("groups", {}).items()
+        for by, found in metrics["groups"].items()
     ]
 
 

@@ -90,9 +90,7 @@ def draw_precision_recall(
     ax.legend(loc="lower left")
 
 
-def draw_calibration(
-    labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax: Axes, bins: int = 10
-) -> None:
+def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax: Axes) -> None:
     """Draw the observed fraction of positives against the predicted probability.
 
     Two curves show probabilities before and after temperature scaling; the dotted diagonal is
@@ -104,15 +102,13 @@ def draw_calibration(
         (n,), 0 or 1.
     before, after
         Probabilities before and after scaling, (n,).
-    bins
-        Number of bins of the probability.
     """
     ax.plot([0, 1], [0, 1], color=MUTED, **DOTTED)
     for name, p, colour, marker in (
         ("before scaling", before, CONTROL, "s"),
         ("after scaling", after, MODEL, "o"),
     ):
-        table = reliability(p, labels, bins)
+        table = reliability(p, labels)
         ax.plot(
             table["predicted"],
             table["observed"],

@@ -14,8 +14,9 @@ import pandas as pd
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, RunFile
-from selfattn_bio.evaluation.summary import NETWORK
+from selfattn_bio.config.variants import NETWORK
 from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
+from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs import SHIPPED
@@ -75,7 +76,7 @@ def p_value(p: float | None) -> str:
     return f"{p:.2g}" if p > 0 else "1e-300 or less"
 
 
-def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
+def baseline_sentence(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     """Compare the model with its best baseline in a sentence of three parts.
 
     Returns
@@ -300,8 +301,3 @@ def odds(row: Mapping[str, Any]) -> str:
 def odds_ratio(ratio: float) -> str:
     """Format an odds ratio with two significant digits, such as `odds ratio 26,000`."""
     return f"odds ratio {float(format(ratio, '.2g')):,g}"
-
-
-def num_supported(motifs: pd.DataFrame) -> int:
-    """Count the rows with the verdict "supported"."""
-    return int((motifs["verdict"] == "supported").sum())

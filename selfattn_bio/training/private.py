@@ -26,7 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfattn_bio.config import PRIVATE_STEM, Privacy
 from selfattn_bio.data.collation import Collation
-from selfattn_bio.data.poisson import NOISE, PoissonOrder
+from selfattn_bio.data.poisson import STREAM_NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.training.data import Stream, TrainingData
@@ -38,7 +38,7 @@ from selfattn_bio.training.steps import Steps
 ACCOUNTANT = "prv"
 TOLERANCE = 0.01  # fraction of epsilon that the noise may leave unspent
 BITS = 256
-RECORDS = 2  # random stream of the records; derived from the seed, which is not secret
+STREAM_RECORDS = 2  # random stream of the records; derived from the seed, which is not secret
 
 
 class PrivateSteps(Steps):
@@ -119,7 +119,7 @@ class PrivateSteps(Steps):
         for row in rows:
             # Dropout and masking must depend only on the record. Otherwise they would depend on the
             # other records of the batch, and those would influence its gradient.
-            seed_torch(self.training.seed, RECORDS, step, int(self.data.train.rows[row]))
+            seed_torch(self.training.seed, STREAM_RECORDS, step, int(self.data.train.rows[row]))
             batch, _ = self.batch(epoch, np.array([row]))
             if batch.num_targets:  # a record without targets changes nothing
                 loss += self.backward(batch, 1.0, batch.num_targets)
@@ -154,7 +154,7 @@ class PrivateSteps(Steps):
 
         The sum is divided by the mean batch size. This spends a part of the budget.
         """
-        rng = np.random.default_rng((self.secret, NOISE, step))
+        rng = np.random.default_rng((self.secret, STREAM_NOISE, step))
         deviation = self.noise_multiplier * self.section.max_grad_norm
         trained = self._trained
         # a batch without records has no sums

@@ -24,7 +24,7 @@ from selfattn_bio.training.plan import CROWDED, Plan, duration, gigabytes
 from selfattn_bio.training.stacking import check_parts, fit_part
 
 # size of the sample that is fitted; the time grows about linearly with the number of records
-RECORDS = 1_000
+MAX_RECORDS = 1_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class StackTime:
         policy = policy_of(run.data)
         # on all training records, because a single one can make a part unsuitable
         check_parts(run, [corpus.letters(int(row)) for row in rows[~valid[rows]]], policy)
-        sample = rows[sample_rows(labels[rows].astype(np.int64), RECORDS)]
+        sample = rows[sample_rows(labels[rows].astype(np.int64), MAX_RECORDS)]
         valid_fraction = valid[rows].mean()
         # The sample is split again by class: with the split of the run, one part of it might lack a
         # class. This does not change the time.

@@ -29,10 +29,15 @@ def test_readme_make_commands_exist():
     [Path("README.md"), *(path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md")))],
     ids=str,
 )
-def test_links_lead_to_files(page):
+def test_links_and_modules_exist(page):
     text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.M | re.S)
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
     assert [link for link in links if not (ROOT / page.parent / link).exists()] == []
+    modules = [
+        path for path in re.findall(r"`([\w./-]+/[\w./-]+\.py)`", text) if "/NAME." not in path
+    ]
+    places = (ROOT, ROOT / "selfattn_bio")
+    assert [path for path in modules if not any((at / path).exists() for at in places)] == []
 
 
 def test_readme_and_index_link_every_page():

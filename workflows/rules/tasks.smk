@@ -11,7 +11,9 @@ from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
 
 # Rules call selfattn-bio, jupytext and papermill of the environment that runs Snakemake, activated or not.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
+)
 
 # Name of a notebook in notebooks/ -> the results that it shows.
 NOTEBOOKS = {

@@ -14,12 +14,11 @@ from selfattn_bio.api.evaluators.candidates import Candidate, inputs_by_split
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Letters, Measured
 from selfattn_bio.baselines import Baseline, Calibration, suitable
 from selfattn_bio.config import RunFile
-from selfattn_bio.config.variants import PARTNER
+from selfattn_bio.config.variants import NETWORK, PARTNER
 from selfattn_bio.data.composition import gc_content
 from selfattn_bio.evaluation.groups import MOST, groups_of
 from selfattn_bio.evaluation.summary import (
     EVALUATED_SPLITS,
-    NETWORK,
     Classifier,
     Role,
     predictions_table,
@@ -198,6 +197,7 @@ def _groups(
     known = {
         "gc": corpus.alphabet.name == "dna",
         "length": True,
+        # fewer, because records without a chromosome form one more group
         "chrom": len(set(corpus.records["chrom"].dropna())) < MOST,
     }
     requested = {*settings.groups, *([balance.by] if balance else [])}

@@ -242,7 +242,7 @@ def header_pattern(paths: Iterable[Path]) -> str:
     return ""
 
 
-def table_head(path: Path, rows: int = HEAD) -> dict[str, list[str | None]] | None:
+def table_head(path: Path) -> dict[str, list[str | None]] | None:
     """Read the first rows of a table as text by column; None for another kind of file.
 
     Raises
@@ -254,13 +254,13 @@ def table_head(path: Path, rows: int = HEAD) -> dict[str, list[str | None]] | No
     with open_blocks(path) as blocks:
         kind = kind_of(blocks, Fields())
         if kind == "Parquet":
-            return _parquet_head(path, rows)
+            return _parquet_head(path)
         if kind != "table" and (kind != "FASTA" or blocks.head.lstrip().startswith(b">")):
             return None
         with blocks.text() as text:
             lines = csv.reader(text, delimiter=separator_of(blocks.head, Fields()))
             try:
-                names, *cells = itertools.islice(lines, rows + 1)
+                names, *cells = itertools.islice(lines, HEAD + 1)
             except (csv.Error, ValueError):  # the reader raises the error with its line
                 return None
     if (
@@ -272,12 +272,12 @@ def table_head(path: Path, rows: int = HEAD) -> dict[str, list[str | None]] | No
     }
 
 
-def _parquet_head(path: Path, rows: int) -> dict[str, list[str | None]] | None:
+def _parquet_head(path: Path) -> dict[str, list[str | None]] | None:
     from pyarrow import ArrowException, parquet
 
     try:
         with parquet.ParquetFile(path) as file:
-            batch = next(file.iter_batches(rows), None)
+            batch = next(file.iter_batches(HEAD), None)
     except (ArrowException, OSError):  # as above
         return None
     if batch is None:

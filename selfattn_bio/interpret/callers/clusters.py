@@ -8,9 +8,10 @@ Works for DNA and protein, needs no clustering library and no null distribution 
    hypothetical scores of all letters, not only of those in the sequence.
 3. Form star-shaped groups. The seqlet similar to most others is a centre and these others are its
    group. Repeat with the remaining seqlets.
-4. Align each group on its centre, count letters and trim to the informative part. `refine`
-   then searches all records for each pattern and keeps one of the patterns that share sites. This
-   merges halves of a motif and reverse complements, even if the patterns look different.
+4. Align each group on its centre, count letters and trim to the informative part.
+   `patterns.refine_patterns` then searches all records for each pattern and keeps one of the
+   patterns that share sites. This merges halves of a motif and reverse complements, even if the
+   patterns look different.
 5. Repeat from step 2 with the seqlets that are in no site yet, so that a motif with a thousand
    sites does not mask one with thirty.
 """

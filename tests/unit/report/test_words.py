@@ -28,11 +28,11 @@ def metrics(low: float, high: float, best: str = "gc", **sizes: tuple[int, int])
     ],
 )
 def test_the_sentence_follows_the_interval(low: float, high: float, expected: str) -> None:
-    assert words.comparison(metrics(low, high, model=(3, 3)))[1] == expected
+    assert words.baseline_sentence(metrics(low, high, model=(3, 3)))[1] == expected
 
 
 def test_the_sentence_holds_the_figures() -> None:
-    expected = " ".join(words.comparison(metrics(0.01, 0.03, model=(3, 3))))
+    expected = " ".join(words.baseline_sentence(metrics(0.01, 0.03, model=(3, 3))))
     assert expected == (
         "The model is better than its best baseline, GC content: +0.020 AUROC (95 % interval "
         "+0.010 to +0.030, p = 0.004) "
@@ -42,9 +42,9 @@ def test_the_sentence_holds_the_figures() -> None:
 
 def test_better_needs_equal_sizes() -> None:
     def expected(low: float, high: float, cnn: tuple[int, int]) -> str:
-        return " ".join(words.comparison(metrics(low, high, "cnn", model=(2, 1), cnn=cnn))).replace(
-            words.MINUS, "-"
-        )
+        return " ".join(
+            words.baseline_sentence(metrics(low, high, "cnn", model=(2, 1), cnn=cnn))
+        ).replace(words.MINUS, "-")
 
     assert expected(0.01, 0.03, (1, 1)) == (
         "The AUROC of the model is higher than that of its best baseline, CNN: +0.020 AUROC (95 % "
@@ -65,17 +65,17 @@ def test_better_needs_equal_sizes() -> None:
 
 def test_a_saved_baseline_is_recommended_where_it_leads() -> None:
     advice = " Use the baseline, which is saved in baselines/gc."
-    assert words.comparison(metrics(-0.03, -0.01, model=(1, 1)))[2].endswith(
+    assert words.baseline_sentence(metrics(-0.03, -0.01, model=(1, 1)))[2].endswith(
         f"; the comparison is based on only one training, so this may be chance.{advice}"
     )
-    assert words.comparison(metrics(-0.03, -0.01, model=(3, 3)))[2].endswith(
+    assert words.baseline_sentence(metrics(-0.03, -0.01, model=(3, 3)))[2].endswith(
         f"over the same records.{advice}"
     )
     private = metrics(-0.03, -0.01, model=(1, 1)) | {"privacy": {}}
-    assert "Use the baseline" not in words.comparison(private)[2]
+    assert "Use the baseline" not in words.baseline_sentence(private)[2]
     assert (
         "Use the baseline"
-        not in words.comparison(metrics(-0.03, -0.01, "cnn", model=(1, 1), cnn=(1, 1)))[2]
+        not in words.baseline_sentence(metrics(-0.03, -0.01, "cnn", model=(1, 1), cnn=(1, 1)))[2]
     )
 
 

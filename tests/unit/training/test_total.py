@@ -49,7 +49,7 @@ def test_parts_are_fitted_to_sample_outside_test(
 ) -> None:
     corpus = corpus_of(tmp_path, 300, 100)
     fitted = []
-    monkeypatch.setattr(total, "RECORDS", 80)
+    monkeypatch.setattr(total, "MAX_RECORDS", 80)
     monkeypatch.setattr(
         total,
         "fit_part",
@@ -70,7 +70,7 @@ def test_parts_are_fitted_to_sample_outside_test(
 def test_stack_time_grows_with_records(
     run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(total, "RECORDS", 50)
+    monkeypatch.setattr(total, "MAX_RECORDS", 50)
     monkeypatch.setattr(total, "fit_part", lambda *_: None)
     wall, cpu = iter([10.0, 12.0]), iter([1.0, 2.5])  # the lower of 2 s and 1.5 s counts
     monkeypatch.setattr(total.time, "perf_counter", lambda: next(wall))
@@ -95,7 +95,7 @@ def test_all_records_of_a_small_corpus_are_measured(
 def test_record_outside_the_sample_is_checked(
     run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(total, "RECORDS", 4)
+    monkeypatch.setattr(total, "MAX_RECORDS", 4)
     monkeypatch.setattr(total, "fit_part", lambda *_: None)
     corpus = corpus_of(tmp_path, 60, 78, length=20)
     short = int(corpus.records["length"].argmin())
