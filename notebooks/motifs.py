@@ -53,7 +53,9 @@ plt.rcParams.update(plots.STYLE)
 # ## Result
 
 # %%
-display(Markdown(" ".join(words.comparison(metrics)) + "\n\n" + words.motif_sentence(motifs)))
+display(
+    Markdown(" ".join(words.baseline_sentence(metrics)) + "\n\n" + words.motif_sentence(motifs))
+)
 
 # %% [markdown]
 # ## Motifs

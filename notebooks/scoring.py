@@ -52,7 +52,7 @@ plt.rcParams.update(plots.STYLE)
 # ## Result
 
 # %%
-display(Markdown(" ".join(words.comparison(metrics))))
+display(Markdown(" ".join(words.baseline_sentence(metrics))))
 
 # %% [markdown]
 # ## Scores

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,8 +16,9 @@ import socket
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from selfattn_bio.errors import OutputError
+from selfattn_bio.errors import OutputError, SelfAttnBioError
 from selfattn_bio.log import LOG
 
 BED_FILES, GFF_FILES = (
@@ -231,6 +233,31 @@ def clear_stale(path: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def read_json(path: str | Path, error: type[SelfAttnBioError], hint: str) -> dict[str, Any]:
+    """Read a JSON object from a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    error
+        Exception to raise, with the path and `hint`, if the file is missing, cannot be read or
+        holds no JSON object.
+    hint
+        Advice for the user, such as the command that writes the file.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error("file not found", place=str(path), hint=hint) from None
+    except (OSError, ValueError) as reason:
+        message = f"cannot read this file: {reason}"
+        raise error(message, place=str(path), hint=hint) from reason
+    if not isinstance(found, dict):
+        raise error("not a JSON object", place=str(path), hint=hint)
+    return found
 
 
 def sha256_of(path: str | Path) -> str:

@@ -22,10 +22,16 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.config.variants import check_variant_name
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import TableDisplay, counted
-from selfattn_bio.errors import ArgumentError, OutputError
+from selfattn_bio.errors import ArgumentError, OutputError, ResultsError
 from selfattn_bio.evaluation.card import model_card
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
-from selfattn_bio.files import OF_SNAKEMAKE, check_creatable, whole_file, whole_folder
+from selfattn_bio.files import (
+    OF_SNAKEMAKE,
+    check_creatable,
+    read_json,
+    whole_file,
+    whole_folder,
+)
 from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
@@ -34,7 +40,7 @@ from selfattn_bio.objectives import objective_of
 from selfattn_bio.report import plots
 from selfattn_bio.report.figures import MAX_CURVES
 from selfattn_bio.report.plots import COLOURS
-from selfattn_bio.report.results import read_file, read_json
+from selfattn_bio.report.results import read_file
 from selfattn_bio.scoring.loading import Models
 
 METRICS, PREDICTIONS, CARD, BASELINES = "metrics.json", "predictions", "model_card.md", "baselines"
@@ -156,7 +162,7 @@ class Evaluation(TableDisplay):
         """
         folder, read = Path(folder), partial(read_table, text=("id", "chrom", "predicted"))
         return cls(
-            read_file(folder / METRICS, read_json, "evaluate"),
+            read_json(folder / METRICS, ResultsError, "Run `selfattn-bio evaluate`"),
             {
                 split: read_file(folder / PREDICTIONS / f"{split}.tsv", read, "evaluate")
                 for split in EVALUATED_SPLITS
@@ -222,7 +228,7 @@ def evaluate(
     check_candidates(candidates, task, records, path)
     records = records.in_windows(task)
     evaluated = candidates["model"]
-    objective = objective_of(evaluated.run().objective)
+    objective = objective_of(evaluated.runs()[0].objective)
     metrics, tables, baselines = measure(objective, candidates, records, task)
     metrics["sizes"] = {name: candidate.size() for name, candidate in candidates.items()}
     metrics["train"] = evaluated.cost()

@@ -19,7 +19,7 @@ from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import CorpusError, ResultsError
 from selfattn_bio.evaluation.audit import describe_leaks, exceeded_limits, warnings_of, worst_leaks
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import read_json, whole_file
 from selfattn_bio.sequence.clusters import SIMILARITY
 from selfattn_bio.sequence.split_table import read_split
 
@@ -75,12 +75,12 @@ class Leakage(TableDisplay):
         Raises
         ------
         ResultsError
-            If a file is missing.
+            If a file is missing or the summary is damaged.
         """
-        for file in (Path(path), Path(path).with_suffix(".json")):
-            if not file.exists():
-                hint = "Run `selfattn-bio audit` first, or save the result of audit"
-                raise ResultsError("file not found", place=str(file), hint=hint)
+        hint = "Run `selfattn-bio audit`, or save the result of audit"
+        if not Path(path).exists():
+            raise ResultsError("file not found", place=str(path), hint=hint)
+        summary = read_json(Path(path).with_suffix(".json"), ResultsError, hint)
         numbers = {"label": "Int8", "neighbour_label": "Int8", "similarity": "float64"}
         table = pd.read_csv(
             path,
@@ -89,7 +89,6 @@ class Leakage(TableDisplay):
             keep_default_na=False,
             na_values={name: [""] for name in numbers},
         )
-        summary = json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
         return cls(table, summary)
 
     def __repr__(self) -> str:

@@ -24,7 +24,7 @@ from selfattn_bio.evaluation.calibration import (
     fit_slope,
     fit_temperature,
 )
-from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
+from selfattn_bio.files import check_replaceable, read_json, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.split_names import SPLIT_NAMES
@@ -357,17 +357,13 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         If it is missing or unreadable, has another version, or a file is missing or altered.
     """
     path = Path(folder) / CARD
+    card = read_json(path, ModelFolderError, REFIT)
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
         files = dict(card["files"])
         kind, version = str(card["kind"]), card["version"]
         if nested := [name for name in files if Path(name).name != name]:
             raise ValueError(f"{nested[0]!r} is not a file of this folder")
-    except FileNotFoundError:
-        raise ModelFolderError(
-            f"no {CARD}; this is not the folder of a baseline", place=str(folder), hint=REFIT
-        ) from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ModelFolderError(
             f"not the card of a baseline ({error})", place=str(path), hint=REFIT
         ) from error

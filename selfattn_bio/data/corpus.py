@@ -8,7 +8,6 @@ and the table, not on the total number of letters.
 from __future__ import annotations
 
 import hashlib
-import json
 import mmap
 import os
 import weakref
@@ -34,11 +33,12 @@ from selfattn_bio.data.writer import (
 )
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.files import naming
+from selfattn_bio.files import naming, read_json
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.overlaps import overlapping
 
 SUMMARY, PARTNER = "corpus.json", "partner"
+AGAIN = "Run selfattn-bio ingest again"
 # Maximum number of letters that `each` holds, unless a single record is longer
 PASSED = 1 << 26
 
@@ -256,8 +256,8 @@ class Corpus:
                     place=str(part),
                     hint="Run selfattn-bio ingest",
                 )
+        summary = read_json(path / SUMMARY, CorpusError, AGAIN)
         try:
-            summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
             records = pd.read_parquet(path / RECORDS).astype(TYPES)
             get_alphabet(summary["alphabet"])
         # Broken JSON, broken Parquet files and missing columns raise subclasses of these
@@ -266,7 +266,7 @@ class Corpus:
             raise CorpusError(
                 f"cannot read the corpus: {reason}",
                 place=str(path),
-                hint="Run selfattn-bio ingest again",
+                hint=AGAIN,
             ) from error
         fingerprint = fingerprint_of(records, path)
         found = {
@@ -279,7 +279,7 @@ class Corpus:
                 raise CorpusError(
                     f"the corpus was altered: {key} is {value}, but {expected} in {SUMMARY}",
                     place=str(path),
-                    hint="Run selfattn-bio ingest again",
+                    hint=AGAIN,
                 )
         _check_letters(path / LETTERS, records)
         return cls(path, records, summary)
@@ -303,7 +303,7 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
                         f"the sequence of record {name!r} was altered: its SHA-256 is "
                         f"{found[:12]}, but {expected[:12]} in {RECORDS}",
                         place=str(path),
-                        hint="Run selfattn-bio ingest again",
+                        hint=AGAIN,
                     )
 
 
@@ -334,9 +334,6 @@ def fingerprint_of(records: pd.DataFrame, folder: Path) -> str:
         with (folder / MASKED).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     if (folder / PARTNER).is_dir():
-        digest.update(
-            json.loads((folder / PARTNER / SUMMARY).read_text(encoding="utf-8"))[
-                "fingerprint"
-            ].encode()
-        )
+        partner = read_json(folder / PARTNER / SUMMARY, CorpusError, AGAIN)
+        digest.update(partner["fingerprint"].encode())
     return digest.hexdigest()

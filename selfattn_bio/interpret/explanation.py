@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, ResultsError
-from selfattn_bio.files import check_replaceable, whole_folder
+from selfattn_bio.files import check_replaceable, read_json, whole_folder
 from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.exchange import write_modisco_h5, write_npz
@@ -355,9 +355,9 @@ class Explanation:
             If a part is missing or damaged, or the parts have different numbers of records.
         """
         folder = Path(folder)
+        about = read_json(folder / ABOUT, ResultsError, AGAIN)
         path = folder / ABOUT  # the file that is read, for errors
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
             source = {key: about[key] for key in SOURCE if key in about}
             records = pd.read_parquet(path := folder / RECORDS)
             maps = _read_maps(path := folder / MAPS)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 
 from selfattn_bio.config import ModuleModel, RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.files import check_replaceable, sha256_of
+from selfattn_bio.files import check_replaceable, read_json, sha256_of
 from selfattn_bio.model.build import build_network, tokenizer_of
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.user_module import check_allowed, module_sha256, source_of
@@ -205,11 +205,11 @@ def read_stack_weights(folder: str | Path) -> StackWeights | None:
     path = Path(folder) / STACK / STACK_WEIGHTS
     if not path.parent.is_dir():
         return None
+    stored = read_json(path, ModelFolderError, RETRAIN)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
         weights = {str(name): float(weight) for name, weight in stored["weights"].items()}
         found = StackWeights(weights, float(stored["bias"]), str(stored["weights_sha256"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"cannot read the weights of the stack: {error}"
         raise ModelFolderError(message, place=str(path), hint=RETRAIN) from error
     if next(iter(weights), "") != "network":
@@ -264,23 +264,14 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         If the file is missing, is not a JSON object, or lacks a key that scoring needs.
     """
     path = folder / PROVENANCE
-    try:
-        provenance = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"vocabulary_sha256", "weights_sha256", "calibration"} - set(provenance)
-        # without calibration, only "calibration" is reported, not each of its keys
-        missing |= {
-            f"calibration.{name}"
-            for name in CALIBRATION
-            if name not in provenance.get("calibration", CALIBRATION)
-        }
-    except FileNotFoundError:
-        raise ModelFolderError(
-            f"{PROVENANCE} is missing", place=str(path.parent), hint=RETRAIN
-        ) from None
-    except (ValueError, TypeError) as error:
-        raise ModelFolderError(
-            f"provenance is not a JSON object: {error}", place=str(path), hint=RETRAIN
-        ) from error
+    provenance = read_json(path, ModelFolderError, RETRAIN)
+    missing = {"vocabulary_sha256", "weights_sha256", "calibration"} - set(provenance)
+    # without calibration, only "calibration" is reported, not each of its keys
+    missing |= {
+        f"calibration.{name}"
+        for name in CALIBRATION
+        if name not in provenance.get("calibration", CALIBRATION)
+    }
     if missing:
         raise ModelFolderError(
             f"provenance lacks {', '.join(sorted(missing))}",

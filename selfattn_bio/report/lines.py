@@ -13,6 +13,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
+from selfattn_bio.files import read_json
 from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.interpret.interventions import MIN_RECORDS
@@ -21,7 +22,7 @@ from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import words
-from selfattn_bio.report.results import read_file, read_json
+from selfattn_bio.report.results import read_file
 from selfattn_bio.report.words import baseline_sentence, classifier_name, p_value
 
 Metrics = Mapping[str, Any]
@@ -186,7 +187,7 @@ def closing_lines(task: RunFile, folder: Path) -> Iterator[str]:
 def _summary(task: RunFile, folder: Path) -> Iterator[str]:
     if not (folder / "metrics.json").exists():
         return
-    metrics = read_file(folder / "metrics.json", read_json, "evaluate")
+    metrics = read_json(folder / "metrics.json", ResultsError, "Run `selfattn-bio evaluate`")
     objective, test = objective_of(task.objective), metrics["test"]
     metric = objective.main_metric
     value = _value(test["model"], metric)

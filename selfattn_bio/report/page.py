@@ -37,11 +37,15 @@ def write_report(results: Results, output: Path, name: str) -> None:
 
 def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
+    # The titles include metrics of training and of other objectives
+    shown = {
+        name: title for name, title in TITLES.items() if name in results.metrics["test"]["model"]
+    }
     return fill(
         "report.html.j2",
         results,
         name,
-        METRICS=TITLES,
+        METRICS=shown,
         odds=words.odds,
         comparison=words.baseline_sentence(results.metrics),
         ensemble_sentence=words.ensemble_sentence(results.task),

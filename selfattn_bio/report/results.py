@@ -5,7 +5,6 @@ Interpretation is optional: tasks without it, or without any motif, also get a r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.files import read_json
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_table
 from selfattn_bio.motifs import read_meme
@@ -90,15 +90,19 @@ def read_task_results(task: RunFile, folder: Path) -> TaskResults:
     ResultsError
         If a file is missing or cannot be read; the message names the command that writes it.
     """
+
+    def content(name: str, command: str) -> dict[str, Any]:
+        return read_json(folder / name, ResultsError, f"Run `selfattn-bio {command}`")
+
     return TaskResults(
         folder=folder,
         task=task,
-        metrics=read_file(folder / "metrics.json", read_json, "evaluate"),
+        metrics=content("metrics.json", "evaluate"),
         test=read_file(folder / "predictions" / "test.tsv", read_table, "evaluate"),
         history=read_file(folder / "model" / "history.csv", pd.read_csv, "train"),
-        provenance=read_file(folder / "model" / "provenance.json", read_json, "train"),
-        corpus=read_file(folder / "corpus" / "corpus.json", read_json, "ingest"),
-        audit=_read_optional(folder / "audit.json", read_json, "audit"),
+        provenance=content("model/provenance.json", "train"),
+        corpus=content("corpus/corpus.json", "ingest"),
+        audit=content("audit.json", "audit") if (folder / "audit.json").exists() else None,
     )
 
 
@@ -199,8 +203,3 @@ def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Valu
 
 def _read_optional(path: Path, reader: Callable[[Path], Value], command: str) -> Value | None:
     return read_file(path, reader, command) if path.exists() else None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))

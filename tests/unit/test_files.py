@@ -10,8 +10,14 @@ import sys
 
 import pytest
 
-from selfattn_bio.errors import OutputError
-from selfattn_bio.files import check_creatable, check_replaceable, whole_file, whole_folder
+from selfattn_bio.errors import OutputError, ResultsError
+from selfattn_bio.files import (
+    check_creatable,
+    check_replaceable,
+    read_json,
+    whole_file,
+    whole_folder,
+)
 
 KILLED = """if True:
     import os, signal, sys
@@ -196,3 +202,25 @@ def test_error_names_final_path(tmp_path):
     ):
         (folder / "missing" / "letters.bin").open("wb")
     assert caught.value.filename == str(tmp_path / "corpus/missing/letters.bin")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "file not found"),
+        (b'{"a": ', "cannot read this file: "),
+        (b"\xff", "cannot read this file: "),
+        (b"[1]", "not a JSON object"),
+    ],
+)
+def test_read_json_error_names_file_and_hint(tmp_path, content, message):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ResultsError, match=rf"a\.json: {message}.*Write it again"):
+        read_json(path, ResultsError, "Write it again")
+
+
+def test_read_json_object(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    assert read_json(tmp_path / "a.json", ResultsError, "") == {"a": 1}

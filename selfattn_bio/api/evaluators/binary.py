@@ -72,7 +72,7 @@ def evaluate_binary(
         labels,
         _properties(records),
         task.evaluation,
-        _groups(candidates["model"].run(), records, task),
+        _groups(candidates["model"].runs()[0], records, task),
     )
     tables = {
         split: predictions_table(records.ids(split), labels[split], classifiers, split)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
-from selfattn_bio.files import sha256_of
+from selfattn_bio.files import read_json, sha256_of
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import (
+    RETRAIN,
     RUN,
     TRAINING_COST,
     check_trained_on,
@@ -73,20 +73,22 @@ class Candidate:
         """Load each member, without a check that their outputs may be averaged."""
         return list(self.loaded.members) if self.loaded else [load(path) for path in self.folders]
 
-    def run(self) -> RunFile:
-        """Read the run file of the first member."""
-        return read_run_file(self.folders[0] / RUN)
+    def runs(self) -> list[RunFile]:
+        """Read the run file of each member."""
+        return [read_run_file(folder / RUN) for folder in self.folders]
 
     def size(self) -> dict[str, int]:
         """Count the networks and trainings, and the parts of the first member's stack."""
-        runs = [read_run_file(folder / RUN) for folder in self.folders]
+        runs = self.runs()
         size = {"networks": sum(run.model.members for run in runs), "trainings": len(runs)}
         stack = read_stack_weights(self.folders[0])
         return size | ({"parts": len(stack.parts)} if stack and stack.parts else {})
 
     def cost(self) -> dict[str, Any]:
         """Return the cost of training: for several members total time, peak memory, mean speed."""
-        each = [_read_json(folder / TRAINING_COST) for folder in self.folders]
+        each = [
+            read_json(folder / TRAINING_COST, ModelFolderError, RETRAIN) for folder in self.folders
+        ]
         if len(each) == 1:
             return each[0]
         seconds, memory, speed = (
@@ -106,7 +108,7 @@ class Candidate:
         -------
         The mean, and the number of layers, by split. Empty for a model without exits.
         """
-        section = self.run().model
+        section = self.runs()[0].model
         if not isinstance(section, AttentionModel) or isinstance(section.exits, NoExits):
             return {}
         members = self.load().members
@@ -136,11 +138,11 @@ def check_candidates(
         If a model was trained on another corpus, split or objective, a parent of it saw a test
         record, or "model" reads other strands than the run file.
     """
-    corpus, test = records.corpus, records.rows["test"]
+    corpus, test, split_sha256 = records.corpus, records.rows["test"], sha256_of(split)
     _check_strands(candidates["model"], task)
     for candidate in candidates.values():
         for folder in candidate.folders:
-            check_trained_on(folder, corpus.fingerprint, sha256_of(split))
+            check_trained_on(folder, corpus.fingerprint, split_sha256)
             check_objective(read_run_file(folder / RUN).objective, task, folder)
             check_unseen(
                 folder,
@@ -162,20 +164,10 @@ def inputs_by_split(scorer: Scorer, records: EvaluationRecords) -> dict[str, lis
 def _check_strands(model: Candidate, task: RunFile) -> None:
     """Refuse a model that reads other strands than the run file, which its baselines follow."""
     names = {True: "both strands", False: "the given strand"}
-    for folder in model.folders:
-        if (own := read_run_file(folder / RUN).both_strands) != task.both_strands:
+    for folder, run in zip(model.folders, model.runs(), strict=True):
+        if (own := run.both_strands) != task.both_strands:
             raise ModelFolderError(
                 f"the model scores {names[own]}, but the run file {names[not own]}",
                 place=str(folder),
                 hint="Undo the change of the strands in the run file, or train the model again",
             )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise ModelFolderError(
-            f"cannot read {path.name} of the model folder: {reason}", place=str(path)
-        ) from error

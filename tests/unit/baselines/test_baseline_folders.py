@@ -127,7 +127,7 @@ def card_with(folder: Path, **changes: object) -> None:
     [
         (
             lambda folder: (folder / "baseline.json").unlink(),
-            "no baseline.json; this is not the folder of a baseline",
+            "baseline.json: file not found",
         ),
         (lambda folder: (folder / "baseline.json").write_text("{}"), "not the card of a baseline"),
         (

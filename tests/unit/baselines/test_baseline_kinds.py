@@ -226,7 +226,7 @@ def test_gkm_svm_reports_why_it_is_skipped(
 
 
 def test_large_train_sets_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.RECORDS", 30)
+    monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 30)
     monkeypatch.setattr("selfattn_bio.baselines.motif_scores.WORK", 100 * 60 * 2 // 4)
     ppm = np.full((4, 4), 0.25)
     (tmp_path / "d.meme").write_text(meme_text({"m": ppm, "other": ppm}, {"m": 10, "other": 10}))

@@ -72,13 +72,17 @@ def test_missing_part(corpus, part):
         Corpus.open(corpus.path)
 
 
-@pytest.mark.parametrize("part", ["records.parquet", "corpus.json"])
-def test_truncated_part(corpus, part):
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("records.parquet", "cannot read the corpus: "),
+        ("corpus.json", r"corpus\.json: cannot read this file: "),
+    ],
+)
+def test_truncated_part(corpus, part, message):
     path = corpus.path / part
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(
-        CorpusError, match=r"cannot read the corpus: .*Run selfattn-bio ingest again"
-    ):
+    with pytest.raises(CorpusError, match=rf"{message}.*Run selfattn-bio ingest again"):
         Corpus.open(corpus.path)
 
 

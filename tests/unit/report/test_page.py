@@ -380,7 +380,7 @@ def test_a_missing_file_names_the_command_that_writes_it(
 ) -> None:
     run = results_maker(tmp_path)
     (tmp_path / "metrics.json").unlink()
-    message = r"metrics.json: file not found. Run `selfattn-bio evaluate` first"
+    message = r"metrics.json: file not found. Run `selfattn-bio evaluate`"
     with pytest.raises(ResultsError, match=message):
         read_results(run, tmp_path)
 
