@@ -31,10 +31,10 @@ class JsonLines(io.TextIOBase):
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             if line.strip():
-                self.say(self._level, line.rstrip())
+                self.log(self._level, line.rstrip())
         return len(text)
 
-    def say(self, level: str, message: str, **more: object) -> None:
+    def log(self, level: str, message: str, **more: object) -> None:
         """Write one object."""
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         line = {"time": when, "command": self._command, "level": level, "message": message, **more}
@@ -88,7 +88,7 @@ class Objects(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one object."""
         stream = self._output if record.levelno < logging.WARNING else self._errors
-        stream.say(record.levelname.lower(), record.getMessage())
+        stream.log(record.levelname.lower(), record.getMessage())
 
 
 @contextmanager

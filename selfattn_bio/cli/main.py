@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
     def fail(message: str, exit_code: int = 1) -> int:
         if errors:
-            errors.say("error", message, exit_code=exit_code)
+            errors.log("error", message, exit_code=exit_code)
         else:
             print(
                 f"selfattn-bio {arguments.command}: {'error: ' * (exit_code != 130)}{message}",

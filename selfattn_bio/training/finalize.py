@@ -158,7 +158,7 @@ def _choose_exits(trainer: Trainer) -> dict[str, Any]:
     for module in exits:
         module.threshold.fill_(choice.threshold)
     trainer.keep_weights(trainer.progress.best_step)
-    trainer.messages.say(
+    trainer.messages.log(
         f"early exits at a confidence of {choice.threshold:.4f}: validation records leave after "
         f"{choice.mean_layers:.2f} of {readings.shape[2]} layers on average; validation "
         f"{named_metric(main, choice.worth)}, without early exits {choice.worth_of_all_layers:.4f}"
@@ -191,7 +191,7 @@ def _fit_stack(
     TrainingInterrupted
         If a stop signal arrived while a part was fitted.
     """
-    data, say = trainer.data, trainer.messages.say
+    data, log = trainer.data, trainer.messages.log
     splits = {"train": data.train, "valid": data.valid}
     letters = {name: data.letters(split) for name, split in splits.items()}
     labels = {name: split.targets.astype(np.int64) for name, split in splits.items()}
@@ -199,13 +199,13 @@ def _fit_stack(
     fitted = []
     for name in data.run.stack.parts:
         if part := parts.get(name):
-            say(f"stack: reusing {part.title} of another member")
+            log(f"stack: reusing {part.title} of another member")
             fitted.append(part)
             continue
         start = time.monotonic()
         part, auroc = fit_part(setup, name, letters, labels)
         seconds = time.monotonic() - start
-        say(f"stack: {part.title} fitted in {seconds:.0f} s, validation AUROC {auroc:.4f}")
+        log(f"stack: {part.title} fitted in {seconds:.0f} s, validation AUROC {auroc:.4f}")
         fitted.append(part)
         # with several processes, the others would wait for this one
         if trainer.signals.received and trainer.fabric.world_size == 1:
@@ -218,7 +218,7 @@ def _fit_stack(
     network, combined = (
         roc_auc_score(labels["valid"], logits) for logits in (outputs[:, 0], held_out)
     )
-    say(
+    log(
         f"stack: weights {shown}; validation AUROC {combined:.4f} (cross-validated weights), "
         f"network alone {network:.4f}; both are optimistic, because network and parts were chosen "
         "on these records"

@@ -36,7 +36,7 @@ class Messages:
         self._name, self._shown = name, shown
         self._last = time.monotonic()
 
-    def say(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Report one line."""
         if self._shown:
             LOG.info(f"{self._name}: {message}")
@@ -49,7 +49,7 @@ class Messages:
     def start(self, trainer: Trainer) -> None:
         """Report the size of network and data, the device, and warnings."""
         for line in _start_lines(trainer):
-            self.say(line)
+            self.log(line)
         lineage = trainer.data.lineage
         if lineage and lineage.coordinate_warning:
             self.warn(lineage.coordinate_warning)
@@ -59,7 +59,7 @@ class Messages:
         is_recent = time.monotonic() - self._last < SECONDS_BETWEEN_LINES
         if trainer.progress.is_evaluated or not is_recent:
             self._last = time.monotonic()
-            self.say(_progress_line(trainer))
+            self.log(_progress_line(trainer))
 
     def end(self, trainer: Trainer, provenance: dict[str, Any]) -> None:
         """Report the best evaluation, why the training ended, and the model folder."""
@@ -72,7 +72,7 @@ class Messages:
         privacy = provenance.get("privacy")
         spent = f"; epsilon {privacy['epsilon']:.2f} spent" if privacy else ""
         metric = named_metric(trainer.steps.main_metric, trainer.best)
-        self.say(
+        self.log(
             f"best validation {metric} at step {progress.best_step}{ended}{spent}; model in "
             f"{trainer.output}"
         )

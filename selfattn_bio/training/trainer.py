@@ -306,4 +306,4 @@ class Trainer:
         self.best_weights = {
             int(step): parts[f"best-{int(step)}"] for _, step in self.progress.best_steps
         }
-        self.messages.say(f"resuming from the checkpoint of step {self.progress.step}")
+        self.messages.log(f"resuming from the checkpoint of step {self.progress.step}")

@@ -207,7 +207,7 @@ def test_resumed_training_writes_the_same_weights(monkeypatch, caplog):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Messages, "say", stop)
+        patch.setattr(Messages, "log", stop)
         with pytest.raises(TrainingInterrupted):
             sb.train(run, corpus, split, "resumed", threads=1)
     caplog.set_level("INFO", "selfattn_bio")

@@ -8,8 +8,8 @@ from selfattn_bio.training.messages import MAX_NAMED, Messages, named_metric, no
 
 def test_lines_have_the_name_and_come_from_one_process(caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    Messages("cnn 2", shown=True).say("step 1/2")
-    Messages("cnn 2", shown=False).say("step 1/2")
+    Messages("cnn 2", shown=True).log("step 1/2")
+    Messages("cnn 2", shown=False).log("step 1/2")
     assert caplog.messages == ["cnn 2: step 1/2"]
 
 
