@@ -36,7 +36,9 @@ def main(results: Path) -> None:
     """Copy the model of a results folder into the package."""
     model, task = results / "model", read_run_file(ROOT / "workflows/tasks/promoter.toml")
     run, _, provenance = load_model(model)
-    if run != task.model_copy(update={"variants": {}}):
+    # "auto" became the precision of the training machine
+    training = task.training.model_copy(update={"precision": run.training.precision})
+    if run != task.model_copy(update={"variants": {}, "training": training}):
         sys.exit(f"error: {model}: not trained from workflows/tasks/promoter.toml; train it again")
     test = json.loads((results / "metrics.json").read_text(encoding="utf-8"))["test"]["model"]
     program, *rest = provenance["command"]
