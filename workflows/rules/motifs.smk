@@ -1,3 +1,4 @@
+# These steps start before further trainings, because those of the model are the longest chain.
 rule explain:
     input:
         corpus="results/{task}/corpus",
@@ -9,6 +10,7 @@ rule explain:
         "results/{task}{variant}/logs/explain.log",
     benchmark:
         "results/{task}{variant}/benchmarks/explain.tsv"
+    priority: 1
     threads: half_of_cores
     params:
         run_file=run_file,
@@ -37,6 +39,7 @@ rule motifs:
         "results/{task}{variant}/logs/motifs.log",
     benchmark:
         "results/{task}{variant}/benchmarks/motifs.tsv"
+    priority: 1
     threads: half_of_cores
     params:
         run_file=run_file,
@@ -61,6 +64,7 @@ rule interactions:
         "results/{task}{variant}/logs/interactions.log",
     benchmark:
         "results/{task}{variant}/benchmarks/interactions.tsv"
+    priority: 1
     threads: half_of_cores
     params:
         run_file=run_file,
