@@ -6,8 +6,8 @@
 Copies the files that scoring, fine-tuning and the check of lineage need from
 results/promoter/model, and writes the model card with the test figures from
 results/promoter/metrics.json. Folder names of the training machine and a commit with uncommitted
-changes are removed from the provenance; nothing else changes. Two runs with two threads and the
-same package versions give bit-identical weights.
+changes are removed from the provenance; nothing else changes. Two runs with one thread and the
+same versions of this and other packages give bit-identical weights.
 """
 
 import json
