@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -18,8 +19,8 @@ def cap_threads() -> None:
 
     `snakemake --cores 8` sets them to 8 on a machine with two cores as well. OpenMP's threads sleep
     while they wait. Spinning, its default, made a step with two threads 8 times as slow when
-    another process used one of two cores. numba gets the number of OpenMP. Libraries read these
-    variables when they are imported.
+    another process used one of two cores. numba gets the number of OpenMP; if it is loaded, it
+    would refuse another number. Libraries read these variables when they are imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cores = (
@@ -28,5 +29,6 @@ def cap_threads() -> None:
     for name in THREAD_VARIABLES:
         if os.environ.get(name, "").isdigit() and int(os.environ[name]) > cores:
             os.environ[name] = str(cores)
-    if threads := os.environ.get("OMP_NUM_THREADS"):
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads and "numba" not in sys.modules:
         os.environ.setdefault("NUMBA_NUM_THREADS", threads)

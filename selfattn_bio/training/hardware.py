@@ -124,9 +124,9 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
     # "auto" could choose Apple's GPU, which is untested
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     half: dict[str, Any] = {"precision": precision}
-    if (precision, accelerator) == ("16-mixed", "cpu"):
-        # by name, Fabric would choose bfloat16
-        half = {"plugins": MixedPrecision("16-mixed", "cpu")}
+    if precision in ("16-mixed", "bf16-mixed"):
+        # By name, Fabric would print a line, and choose bfloat16 instead of float16 on the CPU.
+        half = {"plugins": MixedPrecision(precision, accelerator)}
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         if sharded:
             hint = "Start it with torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."

@@ -259,7 +259,7 @@ def test_accumulated_batches_of_several_parts_are_exact(tmp_path):
     for cut in ("batch_size = 36", "batch_size = 10\naccumulate = 4"):
         training = (
             "[training]\nmax_steps = 4\nevaluate_every = 1\nlearning_rate = "
-            f"5e-3\nwarmup_steps = 1\n{cut}\n"
+            f"5e-3\nwarmup_steps = 1\nprecision = '32-true'\n{cut}\n"
         )
         data = "[data]\nsequences = 's.fa'\ntargets = 't.tsv'\n"
         run = config.RunFile.model_validate(

@@ -123,7 +123,9 @@ def test_threads_are_limited_to_cores(command, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "999")
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")  # removed again at the end
+    monkeypatch.delenv("NUMBA_NUM_THREADS")
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
     cli.main(["try"])
     assert os.environ["OMP_NUM_THREADS"] == os.environ["NUMBA_NUM_THREADS"] == str(CORES)
     assert os.environ["MKL_NUM_THREADS"] == "1"

@@ -135,6 +135,6 @@ def test_evaluation_of_a_new_objective():
     letters = {split: [corpus.letters(0)] * 2 for split in rows}
     records = EvaluationRecords(corpus, rows, letters)
     model = Candidate([], SimpleNamespace(run=run, members=[reads]))
-    found = measure(objective_of(run.objective), {"model": model}, records, run, print)
+    found = measure(objective_of(run.objective), {"model": model}, records, run)
     assert found.metrics["test"]["model"]["error"]["value"] == 50.0
     assert found.predictions["test"]["mya"].tolist() == [100.0, 200.0]
