@@ -126,7 +126,7 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
     half: dict[str, Any] = {"precision": precision}
     if precision in ("16-mixed", "bf16-mixed"):
         # By name, Fabric would print a line, and choose bfloat16 instead of float16 on the CPU.
-        half = {"plugins": MixedPrecision(precision, accelerator)}
+        half = {"plugins": MixedPrecision(precision, accelerator)}  # type: ignore[arg-type]
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         if sharded:
             hint = "Start it with torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
