@@ -24,6 +24,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow
 import torch
 
 from selfattn_bio import config
@@ -232,6 +233,9 @@ def _work(
     use_threads(threads)
     use_matmul(run.training.matmul)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    # Arrow's own allocator would reserve 1 GiB, which `_guard` counts; Arrow then waits forever for a
+    # thread that cannot start
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     probe = Probe(device, available_mb())
     pipe.send(probe)
     _guard(probe)
