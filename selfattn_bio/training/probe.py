@@ -233,8 +233,8 @@ def _work(
     use_threads(threads)
     use_matmul(run.training.matmul)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Arrow's own allocator would reserve 1 GiB, which `_guard` counts; Arrow then waits forever for a
-    # thread that cannot start
+    # Arrow's own allocator would reserve 1 GiB, which `_guard` counts. If a thread of Arrow cannot
+    # start for lack of memory, Arrow waits forever.
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     probe = Probe(device, available_mb())
     pipe.send(probe)

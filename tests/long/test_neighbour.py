@@ -42,10 +42,12 @@ def test_busy_process_does_not_stop_training_with_two_threads(monkeypatch):
     alone = median_step()
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores - 1)]
     try:
-        beside = median_step()
+        with_others = median_step()
     finally:
         for process in busy:
             process.kill()
             process.wait()
-    print(f"a step takes {beside / alone:.2f} times as long next to {cores - 1} busy processes")
-    assert beside < 4 * alone
+    print(
+        f"a step takes {with_others / alone:.2f} times as long next to {cores - 1} busy processes"
+    )
+    assert with_others < 4 * alone

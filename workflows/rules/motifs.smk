@@ -1,4 +1,4 @@
-# These steps start before further trainings, because those of the model are the longest chain.
+# These steps start before further trainings: for the model they take longer than a training of the control.
 rule explain:
     input:
         corpus="results/{task}/corpus",
