@@ -127,8 +127,8 @@ class Training(Section):
     )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
         "auto",
-        description="auto = bf16-mixed if the CPU (AMX) or GPU has matrix units for bfloat16, "
-        "otherwise 32-true; 16-mixed = float16, slow on most CPUs",
+        description="auto = bf16-mixed if the CPU (AMX, AVX512-BF16) or GPU has instructions for "
+        "bfloat16, otherwise 32-true; 16-mixed = float16, slow on most CPUs",
     )
     matmul: Literal["highest", "medium"] = Field(
         "medium",

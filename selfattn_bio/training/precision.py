@@ -44,13 +44,14 @@ def keep_precision(run: RunFile, checkpoints: Path) -> None:
 
 
 def fast_precision() -> str:
-    """Return "bf16-mixed" if this machine has matrix units for bfloat16, otherwise "32-true".
+    """Return "bf16-mixed" if this machine has instructions for bfloat16, otherwise "32-true".
 
-    These are AMX on the CPU, and GPUs from Ampere on. With AVX512-BF16 alone, name bfloat16 in the
-    run file: the gain depends on the network (docs/decisions.md#training).
+    These are AMX or AVX512-BF16 on the CPU, and the matrix units of GPUs from Ampere on.
     """
     if torch.cuda.is_available():
-        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
+        has_instructions = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has_units = torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if has_units else "32-true"
+        has_instructions = (
+            torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        )
+    return "bf16-mixed" if has_instructions else "32-true"

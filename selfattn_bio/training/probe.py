@@ -24,7 +24,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow
 import torch
 
 from selfattn_bio import config
@@ -56,6 +55,7 @@ SHORTEST = 20  # length of a synthetic record; shorter ones could be duplicates
 FRACTION = 0.5  # fraction of the available memory that a size may be expected to take
 # exit codes of a process that was killed because memory ran out
 KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)
+ARROW_ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"  # environment variable
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def measure(
             args=(theirs, run, lengths, threads, seconds, keep_memory, Path(folder)),
         )
         try:
-            _start_ignoring_sigint(process)
+            _start(process)
             theirs.close()
             with suppress(EOFError):  # the process has ended; its exit code shows how
                 while True:
@@ -189,18 +189,25 @@ def measure(
     return found
 
 
-def _start_ignoring_sigint(process: BaseProcess) -> None:
-    """Start a process that ignores Ctrl-C from its first line on.
+def _start(process: BaseProcess) -> None:
+    """Start a process that ignores Ctrl-C from its first line on, and whose Arrow reserves nothing.
 
-    A terminal sends Ctrl-C to all processes. The parent receives it and kills the process.
+    A terminal sends Ctrl-C to all processes. The parent receives it and kills the process. Arrow's
+    own allocator would reserve 1 GiB when it is imported, which limits of memory count. A thread of
+    Arrow might then not start, and Arrow would wait for it forever.
     """
     # otherwise it starts with the process and unblocks the signal
     resource_tracker.ensure_running()
+    allocator = os.environ.get(ARROW_ALLOCATOR)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ[ARROW_ALLOCATOR] = "system"
     try:
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.environ.pop(ARROW_ALLOCATOR)
+        if allocator is not None:
+            os.environ[ARROW_ALLOCATOR] = allocator
 
 
 def grows_squared(model: config.AnyModel) -> bool:
@@ -233,9 +240,6 @@ def _work(
     use_threads(threads)
     use_matmul(run.training.matmul)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Arrow's own allocator would reserve 1 GiB, which `_guard` counts. If a thread of Arrow cannot
-    # start for lack of memory, Arrow waits forever.
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     probe = Probe(device, available_mb())
     pipe.send(probe)
     _guard(probe)

@@ -13,9 +13,18 @@ def run_file(precision, **model):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the rule for CPUs")
-@pytest.mark.parametrize(("has_amx", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_matrix_units_of_the_cpu_decide(has_amx, expected, monkeypatch):
+@pytest.mark.parametrize(
+    ("has_amx", "has_avx512_bf16", "expected"),
+    [
+        (True, True, "bf16-mixed"),
+        (True, False, "bf16-mixed"),
+        (False, True, "bf16-mixed"),
+        (False, False, "32-true"),
+    ],
+)
+def test_instructions_of_the_cpu_decide(has_amx, has_avx512_bf16, expected, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_avx512_bf16)
     assert fast_precision() == expected
     assert with_precision(run_file("auto")).training.precision == expected
 
