@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from selfattn_bio.config import PRIVATE_STEM, Privacy
+from selfattn_bio.config import PRIVATE_STEM
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.data.poisson import STREAM_NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
@@ -98,7 +99,9 @@ class PrivateSteps(Steps):
         self.training = run.training
         self.secret = secrets.randbits(BITS)
         self.order = PoissonOrder(num_records, self.training.batch_size, self.secret)
-        self.noise_multiplier = _noise_for(self.section, self.order.rate, self.training.max_steps)
+        self.noise_multiplier = _noise_for(
+            self.section.epsilon, self.section.delta, self.order.rate, self.training.max_steps
+        )
         self.accountant = create_accountant(ACCOUNTANT)
         self._sums: list[Tensor] = []
         super().__init__(fabric, data, network, collate, loss)
@@ -234,17 +237,18 @@ def check_layers(network: nn.Module, place: str) -> None:
             raise TrainingError(message, place=place, hint=PRIVATE_STEM)
 
 
-def _noise_for(section: Privacy, rate: float, steps: int) -> float:
+@cache  # a search of seconds, equal for all members and variants
+def _noise_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
     from opacus.accountants.utils import get_noise_multiplier
 
     with _narrow_orders():
         return get_noise_multiplier(
-            target_epsilon=section.epsilon,
-            target_delta=section.delta,
+            target_epsilon=epsilon,
+            target_delta=delta,
             sample_rate=rate,
             steps=steps,
             accountant=ACCOUNTANT,
-            epsilon_tolerance=TOLERANCE * section.epsilon,
+            epsilon_tolerance=TOLERANCE * epsilon,
         )
 
 
