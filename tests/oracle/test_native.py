@@ -35,6 +35,7 @@ def fresh(monkeypatch, tmp_path):
 
 
 @needs_band
+@pytest.mark.usefixtures("small")
 def test_compiles_once_into_the_cache(fresh, tmp_path):
     assert unavailable_reason() is None
     made = list((tmp_path / "selfattn_bio").iterdir())
