@@ -1,6 +1,7 @@
 """Test the frame around the commands: one-line errors, exit codes, threads, and light imports."""
 
 import errno
+import gc
 import os
 import re
 import subprocess
@@ -139,6 +140,17 @@ def test_waiting_threads_sleep_unless_the_user_chose_otherwise(command, monkeypa
     monkeypatch.delenv("OMP_WAIT_POLICY")
     cli.main(["try"])
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_garbage_is_collected_less_in_a_process_of_its_own(command, monkeypatch):
+    changes = []
+    monkeypatch.setattr(sys, "argv", ["selfattn-bio", "try"])
+    monkeypatch.setattr(cli.atexit, "register", changes.append)
+    monkeypatch.setattr(cli.gc, "set_threshold", lambda *each: changes.append(each))
+    assert cli.main(["try"]) == 0
+    assert changes == []
+    assert cli.main() == 0
+    assert changes == [(*gc.get_threshold()[:2], 1000), gc.freeze]
 
 
 def test_unknown_command_lists_commands(command, capsys):
