@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fast_python import fast_python
 
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
@@ -202,7 +203,7 @@ def made_folder(tmp_path_factory):
     shutil.copytree(ROOT / "workflows", folder / "workflows")
     (folder / ".bin").mkdir()
     for name, words_of in (("selfattn-bio", "-m selfattn_bio.cli.main"), ("python", "")):
-        (folder / ".bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words_of} "$@"\n')
+        (folder / ".bin" / name).write_text(f'#!/bin/sh\nexec "{fast_python()}" {words_of} "$@"\n')
         (folder / ".bin" / name).chmod(0o755)
     return folder
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fast_python import fast_python
 
 ROOT = Path(__file__).parents[2]
 SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -62,7 +63,7 @@ def test_extension_is_one_file_and_one_registration(title, package):
     assert len(new) == 2  # with try.py
     assert len(changed) <= 1
     done = subprocess.run(
-        [sys.executable, "try.py"],
+        [fast_python(), "try.py"],
         cwd=package,
         env=os.environ | {"PYTHONPATH": str(package)},
         capture_output=True,

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fast_python import fast_python
 from safetensors.torch import load_file
 from small_task import PROCESSES, environments, history, write_task
 
@@ -335,7 +336,6 @@ def test_signal_saves_and_resumes(prepared, number):
         RUN.replace("checkpoint_every = 3", "checkpoint_every = 1000000")
     )
     command = [
-        sys.executable,
         "-m",
         "selfattn_bio.cli.main",
         "train",
@@ -348,12 +348,16 @@ def test_signal_saves_and_resumes(prepared, number):
     ]
     command += ["--split", "split.tsv", "--output", "stopped"]
 
-    def train():
+    def train(python):
         return subprocess.Popen(
-            command, cwd=prepared, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [python, *command],
+            cwd=prepared,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
 
-    first = train()
+    first = train(sys.executable)
     for line in first.stdout:
         if "step 8/40" in line:
             break
@@ -363,7 +367,7 @@ def test_signal_saves_and_resumes(prepared, number):
         pytest.fail("the training ended before it was stopped: make the test's run longer")
     assert first.returncode == 128 + number
     assert f"training was stopped by {number.name} at step" in rest.splitlines()[-1]
-    second = train()
+    second = train(fast_python())
     said, _ = second.communicate()
     assert second.returncode == 0
     assert "resuming from the checkpoint of step" in said

@@ -2,10 +2,10 @@
 
 import shutil
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
+from fast_python import fast_python
 from safetensors.torch import load_file
 from small_task import gradients_of, history, write_task
 from torch.testing import assert_close
@@ -36,9 +36,6 @@ precision = "32-true"
 """
 
 
-TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
-
-
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
     """Create a run file, a corpus and a split, and train with one process."""
@@ -50,10 +47,11 @@ def task(tmp_path_factory):
     return folder
 
 
-def train(folder, output, *options, launcher=()):
+def train(folder, output, *options, processes=1):
+    torchrun = [fast_python(), "-m", "torch.distributed.run", "--no-python"]
     command = [
-        sys.executable,
-        *launcher,
+        *([] if processes == 1 else [*torchrun, f"--nproc-per-node={processes}"]),
+        fast_python(),
         "-m",
         "selfattn_bio.cli.main",
         "train",
@@ -85,15 +83,13 @@ def same_model(folder, first, second, **tolerance):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--sharded",)], ids=["whole", "sharded"])
 def test_two_processes_have_losses_of_one(task, options):
-    said = train(task, "two", *options, launcher=TORCHRUN)
+    said = train(task, "two", *options, processes=2)
     assert "2 processes, each with 1 thread;" in said
     assert said.count("model in two") == 1  # only the first process prints
     same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
     shutil.rmtree(task / "two")
     max((task / "two.checkpoints").glob("step-*")).unlink()
-    assert "resuming from the checkpoint of step 12" in train(
-        task, "two", *options, launcher=TORCHRUN
-    )
+    assert "resuming from the checkpoint of step 12" in train(task, "two", *options, processes=2)
     same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
     shutil.rmtree(task / "two.checkpoints")
 

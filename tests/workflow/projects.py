@@ -1,10 +1,13 @@
 """Copies of the project, and Snakemake in them, for the tests of the workflow."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from fast_python import fast_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,11 +27,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
 
 
-def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run Snakemake; return output and errors as one stream."""
+def snakemake(project: Path, *arguments: str, fresh: bool = False) -> subprocess.CompletedProcess:
+    """Run Snakemake; return output and errors as one stream.
+
+    Snakemake and the commands start in forks, or as `fresh` processes that import the libraries.
+    """
+    program, *rest = command(*arguments)
+    shell_function = f'() {{ "{fast_python()}" -m selfattn_bio.cli.main "$@"; }}'
+    forked = {"BASH_FUNC_selfattn-bio%%": shell_function}
     return subprocess.run(
-        command(*arguments),
+        [program if fresh else fast_python(), *rest],
         cwd=project,
+        env=os.environ | ({} if fresh else forked),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

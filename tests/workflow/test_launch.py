@@ -1,15 +1,13 @@
 """Check how `train` is started for each profile and its resources, in dry runs."""
 
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from projects import ROOT, copy_project, snakemake
 
-ROOT = Path(__file__).parents[2]
 SRUN = "srun --nodes=2 --ntasks=2 --ntasks-per-node=1"
 
 pytestmark = pytest.mark.slow
@@ -17,33 +15,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("launch")
-    for name in ("workflows", "profiles", "notebooks", "data/smoke"):
-        shutil.copytree(ROOT / name, folder / name)
-    shutil.copy(ROOT / "Snakefile", folder)
-    return folder
+    return copy_project(tmp_path_factory.mktemp("launch") / "a project")
 
 
 def dry_run(project: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "results/smoke/model",
-        "--dry-run",
-        "--printshellcmds",
-        "--cores",
-        "4",
-        *arguments,
-    ]
-    return subprocess.run(
-        command,
-        cwd=project,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+    requested = ("results/smoke/model", "--dry-run", "--printshellcmds", "--cores", "4")
+    return snakemake(project, *requested, *arguments)
 
 
 def training(project: Path, *arguments: str) -> str:

@@ -4,11 +4,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from fast_python import fast_python
 from projects import ROOT, copy_project, planned, replace, snakemake
 
 INTERPRETATION = {
@@ -249,7 +249,7 @@ sb.find_interactions(task, corpus, split, model, motifs).save(f"{output}/interac
 """
     # one thread, as in a workflow with one core
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=project, env=env, check=True)
+    subprocess.run([fast_python(), "-c", code, str(tmp_path)], cwd=project, env=env, check=True)
     for name in ("split.tsv", "motifs.tsv", "motifs.meme", "interactions.tsv"):
         assert (tmp_path / name).read_text() == (results / name).read_text(), name
     metrics, expected = (

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fast_python import fast_python
 
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance
 from selfattn_bio.motifs import open_database
@@ -23,8 +24,8 @@ SHIPPED = ROOT / "selfattn_bio/models/motifs"
 SCRIPT = ROOT / "data/make_motif_parent.py"
 
 
-def rebuild(output):
-    command = [sys.executable, SCRIPT, "--steps", "3", "--motifs", "8", "--output", output]
+def rebuild(python, output):
+    command = [python, SCRIPT, "--steps", "3", "--motifs", "8", "--output", output]
     subprocess.run(command, check=True, capture_output=True)
     return output
 
@@ -46,7 +47,8 @@ def exact_hits(motifs, codes):
 
 @pytest.mark.slow
 def test_script_twice_same_weights(tmp_path):
-    first, second = (rebuild(tmp_path / name) for name in ("first", "second"))
+    first = rebuild(sys.executable, tmp_path / "first")
+    second = rebuild(fast_python(), tmp_path / "second")
     weights = [read_provenance(folder)["weights_sha256"] for folder in (first, second)]
     assert weights[0] == weights[1]
     columns = load(first).run.objective.columns

@@ -1,0 +1,21 @@
+"""Settings of all tests; pytest also puts this folder on the path, for fast_python.py."""
+
+import gc
+
+import pytest
+
+gc.disable()  # nothing is garbage while pytest imports the tests: a quarter of that time
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, but not among modules and tests."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_gkm_svm():
+    """Fit the gapped k-mer SVM to 200 records: its time grows with the square of their number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("selfattn_bio.baselines.gkm_svm.MAX_RECORDS", 200)
+        yield
