@@ -110,6 +110,14 @@ def test_the_known_databases_are_those_that_ship():
     assert files == [f"{name.removeprefix('jaspar:')}.meme.gz" for name in MOTIF_DATABASES]
 
 
+def test_shipped_database_is_read_once(monkeypatch):
+    changed = open_database("jaspar:insects")
+    label = next(iter(changed))
+    changed.pop(label)[:] = 0
+    monkeypatch.setattr("selfattn_bio.motifs.read_motifs", None)
+    np.testing.assert_allclose(open_database("jaspar:insects")[label].sum(axis=1), 1, atol=1e-6)
+
+
 def test_unknown_group():
     with pytest.raises(
         DatabaseError,

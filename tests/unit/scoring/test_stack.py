@@ -162,12 +162,11 @@ def test_attributions_equal_measured_substitutions(reverse_complement):
     scorer, letters = stacked(reverse_complement), records(3, 7)[0]
     found = explain_letters(scorer, letters, pd.DataFrame({"id": list("abc")}), method=Saturation())
     for row, sequence in enumerate(letters):
-        effects = np.zeros((LENGTH, 4))
+        mutants = np.tile(sequence, (LENGTH, 4, 1))
         for position in range(LENGTH):
-            for base, letter in enumerate(b"ACGT"):
-                mutant = sequence.copy()
-                mutant[position] = letter
-                effects[position, base] = scorer.logits([mutant])[0] - scorer.logits([sequence])[0]
+            mutants[position, :, position] = list(b"ACGT")
+        logits = scorer.logits([sequence, *mutants.reshape(-1, LENGTH)])
+        effects = (logits[1:] - logits[0]).reshape(LENGTH, 4)
         expected = effects - effects.mean(axis=1, keepdims=True)
         np.testing.assert_allclose(found.hypothetical[row], expected, atol=2e-4)
 
