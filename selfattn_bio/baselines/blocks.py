@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from selfattn_bio.compiled import compiled
 from selfattn_bio.data.composition import Letters, kmer_windows
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
-
-POSITIONS = 2048  # positions whose substitutions are compared at once
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class KmerSlots:
             slots = self.slot_of(np.arange(kmers.shape[1])[None], windows)
             features = np.where((kmers < 0) | (slots < 0), -1, slots * self.num_kmers + kmers)
             of_chunk = np.zeros((2, len(features)))
-            _kernel()(features, values, *of_chunk)
+            compiled(_totals)(features, values, *of_chunk)
             totals.append(of_chunk[0])
             squares.append(of_chunk[1])
         return np.concatenate(totals), np.concatenate(squares)
@@ -136,14 +133,6 @@ class KmerSlots:
             removed[offset : offset + number, offset] = old[:, 0]
             added[offset : offset + number, offset] = new[:, offset]
         return Substitutions(removed[: len(record)], added[: len(record)])
-
-
-@cache
-def _kernel() -> Callable[..., None]:
-    """Return `_totals`, compiled by numba at the first call and cached on disk."""
-    import numba  # imported here because it takes a second
-
-    return cast(Callable[..., None], numba.njit(cache=True, nogil=True)(_totals))
 
 
 def _totals(
@@ -188,16 +177,25 @@ class Substitutions:
 
     def squares(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the change of the sum of squares of `counts` (size,), (L, A)."""
-        change = 2 * self.total(counts)
-        length, width = self.removed.shape
-        signs = np.repeat([1.0, -1.0], width)
-        weights = signs[:, None] * signs
-        for start in range(0, length, POSITIONS):
-            part = slice(start, start + POSITIONS)
-            added = self.added[part].transpose(0, 2, 1)  # (P, A, k)
-            features = np.concatenate(
-                [added, np.broadcast_to(self.removed[part][:, None], added.shape)], axis=2
-            )
-            same = (features[..., None] == features[..., None, :]) & (features >= 0)[..., None]
-            change[part] += (same * weights).sum(axis=(-1, -2))
-        return change
+        squared: NDArray[np.float64] = compiled(_squared_changes)(self.removed, self.added)
+        return 2 * self.total(counts) + squared
+
+
+def _squared_changes(removed: NDArray[np.int64], added: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the sum of squared changes of the counts, (L, A), for the arrays of `Substitutions`.
+
+    Compiled by numba.
+    """
+    length, width, size = added.shape
+    squares = np.zeros((length, size))
+    for at in range(length):
+        for letter in range(size):
+            features = np.concatenate((added[at, :, letter], removed[at]))
+            for one in range(2 * width):
+                if features[one] < 0:
+                    continue
+                squares[at, letter] += 1
+                for other in range(one):
+                    if features[other] == features[one]:
+                        squares[at, letter] += 2 if (one < width) == (other < width) else -2
+    return squares

@@ -5,13 +5,12 @@ LightGBM walks down each tree record by record, which takes ten times as long.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from selfattn_bio.compiled import compiled
 
 TILE = 64  # records that pass through a tree together
 MOST_LEAVES = 32  # one bit of a 32-bit number per leaf
@@ -103,7 +102,7 @@ class Forest:
         sums = np.zeros(len(x))
         for start in range(0, len(x), TILE):
             tile = np.ascontiguousarray(x[start : start + TILE].T, dtype=np.float32)
-            _kernel()(
+            compiled(_add_leaves)(
                 tile,
                 self.first,
                 self.features,
@@ -150,14 +149,6 @@ def _splits(
     features = np.array(tree["split_feature"].split(), dtype=np.int64)
     thresholds = np.array(tree["threshold"].split(), dtype=np.float64)
     return features, thresholds, masks, leaves
-
-
-@cache
-def _kernel() -> Callable[..., None]:
-    """Return `_add_leaves`, compiled by numba at the first call and cached on disk."""
-    import numba  # imported here because it takes a second
-
-    return cast(Callable[..., None], numba.njit(cache=True, nogil=True)(_add_leaves))
 
 
 def _add_leaves(

@@ -6,13 +6,14 @@ score crosses a threshold on the path of the original record through the tree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from selfattn_bio.compiled import compiled
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -74,7 +75,8 @@ class Trees:
         (R,): summed output for each changed record minus that for the record.
         """
         trees = (self.roots, self.feature, self.left, self.right, self.value)
-        return _kernel()(original, np.ascontiguousarray(changed.T), *trees)
+        found: Floats = compiled(_sum_changes)(original, np.ascontiguousarray(changed.T), *trees)
+        return found
 
 
 def _add(node: Mapping[str, Any], nodes: list[tuple[int, int, int, float]]) -> int:
@@ -87,14 +89,6 @@ def _add(node: Mapping[str, Any], nodes: list[tuple[int, int, int, float]]) -> i
     left, right = _add(node["left_child"], nodes), _add(node["right_child"], nodes)
     nodes[number] = (node["split_feature"], left, right, node["threshold"])
     return number
-
-
-@cache
-def _kernel() -> Callable[..., Floats]:
-    """Return `_sum_changes`, compiled by numba at the first call and cached on disk."""
-    import numba  # imported here because it takes a second
-
-    return cast(Callable[..., Any], numba.njit(cache=True)(_sum_changes))
 
 
 def _sum_changes(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any, cast
+from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from selfattn_bio.compiled import compiled
 from selfattn_bio.motifs.words import AMBIGUOUS, WordTables, words_of
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -262,17 +262,9 @@ def _score_substitutions(
     exps = np.exp(scores - ceiling)
 
     codes = np.where(bases[:length].any(axis=1), bases[:length].argmax(axis=1), AMBIGUOUS)
-    best, total = _kernel()(scores, exps, matrices.astype(np.float64), codes)
+    best, total = compiled(_replace_bases)(scores, exps, matrices.astype(np.float64), codes)
     original = top, _rounded(top + np.log(sum(np.split(exps.sum(axis=1), 2))))
     return original, (best, _rounded(top[:, None, None] + np.log(total)))
-
-
-@cache
-def _kernel() -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return `_replace_bases`, compiled by numba at the first call and cached on disk."""
-    import numba  # imported here because it takes a second
-
-    return cast(Callable[..., Any], numba.njit(cache=True)(_replace_bases))
 
 
 def _replace_bases(
