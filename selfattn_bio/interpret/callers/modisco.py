@@ -209,19 +209,19 @@ def _communities(affinity: sparse.csr_matrix, **ignored: int) -> NDArray[np.int6
     weights = np.concatenate([2 * above.data, affinity.diagonal()])
     if not weights.any():
         return alone
-    # igraph would turn an array of edges into nested lists
-    ends = (np.concatenate([each, alone]).tolist() for each in (above.row, above.col))
+    # igraph would turn an array of edges into nested lists; the edges share the integers of `alone`
+    number = alone.astype(object)
+    ends = (number[np.concatenate([each, alone])] for each in (above.row, above.col))
     graph = igraph.Graph(len(alone), zip(*ends, strict=True))
-    graph.es["weight"] = weights
     igraph.set_random_number_generator(random.Random(0))
     try:
         runs = [
-            graph.community_leiden("modularity", weights="weight", n_iterations=-1)
+            graph.community_leiden("modularity", weights=weights, n_iterations=-1)
             for _ in range(LEIDEN_RUNS)
         ]
     finally:
         igraph.set_random_number_generator(random)
-    best = max(runs, key=lambda run: graph.modularity(run, weights="weight"))
+    best = max(runs, key=lambda run: graph.modularity(run, weights=weights))
     return np.array(best.membership)
 
 
