@@ -42,6 +42,7 @@ from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
+from selfattn_bio.model.lookup import shifted
 from selfattn_bio.model.paired import CrossProjection
 from selfattn_bio.model.stem import RecordNorm
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
@@ -82,10 +83,8 @@ def _constant_spread(module: RecordNorm, inputs: tuple[Tensor, ...], output: Ten
 
 def _constant_gate(module: nn.GELU, inputs: tuple[Tensor], output: Tensor) -> Tensor:
     x = inputs[0]
-    with torch.no_grad():
-        zero = x.abs() < 1e-6  # the gate is 0 / 0 here; the limit of GELU is 1/2
-        gate = (output / x.masked_fill(zero, 1.0)).masked_fill_(zero, 0.5)
-    return x * gate
+    # the gate is 0 / 0 at 0; the limit of GELU is 1/2
+    return x * (output.detach() / x.detach()).nan_to_num_(nan=0.5)
 
 
 def _constant_length(module: UnitLength, inputs: tuple[Tensor], output: Tensor) -> Tensor:
@@ -135,21 +134,22 @@ def attribution_rules(network: nn.Module, rules: Rules) -> Iterator[None]:
 
 def gradient_at(
     network: Network,
-    embeddings: Tensor,
     tokens: Tensor,
+    shift: Tensor,
     rules: Rules = ATTNLRP,
     chosen: Chosen = all_outputs,
 ) -> Tensor:
-    """Return the gradient of selected outputs at the embeddings, modified by `rules`.
+    """Return the gradient of selected outputs at a shift of the embeddings, modified by `rules`.
 
     Parameters
     ----------
     network
         In evaluation mode.
-    embeddings
-        (B, N, D), those of `tokens` or replacements.
     tokens
         (B, N) int, padded with 0.
+    shift
+        (S, N, D). Row i is added to the embeddings of rows i, i + S, i + 2 S, ... of the tokens,
+        which have the same length, and its gradient is the sum of theirs.
     rules
         ATTNLRP, CP_LRP or PLAIN.
     chosen
@@ -165,10 +165,18 @@ def gradient_at(
     Achtibat et al. 2024, AttnLRP; Ali et al. 2022, CP-LRP; Arras et al. 2025 (LRP as a modified
     gradient).
     """
-    embeddings = embeddings.detach().requires_grad_()
-    with attribution_rules(network, rules), torch.enable_grad():
-        value = chosen(network.classify(embeddings, tokens != PAD), tokens)
-    return torch.autograd.grad(value.sum(), embeddings)[0]
+    shift = shift.detach().requires_grad_()
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    network.requires_grad_(False)  # allows faster kernels
+    try:
+        with attribution_rules(network, rules), torch.enable_grad():
+            mask = tokens != PAD
+            x = shifted(network.inputs(tokens), shift * mask[: len(shift), :, None])
+            value = chosen(network.classify(x, mask), tokens)
+        return torch.autograd.grad(value.sum(), shift)[0]
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_()
 
 
 def project_to_letters(
@@ -268,17 +276,19 @@ def embedding_table(scorer: Scorer) -> Tensor:
     )[0].detach()
 
 
-def backward_batches(*inputs: Sequence[Letters]) -> Iterator[slice]:
-    """Yield slices of at most BATCH sequences and BATCH_LETTERS letters, padding included.
+def backward_batches(*inputs: Sequence[Letters], copies: int = 1) -> Iterator[slice]:
+    """Yield slices of one or more sequences for a backward pass over copies of each.
 
-    Several inputs have the same number of sequences, and the limits apply to each.
+    A pass has at most BATCH rows and BATCH_LETTERS letters, padding included, if there is more than
+    one sequence. Several inputs have the same number of sequences, and the limits apply to each.
     """
     start, number = 0, len(inputs[0])
     while start < number:
         end, longest = start, 0
-        while end < number and end - start < BATCH:
+        while end < number:
             longest = max(longest, *(len(sequences[end]) for sequences in inputs))
-            if end > start and (end + 1 - start) * longest > BATCH_LETTERS:
+            rows = (end + 1 - start) * copies
+            if end > start and (rows > BATCH or rows * longest > BATCH_LETTERS):
                 break
             end += 1
         yield slice(start, end)
@@ -314,19 +324,19 @@ def gradient_scores(
     rules, chosen
         As in `gradient_at`.
     at
-        Other letters of the same lengths at which the gradient is taken.
+        (C B, L), other letters of the same lengths at which the gradient is taken: C copies of row
+        i in the rows i, i + B, i + 2 B, ... Their scores are summed.
 
     Returns
     -------
     (B, L, A) in units of the output, centred: the mean over the letters at each position is 0.
     Padding and letters outside complete, unambiguous k-mers are 0.
     """
-    tokens = scorer.tokens(letters)
+    tokens, table = scorer.tokens(letters), embedding_table(scorer)
     there = tokens if at is None else scorer.tokens(at)
-    gradient = gradient_at(scorer.network, scorer.network.embed(there), there, rules, chosen)
-    scores = project_to_letters(
-        gradient, tokens, embedding_table(scorer), scorer.tokenizer, letters.shape[1]
-    )
+    shift = table.new_zeros(*tokens.shape, table.shape[1])
+    gradient = gradient_at(scorer.network, there, shift, rules, chosen)
+    scores = project_to_letters(gradient, tokens, table, scorer.tokenizer, letters.shape[1])
     return centred(scores.float().cpu().numpy())
 
 

@@ -191,7 +191,7 @@ def explain_pairs(
         else records.drop(columns=list(INTERVAL), errors="ignore")
     )
     batches = (
-        backward_batches(first, partner)
+        backward_batches(first, partner, copies=method.copies)
         if isinstance(method, ByGradient)
         else (slice(i, i + 1) for i in range(len(pairs)))
     )

@@ -123,10 +123,11 @@ class Network(nn.Module):
         """Map tokens (B, N) int to embeddings (B, N, token_dim)."""
         return self.embedding(tokens)
 
-    def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+    def classify(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
         """Return the mean output of the members, (B, C) or (B, N, C).
 
-        `embeddings` is (B, N, token_dim), `mask` (B, N) bool, True = token.
+        `embeddings` is (B, N, token_dim) or the result of `inputs`, and `mask` (B, N) bool, True =
+        token.
         """
         return self._of_members(embeddings, mask).mean(1)
 
@@ -136,13 +137,13 @@ class Network(nn.Module):
         `tokens` is (B, N) int, padded with 0. With exits, training returns the outputs of each exit
         of each member.
         """
-        return self._of_members(self._inputs(tokens), self.mask_of(tokens))
+        return self._of_members(self.inputs(tokens), self.mask_of(tokens))
 
-    def _inputs(self, tokens: Tensor) -> Tensor | EmbeddedTokens:
+    def inputs(self, tokens: Tensor) -> Tensor | EmbeddedTokens:
         """Return the input of the members: on the CPU embedded tokens, if all can read them."""
-        size = self.embedding.num_embeddings
         reads_tokens = all(getattr(member, "reads_tokens", False) for member in self.members)
-        if tokens.device.type != "cpu" or size > LARGEST or not reads_tokens:
+        on_cpu = tokens.device.type == "cpu"
+        if not (reads_tokens and on_cpu) or (size := self.embedding.num_embeddings) > LARGEST:
             return self.embed(tokens)
         ids = torch.arange(size)
         return EmbeddedTokens(tokens, self.embed(ids) * (ids != PAD)[:, None])
@@ -245,11 +246,12 @@ class BothStrandsNetwork(Network):
         """Map tokens (B, N) int to embeddings (B, N, 2 token_dim)."""
         return torch.cat((self.embedding(tokens), self.embedding(self.complement[tokens])), -1)
 
-    def _inputs(self, tokens: Tensor) -> Tensor:
+    def inputs(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings (B, N, 2 token_dim)."""
         return self.embed(tokens)
 
     def _of_members(self, embeddings: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor:
-        assert isinstance(embeddings, Tensor)  # `_inputs` returns nothing else
+        assert isinstance(embeddings, Tensor)  # `inputs` returns nothing else
         return super()._of_members(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).mean(1)
 
     def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:

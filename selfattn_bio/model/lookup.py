@@ -8,7 +8,7 @@ backward (docs/decisions.md#training).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,10 +30,21 @@ class EmbeddedTokens:
         (B, N) int64, padded with 0.
     table
         (V, E), the embedding of each token; 0 for padding.
+    shift
+        (S, N, E), 0 for padding, or None. Row i is added to the embeddings of rows i, i + S,
+        i + 2 S, ... Gradients at the embeddings are taken here.
     """
 
     tokens: Tensor
     table: Tensor
+    shift: Tensor | None = None
+
+
+def shifted(x: Tensor | EmbeddedTokens, shift: Tensor) -> Tensor | EmbeddedTokens:
+    """Add row i of a shift (S, N, E) to the embeddings (B, N, E) of rows i, i + S, i + 2 S, ..."""
+    if isinstance(x, EmbeddedTokens):
+        return replace(x, shift=shift)
+    return x + shift.repeat(len(x) // len(shift), 1, 1)
 
 
 def without_padding(x: Tensor | EmbeddedTokens, mask: Tensor) -> Tensor | EmbeddedTokens:
@@ -66,6 +77,9 @@ class TokenConv(nn.Conv1d):
         with torch.autocast(x.table.device.type, enabled=False):
             products = x.table @ self.weight.permute(2, 1, 0)  # (K, V, D)
             found: Tensor = _RowSum.apply(products, x.tokens)
+            if x.shift is not None:
+                shift = self(x.shift.transpose(1, 2)).transpose(1, 2)  # with the bias
+                return (found.unflatten(0, (-1, len(shift))) + shift).flatten(0, 1).transpose(1, 2)
             return (found if self.bias is None else found + self.bias).transpose(1, 2)
 
 

@@ -164,7 +164,8 @@ class OneInput(nn.Module):
     network
         The `PairedNetwork`.
     held
-        Tokens of the fixed input with the ids of the network, (B, N'); or (1, N') for all rows.
+        Tokens of the fixed input with the ids of the network, (S, N'). Row i belongs to the rows
+        i, i + S, i + 2 S, ... of the other input.
     partner
         Whether the free input is the partner.
     """
@@ -189,6 +190,8 @@ class OneInput(nn.Module):
         """Embed tokens (B, N) int, as this input's tokenizer numbers them, as (B, N, token_dim)."""
         return self.network.embed(self.network.of_partner(tokens) if self.partner else tokens)
 
+    inputs = embed  # the members get the embeddings
+
     def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Map embeddings (B, N, token_dim) and mask (B, N) bool to the member mean (B, C)."""
         return self._of_members(embeddings, mask).mean(1)
@@ -198,12 +201,12 @@ class OneInput(nn.Module):
         return self._of_members(self.embed(tokens), tokens != PAD)
 
     def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        if len(self.held) not in (1, len(embeddings)):
+        if len(embeddings) % len(self.held):
             raise ValueError(
                 f"the fixed input has {len(self.held)} rows; expected 1, or one for each of the "
                 f"{len(embeddings)} rows of the other input"
             )
-        held = self.held.expand(len(embeddings), -1)
+        held = self.held.repeat(len(embeddings) // len(self.held), 1)
         parts = [
             (embeddings, mask * (PARTNER if self.partner else FIRST)),
             (self.network.embed(held), self.network.mask_of(held)),

@@ -220,7 +220,7 @@ class ModuleNetwork(Network):
         with self._errors_of("embed"):
             return self.members[0].embed(tokens)  # type: ignore[operator]
 
-    def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+    def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """Map embeddings (B, N, D) and mask (B, N) bool to outputs (B, C)."""
         with self._errors_of("classify"):
             outputs = self.members[0].classify(embeddings, mask)  # type: ignore[operator]

@@ -193,10 +193,12 @@ def test_hooks_equal_the_rules_written_out(section, rules):
     logits = written_out(network, embeddings, ids != 0, rule)
     assert_close(logits, network(ids)[:, 0, 0])  # the explicit network is the same
     expected = torch.autograd.grad(logits.sum(), embeddings)[0]
-    got = gradient_at(network, embeddings, ids, hooks)
+    got = gradient_at(network, ids, torch.zeros_like(embeddings), hooks)
     assert_close(got, expected)
     for other in (PLAIN, *(each for each, _ in RULES.values() if each is not hooks)):
-        assert not torch.allclose(got, gradient_at(network, embeddings, ids, other))
+        assert not torch.allclose(
+            got, gradient_at(network, ids, torch.zeros_like(embeddings), other)
+        )
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES.keys())
@@ -212,7 +214,9 @@ def test_every_pattern_and_kernel_equals_the_rules_written_out(pattern, rules):
     for kernel in ("auto", "reference", "slab", "sdpa"):
         for block in network.members[0].encoder.blocks:
             block.attention.mixer.kernel = kernel
-        assert_close(gradient_at(network, embeddings, ids, hooks), expected, msg=kernel)
+        assert_close(
+            gradient_at(network, ids, torch.zeros_like(embeddings), hooks), expected, msg=kernel
+        )
 
 
 @pytest.mark.skipif(
@@ -236,7 +240,7 @@ def test_the_compiled_kernel_equals_the_rules_written_out(pattern, kernel, rules
     expected = torch.autograd.grad(
         written_out(network, embeddings, ids != 0, rule).sum(), embeddings
     )[0]
-    got = gradient_at(network.float(), embeddings.float(), ids, hooks)
+    got = gradient_at(network.float(), ids, torch.zeros_like(embeddings).float(), hooks)
     assert_close(got, expected.float(), atol=1e-5, rtol=1e-4)
 
 
@@ -244,9 +248,28 @@ def test_cnn_attribution_is_its_gradient():
     network, ids = network_of(CNN), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
     assert_close(
-        gradient_at(network, network.embed(ids), ids),
+        gradient_at(network, ids, torch.zeros_like(embeddings)),
         torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0],
     )
+
+
+@pytest.mark.parametrize("section", [*ATTENTION.values(), CNN], ids=[*ATTENTION, "cnn"])
+def test_gradients_of_copies_are_summed_at_their_shift(section):
+    network, ids = network_of(section), tokens()
+    copies = torch.where(
+        ids.repeat(3, 1) == 0, 0, torch.randint(1, V, (3 * len(ids), ids.shape[1]))
+    )
+    shift = (
+        torch.randn(*ids.shape, network.embedding.embedding_dim).double() * (ids != 0)[..., None]
+    )
+    embeddings = (network.embed(copies) + shift.repeat(3, 1, 1)).detach().requires_grad_()
+    with attribution_rules(network, ATTNLRP):
+        value = network.classify(embeddings, copies != 0)
+    (expected,) = torch.autograd.grad(value.sum(), embeddings)
+    found = gradient_at(network, copies, shift)
+    assert_close(found, expected.unflatten(0, (3, -1)).sum(0))
+    assert not torch.allclose(found, gradient_at(network, copies, torch.zeros_like(shift)))
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_outputs_stay_and_hooks_go():
@@ -285,6 +308,8 @@ class Linear(nn.Module):
 
     def embed(self, ids):
         return self.embedding(ids)
+
+    inputs = embed
 
     def classify(self, embeddings, mask):
         return (embeddings * self.weights[: embeddings.shape[1]] * mask[..., None]).sum((1, 2))
@@ -340,7 +365,7 @@ def test_projection_is_substitution_on_a_linear_network(alphabet, k, stride):
                 )
     ids = scorer.tokens(letters)
     got = project_to_letters(
-        gradient_at(scorer.network, scorer.network.embed(ids), ids),
+        gradient_at(scorer.network, ids, torch.zeros_like(scorer.network.embed(ids))),
         ids,
         scorer.network.embedding.weight.detach(),
         scorer.tokenizer,
@@ -364,7 +389,7 @@ def test_base_attributions_keep_token_sums(alphabet, k, stride):
     letters[1, 5] = ord(alphabet.unknown)
     scorer = scorer_of(alphabet, k, stride, length)
     ids, table = scorer.tokens(letters), scorer.network.embedding.weight.detach()
-    gradient = gradient_at(scorer.network, scorer.network.embed(ids), ids)
+    gradient = gradient_at(scorer.network, ids, torch.zeros_like(scorer.network.embed(ids)))
     of_tokens = ((gradient * (table[ids] - table[4:].mean(0))).sum(-1) * (ids >= 4)).sum(1)
     scores = project_to_letters(
         gradient, ids, letter_parts(table, scorer.tokenizer), scorer.tokenizer, length

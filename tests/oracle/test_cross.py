@@ -211,7 +211,10 @@ def attribution_of_each(network, rules, first, partner):
         (OneInput(network, network.of_partner(partner), partner=False), first),
         (OneInput(network, first, partner=True), partner),
     )
-    return [gradient_at(view, view.embed(own), own, rules) * view.embed(own) for view, own in views]
+    return [
+        gradient_at(view, own, torch.zeros_like(view.embed(own)), rules) * view.embed(own)
+        for view, own in views
+    ]
 
 
 def test_attributions_of_both_inputs_sum_to_output():

@@ -41,7 +41,12 @@ from selfattn_bio.scoring.scorer import Scorer
 
 
 class ByGradient(AttributionMethod):
-    """Method whose passes process a batch with one sequence per row."""
+    """Method whose passes process a batch of sequences."""
+
+    @property
+    def copies(self) -> int:
+        """Return the number of rows per sequence."""
+        return 1
 
 
 class _OneBackward(ByGradient):
@@ -119,32 +124,31 @@ class AttnLRPCopies(ByGradient):
         run = scorer.run
         alike = run.training.reverse_complement and run.objective.outputs_per == "sequence"
         found: list[Scores] = []
-        for batch in backward_batches(letters):
-            total = [
-                np.zeros((len(row), len(scorer.alphabet.letters)), dtype=np.float32)
-                for row in letters[batch]
-            ]
+        for batch in backward_batches(letters, copies=self.copies):
+            strands = [list(letters[batch])]
+            if alike and self.copies > 1:
+                strands.append([scorer.alphabet.reverse_complement(row) for row in strands[0]])
             chance = [generator(self.seed, row) for row in letters[batch]]
+            copies: list[list[Letters]] = [[] for _ in strands]
             for number in range(self.copies):
-                turned = alike and number % 2
-                rows = [
-                    scorer.alphabet.reverse_complement(row) if turned else row
-                    for row in letters[batch]
-                ]
-                copies = [self._copy(scorer, *each) for each in zip(rows, chance, strict=True)]
-                scores = gradient_scores(
-                    scorer,
-                    pad_letters(rows),
-                    ATTNLRP,
-                    partial(target.of, scorer),
-                    at=pad_letters(copies),
-                )
-                for of_row, sum_of_row in zip(scores, total, strict=True):
-                    of_row = of_row[: len(sum_of_row)]
-                    # the alphabet reversed is its complement
-                    sum_of_row += of_row[::-1, ::-1] if turned else of_row
-            found += [(sum_of_row / self.copies).astype(np.float32) for sum_of_row in total]
+                strand = number % len(strands)
+                copies[strand] += map(partial(self._copy, scorer), strands[strand], chance)
+            sums = (self._sums(scorer, *each, target) for each in zip(strands, copies, strict=True))
+            for given, *other in zip(*sums, strict=True):
+                # the alphabet reversed is its complement
+                total = sum((scores[::-1, ::-1] for scores in other), given)
+                found.append((total / self.copies).astype(np.float32))
         return found
+
+    def _sums(
+        self, scorer: Scorer, rows: list[Letters], copies: list[Letters], target: Target
+    ) -> list[Scores]:
+        """Return the sum of the scores of all copies for each row, (L, A)."""
+        padded, chosen = pad_letters(rows), partial(target.of, scorer)
+        # several passes if the copies of a single row exceed the limits of a batch
+        passes = [pad_letters(copies[part]) for part in backward_batches(copies)]
+        total = np.sum([gradient_scores(scorer, padded, ATTNLRP, chosen, at) for at in passes], 0)
+        return [scores[: len(row)] for scores, row in zip(total, rows, strict=True)]
 
     def _copy(self, scorer: Scorer, letters: Letters, chance: np.random.Generator) -> Letters:
         copy, known = letters.copy(), known_positions(scorer, letters)
@@ -217,11 +221,11 @@ class IntegratedGradients(ByGradient):
             tokens = scorer.tokens_of(batch)
             here = scorer.network.embed(tokens).detach()
             # [UNK] stays as it is: its letters have no scores
-            reference = torch.where((tokens >= FIRST_KMER)[..., None], mean, here)
+            to_mean = torch.where((tokens >= FIRST_KMER)[..., None], mean - here, 0.0)
             gradient = torch.zeros_like(here)
             for step in range(self.steps):
-                on_the_way = reference + (here - reference) * ((step + 0.5) / self.steps)
-                at_step = gradient_at(scorer.network, on_the_way, tokens, PLAIN, chosen)
+                shift = to_mean * (1 - (step + 0.5) / self.steps)
+                at_step = gradient_at(scorer.network, tokens, shift, PLAIN, chosen)
                 gradient += at_step / self.steps
             longest = max(map(len, batch))
             rows = project_to_letters(gradient, tokens, parts, scorer.tokenizer, longest)

@@ -8,7 +8,12 @@ import torch
 from learners import HEADS, NO_STEM, ascii_of
 from test_explanation import CNN, CONV, SEQUENCES, SMALL, scorer_of
 
-from selfattn_bio.interpret.attribution import FIRST_KMER, embedding_table, gradient_scores
+from selfattn_bio.interpret.attribution import (
+    FIRST_KMER,
+    backward_batches,
+    embedding_table,
+    gradient_scores,
+)
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.methods import (
     METHODS,
@@ -176,6 +181,25 @@ def test_copies_average_gradients_at_substituted_sequences():
     np.testing.assert_allclose(method.scores(scorer, [letters], Target())[0], expected, atol=1e-6)
     others = np.mean([gradient_scores(scorer, copy[None])[0] for copy in copies], axis=0)
     assert np.abs(others - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize(("rows", "number"), [(2, 20), (9, 20), (64, 25)])
+def test_limits_of_a_pass_do_not_change_scores(monkeypatch, rows, number):
+    scorer, letters = scorer_of(k=3), [ascii_of(sequence) for sequence in SEQUENCES]
+    method = AttnLRPCopies(copies=4)
+    expected = method.scores(scorer, letters, Target())
+    monkeypatch.setattr("selfattn_bio.interpret.attribution.BATCH", rows)
+    monkeypatch.setattr("selfattn_bio.interpret.attribution.BATCH_LETTERS", number)
+    passes = [part.stop - part.start for part in backward_batches(letters, copies=4)]
+    assert passes == [1, 1, 1]
+    for one, other in zip(method.scores(scorer, letters, Target()), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_passes_hold_all_copies_of_their_sequences():
+    letters = [np.zeros(length, np.uint8) for length in (300, 300, 300, 300, 300, 1000, 30_000, 3)]
+    passes = [(part.start, part.stop) for part in backward_batches(letters, copies=16)]
+    assert passes == [(0, 4), (4, 6), (6, 7), (7, 8)]
 
 
 def test_block_attribution_is_effect_of_replacement():

@@ -42,7 +42,7 @@ def test_lookup_equals_convolution_and_its_gradient(bias):
 @pytest.mark.parametrize("model", [{"kind": "attention", "dropout": 0.0}, {"kind": "cnn"}])
 def test_outputs_of_tokens_equal_those_of_embeddings(model):
     network, tokens = network_of(model).eval(), tokens_with_padding(68)
-    assert isinstance(network._inputs(tokens), EmbeddedTokens)
+    assert isinstance(network.inputs(tokens), EmbeddedTokens)
     found = []
     for outputs in (network(tokens).mean(1), network.classify(network.embed(tokens), tokens != 0)):
         network.zero_grad()
@@ -54,7 +54,7 @@ def test_outputs_of_tokens_equal_those_of_embeddings(model):
 
 def test_large_vocabularies_are_embedded():
     network = network_of({"kind": "attention"}, k=6)
-    assert isinstance(network._inputs(tokens_with_padding(4000)), torch.Tensor)
+    assert isinstance(network.inputs(tokens_with_padding(4000)), torch.Tensor)
 
 
 def test_batch_norm_equals_that_of_torch():
