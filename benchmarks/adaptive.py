@@ -47,7 +47,13 @@ from selfattn_bio.scoring.scorer import Scorer
 
 RUNS = FOLDER.with_name("bench_adaptive")
 TRAINING = {"max_steps": 750, "warmup_steps": 100}
-BASE: dict[str, Any] = {"kind": "attention", "members": 1, "num_layers": 4, "num_heads": 4}
+BASE: dict[str, Any] = {
+    "kind": "attention",
+    "members": 1,
+    "num_layers": 4,
+    "num_heads": 4,
+    "attention_dropout": 0.3,
+}
 PENALTIES = (0.003, 0.01, 0.03, 0.1)
 FIXED = {
     "4+2": [(4, True), (2, False)],

@@ -36,6 +36,7 @@ MODEL = {
     "num_layers": 1,
     "feedforward_dim": 64,
     "dropout": 0.1,
+    "attention_dropout": 0.1,
 }
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -122,7 +122,7 @@ def pretraining_of(study: Study, classes: Classes, held_out: set[str], steps: in
         "data": {"assembly": "dm3", "sequences": sequences},
         "split": {"kind": "random", "valid_fraction": 0.05, "test_fraction": 0.01},
         "objective": {"kind": "masked"},
-        "model": {"kind": "attention", "members": 1, "dropout": 0.1},
+        "model": {"kind": "attention", "members": 1, "dropout": 0.1, "attention_dropout": 0.1},
         "training": PRETRAINING | {"max_steps": steps},
     }
     return write_run_file(study.folder / "model.toml", values)

@@ -33,11 +33,16 @@ LONG = {
     "num_layers": 4,
     "feedforward_dim": 512,
     "dropout": 0.1,
+    "attention_dropout": 0.1,
     "stem": {"kind": "none"},
 }
 # Name -> [model], [training], bp; None for the promoters.
 SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any], int | None]] = {
-    "promoter task": ({"kind": "attention"}, {"max_steps": 100, "evaluate_every": 50}, None),
+    "promoter task": (
+        {"kind": "attention", "attention_dropout": 0.3},
+        {"max_steps": 100, "evaluate_every": 50},
+        None,
+    ),
     "CNN": ({"kind": "cnn"}, {"max_steps": 100, "evaluate_every": 50}, None),
     "window, 8k": (
         LONG | {"pattern": {"kind": "window", "window": 128}},

@@ -48,9 +48,10 @@ MODEL = {
     "num_layers": 1,
     "feedforward_dim": 64,
     "dropout": 0.1,
+    "attention_dropout": 0.1,
     "stem": {"kind": "conv", "norm": "record"},
 }
-NO_DROPOUT = MODEL | {"dropout": 0.0}
+NO_DROPOUT = MODEL | {"dropout": 0.0, "attention_dropout": 0.0}
 
 
 def runs_of(quick: bool) -> dict[str, dict[str, Any]]:

@@ -48,6 +48,7 @@ MODEL = {
             "num_layers": 3,
             "feedforward_dim": 256,
             "dropout": 0.1,
+            "attention_dropout": 0.1,
         },
         "stem": {"kind": "conv", "token_dim": 24, "kernel": 11, "pool": 1, "second_kernel": 7},
         "position": {"kind": "t5", "num_buckets": 64, "max_distance": 64},

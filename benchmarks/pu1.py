@@ -40,6 +40,7 @@ FILES = ("train", "val", "test")
 HEADER = r"^(?P<chrom>chr\w+):(?P<start>\d+)-(?P<end>\d+)(?:_dishuf)?\|(?P<label>[01])$"
 SETTINGS: dict[str, Any] = {
     "split": {"kind": "chromosome", "valid": ["chr7"], "test": ["chr8", "chr9"]},
+    "model": {"kind": "attention", "attention_dropout": 0.3},
     "training": {"reverse_complement": True},
     "interpret": {"database": "jaspar:vertebrates"},
     "variants": {},

@@ -19,7 +19,7 @@ from runs import settings_of, write_run_file
 
 STEPS = 750
 RUNS = FOLDER.with_name("bench_stems")
-MODEL = {"kind": "attention", "members": 1}
+MODEL = {"kind": "attention", "members": 1, "attention_dropout": 0.3}
 NO_STEM = MODEL | {"stem": {"kind": "none"}}
 NETWORKS: dict[str, dict[str, Any]] = {
     **{f"{k}-mers, stem": {"tokens": {"k": k}, "model": MODEL} for k in (1, 3, 6)},

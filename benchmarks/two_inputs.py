@@ -54,6 +54,7 @@ num_layers = 1
 num_heads = 2
 feedforward_dim = 64
 dropout = 0.1
+attention_dropout = 0.1
 head = {{ kind = "pooling", parts = 1 }}
 
 [training]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import get_args
@@ -81,10 +81,9 @@ class Machine(TableDisplay):
     parts
         Optional parts: name, found (path, version or name; empty if missing) and purpose.
     table
-        The kernel that `kernel = "auto"` chooses in training without dropout: pattern, position,
-        kernel, and the reason why the kernels that come earlier are not used.
-    with_dropout
-        The rows of `table` that change with the default dropout.
+        The kernel that `kernel = "auto"` chooses in training: pattern, position, kernel, and the
+        reason why the kernels that come earlier are not used. `model.attention_dropout` is 0, the
+        default.
     mixers
         Names of the mixers other than softmax, and the positions that each accepts.
     """
@@ -94,7 +93,6 @@ class Machine(TableDisplay):
     band: str
     parts: pd.DataFrame
     table: pd.DataFrame
-    with_dropout: pd.DataFrame
     mixers: dict[str, tuple[str, ...]]
 
     def __repr__(self) -> str:
@@ -120,14 +118,11 @@ class Machine(TableDisplay):
             ),
             '\nAttention kernels, in the order in which kernel = "auto" tries them:\n',
             *(f"  {name:10} {kernel.purpose}" for name, kernel in KERNELS.items()),
-            '\nKernels that "auto" chooses on this machine, in float32 training without dropout, '
-            f"with head_dim {HEAD_DIM}\nand {LENGTH:,} tokens (up to {SHORT} tokens: sdpa or "
-            f"reference; bigbird up to {SHORT_JOINED}: sdpa):\n",
+            '\nKernels that "auto" chooses on this machine, in float32 training with head_dim '
+            f"{HEAD_DIM} and {LENGTH:,} tokens\n(up to {SHORT} tokens: sdpa or reference; bigbird "
+            f"up to {SHORT_JOINED}: sdpa):\n",
             f"  {'pattern':16} {'position':26} {'kernel':10} why",
             *_kernel_lines(self.table),
-            "\nOther kernels chosen with the default model.dropout = "
-            f"{config.AttentionModel().dropout}:\n",
-            *(_kernel_lines(self.with_dropout) if len(self.with_dropout) else ["  none"]),
             "\nOther mixers (model.mixer in a run file), with the positions that they accept:\n",
             *(f"  {name:16} {', '.join(positions)}" for name, positions in self.mixers.items()),
         ]
@@ -136,14 +131,12 @@ class Machine(TableDisplay):
 def inspect_machine() -> Machine:
     """List packages, devices and optional parts, and the attention kernels that run here."""
     threads, reason = torch.get_num_threads(), unavailable_reason()
-    requests = _requests()
     return Machine(
         {name: version(name) for name in PACKAGES},
         f"CPU with {counted(threads, 'thread')}; CUDA: {_gpu() or 'none'}",
         "is compiled and ready" if reason is None else f"cannot run: {reason}",
         optional_parts(),
-        pd.DataFrame(_choices(requests), columns=KERNEL_COLUMNS),
-        pd.DataFrame(_choices_with_dropout(requests), columns=KERNEL_COLUMNS),
+        pd.DataFrame(_choices(_requests()), columns=KERNEL_COLUMNS),
         {
             section.model_fields["kind"].default: section.positions
             for section in get_args(get_args(config.AnyMixer)[0])
@@ -195,21 +188,6 @@ def _choices(requests: Requests) -> Iterator[tuple[str, str, str, str]]:
                 if each != "reference" and (each != "flex" or torch.cuda.is_available())
             )
             yield pattern, position, chosen, reasons or "first in the order"
-
-
-def _choices_with_dropout(requests: Requests) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the row of each request whose kernel changes with the default dropout."""
-    p = config.AttentionModel().dropout
-    for pattern, by_position in requests.items():
-        for position, inputs in by_position.items():
-            without, chosen = choose(inputs), choose(dropping := replace(inputs, dropout=p))
-            if chosen != without:
-                yield (
-                    pattern,
-                    position,
-                    chosen,
-                    f"not {without}: {why_unsupported(without, dropping)}",
-                )
 
 
 def _kernel_lines(table: pd.DataFrame) -> Iterator[str]:

@@ -4,9 +4,8 @@ Prints versions, device, threads, and whether the band kernel could be compiled.
 optional programs and libraries, with the purpose of those that are missing.
 
 A table shows which kernel `kernel = "auto"` in a run file chooses for each pattern and position,
-and why the kernels that come earlier are not used. A second table shows the kernels that change
-with the default dropout. A run file can also name a kernel. The last list has the mixers other than
-softmax, which run on any device, and the positions that each accepts.
+and why the kernels that come earlier are not used. A run file can also name a kernel. The last list
+has the mixers other than softmax, which run on any device, and the positions that each accepts.
 
 example: selfattn-bio doctor
 """

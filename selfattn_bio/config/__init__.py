@@ -2,8 +2,8 @@
 
 This package defines defaults, ranges, suggestions for misspelled keys, and how a variant modifies
 the run. It imports only errors and file names. Each table of the run file has a module; rules about
-combinations of tables are in `rules`. The defaults are those of `workflows/tasks/promoter.toml`, so
-a run file only needs [data].
+combinations of tables are in `rules`. The defaults are those of `workflows/tasks/promoter.toml`,
+except `attention_dropout`, so a run file only needs [data].
 """
 
 from selfattn_bio.config.attention import (

@@ -118,7 +118,8 @@ class Capabilities:
             and dtype not in self.dtypes,
             f"head_dim {head_dim} is not one of {dims}": dims is not None and head_dim not in dims,
             f"head_dim {head_dim} is less than {self.min_head_dim}": head_dim < self.min_head_dim,
-            "it does not support dropout (set model.dropout = 0)": dropout > 0 and not self.dropout,
+            "it does not support dropout (set model.attention_dropout = 0)": dropout > 0
+            and not self.dropout,
         }
         return [reason for reason, holds in reasons.items() if holds]
 

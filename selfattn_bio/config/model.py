@@ -51,7 +51,14 @@ class AttentionModel(Section):
         description="heads of keys and values, shared by groups of heads; num_heads if not given",
     )
     feedforward_dim: Positive = 128
-    dropout: Fraction = 0.3
+    dropout: Fraction = Field(
+        0.3, description="in stem, feed-forward networks, branches of blocks, and head"
+    )
+    attention_dropout: Fraction = Field(
+        0.0,
+        description="dropout of the attention weights; above 0, the CUDA kernel flex cannot be "
+        "used",
+    )
     stochastic_depth: Fraction = Field(
         0.0,
         description="probability that a sequence skips the last block's branches; proportionally "
@@ -109,7 +116,7 @@ class AttentionModel(Section):
             pattern=self.pattern.shape,
             own_keys=self.position.effect == "own_keys",
             head_dim=self.head_dim,
-            dropout=self.dropout,
+            dropout=self.attention_dropout,
         )
         if lacking:
             raise ValueError(
@@ -237,7 +244,7 @@ class PairedModel(Section):
     cross_layers: Positive = Field(
         1,
         description="number of blocks of cross-attention and feed-forward, with the sizes and "
-        "dropout of encoder",
+        "dropouts of encoder",
     )
     cross_position: AnyPosition = Field(
         NoPositionSection(),

@@ -141,6 +141,7 @@ def _build_pair(section: config.PairedModel, num_outputs: int, outputs_per: str)
                 num_kv_heads=first.num_kv_heads,
                 feedforward_dim=first.feedforward_dim,
                 dropout=first.dropout,
+                attention_dropout=first.attention_dropout,
             )
             for _ in range(section.cross_layers)
         ],
@@ -164,6 +165,7 @@ def build_encoder(section: config.AttentionModel) -> Encoder:
         stochastic_depth=section.stochastic_depth,
         bias=section.gates.kind == "none",
     )
+    encoder.set_attention_dropout(section.attention_dropout)
     if section.gates.kind == "hard_concrete":
         encoder.add_gates()
     return encoder

@@ -306,7 +306,8 @@ class Encoder(nn.Module):
     feedforward_dim
         Size of the hidden layer of the feed-forward networks; by default 4 embed_dim.
     dropout
-        Probability of dropout in the attention weights, the feed-forward networks and the branches.
+        Probability of dropout in the feed-forward networks and the branches. That of attention
+        weights is 0; see `set_attention_dropout`.
     stochastic_depth
         Probability that a sequence loses a branch of the last block in training; proportionally
         less in earlier blocks.
@@ -345,7 +346,6 @@ class Encoder(nn.Module):
                     pattern=pattern,
                     position=position,
                     num_kv_heads=num_kv_heads,
-                    dropout=dropout,
                     bias=bias,
                 ),
                 feedforward_dim or 4 * embed_dim,
@@ -375,6 +375,11 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
             yield x
+
+    def set_attention_dropout(self, p: float) -> None:
+        """Set a fraction `p` of the attention weights of all blocks to 0 in training."""
+        for block in self.blocks:
+            block.attention.dropout = p  # type: ignore[union-attr]
 
     def add_gates(self) -> None:
         """Add gates to the heads and feed-forward networks of all blocks."""

@@ -69,6 +69,8 @@ class CrossBlock(nn.Module):
         Encoding of the distance between a position of the first input and one of the partner.
     num_kv_heads, feedforward_dim, dropout
         As in `Encoder`.
+    attention_dropout
+        Fraction of the attention weights set to 0 in training.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class CrossBlock(nn.Module):
         num_kv_heads: int | None = None,
         feedforward_dim: int,
         dropout: float = 0.0,
+        attention_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(embed_dim)
@@ -89,12 +92,12 @@ class CrossBlock(nn.Module):
         self.out = nn.Linear(embed_dim, embed_dim)
         self.feedforward_norm = nn.LayerNorm(embed_dim)
         self.feedforward = feed_forward(embed_dim, feedforward_dim, dropout)
-        self.dropout, self.p = Dropout(dropout), dropout
+        self.dropout, self.attention_dropout = Dropout(dropout), attention_dropout
 
     def forward(self, x: Tensor, partner: Tensor, partner_mask: Tensor) -> Tensor:
         """Map x (B, L, D), normalised partner (B, M, D2) and partner_mask (B, M) to (B, L, D)."""
         q, k, v = self.project(self.attention_norm(x), partner)
-        p = self.p if self.training else 0.0
+        p = self.attention_dropout if self.training else 0.0
         # (B, H, L, Dh)
         y = cross_attention(q, k, v, position=self.position, mask=partner_mask, dropout=p)
         x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))

@@ -42,6 +42,8 @@ BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
 EPOCHS, EDITED_EPOCHS, CHILD_EPOCHS = 9, 27, 18  # without edits; with random edits; with a parent
 # shipped encoder that was pretrained on the motifs of a database
 PARENTS = {"jaspar:vertebrates": "motifs"}
+# with which the recipes were measured; the default is 0
+ATTENTION_DROPOUT = 0.3
 EDITS = {"per_record": 2, "longest": 12, "translocation": 24, "substitution": 0.05}
 
 
@@ -160,6 +162,7 @@ def aligned(records: int, length: int, motifs: tuple[str, ...] = ()) -> Recipe:
             "kind": "attention",
             "members": 4 if length <= SHORT else 2,
             "dropout": 0.3,
+            "attention_dropout": ATTENTION_DROPOUT,
             "stem": {"kind": "conv", "kernel": 15, "pool": pool, "second_kernel": 5},
             "head": {"kind": "pooling", "parts": parts},
         },
@@ -185,6 +188,7 @@ def both_strands(records: int, motifs: tuple[str, ...] = (), parent: str = "") -
             "embed_dim": 128,
             "feedforward_dim": 256,
             "dropout": 0.3,
+            "attention_dropout": ATTENTION_DROPOUT,
             "stem": {"kind": "conv", "kernel": 15, "pool": 4, "second_kernel": 5},
             "head": {"kind": "pooling", "parts": 1},
         },
@@ -204,6 +208,7 @@ def one_strand(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
     return Recipe(
         "one strand",
         "k-mers of the given strand predict better than those of both strands",
+        model={"kind": "attention", "attention_dropout": ATTENTION_DROPOUT},
         training=_budget(records),
         parts=("kmer6_positional_logistic", *motifs),
     )

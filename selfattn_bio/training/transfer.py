@@ -24,6 +24,7 @@ from selfattn_bio.model.classifier import Network
 FREE = {
     "members",
     "dropout",
+    "attention_dropout",
     "stochastic_depth",
     "head",
     "kernel",

@@ -23,6 +23,7 @@ kind = "attention"
 embed_dim = 8
 num_layers = 1
 dropout = 0.2
+attention_dropout = 0.2
 [training]
 max_steps = 4
 batch_size = 8

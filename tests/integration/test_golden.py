@@ -177,6 +177,7 @@ def test_golden_losses_of_training_loop(tmp_path):
         "num_layers": 1,
         "feedforward_dim": 16,
         "dropout": 0.1,
+        "attention_dropout": 0.1,
     }
     sections = {
         "data": {"positives": ["a"], "negatives": ["b"]},

@@ -26,6 +26,7 @@ num_layers = 1
 num_heads = 2
 feedforward_dim = 16
 dropout = {dropout}
+attention_dropout = {dropout}
 stem = {{ kind = "none" }}
 position = {{ kind = "none" }}
 mixer = {{ {mixer} }}

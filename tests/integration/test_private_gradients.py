@@ -151,7 +151,10 @@ def test_private_gradients_equal_opacus(task):
 
 def test_private_gradients_are_independent_per_record(task, monkeypatch):
     run = run_file(
-        training={"shift": 3, "reverse_complement": True}, dropout=0.3, stochastic_depth=0.2
+        training={"shift": 3, "reverse_complement": True},
+        dropout=0.3,
+        attention_dropout=0.3,
+        stochastic_depth=0.2,
     )
     trainer = trainer_of(task, run)
     (_, rows), *_ = trainer.steps.stream.batches(0)

@@ -68,7 +68,7 @@ class Stopped(Exception):
 def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "selfattn_bio")
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
-    fit(task, tmp_path / "whole", run_file(dropout=0.2))
+    fit(task, tmp_path / "whole", run_file(dropout=0.2, attention_dropout=0.2))
     take_step = Trainer.take_step
 
     def stopping(self):
@@ -79,9 +79,9 @@ def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, caplo
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "take_step", stopping)
         with pytest.raises(Stopped):
-            fit(task, tmp_path / "cut", run_file(dropout=0.2))
+            fit(task, tmp_path / "cut", run_file(dropout=0.2, attention_dropout=0.2))
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 43)  # the secret of another run
-    fit(task, tmp_path / "cut", run_file(dropout=0.2))
+    fit(task, tmp_path / "cut", run_file(dropout=0.2, attention_dropout=0.2))
     assert "resuming from the checkpoint of step 4" in caplog.text
     whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
@@ -92,7 +92,7 @@ def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, caplo
     assert told[0] == told[1]
     assert told[0]["steps"] == 6
     assert 0 < told[0]["epsilon"] <= 8
-    fit(task, tmp_path / "other", run_file(dropout=0.2))
+    fit(task, tmp_path / "other", run_file(dropout=0.2, attention_dropout=0.2))
     other = load_file(tmp_path / "other" / "model.safetensors")
     # same seed, another secret
     assert not torch.equal(whole["embedding.weight"], other["embedding.weight"])

@@ -141,7 +141,7 @@ class OnCuda:
 
 ALL_REASONS = (
     "the position has its own keys; it does not support float64; head_dim 8 is less than 16; "
-    "it does not support dropout (set model.dropout = 0)"
+    "it does not support dropout (set model.attention_dropout = 0)"
 )
 
 
@@ -156,7 +156,7 @@ ALL_REASONS = (
             Window(9),
             NoPosition(),
             {"dropout": 0.1},
-            "it does not support dropout (set model.dropout = 0)",
+            "it does not support dropout (set model.attention_dropout = 0)",
         ),
         (Window(9), Rotary(8), {"head_dim": 8}, "head_dim 8 is less than 16"),
         (Full(), TransformerXL(2, 16, 5), {}, "the position has its own keys"),

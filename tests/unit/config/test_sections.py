@@ -122,13 +122,17 @@ def test_data_keys_are_written_only_if_set(tmp_path):
                     "embed_dim = 64",
                     "the pattern is not one window combined with other parts",
                 ),
-                ("flex", "dropout = 0.1", "it does not support dropout (set model.dropout = 0)"),
-                ("flex", "num_heads = 8\ndropout = 0.0", "head_dim 8 is less than 16"),
                 (
                     "flex",
-                    "num_heads = 8",
-                    "head_dim 8 is less than 16; it does not support dropout (set model.dropout = "
-                    "0)",
+                    "attention_dropout = 0.1",
+                    "it does not support dropout (set model.attention_dropout = 0)",
+                ),
+                ("flex", "num_heads = 8", "head_dim 8 is less than 16"),
+                (
+                    "flex",
+                    "num_heads = 8\nattention_dropout = 0.1",
+                    "head_dim 8 is less than 16; it does not support dropout (set "
+                    "model.attention_dropout = 0)",
                 ),
             ]
         ),

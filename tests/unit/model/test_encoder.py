@@ -17,7 +17,9 @@ from selfattn_bio import (
     T5Bias,
     Window,
 )
+from selfattn_bio.config import AttentionModel
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.model.build import build_encoder
 from selfattn_bio.model.encoder import split_heads
 
 
@@ -46,6 +48,16 @@ def test_each_layer_copies_the_position():
     tables = [block.attention.position.table.weight for block in encoder.blocks]
     assert torch.equal(tables[0], tables[1])
     assert len({id(table) for table in (*tables, position.table.weight)}) == 3
+
+
+def test_dropout_of_attention_weights_is_a_separate_setting():
+    section = AttentionModel(dropout=0.5)
+    (first, _), (other, _) = (
+        build_encoder(each).blocks
+        for each in (section, section.model_copy(update={"attention_dropout": 0.2}))
+    )
+    assert (first.attention.dropout, other.attention.dropout) == (0.0, 0.2)
+    assert first.dropout[0].p == other.dropout[0].p == 0.5
 
 
 def test_absolute_position_is_added_once():
