@@ -14,6 +14,13 @@ from selfattn_bio.data.batches import Letters, pad_letters
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """Move a tensor of the CPU to a device, to CUDA without waiting for the copy."""
+    if device.type != "cuda":
+        return x.to(device)
+    return x.pin_memory().to(device, non_blocking=True)  # only pinned memory is copied meanwhile
+
+
 class Tokens(NamedTuple):
     """Token ids (B, N) int64, padded with 0, and the number of tokens of each row, (B,) int64."""
 
@@ -22,7 +29,7 @@ class Tokens(NamedTuple):
 
     def to(self, device: torch.device) -> Tokens:
         """Move the ids to a device."""
-        return Tokens(self.ids.to(device), self.lengths)
+        return Tokens(to_device(self.ids, device), self.lengths)
 
 
 @dataclass(frozen=True)

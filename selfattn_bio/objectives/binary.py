@@ -112,8 +112,7 @@ class BinaryLoss(Loss):
         self.weights = (0.5 / (1 - positive), 0.5 / positive) if balanced else (1.0, 1.0)
 
     def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
-        labels = torch.from_numpy(targets).to(tokens.ids.device, torch.float32)
-        return Batch(tokens, labels, len(targets))
+        return Batch(tokens, torch.from_numpy(targets).float(), len(targets))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of `losses`."""

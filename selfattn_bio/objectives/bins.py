@@ -178,8 +178,7 @@ class BinsLoss(Loss):
         padded = np.full((len(rows), max(map(len, rows)), 2), np.nan, dtype=np.float32)
         for row, labels in zip(padded, rows, strict=True):
             row[: len(labels)] = labels
-        labels_of_bins = torch.from_numpy(padded).to(tokens.ids.device)
-        return Batch(tokens, labels_of_bins, sum(map(len, rows)))
+        return Batch(tokens, torch.from_numpy(padded), sum(map(len, rows)))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, 2) with targets (B, bins, 2), NaN if no bin."""

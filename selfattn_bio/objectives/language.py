@@ -59,9 +59,9 @@ class LanguageModel(Objective[LanguageT]):
     ) -> Iterator[tuple[NDArray[np.int64], Any]]:
         loss, generator = self.language_loss(scorer.tokenizer), torch.Generator().manual_seed(0)
         for rows in scorer.batches(inputs, batch_size):
-            tokens = scorer.collate([inputs[i] for i in rows]).to(scorer.device)
+            tokens = scorer.collate([inputs[i] for i in rows])
             batch = loss.batch(tokens, np.zeros((len(rows), 0)), generator)
-            yield rows, self._sums(scorer, batch)
+            yield rows, self._sums(scorer, batch.to(scorer.device))
 
     @torch.inference_mode()
     def _sums(self, scorer: Reader, batch: Batch) -> Array:
@@ -142,7 +142,7 @@ class MaskedLoss(LanguageLoss):
             number = max(1, round(self.fraction * length / span))
             starts = torch.randint(max(1, length - span + 1), (number,), generator=generator)
             hidden[row, (starts[:, None] + torch.arange(span)).flatten()] = True
-        over = hidden.unfold(1, k, stride)[:, : ids.shape[1]].to(ids.device)  # (B, N, k)
+        over = hidden.unfold(1, k, stride)[:, : ids.shape[1]]  # (B, N, k)
         masked_tokens = torch.where(over.all(-1) & (ids != PAD) & (ids != UNK), ids, UNKNOWN)
         inputs = torch.where(over.any(-1) & (ids != PAD), MASK, ids)
         num_targets = int((masked_tokens != UNKNOWN).sum())

@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from selfattn_bio.data.collation import Tokens
+from selfattn_bio.data.collation import Tokens, to_device
 
 # Unknown class in integer targets; torch's cross-entropy ignores this value
 UNKNOWN = -100
@@ -34,6 +35,15 @@ class Batch:
     targets: Any
     num_targets: int
 
+    def to(self, device: torch.device) -> Batch:
+        """Move tokens and targets to a device."""
+        targets: Any = (
+            {name: to_device(of_part, device) for name, of_part in self.targets.items()}
+            if isinstance(self.targets, dict)
+            else to_device(self.targets, device)
+        )
+        return Batch(self.tokens.to(device), targets, self.num_targets)
+
 
 class Loss(ABC):
     """Turn a batch into inputs and targets, and outputs into a loss.
@@ -46,7 +56,10 @@ class Loss(ABC):
 
     @abstractmethod
     def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
-        """Return the inputs and targets of B records, from the rows of `Objective.targets`."""
+        """Return the inputs and targets of B records, from the rows of `Objective.targets`.
+
+        All tensors are on the CPU.
+        """
 
     @abstractmethod
     def sum(self, outputs: Tensor, targets: Any) -> Tensor:

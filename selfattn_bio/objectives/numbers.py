@@ -86,7 +86,7 @@ class ColumnsLoss(Loss):
     def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
         scaled = torch.from_numpy(self.to_output_units(targets))
         num_targets = int(np.isfinite(targets).sum())
-        return Batch(tokens, scaled.to(tokens.ids.device, torch.float32), num_targets)
+        return Batch(tokens, scaled.float(), num_targets)
 
     def to_output_units(self, targets: NDArray) -> NDArray:
         """Convert targets to the units of the outputs."""

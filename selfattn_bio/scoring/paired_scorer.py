@@ -70,7 +70,7 @@ class PairedScorer(Scorer):
         `model.paired` describes how the two inputs are joined.
         """
         _inputs(letters)  # checks that they are pairs
-        return self.collate(letters).ids.to(self.device)
+        return self.collate(letters).to(self.device).ids
 
     def lengths(self, letters: Any) -> NDArray[np.int64]:
         """Return the summed length of both inputs of each pair, (n,).
@@ -121,7 +121,7 @@ class PairedScorer(Scorer):
 
     def _encoded_partners(self, letters: list[NDArray[np.uint8]]) -> torch.Tensor:
         """Convert ASCII sequences to token ids (B, N2) of the partner's tokenizer."""
-        return Collation(self.partner_tokenizer)(letters).ids.to(self.device)
+        return Collation(self.partner_tokenizer)(letters).to(self.device).ids
 
 
 def _inputs(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from selfattn_bio.config import AttentionModel, NoExits, RunFile
-from selfattn_bio.data.collation import Collation
+from selfattn_bio.data.collation import Collation, to_device
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import num_outputs, policy_of
 from selfattn_bio.model.classifier import Network
@@ -122,14 +122,14 @@ class Scorer:
 
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
         """Convert zero-padded ASCII sequences (B, L) to int64 token ids (B, N) on the device."""
-        return self.collate.encode(letters).to(self.device)
+        return to_device(self.collate.encode(letters), self.device)
 
     def tokens_of(self, letters: Sequence[Any]) -> torch.Tensor:
         """Convert ASCII sequences of any lengths to int64 token ids (B, N) on the device.
 
         Zeros at the end of a sequence are padding. Shorter rows are padded with 0.
         """
-        return self.collate(without_padding(letters)).ids.to(self.device)
+        return self.collate(without_padding(letters)).to(self.device).ids
 
     def lengths(self, letters: Any) -> NDArray[np.int64]:
         """Return the length of each sequence without padding, (n,).

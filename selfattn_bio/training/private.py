@@ -118,7 +118,7 @@ class PrivateSteps(Steps):
         true counts would reveal which records were sampled.
         """
         ((epoch, rows),) = self.stream.batches(step)
-        loss = 0.0
+        loss = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
         for row in rows:
             # Dropout and masking must depend only on the record. Otherwise they would depend on the
             # other records of the batch, and those would influence its gradient.
@@ -129,7 +129,7 @@ class PrivateSteps(Steps):
                 self._add_record()
         mean_length = self.data.lengths(self.data.valid).mean()
         typical = round(mean_length * self.training.batch_size)
-        return StepTotals(loss, typical, typical)
+        return StepTotals(loss.item(), typical, typical)
 
     def first_batch(self) -> Batch:
         """Return a batch of the first record, because records are computed one by one."""

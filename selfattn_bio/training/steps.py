@@ -77,12 +77,13 @@ class Steps:
             )
         num_targets, letters, tokens = sum_of_all(self.fabric, counts)
         num_targets = max(num_targets, 1.0)  # 0 if no record has a target; the loss is then 0
-        loss = 0.0
+        # a tensor: reading its value waits for the device
+        loss = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
         for number, (batch, weight) in enumerate(batches, start=1):
             with self.fabric.no_backward_sync(self.network, enabled=number < len(batches)):
                 loss += self.backward(batch, weight, num_targets)
-        loss = float(sum_of_all(self.fabric, np.array([loss]))[0])
-        return StepTotals(loss, round(letters), round(tokens))
+        (total,) = sum_of_all(self.fabric, np.array([loss.item()]))
+        return StepTotals(float(total), round(letters), round(tokens))
 
     def first_batch(self) -> Batch:
         """Return the part of the first batch that this process computes."""
@@ -92,16 +93,16 @@ class Steps:
     def batch(self, epoch: int, rows: NDArray[np.int64]) -> tuple[Batch, int]:
         """Return a batch of rows of the training split, and its number of letters."""
         inputs, targets = self.stream.examples(epoch, rows)
-        tokens = self.collate(inputs).to(self.fabric.device)
-        return self.loss.batch(tokens, targets), self.collate.num_letters(inputs)
+        batch = self.loss.batch(self.collate(inputs), targets)
+        return batch.to(self.fabric.device), self.collate.num_letters(inputs)
 
-    def backward(self, batch: Batch, weight: float, num_targets: float) -> float:
+    def backward(self, batch: Batch, weight: float, num_targets: float) -> Tensor:
         """Add the gradients of a batch; return its part of the mean loss over `num_targets`."""
         outputs = self.network(batch.tokens.ids)
         loss = self.total_loss(outputs, self.network.module, batch) * weight / num_targets
         # Fabric averages gradients over the processes; their sum is wanted
         self.fabric.backward(loss * self.fabric.world_size)
-        return loss.item()
+        return loss.detach()
 
     def total_loss(self, outputs: Tensor, network: Network, batch: Batch) -> Tensor:
         """Return the sum of the losses of a batch, each with the penalty of the network."""

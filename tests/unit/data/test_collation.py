@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfattn_bio.data.collation import Collation, PairCollation
+from selfattn_bio.data.collation import Collation, PairCollation, to_device
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
@@ -41,3 +41,25 @@ def test_pairs_are_joined():
     assert tokens.ids.shape == (2, 3 + 3)
     assert tokens.lengths.tolist() == [3 + 2, 2 + 3]
     assert collate.num_letters(pairs) == 5 + 2 + 4 + 3
+
+
+def test_copies_to_cuda_are_asynchronous():
+    """Without a GPU, a stub records the calls."""
+    calls, device = [], torch.device("cuda")
+
+    class Stub:
+        def pin_memory(self):
+            calls.append("pin_memory")
+            return self
+
+        def to(self, device, non_blocking):
+            calls.append((device, non_blocking))
+            return self
+
+    to_device(Stub(), device)
+    assert calls == ["pin_memory", (device, True)]
+
+
+def test_batches_on_the_cpu_are_not_copied():
+    x = torch.zeros(3)
+    assert to_device(x, torch.device("cpu")) is x
