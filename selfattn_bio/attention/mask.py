@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from selfattn_bio.attention.patterns import AttentionPattern, Full
 from selfattn_bio.attention.positions import PositionCache
+
+T = TypeVar("T")
 
 
 class AttentionMask:
@@ -53,7 +57,7 @@ class AttentionMask:
         self.tokens, self.segments = tokens, segments
         self.padded = None if bool(tokens.all()) else tokens
         self.positions = PositionCache()
-        self._dense: dict[AttentionPattern, Tensor | None] = {}
+        self._found: dict[Hashable, Any] = {}
 
     @property
     def length(self) -> int:
@@ -74,6 +78,20 @@ class AttentionMask:
         if self.padded is None:
             return torch.tensor([self.length], device=self.device)
         return (self.tokens * torch.arange(1, self.length + 1, device=self.device)).amax(1)
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Return `lengths` as numbers, which are read from the device once per batch."""
+        return [self.length] if self.padded is None else self.lengths.tolist()
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what `compute` returns for a key, which names all that it depends on.
+
+        Layers share the result. Decisions that read from the device then do so once per batch.
+        """
+        if key not in self._found:
+            self._found[key] = compute()
+        return self._found[key]
 
     @cached_property
     def labels(self) -> tuple[Tensor | None, Tensor | None]:
@@ -119,16 +137,15 @@ class AttentionMask:
 
         The result is (B or 1, 1, L, L) bool; None if all pairs may attend.
         """
-        if pattern not in self._dense:
+
+        def compute() -> Tensor | None:
+            if isinstance(pattern, Full):
+                return self._restricted(None, self.length)
             at = torch.arange(self.length, device=self.device)
             lengths = self.lengths[:, None, None, None]
-            self._dense[pattern] = self._restricted(
-                None
-                if isinstance(pattern, Full)
-                else pattern.allows(at[:, None], at[None, :], lengths),
-                self.length,
-            )
-        return self._dense[pattern]
+            return self._restricted(pattern.allows(at[:, None], at[None, :], lengths), self.length)
+
+        return self.once(("dense", pattern), compute)
 
     def global_rows(self, count: int) -> Tensor | None:
         """Return the mask of the first `count` queries if they attend to every key.

@@ -171,6 +171,7 @@ class Walk:
 
     def __init__(self, mask: AttentionMask, heads: int, parts: tuple[Part, ...], clip: int) -> None:
         self.mask, self.heads, self.part, self.earlier = mask, heads, parts[-1], parts[:-1]
+        self.key = (parts, heads, clip)  # identifies the tiles within the batch
         self.templates: Templates | None = None
         length = mask.length
         at = torch.arange(length, device=mask.device)
@@ -198,7 +199,8 @@ class Walk:
         self.key_tokens = _padded(self.slot_tokens, before * CHUNK, after * CHUNK)
         # slot of each token
         self.order = torch.argsort(self.slot_tokens, stable=True)[len(self.slot_tokens) - length :]
-        self.moved = not torch.equal(self.order, at)
+        # otherwise token i is in slot i
+        self.moved = self.slides and isinstance(self.part, Band) and self.part.dilation > 1
         if all(
             (isinstance(part, Band) and part.dilation == 1 and not part.block)
             or isinstance(part, GlobalKeys)
@@ -262,14 +264,14 @@ class Walk:
 
         Returns x itself if nothing changes.
         """
-        return self._in_slots(x, self.order, len(self.slot_tokens))
+        return self._in_slots(x, 0, len(self.slot_tokens))
 
     def to_columns(self, x: Tensor) -> Tensor:
         """Lay out keys in slots: (B, H, L, d) -> (B, H, slots, d), with zeros in empty slots.
 
         There are additional chunks before and after those of the queries.
         """
-        return self._in_slots(x, self.order + self.before * CHUNK, len(self.key_tokens))
+        return self._in_slots(x, self.before * CHUNK, len(self.key_tokens))
 
     def from_rows(self, x: Tensor) -> Tensor:
         """Undo `to_rows`: (B, H, slots, d) -> (B, H, L, d)."""
@@ -284,10 +286,9 @@ class Walk:
             else x[:, :, start : start + self.mask.length]
         )
 
-    def _in_slots(self, x: Tensor, order: Tensor, num: int) -> Tensor:
+    def _in_slots(self, x: Tensor, start: int, num: int) -> Tensor:
         if self.moved:
-            return x.new_zeros(*x.shape[:2], num, x.shape[3]).index_copy_(2, order, x)
-        start = int(order[0])
+            return x.new_zeros(*x.shape[:2], num, x.shape[3]).index_copy_(2, self.order + start, x)
         return x if num == x.shape[2] else pad(x, (0, 0, start, num - start - x.shape[2]))
 
     def __iter__(self) -> Iterator[AttentionTile]:
@@ -299,7 +300,7 @@ class Walk:
                     self.slot_tokens[queries].unflatten(0, (-1, self.chunk))[:, :, None],
                     self.key_tokens[slots][:, None, :],
                 )
-                allowed, templates = self._allowed(batch, length, query, key, keys), None
+                allowed, templates = self._allowed(number, batch, length, query, key, keys), None
                 if self.templates is not None and isinstance(keys, SampledKeys):
                     own = queries.start // self.chunk + torch.arange(
                         len(keys.sampled), device=self.mask.device
@@ -318,11 +319,12 @@ class Walk:
         Random blocks depend on the length, so sequences of different lengths are processed one by
         one.
         """
-        if isinstance(self.part, SampledBlocks) and len(set(self.mask.lengths.tolist())) > 1:
-            for row, length in enumerate(self.mask.lengths.tolist()):
+        ends = self.mask.ends
+        if isinstance(self.part, SampledBlocks) and len(set(ends)) > 1:
+            for row, length in enumerate(ends):
                 yield slice(row, row + 1), length
         else:
-            yield slice(None), int(self.mask.lengths.max())
+            yield slice(None), max(ends)
 
     def _tiles(self, batch: slice, length: int) -> Iterator[tuple[slice, Keys]]:
         device, chunk = self.mask.device, self.chunk
@@ -354,9 +356,9 @@ class Walk:
                 yield queries, SampledKeys(sampled[first : first + chunks], chunk)
 
     def _allowed(
-        self, batch: slice, length: int, query: Tensor, key: Tensor, keys: Keys
+        self, number: int, batch: slice, length: int, query: Tensor, key: Tensor, keys: Keys
     ) -> Tensor | None:
-        """Return the mask of a tile in addition to its templates, or None.
+        """Return the mask of tile `number` in addition to its templates, or None.
 
         It is bool and broadcasts to (b, H, G, c, K).
         """
@@ -374,14 +376,18 @@ class Walk:
                     there = there & (
                         ~part.covers(query, key, length) if part.causal else key >= part.count
                     )
-        allowed = None if bool(there.all()) else there[None, None]
+        restrictions = [there[None, None]]
         if mask.padded is not None:
-            token = mask.tokens[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)
-            allowed = both(allowed, token) if not bool(token.all()) else allowed
+            restrictions.append(mask.tokens[batch][:, key.clamp(min=0)][:, None])  # (b, 1, G, 1, K)
         if mask.segments is not None:
             segments = mask.segments[batch]
             same = segments[:, query.clamp(min=0)] == segments[:, key.clamp(min=0)]
-            allowed = both(allowed, same[:, None]) if not bool(same.all()) else allowed
+            restrictions.append(same[:, None])
+        # the backward pass and other layers have the same tiles
+        holds = mask.once((self.key, number), lambda: [bool(each.all()) for each in restrictions])
+        allowed = None
+        for each, always in zip(restrictions, holds, strict=True):
+            allowed = allowed if always else both(allowed, each)
         return allowed
 
 

@@ -54,13 +54,17 @@ def _compiled() -> Any:
 
 
 def _block_mask(pattern: AttentionPattern, mask: AttentionMask) -> BlockMask:
-    padded, lengths = mask.length, mask.lengths
-    longest = int(lengths.max())
+    """Return the block mask of a batch, which all layers share."""
+    return mask.once(("blocks", pattern), lambda: _new_block_mask(pattern, mask))
+
+
+def _new_block_mask(pattern: AttentionPattern, mask: AttentionMask) -> BlockMask:
+    padded, longest = mask.length, max(mask.ends)
     # random blocks depend on the length, so each sequence has its own
     sampled = any(isinstance(part, SampledBlocks) for part in pattern.parts(padded))
     touched = [
         _touched(pattern, length, padded, mask.device)
-        for length in (lengths.tolist() if sampled else [longest])
+        for length in (mask.ends if sampled else [longest])
     ]
     number, indices = (torch.cat(each) for each in zip(*touched, strict=True))
     rule = _rule(pattern, mask, longest)

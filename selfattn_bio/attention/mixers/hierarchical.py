@@ -60,7 +60,7 @@ class Hierarchical(Mixer):
             (self._pooled(x * real[:, None, :, None]) / count.clamp(min=1)).to(x.dtype)
             for x in (q, k, v)
         )  # (B, H, M, Dh)
-        coarse = count[:, 0, :, 0] > 0
+        coarse = mask.once(("coarse", self.pool), lambda: AttentionMask(count[:, 0, :, 0] > 0))
         far = attend(
             q,
             k,
