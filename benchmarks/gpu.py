@@ -1,10 +1,15 @@
-"""Time the layers of `attention_speed`, and ours with flex, on a CUDA device in bfloat16.
+"""Measure training and attention on a CUDA device: time, speed and peak memory, in one table.
 
-Forward and backward with 8,192 to 1,048,576 tokens: milliseconds until the device is finished,
-medians of rounds interleaved in one process, and the peak memory of a round. If a layer cannot run,
-its row has the reason. Layers over all pairs and Hugging Face's BigBird have no row beyond
-`DENSE_LIMIT`. The exit code is 1 if a reason is not memory. Needs the bench extra.
-docs/attention.md says on which device it has run.
+Training rows are complete optimizer steps on random DNA, with the data path: the default network at
+300 bp, and the encoder of the task tss for longer records, both without dropout of attention
+weights. A forward row scores one sequence of 1,048,576 bp. Attention rows are forward and backward
+in bfloat16, 4 heads of 64, with a window of 512 tokens to each side: our kernels, and NATTEN if it
+is installed (its window moves inwards at the ends). FlashAttention, through torch, computes all
+pairs.
+
+Times are medians until the device is finished; memory is the peak of the process. A row that cannot
+run has the reason, and the exit code is 1 if the reason is not memory. docs/attention.md says on
+which device it has run.
 
     python benchmarks/gpu.py
     python benchmarks/gpu.py --quick                  # a check
@@ -14,139 +19,190 @@ docs/attention.md says on which device it has run.
 from __future__ import annotations
 
 import argparse
-import math
+import gc
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 
-import peers
 import torch
-import transformers
-from harness import Row, Table, option, run
-from torch import nn
+from harness import ROOT, Row, Table, option, run, seconds
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
 
-LENGTHS = (8192, 32_768, 131_072, 524_288, 1_048_576)
-DENSE_LIMIT = 131_072  # tokens; attention over all pairs takes minutes beyond
-ROUNDS = 5
-KERNELS = {"cuda": ("flex", "slab"), "cpu": ("slab",)}  # kernels that support bfloat16
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.mask import AttentionMask
+from selfattn_bio.attention.patterns import Window
+from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.model.build import build_network
+from selfattn_bio.training.hardware import open_fabric
+from selfattn_bio.training.precision import fast_precision
+from selfattn_bio.training.synthetic import synthetic_corpus
+from selfattn_bio.training.trainer import Trainer
+
+TASKS = ROOT / "workflows/tasks"
+TRAINED = {300: "promoter", 8192: "tss", 32_768: "tss", 131_072: "tss"}  # bp -> task of the network
+ATTENDED, FORWARD = (8192, 32_768, 131_072), 2**20
+STEP = 2**20  # bp of a training step
+WINDOW, HEADS, HEAD_DIM = 512, 4, 64
+KERNELS = {"cuda": ("flex", "slab"), "cpu": ("slab",)}  # kernels of a window that support bfloat16
+WARMUP, ROUNDS = 2, 5
 OUT_OF_MEMORY = "out of memory"
 
-Round = Callable[[], tuple[float, float]]
+Work = Callable[[], object]
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # of heads last, (1, L, H, Dh)
 
 
-def moved(value: Any, device: str) -> Any:
-    """Move the inputs of a Hugging Face layer to the device, floating-point numbers as bfloat16."""
-    if isinstance(value, tuple):
-        return tuple(moved(each, device) for each in value)
-    if not isinstance(value, torch.Tensor):
-        return value
-    return value.to(device, torch.bfloat16 if value.is_floating_point() else value.dtype)
+# ------------ what is measured
+def run_file(task: str, batch: int) -> RunFile:
+    """Return a training of random DNA with the network of a task."""
+    found = read_run_file(TASKS / f"{task}.toml")
+    model = found.model.model_copy(update={"attention_dropout": 0.0})
+    sections = {
+        "data": {"positives": ["positives.fa"], "negatives": ["negatives.fa"]},
+        "tokens": found.tokens.model_dump(),
+        "model": model.model_dump(),
+        "training": {"batch_size": batch, "precision": fast_precision()},
+    }
+    return RunFile.model_validate(sections)
 
 
-def round_of(name: str, layer: nn.Module, length: int, device: str) -> Round:
-    """Return a function that runs forward and backward: milliseconds, and peak GiB on CUDA."""
-    if isinstance(layer, peers.HuggingFaceLayer):
-        layer.inputs = {name: moved(value, device) for name, value in layer.inputs.items()}
-    layer.to(device, torch.bfloat16).train()
-    x, grad = (
-        torch.randn(1, length, peers.DIM, device=device, dtype=torch.bfloat16) for _ in range(2)
-    )
-    x.requires_grad_()
-    is_cuda = device == "cuda"
+def training(task: str, length: int, batch: int) -> Work:
+    """Return a training step of `batch` records."""
+    settings, folder = run_file(task, batch), Path(tempfile.mkdtemp())
+    corpus, split = synthetic_corpus(settings, [length], length, folder)
+    precision = settings.training.precision
+    return Trainer(
+        open_fabric(precision), settings, corpus, split, folder / "model", "benchmark"
+    ).take_step
 
-    def run() -> tuple[float, float]:
-        layer.zero_grad(set_to_none=True)
-        x.grad = None
+
+def forward(task: str, length: int, device: str) -> Work:
+    """Return a forward pass of one sequence."""
+    network = build_network(run_file(task, 1)).to(device).eval()
+    tokens = torch.randint(4, 8, (1, length), device=device)  # bases; 0 to 3 are special tokens
+
+    def work() -> None:
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+            network(tokens)
+
+    return work
+
+
+def attention(function: Attention, length: int, device: str) -> Work:
+    """Return a forward and backward pass of attention."""
+    shape = (1, length, HEADS, HEAD_DIM)
+    q, k, v, above = (torch.randn(shape, device=device, dtype=torch.bfloat16) for _ in range(4))
+    leaves = [x.requires_grad_() for x in (q, k, v)]
+    return lambda: torch.autograd.grad(function(*leaves), leaves, above)
+
+
+def attentions(length: int, device: str) -> dict[str, Attention]:
+    """Return the functions that are compared."""
+    mask = AttentionMask(torch.ones(1, length, dtype=torch.bool, device=device))
+
+    def ours(kernel: str, *heads_last: Tensor) -> Tensor:
+        q, k, v = (x.transpose(1, 2) for x in heads_last)
+        out = attend(q, k, v, pattern=Window(WINDOW), mask=mask, kernel=kernel)
+        return out.transpose(1, 2)
+
+    def flash(*heads_last: Tensor) -> Tensor:
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            return scaled_dot_product_attention(*(x.transpose(1, 2) for x in heads_last)).transpose(
+                1, 2
+            )
+
+    found: dict[str, Attention] = {
+        f"window, {kernel}": partial(ours, kernel) for kernel in KERNELS[device]
+    }
+    found |= natten() if device == "cuda" else {}
+    return {**found, "all pairs, FlashAttention": flash}
+
+
+def natten() -> dict[str, Attention]:
+    """Return the function of NATTEN, if it is installed."""
+    if not find_spec("natten"):
+        return {}
+    from natten.functional import na1d
+
+    return {"window, NATTEN": partial(na1d, kernel_size=2 * WINDOW + 1)}
+
+
+# ------------ the table
+def clock() -> float:
+    """Return the time at which the device is finished."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def row(name: str, length: int, positions: int, rounds: int, build: Callable[[], Work]) -> Row:
+    """Measure one row; `positions` is the number of bp or tokens that a call processes."""
+    found = {"measured": name, "bp or tokens": f"{length:,}", "ms": "-", "million/s": "-"}
+    found |= {"peak GiB": "-", "failed": ""}
+    is_cuda = torch.cuda.is_available()
+    try:
+        work = build()
+        for _ in range(WARMUP):  # the first call compiles
+            work()
         if is_cuda:
             torch.cuda.reset_peak_memory_stats()
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        with torch.autocast(
-            device, torch.bfloat16, enabled=name == "local-attention, rotary"
-        ):  # its angles are float32
-            y = layer(x)
-        y.backward(grad)
+        taken = statistics.median(seconds({name: work}, rounds, clock)[name])
+        found |= {"ms": f"{1e3 * taken:.2f}", "million/s": f"{positions / taken / 1e6:.3f}"}
         if is_cuda:
-            torch.cuda.synchronize()
-        return 1000 * (
-            time.perf_counter() - start
-        ), torch.cuda.max_memory_allocated() / 2**30 if is_cuda else math.nan
-
-    return run
-
-
-def measured(
-    layers: dict[str, nn.Module], length: int, device: str, rounds: int
-) -> dict[str, tuple[float, float] | str]:
-    """Return the medians of each layer over the rounds, or why it did not run."""
-    found: dict[str, tuple[float, float] | str] = {}
-    times: dict[str, list[tuple[float, float]]] = {}
-    runs: dict[str, Round] = {}
-    for number in range(-1, rounds):  # the first round compiles and is not counted
-        for name, layer in layers.items():
-            if name in found:
-                continue
-            try:
-                if number < 0:
-                    runs[name], times[name] = round_of(name, layer, length, device), []
-                    runs[name]()
-                else:
-                    times[name].append(runs[name]())
-            except torch.OutOfMemoryError:
-                found[name] = OUT_OF_MEMORY
-            except RuntimeError as error:  # reported in its row; other layers are still measured
-                found[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-            if name in found:
-                runs.pop(name, None)
-                layer.to("meta")
-                torch.cuda.empty_cache()
-    return {
-        name: found.get(name) or tuple(map(statistics.median, zip(*times[name], strict=True)))
-        for name in layers
-    }
+            found["peak GiB"] = f"{torch.cuda.max_memory_allocated() / 2**30:.2f}"
+    except torch.OutOfMemoryError:
+        found["failed"] = OUT_OF_MEMORY
+    except RuntimeError as error:  # reported in its row; the others are still measured
+        found["failed"] = f"{type(error).__name__}: {error}".splitlines()[0]
+    return found
 
 
-def rows(length: int, device: str, rounds: int, broken: list[str]) -> Iterator[Row]:
-    """Measure each layer; `broken` receives those that failed for another reason than memory."""
-    layers = peers.layers(length, length <= DENSE_LIMIT, KERNELS[device])
-    for name, value in measured(layers, length, device, rounds).items():
-        row = {"layer": name, "ms": "-", "us/token": "-", "peak GiB": "-", "failed": ""}
-        if isinstance(value, str):
-            broken += [] if value == OUT_OF_MEMORY else [f"{name} at {length:,}"]
-            yield row | {"failed": value}
-        else:
-            ms, peak = value
-            yield row | {
-                "ms": f"{ms:.2f}",
-                "us/token": f"{1000 * ms / length:.3f}",
-                "peak GiB": f"{peak:.2f}",
-            }
+def cases(device: str, quick: bool) -> Iterator[tuple[str, int, int, Callable[[], Work]]]:
+    """Yield name, length and number of positions of each row, and the function that builds it."""
+    longest, step = (2048, 2**13) if quick else (FORWARD, STEP)
+    for length, task in {min(length, longest): task for length, task in TRAINED.items()}.items():
+        batch = step // length
+        yield f"training, {task}", length, batch * length, partial(training, task, length, batch)
+    yield "forward, tss", longest, longest, partial(forward, "tss", longest, device)
+    for length in dict.fromkeys(min(length, longest) for length in ATTENDED):
+        for name, function in attentions(length, device).items():
+            yield name, length, length, partial(attention, function, length, device)
+
+
+def rows(device: str, quick: bool) -> Iterator[Row]:
+    """Measure all rows, one after the other; end with an error if one failed."""
+    broken = []
+    for name, length, positions, build in cases(device, quick):
+        gc.collect()  # so that the peak is that of this row
+        found = row(name, length, positions, 2 if quick else ROUNDS, build)
+        if found["failed"] not in ("", OUT_OF_MEMORY):
+            broken.append(f"{name} at {length:,}")
+        yield found
+    if broken:
+        raise SystemExit(f"error: failed for another reason than memory: {', '.join(broken)}")
 
 
 def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
-    """Yield a table for each length."""
-    device, rounds = chosen.device, 3 if chosen.quick else ROUNDS
-    if device == "cuda" and not torch.cuda.is_available():
+    """Yield the table."""
+    if chosen.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif not torch.cuda.is_available():
         raise SystemExit("error: no CUDA device found; check the script with --device cpu --quick")
-    transformers.logging.set_verbosity_error()
-    where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    yield (
-        f"{where}, bfloat16, window {peers.WINDOW} to each side, forward and backward, medians of "
-        f"{rounds}"
-    )
-    broken: list[str] = []
-    for length in (1024,) if chosen.quick else LENGTHS:
-        yield Table(f"{length:,} tokens", rows(length, device, rounds, broken))
-    if broken:
-        raise SystemExit(f"error: failed for another reason than memory: {', '.join(broken)}")
+    yield torch.cuda.get_device_name() if chosen.device == "cuda" else "CPU"
+    yield Table("", rows(chosen.device, chosen.quick))
 
 
 if __name__ == "__main__":
     run(
         __doc__,
         measure,
-        option("--quick", action="store_true", help="1,024 tokens, three rounds"),
+        option("--quick", action="store_true", help="2,048 positions at most, two rounds"),
         option("--device", choices=list(KERNELS), default="cuda"),
         threads=None,
     )

@@ -5,7 +5,7 @@ import importlib.util
 import math
 import warnings
 from collections import Counter, defaultdict
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -45,44 +45,6 @@ def test_agreement_fails_above_tolerance(monkeypatch: pytest.MonkeyPatch) -> Non
         SystemExit, match=r"^error: difference above 1e-09: ALiBi slopes: Hugging Face BLOOM, "
     ):
         next(measured)
-
-
-def test_each_layer_of_the_gpu_table_runs_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = script("gpu", monkeypatch)
-    _, table = gpu.measure(SimpleNamespace(quick=True, device="cpu"))
-    rows = {row["layer"]: row for row in table.rows}
-    for name in (
-        "ours, slab, T5",
-        "ours, BigBird pattern",
-        "local-attention, rotary",
-        "HF BigBird",
-        "HF BERT",
-        "HF ESM",
-    ):
-        assert float(rows[name]["ms"]) > 0
-
-
-class Hungry(torch.nn.Linear):
-    """Run a number of times, then raise an out-of-memory error."""
-
-    def __init__(self, most: int, width: int) -> None:
-        super().__init__(width, width)
-        self.left = most
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.left -= 1
-        if self.left < 0:
-            raise torch.OutOfMemoryError
-        return super().forward(x)
-
-
-def test_failed_layer_has_reason_in_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = script("gpu", monkeypatch)
-    layers = {most: Hungry(most, gpu.peers.DIM) for most in (0, 2, 99)}
-    found = gpu.measured(layers | {"broken": torch.nn.Linear(1, 1)}, 64, "cpu", 3)
-    assert found[0] == found[2] == "out of memory"
-    assert len(found[99]) == 2
-    assert found["broken"].startswith("RuntimeError: ")
 
 
 def test_speed_cases_are_timed_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
