@@ -1,4 +1,4 @@
-"""Tests of what the first start of a training chooses, and a resumed run keeps."""
+"""Test which settings the first start of a training chooses, and that a resumed run keeps them."""
 
 import json
 
