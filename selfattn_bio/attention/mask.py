@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from selfattn_bio.attention.patterns import AttentionPattern, Full
 from selfattn_bio.attention.positions import PositionCache
-
-T = TypeVar("T")
 
 
 class AttentionMask:
@@ -84,7 +82,7 @@ class AttentionMask:
         """Return `lengths` as numbers, which are read from the device once per batch."""
         return [self.length] if self.padded is None else self.lengths.tolist()
 
-    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+    def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         """Return what `compute` returns for a key, which names all that it depends on.
 
         Layers share the result. Decisions that read from the device then do so once per batch.

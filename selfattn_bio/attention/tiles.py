@@ -319,12 +319,11 @@ class Walk:
         Random blocks depend on the length, so sequences of different lengths are processed one by
         one.
         """
-        ends = self.mask.ends
-        if isinstance(self.part, SampledBlocks) and len(set(ends)) > 1:
-            for row, length in enumerate(ends):
+        if isinstance(self.part, SampledBlocks) and len(set(self.mask.ends)) > 1:
+            for row, length in enumerate(self.mask.ends):
                 yield slice(row, row + 1), length
         else:
-            yield slice(None), max(ends)
+            yield slice(None), max(self.mask.ends)
 
     def _tiles(self, batch: slice, length: int) -> Iterator[tuple[slice, Keys]]:
         device, chunk = self.mask.device, self.chunk

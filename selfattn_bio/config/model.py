@@ -51,14 +51,8 @@ class AttentionModel(Section):
         description="heads of keys and values, shared by groups of heads; num_heads if not given",
     )
     feedforward_dim: Positive = 128
-    dropout: Fraction = Field(
-        0.3, description="in stem, feed-forward networks, branches of blocks, and head"
-    )
-    attention_dropout: Fraction = Field(
-        0.0,
-        description="dropout of the attention weights; above 0, the CUDA kernel flex cannot be "
-        "used",
-    )
+    dropout: Fraction = 0.3
+    attention_dropout: Fraction = Field(0.0, description="of attention weights; flex needs 0")
     stochastic_depth: Fraction = Field(
         0.0,
         description="probability that a sequence skips the last block's branches; proportionally "

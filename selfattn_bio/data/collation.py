@@ -14,8 +14,10 @@ from selfattn_bio.data.batches import Letters, pad_letters
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
-def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """Move a tensor of the CPU to a device, to CUDA without waiting for the copy."""
+def to_device(x: Any, device: torch.device) -> Any:
+    """Move a tensor of the CPU, or a dict of some, to a device; to CUDA without waiting."""
+    if isinstance(x, dict):
+        return {name: to_device(part, device) for name, part in x.items()}
     if device.type != "cuda":
         return x.to(device)
     return x.pin_memory().to(device, non_blocking=True)  # only pinned memory is copied meanwhile

@@ -130,8 +130,7 @@ class LabelsLoss(Loss):
         padded = np.full(tokens.ids.shape, UNKNOWN)
         for row, labels in zip(padded, targets, strict=True):
             row[: len(labels)] = labels
-        num_targets = int((padded != UNKNOWN).sum())
-        return Batch(tokens, torch.from_numpy(padded), num_targets)
+        return Batch(tokens, torch.from_numpy(padded), int((padded != UNKNOWN).sum()))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, N, C) with targets (B, N) int."""

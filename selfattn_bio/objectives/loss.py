@@ -37,12 +37,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Move tokens and targets to a device."""
-        targets: Any = (
-            {name: to_device(of_part, device) for name, of_part in self.targets.items()}
-            if isinstance(self.targets, dict)
-            else to_device(self.targets, device)
-        )
-        return Batch(self.tokens.to(device), targets, self.num_targets)
+        return Batch(self.tokens.to(device), to_device(self.targets, device), self.num_targets)
 
 
 class Loss(ABC):

@@ -127,8 +127,7 @@ class MulticlassLoss(Loss):
             )
 
     def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
-        num_targets = int((targets != UNKNOWN).sum())
-        return Batch(tokens, torch.from_numpy(targets), num_targets)
+        return Batch(tokens, torch.from_numpy(targets), int((targets != UNKNOWN).sum()))
 
     def sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of outputs (B, M, C) with targets (B,) int."""

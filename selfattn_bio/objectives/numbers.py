@@ -85,8 +85,7 @@ class ColumnsLoss(Loss):
 
     def batch(self, tokens: Tokens, targets: NDArray) -> Batch:
         scaled = torch.from_numpy(self.to_output_units(targets))
-        num_targets = int(np.isfinite(targets).sum())
-        return Batch(tokens, scaled.float(), num_targets)
+        return Batch(tokens, scaled.float(), int(np.isfinite(targets).sum()))
 
     def to_output_units(self, targets: NDArray) -> NDArray:
         """Convert targets to the units of the outputs."""

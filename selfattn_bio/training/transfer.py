@@ -21,17 +21,8 @@ from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network
 
 # keys of [model] in which a child may differ from its parent
-FREE = {
-    "members",
-    "dropout",
-    "attention_dropout",
-    "stochastic_depth",
-    "head",
-    "kernel",
-    "pattern",
-    "exits",
-    "strands",
-}
+FREE = {"members", "dropout", "attention_dropout", "stochastic_depth", "head", "kernel"}
+FREE |= {"pattern", "exits", "strands"}
 STEM = {"embed_dim", "stem"}  # keys of [model] that a model of kind "dilated" can take over
 
 
