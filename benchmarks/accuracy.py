@@ -45,7 +45,7 @@ from comparison import (
 from harness import Row, Table, option, run
 from protein_ss3 import Chains
 from runs import Study, settings_in
-from scipy.special import expit, logit
+from scipy.special import expit
 from tss import BinsTask
 
 from selfattn_bio.evaluation.calibration import choose_threshold
@@ -196,7 +196,7 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
     scorers = [load(model) for model in models]
     tests = [logits_of(scorer, letters["test"]) for scorer in scorers]
     valids = [logits_of(scorer, letters["valid"]) for scorer in scorers]
-    thresholds = [float(expit(logit(scorer.threshold) * scorer.temperature)) for scorer in scorers]
+    thresholds = [scorer.calibration.uncalibrated_threshold for scorer in scorers]
     networks = [choose_threshold(expit(network), labels["valid"]) for network, _ in valids]
     complete = [
         on_test(both, threshold) for (_, both), threshold in zip(tests, thresholds, strict=True)
@@ -209,7 +209,7 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
         baseline = load(folder)
         baselines[folder.name] = on_test(
             baseline.logits(letters["test"]),
-            float(expit(logit(baseline.threshold) * baseline.temperature)),
+            baseline.calibration.uncalibrated_threshold,
         )
     stack = scorers[0].stack
     parts = on_test(*parts_alone(models[0], letters, labels["valid"])) if stack else {}

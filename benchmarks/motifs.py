@@ -228,9 +228,8 @@ class Run:
     def confident(self) -> tuple[list[str], list[Letters]]:
         """Return ids and sequences of the first EXPLAINED confident test positives."""
         records, letters = self.test
-        sure = (records["label"] == 1) & (
-            self.quick | (self.scorer.probabilities(self.logits) >= CONFIDENT)
-        )
+        probabilities = self.scorer.calibration.probabilities(self.logits)
+        sure = (records["label"] == 1) & (self.quick | (probabilities >= CONFIDENT))
         rows = np.flatnonzero(sure)[:EXPLAINED]
         return records["id"].iloc[rows].tolist(), [letters[row] for row in rows]
 
@@ -367,11 +366,7 @@ def interactions(run: Run) -> Result:
 
     Returns the AP of true pairs, and the pairs of motifs that `interactions` calls supported.
     """
-    records, sequences = run.test
-    rows = np.flatnonzero(
-        (records["label"] == 1) & (run.quick | (run.scorer.probabilities(run.logits) >= CONFIDENT))
-    )[:EXPLAINED]
-    ids, some = records["id"].iloc[rows].tolist(), [sequences[row] for row in rows]
+    ids, some = run.confident
     sites = relevant_sites(
         run.folder / "motifs/motifs.meme", run.scorer, some, run.scorer.run.interpret.hit_p
     )

@@ -6,7 +6,7 @@ random from the same records. So test differs from train only in not being train
 
 One row per model: epsilon spent, test AUROC with its interval, AUROC of the attack by the loss,
 AUROC of the attack by how much lower the loss is than that of the reference model
-(`evaluation.membership`; 0.5 is chance), both on all of train and test, and seconds. "plain" is
+(`membership.py`; 0.5 is chance), both on all of train and test, and seconds. "plain" is
 chosen on the validation set like any run. "overfitted" has no dropout and keeps its last step. "as
 private" has the steps, batches and other settings of the private runs, but no noise and no clipping
 per record: the loss from it to the private runs is the price of privacy, and the loss before it is
@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 from harness import Row, Table, interval, option, run
+from membership import loss_attack, record_losses
 from numpy.typing import NDArray
 from runs import Records, Study, command, quick_folder, read_json, write_run_file
 
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.evaluation.membership import loss_attack, record_losses
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.scoring.loading import load
 

@@ -15,7 +15,7 @@ from comparison import DRAWS, FOLDER, Comparison, mean_of, seconds_of, train_see
 from runs import Study, settings_in
 
 from selfattn_bio.config import read_run_file
-from selfattn_bio.evaluation.bins import blocks_of
+from selfattn_bio.evaluation.bins import BLOCK, blocks_of
 from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric
 
 TASKS = Path("workflows/tasks")
@@ -93,7 +93,10 @@ def sampled_columns(place: Path, split: str, draws: int) -> dict[str, ResampledM
     settings = read_run_file(place / "seed0.toml").evaluation
     table = pd.read_csv(place / "predictions" / f"{split}.tsv", sep="\t")
     bootstrap = Bootstrap(
-        table["label"].to_numpy(), draws, settings.seed, blocks=blocks_of(table, settings.block)
+        table["label"].to_numpy(),
+        draws,
+        settings.seed,
+        units=blocks_of(table, settings.block or BLOCK),
     )
     models = table.columns.drop(["chrom", "start", "end", "label"])
     return {name: bootstrap.metrics(table[name], threshold=0.5)[METRIC] for name in models}

@@ -40,6 +40,7 @@ from selfattn_bio.config import (
     Tokens,
     Training,
 )
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.build import build_network, tokenizer_of
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS, read_provenance, save_model
@@ -303,7 +304,7 @@ def save_parent(folder: Path, run: RunFile, network: Network, steps: int, number
     """Write the model folder; it saw no records, so its table of seen records is empty."""
     database, checksum = checked_database()
     provenance = {
-        "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0, "strands": "given"},
+        "calibration": {**vars(Calibration()), "strands": "given"},
         "parents": [],
         "num_train": steps * BATCH,
         "num_valid": 0,

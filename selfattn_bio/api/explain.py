@@ -151,7 +151,8 @@ def choose_recognised(
     """
     positives = positives.assign(logit=scorer.logits([inputs.of(i) for i in positives.index]))
     ranked = positives.sort_values("logit", ascending=False, kind="stable")
-    num_called = int((scorer.probabilities(ranked["logit"].to_numpy()) >= scorer.threshold).sum())
+    probabilities = scorer.calibration.probabilities(ranked["logit"].to_numpy())
+    num_called = int((probabilities >= scorer.calibration.threshold).sum())
     candidates = ranked.head(max(num_called, limit))  # a control or a weak model may call too few
     chosen = candidates.iloc[
         np.linspace(0, len(candidates) - 1, min(limit, len(candidates))).round().astype(int)

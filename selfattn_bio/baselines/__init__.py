@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 
-from selfattn_bio.baselines.base import CARD, Baseline, Calibration, Setup, restore
+from selfattn_bio.baselines.base import CARD, Baseline, Setup, restore
 from selfattn_bio.config.stack import KNOWN_BASELINES
 from selfattn_bio.data.composition import Letters
 

@@ -18,12 +18,7 @@ from safetensors.numpy import load_file, save
 from selfattn_bio.config import NO_DATABASE
 from selfattn_bio.data.composition import Letters
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.calibration import (
-    calibrate,
-    choose_threshold,
-    fit_slope,
-    fit_temperature,
-)
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import check_replaceable, read_json, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -33,7 +28,6 @@ Labels = NDArray[np.int64]
 Logits = NDArray[np.float64]
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
 VERSION = 1  # version of the folder format
-TINY, MOST = np.finfo(float).tiny, np.finfo(float).max
 REFIT = "Run `selfattn-bio evaluate` again, or copy the complete folder"
 
 
@@ -70,45 +64,6 @@ class Setup:
     def alphabet(self) -> Alphabet:
         """Return the alphabet of the records."""
         return self.policy.alphabet
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Temperature, threshold and slope of the logits, fitted to validation records.
-
-    Attributes
-    ----------
-    temperature
-        probability = sigmoid(logit / temperature).
-    threshold
-        Records with this probability or more are called positive.
-    slope
-        Number of log-odds that a logit is worth.
-    """
-
-    temperature: float = 1.0
-    threshold: float = 0.5
-    slope: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check that the values are numbers in their range."""
-        low = {"temperature": TINY, "threshold": 0.0, "slope": 0.0}
-        high = {"threshold": 1.0}
-        for name, value in vars(self).items():
-            if not isinstance(value, float | int) or not (
-                low[name] <= value <= high.get(name, MOST)
-            ):
-                raise ValueError(f"{name} {value!r} of the calibration is out of range")
-
-    @classmethod
-    def fit(cls, logits: Logits, labels: Labels) -> Calibration:
-        """Fit temperature, threshold and slope to validation records."""
-        temperature = fit_temperature(logits, labels)
-        return cls(
-            temperature,
-            choose_threshold(calibrate(logits, temperature), labels),
-            fit_slope(logits, labels),
-        )
 
 
 @dataclass(frozen=True)
@@ -405,7 +360,7 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
         }
         policy = SequencePolicy(get_alphabet(card["alphabet"]), card["soft_mask"], card["gaps"])
         baseline = kinds[kind](Setup(policy, card["strands"], card["database"], threads))
-        baseline.calibration = Calibration(**card["calibration"])
+        baseline.calibration = Calibration.of(card["calibration"])
         baseline.origin, baseline.records = dict(card["origin"]), card["records"]
         baseline._restore(State(card["settings"], arrays, texts))
     except (KeyError, TypeError, ValueError, SafetensorError) as error:

@@ -6,7 +6,8 @@ records are read only here, once.
 
 Writes metrics.json, model_card.md and predictions/{valid,test}.tsv. All metrics have bootstrap
 intervals: before and after calibration, within slices of the records, and for the paired
-difference between the model and each baseline.
+difference between the model and each baseline. Clusters, groups or blocks of a chromosome are
+resampled together where the split has them.
 
 Several models of one name are members: their logits are averaged, and their spread is reported. If
 a model has two inputs, its variants first_alone and partner_alone are evaluated as they were

@@ -7,9 +7,11 @@ or above --threshold with no better one on its strand within --separation. A mod
 strands has one score per window: one track, PREFIX.ASSEMBLY.bw and bedGraph.gz, and peaks without a
 strand.
 
-WITHOUT --prior the log-odds assume as many positives as in the training set, and most peaks in a
-genome are false. Give the fraction of windows that you expect to be positive with --prior. Windows
-with more than half ambiguous bases, such as N, have no score.
+WITHOUT --prior the log-odds assume as many positives as in the validation split, on which they were
+calibrated, and most peaks in a genome are false. Give the fraction of windows that you expect to be
+positive with --prior. This is also right for models trained with class weights or balanced groups,
+because the calibration corrects for both. Windows with more than half ambiguous bases, such as N,
+have no score.
 
 example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --chrom chr2R --prior \
 0.005 --anchor end --output promoters

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--uncalibrated",
         action="store_true",
-        help="do not calibrate the probabilities by the temperature",
+        help="do not calibrate the probabilities",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".tsv to write")
 

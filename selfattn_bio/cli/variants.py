@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="FRACTION",
         help="expected fraction of positive windows, for the probabilities (default: the fraction "
-        "in the training set)",
+        "in the validation split)",
     )
     parser.add_argument(
         "--mismatches",

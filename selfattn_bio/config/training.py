@@ -222,8 +222,10 @@ class Privacy(Section):
 class EvaluationSection(Section):
     """[evaluation]: confidence intervals and calibration."""
 
-    block: Positive = left_out(
-        100_000, description="bp of a chromosome that are resampled together, for objective bins"
+    block: Positive | None = left_out(
+        None,
+        description="bp of a chromosome that are resampled together (default: 500,000; 100,000 for "
+        "objective bins)",
     )
     strands: Literal["given", "both"] | None = left_out(
         None,

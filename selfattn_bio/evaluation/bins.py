@@ -24,6 +24,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.split_names import SPLIT_NAMES
 
 Array = NDArray[np.float64]
+BLOCK = 100_000  # bp; default of [evaluation] block
 AROUND = 200  # bp on each side of the middle of a bin that the baselines read
 K = 5  # k of the k-mer baseline
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C; chosen on valid
@@ -132,7 +133,7 @@ def summarise_bins(
         "objective": "bins",
         "bootstraps": settings.bootstraps,
         "confidence": settings.confidence,
-        "block": settings.block,
+        "block": (block := settings.block or BLOCK),
     }
     thresholds = {
         name: choose_threshold(by_split["valid"], bins["valid"].labels)
@@ -141,7 +142,7 @@ def summarise_bins(
     bootstraps: dict[str, Bootstrap] = {}
     sampled: dict[str, dict[str, dict[str, ResampledMetric]]] = {}  # by split and name
     for split in EVALUATED_SPLITS:
-        labels, blocks = bins[split].labels, blocks_of(bins[split].table, settings.block)
+        labels, blocks = bins[split].labels, blocks_of(bins[split].table, block)
         bootstraps[split] = Bootstrap(
             labels, settings.bootstraps, settings.seed, settings.calibration_bins, blocks
         )

@@ -23,6 +23,7 @@ from selfattn_bio.config import (
     TrackPartner,
     read_run_file,
 )
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.checkpoint import (
     CARD,
     HISTORY,
@@ -132,7 +133,7 @@ def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
         else f"The simple models {', '.join(run.stack.parts)} were left out, because their "
         "weights were negligible."
     )
-    words += " Weights, temperature and threshold were fitted on the validation set."
+    words += " Weights and calibration were fitted on the validation set."
     if not is_judged:
         words += " The validation metrics below are those of the network alone."
     return [words]
@@ -287,11 +288,11 @@ def _figures(
         if not test:
             chosen += " The validation metrics are those of all layers, without early exits."
     if objective_of(run.objective).has_log_odds:
-        calibration = provenance["calibration"]
+        calibration = Calibration.of(provenance["calibration"])
         chosen += (
-            f" Probabilities are calibrated with temperature {calibration['temperature']:.3f}. "
-            "Records with a calibrated probability of at least "
-            f"{calibration['threshold']:.3f} are predicted to be positive."
+            f" Calibrated log-odds are {calibration.slope:.3f} \N{MULTIPLICATION SIGN} logit "
+            f"{calibration.intercept:+.3f} (Platt scaling). Records with a calibrated "
+            f"probability of at least {calibration.threshold:.3f} are predicted to be positive."
         )
     return f"## Performance\n\n{table}\n\n{chosen}"
 
@@ -299,11 +300,10 @@ def _figures(
 def _of_test(name: str, test: Mapping[str, Mapping[str, float]] | None) -> str:
     # some values are single numbers, such as the threshold; undefined metrics are None
     found = (test or {}).get(name.removeprefix("valid_"))
-    return (
-        f"{found['value']:.4g} ({found['low']:.4g} to {found['high']:.4g})"
-        if isinstance(found, Mapping) and found.get("low") is not None
-        else ""
-    )
+    if not isinstance(found, Mapping) or found.get("low") is None:
+        return ""
+    floor = f"; {found['floor']:.4g} if perfectly calibrated" if "floor" in found else ""
+    return f"{found['value']:.4g} ({found['low']:.4g} to {found['high']:.4g}{floor})"
 
 
 def _privacy(provenance: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fit baselines of language models and summarise their metrics, with intervals over records."""
+"""Fit baselines of language models and summarise their metrics, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.data.composition import Letters
-from selfattn_bio.evaluation.targets import intervals_over_records
+from selfattn_bio.evaluation.metrics import Units, intervals
+from selfattn_bio.evaluation.targets import resampled_metrics
 from selfattn_bio.objectives.language import language_metrics
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
@@ -24,6 +25,7 @@ def summarise_language(
     letters: int | None,
     baselines: dict[str, dict[str, float]],
     settings: EvaluationSection,
+    units: Mapping[str, Units],
 ) -> dict[str, Any]:
     """Return the content of metrics.json for a language model.
 
@@ -37,6 +39,10 @@ def summarise_language(
         overlap.
     baselines
         Name -> split -> nats per predicted token.
+    settings
+        Section [evaluation] of the run file.
+    units
+        Records that are resampled together, by split.
     """
 
     def measured(of_split: Array) -> Callable[[NDArray[np.int64]], dict[str, float]]:
@@ -49,7 +55,10 @@ def summarise_language(
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
     for split, of_model in sums["model"].items():
         found = {
-            name: intervals_over_records(measured(by_split[split]), len(of_model), settings)
+            name: intervals(
+                resampled_metrics(measured(by_split[split]), units[split], settings),
+                settings.confidence,
+            )
             for name, by_split in sums.items()
         }
         simple: dict[str, Any] = {
@@ -61,6 +70,7 @@ def summarise_language(
         }
         summary[split] = {
             "n": len(of_model),
+            **units[split].entry(),
             "model": found.pop("model"),
             "baselines": simple | found,
         }

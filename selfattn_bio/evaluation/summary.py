@@ -14,14 +14,21 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import logit as _logit
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import EvaluationSection
 from selfattn_bio.config.variants import NETWORK
-from selfattn_bio.evaluation.calibration import calibrate
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.groups import Names, group_metrics, quantile_edges, slice_metrics
-from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
+from selfattn_bio.evaluation.metrics import (
+    Bootstrap,
+    ResampledMetric,
+    Units,
+    calibration_line,
+    differences,
+    intervals,
+)
 from selfattn_bio.objectives.base import spread
 
 EVALUATED_SPLITS = ("valid", "test")
@@ -40,9 +47,8 @@ class Classifier:
         Probability of label 1 by split ("valid", "test"), shape (n,).
     threshold
         Records with this probability or more are called positive; chosen on the validation split.
-    logits, temperature
-        Logits of a network by split, and the temperature that calibrates them; None for other
-        classifiers.
+    logits, calibration
+        Logits by split, and their calibration; None for classifiers without logits.
     chosen
         Settings chosen on the validation split, for the report.
     members
@@ -54,7 +60,7 @@ class Classifier:
     probabilities: dict[str, NDArray[np.float64]]
     threshold: float
     logits: dict[str, NDArray[np.float64]] | None = None
-    temperature: float | None = None
+    calibration: Calibration | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
     members: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -63,23 +69,24 @@ class Classifier:
         cls,
         role: Role,
         logits: dict[str, NDArray[np.float64]],
-        temperature: float,
-        threshold: float,
+        calibration: Calibration,
         chosen: Mapping[str, Any] = MappingProxyType({}),
     ) -> Classifier:
         """Create a classifier from logits.
 
-        `threshold` is given for calibrated probabilities. The classifier stores the probabilities
-        before calibration, and the threshold converted to these.
+        It stores the probabilities before calibration, and the threshold converted to these.
         """
-        uncalibrated = float(calibrate(_logit(threshold), 1 / temperature))
-        fitted = {"temperature": temperature, "calibrated_threshold": threshold}
+        fitted = {
+            "slope": calibration.slope,
+            "intercept": calibration.intercept,
+            "calibrated_threshold": calibration.threshold,
+        }
         return cls(
             role,
-            {split: calibrate(z, 1.0) for split, z in logits.items()},
-            uncalibrated,
+            {split: expit(z) for split, z in logits.items()},
+            calibration.uncalibrated_threshold,
             logits,
-            temperature,
+            calibration,
             fitted | dict(chosen),
         )
 
@@ -88,20 +95,17 @@ class Classifier:
         cls,
         role: Role,
         members: dict[str, NDArray[np.float64]],
-        temperature: float,
-        threshold: float,
+        calibration: Calibration,
     ) -> Classifier:
         """Create a classifier from the mean logit of several networks."""
         mean = {split: each.mean(axis=0) for split, each in members.items()}
-        return replace(cls.of_logits(role, mean, temperature, threshold), members=members)
+        return replace(cls.of_logits(role, mean, calibration), members=members)
 
     def calibrated(self, split: str) -> NDArray[np.float64] | None:
-        """Return probabilities after temperature scaling; None for a classifier without logits."""
-        return (
-            None
-            if self.logits is None or self.temperature is None
-            else calibrate(self.logits[split], self.temperature)
-        )
+        """Return calibrated probabilities; None for a classifier without logits."""
+        if self.logits is None or self.calibration is None:
+            return None
+        return self.calibration.probabilities(self.logits[split])
 
 
 def summarise(
@@ -110,6 +114,7 @@ def summarise(
     properties: dict[str, dict[str, NDArray[np.float64]]],
     settings: EvaluationSection,
     groups: Mapping[str, Names] = MappingProxyType({}),
+    units: Mapping[str, Units] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Evaluate every classifier on the validation and test splits.
 
@@ -126,13 +131,16 @@ def summarise(
         The [evaluation] section of the run file.
     groups
         The group of each test record, (n,), by the property that defines the groups.
+    units
+        Records that are resampled together, by split; single records if not given.
 
     Returns
     -------
     The content of metrics.json.
 
-    `test` and `valid` contain `model`, `baselines` and `controls`, each as `{metric: {value, low,
-    high}}` with `chosen` and `threshold`. The threshold comes from the validation split and applies
+    `test` and `valid` contain the resampled `unit` and the number of `units`, and `model`,
+    `baselines` and `controls`, each as `{metric: {value, low, high}}` with `chosen` and
+    `threshold`. The threshold comes from the validation split and applies
     to mcc, accuracy and f1; mcc_at_half, accuracy_at_half and f1_at_half use 0.5. `members`
     describes the networks of ensembles.
 
@@ -143,16 +151,21 @@ def summarise(
     """
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
     sampled: dict[str, dict[str, dict[str, ResampledMetric]]] = {}  # by split and classifier
+    units = {split: units.get(split) or Units.single(len(of)) for split, of in labels.items()}
     for split in EVALUATED_SPLITS:
         bootstrap = Bootstrap(
-            labels[split], settings.bootstraps, settings.seed, settings.calibration_bins
+            labels[split],
+            settings.bootstraps,
+            settings.seed,
+            settings.calibration_bins,
+            units[split].numbers,
         )
         sampled[split] = {
             name: bootstrap.metrics(c.probabilities[split], c.threshold)
             for name, c in classifiers.items()
         }
         summary[split] = _split_entry(
-            bootstrap, classifiers, sampled[split], split, settings.confidence
+            bootstrap, classifiers, sampled[split], split, units[split], settings.confidence
         )
     baselines = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
     summary["differences"] = compared(sampled["test"], baselines, "auroc", settings.confidence)
@@ -168,15 +181,13 @@ def summarise(
             quantile_edges(values["train"], settings.gc_slices),
             labels["test"],
             predictions,
-            settings.bootstraps,
-            settings.confidence,
+            units["test"],
+            settings,
         )
         for name, values in properties.items()
     }
     summary["groups"] = {
-        by: group_metrics(
-            names, labels["test"], predictions, settings.bootstraps, settings.confidence
-        )
+        by: group_metrics(names, labels["test"], predictions, units["test"], settings)
         for by, names in groups.items()
     }
     return summary
@@ -232,17 +243,21 @@ def _split_entry(
     classifiers: dict[str, Classifier],
     sampled: dict[str, dict[str, ResampledMetric]],
     split: str,
+    units: Units,
     confidence: float,
 ) -> dict[str, Any]:
+    labels = bootstrap.labels
     found: dict[str, Any] = {
-        "n": len(bootstrap.labels),
-        "positives": int(bootstrap.labels.sum()),
+        "n": len(labels),
+        "positives": int(labels.sum()),
+        **units.entry(),
         "baselines": {},
         "controls": {},
     }
     for name, classifier in classifiers.items():
         entry: dict[str, Any] = {
             **intervals(sampled[name], confidence),
+            **calibration_line(labels, classifier.probabilities[split], units, confidence),
             "threshold": classifier.threshold,
             "chosen": classifier.chosen,
         }
@@ -250,15 +265,13 @@ def _split_entry(
             after = intervals(bootstrap.metrics(calibrated, classifier.threshold), confidence)
             # calibration does not change the other metrics
             entry["calibrated"] = {metric: after[metric] for metric in ("brier", "ece")}
+            entry["calibrated"] |= calibration_line(labels, calibrated, units, confidence)
         if classifier.role == "model":
             found["model"] = entry
         else:
             found[f"{classifier.role}s"][name] = entry
         if classifier.members:
-            each = [
-                float(roc_auc_score(bootstrap.labels, logits))
-                for logits in classifier.members[split]
-            ]
+            each = [float(roc_auc_score(labels, logits)) for logits in classifier.members[split]]
             found.setdefault("members", {})[name] = members_entry(
                 "auroc", each, classifier.members[split]
             )
@@ -270,14 +283,20 @@ def compared(
     baselines: Sequence[str],
     metric: str,
     confidence: float,
+    *,
+    higher_is_better: bool = True,
 ) -> dict[str, Any]:
-    """Return the baseline with the highest metric, and the model's difference to each baseline.
+    """Return the baseline with the best metric, and the model's difference to each baseline.
 
-    The network of a model with a stack is not a candidate for the best baseline.
+    The network of a model with a stack, and baselines without the metric, are not candidates for
+    the best baseline.
     """
-    candidates = (name for name in baselines if name != NETWORK)
+    candidates = (
+        name for name in baselines if name != NETWORK and np.isfinite(sampled[name][metric].value)
+    )
+    best = max if higher_is_better else min
     return {
-        "best_baseline": max(
+        "best_baseline": best(
             candidates, key=lambda name: sampled[name][metric].value, default=None
         ),
         "baselines": {

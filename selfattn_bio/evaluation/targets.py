@@ -1,18 +1,19 @@
-"""Summarise metrics of predictions per record or position, with bootstrap intervals over records.
+"""Summarise metrics of predictions per record or position, with bootstrap intervals.
 
 This is the content of metrics.json for all objectives except two classes, bins and language models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.evaluation.summary import members_entry
+from selfattn_bio.evaluation.metrics import ResampledMetric, Units, intervals, resamples
+from selfattn_bio.evaluation.summary import compared, members_entry
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Predictions
 
@@ -22,6 +23,7 @@ def summarise_targets(
     predictions: dict[str, dict[str, Predictions]],
     targets: dict[str, NDArray],
     settings: EvaluationSection,
+    units: Mapping[str, Units],
 ) -> dict[str, Any]:
     """Evaluate every model on the validation and test splits.
 
@@ -35,11 +37,14 @@ def summarise_targets(
         Split -> targets of its records.
     settings
         Section [evaluation] of the run file.
+    units
+        Records that are resampled together, by split.
 
     Returns
     -------
-    The content of metrics.json: `test` and `valid` with `n` (records), `model` and `baselines`; the
-    last two as `{metric: {value, low, high}}`.
+    The content of metrics.json: `test` and `valid` with `n` (records), the resampled `unit` and the
+    number of `units`, `model` and `baselines`; the last two as `{metric: {value, low, high}}`.
+    `differences` is the model minus each baseline on the test split, by paired bootstrap.
     """
     summary: dict[str, Any] = {
         "objective": objective.kind,
@@ -47,13 +52,27 @@ def summarise_targets(
         "confidence": settings.confidence,
     }
     for split, truth in targets.items():
-        found = {
-            name: intervals_over_records(
-                objective.measurer(by_split[split], truth), len(truth), settings
+        sampled = {
+            name: resampled_metrics(
+                objective.measurer(by_split[split], truth), units[split], settings
             )
             for name, by_split in predictions.items()
         }
-        summary[split] = {"n": len(truth), "model": found.pop("model"), "baselines": found}
+        found = {name: intervals(of, settings.confidence) for name, of in sampled.items()}
+        summary[split] = {
+            "n": len(truth),
+            **units[split].entry(),
+            "model": found.pop("model"),
+            "baselines": found,
+        }
+        if split == "test":
+            summary["differences"] = compared(
+                sampled,
+                list(found),
+                objective.main_metric,
+                settings.confidence,
+                higher_is_better=objective.higher_is_better,
+            )
     return summary
 
 
@@ -83,41 +102,33 @@ def summarise_members(
     )
 
 
-def intervals_over_records(
+def resampled_metrics(
     measured: Callable[[NDArray[np.int64]], dict[str, float]],
-    num_records: int,
+    units: Units,
     settings: EvaluationSection,
-) -> dict[str, dict[str, float | None]]:
-    """Compute metrics on all records with bootstrap intervals over records.
+) -> dict[str, ResampledMetric]:
+    """Compute metrics on all records and on resampled units of records.
 
     Parameters
     ----------
     measured
         Function from the numbers of records to the metrics of these records.
-    num_records
-        Number of records.
+    units
+        Records that are resampled together.
     settings
-        Section [evaluation]: number of resamples, confidence level and seed.
-
-    Returns
-    -------
-    `{metric: {value, low, high}}`. Undefined metrics are None, for example the correlation with a
-    constant.
+        Section [evaluation]: number of resamples and seed.
     """
-    rng = np.random.default_rng(settings.seed)
-    value = measured(np.arange(num_records))
+    rows = np.arange(len(units.numbers))
+    values = measured(rows)
     draws = [
-        measured(rng.integers(num_records, size=num_records)) for _ in range(settings.bootstraps)
+        measured(np.repeat(rows, counts.astype(int)))
+        for chunk in resamples(units.numbers, settings.bootstraps, settings.seed)
+        for counts in chunk
     ]
-    tail = (1 - settings.confidence) / 2
-    found: dict[str, dict[str, float | None]] = {}
-    for name in value:
-        if np.isfinite(value[name]):
-            low, high = np.nanquantile([draw[name] for draw in draws], [tail, 1 - tail])
-            found[name] = {"value": value[name], "low": float(low), "high": float(high)}
-        else:
-            found[name] = dict.fromkeys(("value", "low", "high"))
-    return found
+    return {
+        name: ResampledMetric(value, np.array([draw[name] for draw in draws]))
+        for name, value in values.items()
+    }
 
 
 def as_rows(predictions: Predictions, columns: Sequence[str]) -> dict[str, Any]:

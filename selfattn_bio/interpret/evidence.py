@@ -20,7 +20,7 @@ ones.
 **The unit of an effect.** Even a model that learned nothing reacts to its input: its raw score
 falls when its own motifs are shuffled, so meaningless motifs would pass a test on raw scores.
 Effects are therefore logits times the slope fitted on the validation set
-(`evaluation.calibration.fit_slope`), that is, log-odds confirmed by held-out labels. For a network
+(`evaluation.calibration.fit_platt`), that is, log-odds confirmed by held-out labels. For a network
 that predicts nothing on held-out records, slope times standard deviation of the scores is due to
 chance, about 2 / sqrt(validation records): 0.03 log-odds with 5,000 records and 0.2 with 100. Its
 effects are no larger, whatever the size of its raw scores. A verdict from a small validation set is

@@ -45,7 +45,7 @@ PARTS = (
     NEXT_BEST,
     STACK,
 )
-CALIBRATION = ("temperature", "threshold", "slope")  # required keys of provenance["calibration"]
+CALIBRATION = ("slope", "threshold")  # required keys of provenance["calibration"]
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the complete folder"
 

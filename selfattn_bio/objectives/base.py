@@ -73,7 +73,7 @@ class Reader(Protocol):
 
 
 class Calibrated(Protocol):
-    """Attributes of a scorer or an ensemble that turn logits into calls."""
+    """Attributes of `evaluation.calibration.Calibration` that objectives use."""
 
     @property
     def threshold(self) -> float: ...
@@ -99,7 +99,7 @@ class Objective(ABC, Generic[SectionT]):
         Whether the targets are the labels 0 and 1 of the corpus.
     has_log_odds
         Whether the output is the log-odds of positives against negatives. It is then calibrated
-        with a temperature, and genome scans, variant scores and motif evidence accept the model.
+        by Platt scaling, and genome scans, variant scores and motif evidence accept the model.
     has_coverage
         Whether prediction sets or intervals with a chosen coverage are available.
     can_sample
@@ -293,7 +293,7 @@ class Objective(ABC, Generic[SectionT]):
         return lambda rows: self.measure(predictions[rows], targets[rows])
 
     def columns(
-        self, outputs: Array, scorer: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool
     ) -> dict[str, Any]:
         """Return the columns of the score table, with one value per record.
 
@@ -301,8 +301,8 @@ class Objective(ABC, Generic[SectionT]):
         ----------
         outputs
             Outputs of M models, (M, n, C).
-        scorer
-            The model, or the mean of the models.
+        calibration
+            Calibration of the model, or the mean of those of the models.
         coverage
             Columns from `coverage_columns`.
         calibrated

@@ -29,7 +29,7 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
     predicts = "predicts the log-odds (`logit`) and the probability of the positive class"
     limits = (
         "It learned what separates its two classes. Other negatives would give another model.",
-        "Its probabilities hold for the class fractions of the training data. In a genome, where "
+        "Its probabilities hold for the class fractions of the validation data. In a genome, where "
         "positives are rare, they are far too high.",
     )
     is_labelled = True
@@ -73,14 +73,14 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
         return {"auroc": float(roc_auc_score(targets, predictions[:, 0]))}
 
     def columns(
-        self, outputs: Array, scorer: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool
     ) -> dict[str, Any]:
         logits = outputs.mean(axis=0)[:, 0]
-        probability = scorer.probabilities(logits)
+        probability = calibration.probabilities(logits)
         columns = {
             "logit": logits,
             "probability": probability if calibrated else expit(logits),
-            "predicted": (probability >= scorer.threshold).astype(int),
+            "predicted": (probability >= calibration.threshold).astype(int),
         }
         return columns | coverage | spreads({"spread": outputs[..., 0]})
 

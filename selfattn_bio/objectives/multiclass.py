@@ -83,12 +83,12 @@ class Multiclass(
         return confusion_metrics(confusion(predictions, targets))
 
     def columns(
-        self, outputs: Array, scorer: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool
     ) -> dict[str, Any]:
         called = self.predictions(outputs.mean(axis=0)).argmax(axis=1)
         names = self.section.classes
         return {"predicted": [names[i] for i in called]} | super().columns(
-            outputs, scorer, coverage, calibrated=calibrated
+            outputs, calibration, coverage, calibrated=calibrated
         )
 
     def strangeness(self, outputs: Array) -> Array:

@@ -93,11 +93,13 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         return {"mean": float(np.mean(main)), **_with_parts(by_part)}
 
     def columns(
-        self, outputs: Array, scorer: Calibrated, coverage: dict[str, Any], *, calibrated: bool
+        self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool
     ) -> dict[str, Any]:
         """Return the columns of each part as PART.COLUMN."""
         of_parts = {
-            name: part.columns(outputs[..., self.slices[name]], scorer, {}, calibrated=calibrated)
+            name: part.columns(
+                outputs[..., self.slices[name]], calibration, {}, calibrated=calibrated
+            )
             for name, part in self.parts.items()
         }
         return _with_parts(of_parts) | coverage

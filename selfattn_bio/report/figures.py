@@ -101,7 +101,8 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
         show(
             "comparison",
             "AUROC on the test set",
-            f"Dots: AUROC on the test set. Lines: {confidence} bootstrap intervals over records. "
+            f"Dots: AUROC on the test set. Lines: {confidence} bootstrap intervals over "
+            f"{results.metrics['test']['unit']}. "
             "Dotted line: chance level.",
             "Classifiers with overlapping intervals may still differ, because all are evaluated on "
             "the same records. Paired differences are in the table below.",

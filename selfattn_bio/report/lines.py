@@ -56,7 +56,17 @@ def _test_lines(objective: Objective[Any], metrics: Metrics) -> Iterator[str]:
             for metric, found in entry.items()
             if found["value"] is not None
         )
-        yield f"test {known}  {name}"
+        yield f"test {known}  {name}{_lead(objective, metrics, name)}"
+
+
+def _lead(objective: Objective[Any], metrics: Metrics, name: str) -> str:
+    """Describe the difference of the main metric to a baseline; empty without one."""
+    leads = metrics.get("differences", {}).get("baselines", {})
+    lead = leads.get(name, {}).get(objective.main_metric, {})
+    if lead.get("value") is None:
+        return ""
+    shown = f"{words.figure(lead['value'], sign=True)} ({words.interval(lead, sign=True)})"
+    return f"; model minus {name} {title_of(objective.main_metric)} {shown}"
 
 
 @_test_lines.register
@@ -72,6 +82,8 @@ def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
         )
     for name, entry in {"model": test["model"], best: test["baselines"][best]}.items():
         yield from _calls(name, entry)
+    if calibrated := test["model"].get("calibrated"):
+        yield f"test {words.calibration(calibrated)}  model, calibrated"
     for by, found in metrics["groups"].items():
         if gap := found["gap"]:
             auroc = {
@@ -79,10 +91,9 @@ def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
                 for entry in found["groups"]
                 if entry["model"]
             }
-            low, high = gap["auroc"]["low"], gap["auroc"]["high"]
             yield (
-                f"AUROC by {by}: worst {found['worst']!r} {auroc[found['worst']]:.3f}, gap "
-                f"{gap['auroc']['value']:.3f} ({low:.3f} to {high:.3f})"
+                f"AUROC by {by}: worst {found['worst']!r} {auroc[found['worst']]:.3f}, "
+                f"{words.gap(gap['auroc'])}"
             )
     yield " ".join(baseline_sentence(metrics))
 
@@ -207,7 +218,7 @@ def _comparison(objective: Objective[Any], metrics: Mapping[str, Any]) -> Iterat
         )
         yield (
             f"best baseline: {words.classifier_name(best)}, {title_of(metric)} "
-            f"{_value(known[best], metric)}"
+            f"{_value(known[best], metric)}{_lead(objective, metrics, best)}"
         )
 
 

@@ -97,6 +97,8 @@ def fill(template: str, results: TaskResults, name: str, **values: Any) -> str:
         interval=words.interval,
         p=words.p_value,
         percent=words.percent,
+        calibration=words.calibration,
+        gap=words.gap,
         svg=Markup,
     )
     return environment.get_template(template).render(

@@ -93,7 +93,7 @@ def draw_precision_recall(
 def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax: Axes) -> None:
     """Draw the observed fraction of positives against the predicted probability.
 
-    Two curves show probabilities before and after temperature scaling; the dotted diagonal is
+    Two curves show probabilities before and after calibration; the dotted diagonal is
     perfect calibration.
 
     Parameters

@@ -21,6 +21,7 @@ from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs import SHIPPED
 
+SIGNIFICANCE = 0.05  # p below which groups differ
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NAMES = {
     **{name: kind.title for name, kind in BASELINES.items()},
@@ -59,6 +60,26 @@ def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
 def interval(estimate: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
     """Format an interval as `0.864 to 0.884`."""
     return f"{figure(estimate['low'], digits, sign)} to {figure(estimate['high'], digits, sign)}"
+
+
+def calibration(entry: Mapping[str, Any]) -> str:
+    """Describe the calibration of probabilities from an entry of metrics.json."""
+    ece, slope, intercept = (
+        entry[name] for name in ("ece", "calibration_slope", "calibration_intercept")
+    )
+    return (
+        f"ECE {figure(ece['value'])} ({figure(ece['floor'])} if perfectly calibrated), calibration "
+        f"slope {figure(slope['value'], 2)} ({interval(slope, 2)}), intercept "
+        f"{figure(intercept['value'], 2, True)} ({interval(intercept, 2, True)})"
+    )
+
+
+def gap(found: Mapping[str, float]) -> str:
+    """Describe the gap between the best and the worst group, if it exceeds chance."""
+    if found["p"] >= SIGNIFICANCE:
+        return f"no gap beyond chance (p = {p_value(found['p'])})"
+    shrunk = f"{figure(found['shrunk'])} after shrinkage"
+    return f"gap {figure(found['value'])} ({shrunk}, p = {p_value(found['p'])})"
 
 
 def percent(fraction: float, digits: int = 0) -> str:

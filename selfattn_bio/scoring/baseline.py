@@ -21,8 +21,8 @@ from selfattn_bio.sequence.policy import SequencePolicy
 class BaselineScorer(Scorer):
     """Score sequences with a baseline that `evaluate` saved.
 
-    `score_sequences` and `selfattn-bio score` accept it. Logits, probabilities, temperature,
-    threshold and slope work as in `Scorer`. Functions that need a network, such as `explain` and
+    `score_sequences` and `selfattn-bio score` accept it. Logits and calibration work as
+    in `Scorer`. Functions that need a network, such as `explain` and
     `embed`, raise `ArgumentError`.
 
     Parameters
@@ -34,9 +34,8 @@ class BaselineScorer(Scorer):
     """
 
     def __init__(self, baseline: Baseline, folder: Path | None = None) -> None:
-        calibration = baseline.calibration
         attributes = {
-            **vars(calibration),
+            "calibration": baseline.calibration,
             "baseline": baseline,
             "folder": folder,
             "reference": None,

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit
-
 from selfattn_bio.config import RunFile
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.objectives import Objective
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -55,19 +52,6 @@ class Ensemble:
         return all(member.both_strands for member in self.members)
 
     @property
-    def temperature(self) -> float:
-        """Return the mean temperature of the members.
-
-        A temperature for the mean logit cannot be fitted here, because the validation records are
-        not available when sequences are scored.
-        """
-        return float(np.mean([member.temperature for member in self.members]))
-
-    @property
-    def threshold(self) -> float:
-        """Return the mean threshold of the members."""
-        return float(np.mean([member.threshold for member in self.members]))
-
-    def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return probabilities of label 1 from the mean logits."""
-        return expit(logits / self.temperature)
+    def calibration(self) -> Calibration:
+        """Return the mean calibration of the members."""
+        return Calibration.mean([member.calibration for member in self.members])

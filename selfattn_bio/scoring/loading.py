@@ -11,10 +11,11 @@ import torch
 
 from selfattn_bio.baselines import is_baseline
 from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.log import LOG
 from selfattn_bio.model import user_module
 from selfattn_bio.model.build import tokenizer_of
-from selfattn_bio.model.checkpoint import CALIBRATION, WEIGHTS, load_model
+from selfattn_bio.model.checkpoint import WEIGHTS, load_model
 from selfattn_bio.scoring.baseline import BaselineScorer
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.paired_scorer import scorer_of
@@ -149,14 +150,19 @@ def _load_one(path: str | Path) -> Scorer:
         _check_is_no_parent(folder)
     run, network, provenance = load_model(folder)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    calibration = {name: provenance["calibration"][name] for name in CALIBRATION}
     sha256 = provenance["weights_sha256"]
     reference, stack = (
         load_reference(folder, tokenizer_of(run).alphabet, sha256),
         load_stack(folder, sha256),
     )
+    calibration = Calibration.of(provenance["calibration"])
     return scorer_of(
-        run, network.eval(), **calibration, reference=reference, folder=folder, stack=stack
+        run,
+        network.eval(),
+        calibration=calibration,
+        reference=reference,
+        folder=folder,
+        stack=stack,
     )
 
 

@@ -1,7 +1,7 @@
 """Read facts about the training records from a model folder.
 
-These are the length of the records, the fraction of positives and the assembly. Genome scans and
-variant scoring use the length as their window, and `prior=` needs the fraction of positives.
+These are the length of the records and the assembly. Genome scans and variant scoring use the
+length as their window.
 """
 
 from __future__ import annotations
@@ -33,16 +33,12 @@ class ModelOrigin:
     length
         Median length of the training and validation records, without records of parent models. None
         if unknown.
-    positive_fraction
-        Fraction of positives among the records of both classes, as weighted in the loss. None if
-        unknown.
     assembly
         Genome assembly of the coordinates, or "" if unknown.
     """
 
     scorer: Scorer | Ensemble
     length: int | None
-    positive_fraction: float | None
     assembly: str
 
     def window(self, requested: int | None) -> int:
@@ -75,23 +71,27 @@ class ModelOrigin:
         """Return the shift of calibrated log-odds for a different fraction of positives.
 
         Adding it to the log-odds adapts them to data in which the fraction `prior` is positive. It
-        is 0 if `prior` is None.
+        is 0 if `prior` is None. Calibrated log-odds hold for the fraction of positives in the
+        validation split, whatever the fraction, class weights or balanced groups of training: the
+        intercept of the calibration corrects for these.
 
         Raises
         ------
         ValueError
-            If `prior` is not in (0, 1), or the fraction of positives in training is unknown.
+            If `prior` is not in (0, 1), or the fraction of positives in validation is unknown.
         """
         if prior is None:
             return 0.0
         if not 0 < prior < 1:
             raise ArgumentError(f"prior {prior} is not between 0 and 1")
-        if self.positive_fraction is None:
+        fraction = self.scorer.calibration.positive_fraction
+        if fraction is None:
             raise ArgumentError(
                 "prior cannot be used with this model, which does not store the fraction of "
-                "positives in training"
+                "positives in its validation split",
+                hint="Train it again with this version",
             )
-        return float(logit(prior) - logit(self.positive_fraction))
+        return float(logit(prior) - logit(fraction))
 
 
 Model = Models | ModelOrigin  # argument of genome scans and variant scoring
@@ -119,9 +119,4 @@ def origin_of(model: Model) -> ModelOrigin:
         )
         raise ModelFolderError(message, place=str(folder or ""))
     provenance = {} if folder is None else read_provenance(folder)
-    fraction = None
-    if "num_positive" in provenance:  # not in a private model
-        fraction = provenance["num_positive"] / provenance["num_train"]
-    if provenance and scorer.run.training.class_weights == "balanced":
-        fraction = 0.5
-    return ModelOrigin(scorer, provenance.get("median_length"), fraction, scorer.run.data.assembly)
+    return ModelOrigin(scorer, provenance.get("median_length"), scorer.run.data.assembly)

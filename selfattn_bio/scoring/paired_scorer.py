@@ -114,9 +114,7 @@ class PairedScorer(Scorer):
             self.run,
             tokenizer,
             network.eval(),  # type: ignore[arg-type]
-            self.temperature,
-            self.threshold,
-            self.slope,
+            self.calibration,
         )
 
     def _encoded_partners(self, letters: list[NDArray[np.uint8]]) -> torch.Tensor:

@@ -1,23 +1,23 @@
 """Score sequences with one trained model: ASCII sequences in, logits out.
 
-Takes care of batching, padding, the device and the temperature.
+Takes care of batching, padding, the device and the calibration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from selfattn_bio.config import AttentionModel, NoExits, RunFile
 from selfattn_bio.data.collation import Collation, to_device
 from selfattn_bio.errors import ArgumentError
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import num_outputs, policy_of
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.objectives import Objective, objective_of
@@ -43,11 +43,8 @@ class Scorer:
         Converts sequences into tokens.
     network
         In evaluation mode, on `device`.
-    temperature, threshold
-        Fitted on the validation split. The probability is sigmoid(logit / temperature). A
-        probability at or above the threshold is predicted as label 1.
-    slope
-        Calibrated log-odds per logit, fitted on the validation split. If the network is
+    calibration
+        Slope, intercept and threshold, fitted to the validation split. If the network is
         uninformative, slope x standard deviation of the logits is about 2 / sqrt(number of
         validation records).
     reference
@@ -61,9 +58,7 @@ class Scorer:
     run: RunFile
     tokenizer: KmerTokenizer
     network: Network
-    temperature: float = 1.0
-    threshold: float = 0.5
-    slope: float = 1.0
+    calibration: Calibration = field(default_factory=Calibration)
     reference: Reference | None = None
     folder: Path | None = None
     stack: Stack | None = None
@@ -296,11 +291,11 @@ class Scorer:
     def log_odds(
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     ) -> NDArray[np.float64]:
-        """Return the log-odds of label 1 up to a constant: logit x slope, (B,).
+        """Return the calibrated log-odds of label 1, (B,).
 
-        Use them for differences between sequences. Arguments and errors are those of `logits`.
+        Arguments and errors are those of `logits`.
         """
-        return self.logits(letters) * self.slope
+        return self.calibration.log_odds(self.logits(letters))
 
     def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return `log_odds` of each of the M networks of `[model] members`, (n, M).
@@ -308,7 +303,7 @@ class Scorer:
         `log_odds` is their mean.
         """
         logits = self.network_outputs(letters)[:, :, 0]
-        return self.stacked(logits, letters) * self.slope
+        return self.calibration.log_odds(self.stacked(logits, letters))
 
     def readings(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return the head's outputs after each of E blocks, (n, M, E, C), for a model with exits.
@@ -362,10 +357,6 @@ class Scorer:
                 ):
                     found[row] = of_row
         return np.stack(found)
-
-    def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return calibrated probabilities of label 1."""
-        return expit(logits / self.temperature)
 
 
 def without_padding(

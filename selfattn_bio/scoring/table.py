@@ -66,8 +66,8 @@ def score_sequences(
         Average the outputs of both strands (DNA only, not for labels per position). Has no effect
         on a model whose scores are already such means (`evaluation.strands`).
     calibrated
-        For a binary model, divide logits by the temperature fitted on the validation split before
-        they become probabilities. `predicted` is the same either way.
+        For a binary model, calibrate logits by the slope and intercept fitted to the validation
+        split before they become probabilities. `predicted` is the same either way.
     coverage
         Add prediction sets or intervals with this coverage, such as 0.9, for records similar to the
         validation split: a set of labels for classes, an interval for numbers. Available for
@@ -253,7 +253,10 @@ class TableScorer:
         # (M, n, C)
         outputs = np.stack([self.outputs(member, inputs) for member in self.scorer.members])
         columns = objective.columns(
-            outputs, self.scorer, self.prediction_sets(outputs), calibrated=self.calibrated
+            outputs,
+            self.scorer.calibration,
+            self.prediction_sets(outputs),
+            calibrated=self.calibrated,
         )
         return pd.DataFrame({"id": ids, **columns, **unlike})
 

@@ -176,10 +176,9 @@ def score_genome(
         BED file. None for the complete genome. Windows start at multiples of the stride from the
         start of the chromosome, and those whose middle `stride` bp overlap a region are scored.
     prior
-        Fraction of windows that are positive, in (0, 1). It replaces the training fraction:
-        log-odds are logit / T + logit(prior) - logit(training fraction). Without it, log-odds are
-        valid for data balanced like the training set, and probabilities are far too high for a
-        genome.
+        Fraction of windows that are positive, in (0, 1). It replaces that of the validation split:
+        calibrated log-odds + logit(prior) - logit(validation fraction). Without it, log-odds hold
+        for as many positives as in validation, and probabilities are far too high for a genome.
     assembly
         Assembly name in the file names. None for the genome's file name up to its first dot.
     scan
@@ -208,10 +207,10 @@ def score_genome(
     read = "one score for both" if origin.scorer.both_strands else "scored on both"
     LOG.info(f"windows of {windows.size} bp, one every {windows.stride} bp, {read} strands")
     if prior is None:
-        fraction = origin.positive_fraction
+        fraction = origin.scorer.calibration.positive_fraction
         LOG.warning(
-            "no prior: scores assume that as many windows are positive as in training%s, but in a "
-            "genome far fewer are",
+            "no prior: scores assume that as many windows are positive as in validation%s, but in "
+            "a genome far fewer are",
             "" if fraction is None else f" ({fraction:.1%})",
         )
     genome = (genome if isinstance(genome, Genome) else Genome(genome)).with_soft_mask(
@@ -219,7 +218,7 @@ def score_genome(
     )
     origin.warn_of_other_assembly(assembly or assembly_of(genome))
     shift, strands = origin.shift(prior), scan.strands(origin.scorer)
-    threshold = scan.threshold or (origin.scorer.threshold if prior is None else 0.5)
+    threshold = scan.threshold or (origin.scorer.calibration.threshold if prior is None else 0.5)
     stretches = _stretches(_wanted(regions, genome), genome, windows)
     if not stretches:
         raise GenomeError(
@@ -283,7 +282,7 @@ def blocks(
     *,
     shift: float = 0.0,
 ) -> Iterator[WindowScores]:
-    """Yield log-odds (logit / T + shift) of windows of a chromosome, CHUNK windows at a time.
+    """Yield calibrated log-odds + shift of windows of a chromosome, CHUNK windows at a time.
 
     `stretch` gives the numbers of the first and last window, counted from the start of the
     chromosome.
@@ -295,7 +294,8 @@ def blocks(
     )
 
     def scored(starts: NDArray[np.int64], letters: NDArray[np.uint8]) -> WindowScores:
-        log_odds = strand_logits(scorer, letters, windows) / scorer.temperature + shift
+        logits = strand_logits(scorer, letters, windows)
+        log_odds = scorer.calibration.log_odds(logits) + shift
         foreign = counts_before(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters))
         at_start = starts - starts[0]
         log_odds[

@@ -130,8 +130,8 @@ def score_variants(
         Windows and strands. By default one window per variant, centred on it, on the forward
         strand.
     prior
-        Fraction of windows that are positive, for the probabilities. None for the training
-        fraction.
+        Fraction of windows that are positive, for the probabilities. None for the fraction in the
+        validation split.
 
     Returns
     -------
@@ -313,7 +313,7 @@ def _table(
         logits[:, :, known] = _logits(origin, [pair for pair in pairs if pair is not None], rc)
     ref, alt = logits.mean(axis=0)
     probability_ref, probability_alt = (
-        expit(x / origin.scorer.temperature + shift) for x in (ref, alt)
+        expit(origin.scorer.calibration.log_odds(x) + shift) for x in (ref, alt)
     )
     columns = {
         "chrom": [variant.chrom for variant, _ in rows],

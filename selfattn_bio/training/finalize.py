@@ -16,7 +16,8 @@ from safetensors.torch import save
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from selfattn_bio.baselines import Baseline, Calibration
+from selfattn_bio.baselines import Baseline
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.card import best_metrics, write_card
 from selfattn_bio.evaluation.conformal import fit_conformal
 from selfattn_bio.evaluation.lineage import seen_table
@@ -227,7 +228,7 @@ def _fit_stack(
 
 
 def _calibration(trainer: Trainer, outputs: Outputs | None) -> dict[str, Any]:
-    """Fit temperature, threshold and slope on the validation split, from outputs (n, 1).
+    """Fit the calibration to the validation split, from outputs (n, 1).
 
     Objectives other than binary get the defaults, which change nothing.
     """

@@ -12,6 +12,7 @@ from scipy.special import expit
 from selfattn_bio.baselines import load_baseline
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import sha256_of
 
 RUN = """
@@ -67,7 +68,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         provenance |= {
             "vocabulary_sha256": "",
             "weights_sha256": "",
-            "calibration": {"temperature": 1.5, "threshold": 0.5, "slope": 1.0},
+            "calibration": {"slope": 0.5, "threshold": 0.5},
         }
         (tmp_path / name / "provenance.json").write_text(json.dumps(provenance))
         (tmp_path / name / "run.toml").write_text(RUN)
@@ -86,7 +87,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             )
 
         answers = {"network_outputs": network_outputs, "stacked": lambda network, letters: network}
-        return SimpleNamespace(run=run, temperature=1.5, threshold=0.5, stack=None, **answers)
+        return SimpleNamespace(run=run, calibration=Calibration(0.5), stack=None, **answers)
 
     monkeypatch.setattr("selfattn_bio.api.evaluators.candidates.load", load)
     return tmp_path

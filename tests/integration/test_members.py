@@ -129,6 +129,6 @@ def test_members_are_averaged_in_evaluate_and_score(
                 table[judged_as][both], scores[scored_as][both], rtol=1e-4, atol=1e-5
             )
     if kind == "binary":
-        assert test["model"]["chosen"]["calibrated_threshold"] == load(MODELS).threshold
+        assert test["model"]["chosen"]["calibrated_threshold"] == load(MODELS).calibration.threshold
         mean = np.mean([of["model_logit"] for _, of in alone], axis=0)
         np.testing.assert_allclose(table["model_logit"], mean, rtol=1e-4, atol=1e-5)

@@ -13,9 +13,10 @@ import pytest
 from selfattn_bio import load, score_sequences
 from selfattn_bio.api.evaluators import binary
 from selfattn_bio.api.evaluators.candidates import Candidate
-from selfattn_bio.baselines import BASELINES, Calibration, Setup
+from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.stack import fitted_parts
@@ -205,8 +206,7 @@ def test_network_alone_is_that_of_the_model(monkeypatch):
         return SimpleNamespace(
             run=run,
             stack=True,
-            temperature=1.0,
-            threshold=0.5,
+            calibration=Calibration(),
             network_outputs=lambda inputs: outputs[:, None, None],
             stacked=lambda network, inputs: network,
         )
@@ -220,7 +220,7 @@ def test_network_alone_is_that_of_the_model(monkeypatch):
     assert found.keys() == {"model", "network", "other"}
     assert np.array_equal(found["network"].logits["test"], model)
     fitted = Calibration.fit(model, labels["valid"])
-    assert found["network"].temperature == fitted.temperature
+    assert found["network"].calibration == fitted
     assert found["network"].chosen["calibrated_threshold"] == fitted.threshold
 
 

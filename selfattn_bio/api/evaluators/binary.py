@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from selfattn_bio.api.evaluators.candidates import Candidate, inputs_by_split
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Letters, Measured
-from selfattn_bio.baselines import Baseline, Calibration, suitable
+from selfattn_bio.baselines import Baseline, suitable
 from selfattn_bio.config import RunFile
 from selfattn_bio.config.variants import NETWORK, PARTNER
 from selfattn_bio.data.composition import gc_content
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.groups import MOST, groups_of
 from selfattn_bio.evaluation.summary import (
     EVALUATED_SPLITS,
@@ -73,6 +74,7 @@ def evaluate_binary(
         _properties(records),
         task.evaluation,
         _groups(candidates["model"].runs()[0], records, task),
+        records.units(),
     )
     tables = {
         split: predictions_table(records.ids(split), labels[split], classifiers, split)
@@ -109,16 +111,14 @@ def score_networks(
     LOG.info(f"{shown} scored in {time.monotonic() - start:.1f} s")
     if len(scorers) == 1:
         of_one = {split: of_split[0] for split, of_split in logits.items()}
-        found = {name: Classifier.of_logits(role, of_one, first.temperature, first.threshold)}
+        found = {name: Classifier.of_logits(role, of_one, first.calibration)}
     else:  # nothing is fitted again, so that the output of `score` is evaluated
         mean = Ensemble(tuple(scorers))
-        found = {name: Classifier.of_members(role, logits, mean.temperature, mean.threshold)}
+        found = {name: Classifier.of_members(role, logits, mean.calibration)}
     if role == "model" and any(scorer.stack for scorer in scorers):
         of_networks = {split: of_split.mean(axis=0) for split, of_split in alone.items()}
         fitted = Calibration.fit(of_networks["valid"], labels["valid"])
-        found[NETWORK] = Classifier.of_logits(
-            "baseline", of_networks, fitted.temperature, fitted.threshold
-        )
+        found[NETWORK] = Classifier.of_logits("baseline", of_networks, fitted)
     return found
 
 
@@ -151,13 +151,10 @@ def fit_baselines(
                 letters["train"], labels["train"], letters["valid"], labels["valid"]
             )
         logits = {split: baseline.logits(letters[split]) for split in EVALUATED_SPLITS}
-        temperature, threshold = baseline.calibration.temperature, baseline.calibration.threshold
-        found[name] = Fitted(
-            baseline,
-            Classifier.of_logits(
-                "baseline", logits, temperature, threshold, chosen=baseline.chosen()
-            ),
+        classifier = Classifier.of_logits(
+            "baseline", logits, baseline.calibration, baseline.chosen()
         )
+        found[name] = Fitted(baseline, classifier)
         LOG.info(f"{name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s")
     return found
 

@@ -11,7 +11,7 @@ from selfattn_bio.api.evaluators.candidates import Candidate
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
 from selfattn_bio.config import BinsObjective, RunFile
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.bins import check_blocks, fit_bin_baselines, summarise_bins
+from selfattn_bio.evaluation.bins import BLOCK, check_blocks, fit_bin_baselines, summarise_bins
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.log import LOG
@@ -42,7 +42,7 @@ def evaluate_bins(
     for split in EVALUATED_SPLITS:
         objective.check_evaluated(points[split], split, str(corpus.path))
     bins = {split: Bins.of(points[split], section.bin) for split in EVALUATED_SPLITS}
-    check_blocks(bins, task.evaluation.block)
+    check_blocks(bins, task.evaluation.block or BLOCK)
     chances, members = {}, {}
     for name, model in models.items():
         start = time.monotonic()

@@ -42,7 +42,9 @@ def evaluate_language(
         baselines = {
             "markov": {split: of_split * language.letters for split, of_split in nats.items()}
         }
-    metrics = summarise_language(sums, language.letters, baselines, task.evaluation)
+    metrics = summarise_language(
+        sums, language.letters, baselines, task.evaluation, records.units()
+    )
     tables = {}
     for split in EVALUATED_SPLITS:
         total, right, tokens = sums["model"][split].T

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from selfattn_bio.data.batches import Laid, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.bins import blocks_of
+from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.files import sha256_of
 from selfattn_bio.log import LOG
@@ -24,6 +26,7 @@ from selfattn_bio.objectives import objective_of
 from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.split_names import SPLIT_NAMES
 
+BLOCK = 500_000  # bp; default of [evaluation] block
 Letters = dict[str, list[NDArray[np.uint8]]]
 
 
@@ -51,6 +54,9 @@ class EvaluationRecords:
         Rows of the corpus, (n,) for each split.
     letters
         ASCII sequences, one array (L,) per row.
+    keys, unit
+        Records with equal keys, (number of records in the corpus,), are resampled together; what
+        such units are.
     windows
         Windows of the records if [training] window is set; then `rows` and `letters` have one
         element per window. Otherwise empty.
@@ -59,6 +65,8 @@ class EvaluationRecords:
     corpus: Corpus
     rows: dict[str, NDArray[np.int64]]
     letters: Letters
+    keys: NDArray[Any]
+    unit: str
     windows: Mapping[str, Laid] = field(default_factory=dict)
 
     @classmethod
@@ -83,7 +91,7 @@ class EvaluationRecords:
         letters = {
             name: [corpus.letters(int(i)) for i in of_split] for name, of_split in rows.items()
         }
-        return cls(corpus, rows, letters)
+        return cls(corpus, rows, letters, *_units(task, corpus, split))
 
     def in_windows(self, task: RunFile) -> EvaluationRecords:
         """Return the windows of [training] window; the records themselves if it is not set.
@@ -105,12 +113,9 @@ class EvaluationRecords:
             f"adjacent windows of at most {window:,} {self.corpus.alphabet.unit}, evenly "
             f"subsampled if there are too many: {counts}"
         )
-        return EvaluationRecords(
-            self.corpus,
-            {split: of.rows for split, of in windows.items()},
-            {split: of.letters for split, of in windows.items()},
-            windows,
-        )
+        rows = {split: of.rows for split, of in windows.items()}
+        letters = {split: of.letters for split, of in windows.items()}
+        return replace(self, rows=rows, letters=letters, windows=windows)
 
     def counts(self, task: RunFile) -> list[str]:
         """Return the number of records of each split as text, and of positives if there are any."""
@@ -135,9 +140,32 @@ class EvaluationRecords:
             for split, of_split in self.rows.items()
         }
 
+    def units(self) -> dict[str, Units]:
+        """Return the records that are resampled together, for the validation and test splits."""
+        return {
+            split: Units.of(self.keys[self.rows[split]], self.unit) for split in EVALUATED_SPLITS
+        }
+
     def ids(self, split: str) -> list[str]:
         """Return the id of each record of a split."""
         return self.corpus.records["id"].iloc[self.rows[split]].tolist()
+
+
+def _units(task: RunFile, corpus: Corpus, split: Path) -> tuple[NDArray[Any], str]:
+    """Return a key for each record of the corpus, and what records with equal keys are.
+
+    These are the clusters, groups or species of the split, or blocks of a chromosome if records
+    have coordinates. Windows of a record always belong together.
+    """
+    records, kind = corpus.records, task.split.kind
+    names = {"cluster": "clusters", "group": "groups", "species": "species"}
+    if kind in names:  # the reasons say which
+        table = pd.read_csv(split, sep="\t", dtype=str, keep_default_na=False)
+        return table["reason"].to_numpy(), names[kind]
+    block, keys = task.evaluation.block or BLOCK, -1 - np.arange(len(records))
+    located = (records["chrom"].notna() & records["start"].notna()).to_numpy()
+    keys[located] = blocks_of(records[located], block)
+    return keys, f"blocks of {block:,} bp" if located.any() else "records"
 
 
 def _labelled(corpus: Corpus, rows: NDArray[np.int64], split: str, path: Path) -> NDArray[np.int64]:

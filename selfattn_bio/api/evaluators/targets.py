@@ -61,6 +61,7 @@ def evaluate_targets(
         predictions,
         {split: targets[split] for split in EVALUATED_SPLITS},
         task.evaluation,
+        records.units(),
     )
     tables = {}
     for split in EVALUATED_SPLITS:

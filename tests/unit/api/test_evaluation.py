@@ -2,7 +2,9 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import selfattn_bio
 from selfattn_bio import Evaluation, config, load
 from selfattn_bio.api.evaluation import check_evaluation_output
 from selfattn_bio.api.evaluators import binary
-from selfattn_bio.api.evaluators.records import EvaluationRecords
+from selfattn_bio.api.evaluators.records import EvaluationRecords, _units
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.data.corpus import Corpus
@@ -61,7 +63,7 @@ def model_folder(folder: Path, run: RunFile, corpus: Corpus, seed: int = 0) -> P
     provenance = {
         "corpus_fingerprint": corpus.fingerprint,
         "split_sha256": sha256_of("split.tsv"),
-        "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
+        "calibration": {"slope": 1.0, "threshold": 0.5},
     }
     save_model(folder, run, build_network(run).state_dict(), provenance)
     cost = {"seconds": 1.0 + seed, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
@@ -175,6 +177,91 @@ def test_labels_of_test_records_choose_nothing(ingest, monkeypatch: pytest.Monke
         files = sorted(path for path in (folder / "baselines").rglob("*") if path.is_file())
         saved.append({str(path.relative_to(folder)): sha256_of(path) for path in files})
     assert saved[0] == saved[1] != {}
+
+
+@pytest.mark.parametrize("text", [TWO_CLASSES, NUMBERS], ids=["classes", "numbers"])
+def test_sequences_of_test_records_choose_nothing(
+    ingest, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    task, corpus = ingest(text)
+    model = model_folder(Path("model"), task, corpus)
+    read, suitable = EvaluationRecords.read, binary.suitable
+
+    def replaced(*arguments: Any) -> EvaluationRecords:
+        records = read(*arguments)
+        rng = np.random.default_rng(0)
+        of_test = [rng.permutation(row) for row in records.letters["test"]]
+        return replace(records, letters=records.letters | {"test": of_test})
+
+    monkeypatch.setattr(binary, "suitable", lambda *given: list(suitable(*given))[:2])
+    first = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    monkeypatch.setattr(EvaluationRecords, "read", replaced)
+    second = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    assert first.metrics["valid"] == second.metrics["valid"]
+    pd.testing.assert_frame_equal(
+        first.predictions["valid"], second.predictions["valid"], check_exact=True
+    )
+    one, other = first.metrics["test"]["baselines"], second.metrics["test"]["baselines"]
+    assert one != other  # the new sequences were read
+    for name, baseline in first.baselines.items():
+        assert baseline.calibration == second.baselines[name].calibration
+        assert (one[name]["threshold"], one[name]["chosen"]) == (
+            other[name]["threshold"],
+            other[name]["chosen"],
+        )
+
+
+def test_targets_of_test_records_choose_nothing(ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, corpus = ingest(NUMBERS)
+    model = model_folder(Path("model"), task, corpus)
+    targets, of_test = Corpus.targets, np.array(SPLITS) == "test"
+
+    def shuffled(self: Corpus, columns: Any) -> pd.DataFrame:
+        table = targets(self, columns).copy()
+        table.loc[of_test, "x"] = np.random.default_rng(0).permutation(table.loc[of_test, "x"])
+        return table
+
+    first = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    monkeypatch.setattr(Corpus, "targets", shuffled)
+    second = selfattn_bio.evaluate(task, corpus, "split.tsv", model)
+    assert first.metrics["valid"] == second.metrics["valid"]
+    assert first.metrics["test"] != second.metrics["test"]
+    for split, table in first.predictions.items():
+        pd.testing.assert_frame_equal(table, second.predictions[split], check_exact=True)
+
+
+def test_units_follow_the_split(tmp_path: Path) -> None:
+    starts = [0, 499_999, 500_000, 10, None, None]
+    records = pd.DataFrame(
+        {
+            "chrom": ["c1", "c1", "c1", "c2", None, None],
+            "start": pd.array(starts, "Int64"),
+        }
+    )
+    corpus = SimpleNamespace(records=records)
+    path = tmp_path / "split.tsv"
+    path.write_text(
+        "id\tsplit\treason\n" + "".join(f"r{i}\ttest\tcluster=r{i // 3} (3)\n" for i in range(6))
+    )
+
+    def units(kind: str, corpus: Any = corpus, **settings: int) -> tuple[list[int], str]:
+        task = SimpleNamespace(
+            split=SimpleNamespace(kind=kind), evaluation=config.EvaluationSection(**settings)
+        )
+        keys, name = _units(task, corpus, path)
+        return np.unique(keys, return_inverse=True)[1].tolist(), name
+
+    assert units("cluster") == ([0, 0, 0, 1, 1, 1], "clusters")
+    assert units("group")[1] == "groups"
+    blocks, name = units("chromosome")
+    assert name == "blocks of 500,000 bp"
+    assert blocks[0] == blocks[1]
+    assert len(set(blocks)) == 5
+    other = units("random", block=400_000)[0]
+    assert other[0] != other[1] == other[2]
+    bare = SimpleNamespace(records=records.assign(chrom=None, start=pd.array([None] * 6, "Int64")))
+    numbers, name = units("random", bare)
+    assert (len(set(numbers)), name) == (6, "records")
 
 
 def test_baselines_of_a_private_run_are_not_saved(ingest) -> None:

@@ -175,10 +175,12 @@ def test_damaged_folders_are_refused(
         ({"settings": {"weights": [1, 2], "bias": 0}}, "there are 2 weights instead of 1"),
         ({"files": {"../b/baseline.json": ""}}, "is not a file of this folder"),
         *(
-            ({"calibration": {"temperature": 1, "threshold": 0.5, "slope": 1} | wrong}, "range")
+            ({"calibration": {"slope": 1, "threshold": 0.5} | wrong}, "range")
             for wrong in (
-                {"temperature": "a"},
-                {"temperature": 0},
+                {"slope": "a"},
+                {"slope": -1},
+                {"intercept": float("inf")},
+                {"positive_fraction": 1.5},
                 {"threshold": 1.1},
                 {"slope": float("nan")},
             )

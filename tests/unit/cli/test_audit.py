@@ -288,7 +288,7 @@ def test_records_seen_by_grandparent_are_found(audit, tmp_path, texts):
     provenance = {
         "vocabulary_sha256": "",
         "weights_sha256": "",
-        "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
+        "calibration": {"slope": 1.0, "threshold": 0.5},
     }
     for name, table in {
         "first": seen,
@@ -317,7 +317,7 @@ def test_parent_in_run_file_is_checked(audit, tmp_path, texts):
     provenance = {
         "vocabulary_sha256": "",
         "weights_sha256": "",
-        "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
+        "calibration": {"slope": 1.0, "threshold": 0.5},
     }
     (tmp_path / "parent" / PROVENANCE).write_text(json.dumps(provenance))
     message = (

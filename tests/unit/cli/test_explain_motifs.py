@@ -32,7 +32,7 @@ feedforward_dim = 8
 max_sequences = 12
 """
 MODEL = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
-CALIBRATION = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
+CALIBRATION = {"slope": 1.0, "threshold": 0.5}
 
 
 def save(folder, seed):

@@ -1,76 +1,99 @@
 import numpy as np
 import pytest
 from scipy.special import expit, logit
-from sklearn.metrics import matthews_corrcoef
+from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
 from selfattn_bio.evaluation.calibration import (
-    _platt,
-    calibrate,
+    LEAST_SLOPE,
+    Calibration,
     choose_threshold,
-    fit_slope,
-    fit_temperature,
+    fit_platt,
+    platt_line,
     reliability,
 )
-
-
-@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
-def test_a_known_temperature_is_found(temperature: float) -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.normal(0, 2, 20_000)
-    labels = rng.uniform(size=len(truth)) < 1 / (1 + np.exp(-truth))
-    assert fit_temperature(truth * temperature, labels) == pytest.approx(temperature, rel=0.05)
-
-
-def test_uninformative_logits_get_a_large_temperature() -> None:
-    rng = np.random.default_rng(0)
-    assert fit_temperature(rng.normal(0, 5, 4000), rng.permutation(np.arange(4000) % 2)) > 10
+from selfattn_bio.evaluation.metrics import Bootstrap
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(0.4, 0.0), (1.0, 2.0), (3.0, -1.0)])
-def test_a_known_slope_is_found_whatever_the_intercept(slope: float, intercept: float) -> None:
+def test_a_known_line_is_found(slope: float, intercept: float) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(1, 1, 20_000)
     labels = rng.uniform(size=len(logits)) < 1 / (1 + np.exp(-(slope * logits + intercept)))
-    assert fit_slope(logits, labels) == pytest.approx(slope, rel=0.1)
+    assert fit_platt(logits, labels) == pytest.approx((slope, intercept), rel=0.1, abs=0.05)
 
 
 def test_uninformative_logits_have_no_slope() -> None:
     rng = np.random.default_rng(0)
     labels = (rng.uniform(size=5000) < 0.56).astype(int)
     logits = rng.normal(0.1, 0.04, 5000)
-    assert fit_slope(logits, labels) < 1.5  # relative to their spread, .06
-    # The temperature, without an intercept, does not detect it
-    assert 1 / fit_temperature(logits, labels) > 2
-    assert fit_slope(5 * logits, labels) == pytest.approx(fit_slope(logits, labels) / 5, rel=1e-3)
-    assert fit_slope(-np.where(labels, 1.0, -1.0), labels) == 0
-    assert fit_slope(np.ones(50), labels[:50]) == 0
+    slope, intercept = fit_platt(logits, labels)
+    assert slope < 1.5  # relative to their spread, .06
+    assert slope * 0.1 + intercept == pytest.approx(logit(labels.mean()), abs=0.01)
+    assert fit_platt(5 * logits, labels)[0] == pytest.approx(slope / 5, rel=1e-3)
+    assert fit_platt(-np.where(labels, 1.0, -1.0), labels)[0] == LEAST_SLOPE
+    assert fit_platt(np.ones(50), labels[:50])[0] == LEAST_SLOPE
 
 
 def test_the_slope_of_separated_labels_is_finite() -> None:
     labels = np.arange(60) % 2
-    assert 1 < fit_slope(np.where(labels, 1.0, -1.0), labels) < 10
+    assert 1 < fit_platt(np.where(labels, 1.0, -1.0), labels)[0] < 10
 
 
-def test_temperature_scaling_improves_calibration() -> None:
+def expected_error(p: np.ndarray, labels: np.ndarray) -> float:
+    return Bootstrap(labels, draws=1).metrics(p, 0.5)["ece"].value
+
+
+def test_calibration_corrects_overconfidence() -> None:
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 2, 4000)
-    labels = (rng.uniform(size=4000) < 1 / (1 + np.exp(-truth))).astype(int)
+    labels = (rng.uniform(size=4000) < expit(truth)).astype(int)
     logits = 4 * truth
+    calibrated = Calibration.fit(logits, labels).probabilities(logits)
+    assert expected_error(calibrated, labels) < 0.3 * expected_error(expit(logits), labels)
 
-    def error(p: np.ndarray) -> float:
-        found = reliability(p, labels)
-        return float((np.abs(found["predicted"] - found["observed"]) * found["count"]).sum() / 4000)
 
-    assert error(calibrate(logits, fit_temperature(logits, labels))) < 0.3 * error(
-        calibrate(logits, 1.0)
+def test_calibration_corrects_balanced_class_weights() -> None:
+    """At 10 % positives, probabilities of balanced training are far too high."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(-2.8, 1.5, (2, 20_000))  # of validation and test records
+    labels = (rng.uniform(size=truth.shape) < expit(truth)).astype(int)
+    logits = truth - logit(labels[0].mean())
+    fitted = Calibration.fit(logits[0], labels[0])
+    calibrated = fitted.probabilities(logits[1])
+    assert fitted.positive_fraction == pytest.approx(0.1, abs=0.02)
+    assert expected_error(expit(logits[1]), labels[1]) > 0.2
+    assert expected_error(calibrated, labels[1]) < 0.01
+    assert roc_auc_score(labels[1], calibrated) == roc_auc_score(labels[1], logits[1])
+    # the threshold makes the same calls of uncalibrated probabilities
+    called = calibrated >= fitted.threshold
+    assert (called == (expit(logits[1]) >= fitted.uncalibrated_threshold)).all()
+    # differences between two sequences change by the slope only
+    difference = fitted.log_odds(logits[1, :1]) - fitted.log_odds(logits[1, 1:2])
+    assert difference == pytest.approx(fitted.slope * (logits[1, 0] - logits[1, 1]))
+
+
+def test_calibration_of_stored_values() -> None:
+    fitted = Calibration(0.9, -2.2, 0.3, 0.1)
+    assert Calibration.of({**vars(fitted), "strands": "given"}) == fitted
+    # of an earlier version, and of a network that separated nothing
+    assert Calibration.of({"temperature": 1.1, "slope": 0, "threshold": 0.3}) == Calibration(
+        LEAST_SLOPE, 0.0, 0.3
     )
+    with pytest.raises(KeyError, match="slope"):
+        Calibration.of({"temperature": 1.1, "threshold": 0.3})
+
+
+def test_mean_calibration() -> None:
+    first, second = Calibration(1.0, 0.0, 0.4, 0.2), Calibration(2.0, -1.0, 0.6, 0.3)
+    assert Calibration.mean([first, second]) == Calibration(1.5, -0.5, 0.5, 0.25)
+    assert Calibration.mean([first, Calibration()]).positive_fraction is None
 
 
 def test_threshold_has_the_highest_expected_correlation() -> None:
     """Compare with every cut of a few records, most of them negative."""
     p = np.array([0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.35, 0.5, 0.7, 0.9])
     labels = np.array([0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1])
-    slope, intercept = _platt(logit(p), labels.astype(float))
+    slope, intercept = platt_line(logit(p), labels.astype(float))
     chance = expit(slope * logit(p) + intercept)
     correlations = []
     for cut in range(1, 12):  # the first record above the threshold
@@ -130,8 +153,8 @@ def test_reliability_of_a_worked_example() -> None:
 
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match=r"logits have shape \(2,\) and labels \(1,\)"):
-        fit_temperature([1.0, 2.0], [1])
+        fit_platt([1.0, 2.0], [1])
     with pytest.raises(ValueError, match="logits contain nan at index 1"):
-        fit_temperature([1.0, float("nan")], [1, 0])
+        fit_platt([1.0, float("nan")], [1, 0])
     with pytest.raises(ValueError, match="probabilities are empty"):
         choose_threshold([], [])

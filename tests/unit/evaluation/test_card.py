@@ -12,7 +12,7 @@ from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 
 PROVENANCE = {
-    "calibration": {"temperature": 1.26, "threshold": 0.49, "slope": 1.0},
+    "calibration": {"slope": 0.79, "intercept": -0.1, "threshold": 0.49},
     "data": [
         {"path": "a.fa", "sha256": "0123456789abcdef", "records": 1200},
         {"path": "b.fa", "sha256": "f" * 64, "records": 30, "made": {"kind": "shuffled"}},
@@ -105,6 +105,7 @@ def test_card_describes_model_folder(folder):
         "| auroc | 0.858 |  |",
         "step 250",
         "This page has no test metrics",
+        "Calibrated log-odds are 0.790 \N{MULTIPLICATION SIGN} logit -0.100 (Platt scaling).",
         "at least 0.490",
         "selfattn_bio.load(",
         "seed 7; code c0ffee; torch 2.9",

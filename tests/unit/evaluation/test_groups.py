@@ -3,22 +3,28 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from selfattn_bio.config import EvaluationSection
 from selfattn_bio.data.ingest import build_corpus
 from selfattn_bio.data.writer import RecordRules
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import (
     UNNAMED,
+    _group_aurocs,
     _spans,
     check_columns,
+    group_gaps,
     group_metrics,
     groups_of,
     quantile_edges,
     slice_metrics,
     worst_auroc,
 )
+from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.sequence.alphabet import DNA
 
+UNITS, SETTINGS = Units.single, EvaluationSection(bootstraps=200)
 ROWS = {"train": np.array([0, 1, 2, 3]), "test": np.array([4, 5])}
 
 
@@ -100,7 +106,7 @@ def test_the_worst_group_and_the_gap():
     p = np.where(labels == 1, 0.9, 0.1)
     p[40:60] = np.where(labels[40:60] == 1, 0.1, 0.9)  # half of group b is predicted wrongly
     found = group_metrics(
-        groups, labels, {"model": (p, 0.5), "gc": (np.full(83, 0.5), 0.5)}, 200, 0.95
+        groups, labels, {"model": (p, 0.5), "gc": (np.full(83, 0.5), 0.5)}, UNITS(83), SETTINGS
     )
     a, b, c = found["groups"]
     assert (a["group"], a["n"], a["positives"], a["model"]["auroc"]["value"]) == ("a", 40, 20, 1.0)
@@ -114,7 +120,8 @@ def test_the_worst_group_and_the_gap():
     for metric in ("auroc", "accuracy"):
         gap = found["gap"][metric]
         assert gap["value"] == 0.5
-        assert 0.3 < gap["low"] < 0.5 < gap["high"] < 0.7
+        assert 0.4 < gap["shrunk"] < 0.5
+        assert gap["p"] == 1 / 201
     assert worst_auroc(groups, labels, p) == 0.5
     assert np.isnan(worst_auroc(groups[80:], labels[80:], p[80:]))
 
@@ -130,7 +137,11 @@ def test_the_worst_group_and_the_gap():
 def test_groups_are_in_numeric_order(names):
     groups = np.array(sorted(names) * 2, dtype=object)
     found = group_metrics(
-        groups, np.arange(len(groups)) % 2, {"model": (np.full(len(groups), 0.5), 0.5)}, 5, 0.95
+        groups,
+        np.arange(len(groups)) % 2,
+        {"model": (np.full(len(groups), 0.5), 0.5)},
+        UNITS(len(groups)),
+        SETTINGS,
     )
     assert [entry["group"] for entry in found["groups"]] == names
 
@@ -146,7 +157,11 @@ def test_length_groups_are_whole_numbers():
 def test_one_group_has_no_gap():
     labels = np.tile([0, 1], 10)
     found = group_metrics(
-        np.array(["a"] * 20, dtype=object), labels, {"model": (labels * 0.5, 0.5)}, 10, 0.95
+        np.array(["a"] * 20, dtype=object),
+        labels,
+        {"model": (labels * 0.5, 0.5)},
+        UNITS(20),
+        SETTINGS,
     )
     assert (found["worst"], found["best"], found["gap"], len(found["groups"])) == (
         None,
@@ -154,6 +169,44 @@ def test_one_group_has_no_gap():
         None,
         1,
     )
+
+
+@pytest.mark.parametrize(("number", "size"), [(3, 300), (20, 40)])
+def test_equal_groups_rarely_have_a_gap(number: int, size: int) -> None:
+    """The highest minus the lowest group is far from 0, but p < .05 in about 5 %."""
+    found = [gaps_of(number, size, seed, worse=1.0) for seed in range(100)]
+    for metric in ("auroc", "accuracy"):
+        assert sum(of[metric]["p"] < 0.05 for of in found) <= 11  # binomial: P(> 11) = 0.4 %
+        shrunk, raw = (np.median([of[metric][key] for of in found]) for key in ("shrunk", "value"))
+        assert shrunk < 0.35 * raw
+
+
+def test_a_worse_group_has_a_gap() -> None:
+    found = [gaps_of(3, 300, seed, worse=0.3) for seed in range(20)]
+    for metric in ("auroc", "accuracy"):
+        assert all(of[metric]["p"] < 0.05 for of in found)
+        shrunk, raw = (np.mean([of[metric][key] for of in found]) for key in ("shrunk", "value"))
+        assert 0.85 * raw < shrunk < raw
+
+
+def gaps_of(number: int, size: int, seed: int, worse: float) -> dict:
+    """Simulate groups of equal size; the signal of the first is weaker by the factor `worse`."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(number), size)
+    labels = rng.integers(2, size=len(groups))
+    signal = np.where(groups == 0, worse, 1.0) * (2 * labels - 1)
+    p = 1 / (1 + np.exp(-rng.normal(signal, 1.3)))
+    return group_gaps(groups.astype(str).astype(object), labels, p, 0.5, SETTINGS)
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+def test_group_aurocs_equal_scikit_learn(digits: int) -> None:
+    rng = np.random.default_rng(0)
+    p = np.sort(rng.random(300).round(digits))
+    groups, positive = rng.integers(4, size=300), rng.random(300) < 0.4
+    tied = np.unique(p, return_inverse=True)[1]
+    expected = [roc_auc_score(positive[groups == k], p[groups == k]) for k in range(4)]
+    np.testing.assert_allclose(_group_aurocs(groups, positive, tied), expected)
 
 
 def test_edges_are_quantiles_of_train_and_open_at_both_ends() -> None:
@@ -181,8 +234,8 @@ def test_each_record_is_evaluated_in_one_slice() -> None:
         np.array([-np.inf, 0.5, np.inf]),
         labels,
         {"model": (p, 0.5)},
-        draws=10,
-        confidence=0.9,
+        UNITS(len(labels)),
+        SETTINGS,
     )
     assert [(s["from"], s["to"], s["n"], s["positives"]) for s in found] == [
         (None, 0.5, 4, 2),
@@ -197,7 +250,7 @@ def test_a_slice_of_one_class_has_counts_but_no_metrics() -> None:
         np.array([-np.inf, 0.5, np.inf]),
         np.array([0, 1]),
         {"model": (np.array([0.1, 0.9]), 0.5)},
-        10,
-        0.9,
+        UNITS(2),
+        SETTINGS,
     )
     assert [(s["n"], s["positives"], s["model"]) for s in found] == [(1, 0, None), (1, 1, None)]

@@ -14,7 +14,7 @@ from selfattn_bio.sequence.alphabet import DNA
 HASHES = {
     "vocabulary_sha256": "",
     "weights_sha256": "",
-    "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
+    "calibration": {"slope": 1.0, "threshold": 0.5},
 }
 
 

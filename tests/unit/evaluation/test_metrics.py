@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, differences, intervals
+from selfattn_bio.evaluation.metrics import (
+    Bootstrap,
+    ResampledMetric,
+    Units,
+    calibration_line,
+    differences,
+    ece_floor,
+    intervals,
+    resamples,
+)
 
 
 def example(
@@ -38,7 +47,7 @@ def test_bootstrap_values_are_metrics_of_resamples(ties: bool) -> None:
     labels, p = example(n=90, ties=ties)
     bootstrap = Bootstrap(labels, draws=3, seed=4)
     found = bootstrap.metrics(p, 0.4)
-    weights = np.concatenate(list(bootstrap._weights()))
+    weights = np.concatenate(list(resamples(np.arange(90), 3, 4, labels)))
     for i, row in enumerate(weights):
         drawn = np.repeat(np.arange(len(labels)), row.astype(int))
         assert found["auroc"].draws[i] == pytest.approx(sk.roc_auc_score(labels[drawn], p[drawn]))
@@ -53,7 +62,7 @@ def test_bootstrap_values_are_metrics_of_resamples(ties: bool) -> None:
 
 def test_each_resample_keeps_the_size_of_either_class() -> None:
     labels, _ = example(n=90)
-    weights = np.concatenate(list(Bootstrap(labels, draws=20)._weights()))
+    weights = np.concatenate(list(resamples(np.arange(90), 20, 0, labels)))
     assert (weights[:, labels == 1].sum(axis=1) == labels.sum()).all()
     assert (weights[:, labels == 0].sum(axis=1) == (1 - labels).sum()).all()
 
@@ -140,3 +149,86 @@ def test_probabilities_must_fit() -> None:
         bootstrap.metrics([0.1, 1.5], 0.5)
     with pytest.raises(ValueError, match="probability nan is not between 0 and 1"):
         bootstrap.metrics([0.1, float("nan")], 0.5)
+
+
+def test_complete_units_are_resampled() -> None:
+    units = np.array([0, 0, 1, 2, 2, 2])
+    weights = np.concatenate(list(resamples(units, 50, 0)))
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, 3:].max(axis=1) == weights[:, 3:].min(axis=1)).all()
+    assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
+    # with labels, every resample has both
+    labels = np.array([1, 1, 0, 0, 0, 0])
+    weights = np.concatenate(list(resamples(units, 200, 0, labels)))
+    assert (weights[:, labels == 1].sum(axis=1) > 0).all()
+    assert (weights[:, labels == 0].sum(axis=1) > 0).all()
+
+
+def test_few_units_are_single_records() -> None:
+    assert Units.of(["b", "a", "b"] * 10, "clusters").entry() == {"unit": "records", "units": 30}
+    many = Units.of(np.repeat(np.arange(25), 2), "clusters")
+    assert many.entry() == {"unit": "clusters", "units": 25}
+    assert many.within(np.arange(44)).entry() == {"unit": "clusters", "units": 22}
+    assert many.within(np.arange(30)).entry() == {"unit": "records", "units": 30}
+
+
+def test_intervals_over_units_cover_where_those_over_records_do_not() -> None:
+    """Eight records of each of 40 loci have nearly the same score."""
+    held = {"records": 0, "loci": 0}
+    units = np.repeat(np.arange(40), 8)
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(40) % 2, 8)
+        z = np.repeat(rng.normal(labels[::8], 1.0), 8) + rng.normal(0, 0.1, 320)
+        p = 1 / (1 + np.exp(-z))
+        for name, of in (("records", None), ("loci", units)):
+            found = Bootstrap(labels, 200, seed, units=of).metrics(p, 0.5)["auroc"].interval()
+            held[name] += found["low"] <= 0.7602 <= found["high"]
+    assert held["records"] < 70
+    assert held["loci"] > 85
+
+
+def test_floor_is_the_error_of_a_calibrated_model() -> None:
+    rng = np.random.default_rng(0)
+    p = 1 / (1 + np.exp(-rng.normal(0, 2, 5000)))
+    errors = [
+        Bootstrap((rng.random(5000) < p).astype(int), 1).metrics(p, 0.5)["ece"].value
+        for _ in range(50)
+    ]
+    assert ece_floor(p, 15) == pytest.approx(np.mean(errors), rel=0.1)
+    assert 0.01 < ece_floor(p, 15) < 0.03
+    assert ece_floor(np.array([0.0, 1.0, 1.0]), 15) == 0
+    found = Bootstrap((rng.random(5000) < p).astype(int), 50).metrics(p, 0.5)
+    assert found["ece"].interval()["floor"] == ece_floor(p, 15)
+    assert "floor" not in found["ece"].minus(found["ece"])
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, -1.0), (2.0, 0.5)])
+@pytest.mark.parametrize("copies", [1, 4])
+def test_calibration_line_covers_the_truth(slope: float, intercept: float, copies: int) -> None:
+    """Copies of a record form a unit, so they do not narrow the intervals."""
+    held, units = [], Units.of(np.repeat(np.arange(600), copies), "loci")
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        z = rng.normal(0, 1.5, 600)
+        labels = (rng.random(600) < 1 / (1 + np.exp(-slope * z - intercept))).astype(int)
+        p = np.repeat(1 / (1 + np.exp(-z)), copies)
+        found = calibration_line(np.repeat(labels, copies), p, units)
+        for name, truth in (("slope", slope), ("intercept", intercept)):
+            interval = found[f"calibration_{name}"]
+            held.append(interval["low"] <= truth <= interval["high"])
+    assert 0.91 <= np.mean(held) <= 0.99
+
+
+def test_constant_probabilities_have_no_calibration_slope() -> None:
+    labels = (np.arange(30) % 3 == 0).astype(int)
+    found = calibration_line(labels, np.full(30, 0.5), Units.single(30))
+    assert found["calibration_slope"] == {"value": 0, "low": 0, "high": 0}
+    assert found["calibration_intercept"]["value"] == pytest.approx(np.log(0.5), abs=0.1)
+
+
+def test_undefined_metrics_have_no_interval() -> None:
+    undefined = ResampledMetric(float("nan"), np.full(5, np.nan))
+    assert undefined.interval() == {"value": None, "low": None, "high": None}
+    draws = np.array([0.2, np.nan, 0.4])
+    assert ResampledMetric(0.3, draws).interval()["low"] == pytest.approx(0.205)

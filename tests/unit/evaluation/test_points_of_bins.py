@@ -193,7 +193,7 @@ def test_block_bootstrap_has_both_labels():
     """With two blocks of points among sixty, a seventh of the resamples would contain neither."""
     labels = np.zeros(600, dtype=np.int64)
     labels[[5, 105]] = 1
-    bootstrap = Bootstrap(labels, 200, blocks=np.repeat(np.arange(60), 10))
+    bootstrap = Bootstrap(labels, 200, units=np.repeat(np.arange(60), 10))
     p = np.random.default_rng(0).random(600)
     assert all(np.isfinite(metric.draws).all() for metric in bootstrap.metrics(p, 0.5).values())
 
@@ -272,3 +272,17 @@ def test_thresholds_do_not_depend_on_test_labels():
     assert found["differences"]["first_member"]["other"]["mcc"]["value"] == pytest.approx(
         alone - mcc["other"]
     )
+
+
+def test_a_copy_of_the_model_does_not_differ():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"chrom": "c", "start": np.arange(400) * 10, "label": np.arange(400) % 2})
+    bins = dict.fromkeys(("valid", "test"), Bins(table, np.arange(400)))
+    p = dict.fromkeys(bins, rng.uniform(0, 1, 400))
+    each = dict.fromkeys(bins, np.stack([p["test"], p["test"]]))
+    settings = EvaluationSection(bootstraps=20, block=100)
+    found = summarise_bins({"model": p, "copy": p}, {"model": each}, bins, settings)["differences"]
+    for of in (found["baselines"], found["first_member"]):
+        assert all(
+            lead == {"value": 0, "low": 0, "high": 0, "p": 1} for lead in of["copy"].values()
+        )

@@ -1,20 +1,27 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from selfattn_bio.config import EvaluationSection
+from selfattn_bio.config import EvaluationSection, RegressionObjective
 from selfattn_bio.config.variants import NETWORK
-from selfattn_bio.evaluation.calibration import choose_threshold
-from selfattn_bio.evaluation.metrics import RANGES
+from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
+from selfattn_bio.evaluation.metrics import RANGES, Units
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+from selfattn_bio.evaluation.targets import summarise_targets
+from selfattn_bio.objectives import objective_of
 
+CALIBRATION = Calibration(0.5, 0.1, 0.6)
 LABELS = {"valid": np.arange(40) % 2, "test": np.arange(60) % 2}
 
 
 def network(role: str, shift: float, seed: int) -> Classifier:
     rng = np.random.default_rng(seed)
     return Classifier.of_logits(
-        role, {split: rng.normal(shift * (2 * y - 1), 1.0) for split, y in LABELS.items()}, 2.0, 0.6
+        role,
+        {split: rng.normal(shift * (2 * y - 1), 1.0) for split, y in LABELS.items()},
+        CALIBRATION,
     )  # type: ignore[arg-type]
 
 
@@ -48,8 +55,16 @@ def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
             *summary[split]["baselines"].values(),
             *summary[split]["controls"].values(),
         ):
-            assert all(set(entry[metric]) == {"value", "low", "high"} for metric in RANGES)
-        assert set(summary[split]["model"]["calibrated"]) == {"brier", "ece"}
+            for metric in RANGES:
+                floor = {"floor"} if metric == "ece" else set()
+                assert set(entry[metric]) == {"value", "low", "high"} | floor
+        assert set(summary[split]["model"]["calibrated"]) == {
+            "brier",
+            "ece",
+            "calibration_slope",
+            "calibration_intercept",
+        }
+        assert (summary[split]["unit"], summary[split]["units"]) == ("records", len(LABELS[split]))
         assert "calibrated" not in summary[split]["baselines"]["gc"]
     assert (summary["test"]["n"], summary["valid"]["n"], summary["test"]["positives"]) == (
         60,
@@ -68,13 +83,13 @@ def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
 def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifier]) -> None:
     singles = [network("model", 1.0, seed) for seed in (5, 6, 7)]
     members = {split: np.stack([single.logits[split] for single in singles]) for split in LABELS}  # type: ignore[index]
-    together = Classifier.of_members("model", members, 2.0, 0.6)
+    together = Classifier.of_members("model", members, CALIBRATION)
     summary = summarise(
         classifiers | {"model": together}, LABELS, {}, EvaluationSection(bootstraps=5)
     )
     for split in LABELS:
         mean = Classifier.of_logits(
-            "model", {split: each.mean(axis=0) for split, each in members.items()}, 2.0, 0.6
+            "model", {split: each.mean(axis=0) for split, each in members.items()}, CALIBRATION
         )
         np.testing.assert_array_equal(together.probabilities[split], mean.probabilities[split])
         assert set(summary[split]["members"]) == {"model"}  # the others are single networks
@@ -176,3 +191,46 @@ def test_predictions_table_has_one_column_per_classifier(
         "model_calibrated",
     ]
     assert np.allclose(1 / (1 + np.exp(-table["model_logit"])), table["model"])
+
+
+def test_a_copy_of_the_model_does_not_differ(classifiers: dict[str, Classifier]) -> None:
+    """All classifiers are evaluated on the same resamples."""
+    copy = replace(classifiers["model"], role="baseline")
+    units = {split: Units.of(np.arange(len(y)) // 2, "pairs") for split, y in LABELS.items()}
+    for of_units in ({}, units):
+        summary = summarise(
+            {"model": classifiers["model"], "copy": copy},
+            LABELS,
+            {},
+            EvaluationSection(bootstraps=20),
+            units=of_units,
+        )
+        for lead in summary["differences"]["baselines"]["copy"].values():
+            assert lead == {"value": 0, "low": 0, "high": 0, "p": 1}
+    assert (summary["test"]["unit"], summary["test"]["units"]) == ("pairs", 30)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_targets_are_compared_on_the_same_resamples(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    objective = objective_of(RegressionObjective(columns=("x",)))
+    targets = {split: rng.normal(size=(50, 1)) for split in LABELS}
+    better, worse = (
+        {split: of + rng.normal(0, noise, of.shape) for split, of in targets.items()}
+        for noise in (0.3, 3.0)
+    )
+    constant = {split: np.zeros_like(of) for split, of in targets.items()}
+    summary = summarise_targets(
+        objective,
+        {"model": better, "copy": better, "worse": worse, "constant": constant},
+        targets,
+        EvaluationSection(bootstraps=50),
+        {split: Units.single(50) for split in targets},
+    )
+    leads = summary["differences"]["baselines"]
+    assert all(lead == {"value": 0, "low": 0, "high": 0, "p": 1} for lead in leads["copy"].values())
+    assert leads["worse"]["pearson"]["low"] > 0
+    assert leads["worse"]["mse"]["high"] < 0
+    assert leads["constant"]["pearson"]["value"] is None  # the correlation with a constant
+    assert leads["constant"]["mse"]["high"] < 0
+    assert summary["differences"]["best_baseline"] == "copy"

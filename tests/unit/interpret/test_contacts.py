@@ -152,7 +152,7 @@ def test_the_command_writes_maps_pairs_and_precision(tmp_path, monkeypatch, caps
         tmp_path / "model",
         scorer.run,
         scorer.network.state_dict(),
-        {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}},
+        {"calibration": {"slope": 1.0, "threshold": 0.5}},
     )
     rng = np.random.default_rng(0)
     rows = {

@@ -16,7 +16,7 @@ TINY = config.RunFile(
     model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
 )
 
-CALIBRATED = {"temperature": 2.0, "threshold": 0.4, "slope": 0.5}
+CALIBRATED = {"slope": 0.5, "intercept": 0.25, "threshold": 0.4}
 
 
 @pytest.fixture

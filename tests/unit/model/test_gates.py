@@ -107,7 +107,7 @@ def write(folder, section, **sections):
     """Write a model folder of a gated network."""
     network = gated_network(section).float()
     provenance = {
-        "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0},
+        "calibration": {"slope": 1.0, "threshold": 0.5},
         "best_step": 5,
         "seed": 0,
     }

@@ -51,7 +51,7 @@ SMALL = {
     "dropout": 0.0,
     "stem": config.NoStemSection(),
 }
-CALIBRATED = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
+CALIBRATED = {"slope": 1.0, "threshold": 0.5}
 
 
 def model(kind, **settings):

@@ -133,7 +133,7 @@ def test_evaluation_of_a_new_objective():
     )
     rows = {split: np.arange(2) for split in ("train", "valid", "test")}
     letters = {split: [corpus.letters(0)] * 2 for split in rows}
-    records = EvaluationRecords(corpus, rows, letters)
+    records = EvaluationRecords(corpus, rows, letters, np.arange(2), "records")
     model = Candidate([], SimpleNamespace(run=run, members=[reads]))
     found = measure(objective_of(run.objective), {"model": model}, records, run)
     assert found.metrics["test"]["model"]["error"]["value"] == 50.0

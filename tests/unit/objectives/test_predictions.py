@@ -8,7 +8,8 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.language import markov_nats, unigram_nats
-from selfattn_bio.evaluation.targets import intervals_over_records
+from selfattn_bio.evaluation.metrics import Units, intervals
+from selfattn_bio.evaluation.targets import resampled_metrics
 from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.base import Sample
 from selfattn_bio.objectives.loss import UNKNOWN
@@ -205,10 +206,12 @@ def test_counts_give_scikit_learns_metrics():
 
 def test_intervals_hold_the_value():
     values = np.random.default_rng(0).normal(size=200)
-    found = intervals_over_records(
-        lambda rows: {"mean": float(values[rows].mean())},
-        200,
-        config.EvaluationSection(bootstraps=300),
+    found = intervals(
+        resampled_metrics(
+            lambda rows: {"mean": float(values[rows].mean())},
+            Units.single(200),
+            config.EvaluationSection(bootstraps=300),
+        )
     )
     assert found["mean"]["low"] < found["mean"]["value"] < found["mean"]["high"]
     assert found["mean"]["high"] - found["mean"]["low"] == pytest.approx(
@@ -217,10 +220,12 @@ def test_intervals_hold_the_value():
 
 
 def test_undefined_metrics_are_nan():
-    found = intervals_over_records(
-        lambda rows: {"pearson": float("nan")}, 5, config.EvaluationSection(bootstraps=3)
+    found = resampled_metrics(
+        lambda rows: {"pearson": float("nan")},
+        Units.single(5),
+        config.EvaluationSection(bootstraps=3),
     )
-    assert found == {"pearson": {"value": None, "low": None, "high": None}}
+    assert intervals(found) == {"pearson": {"value": None, "low": None, "high": None}}
 
 
 def letters_of(*texts):

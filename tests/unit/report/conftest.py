@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.config import EvaluationSection, RunFile
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
 from selfattn_bio.interpret.formats import on_chromosome, write_bed
 from selfattn_bio.interpret.interactions import COLUMNS as PAIRS
@@ -250,12 +251,14 @@ def make_results(
     labels = {s: records["label"].to_numpy()[split == s] for s in SPLIT_SIZES}
     logits = {s: rng.normal(2 * labels[s] - 1, 1.2) * 2 for s in SPLIT_SIZES}
     classifiers = {
-        "model": Classifier.of_logits("model", logits, 1.7, 0.45),
+        "model": Classifier.of_logits("model", logits, Calibration(0.6, 0.1, 0.45)),
         "cnn": Classifier.of_logits(
-            "baseline", {s: rng.normal(2 * labels[s] - 1, 1.6) for s in SPLIT_SIZES}, 1.2, 0.5
+            "baseline",
+            {s: rng.normal(2 * labels[s] - 1, 1.6) for s in SPLIT_SIZES},
+            Calibration(0.8),
         ),
         "shuffled": Classifier.of_logits(
-            "control", {s: rng.normal(0, 1, len(labels[s])) for s in SPLIT_SIZES}, 9.0, 0.5
+            "control", {s: rng.normal(0, 1, len(labels[s])) for s in SPLIT_SIZES}, Calibration(0.1)
         ),
         "gc": Classifier(
             "baseline", {s: rng.uniform(0.3, 0.7, len(labels[s])) for s in SPLIT_SIZES}, 0.5
@@ -280,7 +283,7 @@ def make_results(
         "vocabulary_sha256": "c" * 64,
         "num_train": 40,
         "versions": {"torch": "2.13.0"},
-        "calibration": {"temperature": 1.7, "threshold": 0.45, "slope": 0.6},
+        "calibration": {"slope": 0.6, "intercept": 0.1, "threshold": 0.45},
     }
     (folder / "model" / "provenance.json").write_text(json.dumps(provenance))
     steps = np.arange(1, 9) * 250

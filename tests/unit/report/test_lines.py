@@ -71,7 +71,8 @@ def test_metrics_of_an_earlier_version_end_with_one_line(
             },
             [
                 "test Pearson's r 0.610 (0.550 to 0.660) on 1,200 records",
-                "best baseline: kmer6_linear, Pearson's r 0.500 (0.400 to 0.600)",
+                "best baseline: kmer6_linear, Pearson's r 0.500 (0.400 to 0.600); model minus "
+                "kmer6_linear Pearson's r +0.110 (+0.050 to +0.170)",
             ],
         ),
         (
@@ -94,7 +95,10 @@ def test_metrics_of_an_earlier_version_end_with_one_line(
 def test_other_objectives_end_with_their_main_metric(
     tmp_path: Path, kind, model, baselines, expected
 ) -> None:
-    (tmp_path / "metrics.json").write_text(
-        json.dumps({"test": {"n": 1200, "model": model, "baselines": baselines}})
-    )
+    lead = {"value": 0.11, "low": 0.05, "high": 0.17, "p": 0.01}
+    leads = {"kmer6_linear": {"pearson": lead}, "constant": {"pearson": {"value": None}}}
+    metrics = {"test": {"n": 1200, "model": model, "baselines": baselines}}
+    if kind == "regression":
+        metrics["differences"] = {"baselines": leads}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     assert list(closing_lines(run_of(kind), tmp_path)) == expected

@@ -85,7 +85,7 @@ def modelled(
     results_maker(folder)
     data = {"alphabet": alphabet, "positives": "a", "negatives": "b"}
     run = RunFile.model_validate({"data": data, "tokens": {"k": 1}, "model": model})
-    provenance = {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
+    provenance = {"calibration": {"slope": 1.0, "threshold": 0.5}}
     save_model(folder / "model", run, build_network(run).state_dict(), provenance)
     for file in (folder / "attribution").iterdir():
         file.unlink()

@@ -216,3 +216,21 @@ def test_classifiers_have_readable_names() -> None:
         "partner_alone",
     ]
     assert words.classifier_name("kmer6_logistic", short=True) == "6-mers"
+
+
+def test_a_gap_is_reported_if_it_exceeds_chance() -> None:
+    found = {"value": 0.12, "shrunk": 0.05, "p": 0.01}
+    assert words.gap(found) == "gap 0.120 (0.050 after shrinkage, p = 0.01)"
+    assert words.gap(found | {"p": 0.4}) == "no gap beyond chance (p = 0.4)"
+
+
+def test_calibration_is_shown_with_its_floor() -> None:
+    entry = {
+        "ece": {"value": 0.017, "low": 0.01, "high": 0.02, "floor": 0.0156},
+        "calibration_slope": {"value": 1.01, "low": 0.94, "high": 1.08},
+        "calibration_intercept": {"value": -0.03, "low": -0.09, "high": 0.04},
+    }
+    assert words.calibration(entry).replace("\N{MINUS SIGN}", "-") == (
+        "ECE 0.017 (0.016 if perfectly calibrated), calibration slope 1.01 (0.94 to 1.08), "
+        "intercept -0.03 (-0.09 to +0.04)"
+    )

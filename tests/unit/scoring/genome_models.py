@@ -4,12 +4,14 @@ import numpy as np
 import torch
 
 from selfattn_bio import config
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
+CALIBRATION = Calibration(slope=0.5, intercept=0.2, positive_fraction=0.25)
 SMALL = {"embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
 
 
@@ -37,20 +39,17 @@ def scorer_of(run, seed=0):
         run,
         KmerTokenizer(DNA, k=run.tokens.k, stride=run.tokens.stride),
         network.eval(),
-        temperature=2.0,
-        threshold=0.5,
+        CALIBRATION,
     )
 
 
-def write_model(folder, run, seed=0, length=40, records=(30, 90)):
+def write_model(folder, run, seed=0, length=40):
     """Write a model folder as `train` does; its records are `length` bp long."""
     folder.mkdir(parents=True)
     scorer = scorer_of(run, seed)
     provenance = {
-        "calibration": {"temperature": 2.0, "threshold": 0.5, "slope": 1.0},
+        "calibration": vars(CALIBRATION),
         "median_length": length,
-        "num_train": sum(records),
-        "num_positive": records[0],
     }
     save_model(folder, run, scorer.network.state_dict(), provenance)
     return folder

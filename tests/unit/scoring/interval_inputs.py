@@ -35,6 +35,6 @@ def write_small_model(tmp_path_factory):
         folder,
         run,
         build_network(run).state_dict(),
-        {"calibration": {"temperature": 2.0, "threshold": 0.5, "slope": 1.0}},
+        {"calibration": {"slope": 0.5, "threshold": 0.5}},
     )
     return folder

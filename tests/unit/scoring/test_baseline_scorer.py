@@ -35,8 +35,9 @@ def test_load_gives_a_scorer(folder: Path) -> None:
     assert logits[0] > 0 > logits[1]
     assert model.logits(np.pad(np.stack(letters), ((0, 0), (0, 3)))).tolist() == logits.tolist()
     assert (model.alphabet, model.members, model.folder) == (DNA, (model,), folder)
-    assert model.probabilities(logits) == pytest.approx(expit(logits / model.temperature))
-    assert model.log_odds(letters) == pytest.approx(logits * model.slope)
+    fitted = model.baseline.calibration
+    assert model.log_odds(letters) == pytest.approx(logits * fitted.slope + fitted.intercept)
+    assert model.calibration.probabilities(logits) == pytest.approx(expit(model.log_odds(letters)))
     assert repr(model) == "BaselineScorer: logistic regression on exact positions"
 
 
@@ -59,7 +60,7 @@ def test_score_sequences_with_a_baseline(folder: Path) -> None:
     assert table.columns.tolist() == ["id", "logit", "probability", "predicted"]
     assert (
         table["predicted"].tolist()
-        == (table["probability"] >= model.threshold).astype(int).tolist()
+        == (table["probability"] >= model.calibration.threshold).astype(int).tolist()
         == [1, 0]
     )
     both = selfattn_bio.score_sequences(model, SEQUENCES, rc=True)

@@ -47,7 +47,7 @@ def model_folder(
         folder,
         run,
         build_network(run).state_dict(),
-        {"calibration": {"temperature": 1.0 + seed, "threshold": 0.5, "slope": 1.0}},
+        {"calibration": {"slope": 1.0 + seed, "intercept": 0.1 * seed, "threshold": 0.5}},
     )
     return folder
 
@@ -63,8 +63,8 @@ def test_mean_and_spread_of_members(folders: list[Path]) -> None:
     assert list(table) == ["id", "logit", "probability", "predicted", "spread"]
     np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
     np.testing.assert_allclose(table["spread"], alone.std(axis=0, ddof=1))
-    # mean of temperatures 1, 2 and 3
-    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2)))
+    # mean of slopes 1, 2 and 3, and of intercepts 0, 0.1 and 0.2
+    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-2 * table["logit"] - 0.1)))
     assert (table["spread"] > 0).all()
     # mean of the thresholds
     assert table["predicted"].tolist() == (table["probability"] >= 0.5).astype(int).tolist()

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from scipy.special import expit, logit
 
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError, IntervalError, ModelFolderError, SequenceFileError
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.scoring.origin import origin_of
+from selfattn_bio.scoring.origin import ModelOrigin, origin_of
 from selfattn_bio.scoring.peaks import unsuppressed
 from selfattn_bio.scoring.regions import read_regions
 from selfattn_bio.scoring.tracks import Scan, score_genome
@@ -48,7 +50,7 @@ def one_by_one(scorer, genome, chrom, strand):
     return dict(
         zip(
             known,
-            scorer.logits([letters[start] for start in known]) / scorer.temperature,
+            scorer.log_odds([letters[start] for start in known]),
             strict=True,
         )
     )
@@ -223,14 +225,14 @@ def test_string_is_one_region(genome, tmp_path):
 
 
 def test_prior_shifts_log_odds(genome, tmp_path):
-    folder = write_model(tmp_path / "model", RUN, length=WINDOW, records=(30, 90))
+    folder = write_model(tmp_path / "model", RUN, length=WINDOW)
     plain = score_genome(
         folder, genome, tmp_path / "plain", scan=Scan(stride=STRIDE, threshold=0.01)
     )
     rare = score_genome(
         folder, genome, tmp_path / "rare", prior=0.01, scan=Scan(stride=STRIDE, threshold=1e-9)
     )
-    shift = logit(0.01) - logit(30 / 120)
+    shift = logit(0.01) - logit(0.25)
     assert len(plain) == len(rare)
     np.testing.assert_allclose(rare["log_odds"], plain["log_odds"] + shift, atol=1e-6)
     # the default threshold is 0.5
@@ -240,18 +242,34 @@ def test_prior_shifts_log_odds(genome, tmp_path):
     assert (tmp_path / "few.toy1.peaks.bed").read_text() == ""
 
 
-def test_window_and_positive_fraction_come_from_folder(tmp_path):
-    origin = origin_of(write_model(tmp_path / "model", RUN, length=72, records=(1, 3)))
-    assert (origin.length, origin.positive_fraction, origin.assembly) == (72, 0.25, "toy1")
+def test_prior_after_balanced_training():
+    """Training saw 50 % positives, validation 10 %: the intercept moves logits by -2.20."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(logit(0.1) - 0.4, 1.2, 40_000)
+    labels = rng.uniform(size=len(truth)) < expit(truth)
+    logits = truth - logit(labels.mean())  # of a network that saw as many positives as negatives
+    fitted = Calibration.fit(logits, labels)
+    origin = ModelOrigin(replace(scorer_of(RUN), calibration=fitted), None, "")
+    assert fitted.intercept == pytest.approx(logit(labels.mean()), abs=0.1)
+    assert origin.shift(labels.mean()) == pytest.approx(0, abs=1e-9)
+    # a genome in which positives are ten times rarer than in validation
+    rare = labels.mean() / 10
+    kept = ~labels | (rng.uniform(size=len(labels)) < rare / (1 - rare) / odds(labels))
+    shifted = expit(fitted.log_odds(logits[kept]) + origin.shift(rare))
+    assert shifted.mean() == pytest.approx(labels[kept].mean(), rel=0.1)
+    assert labels[kept].mean() == pytest.approx(rare, rel=0.15)
+
+
+def odds(labels):
+    """Return positives per negative."""
+    return labels.mean() / (1 - labels.mean())
+
+
+def test_window_comes_from_folder(tmp_path):
+    origin = origin_of(write_model(tmp_path / "model", RUN, length=72))
+    assert (origin.length, origin.assembly) == (72, "toy1")
     assert (Scan().windows(origin).size, Scan().windows(origin).stride) == (72, 4)
-    balanced = RUN.model_copy(
-        update={"training": RUN.training.model_copy(update={"class_weights": "balanced"})}
-    )
-    assert (
-        origin_of(write_model(tmp_path / "balanced", balanced, records=(1, 3))).positive_fraction
-        == 0.5
-    )
-    made = origin_of(scorer_of(RUN))
+    made = origin_of(replace(scorer_of(RUN), calibration=Calibration()))
     message = (
         "the window size is unknown: the model does not store the length of its training records. "
         "Set the window: --window"
@@ -272,7 +290,9 @@ def test_window_and_positive_fraction_come_from_folder(tmp_path):
 def test_shipped_model_is_found_by_name():
     origin = origin_of("promoter")
     assert (origin.length, origin.assembly) == (300, "dm3")
-    assert origin.positive_fraction == pytest.approx(9310 / 16754)  # of the training records
+    assert origin.scorer.calibration.positive_fraction == pytest.approx(
+        2797 / 5001
+    )  # of validation
 
 
 def test_loaded_model_has_origin_of_folder(genome, tmp_path):
@@ -281,10 +301,9 @@ def test_loaded_model_has_origin_of_folder(genome, tmp_path):
     ]
     for model in (folders[0], folders):
         known, loaded = origin_of(model), origin_of(load(model))
+        assert loaded.shift(0.1) == known.shift(0.1) == pytest.approx(logit(0.1) - logit(0.25))
         assert (
-            (loaded.length, loaded.positive_fraction, loaded.assembly)
-            == (known.length, known.positive_fraction, known.assembly)
-            == (WINDOW, 0.25, "toy1")
+            (loaded.length, loaded.assembly) == (known.length, known.assembly) == (WINDOW, "toy1")
         )
     scan = Scan(stride=STRIDE, threshold=0.01)
     found, expected = (
@@ -294,12 +313,15 @@ def test_loaded_model_has_origin_of_folder(genome, tmp_path):
     pd.testing.assert_frame_equal(found, expected)
 
 
-def test_private_model_has_no_positive_fraction(tmp_path):
+def test_folder_of_an_earlier_version_has_no_positive_fraction(tmp_path):
     folder = write_model(tmp_path / "model", RUN, length=72)
     provenance = json.loads((folder / "provenance.json").read_text())
-    del provenance["num_positive"]
+    provenance["calibration"] = {"temperature": 2.0, "slope": 0.4, "threshold": 0.6}
     (folder / "provenance.json").write_text(json.dumps(provenance))
-    assert (origin_of(folder).length, origin_of(folder).positive_fraction) == (72, None)
+    origin = origin_of(folder)
+    assert origin.scorer.calibration == Calibration(0.4, 0.0, 0.6)
+    with pytest.raises(ArgumentError, match="does not store the fraction of positives"):
+        origin.shift(0.1)
 
 
 def test_file_names_contain_assembly(genome, tmp_path):

@@ -172,7 +172,7 @@ def test_scores_do_not_depend_on_batch_size(model, monkeypatch):
     assert sizes == [2, 2, 2, 1, 7]
 
 
-def test_probabilities_without_the_temperature(model):
+def test_probabilities_without_calibration(model):
     table = score_sequences(model, ["ACGTTGCA", "TTTTACGT"], calibrated=False)
     np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"])))
     assert (

@@ -149,7 +149,7 @@ def folder_of(path, reference):
         path,
         run,
         build_network(run).state_dict(),
-        {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}},
+        {"calibration": {"slope": 1.0, "threshold": 0.5}},
     )
     if reference:
         reference.save(path, sha256_of(path / "model.safetensors"))

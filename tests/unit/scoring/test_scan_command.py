@@ -29,7 +29,7 @@ def test_scan_without_prior_warns(basis, tmp_path, capsys):
     assert main([*basis, "--threshold", "0.4"]) == 0
     printed = capsys.readouterr()
     assert (
-        "warning: no prior: scores assume that as many windows are positive as in training "
+        "warning: no prior: scores assume that as many windows are positive as in validation "
         "(25.0%), but in a genome far fewer are\n" in printed.err
     )
     assert printed.out.startswith(

@@ -341,7 +341,7 @@ def test_unsupported_options_are_one_line(tmp_path, kind, rc, message, capsys):
             tmp_path / "m",
             run,
             build_network(run).state_dict(),
-            {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}},
+            {"calibration": {"slope": 1.0, "threshold": 0.5}},
         )
     assert (
         main(

@@ -7,6 +7,7 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.table import score_sequences
@@ -22,7 +23,7 @@ def tiny_scorer(alphabet=DNA, k=3):
         model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
     )
     tokenizer = KmerTokenizer(alphabet, k=k)
-    return Scorer(run, tokenizer, build_network(run).eval(), temperature=2.0)
+    return Scorer(run, tokenizer, build_network(run).eval(), Calibration(0.5, 0.25))
 
 
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
@@ -35,14 +36,14 @@ def test_strings_give_table_in_order():
     assert list(table.columns) == ["id", "logit", "probability", "predicted"]
     assert list(table["id"]) == ["0", "1", "2", "3"]
     np.testing.assert_allclose(table["logit"], alone, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2)))
+    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2 - 0.25)))
     assert table["logit"].nunique() == 4
 
 
 def test_log_odds_are_calibrated_logits():
-    scorer = dataclasses.replace(tiny_scorer(), slope=0.25)
+    scorer = tiny_scorer()
     letters = [np.frombuffer(text.encode(), dtype=np.uint8) for text in SEQUENCES]
-    np.testing.assert_allclose(scorer.log_odds(letters), scorer.logits(letters) / 4)
+    np.testing.assert_allclose(scorer.log_odds(letters), scorer.logits(letters) / 2 + 0.25)
 
 
 def test_path_scores_as_its_strings(tmp_path):
@@ -119,8 +120,9 @@ def test_invalid_sequences_argument(sequences, message):
 
 def test_prediction_uses_threshold():
     table = score_sequences(tiny_scorer(), SEQUENCES)
-    middle = dataclasses.replace(tiny_scorer(), threshold=float(table["probability"][1]))
+    threshold = float(table["probability"][1])
+    middle = dataclasses.replace(tiny_scorer(), calibration=Calibration(0.5, 0.25, threshold))
     predicted = score_sequences(middle, SEQUENCES)["predicted"]
-    assert predicted.tolist() == (table["probability"] >= middle.threshold).astype(int).tolist()
+    assert predicted.tolist() == (table["probability"] >= threshold).astype(int).tolist()
     assert predicted[1] == 1  # a probability at the threshold is positive
     assert predicted.nunique() == 2

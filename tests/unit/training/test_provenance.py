@@ -155,7 +155,7 @@ def test_fingerprint_changes_with_corpus_strands_and_adaptation(run, corpus):
 
 def test_fingerprint_changes_with_weights_of_parent(run, corpus, tmp_path):
     run = run.model_copy(update={"transfer": config.Transfer(parent=f"{tmp_path}/")})
-    calibration = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
+    calibration = {"slope": 1.0, "threshold": 0.5}
     prints = set()
     for weights in ("a", "b", "b"):
         entries = {"vocabulary_sha256": "v", "weights_sha256": weights, "calibration": calibration}

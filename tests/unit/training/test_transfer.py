@@ -26,7 +26,7 @@ MODEL = config.AttentionModel(
 PRETRAINED = config.RunFile(
     data=config.Data(sequences=("s",)), objective=config.MaskedObjective(), model=MODEL
 )
-CALIBRATED = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
+CALIBRATED = {"slope": 1.0, "threshold": 0.5}
 
 
 def binary(model=MODEL, **sections):
