@@ -47,13 +47,13 @@ def test_saturation_substitutes_one_base_at_a_time(scorer, target, picked):
     target.check(scorer, [12, 12])
     known = ascii_of(scorer.alphabet.letters)
     for row, found in zip(letters, Saturation().scores(scorer, letters, target), strict=True):
-        effects = np.zeros((12, len(known)))
-        for at, number in np.ndindex(effects.shape):
-            mutant = row.copy()
-            mutant[at] = known[number]
-            with torch.no_grad():
-                both = picked(scorer.network(scorer.tokens(np.stack([mutant, row]))).mean(1))
-            effects[at, number] = both[0] - both[1]
+        mutants = np.tile(row, (12, len(known), 1))
+        for at in range(12):
+            mutants[at, :, at] = known
+        with torch.no_grad():
+            tokens = scorer.tokens(np.stack([row, *mutants.reshape(-1, 12)]))
+            outputs = picked(scorer.network(tokens).mean(1))
+        effects = (outputs[1:] - outputs[0]).numpy().reshape(12, len(known))
         np.testing.assert_allclose(found, effects - effects.mean(1, keepdims=True), atol=1e-6)
         assert np.abs(found).max() > 1e-3
 
