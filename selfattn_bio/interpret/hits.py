@@ -17,6 +17,8 @@ CHANCE = HIT_P / 10  # limit of `relevant_hits`: p-value times fraction of windo
 COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 # spread over the letters of each row, so that unseen letters are rare, not impossible
 PSEUDO_SITES = 1.0
+STEPS = 32  # scores are multiples of 1 / STEPS bit, so that their p-values can be computed exactly
+SLIGHT = 1e-6  # bits
 Window = tuple[NDArray[np.uint8], int, int]  # letters (L,), start and end of the allele in them
 
 
@@ -70,21 +72,19 @@ def find_hits(
         return pd.DataFrame({column: [] for column in COLUMNS}).astype(
             {"record": int, "start": int, "end": int, "p_value": float}
         )
-    size = len(alphabet.letters)
     coded = one_hot(pad_letters(list(sequences)), alphabet).transpose(0, 2, 1)
-    softened = {
-        name: ((ppm * num_sites[name] + PSEUDO_SITES / size) / (num_sites[name] + PSEUDO_SITES)).T
-        for name, ppm in ppms.items()
-    }
-    # memelite gives each letter a probability of 1/4, whatever the alphabet, so the p-value of a
-    # motif of width w is (size / 4)^w too large
-    excess = {name: (size / 4) ** len(ppm) for name, ppm in ppms.items()}
-    groups = [
-        ({name: softened[name] for name in ppms if excess[name] == each}, each)
-        for each in sorted(set(excess.values()))
-    ]
+    scores = {name: integer_scores(ppm, num_sites[name], alphabet) for name, ppm in ppms.items()}
     hits = pd.concat(
-        [_fimo(group, coded, hit_p, each, alphabet) for group, each in groups], ignore_index=True
+        [
+            _fimo(
+                {name: scores[name] for name in ppms if len(ppms[name]) == width},
+                coded,
+                hit_p,
+                alphabet,
+            )
+            for width in sorted({len(ppm) for ppm in ppms.values()})
+        ],
+        ignore_index=True,
     )
     # drop hits that reach into the padding
     inside = (
@@ -102,27 +102,71 @@ def find_hits(
     ]
 
 
+def integer_scores(
+    ppm: NDArray[np.float64], num_sites: int, alphabet: Alphabet
+) -> NDArray[np.int64]:
+    """Return the log-odds of each letter at each position, (width, A), in units of 1 / STEPS bit.
+
+    They are relative to a uniform background, with PSEUDO_SITES added to the sites of the motif.
+    """
+    size = len(alphabet.letters)
+    softened = (ppm * num_sites + PSEUDO_SITES / size) / (num_sites + PSEUDO_SITES)
+    return np.rint(np.log2(softened * size) * STEPS).astype(np.int64)
+
+
+def p_values(scores: NDArray[np.int64]) -> tuple[int, NDArray[np.float64]]:
+    """Return the p-values of all sums of one score per row of `scores` (width, A).
+
+    Returns
+    -------
+    The smallest possible sum, and the probability that a uniformly random sequence has at least
+    this sum, at least the next one, and so on up to the largest possible sum.
+    """
+    smallest = int(scores.min(axis=1).sum())
+    density = np.ones(1)
+    for row in scores - scores.min(axis=1, keepdims=True):
+        longer = np.zeros(len(density) + int(row.max()))
+        for score in row:
+            longer[score : score + len(density)] += density / len(row)
+        density = longer
+    return smallest, np.cumsum(density[::-1])[::-1]
+
+
 def _fimo(
-    motifs: dict[str, NDArray[np.float64]],
+    motifs: Mapping[str, NDArray[np.int64]],
     coded: NDArray[np.int8],
     hit_p: float,
-    excess: float,
     alphabet: Alphabet,
 ) -> pd.DataFrame:
+    """Find the hits of motifs of one width, given as integer scores."""
     from memelite import fimo  # imported here because it compiles when first used
 
+    size, width = len(alphabet.letters), len(next(iter(motifs.values())))
     tables = fimo(
-        motifs,
+        # Probabilities whose log-odds in memelite are the integer scores. The slight excess keeps
+        # rounding errors from losing a score that equals the threshold.
+        {name: (2.0 ** (scores / STEPS + SLIGHT - 2)).T for name, scores in motifs.items()},
         coded,
         alphabet=list(alphabet.letters),
-        threshold=hit_p * excess,
+        bin_size=1 / STEPS,
+        eps=0.0,
+        # memelite gives each letter a probability of 1/4, whatever the alphabet
+        threshold=hit_p * (size / 4) ** width * (1 + SLIGHT),
         reverse_complement=alphabet.has_complement,
     )
     hits = pd.concat(tables, ignore_index=True).rename(
-        columns={"motif_name": "name", "sequence_name": "record", "p-value": "p_value"}
+        columns={"motif_name": "name", "sequence_name": "record"}
     )
-    hits = hits[COLUMNS].astype({"record": int, "start": int, "end": int, "p_value": float})
-    return hits.assign(p_value=hits["p_value"] / excess)
+    hits = hits.astype({"record": int, "start": int, "end": int, "score": float})
+    # memelite's own p-values are of the neighbouring score if the score is negative, and 0 for
+    # some of the best
+    sums = np.rint((hits["score"].to_numpy() - SLIGHT * width) * STEPS).astype(np.int64)
+    p = np.empty(len(hits))
+    for name, scores in motifs.items():
+        mine = (hits["name"] == name).to_numpy()
+        smallest, values = p_values(scores)
+        p[mine] = values[sums[mine] - smallest]
+    return hits.assign(p_value=p)[p < hit_p][COLUMNS]
 
 
 def relevant_hits(
