@@ -178,12 +178,12 @@ class Interpret(Section):
     significance: float = Field(
         0.05, gt=0, lt=1, description="q-value below which enrichment and effect are significant"
     )
-    hit_p: float = Field(
-        2.5e-4,
+    hit_p: float | None = Field(
+        None,
         gt=0,
         lt=1,
-        description="p-value below which a motif match is a hit on test; a perfect match of 6 bp "
-        "has 2.44e-4",
+        description="p-value below which a motif match is a hit on test; by default 2.5e-4 (a "
+        "perfect match of 6 bp has 2.44e-4), and less in records of more than 300 letters",
     )
     window: Listed[tuple[int, int] | None] = Field(
         None,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest, fisher_exact, kstest, norm
+from scipy.stats import binomtest, fisher_exact, ks_2samp, norm
 
 from selfattn_bio.sequence.alphabet import Alphabet
 
@@ -139,22 +139,26 @@ def strand_bias(
 
 def position_profile(
     hits: pd.DataFrame,
+    null_hits: Sequence[pd.DataFrame],
     lengths: NDArray[np.int64],
     window: tuple[int, int] | None,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """Test whether hits prefer a position in the record.
+    """Test whether hits prefer other positions in the record than hits of permuted motifs.
 
     Only the best hit of each record counts, because the hits of a repeat are not independent.
-    position_p is the Kolmogorov-Smirnov p-value against uniformly distributed hits. window_p tests
-    for an excess of hits in one window. If `window` is given, this is a binomial test. Otherwise
-    the window of `PEAK` positions with most hits is compared with the fullest window of the same
-    number of hits at random positions.
+    Permuted motifs show which positions follow from the composition along the records. position_p
+    is the two-sample Kolmogorov-Smirnov p-value. window_p tests for an excess of hits in one
+    window. If `window` is given, this is Fisher's exact test. Otherwise the window of `PEAK`
+    positions with most hits is compared with the fullest window of as many hits, drawn from those
+    of the permuted motifs.
 
     Parameters
     ----------
     hits
         Hits on positives: record, start, end, p_value.
+    null_hits
+        Hits of permuted motifs on positives, one table for each.
     lengths
         (n,) length of every record.
     window
@@ -163,49 +167,52 @@ def position_profile(
 
     Returns
     -------
-    position_p, window_start, window_end, window_hits, window_expected, window_p. Empty with fewer
-    than `MIN_SITES` records with a hit. Without the window columns if `window` is not given and the
-    lengths differ or leave no more than `PEAK` start positions.
+    position_p, window_start, window_end, window_hits, window_expected, window_p. Empty if there are
+    fewer than `MIN_SITES` hits of either kind. Without the window columns if `window` is not given
+    and the lengths differ or leave no more than `PEAK` start positions.
     """
     best = best_hits(hits, rng)
-    if len(best) < MIN_SITES:
+    nulls = pd.concat([hits[:0], *(best_hits(each, rng) for each in null_hits)])
+    if min(len(best), len(nulls)) < MIN_SITES:
         return {}
-    length = lengths[best["record"].to_numpy(dtype=int)]
     width = int(best["end"].iloc[0] - best["start"].iloc[0])
-    # number of possible start positions
-    start, num_starts = best["start"].to_numpy(dtype=int), length - width + 1
-    found = {
-        "position_p": float(kstest((start + rng.random(len(start))) / num_starts, "uniform").pvalue)
-    }
+    start, null_start = (each["start"].to_numpy(dtype=int) for each in (best, nulls))
+    length, null_length = (lengths[each["record"].to_numpy(dtype=int)] for each in (best, nulls))
+    # of the number of possible start positions
+    places, null_places = (
+        (starts + rng.random(len(starts))) / (total - width + 1)
+        for starts, total in ((start, length), (null_start, null_length))
+    )
+    found = {"position_p": float(ks_2samp(places, null_places).pvalue)}
     if window is not None:
-        low, high = (
-            np.full(len(best), edge) + (length if window[0] < 0 else 0) - width // 2
-            for edge in window
+        inside, null_inside = (
+            int(_in_window(starts + width // 2, total, window).sum())
+            for starts, total in ((start, length), (null_start, null_length))
         )
-        inside = (start >= low) & (start < high)
-        fractions = np.clip(np.minimum(high, num_starts) - np.maximum(low, 0), 0, None) / num_starts
-        p = binomtest(
-            int(inside.sum()),
-            len(best),
-            float(np.clip(fractions.mean(), 0, 1)),
-            alternative="greater",
-        ).pvalue
-        return found | _window(*window, int(inside.sum()), float(fractions.sum()), float(p))
-    if len(np.unique(length)) > 1 or num_starts[0] <= PEAK:
+        table = [[inside, len(best) - inside], [null_inside, len(nulls) - null_inside]]
+        expected = len(best) * null_inside / len(nulls)
+        p = float(fisher_exact(table, alternative="greater").pvalue)
+        return found | _window(*window, inside, expected, p)
+    num_starts = int(lengths[0]) - width + 1
+    if len(np.unique(lengths)) > 1 or num_starts <= PEAK:
         return found
-    counts = _in_windows(np.bincount(start, minlength=num_starts[0])[None])[0]
-    random = _in_windows(
-        _histograms(rng.integers(0, num_starts[0], (DRAWS, len(start))), int(num_starts[0]))
-    ).max(axis=1)
+    counts = _in_windows(np.bincount(start, minlength=num_starts)[None])[0]
+    random = _in_windows(_histograms(rng.choice(null_start, (DRAWS, len(start))), num_starts)).max(
+        axis=1
+    )
     first, most = int(counts.argmax()), int(counts.max())
     p = (1 + (random >= most).sum()) / (DRAWS + 1)
-    return found | _window(
-        first + width // 2,
-        first + width // 2 + PEAK,
-        most,
-        len(start) * PEAK / float(num_starts[0]),
-        float(p),
-    )
+    at_nulls = np.mean((null_start >= first) & (null_start < first + PEAK))
+    middle = first + width // 2
+    return found | _window(middle, middle + PEAK, most, len(start) * float(at_nulls), float(p))
+
+
+def _in_window(
+    middle: NDArray[np.int64], length: NDArray[np.int64], window: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return which positions are in a window, whose negative ends count from the end."""
+    low, high = (edge + (length if window[0] < 0 else 0) for edge in window)
+    return (middle >= low) & (middle < high)
 
 
 def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

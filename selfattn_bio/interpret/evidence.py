@@ -6,10 +6,11 @@ docs/interpretation_evidence.md lists the tests and the rules of the verdict, wi
 figures. The tests are in `associations` and `interventions`.
 
 - **supported**: hits are more frequent in positives than in negatives (enrichment), also compared
-  with negatives of the same GC content and length (matched), and the model uses the hits: log-odds
-  fall when they are shuffled (fall), and fall more than when nearby control sites are shuffled
-  (effect). `enrichment_q`, `matched_q` and `effect_q` are below the significance. fall and effect
-  are at least `MIN_EFFECT`, with intervals above 0.
+  with negatives of the same GC content and length (matched), and log-odds fall more when hits are
+  shuffled than when nearby control sites are (effect). `support_q`, of the largest p-value of the
+  three, is below the significance. effect and fall, the loss of log-odds at the hits alone, are at
+  least `MIN_EFFECT`, with intervals above 0. And the effect exceeds those of permuted motifs
+  (`null_p`, `interpret.nulls`).
 - **contradicted**: `effect_q` is below the significance, but fall and effect are at most
   -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
 - **inconclusive**: all other motifs.
@@ -25,20 +26,19 @@ that predicts nothing on held-out records, slope times standard deviation of the
 chance, about 2 / sqrt(validation records): 0.03 log-odds with 5,000 records and 0.2 with 100. Its
 effects are no larger, whatever the size of its raw scores. A verdict from a small validation set is
 therefore unreliable. An effect must also be at least `MIN_EFFECT` (0.1: the odds of a positive fall
-by a tenth), because with thousands of records even a tiny effect is significant. A control with
-shuffled labels may have motifs, but none of them is supported.
+by a tenth), because with thousands of records even a tiny effect is significant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, spearmanr
+from scipy.stats import false_discovery_control
 
 from selfattn_bio.interpret.associations import (
     enrichment,
@@ -47,21 +47,19 @@ from selfattn_bio.interpret.associations import (
     strand_bias,
     strata_of,
 )
-from selfattn_bio.interpret.hits import attribution_ranks
+from selfattn_bio.interpret.hits import find_hits
 from selfattn_bio.interpret.interventions import (
     MIN_EFFECT,
-    MIN_RECORDS,
     LogOdds,
+    Scored,
     effect,
     sufficiency,
 )
+from selfattn_bio.interpret.nulls import NULL_RECORDS, null_hits
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
-# sequences to hits of all motifs, as `find_hits`
-Find = Callable[[Sequence[Letters]], pd.DataFrame]
-
 TESTS = (
     "enrichment",
     "matched",
@@ -72,6 +70,9 @@ TESTS = (
     "window",
     "strand",
 )
+# all have to be significant for a motif to be supported
+REQUIRED = ("enrichment_p", "matched_p", "effect_p")
+NULL_P = 0.05  # fraction of permuted motifs that may have a larger effect
 # loss of log-odds at the hits: minus that at control sites, and the loss alone
 USES = ("effect", "fall")
 
@@ -96,6 +97,8 @@ COLUMNS = [  # order in motifs.tsv
     *tested("effect"),
     "effect_records",
     *estimated("fall"),
+    "support_q",
+    *("null_motifs", "null_effect", "null_p", "null_passing"),
     "verdict",
     *tested("matched"),
     "matched_odds_ratio",
@@ -137,10 +140,11 @@ class HeldOut:
 
 def weigh_evidence(
     ppms: Mapping[str, NDArray[np.float64]],
-    find: Find,
+    num_sites: Mapping[str, int],
     held_out: HeldOut,
     log_odds: LogOdds,
     *,
+    hit_p: float,
     window: tuple[int, int] | None = None,
     significance: float = 0.05,
     seed: int = 0,
@@ -149,11 +153,8 @@ def weigh_evidence(
 
     Parameters
     ----------
-    ppms
-        Motif name to (width, A) probabilities, in order.
-    find
-        Function from sequences to hits of the motifs (name, record, start, end, strand, p_value),
-        as `find_hits`.
+    ppms, num_sites, hit_p
+        As for `hits.find_hits`.
     held_out
         The records.
     log_odds
@@ -164,7 +165,7 @@ def weigh_evidence(
     significance
         q-value threshold.
     seed
-        Seed for shuffles, control sites and resampling.
+        Seed for shuffles, control sites, permuted motifs and resampling.
 
     Returns
     -------
@@ -173,34 +174,76 @@ def weigh_evidence(
     cannot be computed are missing, for example the effect of a motif with hits in fewer than
     `MIN_RECORDS` records.
     """
-    hits = find(held_out.sequences)
-    strata = strata_of(held_out.sequences, held_out.alphabet)
-    shuffled, labels = _shuffled_positives(held_out, np.random.default_rng((seed, len(ppms))))
-    shuffled_hits = find(shuffled)
+    alphabet, labels = held_out.alphabet, held_out.labels
+    shuffled, shuffled_labels = _shuffled_positives(
+        held_out, np.random.default_rng((seed, len(ppms)))
+    )
+    hits, shuffled_hits = (
+        find_hits(ppms, num_sites, sequences, hit_p, alphabet)
+        for sequences in (held_out.sequences, shuffled)
+    )
+    strata = strata_of(held_out.sequences, alphabet)
+    scored = Scored(held_out.sequences, log_odds)
     lengths = np.array([len(row) for row in held_out.sequences])
-    positive = held_out.labels == 1
     rows = []
     for number, (name, ppm) in enumerate(ppms.items()):
         rng = np.random.default_rng((seed, number))
         mine, in_shuffled = hits[hits["name"] == name], shuffled_hits[shuffled_hits["name"] == name]
-        of_positives = mine[positive[mine["record"].to_numpy(dtype=int)]]
-        rows.append(
-            {
-                "name": name,
-                **enrichment(mine, held_out.labels),
-                **effect(mine, held_out.sequences, log_odds, rng),
-                **matched_enrichment(mine, held_out.labels, strata),
-                **_against_shuffled(in_shuffled, labels),
-                **sufficiency(of_positives, held_out.sequences, log_odds, rng),
-                **position_profile(of_positives, lengths, window, rng),
-                **strand_bias(of_positives, ppm, rng),
-            }
+        nulls = null_hits(ppm, num_sites[name], mine, held_out.sequences, hit_p, alphabet, rng)
+        of_positives, *nulls_of_positives = (
+            each[labels[each["record"].to_numpy(dtype=int)] == 1] for each in (mine, *nulls)
         )
+        row = {
+            "name": name,
+            **enrichment(mine, labels),
+            **matched_enrichment(mine, labels, strata),
+            **effect(mine, scored, rng),
+            **_against_shuffled(in_shuffled, shuffled_labels),
+            **sufficiency(of_positives, scored, rng),
+            **position_profile(of_positives, nulls_of_positives, lengths, window, rng),
+            **strand_bias(of_positives, ppm, rng),
+        }
+        if _uses(row) and _largest_p(row) < significance:
+            row |= _against_nulls(row["effect"], nulls, scored, labels, strata, significance, rng)
+        rows.append(row)
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])
     for test in TESTS:
         table[f"{test}_q"] = q_values(table[f"{test}_p"].to_numpy(dtype=float))
+    table["support_q"] = q_values(table[list(REQUIRED)].max(axis=1, skipna=False).to_numpy(float))
     table["verdict"] = [verdict(row, significance) for row in table.to_dict("records")]
     return table
+
+
+def _against_nulls(
+    effect_of_motif: float,
+    nulls: Sequence[pd.DataFrame],
+    scored: Scored,
+    labels: NDArray[np.int64],
+    strata: NDArray[np.int64],
+    significance: float,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Compare the effect of a motif with those of permuted motifs.
+
+    Returns
+    -------
+    null_motifs: the number of permuted motifs with an effect; null_effect: the 95th percentile of
+    their effects; null_p: the fraction of larger effects, the motif itself counted as one;
+    null_passing: how many of them pass the tests of a supported motif, each at p < `significance`.
+    """
+    rows = [
+        enrichment(each, labels)
+        | matched_enrichment(each, labels, strata)
+        | effect(each, scored, rng, NULL_RECORDS)
+        for each in nulls
+    ]
+    effects = np.array([row["effect"] for row in rows if "effect" in row])
+    return {
+        "null_motifs": len(effects),
+        "null_effect": float(np.quantile(effects, 0.95)) if len(effects) else np.nan,
+        "null_p": float((1 + (effects >= effect_of_motif).sum()) / (1 + len(effects))),
+        "null_passing": sum(_uses(row) and _largest_p(row) < significance for row in rows),
+    }
 
 
 def _shuffled_positives(
@@ -227,39 +270,6 @@ def _against_shuffled(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str
     }
 
 
-def agreement(
-    hits: pd.DataFrame,
-    one: Mapping[int, NDArray[np.float32]],
-    other: Mapping[int, NDArray[np.float32]],
-) -> dict[str, float]:
-    """Compare how two attribution methods rank the hits of each motif, by Spearman's rho.
-
-    Parameters
-    ----------
-    hits
-        Table of `find_hits`.
-    one, other
-        Record to attribution per letter, (L,), by each method. Hits on records missing from either
-        are left out.
-
-    Returns
-    -------
-    Motif name to rho, for motifs with at least `MIN_RECORDS` hits. Motifs whose hits all have the
-    same rank by either method are left out, because the correlation is undefined.
-    """
-    both = hits[hits["record"].isin(one.keys() & other.keys())]
-    first, second = attribution_ranks(both, one), attribution_ranks(both, other)
-    groups = [(name, (both["name"] == name).to_numpy()) for name in both["name"].unique()]
-    tested = [
-        (name, first[mine], second[mine]) for name, mine in groups if mine.sum() >= MIN_RECORDS
-    ]
-    return {
-        name: float(spearmanr(*ranks).statistic)
-        for name, *ranks in tested
-        if min(map(np.ptp, ranks)) > 0
-    }
-
-
 def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return Benjamini-Hochberg q-values; missing p-values stay missing and are not counted."""
     q = np.full(len(p), np.nan)
@@ -276,13 +286,19 @@ def num_supported(motifs: pd.DataFrame) -> int:
 
 def verdict(row: Mapping[Any, Any], significance: float) -> str:
     """Return "supported", "contradicted" or "inconclusive" (rules: module docstring)."""
-    if not row["effect_q"] < significance:  # also true if missing
-        return "inconclusive"
-    if all(row[name] <= -MIN_EFFECT and row[f"{name}_high"] < 0 for name in USES):
+    if row["effect_q"] < significance and all(
+        row[name] <= -MIN_EFFECT and row[f"{name}_high"] < 0 for name in USES
+    ):
         return "contradicted"
-    used = all(row[name] >= MIN_EFFECT and row[f"{name}_low"] > 0 for name in USES)
-    return (
-        "supported"
-        if used and max(row["enrichment_q"], row["matched_q"]) < significance
-        else "inconclusive"
-    )
+    exceeds_nulls = row["null_p"] < NULL_P  # false if missing
+    is_supported = _uses(row) and row["support_q"] < significance and exceeds_nulls
+    return "supported" if is_supported else "inconclusive"
+
+
+def _uses(row: Mapping[Any, Any]) -> bool:
+    """Return whether the model clearly uses the hits."""
+    return all(row.get(name, np.nan) >= MIN_EFFECT and row[f"{name}_low"] > 0 for name in USES)
+
+
+def _largest_p(row: Mapping[Any, Any]) -> float:
+    return max(row[name] for name in REQUIRED)

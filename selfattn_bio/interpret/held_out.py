@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.evaluation.lineage import keys_of_seen
-from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance, importance
-from selfattn_bio.interpret.evidence import HeldOut, Letters, agreement, weigh_evidence
-from selfattn_bio.interpret.hits import find_hits, relevant_hits
-from selfattn_bio.interpret.methods import Guided, Saturation, hypothetical_scores
+from selfattn_bio.interpret.attribution import attnlrp_importance
+from selfattn_bio.interpret.evidence import HeldOut, Letters, weigh_evidence
+from selfattn_bio.interpret.hits import default_hit_p, find_hits, relevant_hits
+from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
@@ -29,7 +29,6 @@ from selfattn_bio.scoring.scorer import Scorer
 Labels = Sequence[int] | NDArray[np.integer] | pd.Series  # (n,) 1 = positive, 0 = negative
 
 RECORD_COLUMNS = ["id", "chrom", "start", "end", "strand"]
-COMPARED = 100  # maximum number of records on which two methods are compared
 
 
 def binary_scorer(model: Models) -> Scorer:
@@ -112,7 +111,7 @@ def weigh_with_model(
     scorer: Scorer,
     held_out: HeldOut,
     *,
-    hit_p: float,
+    hit_p: float | None = None,
     window: tuple[int, int] | None = None,
     significance: float = 0.05,
     seed: int = 0,
@@ -121,8 +120,10 @@ def weigh_with_model(
 
     Parameters
     ----------
-    ppms, num_sites, hit_p
+    ppms, num_sites
         As for `hits.find_hits`.
+    hit_p
+        As for `hits.find_hits`; `hits.default_hit_p` if not given.
     scorer
         A binary model with one input.
     held_out
@@ -132,34 +133,26 @@ def weigh_with_model(
 
     Returns
     -------
-    The table of `weigh_evidence` with a column agreement: how well AttnLRP and guided mutagenesis
-    agree on the ranks of the hits. And the table of `relevant_hits` for the positives.
+    The table of `weigh_evidence`, and the table of `relevant_hits` for the positives.
     """
-
-    def find(sequences: Sequence[Letters]) -> pd.DataFrame:
-        return find_hits(ppms, num_sites, sequences, hit_p, held_out.alphabet)
-
+    letters = held_out.sequences
+    if hit_p is None:
+        hit_p = default_hit_p([len(row) for row in letters])
     evidence = weigh_evidence(
         ppms,
-        find,
+        num_sites,
         held_out,
         scorer.member_log_odds,
+        hit_p=hit_p,
         window=window,
         significance=significance,
         seed=seed,
     )
-    letters, hits = held_out.sequences, find(held_out.sequences)
+    hits = find_hits(ppms, num_sites, letters, hit_p, held_out.alphabet)
     in_positives = hits[held_out.labels[hits["record"].to_numpy(dtype=int)] == 1]
     rows = sorted(set(in_positives["record"]))
     attribution = dict(zip(rows, _importance(scorer, [letters[row] for row in rows]), strict=True))
-    # without embeddings, both methods would be saturation mutagenesis
-    compared = rows[:: -(-len(rows) // COMPARED) or 1] if scorer.network.has_embeddings else []
-    measured = measured_importance(scorer, [letters[row] for row in compared])
-    agreements = agreement(in_positives, attribution, dict(zip(compared, measured, strict=True)))
-    return (
-        evidence.assign(agreement=evidence["name"].map(agreements).astype(float)),
-        relevant_hits(in_positives, attribution),
-    )
+    return evidence, relevant_hits(in_positives, attribution)
 
 
 def _importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDArray[np.float32]]:
@@ -167,13 +160,3 @@ def _importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDArray[np
     if scorer.network.has_embeddings:
         return attnlrp_importance(scorer, sequences)
     return Saturation().attribution(scorer, sequences, Target())
-
-
-def measured_importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDArray[np.float32]]:
-    """Return the importance of each position by guided mutagenesis, one (L,) array per sequence."""
-    batches = [sequences[start : start + BATCH] for start in range(0, len(sequences), BATCH)]
-    return [
-        importance(scores)
-        for batch in batches
-        for scores in hypothetical_scores(Guided(), scorer, batch, Target())
-    ]

@@ -13,6 +13,7 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 NUM_SITES = 100  # default for files without site counts; makes the pseudocount 1/100
 HIT_P = 2.5e-4  # a perfect match of 6 bp is a hit
+TYPICAL = 300  # letters of a record in which hits with HIT_P are rare enough to mean something
 CHANCE = HIT_P / 10  # limit of `relevant_hits`: p-value times fraction of windows ranked as high
 COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 # spread over the letters of each row, so that unseen letters are rare, not impossible
@@ -30,6 +31,15 @@ def one_hot(letters: NDArray[np.uint8], alphabet: Alphabet = DNA) -> NDArray[np.
     return (letters[..., None] == np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)).astype(
         np.int8
     )
+
+
+def default_hit_p(lengths: Sequence[int]) -> float:
+    """Return the p-value threshold of hits for records of these lengths.
+
+    It is HIT_P, and less if the median length is above TYPICAL letters, so that by chance as many
+    records have a hit. At 5,000 letters, HIT_P would find a hit of any motif in 92 % of them.
+    """
+    return HIT_P * min(1.0, TYPICAL / max(float(np.median(lengths)), 1.0))
 
 
 def find_hits(

@@ -40,7 +40,7 @@ from selfattn_bio.interpret.epistasis import (
 )
 from selfattn_bio.interpret.evidence import estimated, q_values, tested
 from selfattn_bio.interpret.formats import read_table, write_table
-from selfattn_bio.interpret.hits import NUM_SITES, find_hits, relevant_hits
+from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import MIN_EFFECT, mean_effect
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.scoring.scorer import Scorer
@@ -255,7 +255,7 @@ def relevant_sites(
     motifs: Mapping[str, NDArray[np.float64]] | str | Path,
     scorer: Scorer,
     sequences: Sequence[Letters],
-    hit_p: float,
+    hit_p: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Find the hits that the model uses in records with hits of at least two motifs.
@@ -270,7 +270,7 @@ def relevant_sites(
         ASCII letters, one array per record. At most `MAX_SEARCHED` records with hits of at least
         two motifs are sampled.
     hit_p
-        p-value threshold, as in `hits.find_hits`.
+        p-value threshold, as in `hits.find_hits`; `HIT_P` if not given.
     seed
         Seed for sampling records.
 
@@ -284,7 +284,7 @@ def relevant_sites(
         If the file is not MEME text.
     """
     ppms = motifs if isinstance(motifs, Mapping) else read_meme(motifs, least=0)
-    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p)
+    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p or HIT_P)
     with_two_motifs = np.flatnonzero(
         np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences))
         > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -18,25 +19,54 @@ Letters = NDArray[np.uint8]
 LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
 
 MIN_EFFECT = 0.1  # in calibrated log-odds; smaller effects are treated as none
-MIN_RECORDS = 10  # minimum number of records with a hit to estimate an effect
+# Minimum number of records with a hit to estimate an effect. With 10, the 95 % interval of a skewed
+# effect holds its mean in 58 to 87 of 100 samples.
+MIN_RECORDS = 30
 # sampled at random; gives an interval of +-0.06 log-odds at a standard deviation of 0.5
 MAX_RECORDS = 300
 MAX_INSERTED = 100  # shuffled records into which a site is inserted
-DRAWS = 2  # shuffles per record
 NEARBY = 50  # preferred maximum distance in bp between a hit and its matched control site
 RESAMPLES = 2000
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Records and their log-odds by a model.
+
+    Attributes
+    ----------
+    sequences
+        ASCII letters, one array per record.
+    log_odds
+        Function from sequences to (n,) log-odds, or to (n, M) for M members.
+    """
+
+    sequences: Sequence[Letters]
+    log_odds: LogOdds
+    _intact: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+
+    def of(self, sequences: Sequence[Letters]) -> NDArray[np.float64]:
+        """Return the log-odds of any sequences, (n, M)."""
+        return self.log_odds(sequences).reshape(len(sequences), -1)
+
+    def intact(self, records: Sequence[int]) -> NDArray[np.float64]:
+        """Return the log-odds of records, (n, M); each record is scored only once."""
+        new = [record for record in records if record not in self._intact]
+        if new:
+            found = self.of([self.sequences[record] for record in new])
+            self._intact.update(zip(new, found, strict=True))
+        return np.stack([self._intact[record] for record in records])
+
+
 def effect(
-    hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator
+    hits: pd.DataFrame, scored: Scored, rng: np.random.Generator, max_records: int = MAX_RECORDS
 ) -> dict[str, float]:
     """Measure how much more the log-odds fall if hits are shuffled than if control sites are.
 
     All hits of a record are shuffled together, each within its interval, so that composition and
     context stay the same. In a second copy, one control site per hit is shuffled instead. It has
-    the same width, overlaps no hit of the motif and is within `NEARBY` positions if possible. The
-    effect of a record is the mean difference over `DRAWS` shuffles. Records without space for
-    control sites are left out.
+    the same width, overlaps no hit of the motif and is within `NEARBY` positions if possible.
+    Records without space for control sites are left out, and at most `max_records` are used.
 
     Returns
     -------
@@ -46,42 +76,31 @@ def effect(
     members whose mean effect is at least `MIN_EFFECT` in size and has the sign of the overall mean.
     Only effect_records if there are fewer than `MIN_RECORDS` records.
     """
-    records = rng.permutation(np.unique(hits["record"].to_numpy(dtype=int)))[:MAX_RECORDS]
-    spans: dict[int, list[tuple[int, int]]] = {}
-    for record in records:
-        of_record = hits[hits["record"] == record]
-        starts, ends = merge_intervals(of_record["start"], of_record["end"])
-        spans[record] = list(zip(starts.tolist(), ends.tolist(), strict=True))
     at_hits, at_sites, used = [], [], []
-    for record in records:
-        for _ in range(DRAWS):
-            sites = matched_sites(spans[record], len(sequences[record]), rng)
-            if sites is None:
-                break
-            at_hits.append(shuffled_at(sequences[record], spans[record], rng))
-            at_sites.append(shuffled_at(sequences[record], sites, rng))
+    by_record = hits.groupby("record")[["start", "end"]]
+    for record in rng.permutation(hits["record"].unique()).tolist()[:max_records]:
+        starts, ends = merge_intervals(*by_record.get_group(record).to_numpy(dtype=int).T)
+        spans, letters = list(zip(starts.tolist(), ends.tolist(), strict=True)), scored.sequences
+        sites = matched_sites(spans, len(letters[record]), rng)
+        if sites is not None:
+            at_hits.append(shuffled_at(letters[record], spans, rng))
+            at_sites.append(shuffled_at(letters[record], sites, rng))
             used.append(record)
-    kept, index = np.unique(np.array(used, dtype=int), return_inverse=True)
-    if len(kept) < MIN_RECORDS:
-        return {"effect_records": len(kept)}
-    shuffled = log_odds(at_hits)
-    of_members = (log_odds(at_sites) - shuffled).reshape(len(used), -1)  # (copies, M)
-    falls = (log_odds([sequences[record] for record in kept])[index] - shuffled).reshape(
-        len(used), -1
-    )
+    if len(used) < MIN_RECORDS:
+        return {"effect_records": len(used)}
+    shuffled = scored.of(at_hits)
+    effects, falls = scored.of(at_sites) - shuffled, scored.intact(used) - shuffled  # (n, M)
     found: dict[str, float] = {
-        "effect_records": len(kept),
-        "stability": _agreeing(of_members.mean(axis=0)),
+        "effect_records": len(used),
+        "stability": _agreeing(effects.mean(axis=0)),
     }
-    for name, of_copies in (("effect", of_members), ("fall", falls)):
-        of_records = np.bincount(index, weights=of_copies.mean(axis=1)) / np.bincount(index)
-        found |= {f"{name}{which}": value for which, value in mean_effect(of_records, rng).items()}
+    for name, of_members in (("effect", effects), ("fall", falls)):
+        means = mean_effect(of_members.mean(axis=1), rng)
+        found |= {f"{name}{which}": value for which, value in means.items()}
     return found
 
 
-def sufficiency(
-    hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator
-) -> dict[str, float]:
+def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
     """Measure how much the log-odds of a shuffled record rise when one site is inserted.
 
     The best site of a record is inserted at its original position into a dinucleotide shuffle of
@@ -94,16 +113,16 @@ def sufficiency(
         record, start, end = (
             int(best[column].iloc[number]) for column in ("record", "start", "end")
         )
-        background = shuffle_letters(sequences[record], 2, rng)
-        background[start:end] = sequences[record][start:end]
+        letters = scored.sequences[record]
+        background = shuffle_letters(letters, 2, rng)
+        background[start:end] = letters[start:end]
         with_site.append(background)
         without.append(shuffled_at(background, [(start, end)], rng))
     if len(with_site) < MIN_RECORDS:
         return {}
-    gains = log_odds(with_site) - log_odds(without)
+    gains = scored.of(with_site) - scored.of(without)
     return {
-        f"sufficiency{name}": value
-        for name, value in mean_effect(gains.reshape(len(gains), -1).mean(axis=1), rng).items()
+        f"sufficiency{name}": value for name, value in mean_effect(gains.mean(axis=1), rng).items()
     }
 
 

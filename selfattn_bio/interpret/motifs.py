@@ -29,7 +29,6 @@ from selfattn_bio.interpret.formats import (
     write_bed,
     write_table,
 )
-from selfattn_bio.interpret.hits import HIT_P
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label, match_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
@@ -178,7 +177,7 @@ class MotifSet:
         sequences: Inputs,
         labels: Labels,
         *,
-        hit_p: float = HIT_P,
+        hit_p: float | None = None,
         window: tuple[int, int] | None = None,
         significance: float = 0.05,
         seed: int = 0,
@@ -186,7 +185,8 @@ class MotifSet:
         """Test each motif on held-out labelled sequences, and decide its verdict.
 
         A motif is supported if it is more frequent in positives and the score of the model falls
-        when its sites are shuffled. docs/interpretation_evidence.md describes the tests.
+        when its sites are shuffled, by more than for motifs with
+        its columns in random order. docs/interpretation_evidence.md describes the tests.
 
         Parameters
         ----------
@@ -200,7 +200,8 @@ class MotifSet:
         labels
             (n,) 1 = positive, 0 = negative.
         hit_p
-            A match of a motif is a hit if its p-value is below this, as in `hits`.
+            A match of a motif is a hit if its p-value is below this, as in `hits`. By default
+            2.5e-4, and less for sequences of more than 300 letters.
         window
             [start, end) of a sequence where the centres of hits are expected; 0-based, or negative
             from its end, such as (-31, -25). By default the 10 positions with most hits are tested.
@@ -211,7 +212,7 @@ class MotifSet:
 
         Returns
         -------
-        The same motifs. `table` has the columns of `evidence.COLUMNS` and agreement, and `sites`
+        The same motifs. `table` has the columns of `evidence.COLUMNS`, and `sites`
         the hits in positives that the model uses.
 
         Raises

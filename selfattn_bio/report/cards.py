@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.signal import correlate2d
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.interpret.evidence import COLUMNS
+from selfattn_bio.interpret.evidence import COLUMNS, NULL_P
 from selfattn_bio.interpret.interventions import MIN_EFFECT
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.interpret.svg import logo_svg
@@ -48,9 +48,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
         return []
     # Tables of earlier versions lack columns of newer tests; treat these as missing values
     table = results.motifs.reindex(
-        columns=list(
-            dict.fromkeys([*results.motifs.columns, *COLUMNS, "agreement", "other_matches"])
-        )
+        columns=list(dict.fromkeys([*results.motifs.columns, *COLUMNS, "other_matches"]))
     )
     table = table.assign(
         rank=table["verdict"].map({verdict: i for i, verdict in enumerate(VERDICT_ORDER)})
@@ -103,8 +101,13 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
         reasons.append("effect not shown")
     elif abs(smallest) < MIN_EFFECT:
         reasons.append(f"effect smaller than {MIN_EFFECT:g}")
-    elif not reasons:
+    elif min(row["effect_low"], row["fall_low"]) <= 0:
         reasons.append("interval of the effect includes 0")
+    if not reasons:
+        together = row["support_q"] < significance
+        reasons.append(
+            "permuted motifs have such effects" if together else "not shown by all tests together"
+        )
     return "; ".join(reasons)
 
 
@@ -116,7 +119,7 @@ def findings(
     Parameters
     ----------
     row
-        A row of motifs.tsv with all columns of `interpret.evidence.COLUMNS` and agreement; values
+        A row of motifs.tsv with all columns of `interpret.evidence.COLUMNS`; values
         may be missing.
     counts
         Number of positives and negatives in the test split.
@@ -163,6 +166,11 @@ def findings(
             f"{words.figure(row['fall'], 2, sign=True)}. This minus the decrease when nearby "
             f"{unit} are shuffled (effect): {words.figure(row['effect'], 2, sign=True)} "
             f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
+        ("null_p", "Is its effect larger than those of permuted motifs?", lambda: (
+            YES if row["null_p"] < NULL_P else NO,
+            f"The 95th percentile of the effects of {row['null_motifs']:.0f} motifs with its "
+            f"columns in random order is {words.figure(row['null_effect'], 2, sign=True)}; "
+            f"p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", row["sufficiency"]),
             "Inserting one site into a shuffled record changes its log-odds by "
@@ -172,19 +180,18 @@ def findings(
             "", f"{words.percent(row['stability'])} of them, each tested alone.")),
         ("position_q", "Does it prefer a position?", lambda: (
             answer("position"),
-            f"Positions of the best hits compared with a uniform distribution: {q('position')}.")),
+            "Positions of the best hits compared with those of permuted motifs: "
+            f"{q('position')}.")),
         ("window_q", f"Is it enriched at {window_name(row)}?", lambda: (
             answer("window"),
             f"{row['window_hits']:.0f} best hits are there, "
-            f"{words.figure(row['window_expected'], 1)} are expected by chance; {q('window')}.")),
+            f"{words.figure(row['window_expected'], 1)} are expected from permuted motifs; "
+            f"{q('window')}.")),
         ("strand_q", "Does it prefer a strand?", lambda: (
             (YES if row["strand_q"] < level else NO),
             f"{words.percent(row['strand_plus'])} of the best hits are on the + strand "
             f"({words.percent(row['strand_low'])} to {words.percent(row['strand_high'])}); "
             f"{q('strand')}.")),
-        ("agreement", "Do two attribution methods agree on its sites?", lambda: (
-            "", f"Rank correlation {words.figure(row['agreement'], 2)} (1: full agreement, 0: "
-                "none).")),
     ]  # fmt: skip
     tested = [
         Finding(question, *make()) for column, question, make in lines if not pd.isna(row[column])

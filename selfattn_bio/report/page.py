@@ -20,6 +20,7 @@ from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q, match_label
+from selfattn_bio.interpret.nulls import NULLS
 from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.report import cards, figures, words
 from selfattn_bio.report.examples import attention_figures
@@ -53,8 +54,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
             results.task, read_stack_weights(results.folder / "model")
         ),
         motif_sentence=words.motif_sentence(results.motifs),
-        control_sentences=words.control_sentences(results.controls),
-        control_note=words.control_note(results.controls, results.task.interpret.significance),
+        null_sentence=words.null_sentence(results.motifs),
         supported=[] if results.motifs is None else words.supported(results.motifs),
         num_supported=0 if results.motifs is None else num_supported(results.motifs),
         motifs=cards.motif_rows(results),
@@ -62,6 +62,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         if results.corpus["alphabet"] == "dna"
         else "",
         min_effect=MIN_EFFECT,
+        nulls=NULLS,
         min_p=2 / (RESAMPLES + 1),  # smallest two-sided p; the data count as one of the sign flips
         max_q=MATCH_Q,
         has_motifs=results.motifs is not None,

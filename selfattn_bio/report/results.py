@@ -60,8 +60,6 @@ class Results(TaskResults):
         motifs.tsv, or None if `motifs` has not run; empty if it found none.
     ppms
         Motif name -> probabilities (width, A).
-    controls
-        Name of a control -> its motifs.tsv, for controls that were searched.
     sites
         seqlets.bed: the sites of each motif in positive test records.
     discovery
@@ -75,7 +73,6 @@ class Results(TaskResults):
     records: pd.DataFrame
     motifs: pd.DataFrame | None
     ppms: dict[str, NDArray[np.float64]]
-    controls: dict[str, pd.DataFrame]
     sites: pd.DataFrame
     discovery: pd.DataFrame
     interactions: pd.DataFrame | None
@@ -113,11 +110,6 @@ def read_results(task: RunFile, folder: Path) -> Results:
     shared = read_task_results(task, folder)
     motifs = _read_optional(folder / "motifs.tsv", read_table, "motifs")
     has_motifs = motifs is not None and len(motifs) > 0
-    controls = {
-        name: _read_optional(folder / "variants" / name / "motifs.tsv", read_table, "motifs")
-        for name in task.variants
-        if task.variant(name).is_control()
-    }
 
     def sites(name: str) -> pd.DataFrame:
         if not has_motifs:
@@ -131,7 +123,6 @@ def read_results(task: RunFile, folder: Path) -> Results:
         ppms=read_meme(folder / "motifs.meme", get_alphabet(shared.corpus["alphabet"]))
         if has_motifs
         else {},
-        controls={name: table for name, table in controls.items() if table is not None},
         sites=sites("seqlets.bed"),
         discovery=sites("discovery_seqlets.bed"),
         interactions=_read_optional(folder / "interactions.tsv", read_table, "interactions"),

@@ -247,52 +247,21 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
     )
 
 
-def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Describe the motif search on each control, with a warning if it supports a motif."""
-    sentences = []
-    for name, motifs in controls.items():
-        count = num_supported(motifs)
-        found = (
-            "no motif"
-            if motifs.empty
-            else f"{len(motifs)} motif{'s' if len(motifs) > 1 else ''} ({count} supported)"
-        )
-        warning = (
-            " A control should support none, so treat the supported motifs with caution."
-            if count
-            else ""
-        )
-        kind = classifier_name(name).removeprefix("control: ")
-        sentences.append(f"The same search on the control ({kind}) found {found}.{warning}")
-    return sentences
-
-
-def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> str:
-    """Explain why no control supports a motif, and what that does not show.
-
-    Empty if the controls have no motif, or support one.
+def null_sentence(motifs: pd.DataFrame | None) -> str:
+    """State how many permuted motifs pass the tests; empty if there are none.
 
     Parameters
     ----------
-    controls
-        Name -> its motifs.tsv.
-    significance
-        q below which enrichment counts.
+    motifs
+        motifs.tsv, or None if there was no search.
     """
-    found = [motifs for motifs in controls.values() if len(motifs)]
-    if not found or any(map(num_supported, found)):
+    if motifs is None or not (tested := int(motifs["null_motifs"].sum())):
         return ""
-    motifs = pd.concat(found)
-    largest = motifs["effect"].abs().max()
-    enriched = int((motifs["enrichment_q"] < significance).sum())
-    shown = "" if pd.isna(largest) else f" (largest effect here: {figure(largest, 2)} log-odds)"
+    passing = int(motifs["null_passing"].sum())
     return (
-        "Controls are not expected to have supported motifs. Effects are differences in log-odds "
-        "that are calibrated on the validation set. The scores of a control do not predict the "
-        "validation labels, so calibration shrinks its effects to almost 0"
-        f"{shown}. The absence of supported motifs therefore does not estimate the error rate of "
-        "the tests. "
-        f"Control motifs that pass the enrichment test: {enriched} of {len(motifs)}."
+        f"False-positive rate: of {tested} meaningless motifs, which have the columns of these "
+        f"motifs in random order, {passing} ({percent(passing / tested, 1)}) pass the tests of "
+        "enrichment and effect."
     )
 
 

@@ -1,4 +1,4 @@
-# These steps start before further trainings: for the model they take longer than a training of the control.
+# These steps start before further trainings, because together they take longer than each of them.
 rule explain:
     input:
         corpus="results/{task}/corpus",

@@ -204,7 +204,7 @@ def points_file(wildcards) -> list[str]:
 
 
 def interpreted(wildcards) -> list[str]:
-    """Return what the report of two classes shows besides metrics: the motifs, including those of controls."""
+    """Return what the report of two classes shows besides metrics: motifs, attributions and pairs of motifs."""
     if run_of(wildcards.task).objective.kind != "binary":
         return []
     pairs = (
@@ -216,7 +216,6 @@ def interpreted(wildcards) -> list[str]:
         f"results/{wildcards.task}/motifs.tsv",
         f"results/{wildcards.task}/attribution",
         *pairs,
-        *control_motifs(wildcards),
     ]
 
 
@@ -275,13 +274,3 @@ def variant_options(wildcards) -> list[str]:
 
 def sweep_models(wildcards) -> list[str]:
     return [f"results/{wildcards.task}/{job.folder}/model" for job in run_of(wildcards.task).jobs()]
-
-
-def control_motifs(wildcards) -> list[str]:
-    """Return the motifs of controls; the report compares their number of supported motifs with the model."""
-    run = run_of(wildcards.task)
-    return [
-        f"results/{wildcards.task}/variants/{name}/motifs.tsv"
-        for name in run.variants
-        if run.variant(name).is_control()
-    ]

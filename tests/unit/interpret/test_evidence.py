@@ -6,7 +6,7 @@ import pytest
 from planted_motifs import PPMS, WORDS
 from scipy.stats import false_discovery_control
 
-from selfattn_bio.interpret import interventions
+from selfattn_bio.interpret import evidence
 from selfattn_bio.interpret.evidence import (
     COLUMNS,
     TESTS,
@@ -17,6 +17,7 @@ from selfattn_bio.interpret.evidence import (
 )
 from selfattn_bio.interpret.hits import find_hits
 from selfattn_bio.interpret.interventions import (
+    Scored,
     effect,
     matched_sites,
     mean_effect,
@@ -56,12 +57,8 @@ def counting(word, weight):
     return log_odds
 
 
-def find(sequences):
-    return find_hits(PPMS, SITES, sequences, 1e-4)
-
-
 def weigh(held_out, log_odds):
-    return weigh_evidence(PPMS, find, held_out, log_odds).set_index("name")
+    return weigh_evidence(PPMS, SITES, held_out, log_odds, hit_p=1e-4).set_index("name")
 
 
 def test_used_motif_is_supported_and_ignored_is_not():
@@ -157,10 +154,7 @@ def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
     )
 
 
-@pytest.mark.parametrize("draws", [2, 4])
-def test_interval_of_an_effect_is_over_records(draws, monkeypatch):
-    """All shuffles of a record have the same effect, so more shuffles add no information."""
-    monkeypatch.setattr(interventions, "DRAWS", draws)
+def test_interval_of_an_effect_is_over_records():
     rng = np.random.default_rng(0)
     number, word = 100, np.frombuffer(WORDS["used"], dtype=np.uint8)
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (number, 120))
@@ -173,7 +167,7 @@ def test_interval_of_an_effect_is_over_records(draws, monkeypatch):
     def log_odds(rows):
         return np.array([size[bytes(row[:10])] * (row[60:68] == word).all() for row in rows])
 
-    found = effect(hits, list(letters), log_odds, rng)
+    found = effect(hits, Scored(list(letters), log_odds), rng)
     sizes = np.array(list(size.values()))
     assert found["effect_records"] == number
     for name in ("effect", "fall"):
@@ -201,7 +195,7 @@ def test_same_seed_same_table():
     )
 
 
-def test_few_hits_and_no_motif():
+def test_few_hits_and_no_motif(monkeypatch):
     held_out = planted(60)
     few = pd.DataFrame(
         {
@@ -213,17 +207,15 @@ def test_few_hits_and_no_motif():
             "p_value": 1e-6,
         }
     )
-    table = weigh_evidence(
-        {"used": PPMS["used"]}, lambda sequences: few, held_out, counting(WORDS["used"], 1.0)
-    )
+    monkeypatch.setattr(evidence, "find_hits", lambda *_: few)
+    ppms = {"used": PPMS["used"]}
+    table = weigh_evidence(ppms, SITES, held_out, counting(WORDS["used"], 1.0), hit_p=1e-4)
     unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
     assert table[unknown].isna().all(axis=None)
     assert table["verdict"].tolist() == ["inconclusive"]
     assert table["effect_records"].tolist() == [2]
     assert list(table) == ["name", *COLUMNS]
-    assert weigh_evidence(
-        {}, lambda sequences: few[:0], held_out, counting(WORDS["used"], 1.0)
-    ).empty
+    assert weigh_evidence({}, {}, held_out, counting(WORDS["used"], 1.0), hit_p=1e-4).empty
 
 
 def test_matched_sites_are_near_and_apart():
@@ -268,19 +260,19 @@ DOUBTED = {
     "fall_low": -0.4,
     "fall_high": -0.2,
 }
-SUPPORTED = USED | {"effect_q": 0.01, "enrichment_q": 0.01, "matched_q": 0.01}
+SUPPORTED = USED | {"effect_q": 0.01, "support_q": 0.01, "null_p": 1 / 21}
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({}, "supported"),
-        ({"enrichment_q": 0.2}, "inconclusive"),
-        ({"matched_q": 0.2}, "inconclusive"),
-        ({"effect_q": 0.2}, "inconclusive"),
+        ({"support_q": 0.2}, "inconclusive"),
+        ({"null_p": 2 / 21}, "inconclusive"),
+        ({"null_p": float("nan")}, "inconclusive"),
         ({"effect_low": -0.1}, "inconclusive"),
         ({"effect": 0.09}, "inconclusive"),
-        ({"effect": float("nan"), "effect_q": float("nan")}, "inconclusive"),
+        ({"effect": float("nan"), "support_q": float("nan")}, "inconclusive"),
         ({"fall": 0.09}, "inconclusive"),
         ({"fall_low": -0.1}, "inconclusive"),
         (DOUBTED, "contradicted"),
@@ -320,7 +312,7 @@ def test_sufficient_motif_raises_score_of_random_sequence():
 
 def test_stability_is_fraction_of_members_with_effect():
     held_out = planted()
-    hits = find(held_out.sequences)
+    hits = find_hits(PPMS, SITES, held_out.sequences, 1e-4)
     mine = hits[hits["name"] == "used"]
     one = counting(WORDS["used"], 2.0)
     factors = np.array([1, 1 / 2, 0, -1 / 4])
@@ -328,12 +320,14 @@ def test_stability_is_fraction_of_members_with_effect():
     def members(rows):
         return one(rows)[:, None] * factors
 
-    found = effect(mine, held_out.sequences, members, np.random.default_rng(0))
+    found = effect(mine, Scored(held_out.sequences, members), np.random.default_rng(0))
     assert found["stability"] == 0.5
-    alone = effect(mine, held_out.sequences, one, np.random.default_rng(0))
+    alone = effect(mine, Scored(held_out.sequences, one), np.random.default_rng(0))
     assert np.isnan(alone["stability"])
     assert found["effect"] == pytest.approx(alone["effect"] * (1 + 0.5 - 0.25) / 4)
     assert (
-        sufficiency(mine, held_out.sequences, members, np.random.default_rng(0))["sufficiency"]
+        sufficiency(mine, Scored(held_out.sequences, members), np.random.default_rng(0))[
+            "sufficiency"
+        ]
         > 0.4
     )

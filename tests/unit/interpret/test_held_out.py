@@ -60,7 +60,6 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
         return found
 
     monkeypatch.setattr(held_out, "attnlrp_importance", importance_of_word)
-    monkeypatch.setattr(held_out, "measured_importance", importance_of_word)
     scorer = SimpleNamespace(
         member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows]),
         network=SimpleNamespace(has_embeddings=True),
@@ -73,7 +72,6 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     assert row["verdict"] == "supported"
     assert row["positives_with_hit"] == pytest.approx(72, abs=6)  # of 80 positives
     assert row["effect"] == pytest.approx(2.0, abs=0.2)  # log-odds, not raw logits
-    assert np.isnan(row["agreement"])  # every hit is where the attribution is highest
     wanted = {(record, start) for record, start in at.items() if labels[record]}
     assert wanted <= set(zip(sites["record"], sites["start"], strict=True))
     assert labels[sites["record"]].all()
@@ -89,7 +87,7 @@ def test_sequences_may_be_strings_file_or_table(sequences, tmp_path):
     texts, labels = sequences
     scorer, motifs = scorer_of(), motif_set()
     of_strings = motifs.with_evidence(scorer, texts, labels, hit_p=1e-4)
-    assert set(of_strings.table) == {*motifs.table, *COLUMNS, "agreement"}
+    assert set(of_strings.table) == {*motifs.table, *COLUMNS}
     assert repr(of_strings).startswith("MotifSet of 1 motif, ")
     assert "verdict" not in motifs.table  # the first set is unchanged
     assert motifs.sites is None

@@ -33,7 +33,9 @@ def test_p_values_equal_enumeration(width, num_sites):
 
 @pytest.mark.parametrize("num_sites", [10, 100, 100_000])
 def test_perfect_match_has_the_smallest_p_value(num_sites):
-    ppm = np.eye(4)[[0, 2, 1, 3, 0, 0, 3, 2, 1]]
+    # rounded down to multiples of a tenth, each of these log-odds would lose half a tenth
+    ppm = np.full((9, 4), (1 - 0.6826) / 3)
+    ppm[range(9), [0, 2, 1, 3, 0, 0, 3, 2, 1]] = 0.6826
     word = np.frombuffer(b"AGCTAATGC", dtype=np.uint8)
     hits = find_hits({"motif": ppm}, {"motif": num_sites}, [word], 1e-4)
     assert hits["p_value"].tolist() == [4.0**-9]

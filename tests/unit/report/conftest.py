@@ -139,7 +139,13 @@ MORE_EVIDENCE = {  # only for the first motif
         "strand_p": 0.3,
         "strand_q": 0.3,
     },
-    "agreement": 0.87,
+    **{
+        "support_q": 1e-3,
+        "null_motifs": 20,
+        "null_effect": 0.12,
+        "null_p": 1 / 21,
+        "null_passing": 1,
+    },
 }
 INTERACTIONS = [
     (
@@ -202,7 +208,6 @@ INTERACTIONS = [
 def make_results(
     folder: Path,
     motifs: list[tuple] = MOTIFS,
-    control_motifs: list[tuple] = MOTIFS[1:2],
     prefix: str = "r",
 ) -> RunFile:
     """Write a results folder; ids start with `prefix`."""
@@ -227,7 +232,7 @@ def make_results(
         }
     )
     split = np.repeat(list(SPLIT_SIZES), list(SPLIT_SIZES.values()))
-    for part in ("corpus", "model", "predictions", "attribution", "variants/shuffled"):
+    for part in ("corpus", "model", "predictions", "attribution"):
         (folder / part).mkdir(parents=True)
     records.to_parquet(folder / "corpus" / "records.parquet")
     source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
@@ -306,9 +311,6 @@ def make_results(
     table.join(more).to_csv(folder / "motifs.tsv", sep="\t", index=False)
     pd.DataFrame(INTERACTIONS, columns=PAIRS).to_csv(
         folder / "interactions.tsv", sep="\t", index=False
-    )
-    pd.DataFrame(control_motifs, columns=COLUMNS).to_csv(
-        folder / "variants" / "shuffled" / "motifs.tsv", sep="\t", index=False
     )
     (folder / "motifs.meme").write_text(meme([m[0] for m in motifs]))
     test = records[split == "test"]

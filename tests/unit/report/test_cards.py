@@ -52,6 +52,12 @@ def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None
         "Decrease in log-odds when its sites are shuffled: +0.91. This minus the decrease when "
         "nearby bases are shuffled (effect): +0.81 (+0.62 to +1.01), 32 records; q = 0.002."
     )
+    assert found["Is its effect larger than those of permuted motifs?"] == Finding(
+        "Is its effect larger than those of permuted motifs?",
+        YES,
+        "The 95th percentile of the effects of 20 motifs with its columns in random order is "
+        "+0.12; p = 0.048.",
+    )
     enough = found["Is one site sufficient?"]
     assert (enough.answer, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4." in enough.figures) == (
         NO,
@@ -59,7 +65,9 @@ def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None
     )
     window = found["Is it enriched at 31 to 25 positions before the end?"]
     assert window == Finding(
-        window.question, YES, "9 best hits are there, 3.2 are expected by chance; q = 0.008."
+        window.question,
+        YES,
+        "9 best hits are there, 3.2 are expected from permuted motifs; q = 0.008.",
     )
     assert (
         found["Does it prefer a strand?"].figures
@@ -171,6 +179,8 @@ def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> N
         ({"effect": 0.05}, "effect smaller than 0.1"),
         ({"fall": -0.05}, "effect smaller than 0.1"),
         ({"effect_low": -0.1}, "interval of the effect includes 0"),
+        ({"support_q": 0.06}, "not shown by all tests together"),
+        ({"null_p": 0.2}, "permuted motifs have such effects"),
         (
             {"enrichment_q": np.nan, "effect_q": 0.5},
             "enrichment not shown; effect not shown",
@@ -180,4 +190,5 @@ def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> N
 def test_inconclusive_motif_names_what_is_missing(changes, expected) -> None:
     row = {"verdict": "inconclusive", "enrichment_q": 0.01, "matched_q": 0.01, "effect_q": 0.01}
     row |= {"effect": 0.5, "effect_low": 0.4, "fall": 0.5, "fall_low": 0.4}
+    row |= {"support_q": 0.01, "null_p": 1 / 21}
     assert shortfall(row | changes, 0.05) == expected

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -156,36 +157,13 @@ def test_database_has_its_common_name() -> None:
     assert words.database_name("none") == ""
 
 
-def test_supported_control_motif_is_a_warning() -> None:
-    found = pd.DataFrame(
-        {"name": ["m1", "m2"], "match": ["", ""], "verdict": ["supported", "inconclusive"]}
+def test_false_positive_rate_of_permuted_motifs() -> None:
+    found = pd.DataFrame({"null_motifs": [20, 19, np.nan], "null_passing": [0, 3, np.nan]})
+    assert words.null_sentence(found) == (
+        "False-positive rate: of 39 meaningless motifs, which have the columns of these motifs in "
+        "random order, 3 (7.7 %) pass the tests of enrichment and effect."
     )
-    expected = words.control_sentences({"shuffled": found, "other": found[1:], "third": found[:0]})
-    assert expected == [
-        "The same search on the control (shuffled labels) found 2 motifs (1 supported). "
-        "A control should support none, so treat the supported motifs with caution.",
-        "The same search on the control (other) found 1 motif (0 supported).",
-        "The same search on the control (third) found no motif.",
-    ]
-
-
-def test_unsupported_control_is_explained() -> None:
-    found = pd.DataFrame(
-        {
-            "effect": [0.004, -0.021, float("nan")],
-            "enrichment_q": [1e-9, 0.04, 0.5],
-            "verdict": ["inconclusive"] * 3,
-        }
-    )
-    note = words.control_note({"shuffled": found, "empty": found[:0]}, 0.05)
-    assert "does not estimate the error rate of the tests" in note
-    assert "(largest effect here: 0.02 log-odds)" in note
-    assert note.endswith("Control motifs that pass the enrichment test: 2 of 3.")
-    assert "test: 1 of 3." in words.control_note({"shuffled": found}, 0.01)
-    unknown = words.control_note({"shuffled": found.assign(effect=float("nan"))}, 0.05)
-    assert "its effects to almost 0. The absence" in unknown
-    assert words.control_note({"empty": found[:0]}, 0.05) == ""
-    assert words.control_note({"shuffled": found.assign(verdict="supported")}, 0.05) == ""
+    assert words.null_sentence(found[2:]) == words.null_sentence(None) == ""
 
 
 def test_averaged_networks_include_seeds() -> None:
