@@ -43,6 +43,7 @@ from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits
 from selfattn_bio.interpret.interactions import evaluate_interactions
 from selfattn_bio.interpret.matching import match_motifs
+from selfattn_bio.interpret.nulls import null_hits
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -154,21 +155,28 @@ def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     used, weight = [bytes(word) for word in some[:3]], rng.choice([-2.0, 2.0])
     ppms = {f"m{number}": ppm(word) for number, word in enumerate(some[3:])}
 
-    def find(rows: Sequence[Letters]) -> pd.DataFrame:
-        return find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), rows, 5e-5)
-
     def log_odds(rows: Sequence[Letters]) -> NDArray[np.float64]:
         return np.array([weight * sum(word in bytes(row) for word in used) for row in rows])
 
-    for row in weigh_evidence(ppms, find, HeldOut(sequences, label), log_odds).to_dict("records"):
+    table = weigh_evidence(
+        ppms, dict.fromkeys(ppms, NUM_SITES), HeldOut(sequences, label), log_odds, hit_p=5e-5
+    )
+    for row in table.to_dict("records"):
         yield "model: sufficiency", row["sufficiency_p"]
         for verdict in ("supported", "contradicted"):
             yield f"model: {verdict}", float(row["verdict"] != verdict)
 
 
 def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
-    for number in (1, 3):
+    """Plant a word anywhere, or look for a word with GC in records whose GC content rises."""
+    rising = np.linspace(0.1, 0.9, 200)
+    for number in (0, 1, 3):
         (word,), sequences = words(rng, 1, 7), records(rng, 150)
+        if not number:
+            (word,) = records(rng, 1, 6, 0.9)
+            is_gc = rng.random((150, 200)) < rising
+            pairs = rng.integers(0, 2, is_gc.shape)
+            sequences = list(np.where(is_gc, BASES[[1, 2]][pairs], BASES[[0, 3]][pairs]))
         for row in sequences:
             for _ in range(number):
                 start = rng.integers(0, len(row) - 6)
@@ -176,13 +184,17 @@ def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
                     word if rng.random() < 0.5 else DNA.reverse_complement(word)
                 )
         hits = find_hits({"m": ppm(word)}, {"m": NUM_SITES}, sequences, HIT_P)
-        found = position_profile(hits, np.full(150, 200), None, rng)
-        given = position_profile(hits, np.full(150, 200), (20, 60), rng)
-        name = f"positions, {number} per record"
-        yield f"{name}: position", found["position_p"]
-        yield f"{name}: fullest window", found["window_p"]
-        yield f"{name}: given window", given["window_p"]
-        yield f"{name}: strand", strand_bias(hits, ppm(word), rng)["strand_p"]
+        nulls = [
+            each[each["p_value"] < HIT_P]
+            for each in null_hits(ppm(word), NUM_SITES, hits, sequences, HIT_P, DNA, rng)
+        ]
+        found = position_profile(hits, nulls, np.full(150, 200), None, rng)
+        given = position_profile(hits, nulls, np.full(150, 200), (100, 150), rng)
+        name = f"positions, {number} per record" if number else "positions, rising GC"
+        yield f"{name}: position", found.get("position_p")
+        yield f"{name}: fullest window", found.get("window_p")
+        yield f"{name}: given window", given.get("window_p")
+        yield f"{name}: strand", strand_bias(hits, ppm(word), rng).get("strand_p")
 
 
 def distances(rng: np.random.Generator) -> Iterator[tuple[str, float]]:

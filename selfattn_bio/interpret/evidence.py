@@ -191,7 +191,8 @@ def weigh_evidence(
         mine, in_shuffled = hits[hits["name"] == name], shuffled_hits[shuffled_hits["name"] == name]
         nulls = null_hits(ppm, num_sites[name], mine, held_out.sequences, hit_p, alphabet, rng)
         of_positives, *nulls_of_positives = (
-            each[labels[each["record"].to_numpy(dtype=int)] == 1] for each in (mine, *nulls)
+            each[(labels[each["record"].to_numpy(dtype=int)] == 1) & (each["p_value"] < hit_p)]
+            for each in (mine, *nulls)
         )
         row = {
             "name": name,
@@ -235,7 +236,7 @@ def _against_nulls(
         enrichment(each, labels)
         | matched_enrichment(each, labels, strata)
         | effect(each, scored, rng, NULL_RECORDS)
-        for each in nulls
+        for each in (null[null["apart"]] for null in nulls)
     ]
     effects = np.array([row["effect"] for row in rows if "effect" in row])
     return {

@@ -41,14 +41,15 @@ def null_hits(
     ppm, num_sites
         (width, A) probabilities of the motif, and its number of sites.
     own
-        Hits of the motif itself in these sequences. Hits that overlap one of them are left out.
+        Hits of the motif itself in these sequences.
     sequences, hit_p, alphabet
         As for `hits.find_hits`.
 
     Returns
     -------
-    A table of hits as from `find_hits` for each permuted motif. Hits have p-values below `hit_p`.
-    If these are in fewer than `NULL_RECORDS` records, the next best hits are added.
+    A table of hits as from `find_hits` for each permuted motif, with a column apart: whether the
+    hit overlaps none of the motif. Hits have p-values below `hit_p`. If those apart are in fewer
+    than `NULL_RECORDS` records, the next best hits are added.
     """
     orders = [rng.permutation(len(ppm)) for _ in range(NULLS)]
     nulls = {str(number): ppm[order] for number, order in enumerate(orders)}
@@ -63,13 +64,14 @@ def null_hits(
     np.add.at(change, first[own["record"]] + own["end"].to_numpy(), -1)
     covered = counts_before(np.cumsum(change) > 0)
     start = first[found["record"]] + found["start"].to_numpy()
-    apart = covered[start + len(ppm)] == covered[start]
-    by_name = dict(iter(found[apart].groupby("name")))
+    found = found.assign(apart=covered[start + len(ppm)] == covered[start])
+    by_name = dict(iter(found.groupby("name")))
     return [_best(by_name.get(name, found[:0]), hit_p) for name in nulls]
 
 
 def _best(hits: pd.DataFrame, hit_p: float) -> pd.DataFrame:
-    """Keep hits below `hit_p`, or those of the best `NULL_RECORDS` records if these are more."""
-    of_records = np.sort(hits.groupby("record")["p_value"].min().to_numpy())[:NULL_RECORDS]
+    """Keep hits below `hit_p`, or up to the best `NULL_RECORDS` records with hits apart."""
+    best = hits[hits["apart"]].groupby("record")["p_value"].min().to_numpy()
+    of_records = np.sort(best)[:NULL_RECORDS]
     limit = max(hit_p, of_records.max(initial=0.0))
     return hits[hits["p_value"] <= limit]
