@@ -13,14 +13,19 @@ from scipy.stats import false_discovery_control
 
 MAX_OTHERS = 5
 MATCH_Q = 0.05  # a best match with a larger q is not reported: it would be misleading
+TIE = 10  # matches with a p-value up to this factor above the smallest are named like the best
 
 
 def match_label(row: Mapping[Hashable, Any]) -> str:
-    """Return the match of a row of motifs.tsv without its database id.
+    """Return the match of a row of motifs.tsv without its database id, such as `Dref`.
 
-    Empty if its q-value is MATCH_Q or more.
+    Matches that are nearly as good are named too: `BEAF-32 or Dref`. Empty if the q-value of the
+    best is MATCH_Q or more.
     """
-    return str(row["match"]).partition(" (")[0] if row["match_q"] < MATCH_Q else ""
+    if not row["match_q"] < MATCH_Q:
+        return ""
+    labels = [row["match"], *str(row["other_matches"]).split("; ")[: int(row["near_ties"])]]
+    return " or ".join(dict.fromkeys(label.partition(" (")[0] for label in labels))
 
 
 def match_motifs(
@@ -40,10 +45,11 @@ def match_motifs(
     Returns
     -------
     One row per motif, in the order of `ppms`: name, match (label of the best), match_p, match_q
-    (Benjamini-Hochberg over the database) and other_matches (up to MAX_OTHERS more labels with
-    q < MATCH_Q, best first, joined by "; "). Factors of a family and factors that bind the same
-    bases have similar matches (Trl and Clamp both bind GAGA); the best match need not be the factor
-    that binds.
+    (Benjamini-Hochberg over all pairs of a motif and a database entry), other_matches (up to
+    MAX_OTHERS more labels with q < MATCH_Q, best first, joined by "; ") and near_ties, how many of
+    these have p-values at most TIE times the smallest. Factors of a family and factors that bind
+    the same bases have similar matches (Trl and Clamp both bind GAGA); the best match need not be
+    the factor that binds.
 
     References
     ----------
@@ -51,18 +57,17 @@ def match_motifs(
     """
     if not ppms or not database:
         unknown = dict.fromkeys(("match_p", "match_q"), np.nan)
-        columns = ["name", "match", "match_p", "match_q", "other_matches"]
         return pd.DataFrame(
-            {"name": list(ppms), "match": "", **unknown, "other_matches": ""}, columns=columns
+            {"name": list(ppms), "match": "", **unknown, "other_matches": "", "near_ties": 0}
         )
     labels = list(database)
     p = compare([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0]
     p = np.clip(p, 0, 1)
-    q = false_discovery_control(p, axis=1)
+    q = false_discovery_control(p, axis=None).reshape(p.shape)
     order = p.argsort(axis=1, kind="stable")
     rows, best = np.arange(len(p)), order[:, 0]
     others = [
-        [labels[i] for i in more[1 : 1 + MAX_OTHERS] if q[row, i] < MATCH_Q]
+        [i for i in more[1 : 1 + MAX_OTHERS] if q[row, i] < MATCH_Q]
         for row, more in enumerate(order)
     ]
     return pd.DataFrame(
@@ -71,7 +76,11 @@ def match_motifs(
             "match": [labels[i] for i in best],
             "match_p": p[rows, best],
             "match_q": q[rows, best],
-            "other_matches": ["; ".join(found) for found in others],
+            "other_matches": ["; ".join(labels[i] for i in found) for found in others],
+            "near_ties": [
+                int((p[row, found] <= TIE * p[row, best[row]]).sum())
+                for row, found in enumerate(others)
+            ],
         }
     )
 

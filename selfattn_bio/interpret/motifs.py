@@ -106,8 +106,8 @@ class MotifSet:
     motifs
         Most sites first.
     table
-        One row per motif: name, consensus, num_sites, match, match_p, match_q, other_matches. More
-        columns after `with_evidence`.
+        One row per motif: name, consensus, num_sites, match, match_p, match_q, other_matches,
+        near_ties. More columns after `with_evidence`.
     records
         id, chrom, start, end, strand of the records; the seqlets refer to its rows. Coordinates
         may be missing.

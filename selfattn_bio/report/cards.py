@@ -68,6 +68,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     return [
         {
             **row,
+            "label": match_label(row),
             "logo": logos.get(row["name"], ""),
             "profile": profiles.get(row["name"], ""),
             "pair": pairs.get(row["name"], ()),

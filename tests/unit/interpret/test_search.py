@@ -10,7 +10,7 @@ from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
-from selfattn_bio.interpret.matching import match_motifs
+from selfattn_bio.interpret.matching import match_label, match_motifs
 from selfattn_bio.interpret.patterns import (
     SeqletPattern,
     align,
@@ -95,7 +95,16 @@ def test_a_database_motif_finds_itself(strand):
     assert (table["match_q"] >= table["match_p"]).all()
 
 
-def test_q_is_over_the_database():
+def test_q_is_over_all_pairs_of_motif_and_entry():
+    rng = np.random.default_rng(0)
+    database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
+    one = match_motifs({"m": database["d7"][:7]}, database)["match_q"].iloc[0]
+    unlike = {f"u{i}": rng.dirichlet(np.full(4, 5.0), size=8) for i in range(9)}
+    many = match_motifs({"m": database["d7"][:7]} | unlike, database)["match_q"].iloc[0]
+    assert many > 3 * one  # ten times as many tests
+
+
+def test_q_of_one_motif_is_over_the_database():
     rng = np.random.default_rng(0)
     database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
     small = match_motifs({"m": database["d7"]}, dict(list(database.items())[:10]))
@@ -325,3 +334,8 @@ def test_other_matches_are_of_the_same_family():
     }
     table = match_motifs({"m": PPM}, database | {"same": PPM, "like": PPM[:8]})
     assert table[["match", "other_matches"]].to_numpy().tolist() == [["same", "like"]]
+    assert table["near_ties"].tolist() == [
+        0
+    ]  # two positions less, so p is more than 10 times as large
+    twice = match_motifs({"m": PPM}, database | {"same": PPM, "twin": PPM})
+    assert match_label(twice.iloc[0]) == "same or twin"

@@ -305,7 +305,10 @@ def make_results(
 
     table = pd.DataFrame(motifs, columns=COLUMNS)
     table = table.assign(
-        fall=table["effect"] + 0.1, fall_low=table["effect_low"], fall_high=table["effect_high"]
+        near_ties=0,
+        fall=table["effect"] + 0.1,
+        fall_low=table["effect_low"],
+        fall_high=table["effect_high"],
     )
     more = pd.DataFrame([MORE_EVIDENCE], index=table.index[:1]).reindex(table.index)
     table.join(more).to_csv(folder / "motifs.tsv", sep="\t", index=False)

@@ -106,12 +106,16 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
             "effect": [0.5, 0.2, 0.3, 0.9],
             "match": ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"],
             "match_q": [1e-6, 0.01, float("nan"), 1e-4],
+            "other_matches": ["BEAF-32 (MA0529.3); pnr (MA0536.2)", *[""] * 3],
+            "near_ties": 0,
             "verdict": ["supported"] * 3 + ["inconclusive"],
         }
     )
     assert words.supported(table) == ["Dref (2)", "GTGACC"]
     assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
     assert words.motif_sentence(table[:1]).startswith("The only motif found is supported by")
+    tied = table.assign(near_ties=[1, 0, 0, 0])
+    assert words.supported(tied) == ["Dref or BEAF-32", "GTGACC", "Dref"]
     # Matches that are not significant are not used as names
     weak = table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])
     assert words.supported(weak) == ["Dref", "GTGACC", "TCGATA"]
