@@ -57,13 +57,11 @@ from selfattn_bio.interpret.interventions import (
 )
 from selfattn_bio.interpret.nulls import NULL_RECORDS, null_hits
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
-from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
 TESTS = (
     "enrichment",
     "matched",
-    "shuffled",
     "effect",
     "sufficiency",
     "position",
@@ -102,9 +100,6 @@ COLUMNS = [  # order in motifs.tsv
     "verdict",
     *tested("matched"),
     "matched_odds_ratio",
-    *tested("shuffled"),
-    "shuffled_odds_ratio",
-    "shuffled_with_hit",
     *estimated("sufficiency"),
     *tested("sufficiency"),
     "stability",
@@ -175,20 +170,14 @@ def weigh_evidence(
     `MIN_RECORDS` records.
     """
     alphabet, labels = held_out.alphabet, held_out.labels
-    shuffled, shuffled_labels = _shuffled_positives(
-        held_out, np.random.default_rng((seed, len(ppms)))
-    )
-    hits, shuffled_hits = (
-        find_hits(ppms, num_sites, sequences, hit_p, alphabet)
-        for sequences in (held_out.sequences, shuffled)
-    )
+    hits = find_hits(ppms, num_sites, held_out.sequences, hit_p, alphabet)
     strata = strata_of(held_out.sequences, alphabet)
     scored = Scored(held_out.sequences, log_odds)
     lengths = np.array([len(row) for row in held_out.sequences])
     rows = []
     for number, (name, ppm) in enumerate(ppms.items()):
         rng = np.random.default_rng((seed, number))
-        mine, in_shuffled = hits[hits["name"] == name], shuffled_hits[shuffled_hits["name"] == name]
+        mine = hits[hits["name"] == name]
         nulls = null_hits(ppm, num_sites[name], mine, held_out.sequences, hit_p, alphabet, rng)
         of_positives, *nulls_of_positives = (
             each[(labels[each["record"].to_numpy(dtype=int)] == 1) & (each["p_value"] < hit_p)]
@@ -199,13 +188,12 @@ def weigh_evidence(
             **enrichment(mine, labels),
             **matched_enrichment(mine, labels, strata),
             **effect(mine, scored, rng),
-            **_against_shuffled(in_shuffled, shuffled_labels),
             **sufficiency(of_positives, scored, rng),
             **position_profile(of_positives, nulls_of_positives, lengths, window, rng),
             **strand_bias(of_positives, ppm, rng),
         }
         if _uses(row) and _largest_p(row) < significance:
-            row |= _against_nulls(row["effect"], nulls, scored, labels, strata, significance, rng)
+            row |= _against_nulls(row, nulls, scored, labels, strata, significance, rng)
         rows.append(row)
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])
     for test in TESTS:
@@ -216,7 +204,7 @@ def weigh_evidence(
 
 
 def _against_nulls(
-    effect_of_motif: float,
+    row_of_motif: Mapping[str, Any],
     nulls: Sequence[pd.DataFrame],
     scored: Scored,
     labels: NDArray[np.int64],
@@ -242,32 +230,8 @@ def _against_nulls(
     return {
         "null_motifs": len(effects),
         "null_effect": float(np.quantile(effects, 0.95)) if len(effects) else np.nan,
-        "null_p": float((1 + (effects >= effect_of_motif).sum()) / (1 + len(effects))),
+        "null_p": float((1 + (effects >= row_of_motif["effect"]).sum()) / (1 + len(effects))),
         "null_passing": sum(_uses(row) and _largest_p(row) < significance for row in rows),
-    }
-
-
-def _shuffled_positives(
-    held_out: HeldOut, rng: np.random.Generator
-) -> tuple[list[Letters], NDArray[np.int64]]:
-    """Return the positives followed by a shuffle of each, with labels 1 and 0.
-
-    DNA is shuffled with the same dinucleotide counts.
-    """
-    positives = [
-        row for row, label in zip(held_out.sequences, held_out.labels, strict=True) if label == 1
-    ]
-    k = 2 if held_out.alphabet.has_complement else 1
-    shuffled = [shuffle_letters(row, k, rng) for row in positives]
-    return positives + shuffled, np.repeat([1, 0], len(positives))
-
-
-def _against_shuffled(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float]:
-    found = enrichment(hits, labels)
-    return {
-        "shuffled_p": found["enrichment_p"],
-        "shuffled_odds_ratio": found["odds_ratio"],
-        "shuffled_with_hit": found["negatives_with_hit"],
     }
 
 

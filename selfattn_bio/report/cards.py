@@ -131,7 +131,6 @@ def findings(
     """
     positives, negatives = counts
     matched = "GC content and length" if alphabet == "dna" else "length"
-    kept = "dinucleotide counts" if alphabet == "dna" else "composition"
     unit = "bases" if alphabet == "dna" else "residues"
     level = task.interpret.significance
 
@@ -157,10 +156,6 @@ def findings(
         ("matched_q", f"Also compared with negatives matched for {matched}?", lambda: (
             answer("matched"),
             f"{words.odds_ratio(row['matched_odds_ratio']).capitalize()}; {q('matched')}.")),
-        ("shuffled_q", "Is it more frequent than in shuffled positives?", lambda: (
-            answer("shuffled"),
-            f"Found in {row['shuffled_with_hit']:.0f} of {positives} shuffled positives with the "
-            f"same {kept}: {words.odds_ratio(row['shuffled_odds_ratio'])}; {q('shuffled')}.")),
         ("effect_q", "Does the model use it?", lambda: (
             answer("effect", min(row["effect"], row["fall"], key=abs), MIN_EFFECT),
             "Decrease in log-odds when its sites are shuffled: "

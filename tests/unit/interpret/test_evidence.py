@@ -286,12 +286,6 @@ def test_each_condition_of_the_verdict(change, expected):
     assert verdict(SUPPORTED | change, significance=0.05) == expected
 
 
-def test_against_their_own_shuffles():
-    table = weigh(planted(), counting(WORDS["used"], 2.0))
-    assert (table["shuffled_q"] < 1e-6).all()
-    assert (table["shuffled_with_hit"] < 10).all()
-
-
 def test_sufficient_motif_raises_score_of_random_sequence():
     held_out = planted()
     table = weigh(held_out, counting(WORDS["used"], 2.0))

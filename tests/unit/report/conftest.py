@@ -113,7 +113,6 @@ MORE_EVIDENCE = {  # only for the first motif
         "matched_q": 2e-18,
         "matched_odds_ratio": 17.31,
     },
-    **{"shuffled_p": 1e-9, "shuffled_q": 2e-9, "shuffled_odds_ratio": 12.0, "shuffled_with_hit": 3},
     **{
         "sufficiency": 0.02,
         "sufficiency_low": -0.03,
