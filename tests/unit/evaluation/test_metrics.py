@@ -172,7 +172,7 @@ def test_few_units_are_single_records() -> None:
     assert many.within(np.arange(30)).entry() == {"unit": "records", "units": 30}
 
 
-def test_intervals_over_units_cover_where_those_over_records_do_not() -> None:
+def test_intervals_over_units_cover_more_often() -> None:
     """Eight records of each of 40 loci have nearly the same score."""
     held = {"records": 0, "loci": 0}
     units = np.repeat(np.arange(40), 8)

@@ -134,7 +134,7 @@ def test_preferred_position_is_found_or_tested():
     assert position_profile(hits, nulls, lengths, (100, 110), rng)["window_p"] > 0.05
 
 
-def test_hits_where_those_of_permuted_motifs_are_have_no_preferred_position():
+def test_hits_like_those_of_permuted_motifs_prefer_no_position():
     ps = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
