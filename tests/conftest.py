@@ -1,6 +1,8 @@
 """Settings of all tests; pytest also puts this folder on the path, for fast_python.py."""
 
 import gc
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +13,19 @@ def pytest_collection_finish() -> None:
     """Collect garbage from now on, but not among modules and tests."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Undo a change of PyTorch's threads: two are many times as slow with networks this small."""
+    _use_one_thread()  # a fixture of the module may have changed it
+    yield
+    _use_one_thread()
+
+
+def _use_one_thread() -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
