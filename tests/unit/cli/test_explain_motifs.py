@@ -197,8 +197,9 @@ def test_predicted_positives_are_explained_first(called, limit, chosen, message,
     )
     scorer = SimpleNamespace(
         logits=lambda letters: np.array([float(logits[row.tobytes()]) for row in letters]),
-        probabilities=lambda values: values / 100,
-        threshold=(20.5 - called) / 100,
+        calibration=SimpleNamespace(
+            probabilities=lambda values: values / 100, threshold=(20.5 - called) / 100
+        ),
     )
     caplog.set_level("INFO", "selfattn_bio")
     recognised = choose_recognised(scorer, Alone(corpus), corpus.records.loc[positives], limit)
