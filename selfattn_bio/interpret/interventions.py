@@ -24,6 +24,7 @@ MIN_EFFECT = 0.1  # in calibrated log-odds; smaller effects are treated as none
 MIN_RECORDS = 30
 # sampled at random; gives an interval of +-0.06 log-odds at a standard deviation of 0.5
 MAX_RECORDS = 300
+FEWER_RECORDS = 100  # for `mean_fall`
 MAX_INSERTED = 100  # shuffled records into which a site is inserted
 NEARBY = 50  # preferred maximum distance in bp between a hit and its matched control site
 RESAMPLES = 2000
@@ -58,15 +59,25 @@ class Scored:
         return np.stack([self._intact[record] for record in records])
 
 
-def effect(
-    hits: pd.DataFrame, scored: Scored, rng: np.random.Generator, max_records: int = MAX_RECORDS
-) -> dict[str, float]:
+def mean_fall(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> float:
+    """Return the mean loss of log-odds if all hits of a record are shuffled.
+
+    At most `FEWER_RECORDS` records are used; nan with fewer than `MIN_RECORDS`.
+    """
+    spans = _sampled_spans(hits, rng, FEWER_RECORDS)
+    if len(spans) < MIN_RECORDS:
+        return float("nan")
+    shuffled = [shuffled_at(scored.sequences[record], some, rng) for record, some in spans.items()]
+    return float((scored.intact(list(spans)) - scored.of(shuffled)).mean())
+
+
+def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
     """Measure how much more the log-odds fall if hits are shuffled than if control sites are.
 
     All hits of a record are shuffled together, each within its interval, so that composition and
     context stay the same. In a second copy, one control site per hit is shuffled instead. It has
     the same width, overlaps no hit of the motif and is within `NEARBY` positions if possible.
-    Records without space for control sites are left out, and at most `max_records` are used.
+    Records without space for control sites are left out, and at most `MAX_RECORDS` are used.
 
     Returns
     -------
@@ -77,14 +88,12 @@ def effect(
     Only effect_records if there are fewer than `MIN_RECORDS` records.
     """
     at_hits, at_sites, used = [], [], []
-    by_record = hits.groupby("record")[["start", "end"]]
-    for record in rng.permutation(hits["record"].unique()).tolist()[:max_records]:
-        starts, ends = merge_intervals(*by_record.get_group(record).to_numpy(dtype=int).T)
-        spans, letters = list(zip(starts.tolist(), ends.tolist(), strict=True)), scored.sequences
-        sites = matched_sites(spans, len(letters[record]), rng)
+    for record, spans in _sampled_spans(hits, rng, MAX_RECORDS).items():
+        letters = scored.sequences[record]
+        sites = matched_sites(spans, len(letters), rng)
         if sites is not None:
-            at_hits.append(shuffled_at(letters[record], spans, rng))
-            at_sites.append(shuffled_at(letters[record], sites, rng))
+            at_hits.append(shuffled_at(letters, spans, rng))
+            at_sites.append(shuffled_at(letters, sites, rng))
             used.append(record)
     if len(used) < MIN_RECORDS:
         return {"effect_records": len(used)}
@@ -124,6 +133,18 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
     return {
         f"sufficiency{name}": value for name, value in mean_effect(gains.mean(axis=1), rng).items()
     }
+
+
+def _sampled_spans(
+    hits: pd.DataFrame, rng: np.random.Generator, most: int
+) -> dict[int, list[tuple[int, int]]]:
+    """Sample at most `most` records; return record -> its hits as merged intervals."""
+    by_record = hits.groupby("record")[["start", "end"]]
+    found = {}
+    for record in rng.permutation(hits["record"].unique()).tolist()[:most]:
+        starts, ends = merge_intervals(*by_record.get_group(record).to_numpy(dtype=int).T)
+        found[record] = list(zip(starts.tolist(), ends.tolist(), strict=True))
+    return found
 
 
 def _agreeing(effects: NDArray[np.float64]) -> float:

@@ -13,13 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.interpret.hits import find_hits
+from selfattn_bio.interpret.interventions import FEWER_RECORDS
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.overlaps import counts_before
 
 Letters = NDArray[np.uint8]
 
 NULLS = 20  # permuted motifs for each motif: the smallest number whose rank can be below .05
-NULL_RECORDS = 50  # records in which the effect of a permuted motif is measured
 # Windows that match as well as a hit, for each of these records. In small sets this needs a higher
 # p-value threshold than that of the motif.
 CANDIDATES = 10
@@ -49,12 +49,12 @@ def null_hits(
     -------
     A table of hits as from `find_hits` for each permuted motif, with a column apart: whether the
     hit overlaps none of the motif. Hits have p-values below `hit_p`. If those apart are in fewer
-    than `NULL_RECORDS` records, the next best hits are added.
+    than `FEWER_RECORDS` records, the next best hits are added.
     """
     orders = [rng.permutation(len(ppm)) for _ in range(NULLS)]
     nulls = {str(number): ppm[order] for number, order in enumerate(orders)}
     ends = np.cumsum([len(row) for row in sequences])
-    loose_p = min(CANDIDATES * NULL_RECORDS / (ends[-1] * (1 + alphabet.has_complement)), 1.0)
+    loose_p = min(CANDIDATES * FEWER_RECORDS / (ends[-1] * (1 + alphabet.has_complement)), 1.0)
     found = find_hits(
         nulls, dict.fromkeys(nulls, num_sites), sequences, max(hit_p, loose_p), alphabet
     )
@@ -70,8 +70,8 @@ def null_hits(
 
 
 def _best(hits: pd.DataFrame, hit_p: float) -> pd.DataFrame:
-    """Keep hits below `hit_p`, or up to the best `NULL_RECORDS` records with hits apart."""
+    """Keep hits below `hit_p`, or up to the best `FEWER_RECORDS` records with hits apart."""
     best = hits[hits["apart"]].groupby("record")["p_value"].min().to_numpy()
-    of_records = np.sort(best)[:NULL_RECORDS]
+    of_records = np.sort(best)[:FEWER_RECORDS]
     limit = max(hit_p, of_records.max(initial=0.0))
     return hits[hits["p_value"] <= limit]

@@ -162,11 +162,11 @@ def findings(
             f"{words.figure(row['fall'], 2, sign=True)}. This minus the decrease when nearby "
             f"{unit} are shuffled (effect): {words.figure(row['effect'], 2, sign=True)} "
             f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
-        ("null_p", "Is its effect larger than those of permuted motifs?", lambda: (
+        ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] < NULL_P else NO,
-            f"The 95th percentile of the effects of {row['null_motifs']:.0f} motifs with its "
-            f"columns in random order is {words.figure(row['null_effect'], 2, sign=True)}; "
-            f"p = {words.p_value(row['null_p'])}.")),
+            f"Decrease when sites of {row['null_motifs']:.0f} motifs with its columns in random "
+            f"order are shuffled: {words.figure(row['null_fall'], 2, sign=True)} at the 95th "
+            f"percentile; p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", row["sufficiency"]),
             "Inserting one site into a shuffled record changes its log-odds by "

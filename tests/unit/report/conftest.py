@@ -141,7 +141,7 @@ MORE_EVIDENCE = {  # only for the first motif
     **{
         "support_q": 1e-3,
         "null_motifs": 20,
-        "null_effect": 0.12,
+        "null_fall": 0.12,
         "null_p": 1 / 21,
         "null_passing": 1,
     },

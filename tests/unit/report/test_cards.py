@@ -52,11 +52,11 @@ def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None
         "Decrease in log-odds when its sites are shuffled: +0.91. This minus the decrease when "
         "nearby bases are shuffled (effect): +0.81 (+0.62 to +1.01), 32 records; q = 0.002."
     )
-    assert found["Is its effect larger than those of permuted motifs?"] == Finding(
-        "Is its effect larger than those of permuted motifs?",
+    assert found["Does it use it more than permuted motifs?"] == Finding(
+        "Does it use it more than permuted motifs?",
         YES,
-        "The 95th percentile of the effects of 20 motifs with its columns in random order is "
-        "+0.12; p = 0.048.",
+        "Decrease when sites of 20 motifs with its columns in random order are shuffled: +0.12 at "
+        "the 95th percentile; p = 0.048.",
     )
     enough = found["Is one site sufficient?"]
     assert (enough.answer, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4." in enough.figures) == (
