@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from selfattn_bio.interpret.hits import find_hits, integer_scores
+from selfattn_bio.interpret.associations import enrichment
+from selfattn_bio.interpret.hits import HIT_P, default_hit_p, find_hits, integer_scores
 from selfattn_bio.sequence.alphabet import DNA
 
 
@@ -39,3 +40,24 @@ def test_perfect_match_has_the_smallest_p_value(num_sites):
     word = np.frombuffer(b"AGCTAATGC", dtype=np.uint8)
     hits = find_hits({"motif": ppm}, {"motif": num_sites}, [word], 1e-4)
     assert hits["p_value"].tolist() == [4.0**-9]
+
+
+@pytest.mark.parametrize("length", [300, 5000])
+def test_chance_and_power_do_not_depend_on_the_length_of_records(length):
+    rng, labels = np.random.default_rng(0), np.arange(200) % 2
+    records = list(rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (200, length)))
+    word = np.frombuffer(b"GGCTAATGTC", dtype=np.uint8)
+    of_word = word[:, None] == np.frombuffer(b"ACGT", dtype=np.uint8)
+    ppm = 0.7 * of_word + 0.3 * rng.dirichlet(np.ones(4), 10)
+
+    def enriched(hit_p):
+        return enrichment(find_hits({"m": ppm}, {"m": 100}, records, hit_p), labels)
+
+    hit_p = default_hit_p([length] * 200)
+    assert 0.05 < enriched(hit_p)["positives_with_hit"] / 100 < 0.25
+    for row in np.flatnonzero(labels):  # one site in each positive
+        at = rng.integers(0, length - len(word))
+        records[row][at : at + len(word)] = word
+    assert enriched(hit_p)["enrichment_p"] < 1e-20
+    if length > 300:
+        assert enriched(HIT_P)["enrichment_p"] > 1e-4
