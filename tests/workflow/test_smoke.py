@@ -12,8 +12,8 @@ from fast_python import fast_python
 from projects import ROOT, copy_project, planned, replace, snakemake
 
 INTERPRETATION = {
-    "explain": 2,
-    "motifs": 2,
+    "explain": 1,
+    "motifs": 1,
     "interactions": 1,
     "report": 1,
     "notebook": 2,
@@ -94,7 +94,6 @@ def test_smoke_results_exist(results):
         ),
         *(
             "variants/cnn/model/model.safetensors",
-            "variants/shuffled/motifs.tsv",
             "logs/train.log",
             "benchmarks/train.tsv",
         ),

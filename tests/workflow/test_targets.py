@@ -25,8 +25,8 @@ def test_new_run_file_is_a_new_target(fresh):
     assert planned(fresh, "train_mine") == {
         **{"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1},
         **{
-            "explain": 2,
-            "motifs": 2,
+            "explain": 1,
+            "motifs": 1,
             "interactions": 1,
             "report": 1,
             "notebook": 3,

@@ -143,7 +143,7 @@ def test_metrics_of_a_model():
     ]
     scorer = SimpleNamespace(
         logits=lambda rows: np.arange(4.0),
-        probabilities=lambda logits: np.array([0.95, 0.99, 0.9, 0.2]),
+        calibration=SimpleNamespace(probabilities=lambda logits: np.array([0.95, 0.99, 0.9, 0.2])),
     )
     run = motifs.Run("development", "five", 0)
     truth = places(("a", 2, 5), ("c", 4, 7), ("b", 0, 4))

@@ -26,7 +26,8 @@ SCRIPT = ROOT / "data/make_motif_parent.py"
 
 def rebuild(python, output):
     command = [python, SCRIPT, "--steps", "3", "--motifs", "8", "--output", output]
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return output
 
 
