@@ -28,7 +28,7 @@ sys.exit(code)
 PLAIN = {"members": 1, "num_layers": 2, "stem": config.NoStemSection()}
 # name -> model, batch size, bases, seconds per size; 0 extrapolates from the smallest size
 SHAPES = {
-    "stem, two members": (config.AttentionModel(), 128, 600, 10),
+    "stem, two members": (config.AttentionModel(), 256, 600, 10),
     "window, drawn out": (
         config.AttentionModel(**PLAIN, pattern=config.WindowPattern(window=64)),
         4,
