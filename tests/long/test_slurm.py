@@ -52,7 +52,6 @@ RESULTS = [
         "report.html",
         "motifs.ipynb",
         "variants/cnn/model/model.safetensors",
-        "variants/shuffled/motifs.tsv",
     ),
 ]
 
