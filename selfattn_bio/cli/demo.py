@@ -1,4 +1,4 @@
-"""Run the promoter task that ships with the package, in about 30 minutes on two cores.
+"""Run the promoter task that ships with the package, in about 10 minutes on two cores.
 
 Copies the run file and the fly promoters (2 MB) into workflows/tasks/ and data/ of this folder,
 unless they are there, and runs train_promoter, from FASTA to a report. Continue an interrupted run
