@@ -259,7 +259,7 @@ def verdict(row: Mapping[Any, Any], significance: float) -> str:
         row[name] <= -MIN_EFFECT and row[f"{name}_high"] < 0 for name in USES
     ):
         return "contradicted"
-    exceeds_nulls = row["null_p"] < NULL_P  # false if missing
+    exceeds_nulls = row["null_p"] <= NULL_P  # false if missing
     is_supported = _uses(row) and row["support_q"] < significance and exceeds_nulls
     return "supported" if is_supported else "inconclusive"
 

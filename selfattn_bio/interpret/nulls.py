@@ -19,7 +19,8 @@ from selfattn_bio.sequence.overlaps import counts_before
 
 Letters = NDArray[np.uint8]
 
-NULLS = 20  # permuted motifs for each motif: the smallest number whose rank can be below .05
+# Permuted motifs for each motif. At least 19 need enough hits: the rank among fewer cannot be .05.
+NULLS = 20
 # Windows that match as well as a hit, for each of these records. In small sets this needs a higher
 # p-value threshold than that of the motif.
 CANDIDATES = 10

@@ -105,10 +105,12 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
     elif min(row["effect_low"], row["fall_low"]) <= 0:
         reasons.append("interval of the effect includes 0")
     if not reasons:
-        together = row["support_q"] < significance
-        reasons.append(
-            "permuted motifs have such effects" if together else "not shown by all tests together"
-        )
+        if not row["support_q"] < significance:
+            reasons.append("not shown by all tests together")
+        elif 1 / (1 + row["null_motifs"]) > NULL_P:
+            reasons.append("too few sites of permuted motifs to compare with")
+        else:
+            reasons.append("permuted motifs have such effects")
     return "; ".join(reasons)
 
 
@@ -163,7 +165,7 @@ def findings(
             f"{unit} are shuffled (effect): {words.figure(row['effect'], 2, sign=True)} "
             f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
-            YES if row["null_p"] < NULL_P else NO,
+            YES if row["null_p"] <= NULL_P else NO,
             f"Decrease when sites of {row['null_motifs']:.0f} motifs with its columns in random "
             f"order are shuffled: {words.figure(row['null_fall'], 2, sign=True)} at the 95th "
             f"percentile; p = {words.p_value(row['null_p'])}.")),

@@ -268,6 +268,8 @@ SUPPORTED = USED | {"effect_q": 0.01, "support_q": 0.01, "null_p": 1 / 21}
     [
         ({}, "supported"),
         ({"support_q": 0.2}, "inconclusive"),
+        ({"null_p": 1 / 20}, "supported"),
+        ({"null_p": 1 / 19}, "inconclusive"),
         ({"null_p": 2 / 21}, "inconclusive"),
         ({"null_p": float("nan")}, "inconclusive"),
         ({"effect_low": -0.1}, "inconclusive"),

@@ -182,6 +182,10 @@ def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> N
         ({"support_q": 0.06}, "not shown by all tests together"),
         ({"null_p": 0.2}, "permuted motifs have such effects"),
         (
+            {"null_motifs": 12, "null_p": 1 / 13},
+            "too few sites of permuted motifs to compare with",
+        ),
+        (
             {"enrichment_q": np.nan, "effect_q": 0.5},
             "enrichment not shown; effect not shown",
         ),
@@ -190,5 +194,5 @@ def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> N
 def test_inconclusive_motif_names_what_is_missing(changes, expected) -> None:
     row = {"verdict": "inconclusive", "enrichment_q": 0.01, "matched_q": 0.01, "effect_q": 0.01}
     row |= {"effect": 0.5, "effect_low": 0.4, "fall": 0.5, "fall_low": 0.4}
-    row |= {"support_q": 0.01, "null_p": 1 / 21}
+    row |= {"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21}
     assert shortfall(row | changes, 0.05) == expected
