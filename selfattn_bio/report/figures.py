@@ -31,13 +31,27 @@ MAX_CURVES = 4
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of the report. `means` and `not_means` form its caption."""
+    """A figure of the report.
+
+    Attributes
+    ----------
+    name, title
+        Name of its files, and title on the page.
+    finding, means, not_means
+        The caption: the conclusion from these data, how to read the figure, and its limits.
+    svg
+        The figure.
+    is_wide
+        Whether it is as wide as the page.
+    """
 
     name: str
     title: str
     means: str
     not_means: str
     svg: str
+    finding: str = ""
+    is_wide: bool = False
 
 
 def draw(
@@ -86,9 +100,11 @@ def draw_figure(
     paint: Callable[[Axes], None],
     folder: Path,
     size: tuple[float, float] = SIZE,
+    finding: str = "",
 ) -> Drawing:
     """Draw a figure with its caption; arguments are those of `Drawing` and `draw`."""
-    return Drawing(name, title, means, not_means, draw(name, paint, folder, size))
+    svg = draw(name, paint, folder, size)
+    return Drawing(name, title, means, not_means, svg, finding, is_wide=size[0] > SIZE[0])
 
 
 def performance(results: Results, folder: Path) -> list[Drawing]:
