@@ -15,6 +15,7 @@ rule train:
         "results/{task}{variant}{part}/logs/train.log",
     benchmark:
         "results/{task}{variant}{part}/benchmarks/train.tsv"
+    priority: 1
     threads: cores_per_training
     params:
         run_file=run_file,
@@ -28,6 +29,17 @@ rule train:
     shell:
         "{params.trainer} train --run-file {params.run_file:q} {params.variant:q} --corpus {input.corpus:q} --split {input.split:q} "
         "{params.parts:q} --threads {params.threads} --output {output.model:q} 2>&1 | (trap '' TERM; exec tee -i {log:q})"
+
+
+# Variants start after the network of the task: attributions and motifs wait for that network, nothing long for a variant.
+# Snakemake's priority belongs to a rule, not to a job.
+use rule train as train_variant with:
+    output:
+        model=directory("results/{task}{variant,/variants/[a-z0-9_]+}{part}/model"),
+    priority: 0
+
+
+ruleorder: train_variant > train
 
 
 rule evaluate:
