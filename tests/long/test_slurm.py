@@ -25,7 +25,10 @@ PROGRAMS = ("slurmctld", "slurmd", "srun", "sbatch", "scancel", "sinfo", "squeue
 # checks.
 SMALL = [
     "--set-threads",
-    *(f"{rule}=1" for rule in ("train", "evaluate", "explain", "motifs", "interactions")),
+    *(
+        f"{rule}=1"
+        for rule in ("train", "train_variant", "evaluate", "explain", "motifs", "interactions")
+    ),
 ]
 SMALL += ["--default-resources", "mem_mb=500", "runtime=30"]
 SMALL += [

@@ -97,11 +97,12 @@ def heavy_rules() -> set[str]:
         for file in ROOT.glob("workflows/rules/*.smk")
         for part in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]
     ]
-    return {
+    heavy = {
         rule.partition(":")[0]
         for rule in rules
         if re.search(r"threads: (cores_per_training|half_of_cores)\n", rule)
     }
+    return heavy | {"train_variant"}  # inherits the threads of train
 
 
 def test_profile_of_one_gpu(project):

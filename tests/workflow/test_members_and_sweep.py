@@ -115,7 +115,11 @@ def test_added_members_and_values_train_only_new_jobs(finished):
     assert planned(project, "sweep_tiny") == {"train": 1 + 3, "sweep": 1, "sweep_tiny": 1}
     replace(task, "seeds = 2", "seeds = 3")
     # a third model, three CNNs
-    assert planned(project, "results/tiny/metrics.json") == {"train": 1 + 3, "evaluate": 1}
+    assert planned(project, "results/tiny/metrics.json") == {
+        "train": 1,
+        "train_variant": 3,
+        "evaluate": 1,
+    }
 
 
 def test_task_without_sweep_error(finished):

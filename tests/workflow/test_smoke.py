@@ -274,13 +274,18 @@ def test_interpret_reruns_interpretation_only(project, edit):
 
 def test_changed_training_retrains(project, edit):
     edit("workflows/tasks/smoke.toml", "max_steps = ", "max_steps = 1")
-    assert planned(project) == INTERPRETATION | {"train": 3, "evaluate": 1, "notebook": 3}
+    assert planned(project) == INTERPRETATION | {
+        "train": 1,
+        "train_variant": 2,
+        "evaluate": 1,
+        "notebook": 3,
+    }
 
 
 def test_changed_variant_retrains_alone(project, edit):
     edit("workflows/tasks/smoke.toml", "hidden_dim = 32", "hidden_dim = 16")
     assert planned(project) == {
-        "train": 1,
+        "train_variant": 1,
         "evaluate": 1,
         "report": 1,
         "notebook": 2,
@@ -320,7 +325,8 @@ def test_other_sequences_rerun_everything(project, edit):
         "ingest": 1,
         "split": 1,
         "audit": 1,
-        "train": 3,
+        "train": 1,
+        "train_variant": 2,
         "evaluate": 1,
         "notebook": 3,
     }
