@@ -188,7 +188,7 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
     records = study.records()
     letters = {split: records.letters(split) for split in ("valid", "test")}
     labels = {split: records.labels(split) for split in ("valid", "test")}
-    bootstrap = Bootstrap(labels["test"], DRAWS)
+    bootstrap = Bootstrap(labels["test"], DRAWS, units=study.units(task))
 
     def on_test(logits: np.ndarray, threshold: float) -> dict[str, ResampledMetric]:
         return bootstrap.metrics(expit(logits), threshold)

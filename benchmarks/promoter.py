@@ -55,9 +55,9 @@ def lead_of_means(
 ) -> dict[str, float]:
     """Return the mean test AUROC of several models minus that of several baselines.
 
-    The interval is over test records, with the same bootstrap samples for all.
+    The interval is over blocks of the chromosome, with the same bootstrap samples for all.
     """
-    bootstrap = Bootstrap(labels.to_numpy())
+    bootstrap = Bootstrap(labels.to_numpy(), units=STUDY.units(TASK))
     means = []
     for group in (of_model, of_baseline):
         sampled = [bootstrap.metrics(each, threshold=0.5)["auroc"] for each in group]

@@ -21,6 +21,7 @@ import pandas as pd
 import tomli_w
 from numpy.typing import NDArray
 
+from selfattn_bio.api.evaluators.records import EvaluationRecords
 from selfattn_bio.config import BinsObjective, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ModelFolderError
@@ -193,6 +194,12 @@ class Study:
     def records(self) -> Records:
         """Read corpus and split."""
         return Records.of(self.corpus, self.split)
+
+    def units(self, run_file: Path) -> NDArray[np.int64]:
+        """Return the unit of each test record that `evaluate` resamples, (n,)."""
+        corpus = Corpus.open(self.corpus)
+        records = EvaluationRecords.read(read_run_file(run_file), corpus, self.split)
+        return records.units()["test"].numbers
 
 
 @dataclass(frozen=True)
