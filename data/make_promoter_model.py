@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from selfattn_bio.config import read_run_file
-from selfattn_bio.evaluation.card import best_metrics, write_card
+from selfattn_bio.evaluation.card import CARD, best_metrics, model_card
 from selfattn_bio.files import whole_folder
 from selfattn_bio.model.checkpoint import STACK, load_model
 
@@ -55,7 +55,8 @@ def main(results: Path) -> None:
         (folder / "provenance.json").write_text(
             json.dumps(provenance, indent=1) + "\n", encoding="utf-8"
         )
-        write_card(folder, best_metrics(folder), test)
+        card = model_card(folder, best_metrics(folder), test)
+        (folder / CARD).write_text(card, encoding="utf-8")
     sizes = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
     print(
         f"{SHIPPED.relative_to(ROOT)}: {sizes / 1e6:.1f} MB, weights {provenance['weights_sha256']}"
