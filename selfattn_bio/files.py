@@ -235,6 +235,26 @@ def clear_stale(path: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def regular_text(path: str | Path, encoding: str = "utf-8") -> str:
+    """Read the text of a file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is a device such as /dev/zero, which never ends.
+    UnicodeDecodeError
+        If it is not text in this encoding.
+    """
+    return _regular(path).read_text(encoding=encoding)
+
+
+def _regular(path: str | Path) -> Path:
+    """Return the path; raise OSError for a device such as /dev/zero."""
+    if (path := Path(path)).exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path
+
+
 def read_json(path: str | Path, error: type[SelfAttnBioError], hint: str) -> dict[str, Any]:
     """Read a JSON object from a file.
 
@@ -249,10 +269,10 @@ def read_json(path: str | Path, error: type[SelfAttnBioError], hint: str) -> dic
         Advice for the user, such as the command that writes the file.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(regular_text(path))
     except FileNotFoundError:
         raise error("file not found", place=str(path), hint=hint) from None
-    except (OSError, ValueError) as reason:
+    except (OSError, ValueError, RecursionError) as reason:
         message = f"cannot read this file: {reason}"
         raise error(message, place=str(path), hint=hint) from reason
     if not isinstance(found, dict):
@@ -261,8 +281,8 @@ def read_json(path: str | Path, error: type[SelfAttnBioError], hint: str) -> dic
 
 
 def sha256_of(path: str | Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's bytes."""
-    with naming(path), Path(path).open("rb") as handle:
+    """Return the hexadecimal SHA-256 of a file's bytes; OSError for a device."""
+    with naming(path), _regular(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -340,6 +340,15 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     return card
 
 
+def _check_finite(*stored: Any) -> None:
+    """Raise ValueError if a number of these JSON values and arrays is not finite."""
+    for value in stored:
+        if isinstance(value, dict | list):
+            _check_finite(*(value.values() if isinstance(value, dict) else value))
+        elif isinstance(value, float | np.ndarray) and not np.all(np.isfinite(value)):
+            raise ValueError("a number is not finite")
+
+
 def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: int = 0) -> Baseline:
     """Load a saved baseline of one of `kinds`; errors are those of `read_card`."""
     folder = Path(folder)
@@ -362,8 +371,9 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
         baseline = kinds[kind](Setup(policy, card["strands"], card["database"], threads))
         baseline.calibration = Calibration.of(card["calibration"])
         baseline.origin, baseline.records = dict(card["origin"]), card["records"]
+        _check_finite(card["settings"], *arrays.values())
         baseline._restore(State(card["settings"], arrays, texts))
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, SafetensorError) as error:
         raise ModelFolderError(
             f"the parts of the baseline do not fit each other ({error!r})",
             place=str(folder),

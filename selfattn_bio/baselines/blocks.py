@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from selfattn_bio.compiled import compiled
 from selfattn_bio.data.composition import Letters, kmer_windows
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
+
+Align = Literal["parts", "start", "end"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,22 @@ class KmerSlots:
         "parts" divides records of any length into slots. "start" and "end" give each exact position
         a slot, counted from the start or up to the end of the record. k-mers outside the slots are
         left out.
+
+    Raises
+    ------
+    ValueError
+        If k is not within 1 to 8, there is no slot, or align is none of these.
     """
 
     alphabet: Alphabet
     k: int
     slots: int = 1
-    align: Literal["parts", "start", "end"] = "parts"
+    align: Align = "parts"
+
+    def __post_init__(self) -> None:
+        """Check the settings, which may come from a file."""
+        if self.k not in range(1, 9) or self.slots < 1 or self.align not in get_args(Align):
+            raise ValueError(f"no such slots: k {self.k}, slots {self.slots}, align {self.align!r}")
 
     @property
     def size(self) -> int:

@@ -151,9 +151,10 @@ class LinearKmers(Baseline):
     def _restore(self, state: State) -> None:
         settings = state.settings
         self.blocks = tuple(KmerSlots(self.setup.alphabet, **block) for block in settings["blocks"])
-        self.scaling = Scaling(settings["by_record"], tuple(settings["fixed"]))
-        self.penalty = settings["penalty"]
-        self.bias = settings["bias"]
+        self.scaling = Scaling(settings["by_record"], tuple(map(float, settings["fixed"])))
+        self.penalty, self.bias = float(settings["penalty"]), float(settings["bias"])
+        if len(self.scaling.fixed) != len(self.blocks):
+            raise ValueError(f"there are {len(self.scaling.fixed)} scales for other blocks")
         self.weights = state.arrays["weights"]
         if self.weights.shape != (expected := sum(block.size for block in self.blocks),):
             raise ValueError(f"there are {self.weights.size} weights instead of {expected}")

@@ -140,7 +140,9 @@ class MotifScores(Baseline):
         )
         texts = [state.texts[_file(seed)] for seed in range(state.settings["seeds"])]
         self.trees = [Forest.read(text) for text in texts]
-        if any(forest.num_features != 2 * len(self.matrices) for forest in self.trees):
+        if not self.trees or any(
+            forest.num_features != 2 * len(self.matrices) for forest in self.trees
+        ):
             raise ValueError(f"trees must read {2 * len(self.matrices)} scores")
 
 

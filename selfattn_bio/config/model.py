@@ -26,7 +26,7 @@ from selfattn_bio.config.encoder import (
     PrunedGates,
 )
 from selfattn_bio.config.kernels import KERNELS
-from selfattn_bio.config.section import Fraction, Listed, Odd, Positive, Section, left_out
+from selfattn_bio.config.section import Fraction, Listed, Odd, Positive, Repeats, Section, left_out
 from selfattn_bio.config.stem import AnyStem, ConvStemSection, NoStemSection, TowerStemSection
 
 Strands = Literal["given", "shared"]
@@ -40,11 +40,11 @@ class AttentionModel(Section):
     """[model] kind = "attention": stem, pre-norm attention encoder, head."""
 
     kind: Literal["attention"] = "attention"
-    members: Positive = Field(
+    members: Repeats = Field(
         2, description="number of networks trained together whose logits are averaged"
     )
     embed_dim: Positive = 64
-    num_layers: Positive = 2
+    num_layers: Repeats = 2
     num_heads: Positive = 4
     num_kv_heads: Positive | None = Field(
         None,
@@ -178,7 +178,7 @@ class CnnModel(Section):
     """
 
     kind: Literal["cnn"] = "cnn"
-    members: Positive = Field(
+    members: Repeats = Field(
         1, description="number of networks trained together whose logits are averaged"
     )
     embed_dim: Positive = 16
@@ -200,7 +200,7 @@ class DilatedModel(Section):
     """
 
     kind: Literal["dilated"] = "dilated"
-    members: Positive = Field(
+    members: Repeats = Field(
         1, description="number of networks trained together whose outputs are averaged"
     )
     embed_dim: Positive = 128
@@ -224,7 +224,7 @@ class PairedModel(Section):
     """
 
     kind: Literal["paired"] = "paired"
-    members: Positive = Field(
+    members: Repeats = Field(
         2, description="number of networks trained together whose logits are averaged"
     )
     encoder: AttentionModel = Field(
@@ -235,7 +235,7 @@ class PairedModel(Section):
         description="stem and encoder of [partner], without members and head; those of the first "
         "input if not given",
     )
-    cross_layers: Positive = Field(
+    cross_layers: Repeats = Field(
         1,
         description="number of blocks of cross-attention and feed-forward, with the sizes and "
         "dropouts of encoder",

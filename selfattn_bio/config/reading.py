@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from selfattn_bio.config.run import RunFile
 from selfattn_bio.config.section import Section, SectionT, did_you_mean
 from selfattn_bio.errors import RunFileError, SelfAttnBioError
+from selfattn_bio.files import regular_text
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,8 @@ class Form(Generic[SectionT]):
         """
         path = Path(path)
         try:
-            text = path.read_text(
-                encoding="utf-8-sig"
-            )  # editors on Windows may write a byte order mark
+            # editors on Windows may write a byte order mark
+            text = regular_text(path, encoding="utf-8-sig")
         except FileNotFoundError:
             raise self.failure(f"{self.name} not found", place=str(path)) from None
         except (OSError, UnicodeDecodeError) as error:
@@ -57,7 +57,8 @@ class Form(Generic[SectionT]):
         """Check text that is, or will be, in the file `path`, which errors name."""
         try:
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        # too many digits or too many brackets are no TOMLDecodeError
+        except (ValueError, RecursionError) as error:
             line = re.search(r"line (\d+)", str(error))
             lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
             hint = (

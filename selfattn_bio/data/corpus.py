@@ -250,7 +250,7 @@ class Corpus:
         """
         path = Path(path)
         for part in (path, path / LETTERS, path / RECORDS, path / SUMMARY):
-            if not part.exists():
+            if not (part.is_dir() if part == path else part.is_file()):
                 raise CorpusError(
                     "no such corpus file or folder",
                     place=str(part),
@@ -260,6 +260,7 @@ class Corpus:
         try:
             records = pd.read_parquet(path / RECORDS).astype(TYPES)
             get_alphabet(summary["alphabet"])
+            str(summary["assembly"])
         # Broken JSON, broken Parquet files and missing columns raise subclasses of these
         except (ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
@@ -281,8 +282,25 @@ class Corpus:
                     place=str(path),
                     hint=AGAIN,
                 )
+        _check_intervals(path / RECORDS, records, (path / LETTERS).stat().st_size)
         _check_letters(path / LETTERS, records)
         return cls(path, records, summary)
+
+
+def _check_intervals(path: Path, records: pd.DataFrame, num_letters: int) -> None:
+    """Check that each record lies within the file of letters."""
+    offset, length = records["offset"], records["length"]
+    # without overflow: the difference of two numbers in [0, num_letters]
+    inside = offset.between(0, num_letters) & length.between(0, num_letters)
+    inside &= length <= num_letters - offset.where(inside, 0)
+    if not inside.all():
+        row = records[~inside].iloc[0]
+        raise CorpusError(
+            f"the table of records was altered: record {row['id']!r} has offset {row['offset']} "
+            f"and length {row['length']}, but there are {num_letters:,} letters",
+            place=str(path),
+            hint=AGAIN,
+        )
 
 
 def _check_letters(path: Path, records: pd.DataFrame) -> None:

@@ -7,14 +7,16 @@ allowed (`model.user_module`), so a model folder from elsewhere cannot run code.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tomli_w
 import torch
-from safetensors import SafetensorError
+from pydantic import BaseModel, Field, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from selfattn_bio.config import ModuleModel, RunFile, read_run_file
@@ -45,9 +47,40 @@ PARTS = (
     NEXT_BEST,
     STACK,
 )
-CALIBRATION = ("slope", "threshold")  # required keys of provenance["calibration"]
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the complete folder"
+
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class StoredCalibration(BaseModel, extra="allow", strict=True):
+    """Slope, intercept and threshold of a provenance; see `evaluation.calibration`."""
+
+    slope: Annotated[Finite, Field(ge=0)]
+    intercept: Finite = 0.0
+    threshold: Probability
+    positive_fraction: Probability | None = None
+
+
+class Provenance(BaseModel, extra="allow", strict=True):
+    """The entries of provenance.json that later steps compute with or look up."""
+
+    vocabulary_sha256: Sha256
+    weights_sha256: Sha256
+    calibration: StoredCalibration
+    parents: list[dict[str, Any]] = []
+    data: list[dict[str, Any]] = []
+    num_train: int = 0
+    num_valid: int = 0
+    median_length: Annotated[Finite, Field(gt=0)] | None = None
+    best_step: int | None = None
+    exits: dict[str, Any] = {}
+    privacy: dict[str, Any] | None = None
+    versions: dict[str, str] = {}
+    git_commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,15 +216,46 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN)
     if isinstance(run.model, ModuleModel):
         _check_module(run.model.module, provenance, folder)
-    network = build_network(run)
     try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
+        _check_shapes(run, folder / WEIGHTS)
+        weights = load_file(folder / WEIGHTS)
+        network = build_network(run)
+        network.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
         message = (
             f"the weights do not fit the network of {RUN}: {' '.join(str(error).split())[:300]}"
         )
         raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN) from error
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            message = f"weight {name} has values that are not finite"
+            raise ModelFolderError(message, place=str(folder / WEIGHTS), hint=RETRAIN)
     return run, network, provenance
+
+
+def _check_shapes(run: RunFile, path: Path) -> None:
+    """Compare the shapes of stored weights with those of the run file, before memory is allocated.
+
+    The run file of a stranger could describe a network that is larger than the memory. The network
+    is built without memory, on torch's device `meta`. A network of a user's module is not checked.
+
+    Raises
+    ------
+    RuntimeError
+        If a weight is missing, superfluous or has another shape.
+    """
+    if isinstance(run.model, ModuleModel):
+        return
+    with safe_open(path, "pt") as file:
+        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    with torch.device("meta"):
+        network = build_network(run)
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for name in sorted(stored.keys() | wanted.keys()):
+        if stored.get(name) != wanted.get(name):
+            raise RuntimeError(
+                f"{name} has shape {stored.get(name, 'none')}, not {wanted.get(name, 'none')}"
+            )
 
 
 def read_stack_weights(folder: str | Path) -> StackWeights | None:
@@ -212,6 +276,9 @@ def read_stack_weights(folder: str | Path) -> StackWeights | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"cannot read the weights of the stack: {error}"
         raise ModelFolderError(message, place=str(path), hint=RETRAIN) from error
+    if not all(map(math.isfinite, (*weights.values(), found.bias))):
+        message = "a weight of the stack is not finite"
+        raise ModelFolderError(message, place=str(path), hint=RETRAIN)
     if next(iter(weights), "") != "network":
         message = "the first weight of the stack is not the one of the network"
         raise ModelFolderError(message, place=str(path), hint=RETRAIN)
@@ -261,23 +328,20 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     Raises
     ------
     ModelFolderError
-        If the file is missing, is not a JSON object, or lacks a key that scoring needs.
+        If the file is missing, is not a JSON object, lacks a key that scoring needs, or has a
+        value of another type or out of range.
     """
     path = folder / PROVENANCE
     provenance = read_json(path, ModelFolderError, RETRAIN)
-    missing = {"vocabulary_sha256", "weights_sha256", "calibration"} - set(provenance)
-    # without calibration, only "calibration" is reported, not each of its keys
-    missing |= {
-        f"calibration.{name}"
-        for name in CALIBRATION
-        if name not in provenance.get("calibration", CALIBRATION)
-    }
-    if missing:
-        raise ModelFolderError(
-            f"provenance lacks {', '.join(sorted(missing))}",
-            place=str(path),
-            hint=RETRAIN,
-        )
+    try:
+        Provenance.model_validate(provenance)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        reason = f"provenance has a wrong {key}: {first['msg']}"
+        if first["type"] == "missing":
+            reason = f"provenance lacks {key}"
+        raise ModelFolderError(reason, place=str(path), hint=RETRAIN) from error
     return provenance
 
 

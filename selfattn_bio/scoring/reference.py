@@ -152,7 +152,7 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
         If the file is damaged or belongs to other weights.
     """
     path = folder / REFERENCE
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
         with safe_open(path, framework="numpy") as file:
@@ -172,7 +172,7 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
             conformal,
             simplest,
         )
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, OSError) as error:
         message = f"damaged file: {' '.join(str(error).split())[:200]}"
         raise ModelFolderError(message, place=str(path), hint=COPY_AGAIN) from error
     if there != weights_sha256:

@@ -83,6 +83,24 @@ def test_partial_library_is_rebuilt(rest):
 
 @needs_band
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("part", ["library", "folder"])
+def test_library_that_others_can_write_is_rebuilt(part, fresh):
+    assert unavailable_reason() is None
+    _, path = native._recipe()
+    open_part = path if part == "library" else path.parent
+    open_part.chmod(0o777)
+    made = path.stat().st_ino
+    native._load.cache_clear()
+    assert unavailable_reason() is None
+    assert path.stat().st_ino != made
+    assert not (path.stat().st_mode | path.parent.stat().st_mode) & 0o022
+    # a library of another user is not loaded either
+    fresh.setattr(native.os, "getuid", lambda: os.geteuid() + 1)
+    assert not native._is_private(path)
+
+
+@needs_band
+@pytest.mark.usefixtures("small")
 def test_library_with_another_structure_is_refused():
     size = ctypes.sizeof(Call)
     native.SOURCE.write_text(native.SOURCE.read_text().replace(str(size), str(size + 8)))

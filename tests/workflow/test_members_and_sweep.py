@@ -112,7 +112,12 @@ def test_added_members_and_values_train_only_new_jobs(finished):
     replace(task, "variants = {}", 'variants.cnn.model = { kind = "cnn" }')
     replace(task, "[sweep]", '[sweep]\nof = ["model", "cnn"]')
     # one job per value for the CNN, as for the model
-    assert planned(project, "sweep_tiny") == {"train": 1 + 3, "sweep": 1, "sweep_tiny": 1}
+    assert planned(project, "sweep_tiny") == {
+        "train": 1,
+        "train_variant": 3,
+        "sweep": 1,
+        "sweep_tiny": 1,
+    }
     replace(task, "seeds = 2", "seeds = 3")
     # a third model, three CNNs
     assert planned(project, "results/tiny/metrics.json") == {

@@ -73,7 +73,8 @@ def test_truncated_weights(folder):
 def test_weights_that_do_not_fit_the_run_file(folder):
     rewrite(folder / "run.toml", "embed_dim = 8", "embed_dim = 16")
     with pytest.raises(
-        ModelFolderError, match=r"weights do not fit the network of run.toml: .*size mismatch"
+        ModelFolderError,
+        match=r"weights do not fit the network of run.toml: .* has shape \(.*\), not \(.*\)",
     ):
         load_model(folder)
 

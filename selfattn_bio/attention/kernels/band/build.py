@@ -67,7 +67,7 @@ def _loaded() -> tuple[Any, str | None]:
 def _load() -> tuple[Any, str | None]:
     try:
         compiler, library = _recipe()
-        if library.exists() and library.read_bytes().endswith(SEAL):
+        if _is_private(library) and library.read_bytes().endswith(SEAL):
             # A library compiled on a different system may not load. In that case compile it again.
             with suppress(OSError):
                 return _checked(ctypes.CDLL(str(library))), None
@@ -115,13 +115,27 @@ def _recipe() -> tuple[list[str], Path]:
     )
 
 
+def _is_private(library: Path) -> bool:
+    """Return whether the file exists and only this user can write to it and to its folder."""
+    if not library.exists():
+        return False
+    found = [path.stat() for path in (library, library.parent)]
+    return all(each.st_uid == os.getuid() and not each.st_mode & 0o022 for each in found)
+
+
 def _make(compiler: list[str], library: Path) -> None:
-    """Compile the source. `library` is complete or absent, even if several processes compile it."""
+    """Compile the source. `library` is complete or absent, even if several processes compile it.
+
+    It is loaded into each process, so other users must not be able to replace or change it.
+    """
     try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        library.parent.chmod(0o700)
         with whole_file(library) as temporary:
             _output([*compiler, *FLAGS, "-o", str(temporary), str(SOURCE)])
             with temporary.open("ab") as end:
                 end.write(SEAL)
+            temporary.chmod(0o700)
     except (OSError, OutputError) as error:
         reason = getattr(error, "strerror", None) or "a file is in the way"
         raise _NotHereError(

@@ -1,0 +1,148 @@
+"""Open damaged corpora, models and run files: each ends with an error of the package, in time.
+
+damaged/values.toml has the values.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import selfattn_bio
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.ingest import build_corpus
+from selfattn_bio.data.writer import RecordRules
+from selfattn_bio.errors import RunFileError, SelfAttnBioError
+from selfattn_bio.sequence.alphabet import DNA
+
+CASES = tomllib.loads((Path(__file__).parent / "damaged/values.toml").read_text(encoding="utf-8"))
+VALUES = CASES.pop("values")
+SHIPPED = Path(selfattn_bio.__file__).parent / "models/promoter"
+OPEN = {"corpus": Corpus.open, "model": selfattn_bio.load}
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> dict[str, Path]:
+    """Return an undamaged folder of each kind."""
+    folder = tmp_path_factory.mktemp("sound")
+    (folder / "a.fa").write_text(">a\nACGTACGT\n>b\nTTTTGGGG\n")
+    build_corpus([(folder / "a.fa", 1)], folder / "corpus", RecordRules(DNA))
+    return {"corpus": folder / "corpus", "model": SHIPPED}
+
+
+@pytest.fixture
+def damaged(sound, tmp_path) -> Callable[[str, str], Path]:
+    """Return a function that copies a folder without one of its files."""
+
+    def copy(kind: str, file: str) -> Path:
+        shutil.rmtree(tmp_path / kind, ignore_errors=True)
+        shutil.copytree(sound[kind], tmp_path / kind, copy_function=os.link)
+        (tmp_path / kind / file).unlink()
+        return tmp_path / kind
+
+    return copy
+
+
+def replaced(content: Any, keys: list[str], value: Any) -> Any:
+    """Return JSON content with another value at nested keys; "missing" removes the last key."""
+    content = json.loads(json.dumps(content))
+    *outer, last = (int(key) if key.isdigit() else key for key in keys)
+    inner = content
+    for key in outer:
+        inner = inner[key]
+    if value == "missing":
+        del inner[last]
+    else:
+        inner[last] = value
+    return content
+
+
+def replaced_in_table(table: pd.DataFrame, column: str, value: Any) -> pd.DataFrame:
+    """Return a table with another value in the first row of a column, or without the column."""
+    if value == "missing":
+        return table.drop(columns=column)
+    return table.assign(**{column: [value, *table[column][1:]]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "keys", "values"),
+    [
+        pytest.param(kind, file, keys, values, id=f"{file}:{keys}")
+        for kind, files in CASES.items()
+        for file, cases in files.items()
+        for keys, values in cases.items()
+    ],
+)
+def test_damaged_value(sound, damaged, kind, file, keys, values):
+    for name in values:
+        path = damaged(kind, file) / file
+        if path.suffix == ".json":
+            content = json.loads((sound[kind] / file).read_text(encoding="utf-8"))
+            path.write_text(json.dumps(replaced(content, keys.split("."), VALUES[name])))
+        else:
+            content = pd.read_parquet(sound[kind] / file)
+            replaced_in_table(content, keys, VALUES[name]).to_parquet(path)
+        with pytest.raises(SelfAttnBioError) as error:
+            OPEN[kind](path.parents[len(Path(file).parts) - 1])
+        assert str(error.value).startswith(str(path.parents[len(Path(file).parts) - 1])), name
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        *(("corpus", file) for file in ("corpus.json", "records.parquet", "letters.bin")),
+        *(("model", file) for file in ("provenance.json", "model.safetensors", "run.toml")),
+        *(("model", f"stack/{file}") for file in ("weights.json", "motif_scores/trees_0.txt")),
+        ("model", "reference.safetensors"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["empty", "bytes", "half", "folder", "device", "brackets"])
+def test_damaged_file(sound, damaged, kind, file, damage):
+    folder = damaged(kind, file)
+    sound_bytes = (sound[kind] / file).read_bytes()
+    match damage:
+        case "folder":
+            (folder / file).mkdir()
+        case "device":
+            (folder / file).symlink_to("/dev/zero")
+        case "brackets":
+            (folder / file).write_text("a = " * file.endswith(".toml") + "[" * 100_000)
+        case _:
+            contents = {"empty": b"", "bytes": b"\xff\x00" * 50}
+            (folder / file).write_bytes(contents.get(damage, sound_bytes[: len(sound_bytes) // 2]))
+    with pytest.raises((SelfAttnBioError, OSError)) as error:
+        OPEN[kind](folder)
+    assert file.split("/")[0] in str(error.value) or str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["num_layers = 1000000000", "embed_dim = 1000000000", "members = 1000000000"],
+)
+def test_network_larger_than_its_weights_is_not_built(sound, damaged, settings):
+    folder = damaged("model", "run.toml")
+    text = (SHIPPED / "run.toml").read_text(encoding="utf-8")
+    key = settings.split()[0]
+    lines = [settings if line.startswith(f"{key} =") else line for line in text.splitlines()]
+    assert settings in lines
+    (folder / "run.toml").write_text("\n".join(lines))
+    with pytest.raises(SelfAttnBioError, match=r"run\.toml"):
+        selfattn_bio.load(folder)
+
+
+@pytest.mark.parametrize("text", ["a = " + "9" * 5000, "a = " + "[" * 100_000])
+def test_run_file_that_python_cannot_read(tmp_path, text):
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(RunFileError, match="is not valid TOML"):
+        read_run_file(tmp_path / "run.toml")
