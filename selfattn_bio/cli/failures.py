@@ -11,7 +11,15 @@ HINTS |= dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.EROFS), "Choose another path, or change its permissions"
 )
 # errors of a path or a file system that is not available
-UNREACHABLE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENOLCK)
+UNREACHABLE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOLCK,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 
 
 def system_failure(error: OSError | RuntimeError) -> str:

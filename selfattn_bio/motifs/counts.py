@@ -137,6 +137,8 @@ def _read(
                 f"two motifs are named {label!r}" if label else "a motif has no name",
                 place=str(path),
             )
+        if not np.isfinite(table).all():
+            raise DatabaseError(f"a count of motif {label!r} is not a number", place=str(path))
         if not len(table) or (table < 0).any() or (table.sum(axis=1) <= 0).any():
             raise DatabaseError(f"a position of motif {label!r} has no counts", place=str(path))
         motifs[label] = table / table.sum(axis=1, keepdims=True)

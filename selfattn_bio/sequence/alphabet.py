@@ -147,9 +147,11 @@ class Alphabet:
         return self._complement[letters[..., ::-1]]
 
 
-def printable(byte: int) -> str:
-    """Return how an error message shows a byte: "character 'Z'", or "byte 0x8B"."""
-    return f"character {chr(byte)!r}" if 32 <= byte < 127 else f"byte 0x{byte:02X}"
+def printable(code: int) -> str:
+    """Return how an error shows a byte or character: "character 'Z'", "byte 0x8B" or "U+202E"."""
+    if 32 <= code < 127:
+        return f"character {chr(code)!r}"
+    return f"byte 0x{code:02X}" if code < 256 else f"character U+{code:04X}"
 
 
 DNA = Alphabet(

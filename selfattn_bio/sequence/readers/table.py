@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import difflib
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -211,7 +212,7 @@ class _Columns:
         fields = state.fields
         for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
             self._check(name, place)
-        if duplicates := [name for name in names if names.count(name) > 1]:
+        if duplicates := [name for name, count in Counter(names).items() if count > 1]:
             raise_sequence_error(f"duplicate column {duplicates[0]!r}", place)
         theirs = {fields.column(name): name for name in ("id", "sequence", *LOCATION)}
         self._fields = [theirs.get(name, name) for name in names]

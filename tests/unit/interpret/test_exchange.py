@@ -91,6 +91,10 @@ def test_names_in_other_databases(tmp_path):
             "a position of motif 'a' has no counts",
         ),
         (
+            ">a\nA [nan]\nC [1]\nG [1]\nT [1]\n",
+            "a count of motif 'a' is not a number",
+        ),
+        (
             ">a\nA [1]\nC [1]\nG [1]\nT [1]\n>a\nA [1]\nC [1]\nG [1]\nT [1]\n",
             "two motifs are named 'a'",
         ),

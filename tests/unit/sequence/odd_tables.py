@@ -239,6 +239,16 @@ ODD_FILES: dict[str, Odd] = {
         error(602, "invalid byte 0x00 in the record id"),
         name="odd.csv",
     ),
+    "a line break in an id": Odd(
+        b'id,sequence\n"a\nb",ACGT\n',
+        error(3, "invalid byte 0x0A in the record id"),
+        name="odd.csv",
+    ),
+    "a mark that turns the direction of text": Odd(
+        "id,sequence\na\u202eb,ACGT\n".encode(),
+        error(2, "invalid character U+202E in the record id"),
+        name="odd.csv",
+    ),
     "Parquet": Odd(parquet(id=["a"], sequence=["ACGT"]), A, name="odd.parquet"),
     "Parquet by its content": Odd(parquet(id=["a"], sequence=["ACGT"]), A, name="odd"),
     "Parquet without ids": Odd(
