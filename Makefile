@@ -1,13 +1,19 @@
-# Each target works on a fresh machine: it fills .venv once, and again when pyproject.toml changes.
+# Each target works on a fresh machine: it fills .venv once, and again when pyproject.toml changes. It uses uv if there is one,
+# otherwise pip (make UV= ... uses pip in any case).
 PYTHON ?= python3
+ifeq ($(origin UV),undefined)
+UV := $(shell sh -c 'command -v uv')
+endif
 CORES ?= 8
 BIN := .venv/bin
 # One thread per test file. The workflow tests take longest and start first.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
-SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
+SMK := Snakefile workflows/Snakefile $(wildcard workflows/rules/*.smk)
 
-.PHONY: help test test-long check style bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema clean
+.PHONY: help test test-long check style bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
 .DELETE_ON_ERROR:
+# .dev contains .run, and must come first
+.NOTPARALLEL:
 
 help:
 	@echo "make train_NAME        train workflows/tasks/NAME.toml into results/NAME/: model, metrics, motifs, report (CORES=$(CORES))"
@@ -27,6 +33,7 @@ help:
 	@echo "make ship-model        rebuild the promoter model that ships (python benchmarks/scores.py checks its scores)"
 	@echo "make motif-parent      rebuild the encoder of [transfer] parent = 'motifs' (371 s of one core, AMD EPYC Zen 4)"
 	@echo "make schema            write the JSON Schema of run files, which editors read"
+	@echo "make lock              write the newest versions of all dependencies to constraints.txt (needs uv)"
 	@echo "make clean             remove results, caches and .venv"
 
 train_%: .venv/.warm
@@ -35,13 +42,13 @@ train_%: .venv/.warm
 sweep_%: .venv/.run
 	$(BIN)/snakemake --cores $(CORES) $@
 
-test: .venv/.test .venv/.bench .venv/.warm
+test: .venv/.dev .venv/.warm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) $(ARGS)
 
-test-long: .venv/.test .venv/.warm $(if $(filter 1,$(SELFATTN_SLURM_TEST)),.venv/.slurm)
+test-long: .venv/.dev .venv/.warm
 	$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
 
-check: .venv/.test
+check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -52,7 +59,7 @@ check: .venv/.test
 style: .venv/.run
 	$(BIN)/python benchmarks/style.py $(ARGS)
 
-bench: .venv/.warm .venv/.bench
+bench: .venv/.dev .venv/.warm
 	$(BIN)/python benchmarks/kmers.py
 	$(BIN)/python benchmarks/tracks.py
 	$(BIN)/python benchmarks/leakage.py
@@ -71,7 +78,7 @@ bench-kinds: .venv/.warm
 bench-long-range: .venv/.run
 	$(BIN)/python benchmarks/long_range.py
 
-bench-motifs: .venv/.bench .venv/.warm
+bench-motifs: .venv/.dev .venv/.warm
 	$(BIN)/python benchmarks/motifs.py $(ARGS)
 
 bench-pu1: .venv/.warm
@@ -92,34 +99,44 @@ bench-accuracy: .venv/.run
 schema: .venv/.run
 	$(BIN)/selfattn-bio schema
 
+# torch and the libraries that it brings are not pinned: the builds for CPU and CUDA have different ones
+lock:
+	$(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --group test --group bench --no-annotate \
+		--no-header pyproject.toml | grep -vE '^(cuda-|nvidia-|torch=|triton=)' > constraints.txt
+
 clean:
 	rm -rf results .snakemake .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # ------------------------------------------------------------------------------------------------------------ set-up
+ifneq ($(UV),)
+INSTALL := $(UV) pip install --python .venv
+else
+INSTALL := $(BIN)/pip install --disable-pip-version-check
+endif
+INSTALL += --constraint constraints.txt --editable '.[all]'
+
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "make: $$($(PYTHON) --version 2>&1) is too old (3.11 or newer is needed); choose one: make PYTHON=python3.12 ..." >&2; exit 1; }
+ifneq ($(UV),)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+else
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 		{ echo "make: the venv module of python is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --upgrade-deps .venv
+endif
 	@touch $@
 
-.venv/.run: pyproject.toml .venv/.made
+.venv/.run: pyproject.toml constraints.txt .venv/.made
 	@echo "Installing selfattn_bio and its dependencies into .venv (once, a few minutes)"
-	$(BIN)/pip install --disable-pip-version-check --editable .
+	$(INSTALL)
 	@touch $@
 
-.venv/.test: .venv/.run
-	$(BIN)/pip install --disable-pip-version-check --editable '.[test]'
-	@touch $@
-
-.venv/.slurm: .venv/.test
-	$(BIN)/pip install --disable-pip-version-check --editable '.[slurm]'
-	@touch $@
-
-.venv/.bench: .venv/.run
-	$(BIN)/pip install --disable-pip-version-check --editable '.[bench]'
-	@touch $@
+# with the tools of developers
+.venv/.dev: pyproject.toml constraints.txt .venv/.made
+	@echo "Installing selfattn_bio, its dependencies and the tools of developers into .venv (once, a few minutes)"
+	$(INSTALL) --group test --group bench
+	@touch .venv/.run $@
 
 .venv/.warm: .venv/.run
 	@echo "Compiling the motif search with numba (once, up to two minutes)"

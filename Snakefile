@@ -1,2 +1,2 @@
-# Snakemake only looks for ./Snakefile; the workflow is in workflows/.
-include: "workflows/classify.smk"
+# Snakemake looks for ./Snakefile; the workflow is in workflows/.
+include: "workflows/Snakefile"

@@ -26,6 +26,7 @@ from selfattn_bio.config import KERNELS, SHORT, SHORT_JOINED
 from selfattn_bio.config.attention import positions_with
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.extras import install_command
 from selfattn_bio.scoring.loading import SHIPPED
 
 PACKAGES = (
@@ -52,13 +53,14 @@ PROGRAMS = {
         "It clusters similar sequences by alignment; without it, shared k-mers are used",
     ),
 }
-# optional libraries: module and purpose; only those of extras, because dependencies are always
-# installed
+# optional libraries: module, extra and purpose
 LIBRARIES = {
-    "tensorboard": "It shows training curves. Install: pip install 'selfattn-bio[tensorboard]'",
-    "gkmsvm": "It fits the baseline gkm_svm. Install: pip install 'selfattn-bio[gkm]'",
-    "snakemake_executor_plugin_slurm": "It submits jobs to Slurm. Install: pip install "
-    "'selfattn-bio[slurm]'",
+    "papermill": ("notebooks", "It runs the notebooks at the end of a workflow"),
+    "tensorboard": ("tensorboard", "It shows training curves"),
+    "gkmsvm": ("gkm", "It fits the baseline gkm_svm"),
+    "opacus": ("privacy", "It counts the privacy that a training with [privacy] spends"),
+    "tangermeme": ("interpret", "It computes the attributions of deep_lift_shap"),
+    "snakemake_executor_plugin_slurm": ("slurm", "It submits jobs to Slurm"),
 }
 
 
@@ -158,8 +160,9 @@ def optional_parts() -> pd.DataFrame:
     for name, (commands, purpose) in PROGRAMS.items():
         paths = (path for command in commands if (path := shutil.which(command)))
         found.append((name, next(paths, None), purpose))
-    for name, purpose in LIBRARIES.items():
-        found.append((name, _version(name) if find_spec(name) else None, purpose))
+    for name, (extra, purpose) in LIBRARIES.items():
+        reason = f"{purpose}. Install: {install_command(extra)}"
+        found.append((name, _version(name) if find_spec(name) else None, reason))
     try:
         workflow: str | None = str(project_folder())
     except SelfAttnBioError:

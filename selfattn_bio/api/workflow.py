@@ -26,7 +26,7 @@ COMPLETE = "Nothing to be done"  # begins Snakemake's line if all results are up
 def run_workflow(
     targets: Sequence[str],
     *,
-    profile: str | None = None,
+    profile: str = "default",
     quiet: bool = False,
     merged: bool = False,
 ) -> int:
@@ -42,7 +42,7 @@ def run_workflow(
         train_NAME or sweep_NAME for workflows/tasks/NAME.toml, or a file. More targets and options
         of Snakemake may follow.
     profile
-        Where the workflow runs, one of `PROFILES` (docs/clusters.md). The default is this machine.
+        Where the workflow runs, one of `PROFILES` (docs/clusters.md).
     quiet
         Print the output only if the workflow fails.
     merged
@@ -84,10 +84,12 @@ def run_workflow(
         )
     _check_cache()
     project = project_folder()
-    options = ["--workflow-profile", str(project / "profiles" / profile)] if profile else []
-    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "Snakefile")]
+    options = [
+        *("--snakefile", str(project / "workflows/Snakefile")),
+        *("--workflow-profile", str(project / "profiles" / profile)),
+    ]
     more = ["--quiet", "all"] if quiet else []
-    command = [*snakemake, *options, *targets, *more]
+    command = [sys.executable, "-m", "snakemake", *options, *targets, *more]
     if is_new and is_dry:
         LOG.info(f"{task} and its data are not in this folder; a run copies them from the package")
         with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +104,7 @@ def run_workflow(
 
 
 def project_folder() -> Path:
-    """Return the folder with Snakefile, workflows/, profiles/ and data/, of the clone or the wheel.
+    """Return the folder with workflows/, profiles/ and data/, of the clone or the wheel.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def project_folder() -> Path:
     """
     package = Path(__file__).parents[1]
     for folder in (package.parent, package / "project"):
-        if (folder / "Snakefile").is_file() and (folder / "workflows/classify.smk").is_file():
+        if (folder / "workflows/Snakefile").is_file():
             return folder
     raise SelfAttnBioError(
         "the package was installed without its workflow", place=str(package), hint="Reinstall it"

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
 from selfattn_bio.data.composition import Letters
+from selfattn_bio.extras import install_command
 
 LMER, INFORMATIVE, MISMATCHES, PENALTY = 11, 7, 3, 1.0  # the defaults of LS-GKM
 PLATT = 10.0  # scikit-learn's C of the regression on decision values, which keeps its slope finite
@@ -59,7 +60,7 @@ class GkmSvm(Baseline):
     def lacking(cls) -> str:
         """Return how to install the extra `gkm` if it is not installed."""
         if find_spec("gkmsvm") is None:
-            return "it needs the extra gkm: pip install 'selfattn-bio[gkm]'"
+            return f"it needs the extra gkm: {install_command('gkm')}"
         return ""
 
     def chosen(self) -> dict[str, Any]:

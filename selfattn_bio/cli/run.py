@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile",
         choices=PROFILES,
+        default=PROFILES[0],
         help="where the workflow runs, see docs/clusters.md (default: this machine)",
     )
     parser.add_argument("target", help="train_NAME or sweep_NAME")

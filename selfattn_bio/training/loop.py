@@ -17,7 +17,7 @@ import torch
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import TrainingError
+from selfattn_bio.extras import import_extra
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_model_output
 from selfattn_bio.training.finalize import write_model
@@ -43,22 +43,13 @@ class TensorBoardWriter:
 
     Raises
     ------
-    TrainingError
+    MissingPackageError
         If the tensorboard package is not installed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            hint = (
-                "Install it (pip install tensorboard), or remove training.tensorboard from the run "
-                "file"
-            )
-            raise TrainingError(
-                f"training.tensorboard needs the tensorboard package: {error}", hint=hint
-            ) from error
-        self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
+        tensorboard = import_extra("torch.utils.tensorboard", "tensorboard", "training.tensorboard")
+        self._writer: Any = tensorboard.SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, row: dict[str, float]) -> None:
         """Write the values of one evaluation at step `row["step"]`.

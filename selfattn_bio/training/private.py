@@ -29,6 +29,7 @@ from selfattn_bio.config import PRIVATE_STEM
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.data.poisson import STREAM_NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
+from selfattn_bio.extras import import_extra
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.training.data import Stream, TrainingData
 from selfattn_bio.training.hardware import seed_torch
@@ -58,6 +59,8 @@ class PrivateSteps(Steps):
 
     Raises
     ------
+    MissingPackageError
+        If Opacus is not installed.
     TrainingError
         If there are several processes, a batch is not smaller than the training set, or delta is so
         large that it allows publishing a record; or as for `check_layers`.
@@ -73,9 +76,8 @@ class PrivateSteps(Steps):
         collate: Collation,
         loss: Loss,
     ) -> None:
-        # imported here because it takes about a second, which other runs can avoid
-        from opacus.accountants import create_accountant
-
+        # imported here because it is an extra, and takes about a second
+        accountants = import_extra("opacus.accountants", "privacy", "[privacy]")
         run, num_records = data.run, len(data.train.rows)
         assert run.privacy is not None
         place, self.section = str(run.path or ""), run.privacy
@@ -102,7 +104,7 @@ class PrivateSteps(Steps):
         self.noise_multiplier = _noise_for(
             self.section.epsilon, self.section.delta, self.order.rate, self.training.max_steps
         )
-        self.accountant = create_accountant(ACCOUNTANT)
+        self.accountant = accountants.create_accountant(ACCOUNTANT)
         self._sums: list[Tensor] = []
         super().__init__(fabric, data, network, collate, loss)
 

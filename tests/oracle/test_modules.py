@@ -142,6 +142,6 @@ def test_deep_lift_shap_refusals(monkeypatch):
     monkeypatch.setitem(sys.modules, "tangermeme", None)
     with pytest.raises(
         MissingPackageError,
-        match=r"needs the package tangermeme .*pip install 'selfattn-bio\[interpret\]'",
+        match=r"needs the extra interpret .*pip install 'selfattn-bio\[interpret\]'",
     ):
         DeepLiftShap().scores(scorer_of(), [np.frombuffer(b"ACGT", dtype=np.uint8)], Target())

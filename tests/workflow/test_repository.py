@@ -1,8 +1,10 @@
 """Check README, Makefile, generated data and wheel, which no other test reads."""
 
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -12,6 +14,17 @@ from selfattn_bio.config import read_run_file
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# not part of the project, among files that are
+PRIVATE = (
+    "data/mine/mine.fa",
+    "data/smoke/mine.fa",
+    "notebooks/mine.ipynb",
+    "profiles/mine/config.yaml",
+    "selfattn_bio/mine.csv",
+    "selfattn_bio/models/mine/model.safetensors",
+    "workflows/rules/mine.env",
+    "workflows/tasks/mine_private.toml",
+)
 
 
 def test_readme_make_commands_exist():
@@ -106,32 +119,50 @@ def test_smoke_data_match_their_script(tmp_path):
         assert (tmp_path / "smoke" / name).read_bytes() == (ROOT / "data/smoke" / name).read_bytes()
 
 
-def test_wheel_contains_package_data(tmp_path):
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "hatchling",
-            "build",
-            "--target",
-            "wheel",
-            "--directory",
-            str(tmp_path),
-        ],
-        cwd=ROOT,
-        check=True,
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory):
+    """A copy of the files that git tracks, with private files among them."""
+    folder = tmp_path_factory.mktemp("tracked")
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    package = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "selfattn_bio").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+    for name in files.stdout.splitlines():
+        if not name.startswith(("tests/", "docs/", "benchmarks/")) and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    for name in PRIVATE:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def build(folder: Path, target: str) -> Path:
+    """Build a target of hatchling in a folder with the sources, and return the archive."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target]
+    subprocess.run([*command, "--directory", target], cwd=folder, check=True, capture_output=True)
+    (archive,) = (folder / target).iterdir()
+    return archive
+
+
+def test_wheel_from_sdist_has_tracked_files_only(tracked, tmp_path):
+    with tarfile.open(build(tracked, "sdist")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    wheel = build(source, "wheel")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    in_wheel = {
+        path if path.startswith("selfattn_bio/") else f"selfattn_bio/project/{path}"
+        for top in ("selfattn_bio", "workflows", "profiles", "notebooks", "data")
+        for file in (tracked / top).rglob("*")
+        if file.is_file()
+        and (path := str(file.relative_to(tracked))) not in PRIVATE
+        and (file.parent != tracked / "data" or file.suffix == ".md")  # scripts that made the data
     }
-    assert package - names == set()
-    assert any(name.endswith(".meme.gz") for name in names)
-    assert "selfattn_bio/py.typed" in names
-    assert {name.partition("/")[0] for name in names} == {
-        "selfattn_bio",
-        wheel.name.removesuffix("-py3-none-any.whl") + ".dist-info",
-    }
+    assert names == in_wheel
+    in_sdist = {str(file.relative_to(source)) for file in source.rglob("*")}
+    assert in_sdist.isdisjoint(PRIVATE)
+
+
+def test_editable_install_copies_nothing(tracked):
+    names = zipfile.ZipFile(build(tracked, "wheel:editable")).namelist()
+    assert [name for name in names if ".dist-info/" not in name] == ["_selfattn_bio.pth"]

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fast_python import fast_python
 from projects import command, copy_project, planned, replace, snakemake
 
 pytestmark = pytest.mark.slow
@@ -53,6 +54,24 @@ def test_unknown_task_error(fresh, target, message):
     assert result.returncode == 1
     tasks = r"Tasks in workflows/tasks/: .*\bmine\b.*"
     assert re.fullmatch(f"error: {message} {tasks}", result.stdout.splitlines()[-1]), result.stdout
+
+
+def test_missing_extra_is_reported_before_training(fresh):
+    start = (
+        "import sys; sys.modules['papermill'] = None; import snakemake.cli; snakemake.cli.main()"
+    )
+    done = subprocess.run(
+        [fast_python(), "-c", start, "--cores", "1", "train_smoke"],
+        cwd=fresh,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "error: notebooks need papermill. Install: pip install 'selfattn-bio[notebooks]'"
+    )
+    assert not (fresh / "results").exists()
 
 
 @pytest.mark.parametrize(

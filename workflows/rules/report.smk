@@ -26,8 +26,8 @@ rule report:
 
 rule notebook:
     input:
-        lambda wildcards: expand("results/{{task}}/{shown}", shown=NOTEBOOKS[wildcards.notebook]),
-        notebook=os.path.relpath(Path(workflow.basedir) / "notebooks/{notebook}.py"),
+        shown_by,
+        notebook=os.path.relpath(PROJECT / "notebooks/{notebook}.py"),
     output:
         notebook="results/{task}/{notebook}.ipynb",
     log:
@@ -37,7 +37,7 @@ rule notebook:
     params:
         results="results/{task}",
         # a kernel that does not log warnings about its connection to papermill, on the same machine
-        kernels=os.path.relpath(Path(workflow.basedir) / "workflows/jupyter"),
+        kernels=os.path.relpath(PROJECT / "workflows/jupyter"),
         # the run file allows the module of a user's own network
         run_file=lambda wildcards: (
             ["-p", "run_file", run_file(wildcards)]

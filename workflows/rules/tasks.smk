@@ -5,10 +5,12 @@ import json
 import os
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.extras import install_command
 
 # Rules call selfattn-bio, jupytext and papermill of the environment that runs Snakemake, activated or not.
 os.environ["PATH"] = os.pathsep.join(
@@ -21,6 +23,9 @@ NOTEBOOKS = {
     "attention": ["model", "attribution"],
     "scoring": ["corpus", "model", "metrics.json", "predictions/test.tsv"],
 }
+
+# They need the extra `notebooks`.
+NOTEBOOK_MODULES = ("papermill", "jupytext", "ipykernel")
 
 RUN_FILES = {path.stem: path for path in sorted(Path("workflows/tasks").glob("*.toml"))}
 RUNS: dict[str, RunFile] = {}
@@ -58,6 +63,19 @@ def results_of(task: str, wildcards=None) -> list[str]:
             ]
         case _:
             return [f"results/{task}/metrics.json", f"results/{task}/audit.json"]
+
+
+def shown_by(wildcards) -> list[str]:
+    """Return the results that a notebook shows.
+
+    Missing packages are reported before the training, not after it.
+    """
+    missing = [name for name in NOTEBOOK_MODULES if find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"error: notebooks need {' and '.join(missing)}. Install: {install_command('notebooks')}"
+        )
+    return [f"results/{wildcards.task}/{name}" for name in NOTEBOOKS[wildcards.notebook]]
 
 
 def ranking_of(task: str, wildcards=None) -> list[str]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from selfattn_bio.errors import MissingPackageError
+from selfattn_bio.extras import import_extra
 from selfattn_bio.interpret.attribution import centred, embedding_table, project_to_letters
 from selfattn_bio.interpret.methods.base import AttributionMethod, Letters, Scores, generator
 from selfattn_bio.interpret.methods.modules import with_modules
@@ -69,7 +69,9 @@ class DeepLiftShap(AttributionMethod):
         ValueError
             If a sequence has more than LONGEST encoder positions.
         """
-        tangermeme = _tangermeme()
+        tangermeme = import_extra(
+            "tangermeme.deep_lift_shap", "interpret", "method 'deep_lift_shap'"
+        )
         if (positions := max(map(len, letters)) // scorer.run.pitch) > LONGEST:
             raise ValueError(
                 f"a sequence has {positions:,} encoder positions, but method {self.name!r} "
@@ -136,15 +138,3 @@ def _one_hot(scorer: Scorer, letters: Letters) -> Tensor:
         .transpose(1, 2)
         .to(torch.int8)
     )
-
-
-def _tangermeme() -> Any:
-    """Import and return `tangermeme.deep_lift_shap`."""
-    try:
-        import tangermeme.deep_lift_shap
-    except ImportError as error:
-        hint = "Install it with pip install 'selfattn-bio[interpret]' or choose another method"
-        raise MissingPackageError(
-            f"method 'deep_lift_shap' needs the package tangermeme ({error})", hint=hint
-        ) from error
-    return tangermeme.deep_lift_shap

@@ -55,7 +55,9 @@ def test_run_passes_arguments_to_snakemake(here, started):
         "-m",
         "snakemake",
         "--snakefile",
-        str(ROOT / "Snakefile"),
+        str(ROOT / "workflows/Snakefile"),
+        "--workflow-profile",
+        str(ROOT / "profiles/default"),
         "train_mine",
         "--cores",
         "3",
@@ -210,7 +212,7 @@ def test_run_copies_shipped_task_with_data(here, started, target, there):
     assert main(["run", target]) == 0
     for file in (*there, "data/README.md"):
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
-    assert started[0].words[5:] == [target]
+    assert started[0].words[7:] == [target]
 
 
 def test_run_copies_no_task_for_shipped_parent(here, started, tmp_path, monkeypatch):
@@ -242,6 +244,5 @@ def test_missing_workflow_is_reported(tmp_path, monkeypatch):
     with pytest.raises(SelfAttnBioError, match="the package was installed without its workflow"):
         workflow.project_folder()
     (tmp_path / "selfattn_bio/project/workflows").mkdir(parents=True)
-    (tmp_path / "selfattn_bio/project/Snakefile").touch()
-    (tmp_path / "selfattn_bio/project/workflows/classify.smk").touch()
+    (tmp_path / "selfattn_bio/project/workflows/Snakefile").touch()
     assert workflow.project_folder() == tmp_path / "selfattn_bio/project"

@@ -1,0 +1,38 @@
+"""Test that missing libraries of extras are one line with the install command."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from selfattn_bio.errors import MissingPackageError
+from selfattn_bio.extras import import_extra
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_missing_extra_names_the_install_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    with pytest.raises(MissingPackageError) as caught:
+        import_extra("opacus.accountants", "privacy", "[privacy]")
+    assert str(caught.value).startswith("[privacy] needs the extra privacy (")
+    assert str(caught.value).endswith("). Install it with pip install 'selfattn-bio[privacy]'")
+
+
+def test_named_extras_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pattern = re.compile(
+        r"selfattn-bio\[(\w+)\]|install_command\([\"'](\w+)[\"']\)"
+        r"|import_extra\(\s*\"[\w.]+\", \"(\w+)\""
+    )
+    named = {
+        extra
+        for file in [*ROOT.glob("selfattn_bio/**/*.py"), *ROOT.glob("docs/*.md")]
+        for found in pattern.findall(file.read_text(encoding="utf-8"))
+        for extra in found
+        if extra
+    }
+    assert named >= {"gkm", "interpret", "privacy", "tensorboard"}
+    assert named <= set(project["optional-dependencies"])
