@@ -215,12 +215,16 @@ def clear_stale(path: Path) -> None:
     If a process was killed while it replaced `path`, the old version is restored.
     """
     ours = re.compile(
-        rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d+)\.(tmp|old)"
+        rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d{{1,9}})\.(tmp|old)"
     )
     for left in path.parent.iterdir():
         found = ours.fullmatch(left.name)
+        if found is None:
+            continue
+        import psutil  # imported here because it takes a moment, and leftovers are rare
+
         # A file with our process id was left by an earlier process with the same id.
-        if found is None or (int(found[1]) != os.getpid() and Path(f"/proc/{found[1]}").exists()):
+        if int(found[1]) != os.getpid() and psutil.pid_exists(int(found[1])):
             continue
         if found[2] == "old" and not path.exists():
             with suppress(FileNotFoundError):  # another process was faster

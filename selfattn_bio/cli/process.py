@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from selfattn_bio.cores import available_cores
+
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -23,9 +25,7 @@ def cap_threads() -> None:
     would refuse another number. Libraries read these variables when they are imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = available_cores()
     for name in THREAD_VARIABLES:
         if os.environ.get(name, "").isdigit() and int(os.environ[name]) > cores:
             os.environ[name] = str(cores)

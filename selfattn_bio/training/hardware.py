@@ -23,6 +23,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
+from selfattn_bio.cores import available_cores
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.log import LOG
 from selfattn_bio.model.encoder import EncoderBlock
@@ -42,7 +43,7 @@ def use_threads(threads: int) -> int:
 
     Processes of torchrun share the cores of their machine.
     """
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    cores = available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     usable = max(1, min(threads, cores))
     torch.set_num_threads(usable)
     return usable

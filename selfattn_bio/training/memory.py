@@ -1,7 +1,7 @@
 """Measure available and used memory of the process, its control group, the machine and the GPU.
 
-It reads /proc, control groups of both versions and resource limits. It also detects errors that
-mean out of memory.
+It reads control groups of both versions, resource limits, and /proc on Linux. Elsewhere, psutil
+measures the process. It also detects errors that mean out of memory.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import torch
 
+STATUS = Path("/proc/self/status")  # Linux only
 HEAP_PAD = 268  # MB that malloc requests in advance, as set by `heap.keep_memory`
 
 
@@ -39,12 +41,18 @@ def words_of(error: BaseException) -> str:
 
 
 def status_mb(field: str) -> float:
-    """Return a field of /proc/self/status in MB.
+    """Return a field of /proc/self/status in MB, or the closest measure of other systems.
 
     Fields are VmRSS (resident now), VmHWM (peak since the last reset), VmSize, VmData and RssAnon.
-    getrusage is not used, because a process inherits its peak from its parent.
+    getrusage is not used on Linux, where a process inherits its peak from its parent.
     """
-    text = Path("/proc/self/status").read_text(encoding="ascii")
+    if not STATUS.exists():
+        process = psutil.Process().memory_info()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+        return {"VmHWM": peak, "VmSize": process.vms, "VmData": process.vms}.get(
+            field, process.rss
+        ) / 1e6
+    text = STATUS.read_text(encoding="ascii")
     return int(text.split(field + ":")[1].split()[0]) * 1024 / 1e6
 
 
@@ -90,8 +98,7 @@ def available_mb() -> float:
     """
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0] / 1e6 + torch.cuda.memory_reserved() / 1e6
-    text = Path("/proc/meminfo").read_text(encoding="ascii")
-    system = int(text.split("MemAvailable:")[1].split()[0]) * 1024 / 1e6
+    system = psutil.virtual_memory().available / 1e6
     found = [min(system, group_free_mb()) + status_mb("RssAnon")]
     for limit, field in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         most = resource.getrlimit(limit)[0]

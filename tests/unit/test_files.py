@@ -94,6 +94,14 @@ def test_files_of_running_processes_are_kept(folder):
     assert names(folder.parent) == sorted(["model", *living])
 
 
+def test_running_processes_are_found_without_proc(folder, monkeypatch):
+    monkeypatch.setattr("psutil.pid_exists", {9999998: True, 9999999: False}.get)
+    for number in (9999998, 9999999):
+        (folder.parent / f".model.{socket.gethostname()}-{number}.tmp").touch()
+    replace(folder)
+    assert names(folder.parent) == [f".model.{socket.gethostname()}-9999998.tmp", "model"]
+
+
 def test_error_between_renames_restores_old_folder(folder, monkeypatch):
     renames, rename = [], os.replace
 
