@@ -330,7 +330,16 @@ def save_parent(folder: Path, run: RunFile, network: Network, steps: int, number
     (folder / "README.md").write_text(CARD.format(number=number, steps=steps), encoding="utf-8")
 
 
-CARD = """# motifs: an encoder that knows the motifs of JASPAR
+CARD = """---
+library_name: selfattn_bio
+tags:
+- biology
+- dna
+- regression
+- attention
+---
+
+# motifs: an encoder that knows the motifs of JASPAR
 
 Start from it with `[transfer] parent = "motifs"`: see docs/training.md.
 

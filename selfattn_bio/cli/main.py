@@ -14,6 +14,7 @@ import importlib.metadata
 import io
 import logging
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -138,8 +139,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Self-attention for DNA and protein sequences, from FASTA to motifs with "
         "evidence.",
     )
+    version = importlib.metadata.version
     parser.add_argument(
-        "--version", action="version", version=importlib.metadata.version("selfattn-bio")
+        "--version",
+        action="version",
+        version=f"{version('selfattn-bio')} (PyTorch {version('torch')}, "
+        f"Python {platform.python_version()})",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:

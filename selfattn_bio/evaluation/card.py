@@ -76,7 +76,12 @@ def model_card(
     """
     run, provenance = read_run_file(folder / RUN), read_provenance(folder)
     members = [_members(folder, others)] if others else []
-    begins = [_title(run), *_stack(folder, run, is_judged=test is not None), *members]
+    begins = [
+        _front_matter(run),
+        _title(run),
+        *_stack(folder, run, is_judged=test is not None),
+        *members,
+    ]
     sections = [
         *begins,
         _training(run, provenance),
@@ -93,6 +98,14 @@ def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
     """
     return list(
         {file["path"]: file for source in sources for file in source.get("files", [])}.values()
+    )
+
+
+def _front_matter(run: RunFile) -> str:
+    """Return YAML that model hubs read: the library and tags to search for."""
+    tags = ["biology", run.data.alphabet, run.objective.kind, run.model.kind]
+    return "\n".join(
+        ["---", "library_name: selfattn_bio", "tags:", *(f"- {tag}" for tag in tags), "---"]
     )
 
 

@@ -146,7 +146,8 @@ def save_model(
     provenance
         JSON values. The hashes of the weights and of the vocabulary are added, unless it has them.
     """
-    (folder / WEIGHTS).write_bytes(save(weights))  # save_file would restrict reading to the owner
+    # other readers expect the format; save_file would restrict reading to the owner
+    (folder / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
     # `run` already has the settings of this variant or sweep job.
     own_run = run.model_copy(update={"variants": {}, "sweep": None})
     (folder / RUN).write_text(

@@ -42,6 +42,17 @@ def test_success_exits_with_0(command):
     assert cli.main(["try"]) == 0
 
 
+def test_module_prints_versions():
+    done = subprocess.run(
+        [sys.executable, "-m", "selfattn_bio", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    number = r"\d+\.\d+\S*"
+    assert re.fullmatch(rf"{number} \(PyTorch {number}, Python {number}\)\n", done.stdout)
+
+
 def test_known_error_is_one_line(command, capsys):
     command.fails_with(
         SequenceFileError("invalid character 'J'", place="a.fa:3", hint="Is it protein?")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import yaml
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
@@ -92,6 +93,9 @@ def test_card_describes_model_folder(folder):
     write_card(path, VALID)
     page = (path / CARD).read_text(encoding="utf-8")
     assert load_model(path)[2] == before  # and the folder is still complete
+    front_matter = yaml.safe_load(page.split("---\n")[1])
+    assert front_matter["library_name"] == "selfattn_bio"
+    assert front_matter["tags"] == ["biology", "dna", "binary", "attention"]
     for words in (
         "# Some promoters\n",
         "mean of 2 networks, each a self-attention encoder (1 layer, dimension 8, attention "

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
@@ -43,6 +44,8 @@ def test_model_folder_round_trip(folder):
         torch.equal(a, b)
         for a, b in zip(network.state_dict().values(), expected.state_dict().values(), strict=True)
     )
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        assert weights.metadata() == {"format": "pt"}
 
 
 def test_formula_leaves_out_a_constant_that_rounds_to_0():
