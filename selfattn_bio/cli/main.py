@@ -16,8 +16,10 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, cast
 
 from selfattn_bio.api.workflow import TARGETS
 from selfattn_bio.cli.common import HelpFormatter
@@ -133,6 +135,21 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         return fail(str(stopped) or "interrupted", 130)
 
 
+class _PrintCompletion(argparse.Action):
+    """Print a completion script for a shell, in which options for paths complete file names."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> None:
+        import shtab  # imported here because other commands do not need it
+
+        commands = next(each for each in parser._actions if each.dest == "command")
+        for command in cast(Mapping[str, argparse.ArgumentParser], commands.choices).values():
+            for option in command._actions:
+                if option.type is Path:
+                    option.complete = shtab.FILE  # type: ignore[attr-defined]
+        print(shtab.complete(parser, shell=str(values[1])))
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="selfattn-bio",
@@ -145,6 +162,12 @@ def _parser() -> argparse.ArgumentParser:
         action="version",
         version=f"{version('selfattn-bio')} (PyTorch {version('torch')}, "
         f"Python {platform.python_version()})",
+    )
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print the completion of commands and options for a shell",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:

@@ -139,7 +139,7 @@ def test_deep_lift_shap_refusals(monkeypatch):
         DeepLiftShap().scores(
             scorer_of(), [np.full(2 * LONGEST + 10, ord("A"), dtype=np.uint8)], Target()
         )
-    monkeypatch.setitem(sys.modules, "tangermeme", None)
+    monkeypatch.setitem(sys.modules, "tangermeme.deep_lift_shap", None)
     with pytest.raises(
         MissingPackageError,
         match=r"needs the extra interpret .*pip install 'selfattn-bio\[interpret\]'",

@@ -64,7 +64,7 @@ rule evaluate:
         run_file=run_file,
         sections=sections("evaluation"),
         database=database_name,
-        results="results/{task}",
+        results=results_folder,
         variants=variant_options,
     message:
         "Evaluating {wildcards.task}, its baselines and its controls"

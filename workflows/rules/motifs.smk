@@ -31,7 +31,9 @@ rule motifs:
         database=database_file,
     output:
         "results/{task}{variant}/motifs.meme",
-        "results/{task}{variant}/motifs.tsv",
+        report(
+            "results/{task}{variant}/motifs.tsv", caption="../report/motifs.rst", category="{task}"
+        ),
         "results/{task}{variant}/seqlets.bed",
         "results/{task}{variant}/discovery_seqlets.bed",
         directory("results/{task}{variant}/logos"),
@@ -44,7 +46,7 @@ rule motifs:
     params:
         run_file=run_file,
         sections=sections("interpret"),
-        results="results/{task}{variant}",
+        results=results_folder,
     message:
         "Finding motifs of {wildcards.task}{wildcards.variant} and testing them on held-out records"
     shell:

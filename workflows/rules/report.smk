@@ -8,8 +8,14 @@ rule report:
         interpreted,
         database_file,
     output:
-        report="results/{task}/report.html",
-        plots=directory("results/{task}/plots"),
+        report=report("results/{task}/report.html", caption="../report/page.rst", category="{task}"),
+        plots=report(
+            directory("results/{task}/plots"),
+            patterns=["{plot}.png"],
+            caption="../report/plot.rst",
+            category="{task}",
+            subcategory="plots",
+        ),
     log:
         "results/{task}/logs/report.log",
     benchmark:
@@ -17,7 +23,7 @@ rule report:
     params:
         run_file=run_file,
         sections=sections("title", "data", "split", "evaluation", "interpret"),
-        results="results/{task}",
+        results=results_folder,
     message:
         "Writing the report of {wildcards.task}"
     shell:
@@ -35,7 +41,7 @@ rule notebook:
     benchmark:
         "results/{task}/benchmarks/notebook_{notebook}.tsv"
     params:
-        results="results/{task}",
+        results=results_folder,
         # a kernel that does not log warnings about its connection to papermill, on the same machine
         kernels=os.path.relpath(PROJECT / "workflows/jupyter"),
         # the run file allows the module of a user's own network

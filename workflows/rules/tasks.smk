@@ -14,7 +14,7 @@ from selfattn_bio.extras import install_command
 
 # Rules call selfattn-bio, jupytext and papermill of the environment that runs Snakemake, activated or not.
 os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
+    [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
 )
 
 # Name of a notebook in notebooks/ -> the results that it shows.
@@ -40,6 +40,11 @@ def run_of(task: str) -> RunFile:
             # Snakemake would print six more lines for any Exception; SystemExit prints one line, exit code 1.
             sys.exit(f"error: {error}")
     return RUNS[task]
+
+
+def results_folder(wildcards, output) -> str:
+    """Return the folder of an output, for commands that name the files in it themselves."""
+    return os.path.dirname(output[0])
 
 
 def results_of(task: str, wildcards=None) -> list[str]:

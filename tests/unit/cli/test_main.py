@@ -53,6 +53,16 @@ def test_module_prints_versions():
     assert re.fullmatch(rf"{number} \(PyTorch {number}, Python {number}\)\n", done.stdout)
 
 
+def test_completion_is_valid_bash(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--print-completion", "bash"])
+    assert not ended.value.code
+    script = tmp_path / "completion"
+    script.write_text(capsys.readouterr().out)
+    subprocess.run(["bash", "-n", script], check=True)
+    assert "--run-file" in script.read_text()
+
+
 def test_known_error_is_one_line(command, capsys):
     command.fails_with(
         SequenceFileError("invalid character 'J'", place="a.fa:3", hint="Is it protein?")

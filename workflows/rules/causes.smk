@@ -1,0 +1,22 @@
+# What is printed when a step fails.
+import re
+
+
+def print_causes(snakemake_logs: list[str]) -> None:
+    """Print where the logs of failed steps are, and the last line of each, which has the cause."""
+    text = "".join(Path(path).read_text(encoding="utf-8") for path in snakemake_logs)
+    failed = list(
+        dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, flags=re.MULTILINE))
+    )
+    # a step that did not start has no log
+    logs = failed or [f"results/{task}/logs/" for task in RUNS]
+    print(
+        "Finished steps are kept. Run the same command again to continue. "
+        f"Logs: {', '.join(logs)}",
+        file=sys.stderr,
+    )
+    for path in map(Path, failed):
+        if path.is_file() and (
+            lines := path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        ):
+            print(lines[-1], file=sys.stderr)
