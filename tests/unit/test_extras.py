@@ -1,4 +1,4 @@
-"""Test that missing libraries of extras are one line with the install command."""
+"""Test the message about a missing extra, and that extras named in messages and docs exist."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-# What is printed when a step fails.
+# Lines about failed steps, printed after the messages of Snakemake.
 import re
 
 

@@ -1,4 +1,4 @@
-"""Test that the memory peak is that of this process, and what is measured without /proc."""
+"""Test that the memory peak is that of this process, and measurements without /proc."""
 
 import subprocess
 import sys
