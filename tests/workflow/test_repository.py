@@ -5,10 +5,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from selfattn_bio.config import read_run_file
 
@@ -117,6 +120,17 @@ def test_smoke_data_match_their_script(tmp_path):
     subprocess.run([sys.executable, str(script)], check=True)
     for name in ("positives.fa", "negatives.fa"):
         assert (tmp_path / "smoke" / name).read_bytes() == (ROOT / "data/smoke" / name).read_bytes()
+
+
+def test_constraints_pin_all_dependencies_but_torch():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    tables = project["project"]["optional-dependencies"] | project["dependency-groups"]
+    wanted = [*project["project"]["dependencies"], *(each for of in tables.values() for each in of)]
+    names = {canonicalize_name(Requirement(each).name) for each in wanted} - {"selfattn-bio"}
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
+    assert names - pins.keys() == {"torch"}  # run `make lock` after a change
+    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in pins.values())
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -61,6 +62,14 @@ def edit(project):
     yield change
     for file, content in before.items():
         file.write_bytes(content)
+
+
+def test_report_of_snakemake_has_page_plots_and_motifs(project, tmp_path):
+    done = snakemake(project, "train_smoke", "--report", str(tmp_path / "report.zip"))
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"report.html", "motifs.tsv", "roc.png"} <= names
 
 
 # results
