@@ -10,7 +10,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
 SMK := Snakefile workflows/Snakefile $(wildcard workflows/rules/*.smk)
 
-.PHONY: help test test-long check style bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
+.PHONY: help test test-long check docs style bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
 .DELETE_ON_ERROR:
 # .dev contains .run, and must come first
 .NOTPARALLEL:
@@ -21,6 +21,7 @@ help:
 	@echo "make test              run the tests, except the long ones"
 	@echo "make test-long         run the long tests (minutes); as root with SELFATTN_SLURM_TEST=1 also the workflow on a two-node Slurm"
 	@echo "make check             check format, lint, types, layers and workflow rules"
+	@echo "make docs              build the documentation site in build/docs, with the results of the smoke task; warnings are errors"
 	@echo "make style             count unusual English, long lines, files and functions (ARGS=--hits lists them)"
 	@echo "make bench             measure the speed of the parts"
 	@echo "make bench-accuracy    print one table of published sets and the tasks that ship (sets in ../shared/bench or SELFATTN_BENCH=DIR)"
@@ -55,6 +56,10 @@ check: .venv/.dev
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check $(SMK)
 	$(BIN)/python benchmarks/style.py --check
+
+docs: .venv/.docs train_smoke
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs build/docs
+	@echo "Open build/docs/index.html"
 
 style: .venv/.run
 	$(BIN)/python benchmarks/style.py $(ARGS)
@@ -101,11 +106,11 @@ schema: .venv/.run
 
 # torch and the libraries that it brings are not pinned: the builds for CPU and CUDA have different ones
 lock:
-	$(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --group test --group bench --no-annotate \
+	$(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --group test --group bench --group docs --no-annotate \
 		--no-header pyproject.toml | grep -vE '^(cuda-|nvidia-|torch=|triton=)' > constraints.txt
 
 clean:
-	rm -rf results .snakemake .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build results .snakemake .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # ------------------------------------------------------------------------------------------------------------ set-up
 ifneq ($(UV),)
@@ -137,6 +142,10 @@ endif
 	@echo "Installing selfattn_bio, its dependencies and the tools of developers into .venv (once, a few minutes)"
 	$(INSTALL) --group test --group bench
 	@touch .venv/.run $@
+
+.venv/.docs: .venv/.run
+	$(INSTALL) --group docs
+	@touch $@
 
 .venv/.warm: .venv/.run
 	@echo "Compiling the motif search with numba (once, up to two minutes)"

@@ -39,8 +39,8 @@ def run_workflow(
     Parameters
     ----------
     targets
-        train_NAME or sweep_NAME for workflows/tasks/NAME.toml, or a file. More targets and options
-        of Snakemake may follow.
+        `train_NAME` or `sweep_NAME` for workflows/tasks/NAME.toml, or a file. More targets and
+        options of Snakemake may follow.
     profile
         Where the workflow runs, one of `PROFILES` (docs/clusters.md).
     quiet
@@ -55,8 +55,8 @@ def run_workflow(
     Raises
     ------
     ArgumentError
-        If the first target lacks train_ or sweep_. Snakemake would only report that no rule makes
-        it.
+        If the first target lacks `train_` or `sweep_`. Snakemake would only report that no rule
+        makes it.
     OutputError
         If the folder or Snakemake's cache is not writable. Snakemake would print a traceback.
     SelfAttnBioError

@@ -138,8 +138,8 @@ class T5Bias(RelativePosition):
 
     Half of the buckets are for each direction. In each half, the first half of the buckets are
     single distances. The others grow logarithmically up to `max_distance`, and longer distances
-    share the last bucket. If `symmetric`, all buckets are for |distance|, so that both strands get
-    the same scores.
+    share the last bucket. If `symmetric`, all buckets are for `|distance|`, so that both strands
+    get the same scores.
 
     References
     ----------
@@ -197,7 +197,7 @@ class T5Bias(RelativePosition):
 
 
 class Alibi(RelativePosition):
-    """Bias of -slope x |distance|, with slopes in geometric progression over the heads.
+    """Bias of `-slope x |distance|`, with slopes in geometric progression over the heads.
 
     Nothing is learned, and both strands get the same scores.
 

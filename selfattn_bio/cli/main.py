@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:  # the command has its own process
         _collect_garbage_less()
-    parser = _parser()
+    parser = build_parser()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and arguments.command == "run":
         words = [arguments.target, *arguments.extra]
@@ -150,7 +150,8 @@ class _PrintCompletion(argparse.Action):
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="selfattn-bio",
         description="Self-attention for DNA and protein sequences, from FASTA to motifs with "

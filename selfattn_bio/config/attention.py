@@ -33,7 +33,9 @@ class T5Position(PositionSection):
 
     effect = "bias"
     kind: Literal["t5"] = "t5"
-    num_buckets: int = Field(32, ge=4, multiple_of=2)
+    num_buckets: int = Field(
+        32, ge=4, multiple_of=2, description="number of learned biases per head, even"
+    )
     max_distance: int = Field(128, ge=2, description="tokens; longer distances share a bucket")
     symmetric: bool = Field(
         False, description="use buckets of |distance|, the same for both directions"
@@ -62,7 +64,9 @@ class RotaryPosition(PositionSection):
 
     effect = "rotation"
     kind: Literal["rotary"] = "rotary"
-    base: float = Field(10_000.0, gt=1)
+    base: float = Field(
+        10_000.0, gt=1, description="base of the angles; larger for longer sequences"
+    )
     interpolation: float = Field(
         1.0,
         ge=1,
@@ -171,7 +175,7 @@ class WindowPattern(SparsePattern):
 
     kind: Literal["window"] = "window"
     window: int = Field(128, ge=1, description="tokens on each side")
-    dilation: Positive = 1
+    dilation: Positive = Field(1, description="distance between attended tokens; 1 = neighbours")
 
     @property
     def shape(self) -> PatternShape:
@@ -189,7 +193,7 @@ class StridedPattern(SparsePattern):
 
     kind: Literal["strided"] = "strided"
     window: int = Field(128, ge=1, description="tokens on each side")
-    stride: int = Field(128, ge=2)
+    stride: int = Field(128, ge=2, description="distance between the tokens beyond the window")
 
 
 class BlockLocalPattern(SparsePattern):
@@ -206,7 +210,7 @@ class BigBirdPattern(SparsePattern):
 
     kind: Literal["bigbird"] = "bigbird"
     window: int = Field(96, ge=1, description="tokens on each side")
-    random_blocks: Positive = 3
+    random_blocks: Positive = Field(3, description="random blocks that each block attends to")
     block: Positive = Field(64, description="tokens")
     num_global: int = Field(
         64,

@@ -25,7 +25,7 @@ class Data(Section):
     bgzip or zstd. Paths are relative to the working directory of the command.
     """
 
-    alphabet: Literal["dna", "protein"] = "dna"
+    alphabet: Literal["dna", "protein"] = Field("dna", description="alphabet of the sequences")
     assembly: str = Field(
         "", description="genome assembly of the coordinates in the headers, such as dm3"
     )

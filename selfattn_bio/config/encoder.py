@@ -59,7 +59,7 @@ class KeptLayer(Section):
     heads: Listed[tuple[Annotated[int, Field(ge=0)], ...]] = Field(
         description="numbers of the heads in the trained layer, from 0"
     )
-    feedforward: bool
+    feedforward: bool = Field(description="whether the feed-forward branch is kept")
 
     @field_validator("heads")
     @classmethod

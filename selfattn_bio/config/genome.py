@@ -48,7 +48,9 @@ class FlankedWindows(WindowsSection):
     downstream: int = Field(
         0, ge=0, description="bp; with of = five_prime, the base at the 5' end is the first of them"
     )
-    of: Literal["interval", "five_prime"] = "interval"
+    of: Literal["interval", "five_prime"] = Field(
+        "interval", description="extend the complete interval, or only its 5' end"
+    )
 
     @model_validator(mode="after")
     def _has_letters(self) -> FlankedWindows:
@@ -198,7 +200,7 @@ class LetterTrack(Section):
         description="bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere",
     )
     feature: str = Field("", description="feature type to use from GFF or GTF files")
-    threshold: float = 0.5
+    threshold: float = Field(0.5, description="lowest number with label 1")
 
 
 class FeatureTrack(Section):

@@ -85,7 +85,7 @@ class IntegratedGradientsMethod(Section):
     implementation: ClassVar[str] = "gradients.IntegratedGradients"
     needs: ClassVar[Need] = "embeddings"
     kind: Literal["integrated_gradients"] = "integrated_gradients"
-    steps: Positive = 20
+    steps: Positive = Field(20, description="points on the path from the baseline")
 
 
 class BlocksMethod(Section):
@@ -165,13 +165,13 @@ class Interpret(Section):
         "split; by default explained records with the highest, middle and lowest "
         "score",
     )
-    method: AnyMethod = AttnLRPCopiesMethod()
+    method: AnyMethod = Field(AttnLRPCopiesMethod(), description="attribution method")
     caller: AnyCaller | None = Field(
         None,
         description="method that finds motifs in attributions; modisco for DNA and clusters for "
         "protein if not given",
     )
-    max_motifs: Positive = 25
+    max_motifs: Positive = Field(25, description="motifs with most sites that are kept and tested")
     max_seqlets: Positive = Field(
         20_000, description="maximum number to group, those with the highest attribution"
     )

@@ -43,29 +43,29 @@ class AttentionModel(Section):
     members: Repeats = Field(
         2, description="number of networks trained together whose logits are averaged"
     )
-    embed_dim: Positive = 64
-    num_layers: Repeats = 2
-    num_heads: Positive = 4
+    embed_dim: Positive = Field(64, description="width D of the encoder, a multiple of num_heads")
+    num_layers: Repeats = Field(2, description="number of encoder layers")
+    num_heads: Positive = Field(4, description="attention heads per layer")
     num_kv_heads: Positive | None = Field(
         None,
         description="heads of keys and values, shared by groups of heads; num_heads if not given",
     )
-    feedforward_dim: Positive = 128
-    dropout: Fraction = 0.3
+    feedforward_dim: Positive = Field(128, description="width of the feed-forward branch")
+    dropout: Fraction = Field(0.3, description="dropout of stem, branches and head")
     attention_dropout: Fraction = Field(0.0, description="of attention weights; flex needs 0")
     stochastic_depth: Fraction = Field(
         0.0,
         description="probability that a sequence skips the last block's branches; proportionally "
         "less for earlier blocks",
     )
-    stem: AnyStem = ConvStemSection()
-    position: AnyPosition = T5Position()
-    pattern: AnyPattern = FullPattern()
+    stem: AnyStem = Field(ConvStemSection(), description="layers before the encoder")
+    position: AnyPosition = Field(T5Position(), description="position encoding")
+    pattern: AnyPattern = Field(FullPattern(), description="pairs of tokens that may attend")
     kernel: Literal["auto", *KERNELS] = Field(  # type: ignore[valid-type]
         "auto", description="auto = the kernel that `selfattn-bio doctor` reports"
     )
     mixer: AnyMixer = left_out(SoftmaxMixer(), description="kind of attention")
-    head: AnyHead = PoolingHeadSection()
+    head: AnyHead = Field(PoolingHeadSection(), description="layers after the encoder")
     gates: AnyGates = left_out(NoGates(), description="learned selection of heads and layers")
     exits: AnyExits = left_out(NoExits(), description="number of layers each record passes through")
     strands: Strands = left_out("given", description=STRANDS)
@@ -181,15 +181,21 @@ class CnnModel(Section):
     members: Repeats = Field(
         1, description="number of networks trained together whose logits are averaged"
     )
-    embed_dim: Positive = 16
-    channels: Listed[tuple[Positive, Positive, Positive]] = (128, 128, 128)
-    kernels: Odd[Listed[tuple[Positive, Positive, Positive]]] = (19, 11, 7)
-    pools: Listed[tuple[Positive, Positive, Positive]] = (3, 4, 4)
+    embed_dim: Positive = Field(16, description="dimension of the token embeddings")
+    channels: Listed[tuple[Positive, Positive, Positive]] = Field(
+        (128, 128, 128), description="channels of the three convolutions"
+    )
+    kernels: Odd[Listed[tuple[Positive, Positive, Positive]]] = Field(
+        (19, 11, 7), description="kernel sizes; odd"
+    )
+    pools: Listed[tuple[Positive, Positive, Positive]] = Field(
+        (3, 4, 4), description="size of the maximum after each convolution"
+    )
     bins: Positive = Field(
         6, description="number of equal parts of the sequence whose means enter the dense layers"
     )
-    hidden_dim: Positive = 128
-    dropout: Fraction = 0.3
+    hidden_dim: Positive = Field(128, description="width of the layer before the output")
+    dropout: Fraction = Field(0.3, description="dropout after convolutions and in dense layers")
     strands: Strands = left_out("given", description=STRANDS)
 
 
@@ -203,14 +209,14 @@ class DilatedModel(Section):
     members: Repeats = Field(
         1, description="number of networks trained together whose outputs are averaged"
     )
-    embed_dim: Positive = 128
-    stem: TowerStemSection = TowerStemSection()
+    embed_dim: Positive = Field(128, description="channels of the dilated convolutions")
+    stem: TowerStemSection = Field(TowerStemSection(), description="layers before the convolutions")
     dilations: Listed[tuple[Positive, ...]] = Field(
         (1, 2, 4, 8, 15),
         description="dilation of each convolution; an empty list uses the stem alone",
     )
     kernel: Odd[Positive] = Field(3, description="kernel size; odd")
-    dropout: Fraction = 0.3
+    dropout: Fraction = Field(0.3, description="dropout after each convolution")
 
 
 # The distance is between a position of the first input and one of the partner.

@@ -17,7 +17,7 @@ class SequencePartner(Section):
     """[partner] kind = "sequence": a second DNA or protein sequence for each record."""
 
     kind: Literal["sequence"] = "sequence"
-    alphabet: Literal["dna", "protein"] = "dna"
+    alphabet: Literal["dna", "protein"] = Field("dna", description="alphabet of the partners")
     files: Paths | None = Field(
         None, description="files in any format of [data]; the ids are those of the records"
     )

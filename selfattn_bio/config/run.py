@@ -40,7 +40,7 @@ SHOWN = 3  # files in the repr
 class RunFile(Section):
     """A task: its data, split, model, training, evaluation and interpretation."""
 
-    title: str = ""
+    title: str = Field("", description="title of the report")
     data: Data
     split: AnySplit = RandomSplit()
     audit: Audit = Audit()

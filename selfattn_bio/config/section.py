@@ -22,7 +22,7 @@ MAX_PROTEIN_K = 4
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Repeats = Annotated[int, Field(ge=1, le=1024)]  # modules, which are built one after the other
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="seed of random numbers")]
 T = TypeVar("T")
 Listed = Annotated[T, Field(strict=False)]  # a tuple, written as a list in TOML
 

@@ -16,8 +16,8 @@ class ChromosomeSplit(Section):
     """Split by the chromosome in the FASTA header; chromosomes not listed are train."""
 
     kind: Literal["chromosome"] = "chromosome"
-    valid: Listed[tuple[str, ...]] = Field(min_length=1)
-    test: Listed[tuple[str, ...]] = Field(min_length=1)
+    valid: Listed[tuple[str, ...]] = Field(min_length=1, description="validation chromosomes")
+    test: Listed[tuple[str, ...]] = Field(min_length=1, description="test chromosomes")
 
     @model_validator(mode="after")
     def _chromosomes_differ(self) -> ChromosomeSplit:
@@ -31,8 +31,8 @@ class ChromosomeSplit(Section):
 class FractionSplit(Section):
     """Common settings of random splits."""
 
-    valid_fraction: Fraction = Field(0.15, gt=0)
-    test_fraction: Fraction = Field(0.15, gt=0)
+    valid_fraction: Fraction = Field(0.15, gt=0, description="fraction of the validation set")
+    test_fraction: Fraction = Field(0.15, gt=0, description="fraction of the test set")
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -115,8 +115,8 @@ class RegionSplit(Section):
     """
 
     kind: Literal["region"] = "region"
-    valid: Listed[tuple[str, ...]] = Field(min_length=1)
-    test: Listed[tuple[str, ...]] = Field(min_length=1)
+    valid: Listed[tuple[str, ...]] = Field(min_length=1, description="validation regions")
+    test: Listed[tuple[str, ...]] = Field(min_length=1, description="test regions")
 
     @model_validator(mode="after")
     def _regions_are_apart(self) -> RegionSplit:
@@ -131,9 +131,12 @@ class RegionSplit(Section):
 class SplitValues(Section):
     """Values of the column that name each split. Case is ignored."""
 
-    train: Names = ("train", "training")
-    valid: Names = ("valid", "validation", "val", "dev", "development")
-    test: Names = ("test", "testing", "holdout")
+    train: Names = Field(("train", "training"), description="values of training records")
+    valid: Names = Field(
+        ("valid", "validation", "val", "dev", "development"),
+        description="values of validation records",
+    )
+    test: Names = Field(("test", "testing", "holdout"), description="values of test records")
     dropped: Names | None = Field(None, description="values of records that are not used")
 
     @model_validator(mode="after")

@@ -13,8 +13,8 @@ from selfattn_bio.config.section import Listed, Odd, Positive, Section, check_st
 class Tokens(Section):
     """[tokens]: k-mers of length `k`, one every `stride` positions."""
 
-    k: int = Field(3, ge=1, le=8)
-    stride: int = Field(1, ge=1)
+    k: int = Field(3, ge=1, le=8, description="length of the k-mers that are tokens")
+    stride: int = Field(1, ge=1, description="distance between tokens in positions, at most k")
     canonical: bool = Field(
         False, description="a k-mer and its reverse complement have one embedding (DNA only)"
     )

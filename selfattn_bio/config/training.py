@@ -82,25 +82,31 @@ class Training(Section):
     seeds: Positive = left_out(
         1, description="number of members, trained with seed, seed + 1 ... and averaged"
     )
-    max_steps: Positive = 1500
-    batch_size: Positive = 64
+    max_steps: Positive = Field(
+        1500, description="most optimizer steps; may stop before, see patience"
+    )
+    batch_size: Positive = Field(64, description="records per batch")
     accumulate: Positive = Field(1, description="batches per optimizer step")
     optimizer: Literal["adamw", "adam"] = Field(
         "adamw", description="adam = weight decay is part of the gradient (L2)"
     )
-    learning_rate: float = Field(4e-3, gt=0)
-    warmup_steps: int = Field(200, ge=0)
+    learning_rate: float = Field(4e-3, gt=0, description="highest learning rate, after the warm-up")
+    warmup_steps: int = Field(
+        200, ge=0, description="steps in which the learning rate rises linearly from 0"
+    )
     schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field(
         "cosine", description="learning rate schedule after the warm-up"
     )
-    weight_decay: float = Field(0.01, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(0.01, ge=0, description="of matrices and kernels, not of biases")
+    clip_norm: float = Field(1.0, gt=0, description="norm to which gradients are clipped")
     ema_decay: Fraction = Field(
         0.998,
         description="decay of the running mean of the weights, which is used for scoring; 0 = the "
         "weights themselves",
     )
-    label_smoothing: Fraction = 0.05
+    label_smoothing: Fraction = Field(
+        0.05, description="fraction of each label spread over all classes"
+    )
     window: Positive | None = left_out(
         None,
         description="window size for objectives masked and causal; longer records give ceil(length "
@@ -121,7 +127,9 @@ class Training(Section):
     edits: EditsSection | None = left_out(
         None, description="random edits of the sequences, for records that are not aligned"
     )
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced = each class has the same total weight in the loss"
+    )
     balance: AnyBalance | None = left_out(
         None, description="give groups of records equal weight, whatever their size"
     )
@@ -183,7 +191,7 @@ class Transfer(Section):
         description="factor of the learning rate from each layer to the one below, starting at the "
         "head",
     )
-    lora_rank: Positive = 8
+    lora_rank: Positive = Field(8, description="rank of the added matrices, for lora")
 
     @property
     def ships(self) -> bool:
@@ -232,10 +240,10 @@ class EvaluationSection(Section):
         description="both = the score is the mean over both strands; if not given, both if "
         "training.reverse_complement is true or model.strands is shared",
     )
-    bootstraps: Positive = 1000
-    confidence: float = Field(0.95, gt=0, lt=1)
-    calibration_bins: Positive = 15
-    gc_slices: Positive = 4
+    bootstraps: Positive = Field(1000, description="resamples of an interval")
+    confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
+    calibration_bins: Positive = Field(15, description="bins of the calibration error (ECE)")
+    gc_slices: Positive = Field(4, description="subsets of the test set by GC content or length")
     groups: Listed[tuple[Column, ...]] = left_out(
         (),
         description="columns of the records by which metrics are also reported, in addition to gc, "

@@ -42,7 +42,7 @@ VariantName = Annotated[str, Field(pattern="^[a-z0-9_]+$"), AfterValidator(check
 class VariantSection(Section):
     """[variants.NAME]: the same run with another model or training, as a baseline or control."""
 
-    tokens: Tokens | None = None
+    tokens: Tokens | None = Field(None, description="[tokens] of the variant, if it differs")
     model: AnyModel | None = Field(
         None, description="if members is not given, it is that of [model]"
     )

@@ -7,6 +7,7 @@ loading anything else.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ def fill(template: str, results: TaskResults, name: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["about"] = about
     # Only SVG written by this package is not escaped
     environment.filters.update(
         figure=words.figure,
@@ -115,6 +117,16 @@ def fill(template: str, results: TaskResults, name: str, **values: Any) -> str:
         run_file=(results.folder / "model" / "run.toml").read_text(encoding="utf-8"),
         **values,
     )
+
+
+def about(page: str) -> Markup:
+    """Return a link to a page of the documentation; empty if the package names no address of it."""
+    for url in metadata("selfattn-bio").get_all("Project-URL") or ():
+        label, _, address = url.partition(", ")
+        if label == "Documentation":
+            link = Markup('<p class="about"><a href="{}/{}.html">About this section</a></p>')
+            return link.format(address.rstrip("/"), page)
+    return Markup()
 
 
 def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def test_ci_installs_slurm_and_tests_it_last(tmp_path: Path) -> None:
     assert said == [
         "Installing chromium",
         f"Installing {SLURM}",
-        *(f"make {name}, SELFATTN_SLURM_TEST=1" for name in ("check", "test", "test-long")),
+        *(f"make {name}, SELFATTN_SLURM_TEST=1" for name in ("check", "docs", "test", "test-long")),
     ]
     installed = (tmp_path / "apt.txt").read_text()
     assert "install -y -qq --no-install-recommends chromium\n" in installed

@@ -217,11 +217,11 @@ def test_command_examples_are_valid_calls(name):
         cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__,
         re.MULTILINE,
     )
-    assert cli._parser().parse_args(example.split()).command == name
+    assert cli.build_parser().parse_args(example.split()).command == name
 
 
 def parsers():
-    (commands,) = (each for each in cli._parser()._actions if each.dest == "command")
+    (commands,) = (each for each in cli.build_parser()._actions if each.dest == "command")
     return commands.choices
 
 
@@ -252,7 +252,7 @@ def test_help_lists_all_commands():
 def test_parser_imports_nothing_heavy():
     heavy = {"torch", "pandas", "sklearn", "scipy", "matplotlib", "numba", "pyarrow", "Bio"}
     code = (
-        "import sys; from selfattn_bio.cli.main import _parser; _parser(); "
+        "import sys; from selfattn_bio.cli.main import build_parser; build_parser(); "
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     result = subprocess.run(

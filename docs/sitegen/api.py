@@ -1,0 +1,43 @@
+"""Reference of the public names of the package, from their docstrings."""
+
+import inspect
+
+import selfattn_bio
+from sitegen.text import prose, table
+
+# Title of the names that each part of the package defines, in the order of a task.
+TITLES = {
+    "config": "Run files",
+    "api": "Steps of a task",
+    "scoring": "Using a model",
+    "interpret": "Explaining a model, motifs and simulation",
+    "data": "Corpora",
+    "sequence": "Alphabets",
+    "model": "Networks",
+    "attention": "Attention",
+}
+
+
+def reference() -> str:
+    """Return one section per part of the package, with a table of its names and their pages."""
+    groups: dict[str, list[str]] = {part: [] for part in TITLES}
+    for name in selfattn_bio.__all__:
+        groups[getattr(selfattn_bio, name).__module__.split(".")[1]].append(name)
+    return "\n\n".join(section(TITLES[part], names) for part, names in groups.items())
+
+
+def section(title: str, names: list[str]) -> str:
+    """Return the section of some names."""
+    rows = [(f"{{py:obj}}`~selfattn_bio.{name}`", summary(name)) for name in names]
+    directives = "\n".join(f".. auto{kind(name)}:: selfattn_bio.{name}\n" for name in names)
+    return f"## {title}\n\n{table(['name', 'purpose'], rows)}\n\n```{{eval-rst}}\n{directives}```"
+
+
+def kind(name: str) -> str:
+    """Return "class" or "function"."""
+    return "class" if inspect.isclass(getattr(selfattn_bio, name)) else "function"
+
+
+def summary(name: str) -> str:
+    """Return the first line of a docstring."""
+    return prose((inspect.getdoc(getattr(selfattn_bio, name)) or "").splitlines()[0])

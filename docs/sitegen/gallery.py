@@ -1,0 +1,165 @@
+"""Every plot of the package, drawn from the results of the smoke task."""
+
+import base64
+import html
+import io
+import logging
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+import selfattn_bio
+from selfattn_bio.report import plots
+from sitegen.notebooks import RESULTS, raw
+from sitegen.text import prose
+
+FIGURE = re.compile(
+    r"<figure[^>]*>\s*<h3>([^<]*)</h3>\s*(<svg.*?</svg>)\s*<figcaption>(.*?)</figcaption>",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of the gallery. `source` is the line of Python or the file that it comes from."""
+
+    title: str
+    source: str
+    caption: str
+    image: str  # HTML
+
+
+def page() -> str:
+    """Return one section per plot, in Markdown."""
+    logging.getLogger("selfattn_bio").setLevel(logging.WARNING)
+    parts = ["## In the report", *map(section, of_report()), "## In Python"]
+    with tempfile.TemporaryDirectory() as folder, plots.style():
+        parts += map(section, of_python(Path(folder)))
+    return "\n\n".join(parts)
+
+
+def section(plot: Plot) -> str:
+    """Return the section of a plot."""
+    image = raw(f'<div class="plot">{plot.image}</div>')
+    return f"### {plot.title}\n\n{image}\n\n{prose(plot.caption)}\n\n{plot.source}"
+
+
+def of_report() -> Iterator[Plot]:
+    """Yield the figures of the report of the smoke task, with their captions."""
+    text = (RESULTS / "report.html").read_text(encoding="utf-8")
+    for title, svg, caption in FIGURE.findall(text):
+        name = re.findall(r'aria-label="([^"]*)"', svg)[0].replace(" ", "_")
+        caption = html.unescape(re.sub(r"<[^>]*>", "", caption))
+        yield Plot(html.unescape(title), f"File: `plots/{name}.svg`", caption, svg)
+
+
+def of_python(folder: Path) -> Iterator[Plot]:
+    """Yield the plots of result objects and of notebooks."""
+    model = selfattn_bio.load(RESULTS / "model")
+    explanation = selfattn_bio.Explanation.load(RESULTS / "attribution")
+    yield Plot(
+        "Attribution of a sequence",
+        "`explanation.plot(0)`",
+        "Letters are as tall as their effect on the output. Those that increase it point upwards.",
+        shown(explanation.plot(0)),
+    )
+    yield Plot(
+        "Logos of motifs",
+        "`motifs.plot()`",
+        "One logo per motif, in bits, with the best match in the database.",
+        shown(selfattn_bio.MotifSet.load(RESULTS).plot()),
+    )
+    yield Plot(
+        "Evaluation",
+        '`evaluation.plot("auroc")`',
+        "A metric of each classifier with its interval, and the curves of the first classifiers.",
+        shown(selfattn_bio.Evaluation.load(RESULTS).plot("auroc")),
+    )
+    yield Plot(
+        "Substitutions in a region",
+        '`selfattn_bio.score_substitutions(model, "genome.fa", "chr1:100-160").plot()`',
+        "Above: mean loss of the substitutions at each position. Below: the effect of each one.",
+        shown(substitutions(model, explanation.sequences[0], folder).plot()),
+    )
+    reading = selfattn_bio.read_attention(model, [explanation.sequences[0]])
+    figure = Figure(figsize=(4.4, 3.6), layout="constrained")
+    plots.draw_attention_map(reading.map(), figure.subplots())
+    yield Plot(
+        "Attention map",
+        "`selfattn_bio.report.plots.draw_attention_map(reading.map(), ax)`",
+        "Rows attend to columns. A map is a hint, not an explanation of the score.",
+        shown(figure),
+    )
+    figure = Figure(figsize=(4.4, 2.6), layout="constrained")
+    test = pd.read_csv(RESULTS / "predictions/test.tsv", sep="\t")
+    plots.draw_scores(test["label"], test["model_calibrated"], figure.subplots())
+    yield Plot(
+        "Scores of both classes",
+        '`selfattn_bio.report.plots.draw_scores(test["label"], test["model_calibrated"], ax)`',
+        "Calibrated probabilities of the test records.",
+        shown(figure),
+    )
+    figure = Figure(figsize=(7.2, 1.8), layout="constrained")
+    plots.draw_track(track(), figure.subplots())
+    yield Plot(
+        "Track of bins along a chromosome",
+        "`selfattn_bio.report.plots.draw_track(bins, ax)`, and the report of models of bins",
+        "Predicted probability of each bin. Triangles: bins that contain a point. The values in "
+        "this example are simulated.",
+        shown(figure),
+    )
+    yield Plot(
+        "Contacts of a protein",
+        '`contacts.plot("protein1")`',
+        "Scores of all pairs of residues. Red: the best L pairs. The map in this example is "
+        "simulated.",
+        shown(contacts().plot("protein1")),
+    )
+
+
+def substitutions(
+    model: selfattn_bio.Scorer, sequence: str, folder: Path
+) -> selfattn_bio.Substitutions:
+    """Score the substitutions in a sequence, as a genome of one chromosome."""
+    (folder / "synthetic.fa").write_text(f">chr1\n{sequence}\n")
+    middle = len(sequence) // 2
+    region = f"chr1:{middle - 30}-{middle + 30}"
+    return selfattn_bio.score_substitutions(model, folder / "synthetic.fa", region)
+
+
+def track() -> pd.DataFrame:
+    """Return simulated probabilities of the bins of a chromosome."""
+    rng = np.random.default_rng(0)
+    start = np.arange(0, 40_000, 200)
+    label = (rng.random(len(start)) < 0.04).astype(int)
+    near = np.convolve(label, [0.3, 0.8, 0.3], mode="same")
+    probability = np.clip(near + rng.exponential(0.05, len(start)), 0, 1)
+    bins = {"start": start, "end": start + 200, "label": label, "model": probability}
+    return pd.DataFrame({"chrom": "chr2R"} | bins)
+
+
+def contacts() -> selfattn_bio.Contacts:
+    """Return a simulated map of a protein of 60 residues: two strands and a helix."""
+    i, j = np.indices((60, 60))
+    near = np.exp(-np.abs(i + j - 40) / 2) * (np.abs(i - j) < 34) + np.exp(-abs(abs(i - j) - 4))
+    scores = np.clip(near + 0.1 * np.random.default_rng(0).random((60, 60)), 0, 1)
+    scores = (scores + scores.T) / 2
+    first, second = np.triu_indices(60, 6)
+    table = pd.DataFrame(
+        {"id": "protein1", "i": first, "j": second, "score": scores[first, second]}
+    )
+    return selfattn_bio.Contacts({"protein1": scores}, table.nlargest(60, "score"))
+
+
+def shown(figure: Figure) -> str:
+    """Return a figure as an image in HTML."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="" src="data:image/svg+xml;base64,{encoded}">'

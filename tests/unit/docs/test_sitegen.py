@@ -1,0 +1,135 @@
+"""Test the generated parts of the documentation site, without Sphinx."""
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import selfattn_bio
+from selfattn_bio.cli.main import COMMANDS
+from selfattn_bio.config import AnyMixer, AnyModel, AnyObjective, RunFile
+from selfattn_bio.report import plots
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))
+
+import sitegen  # noqa: E402
+from sitegen import commands, index, notebooks, run_file, support  # noqa: E402
+
+
+def test_every_key_of_the_run_file_is_described():
+    text = run_file.reference()
+    schema = RunFile.model_json_schema()
+    for name in schema["properties"]:
+        assert re.search(rf"^## \[?{name}\]?$", text, re.MULTILINE), name
+    missing = []
+    for name, definition in schema["$defs"].items():
+        if "properties" not in definition:
+            continue
+        _, _, rest = text.partition(f"({run_file.anchor(name)})=\n\n")
+        below = rest.partition("\n")[2]  # the heading
+        section = re.split(r"^\(run-file|^## ", below, maxsplit=1, flags=re.MULTILINE)[0]
+        rows = re.findall(r"^\| `(\w+)` \|.* \S+ \|$", section, re.MULTILINE)
+        missing += [f"{name}.{key}" for key in definition["properties"] if key not in rows]
+    assert [key for key in missing if not key.endswith(".kind")] == []
+
+
+def test_keys_have_values_ranges_and_defaults():
+    text = run_file.reference()
+    assert "| `batch_size` | whole number, at least 1 | `64` | records per batch |" in text
+    assert "| `learning_rate` | number, above 0 | `0.004` |" in text
+    assert '| `schedule` | `"cosine"`, `"linear"`, `"inverse_sqrt"`, `"constant"` |' in text
+    assert re.search(r"\| `position` \| \[t5\]\(#run-file-\w+\) or .* \| kind `\"t5\"` \|", text)
+    assert "| `epsilon` | number, above 0, at most 50 | required |" in text
+
+
+def test_every_option_of_each_command_is_described():
+    text = commands.reference()
+    assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == list(COMMANDS)
+    parser = commands.build_parser()
+    (choices,) = [each.choices for each in parser._actions if each.dest == "command"]
+    for name in COMMANDS:
+        section = re.split(r"^## ", text, flags=re.MULTILINE)[1 + COMMANDS.index(name)]
+        options = {each for action in choices[name]._actions for each in action.option_strings}
+        shown = set(re.findall(r"--?[a-z][\w-]*", section))
+        assert options - {"-h", "--help"} <= shown, name
+
+
+def test_support_tables_list_every_kind():
+    assert set(support.MODELS) == set(support.kinds(AnyModel))
+    named = {text.split('"')[1] if text else "binary" for text in support.OBJECTIVES.values()}
+    assert named == set(support.kinds(AnyObjective))
+    assert [row[0].strip("`") for row in support.mixers()] == support.kinds(AnyMixer)
+    rows = {row[0]: dict(zip(support.MODELS, row[1:], strict=True)) for row in support.models()}
+    assert rows["two classes (`binary`)"]["cnn"] == "DNA, protein"
+    assert rows["bins along a chromosome (`bins`)"]["dilated"] == "DNA"
+    assert rows["masked language model (`masked`)"]["cnn"] == "-"
+
+
+def test_gallery_shows_every_plot():
+    modules = [*(ROOT / "selfattn_bio/report").glob("*.py"), DOCS / "sitegen/gallery.py"]
+    drawn = "".join(path.read_text(encoding="utf-8") for path in modules)
+    functions = [name for name in dir(plots) if name.startswith("draw_")]
+    assert [name for name in functions if f"plots.{name}" not in drawn] == []
+    gallery = (DOCS / "sitegen/gallery.py").read_text(encoding="utf-8")
+    classes = [
+        name
+        for name in selfattn_bio.__all__
+        if inspect.isclass(thing := getattr(selfattn_bio, name)) and hasattr(thing, "plot")
+    ]
+    assert len(classes) >= 5
+    assert [name for name in classes if f"selfattn_bio.{name}" not in gallery] == []
+
+
+def test_notebook_becomes_markdown(tmp_path, monkeypatch):
+    import nbformat.v4 as v4
+
+    image = v4.new_output("display_data", {"image/png": "iVBORw0K\nGgo=", "text/plain": "<Figure>"})
+    table = v4.new_output("execute_result", {"text/html": "<table></table>", "text/plain": "t"})
+    cells = [
+        v4.new_markdown_cell("# Title\n\nText"),
+        v4.new_code_cell("%matplotlib inline\nx = 1", outputs=[image, table]),
+    ]
+    import nbformat
+
+    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "motifs.ipynb")
+    monkeypatch.setattr(notebooks, "RESULTS", tmp_path)
+    text = sitegen.part("notebook motifs")
+    assert "Title" not in text
+    assert "Text" in text
+    assert "```python\nx = 1\n```" in text
+    assert 'src="data:image/png;base64,iVBORw0KGgo="' in text
+    assert "<table></table>" in text
+    cells[1].outputs = [v4.new_output("error", ename="ValueError", evalue="no")]
+    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "motifs.ipynb")
+    with pytest.raises(ValueError, match="a cell failed: ValueError: no"):
+        sitegen.part("notebook motifs")
+
+
+def test_unknown_part_is_an_error():
+    with pytest.raises(ValueError, match="no generated part 'comands'"):
+        sitegen.complete("page", "<!-- generated: comands -->")
+
+
+def test_index_lists_each_page_once():
+    text = "# T\n\n## Tutorials: learn\n\n[a](a.md)\n\n## Reference\n\n[a](a.md#x), [b](b.md)\n"
+    trees = index.contents(text)
+    assert re.findall(r":caption: (.*)", trees) == ["Tutorials", "Reference"]
+    assert re.findall(r"^\w+$", trees, re.MULTILINE) == ["a", "b"]
+
+
+def test_links_are_named_by_titles_and_stay_on_the_site():
+    assert index.site_links("[README](../README.md)") == "README (`README.md`)"
+    assert index.site_links("[data.md](data.md#x-y)") == "[](data.md#x-y)"
+    assert index.site_links("[the data](data.md)") == "[the data](data.md)"
+
+
+def test_start_has_the_first_sections_of_readme():
+    text = index.start()
+    assert text.startswith("## Install and quickstart\n")
+    assert "## Train on your own sequences" in text
+    assert "## How good is it?" not in text
+    assert "](docs/" not in text
