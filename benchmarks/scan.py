@@ -103,7 +103,7 @@ def measure(chosen: argparse.Namespace) -> Iterator[Table | str]:
         origin,
         genome,
         chosen.output,
-        regions=[f"{region.chrom}:{region.start}-{region.end}"],
+        regions=[f"{region.chrom}:{region.start + 1}-{region.end}"],
         scan=scan,
     )
     seconds, used = time.monotonic() - start, time.process_time() - cpu
@@ -133,7 +133,7 @@ if __name__ == "__main__":
         measure,
         option("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR"),
         option("--genome", type=Path, required=True, metavar="FASTA"),
-        option("--region", default="chr2R", help="CHROM or CHROM:START-END (%(default)s)"),
+        option("--region", default="chr2R", help="CHROM or CHROM:FIRST-LAST (%(default)s)"),
         option("--stride", type=int, metavar="BP"),
         option(
             "--output", type=Path, default=Path("results/bench_scan/promoters"), metavar="PREFIX"

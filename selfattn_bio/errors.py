@@ -61,6 +61,12 @@ class CorpusError(SelfAttnBioError):
     """A corpus folder or split table that is incomplete, altered, or unsuitable for the request."""
 
 
+class LeakageError(CorpusError):
+    """Test records that are too similar to the training data: a limit of [audit] is exceeded."""
+
+    exit_code = 3
+
+
 class RunFileError(SelfAttnBioError):
     """A run file with an unknown key, a value out of range, or contradictory sections."""
 

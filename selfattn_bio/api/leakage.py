@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from selfattn_bio.config import Audit, GroupSplit, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import TableDisplay, counted
-from selfattn_bio.errors import CorpusError, ResultsError
+from selfattn_bio.errors import CorpusError, LeakageError, ResultsError
 from selfattn_bio.evaluation.audit import describe_leaks, exceeded_limits, warnings_of, worst_leaks
 from selfattn_bio.evaluation.leakage import Part, counts_of, find_leaks, shifts_of, tells_label
 from selfattn_bio.files import read_json, whole_file
@@ -54,11 +54,11 @@ class Leakage(TableDisplay):
         return describe_leaks(self.summary, self.table)
 
     def check_limits(self) -> None:
-        """Raise CorpusError if a limit of [audit] is exceeded."""
+        """Raise LeakageError if a limit of [audit] is exceeded."""
         if failed := self.summary["failed"]:
             more = f" ({len(failed) - 1} more limits exceeded)" if len(failed) > 1 else ""
             hint = "Choose a [split] that keeps them together (docs/leakage.md), or raise the limit"
-            raise CorpusError(failed[0] + more, place=self.split, hint=hint)
+            raise LeakageError(failed[0] + more, place=self.split, hint=hint)
 
     def save(self, path: str | Path) -> None:
         """Write the table as TSV, and the summary next to it as .json."""

@@ -20,6 +20,7 @@ from selfattn_bio.api.workflow import project_folder
 from selfattn_bio.attention.inputs import AttentionInputs, prepare
 from selfattn_bio.attention.kernels import choose, why_avoided, why_unsupported
 from selfattn_bio.attention.kernels.band import unavailable_reason
+from selfattn_bio.attention.kernels.band.build import describe
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
 from selfattn_bio.config import KERNELS, SHORT, SHORT_JOINED
@@ -64,6 +65,7 @@ LIBRARIES = {
 }
 
 
+NEEDED = ("workflow", "model 'promoter'")  # parts without which the README does not work
 Requests = dict[str, dict[str, AttentionInputs]]  # by pattern, then by position
 KERNEL_COLUMNS = ["pattern", "position", "kernel", "reason"]
 
@@ -81,11 +83,12 @@ class Machine(TableDisplay):
     band
         State of the fused kernel for the CPU, as text.
     parts
-        Optional parts: name, found (path, version or name; empty if missing) and purpose.
+        Other parts: name, found (path, version or name; empty if missing), purpose, and whether it
+        is needed.
     table
         The kernel that `kernel = "auto"` chooses in training: pattern, position, kernel, and the
         reason why the kernels that come earlier are not used. `model.attention_dropout` is 0, the
-        default.
+        default. None if it was not requested, because finding out compiles a kernel.
     mixers
         Names of the mixers other than softmax, and the positions that each accepts.
     """
@@ -94,15 +97,24 @@ class Machine(TableDisplay):
     device: str
     band: str
     parts: pd.DataFrame
-    table: pd.DataFrame
+    table: pd.DataFrame | None
     mixers: dict[str, tuple[str, ...]]
 
     def __repr__(self) -> str:
         found = int((self.parts["found"] != "").sum())
-        return f"Machine: {self.device}; {found} of {len(self.parts)} optional parts found"
+        return f"Machine: {self.device}; {found} of {len(self.parts)} other parts found"
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+    @property
+    def verdict(self) -> str:
+        """Return in one sentence whether this machine can train, and what is missing."""
+        missing = self.parts[self.parts["needed"] & (self.parts["found"] == "")]
+        if len(missing):
+            return f"Something needed is missing: {', '.join(missing['name'])}; see below."
+        device = "on a GPU and " if _gpu() else ""
+        return f"You can train {device}on the CPU; nothing needed is missing."
 
     @property
     def lines(self) -> list[str]:
@@ -110,35 +122,51 @@ class Machine(TableDisplay):
         packages = ", ".join(f"{name} {number}" for name, number in self.packages.items())
         width = max(map(len, self.parts["name"]))
         return [
+            f"{self.verdict}\n",
             f"packages  {packages}",
             f"device    {self.device}",
             f"kernel    band, the fused kernel for the CPU, {self.band}",
-            "\nOptional parts:\n",
+            "\nOther parts:\n",
             *(
                 f"  {part['name']:{width}}  {part['found'] or 'not found. ' + part['purpose']}"
                 for part in self.parts.to_dict("records")
             ),
+            *(() if self.table is None else self._kernel_lines(self.table)),
+        ]
+
+    def _kernel_lines(self, table: pd.DataFrame) -> list[str]:
+        return [
             '\nAttention kernels, in the order in which kernel = "auto" tries them:\n',
             *(f"  {name:10} {kernel.purpose}" for name, kernel in KERNELS.items()),
             '\nKernels that "auto" chooses on this machine, in float32 training with head_dim '
             f"{HEAD_DIM} and {LENGTH:,} tokens\n(up to {SHORT} tokens: sdpa or reference; bigbird "
             f"up to {SHORT_JOINED}: sdpa):\n",
             f"  {'pattern':16} {'position':26} {'kernel':10} why",
-            *_kernel_lines(self.table),
+            *_kernel_lines(table),
             "\nOther mixers (model.mixer in a run file), with the positions that they accept:\n",
             *(f"  {name:16} {', '.join(positions)}" for name, positions in self.mixers.items()),
         ]
 
 
-def inspect_machine() -> Machine:
-    """List packages, devices and optional parts, and the attention kernels that run here."""
-    threads, reason = torch.get_num_threads(), unavailable_reason()
+def inspect_machine(*, kernels: bool = False) -> Machine:
+    """List packages, devices and other parts.
+
+    Parameters
+    ----------
+    kernels
+        Also list which attention kernel runs for each pattern and position. The fused kernel is
+        compiled for this if it has not been yet, in up to a minute.
+    """
+    state = describe()
+    if kernels:
+        reason = unavailable_reason()
+        state = "is compiled and runs" if reason is None else f"cannot run: {reason}"
     return Machine(
         {name: version(name) for name in PACKAGES},
-        f"CPU with {counted(threads, 'thread')}; CUDA: {_gpu() or 'none'}",
-        "is compiled and ready" if reason is None else f"cannot run: {reason}",
-        optional_parts(),
-        pd.DataFrame(_choices(_requests()), columns=KERNEL_COLUMNS),
+        f"CPU with {counted(torch.get_num_threads(), 'thread')}; CUDA: {_gpu() or 'none'}",
+        state,
+        other_parts(),
+        pd.DataFrame(_choices(_requests()), columns=KERNEL_COLUMNS) if kernels else None,
         {
             section.model_fields["kind"].default: section.positions
             for section in get_args(get_args(config.AnyMixer)[0])
@@ -147,12 +175,12 @@ def inspect_machine() -> Machine:
     )
 
 
-def optional_parts() -> pd.DataFrame:
+def other_parts() -> pd.DataFrame:
     """Look for GPU, programs, libraries of extras, files of the package and the font for plots.
 
     Returns
     -------
-    One row per part: name, found (its path, version or name; empty if missing) and purpose.
+    One row per part: name, found (its path, version or name; empty if missing), purpose, needed.
     """
     found: list[tuple[str, str | None, str]] = [
         ("GPU", _gpu(), "It speeds up long sequences and large models. Only CUDA is supported")
@@ -177,7 +205,8 @@ def optional_parts() -> pd.DataFrame:
         ),
         ("font for plots", _font(), "Plots use the font of matplotlib"),
     ]
-    return pd.DataFrame(found, columns=["name", "found", "purpose"]).fillna("")
+    table = pd.DataFrame(found, columns=["name", "found", "purpose"]).fillna("")
+    return table.assign(needed=table["name"].isin(NEEDED))
 
 
 def _choices(requests: Requests) -> Iterator[tuple[str, str, str, str]]:

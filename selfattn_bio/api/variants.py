@@ -53,7 +53,7 @@ class Substitutions(TableDisplay):
 
     def __repr__(self) -> str:
         chrom, first, last = self.table["chrom"].iloc[0], *self.table["pos"].iloc[[0, -1]]
-        return f"Substitutions in {chrom} [{first - 1}, {last}): {', '.join(self.lines)}"
+        return f"Substitutions in {chrom}:{first}-{last}: {', '.join(self.lines)}"
 
     @property
     def lines(self) -> list[str]:
@@ -120,7 +120,7 @@ def score_substitutions(
     length = found.end - found.start
     one = length <= origin.window(windows.window) and windows.placements == 1
     LOG.info(
-        f"{found.chrom} [{found.start}, {found.end}), 0-based half-open: {length} bp, "
+        f"{found.chrom}:{found.start + 1}-{found.end}: {length} bp, "
         f"{'all in one window' if one else 'each in its own window'}"
     )
     if one:

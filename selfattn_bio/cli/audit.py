@@ -7,7 +7,7 @@ labels, GC content and length between the splits.
 
 Writes a table with one row per test record, and the counts as JSON next to it. If a limit of
 [audit] is exceeded, both files are written, and the command ends with a one-line error and exit
-code 1. docs/leakage.md explains the results.
+code 3. docs/leakage.md explains the results.
 
 example: selfattn-bio audit --run-file mine.toml --corpus mine/corpus --split mine/split.tsv \
 --output mine/audit.tsv

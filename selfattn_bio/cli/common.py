@@ -33,11 +33,16 @@ def add_task(parser: argparse.ArgumentParser, uses: str, *inputs: str) -> None:
         metavar, help_text = INPUTS[name]
         parser.add_argument(f"--{name}", required=True, type=Path, metavar=metavar, help=help_text)
     if "model" in inputs:
-        add_allow_module(parser)
+        add_model_options(parser)
 
 
-def add_allow_module(parser: argparse.ArgumentParser) -> None:
-    """Add --allow-module, which `main` handles."""
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add --device and --allow-module, which `main` handles."""
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, or a CUDA device such as cuda:1 (default: CUDA if there is a device)",
+    )
     parser.add_argument(
         "--allow-module",
         metavar="NAME",
@@ -62,7 +67,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="model folder, or the name of a model that ships; several are averaged",
     )
-    add_allow_module(parser)
+    add_model_options(parser)
 
 
 def add_sequences(parser: argparse.ArgumentParser, *, several: bool) -> None:

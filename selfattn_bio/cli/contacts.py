@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_allow_module
+from selfattn_bio.cli.common import add_model_options
 from selfattn_bio.log import LOG
 
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names"
     )
-    add_allow_module(parser)
+    add_model_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

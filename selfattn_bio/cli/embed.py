@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_allow_module, add_sequences, check_genome
+from selfattn_bio.cli.common import add_model_options, add_sequences, check_genome
 from selfattn_bio.display import counted
 from selfattn_bio.log import LOG
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FILE", help=".parquet or .npz to write"
     )
-    add_allow_module(parser)
+    add_model_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_allow_module, add_task, task_and_corpus
+from selfattn_bio.cli.common import add_model_options, add_task, task_and_corpus
 from selfattn_bio.log import LOG
 
 
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for metrics.json and predictions/",
     )
-    add_allow_module(parser)
+    add_model_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

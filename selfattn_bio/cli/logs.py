@@ -92,11 +92,11 @@ class Objects(logging.Handler):
 
 
 @contextmanager
-def printed_messages(handler: logging.Handler) -> Iterator[None]:
-    """Print what the package logs with a handler of this module."""
+def printed_messages(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Print what the package logs from a level on with a handler of this module."""
     LOG.addHandler(handler)
     try:
-        with logging_from(logging.INFO):
+        with logging_from(level):
             yield
     finally:
         LOG.removeHandler(handler)

@@ -16,8 +16,10 @@ import logging
 import os
 import platform
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,34 +29,18 @@ from selfattn_bio.cli.failures import system_failure
 from selfattn_bio.cli.logs import JsonLines, Lines, Objects, Silence, printed_messages
 from selfattn_bio.cli.process import cap_threads
 from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.log import LOG
 from selfattn_bio.training.heap import keep_memory
 
-COMMANDS = (
-    "init",
-    "run",
-    "demo",
-    "score",
-    "ingest",
-    "split",
-    "audit",
-    "plan",
-    "train",
-    "sweep",
-    "prune",
-    "evaluate",
-    "explain",
-    "motifs",
-    "interactions",
-    "contacts",
-    "report",
-    "embed",
-    "scan",
-    "hits",
-    "variants",
-    "simulate",
-    "schema",
-    "doctor",
-)
+# command modules by the headings of --help
+GROUPS = {
+    "project": ("init", "run", "demo", "schema", "doctor"),
+    "data": ("ingest", "split", "audit", "simulate"),
+    "train": ("plan", "train", "sweep", "prune", "evaluate"),
+    "explain": ("explain", "motifs", "interactions", "contacts", "hits", "report"),
+    "apply": ("score", "embed", "scan", "variants"),
+}
+COMMANDS = tuple(chain.from_iterable(GROUPS.values()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with (
         redirect_stdout(output),
         redirect_stderr(errors or sys.stderr),
-        printed_messages(messages),
+        printed_messages(messages, logging.DEBUG if arguments.verbose else logging.INFO),
     ):
         return _run(arguments, errors)
 
@@ -107,6 +93,8 @@ def _collect_garbage_less() -> None:
 
 def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
     def fail(message: str, exit_code: int = 1) -> int:
+        if arguments.verbose:
+            traceback.print_exc()
         if errors:
             errors.log("error", message, exit_code=exit_code)
         else:
@@ -116,7 +104,12 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
             )
         return exit_code
 
+    LOG.debug(f"{_versions()}; {arguments}")
     try:
+        if arguments.device:
+            from selfattn_bio.cli.process import use_device
+
+            use_device(arguments.device)
         if arguments.allow_module:
             from selfattn_bio.model.user_module import allow_module  # imports torch
 
@@ -150,27 +143,41 @@ class _PrintCompletion(argparse.Action):
         parser.exit()
 
 
+class _CommandList(HelpFormatter):
+    """List the commands below the headings of `GROUPS`."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        text = super()._format_action(action)
+        headings = {names[0]: heading for heading, names in GROUPS.items()}
+        return f"\n  {headings[action.dest]}:\n{text}" if action.dest in headings else text
+
+
+def _versions() -> str:
+    version = importlib.metadata.version
+    return (
+        f"{version('selfattn-bio')} (PyTorch {version('torch')}, "
+        f"Python {platform.python_version()})"
+    )
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="selfattn-bio",
         description="Self-attention for DNA and protein sequences, from FASTA to motifs with "
         "evidence.",
+        formatter_class=_CommandList,
     )
-    version = importlib.metadata.version
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=f"{version('selfattn-bio')} (PyTorch {version('torch')}, "
-        f"Python {platform.python_version()})",
-    )
+    parser.add_argument("--version", action="version", version=_versions())
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
         choices=("bash", "zsh", "tcsh"),
         help="print the completion of commands and options for a shell",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", dest="command", required=True, metavar="COMMAND"
+    )
     for name in COMMANDS:
         module = importlib.import_module(f"selfattn_bio.cli.{name}")
         help_text = (module.__doc__ or "").strip()
@@ -189,8 +196,13 @@ def build_parser() -> argparse.ArgumentParser:
             action="store_true",
             help="print each line, including errors, as a JSON object",
         )
+        verbosity.add_argument(
+            "--verbose",
+            action="store_true",
+            help="also print versions and options, and the traceback of an error",
+        )
+        command.set_defaults(run=module.run, allow_module=None, device=None)
         module.add_arguments(command)
-        command.set_defaults(run=module.run, allow_module=None)
     return parser
 
 

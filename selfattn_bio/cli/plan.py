@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_allow_module, add_task, add_threads
+from selfattn_bio.cli.common import add_model_options, add_task, add_threads
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="length of all records in bp or residues, instead of a corpus",
     )
     add_threads(parser)
-    add_allow_module(parser)
+    add_model_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ positive with --prior. This is also right for models trained with class weights 
 because the calibration corrects for both. Windows with more than half ambiguous bases, such as N,
 have no score.
 
-example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --chrom chr2R --prior \
+example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --region chr2R --prior \
 0.005 --anchor end --output promoters
 """
 
@@ -40,10 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--chrom",
+        "--region",
         nargs="+",
         metavar="REGION",
-        help="chromosomes, or CHROM:START-END, 0-based half-open (default: all)",
+        help="chromosomes, or CHROM:FIRST-LAST, 1-based inclusive as in samtools (default: all)",
     )
     where.add_argument("--bed", type=Path, metavar="FILE", help="BED file of regions to scan")
     parser.add_argument(
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.model,
         arguments.genome,
         arguments.output,
-        regions=arguments.bed or arguments.chrom,
+        regions=arguments.bed or arguments.region,
         prior=arguments.prior,
         assembly=arguments.assembly,
         scan=Scan(

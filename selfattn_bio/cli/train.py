@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.cli.common import add_allow_module, add_task, add_threads, task_and_corpus
+from selfattn_bio.cli.common import add_model_options, add_task, add_threads, task_and_corpus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--job", metavar="NAME", help="train this job of [sweep], named by its folder"
     )
     add_threads(parser)
-    add_allow_module(parser)
+    add_model_options(parser)
     parser.add_argument(
         "--sharded",
         action="store_true",

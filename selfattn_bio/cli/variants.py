@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument(
         "--region",
-        metavar="CHROM:START-END",
-        help="score all substitutions in this region, 0-based half-open",
+        metavar="CHROM:FIRST-LAST",
+        help="score all substitutions in this region, 1-based inclusive as in samtools",
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names"

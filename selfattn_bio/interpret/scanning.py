@@ -19,7 +19,7 @@ from selfattn_bio.files import check_ending, listed, whole_file
 from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome, write_bed, write_table
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits
 from selfattn_bio.interpret.motifs import MotifSet
-from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs import of_consensus, open_database
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.policy import SequencePolicy
@@ -32,7 +32,7 @@ PLACE = ["chrom", "start", "end", "strand"]
 
 
 def hits(
-    motifs: MotifSet | Mapping[str, NDArray[np.float64]] | str | Path,
+    motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path,
     sequences: Sequence[str] | str | Path,
     *,
     hit_p: float = HIT_P,
@@ -46,8 +46,9 @@ def hits(
     Parameters
     ----------
     motifs
-        A `MotifSet`; a mapping of names to (width, A) probabilities; or an argument of
-        `open_database`: `jaspar:GROUP`, or the path of a MEME, JASPAR or TRANSFAC file.
+        A `MotifSet`; a mapping of names to (width, A) probabilities, or to a consensus in IUPAC
+        codes such as "TATAWAAR"; or an argument of `open_database`: `jaspar:GROUP`, or the path of
+        a MEME, JASPAR or TRANSFAC file.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p
@@ -91,7 +92,7 @@ def hits(
 
 
 def scan_files(
-    motifs: MotifSet | Mapping[str, NDArray[np.float64]] | str | Path,
+    motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path,
     files: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
@@ -134,12 +135,19 @@ def scan_files(
 
 
 def _motifs(
-    motifs: MotifSet | Mapping[str, NDArray[np.float64]] | str | Path, alphabet: Alphabet
+    motifs: MotifSet | Mapping[str, NDArray[np.float64] | str] | str | Path, alphabet: Alphabet
 ) -> tuple[Mapping[str, NDArray[np.float64]], Mapping[str, int]]:
     if isinstance(motifs, MotifSet):
         ppms, num_sites = motifs.ppms, motifs.num_sites
     else:
-        ppms = dict(motifs) if isinstance(motifs, Mapping) else open_database(str(motifs), alphabet)
+        ppms = (
+            {
+                name: of_consensus(motif, alphabet) if isinstance(motif, str) else np.asarray(motif)
+                for name, motif in motifs.items()
+            }
+            if isinstance(motifs, Mapping)
+            else open_database(str(motifs), alphabet)
+        )
         num_sites = dict.fromkeys(ppms, NUM_SITES)
     for name, ppm in ppms.items():
         if ppm.ndim != 2 or ppm.shape[1] != len(alphabet.letters):

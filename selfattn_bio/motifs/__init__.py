@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from Bio.Data import IUPACData
 from numpy.typing import NDArray
 
 from selfattn_bio.config import MOTIF_DATABASES
@@ -87,3 +88,34 @@ def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray
         f"not a motif database in {formats} format: it starts with {first[:40]!r}",
         place=f"{path}:1",
     )
+
+
+def of_consensus(text: str, alphabet: Alphabet = DNA) -> NDArray[np.float64]:
+    """Return the probabilities of a consensus in IUPAC codes, (width, A).
+
+    `of_consensus("TAW")` has T, A, and A or T with probability 1/2 each.
+
+    Raises
+    ------
+    DatabaseError
+        If the text is empty or has a character that is no IUPAC code.
+    """
+    values = (
+        IUPACData.ambiguous_dna_values
+        if alphabet.has_complement
+        else IUPACData.extended_protein_values
+    )
+    codes = {
+        code: [alphabet.letters.index(each) for each in of if each in alphabet.letters]
+        for code, of in values.items()
+    }
+    if not text:
+        raise DatabaseError("a motif is empty text")
+    if wrong := [code for code in text.upper() if not codes.get(code)]:
+        raise DatabaseError(
+            f"invalid character {wrong[0]!r} in motif {text!r} (expected {alphabet.description})"
+        )
+    matrix = np.zeros((len(text), len(alphabet.letters)))
+    for position, code in enumerate(text.upper()):
+        matrix[position, codes[code]] = 1 / len(codes[code])
+    return matrix

@@ -29,21 +29,26 @@ Models = Scorer | Ensemble | str | Path | Sequence[str | Path]
 
 
 @overload
-def load(path: str | Path, *, allow_module: str | None = None) -> Scorer:
+def load(path: str | Path, *, allow_module: str | None = None, device: str = "auto") -> Scorer:
     """Load a model folder, or a model that ships, as a scorer."""
 
 
 @overload
-def load(path: Sequence[str | Path], *, allow_module: str | None = None) -> Scorer | Ensemble:
+def load(
+    path: Sequence[str | Path], *, allow_module: str | None = None, device: str = "auto"
+) -> Scorer | Ensemble:
     """Load several model folders as an ensemble, or a list of one as a scorer."""
 
 
 def load(
-    path: str | Path | Sequence[str | Path], *, allow_module: str | None = None
+    path: str | Path | Sequence[str | Path],
+    *,
+    allow_module: str | None = None,
+    device: str = "auto",
 ) -> Scorer | Ensemble:
     """Load a model folder, or several of them as an ensemble.
 
-    The model is placed on CUDA if a device is available, otherwise on the CPU. A baseline saved by
+    A baseline saved by
     `evaluate`, such as `load("results/promoter/baselines/exact_positions")`, becomes a
     `BaselineScorer`. A model that ships with the package can be loaded by name, such as
     `load("promoter")`; `load("./promoter")` is a folder in the working directory.
@@ -55,6 +60,9 @@ def load(
     allow_module
         The user's module that the model names, such as "my_model:build". Its code runs, now and
         for other models of this process.
+    device
+        "cpu", "cuda", or a CUDA device such as "cuda:1". "auto" is CUDA if there is a device,
+        otherwise the CPU. Baselines always use the CPU.
 
     Raises
     ------
@@ -62,7 +70,7 @@ def load(
         If a file is missing, truncated or does not belong to the others. For several folders also
         if they differ in alphabet, objective, soft mask or gaps.
     ArgumentError
-        If this is not a model folder, or a list of at least one.
+        If this is not a model folder, or a list of at least one, or there is no such device.
     """
     folders = [path] if isinstance(path, str | Path) else path
     if (
@@ -77,8 +85,8 @@ def load(
     if allow_module:
         user_module.allow_module(allow_module)
     if isinstance(path, str | Path):
-        return _load_one(path)
-    members = tuple(_load_one(folder) for folder in path)
+        return _load_one(path, device)
+    members = tuple(_load_one(folder, device) for folder in path)
     if len(members) == 1:
         return members[0]
     for folder, member in zip(path, members, strict=True):
@@ -142,14 +150,28 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
         )
 
 
-def _load_one(path: str | Path) -> Scorer:
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ArgumentError(
+            f"unknown device {name!r}", hint="Use cpu, cuda, or cuda:NUMBER"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ArgumentError(f"device {name}: no such GPU found", hint="Use device='cpu'")
+    return device
+
+
+def _load_one(path: str | Path, device: str) -> Scorer:
     folder = folder_of(path)
     if is_baseline(folder):
         return BaselineScorer.load(folder)
     if not (folder / WEIGHTS).exists():
         _check_is_no_parent(folder)
     run, network, provenance = load_model(folder)
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(_device(device))
     sha256 = provenance["weights_sha256"]
     reference, stack = (
         load_reference(folder, tokenizer_of(run).alphabet, sha256),

@@ -1,6 +1,7 @@
-"""Parse genome regions, given as "chr2R:100-400" or as lines of a BED file.
+"""Parse genome regions, given as "chr2R:101-400" or as lines of a BED file.
 
-Coordinates are 0-based half-open. Regions are sorted, and those that touch are merged.
+Text is 1-based inclusive, as in samtools; `Region` and BED are 0-based half-open. Regions are
+sorted, and those that touch are merged.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ class Region(NamedTuple):
 
 
 def parse_region(text: str, genome: Genome) -> Region:
-    """Parse "chr2R:100-400", or "chr2R" for the complete chromosome.
+    """Parse a region in the form of samtools: "chr2R:101-400", "chr2R:101-" or "chr2R".
 
-    Commas in numbers are ignored.
+    Positions are 1-based, and the last one is included: "chr2R:101-400" has 300 bp and is
+    `Region("chr2R", 100, 400)`. Without an end it reaches the end of the chromosome. Commas in
+    numbers are ignored.
 
     Raises
     ------
@@ -39,20 +42,23 @@ def parse_region(text: str, genome: Genome) -> Region:
     """
     if text in genome.names:
         return Region(text, 0, genome.lengths[text])
-    found = re.fullmatch(r"(\S+):([\d,]+)-([\d,]+)", text)
+    found = re.fullmatch(r"(\S+):([\d,]+)-([\d,]*)", text)
     if found is None:
         if ":" not in text:
             return Region(chrom := genome.resolve(text), 0, genome.lengths[chrom])
-        raise GenomeError(f"cannot read region {text!r}; write CHROM:START-END, 0-based half-open")
-    chrom = genome.resolve(found[1])
-    region = Region(chrom, *(int(number.replace(",", "") or 0) for number in found.groups()[1:]))
-    if not region.start < region.end <= genome.lengths[chrom]:
         raise GenomeError(
-            f"region {chrom}:{region.start}-{region.end} is empty or ends after {chrom}, which has "
-            f"{genome.lengths[chrom]} bp",
+            f"cannot read region {text!r}; write CHROM:FIRST-LAST, 1-based inclusive as in samtools"
+        )
+    chrom = genome.resolve(found[1])
+    length = genome.lengths[chrom]
+    first = int(found[2].replace(",", "") or 0)
+    last = int(found[3].replace(",", "")) if found[3] else length
+    if not 1 <= first <= last <= length:
+        raise GenomeError(
+            f"region {text} is not within {chrom}:1-{length} (1-based, both ends included)",
             place=str(genome.path),
         )
-    return region
+    return Region(chrom, first - 1, last)
 
 
 def read_regions(path: str | Path, genome: Genome) -> list[Region]:

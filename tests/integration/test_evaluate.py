@@ -66,8 +66,8 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "split_sha256": sha256_of(tmp_path / "split.tsv"),
         }
         provenance |= {
-            "vocabulary_sha256": "",
-            "weights_sha256": "",
+            "vocabulary_sha256": "0" * 64,
+            "weights_sha256": "0" * 64,
             "calibration": {"slope": 0.5, "threshold": 0.5},
         }
         (tmp_path / name / "provenance.json").write_text(json.dumps(provenance))

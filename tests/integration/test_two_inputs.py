@@ -199,7 +199,7 @@ TAKES_ONE = "does not support models with two inputs"
     "command",
     [
         ["scan", "--genome", "positives.fa", "--output", "x"],
-        ["variants", "--genome", "positives.fa", "--region", "r1:0-10", "--output", "x"],
+        ["variants", "--genome", "positives.fa", "--region", "r1:1-10", "--output", "x"],
         ["embed", "--fasta", "positives.fa", "--output", "x.parquet"],
         ["contacts", "--fasta", "positives.fa", "--output", "x"],
         ["motifs", *SHARED, "--attribution", "attribution", "--output", "x"],

@@ -47,7 +47,7 @@ def test_doctor_reports_kernels_of_default_encoder_on_cuda(capsys, monkeypatch):
     monkeypatch.setattr(machine, "_requests", lambda: on_cuda)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
-    assert main(["doctor"]) == 0
+    assert main(["doctor", "--kernels"]) == 0
     out, warnings = capsys.readouterr()
     assert "CUDA: a GPU" in out
     _, *lines = table(out, 'Kernels that "auto" chooses')  # without the column names
@@ -62,7 +62,7 @@ def test_doctor_reports_kernels_of_default_encoder_on_cuda(capsys, monkeypatch):
 
 
 def test_doctor_lists_kernel_for_each_pattern(capsys):
-    assert main(["doctor"]) == 0
+    assert main(["doctor", "--kernels"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in KERNELS)
     _, *served = table(out, 'Kernels that "auto" chooses')  # without the column names
@@ -82,7 +82,7 @@ def test_doctor_lists_kernel_for_each_pattern(capsys):
 
 
 def test_doctor_lists_mixers_with_their_positions(capsys):
-    assert main(["doctor"]) == 0
+    assert main(["doctor", "--kernels"]) == 0
     lines = capsys.readouterr().out.split("\nOther mixers")[1].splitlines()[2:]
     assert {line.split()[0] for line in lines} == kinds(config.AnyMixer) - {"softmax"}
     assert "  dynamic          none, sinusoidal, learned, t5, alibi, rotary" in lines
@@ -92,8 +92,8 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
     monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert main(["doctor"]) == 0
-    parts = machine.optional_parts().set_index("name")
+    assert main(["doctor", "--kernels"]) == 0
+    parts = machine.other_parts().set_index("name")
     needed = {
         re.match(r"[\w-]+", each)[0].lower().replace("-", "_")
         for each in requires("selfattn-bio")
@@ -115,9 +115,22 @@ def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
     assert "not found. It clusters similar sequences by alignment" in capsys.readouterr().out
 
 
-def test_machine_is_what_doctor_prints(capsys):
-    found = machine.inspect_machine()
+def test_doctor_starts_with_verdict_and_compiles_nothing(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("You can train on the CPU; nothing needed is missing.\n")
+    assert "will be compiled with" in out or "cannot run" in out
+    assert not list(tmp_path.rglob("*.so"))
+    assert "Attention kernels" not in out
+    monkeypatch.setattr(machine, "SHIPPED", tmp_path)
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.startswith("Something needed is missing: model 'promoter'; ")
+
+
+def test_machine_is_what_doctor_prints(capsys):
+    found = machine.inspect_machine(kernels=True)
+    assert main(["doctor", "--kernels"]) == 0
     assert capsys.readouterr().out == f"{found}\n"
     row = found.table[(found.table["pattern"] == "bigbird") & (found.table["position"] == "shaw")]
     assert row["kernel"].tolist() == ["slab"]
@@ -125,6 +138,6 @@ def test_machine_is_what_doctor_prints(capsys):
 
 
 def test_repr_of_a_machine_is_one_line():
-    found = machine.inspect_machine()
+    found = machine.inspect_machine(kernels=True)
     assert repr(found).startswith(f"Machine: {found.device}; ")
     assert "\n" not in repr(found)

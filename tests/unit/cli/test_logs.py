@@ -155,7 +155,7 @@ def test_wrong_call_exits_with_2(command):
     with pytest.raises(SystemExit) as ended:
         cli.main(["try", "--unknown"])
     assert ended.value.code == 2
-    assert sorted(CODES) == [0, 1, 2, 130, 137, 143]
+    assert sorted(CODES) == [0, 1, 2, 3, 130, 137, 143]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

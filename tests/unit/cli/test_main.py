@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from selfattn_bio.cli import main as cli
+from selfattn_bio.cli.process import use_device
 from selfattn_bio.errors import SequenceFileError
 
 CORES = len(os.sched_getaffinity(0))
@@ -61,6 +62,45 @@ def test_completion_is_valid_bash(tmp_path, capsys):
     script.write_text(capsys.readouterr().out)
     subprocess.run(["bash", "-n", script], check=True)
     assert "--run-file" in script.read_text()
+
+
+def test_help_lists_each_command_once_below_a_heading(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    out = capsys.readouterr().out
+    listed = re.findall(r"^    ([a-z]+)  ", out, re.MULTILINE)
+    assert listed == list(cli.COMMANDS)
+    assert re.findall(r"^  ([a-z]+):$", out, re.MULTILINE) == list(cli.GROUPS)
+
+
+def test_verbose_prints_options_and_traceback(command, capsys):
+    command.fails_with(SequenceFileError("invalid character 'J'", place="a.fa:3"))
+    assert cli.main(["try", "--verbose"]) == 1
+    out, err = capsys.readouterr()
+    assert "PyTorch" in out
+    assert "verbose=True" in out
+    assert "Traceback" in err
+    assert err.splitlines()[-1] == "selfattn-bio try: error: a.fa:3: invalid character 'J'"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tpu", "unknown device 'tpu'. Use cpu, cuda, or cuda:NUMBER"),
+        ("cuda:99", "device cuda:99: no such GPU found. Run on the CPU with --device cpu"),
+    ],
+)
+def test_unknown_device_error(monkeypatch, capsys, name, message):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    score = ["score", "--model", "promoter", "--fasta", "a.fa", "--output", "b.tsv"]
+    assert cli.main([*score, "--device", name]) == 1
+    assert capsys.readouterr().err == f"selfattn-bio score: error: {message}\n"
+
+
+def test_device_cpu_hides_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    use_device("cpu")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_known_error_is_one_line(command, capsys):

@@ -48,6 +48,15 @@ def test_strings():
     assert selfattn_bio.hits({"m": PPM}, ["ACGT" * 5]).empty
 
 
+def test_motif_as_consensus():
+    table = selfattn_bio.hits({"T": "TATAWAAG"}, ["CCCTATATAAGCC", "CCCTATACAAGCC"], hit_p=5e-5)
+    assert table[["chrom", "start", "strand"]].to_numpy().tolist() == [["0", 3, "+"]]
+    with pytest.raises(DatabaseError, match=r"invalid character '!' in motif 'TA!'"):
+        selfattn_bio.hits({"T": "TA!"}, ["ACGT"])
+    with pytest.raises(DatabaseError, match="a motif is empty text"):
+        selfattn_bio.hits({"T": ""}, ["ACGT"])
+
+
 def test_a_file_with_coordinates(fasta):
     found = selfattn_bio.hits({"m": PPM}, fasta, hit_p=1e-5)
     rows = found[["chrom", "start", "end", "strand"]].to_numpy().tolist()

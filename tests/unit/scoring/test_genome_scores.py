@@ -19,7 +19,7 @@ from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.origin import ModelOrigin, origin_of
 from selfattn_bio.scoring.peaks import unsuppressed
-from selfattn_bio.scoring.regions import read_regions
+from selfattn_bio.scoring.regions import parse_region, read_regions
 from selfattn_bio.scoring.tracks import Scan, score_genome
 from selfattn_bio.sequence.genome import Genome
 
@@ -172,6 +172,19 @@ def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
     assert not found.equals(score_genome(scorer_of(RUN), soft, tmp_path / "x", scan=SCAN))
 
 
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("chrA", ("chrA", 0, 1500)),
+        ("chrA:1-1", ("chrA", 0, 1)),
+        ("chrA:101-400", ("chrA", 100, 400)),
+        ("chrA:1,401-", ("chrA", 1400, 1500)),
+    ],
+)
+def test_region_is_one_based_and_inclusive(genome, text, region):
+    assert parse_region(text, genome) == region
+
+
 def test_regions_equal_part_of_genome_scan(genome, tmp_path):
     scorer = scorer_of(RUN)
     score_genome(scorer, genome, tmp_path / "all", scan=SCAN)
@@ -184,7 +197,7 @@ def test_regions_equal_part_of_genome_scan(genome, tmp_path):
         scorer,
         genome,
         tmp_path / "named",
-        regions=["chrA:1,000-1,100", "chrA:300-301", "chrA:305-400", "B"],
+        regions=["chrA:1,001-1,100", "chrA:301-301", "chrA:306-400", "B"],
         scan=SCAN,
     )
     for strand in ("plus", "minus"):
@@ -354,9 +367,9 @@ def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
     ("regions", "message"),
     [
         (["chrX"], "no chromosome 'chrX' in the genome"),
-        (["chrA:5-5"], "region chrA:5-5 is empty or ends after chrA, which has 1500 bp"),
-        (["chrA:0-1501"], "region chrA:0-1501 is empty or ends after chrA"),
-        (["chrA:x-y"], "cannot read region 'chrA:x-y'; write CHROM:START-END, 0-based half-open"),
+        (["chrA:5-4"], "region chrA:5-4 is not within chrA:1-1500"),
+        (["chrA:0-5"], "region chrA:0-5 is not within chrA:1-1500"),
+        (["chrA:x-y"], "cannot read region 'chrA:x-y'; write CHROM:FIRST-LAST, 1-based inclusive"),
         (
             ["chrShort"],
             "no window of 60 bp fits into the chromosomes or regions to scan",

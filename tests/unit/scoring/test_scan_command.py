@@ -53,7 +53,7 @@ def test_scan_with_prior_reports_highest_score(basis, capsys):
 
 
 def test_scan_reports_other_assembly(basis, capsys):
-    assert main([*basis, "--chrom", "chrA", "--assembly", "toy2", "--prior", "0.1"]) == 0
+    assert main([*basis, "--region", "chrA", "--assembly", "toy2", "--prior", "0.1"]) == 0
     assert (
         "the model was trained on 'toy1', but the genome is named 'toy2'" in capsys.readouterr().err
     )
@@ -73,7 +73,7 @@ def test_internal_error_keeps_its_traceback(basis, monkeypatch):
         (["--stride", "0"], "stride is 0; it must be at least 1 bp"),
         (["--stride", "61"], "stride 61 is not between 1 and the window size of 60 bp"),
         (["--prior", "1"], "prior 1.0 is not between 0 and 1"),
-        (["--chrom", "chrZ"], "no chromosome 'chrZ' in the genome (it has chrA)"),
+        (["--region", "chrZ"], "no chromosome 'chrZ' in the genome (it has chrA)"),
         (
             ["--window", "801"],
             "no window of 801 bp fits into the chromosomes or regions to scan",

@@ -244,10 +244,10 @@ def model(tmp_path):
 
 def test_substitutions_are_saved_and_plotted(genome, model, tmp_path, caplog):
     caplog.set_level("INFO", "selfattn_bio")
-    found = score_substitutions(model, genome, "chrA:200-203")
+    found = score_substitutions(model, genome, "chrA:201-203")
     assert len(found.table) == 9
-    assert caplog.messages == ["chrA [200, 203), 0-based half-open: 3 bp, all in one window"]
-    assert repr(found) == "Substitutions in chrA [200, 203): 9 alleles scored"
+    assert caplog.messages == ["chrA:201-203: 3 bp, all in one window"]
+    assert repr(found) == "Substitutions in chrA:201-203: 9 alleles scored"
     assert "<table" in found._repr_html_()
     letters, heat, _ = found.plot().axes
     assert letters.get_ylabel() == "mean loss (logits)"

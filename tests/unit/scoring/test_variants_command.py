@@ -152,14 +152,14 @@ def test_file_without_variants_is_refused(genome, model, tmp_path, capsys):
             "--genome",
             genome.path,
             "--region",
-            "chrA:150-153",
+            "chrA:151-153",
             "--output",
             tmp_path / "a",
         )
         == 1
     )
     assert (
-        "chrA:150-153: the region has no A, C, G or T that the model reads"
+        "chrA:151-153: the region has no A, C, G or T that the model reads"
         in capsys.readouterr().err
     )
     assert list(tmp_path.glob("a.*")) == [path]
@@ -183,7 +183,7 @@ def test_other_assembly_is_reported(genome, model, tmp_path, capsys):
                 "--genome",
                 path,
                 "--region",
-                "chrA:200-203",
+                "chrA:201-203",
                 "--output",
                 tmp_path / "a",
             )
@@ -205,7 +205,7 @@ def test_internal_error_keeps_its_traceback(genome, model, tmp_path, monkeypatch
             "--genome",
             genome.path,
             "--region",
-            "chrA:200-203",
+            "chrA:201-203",
             "--output",
             tmp_path / "a",
         )
@@ -233,7 +233,7 @@ def test_saturation_of_a_region_is_plotted(genome, model, tmp_path, capsys):
             "--genome",
             genome.path,
             "--region",
-            "A:200-230",
+            "A:201-230",
             "--rc",
             "--output",
             tmp_path / "a",
@@ -249,10 +249,7 @@ def test_saturation_of_a_region_is_plotted(genome, model, tmp_path, capsys):
         scorer.logits([window, DNA.reverse_complement(window)]).mean(), abs=1e-5
     )
     assert (tmp_path / "a.saturation.svg").read_text().startswith("<?xml")
-    assert (
-        "variants: chrA [200, 230), 0-based half-open: 30 bp, all in one window\n"
-        in capsys.readouterr().out
-    )
+    assert "variants: chrA:201-230: 30 bp, all in one window\n" in capsys.readouterr().out
     assert (
         command(
             "--model",
@@ -260,7 +257,7 @@ def test_saturation_of_a_region_is_plotted(genome, model, tmp_path, capsys):
             "--genome",
             genome.path,
             "--region",
-            "chrA:200-270",
+            "chrA:201-270",
             "--output",
             tmp_path / "b",
         )

@@ -115,6 +115,17 @@ def _recipe() -> tuple[list[str], Path]:
     )
 
 
+def describe() -> str:
+    """Describe the state of the kernel, without compiling it."""
+    try:
+        compiler, library = _recipe()
+    except _NotHereError as error:
+        return f"cannot run: {error}"
+    if _is_private(library):
+        return "is compiled"
+    return f"will be compiled with {compiler[0]} when it is used first"
+
+
 def _is_private(library: Path) -> bool:
     """Return whether the file exists and only this user can write to it and to its folder."""
     if not library.exists():
