@@ -42,7 +42,11 @@ def test_readme_make_commands_exist():
 
 @pytest.mark.parametrize(
     "page",
-    [Path("README.md"), *(path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md")))],
+    [
+        path.relative_to(ROOT)
+        for folder in (".", "data", "docs", "workflows")
+        for path in sorted((ROOT / folder).glob("*.md"))
+    ],
     ids=str,
 )
 def test_links_and_modules_exist(page):

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.slow,  # the imports are slow
     pytest.mark.filterwarnings("ignore"),  # other libraries may warn
     pytest.mark.skipif(
-        bool(MISSING), reason=f"not installed, pip install -e '.[bench]': {', '.join(MISSING)}"
+        bool(MISSING), reason=f"not installed, pip install --group bench: {', '.join(MISSING)}"
     ),
 ]
 
