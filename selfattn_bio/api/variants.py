@@ -145,6 +145,7 @@ def annotate_variants(
     prior: float | None = None,
     mismatches: float = 0.05,
     motifs: str | Path | None = None,
+    background: int = 0,
 ) -> Counter[str]:
     """Score the alleles of a VCF file of any size, and write a table and an annotated VCF.
 
@@ -155,7 +156,7 @@ def annotate_variants(
 
     Parameters
     ----------
-    model, genome, vcf, windows, prior
+    model, genome, vcf, windows, prior, background
         As for `score_variants`.
     output
         Prefix of the file names.
@@ -189,7 +190,7 @@ def annotate_variants(
     )
     counts = Counter[str]()
     with VariantWriter(output, source, _name(model, origin)) as writer:
-        for batch in scored(origin, genome, source, windows, prior):
+        for batch in scored(origin, genome, source, windows, prior, background):
             writer.write(batch.variants, _with_changes(batch, ppms))
             counts += tally(batch.table)
     for line in _status_lines(counts):

@@ -21,6 +21,7 @@ import argparse
 from pathlib import Path
 
 from selfattn_bio.cli.common import add_models
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.log import LOG
 
 
@@ -74,6 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "in the validation split)",
     )
     parser.add_argument(
+        "--background",
+        type=int,
+        default=0,
+        metavar="N",
+        help="compare each allele of a VCF with N random substitutions in the same window, and "
+        "write the percentile of its effect; takes about N / 2 times as long (default: no "
+        "comparison)",
+    )
+    parser.add_argument(
         "--mismatches",
         type=float,
         default=0.05,
@@ -98,7 +108,18 @@ def run(arguments: argparse.Namespace) -> None:
     shared = {"prior": arguments.prior, "motifs": arguments.motifs, "windows": windows}
     if arguments.vcf:
         annotate_variants(
-            model, genome, arguments.vcf, output, mismatches=arguments.mismatches, **shared
+            model,
+            genome,
+            arguments.vcf,
+            output,
+            mismatches=arguments.mismatches,
+            background=arguments.background,
+            **shared,
+        )
+    elif arguments.background:
+        raise ArgumentError(
+            "--background is for --vcf",
+            hint="With --region, compare the substitutions of the region with each other",
         )
     else:
         found = score_substitutions(model, genome, arguments.region, **shared)

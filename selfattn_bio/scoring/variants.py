@@ -5,11 +5,13 @@ Only for binary models of DNA.
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,6 +42,7 @@ MEANING = {  # description of each status
     MASKED: "not scored: REF has soft-masked bases, which the model reads as N",
 }
 NAMED = "ACGT"  # only these bases can contradict each other
+NAMED_CODES = np.frombuffer(NAMED.encode(), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def score_variants(
     *,
     windows: VariantWindows | None = None,
     prior: float | None = None,
+    background: int = 0,
 ) -> pd.DataFrame:
     """Score the alleles of a VCF file in windows of a genome.
 
@@ -132,6 +136,9 @@ def score_variants(
     prior
         Fraction of windows that are positive, for the probabilities. None for the fraction in the
         validation split.
+    background
+        Number of random substitutions that each allele is compared with. The time grows in
+        proportion.
 
     Returns
     -------
@@ -140,7 +147,8 @@ def score_variants(
     probability_alt, probability_effect and status. The status is scored, reference_mismatch,
     no_allele, no_window or, for a model that reads soft-masked bases as N, soft_masked. Numbers are
     missing unless the status is scored. For several models, effect_spread is the standard deviation
-    of the effect between them.
+    of the effect between them. With a background, effect_percentile is the percentage of single
+    random substitutions elsewhere in the reference window whose effect is smaller in size.
 
     Raises
     ------
@@ -153,10 +161,8 @@ def score_variants(
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     variants = VcfFile(vcf, genome)
     check_reference(variants)
-    tables = [
-        batch.table
-        for batch in scored(origin_of(model), genome, variants, windows or VariantWindows(), prior)
-    ]
+    options = windows or VariantWindows(), prior, background
+    tables = [batch.table for batch in scored(origin_of(model), genome, variants, *options)]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -231,11 +237,14 @@ def scored(
     variants: Iterable[VcfVariant],
     windows: VariantWindows,
     prior: float | None = None,
+    background: int = 0,
 ) -> Iterator[VariantBatch]:
     """Yield scored variants in batches of BATCH lines.
 
     Arguments and errors are those of `score_variants`.
     """
+    if background < 0:
+        raise ArgumentError(f"background is {background}; it must be at least 0")
     size, shift, lines = origin.window(windows.window), origin.shift(prior), iter(variants)
     read = genome.with_soft_mask(origin.scorer.policy.soft_mask)
     while batch := list(islice(lines, BATCH)):
@@ -251,7 +260,13 @@ def scored(
             )
             pairs.append(pair)
             status.append(unfit or (NO_WINDOW if pair is None else SCORED))
-        yield VariantBatch(batch, _table(rows, status, pairs, origin, shift, windows.rc), pairs)
+        table = _table(rows, status, pairs, origin, shift, windows.rc)
+        if background:
+            table["effect_percentile"] = [
+                np.nan if pair is None else _percentile(row, pair, origin, windows.rc, background)
+                for row, pair in zip(table.to_dict("records"), pairs, strict=True)
+            ]
+        yield VariantBatch(batch, table, pairs)
 
 
 def _unscored(genome: Genome, read: Genome, variant: VcfVariant) -> str:
@@ -310,7 +325,8 @@ def _table(
         (len(origin.scorer.members), 2, len(rows)), np.nan
     )  # (members, ref and alt, rows)
     if known := [i for i, pair in enumerate(pairs) if pair is not None]:
-        logits[:, :, known] = _logits(origin, [pair for pair in pairs if pair is not None], rc)
+        letters = np.stack([[pair.ref, pair.alt] for pair in pairs if pair is not None], axis=1)
+        logits[:, :, known] = _logits(origin, letters, rc)
     ref, alt = logits.mean(axis=0)
     probability_ref, probability_alt = (
         expit(origin.scorer.calibration.log_odds(x) + shift) for x in (ref, alt)
@@ -334,14 +350,57 @@ def _table(
     return pd.DataFrame(columns)
 
 
-def _logits(origin: ModelOrigin, pairs: list[AllelePair], rc: bool) -> NDArray[np.float64]:
-    """Return logits of the windows with REF and with the alternative allele, (members, 2, pairs).
+def _percentile(
+    row: Mapping[Hashable, Any], pair: AllelePair, origin: ModelOrigin, rc: bool, number: int
+) -> float:
+    """Return the percentage of random substitutions with a smaller effect than a scored allele."""
+    rng = np.random.default_rng(zlib.crc32(f"{row['chrom']}:{row['pos']}".encode()))
+    mutants = random_substitutions(pair, len(row["ref"]), number, rng)
+    if not len(mutants):
+        return float("nan")
+    effects = _logits(origin, mutants, rc).mean(axis=0) - row["logit_ref"]
+    return float(100 * np.mean(np.abs(effects) < abs(row["effect"])))
 
-    They are averaged over the placements and, with `rc`, over both strands.
+
+def random_substitutions(
+    pair: AllelePair, ref_length: int, number: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Return windows with the reference in which another base is replaced.
+
+    Parameters
+    ----------
+    pair
+        Windows of the variant.
+    ref_length
+        Length of REF, whose bases are not replaced.
+    number
+        Number of substitutions, or fewer if there are not as many different ones.
+
+    Returns
+    -------
+    (number, P, size); the P windows of a substitution have it at the same position of the genome.
     """
-    letters = np.stack([[pair.ref, pair.alt] for pair in pairs], axis=1)  # (2, n, P, size)
-    flat = letters.reshape(-1, letters.shape[-1])
+    size = pair.ref.shape[1]
+    # relative to the variant, within all windows
+    places = np.arange(-pair.positions.min(), size - pair.positions.max())
+    places = places[(places < 0) | (places >= ref_length)]
+    places = places[np.isin(pair.ref[0, pair.positions[0] + places], NAMED_CODES)]
+    chosen = rng.permutation(3 * len(places))[:number]
+    mutants = np.repeat(pair.ref[None], len(chosen), axis=0)
+    for windows, place, other in zip(mutants, places[chosen // 3], chosen % 3, strict=True):
+        at = pair.positions + place
+        others = np.setdiff1d(NAMED_CODES, windows[0, at[0]])
+        windows[np.arange(len(at)), at] = others[other]
+    return mutants
+
+
+def _logits(origin: ModelOrigin, windows: NDArray[np.uint8], rc: bool) -> NDArray[np.float64]:
+    """Return logits of windows (..., P, size) of ASCII, (members, ...).
+
+    They are averaged over the P placements and, with `rc`, over both strands.
+    """
     # alleles of a line share the REF window
+    flat = windows.reshape(-1, windows.shape[-1])
     distinct, back = np.unique(flat, axis=0, return_inverse=True)
     readings = (
         [distinct, DNA.reverse_complement(distinct)]
@@ -352,7 +411,9 @@ def _logits(origin: ModelOrigin, pairs: list[AllelePair], rc: bool) -> NDArray[n
         np.mean([member.logits(reading) for reading in readings], axis=0)
         for member in origin.scorer.members
     ]
-    return np.stack([logits[back].reshape(letters.shape[:3]).mean(axis=2) for logits in of_members])
+    return np.stack(
+        [logits[back].reshape(windows.shape[:-1]).mean(axis=-1) for logits in of_members]
+    )
 
 
 def tally(table: pd.DataFrame) -> Counter[str]:

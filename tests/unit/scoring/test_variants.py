@@ -226,6 +226,52 @@ def test_several_models_give_effect_spread(genome, tmp_path):
     assert "effect_spread" not in tables[0]
 
 
+def test_random_substitutions_are_elsewhere_in_all_windows(genome):
+    variant = VcfVariant("x:1", "chrA", "chrA", 160, ".", text(genome, 160, 162), ("A",))
+    pair = windows_of(genome, variant, "A", [130, 135], 40)
+    mutants = module.random_substitutions(pair, 2, 1000, np.random.default_rng(0))
+    assert len(np.unique(mutants.reshape(len(mutants), -1), axis=0)) == len(mutants)
+    changed = mutants != pair.ref
+    assert (changed.sum(axis=2) == 1).all()
+    places = changed.argmax(axis=2) + np.array([130, 135])  # in the genome
+    assert (places[:, 0] == places[:, 1]).all()
+    # both windows have 135 to 169; 160 and 161 are REF, 150 to 152 are NNR
+    allowed = set(range(135, 170)) - {150, 151, 152, 160, 161}
+    assert set(places[:, 0]) == allowed
+    assert len(mutants) == 3 * len(allowed)
+    assert set(mutants[changed]) == set(b"ACGT")
+    few = module.random_substitutions(pair, 2, 7, np.random.default_rng(0))
+    assert len(few) == 7
+
+
+@pytest.mark.parametrize("windows", [VariantWindows(60), VariantWindows(60, 3, rc=True)])
+def test_percentile_ranks_effect_among_random_substitutions(genome, tmp_path, windows):
+    scorer, ref = scorer_of(RUN), text(genome, 199, 200)
+    rows = [("chrA", 200, ref, f"{other(ref)},*"), ("chrA", 300, text(genome, 299, 300), "GATTACA")]
+    path = write_vcf(tmp_path / "a.vcf", rows)
+    table = score_variants(scorer, genome, path, windows=windows, background=10_000)
+    plain = score_variants(scorer, genome, path, windows=windows)
+    pd.testing.assert_frame_equal(table.drop(columns="effect_percentile"), plain)
+    assert np.isnan(table["effect_percentile"][1])
+    # all other substitutions in the common part of the windows, as variants in the same windows
+    shift = 0 if windows.placements == 1 else 10
+    effects = []
+    for place in range(199 - 30 + shift, 199 + 30 - shift):
+        if place != 199:
+            wild = text(genome, place, place + 1)
+            around = VariantWindows(60, windows.placements, windows.rc, around=199)
+            row = ("chrA", place + 1, wild, ",".join(x for x in "ACGT" if x != wild))
+            found = score_variants(
+                scorer, genome, write_vcf(tmp_path / "b.vcf", [row]), windows=around
+            )
+            effects += found["effect"].tolist()
+    expected = 100 * np.mean(np.abs(effects) < abs(table["effect"][0]))
+    assert table["effect_percentile"][0] == pytest.approx(expected)
+    assert 0 < expected < 100
+    with pytest.raises(ValueError, match="background is -1; it must be at least 0"):
+        score_variants(scorer, genome, path, background=-1)
+
+
 def test_substitutions_of_a_region(genome):
     found = list(substitutions(genome, Region("chrA", 148, 156)))
     assert [variant.start for variant in found] == [148, 149, 153, 154, 155]  # NNR is skipped

@@ -306,3 +306,18 @@ def test_motifs_gained_or_lost_by_an_allele(genome, model, tmp_path):
     table = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t", keep_default_na=False)
     assert table["motifs_lost"].tolist() == ["dre", "", "", "", ""]
     assert table["motifs_gained"].tolist() == ["", "", "", "dre", ""]
+
+
+def test_background_of_a_region_is_refused(genome, model, tmp_path, capsys):
+    paths = "--model", model, "--genome", genome.path, "--output", tmp_path / "a"
+    assert command(*paths, "--region", "chrA:200-203", "--background", 10) == 1
+    assert "--background is for --vcf" in capsys.readouterr().err
+
+
+def test_background_adds_percentiles_to_table(genome, model, tmp_path):
+    ref = text(genome, 199, 200)
+    path = write_vcf(tmp_path / "a.vcf", [("chrA", 200, ref, other(ref))])
+    paths = "--model", model, "--genome", genome.path, "--output", tmp_path / "a"
+    assert command(*paths, "--vcf", path, "--background", 20) == 0
+    percentile = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t")["effect_percentile"].item()
+    assert percentile in np.arange(0, 101, 5)
