@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from selfattn_bio.api.trained import TrainedModel
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import Interpret, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.display import counted
@@ -20,13 +20,15 @@ from selfattn_bio.errors import CorpusError, RunFileError
 from selfattn_bio.interpret.capture import has_attention
 from selfattn_bio.interpret.explain import attention_maps, explain_letters, explain_pairs
 from selfattn_bio.interpret.explanation import SOURCE, Explanation, MappedSequence
-from selfattn_bio.interpret.methods import build_method
+from selfattn_bio.interpret.methods import AttributionMethod, build_method
+from selfattn_bio.interpret.stability import attribution_correlations
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
 
+COMPARED = 50  # records that each network of the model explains alone
 COLUMNS = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]
 
 
@@ -84,7 +86,12 @@ def explain_positives(
     of_score = sorted({0, len(records) // 2, len(records) - 1})
     maps = _maps(scorer, corpus, mapped or records.index[of_score].tolist())
     provenance = read_provenance(trained.folder)
-    return replace(explanation, source={key: provenance[key] for key in SOURCE}, maps=maps)
+    return replace(
+        explanation,
+        source={key: provenance[key] for key in SOURCE},
+        maps=maps,
+        member_correlation=_member_correlation(scorer, letters, records, settings),
+    )
 
 
 def _rows_of(ids: Sequence[str], corpus: Corpus, place: str) -> list[int]:
@@ -166,6 +173,36 @@ def choose_recognised(
         f"with logits from {low:.2f} to {high:.2f}{uncalled}"
     )
     return chosen
+
+
+def _member_correlation(
+    scorer: Scorer, letters: Sequence[Any], records: pd.DataFrame, settings: Interpret
+) -> float | None:
+    """Explain COMPARED records by each network of the model alone, and correlate the attributions.
+
+    Returns
+    -------
+    The median over the records; None for a single network, for two inputs and for methods that
+    read attention weights.
+    """
+    method = build_method(settings.method)
+    if (
+        scorer.run.model.members == 1
+        or isinstance(scorer, PairedScorer)
+        or not isinstance(method, AttributionMethod)
+    ):
+        return None
+    rows = np.unique(np.linspace(0, len(letters) - 1, COMPARED).round().astype(int))
+    some, table = [letters[row] for row in rows], records[COLUMNS].iloc[rows]
+    rho = attribution_correlations(
+        [explain_letters(network, some, table, method=method) for network in scorer.networks]
+    )
+    median = float(np.nanmedian(rho))
+    LOG.info(
+        f"attributions of the {scorer.run.model.members} networks of the model correlate with "
+        f"Spearman's rho {median:.2f} (median of {len(rho)} sequences)"
+    )
+    return median
 
 
 def _maps(scorer: Scorer, corpus: Corpus, rows: Sequence[int]) -> dict[str, MappedSequence]:

@@ -99,6 +99,9 @@ class Explanation:
     partner
         Explanation of the second input of models with two inputs, row by row; None for models with
         one. For tracks the letters are levels (`sequence.alphabet.LEVELS`).
+    member_correlation
+        Spearman's correlation between the attributions of the networks of `[model] members`, each
+        explained alone: median over some of the records. None if unknown, or for one network.
     """
 
     records: pd.DataFrame
@@ -111,6 +114,7 @@ class Explanation:
     target: str = ""
     maps: Mapping[str, MappedSequence] = field(default_factory=dict)
     partner: Explanation | None = None
+    member_correlation: float | None = None
 
     def __repr__(self) -> str:
         kind = "DNA" if self.alphabet == "dna" else self.alphabet
@@ -339,6 +343,7 @@ class Explanation:
                 "alphabet": self.alphabet,
                 "method": self.method,
                 "target": self.target,
+                "member_correlation": self.member_correlation,
                 **self.source,
             }
             (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
@@ -375,6 +380,7 @@ class Explanation:
                     target=about["target"],
                     maps=maps,
                     partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
+                    member_correlation=about.get("member_correlation"),
                 )
         except FileNotFoundError as error:
             message = f"{Path(error.filename).name} is missing from the attribution folder"

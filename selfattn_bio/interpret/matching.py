@@ -1,14 +1,15 @@
-"""Match motifs with a database: Tomtom with q-values."""
+"""Match motifs with a database by Tomtom, and align two motifs."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.signal import correlate2d
 from scipy.stats import false_discovery_control
 
 MAX_OTHERS = 5
@@ -92,3 +93,50 @@ def compare(queries: Sequence[NDArray], targets: Sequence[NDArray], **options: A
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="tomtom was given")
         return tomtom(queries, targets, **options)
+
+
+class Alignment(NamedTuple):
+    """The most similar position of a second motif relative to a first one.
+
+    Attributes
+    ----------
+    similarity
+        Cosine of the angle between both matrices after the uniform background is subtracted. Rows
+        without a partner count as uniform. 1 for equal motifs, about 0 for unrelated ones.
+    offset
+        Row of the first motif that is aligned with the first row of the second one.
+    is_reversed
+        Whether the second motif is reverse-complemented.
+    """
+
+    similarity: float
+    offset: int
+    is_reversed: bool
+
+
+def alignment(
+    ppm: NDArray[np.float64], other: NDArray[np.float64], has_complement: bool = True
+) -> Alignment:
+    """Align a motif (w, A) with another one (v, A) where they are most similar.
+
+    Parameters
+    ----------
+    ppm, other
+        Probabilities.
+    has_complement
+        Whether both strands of the second motif are compared; the alphabet reversed is its
+        complement.
+    """
+    size = ppm.shape[1]
+    centred = ppm - 1 / size
+    strands = [other - 1 / size]
+    if has_complement:
+        strands.append(strands[0][::-1, ::-1])
+    # Row i: the first row of the strand is at row i - (len(strand) - 1) of `ppm`
+    products = np.stack(
+        [correlate2d(centred, strand, mode="full")[:, size - 1] for strand in strands]
+    )
+    best, row = np.unravel_index(products.argmax(), products.shape)
+    norm = np.linalg.norm(centred) * np.linalg.norm(strands[0])
+    similarity = float(products[best, row] / norm) if norm else 0.0
+    return Alignment(similarity, int(row) - (len(other) - 1), bool(best))

@@ -6,7 +6,9 @@ interpretation use `embed`, `classify` and `forward`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +120,13 @@ class Network(nn.Module):
     def has_embeddings(self) -> bool:
         """Return whether gradients can be taken at the embeddings."""
         return True
+
+    def alone(self, number: int) -> Self:
+        """Return a network that has only one of the members and shares its weights."""
+        network = copy.copy(self)
+        network._modules = dict(self._modules)
+        network.members = nn.ModuleList([self.members[number]])
+        return network
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, N) int to embeddings (B, N, token_dim)."""

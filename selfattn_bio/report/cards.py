@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import correlate2d
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.interpret.evidence import COLUMNS, NULL_P
 from selfattn_bio.interpret.interventions import MIN_EFFECT
-from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.interpret.matching import alignment, match_label
 from selfattn_bio.interpret.svg import logo_svg
 from selfattn_bio.motifs import open_database
 from selfattn_bio.report import figures, words
@@ -257,15 +256,9 @@ def aligned(
     -------
     Two matrices of the same shape (width of the alignment, 4), padded with uninformative rows.
     """
-    empty = 1 / ppm.shape[1]
-    strands = [match, match[::-1, ::-1]]
-    # Row i of the correlation: the first row of `other` is at row i - (len(other) - 1) of `ppm`
-    similarity = [
-        correlate2d(ppm - empty, other - empty, mode="full")[:, ppm.shape[1] - 1]
-        for other in strands
-    ]
-    best = int(similarity[1].max() > similarity[0].max())
-    offset = int(similarity[best].argmax()) - (len(match) - 1)
+    empty, found = 1 / ppm.shape[1], alignment(ppm, match)
+    other = match[::-1, ::-1] if found.is_reversed else match
+    offset = found.offset
     first, last = min(0, offset), max(len(ppm), offset + len(match))
 
     def framed(matrix: NDArray[np.float64], at: int) -> NDArray[np.float64]:
@@ -273,7 +266,7 @@ def aligned(
         frame[at - first : at - first + len(matrix)] = matrix
         return frame
 
-    return framed(ppm, 0), framed(strands[best], offset)
+    return framed(ppm, 0), framed(other, offset)
 
 
 def _known(row: Mapping[Any, Any]) -> str:

@@ -56,6 +56,11 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         ),
         motif_sentence=words.motif_sentence(results.motifs),
         null_sentence=words.null_sentence(results.motifs),
+        agreement_sentence=words.agreement_sentence(
+            results.explained.member_correlation if results.explained else None,
+            results.seed_correlations,
+        ),
+        stability=[] if results.stability is None else results.stability.to_dict("records"),
         supported=[] if results.motifs is None else words.supported(results.motifs),
         num_supported=0 if results.motifs is None else num_supported(results.motifs),
         motifs=cards.motif_rows(results),

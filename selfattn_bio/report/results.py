@@ -20,6 +20,7 @@ from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import read_json
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_table
+from selfattn_bio.interpret.stability import attribution_correlations, motif_stability
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
 
@@ -68,6 +69,11 @@ class Results(TaskResults):
         interactions.tsv, or None if `interactions` has not run.
     explained
         The attribution folder, or None if `explain` has not run.
+    stability
+        Comparison of the motifs of several trainings (`motif_stability`), or None if there are
+        motifs of only one.
+    seed_correlations
+        Correlation of the attributions of each record that several trainings explained.
     """
 
     records: pd.DataFrame
@@ -77,6 +83,8 @@ class Results(TaskResults):
     discovery: pd.DataFrame
     interactions: pd.DataFrame | None
     explained: Explanation | None
+    stability: pd.DataFrame | None
+    seed_correlations: NDArray[np.float64]
 
 
 def read_task_results(task: RunFile, folder: Path) -> TaskResults:
@@ -116,6 +124,16 @@ def read_results(task: RunFile, folder: Path) -> Results:
             return pd.DataFrame(columns=BED_COLUMNS)
         return read_file(folder / name, read_bed, "motifs")
 
+    explained = _read_optional(folder / "attribution", Explanation.load, "explain")
+    others = _other_trainings(task, folder)
+    explained_by = [
+        each
+        for each in (
+            explained,
+            *(_read_optional(of / "attribution", Explanation.load, "explain") for of in others),
+        )
+        if each is not None and not each.is_attention
+    ]
     return Results(
         **vars(shared),
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
@@ -126,8 +144,18 @@ def read_results(task: RunFile, folder: Path) -> Results:
         sites=sites("seqlets.bed"),
         discovery=sites("discovery_seqlets.bed"),
         interactions=_read_optional(folder / "interactions.tsv", read_table, "interactions"),
-        explained=_read_optional(folder / "attribution", Explanation.load, "explain"),
+        explained=explained,
+        stability=motif_stability([folder, *others]) if others and motifs is not None else None,
+        seed_correlations=attribution_correlations(explained_by)
+        if len(explained_by) > 1
+        else np.empty(0),
     )
+
+
+def _other_trainings(task: RunFile, folder: Path) -> list[Path]:
+    """Return the folders of further members of [training] seeds whose motifs were searched."""
+    folders = [folder / "members" / str(number) for number in range(2, task.training.seeds + 1)]
+    return [each for each in folders if (each / "motifs.tsv").exists()]
 
 
 def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, RunFile
@@ -263,6 +265,33 @@ def null_sentence(motifs: pd.DataFrame | None) -> str:
         f"motifs in random order, {passing} ({percent(passing / tested, 1)}) pass the tests of "
         "enrichment and effect."
     )
+
+
+def agreement_sentence(
+    member_correlation: float | None, seed_correlations: NDArray[np.float64]
+) -> str:
+    """State how similar the attributions of several networks are; empty if there is only one.
+
+    Parameters
+    ----------
+    member_correlation
+        `Explanation.member_correlation` of the model.
+    seed_correlations
+        (n,) correlation for each record that several trainings explained; may be empty.
+    """
+    what = "Spearman correlation of the attributions of a record, median over records"
+    found = []
+    if member_correlation is not None:
+        found.append(
+            f"{figure(member_correlation, 2)} between the networks that the model averages, each "
+            "explained alone"
+        )
+    if len(seed_correlations):
+        found.append(
+            f"{figure(float(np.nanmedian(seed_correlations)), 2)} between trainings with different "
+            f"seeds ({len(seed_correlations):,} records)"
+        )
+    return f"{what}: {'; '.join(found)}." if found else ""
 
 
 def database_name(database: str) -> str:

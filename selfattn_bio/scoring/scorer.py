@@ -6,7 +6,7 @@ Takes care of batching, padding, the device and the calibration.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,19 @@ class Scorer:
     def members(self) -> tuple[Scorer, ...]:
         """Return the scorer as an ensemble with one member."""
         return (self,)
+
+    @property
+    def networks(self) -> tuple[Scorer, ...]:
+        """Return a scorer for each of the M networks of `[model] members`, with the same weights.
+
+        The outputs of this scorer are the means of theirs.
+        """
+        model = self.run.model.model_copy(update={"members": 1})
+        run = self.run.model_copy(update={"model": model})
+        return tuple(
+            replace(self, run=run, network=self.network.alone(number))
+            for number in range(self.run.model.members)
+        )
 
     @property
     def alphabet(self) -> Alphabet:

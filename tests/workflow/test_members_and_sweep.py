@@ -127,6 +127,13 @@ def test_added_members_and_values_train_only_new_jobs(finished):
     }
 
 
+def test_report_compares_motifs_of_all_members(finished):
+    jobs = planned(finished[0], "results/tiny/report.html")
+    members = finished[0] / "workflows" / "tasks" / "tiny.toml"
+    seeds = tomllib.loads(members.read_text())["training"]["seeds"]
+    assert (jobs["explain"], jobs["motifs"], jobs["interactions"]) == (seeds, seeds, 1)
+
+
 def test_task_without_sweep_error(finished):
     result = snakemake(finished[0], "sweep_smoke")
     assert result.returncode == 1

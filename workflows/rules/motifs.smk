@@ -3,20 +3,20 @@ rule explain:
     input:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
-        model="results/{task}{variant}/model",
+        model="results/{task}{variant}{part}/model",
     output:
-        attribution=directory("results/{task}{variant}/attribution"),
+        attribution=directory("results/{task}{variant}{part}/attribution"),
     log:
-        "results/{task}{variant}/logs/explain.log",
+        "results/{task}{variant}{part}/logs/explain.log",
     benchmark:
-        "results/{task}{variant}/benchmarks/explain.tsv"
+        "results/{task}{variant}{part}/benchmarks/explain.tsv"
     priority: 1
     threads: half_of_cores
     params:
         run_file=run_file,
         sections=sections("interpret"),
     message:
-        "Computing attributions of {wildcards.task}{wildcards.variant}"
+        "Computing attributions of {wildcards.task}{wildcards.variant}{wildcards.part}"
     shell:
         "selfattn-bio explain --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--output {output.attribution:q} 2>&1 | tee -i {log:q}"
@@ -26,21 +26,23 @@ rule motifs:
     input:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
-        model="results/{task}{variant}/model",
-        attribution="results/{task}{variant}/attribution",
+        model="results/{task}{variant}{part}/model",
+        attribution="results/{task}{variant}{part}/attribution",
         database=database_file,
     output:
-        "results/{task}{variant}/motifs.meme",
+        "results/{task}{variant}{part}/motifs.meme",
         report(
-            "results/{task}{variant}/motifs.tsv", caption="../report/motifs.rst", category="{task}"
+            "results/{task}{variant}{part}/motifs.tsv",
+            caption="../report/motifs.rst",
+            category="{task}",
         ),
-        "results/{task}{variant}/seqlets.bed",
-        "results/{task}{variant}/discovery_seqlets.bed",
-        directory("results/{task}{variant}/logos"),
+        "results/{task}{variant}{part}/seqlets.bed",
+        "results/{task}{variant}{part}/discovery_seqlets.bed",
+        directory("results/{task}{variant}{part}/logos"),
     log:
-        "results/{task}{variant}/logs/motifs.log",
+        "results/{task}{variant}{part}/logs/motifs.log",
     benchmark:
-        "results/{task}{variant}/benchmarks/motifs.tsv"
+        "results/{task}{variant}{part}/benchmarks/motifs.tsv"
     priority: 1
     threads: half_of_cores
     params:
@@ -48,7 +50,7 @@ rule motifs:
         sections=sections("interpret"),
         results=results_folder,
     message:
-        "Finding motifs of {wildcards.task}{wildcards.variant} and testing them on held-out records"
+        "Finding motifs of {wildcards.task}{wildcards.variant}{wildcards.part} and testing them on held-out records"
     shell:
         "selfattn-bio motifs --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--attribution {input.attribution:q} --output {params.results:q} 2>&1 | tee -i {log:q}"

@@ -227,7 +227,7 @@ def points_file(wildcards) -> list[str]:
 
 
 def interpreted(wildcards) -> list[str]:
-    """Return what the report of two classes shows besides metrics: motifs, attributions and pairs of motifs."""
+    """Return what the report of two classes shows besides metrics: motifs and attributions of each member, and pairs."""
     if run_of(wildcards.task).objective.kind != "binary":
         return []
     pairs = (
@@ -235,11 +235,10 @@ def interpreted(wildcards) -> list[str]:
         if run_of(wildcards.task).data.alphabet == "dna"
         else []
     )
+    folders = [str(Path(model).parent) for model in own_models(wildcards)]
     return [
-        f"results/{wildcards.task}/motifs.tsv",
-        f"results/{wildcards.task}/attribution",
-        *pairs,
-    ]
+        f"{folder}/{name}" for folder in folders for name in ("motifs.tsv", "attribution")
+    ] + pairs
 
 
 def database_name(wildcards) -> str:
