@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -24,16 +23,6 @@ SIMILAR = 0.8
 COLUMNS = ["run", "name", "consensus", "match", "runs", "found_in", "supported_in"]
 
 
-@dataclass
-class _Group:
-    """Similar motifs: the first one found, and the runs that found or support one."""
-
-    run: int
-    motif: Motif
-    found: set[int] = field(default_factory=set)
-    supported: set[int] = field(default_factory=set)
-
-
 def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
     """Count in how many trainings each motif is found, and in how many it is supported.
 
@@ -49,8 +38,8 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
     Returns
     -------
     One row per distinct motif, those of the first run first: run (from 1) and name of the first
-    motif, its consensus and `match_label`, runs (their number), found_in, and supported_in, which
-    is missing if no run has verdicts.
+    motif, its consensus and `match_label`, runs (their number), found_in and supported_in. Motifs
+    without verdicts are not supported.
 
     Raises
     ------
@@ -64,28 +53,33 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
         raise ArgumentError("pass the motifs of at least two runs")
     if len({motif.alphabet.name for motifs in sets for motif in motifs}) > 1:
         raise ArgumentError("the runs have motifs of different alphabets")
-    groups: list[_Group] = []
+    firsts: list[tuple[int, Motif]] = []  # the first motif of each kind, and its run
+    found = []
     for number, motifs in enumerate(sets, start=1):
-        supported = _supported(motifs)
+        verdicts = dict(zip(motifs.table["name"], motifs.table.get("verdict", ()), strict=False))
         for motif in motifs:
-            group = _most_similar(motif, groups)
-            if group is None:
-                groups.append(group := _Group(number, motif))
-            group.found.add(number)
-            if motif.name in supported:
-                group.supported.add(number)
-    has_verdicts = any("verdict" in motifs.table for motifs in sets)
+            similar = [
+                alignment(motif.ppm, other.ppm, motif.alphabet.has_complement).similarity
+                for _, other in firsts
+            ]
+            if max(similar, default=0.0) >= SIMILAR:
+                kind = int(np.argmax(similar))
+            else:
+                kind = len(firsts)
+                firsts.append((number, motif))
+            found.append((kind, number, verdicts.get(motif.name) == "supported"))
+    counts = pd.DataFrame(found, columns=["kind", "run", "is_supported"])
     rows = [
         {
-            "run": group.run,
-            "name": group.motif.name,
-            "consensus": group.motif.consensus,
-            "match": _match(sets[group.run - 1], group.motif.name),
+            "run": number,
+            "name": motif.name,
+            "consensus": motif.consensus,
+            "match": _match(sets[number - 1], motif.name),
             "runs": len(sets),
-            "found_in": len(group.found),
-            "supported_in": len(group.supported) if has_verdicts else np.nan,
+            "found_in": (of_kind := counts[counts["kind"] == kind])["run"].nunique(),
+            "supported_in": of_kind.loc[of_kind["is_supported"], "run"].nunique(),
         }
-        for group in groups
+        for kind, (number, motif) in enumerate(firsts)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -94,24 +88,6 @@ def _match(motifs: MotifSet, name: str) -> str:
     """Return the significant match of a motif, or ""."""
     (row,) = motifs.table[motifs.table["name"] == name].to_dict("records")
     return match_label(row)
-
-
-def _supported(motifs: MotifSet) -> set[str]:
-    """Return the names of the supported motifs."""
-    if "verdict" not in motifs.table:
-        return set()
-    return set(motifs.table.loc[motifs.table["verdict"] == "supported", "name"])
-
-
-def _most_similar(motif: Motif, groups: Sequence[_Group]) -> _Group | None:
-    """Return the group whose motif is most similar, or None if none is similar enough."""
-    similar = [
-        alignment(motif.ppm, group.motif.ppm, motif.alphabet.has_complement).similarity
-        for group in groups
-    ]
-    if not similar or max(similar) < SIMILAR:
-        return None
-    return groups[int(np.argmax(similar))]
 
 
 def attribution_correlations(explanations: Sequence[Explanation]) -> NDArray[np.float64]:

@@ -352,26 +352,6 @@ def test_page_without_motifs(tmp_path: Path, results_maker: Maker) -> None:
     assert "No motif was found" in page
 
 
-def test_page_shows_motifs_found_again(tmp_path: Path, results_maker: Maker) -> None:
-    run, _ = results_maker(tmp_path), results_maker(tmp_path / "members" / "2")
-    other = tmp_path / "members" / "2"
-    motifs = pd.read_csv(other / "motifs.tsv", sep="\t")
-    motifs.assign(verdict="inconclusive").to_csv(other / "motifs.tsv", sep="\t", index=False)
-    about = {"alphabet": "dna", "method": "attnlrp", "target": "", "member_correlation": 0.734}
-    (tmp_path / "attribution" / "attribution.json").write_text(json.dumps(about))
-    page = page_of(tmp_path, run)
-    assert "found in" not in page  # one training
-    rho = "median over records: 0.73 between the networks that the model averages"
-    assert f"{rho}, each explained alone.</p>" in page
-    twice = run.model_copy(update={"training": run.training.model_copy(update={"seeds": 2})})
-    page = page_of(tmp_path, twice)
-    # the three motifs of the fixture are equal
-    assert "<code>TATNC</code></td><td>Dref</td><td>2 of 2</td><td>1 of 2</td></tr></tbody>" in page
-    assert f"{rho}, each explained alone; 1.00 between trainings with different seeds (20" in page
-    shutil.rmtree(other)
-    assert "found in" not in page_of(tmp_path, twice)
-
-
 def test_motifs_of_protein_have_no_match(tmp_path: Path, results_maker: Maker) -> None:
     run = results_maker(tmp_path, motifs=[])
     corpus = tmp_path / "corpus" / "corpus.json"

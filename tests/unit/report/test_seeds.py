@@ -1,0 +1,47 @@
+"""Test what the page says about several trainings and networks."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.report.page import write_report
+from selfattn_bio.report.results import read_results
+
+Maker = Callable[..., RunFile]
+
+
+def page_of(folder: Path, run: RunFile) -> str:
+    write_report(read_results(run, folder), folder / "report.html", "small_task")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def two_motifs(folder: Path, verdict: str) -> None:
+    """Keep the motifs that have sites, and give both a verdict."""
+    motifs = pd.read_csv(folder / "motifs.tsv", sep="\t").head(2).assign(verdict=verdict)
+    motifs.to_csv(folder / "motifs.tsv", sep="\t", index=False)
+    text = (folder / "motifs.meme").read_text().partition("MOTIF motif_03")[0]
+    (folder / "motifs.meme").write_text(text)
+
+
+def test_page_shows_motifs_found_again(tmp_path: Path, results_maker: Maker) -> None:
+    other = tmp_path / "members" / "2"
+    run, _ = results_maker(tmp_path), results_maker(other)
+    two_motifs(tmp_path, "supported")
+    two_motifs(other, "inconclusive")
+    about = {"alphabet": "dna", "method": "attnlrp", "target": "", "member_correlation": 0.734}
+    (tmp_path / "attribution" / "attribution.json").write_text(json.dumps(about))
+    page = page_of(tmp_path, run)
+    assert "found in" not in page  # one training
+    rho = "median over records: 0.73 between the networks that the model averages"
+    assert f"{rho}, each explained alone.</p>" in page
+    twice = run.model_copy(update={"training": run.training.model_copy(update={"seeds": 2})})
+    page = page_of(tmp_path, twice)
+    # both motifs of the fixture are equal
+    assert "<td>Dref</td><td>2 of 2</td><td>1 of 2</td></tr></tbody>" in page
+    assert f"{rho}, each explained alone; 1.00 between trainings with different seeds (20" in page
+    shutil.rmtree(other)
+    assert "found in" not in page_of(tmp_path, twice)
