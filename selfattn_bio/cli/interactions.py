@@ -4,10 +4,10 @@ Sites are hits of the --motifs in test positives that the model relies on
 (docs/interpretation_evidence.md). If there are many pairs of motifs, those with the highest
 attention between their sites are tested.
 
-Writes one row per tested pair: epistasis in log-odds with tests against random positions and
-against other motifs at the same distance, preferred spacing and orientation, the attention between
-the sites, and a verdict. docs/interpretation_interactions.md explains each column. If no pair is
-found, the file has only the header.
+Writes one row per tested pair: epistasis in log-odds with tests against random positions at the
+same distance and against that expected from the effects of both motifs, preferred spacing and
+orientation, the attention between the sites, and a verdict. docs/interpretation_interactions.md
+explains each column. If no pair is found, the file has only the header.
 
 example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model \
 model --motifs my.meme --output pairs.tsv

@@ -8,10 +8,11 @@ effect in the presence of the other. Negative: one site is enough. The sign is k
 |epistasis| does not separate true pairs from chance.
 
 Two controls use the same record and distance. `matched` is the epistasis of one site of the pair
-with a random site. `swapped` is the epistasis of one site with a site of a third motif, which
-replaces the other site of the pair. If a model responds non-linearly to the sum of all motifs,
-`swapped` is as large as the epistasis of the pair, provided the motifs have similar weights. It is
-smaller for motifs with lower weights if the slope of the response increases.
+with a random site. `expected` is the epistasis of any two motifs with such effects, which is not 0
+if the model responds non-linearly to the sum of all motifs: to second order it is proportional to
+the product of the two effects. The factor is fitted to pairs in which a site of a third motif
+replaces one of the sites. Effects are means over all records, because the effect of a single site
+has the same noise as its epistasis.
 
 `spacing` tests whether the sites of two motifs prefer a distance or an orientation, by permutation.
 It uses sites only, no model. For the null distribution, the sites of the second motif keep their
@@ -22,7 +23,7 @@ is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,9 @@ CHUNK = 256  # pairs of sites whose interventions are scored together
 NAMES = ["name_a", "name_b"]
 PAIR = ["record", *NAMES]
 SITES = ["start_a", "end_a", "start_b", "end_b"]
-KINDS = ["epistasis", "matched", "swapped"]
-# signs of the four terms of epistasis: record, without one site, without the other, without both
+COLUMNS = ["epistasis", "matched", "expected"]
+# the four sequences of an epistasis, and their signs
+SQUARE = ["both", "only_b", "only_a", "neither"]
 SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
 MAX_GAP = 150  # maximum number of positions between two sites of a pair
 BIN = 5  # width of a bin of gaps
@@ -121,9 +123,9 @@ def epistasis(
     Returns
     -------
     One row per pair, in the given order, in log-odds: epistasis; matched, the mean epistasis of
-    each site with random sites at about the same distance on either side; swapped, the mean
-    epistasis of each site with sites of other motifs that replace the second site, if possible of
-    motifs without a site in the record. Missing if there is no space or no other motif.
+    each site with random sites at about the same distance on either side, missing if there is no
+    space; expected, for the mean effects of the two motifs, missing if there is no other motif.
+    Motifs without a site in the record are preferred to fit it.
     """
     by_record: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
     before = {record: _covered_before(group, len(sequences[record])) for record, group in by_record}
@@ -137,53 +139,76 @@ def epistasis(
     scored = []
     for first in range(0, len(rows), CHUNK):
         made: list[Letters] = []
-        squares: list[tuple[int, ...]] = []
+        squares: list[tuple[str | int, ...]] = []
         for number, (record, name_a, name_b, *ends) in enumerate(
             rows[first : first + CHUNK], start=first
         ):
             others = sorted(set(letters_of) - {name_a, name_b})
             absent = [name for name in others if name not in names[record]]
-            site_letters = [letters_of[name] for name in absent or others]
+            thirds = {name: letters_of[name] for name in absent or others}
             spans = (ends[0], ends[1]), (ends[2], ends[3])
             for _ in range(draws):
                 squares += [
                     (number, *square)
                     for square in _squares(
-                        sequences[record], spans, before[record], site_letters, made, rng
+                        sequences[record],
+                        (name_a, name_b),
+                        spans,
+                        before[record],
+                        thirds,
+                        made,
+                        rng,
                     )
                 ]
-        table = np.array(squares)
-        scored.append(
-            pd.DataFrame(
-                {
-                    "row": table[:, 0],
-                    "kind": table[:, 1],
-                    "value": log_odds(made)[table[:, 2:]] @ SIGNS,
-                }
-            )
-        )
+        table = pd.DataFrame(squares, columns=["row", "kind", *NAMES, *SQUARE])
+        table[SQUARE] = log_odds(made)[table[SQUARE].to_numpy()]
+        scored.append(table.assign(epistasis=table[SQUARE].to_numpy() @ SIGNS))
     if not scored:
-        return pd.DataFrame(columns=KINDS, index=pairs.index, dtype=float)
-    means = pd.concat(scored).pivot_table("value", "row", "kind")
-    return (
-        means.reindex(index=range(len(rows)), columns=range(len(KINDS)))
-        .set_axis(KINDS, axis=1)
-        .set_axis(pairs.index)
+        return pd.DataFrame(columns=COLUMNS, index=pairs.index, dtype=float)
+    found = pd.concat(scored, ignore_index=True)
+    means = found.pivot_table("epistasis", "row", "kind")
+    means = means.reindex(index=range(len(rows)), columns=COLUMNS[:2]).set_axis(pairs.index)
+    return means.assign(expected=_expected(pairs, found))
+
+
+def _expected(pairs: pd.DataFrame, squares: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the epistasis of any two motifs with the mean effects of each pair, (n,).
+
+    It is the product of the effects times a factor, fitted by least squares to the squares with a
+    site of a third motif, without those that combine the same two motifs; nan if there are none.
+    The effect of a motif is measured without the other site.
+    """
+    of_sites = squares[squares["kind"] != "matched"]
+    effects = of_sites[["only_a", "only_b"]].sub(of_sites["neither"], axis=0).to_numpy().ravel()
+    effect = pd.Series(effects).groupby(of_sites[NAMES].to_numpy().ravel()).mean()
+    thirds = squares[squares["kind"] == "third"]
+    if thirds.empty:
+        return np.full(len(pairs), np.nan)
+    of_thirds, of_pairs = (
+        (each["name_a"].map(effect) * each["name_b"].map(effect)).to_numpy(float)
+        for each in (thirds, pairs)
     )
+    sums = pd.DataFrame({"xy": thirds["epistasis"] * of_thirds, "xx": of_thirds**2})
+    of_names = sums.groupby(list(np.sort(thirds[NAMES].to_numpy(str), axis=1).T)).sum()
+    own = of_names.reindex(pd.MultiIndex.from_frame(pairs[NAMES]), fill_value=0.0)
+    rest = (of_names.sum() - own).to_numpy()
+    factors = [product / square if square else np.nan for product, square in rest]
+    return np.array(factors) * of_pairs
 
 
 def _squares(
     letters: Letters,
+    names: tuple[str, str],
     spans: tuple[Span, Span],
     before: NDArray[np.int32],
-    site_letters: Sequence[Sequence[Letters]],
+    thirds: Mapping[str, Sequence[Letters]],
     made: list[Letters],
     rng: np.random.Generator,
-) -> Iterator[tuple[int, ...]]:
+) -> Iterator[tuple[str | int, ...]]:
     """Build the sequences of one shuffle, four for each epistasis, and add them to `made`.
 
-    Yields the index of the kind in `KINDS`, then the indices of the four sequences in `made`, in
-    the order of `SIGNS`.
+    Yields the kind ("epistasis", "matched" or "third"), the names of the two motifs ("" for a
+    random site), then the indices of the four sequences in `made`, in the order of `SIGNS`.
     """
 
     def add(sequence: Letters) -> int:
@@ -193,29 +218,25 @@ def _squares(
     neutral = shuffle_letters(letters, 2, rng)
     both, alone = add(letters), [add(put(letters, neutral, span)) for span in spans]
     neither = add(put(letters, neutral, *spans))
-    yield 0, both, *alone, neither
+    yield "epistasis", *names, both, *alone, neither
     for own, other in ((0, 1), (1, 0)):
         fixed, gone = spans[own], spans[other]
         starts = _free_starts(fixed, gone, before)
         if len(starts):
             at = int(rng.choice(starts))
             span = (at, at + gone[1] - gone[0])
-            yield (
-                1,
-                both,
-                alone[own],
-                add(put(letters, neutral, span)),
-                add(put(letters, neutral, fixed, span)),
-            )
-        if site_letters:
-            of_name = site_letters[int(rng.integers(len(site_letters)))]
-            site = of_name[int(rng.integers(len(of_name)))]
+            without = add(put(letters, neutral, span)), add(put(letters, neutral, fixed, span))
+            yield "matched", names[own], "", both, alone[own], *without
+        if thirds:
+            third = list(thirds)[int(rng.integers(len(thirds)))]
+            site = thirds[third][int(rng.integers(len(thirds[third])))]
             # keep the distance: align the edge that faces the other site
             start = gone[0] if gone[0] >= fixed[1] else gone[1] - len(site)
             if 0 <= start <= len(letters) - len(site):
                 swapped = made[alone[other]].copy()
                 swapped[start : start + len(site)] = site
-                yield 2, add(swapped), add(put(swapped, neutral, fixed)), alone[other], neither
+                two = add(swapped), add(put(swapped, neutral, fixed))
+                yield "third", names[own], third, *two, alone[other], neither
 
 
 def put(letters: Letters, other: Letters, *spans: Span) -> Letters:

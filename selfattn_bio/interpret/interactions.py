@@ -5,8 +5,8 @@ changes.
 
 The epistasis of a pair of motifs (`interpret.epistasis`) is compared with two controls in the same
 records and at the same distance: random sites, because any two sites can have some epistasis, and
-sites of other motifs, because a non-linear function of the summed motif effects gives epistasis to
-every pair.
+any two motifs with the same effects, because a non-linear function of the summed motif effects
+gives epistasis to every pair.
 
 The rules of the verdict are in docs/interpretation_interactions.md.
 """
@@ -217,11 +217,11 @@ def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     """Test whether the mean epistasis of a pair of motifs differs from both controls.
 
     Returns the columns sites_p, epistasis, epistasis_low and epistasis_high (compared with random
-    sites), pairs_p and specific (compared with sites of other motifs) and p, the larger p-value. A
-    comparison with fewer than `MIN_RECORDS` records is left out.
+    sites), pairs_p and specific (compared with motifs of the same effects) and p, the larger
+    p-value. A comparison with fewer than `MIN_RECORDS` records is left out.
     """
     above, specific = (
-        (pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "swapped")
+        (pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "expected")
     )
     found: dict[str, float] = {}
     if len(above) >= MIN_RECORDS:

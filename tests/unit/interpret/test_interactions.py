@@ -7,6 +7,7 @@ from test_explanation import CNN, SMALL, scorer_of
 
 from selfattn_bio.interpret import interactions
 from selfattn_bio.interpret.epistasis import (
+    _expected,
     _free_starts,
     epistasis,
     put,
@@ -26,14 +27,16 @@ def sites_of(*rows):
     return pd.DataFrame(rows, columns=["name", "record", "start", "end", "strand"])
 
 
-def planted(num=160, length=160, seed=0):
-    """Return records with all words at random positions, and these positions."""
+def planted(num=160, length=160, seed=0, chance=1.0):
+    """Return records that have each word with this chance at a random position, and the sites."""
     rng = np.random.default_rng(seed)
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
     rows = []
     for record, row in enumerate(letters):
         places = rng.permutation(np.arange(0, length - 8, 9))[: len(WORDS)] + rng.integers(0, 2)
         for (name, word), start in zip(WORDS.items(), places, strict=True):
+            if chance < 1 and rng.random() >= chance:
+                continue
             row[start : start + 8] = np.frombuffer(word, dtype=np.uint8)
             rows.append((name, record, int(start), int(start) + 8, "+"))
     return list(letters), sites_of(*rows)
@@ -52,6 +55,8 @@ BOTH = model(lambda has: 2 * has[:, 0] * has[:, 1] + has[:, 2] + has[:, 3])
 EITHER = model(lambda has: 2 * np.maximum(has[:, 0], has[:, 1]) + has[:, 2] + has[:, 3])
 SUM = model(lambda has: has.sum(1))
 CURVE = model(lambda has: 3 * np.tanh(has.sum(1) / 2))
+WEIGHTS = np.array([2.0, 1.5, 1.5, 1.0])
+RISING = model(lambda has: np.logaddexp(0, has @ WEIGHTS - WEIGHTS.sum() / 2))
 
 
 def test_adjacent_pairs_are_oriented_by_first_motif():
@@ -109,8 +114,8 @@ def no_attention(pairs):
     return np.zeros(len(pairs))
 
 
-def weigh(log_odds, attention=no_attention):
-    letters, sites = planted()
+def weigh(log_odds, attention=no_attention, chance=1.0):
+    letters, sites = planted(chance=chance)
     return evaluate_interactions(sites, letters, log_odds, attention).set_index(
         ["name_a", "name_b"]
     )
@@ -144,6 +149,42 @@ def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
     assert (table["verdict"] == "inconclusive").all()
 
 
+def test_two_strong_motifs_on_a_rising_curve_are_no_interaction():
+    table = weigh(RISING, chance=0.7)
+    assert table.loc[("alpha", "beta"), "epistasis"] > 0.4  # the strongest two have most
+    assert (table["specific"].abs() < 0.1).all()
+    assert (table["verdict"] != "supported").all()
+
+
+def test_a_pair_is_found_on_a_rising_curve():
+    def answer(has):
+        return np.logaddexp(0, has @ WEIGHTS + 1.5 * has[:, 0] * has[:, 1] - WEIGHTS.sum() / 2)
+
+    table = weigh(model(answer), chance=0.7)
+    assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
+
+
+def test_expected_epistasis_is_proportional_to_both_effects():
+    """The factor comes from third motifs, but not from those of the same pair."""
+    effects = {"a": 1.0, "b": 2.0, "c": 3.0}
+    rows = [
+        (kind, first, second, 0.0, effects[second], effects[first], 0.0, epistasis)
+        for kind, first, second, epistasis in (
+            ("epistasis", "a", "b", 9.0),
+            ("third", "a", "c", 0.5 * 3),
+            ("third", "c", "b", 0.5 * 6),
+            ("third", "b", "a", 50.0),
+            ("matched", "a", "b", 70.0),
+        )
+    ]
+    columns = ["kind", "name_a", "name_b", "both", "only_b", "only_a", "neither", "epistasis"]
+    pairs = pd.DataFrame({"name_a": ["a"], "name_b": ["b"]})
+    squares = pd.DataFrame(rows, columns=columns)
+    np.testing.assert_allclose(_expected(pairs, squares), [0.5 * 1 * 2])
+    assert np.isnan(_expected(pairs, squares[squares["kind"] != "third"])).all()
+    assert np.isnan(_expected(pairs, squares.drop([1, 2]))).all()
+
+
 def test_sites_are_replaced_by_other_motifs():
     letters, sites = planted(num=40)
     pairs = site_pairs(sites)
@@ -167,7 +208,7 @@ def test_sites_are_replaced_by_other_motifs():
     assert bytes(letters[record]) in seen
     two = sites[sites["name"].isin(["alpha", "beta"])]
     assert (
-        epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))["swapped"]
+        epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))["expected"]
         .isna()
         .all()
     )
