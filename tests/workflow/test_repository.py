@@ -137,6 +137,14 @@ def test_constraints_pin_all_dependencies_but_torch():
     assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in pins.values())
 
 
+def test_texts_of_all_licences_ship():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = {path.stem for path in (ROOT / "LICENSES").glob("*.txt")}
+    assert {"MIT", *texts} == set(project["license"].split(" AND "))
+    named = re.findall(r"\b(?:Artistic|BSD)-[\w.-]*\w", (ROOT / "data/README.md").read_text())
+    assert set(named) <= texts
+
+
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory):
     """A copy of the files that git tracks, with private files among them."""
