@@ -120,7 +120,7 @@ INSTALL := $(BIN)/pip install --disable-pip-version-check
 endif
 INSTALL += --constraint constraints.txt --editable '.[all]'
 
-.venv/.made:
+.venv/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "make: $$($(PYTHON) --version 2>&1) is too old (3.11 or newer is needed); choose one: make PYTHON=python3.12 ..." >&2; exit 1; }
 ifneq ($(UV),)
@@ -132,13 +132,13 @@ else
 endif
 	@touch $@
 
-.venv/.run: pyproject.toml constraints.txt .venv/.made
+.venv/.run: pyproject.toml constraints.txt .venv/.python
 	@echo "Installing selfattn_bio and its dependencies into .venv (once, a few minutes)"
 	$(INSTALL)
 	@touch $@
 
 # with the tools of developers
-.venv/.dev: pyproject.toml constraints.txt .venv/.made
+.venv/.dev: pyproject.toml constraints.txt .venv/.python
 	@echo "Installing selfattn_bio, its dependencies and the tools of developers into .venv (once, a few minutes)"
 	$(INSTALL) --group test --group bench
 	@touch .venv/.run $@
