@@ -19,6 +19,7 @@ from selfattn_bio.interpret.interactions import (
 )
 from selfattn_bio.interpret.motifs import MotifSet
 from selfattn_bio.log import LOG
+from selfattn_bio.motifs import read_meme
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.paired_scorer import check_one_input
 
@@ -75,7 +76,9 @@ def find_interactions(
     positives = test[test["label"] == 1]
     letters = trained.letters(positives)
     trained.check_unseen(positives, letters)
-    ppms = motifs.ppms if isinstance(motifs, MotifSet) else motifs
+    ppms = motifs.ppms if isinstance(motifs, MotifSet) else read_meme(motifs, least=0)
+    if len(ppms) == 1:
+        LOG.info("one motif, so no pairs")
     sites = relevant_sites(ppms, scorer, letters, settings.hit_p, settings.seed)
     LOG.info(
         f"the model relies on {counted(len(sites), 'site')} of "

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
 from pathlib import Path
-from typing import Any
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.objectives import Objective, objective_of
-from selfattn_bio.objectives.bins import BinsOfPoints
-from selfattn_bio.report import bins, page
-from selfattn_bio.report.results import read_results, read_task_results
+from selfattn_bio.report import page
+from selfattn_bio.report.results import read_results
 
 
 def write_report(task: RunFile, results: str | Path, output: str | Path) -> Path:
@@ -36,17 +32,5 @@ def write_report(task: RunFile, results: str | Path, output: str | Path) -> Path
     """
     results, output = Path(results), Path(output)
     name = task.path.stem if task.path else results.resolve().name
-    _write(objective_of(task.objective), task, results, output, name)
-    return output
-
-
-@singledispatch
-def _write(
-    objective: Objective[Any], task: RunFile, results: Path, output: Path, name: str
-) -> None:
     page.write_report(read_results(task, results), output, name)
-
-
-@_write.register
-def _(objective: BinsOfPoints, task: RunFile, results: Path, output: Path, name: str) -> None:
-    bins.write_bin_report(read_task_results(task, results), output, name)
+    return output

@@ -17,7 +17,7 @@ from selfattn_bio.config import EvaluationSection
 from selfattn_bio.data.composition import KmerCounts, gc_content
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.calibration import choose_threshold
-from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, intervals
+from selfattn_bio.evaluation.metrics import Bootstrap, ResampledMetric, Units, intervals
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS, compared, members_entry
 from selfattn_bio.objectives.points import Bins
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -158,6 +158,7 @@ def summarise_bins(
             "n": len(labels),
             "positives": int(labels.sum()),
             "blocks": len(np.unique(blocks)),
+            **Units(f"blocks of {block:,} bp", blocks).entry(),
             "model": entries.pop("model"),
             "baselines": entries,
         }

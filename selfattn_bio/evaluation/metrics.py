@@ -47,13 +47,22 @@ TITLES = {  # in the order of tables; other metrics are shown with their names
     "ece": "ECE",
     "worst_auroc": "AUROC of the worst group",
     "pearson": "Pearson's r",
-    "mean": "mean of the parts' main metrics",
+    "spearman": "Spearman's rho",
+    "r2": "R²",
+    "mse": "MSE",
+    "macro_f1": "macro F1",
+    "bits_per_letter": "bits per letter",
+    "mean": "mean of the parts",
 }
 
 
 def title_of(metric: str) -> str:
-    """Return the name of a metric for logs, reports and plots."""
-    return TITLES.get(metric, metric)
+    """Return the name of a metric for logs, reports and plots.
+
+    The metric of a part, such as activity.r2, becomes "activity: R²".
+    """
+    part, _, name = metric.rpartition(".")
+    return f"{part}: {TITLES.get(name, name)}" if part else TITLES.get(name, name)
 
 
 @dataclass(frozen=True)

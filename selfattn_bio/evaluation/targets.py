@@ -6,9 +6,10 @@ This is the content of metrics.json for all objectives except two classes, bins 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import EvaluationSection
@@ -16,6 +17,9 @@ from selfattn_bio.evaluation.metrics import ResampledMetric, Units, intervals, r
 from selfattn_bio.evaluation.summary import compared, members_entry
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Predictions
+
+NameT = TypeVar("NameT", str, tuple[str, str])
+TRUE = "true."  # prefix of the columns with targets in the tables of predictions
 
 
 def summarise_targets(
@@ -44,7 +48,8 @@ def summarise_targets(
     -------
     The content of metrics.json: `test` and `valid` with `n` (records), the resampled `unit` and the
     number of `units`, `model` and `baselines`; the last two as `{metric: {value, low, high}}`.
-    `differences` is the model minus each baseline on the test split, by paired bootstrap.
+    `differences` is the model minus each baseline on the test split, by paired bootstrap. `outputs`
+    has the test metrics of each class, label or column, of the model and the best baseline.
     """
     summary: dict[str, Any] = {
         "objective": objective.kind,
@@ -73,7 +78,60 @@ def summarise_targets(
                 settings.confidence,
                 higher_is_better=objective.higher_is_better,
             )
+    best = summary["differences"]["best_baseline"]
+    summary["outputs"] = {
+        name: _by_output(
+            resampled_metrics(
+                objective.output_measurer(predictions[name]["test"], targets["test"]),
+                units["test"],
+                settings,
+            ),
+            settings.confidence,
+        )
+        for name in ("model", best)
+        if name
+    }
     return summary
+
+
+def _by_output(
+    sampled: Mapping[tuple[str, str], ResampledMetric], confidence: float
+) -> dict[str, dict[str, Any]]:
+    """Return `{output: {metric: {value, low, high}}}`."""
+    found: dict[str, dict[str, Any]] = {}
+    for (output, metric), of in sampled.items():
+        found.setdefault(output, {})[metric] = of.interval(confidence)
+    return found
+
+
+def target_predictions(
+    ids: Sequence[str],
+    truth: pd.DataFrame,
+    predictions: Mapping[str, Predictions],
+    names: Sequence[str],
+) -> pd.DataFrame:
+    """Return a table with one row per record: predictions of the model and others, and the truth.
+
+    Parameters
+    ----------
+    ids
+        The ids of the records.
+    truth
+        Their rows of the table of targets; the columns become true.COLUMN.
+    predictions
+        Predictions by name of the classifier. "model" has columns with the `names`, others have
+        CLASSIFIER.NAME.
+    names
+        Names of the outputs.
+    """
+    columns = {
+        (name if classifier == "model" else f"{classifier}.{name}"): values
+        for classifier, of in predictions.items()
+        for name, values in as_rows(of, names).items()
+    }
+    return pd.DataFrame(
+        {"id": ids, **columns, **{f"{TRUE}{name}": truth[name].to_numpy() for name in truth}}
+    )
 
 
 def mean_predictions(objective: Objective[Any], outputs: Sequence[Predictions]) -> Predictions:
@@ -103,10 +161,10 @@ def summarise_members(
 
 
 def resampled_metrics(
-    measured: Callable[[NDArray[np.int64]], dict[str, float]],
+    measured: Callable[[NDArray[np.int64]], dict[NameT, float]],
     units: Units,
     settings: EvaluationSection,
-) -> dict[str, ResampledMetric]:
+) -> dict[NameT, ResampledMetric]:
     """Compute metrics on all records and on resampled units of records.
 
     Parameters

@@ -31,6 +31,8 @@ Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters per record
 Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for one output per token
 Predict = Callable[[Letters], Predictions]
 Measurer = Callable[[NDArray[np.int64]], dict[str, float]]  # rows -> metrics of these records
+# rows -> metrics of these records by (output, metric)
+OutputMeasurer = Callable[[NDArray[np.int64]], dict[tuple[str, str], float]]
 SectionT = TypeVar("SectionT", bound=ObjectiveSection)
 
 TABLE_LIMITS = (
@@ -291,6 +293,10 @@ class Objective(ABC, Generic[SectionT]):
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to the metrics of these records."""
         return lambda rows: self.measure(predictions[rows], targets[rows])
+
+    def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
+        """Return a function from rows to the metrics of each class or column; by default none."""
+        return lambda rows: {}
 
     def columns(
         self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool

@@ -25,13 +25,19 @@ from selfattn_bio.objectives.base import (
     Letters,
     Measurer,
     Objective,
+    OutputMeasurer,
     Predict,
     Predictions,
     Reader,
     Sample,
 )
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
-from selfattn_bio.objectives.multiclass import class_fractions, confusion, confusion_metrics
+from selfattn_bio.objectives.multiclass import (
+    class_fractions,
+    class_metrics,
+    confusion,
+    confusion_metrics,
+)
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -95,8 +101,12 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
 
     def measurer(self, predictions: Predictions, targets: NDArray) -> Measurer:
         """Return a function from rows to the metrics of all positions of these records."""
-        counts = np.stack([confusion(*pair) for pair in zip(predictions, targets, strict=True)])
+        counts = _counts(predictions, targets)
         return lambda rows: confusion_metrics(counts[rows].sum(axis=0))
+
+    def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
+        counts = _counts(predictions, targets)
+        return lambda rows: class_metrics(counts[rows].sum(axis=0), self.section.classes)
 
     def merged(self, outputs: Array) -> NDArray[np.uint8]:
         """Return the most probable label of each position, ASCII (L,)."""
@@ -143,6 +153,11 @@ class LabelsLoss(Loss):
         known = truth != UNKNOWN
         loss = cross_entropy(torch.from_numpy(joined[known]), torch.from_numpy(truth[known])).item()
         return {"loss": loss, **self.objective.measure(self.objective.predictions(joined), truth)}
+
+
+def _counts(predictions: Predictions, targets: NDArray) -> NDArray[np.int64]:
+    """Return the counts of `confusion` of each record, (n, C, C)."""
+    return np.stack([confusion(*pair) for pair in zip(predictions, targets, strict=True)])
 
 
 def _window_logistic(alphabet: Alphabet, num_classes: int, train: Sample) -> Predict:

@@ -18,7 +18,13 @@ from torch.nn.functional import cross_entropy
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array, Calibrated, PredictionSets
+from selfattn_bio.objectives.base import (
+    Array,
+    Calibrated,
+    OutputMeasurer,
+    Predictions,
+    PredictionSets,
+)
 from selfattn_bio.objectives.baselines import FittedLinear, KmerBaselines
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -81,6 +87,11 @@ class Multiclass(
     def measure(self, predictions: Array, targets: NDArray) -> dict[str, float]:
         """Compute accuracy, macro_f1 and mcc."""
         return confusion_metrics(confusion(predictions, targets))
+
+    def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
+        return lambda rows: class_metrics(
+            confusion(predictions[rows], targets[rows]), self.section.classes
+        )
 
     def columns(
         self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool
@@ -173,6 +184,30 @@ def confusion_metrics(counts: NDArray[np.int64]) -> dict[str, float]:
         "accuracy": float(correct.sum() / total),
         "macro_f1": float(np.mean(2 * correct[occurs] / (true + predicted)[occurs])),
         "mcc": float((correct.sum() * total - true @ predicted) / norm) if norm else 0.0,
+    }
+
+
+def class_metrics(
+    counts: NDArray[np.int64], classes: Sequence[str]
+) -> dict[tuple[str, str], float]:
+    """Compute recall, precision and f1 of each class from the counts (C, C) of `confusion`.
+
+    Values are NaN without a record of the class (recall), of the predicted class (precision), or
+    either (f1).
+
+    Returns
+    -------
+    Value by class and name of the metric.
+    """
+    correct, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    return {
+        (name, metric): float(right / of) if of else float("nan")
+        for i, name in enumerate(classes)
+        for metric, right, of in (
+            ("recall", correct[i], true[i]),
+            ("precision", correct[i], predicted[i]),
+            ("f1", 2 * correct[i], true[i] + predicted[i]),
+        )
     }
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from selfattn_bio.config import MultilabelObjective, RegressionObjective
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array
+from selfattn_bio.objectives.base import Array, OutputMeasurer, Predictions
 from selfattn_bio.objectives.baselines import FittedLinear, KmerBaselines
 from selfattn_bio.objectives.loss import Batch, Loss
 from selfattn_bio.sequence.readers.table import MISSING
@@ -58,6 +58,18 @@ class Columns(KmerBaselines[ColumnsT]):
     def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
         return {
             column: [i // 2 % 2 for i in range(len(lengths))] for column in self.section.columns
+        }
+
+    def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
+        values = np.asarray(predictions)
+        columns = [
+            (name, self.measurer(values[:, [i]], targets[:, [i]]))
+            for i, name in enumerate(self.section.columns)
+        ]
+        return lambda rows: {
+            (name, metric): value
+            for name, measured in columns
+            for metric, value in measured(rows).items()
         }
 
     def constant(self, targets: NDArray) -> Array:

@@ -17,7 +17,9 @@ from selfattn_bio.objectives.base import (
     Array,
     Calibrated,
     Objective,
+    OutputMeasurer,
     Predict,
+    Predictions,
     Sample,
     count_known,
     objective_of,
@@ -91,6 +93,19 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         }
         main = [metrics[self.parts[name].main_metric] for name, metrics in by_part.items()]
         return {"mean": float(np.mean(main)), **_with_parts(by_part)}
+
+    def output_measurer(self, predictions: Predictions, targets: NDArray) -> OutputMeasurer:
+        """Return a function from rows to the metrics of each PART.OUTPUT."""
+        values = np.asarray(predictions)
+        parts = {
+            name: part.output_measurer(values[:, self.slices[name]], targets[name])
+            for name, part in self.parts.items()
+        }
+        return lambda rows: {
+            (f"{name}.{output}", metric): value
+            for name, measured in parts.items()
+            for (output, metric), value in measured(rows).items()
+        }
 
     def columns(
         self, outputs: Array, calibration: Calibrated, coverage: dict[str, Any], *, calibrated: bool

@@ -1,75 +1,40 @@
-"""Write the HTML report for objective `bins`.
-
-It shows metrics with intervals, curves, an example stretch of chromosome and the training cost of
-each model on one self-contained page, in the style of `report.page`.
-"""
+"""Figures, sentences and table rows of objective `bins` for the report."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
-from selfattn_bio.files import whole_file, whole_folder
-from selfattn_bio.report import plots, words
-from selfattn_bio.report.figures import Drawing, bars, draw_figure, ranked
-from selfattn_bio.report.page import fill
-from selfattn_bio.report.results import TaskResults
+from selfattn_bio.objectives.bins import BinsOfPoints
+from selfattn_bio.report import plots, target_plots, words
+from selfattn_bio.report.class_figures import Show, read_precision
+from selfattn_bio.report.figures import Drawing, ranked
+from selfattn_bio.report.tested import Tested
 
-METRICS = ("auprc", "auroc", "mcc")
 WIDE = (7.4, 1.9)  # size of the track in inches
 CURVES = 5
+REACH = 5  # bins; highest distance in the figure of distances
 
 
-def write_bin_report(results: TaskResults, output: Path, name: str) -> None:
-    """Write the page of a task to `output`, and its plots to the folder `plots` next to it."""
-    with whole_folder(output.parent / "plots") as folder:
-        drawings = draw_figures(results, folder)
-    metrics = results.metrics
-    page = fill(
-        "bins.html.j2",
-        results,
-        name,
-        METRICS={name: title_of(name) for name in METRICS},
-        objective=results.task.objective,
-        rows=rows(metrics),
-        sentences=[
-            baseline_sentence(name, metrics) for name in metrics["differences"]["baselines"]
-        ],
-        drawings=drawings,
-    )
-    with whole_file(output) as path:
-        path.write_text(page, encoding="utf-8")
+def bin_sentences(objective: BinsOfPoints, metrics: Mapping[str, Any]) -> list[str]:
+    """Describe the question, and compare the model with each baseline."""
+    section, test = objective.section, metrics["test"]
+    return [
+        f"The model predicts which bins of {section.bin} bp contain a point of {section.points}. "
+        f"{test['positives']:,} of {test['n']:,} test bins contain one "
+        f"({words.percent(test['positives'] / test['n'], 1)}). This fraction is the AUPRC of "
+        "random predictions.",
+        *(baseline_sentence(name, metrics) for name in metrics["differences"]["baselines"]),
+    ]
 
 
-def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of the table of test metrics: the model, then baselines by decreasing AUPRC.
-
-    Each row includes the values of ensemble members and the training cost.
-    """
-    test, valid = metrics["test"], metrics["valid"]
-    found = []
-    for _, name, entry in ranked(test, "auprc"):
-        on_valid = valid["model"] if name == "model" else valid["baselines"][name]
-        each = test["members"].get(name, {}).get("each", [])
-        found.append(
-            {
-                "name": name,
-                "valid": on_valid["auprc"],
-                "each": each,
-                "cost": metrics["costs"].get(name),
-                **entry,
-            }
-        )
-    return found
-
-
-def baseline_sentence(name: str, metrics: dict[str, Any]) -> str:
+def baseline_sentence(name: str, metrics: Mapping[str, Any]) -> str:
     """Compare the model with one baseline in a sentence.
 
     For an ensemble, a second sentence compares its first member alone.
@@ -105,28 +70,23 @@ def baseline_sentence(name: str, metrics: dict[str, Any]) -> str:
     return " ".join(found)
 
 
-def draw_figures(results: TaskResults, folder: Path) -> list[Drawing]:
-    """Draw intervals, precision and recall, learning curves, and the block with median AUPRC."""
+def bins_figures(objective: BinsOfPoints, tested: Tested, show: Show) -> list[Drawing]:
+    """Draw precision and recall, distances of calls, and the block with median AUPRC."""
+    results = tested.results
     test, test_metrics = results.test, results.metrics["test"]
-    curves = {
-        words.classifier_name(name, short=True): test[name]
-        for _, name, _ in ranked(test_metrics, "auprc")[:CURVES]
-    }
-    rates = bars(test_metrics, "auprc")
-    chance = float(test["label"].mean())
+    shown = [name for _, name, _ in ranked(test_metrics, "auprc")[:CURVES]]
+    curves = {words.classifier_name(name, short=True): test[name] for name in shown}
     block = typical_block(test, results.metrics["block"])
+    size = objective.section.bin
+    called = {
+        words.classifier_name(name, short=True): test[name] >= entry["threshold"]
+        for name in shown
+        for entry in [test_metrics["model"] if name == "model" else test_metrics["baselines"][name]]
+    }
+    away = distances_to_points(test, size)
+    reached = {name: _within(away[of.to_numpy()]) for name, of in called.items() if of.any()}
     return [
-        draw_figure(
-            "comparison",
-            "AUPRC on the test set",
-            "Dots: AUPRC on the test bins. Lines: bootstrap intervals over blocks of chromosomes. "
-            "Dotted line: chance level.",
-            "Models with overlapping intervals may still differ, because all are evaluated on the "
-            "same bins. Paired differences are in the table below.",
-            lambda ax: plots.draw_intervals(rates, ax, "AUPRC on the test set", chance),
-            folder,
-        ),
-        draw_figure(
+        show(
             "precision_recall",
             "Precision and recall",
             "Precision: fraction of the bins called positive that contain a point. Recall: "
@@ -134,28 +94,73 @@ def draw_figures(results: TaskResults, folder: Path) -> list[Drawing]:
             "level.",
             "A call in the bin next to one with a point counts as an error.",
             lambda ax: plots.draw_precision_recall(test["label"], curves, ax),
-            folder,
+            finding=read_precision(test["label"], curves),
         ),
-        draw_figure(
-            "learning",
-            "Learning curves",
-            "Loss and AUPRC during training of the first member. Dotted line: step with the "
-            "highest validation AUPRC, whose weights were kept.",
-            "Training loss includes dropout, so it is not comparable with validation loss.",
-            lambda ax: plots.draw_learning_curves(results.history, ax, "auprc"),
-            folder,
+        show(
+            "distances",
+            "Distance of calls to points",
+            f"Fraction of the called bins (of {size} bp) whose nearest bin with a point is at most "
+            "this far away on the chromosome. Thresholds were chosen on the validation set.",
+            "Near misses count as errors in AUPRC. The figure does not show the points that were "
+            "not called: that is recall.",
+            lambda ax: target_plots.draw_distances(reached, _within(away), size, ax),
+            finding=_near(reached),
         ),
-        draw_figure(
+        show(
             "track",
             "Example block of a test chromosome",
             "Predicted probability of each bin. Triangles: bins that contain a point. This block "
             "has the median AUPRC of all test blocks with a point.",
             "One block is an example, not evidence.",
             lambda ax: plots.draw_track(block, ax),
-            folder,
-            WIDE,
+            size=WIDE,
+            finding=_highest_bins(block),
         ),
     ]
+
+
+def _near(reached: Mapping[str, NDArray[np.float64]]) -> str:
+    """State how many calls of the first classifier with a call are at or next to a point."""
+    if not reached:
+        return "No bin was called."
+    name, of = next(iter(reached.items()))
+    return (
+        f"Calls of {name}: {words.percent(of[0])} contain a point, and {words.percent(of[1])} are "
+        "at most one bin away."
+    )
+
+
+def distances_to_points(test: pd.DataFrame, size: int) -> NDArray[np.float64]:
+    """Return the distance of each bin to the nearest one with a point, in bins, (n,).
+
+    It is infinite on chromosomes without a point. Bins at 0, 200 and 400 with a point in the last
+    have the distances 2, 1 and 0.
+    """
+    found = np.full(len(test), np.inf)
+    for _, rows in test.assign(row=np.arange(len(test))).groupby("chrom"):
+        points = np.sort(rows.loc[rows["label"] == 1, "start"].to_numpy())
+        if len(points):
+            starts = rows["start"].to_numpy()
+            after = np.searchsorted(points, starts)
+            next_ = np.abs(points[np.minimum(after, len(points) - 1)] - starts)
+            before = np.abs(points[np.maximum(after - 1, 0)] - starts)
+            found[rows["row"].to_numpy()] = np.minimum(next_, before) / size
+    return found
+
+
+def _within(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the fraction of bins within 0, 1, ... bins of one with a point."""
+    return (away[:, None] <= np.arange(REACH + 1)).mean(axis=0)
+
+
+def _highest_bins(block: pd.DataFrame) -> str:
+    """Count the bins with a point among as many bins with the highest probabilities."""
+    number = int(block["label"].sum())
+    hits = int(block.nlargest(number, "model")["label"].sum())
+    return (
+        f"{hits} of the {number} bins with the highest probability contain a point; the block has "
+        f"{number} such bins."
+    )
 
 
 def typical_block(test: pd.DataFrame, block: int) -> pd.DataFrame:

@@ -18,15 +18,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
+from selfattn_bio.display import counted
 from selfattn_bio.interpret.associations import CONFIDENCE
 from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results, site_positions
-from selfattn_bio.report.words import SLICES, classifier_name, percent
+from selfattn_bio.report.words import classifier_name, percent
 
 SIZE = (3.6, 2.9)  # inches; 346 px, the width of a phone
 MAX_CURVES = 4
+Bar = tuple[str, dict[str, float], str]  # name, interval and colour
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,19 @@ class Drawing:
 
 def draw(
     name: str,
-    paint: Callable[[Axes], None],
+    paint: Callable[[Any], None],
     folder: Path | None = None,
     size: tuple[float, float] = SIZE,
+    panels: int = 1,
 ) -> str:
     """Draw one figure and return it as SVG for a page.
 
+    `paint` gets its axes; several `panels`, one above the other with the same limits, as an array.
     If `folder` is given, the figure is also written to NAME.svg and NAME.png in it.
     """
     with plots.style():
         figure = Figure(figsize=size, layout="constrained")
-        paint(figure.subplots())
+        paint(figure.subplots(panels, sharex=True, sharey=True))
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             for suffix in ("svg", "png"):
@@ -97,114 +102,15 @@ def draw_figure(
     title: str,
     means: str,
     not_means: str,
-    paint: Callable[[Axes], None],
+    paint: Callable[[Any], None],
     folder: Path,
     size: tuple[float, float] = SIZE,
     finding: str = "",
+    panels: int = 1,
 ) -> Drawing:
     """Draw a figure with its caption; arguments are those of `Drawing` and `draw`."""
-    svg = draw(name, paint, folder, size)
-    return Drawing(name, title, means, not_means, svg, finding, is_wide=size[0] > SIZE[0])
-
-
-def performance(results: Results, folder: Path) -> list[Drawing]:
-    """Draw the figures on how well the model separates the classes."""
-    test, labels = results.test, results.test["label"].to_numpy()
-    curves = {classifier_name(name, short=True): test[name] for name in _shown(results)}
-    confidence = percent(results.metrics["confidence"])
-    show = partial(draw_figure, folder=folder)
-    drawings = [
-        show(
-            "comparison",
-            "AUROC on the test set",
-            f"Dots: AUROC on the test set. Lines: {confidence} bootstrap intervals over "
-            f"{results.metrics['test']['unit']}. "
-            "Dotted line: chance level.",
-            "Classifiers with overlapping intervals may still differ, because all are evaluated on "
-            "the same records. Paired differences are in the table below.",
-            lambda ax: plots.draw_intervals(
-                bars(results.metrics["test"]), ax, "AUROC on the test set", 0.5
-            ),
-        ),
-        show(
-            "roc",
-            "ROC curve",
-            "Fraction of positives found (true positive rate) against fraction of negatives called "
-            "positive (false positive rate). Dotted line: chance level.",
-            "The curve does not depend on the proportion of positives, so it does not show how "
-            "many calls in a genome would be wrong.",
-            lambda ax: plots.draw_roc(labels, curves, ax),
-        ),
-        show(
-            "precision_recall",
-            "Precision and recall",
-            "Fraction of positive calls that are correct (precision) against fraction of positives "
-            "found (recall). Dotted line: chance level.",
-            f"The curve applies to this test set, with {percent(labels.mean())} positives. "
-            "Precision is lower where positives are rarer.",
-            lambda ax: plots.draw_precision_recall(labels, curves, ax),
-        ),
-    ]
-    if "model_calibrated" in test:
-        drawings.append(
-            show(
-                "calibration",
-                "Calibration",
-                "Observed fraction of positives against predicted probability, in bins of "
-                "probability. Points on the diagonal are perfectly calibrated.",
-                "Calibration holds on average, not for each record. Calibrate again if the "
-                "proportion of positives changes.",
-                partial(plots.draw_calibration, labels, test["model"], test["model_calibrated"]),
-            )
-        )
-    return [*drawings, _learning(results, folder)]
-
-
-def _learning(results: Results, folder: Path) -> Drawing:
-    worst = "valid_worst_auroc" in results.history  # only in balanced runs
-    limits = (
-        "Training loss may include label smoothing and dropout, so it is not comparable with "
-        "validation loss."
-        if "train_loss" in results.history
-        else "Private runs do not report the training loss."
-    )
-    network = "These curves show the network only. " if results.task.stack.parts else ""
-    metric = "worst_auroc" if worst else "auroc"
-    return draw_figure(
-        "learning",
-        "Learning curves",
-        f"Loss and AUROC{' of the worst group' if worst else ''} during training. Dotted line: "
-        "step with the highest validation AUROC, whose weights were kept.",
-        f"{network}The test set is not used here. {limits}",
-        lambda ax: plots.draw_learning_curves(results.history, ax, metric),
-        folder,
-    )
-
-
-def slices(results: Results, folder: Path) -> list[Drawing]:
-    """Draw the figures on performance within slices of similar records."""
-    best = results.metrics["differences"]["best_baseline"]
-    names = {name: classifier_name(name, short=True) for name in ("model", best) if name}
-    drawings = []
-    for name, entries in results.metrics["slices"].items():
-        title = SLICES[name]
-        drawings.append(
-            draw_figure(
-                f"slices_{name}",
-                f"AUROC by {title}",
-                f"AUROC in subsets of the test set, by {title}. A model that uses only this "
-                "property has an AUROC near 0.5 within each subset.",
-                "Each subset has fewer records, so its interval is wider."
-                + (
-                    ""
-                    if name == "begins_with_m"
-                    else " Boundaries are quantiles of the training set, so subsets differ in size."
-                ),
-                partial(plots.draw_slices, entries, names, label=title),
-                folder,
-            )
-        )
-    return drawings
+    svg = draw(name, paint, folder, size, panels)
+    return Drawing(name, title, means, not_means, svg, finding, is_wide=size[0] > 1.5 * SIZE[0])
 
 
 def interpretation(results: Results, folder: Path) -> list[Drawing]:
@@ -226,6 +132,8 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                 lambda ax: plots.draw_evidence(motifs, ax),
                 folder,
                 (SIZE[0], 1.0 + 0.16 * len(motifs)),
+                f"The score decreases with {int((motifs['effect_low'] > 0).sum())} of "
+                f"{counted(len(motifs), 'motif')}: these intervals are above 0.",
             )
         )
     if (explained := results.explained) is not None:
@@ -258,9 +166,22 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                     explained.attention, attribution, ax, axis_unit
                 ),
                 folder,
+                finding=_peak(attribution, axis_unit),
             )
         )
     return drawings
+
+
+def _peak(attribution: NDArray[np.floating[Any]], unit: str) -> str:
+    """State which tenth of the positions has the highest attribution, and its fraction."""
+    mean = np.asarray(attribution, dtype=np.float64).mean(axis=0)
+    parts = np.array_split(np.arange(len(mean)), min(10, len(mean)))
+    best = max(parts, key=lambda part: mean[part].sum())
+    fraction = mean[best].sum() / (mean.sum() or 1.0)
+    return (
+        f"Positions {best[0]} to {best[-1]} ({unit}) have the most attribution of any tenth of the "
+        f"record: {percent(fraction)} of the total, where 10 % would be even."
+    )
 
 
 def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
@@ -303,35 +224,34 @@ def _bare_profile(positions: np.ndarray, length: int, window: np.ndarray, ax: Ax
 
 
 def ranked(
-    of_split: Mapping[str, Any], metric: str = "auroc"
+    of_split: Mapping[str, Any], metric: str = "auroc", *, higher_is_better: bool = True
 ) -> list[tuple[str, str, dict[str, Any]]]:
     """Return role, name and metrics of each classifier of a split.
 
-    The model is first, then the baselines with the best first, then the controls.
+    The model is first, then the baselines with the best first, then the controls. Baselines without
+    the metric are last.
     """
-    baselines = sorted(of_split["baselines"].items(), key=lambda item: -item[1][metric]["value"])
+    sign = -1 if higher_is_better else 1
+
+    def order(item: tuple[str, Any]) -> float:
+        value = item[1][metric]["value"]
+        return np.inf if value is None else sign * value
+
     return [
         ("model", "model", of_split["model"]),
-        *(("baseline", name, entry) for name, entry in baselines),
+        *(("baseline", *item) for item in sorted(of_split["baselines"].items(), key=order)),
         *(("control", name, entry) for name, entry in of_split.get("controls", {}).items()),
     ]
 
 
-def bars(
-    of_split: Mapping[str, Any], metric: str = "auroc"
-) -> list[tuple[str, dict[str, float], str]]:
-    """Return name, interval and colour of each classifier of a split, for `draw_intervals`."""
+def bars(ranking: list[tuple[str, str, dict[str, Any]]], metric: str) -> list[Bar]:
+    """Return name, interval and colour of each classifier with the metric, for `draw_intervals`."""
     return [
-        (classifier_name(name, short=True), entry[metric], plots.COLOURS[role])
-        for role, name, entry in ranked(of_split, metric)
+        (
+            classifier_name(name, short=True),
+            {"low": entry[metric]["value"], "high": entry[metric]["value"]} | entry[metric],
+            plots.COLOURS[role],
+        )
+        for role, name, entry in ranking
+        if entry[metric]["value"] is not None
     ]
-
-
-def _shown(results: Results) -> list[str]:
-    """Return the classifiers whose curves are drawn: model, best baselines and first control.
-
-    Their number is limited so that the curves can be distinguished.
-    """
-    test = results.metrics["test"]
-    best = [name for role, name, _ in ranked(test) if role != "control"]
-    return [*best[: MAX_CURVES - 1], *list(test["controls"])[:1]]

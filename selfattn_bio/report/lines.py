@@ -95,7 +95,7 @@ def _(objective: Binary, metrics: Metrics) -> Iterator[str]:
                 f"AUROC by {by}: worst {found['worst']!r} {auroc[found['worst']]:.3f}, "
                 f"{words.gap(gap['auroc'])}"
             )
-    yield " ".join(baseline_sentence(metrics))
+    yield " ".join(baseline_sentence(metrics, objective))
 
 
 def _calls(name: str, entry: Metrics) -> Iterator[str]:
@@ -224,7 +224,7 @@ def _comparison(objective: Objective[Any], metrics: Mapping[str, Any]) -> Iterat
 
 @_comparison.register
 def _(objective: Binary, metrics: Mapping[str, Any]) -> Iterator[str]:
-    yield " ".join(words.baseline_sentence(metrics))
+    yield " ".join(words.baseline_sentence(metrics, objective))
 
 
 def _is_known(entry: Mapping[str, Any], metric: str) -> bool:

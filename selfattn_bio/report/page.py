@@ -6,7 +6,8 @@ loading anything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial, singledispatch
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfattn_bio.evaluation.card import used_files
-from selfattn_bio.evaluation.metrics import TITLES
+from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q, match_label
 from selfattn_bio.interpret.nulls import NULLS
 from selfattn_bio.model.checkpoint import read_stack_weights
+from selfattn_bio.objectives import Objective, objective_of
+from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import cards, figures, words
+from selfattn_bio.report.bins import bin_sentences
+from selfattn_bio.report.class_figures import slice_figures
 from selfattn_bio.report.examples import attention_figures
+from selfattn_bio.report.performance import draw_performance
 from selfattn_bio.report.plots import slice_name
-from selfattn_bio.report.results import Results, TaskResults
+from selfattn_bio.report.results import Results
 
 
 def write_report(results: Results, output: Path, name: str) -> None:
@@ -39,58 +45,102 @@ def write_report(results: Results, output: Path, name: str) -> None:
 
 def render(results: Results, plots_folder: Path, name: str) -> str:
     """Return the page as text and write its plots to `plots_folder`."""
-    # The titles include metrics of training and of other objectives
-    shown = {
-        name: title for name, title in TITLES.items() if name in results.metrics["test"]["model"]
-    }
-    return fill(
-        "report.html.j2",
+    task, metrics = results.task, results.metrics
+    objective = objective_of(task.objective)
+    shown = shown_metrics(metrics["test"]["model"])
+    has_differences = "differences" in metrics
+    return _fill(
         results,
         name,
-        METRICS=shown,
-        odds=words.odds,
-        comparison=words.baseline_sentence(results.metrics),
-        ensemble_sentence=words.ensemble_sentence(results.task),
-        stack_sentence=words.stack_sentence(
-            results.task, read_stack_weights(results.folder / "model")
-        ),
-        motif_sentence=words.motif_sentence(results.motifs),
-        null_sentence=words.null_sentence(results.motifs),
-        agreement_sentence=words.agreement_sentence(
-            results.explained.member_correlation if results.explained else None,
-            results.seed_correlations,
-        ),
-        stability=[] if results.stability is None else results.stability.to_dict("records"),
-        supported=[] if results.motifs is None else words.supported(results.motifs),
-        num_supported=0 if results.motifs is None else num_supported(results.motifs),
-        motifs=cards.motif_rows(results),
-        database=words.database_name(results.task.interpret.database)
-        if results.corpus["alphabet"] == "dna"
-        else "",
-        min_effect=MIN_EFFECT,
-        nulls=NULLS,
-        min_p=2 / (RESAMPLES + 1),  # smallest two-sided p; the data count as one of the sign flips
-        max_q=MATCH_Q,
-        has_motifs=results.motifs is not None,
-        interactions=None
-        if results.interactions is None
-        else pair_rows(results.interactions, results.motifs),
-        classifiers=classifier_rows(results.metrics),
-        slices=slice_rows(results.metrics),
-        groups=group_tables(results.metrics),
-        performance=figures.performance(results, plots_folder),
-        slice_figures=figures.slices(results, plots_folder),
-        interpretation=figures.interpretation(results, plots_folder),
-        maps=(maps := attention_figures(results)),
-        attention_sentence=words.attention_sentence(results.task.model, len(maps) > 0),
+        objective=objective,
+        main=objective.main_metric,
+        METRICS={metric: title_of(metric) for metric in shown},
+        best=best_baseline(metrics, objective),
+        comparison=words.baseline_sentence(metrics, objective) if has_differences else (),
+        sentences=list(_sentences(objective, metrics)),
+        ensemble_sentence=words.ensemble_sentence(task),
+        stack_sentence=words.stack_sentence(task, read_stack_weights(results.folder / "model")),
+        classifiers=classifier_rows(metrics, objective),
+        performance=draw_performance(objective, results, plots_folder),
+        slice_figures=slice_figures(results, partial(figures.draw_figure, folder=plots_folder)),
+        slices=slice_rows(metrics),
+        groups=group_tables(metrics),
         unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
         used_files=used_files(results.corpus["sources"]),
         split_counts=split_counts(results.records),
+        **(_interpretation(results, plots_folder) if objective.is_labelled else {}),
+        is_interpreted=objective.is_labelled,
     )
 
 
-def fill(template: str, results: TaskResults, name: str, **values: Any) -> str:
-    """Fill a template of the page with results that all pages show, and with `values`."""
+def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
+    """Return what the sections on motifs, interactions and attention show."""
+    task, motifs = results.task, results.motifs
+    maps = attention_figures(results)
+    return {
+        "odds": words.odds,
+        "motif_sentence": words.motif_sentence(motifs),
+        "null_sentence": words.null_sentence(motifs),
+        "agreement_sentence": words.agreement_sentence(
+            results.explained.member_correlation if results.explained else None,
+            results.seed_correlations,
+        ),
+        "stability": [] if results.stability is None else results.stability.to_dict("records"),
+        "supported": [] if motifs is None else words.supported(motifs),
+        "num_supported": 0 if motifs is None else num_supported(motifs),
+        "motifs": cards.motif_rows(results),
+        "database": words.database_name(task.interpret.database)
+        if results.corpus["alphabet"] == "dna"
+        else "",
+        "min_effect": MIN_EFFECT,
+        "nulls": NULLS,
+        # smallest two-sided p; the data count as one of the sign flips
+        "min_p": 2 / (RESAMPLES + 1),
+        "max_q": MATCH_Q,
+        "has_motifs": motifs is not None,
+        "interactions": None
+        if results.interactions is None
+        else pair_rows(results.interactions, motifs),
+        "interpretation": figures.interpretation(results, plots_folder),
+        "maps": maps,
+        "attention_sentence": words.attention_sentence(task.model, len(maps) > 0),
+    }
+
+
+@singledispatch
+def _sentences(objective: Objective[Any], metrics: Mapping[str, Any]) -> Sequence[str]:
+    """Return what the page of an objective says first, in addition to the comparison."""
+    return ()
+
+
+_sentences.register(BinsOfPoints, bin_sentences)
+
+
+def shown_metrics(entry: Mapping[str, Any]) -> list[str]:
+    """Return the names of a classifier's metrics in the order of the tables.
+
+    Calibration has its own sentence.
+    """
+    known = [
+        name
+        for name, of in entry.items()
+        if isinstance(of, dict) and "value" in of and not name.startswith("calibration_")
+    ]
+    return sorted(known, key=lambda name: [*TITLES, name].index(name))
+
+
+def best_baseline(metrics: Mapping[str, Any], objective: Objective[Any]) -> str | None:
+    """Return the name of the baseline with the best main metric on the test split, if any."""
+    if "differences" in metrics:
+        best: str | None = metrics["differences"]["best_baseline"]
+        return best
+    higher = objective.higher_is_better
+    baselines = figures.ranked(metrics["test"], objective.main_metric, higher_is_better=higher)[1:]
+    return baselines[0][1] if baselines else None
+
+
+def _fill(results: Results, name: str, **values: Any) -> str:
+    """Fill the template of the page with results and `values`."""
     environment = Environment(
         loader=PackageLoader("selfattn_bio.report"),
         autoescape=True,
@@ -109,7 +159,7 @@ def fill(template: str, results: TaskResults, name: str, **values: Any) -> str:
         gap=words.gap,
         svg=Markup,
     )
-    return environment.get_template(template).render(
+    return environment.get_template("report.html.j2").render(
         title=results.task.title or name,
         name=name,
         task=results.task,
@@ -134,16 +184,23 @@ def about(page: str) -> Markup:
     return Markup()
 
 
-def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the table of test metrics: model, baselines by decreasing AUROC, controls."""
-    valid = {
-        "model": metrics["valid"]["model"],
-        **metrics["valid"]["baselines"],
-        **metrics["valid"]["controls"],
-    }
+def classifier_rows(metrics: dict[str, Any], objective: Objective[Any]) -> list[dict[str, Any]]:
+    """Return the table of test metrics: model, baselines with the best first, controls."""
+    valid, test = metrics["valid"], metrics["test"]
+    of_valid = {"model": valid["model"], **valid["baselines"], **valid.get("controls", {})}
+    main, members = objective.main_metric, test.get("members", {})
     return [
-        {"role": role, "name": words.classifier_name(name), "valid": valid[name], **entry}
-        for role, name, entry in figures.ranked(metrics["test"])
+        {
+            "role": role,
+            "name": words.classifier_name(name),
+            "valid": of_valid[name][main],
+            "members": members.get(name, {}).get("each", []),
+            "cost": metrics.get("costs", {}).get(name),
+            "entry": entry,
+        }
+        for role, name, entry in figures.ranked(
+            test, main, higher_is_better=objective.higher_is_better
+        )
     ]
 
 
@@ -178,6 +235,8 @@ def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     Each has the name of the grouping, one row per group (as in `slice_rows`), the worst group and
     the gap.
     """
+    if "groups" not in metrics:
+        return []
     best = metrics["differences"]["best_baseline"]
     return [
         {
@@ -196,7 +255,10 @@ def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """Return one row per slice, with the metrics of the model and the best baseline.
 
     Each row also has the property, range and counts. Metrics are None if the slice lacks a class.
+    Properties that also define groups are left out, because the table of groups has them.
     """
+    if "slices" not in metrics:
+        return []
     best = metrics["differences"]["best_baseline"]
     return [
         {
@@ -208,6 +270,7 @@ def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
             "best": entry.get(best),
         }
         for name, entries in metrics["slices"].items()
+        if name not in metrics["groups"]
         for entry in entries
     ]
 
@@ -237,17 +300,23 @@ def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"what": what, "count": count, "limit": limit} for what, count, limit in rows]
 
 
-def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
-    """Count positives, negatives and unlabelled records of each split that has records."""
-    kinds = records["label"].map({1: "positives", 0: "negatives"}).astype(object)
-    counts = pd.crosstab(records["split"], kinds.fillna("unlabelled"))
-    counts = counts.reindex(columns=["positives", "negatives", "unlabelled"], fill_value=0)
+def split_counts(records: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Count the records of each split that has records, by label if there are labels.
+
+    Returns
+    -------
+    Split -> count by "positives", "negatives" and "unlabelled", or by "records".
+    """
+    if records["label"].notna().any():
+        names = ["positives", "negatives", "unlabelled"]
+        kinds = records["label"].map({1: names[0], 0: names[1]}).astype(object).fillna(names[2])
+    else:
+        names = ["records"]
+        kinds = pd.Series(names[0], index=records.index)
+    counts = pd.crosstab(records["split"], kinds).reindex(columns=names, fill_value=0)
     by_split: dict[Any, dict[Any, int]] = counts.to_dict("index")
-    return [
-        {"split": split, **by_split[split]}
-        for split in ("train", "valid", "test", "dropped")
-        if split in by_split
-    ]
+    splits = ("train", "valid", "test", "dropped")
+    return {split: by_split[split] for split in splits if split in by_split}
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -150,18 +150,20 @@ def draw_scores(
     ax.legend(**ABOVE, ncols=2)
 
 
-def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc") -> None:
+def draw_learning_curves(
+    history: pd.DataFrame, ax: Axes, metric: str = "auroc", *, higher_is_better: bool = True
+) -> None:
     """Draw training and validation loss (left axis) and a validation metric (right axis) by step.
 
-    A dotted line marks the step with the highest value of the metric, whose weights were kept.
+    A dotted line marks the step with the best value of the metric, whose weights were kept.
 
     Parameters
     ----------
     history
         One row per evaluation with the columns step, train_loss (missing in private runs),
         valid_loss and `valid_<metric>`.
-    metric
-        Metric for which higher is better, such as "auroc", "worst_auroc" or "auprc".
+    metric, higher_is_better
+        Metric such as "auroc", "worst_auroc" or "perplexity", and its direction.
     """
     values = history[f"valid_{metric}"].to_numpy(dtype=float)
     name = title_of(metric)
@@ -179,7 +181,9 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
     right.spines["right"].set_visible(True)
     right.grid(False)
     if not np.isnan(values).all():
-        best = history["step"].to_numpy()[np.nanargmax(values)]
+        best = history["step"].to_numpy()[
+            (np.nanargmax if higher_is_better else np.nanargmin)(values)
+        ]
         ax.axvline(best, color=MODEL, **DOTTED)
     ax.legend(lines, [str(line.get_label()) for line in lines], **ABOVE, ncols=2, columnspacing=1.0)
 

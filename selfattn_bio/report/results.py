@@ -5,7 +5,7 @@ Interpretation is optional: tasks without it, or without any motif, also get a r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.evaluation.targets import TRUE
 from selfattn_bio.files import read_json
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_table
@@ -28,8 +29,8 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class TaskResults:
-    """Results that every report shows: all but the tables of the interpretation.
+class Results:
+    """Results of the commands that run before the report of a task.
 
     Parameters
     ----------
@@ -39,24 +40,6 @@ class TaskResults:
         Training history of the first member.
     audit
         audit.json, or None if `audit` has not run.
-    """
-
-    folder: Path
-    task: RunFile
-    metrics: dict[str, Any]
-    test: pd.DataFrame
-    history: pd.DataFrame
-    provenance: dict[str, Any]
-    corpus: dict[str, Any]
-    audit: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class Results(TaskResults):
-    """Results of the commands that run before the report of a binary task.
-
-    Parameters
-    ----------
     motifs
         motifs.tsv, or None if `motifs` has not run; empty if it found none.
     ppms
@@ -76,6 +59,14 @@ class Results(TaskResults):
         Correlation of the attributions of each record that several trainings explained.
     """
 
+    folder: Path
+    task: RunFile
+    metrics: dict[str, Any]
+    test: pd.DataFrame
+    history: pd.DataFrame
+    provenance: dict[str, Any]
+    corpus: dict[str, Any]
+    audit: dict[str, Any] | None
     records: pd.DataFrame
     motifs: pd.DataFrame | None
     ppms: dict[str, NDArray[np.float64]]
@@ -87,8 +78,8 @@ class Results(TaskResults):
     seed_correlations: NDArray[np.float64]
 
 
-def read_task_results(task: RunFile, folder: Path) -> TaskResults:
-    """Read what every report shows from the results folder of a task.
+def read_results(task: RunFile, folder: Path) -> Results:
+    """Read the results folder of a task.
 
     Raises
     ------
@@ -99,23 +90,10 @@ def read_task_results(task: RunFile, folder: Path) -> TaskResults:
     def content(name: str, command: str) -> dict[str, Any]:
         return read_json(folder / name, ResultsError, f"Run `selfattn-bio {command}`")
 
-    return TaskResults(
-        folder=folder,
-        task=task,
-        metrics=content("metrics.json", "evaluate"),
-        test=read_file(folder / "predictions" / "test.tsv", read_table, "evaluate"),
-        history=read_file(folder / "model" / "history.csv", pd.read_csv, "train"),
-        provenance=content("model/provenance.json", "train"),
-        corpus=content("corpus/corpus.json", "ingest"),
-        audit=content("audit.json", "audit") if (folder / "audit.json").exists() else None,
-    )
-
-
-def read_results(task: RunFile, folder: Path) -> Results:
-    """Read the results folder of a binary task; errors are those of `read_task_results`."""
+    metrics, test = read_metrics(folder), folder / "predictions" / "test.tsv"
+    corpus = content("corpus/corpus.json", "ingest")
     split = read_file(folder / "split.tsv", read_table, "split")
     records = read_file(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
-    shared = read_task_results(task, folder)
     motifs = _read_optional(folder / "motifs.tsv", read_table, "motifs")
     has_motifs = motifs is not None and len(motifs) > 0
 
@@ -135,10 +113,17 @@ def read_results(task: RunFile, folder: Path) -> Results:
         if each is not None and not each.is_attention
     ]
     return Results(
-        **vars(shared),
+        folder=folder,
+        task=task,
+        metrics=metrics,
+        test=read_file(test, read_predictions, "evaluate"),
+        history=read_file(folder / "model" / "history.csv", pd.read_csv, "train"),
+        provenance=content("model/provenance.json", "train"),
+        corpus=corpus,
+        audit=content("audit.json", "audit") if (folder / "audit.json").exists() else None,
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
         motifs=motifs,
-        ppms=read_meme(folder / "motifs.meme", get_alphabet(shared.corpus["alphabet"]))
+        ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"]))
         if has_motifs
         else {},
         sites=sites("seqlets.bed"),
@@ -156,6 +141,46 @@ def _other_trainings(task: RunFile, folder: Path) -> list[Path]:
     """Return the folders of further members of [training] seeds whose motifs were searched."""
     folders = [folder / "members" / str(number) for number in range(2, task.training.seeds + 1)]
     return [each for each in folders if (each / "motifs.tsv").exists()]
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read metrics.json of a results folder.
+
+    Raises
+    ------
+    ResultsError
+        If it is missing, cannot be read, or was written by a version with fewer entries.
+    """
+    path = folder / "metrics.json"
+    metrics = read_json(path, ResultsError, "Run `selfattn-bio evaluate`")
+    for name in ("unit", "units"):
+        entry_of(metrics["test"], name, "test.")
+    return metrics
+
+
+def entry_of(metrics: Mapping[str, Any], name: str, within: str = "") -> Any:
+    """Return an entry of metrics.json, or of the part of it that is named by `within`.
+
+    Raises
+    ------
+    ResultsError
+        If metrics.json was written by an earlier version that did not have the entry.
+    """
+    if name not in metrics:
+        message = f"metrics.json is from an earlier version and lacks {within}{name}"
+        raise ResultsError(message, hint="Run `selfattn-bio evaluate` again")
+    return metrics[name]
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a table of predictions; ids, true values and labels per position stay text."""
+    names = pd.read_csv(path, sep="\t", nrows=0).columns
+    text = [
+        name
+        for name in names
+        if name in ("id", "chrom") or name.startswith(TRUE) or name.endswith("predicted")
+    ]
+    return read_table(path, text)
 
 
 def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:

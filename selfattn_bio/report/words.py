@@ -16,20 +16,29 @@ from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, RunFile
-from selfattn_bio.config.variants import NETWORK
+from selfattn_bio.config.variants import NETWORK, PARTNER
+from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
 from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.model.checkpoint import StackWeights
 from selfattn_bio.motifs import SHIPPED
+from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.binary import Binary
 
 SIGNIFICANCE = 0.05  # p below which groups differ
-MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+MISSING, MINUS, RHO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER RHO}"
 NAMES = {
     **{name: kind.title for name, kind in BASELINES.items()},
     "model": "this model",
     NETWORK: "network of this model alone",
     "cnn": "CNN",
+    "constant": "constant prediction",
+    "unigram": "token frequencies",
+    "markov": "Markov chain",
+    "kmer6_linear": "linear model of 6-mers",
+    "kmer2_linear": "linear model of pairs of residues",
+    "window_logistic": "logistic regression on neighbouring positions",
     "kmer5_logistic": "logistic regression on 5-mers",
     "shuffled": "control: shuffled labels",
 }
@@ -40,13 +49,17 @@ SHORT_NAMES = {
     "model": "this model",
     NETWORK: "network alone",
     "kmer5_logistic": "5-mers",
+    "constant": "constant",
+    "kmer6_linear": "6-mers",
+    "kmer2_linear": "residue pairs",
+    "window_logistic": "neighbours",
     "shuffled": "shuffled labels",
 }
 
 
 def classifier_name(name: str, short: bool = False) -> str:
     """Return a readable name for a classifier of metrics.json; variants keep their names."""
-    if (own := name.removeprefix("partner_")) != name and own in BASELINES:
+    if (own := name.removeprefix(PARTNER)) != name and own in BASELINES:
         return f"{classifier_name(own, short)} of the second input"
     return (SHORT_NAMES.get(name) if short else None) or NAMES.get(name, name)
 
@@ -99,30 +112,43 @@ def p_value(p: float | None) -> str:
     return f"{p:.2g}" if p > 0 else "1e-300 or less"
 
 
-def baseline_sentence(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
+def baseline_sentence(
+    metrics: Mapping[str, Any], objective: Objective[Any] | type[Objective[Any]] = Binary
+) -> tuple[str, str, str]:
     """Compare the model with its best baseline in a sentence of three parts.
+
+    Parameters
+    ----------
+    metrics
+        The content of metrics.json.
+    objective
+        The objective of the model, or its class.
 
     Returns
     -------
     Beginning, finding (to be emphasised) and numbers.
     """
-    best = metrics["differences"]["best_baseline"]
+    best, title = metrics["differences"]["best_baseline"], title_of(objective.main_metric)
     if best is None:
         return "The model was", "not compared", "with a baseline, because no baseline was run."
-    lead = metrics["differences"]["baselines"][best]["auroc"]
+    lead = metrics["differences"]["baselines"][best][objective.main_metric]
+    if lead["value"] is None:
+        rest = f"with {classifier_name(best)}, because its {title} is undefined."
+        return "The model was", "not compared", rest
     (model, other) = sizes_of(metrics, "model", best)
-    found = verdict(lead, model, other)
+    favour = lead if objective.higher_is_better else {"low": -lead["high"], "high": -lead["low"]}
+    found = verdict(favour, model, other)
     rest, why = f"its best baseline, {classifier_name(best)}", caveat(model, other)
     spread = f"{percent(metrics['confidence'])} interval {interval(lead, sign=True)}"
     spread += f", p = {p_value(lead['p'])}" if found in ("better", "worse") else ""
     figures = (
-        f"{figure(lead['value'], sign=True)} AUROC ({spread}) by paired bootstrap over the "
-        "same records"
+        f"{figure(lead['value'], sign=True)} {title} ({spread}) by paired bootstrap over the "
+        f"same {objective.examples}"
     )
-    is_saved = not other.networks and "privacy" not in metrics
+    is_saved = best.removeprefix(PARTNER) in BASELINES and "privacy" not in metrics
     advice = (
         f" Use the baseline, which is saved in baselines/{best}."
-        if lead["high"] < 0 and is_saved
+        if favour["high"] < 0 and is_saved
         else ""
     )
     match found:
@@ -130,8 +156,8 @@ def baseline_sentence(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
             return "The model is", found, f"than {rest}: {figures}.{advice}"
         case "higher" | "lower":
             return (
-                "The AUROC of the model is",
-                found,
+                f"The {title} of the model is",
+                "higher" if lead["low"] > 0 else "lower",
                 f"than that of {rest}: {figures}; {why}, so this may be chance.{advice}",
             )
         case _:
@@ -141,6 +167,23 @@ def baseline_sentence(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
                 "cannot be distinguished",
                 f"from {rest}: {figures}{f'; {why}' if why else ''}.",
             )
+
+
+def difference_sentence(
+    objective: Objective[Any] | type[Objective[Any]], metrics: Mapping[str, Any]
+) -> str:
+    """State the difference of the main metric to the best baseline; empty without one."""
+    best = metrics.get("differences", {}).get("best_baseline")
+    if not best:
+        return ""
+    lead = metrics["differences"]["baselines"][best][objective.main_metric]
+    if lead["value"] is None:
+        return f"The {title_of(objective.main_metric)} of the model is undefined."
+    outside = lead["low"] > 0 or lead["high"] < 0
+    return (
+        f"Model minus {classifier_name(best, short=True)}: {figure(lead['value'], sign=True)} "
+        f"({interval(lead, sign=True)}); the interval {'excludes' if outside else 'includes'} 0."
+    )
 
 
 def supported(motifs: pd.DataFrame) -> list[str]:

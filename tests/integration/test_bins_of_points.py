@@ -143,7 +143,10 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     )
     page = Path("report.html").read_text()
     assert "60 of" in page
-    assert page.count("<figure") == 4
+    assert page.count("<figure") == 5
+    assert re.search(
+        r"Calls of this model: \d+ % contain a point, and \d+ % are at most one bin", page
+    )
     leakage = page[page.index('<section id="leakage">') : page.index('<section id="data">')]
     assert (
         "Each of the 38 test records was compared with the records that the model learns from "

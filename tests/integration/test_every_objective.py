@@ -226,7 +226,9 @@ def test_several_objectives(workshop):
     assert baselines["kmer6_linear"]["activity.pearson"]["value"] > 0.3
     assert baselines["kmer6_linear"]["family.mcc"]["value"] > 0.3
     table = pd.read_csv("predictions/test.tsv", sep="\t")
-    assert list(table) == ["id", "activity.count", "family.dref", "family.other"]
+    outputs = ["activity.count", "family.dref", "family.other"]
+    of_baseline = [f"kmer6_linear.{name}" for name in outputs]
+    assert list(table) == ["id", *outputs, *of_baseline, "true.count", "true.family"]
     assert {"valid_mean", "valid_activity.pearson", "valid_family.mcc"} < set(
         pd.read_csv("model/history.csv")
     )

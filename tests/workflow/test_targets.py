@@ -36,6 +36,17 @@ def test_new_run_file_is_a_new_target(fresh):
     }
 
 
+def test_numbers_end_with_a_report(fresh):
+    run_file = '[data]\nsequences = "data/smoke/positives.fa"\ntargets = "t.tsv"\n'
+    run_file += '[objective]\nkind = "regression"\ncolumns = ["x"]\n'
+    (fresh / "workflows/tasks/numbers.toml").write_text(run_file)
+    (fresh / "t.tsv").write_text("id\tx\n")
+    assert planned(fresh, "train_numbers") == {
+        **{"ingest": 1, "split": 1, "audit": 1, "train": 1, "evaluate": 1},
+        **{"report": 1, "train_numbers": 1},
+    }
+
+
 def test_data_file_named_like_a_target(fresh):
     (fresh / "data/smoke/positives.fa").rename(fresh / "train_pos")
     replace(fresh / "workflows/tasks/smoke.toml", "data/smoke/positives.fa", "train_pos")

@@ -50,8 +50,8 @@ def results_folder(wildcards, output) -> str:
 def results_of(task: str, wildcards=None) -> list[str]:
     """Return the final results of a task.
 
-    Two classes end with the report and the notebooks, bins with the report and the audit, and other objectives with
-    metrics and the audit. Two inputs end with metrics, audit and attributions, because their motifs are not tested.
+    All end with the report, which needs the audit; two classes also with the notebooks. Two inputs end with metrics,
+    audit and attributions, because their motifs are not tested.
     """
     match "two inputs" if run_of(task).partner else run_of(task).objective.kind:
         case "binary":
@@ -59,15 +59,15 @@ def results_of(task: str, wildcards=None) -> list[str]:
                 f"results/{task}/report.html",
                 *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS),
             ]
-        case "bins":
-            return [f"results/{task}/report.html", f"results/{task}/audit.json"]
         case "two inputs" if run_of(task).objective.kind == "binary":
             return [
                 f"results/{task}/{result}"
                 for result in ("metrics.json", "audit.json", "attribution")
             ]
-        case _:
+        case "two inputs":
             return [f"results/{task}/metrics.json", f"results/{task}/audit.json"]
+        case _:
+            return [f"results/{task}/report.html"]
 
 
 def shown_by(wildcards) -> list[str]:

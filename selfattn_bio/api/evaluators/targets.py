@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
 from selfattn_bio.api.evaluators.candidates import Candidate, inputs_by_split
 from selfattn_bio.api.evaluators.records import EvaluationRecords, Measured
 from selfattn_bio.config import RunFile
 from selfattn_bio.evaluation.summary import EVALUATED_SPLITS
 from selfattn_bio.evaluation.targets import (
-    as_rows,
     mean_predictions,
     summarise_members,
     summarise_targets,
+    target_predictions,
 )
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Predictions, Sample
@@ -71,6 +69,10 @@ def evaluate_targets(
                 name: summarise_members(objective, of, targets[split])
                 for name, of in several.items()
             }
-        of_model = as_rows(predictions["model"][split], objective.section.output_names)
-        tables[split] = pd.DataFrame({"id": records.ids(split), **of_model})
+        tables[split] = target_predictions(
+            records.ids(split),
+            table.iloc[records.rows[split]],
+            {name: predictions[name][split] for name in metrics["outputs"]},
+            objective.section.output_names,
+        )
     return Measured(metrics, tables, {})

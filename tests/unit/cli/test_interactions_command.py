@@ -53,6 +53,14 @@ def test_interactions_without_motifs(tmp_path):
 
 
 @pytest.mark.usefixtures("folder")
+def test_interactions_of_one_motif(tmp_path, capsys):
+    (tmp_path / "one.meme").write_text(meme_text({"one": np.eye(4)}, {"one": 100}))
+    assert asked("one.meme") == 0
+    assert "interactions: one motif, so no pairs" in capsys.readouterr().out
+    assert pd.read_csv("pairs.tsv", sep="\t").empty
+
+
+@pytest.mark.usefixtures("folder")
 def test_interactions_refuse_model_without_one_score(tmp_path, capsys):
     text = (
         (tmp_path / "run.toml")

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
@@ -9,7 +10,7 @@ from selfattn_bio.config.variants import NETWORK
 from selfattn_bio.evaluation.calibration import Calibration, choose_threshold
 from selfattn_bio.evaluation.metrics import RANGES, Units
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
-from selfattn_bio.evaluation.targets import summarise_targets
+from selfattn_bio.evaluation.targets import summarise_targets, target_predictions
 from selfattn_bio.objectives import objective_of
 
 CALIBRATION = Calibration(0.5, 0.1, 0.6)
@@ -234,3 +235,24 @@ def test_targets_are_compared_on_the_same_resamples(seed: int) -> None:
     assert leads["constant"]["pearson"]["value"] is None  # the correlation with a constant
     assert leads["constant"]["mse"]["high"] < 0
     assert summary["differences"]["best_baseline"] == "copy"
+    # a single column has the metrics of all columns
+    assert summary["outputs"]["model"] == {"x": summary["test"]["model"]}
+    assert list(summary["outputs"]) == ["model", "copy"]
+
+
+def test_predictions_have_the_truth_and_the_best_baseline() -> None:
+    table = target_predictions(
+        ["a", "b"],
+        pd.DataFrame({"structure": ["HE", ""]}, index=[7, 3]),
+        {
+            "model": [np.eye(2), np.eye(2)[[1]]],
+            "simple": [np.eye(2)[[0, 0]], np.eye(2)[[0]]],
+        },
+        "HE",
+    )
+    assert table.to_dict("list") == {
+        "id": ["a", "b"],
+        "predicted": ["HE", "E"],
+        "simple.predicted": ["HH", "H"],
+        "true.structure": ["HE", ""],
+    }

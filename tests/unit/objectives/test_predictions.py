@@ -3,7 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+)
 
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
@@ -290,3 +295,57 @@ def test_baselines_learn_from_sequences():
         np.concatenate(list(labels[100:])),
     )
     assert LETTERS.measure(predicted, truth)["accuracy"] > 0.95
+
+
+def test_metrics_of_each_class_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    predictions, targets = rng.random((60, 2)), rng.integers(0, 2, 60)
+    targets[:5] = UNKNOWN
+    rows = np.arange(60)[::2]
+    found = CLASSES.output_measurer(predictions, targets)(rows)
+    known = rows[targets[rows] != UNKNOWN]
+    called = predictions[known].argmax(axis=1)
+    expected = dict(
+        zip(
+            ("precision", "recall", "f1"),
+            precision_recall_fscore_support(targets[known], called),
+            strict=False,
+        )
+    )
+    for i, name in enumerate(("a", "b")):
+        for metric, values in expected.items():
+            assert found[name, metric] == pytest.approx(values[i])
+    alone = CLASSES.output_measurer(np.array([[1.0, 0.0]]), np.array([0]))(np.array([0]))
+    assert np.isnan(alone["b", "recall"])
+
+
+def test_metrics_of_each_column_are_those_of_the_column_alone():
+    predictions = np.array([[0.1, 0.9], [0.9, 0.2], [0.4, 0.1]])
+    targets = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, np.nan]])
+    found = LABELS.output_measurer(predictions, targets)(np.arange(3))
+    assert found["x", "auroc"] == 1
+    assert found["y", "auroc"] == 0
+    assert set(found) == {(name, metric) for name in "xy" for metric in ("auroc", "auprc")}
+
+
+def test_metrics_of_each_label_count_positions():
+    predictions = [np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([[0.9, 0.1]])]
+    targets = np.empty(2, dtype=object)
+    targets[:] = [np.array([0, 0]), np.array([1])]
+    found = LETTERS.output_measurer(predictions, targets)(np.array([0, 1]))
+    assert found["H", "recall"] == 0.5
+    assert found["H", "precision"] == 0.5
+    assert found["E", "f1"] == 0
+
+
+def test_metrics_of_parts_have_their_names():
+    found = SEVERAL.output_measurer(
+        np.array([[0.9, 0.1, 0.5, 0.5, 11.0], [0.1, 0.9, 0.2, 0.8, 9.0]]),
+        np.array(
+            [(0, [1.0, 0.0], [11.0]), (1, [0.0, 1.0], [9.0])],
+            dtype=[("class", int), ("mark", float, (2,)), ("number", float, (1,))],
+        ),
+    )(np.arange(2))
+    assert found["class.a", "f1"] == 1
+    assert found["number.z", "mse"] == 0
+    assert found["mark.y", "auroc"] == 1

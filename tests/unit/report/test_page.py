@@ -10,7 +10,6 @@ import pytest
 
 import selfattn_bio
 from selfattn_bio.config import RunFile, StackSection
-from selfattn_bio.errors import ResultsError
 from selfattn_bio.report import words
 from selfattn_bio.report.page import leak_rows, write_report
 from selfattn_bio.report.results import read_results
@@ -375,21 +374,24 @@ def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> No
     assert "Leakage was not checked. Run <code>selfattn-bio audit</code>." in page
 
 
-def test_a_missing_file_names_the_command_that_writes_it(
+def test_groups_and_slices_of_one_property_share_a_table(
     tmp_path: Path, results_maker: Maker
 ) -> None:
     run = results_maker(tmp_path)
-    (tmp_path / "metrics.json").unlink()
-    message = r"metrics.json: file not found. Run `selfattn-bio evaluate`"
-    with pytest.raises(ResultsError, match=message):
-        read_results(run, tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert "GC content <" in page_of(tmp_path, run).replace("&lt;", "<")
+    metrics["groups"]["gc"] = metrics["groups"]["tissue"]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    page = page_of(tmp_path, run).replace("&lt;", "<")
+    assert "GC content <" not in page
+    assert "By GC content" in page
 
 
-def test_a_broken_file_is_named(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path)
-    (tmp_path / "attribution" / "attribution.npz").write_bytes(b"not an archive")
-    with pytest.raises(ResultsError, match=r"attribution.npz: cannot read this file: "):
-        read_results(run, tmp_path)
+def test_every_figure_states_a_finding(page: str) -> None:
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
+    assert len(captions) == 8
+    for caption in captions:
+        assert re.match(r"<b>[A-Z].+\.</b> [A-Z]", caption), caption
 
 
 def test_leakage_table_shows_limits(page: str) -> None:

@@ -1,9 +1,16 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from selfattn_bio.config import RunFile
+from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.formats import BED_COLUMNS
-from selfattn_bio.report.results import read_table, site_positions
+from selfattn_bio.report.results import read_results, read_table, site_positions
+
+Maker = Callable[..., RunFile]
 
 RECORDS = pd.DataFrame(
     {
@@ -44,3 +51,30 @@ def test_names_stay_text_and_empty_figures_are_missing(tmp_path: Path) -> None:
     assert table["id"].tolist() == ["NA", "007"]
     assert table["match"].tolist() == ["", "nan"]
     assert table["effect"].isna().tolist() == [False, True]
+
+
+def test_metrics_of_an_earlier_version_have_a_hint(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    del metrics["test"]["unit"]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    message = "lacks test.unit. Run `selfattn-bio evaluate` again"
+    with pytest.raises(ResultsError, match=message):
+        read_results(run, tmp_path)
+
+
+def test_a_missing_file_names_the_command_that_writes_it(
+    tmp_path: Path, results_maker: Maker
+) -> None:
+    run = results_maker(tmp_path)
+    (tmp_path / "metrics.json").unlink()
+    message = r"metrics.json: file not found. Run `selfattn-bio evaluate`"
+    with pytest.raises(ResultsError, match=message):
+        read_results(run, tmp_path)
+
+
+def test_a_broken_file_is_named(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    (tmp_path / "attribution" / "attribution.npz").write_bytes(b"not an archive")
+    with pytest.raises(ResultsError, match=r"attribution.npz: cannot read this file: "):
+        read_results(run, tmp_path)

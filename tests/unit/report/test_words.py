@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.config import RunFile
+from selfattn_bio.objectives.regression import Regression
 from selfattn_bio.report import words
 
 
@@ -39,6 +40,38 @@ def test_the_sentence_holds_the_figures() -> None:
         "+0.010 to +0.030, p = 0.004) "
         "by paired bootstrap over the same records."
     )
+
+
+def test_numbers_have_their_metric_and_units() -> None:
+    of = metrics(0.01, 0.03, "kmer6_linear", model=(3, 3))
+    of["differences"]["baselines"]["kmer6_linear"] = {
+        "pearson": of["differences"]["baselines"]["kmer6_linear"]["auroc"]
+    }
+    expected = " ".join(words.baseline_sentence(of, Regression))
+    assert expected.startswith(
+        "The model is better than its best baseline, linear model of 6-mers: +0.020 Pearson's r"
+    )
+    assert words.difference_sentence(Regression, of) == (
+        "Model minus 6-mers: +0.020 (+0.010 to +0.030); the interval excludes 0."
+    )
+    undefined = {"pearson": dict.fromkeys(("value", "low", "high", "p"))}
+    of["differences"]["baselines"]["kmer6_linear"] = undefined
+    assert words.baseline_sentence(of, Regression)[1] == "not compared"
+    assert "undefined" in words.difference_sentence(Regression, of)
+
+
+def test_lower_errors_are_better() -> None:
+    class Error(Regression):
+        main_metric, higher_is_better = "mse", False
+
+    of = metrics(-0.03, -0.01, model=(1, 1))
+    of["differences"]["baselines"]["gc"] = {"mse": of["differences"]["baselines"]["gc"]["auroc"]}
+    sentence = words.baseline_sentence(of, Error)
+    assert sentence[:2] == ("The MSE of the model is", "lower")
+    assert "Use the baseline" not in sentence[2]
+    of = metrics(-0.03, -0.01, model=(3, 3))
+    of["differences"]["baselines"]["gc"] = {"mse": of["differences"]["baselines"]["gc"]["auroc"]}
+    assert words.baseline_sentence(of, Error)[1] == "better"
 
 
 def test_better_needs_equal_sizes() -> None:

@@ -1,0 +1,158 @@
+"""Figures on how well a model predicts: those of every objective, and those of its kind.
+
+`own_figures(objective, tested, show)` returns the figures of the objective's class. A new objective
+without its own has the comparison of classifiers and the learning curve. To add figures, write a
+function with the signature of `own_figures`, and register it here.
+"""
+
+from __future__ import annotations
+
+from functools import partial, singledispatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.binary import Binary
+from selfattn_bio.objectives.bins import BinsOfPoints
+from selfattn_bio.objectives.labels import Labels
+from selfattn_bio.objectives.language import LanguageModel
+from selfattn_bio.objectives.multiclass import Multiclass
+from selfattn_bio.objectives.multilabel import Multilabel
+from selfattn_bio.objectives.regression import Regression
+from selfattn_bio.objectives.several import Several
+from selfattn_bio.report import plots, target_plots
+from selfattn_bio.report.bins import bins_figures
+from selfattn_bio.report.class_figures import Show, binary_figures
+from selfattn_bio.report.figures import SIZE, Drawing, bars, draw_figure, ranked
+from selfattn_bio.report.results import Results
+from selfattn_bio.report.target_figures import (
+    labels_figures,
+    multiclass_figures,
+    multilabel_figures,
+    regression_figures,
+)
+from selfattn_bio.report.tested import Tested
+from selfattn_bio.report.words import (
+    classifier_name,
+    difference_sentence,
+    figure,
+    percent,
+)
+
+CHANCE = {"auroc": 0.5, "mcc": 0.0, "pearson": 0.0}  # of the metrics that have one
+
+
+def draw_performance(objective: Objective[Any], results: Results, folder: Path) -> list[Drawing]:
+    """Draw the figures on performance: comparison, those of the objective, and learning curves."""
+    show = partial(draw_figure, folder=folder)
+    return [
+        _comparison(objective, results, show),
+        *own_figures(objective, Tested(results), show),
+        _learning(objective, results, show),
+    ]
+
+
+@singledispatch
+def own_figures(objective: Objective[Any], tested: Tested, show: Show) -> list[Drawing]:
+    """Draw the figures of one kind of objective; none by default."""
+    return []
+
+
+own_figures.register(Binary, binary_figures)
+own_figures.register(BinsOfPoints, bins_figures)
+own_figures.register(Labels, labels_figures)
+own_figures.register(Multiclass, multiclass_figures)
+own_figures.register(Multilabel, multilabel_figures)
+own_figures.register(Regression, regression_figures)
+
+
+@own_figures.register
+def _(objective: Several, tested: Tested, show: Show) -> list[Drawing]:
+    return [
+        drawing
+        for name, part in objective.parts.items()
+        for drawing in own_figures(part, Tested(tested.results, name), show)
+    ]
+
+
+@own_figures.register
+def _(objective: LanguageModel, tested: Tested, show: Show) -> list[Drawing]:
+    results = tested.results
+    _, best, entry = ranked(results.metrics["test"], "perplexity", higher_is_better=False)[1]
+    losses, mean = results.test["nats_per_token"].dropna(), np.log(entry["perplexity"]["value"])
+    return [
+        show(
+            "losses",
+            "Loss of each record",
+            "Mean loss per predicted token in each test record; lower is better. Dotted line: mean "
+            "loss of the best baseline.",
+            "Records with repeats or low complexity are easy to predict for any model.",
+            lambda ax: target_plots.draw_losses(
+                losses, mean, classifier_name(best, short=True), ax, "nats per token"
+            ),
+            finding=f"In {percent((losses < mean).mean())} of the records, the model's loss is "
+            "below the mean of the best baseline.",
+        )
+    ]
+
+
+def _comparison(objective: Objective[Any], results: Results, show: Show) -> Drawing:
+    metric, test = objective.main_metric, results.metrics["test"]
+    ranking = ranked(test, metric, higher_is_better=objective.higher_is_better)
+    rows, title = bars(ranking, metric), title_of(metric)
+    chance = test["positives"] / test["n"] if metric == "auprc" else CHANCE.get(metric)
+    return show(
+        "comparison",
+        f"{title[0].upper()}{title[1:]} on the test set",
+        f"Dots: {title} on the test set. Lines: {percent(results.metrics['confidence'])} bootstrap "
+        f"intervals over {test['unit']}.{'' if chance is None else ' Dotted line: chance level.'}",
+        "Classifiers with overlapping intervals may still differ, because all are evaluated on "
+        "the same records. Paired differences are in the table below.",
+        lambda ax: plots.draw_intervals(rows, ax, f"{title} on the test set", chance),
+        size=(SIZE[0], min(SIZE[1], 1.1 + 0.35 * len(rows))),
+        finding=difference_sentence(objective, results.metrics),
+    )
+
+
+def _learning(objective: Objective[Any], results: Results, show: Show) -> Drawing:
+    history = results.history
+    worst = "valid_worst_auroc" in history  # only in balanced runs
+    metric = "worst_auroc" if worst else objective.main_metric
+    higher = objective.higher_is_better
+    best = "highest" if higher else "lowest"
+    limits = (
+        "Training loss may include label smoothing and dropout, so it is not comparable with "
+        "validation loss."
+        if "train_loss" in history
+        else "Private runs do not report the training loss."
+    )
+    network = "These curves show the network only. " if results.task.stack.parts else ""
+    return show(
+        "learning",
+        "Learning curves",
+        f"Loss and {title_of(metric)} during training. Dotted line: step with the {best} "
+        "validation value, whose weights were kept.",
+        f"{network}The test set is not used here. {limits}",
+        partial(plots.draw_learning_curves, history, metric=metric, higher_is_better=higher),
+        finding=_end_of_training(
+            history[f"valid_{metric}"], history["step"], title_of(metric), best
+        ),
+    )
+
+
+def _end_of_training(values: Any, steps: Any, title: str, best: str) -> str:
+    """State whether the training was long enough."""
+    if values.isna().all():
+        return ""
+    at = values.idxmax() if best == "highest" else values.idxmin()
+    if at == values.index[-1]:
+        return (
+            f"Validation {title} was {best} at the last step, so a longer training may improve it."
+        )
+    return (
+        f"Validation {title} was {best} ({figure(values[at])}) at step {steps[at]:,} of "
+        f"{steps.iloc[-1]:,}: later steps did not improve it."
+    )

@@ -1,0 +1,283 @@
+"""Plots of predicted numbers, classes, labels and bins next to their true values.
+
+As in `report.plots`, each function draws into the given axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from selfattn_bio.report.plots import (
+    ABOVE,
+    BASELINE,
+    DOTTED,
+    INK,
+    MODEL,
+    MUTED,
+    OTHERS,
+    VERDICTS,
+)
+from selfattn_bio.report.words import MISSING
+
+MAX_POINTS = 1000  # more records are drawn as hexagons
+HEXAGONS = 30  # along the horizontal axis
+PARTS = 10  # parts of equal size, for means along an axis
+MAX_CELLS = 12  # classes of a confusion matrix whose counts are written
+
+
+def draw_scatter(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str = "") -> None:
+    """Draw observed against predicted values; the dotted diagonal is a perfect prediction.
+
+    More than 1,000 records are counted in hexagons; darker ones have more records.
+
+    Parameters
+    ----------
+    predicted, observed
+        (n,), in the same unit.
+    name
+        Name of the column, for the labels of the axes.
+    """
+    x, y = np.asarray(predicted, dtype=float), np.asarray(observed, dtype=float)
+    _draw_points(x, y, ax)
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    ax.plot([low, high], [low, high], color=MUTED, **DOTTED)
+    ax.set(xlabel=f"predicted {name}".strip(), ylabel=f"observed {name}".strip())
+
+
+def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: str = "") -> None:
+    """Draw observed minus predicted values against predicted ones.
+
+    Orange dots are means of ten groups of equal size with similar predictions; lines are their
+    95 % intervals over records. Groups with equal predictions are joined.
+
+    Parameters
+    ----------
+    predicted, observed
+        (n,), in the same unit.
+    name
+        Name of the column, for the label of the horizontal axis.
+    """
+    x, y = np.asarray(predicted, dtype=float), np.asarray(observed, dtype=float)
+    residuals = y - x
+    _draw_points(x, residuals, ax)
+    ax.axhline(0, color=MUTED, **DOTTED)
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, PARTS + 1)))
+    part = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(len(edges) - 2, 0))
+    groups = [part == i for i in range(max(len(edges) - 1, 1)) if (part == i).sum() > 1]
+    means, halves = _means([residuals[group] for group in groups])
+    ax.errorbar(
+        [x[group].mean() for group in groups],
+        means,
+        yerr=halves,
+        fmt="o",
+        color=OTHERS[4],
+        markersize=3.5,
+        linewidth=1.4,
+        zorder=4,
+    )
+    ax.set(xlabel=f"predicted {name}".strip(), ylabel="observed minus predicted")
+
+
+def _draw_points(x: NDArray[Any], y: NDArray[Any], ax: Axes) -> None:
+    if len(x) > MAX_POINTS:
+        ax.hexbin(x, y, gridsize=HEXAGONS, mincnt=1, bins="log", cmap="Blues", linewidths=0)
+    else:
+        ax.plot(x, y, "o", color=MODEL, alpha=0.45, markersize=2.5, markeredgewidth=0)
+
+
+def _means(groups: Sequence[NDArray[Any]]) -> tuple[list[float], list[float]]:
+    """Return the mean of each group, and half the width of its normal 95 % interval."""
+    means = [float(group.mean()) for group in groups]
+    halves = [1.96 * float(group.std(ddof=1)) / np.sqrt(len(group)) for group in groups]
+    return means, halves
+
+
+def draw_confusion(counts: NDArray[np.int64], names: Sequence[str], ax: Axes) -> None:
+    """Draw how often each true class (row) is predicted as each class (column).
+
+    Cells are coloured by their fraction of the row. With up to 12 classes, they also have the
+    fraction in percent and, below it, the count.
+
+    Parameters
+    ----------
+    counts
+        (C, C), as from `objectives.multiclass.confusion`.
+    names
+        Names of the classes, C.
+    """
+    rows = counts.sum(axis=1, keepdims=True)
+    fractions = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
+    edges = np.arange(len(names) + 1) - 0.5
+    # Not an image, because the page's policy forbids images
+    ax.pcolormesh(edges, edges, fractions, cmap="Blues", vmin=0, vmax=1)
+    ax.set(ylim=(edges[-1], edges[0]), aspect="equal")
+    size = mpl.rcParams["font.size"] * (0.9 if len(names) <= 6 else 0.62)
+    if len(names) <= MAX_CELLS:
+        for (row, column), count in np.ndenumerate(counts):
+            fraction = fractions[row, column]
+            ax.text(
+                column,
+                row,
+                f"{100 * fraction:.0f} %\n{count:,}" if rows[row] else MISSING,
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="white" if fraction > 0.55 else "black",
+            )
+    labels = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
+    ax.set_xticks(range(len(names)), labels, rotation=90 if len(names) > 4 else 0)
+    ax.set_yticks(range(len(names)), labels)
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel="predicted class", ylabel="true class")
+
+
+def draw_class_curves(
+    curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], ax: Axes, x: str, y: str
+) -> None:
+    """Draw one curve per class with both axes from 0 to 1, such as ROC curves.
+
+    Parameters
+    ----------
+    curves
+        Name of each class in the legend -> coordinates x and y; at most six classes.
+    x, y
+        Labels of the axes.
+    """
+    for (name, (across, up)), colour in zip(curves.items(), (MODEL, *OTHERS), strict=False):
+        ax.plot(across, up, color=colour, linewidth=1.4, label=name)
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
+    ax.legend(**ABOVE, ncols=2, columnspacing=1.0)
+
+
+def draw_pairs(
+    rows: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]],
+    names: tuple[str, str],
+    ax: Axes,
+    label: str,
+    references: Sequence[float | None] = (),
+) -> None:
+    """Draw a metric of two classifiers with intervals for each class or column, top to bottom.
+
+    Parameters
+    ----------
+    rows
+        Name, interval of the model, and interval of the baseline or None. An interval has the keys
+        value, low and high; undefined ones (None) are left out.
+    names
+        Names of both in the legend.
+    label
+        Label of the horizontal axis.
+    references
+        Position of a grey tick for each row, such as the chance level, or None; empty for none.
+    """
+    both = (
+        (names[0], MODEL, 4.0, -0.15, [of_model for _, of_model, _ in rows]),
+        (names[1], BASELINE, 3.2, 0.15, [other for _, _, other in rows]),
+    )
+    for name, colour, size, away, found in both:
+        known = [(y, of) for y, of in enumerate(found) if of and of["value"] is not None]
+        if known:
+            ax.errorbar(
+                [of["value"] for _, of in known],
+                [y + away for y, _ in known],
+                xerr=np.maximum(
+                    [[of["value"] - of["low"], of["high"] - of["value"]] for _, of in known], 0
+                ).T,
+                fmt="o",
+                color=colour,
+                markersize=size,
+                linewidth=size / 2.5,
+                label=name,
+            )
+    if references:
+        at = [(value, y) for y, value in enumerate(references) if value is not None]
+        ax.plot(*np.array(at).T, "|", color=MUTED, markersize=9, label="chance")
+    ax.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    ax.tick_params(axis="y", length=0, labelcolor=INK)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(label)
+    ax.legend(**ABOVE, ncols=3, columnspacing=1.0)
+
+
+def draw_along(
+    accuracies: Mapping[str, Sequence[NDArray[Any]]], ax: Axes, label: str, unit: str
+) -> None:
+    """Draw the mean of a value in each tenth of the records, with its 95 % interval over records.
+
+    Parameters
+    ----------
+    accuracies
+        Name of the classifier, the model first -> one array of values over records for each part.
+    label, unit
+        Label of the vertical axis, and of the positions.
+    """
+    for i, (name, parts) in enumerate(accuracies.items()):
+        means, halves = _means(parts)
+        ax.errorbar(
+            (np.arange(len(parts)) + 0.5) / len(parts),
+            means,
+            yerr=halves,
+            marker="o",
+            color=MODEL if i == 0 else BASELINE,
+            markersize=3.5,
+            linewidth=1.6 if i == 0 else 1.0,
+            label=name,
+        )
+    ax.set(xlim=(0, 1), xlabel=f"position in the record (0: first {unit}, 1: last)", ylabel=label)
+    ax.legend(**ABOVE, ncols=2)
+
+
+def draw_distances(
+    shares: Mapping[str, NDArray[np.float64]], chance: NDArray[np.float64], size: int, ax: Axes
+) -> None:
+    """Draw the fraction of called bins with a point within each distance.
+
+    Parameters
+    ----------
+    shares
+        Name of the classifier, the model first -> fraction for distances of 0, 1, 2, ... bins.
+    chance
+        The same for bins called at random.
+    size
+        bp per bin.
+    ax
+        Axes to draw into.
+    """
+    kb = np.arange(len(chance)) * size / 1000
+    for i, (name, of) in enumerate(shares.items()):
+        colour = MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)]
+        ax.plot(kb, of, marker="o", markersize=3.5, color=colour, label=name)
+    ax.plot(kb, chance, color=MUTED, label="bins at random", **DOTTED)
+    ax.set(ylim=(0, 1.02), xlabel="distance to the nearest bin with a point, kb, at most")
+    ax.set_ylabel("fraction of called bins")
+    ax.legend(loc="lower right")
+
+
+def draw_losses(losses: ArrayLike, mean: float, name: str, ax: Axes, label: str) -> None:
+    """Draw a histogram of the mean loss of each record.
+
+    Parameters
+    ----------
+    losses
+        (n,); missing values are left out.
+    mean, name
+        Position and name of a dotted line, the mean of the best baseline.
+    label
+        Label of the horizontal axis.
+    """
+    values = np.asarray(losses, dtype=float)
+    ax.hist(values[np.isfinite(values)], bins=30, color=MODEL, label="this model")
+    ax.axvline(mean, color=VERDICTS["contradicted"], label=f"mean of {name}", **DOTTED)
+    ax.set(xlabel=label, ylabel="records")
+    ax.grid(axis="x", visible=False)
+    ax.legend(**ABOVE, ncols=2)

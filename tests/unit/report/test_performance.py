@@ -1,0 +1,269 @@
+"""Test that each objective's figures show its predictions, and that captions state what follows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
+from target_results import CLASSES, OBJECTIVES, make_targets
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.errors import ResultsError
+from selfattn_bio.objectives import objective_of
+from selfattn_bio.report import target_plots
+from selfattn_bio.report.bins import distances_to_points
+from selfattn_bio.report.figures import Drawing
+from selfattn_bio.report.page import render, write_report
+from selfattn_bio.report.performance import draw_performance
+from selfattn_bio.report.results import Results, entry_of, read_results
+from selfattn_bio.report.target_figures import _most_frequent
+
+Maker = Callable[..., RunFile]
+
+
+@pytest.fixture(scope="module")
+def results(
+    tmp_path_factory: pytest.TempPathFactory, results_maker: Maker
+) -> Callable[[str], Results]:
+    made: dict[str, Results] = {}
+
+    def of(kind: str) -> Results:
+        if kind not in made:
+            made[kind] = make_targets(kind, tmp_path_factory.mktemp(kind) / kind, results_maker)
+        return made[kind]
+
+    return of
+
+
+def drawn(results: Results, folder: Path) -> dict[str, Drawing]:
+    drawings = draw_performance(objective_of(results.task.objective), results, folder)
+    assert len({drawing.name for drawing in drawings}) == len(drawings)
+    assert all(drawing.finding for drawing in drawings)
+    return {drawing.name: drawing for drawing in drawings}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("regression", ["scatter", "residuals"]),
+        (
+            "columns",
+            ["scatter_1", "residuals_1", "scatter_2", "residuals_2", "pearson_by_column"],
+        ),
+        ("multiclass", ["confusion", "f1_by_class", "class_roc", "class_precision_recall"]),
+        ("multilabel", ["auroc_by_label", "auprc_by_label"]),
+        ("labels", ["confusion", "f1_by_label", "along"]),
+        (
+            "several",
+            [
+                *("activity_scatter", "activity_residuals"),
+                *("class_confusion", "class_f1_by_class"),
+                *("class_class_roc", "class_class_precision_recall"),
+            ],
+        ),
+    ],
+)
+def test_each_objective_has_its_figures(
+    kind: str, names: list[str], results: Callable[[str], Results], tmp_path: Path
+) -> None:
+    page = render(results(kind), tmp_path, kind)
+    files = {path.stem for path in tmp_path.iterdir()}
+    assert files == {"comparison", *names, "learning"}
+    assert "<image" not in page  # the policy of the page forbids images
+    assert "Motifs were not" not in page
+    assert page.count("<figure") == len(files)
+    assert '<a href="#groups">' not in page
+    assert "<th>records</th>" in page  # there are no positives to count
+
+
+def test_scatter_states_the_correlation(results: Callable[[str], Results], tmp_path: Path) -> None:
+    of = results("regression")
+    drawing = drawn(of, tmp_path)["scatter"]
+    rho = {
+        name: spearmanr(of.test[column], of.test["true.expression"].astype(float)).statistic
+        for name, column in (("model", "expression"), ("worse", "worse.expression"))
+    }
+    assert f"Spearman's \N{GREEK SMALL LETTER RHO} {rho['model']:.2f} (" in drawing.finding
+    assert f"against {rho['worse']:.2f} (" in drawing.finding
+    # both panels, with the same scale
+    assert drawing.svg.count(f"{rho['model']:.2f} (") == 1
+    assert drawing.svg.count(f"{rho['worse']:.2f} (") == 1
+    residuals = drawn(of, tmp_path)["residuals"]
+    left = np.std(of.test["true.expression"].astype(float) - of.test["expression"])
+    assert f"{left:.3g} after subtracting the predictions" in residuals.finding
+
+
+def test_scatter_leaves_out_unknown_values(
+    results: Callable[[str], Results], tmp_path: Path
+) -> None:
+    of = results("columns")
+    known = int((of.test["true.lung"] != "").sum())
+    assert known < len(of.test)
+    assert f"One dot for each of {known} test records." in drawn(of, tmp_path)["scatter_2"].means
+
+
+def test_confusion_matrix_counts_records(results: Callable[[str], Results], tmp_path: Path) -> None:
+    of = results("multiclass")
+    called = of.test[list(CLASSES)].to_numpy().argmax(axis=1)
+    truth = of.test["true.family"].map({name: i for i, name in enumerate(CLASSES)})
+    counts = confusion_matrix(truth, called)
+    drawings = drawn(of, tmp_path)
+    assert f"{100 * np.trace(counts) / counts.sum():.1f} % of the 80 records" in (
+        drawings["confusion"].finding
+    )
+    wrong = counts - np.diag(np.diag(counts))
+    row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+    assert (
+        f"{wrong.max()} of {counts[row].sum()} records of class {CLASSES[row]} are predicted as "
+        f"{CLASSES[column]}." in drawings["confusion"].finding
+    )
+    for name in CLASSES:
+        auroc = roc_auc_score(of.test["true.family"] == name, of.test[name])
+        assert f"{name} ({auroc:.3f})" in drawings["class_roc"].svg
+    f1 = f1_score(truth, called, average=None)
+    best = int(f1.argmax())
+    assert f"F1 is highest for {CLASSES[best]}, {f1[best]:.2f} (" in drawings["f1_by_class"].finding
+
+
+def test_labels_are_compared_by_position(results: Callable[[str], Results], tmp_path: Path) -> None:
+    of = results("labels")
+    pairs = [
+        (true, called)
+        for text, calls in zip(of.test["true.structure"], of.test["predicted"], strict=True)
+        for true, called in zip(text, calls, strict=True)
+        if true != "-"
+    ]
+    right = np.mean([true == called for true, called in pairs])
+    finding = drawn(of, tmp_path)["confusion"].finding
+    assert finding.startswith(f"{100 * right:.1f} % of the {len(pairs):,} positions have")
+
+
+def test_labels_above_chance_are_counted(results: Callable[[str], Results], tmp_path: Path) -> None:
+    of = results("multilabel")
+    found = drawn(of, tmp_path)
+    assert found["auroc_by_label"].finding.endswith("2 of 2 intervals are above chance.")
+    value = roc_auc_score(of.test["true.acetyl"].astype(int), of.test["acetyl"])
+    assert f"acetyl, {value:.2f} (" in found["auroc_by_label"].finding
+
+
+def test_page_compares_with_the_best_baseline(
+    results: Callable[[str], Results], tmp_path: Path
+) -> None:
+    of = results("regression")
+    write_report(of, tmp_path / "report.html", "small")
+    page = " ".join((tmp_path / "report.html").read_text(encoding="utf-8").split())
+    assert "Pearson&#39;s r on 80 test records" in page
+    assert "The Pearson&#39;s r of the model is <strong>higher</strong> than that of its" in page
+    assert "(MSE: negative values)" in page
+
+
+def test_one_motif_has_no_pairs(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    for name in ("motifs.tsv", "interactions.tsv", "seqlets.bed", "discovery_seqlets.bed"):
+        lines = (tmp_path / name).read_text().splitlines(keepends=True)
+        kept = [line for line in lines if "motif_02" not in line and "motif_03" not in line]
+        (tmp_path / name).write_text("".join(kept))
+    assert "One motif, so no pairs." in render(
+        read_results(run, tmp_path), tmp_path / "plots", "small"
+    )
+
+
+def test_all_objectives_but_two_classes_are_covered() -> None:
+    assert {of["kind"] for of in OBJECTIVES.values()} == {
+        *("regression", "multiclass", "multilabel", "labels", "several")
+    }
+
+
+def test_entry_of_an_earlier_version_has_a_hint() -> None:
+    with pytest.raises(ResultsError, match=r"lacks test.unit. Run `selfattn-bio evaluate` again"):
+        entry_of({}, "unit", "test.")
+
+
+# ------------ plots
+def test_scatter_draws_each_record() -> None:
+    ax = Figure().subplots()
+    target_plots.draw_scatter([1, 2, 3], [1, 2, 5], ax, "growth")
+    points, diagonal = ax.get_lines()
+    np.testing.assert_array_equal(points.get_xydata(), [[1, 1], [2, 2], [3, 5]])
+    np.testing.assert_array_equal(diagonal.get_xydata(), [[1, 1], [5, 5]])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted growth", "observed growth")
+
+
+def test_many_records_are_counted_in_hexagons() -> None:
+    rng, ax = np.random.default_rng(0), Figure().subplots()
+    number = target_plots.MAX_POINTS + 1
+    target_plots.draw_scatter(rng.normal(size=number), rng.normal(size=number), ax)
+    assert ax.collections[0].get_array().sum() == number
+
+
+def test_residuals_have_means_of_similar_predictions() -> None:
+    ax = Figure().subplots()
+    predicted = np.repeat([0.0, 1.0], 50)
+    observed = predicted + np.tile([0.5, 1.5], 50)
+    target_plots.draw_residuals(predicted, observed, ax)
+    means = ax.get_lines()[-1].get_xydata()
+    np.testing.assert_allclose(means, [[0, 1], [1, 1]])
+
+
+def test_confusion_matrix_has_counts_and_row_fractions() -> None:
+    ax = Figure().subplots()
+    target_plots.draw_confusion(np.array([[3, 1], [0, 0]]), ["a", "b"], ax)
+    assert [text.get_text() for text in ax.texts] == [
+        *("75 %\n3", "25 %\n1"),
+        *("\N{EN DASH}", "\N{EN DASH}"),
+    ]
+    np.testing.assert_allclose(ax.collections[0].get_array(), [[0.75, 0.25], [0, 0]])
+    assert ax.get_ylim() == (1.5, -0.5)  # the first class is at the top
+
+
+def test_rare_classes_are_merged() -> None:
+    counts = np.diag(np.arange(25, 0, -1))
+    counts[24, 0] = 2
+    merged, names = _most_frequent(counts, [f"c{i}" for i in range(25)])
+    assert names == [*(f"c{i}" for i in range(19)), "other classes"]
+    assert merged.sum() == counts.sum()
+    assert merged[19].tolist() == [2, *[0] * 18, 21]
+
+
+def test_pairs_have_intervals_and_chance() -> None:
+    ax = Figure().subplots()
+    entry = {"value": 0.8, "low": 0.7, "high": 0.85}
+    unknown = dict.fromkeys(entry)
+    rows = [("a", entry, None), ("b", entry, unknown)]
+    target_plots.draw_pairs(rows, ("model", "other"), ax, "AUPRC", [0.1, None])
+    segments = [segment for of in ax.collections for segment in of.get_segments()]
+    np.testing.assert_allclose([segment[:, 0] for segment in segments], [[0.7, 0.85]] * 2)
+    assert ax.get_lines()[-1].get_xydata().tolist() == [[0.1, 0]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chance", "model"]
+
+
+def test_accuracy_along_the_record_has_intervals() -> None:
+    ax = Figure().subplots()
+    parts = [np.array([1.0, 0.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0, 1.0])]
+    target_plots.draw_along({"model": parts}, ax, "accuracy", "position")
+    np.testing.assert_allclose(ax.get_lines()[0].get_xydata(), [[0.25, 0.5], [0.75, 1]])
+    half = 1.96 * np.std(parts[0], ddof=1) / 2
+    segments = ax.collections[0].get_segments()
+    np.testing.assert_allclose(segments[0][:, 1], [0.5 - half, 0.5 + half])
+
+
+def test_distances_of_bins_to_points() -> None:
+    table = pd.DataFrame(
+        {
+            "chrom": ["c1"] * 4 + ["c2", "c2"],
+            "start": [0, 200, 400, 600, 0, 200],
+            "label": [0, 1, 0, 0, 0, 0],
+        }
+    )
+    assert distances_to_points(table, 200).tolist() == [1, 0, 1, 2, np.inf, np.inf]
+
+
+def test_losses_are_counted_next_to_the_baseline() -> None:
+    ax = Figure().subplots()
+    target_plots.draw_losses([1.0, 1.1, np.nan, 2.0], 1.5, "unigram", ax, "nats")
+    assert sum(patch.get_height() for patch in ax.patches) == 3
+    assert ax.get_lines()[0].get_xdata()[0] == 1.5
