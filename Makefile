@@ -12,7 +12,7 @@ SMK := Snakefile workflows/Snakefile $(wildcard workflows/rules/*.smk)
 
 .PHONY: help test test-long check docs style bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema lock clean
 .DELETE_ON_ERROR:
-# .dev contains .run, and must come first
+# .dev and .docs contain .run, and must come first
 .NOTPARALLEL:
 
 help:
@@ -143,9 +143,9 @@ endif
 	$(INSTALL) --group test --group bench
 	@touch .venv/.run $@
 
-.venv/.docs: .venv/.run
+.venv/.docs: pyproject.toml constraints.txt .venv/.python
 	$(INSTALL) --group docs
-	@touch $@
+	@touch .venv/.run $@
 
 .venv/.warm: .venv/.run
 	@echo "Compiling the motif search with numba (once, up to two minutes)"
