@@ -158,7 +158,8 @@ def test_fingerprint_changes_with_weights_of_parent(run, corpus, tmp_path):
     calibration = {"slope": 1.0, "threshold": 0.5}
     prints = set()
     for weights in ("a", "b", "b"):
-        entries = {"vocabulary_sha256": "v", "weights_sha256": weights, "calibration": calibration}
+        checksums = {"vocabulary_sha256": "0" * 64, "weights_sha256": 64 * weights}
+        entries = checksums | {"calibration": calibration}
         (tmp_path / "provenance.json").write_text(json.dumps(entries))
         prints.add(fingerprint_of(run, corpus, "5" * 64, 1))
     assert len(prints) == 2
