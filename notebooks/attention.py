@@ -97,7 +97,7 @@ for reading in readings:
 # %% [markdown]
 # ## Largest weights
 #
-# Positions are 0-based, half-open; <NA> is a [CLS] vector.
+# Positions are 0-based, half-open; `<NA>` is a [CLS] vector.
 
 # %%
 for reading in readings:

@@ -2,10 +2,10 @@
 
 import argparse
 
-from selfattn_bio.cli.main import COMMANDS, build_parser
+from selfattn_bio.cli.main import GROUPS, build_parser
 from sitegen.text import prose, table
 
-COMMON = ("quiet", "json")  # options of every command
+COMMON = ("quiet", "json", "verbose")  # options of every command
 
 
 def reference() -> str:
@@ -14,13 +14,16 @@ def reference() -> str:
     (choices,) = [
         each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)
     ]
-    return "\n\n".join(section(name, choices[name]) for name in COMMANDS)
+    parts = []
+    for group, names in GROUPS.items():
+        parts += [f"## Commands: {group}", *(section(name, choices[name]) for name in names)]
+    return "\n\n".join(parts)
 
 
 def section(name: str, parser: argparse.ArgumentParser) -> str:
     """Return the section of one command."""
     text, _, example = (parser.description or "").partition("\nexample: ")
-    parts = [f"## {name}", description(text)]
+    parts = [f"### {name}", description(text)]
     if example:
         parts.append(f"```sh\n{' '.join(example.split())}\n```")
     parts.append(table(["option", "meaning"], options(parser)))

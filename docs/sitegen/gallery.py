@@ -63,11 +63,14 @@ def of_python(folder: Path) -> Iterator[Plot]:
     """Yield the plots of result objects and of notebooks."""
     model = selfattn_bio.load(RESULTS / "model")
     explanation = selfattn_bio.Explanation.load(RESULTS / "attribution")
+    figure = explanation.plot(0)
+    figure.set_size_inches(9, 1.8)
+    figure.axes[0].set_xlim(40, 120)
     yield Plot(
         "Attribution of a sequence",
-        "`explanation.plot(0)`",
+        "`explanation.plot(0)`, and `figure.axes[0].set_xlim(40, 120)` for some of the positions",
         "Letters are as tall as their effect on the output. Those that increase it point upwards.",
-        shown(explanation.plot(0)),
+        shown(figure),
     )
     yield Plot(
         "Logos of motifs",

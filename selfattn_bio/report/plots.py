@@ -7,6 +7,7 @@ report. The colours can be distinguished with any colour vision, as those of `in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 import matplotlib as mpl
@@ -351,7 +352,8 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     measured = motifs[motifs["effect"].notna()]
     rows = [
         (
-            f"{row['name']} {match_label(row)}".strip(),
+            # a longer label would leave no space for the axes
+            f"{row['name']} {shorten(match_label(row), 20, placeholder=' ...')}".strip(),
             {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]},
             VERDICTS[row["verdict"]],
         )

@@ -48,3 +48,27 @@ def test_attention_map_has_positions_on_both_axes() -> None:
     )
     np.testing.assert_allclose(ax.collections[0].get_array(), [[0.9, 0.1], [0.3, 0.7]], rtol=1e-6)
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 6), (6, 0))  # the first position is at the top
+
+
+def test_evidence_with_many_matches_has_wide_axes() -> None:
+    matches = "; ".join(f"{name} (MA0000.1)" for name in ("Lim1", "Hmx", "unc-4", "CG32532"))
+    motifs = pd.DataFrame(
+        {
+            "name": "motif_05",
+            "match": "hbn (MA0226.1)",
+            "match_q": 0.01,
+            "other_matches": matches,
+            "near_ties": 4,
+            "effect": [0.2, 0.3],
+            "effect_low": 0.1,
+            "effect_high": 0.5,
+            "verdict": "supported",
+        }
+    )
+    with plots.style():
+        figure = Figure(figsize=(3.6, 1.3), layout="constrained")
+        ax = figure.subplots()
+        plots.draw_evidence(motifs, ax)
+        figure.draw_without_rendering()
+    assert ax.get_position().width > 0.35
+    assert ax.get_yticklabels()[0].get_text() == "motif_05 hbn or Lim1 or ..."
