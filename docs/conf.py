@@ -22,6 +22,7 @@ html_title = f"{project} {version}"
 html_static_path = ["sitegen/static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 smartquotes = False  # would turn --option into –option
 
 myst_heading_anchors = 4

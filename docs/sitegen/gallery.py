@@ -15,7 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import selfattn_bio
-from selfattn_bio.report import plots
+from selfattn_bio.report import plots, target_plots
+from sitegen import simulated
 from sitegen.notebooks import RESULTS, raw
 from sitegen.text import prose
 
@@ -23,6 +24,9 @@ FIGURE = re.compile(
     r"<figure[^>]*>\s*<h3>([^<]*)</h3>\s*(<svg.*?</svg>)\s*<figcaption>(.*?)</figcaption>",
     re.DOTALL,
 )
+
+
+OTHERS = "The values of these examples are simulated."
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,20 @@ def page() -> str:
     parts = ["## In the report", *map(section, of_report()), "## In Python"]
     with tempfile.TemporaryDirectory() as folder, plots.style():
         parts += map(section, of_python(Path(folder)))
+        parts += ["## In reports of other objectives", OTHERS, *map(section, of_objectives())]
     return "\n\n".join(parts)
+
+
+def of_objectives() -> Iterator[Plot]:
+    """Yield the plots of other objectives than two classes, with simulated values."""
+    for title, objective, caption, name, values in simulated.plots():
+        width = 7.2 if name == "draw_track" else 3.6
+        figure = Figure(figsize=(width, 1.8 if name == "draw_track" else 2.9), layout="constrained")
+        module = "plots" if hasattr(plots, name) else "target_plots"
+        draw = getattr(plots if module == "plots" else target_plots, name)
+        draw(**values, ax=figure.subplots())
+        source = f"Objective `{objective}`; `selfattn_bio.report.{module}.{name}`"
+        yield Plot(title, source, caption, shown(figure))
 
 
 def section(plot: Plot) -> str:
@@ -108,15 +125,6 @@ def of_python(folder: Path) -> Iterator[Plot]:
         "Calibrated probabilities of the test records.",
         shown(figure),
     )
-    figure = Figure(figsize=(7.2, 1.8), layout="constrained")
-    plots.draw_track(track(), figure.subplots())
-    yield Plot(
-        "Track of bins along a chromosome",
-        "`selfattn_bio.report.plots.draw_track(bins, ax)`, and the report of models of bins",
-        "Predicted probability of each bin. Triangles: bins that contain a point. The values in "
-        "this example are simulated.",
-        shown(figure),
-    )
     yield Plot(
         "Contacts of a protein",
         '`contacts.plot("protein1")`',
@@ -134,17 +142,6 @@ def substitutions(
     middle = len(sequence) // 2
     region = f"chr1:{middle - 30}-{middle + 30}"
     return selfattn_bio.score_substitutions(model, folder / "synthetic.fa", region)
-
-
-def track() -> pd.DataFrame:
-    """Return simulated probabilities of the bins of a chromosome."""
-    rng = np.random.default_rng(0)
-    start = np.arange(0, 40_000, 200)
-    label = (rng.random(len(start)) < 0.04).astype(int)
-    near = np.convolve(label, [0.3, 0.8, 0.3], mode="same")
-    probability = np.clip(near + rng.exponential(0.05, len(start)), 0, 1)
-    bins = {"start": start, "end": start + 200, "label": label, "model": probability}
-    return pd.DataFrame({"chrom": "chr2R"} | bins)
 
 
 def contacts() -> selfattn_bio.Contacts:

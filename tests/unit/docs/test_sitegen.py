@@ -10,14 +10,14 @@ import pytest
 import selfattn_bio
 from selfattn_bio.cli.main import COMMANDS
 from selfattn_bio.config import AnyMixer, AnyModel, AnyObjective, RunFile
-from selfattn_bio.report import plots
+from selfattn_bio.report import plots, target_plots
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS))
 
 import sitegen  # noqa: E402
-from sitegen import commands, index, notebooks, run_file, support  # noqa: E402
+from sitegen import commands, gallery, index, notebooks, run_file, simulated, support  # noqa: E402
 
 
 def test_every_key_of_the_run_file_is_described():
@@ -70,6 +70,8 @@ def test_support_tables_list_every_kind():
 
 
 def test_gallery_shows_every_plot():
+    shown = {name for _, _, _, name, _ in simulated.plots()}
+    assert {name for name in dir(target_plots) if name.startswith("draw_")} <= shown
     modules = [*(ROOT / "selfattn_bio/report").glob("*.py"), DOCS / "sitegen/gallery.py"]
     drawn = "".join(path.read_text(encoding="utf-8") for path in modules)
     functions = [name for name in dir(plots) if name.startswith("draw_")]
@@ -82,6 +84,12 @@ def test_gallery_shows_every_plot():
     ]
     assert len(classes) >= 5
     assert [name for name in classes if f"selfattn_bio.{name}" not in gallery] == []
+
+
+def test_plots_of_other_objectives_are_drawn():
+    found = list(gallery.of_objectives())
+    assert len(found) >= 9
+    assert all(plot.image.startswith('<img alt="" src="data:image/svg+xml') for plot in found)
 
 
 def test_notebook_becomes_markdown(tmp_path, monkeypatch):
