@@ -8,6 +8,13 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from sitegen import complete  # noqa: E402
+from sitegen.notebooks import RESULTS  # noqa: E402
+from sphinx.errors import ConfigError  # noqa: E402
+
+if not (RESULTS / "report.html").exists():
+    raise ConfigError(
+        f"{RESULTS} has no results; run `make docs`, which trains the smoke task first"
+    )
 
 PACKAGE = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
