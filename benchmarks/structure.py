@@ -24,7 +24,7 @@ IGNORED = {
     tokenize.ENDMARKER,
     tokenize.ENCODING,
 }
-# Limits are only lowered.
+# Limits are lowered; CODE_LINES is raised by new features only (docs/decisions.md).
 LONG_FILES, COMMAND_MEDIAN, COMMAND_MOST, MANY_ARGUMENTS = 0, 80, 150, 0
 CODE_LINES = 35_600  # of the package; the goal is 29,000
 

@@ -101,7 +101,7 @@ def score_substitutions(
     model, genome, windows, prior
         As for `score_variants`.
     region
-        CHROM:START-END, 0-based half-open.
+        CHROM:FIRST-LAST, 1-based inclusive as in samtools.
     motifs
         MEME, JASPAR or TRANSFAC file, to list the motifs that each substitution destroys and
         creates.

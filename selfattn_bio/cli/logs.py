@@ -92,7 +92,7 @@ class Objects(logging.Handler):
 
 
 @contextmanager
-def printed_messages(handler: logging.Handler, level: int) -> Iterator[None]:
+def printed_messages(handler: logging.Handler, level: int = logging.INFO) -> Iterator[None]:
     """Print what the package logs from a level on with a handler of this module."""
     LOG.addHandler(handler)
     try:

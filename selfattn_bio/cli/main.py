@@ -131,7 +131,9 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
 class _PrintCompletion(argparse.Action):
     """Print a completion script for a shell, in which options for paths complete file names."""
 
-    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: Any, option: object = None
+    ) -> None:
         import shtab  # imported here because other commands do not need it
 
         commands = next(each for each in parser._actions if each.dest == "command")
@@ -139,7 +141,7 @@ class _PrintCompletion(argparse.Action):
             for option in command._actions:
                 if option.type is Path:
                     option.complete = shtab.FILE  # type: ignore[attr-defined]
-        print(shtab.complete(parser, shell=str(values[1])))
+        print(shtab.complete(parser, shell=str(values)))
         parser.exit()
 
 

@@ -51,8 +51,12 @@ def use_device(name: str) -> None:
     """
     if not (found := re.fullmatch(r"cpu|cuda(?::(\d+))?", name)):
         raise ArgumentError(f"unknown device {name!r}", hint="Use cpu, cuda, or cuda:NUMBER")
-    if name != "cuda":
-        os.environ["CUDA_VISIBLE_DEVICES"] = found[1] or ""
+    if name == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif found[1]:
+        # the number counts the devices that a batch system gave to this process
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(64)))).split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = dict(enumerate(given)).get(int(found[1]), "")
     if name != "cpu":
         import torch  # imported here because it takes a second
 

@@ -260,7 +260,8 @@ class Corpus:
         try:
             records = pd.read_parquet(path / RECORDS).astype(TYPES)
             get_alphabet(summary["alphabet"])
-            str(summary["assembly"])
+            if "assembly" not in summary:
+                raise KeyError("assembly")
         # Broken JSON, broken Parquet files and missing columns raise subclasses of these
         except (ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]

@@ -66,20 +66,20 @@ class StoredCalibration(BaseModel, extra="allow", strict=True):
 
 
 class Provenance(BaseModel, extra="allow", strict=True):
-    """The entries of provenance.json that later steps compute with or look up."""
+    """The types of provenance.json; all entries except the first three may be missing."""
 
     vocabulary_sha256: Sha256
     weights_sha256: Sha256
     calibration: StoredCalibration
-    parents: list[dict[str, Any]] = []
-    data: list[dict[str, Any]] = []
-    num_train: int = 0
-    num_valid: int = 0
+    parents: list[dict[str, Any]] | None = None
+    data: list[dict[str, Any]] | None = None
+    num_train: int | None = None
+    num_valid: int | None = None
     median_length: Annotated[Finite, Field(gt=0)] | None = None
     best_step: int | None = None
-    exits: dict[str, Any] = {}
+    exits: dict[str, Any] | None = None
     privacy: dict[str, Any] | None = None
-    versions: dict[str, str] = {}
+    versions: dict[str, str] | None = None
     git_commit: str | None = None
 
 

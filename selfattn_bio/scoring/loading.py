@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -153,12 +154,9 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ArgumentError(
-            f"unknown device {name!r}", hint="Use cpu, cuda, or cuda:NUMBER"
-        ) from error
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ArgumentError(f"unknown device {name!r}", hint="Use cpu, cuda, or cuda:NUMBER")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ArgumentError(f"device {name}: no such GPU found", hint="Use device='cpu'")
     return device

@@ -29,11 +29,11 @@ class Region(NamedTuple):
 
 
 def parse_region(text: str, genome: Genome) -> Region:
-    """Parse a region in the form of samtools: "chr2R:101-400", "chr2R:101-" or "chr2R".
+    """Parse a region in a form of samtools: "chr2R:101-400", "chr2R:101" or "chr2R".
 
     Positions are 1-based, and the last one is included: "chr2R:101-400" has 300 bp and is
-    `Region("chr2R", 100, 400)`. Without an end it reaches the end of the chromosome. Commas in
-    numbers are ignored.
+    `Region("chr2R", 100, 400)`. "chr2R:101" reaches the end of the chromosome. Commas in numbers
+    are ignored.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def parse_region(text: str, genome: Genome) -> Region:
     """
     if text in genome.names:
         return Region(text, 0, genome.lengths[text])
-    found = re.fullmatch(r"(\S+):([\d,]+)-([\d,]*)", text)
+    found = re.fullmatch(r"(\S+):(\d[\d,]*)(?:-(\d[\d,]*)?)?", text)
     if found is None:
         if ":" not in text:
             return Region(chrom := genome.resolve(text), 0, genome.lengths[chrom])
@@ -51,7 +51,7 @@ def parse_region(text: str, genome: Genome) -> Region:
         )
     chrom = genome.resolve(found[1])
     length = genome.lengths[chrom]
-    first = int(found[2].replace(",", "") or 0)
+    first = int(found[2].replace(",", ""))
     last = int(found[3].replace(",", "")) if found[3] else length
     if not 1 <= first <= last <= length:
         raise GenomeError(

@@ -172,9 +172,10 @@ def score_genome(
     output
         Prefix of the file names.
     regions
-        A chromosome name, "chrom:start-end" (0-based half-open), a list of them, or the path of a
-        BED file. None for the complete genome. Windows start at multiples of the stride from the
-        start of the chromosome, and those whose middle `stride` bp overlap a region are scored.
+        A chromosome name, "chrom:first-last" (1-based inclusive as in samtools), a list of them, or
+        the path of a BED file. None for the complete genome. Windows start at multiples of the
+        stride from the start of the chromosome, and those whose middle `stride` bp overlap a region
+        are scored.
     prior
         Fraction of windows that are positive, in (0, 1). It replaces that of the validation split:
         calibrated log-odds + logit(prior) - logit(validation fraction). Without it, log-odds hold

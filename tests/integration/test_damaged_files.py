@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -121,14 +122,13 @@ def test_damaged_file(sound, damaged, kind, file, damage):
         case _:
             contents = {"empty": b"", "bytes": b"\xff\x00" * 50}
             (folder / file).write_bytes(contents.get(damage, sound_bytes[: len(sound_bytes) // 2]))
-    with pytest.raises((SelfAttnBioError, OSError)) as error:
+    with pytest.raises(SelfAttnBioError, match=re.escape(str(folder))):
         OPEN[kind](folder)
-    assert file.split("/")[0] in str(error.value) or str(folder) in str(error.value)
 
 
 @pytest.mark.parametrize(
     "settings",
-    ["num_layers = 1000000000", "embed_dim = 1000000000", "members = 1000000000"],
+    ["num_layers = 1024", "embed_dim = 1000000000", "members = 1024", "num_layers = 1000000000"],
 )
 def test_network_larger_than_its_weights_is_not_built(sound, damaged, settings):
     folder = damaged("model", "run.toml")

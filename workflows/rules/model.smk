@@ -31,8 +31,8 @@ rule train:
         "{params.parts:q} --threads {params.threads} --output {output.model:q} 2>&1 | (trap '' TERM; exec tee -i {log:q})"
 
 
-# Variants start after the network of the task: attributions and motifs wait for that network, nothing long for a variant.
-# Snakemake's priority belongs to a rule, not to a job.
+# The model starts first: attributions and motifs wait for it, and no long step waits for a variant. Snakemake's priority
+# belongs to a rule, not to a job.
 use rule train as train_variant with:
     output:
         model=directory("results/{task}{variant,/variants/[a-z0-9_]+}{part}/model"),

@@ -61,7 +61,7 @@ def draft(
     head = [
         f"# Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
         f"# Run it in the folder that its paths refer to: selfattn-bio run train_{request.name}",
-        "# Keys that are not given have default values; selfattn_bio/config/ describes all keys.",
+        "# Keys that are not given have default values; docs/run_file.md describes all keys.",
         f'title = "{request.name}"',
     ]
     sections = [

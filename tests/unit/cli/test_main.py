@@ -12,7 +12,7 @@ import pytest
 
 from selfattn_bio.cli import main as cli
 from selfattn_bio.cli.process import use_device
-from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.errors import ArgumentError, SequenceFileError
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -97,10 +97,16 @@ def test_unknown_device_error(monkeypatch, capsys, name, message):
     assert capsys.readouterr().err == f"selfattn-bio score: error: {message}\n"
 
 
-def test_device_cpu_hides_gpus(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    use_device("cpu")
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+@pytest.mark.parametrize(
+    ("name", "visible"), [("cpu", ""), ("cuda:0", "2"), ("cuda:1", "3"), ("cuda:2", "")]
+)
+def test_device_is_among_those_of_the_process(monkeypatch, name, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    try:
+        use_device(name)
+    except ArgumentError:  # this machine has no GPU
+        assert name != "cpu"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
 
 
 def test_known_error_is_one_line(command, capsys):

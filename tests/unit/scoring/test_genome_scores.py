@@ -179,6 +179,7 @@ def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
         ("chrA:1-1", ("chrA", 0, 1)),
         ("chrA:101-400", ("chrA", 100, 400)),
         ("chrA:1,401-", ("chrA", 1400, 1500)),
+        ("chrA:1,401", ("chrA", 1400, 1500)),
     ],
 )
 def test_region_is_one_based_and_inclusive(genome, text, region):
@@ -369,6 +370,7 @@ def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
         (["chrX"], "no chromosome 'chrX' in the genome"),
         (["chrA:5-4"], "region chrA:5-4 is not within chrA:1-1500"),
         (["chrA:0-5"], "region chrA:0-5 is not within chrA:1-1500"),
+        (["chrA:5-,"], "cannot read region 'chrA:5-,'"),
         (["chrA:x-y"], "cannot read region 'chrA:x-y'; write CHROM:FIRST-LAST, 1-based inclusive"),
         (
             ["chrShort"],
