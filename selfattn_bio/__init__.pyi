@@ -54,6 +54,12 @@ from selfattn_bio.interpret.capture import read_attention as read_attention
 from selfattn_bio.interpret.explain import explain as explain
 from selfattn_bio.interpret.explanation import Explanation as Explanation
 from selfattn_bio.interpret.interactions import Interactions as Interactions
+from selfattn_bio.interpret.marginalize import Ablation as Ablation
+from selfattn_bio.interpret.marginalize import Marginals as Marginals
+from selfattn_bio.interpret.marginalize import MarginalSpacing as MarginalSpacing
+from selfattn_bio.interpret.marginalize import ablate as ablate
+from selfattn_bio.interpret.marginalize import marginalize as marginalize
+from selfattn_bio.interpret.marginalize import marginalize_spacing as marginalize_spacing
 from selfattn_bio.interpret.motifs import MotifSet as MotifSet
 from selfattn_bio.interpret.readout import AttentionReading as AttentionReading
 from selfattn_bio.interpret.scanning import hits as hits

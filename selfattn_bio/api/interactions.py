@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
@@ -17,6 +19,7 @@ from selfattn_bio.interpret.interactions import (
     evaluate_interactions,
     relevant_sites,
 )
+from selfattn_bio.interpret.marginals import Backgrounds, neutral_letters, pair_curves
 from selfattn_bio.interpret.motifs import MotifSet
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_meme
@@ -48,7 +51,8 @@ def find_interactions(
 
     Returns
     -------
-    The tested pairs; `save` writes the table of `selfattn-bio interactions`.
+    The tested pairs, and the epistasis of each by distance in neutral backgrounds: dinucleotide
+    shuffles of test negatives. `save` writes the files of `selfattn-bio interactions`.
 
     Raises
     ------
@@ -93,4 +97,10 @@ def find_interactions(
         significance=settings.significance,
         seed=settings.seed,
     )
-    return Interactions(table)
+    rng = np.random.default_rng(settings.seed)
+    negatives = trained.letters(test[test["label"] == 0]) or letters
+    backgrounds = Backgrounds(
+        neutral_letters(negatives, rng), scorer.log_odds, corpus.alphabet, "log-odds"
+    )
+    curves, marginal = pair_curves(table, ppms, backgrounds, seed=settings.seed)
+    return Interactions(table.join(marginal), curves)

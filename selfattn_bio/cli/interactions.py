@@ -7,7 +7,9 @@ attention between their sites are tested.
 Writes one row per tested pair: epistasis in log-odds with tests against random positions at the
 same distance and against that expected from the effects of both motifs, preferred spacing and
 orientation, the attention between the sites, and a verdict. docs/interpretation_interactions.md
-explains each column. If no pair is found, the file has only the header.
+explains each column. A second file, OUTPUT with the ending .distances.tsv, has the epistasis of
+each pair alone in shuffled negatives, by distance. If no pair is found, the files have only the
+header.
 
 example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model \
 model --motifs my.meme --output pairs.tsv

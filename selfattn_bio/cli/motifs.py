@@ -6,8 +6,9 @@ are tested for enrichment in positives, for their effect on the model when their
 and more (docs/interpretation_evidence.md).
 
 Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits in test positives that the model relies
-on), discovery_seqlets.bed (the seqlets from which motifs were built) and logos/. If no motif is
-found, these files have no rows.
+on), marginals.tsv (effects of the motifs alone in shuffled negatives, by position and strand),
+discovery_seqlets.bed (the seqlets from which motifs were built) and logos/. If no motif is found,
+these files have no rows.
 
 example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model \
 --attribution attribution --output motifs

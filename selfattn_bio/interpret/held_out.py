@@ -18,6 +18,7 @@ from selfattn_bio.evaluation.lineage import keys_of_seen
 from selfattn_bio.interpret.attribution import attnlrp_importance
 from selfattn_bio.interpret.evidence import HeldOut, Letters, weigh_evidence
 from selfattn_bio.interpret.hits import default_hit_p, find_hits, relevant_hits
+from selfattn_bio.interpret.marginals import Backgrounds, neutral_letters, position_curves
 from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
@@ -115,8 +116,11 @@ def weigh_with_model(
     window: tuple[int, int] | None = None,
     significance: float = 0.05,
     seed: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Test each motif on held-out records, and find the hits that the model uses.
+
+    Motifs are also inserted alone into neutral backgrounds: dinucleotide shuffles of negatives,
+    which have the composition of records without the signal.
 
     Parameters
     ----------
@@ -133,7 +137,8 @@ def weigh_with_model(
 
     Returns
     -------
-    The table of `weigh_evidence`, and the table of `relevant_hits` for the positives.
+    The table of `weigh_evidence` with the columns `marginals.COLUMNS`, the table of `relevant_hits`
+    for the positives, and the curves of `marginals.position_curves`.
     """
     letters = held_out.sequences
     if hit_p is None:
@@ -152,7 +157,16 @@ def weigh_with_model(
     in_positives = hits[held_out.labels[hits["record"].to_numpy(dtype=int)] == 1]
     rows = sorted(set(in_positives["record"]))
     attribution = dict(zip(rows, _importance(scorer, [letters[row] for row in rows]), strict=True))
-    return evidence, relevant_hits(in_positives, attribution)
+    rng = np.random.default_rng(seed)
+    negatives = [row for row, label in zip(letters, held_out.labels, strict=True) if not label]
+    backgrounds = Backgrounds(
+        neutral_letters(negatives or letters, rng),
+        lambda rows: scorer.member_log_odds(rows).mean(axis=1),
+        held_out.alphabet,
+        "log-odds",
+    )
+    curves, marginals = position_curves(ppms, backgrounds, seed=seed)
+    return evidence.merge(marginals, on="name"), relevant_hits(in_positives, attribution), curves
 
 
 def _importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDArray[np.float32]]:

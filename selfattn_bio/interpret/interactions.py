@@ -84,9 +84,13 @@ class Interactions(TableDisplay):
     table
         One row per pair, highest epistasis first, with the columns `COLUMNS`
         (docs/interpretation_interactions.md).
+    curves
+        Epistasis of the pairs by distance in neutral backgrounds, with the columns
+        `marginals.PAIR_CURVES`; None if it was not measured.
     """
 
     table: pd.DataFrame
+    curves: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
         names = self.supported["name_a"] + " and " + self.supported["name_b"]
@@ -129,11 +133,23 @@ class Interactions(TableDisplay):
         if not Path(path).exists():
             hint = "Run `selfattn-bio interactions` first, or save the result of find_interactions"
             raise ResultsError("file not found", place=str(path), hint=hint)
-        return cls(read_table(path))
+        curves = distances_path(path)
+        return cls(read_table(path), read_table(curves) if curves.exists() else None)
 
     def save(self, path: str | Path) -> None:
-        """Write the table as TSV, the file of `selfattn-bio interactions`."""
+        """Write the table as TSV, and the curves next to it: the files of the command.
+
+        The curves of pairs.tsv are in pairs.distances.tsv.
+        """
         write_table(path, self.table)
+        distances_path(path).unlink(missing_ok=True)  # of another table
+        if self.curves is not None:
+            write_table(distances_path(path), self.curves)
+
+
+def distances_path(path: str | Path) -> Path:
+    """Return the path of the curves of a table of pairs."""
+    return Path(path).with_suffix(".distances.tsv")
 
 
 def evaluate_interactions(

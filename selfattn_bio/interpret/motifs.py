@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from selfattn_bio.scoring.loading import Models
 
 
+MARGINALS = "marginals.tsv"
+
+
 @dataclass(frozen=True)
 class Motif(SeqletPattern):
     """A named pattern; `record` of its seqlets is a row of the explanation.
@@ -114,12 +117,16 @@ class MotifSet:
     sites
         Hits in held-out positives that the model uses, as BED6 rows with the columns p_value and
         rank (`hits.relevant_hits`). The score is 1000 x rank. None before `with_evidence`.
+    curves
+        Effects of the motifs alone in neutral backgrounds, by position and strand
+        (`Marginals.curves`). None before `with_evidence`.
     """
 
     motifs: tuple[Motif, ...]
     table: pd.DataFrame
     records: pd.DataFrame
     sites: pd.DataFrame | None = None
+    curves: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
         if not len(self):
@@ -212,8 +219,9 @@ class MotifSet:
 
         Returns
         -------
-        The same motifs. `table` has the columns of `evidence.COLUMNS`, and `sites`
-        the hits in positives that the model uses.
+        The same motifs. `table` has the columns of `evidence.COLUMNS` and `marginals.COLUMNS`,
+        `sites` the hits in positives that the model uses, and `curves` the effects of the motifs
+        alone.
 
         Raises
         ------
@@ -233,7 +241,7 @@ class MotifSet:
             )
         records, labelled = held_out.read_held_out(scorer, sequences, labels)
         held_out.check_not_trained_on(scorer, records["id"], labelled.sequences)
-        evidence, sites = held_out.weigh_with_model(
+        evidence, sites, curves = held_out.weigh_with_model(
             self.ppms,
             self.num_sites,
             scorer,
@@ -250,22 +258,26 @@ class MotifSet:
             self,
             table=pd.concat([table, evidence], axis=1),
             sites=on_chromosome(sites, records),
+            curves=curves,
         )
 
     def save(self, folder: str | Path) -> None:
         """Write the files of `selfattn-bio motifs` to a folder; other files in it are kept.
 
         These are motifs.meme, motifs.tsv (the table), discovery_seqlets.bed (the seqlets from which
-        motifs were built) and logos/, and after `with_evidence` seqlets.bed (the sites).
+        motifs were built) and logos/, and after `with_evidence` seqlets.bed (the sites) and
+        marginals.tsv (the curves).
         """
         folder = Path(folder)
         self.to_meme(folder / "motifs.meme")
         self.to_bed(folder / "discovery_seqlets.bed")
-        if self.sites is None:
-            (folder / "seqlets.bed").unlink(missing_ok=True)  # of other motifs
-        else:
+        for name in ("seqlets.bed", MARGINALS):
+            (folder / name).unlink(missing_ok=True)  # of other motifs
+        if self.sites is not None:
             with whole_file(folder / "seqlets.bed") as path:
                 write_bed(path, self.sites)
+        if self.curves is not None:
+            write_table(folder / MARGINALS, self.curves)
         # equal logos give equal files
         with rc_context({"svg.hashsalt": "selfattn_bio"}), whole_folder(folder / "logos") as logos:
             for motif in self:
@@ -307,7 +319,9 @@ class MotifSet:
             motifs.append(Motif(counts, own.reset_index(drop=True), name, alphabet=alphabet))
         path = folder / "seqlets.bed"
         sites = read_bed(path) if path.exists() else None
-        return cls(tuple(motifs), read_table(folder / "motifs.tsv"), records, sites)
+        path = folder / MARGINALS
+        curves = read_table(path) if path.exists() else None
+        return cls(tuple(motifs), read_table(folder / "motifs.tsv"), records, sites, curves)
 
     def to_meme(self, path: str | Path | None = None) -> str:
         """Return the motifs as MEME text, version 4, and write it to `path` if given."""

@@ -30,6 +30,7 @@ from selfattn_bio.report import cards, figures, words
 from selfattn_bio.report.bins import bin_sentences
 from selfattn_bio.report.class_figures import slice_figures
 from selfattn_bio.report.examples import attention_figures
+from selfattn_bio.report.marginals import marginal_section
 from selfattn_bio.report.performance import draw_performance
 from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import Results
@@ -101,6 +102,7 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         "interactions": None
         if results.interactions is None
         else pair_rows(results.interactions, motifs),
+        **marginal_section(results, plots_folder),
         "interpretation": figures.interpretation(results, plots_folder),
         "maps": maps,
         "attention_sentence": words.attention_sentence(task.model, len(maps) > 0),

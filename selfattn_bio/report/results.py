@@ -21,6 +21,8 @@ from selfattn_bio.evaluation.targets import TRUE
 from selfattn_bio.files import read_json
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_table
+from selfattn_bio.interpret.interactions import distances_path
+from selfattn_bio.interpret.motifs import MARGINALS
 from selfattn_bio.interpret.stability import attribution_correlations, motif_stability
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -48,8 +50,12 @@ class Results:
         seqlets.bed: the sites of each motif in positive test records.
     discovery
         discovery_seqlets.bed: the training and validation sites on which each motif was discovered.
+    marginals
+        marginals.tsv, the effects of motifs alone; None if it was not written.
     interactions
         interactions.tsv, or None if `interactions` has not run.
+    distances
+        interactions.distances.tsv, the epistasis of pairs by distance; None if it was not written.
     explained
         The attribution folder, or None if `explain` has not run.
     stability
@@ -72,7 +78,9 @@ class Results:
     ppms: dict[str, NDArray[np.float64]]
     sites: pd.DataFrame
     discovery: pd.DataFrame
+    marginals: pd.DataFrame | None
     interactions: pd.DataFrame | None
+    distances: pd.DataFrame | None
     explained: Explanation | None
     stability: pd.DataFrame | None
     seed_correlations: NDArray[np.float64]
@@ -128,7 +136,11 @@ def read_results(task: RunFile, folder: Path) -> Results:
         else {},
         sites=sites("seqlets.bed"),
         discovery=sites("discovery_seqlets.bed"),
-        interactions=_read_optional(folder / "interactions.tsv", read_table, "interactions"),
+        marginals=_read_optional(folder / MARGINALS, read_table, "motifs"),
+        interactions=_read_optional(
+            pairs := folder / "interactions.tsv", read_table, "interactions"
+        ),
+        distances=_read_optional(distances_path(pairs), read_table, "interactions"),
         explained=explained,
         stability=motif_stability([folder, *others]) if others and motifs is not None else None,
         seed_correlations=attribution_correlations(explained_by)

@@ -142,8 +142,8 @@ def baseline_sentence(
     spread = f"{percent(metrics['confidence'])} interval {interval(lead, sign=True)}"
     spread += f", p = {p_value(lead['p'])}" if found in ("better", "worse") else ""
     figures = (
-        f"{figure(lead['value'], sign=True)} {title} ({spread}) by paired bootstrap over the "
-        f"same {objective.examples}"
+        f"{figure(lead['value'], sign=True)} {title} ({spread}) by paired bootstrap over "
+        f"{metrics['test']['unit']}"
     )
     is_saved = best.removeprefix(PARTNER) in BASELINES and "privacy" not in metrics
     advice = (

@@ -50,6 +50,7 @@ RESULTS = [
         "motifs.tsv",
         "motifs.meme",
         "seqlets.bed",
+        "marginals.tsv",
     ),
     *(
         "report.html",

@@ -84,7 +84,9 @@ def test_smoke_results_exist(results):
             "motifs.meme",
             "motifs.tsv",
             "seqlets.bed",
+            "marginals.tsv",
             "interactions.tsv",
+            "interactions.distances.tsv",
         ),
         *(
             "report.html",
@@ -255,7 +257,8 @@ sb.find_interactions(task, corpus, split, model, motifs).save(f"{output}/interac
     # one thread, as in a workflow with one core
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     subprocess.run([fast_python(), "-c", code, str(tmp_path)], cwd=project, env=env, check=True)
-    for name in ("split.tsv", "motifs.tsv", "motifs.meme", "interactions.tsv"):
+    tables = ("motifs.tsv", "marginals.tsv", "interactions.tsv", "interactions.distances.tsv")
+    for name in ("split.tsv", "motifs.meme", *tables):
         assert (tmp_path / name).read_text() == (results / name).read_text(), name
     metrics, expected = (
         json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path, results)

@@ -36,6 +36,7 @@ rule motifs:
             caption="../report/motifs.rst",
             category="{task}",
         ),
+        "results/{task}{variant}{part}/marginals.tsv",
         "results/{task}{variant}{part}/seqlets.bed",
         "results/{task}{variant}{part}/discovery_seqlets.bed",
         directory("results/{task}{variant}{part}/logos"),
@@ -64,6 +65,7 @@ rule interactions:
         motifs="results/{task}{variant}/motifs.meme",
     output:
         interactions="results/{task}{variant}/interactions.tsv",
+        distances="results/{task}{variant}/interactions.distances.tsv",
     log:
         "results/{task}{variant}/logs/interactions.log",
     benchmark:

@@ -13,6 +13,7 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import CorpusError, ModelFolderError, ResultsError, RunFileError
 from selfattn_bio.interpret import interactions
+from selfattn_bio.interpret.marginals import PAIR_COLUMNS
 from selfattn_bio.motifs import meme_text
 
 
@@ -159,4 +160,5 @@ def test_pairs_of_motifs_are_tested(task, monkeypatch):
     supported = dataclasses.replace(pairs, table=pairs.table.assign(verdict="supported"))
     assert repr(supported) == "Interactions of 1 pair of motifs, 1 supported: first and second"
     pairs.save("pairs.tsv")
-    assert list(pd.read_csv("pairs.tsv", sep="\t")) == interactions.COLUMNS
+    columns = [*interactions.COLUMNS, *PAIR_COLUMNS]
+    assert list(pd.read_csv("pairs.tsv", sep="\t")) == columns

@@ -14,6 +14,7 @@ from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.interpret import held_out
 from selfattn_bio.interpret.evidence import COLUMNS, HeldOut
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed
+from selfattn_bio.interpret.marginals import COLUMNS as MARGINAL
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
@@ -65,7 +66,7 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
         network=SimpleNamespace(has_embeddings=True),
     )
     motifs = motif_set()
-    table, sites = held_out.weigh_with_model(
+    table, sites, curves = held_out.weigh_with_model(
         motifs.ppms, motifs.num_sites, scorer, HeldOut(list(letters), labels), hit_p=1e-4
     )
     (row,) = table.to_dict("records")
@@ -75,6 +76,10 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     wanted = {(record, start) for record, start in at.items() if labels[record]}
     assert wanted <= set(zip(sites["record"], sites["start"], strict=True))
     assert labels[sites["record"]].all()
+    assert row["marginal"] == pytest.approx(1.0, abs=0.2)  # 2 on +, and 0 on -
+    assert row["marginal_strand"] == "+"
+    assert row["marginal_strand_q"] < 0.01 < row["marginal_position_q"]
+    assert curves.groupby("strand")["effect"].mean().to_list() == pytest.approx([2, 0], abs=0.2)
 
 
 @pytest.fixture
@@ -87,7 +92,9 @@ def test_sequences_may_be_strings_file_or_table(sequences, tmp_path):
     texts, labels = sequences
     scorer, motifs = scorer_of(), motif_set()
     of_strings = motifs.with_evidence(scorer, texts, labels, hit_p=1e-4)
-    assert set(of_strings.table) == {*motifs.table, *COLUMNS}
+    assert set(of_strings.table) == {*motifs.table, *COLUMNS, *MARGINAL}
+    assert set(of_strings.curves["name"]) == set(of_strings.table["name"])
+    assert of_strings.table["marginal"].notna().all()
     assert repr(of_strings).startswith("MotifSet of 1 motif, ")
     assert "verdict" not in motifs.table  # the first set is unchanged
     assert motifs.sites is None
@@ -123,11 +130,14 @@ def test_saved_files_are_those_of_the_command(sequences, tmp_path):
     assert sorted(path.name for path in (tmp_path / "found").iterdir()) == FILES
     weighed = motifs.with_evidence(scorer_of(), *sequences, hit_p=1e-4)
     weighed.save(tmp_path / "found")
-    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == [*FILES, "seqlets.bed"]
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == sorted(
+        [*FILES, "seqlets.bed", "marginals.tsv"]
+    )
     assert len(read_bed(tmp_path / "found/seqlets.bed")) == len(weighed.sites)
     read = MotifSet.load(tmp_path / "found")
     assert repr(read) == repr(weighed)
     pd.testing.assert_frame_equal(read.sites, weighed.sites[BED_COLUMNS], check_dtype=False)
+    pd.testing.assert_frame_equal(read.curves, weighed.curves, check_dtype=False, rtol=1e-4)
     table = pd.read_csv(tmp_path / "found/motifs.tsv", sep="\t")
     assert table["verdict"].tolist() == weighed.table["verdict"].tolist()
     assert [path.name for path in (tmp_path / "found/logos").iterdir()] == ["motif_01.svg"]

@@ -310,9 +310,51 @@ def make_results(
         fall_high=table["effect_high"],
     )
     more = pd.DataFrame([MORE_EVIDENCE], index=table.index[:1]).reindex(table.index)
-    table.join(more).to_csv(folder / "motifs.tsv", sep="\t", index=False)
-    pd.DataFrame(INTERACTIONS, columns=PAIRS).to_csv(
-        folder / "interactions.tsv", sep="\t", index=False
+    table = table.join(more).assign(
+        marginal=[0.4, 0.1, np.nan][: len(table)],
+        marginal_low=0.05,
+        marginal_high=0.6,
+        marginal_start=40,
+        marginal_end=45,
+        marginal_strand="-",
+        marginal_peak=1.25,
+        marginal_position_q=0.003,
+        marginal_strand_q=0.2,
+    )
+    table.to_csv(folder / "motifs.tsv", sep="\t", index=False)
+    curves = pd.DataFrame(
+        {
+            "name": "motif_01",
+            "strand": ["+", "+", "-", "-"],
+            "start": [0, 40, 0, 40],
+            "end": [40, 45, 40, 45],
+            "effect": [0.1, 0.2, 0.1, 1.25],
+            "unit": "log-odds",
+        }
+    )
+    curves = curves.assign(effect_low=curves["effect"] - 0.1, effect_high=curves["effect"] + 0.1)
+    curves.to_csv(folder / "marginals.tsv", sep="\t", index=False)
+    pairs = pd.DataFrame(INTERACTIONS, columns=PAIRS).assign(
+        marginal=[0.3, np.nan],
+        marginal_low=0.2,
+        marginal_high=0.4,
+        marginal_distance=10,
+        marginal_peak=0.9,
+        marginal_distance_q=[0.004, np.nan],
+    )
+    pairs.to_csv(folder / "interactions.tsv", sep="\t", index=False)
+    by_distance = pd.DataFrame(
+        {
+            "name_a": "motif_01",
+            "name_b": "motif_02",
+            "orientation": "+-",
+            "distance": [0, 10, 20],
+            "epistasis": [0.0, 0.9, 0.1],
+            "unit": "log-odds",
+        }
+    )
+    by_distance.assign(epistasis_low=-0.1, epistasis_high=1.0).to_csv(
+        folder / "interactions.distances.tsv", sep="\t", index=False
     )
     (folder / "motifs.meme").write_text(meme([m[0] for m in motifs]))
     test = records[split == "test"]

@@ -302,8 +302,10 @@ def test_plots_are_saved_next_to_page(folder: Path) -> None:
         "attention",
         "calibration",
         "comparison",
+        "distance_0",
         "evidence",
         "learning",
+        "marginal_motif_01",
         "precision_recall",
         "roc",
         "slices_gc",
@@ -366,6 +368,7 @@ def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> No
         "motifs.meme",
         "seqlets.bed",
         "discovery_seqlets.bed",
+        "marginals.tsv",
     ):
         (tmp_path / path).unlink()
     shutil.rmtree(tmp_path / "attribution")
@@ -389,7 +392,7 @@ def test_groups_and_slices_of_one_property_share_a_table(
 
 def test_every_figure_states_a_finding(page: str) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
-    assert len(captions) == 8
+    assert len(captions) == 10
     for caption in captions:
         assert re.match(r"<b>[A-Z].+\.</b> [A-Z]", caption), caption
 
@@ -421,6 +424,31 @@ def test_motifs_have_cards_and_one_search(page: str) -> None:
     assert (
         "Dref (MA1456.2), best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)" in page
     )
+
+
+def test_effects_of_motifs_alone_are_reported(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    shown = page_of(tmp_path, run).partition('<section id="marginals">')[2]
+    shown = shown.partition("</section>")[0]
+    assert (
+        "Supported motifs that raise the score alone, in neutral backgrounds: 1 of 1; that lower "
+        "it: 0. The effect depends on the position for 1 and on the strand for 0." in shown
+    )
+    assert (
+        "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Largest if the site starts at 41 to 45 on the "
+        "- strand (+1.25). Dependence on the position: q = 0.003, on the strand: q = 0.2." in shown
+    )
+    assert "epistasis of 1 of 1 pair depends on the distance between the sites." in shown
+    assert "<b>Mean epistasis +0.30 (+0.20 to +0.40).</b> Largest at 10 bp (+0.90)." in shown
+    assert shown.count("<figure") == 2
+    assert (tmp_path / "plots" / "marginal_motif_01.svg").exists()
+    for name in ("motifs.tsv", "interactions.tsv"):  # tables of earlier versions
+        table = pd.read_csv(tmp_path / name, sep="\t")
+        old = [column for column in table if column.startswith("marginal")]
+        table.drop(columns=old).to_csv(tmp_path / name, sep="\t", index=False)
+    for name in ("marginals.tsv", "interactions.distances.tsv"):
+        (tmp_path / name).unlink()
+    assert 'id="marginals"' not in page_of(tmp_path, run)
 
 
 def test_motif_pairs_are_reported(tmp_path: Path, results_maker: Maker) -> None:

@@ -15,6 +15,7 @@ def metrics(low: float, high: float, best: str = "gc", **sizes: tuple[int, int])
     }
     return {
         "confidence": 0.95,
+        "test": {"unit": "blocks of 500,000 bp"},
         "differences": {"best_baseline": best, "baselines": {best: lead}},
         "sizes": of_networks,
     }
@@ -38,7 +39,7 @@ def test_the_sentence_holds_the_figures() -> None:
     assert expected == (
         "The model is better than its best baseline, GC content: +0.020 AUROC (95 % interval "
         "+0.010 to +0.030, p = 0.004) "
-        "by paired bootstrap over the same records."
+        "by paired bootstrap over blocks of 500,000 bp."
     )
 
 
@@ -83,12 +84,10 @@ def test_better_needs_equal_sizes() -> None:
     assert expected(0.01, 0.03, (1, 1)) == (
         "The AUROC of the model is higher than that of its best baseline, CNN: +0.020 AUROC (95 % "
         "interval +0.010 to +0.030) by paired "
-        "bootstrap over the same records; the numbers of networks differ (2 and 1) and each was "
-        "trained only once, so this may be chance."
+        "bootstrap over blocks of 500,000 bp; the numbers of networks differ (2 and 1) and each "
+        "was trained only once, so this may be chance."
     )
-    assert "records; each was trained only once, so this may be chance." in expected(
-        0.01, 0.03, (2, 1)
-    )
+    assert "bp; each was trained only once, so this may be chance." in expected(0.01, 0.03, (2, 1))
     assert expected(-0.01, 0.03, (2, 1)).startswith(
         "At equal size, the model cannot be distinguished from its best baseline, CNN: +0.010"
     )
@@ -103,7 +102,7 @@ def test_a_saved_baseline_is_recommended_where_it_leads() -> None:
         f"; the comparison is based on only one training, so this may be chance.{advice}"
     )
     assert words.baseline_sentence(metrics(-0.03, -0.01, model=(3, 3)))[2].endswith(
-        f"over the same records.{advice}"
+        f"over blocks of 500,000 bp.{advice}"
     )
     private = metrics(-0.03, -0.01, model=(1, 1)) | {"privacy": {}}
     assert "Use the baseline" not in words.baseline_sentence(private)[2]
