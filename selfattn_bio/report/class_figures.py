@@ -89,7 +89,9 @@ def read_precision(labels: ArrayLike, curves: Mapping[str, ArrayLike]) -> str:
 
 
 def slice_figures(results: Results, show: Show) -> list[Drawing]:
-    """Draw the figures on performance within slices of similar records."""
+    """Draw the figures on performance within slices of similar records, if there are slices."""
+    if "slices" not in results.metrics:
+        return []
     best = results.metrics["differences"]["best_baseline"]
     names = {name: classifier_name(name, short=True) for name in ("model", best) if name}
     return [
@@ -107,7 +109,7 @@ def slice_figures(results: Results, show: Show) -> list[Drawing]:
             partial(plots.draw_slices, entries, names, label=SLICES[name]),
             finding=_read_slices(entries, SLICES[name]),
         )
-        for name, entries in results.metrics.get("slices", {}).items()
+        for name, entries in results.metrics["slices"].items()
     ]
 
 

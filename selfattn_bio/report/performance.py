@@ -26,7 +26,7 @@ from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import plots, target_plots
 from selfattn_bio.report.bins import bins_figures
 from selfattn_bio.report.class_figures import Show, binary_figures
-from selfattn_bio.report.figures import SIZE, Drawing, bars, draw_figure, ranked
+from selfattn_bio.report.figures import SIZE, Bar, Drawing, bars, draw_figure, ranked
 from selfattn_bio.report.results import Results
 from selfattn_bio.report.target_figures import (
     labels_figures,
@@ -113,8 +113,14 @@ def _comparison(objective: Objective[Any], results: Results, show: Show) -> Draw
         "the same records. Paired differences are in the table below.",
         lambda ax: plots.draw_intervals(rows, ax, f"{title} on the test set", chance),
         size=(SIZE[0], min(SIZE[1], 1.1 + 0.35 * len(rows))),
-        finding=difference_sentence(objective, results.metrics),
+        finding=difference_sentence(objective, results.metrics) or _values(title, rows),
     )
+
+
+def _values(title: str, rows: list[Bar]) -> str:
+    """State the values of the model and the best baseline, which have no paired difference."""
+    named = (f"{name} {figure(interval['value'])}" for name, interval, _ in rows[:2])
+    return f"{title[0].upper()}{title[1:]}: {', '.join(named)}."
 
 
 def _learning(objective: Objective[Any], results: Results, show: Show) -> Drawing:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from selfattn_bio.config import EvaluationSection, RunFile
+from selfattn_bio.evaluation.language import summarise_language
 from selfattn_bio.evaluation.metrics import Units
 from selfattn_bio.evaluation.targets import summarise_targets, target_predictions
 from selfattn_bio.objectives import objective_of
@@ -52,6 +53,60 @@ def predictions(objective: Any, targets: Any, noise: float, rng: np.random.Gener
                 for name, part in objective.parts.items()
             ]
             return np.concatenate(parts, axis=1)
+
+
+def make_language(folder: Path, maker: Callable[..., RunFile]) -> Results:
+    """Write the results of a causal language model to `folder`, and read them."""
+    maker(folder, motifs=[])
+    objective = {"kind": "causal"}
+    model = {"kind": "attention", "pattern": {"kind": "full", "causal": True}}
+    model["stem"] = {"kind": "none"}
+    run = RunFile.model_validate(
+        {
+            "data": {"sequences": "s.fa"},
+            "objective": objective,
+            "tokens": {"k": 1},
+            "model": model,
+            "training": {"reverse_complement": False},
+        }
+    )
+    splits = pd.read_csv(folder / "split.tsv", sep="\t")["split"]
+    rng, tokens = np.random.default_rng(0), 59
+    sums = {
+        split: np.stack(
+            [rng.normal(1.2, 0.1, number) * tokens, np.full(number, 20), np.full(number, tokens)],
+            axis=1,
+        )
+        for split in ("valid", "test")
+        for number in [(splits == split).sum()]
+    }
+    metrics = summarise_language(
+        {"model": sums},
+        1,
+        {"markov": {"valid": 1.25, "test": 1.25}},
+        EvaluationSection(bootstraps=30),
+        {split: Units.single(len(of)) for split, of in sums.items()},
+    )
+    metrics["train"] = {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    ids = pd.read_csv(folder / "split.tsv", sep="\t").loc[splits == "test", "id"]
+    pd.DataFrame(
+        {"id": ids, "nats_per_token": sums["test"][:, 0] / tokens, "right": 20, "tokens": tokens}
+    ).to_csv(folder / "predictions" / "test.tsv", sep="\t", index=False)
+    finish(folder, "perplexity")
+    return read_results(run, folder)
+
+
+def finish(folder: Path, metric: str) -> None:
+    """Remove the labels and motifs of two classes, and rename the metric of the history."""
+    records = pd.read_parquet(folder / "corpus" / "records.parquet")
+    records.assign(label=np.nan).to_parquet(folder / "corpus" / "records.parquet")
+    history = pd.read_csv(folder / "model" / "history.csv")
+    history.rename(columns={"valid_auroc": f"valid_{metric}"}).to_csv(
+        folder / "model" / "history.csv", index=False
+    )
+    for name in ("motifs.tsv", "motifs.meme", "seqlets.bed", "interactions.tsv"):
+        (folder / name).unlink()
 
 
 def make_targets(kind: str, folder: Path, maker: Callable[..., RunFile]) -> Results:
@@ -115,11 +170,5 @@ def make_targets(kind: str, folder: Path, maker: Callable[..., RunFile]) -> Resu
             {name: found[name][split] for name in metrics["outputs"]},
             objective.section.output_names,
         ).to_csv(folder / "predictions" / f"{split}.tsv", sep="\t", index=False)
-    records.assign(label=np.nan).to_parquet(folder / "corpus" / "records.parquet")
-    history = pd.read_csv(folder / "model" / "history.csv")
-    history.rename(columns={"valid_auroc": f"valid_{objective.main_metric}"}).to_csv(
-        folder / "model" / "history.csv", index=False
-    )
-    for name in ("motifs.tsv", "motifs.meme", "seqlets.bed", "interactions.tsv"):
-        (folder / name).unlink()
+    finish(folder, objective.main_metric)
     return read_results(run, folder)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
-from target_results import CLASSES, OBJECTIVES, make_targets
+from target_results import CLASSES, OBJECTIVES, make_language, make_targets
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
@@ -78,6 +78,20 @@ def test_each_objective_has_its_figures(
     assert page.count("<figure") == len(files)
     assert '<a href="#groups">' not in page
     assert "<th>records</th>" in page  # there are no positives to count
+
+
+def test_language_models_have_a_report(tmp_path: Path, results_maker: Maker) -> None:
+    of = make_language(tmp_path / "causal", results_maker)
+    drawings = drawn(of, tmp_path / "plots")
+    assert list(drawings) == ["comparison", "losses", "learning"]
+    below = 100 * (of.test["nats_per_token"] < 1.25).mean()
+    assert drawings["losses"].finding.startswith(f"In {below:.0f} % of the records")
+    assert f"Markov chain {np.exp(1.25):.3f}." in drawings["comparison"].finding
+    lowest = "Validation perplexity was lowest (0.718) at step 250"
+    assert drawings["learning"].finding.startswith(lowest)
+    page = render(of, tmp_path / "plots", "causal")
+    assert "without an interval" in page
+    assert "Difference between this model" not in page
 
 
 def test_scatter_states_the_correlation(results: Callable[[str], Results], tmp_path: Path) -> None:
