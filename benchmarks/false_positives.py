@@ -39,11 +39,12 @@ from selfattn_bio.interpret.associations import (
     strata_of,
 )
 from selfattn_bio.interpret.epistasis import spacing
-from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
+from selfattn_bio.interpret.evidence import weigh_evidence
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits
 from selfattn_bio.interpret.interactions import evaluate_interactions
 from selfattn_bio.interpret.matching import match_motifs
 from selfattn_bio.interpret.nulls import null_hits
+from selfattn_bio.interpret.records import LabelledRecords
 from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -159,7 +160,11 @@ def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
         return np.array([weight * sum(word in bytes(row) for word in used) for row in rows])
 
     table = weigh_evidence(
-        ppms, dict.fromkeys(ppms, NUM_SITES), HeldOut(sequences, label), log_odds, hit_p=5e-5
+        ppms,
+        dict.fromkeys(ppms, NUM_SITES),
+        LabelledRecords(sequences, label),
+        log_odds,
+        hit_p=5e-5,
     )
     for row in table.to_dict("records"):
         yield "model: sufficiency", row["sufficiency_p"]

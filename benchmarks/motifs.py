@@ -37,7 +37,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -53,6 +53,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of, whole_file
+from selfattn_bio.interpret.attribution import attnlrp_importance
 from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import read_bed
@@ -368,7 +369,10 @@ def interactions(run: Run) -> Result:
     """
     ids, some = run.confident
     sites = relevant_sites(
-        run.folder / "motifs/motifs.meme", run.scorer, some, run.scorer.run.interpret.hit_p
+        read_meme(run.folder / "motifs/motifs.meme", least=0),
+        some,
+        partial(attnlrp_importance, run.scorer),
+        run.scorer.run.interpret.hit_p,
     )
     pairs = site_pairs(sites)
     near = (

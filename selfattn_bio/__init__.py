@@ -4,8 +4,8 @@
 >>> model = selfattn_bio.load("results/promoter/model")  # doctest: +SKIP
 >>> selfattn_bio.score_sequences(model, "new.fa", rc=True)  # doctest: +SKIP
 >>> explanation = selfattn_bio.explain(model, "new.fa")  # doctest: +SKIP
->>> motifs = explanation.motifs(database="jaspar:insects")  # doctest: +SKIP
->>> motifs = motifs.with_evidence(model, "held_out.fa", labels)  # doctest: +SKIP
+>>> motifs = explanation.find_motifs(database="jaspar:insects")  # doctest: +SKIP
+>>> motifs = motifs.with_evidence(model, held_out)  # doctest: +SKIP
 >>> motifs.to_meme("motifs.meme")  # doctest: +SKIP
 """
 

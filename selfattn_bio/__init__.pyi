@@ -8,7 +8,7 @@ from selfattn_bio.api.data import ingest_files as ingest_files
 from selfattn_bio.api.data import split as split
 from selfattn_bio.api.evaluation import Evaluation as Evaluation
 from selfattn_bio.api.evaluation import evaluate as evaluate
-from selfattn_bio.api.explain import explain_positives as explain_positives
+from selfattn_bio.api.explain import explain_records as explain_records
 from selfattn_bio.api.interactions import find_interactions as find_interactions
 from selfattn_bio.api.leakage import Leakage as Leakage
 from selfattn_bio.api.leakage import audit as audit

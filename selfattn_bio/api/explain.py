@@ -1,4 +1,4 @@
-"""Explain the positives of train and valid that a model recognises."""
+"""Explain records of train and valid that show what a model recognises."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import Interpret, RunFile
@@ -18,31 +19,42 @@ from selfattn_bio.data.inputs import Inputs, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError, RunFileError
 from selfattn_bio.interpret.capture import has_attention
-from selfattn_bio.interpret.explain import attention_maps, explain_letters, explain_pairs
-from selfattn_bio.interpret.explanation import SOURCE, Explanation, MappedSequence
+from selfattn_bio.interpret.explain import (
+    attention_maps,
+    explain_letters,
+    explain_pairs,
+    joined,
+)
+from selfattn_bio.interpret.explanation import SOURCE, Explanation
+from selfattn_bio.interpret.maps import MappedSequence
 from selfattn_bio.interpret.methods import AttributionMethod, build_method
 from selfattn_bio.interpret.stability import attribution_correlations
+from selfattn_bio.interpret.targets import Target
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
 
 COMPARED = 50  # records that each network of the model explains alone
-COLUMNS = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]
+COLUMNS = ["id", "label", "chrom", "start", "end", "strand", "split", "score"]
 
 
-def explain_positives(
+def explain_records(
     task: RunFile,
     corpus: Corpus,
     split: str | os.PathLike[str],
     model: Models,
+    targets: Sequence[str] = (),
 ) -> Explanation:
-    """Score each position of the training and validation positives that a model recognises.
+    """Score each position of training and validation records that show what a model recognises.
 
-    [interpret] of the task has the settings. At most `max_sequences` positives are explained,
-    evenly from the most to the least confident. Test records are reserved for the evidence. For
-    sequences that are not those of a task, use `explain`.
+    For a class or label, these are positives, evenly from the most to the least confident. For a
+    number, they are the records with the highest and the lowest predictions. [interpret] of the
+    task has the settings; at most `max_sequences` records are explained for each output. Test
+    records are reserved for the evidence. For sequences that are not those of a task, use
+    `explain`.
 
     Parameters
     ----------
@@ -50,47 +62,54 @@ def explain_positives(
         Those of the training; `split` is the split table or its path.
     model
         The model folder, or the model that `load` returned for it.
+    targets
+        Names of the outputs to explain: classes, labels or columns. By default those of [interpret]
+        `targets`, or the first `MOST_OUTPUTS`.
 
     Returns
     -------
-    The explanation, with the highest score first. `maps` has the attention of the records in
-    [interpret] `maps`, by default of those with the highest, middle and lowest score. `source`
-    names the model, so that `find_motifs` can check it.
+    The explanation, output by output, with the highest score first. `maps` has the attention of the
+    records in [interpret] `maps`, by default of those with the highest, middle and lowest score of
+    the first output. `source` names the model, so that `find_motifs` can check it.
 
     Raises
     ------
     RunFileError
-        If the objective is not binary, or [interpret] `maps` has unknown ids.
+        If the objective has no score of a record, there is no such output, or [interpret] `maps`
+        has unknown ids.
     ModelFolderError
         If the model cannot be loaded, or was trained on another corpus or split.
     CorpusError
-        If train and valid have no positive, or the split table cannot be read.
+        If train and valid have no record to explain, or the split table cannot be read.
     ValueError
         If the model is an ensemble, or was not loaded from a folder.
     """
     trained = TrainedModel.open(task, corpus, split, model, "explain")
-    scorer, settings = trained.scorer, task.interpret
-    mapped = _rows_of(settings.maps or (), corpus, str(task.path or ""))
+    scorer, settings, place = trained.scorer, task.interpret, str(task.path or "")
+    mapped = _rows_of(settings.maps or (), corpus, place)
     inputs = inputs_of(scorer.run, corpus)
-    positives = _positives(trained)
-    records = choose_recognised(scorer, inputs, positives, settings.max_sequences)
-    letters = [inputs.of(row) for row in records.index]
+    method = build_method(settings.method)
     explain: Any = explain_pairs if isinstance(scorer, PairedScorer) else explain_letters
-    explanation = explain(
-        scorer,
-        letters,
-        records[COLUMNS],
-        method=build_method(settings.method),
-    )
-    # records are sorted by falling score
-    of_score = sorted({0, len(records) // 2, len(records) - 1})
-    maps = _maps(scorer, corpus, mapped or records.index[of_score].tolist())
+    outputs = trained.outputs(targets or settings.targets or (), "" if targets else place)
+    parts = []
+    for output in outputs:
+        records = choose_recognised(
+            scorer, output, inputs, _candidates(trained, output), settings.max_sequences
+        )
+        letters = [inputs.of(row) for row in records.index]
+        parts.append(
+            explain(scorer, letters, records[COLUMNS], method=method, target=Target(output.name))
+        )
+        if output is outputs[0]:
+            of_score = sorted({0, len(records) // 2, len(records) - 1})  # highest first
+            mapped = mapped or records.index[of_score].tolist()
+            correlation = _member_correlation(scorer, output, letters, records, settings)
     provenance = read_provenance(trained.folder)
     return replace(
-        explanation,
+        joined(parts),
         source={key: provenance[key] for key in SOURCE},
-        maps=maps,
-        member_correlation=_member_correlation(scorer, letters, records, settings),
+        maps=_maps(scorer, outputs[0], corpus, mapped),
+        member_correlation=correlation,
     )
 
 
@@ -118,65 +137,69 @@ def _rows_of(ids: Sequence[str], corpus: Corpus, place: str) -> list[int]:
     return [rows[name] for name in ids]
 
 
-def _positives(trained: TrainedModel) -> pd.DataFrame:
-    """Return the positives of train and valid; the index is the row in the corpus."""
+def _candidates(trained: TrainedModel, output: Output) -> pd.DataFrame:
+    """Return the records of train and valid to choose from; the index is the row in the corpus."""
     records = trained.records
-    positives = records[
-        (records["label"] == 1).fillna(False) & records["split"].isin(["train", "valid"])
+    candidates = records[
+        output.candidates(trained.truth(output).to_numpy())
+        & records["split"].isin(["train", "valid"])
     ]
-    if positives.empty:
+    if candidates.empty:
         raise CorpusError(
-            "train and valid have no positive to explain",
+            f"train and valid have no {output.records}{_of(output, trained.scorer)} to explain",
             place=str(trained.split),
             hint="Change [split] in the run file",
         )
-    return positives
+    return candidates
+
+
+def _of(output: Output, scorer: Scorer) -> str:
+    """Return " of 'NAME'" for one of several outputs, otherwise nothing."""
+    return f" of {output.name!r}" if len(scorer.objective.outputs) > 1 else ""
 
 
 def choose_recognised(
-    scorer: Scorer, inputs: Inputs, positives: pd.DataFrame, limit: int
+    scorer: Scorer, output: Output, inputs: Inputs, candidates: pd.DataFrame, limit: int
 ) -> pd.DataFrame:
-    """Choose the positives to explain, best first.
-
-    They are spread evenly over the ranks of the called positives. If too few are called, the next
-    best are added.
+    """Choose the records to explain for an output, highest score first (`Output.choose`).
 
     Parameters
     ----------
     scorer
         The model.
+    output
+        The output to explain.
     inputs
         Inputs of the model by row of the corpus.
-    positives
-        The candidates; the index is the row in the corpus.
+    candidates
+        The records to choose from; the index is the row in the corpus.
     limit
         Largest number to choose.
 
     Returns
     -------
-    The chosen rows of `positives`, with a column logit.
+    The chosen rows of `candidates`, with a column score.
     """
-    positives = positives.assign(logit=scorer.logits([inputs.of(i) for i in positives.index]))
-    ranked = positives.sort_values("logit", ascending=False, kind="stable")
-    probabilities = scorer.calibration.probabilities(ranked["logit"].to_numpy())
-    num_called = int((probabilities >= scorer.calibration.threshold).sum())
-    candidates = ranked.head(max(num_called, limit))  # a control or a weak model may call too few
-    chosen = candidates.iloc[
-        np.linspace(0, len(candidates) - 1, min(limit, len(candidates))).round().astype(int)
-    ]
-    low, high = chosen["logit"].min(), chosen["logit"].max()
-    uncalled = (
-        f"; the model calls {num_called} of them positive" if num_called < len(chosen) else ""
-    )
+    scores = output.value(scorer.outputs([inputs.of(i) for i in candidates.index]))
+    ranked = candidates.assign(score=scores).sort_values("score", ascending=False, kind="stable")
+    least = logit(scorer.calibration.uncalibrated_threshold)
+    num_called = int((ranked["score"] >= least).sum())
+    chosen = ranked.iloc[output.choose(ranked["score"].to_numpy(), num_called, limit)]
+    low, high = chosen["score"].min(), chosen["score"].max()
     LOG.info(
-        f"explaining {len(chosen):,} of {counted(len(positives), 'positive')} of train and valid, "
-        f"with logits from {low:.2f} to {high:.2f}{uncalled}"
+        f"explaining {len(chosen):,} of {counted(len(candidates), output.records)}"
+        f"{_of(output, scorer)} of train and valid, with {output.unit} from {low:.2f} to "
+        f"{high:.2f}{output.note(len(chosen), num_called)}"
     )
     return chosen
 
 
 def _member_correlation(
-    scorer: Scorer, letters: Sequence[Any], records: pd.DataFrame, settings: Interpret
+    scorer: Scorer,
+    output: Output,
+    letters: Sequence[Any],
+    records: pd.DataFrame,
+    settings: Interpret,
 ) -> float | None:
     """Explain COMPARED records by each network of the model alone, and correlate the attributions.
 
@@ -195,7 +218,10 @@ def _member_correlation(
     rows = np.unique(np.linspace(0, len(letters) - 1, COMPARED).round().astype(int))
     some, table = [letters[row] for row in rows], records[COLUMNS].iloc[rows]
     rho = attribution_correlations(
-        [explain_letters(network, some, table, method=method) for network in scorer.networks]
+        [
+            explain_letters(network, some, table, method=method, target=Target(output.name))
+            for network in scorer.networks
+        ]
     )
     median = float(np.nanmedian(rho))
     LOG.info(
@@ -205,15 +231,17 @@ def _member_correlation(
     return median
 
 
-def _maps(scorer: Scorer, corpus: Corpus, rows: Sequence[int]) -> dict[str, MappedSequence]:
+def _maps(
+    scorer: Scorer, output: Output, corpus: Corpus, rows: Sequence[int]
+) -> dict[str, MappedSequence]:
     """Return attention maps of these corpus rows by falling score; none without attention."""
     if not has_attention(scorer):
         LOG.info("no attention maps, because this model has no attention weights")
         return {}
     letters = [corpus.letters(row) for row in rows]
-    ids, logits = corpus.records["id"].iloc[list(rows)], scorer.logits(letters)
-    ranked = sorted(zip(ids, letters, logits, strict=True), key=lambda each: -each[2])
+    ids, scores = corpus.records["id"].iloc[list(rows)], output.value(scorer.outputs(letters))
+    ranked = sorted(zip(ids, letters, scores, strict=True), key=lambda each: -each[2])
     return {
-        name: MappedSequence(own, float(logit), attention_maps(scorer, own))
-        for name, own, logit in ranked
+        name: MappedSequence(own, float(score), attention_maps(scorer, own))
+        for name, own, score in ranked
     }

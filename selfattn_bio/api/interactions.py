@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from selfattn_bio.api.trained import TrainedModel
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import Interpret, RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.display import counted
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.interpret.epistasis import strands_log_odds
+from selfattn_bio.interpret.epistasis import mean_of_strands
+from selfattn_bio.interpret.held_out import calibrated_scores, importance_of
 from selfattn_bio.interpret.interactions import (
     Interactions,
     attention_between,
@@ -21,10 +25,13 @@ from selfattn_bio.interpret.interactions import (
 )
 from selfattn_bio.interpret.marginals import Backgrounds, neutral_letters, pair_curves
 from selfattn_bio.interpret.motifs import MotifSet
+from selfattn_bio.interpret.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_meme
+from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.scoring.scorer import Scorer
 
 
 def find_interactions(
@@ -34,7 +41,7 @@ def find_interactions(
     model: Models,
     motifs: MotifSet | str | Path,
 ) -> Interactions:
-    """Test pairs of motifs at their sites in test positives.
+    """Test pairs of motifs at their sites in test positives, or in all test records for numbers.
 
     Sites are hits that the model relies on (docs/interpretation_evidence.md). If there are many
     pairs of motifs, those with the highest attention between their sites are tested. [interpret] of
@@ -47,7 +54,9 @@ def find_interactions(
     model
         The model folder, or the model that `load` returned for it. It has one input.
     motifs
-        Result of `find_motifs`, or the path of a MEME file. There may be no motifs.
+        Result of `find_motifs`, the folder it was saved to, or the path of a MEME file. Pairs of
+        motifs of the same output are tested; motifs of a MEME file are tested for the outputs of
+        [interpret] `targets`, or the first `MOST_OUTPUTS`. There may be no motifs.
 
     Returns
     -------
@@ -57,7 +66,7 @@ def find_interactions(
     Raises
     ------
     RunFileError
-        If the objective is not binary.
+        If the objective has no score of a record, or there is no such output.
     CorpusError
         If the records are not DNA, or no test record has a label.
     ModelFolderError
@@ -69,38 +78,82 @@ def find_interactions(
         If the model is an ensemble, has two inputs, or was not loaded from a folder.
     """
     trained = TrainedModel.open(task, corpus, split, model, "interactions")
-    scorer, settings = trained.scorer, task.interpret
+    scorer, settings, place = trained.scorer, task.interpret, str(task.path or "")
     check_one_input(scorer, "interactions")
     if corpus.alphabet.name != "dna":
         raise CorpusError(
             f"interactions needs DNA records, but the corpus has {corpus.alphabet.name}",
             place=str(corpus.path),
         )
-    test = trained.test_records()
-    positives = test[test["label"] == 1]
-    letters = trained.letters(positives)
-    trained.check_unseen(positives, letters)
-    ppms = motifs.ppms if isinstance(motifs, MotifSet) else read_meme(motifs, least=0)
+    if not isinstance(motifs, MotifSet) and Path(motifs).is_dir():
+        motifs = MotifSet.load(motifs)
+    if isinstance(motifs, MotifSet) and len(motifs):
+        by_target = motifs.table.groupby("target", sort=False)["name"]
+        outputs = trained.outputs([str(target) for target, _ in by_target], place)
+        ppms = [{name: motifs[name].ppm for name in names} for _, names in by_target]
+    else:
+        outputs = trained.outputs(settings.targets or (), place)
+        ppms = [{} if isinstance(motifs, MotifSet) else read_meme(motifs, least=0)] * len(outputs)
+    test = trained.test_records(outputs)
+    letters = dict(zip(test.index, trained.letters(test), strict=True))
+    trained.check_unseen(test, list(letters.values()))
+    tables, curves = [], []
+    for output, of_output in zip(outputs, ppms, strict=True):
+        truth = trained.truth(output)[test.index].dropna()
+        held_out = held_out_records(
+            output, [letters[row] for row in truth.index], truth.to_numpy(), scorer.alphabet
+        )
+        table, of_pairs = _pairs(of_output, scorer, output, held_out, settings)
+        table.insert(0, "target", output.name)
+        tables.append(table)
+        curves.append(of_pairs)
+    return Interactions(pd.concat(tables, ignore_index=True), pd.concat(curves, ignore_index=True))
+
+
+def _pairs(
+    ppms: Mapping[str, NDArray[np.float64]],
+    scorer: Scorer,
+    output: Output,
+    held_out: HeldOut,
+    settings: Interpret,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Test pairs of motifs of one output in the held-out records that it is about.
+
+    Returns
+    -------
+    The table of `evaluate_interactions` with the columns `marginals.PAIR_COLUMNS`, and the curves
+    of `pair_curves`.
+    """
     if len(ppms) == 1:
         LOG.info("one motif, so no pairs")
-    sites = relevant_sites(ppms, scorer, letters, settings.hit_p, settings.seed)
+    scores = calibrated_scores(scorer, output, held_out)
+    letters = held_out.described
+    sites = relevant_sites(
+        ppms,
+        letters,
+        lambda sequences: importance_of(scorer, output, sequences),
+        settings.hit_p,
+        settings.seed,
+    )
     LOG.info(
         f"the model relies on {counted(len(sites), 'site')} of "
         f"{counted(sites['name'].nunique(), 'motif')} in "
-        f"{sites['record'].nunique()} of {counted(len(letters), 'test positive')}"
+        f"{sites['record'].nunique()} of {counted(len(letters), f'test {output.records}')}"
     )
     table = evaluate_interactions(
         sites,
         letters,
-        strands_log_odds(scorer),
+        mean_of_strands(scorer, lambda sequences: scores(sequences).mean(axis=1)),
         attention_between(scorer, letters),
+        least=held_out.least,
         significance=settings.significance,
         seed=settings.seed,
     )
-    rng = np.random.default_rng(settings.seed)
-    negatives = trained.letters(test[test["label"] == 0]) or letters
     backgrounds = Backgrounds(
-        neutral_letters(negatives, rng), scorer.log_odds, corpus.alphabet, "log-odds"
+        neutral_letters(held_out.neutral, np.random.default_rng(settings.seed)),
+        lambda sequences: scores(sequences).mean(axis=1),
+        scorer.alphabet,
+        held_out.unit,
     )
     curves, marginal = pair_curves(table, ppms, backgrounds, seed=settings.seed)
-    return Interactions(table.join(marginal), curves)
+    return table.join(marginal), curves

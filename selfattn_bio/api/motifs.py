@@ -35,7 +35,7 @@ def find_motifs(
     """Find motifs in an explanation, and weigh their evidence on the test records.
 
     [interpret] of the task has the settings. For sequences that are not those of a task, use
-    `Explanation.motifs` and `MotifSet.with_evidence`.
+    `Explanation.find_motifs` and `MotifSet.with_evidence`.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def find_motifs(
     model
         The model folder, or the model that `load` returned for it. It has one input.
     explanation
-        Result of `explain_positives`, or the folder it was saved to.
+        Result of `explain_records`, or the folder it was saved to.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def find_motifs(
     Raises
     ------
     RunFileError, ModelFolderError, CorpusError, ValueError
-        As for `explain_positives`; ArgumentError if the model has two inputs.
+        As for `explain_records`; ArgumentError if the model has two inputs.
     CorpusError
         If no test record has a label.
     ResultsError
@@ -69,7 +69,8 @@ def find_motifs(
         if isinstance(explanation, Explanation)
         else (Explanation.load(explanation), str(explanation))
     )
-    test = trained.test_records()
+    outputs = trained.outputs(explained.targets, place)
+    test = trained.test_records(outputs)
     _check_attribution(explained, read_provenance(trained.folder), test, place)
     letters = trained.letters(test)
     trained.check_unseen(test, letters)
@@ -82,7 +83,7 @@ def find_motifs(
     return motifs.with_evidence(
         trained.scorer,
         test.assign(sequence=pd.Series(letters, index=test.index, dtype=object)),
-        test["label"],
+        trained.targets.loc[test.index],
         hit_p=settings.hit_p,
         window=settings.window,
         significance=settings.significance,
@@ -130,4 +131,4 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
     else:
         LOG.info(f"motifs are matched with {settings.database}, the [interpret] database")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
-    return explanation.motifs(settings.database, caller=caller, max_motifs=settings.max_motifs)
+    return explanation.find_motifs(settings.database, caller=caller, max_motifs=settings.max_motifs)

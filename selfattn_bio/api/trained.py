@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,21 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError, CorpusError, ModelFolderError, RunFileError
 from selfattn_bio.evaluation.lineage import check_unseen
 from selfattn_bio.files import sha256_of
+from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import check_trained_on
 from selfattn_bio.model.user_module import allow_module_of
 from selfattn_bio.objectives import objective_of
+from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.split_table import read_split
 
+MOST_OUTPUTS = 4  # that are interpreted if [interpret] targets names none
+
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model of two classes, and the records that it was trained and selected on.
+    """A model with one score per record, and the records that it was trained and selected on.
 
     Attributes
     ----------
@@ -69,7 +74,7 @@ class TrainedModel:
         Raises
         ------
         RunFileError
-            If the objective is not binary.
+            If the objective has no outputs with one score per record.
         ModelFolderError
             If the model cannot be loaded, or was trained on another corpus or split, or for another
             objective.
@@ -78,9 +83,10 @@ class TrainedModel:
         ValueError
             If the model is an ensemble, or was not loaded from a folder.
         """
-        if not objective_of(task.objective).has_log_odds:
+        objective = objective_of(task.objective)
+        if objective.no_motifs:
             raise RunFileError(
-                f"{step} needs objective 'binary', but the run file has {task.objective.kind!r}",
+                f"{step} cannot be used with objective {objective.kind!r}: {objective.no_motifs}",
                 place=str(task.path or ""),
             )
         corpus.check_task(task)
@@ -98,15 +104,53 @@ class TrainedModel:
         """Return the ASCII sequence of each of these rows of `records`."""
         return [self.corpus.letters(int(row)) for row in records.index]
 
-    def test_records(self) -> pd.DataFrame:
-        """Return the labelled test records.
+    @cached_property
+    def targets(self) -> pd.DataFrame:
+        """Return the columns of the targets as text, one row per record; the label if binary."""
+        columns = self.scorer.objective.section.target_columns
+        return self.corpus.targets(columns) if columns else self.records[["label"]]
+
+    def truth(self, output: Output) -> pd.Series:
+        """Return the target of each record for an output, NaN if unknown.
+
+        Raises
+        ------
+        CorpusError
+            If a value is not valid.
+        """
+        place = str((self.corpus.summary.get("targets") or {}).get("path", self.corpus.path))
+        targets = self.scorer.objective.targets(self.targets, self.records, place)
+        return pd.Series(output.truth(targets), index=self.records.index)
+
+    def outputs(self, targets: Sequence[str], place: str) -> list[Output]:
+        """Return the outputs with these names; the first `MOST_OUTPUTS` if none is named.
+
+        Raises
+        ------
+        RunFileError
+            If there is no such output; `place` is the run file that names it.
+        """
+        known = self.scorer.objective.outputs
+        if not targets and len(known) > MOST_OUTPUTS:
+            LOG.info(
+                f"the first {MOST_OUTPUTS} of {len(known)} outputs; choose others with targets in "
+                "[interpret]"
+            )
+        try:
+            return [find_output(known, name) for name in targets] or list(known[:MOST_OUTPUTS])
+        except ArgumentError as error:
+            raise RunFileError(str(error), place=place) from None
+
+    def test_records(self, outputs: Sequence[Output]) -> pd.DataFrame:
+        """Return the test records with a known target of one of the outputs.
 
         Raises
         ------
         CorpusError
             If there are none.
         """
-        test = self.records[(self.records["split"] == "test") & self.records["label"].notna()]
+        known = pd.concat([self.truth(output).notna() for output in outputs], axis=1).any(axis=1)
+        test = self.records[(self.records["split"] == "test") & known]
         if test.empty:
             raise CorpusError(
                 "test has no labelled record to test the evidence on",

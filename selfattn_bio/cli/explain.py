@@ -1,9 +1,14 @@
-"""Score each position of the positives that a model recognises.
+"""Score each position of records that show what a model recognises.
 
 From the training and validation positives that the model calls positive, [interpret] max_sequences
 are explained. They are chosen evenly from the most to the least confident, because the most
 confident ones are similar and show one motif. If the model calls fewer, the positives with the next
-highest scores are added, and their number is printed. Test records are reserved for the evidence.
+highest scores are added, and their number is printed. If the model predicts a number, the records
+with the highest and the lowest predictions are explained. Test records are reserved for the
+evidence.
+
+If the model has several classes, labels or columns, --target chooses those to explain, each on its
+own records. By default these are [interpret] targets, or the first four.
 
 Writes the attribution folder with the attribution of every base or residue at every position, by
 [interpret] method. The default is the mean of AttnLRP over copies with some bases replaced at
@@ -30,18 +35,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio explain`."""
     add_task(parser, "[interpret]", "model", "corpus", "split")
     parser.add_argument(
+        "--target",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="classes, labels or columns to explain (default: [interpret] targets, or the first "
+        "four)",
+    )
+    parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="attribution folder to write"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Explain recognised training and validation positives, and write the attribution folder."""
-    from selfattn_bio.api.explain import explain_positives
+    """Explain training and validation records, and write the attribution folder."""
+    from selfattn_bio.api.explain import explain_records
     from selfattn_bio.interpret.explanation import check_output
 
     start = time.monotonic()
     check_output(arguments.output)
     task, corpus = task_and_corpus(arguments)
-    explanation = explain_positives(task, corpus, arguments.split, arguments.model)
+    explanation = explain_records(task, corpus, arguments.split, arguments.model, arguments.target)
     explanation.save(arguments.output)
     LOG.info(f"wrote {arguments.output} in {time.monotonic() - start:.0f} s")

@@ -1,18 +1,21 @@
 """Find pairs of motifs that a DNA model uses together, by replacing the bases of their sites.
 
-Sites are hits of the --motifs in test positives that the model relies on
-(docs/interpretation_evidence.md). If there are many pairs of motifs, those with the highest
-attention between their sites are tested.
+Sites are hits of the --motifs in test positives, or in all test records for numbers, that the model
+relies on (docs/interpretation_evidence.md). If there are many pairs of motifs, those with the
+highest attention between their sites are tested. Motifs from a folder of `motifs` are paired with
+motifs of the same output (class, label or column). Those from a MEME file are tested for the
+outputs in [interpret] targets, by default the first four.
 
-Writes one row per tested pair: epistasis in log-odds with tests against random positions at the
-same distance and against that expected from the effects of both motifs, preferred spacing and
-orientation, the attention between the sites, and a verdict. docs/interpretation_interactions.md
-explains each column. A second file, OUTPUT with the ending .distances.tsv, has the epistasis of
-each pair alone in shuffled negatives, by distance. If no pair is found, the files have only the
+Writes one row per tested pair: epistasis in the unit of the output with tests against random
+positions at the same distance and against that expected from the effects of both motifs, preferred
+spacing and orientation, the attention between the sites, and a verdict.
+docs/interpretation_interactions.md explains each column. A second file, OUTPUT with the ending
+.distances.tsv, has the epistasis of each pair alone in shuffled records, by distance. If no pair is
+found, the files have only the
 header.
 
 example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model \
-model --motifs my.meme --output pairs.tsv
+model --motifs results --output pairs.tsv
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--motifs",
         required=True,
         type=Path,
-        metavar="MEME",
-        help="motifs to pair, such as motifs.meme, from `motifs`",
+        metavar="PATH",
+        help="motifs to pair: the folder that `motifs` wrote, or a MEME file",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
 

@@ -152,10 +152,17 @@ class Interpret(Section):
         description=f"{', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or "
         "none",
     )
+    targets: Different[Listed[tuple[str, ...] | None]] = Field(
+        None,
+        min_length=1,
+        description="outputs to explain: classes, labels or columns, and part.name for those of a "
+        "part; by default the first four",
+    )
     max_sequences: Positive = Field(
         3000,
-        description="maximum number of positives in train and valid to explain, among those "
-        "predicted as positive",
+        description="maximum number of records in train and valid to explain for each output: "
+        "positives that are predicted as positive; for numbers, those with the highest and the "
+        "lowest predictions",
     )
     maps: Different[Listed[tuple[str, ...] | None]] = Field(
         None,

@@ -1,6 +1,6 @@
 """Test where the hits of a motif are: in which records, at which position and on which strand.
 
-These tests use sequences and labels only; the model is not run.
+These tests use sequences and their labels or values only; the model is not run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest, fisher_exact, ks_2samp, norm
+from scipy.stats import binomtest, fisher_exact, ks_2samp, mannwhitneyu, norm, rankdata
 
 from selfattn_bio.sequence.alphabet import Alphabet
 
@@ -45,6 +45,8 @@ def enrichment(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float
         "odds_ratio": float(odds[0, 0] * odds[1, 1] / (odds[0, 1] * odds[1, 0])),
         "positives_with_hit": int(table[0, 0]),
         "negatives_with_hit": int(table[1, 0]),
+        "positives": int(table[0].sum()),
+        "negatives": int(table[1].sum()),
         "num_hits": len(hits),
     }
 
@@ -81,6 +83,69 @@ def matched_enrichment(
     return {
         "matched_p": float(norm.sf(excess / np.sqrt(variance))) if variance > 0 else 1.0,
         "matched_odds_ratio": float((with_hit.sum() + 0.5) / (without.sum() + 0.5)),
+    }
+
+
+def rank_shift(hits: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, float]:
+    """Test whether records with a hit have other values (two-sided Mann-Whitney test).
+
+    Returns
+    -------
+    enrichment_p; difference, the mean value of records with a hit minus that of the others;
+    records_with_hit; records; num_hits. difference is 0 and enrichment_p 1 if all records, or none,
+    have a hit.
+    """
+    has = np.zeros(len(values), dtype=bool)
+    has[hits["record"].to_numpy(dtype=int)] = True
+    both = has.any() and not has.all()
+    return {
+        "enrichment_p": float(mannwhitneyu(values[has], values[~has]).pvalue) if both else 1.0,
+        "difference": float(values[has].mean() - values[~has].mean()) if both else 0.0,
+        "records_with_hit": int(has.sum()),
+        "records": len(values),
+        "num_hits": len(hits),
+    }
+
+
+def matched_rank_shift(
+    hits: pd.DataFrame, values: NDArray[np.float64], strata: NDArray[np.int64]
+) -> dict[str, float]:
+    """Test whether records with a hit have other values than records of the same stratum.
+
+    The test is van Elteren's, a Mann-Whitney test within strata, two-sided.
+
+    Parameters
+    ----------
+    strata
+        (n,) stratum of each record, as returned by `strata_of`.
+
+    Returns
+    -------
+    matched_p; matched_difference, the difference of the mean values, averaged over the records with
+    a hit.
+
+    References
+    ----------
+    van Elteren 1960, On the combination of independent two-sample tests of Wilcoxon.
+    """
+    has = np.zeros(len(values), dtype=bool)
+    has[hits["record"].to_numpy(dtype=int)] = True
+    excess = variance = shift = number = 0.0
+    for stratum in np.unique(strata):
+        held, own = has[strata == stratum], values[strata == stratum]
+        total, with_hit = len(own), int(held.sum())
+        if not 0 < with_hit < total:
+            continue
+        ranks = rankdata(own)
+        weight = 1 / (total + 1)  # van Elteren's, for equal power in strata of all sizes
+        excess += weight * (ranks[held].sum() - with_hit * (total + 1) / 2)
+        spread = ranks.var(ddof=1)  # less than for different values if some are equal
+        variance += weight**2 * spread * with_hit * (total - with_hit) / total
+        shift += with_hit * (own[held].mean() - own[~held].mean())
+        number += with_hit
+    return {
+        "matched_p": float(2 * norm.sf(abs(excess) / np.sqrt(variance))) if variance > 0 else 1.0,
+        "matched_difference": float(shift / number) if number else 0.0,
     }
 
 

@@ -340,13 +340,16 @@ def gradient_scores(
     return centred(scores.float().cpu().numpy())
 
 
-def attnlrp_importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDArray[np.float32]]:
+def attnlrp_importance(
+    scorer: Scorer, sequences: Sequence[Letters], chosen: Chosen = all_outputs
+) -> list[NDArray[np.float32]]:
     """Compute the importance of each letter by AttnLRP only, one (L,) array per sequence.
 
-    This needs no forward passes of mutants.
+    This needs no forward passes of mutants. `chosen` selects the output, as in `gradient_at`.
     """
     return by_batches(
-        sequences, lambda batch: importance(gradient_scores(scorer, pad_letters(list(batch))))
+        sequences,
+        lambda batch: importance(gradient_scores(scorer, pad_letters(list(batch)), chosen=chosen)),
     )
 
 

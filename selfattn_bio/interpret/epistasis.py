@@ -275,12 +275,20 @@ def strands_log_odds(scorer: Scorer) -> LogOdds:
 
     On a single strand, the epistasis of a pair is dominated by noise.
     """
+    return mean_of_strands(scorer, scorer.log_odds)
+
+
+def mean_of_strands(scorer: Scorer, scores: LogOdds) -> LogOdds:
+    """Return a function from sequences to scores (n,) averaged over both strands for DNA.
+
+    `scores` is such a function for the given strand. It is returned if the model reads both.
+    """
     if scorer.alphabet.name != "dna" or scorer.both_strands:
-        return scorer.log_odds
+        return scores
 
     def mean(sequences: Sequence[Letters]) -> NDArray[np.float64]:
         reverse = [scorer.alphabet.reverse_complement(letters) for letters in sequences]
-        return (scorer.log_odds(sequences) + scorer.log_odds(reverse)) / 2
+        return (scores(sequences) + scores(reverse)) / 2
 
     return mean
 

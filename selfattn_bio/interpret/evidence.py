@@ -5,6 +5,8 @@ These records were used neither to train the model nor to find the motif.
 docs/interpretation_evidence.md lists the tests and the rules of the verdict, with reasons and
 figures. The tests are in `associations` and `interventions`.
 
+For a class or label:
+
 - **supported**: hits are more frequent in positives than in negatives (enrichment), also compared
   with negatives of the same GC content and length (matched), and log-odds fall more when hits are
   shuffled than when nearby control sites are (effect). `support_q`, of the largest p-value of the
@@ -15,13 +17,21 @@ figures. The tests are in `associations` and `interventions`.
   -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
 - **inconclusive**: all other motifs.
 
+For a number, records with a hit have higher or lower values than others (enrichment, also compared
+with records of the same GC content and length), and the prediction falls or rises accordingly when
+hits are shuffled. Effects are in the unit of the number, and at least `MIN_EFFECT` of its standard
+deviation. A motif is contradicted if all three tests are significant, but the prediction changes in
+the other direction.
+
 effect alone is not enough, because control sites near a meaningless motif may overlap meaningful
 ones.
 
 **The unit of an effect.** Even a model that learned nothing reacts to its input: its raw score
 falls when its own motifs are shuffled, so meaningless motifs would pass a test on raw scores.
 Effects are therefore logits times the slope fitted on the validation set
-(`evaluation.calibration.fit_platt`), that is, log-odds confirmed by held-out labels. For a network
+(`evaluation.calibration.fit_platt`), that is, log-odds confirmed by held-out labels. Other models
+than binary ones have no such slope, so it is fitted on the records of the evidence
+(`HeldOut.slope`), and effects in the unit of a number are treated in the same way. For a network
 that predicts nothing on held-out records, slope times standard deviation of the scores is due to
 chance, about 2 / sqrt(validation records): 0.03 log-odds with 5,000 records and 0.2 with 100. Its
 effects are no larger, whatever the size of its raw scores. A verdict from a small validation set is
@@ -32,7 +42,6 @@ by a tenth), because with thousands of records even a tiny effect is significant
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,25 +50,21 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from selfattn_bio.interpret.associations import (
-    enrichment,
-    matched_enrichment,
     position_profile,
     strand_bias,
     strata_of,
 )
 from selfattn_bio.interpret.hits import find_hits
 from selfattn_bio.interpret.interventions import (
-    MIN_EFFECT,
-    LogOdds,
     Scored,
+    Scores,
     effect,
     mean_fall,
     sufficiency,
 )
 from selfattn_bio.interpret.nulls import null_hits
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
+from selfattn_bio.interpret.records import HeldOut
 
-Letters = NDArray[np.uint8]
 TESTS = (
     "enrichment",
     "matched",
@@ -72,7 +77,7 @@ TESTS = (
 # all have to be significant for a motif to be supported
 REQUIRED = ("enrichment_p", "matched_p", "effect_p")
 NULL_P = 0.05  # fraction of permuted motifs that may have a larger fall
-# loss of log-odds at the hits: minus that at control sites, and the loss alone
+# loss of score at the hits: minus that at control sites, and the loss alone
 USES = ("effect", "fall")
 
 
@@ -91,6 +96,8 @@ COLUMNS = [  # order in motifs.tsv
     "odds_ratio",
     "positives_with_hit",
     "negatives_with_hit",
+    *("positives", "negatives"),
+    *("difference", "records_with_hit", "records"),
     "num_hits",
     *estimated("effect"),
     *tested("effect"),
@@ -99,8 +106,9 @@ COLUMNS = [  # order in motifs.tsv
     "support_q",
     *("null_motifs", "null_fall", "null_p", "null_passing"),
     "verdict",
+    *("unit", "min_effect"),
     *tested("matched"),
-    "matched_odds_ratio",
+    *("matched_odds_ratio", "matched_difference"),
     *estimated("sufficiency"),
     *tested("sufficiency"),
     "stability",
@@ -115,30 +123,11 @@ COLUMNS = [  # order in motifs.tsv
 ]
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Records for testing motifs.
-
-    Attributes
-    ----------
-    sequences
-        ASCII letters, one array per record.
-    labels
-        (n,) 1 = positive, 0 = negative.
-    alphabet
-        Alphabet of the sequences.
-    """
-
-    sequences: Sequence[Letters]
-    labels: NDArray[np.int64]
-    alphabet: Alphabet = DNA
-
-
 def weigh_evidence(
     ppms: Mapping[str, NDArray[np.float64]],
     num_sites: Mapping[str, int],
     held_out: HeldOut,
-    log_odds: LogOdds,
+    scores: Scores,
     *,
     hit_p: float,
     window: tuple[int, int] | None = None,
@@ -153,9 +142,9 @@ def weigh_evidence(
         As for `hits.find_hits`.
     held_out
         The records.
-    log_odds
-        Function from sequences to (n,) log-odds of a positive, up to a constant
-        (`Scorer.log_odds`), or to (n, M) for M members.
+    scores
+        Function from sequences to (n,) calibrated scores, up to a constant, in `HeldOut.unit`, such
+        as `Scorer.log_odds`; or to (n, M) for M members.
     window
         Expected positions of hits, as in `position_profile`; the fullest window if not given.
     significance
@@ -166,41 +155,43 @@ def weigh_evidence(
     Returns
     -------
     One row per motif, in the given order: name and `COLUMNS`, described in
-    docs/interpretation_evidence.md. q-values are Benjamini-Hochberg over the motifs. Values that
+    docs/interpretation_evidence.md; those of enrichment are missing for the other kind of records.
+    q-values are Benjamini-Hochberg over the motifs. Values that
     cannot be computed are missing, for example the effect of a motif with hits in fewer than
     `MIN_RECORDS` records.
     """
-    alphabet, labels = held_out.alphabet, held_out.labels
+    alphabet = held_out.alphabet
     hits = find_hits(ppms, num_sites, held_out.sequences, hit_p, alphabet)
     strata = strata_of(held_out.sequences, alphabet)
-    scored = Scored(held_out.sequences, log_odds)
+    scored = Scored(held_out.sequences, scores, held_out.least)
     lengths = np.array([len(row) for row in held_out.sequences])
     rows = []
     for number, (name, ppm) in enumerate(ppms.items()):
         rng = np.random.default_rng((seed, number))
         mine = hits[hits["name"] == name]
         nulls = null_hits(ppm, num_sites[name], mine, held_out.sequences, hit_p, alphabet, rng)
-        of_positives, *nulls_of_positives = (
-            each[(labels[each["record"].to_numpy(dtype=int)] == 1) & (each["p_value"] < hit_p)]
-            for each in (mine, *nulls)
+        described, *nulls_described = (
+            each[held_out.in_question(each) & (each["p_value"] < hit_p)] for each in (mine, *nulls)
         )
         row = {
             "name": name,
-            **enrichment(mine, labels),
-            **matched_enrichment(mine, labels, strata),
+            "unit": held_out.unit,
+            "min_effect": held_out.least,
+            **held_out.enrichment(mine),
+            **held_out.matched(mine, strata),
             **effect(mine, scored, rng),
-            **sufficiency(of_positives, scored, rng),
-            **position_profile(of_positives, nulls_of_positives, lengths, window, rng),
-            **strand_bias(of_positives, ppm, rng),
+            **sufficiency(described, scored, rng),
+            **position_profile(described, nulls_described, lengths, window, rng),
+            **strand_bias(described, ppm, rng),
         }
-        if _uses(row) and _largest_p(row) < significance:
-            row |= _against_nulls(row, nulls, scored, labels, strata, significance, rng)
+        if _uses(row, held_out) and _largest_p(row) < significance:
+            row |= _against_nulls(row, nulls, scored, held_out, strata, significance, rng)
         rows.append(row)
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])
     for test in TESTS:
         table[f"{test}_q"] = q_values(table[f"{test}_p"].to_numpy(dtype=float))
     table["support_q"] = q_values(table[list(REQUIRED)].max(axis=1, skipna=False).to_numpy(float))
-    table["verdict"] = [verdict(row, significance) for row in table.to_dict("records")]
+    table["verdict"] = [verdict(row, held_out, significance) for row in table.to_dict("records")]
     return table
 
 
@@ -208,33 +199,40 @@ def _against_nulls(
     row_of_motif: Mapping[str, Any],
     nulls: Sequence[pd.DataFrame],
     scored: Scored,
-    labels: NDArray[np.int64],
+    held_out: HeldOut,
     strata: NDArray[np.int64],
     significance: float,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """Compare the loss of log-odds at the hits of a motif with those at hits of permuted motifs.
+    """Compare the loss of score at the hits of a motif with those at hits of permuted motifs.
 
     Returns
     -------
     null_motifs: the number of permuted motifs with enough hits; null_fall: the 95th percentile of
     their losses; null_p: the fraction of losses at least as large, the motif itself counted as one;
     null_passing: how many of them pass the tests of a supported motif, each at p < `significance`.
+    If the motif lowers the score, rises take the place of losses.
     """
     apart = [each[each["apart"]] for each in nulls]
     falls = np.array([mean_fall(each, scored, rng) for each in apart])
     passing = 0
     for hits, fall in zip(apart, falls, strict=True):
-        row = enrichment(hits, labels) | matched_enrichment(hits, labels, strata)
+        row = held_out.enrichment(hits) | held_out.matched(hits, strata)
         # the effect takes longer than the other tests
-        if fall >= MIN_EFFECT and max(row["enrichment_p"], row["matched_p"]) < significance:
+        if (
+            held_out.direction(row) * fall >= held_out.least
+            and max(row["enrichment_p"], row["matched_p"]) < significance
+        ):
             row |= effect(hits, scored, rng)
-            passing += _uses(row) and _largest_p(row) < significance
-    falls = falls[~np.isnan(falls)]
+            passing += _uses(row, held_out) and _largest_p(row) < significance
+    direction = held_out.direction(row_of_motif)
+    losses = direction * falls[~np.isnan(falls)]
     return {
-        "null_motifs": len(falls),
-        "null_fall": float(np.quantile(falls, 0.95)) if len(falls) else np.nan,
-        "null_p": float((1 + (falls >= row_of_motif["fall"]).sum()) / (1 + len(falls))),
+        "null_motifs": len(losses),
+        "null_fall": direction * float(np.quantile(losses, 0.95)) if len(losses) else np.nan,
+        "null_p": float(
+            (1 + (losses >= direction * row_of_motif["fall"]).sum()) / (1 + len(losses))
+        ),
         "null_passing": passing,
     }
 
@@ -253,20 +251,23 @@ def num_supported(motifs: pd.DataFrame) -> int:
     return int((motifs["verdict"] == "supported").sum())
 
 
-def verdict(row: Mapping[Any, Any], significance: float) -> str:
+def verdict(row: Mapping[Any, Any], held_out: HeldOut, significance: float) -> str:
     """Return "supported", "contradicted" or "inconclusive" (rules: module docstring)."""
-    if row["effect_q"] < significance and all(
-        row[name] <= -MIN_EFFECT and row[f"{name}_high"] < 0 for name in USES
-    ):
+    if row[held_out.opposing] < significance and _uses(row, held_out, against=True):
         return "contradicted"
     exceeds_nulls = row["null_p"] <= NULL_P  # false if missing
-    is_supported = _uses(row) and row["support_q"] < significance and exceeds_nulls
+    is_supported = _uses(row, held_out) and row["support_q"] < significance and exceeds_nulls
     return "supported" if is_supported else "inconclusive"
 
 
-def _uses(row: Mapping[Any, Any]) -> bool:
-    """Return whether the model clearly uses the hits."""
-    return all(row.get(name, np.nan) >= MIN_EFFECT and row[f"{name}_low"] > 0 for name in USES)
+def _uses(row: Mapping[Any, Any], held_out: HeldOut, *, against: bool = False) -> bool:
+    """Return whether the model clearly uses the hits as the records do, or `against` them."""
+    direction = held_out.direction(row) * (-1 if against else 1)
+    return all(
+        direction * row.get(name, np.nan) >= held_out.least
+        and min(direction * row[f"{name}_low"], direction * row[f"{name}_high"]) > 0
+        for name in USES
+    )
 
 
 def _largest_p(row: Mapping[Any, Any]) -> float:

@@ -81,7 +81,7 @@ def explain(
     *,
     partner: Partners | None = None,
     method: Method | None = None,
-    target: Target | None = None,
+    target: Target | str | int | None = None,
 ) -> Explanation:
     """Explain an output of each sequence, position by position.
 
@@ -101,8 +101,8 @@ def explain(
         One of `interpret.methods`, such as `Saturation()`, which is the default for a user's
         module; otherwise `AttnLRPCopies()` is.
     target
-        Output to explain; required for models with several. For models with outputs per token or
-        bin, also the span.
+        Name or index of the output to explain, such as "heart"; required for models with several.
+        For models with outputs per token or bin, a `Target` also has the span.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def explain(
     partner_of = read_partners(scorer, partner)
     options: dict[str, Any] = {
         "method": method or default_method(scorer),
-        "target": target or Target(),
+        "target": Target.of_name(target),
     }
     if partner_of:
         return explain_pairs(
@@ -206,7 +206,7 @@ def explain_pairs(
                     view, letters[batch], table.iloc[batch], method=method, target=target
                 )
             )
-    return replace(_joined(parts[0]), partner=_joined(parts[1]))
+    return replace(joined(parts[0]), partner=joined(parts[1]))
 
 
 def _with_time_left(batches: Iterable[slice], total: int) -> Iterator[slice]:
@@ -220,8 +220,9 @@ def _with_time_left(batches: Iterable[slice], total: int) -> Iterator[slice]:
             LOG.info(f"{done} of {total} sequences, about {left:.0f} s left")
 
 
-def _joined(parts: Sequence[Explanation]) -> Explanation:
+def joined(parts: Sequence[Explanation]) -> Explanation:
     """Concatenate explanations of the same model, padded to the longest sequence."""
+    partners = [part.partner for part in parts if part.partner]
     length = max(part.letters.shape[1] for part in parts)
 
     def padded(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
@@ -238,6 +239,8 @@ def _joined(parts: Sequence[Explanation]) -> Explanation:
         letters=padded(part.letters for part in parts),
         hypothetical=padded(part.hypothetical for part in parts),
         attention=padded(part.attention for part in parts),
+        numbers=tuple(dict.fromkeys(name for part in parts for name in part.numbers)),
+        partner=joined(partners) if partners else None,
     )
 
 
@@ -294,7 +297,9 @@ def explain_letters(
             attended = method.attribution(scorer, batch, target)
         for row, received in enumerate(attended, start):
             attention[row, : len(received)] = received
-    table = records.reset_index(drop=True).assign(length=[len(row) for row in letters])
+    table = records.reset_index(drop=True).assign(
+        target=target.label(scorer), length=[len(row) for row in letters]
+    )
     return Explanation(
         table.reindex(columns=[*table, *(name for name in INTERVAL if name not in table)]),
         padded,
@@ -302,5 +307,5 @@ def explain_letters(
         attention,
         scorer.alphabet.name,
         method=method.name,
-        target=str(target),
+        numbers=(target.label(scorer),) if target.is_number(scorer) else (),
     )

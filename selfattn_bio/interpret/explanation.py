@@ -6,11 +6,10 @@ An `Explanation` can be saved to a folder, loaded, plotted, and searched for mot
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,12 +25,10 @@ from selfattn_bio.interpret.attribution import importance
 from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.exchange import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
-from selfattn_bio.interpret.methods import (
-    AttnLRPCopies,
-)
+from selfattn_bio.interpret.maps import MappedSequence, read_maps, write_maps
+from selfattn_bio.interpret.methods import AttnLRPCopies
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
-from selfattn_bio.interpret.patterns import refine_patterns
-from selfattn_bio.interpret.readout import AttentionMap
+from selfattn_bio.interpret.patterns import SeqletPattern, refine_patterns
 from selfattn_bio.interpret.svg import track_svg
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import open_database
@@ -47,35 +44,15 @@ AGAIN = "Run `selfattn-bio explain` again"
 
 
 @dataclass(frozen=True)
-class MappedSequence:
-    """Attention maps of one sequence.
-
-    They show where the model attends. They do not explain its output.
-
-    Attributes
-    ----------
-    letters
-        (L,) ASCII.
-    logit
-        Output of the model for the sequence, in logits.
-    layers
-        Map of each layer, as returned by `attention_maps`; all have the same edges.
-    """
-
-    letters: NDArray[np.uint8]
-    logit: float
-    layers: Sequence[AttentionMap]
-
-
-@dataclass(frozen=True)
 class Explanation:
     """Attributions of n sequences of up to L positions; A letters in the alphabet.
 
     Attributes
     ----------
     records
-        One row per sequence: id, length, chrom, start, end and strand (the last four are missing if
-        unknown), and any further columns. start and end are 0-based half-open.
+        One row per sequence: id, target (the explained output), length, chrom, start, end and
+        strand (the last four are missing if unknown), and any further columns. start and end are
+        0-based half-open. A sequence that is explained for several outputs has several rows.
     letters
         (n, L) ASCII, padded with 0.
     hypothetical
@@ -91,8 +68,9 @@ class Explanation:
         Key to value of `SOURCE` in the provenance of the model; empty if unknown.
     method
         Name of the method.
-    target
-        Explained output as text; empty for the default, the only output of the model.
+    numbers
+        The `targets` that are numbers, which motifs can raise or lower. Motifs of other targets
+        raise the score.
     maps
         Record id to its attention maps, for a few selected records, which need not be among the
         explained ones.
@@ -111,7 +89,7 @@ class Explanation:
     alphabet: str
     source: Mapping[str, str] = field(default_factory=dict)
     method: str = AttnLRPCopies.name
-    target: str = ""
+    numbers: tuple[str, ...] = ()
     maps: Mapping[str, MappedSequence] = field(default_factory=dict)
     partner: Explanation | None = None
     member_correlation: float | None = None
@@ -174,7 +152,26 @@ class Explanation:
         rows = self.attention if self.is_attention else importance(self.hypothetical)
         return [row[:length] for row, length in zip(rows, self.records["length"], strict=True)]
 
-    def motifs(
+    @property
+    def targets(self) -> list[str]:
+        """Return the names of the explained outputs."""
+        return self.records["target"].unique().tolist()
+
+    def of(self, target: str) -> Explanation:
+        """Return the rows of one of the `targets`."""
+        return self._rows((self.records["target"] == target).to_numpy().nonzero()[0])
+
+    def _rows(self, rows: NDArray[np.int64]) -> Explanation:
+        return replace(
+            self,
+            records=self.records.iloc[rows].reset_index(drop=True),
+            letters=self.letters[rows],
+            hypothetical=self.hypothetical[rows],
+            attention=self.attention[rows],
+            partner=self.partner and self.partner._rows(rows),
+        )
+
+    def find_motifs(
         self,
         database: str | None = "",
         *,
@@ -182,6 +179,8 @@ class Explanation:
         max_motifs: int = 25,
     ) -> MotifSet:
         """Find recurring patterns with high attribution and match them with known motifs.
+
+        If several outputs are explained, the motifs of each are found separately.
 
         Parameters
         ----------
@@ -193,7 +192,7 @@ class Explanation:
             `Modisco()` or `Clusters()` of `interpret.callers`. The default is modisco for DNA and
             clusters for protein.
         max_motifs
-            Largest number of motifs; those with most sites are kept.
+            Largest number of motifs of an output; those with most sites are kept.
 
         Returns
         -------
@@ -220,7 +219,7 @@ class Explanation:
         if database == "" and alphabet.has_complement:
             raise ArgumentError(
                 "no motif database is named",
-                hint='Name that of the organism, such as motifs(database="jaspar:vertebrates"), '
+                hint='Name that of the organism, such as database="jaspar:vertebrates", '
                 "or None for motifs without matches",
             )
         known = (
@@ -228,18 +227,41 @@ class Explanation:
             if database and database != NO_DATABASE and alphabet.has_complement
             else {}
         )
-        found = (caller or build_caller(None, alphabet)).call(
-            self.letters, self.hypothetical, alphabet
-        )
+        caller = caller or build_caller(None, alphabet)
+        patterns: list[SeqletPattern] = []
+        targets: list[str] = []
+        for target in self.targets:
+            signs = (1, -1) if target in self.numbers else (1,)
+            found = self.of(target)._patterns(caller, signs)[:max_motifs]
+            rows = np.flatnonzero(self.records["target"] == target)  # of the records of the target
+            patterns += [
+                replace(
+                    pattern,
+                    seqlets=pattern.seqlets.assign(
+                        record=rows[pattern.seqlets["record"].to_numpy(dtype=int)]
+                    ),
+                )
+                for pattern in found
+            ]
+            targets += [target] * len(found)
+        return build_motifs(patterns, self.records, known, targets)
+
+    def _patterns(self, caller: Caller, signs: tuple[int, ...]) -> list[SeqletPattern]:
+        """Find the patterns of one output that raise (1) or lower (-1) it, most sites first."""
+        alphabet = get_alphabet(self.alphabet)
+        found = [caller.call(self.letters, sign * self.hypothetical, alphabet) for sign in signs]
         sequences = [
             row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)
         ]
-        patterns = refine_patterns(found.patterns, sequences, self.attribution)[:max_motifs]
+        called = [pattern for each in found for pattern in each.patterns]
+        patterns = refine_patterns(called, sequences, self.attribution)
+        note = "" if called else found[0].note
         LOG.info(
-            f"{counted(len(patterns), 'motif')} from {counted(found.num_seqlets, 'seqlet')} of "
-            f"{counted(len(self), 'sequence')}{': ' * bool(found.note)}{found.note}"
+            f"{counted(len(patterns), 'motif')} from "
+            f"{counted(sum(each.num_seqlets for each in found), 'seqlet')} of "
+            f"{counted(len(self), 'sequence')}{': ' * bool(note)}{note}"
         )
-        return build_motifs(patterns, self.records, known)
+        return patterns
 
     def track(self, row: int = 0) -> NDArray[np.float32]:
         """Return the data that `plot` draws for sequence number `row`, (length, A).
@@ -288,7 +310,9 @@ class Explanation:
         axes.set(
             title=self.ids[row],
             xlabel="position in the sequence",
-            ylabel=f"{self.method} (raw attention)" if self.is_attention else "logits",
+            ylabel=f"{self.method} (raw attention)"
+            if self.is_attention
+            else f"effect on {self.records['target'].iloc[row]}",
         )
         return figure
 
@@ -325,25 +349,13 @@ class Explanation:
                 hypothetical=self.hypothetical,
                 attention=self.attention,
             )
-            if self.maps:
-                arrays: dict[str, Any] = {
-                    "ids": np.array(list(self.maps)),
-                    "logits": np.array([mapped.logit for mapped in self.maps.values()]),
-                }
-                for i, mapped in enumerate(self.maps.values()):
-                    weights = np.stack([layer.weights for layer in mapped.layers])
-                    arrays |= {
-                        f"letters_{i}": mapped.letters,
-                        f"edges_{i}": mapped.layers[0].edges,
-                        f"weights_{i}": weights,
-                    }
-                np.savez_compressed(temporary / MAPS, **arrays)
+            write_maps(temporary / MAPS, self.maps)
             self.records.to_parquet(temporary / RECORDS, index=False)
             about = {
                 "alphabet": self.alphabet,
                 "method": self.method,
-                "target": self.target,
                 "member_correlation": self.member_correlation,
+                "numbers": self.numbers,
                 **self.source,
             }
             (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
@@ -365,7 +377,8 @@ class Explanation:
         try:
             source = {key: about[key] for key in SOURCE if key in about}
             records = pd.read_parquet(path := folder / RECORDS)
-            maps = _read_maps(path := folder / MAPS)
+            records["target"]  # raises KeyError for folders of earlier versions
+            maps = read_maps(path := folder / MAPS)
             path = folder / ARRAYS
             # np.load(path) does not close a damaged archive, so open the file here.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -377,7 +390,7 @@ class Explanation:
                     alphabet=about["alphabet"],
                     source=source,
                     method=about["method"],
-                    target=about["target"],
+                    numbers=tuple(about["numbers"]),
                     maps=maps,
                     partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
                     member_correlation=about.get("member_correlation"),
@@ -413,17 +426,3 @@ def check_output(folder: str | Path) -> None:
 def _shown(length: int) -> str:
     """Return a note on which part of a long sequence is shown, or ""."""
     return f", positions 1 to {SHOWN_LETTERS} of {length}" if length > SHOWN_LETTERS else ""
-
-
-def _read_maps(path: Path) -> dict[str, MappedSequence]:
-    if not path.exists():
-        return {}
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {
-            str(name): MappedSequence(
-                arrays[f"letters_{i}"],
-                float(logit),
-                [AttentionMap(arrays[f"edges_{i}"], layer) for layer in arrays[f"weights_{i}"]],
-            )
-            for i, (name, logit) in enumerate(zip(arrays["ids"], arrays["logits"], strict=True))
-        }

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.interpret.attribution import BATCH, attnlrp_importance
+from selfattn_bio.interpret.attribution import BATCH
 from selfattn_bio.interpret.capture import has_attention, read_letters
 from selfattn_bio.interpret.epistasis import (
     BIN,
@@ -41,8 +41,8 @@ from selfattn_bio.interpret.epistasis import (
 from selfattn_bio.interpret.evidence import estimated, q_values, tested
 from selfattn_bio.interpret.formats import read_table, write_table
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits, relevant_hits
-from selfattn_bio.interpret.interventions import MIN_EFFECT, mean_effect
-from selfattn_bio.motifs import read_meme
+from selfattn_bio.interpret.interventions import mean_effect
+from selfattn_bio.interpret.records import MIN_EFFECT
 from selfattn_bio.scoring.scorer import Scorer
 
 # pairs of sites, as from `site_pairs`, to the attention between the sites (n,)
@@ -82,7 +82,7 @@ class Interactions(TableDisplay):
     Attributes
     ----------
     table
-        One row per pair, highest epistasis first, with the columns `COLUMNS`
+        One row per pair: target, the output of both motifs, and the columns `COLUMNS`
         (docs/interpretation_interactions.md).
     curves
         Epistasis of the pairs by distance in neutral backgrounds, with the columns
@@ -158,6 +158,7 @@ def evaluate_interactions(
     log_odds: LogOdds,
     attention: Attention,
     *,
+    least: float = MIN_EFFECT,
     significance: float = 0.05,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -172,6 +173,8 @@ def evaluate_interactions(
     attention
         Function from pairs of sites to the attention between them, (n,), such as that of
         `attention_between`. It ranks the pairs of motifs if there are more than `MAX_PAIRS`.
+    least
+        Smallest epistasis that counts.
     significance
         q-value threshold.
     seed
@@ -207,7 +210,7 @@ def evaluate_interactions(
     table = pd.DataFrame(rows, columns=COLUMNS)
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))
-    table["verdict"] = [verdict(row, significance) for row in table.to_dict("records")]
+    table["verdict"] = [verdict(row, least, significance) for row in table.to_dict("records")]
     return table.sort_values("epistasis", ascending=False, ignore_index=True)
 
 
@@ -254,23 +257,21 @@ def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     return found
 
 
-def verdict(row: Mapping[Any, Any], significance: float) -> str:
+def verdict(row: Mapping[Any, Any], least: float, significance: float) -> str:
     """Return "supported", "redundant" or "inconclusive" for a row of `evaluate_interactions`.
 
     The rules are in docs/interpretation_interactions.md.
     """
     effects = row["epistasis"], row["specific"]
-    if row["q"] < significance and min(effects) >= MIN_EFFECT:
+    if row["q"] < significance and min(effects) >= least:
         return "supported"
-    return (
-        "redundant" if row["q"] < significance and max(effects) <= -MIN_EFFECT else "inconclusive"
-    )
+    return "redundant" if row["q"] < significance and max(effects) <= -least else "inconclusive"
 
 
 def relevant_sites(
-    motifs: Mapping[str, NDArray[np.float64]] | str | Path,
-    scorer: Scorer,
+    ppms: Mapping[str, NDArray[np.float64]],
     sequences: Sequence[Letters],
+    importance: Callable[[Sequence[Letters]], list[NDArray[np.float32]]],
     hit_p: float | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -278,13 +279,13 @@ def relevant_sites(
 
     Parameters
     ----------
-    motifs
-        Motif name to (width, 4) probabilities, or a MEME text file. There may be no motifs.
-    scorer
-        Model whose AttnLRP attributions select the hits.
+    ppms
+        Motif name to (width, 4) probabilities. There may be no motifs.
     sequences
         ASCII letters, one array per record. At most `MAX_SEARCHED` records with hits of at least
         two motifs are sampled.
+    importance
+        Function from sequences to the importance of each position, which selects the hits.
     hit_p
         p-value threshold, as in `hits.find_hits`; `HIT_P` if not given.
     seed
@@ -293,13 +294,7 @@ def relevant_sites(
     Returns
     -------
     The table of `hits.relevant_hits`: name, record, start, end, strand, p_value and rank.
-
-    Raises
-    ------
-    DatabaseError
-        If the file is not MEME text.
     """
-    ppms = motifs if isinstance(motifs, Mapping) else read_meme(motifs, least=0)
     hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p or HIT_P)
     with_two_motifs = np.flatnonzero(
         np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences))
@@ -309,7 +304,7 @@ def relevant_sites(
     attribution = dict(
         zip(
             sampled.tolist(),
-            attnlrp_importance(scorer, [sequences[record] for record in sampled]),
+            importance([sequences[record] for record in sampled]),
             strict=True,
         )
     )

@@ -1,4 +1,4 @@
-"""Measure how log-odds change when sites of a motif are shuffled or inserted."""
+"""Measure how the score changes when sites of a motif are shuffled or inserted."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from selfattn_bio.sequence.overlaps import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
-# from sequences to log-odds (n,), or to (n, M) for M members
-LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
+# from sequences to scores (n,), or to (n, M) for M members
+Scores = Callable[[Sequence[Letters]], NDArray[np.float64]]
 
-MIN_EFFECT = 0.1  # in calibrated log-odds; smaller effects are treated as none
 # Minimum number of records with a hit to estimate an effect. With 10, the 95 % interval of a skewed
 # effect holds its mean in 58 to 87 of 100 samples.
 MIN_RECORDS = 30
@@ -32,26 +31,29 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Scored:
-    """Records and their log-odds by a model.
+    """Records and their scores by a model.
 
     Attributes
     ----------
     sequences
         ASCII letters, one array per record.
-    log_odds
-        Function from sequences to (n,) log-odds, or to (n, M) for M members.
+    scores
+        Function from sequences to (n,) scores, or to (n, M) for M members.
+    least
+        Smallest effect that counts.
     """
 
     sequences: Sequence[Letters]
-    log_odds: LogOdds
+    scores: Scores
+    least: float
     _intact: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
     def of(self, sequences: Sequence[Letters]) -> NDArray[np.float64]:
-        """Return the log-odds of any sequences, (n, M)."""
-        return self.log_odds(sequences).reshape(len(sequences), -1)
+        """Return the scores of any sequences, (n, M)."""
+        return self.scores(sequences).reshape(len(sequences), -1)
 
     def intact(self, records: Sequence[int]) -> NDArray[np.float64]:
-        """Return the log-odds of records, (n, M); each record is scored only once."""
+        """Return the scores of records, (n, M); each record is scored only once."""
         new = [record for record in records if record not in self._intact]
         if new:
             found = self.of([self.sequences[record] for record in new])
@@ -60,7 +62,7 @@ class Scored:
 
 
 def mean_fall(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> float:
-    """Return the mean loss of log-odds if all hits of a record are shuffled.
+    """Return the mean loss of score if all hits of a record are shuffled.
 
     At most `FEWER_RECORDS` records are used; nan with fewer than `MIN_RECORDS`.
     """
@@ -72,7 +74,7 @@ def mean_fall(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> f
 
 
 def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
-    """Measure how much more the log-odds fall if hits are shuffled than if control sites are.
+    """Measure how much more the score falls if hits are shuffled than if control sites are.
 
     All hits of a record are shuffled together, each within its interval, so that composition and
     context stay the same. In a second copy, one control site per hit is shuffled instead. It has
@@ -82,9 +84,10 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
     Returns
     -------
     effect and fall, each with the suffixes of `mean_effect`; effect_records, the number of records;
-    stability. fall is the loss of log-odds at the hits, without subtracting that at control sites.
+    stability. fall is the loss of score at the hits, without subtracting that at control sites.
     Control sites that overlap other motifs change effect but not fall. stability is the fraction of
-    members whose mean effect is at least `MIN_EFFECT` in size and has the sign of the overall mean.
+    members whose mean effect is at least `Scored.least` in size and has the sign of the overall
+    mean.
     Only effect_records if there are fewer than `MIN_RECORDS` records.
     """
     at_hits, at_sites, used = [], [], []
@@ -101,7 +104,7 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
     effects, falls = scored.of(at_sites) - shuffled, scored.intact(used) - shuffled  # (n, M)
     found: dict[str, float] = {
         "effect_records": len(used),
-        "stability": _agreeing(effects.mean(axis=0)),
+        "stability": _agreeing(effects.mean(axis=0), scored.least),
     }
     for name, of_members in (("effect", effects), ("fall", falls)):
         means = mean_effect(of_members.mean(axis=1), rng)
@@ -110,7 +113,7 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
 
 
 def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
-    """Measure how much the log-odds of a shuffled record rise when one site is inserted.
+    """Measure how much the score of a shuffled record rises when one site is inserted.
 
     The best site of a record is inserted at its original position into a dinucleotide shuffle of
     the record, which is compared with a copy whose bases at the site are shuffled. Returns
@@ -147,12 +150,12 @@ def _sampled_spans(
     return found
 
 
-def _agreeing(effects: NDArray[np.float64]) -> float:
+def _agreeing(effects: NDArray[np.float64], least: float) -> float:
     """Return the fraction of members (M,) with a clear effect of the common sign; nan for one."""
     if len(effects) == 1:
         return float("nan")
     return float(
-        np.mean((np.abs(effects) >= MIN_EFFECT) & (np.sign(effects) == np.sign(effects.mean())))
+        np.mean((np.abs(effects) >= least) & (np.sign(effects) == np.sign(effects.mean())))
     )
 
 

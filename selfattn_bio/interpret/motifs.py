@@ -1,11 +1,11 @@
 """Motifs, their logos and the files they are written to.
 
-`Explanation.motifs` and the `motifs` command return a `MotifSet`.
+`Explanation.find_motifs` and the `motifs` command return a `MotifSet`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -43,7 +43,7 @@ from selfattn_bio.motifs import (
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 if TYPE_CHECKING:
-    from selfattn_bio.interpret.held_out import Labels
+    from selfattn_bio.interpret.held_out import Targets
     from selfattn_bio.scoring.inputs import Inputs
     from selfattn_bio.scoring.loading import Models
 
@@ -58,7 +58,8 @@ class Motif(SeqletPattern):
     Attributes
     ----------
     name
-        motif_01 is the motif with most sites.
+        motif_01 is the motif with most sites of the first explained output. Numbers continue with
+        the next output.
     """
 
     name: str
@@ -107,10 +108,10 @@ class MotifSet:
     Attributes
     ----------
     motifs
-        Most sites first.
+        Most sites first, for each explained output.
     table
-        One row per motif: name, consensus, num_sites, match, match_p, match_q, other_matches,
-        near_ties. More columns after `with_evidence`.
+        One row per motif: name, target (the explained output), consensus, num_sites, match,
+        match_p, match_q, other_matches, near_ties. More columns after `with_evidence`.
     records
         id, chrom, start, end, strand of the records; the seqlets refer to its rows. Coordinates
         may be missing.
@@ -182,30 +183,36 @@ class MotifSet:
         self,
         model: Models,
         sequences: Inputs,
-        labels: Labels,
+        targets: Targets | None = None,
         *,
         hit_p: float | None = None,
         window: tuple[int, int] | None = None,
         significance: float = 0.05,
         seed: int = 0,
     ) -> MotifSet:
-        """Test each motif on held-out labelled sequences, and decide its verdict.
+        """Test each motif on held-out sequences with known targets, and decide its verdict.
 
-        A motif is supported if it is more frequent in positives and the score of the model falls
-        when its sites are shuffled, by more than for motifs with
-        its columns in random order. docs/interpretation_evidence.md describes the tests.
+        A motif of a class is supported if it is more frequent in positives and the score of the
+        model falls when its sites are shuffled, by more than for motifs with its columns in random
+        order. A motif of a number is supported if the numbers of records with a hit are higher, or
+        lower, and the prediction falls, or rises. docs/interpretation_evidence.md describes the
+        tests.
 
         Parameters
         ----------
         model
-            A binary model with one input: a model folder, or a model returned by `load`.
+            A model with one input and a score of each record: a model folder, or a model returned
+            by `load`.
         sequences
             Sequences that were used neither to train the model nor to find the motifs: strings, the
             path of a FASTA file, or a table with a column `sequence` and optionally `id`. With the
             columns `chrom, start, end` (0-based half-open) and `strand`, the sites have genomic
             coordinates.
-        labels
-            (n,) 1 = positive, 0 = negative.
+        targets
+            The targets of the sequences, as in training: a table with the columns of the objective,
+            or the values of its only column, (n,). For a binary model, 1 = positive and 0 =
+            negative. By default the columns of `sequences`; the label of a binary model is in
+            `label`.
         hit_p
             A match of a motif is a hit if its p-value is below this, as in `hits`. By default
             2.5e-4, and less for sequences of more than 300 letters.
@@ -220,38 +227,56 @@ class MotifSet:
         Returns
         -------
         The same motifs. `table` has the columns of `evidence.COLUMNS` and `marginals.COLUMNS`,
-        `sites` the hits in positives that the model uses, and `curves` the effects of the motifs
-        alone.
+        `sites` the hits that the model uses (in positives of the class of the motif, or in all
+        sequences for a number), and `curves` the effects of the motifs alone.
 
         Raises
         ------
         SequenceFileError
             If the FASTA file is malformed, or a character is not in the alphabet.
+        CorpusError
+            If a target is not valid.
         ValueError
-            If there is no sequence; if labels are not 0 or 1, one per sequence; if the model has
-            another alphabet or objective, two inputs, or is an ensemble; if the model or its parent
-            was trained or selected on one of the sequences (seen.parquet of its folder).
+            If there is no sequence, or not one target per sequence; if the model has another
+            alphabet, no score of a record, or two inputs, or is an ensemble; if the model or its
+            parent was trained or selected on one of the sequences (seen.parquet of its folder).
         """
         from selfattn_bio.interpret import held_out  # imports torch, which scanning does not need
+        from selfattn_bio.interpret.records import held_out_records
+        from selfattn_bio.objectives.outputs import find_output
 
-        scorer = held_out.binary_scorer(model)
+        scorer = held_out.scorer_for_motifs(model)
         if self.motifs and scorer.alphabet != self.alphabet:
             raise ValueError(
                 f"the motifs are {self.alphabet.name}, but the model reads {scorer.alphabet.name}"
             )
-        records, labelled = held_out.read_held_out(scorer, sequences, labels)
-        held_out.check_not_trained_on(scorer, records["id"], labelled.sequences)
-        evidence, sites, curves = held_out.weigh_with_model(
-            self.ppms,
-            self.num_sites,
-            scorer,
-            labelled,
-            hit_p=hit_p,
-            window=window,
-            significance=significance,
-            seed=seed,
+        records, letters, values = held_out.read_held_out(scorer, sequences, targets)
+        held_out.check_not_trained_on(scorer, records["id"], letters)
+        outputs, ppms, found = scorer.objective.outputs, self.ppms, []
+        for target in self.table["target"].unique() if len(self) else [outputs[0].name]:
+            output = find_output(outputs, target)
+            truth, of_target = output.truth(values), self.table["target"] == target
+            known = np.flatnonzero(np.isfinite(truth))
+            evidence, sites, curves = held_out.weigh_with_model(
+                {name: ppms[name] for name in self.table["name"][of_target]},
+                self.num_sites,
+                scorer,
+                output,
+                held_out_records(
+                    output, [letters[row] for row in known], truth[known], scorer.alphabet
+                ),
+                hit_p=hit_p,
+                window=window,
+                significance=significance,
+                seed=seed,
+            )
+            sites = sites.assign(record=known[sites["record"].to_numpy(int)])
+            found.append((evidence, sites, curves))
+        evidence, sites, curves = (
+            pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True)
         )
-        evidence = evidence.drop(columns="name")
+        # in the order of the motifs, whose targets may alternate
+        evidence = evidence.set_index("name").loc[self.table["name"]].reset_index(drop=True)
         table = self.table.drop(columns=evidence.columns, errors="ignore")
         sites = sites.assign(score=(sites["rank"] * 1000).round())
         return replace(
@@ -390,11 +415,15 @@ def _written(text: str, path: str | Path | None) -> str:
 
 
 def build_motifs(
-    patterns: list[SeqletPattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]
+    patterns: list[SeqletPattern],
+    records: pd.DataFrame,
+    database: dict[str, NDArray[np.float64]],
+    targets: Sequence[str] = (),
 ) -> MotifSet:
     """Name the patterns motif_01, motif_02, … in order and match them with the database.
 
-    With an empty database no motif has a match.
+    `targets` has the explained output of each pattern; "" is the only output of a model. With an
+    empty database no motif has a match.
     """
     motifs = tuple(
         Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}", alphabet=pattern.alphabet)
@@ -403,6 +432,7 @@ def build_motifs(
     table = pd.DataFrame(
         {
             "name": [motif.name for motif in motifs],
+            "target": list(targets) or [""] * len(motifs),
             "consensus": [motif.consensus for motif in motifs],
             "num_sites": [motif.num_sites for motif in motifs],
         }

@@ -96,8 +96,8 @@ def attribution_correlations(explanations: Sequence[Explanation]) -> NDArray[np.
     Parameters
     ----------
     explanations
-        Explanations by two or more models. Records are matched by id; those that are not in all of
-        them are left out.
+        Explanations by two or more models. Records are matched by target and id; those that
+        are not in all of them are left out.
 
     Returns
     -------
@@ -111,7 +111,10 @@ def attribution_correlations(explanations: Sequence[Explanation]) -> NDArray[np.
     """
     if len(explanations) < 2:
         raise ArgumentError("pass the explanations of at least two models")
-    by_id = [dict(zip(each.ids, each.attribution, strict=True)) for each in explanations]
+    by_id = [
+        dict(zip(zip(each.records["target"], each.ids, strict=True), each.attribution, strict=True))
+        for each in explanations
+    ]
     common = [name for name in by_id[0] if all(name in each for each in by_id[1:])]
     return np.array(
         [

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from selfattn_bio.model.build import num_outputs
 from selfattn_bio.model.pooling import pool_mask
+from selfattn_bio.objectives.outputs import NumberOutput
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import PAD
 
@@ -42,13 +43,37 @@ class Target:
     start: int | None = None
     end: int | None = None
 
-    def __str__(self) -> str:
-        where = (
-            ""
-            if self.start is None and self.end is None
-            else f"[{self.start or 0}, {'' if self.end is None else self.end})"
+    @classmethod
+    def of_name(cls, target: Target | str | int | None) -> Target:
+        """Return a target, or the complete output with this name or index, as a target."""
+        return target if isinstance(target, Target) else cls(target)
+
+    def label(self, scorer: Scorer) -> str:
+        """Return the name of the output, followed by the span if there is one.
+
+        Raises
+        ------
+        ValueError
+            As for `column`.
+        """
+        return f"{output_names(scorer)[self.column(scorer)]}{self._span}"
+
+    def is_number(self, scorer: Scorer) -> bool:
+        """Return whether the output is a number, and not a class or label."""
+        column = self.column(scorer)
+        return any(
+            isinstance(output, NumberOutput)
+            for output in scorer.objective.outputs
+            if output.column == column
         )
-        return f"{'' if self.output is None else self.output}{where}"
+
+    def __str__(self) -> str:
+        return f"{'' if self.output is None else self.output}{self._span}"
+
+    @property
+    def _span(self) -> str:
+        is_complete = self.start is None and self.end is None
+        return "" if is_complete else f"[{self.start or 0}, {'' if self.end is None else self.end})"
 
     def check(self, scorer: Scorer, lengths: Sequence[int]) -> None:
         """Check that the model has this target for sequences of these lengths.
@@ -116,9 +141,11 @@ class Target:
 
         Returns
         -------
-        (B,), in units of the output.
+        (B,): logits of classes, numbers in the units of their column, up to a constant.
         """
-        outputs = outputs[..., self.column(scorer)]
+        column = self.column(scorer)
+        scales = {each.column: each.scale for each in scorer.objective.outputs}
+        outputs = outputs[..., column] * scales.get(column, 1.0)
         if outputs.ndim == 1:
             return outputs
         there = pool_mask(tokens != PAD, _pool(scorer))  # (B, N)

@@ -22,6 +22,7 @@ from selfattn_bio.config.objective import ObjectiveSection
 from selfattn_bio.data.collation import Collation
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.loss import UNKNOWN, Loss
+from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
@@ -110,6 +111,8 @@ class Objective(ABC, Generic[SectionT]):
         Why outputs of the two strands cannot be averaged; empty if they can.
     column_prefix
         Beginning of the names of the prediction columns in the score table.
+    no_motifs
+        Why motifs cannot be found; empty if `outputs` has the outputs to find them for.
     """
 
     main_metric: ClassVar[str]
@@ -123,6 +126,7 @@ class Objective(ABC, Generic[SectionT]):
     can_sample: ClassVar[bool] = False
     no_strand_mean: ClassVar[str] = ""
     column_prefix: ClassVar[str] = "probability_"
+    no_motifs: ClassVar[str] = ""
 
     def __init_subclass__(cls, kind: str | None = None, **others: Any) -> None:
         super().__init_subclass__(**others)
@@ -254,6 +258,11 @@ class Objective(ABC, Generic[SectionT]):
         """Return the names of the outputs, in order."""
         return list(self.section.output_names)
 
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Return the outputs with one score per record, in order; empty while they are unknown."""
+        return ()
+
     @abstractmethod
     def loss(self, run: RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> Loss:
         """Build the loss; `targets` are those of the training records."""
@@ -380,39 +389,6 @@ class Objective(ABC, Generic[SectionT]):
         Baseline name -> function from sequences to predictions.
         """
         return {}
-
-
-class PredictionSets(Objective[SectionT]):
-    """Base class of objectives that choose one of several names, with prediction sets."""
-
-    has_coverage = True
-
-    @abstractmethod
-    def strangeness(self, outputs: Array) -> Array:
-        """Return a score for each record and name, (n, C); low if the output favours the name."""
-
-    def nonconformity(self, outputs: Array, targets: NDArray) -> Array:
-        return self.strangeness(outputs)
-
-    def counted(self, targets: NDArray) -> NDArray[np.bool_]:
-        return targets[:, None] == np.arange(len(self.coverage_names))
-
-    def in_set(self, outputs: Array, quantiles: Array) -> NDArray[np.bool_]:
-        """Return which names belong to the prediction set of each record, (n, C).
-
-        A name belongs to the set if its score does not exceed its quantile.
-        """
-        return self.strangeness(outputs) <= quantiles
-
-    def coverage_columns(self, outputs: Array, quantiles: Array) -> dict[str, Any]:
-        names = self.coverage_names
-        each = [self.in_set(rows, of) for rows, of in zip(outputs, quantiles, strict=True)]
-        return {
-            "set": [
-                ",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none"
-                for row in np.any(each, axis=0)
-            ]
-        }
 
 
 def objective_of(section: AnyObjective | ObjectiveSection) -> Objective[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import Array, Calibrated, PredictionSets, spreads
+from selfattn_bio.objectives.base import Array, Calibrated, spreads
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss
+from selfattn_bio.objectives.outputs import ClassOutput, Output
+from selfattn_bio.objectives.prediction_sets import PredictionSets
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 
@@ -38,6 +41,18 @@ class Binary(PredictionSets[config.BinaryObjective], kind="binary"):
     @property
     def coverage_names(self) -> tuple[str, ...]:
         return ("0", "1")
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        (name,) = self.section.output_names
+        return (
+            ClassOutput(
+                name,
+                0,
+                truth=lambda targets: np.where(targets == UNKNOWN, np.nan, targets),
+                value=itemgetter((..., 0)),
+            ),
+        )
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         """Return the labels, int (n,), UNKNOWN if missing."""

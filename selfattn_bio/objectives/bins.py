@@ -39,6 +39,10 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
     main_metric = "auprc"
     predicts = "predicts the probability that a bin contains a point, on either strand"
     examples = "bins"
+    no_motifs = (
+        "the attribution of a long record would mix all its bins; explain a bin in Python, with "
+        'explain(model, sequences, target=Target("+", 10_000, 10_200))'
+    )
     no_strand_mean = "rc cannot be used with bins, which are always read in both directions"
 
     def describe(self) -> str:

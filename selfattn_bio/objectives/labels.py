@@ -50,6 +50,10 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
 
     main_metric = "accuracy"
     predicts = "predicts a label for each position"
+    no_motifs = (
+        "the attribution of a record would mix the labels of all its positions; explain a span in "
+        'Python, with explain(model, sequences, target=Target("H", 10, 14))'
+    )
     no_strand_mean = (
         "rc cannot be used with one label per position, because labels of the two strands "
         "cannot be averaged"

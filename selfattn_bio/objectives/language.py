@@ -27,6 +27,7 @@ class LanguageModel(Objective[LanguageT]):
 
     main_metric = "perplexity"
     higher_is_better = False
+    no_motifs = "a language model has no score of a record; fine-tune it on labelled records"
 
     def targets(self, table: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
         """Return floats (n, 0), as there are no targets."""

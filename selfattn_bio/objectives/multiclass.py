@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,11 @@ from torch.nn.functional import cross_entropy
 from selfattn_bio import config
 from selfattn_bio.data.collation import Tokens
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.objectives.base import (
-    Array,
-    Calibrated,
-    OutputMeasurer,
-    Predictions,
-    PredictionSets,
-)
+from selfattn_bio.objectives.base import Array, Calibrated, OutputMeasurer, Predictions
 from selfattn_bio.objectives.baselines import FittedLinear, KmerBaselines
 from selfattn_bio.objectives.loss import UNKNOWN, Batch, Loss, cross_entropy_sum
+from selfattn_bio.objectives.outputs import ClassOutput, Output, class_log_odds
+from selfattn_bio.objectives.prediction_sets import PredictionSets
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
@@ -39,6 +36,18 @@ class Multiclass(
 
     main_metric = "mcc"
     predicts = "predicts the probability of each class"
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        return tuple(
+            ClassOutput(
+                name,
+                column,
+                truth=partial(_is_class, column=column),
+                value=partial(class_log_odds, column=column),
+            )
+            for column, name in enumerate(self.section.classes)
+        )
 
     def complete(
         self, train: pd.DataFrame, records: pd.DataFrame, place: str
@@ -152,6 +161,11 @@ class MulticlassLoss(Loss):
         ).item()
         predictions = self.objective.predictions(outputs)
         return {"loss": loss, **self.objective.measure(predictions, targets)}
+
+
+def _is_class(targets: NDArray[np.int64], column: int) -> Array:
+    """Return 1.0 for records of a class, 0.0 for those of others, NaN if unknown, (n,)."""
+    return np.where(targets == UNKNOWN, np.nan, targets == column)
 
 
 def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int64]:

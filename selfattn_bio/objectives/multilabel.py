@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
 from selfattn_bio.objectives.base import Array
-from selfattn_bio.objectives.numbers import ColumnModel, Columns, ColumnsLoss, over_columns
+from selfattn_bio.objectives.numbers import (
+    ColumnModel,
+    Columns,
+    ColumnsLoss,
+    over_columns,
+)
+from selfattn_bio.objectives.outputs import ClassOutput, Output
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
@@ -26,6 +33,15 @@ class Multilabel(Columns[config.MultilabelObjective], kind="multilabel"):
     main_metric = "auroc"
     predicts = "predicts the probability of each label"
     rule = "0 or 1"
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        return tuple(
+            ClassOutput(
+                name, column, truth=itemgetter((..., column)), value=itemgetter((..., column))
+            )
+            for column, name in enumerate(self.section.columns)
+        )
 
     def is_valid(self, numbers: pd.Series) -> pd.Series:
         return numbers.isin([0, 1])

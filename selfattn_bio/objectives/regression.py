@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,16 @@ from torch.nn.functional import huber_loss, mse_loss, poisson_nll_loss
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.objectives.base import Array
-from selfattn_bio.objectives.numbers import ColumnModel, Columns, ColumnsLoss, over_columns
+from selfattn_bio.objectives.numbers import (
+    ColumnModel,
+    Columns,
+    ColumnsLoss,
+    over_columns,
+)
+from selfattn_bio.objectives.outputs import NumberOutput, Output
 from selfattn_bio.sequence.kmers import KmerTokenizer
+
+PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
 
 
 class Regression(Columns[config.RegressionObjective], kind="regression"):
@@ -29,6 +38,28 @@ class Regression(Columns[config.RegressionObjective], kind="regression"):
     predicts = "predicts numbers, in the units of its training table"
     has_coverage = True
     column_prefix = ""
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        is_count = self.section.loss == "poisson"
+        return tuple(
+            NumberOutput(
+                name,
+                column,
+                truth=partial(_log_count, column=column) if is_count else itemgetter((..., column)),
+                value=itemgetter((..., column))
+                if is_count
+                else partial(self._in_unit, column=column),
+                unit=f"log of {name}" if is_count else name,
+                scale=1.0 if is_count else scale,
+            )
+            for column, (name, scale) in enumerate(
+                zip(self.section.columns, self.section.scale, strict=False)
+            )
+        )
+
+    def _in_unit(self, outputs: Array, column: int) -> Array:
+        return self.predictions(outputs)[..., column]
 
     @property
     def rule(self) -> str:
@@ -119,6 +150,11 @@ class RegressionLoss(ColumnsLoss):
         if self.section.loss == "poisson":
             return targets
         return (targets - np.array(self.section.center)) / np.array(self.section.scale)
+
+
+def _log_count(counts: Array, column: int) -> Array:
+    """Return the logarithm of a column of counts (n, C), which is compared with log rates."""
+    return np.log(counts[:, column] + PSEUDO_COUNT)
 
 
 def _correlation(test: Callable[..., Any], predicted: Array, truth: Array) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from selfattn_bio.objectives.base import (
     objective_of,
 )
 from selfattn_bio.objectives.loss import Batch, Loss
+from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -43,6 +45,14 @@ class Several(Objective[config.SeveralObjective], kind="several"):
         super().__init__(section)
         self.parts = {name: objective_of(part) for name, part in section.parts.items()}
         self.slices = section.slices()
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        return tuple(
+            _of_part(name, self.slices[name], output)
+            for name, part in self.parts.items()
+            for output in part.outputs
+        )
 
     def complete(
         self, train: pd.DataFrame, records: pd.DataFrame, place: str
@@ -185,6 +195,17 @@ class SeveralLoss(Loss):
         of_parts = {f"{name}.loss": of_part for name, of_part in losses.items()}
         metrics = self.objective.measure(self.objective.predictions(outputs), targets)
         return {"loss": total, **metrics, **of_parts}
+
+
+def _of_part(name: str, columns: slice, output: Output) -> Output:
+    """Return an output of a part as an output of all parts; `columns` are those of the part."""
+    return replace(
+        output,
+        name=f"{name}.{output.name}",
+        column=columns.start + output.column,
+        truth=lambda targets: output.truth(targets[name]),
+        value=lambda outputs: output.value(outputs[..., columns]),
+    )
 
 
 def _with_parts(by_part: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ match, and example sites. The tests are described in docs/interpretation_evidenc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.interpret.evidence import COLUMNS, NULL_P
-from selfattn_bio.interpret.interventions import MIN_EFFECT
+from selfattn_bio.interpret.evidence import COLUMNS, NULL_P, USES
 from selfattn_bio.interpret.matching import alignment, match_label
 from selfattn_bio.interpret.svg import logo_svg
 from selfattn_bio.motifs import open_database
@@ -47,14 +46,17 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
         return []
     # Tables of earlier versions lack columns of newer tests; treat these as missing values
     table = results.motifs.reindex(
-        columns=list(dict.fromkeys([*results.motifs.columns, *COLUMNS, "other_matches"]))
+        columns=list(dict.fromkeys([*results.motifs.columns, *COLUMNS, "other_matches", "target"]))
     )
     table = table.assign(
         rank=table["verdict"].map({verdict: i for i, verdict in enumerate(VERDICT_ORDER)})
     )
-    table = table.sort_values(["rank", "effect"], ascending=[True, False], kind="stable").fillna(
-        {"other_matches": ""}
+    # motifs may lower a number
+    size = table["effect"].where(table["difference"].isna(), table["effect"].abs())
+    table = table.assign(size=size).sort_values(
+        ["rank", "size"], ascending=[True, False], kind="stable"
     )
+    table = table.fillna({"other_matches": ""})
     rows: list[dict[Any, Any]] = table.to_dict("records")
     letters = get_alphabet(results.corpus["alphabet"]).letters
     logos = {
@@ -62,8 +64,6 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     }
     profiles = figures.motif_profiles(results, table)
     pairs, examples = match_logos(results, rows), example_sites(results)
-    test = results.metrics["test"]
-    counts = int(test["positives"]), int(test["n"] - test["positives"])
     return [
         {
             **row,
@@ -72,12 +72,12 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "profile": profiles.get(row["name"], ""),
             "pair": pairs.get(row["name"], ()),
             "examples": examples.get(row["name"], []),
-            "search": " ".join(str(row[key]) for key in ("name", "consensus", "verdict")).lower()
+            "search": " ".join(
+                str(row[key]) for key in ("name", "target", "consensus", "verdict")
+            ).lower()
             + " "
             + _known(row).lower(),
-            "findings": (found := findings(row, counts, results.task, results.corpus["alphabet"]))[
-                0
-            ],
+            "findings": (found := findings(row, results.task, results.corpus["alphabet"]))[0],
             "untested": found[1],
             "shortfall": shortfall(row, results.task.interpret.significance),
         }
@@ -93,15 +93,16 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
     if not row["enrichment_q"] < significance:  # also true if missing
         reasons.append("enrichment not shown")
     elif not row["matched_q"] < significance:
-        reasons.append("no enrichment over matched negatives")
+        reasons.append("no enrichment over matched records")
     smallest = min(row["effect"], row["fall"], key=abs)
+    sign = 1 if pd.isna(row["difference"]) else np.sign(row["difference"])
     if pd.isna(row["effect_q"]):
         reasons.append("effect not measured")
     elif not row["effect_q"] < significance:
         reasons.append("effect not shown")
-    elif abs(smallest) < MIN_EFFECT:
-        reasons.append(f"effect smaller than {MIN_EFFECT:g}")
-    elif min(row["effect_low"], row["fall_low"]) <= 0:
+    elif abs(smallest) < row["min_effect"]:
+        reasons.append(f"effect smaller than {row['min_effect']:.2g}")
+    elif min(sign * row[f"{name}_{end}"] for name in USES for end in ("low", "high")) <= 0:
         reasons.append("interval of the effect includes 0")
     if not reasons:
         if not row["support_q"] < significance:
@@ -114,7 +115,7 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
 
 
 def findings(
-    row: Mapping[Any, Any], counts: tuple[int, int], task: RunFile, alphabet: str = "dna"
+    row: Mapping[Any, Any], task: RunFile, alphabet: str = "dna"
 ) -> tuple[list[Finding], list[str]]:
     """Return the test results of a motif, and the questions that could not be answered.
 
@@ -123,16 +124,13 @@ def findings(
     row
         A row of motifs.tsv with all columns of `interpret.evidence.COLUMNS`; values
         may be missing.
-    counts
-        Number of positives and negatives in the test split.
     task
         The run file, whose significance level decides what counts as shown.
     alphabet
         For protein, GC content and strand are left out.
     """
-    positives, negatives = counts
     matched = "GC content and length" if alphabet == "dna" else "length"
-    unit = "bases" if alphabet == "dna" else "residues"
+    letters, unit = "bases" if alphabet == "dna" else "residues", row["unit"]
     level = task.interpret.significance
 
     def span(name: str) -> str:
@@ -149,19 +147,14 @@ def findings(
 
     # Required column, question, function that returns answer and text
     lines: list[tuple[str, str, Any]] = [
-        ("enrichment_q", "Is it more frequent in positives than in negatives?", lambda: (
-            answer("enrichment"),
-            f"Found in {row['positives_with_hit']:.0f} of {positives} positives and "
-            f"{row['negatives_with_hit']:.0f} of {negatives} negatives: {words.odds(row)}; "
-            f"{q('enrichment')}.")),
-        ("matched_q", f"Also compared with negatives matched for {matched}?", lambda: (
-            answer("matched"),
-            f"{words.odds_ratio(row['matched_odds_ratio']).capitalize()}; {q('matched')}.")),
+        *(_of_numbers if pd.notna(row["difference"]) else _of_labels)(row, matched, answer, q),
         ("effect_q", "Does the model use it?", lambda: (
-            answer("effect", min(row["effect"], row["fall"], key=abs), MIN_EFFECT),
-            "Decrease in log-odds when its sites are shuffled: "
+            answer("effect", abs(min(row["effect"], row["fall"], key=abs)), row["min_effect"])
+            if pd.notna(row["difference"])
+            else answer("effect", min(row["effect"], row["fall"], key=abs), row["min_effect"]),
+            f"Decrease in {unit} when its sites are shuffled: "
             f"{words.figure(row['fall'], 2, sign=True)}. This minus the decrease when nearby "
-            f"{unit} are shuffled (effect): {words.figure(row['effect'], 2, sign=True)} "
+            f"{letters} are shuffled (effect): {words.figure(row['effect'], 2, sign=True)} "
             f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] <= NULL_P else NO,
@@ -170,7 +163,7 @@ def findings(
             f"percentile; p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
             answer("sufficiency", row["sufficiency"]),
-            "Inserting one site into a shuffled record changes its log-odds by "
+            f"Inserting one site into a shuffled record changes its {unit} by "
             f"{words.figure(row['sufficiency'], 2, sign=True)} "
             f"({span('sufficiency')}); {q('sufficiency')}.")),
         ("stability", "Do all networks of the model use it?", lambda: (
@@ -199,6 +192,41 @@ def findings(
         for column, question, _ in lines
         if pd.isna(row[column]) and column not in not_for_protein
     ]
+
+
+def _of_labels(
+    row: Mapping[Any, Any], matched: str, answer: Callable[..., str], q: Callable[[str], str]
+) -> list[tuple[str, str, Any]]:
+    """Return the lines about enrichment of a motif of a class or label."""
+    return [
+        ("enrichment_q", "Is it more frequent in positives than in negatives?", lambda: (
+            answer("enrichment"),
+            f"Found in {row['positives_with_hit']:.0f} of {row['positives']:.0f} positives and "
+            f"{row['negatives_with_hit']:.0f} of {row['negatives']:.0f} negatives: "
+            f"{words.odds(row)}; {q('enrichment')}.")),
+        ("matched_q", f"Also compared with negatives matched for {matched}?", lambda: (
+            answer("matched"),
+            f"{words.odds_ratio(row['matched_odds_ratio']).capitalize()}; {q('matched')}.")),
+    ]  # fmt: skip
+
+
+def _of_numbers(
+    row: Mapping[Any, Any], matched: str, answer: Callable[..., str], q: Callable[[str], str]
+) -> list[tuple[str, str, Any]]:
+    """Return the lines about enrichment of a motif of a number."""
+    unit = row["unit"]
+
+    def shift(name: str) -> str:
+        return f"{words.figure(row[name], 2, sign=True)} {unit}"
+
+    return [
+        ("enrichment_q", f"Do records with a site have another {unit}?", lambda: (
+            answer("enrichment"),
+            f"{row['records_with_hit']:.0f} of {row['records']:.0f} records have a site; the "
+            f"difference of the means is {shift('difference')}; {q('enrichment')}.")),
+        ("matched_q", f"Also compared with records matched for {matched}?", lambda: (
+            answer("matched"), f"{shift('matched_difference')}; {q('matched')}.")),
+    ]  # fmt: skip
 
 
 def window_name(row: Mapping[Any, Any]) -> str:

@@ -45,7 +45,7 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
     attribution is used. Motifs without a site are left out.
     """
     explained = results.explained
-    if explained is None or explained.is_attention:
+    if explained is None or explained.is_attention or results.motifs is None:
         return {}
     letters = get_alphabet(results.corpus["alphabet"]).letters
     discovery = results.discovery.drop_duplicates(["chrom", "start", "end", "name"])
@@ -54,6 +54,11 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
         end=found["position"]
         + (discovery["end"] - discovery["start"]).to_numpy()[found["site"].to_numpy(dtype=int)]
     )
+    # a record may be explained for several targets; the motif belongs to one
+    own = found["name"].map(results.motifs.set_index("name")["target"]).to_numpy()
+    found = found[
+        explained.records["target"].to_numpy()[found["record"].to_numpy(dtype=int)] == own
+    ]
     # (records, L + 1), the sum over all positions before
     attribution = importance(explained.hypothetical)
     up_to = np.pad(attribution.cumsum(axis=1, dtype=np.float64), ((0, 0), (1, 0)))
@@ -103,7 +108,7 @@ class MapFigure:
 
     id: str
     of: str
-    logit: float
+    score: float
     layers: int
     data: str
 
@@ -139,7 +144,7 @@ def attention_figures(results: Results) -> list[MapFigure]:
         label = records["label"].iloc[row]
         known = "unlabelled" if pd.isna(label) else "positive" if label == 1 else "negative"
         of = f"{known}, {records['split'].iloc[row]}"
-        figures.append(MapFigure(name, of, mapped.logit, len(layers), data))
+        figures.append(MapFigure(name, of, mapped.score, len(layers), data))
     return figures
 
 

@@ -158,11 +158,18 @@ def motif_lines(table: pd.DataFrame) -> Iterator[str]:
             else "unknown"
         )
         yield (
-            f"{row['name']} {row['consensus']}: {_match(row)}{counted(row['num_sites'], 'site')}, "
-            f"odds ratio {row['odds_ratio']:.2f} (q {p_value(row['enrichment_q'])}), "
-            f"effect {measured}: {row['verdict']}"
+            f"{row['name']} {row['consensus']} of {row['target']}: {_match(row)}"
+            f"{counted(row['num_sites'], 'site')}, {_enrichment(row)} "
+            f"(q {p_value(row['enrichment_q'])}), effect {measured} {row['unit']}: {row['verdict']}"
         )
     yield f"supported: {num_supported(table)} of {counted(len(table), 'motif')}"
+
+
+def _enrichment(row: Mapping[Hashable, Any]) -> str:
+    """Describe how records with a hit differ from the others."""
+    if pd.notna(row["difference"]):
+        return f"mean {row['difference']:+.2f} {row['unit']} in records with it"
+    return f"odds ratio {row['odds_ratio']:.2f}"
 
 
 def _match(row: Mapping[Hashable, Any]) -> str:

@@ -20,9 +20,10 @@ from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.evidence import num_supported
-from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
+from selfattn_bio.interpret.interventions import RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q, match_label
 from selfattn_bio.interpret.nulls import NULLS
+from selfattn_bio.interpret.records import MIN_EFFECT
 from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.bins import BinsOfPoints
@@ -69,8 +70,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
         used_files=used_files(results.corpus["sources"]),
         split_counts=split_counts(results.records),
-        **(_interpretation(results, plots_folder) if objective.is_labelled else {}),
-        is_interpreted=objective.is_labelled,
+        **(_interpretation(results, plots_folder) if not objective.no_motifs else {}),
+        is_interpreted=not objective.no_motifs,
     )
 
 

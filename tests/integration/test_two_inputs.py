@@ -109,7 +109,7 @@ def test_motifs_of_each_input_are_the_planted_ones(here):
     for found, planted in zip(
         (explanation, explanation.partner), two_inputs.DNA_MOTIFS, strict=True
     ):
-        consensus = found.motifs(database=None, caller=Clusters()).table["consensus"].tolist()
+        consensus = found.find_motifs(database=None, caller=Clusters()).table["consensus"].tolist()
         assert any(planted[1:7] in each or planted[1:7] in turned(each) for each in consensus), (
             planted,
             consensus,
@@ -346,7 +346,7 @@ def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
         assert len(explanation.partner.plot(0).axes[0].patches) == 40  # one bar per number
         assert "<svg" not in explanation.partner._repr_html_()
         with pytest.raises(ValueError, match="motifs cannot be found in the levels of a track"):
-            explanation.partner.motifs()
+            explanation.partner.find_motifs()
     for found, place in ((explanation, 3), (explanation.partner, 4)):
         spans = [records[names[i]][place] for i in positives]
         inside = [

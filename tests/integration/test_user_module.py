@@ -163,7 +163,7 @@ def test_module_is_evaluated_and_scored():
 
 
 def test_motif_of_module_is_supported():
-    explanation = sb.explain_positives(*inputs(), "model")
+    explanation = sb.explain_records(*inputs(), "model")
     motifs = sb.find_motifs(*inputs(), "model", explanation)
     assert motifs.table["verdict"].iloc[0] == "supported"
     assert WORD[2:-2] in motifs["motif_01"].consensus
@@ -192,7 +192,7 @@ def test_module_without_embeddings_is_explained_by_its_outputs():
     assert 24 <= int(sb.explain(model, sequence).attribution[0].argmax()) < 36
     with pytest.raises(ArgumentError, match="needs the methods embed and classify"):
         sb.explain(model, sequence, method=Guided())
-    explanation = sb.explain_positives(run, *inputs()[1:], "plain")
+    explanation = sb.explain_records(run, *inputs()[1:], "plain")
     motifs = sb.find_motifs(run, *inputs()[1:], "plain", explanation)
     assert motifs.table["verdict"].iloc[0] == "supported"
 

@@ -249,7 +249,7 @@ split = sb.split(task, corpus, f"{output}/split.tsv")
 model = sb.train(task, corpus, split, f"{output}/model", threads=1)
 others = {name: f"{variants}/{name}/model" for name in task.variants}
 sb.evaluate(task, corpus, split, model, others).save(output)
-explanation = sb.explain_positives(task, corpus, split, model)
+explanation = sb.explain_records(task, corpus, split, model)
 motifs = sb.find_motifs(task, corpus, split, model, explanation)
 motifs.save(output)
 sb.find_interactions(task, corpus, split, model, motifs).save(f"{output}/interactions.tsv")

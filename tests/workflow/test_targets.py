@@ -43,7 +43,7 @@ def test_numbers_end_with_a_report(fresh):
     (fresh / "t.tsv").write_text("id\tx\n")
     assert planned(fresh, "train_numbers") == {
         **{"ingest": 1, "split": 1, "audit": 1, "train": 1, "evaluate": 1},
-        **{"report": 1, "train_numbers": 1},
+        **{"explain": 1, "motifs": 1, "interactions": 1, "report": 1, "train_numbers": 1},
     }
 
 

@@ -62,7 +62,9 @@ rule interactions:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
         model="results/{task}{variant}/model",
-        motifs="results/{task}{variant}/motifs.meme",
+        motifs=multiext(
+            "results/{task}{variant}/", "motifs.meme", "motifs.tsv", "discovery_seqlets.bed"
+        ),
     output:
         interactions="results/{task}{variant}/interactions.tsv",
         distances="results/{task}{variant}/interactions.distances.tsv",
@@ -75,8 +77,9 @@ rule interactions:
     params:
         run_file=run_file,
         sections=sections("interpret"),
+        results="results/{task}{variant}",
     message:
         "Testing interactions between motifs of {wildcards.task}{wildcards.variant}"
     shell:
         "selfattn-bio interactions --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} "
-        "--split {input.split:q} --motifs {input.motifs:q} --output {output.interactions:q} 2>&1 | tee -i {log:q}"
+        "--split {input.split:q} --motifs {params.results:q} --output {output.interactions:q} 2>&1 | tee -i {log:q}"

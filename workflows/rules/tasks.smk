@@ -227,14 +227,14 @@ def points_file(wildcards) -> list[str]:
 
 
 def interpreted(wildcards) -> list[str]:
-    """Return what the report of two classes shows besides metrics: motifs and attributions of each member, and pairs."""
-    if run_of(wildcards.task).objective.kind != "binary":
+    """Return what the report shows besides metrics: motifs and attributions of each member, and pairs of motifs.
+
+    Only scores of complete records have motifs, and only if there is one input.
+    """
+    run = run_of(wildcards.task)
+    if run.objective.outputs_per != "sequence" or run.partner:
         return []
-    pairs = (
-        [f"results/{wildcards.task}/interactions.tsv"]
-        if run_of(wildcards.task).data.alphabet == "dna"
-        else []
-    )
+    pairs = [f"results/{wildcards.task}/interactions.tsv"] if run.data.alphabet == "dna" else []
     folders = [str(Path(model).parent) for model in own_models(wildcards)]
     return [
         f"{folder}/{name}" for folder in folders for name in ("motifs.tsv", "attribution")

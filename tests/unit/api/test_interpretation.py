@@ -39,7 +39,7 @@ def explained(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run, corpus = sb.read_run_file("run.toml"), sb.Corpus.open("corpus")
-        return sb.explain_positives(run, corpus, "split.tsv", "model")
+        return sb.explain_records(run, corpus, "split.tsv", "model")
 
 
 def files_of(folder):
@@ -53,7 +53,7 @@ def files_of(folder):
 
 def test_explain_writes_what_function_returns(task, explained, capsys):
     assert main(["explain", *COMMAND, "--output", "attribution"]) == 0
-    said = "explain: explaining 120 of 120 positives of train and valid, with logits "
+    said = "explain: explaining 120 of 120 positives of train and valid, with log-odds "
     assert capsys.readouterr().out.startswith(said)
     written = sb.Explanation.load("attribution")
     np.testing.assert_array_equal(written.hypothetical, explained.hypothetical)
@@ -97,7 +97,7 @@ def test_explanation_of_other_model_is_refused(task, explained):
 def test_model_of_other_split_is_refused(task):
     run, corpus, split, model = task
     Path("other.tsv").write_text(Path(split).read_text().replace("train", "valid"))
-    for step in (sb.explain_positives, lambda *given: sb.find_motifs(*given, "attribution")):
+    for step in (sb.explain_records, lambda *given: sb.find_motifs(*given, "attribution")):
         with pytest.raises(ModelFolderError, match="the model was trained on another split"):
             step(run, corpus, "other.tsv", model)
 
@@ -111,7 +111,7 @@ def test_inputs_of_another_task_are_refused(task):
         lambda: sb.split(protein, corpus, "protein.tsv"),
         lambda: sb.audit(protein, corpus, split),
         lambda: sb.evaluate(protein, corpus, split, model),
-        lambda: sb.explain_positives(protein, corpus, split, model),
+        lambda: sb.explain_records(protein, corpus, split, model),
     ):
         with pytest.raises(CorpusError, match=message):
             step()
@@ -119,13 +119,13 @@ def test_inputs_of_another_task_are_refused(task):
     objective = config.MulticlassObjective(column="kind")
     other = dataclasses.replace(scorer, run=scorer.run.model_copy(update={"objective": objective}))
     with pytest.raises(ModelFolderError, match=r"the model has the objective .*, the run file "):
-        sb.explain_positives(run, corpus, split, other)
+        sb.explain_records(run, corpus, split, other)
 
 
 def test_model_in_memory_needs_a_folder(task):
     scorer = dataclasses.replace(sb.load("model"), folder=None)
     with pytest.raises(ValueError, match="explain needs a model folder"):
-        sb.explain_positives(*task[:3], scorer)
+        sb.explain_records(*task[:3], scorer)
 
 
 def test_objective_without_one_score_is_refused(task):
@@ -134,11 +134,13 @@ def test_objective_without_one_score_is_refused(task):
     Path("masked.toml").write_text(text + '[objective]\nkind = "masked"\n')
     masked = sb.read_run_file("masked.toml")
     for name, step in (
-        ("explain", sb.explain_positives),
+        ("explain", sb.explain_records),
         ("motifs", lambda *given: sb.find_motifs(*given, "attribution")),
         ("interactions", lambda *given: sb.find_interactions(*given, "motifs.meme")),
     ):
-        with pytest.raises(RunFileError, match=f"masked.toml: {name} needs objective 'binary'"):
+        with pytest.raises(
+            RunFileError, match=f"masked.toml: {name} cannot be used with objective"
+        ):
             step(masked, *task[1:])
 
 
@@ -160,5 +162,5 @@ def test_pairs_of_motifs_are_tested(task, monkeypatch):
     supported = dataclasses.replace(pairs, table=pairs.table.assign(verdict="supported"))
     assert repr(supported) == "Interactions of 1 pair of motifs, 1 supported: first and second"
     pairs.save("pairs.tsv")
-    columns = [*interactions.COLUMNS, *PAIR_COLUMNS]
+    columns = ["target", *interactions.COLUMNS, *PAIR_COLUMNS]
     assert list(pd.read_csv("pairs.tsv", sep="\t")) == columns

@@ -10,14 +10,16 @@ import torch
 from selfattn_bio.api.explain import choose_recognised
 from selfattn_bio.api.motifs import _discover
 from selfattn_bio.cli.main import main
-from selfattn_bio.config import Interpret, read_run_file
+from selfattn_bio.config import BinaryObjective, Interpret, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import Alone
+from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.files import sha256_of
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.model.build import build_network
 from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.scoring.loading import load
 
 SECTIONS = """
@@ -88,11 +90,11 @@ def test_motifs_refuse_attributions_of_other_model(folder, capsys):
     assert motifs_of("attribution", "other") == 1
     message = "the attribution belongs to another model, corpus or split (weights_sha256 "
     own = Explanation.load("attribution")
-    assert own.records["logit"].is_monotonic_decreasing
+    assert own.records["score"].is_monotonic_decreasing
     # highest, middle and lowest logit
     assert list(own.maps) == own.records["id"].iloc[[0, 6, 11]].tolist()
-    assert [each.logit for each in own.maps.values()] == pytest.approx(
-        own.records["logit"].iloc[[0, 6, 11]].tolist(), abs=1e-5
+    assert [each.score for each in own.maps.values()] == pytest.approx(
+        own.records["score"].iloc[[0, 6, 11]].tolist(), abs=1e-5
     )
     assert [len(each.layers) for each in own.maps.values()] == [1, 1, 1]
     assert (
@@ -123,13 +125,13 @@ def test_maps_of_records_named_in_run_file(folder, capsys):
     own = Explanation.load("attribution")
     # one negative and two test records; the records for motif search are unchanged
     assert set(own.maps) == {"n3", "p2", "p5"}
-    logits = {name: each.logit for name, each in own.maps.items()}
+    logits = {name: each.score for name, each in own.maps.items()}
     assert list(logits.values()) == sorted(logits.values(), reverse=True)
     corpus = Corpus.open("corpus")
     rows = {name: row for row, name in enumerate(corpus.records["id"])}
     for name, each in own.maps.items():
         np.testing.assert_array_equal(each.letters, corpus.letters(rows[name]))
-        assert each.logit == pytest.approx(load("model").logits([each.letters])[0], abs=1e-5)
+        assert each.score == pytest.approx(load("model").logits([each.letters])[0], abs=1e-5)
     assert motifs_of("attribution") == 0
     (folder / "run.toml").write_text(named.replace('"p5"', '"p50"'))
     capsys.readouterr()
@@ -161,7 +163,7 @@ def test_motifs_refuse_test_records(folder, capsys):
             9,
             3,
             [0, 4, 8],
-            "3 of 20 positives of train and valid, with logits from 12.00 to 20.00",
+            "3 of 20 positives of train and valid, with log-odds from 12.00 to 20.00",
         ),
         (
             9,
@@ -196,13 +198,18 @@ def test_predicted_positives_are_explained_first(called, limit, chosen, message,
         zip((corpus.letters(i).tobytes() for i in positives), range(20, 0, -1), strict=True)
     )
     scorer = SimpleNamespace(
-        logits=lambda letters: np.array([float(logits[row.tobytes()]) for row in letters]),
-        calibration=SimpleNamespace(
-            probabilities=lambda values: values / 100, threshold=(20.5 - called) / 100
-        ),
+        outputs=lambda letters: np.array([[float(logits[row.tobytes()])] for row in letters]),
+        calibration=Calibration(intercept=called - 20.5),
+        objective=Binary(BinaryObjective()),
     )
     caplog.set_level("INFO", "selfattn_bio")
-    recognised = choose_recognised(scorer, Alone(corpus), corpus.records.loc[positives], limit)
+    recognised = choose_recognised(
+        scorer,
+        scorer.objective.outputs[0],
+        Alone(corpus),
+        corpus.records.loc[positives],
+        limit,
+    )
     assert recognised.index.tolist() == [positives[rank] for rank in chosen]
     (line,) = caplog.messages
     assert line.endswith(message)
@@ -217,7 +224,7 @@ def test_predicted_positives_are_explained_first(called, limit, chosen, message,
 )
 def test_motifs_report_database_first(database, line, caplog):
     explained = SimpleNamespace(
-        alphabet="dna", is_attention=False, motifs=lambda database, **settings: database
+        alphabet="dna", is_attention=False, find_motifs=lambda database, **settings: database
     )
     caplog.set_level("INFO", "selfattn_bio")
     assert _discover(explained, Interpret(database=database)) == database

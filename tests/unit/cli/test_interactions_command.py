@@ -76,7 +76,7 @@ def test_interactions_refuse_model_without_one_score(tmp_path, capsys):
     (tmp_path / "run.toml").write_text(text)
     assert asked("my.meme") == 1
     assert (
-        "run.toml: interactions needs objective 'binary', but the run file has 'masked'"
+        "run.toml: interactions cannot be used with objective 'masked': a language model has no"
         in capsys.readouterr().err
     )
 

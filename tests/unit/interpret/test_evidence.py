@@ -10,7 +10,6 @@ from selfattn_bio.interpret import evidence
 from selfattn_bio.interpret.evidence import (
     COLUMNS,
     TESTS,
-    HeldOut,
     q_values,
     verdict,
     weigh_evidence,
@@ -24,6 +23,7 @@ from selfattn_bio.interpret.interventions import (
     shuffled_at,
     sufficiency,
 )
+from selfattn_bio.interpret.records import MIN_EFFECT, LabelledRecords
 from selfattn_bio.sequence.alphabet import DNA
 
 SITES = dict.fromkeys(WORDS, 100)
@@ -39,7 +39,7 @@ def planted(num=240, length=120, seed=0, *, in_positives=0.6, in_negatives=0.15)
             if rng.random() < (in_positives if label else in_negatives):
                 start = at + rng.integers(0, 30)
                 row[start : start + len(word)] = np.frombuffer(word, dtype=np.uint8)
-    return HeldOut(list(letters), labels)
+    return LabelledRecords(list(letters), labels)
 
 
 def counting(word, weight):
@@ -136,7 +136,7 @@ def test_random_models_support_nothing():
 def test_strands_follow_the_positives():
     held_out = planted()
     word = np.frombuffer(WORDS["ignored"], dtype=np.uint8)
-    for row, label in zip(held_out.sequences, held_out.labels, strict=True):
+    for row, label in zip(held_out.sequences, held_out.truth, strict=True):
         at = bytes(row).find(WORDS["ignored"])
         if at >= 0 and not label:
             row[at : at + 8] = DNA.reverse_complement(word)
@@ -167,7 +167,7 @@ def test_interval_of_an_effect_is_over_records():
     def log_odds(rows):
         return np.array([size[bytes(row[:10])] * (row[60:68] == word).all() for row in rows])
 
-    found = effect(hits, Scored(list(letters), log_odds), rng)
+    found = effect(hits, Scored(list(letters), log_odds, MIN_EFFECT), rng)
     sizes = np.array(list(size.values()))
     assert found["effect_records"] == number
     for name in ("effect", "fall"):
@@ -285,7 +285,7 @@ SUPPORTED = USED | {"effect_q": 0.01, "support_q": 0.01, "null_p": 1 / 21}
     ],
 )
 def test_each_condition_of_the_verdict(change, expected):
-    assert verdict(SUPPORTED | change, significance=0.05) == expected
+    assert verdict(SUPPORTED | change, LabelledRecords([], np.zeros(0)), 0.05) == expected
 
 
 def test_sufficient_motif_raises_score_of_random_sequence():
@@ -316,15 +316,15 @@ def test_stability_is_fraction_of_members_with_effect():
     def members(rows):
         return one(rows)[:, None] * factors
 
-    found = effect(mine, Scored(held_out.sequences, members), np.random.default_rng(0))
+    found = effect(mine, Scored(held_out.sequences, members, MIN_EFFECT), np.random.default_rng(0))
     assert found["stability"] == 0.5
-    alone = effect(mine, Scored(held_out.sequences, one), np.random.default_rng(0))
+    alone = effect(mine, Scored(held_out.sequences, one, MIN_EFFECT), np.random.default_rng(0))
     assert np.isnan(alone["stability"])
     assert found["effect"] == pytest.approx(alone["effect"] * (1 + 0.5 - 0.25) / 4)
     assert (
-        sufficiency(mine, Scored(held_out.sequences, members), np.random.default_rng(0))[
-            "sufficiency"
-        ]
+        sufficiency(
+            mine, Scored(held_out.sequences, members, MIN_EFFECT), np.random.default_rng(0)
+        )["sufficiency"]
         > 0.4
     )
 

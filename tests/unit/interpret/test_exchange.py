@@ -137,12 +137,16 @@ def explained():
     """Return an explanation with three words, and its motifs."""
     letters, scores, _ = planted(WORDS, num=240)
     records = pd.DataFrame(
-        {"id": [f"r{i}" for i in range(len(letters))], "length": letters.shape[1]}
+        {
+            "id": [f"r{i}" for i in range(len(letters))],
+            "target": "positive",
+            "length": letters.shape[1],
+        }
     )
     explanation = Explanation(
         records, letters, scores, np.zeros(letters.shape, dtype=np.float32), "dna"
     )
-    return explanation, explanation.motifs("none", caller=Clusters())
+    return explanation, explanation.find_motifs("none", caller=Clusters())
 
 
 def test_a_set_of_motifs_writes_all(explained, tmp_path):

@@ -181,7 +181,7 @@ def test_maps_round_trip_in_attribution_folder(tmp_path):
         explanation, maps={"not explained": MappedSequence(letters, -1.5, maps)}
     ).save(tmp_path / "attribution")
     ((name, loaded),) = Explanation.load(tmp_path / "attribution").maps.items()
-    assert (name, loaded.logit, loaded.letters.tobytes()) == (
+    assert (name, loaded.score, loaded.letters.tobytes()) == (
         "not explained",
         -1.5,
         letters.tobytes(),
@@ -244,15 +244,15 @@ def test_folder_with_other_files_is_not_replaced(tmp_path):
 def test_dna_motifs_need_a_database_by_name():
     explanation = explain(scorer_of(), ["ACGTACGT"])
     with pytest.raises(ArgumentError, match=r"no motif database is named.*jaspar:vertebrates"):
-        explanation.motifs()
-    assert explanation.motifs(None).table.empty
+        explanation.find_motifs()
+    assert explanation.find_motifs(None).table.empty
 
 
 def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
     caplog.set_level("INFO", "selfattn_bio")
     explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
     assert explanation.hypothetical.shape == (2, 9, 20)
-    assert explanation.motifs().table.empty
+    assert explanation.find_motifs().table.empty
     assert caplog.messages[0].startswith(
         "0 motifs from 0 seqlets of 2 sequences: no group of the 0 seqlets"
     )
@@ -261,7 +261,7 @@ def test_protein_is_explained_and_its_motifs_have_no_match(caplog):
         match=r"caller modisco needs sequences with a reverse complement, not protein; use caller "
         r"clusters",
     ):
-        explanation.motifs(caller=Modisco())
+        explanation.find_motifs(caller=Modisco())
     found = SeqletPattern(
         np.eye(20, dtype=int)[:4] * 30,
         pd.DataFrame(columns=["record", "start", "end", "strand"]),
@@ -375,7 +375,7 @@ def test_motif_html_has_logos_and_is_escaped():
     assert [head.firstChild.data for head in page.getElementsByTagName("th")][:3] == [
         "name",
         "logo",
-        "consensus",
+        "target",
     ]
     assert len(page.getElementsByTagName("tr")) == 2
     assert [svg.getAttribute("aria-label") for svg in page.getElementsByTagName("svg")] == [

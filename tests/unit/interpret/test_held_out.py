@@ -9,15 +9,18 @@ import pytest
 from test_explanation import CONV, SEQUENCES, SMALL
 from test_explanation import scorer_of as model_of
 
+from selfattn_bio.config import BinaryObjective
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.interpret import held_out
-from selfattn_bio.interpret.evidence import COLUMNS, HeldOut
+from selfattn_bio.interpret.evidence import COLUMNS
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed
 from selfattn_bio.interpret.marginals import COLUMNS as MARGINAL
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
+from selfattn_bio.interpret.records import LabelledRecords
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
+from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORD = b"GGTCACAC"
@@ -53,7 +56,7 @@ def planted(num=240, length=100):
 def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     letters, labels, at = planted()
 
-    def importance_of_word(scorer, sequences):
+    def importance_of_word(scorer, sequences, chosen):
         found = [np.full(100, 0.1, dtype=np.float32) for _ in sequences]
         for row, sequence in zip(found, sequences, strict=True):
             where = bytes(sequence).find(WORD)
@@ -64,10 +67,16 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     scorer = SimpleNamespace(
         member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows]),
         network=SimpleNamespace(has_embeddings=True),
+        objective=Binary(BinaryObjective()),
     )
     motifs = motif_set()
     table, sites, curves = held_out.weigh_with_model(
-        motifs.ppms, motifs.num_sites, scorer, HeldOut(list(letters), labels), hit_p=1e-4
+        motifs.ppms,
+        motifs.num_sites,
+        scorer,
+        scorer.objective.outputs[0],
+        LabelledRecords(list(letters), labels),
+        hit_p=1e-4,
     )
     (row,) = table.to_dict("records")
     assert row["verdict"] == "supported"

@@ -16,7 +16,6 @@ from selfattn_bio.interpret.epistasis import (
     strands_log_odds,
 )
 from selfattn_bio.interpret.interactions import attention_between, evaluate_interactions, verdict
-from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.alphabet import DNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
@@ -279,7 +278,7 @@ def test_sites_are_taken_out_by_span():
     ],
 )
 def test_the_verdict_needs_both_comparisons(row, expected):
-    assert verdict(row, 0.05) == expected
+    assert verdict(row, 0.1, 0.05) == expected
 
 
 def test_dna_is_read_on_both_strands():
@@ -316,17 +315,15 @@ def test_pairs_with_most_attention_are_tested(monkeypatch):
     assert table.loc[("beta", "gamma"), "attention"] > 1.5
 
 
-def test_records_with_two_motifs_are_searched(tmp_path, monkeypatch):
+def test_records_with_two_motifs_are_searched(monkeypatch):
     words = {"one": b"ACGTACGT", "two": b"GGCCAATT"}
-    (tmp_path / "my.meme").write_text(
-        meme_text(
-            {
-                name: np.eye(4)[DNA.codes(np.frombuffer(word, np.uint8))]
-                for name, word in words.items()
-            },
-            dict.fromkeys(words, 100),
-        )
-    )
+    ppms = {
+        name: np.eye(4)[DNA.codes(np.frombuffer(word, np.uint8))] for name, word in words.items()
+    }
+
+    def importance(sequences):
+        return [np.zeros(len(row), dtype=np.float32) for row in sequences]
+
     filler = b"TTTTGTTTTGTTTTG"
     texts = [words["one"] + filler + words["two"]] * 5 + [words["one"] + filler * 2, filler * 3]
     letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
@@ -335,16 +332,11 @@ def test_records_with_two_motifs_are_searched(tmp_path, monkeypatch):
         "relevant_hits",
         lambda hits, attribution: hits.assign(known=hits["record"].isin(attribution)),
     )
-    sites = interactions.relevant_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)
+    sites = interactions.relevant_sites(ppms, letters, importance, 2.5e-4)
     assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
     assert sites["known"].all()
     monkeypatch.setattr(interactions, "MAX_SEARCHED", 2)
-    assert (
-        interactions.relevant_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)[
-            "record"
-        ].nunique()
-        == 2
-    )
+    assert interactions.relevant_sites(ppms, letters, importance, 2.5e-4)["record"].nunique() == 2
 
 
 def test_attention_between_sites():

@@ -115,7 +115,7 @@ def test_outputs_are_selected_by_name():
         ValueError, match="contains no token of the shortest sequence, which has 8 tokens"
     ):
         explain(HEADS["masked k-mer"][0], letters, target=Target("ACG", 9))
-    assert explain(scorer, letters, target=Target("b")).target == "b"
+    assert explain(scorer, letters, target="b").targets == ["b"]
     assert str(Target("-", 2, 5)) == "-[2, 5)"
 
 
@@ -159,7 +159,7 @@ def test_attention_methods_have_no_motifs_and_round_trip(tmp_path):
         ValueError,
         match="method 'received' reads attention weights, but motifs need attributions",
     ):
-        explanation.motifs()
+        explanation.find_motifs()
     assert explanation.plot().axes[0].get_ylabel() == "received (raw attention)"
     explanation.save(tmp_path / "attribution")
     loaded = Explanation.load(tmp_path / "attribution")

@@ -47,7 +47,7 @@ def explained(words, seed):
     scores -= scores.mean(axis=2, keepdims=True)
     return Explanation(
         pd.DataFrame(
-            {"id": [f"r{i}" for i in range(RECORDS)], "length": LENGTH}
+            {"id": [f"r{i}" for i in range(RECORDS)], "target": "positive", "length": LENGTH}
             | dict.fromkeys(("chrom", "start", "end", "strand"))
         ),
         letters,
@@ -68,7 +68,7 @@ def with_verdicts(motifs, word, verdict):
 def runs():
     """Return the motifs of three trainings, which use the words AB, AB and AC."""
     found = [
-        explained(words, seed).motifs(None, caller=Clusters())
+        explained(words, seed).find_motifs(None, caller=Clusters())
         for seed, words in enumerate(("AB", "AB", "AC"))
     ]
     verdicts = ("A", "supported"), ("B", "supported"), ("A", "supported")

@@ -304,6 +304,11 @@ def make_results(
 
     table = pd.DataFrame(motifs, columns=COLUMNS)
     table = table.assign(
+        target="positive",
+        unit="log-odds",
+        min_effect=0.1,
+        positives=40,
+        negatives=40,
         near_ties=0,
         fall=table["effect"] + 0.1,
         fall_low=table["effect_low"],
@@ -365,7 +370,9 @@ def make_results(
     ]
     pd.DataFrame(sites).to_csv(folder / "seqlets.bed", sep="\t", index=False, header=False)
     explained = (
-        records[records["label"] == 1].head(20).assign(split="train", logit=np.linspace(3, 1, 20))
+        records[records["label"] == 1]
+        .head(20)
+        .assign(split="train", target="positive", score=np.linspace(3, 1, 20))
     )
     explained.to_parquet(folder / "attribution" / "records.parquet")
     attribution = rng.normal(0, 1, (20, LENGTH, 4)).astype(np.float32)
@@ -381,14 +388,14 @@ def make_results(
         attention=attention,
     )
     edges = np.append(np.arange(0, LENGTH, 4), LENGTH)
-    mapped, logits = explained["id"].iloc[[0, 10]].tolist(), explained["logit"].iloc[[0, 10]]
+    mapped, scores = explained["id"].iloc[[0, 10]].tolist(), explained["score"].iloc[[0, 10]]
     maps = {f"edges_{i}": edges for i in (0, 1)} | {
         f"weights_{i}": rng.dirichlet(np.ones(15), (2, 15)) for i in (0, 1)
     }
     maps |= {f"letters_{i}": letters[row] for i, row in enumerate((0, 10))}
-    about = {"alphabet": "dna", "method": "attnlrp_copies", "target": ""}
+    about = {"alphabet": "dna", "method": "attnlrp_copies", "numbers": []}
     (folder / "attribution" / "attribution.json").write_text(json.dumps(about))
-    np.savez(folder / "attribution" / "maps.npz", ids=mapped, logits=logits, **maps)
+    np.savez(folder / "attribution" / "maps.npz", ids=mapped, scores=scores, **maps)
     places = pd.DataFrame(
         {"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000}
     )

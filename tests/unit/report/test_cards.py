@@ -82,7 +82,6 @@ def test_small_and_negative_effects(results: Results) -> None:
     def answer(effect: float, fall: float | None = None) -> str:
         lines, _ = findings(
             row | {"effect": effect, "fall": effect if fall is None else fall},
-            (40, 40),
             results.task,
         )
         return next(line.answer for line in lines if line.question == "Does the model use it?")
@@ -97,7 +96,7 @@ def test_undecided_tests_are_named(results: Results) -> None:
     assert [line.question for line in last["findings"]] == [
         "Is it more frequent in positives than in negatives?"
     ]
-    _, untested = findings(last, (40, 40), results.task, "protein")
+    _, untested = findings(last, results.task, "protein")
     assert "Does it prefer a strand?" not in untested
     assert "Also compared with negatives matched for length?" in untested
 
@@ -173,7 +172,7 @@ def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> N
     [
         ({"verdict": "supported", "enrichment_q": 0.5}, ""),
         ({"enrichment_q": 0.5, "matched_q": 0.5}, "enrichment not shown"),
-        ({"matched_q": 0.5}, "no enrichment over matched negatives"),
+        ({"matched_q": 0.5}, "no enrichment over matched records"),
         ({"effect_q": 0.5}, "effect not shown"),
         ({"effect_q": np.nan}, "effect not measured"),
         ({"effect": 0.05}, "effect smaller than 0.1"),
@@ -194,5 +193,6 @@ def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> N
 def test_inconclusive_motif_names_what_is_missing(changes, expected) -> None:
     row = {"verdict": "inconclusive", "enrichment_q": 0.01, "matched_q": 0.01, "effect_q": 0.01}
     row |= {"effect": 0.5, "effect_low": 0.4, "fall": 0.5, "fall_low": 0.4}
+    row |= {"effect_high": 0.6, "fall_high": 0.6, "min_effect": 0.1, "difference": np.nan}
     row |= {"support_q": 0.01, "null_motifs": 20, "null_p": 1 / 21}
     assert shortfall(row | changes, 0.05) == expected

@@ -97,7 +97,7 @@ def test_maps_store_weights_bases_and_sites(results: Results) -> None:
     mapped = MappedSequence(explained.letters[1], 1.5, [AttentionMap(edges, weights[0])])
     some = replace(explained, maps={"r2": mapped})
     (figure,) = attention_figures(replace(results, explained=some))
-    assert (figure.id, figure.of, figure.logit, figure.layers) == (
+    assert (figure.id, figure.of, figure.score, figure.layers) == (
         "r2",
         "positive, train",
         1.5,
@@ -134,7 +134,7 @@ def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> No
 
 
 def test_sequences_are_sorted_by_score(results: Results) -> None:
-    logits = [figure.logit for figure in attention_figures(results)]
+    logits = [figure.score for figure in attention_figures(results)]
     assert len(logits) == 2
     assert logits == sorted(logits, reverse=True)
 

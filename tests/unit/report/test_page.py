@@ -419,7 +419,7 @@ def test_motifs_have_cards_and_one_search(page: str) -> None:
     rows = re.findall(r'<tr data-search="([^"]+)"', page)
     assert [name for name, _ in cards] == ["card-1", "card-2", "card-3"]
     assert [search for _, search in cards] == rows
-    assert rows[0] == "motif_01 tatnc supported dref (ma1456.2)"
+    assert rows[0] == "motif_01 positive tatnc supported dref (ma1456.2)"
     assert rows[1].endswith("none known")
     assert (
         "Dref (MA1456.2), best match, q&nbsp;=&nbsp;2e-08; also similar: BEAF-32 (MA0529.3)" in page

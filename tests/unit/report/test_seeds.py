@@ -32,7 +32,7 @@ def test_page_shows_motifs_found_again(tmp_path: Path, results_maker: Maker) -> 
     run, _ = results_maker(tmp_path), results_maker(other)
     two_motifs(tmp_path, "supported")
     two_motifs(other, "inconclusive")
-    about = {"alphabet": "dna", "method": "attnlrp", "target": "", "member_correlation": 0.734}
+    about = {"alphabet": "dna", "method": "attnlrp", "numbers": [], "member_correlation": 0.734}
     (tmp_path / "attribution" / "attribution.json").write_text(json.dumps(about))
     page = page_of(tmp_path, run)
     assert "found in" not in page  # one training

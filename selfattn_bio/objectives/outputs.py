@@ -1,0 +1,133 @@
+"""Outputs of models: the classes, labels and numbers that attribution and motifs are about."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from selfattn_bio.errors import ArgumentError
+
+Array = NDArray[np.float64]
+LOG_ODDS = "log-odds"  # the unit of classes and labels
+
+
+@dataclass(frozen=True)
+class Output(ABC):
+    """One output of a model, with one value per record.
+
+    Attributes
+    ----------
+    name
+        Name of the class, label or column; "part.name" for an output of a part.
+    column
+        Index among the outputs of the network.
+    truth
+        Function from the targets of n records (`Objective.targets`) to one number per record, (n,),
+        NaN if unknown: 1 or 0 for a class, a number in `unit` otherwise.
+    value
+        Function from outputs of the network (..., C) to the score of a record, in `unit`, (...).
+    unit
+        Unit of scores and effects.
+    scale
+        Effects below a fraction of this are negligible: 1 for log-odds, the standard deviation of
+        the training records for numbers.
+    """
+
+    name: str
+    column: int
+    truth: Callable[[NDArray], Array]
+    value: Callable[[Array], Array]
+    unit: str = LOG_ODDS
+    scale: float = 1.0
+
+    records: ClassVar[str]  # the records to explain, for messages
+
+    @abstractmethod
+    def candidates(self, truth: Array) -> NDArray[np.bool_]:
+        """Return which records may be explained, (n,), given their targets (n,)."""
+
+    @abstractmethod
+    def choose(self, scores: Array, called: int, limit: int) -> NDArray[np.int64]:
+        """Choose at most `limit` candidates to explain.
+
+        Parameters
+        ----------
+        scores
+            Scores of the candidates, highest first, (n,).
+        called
+            Number of candidates that the model assigns to the class.
+        limit
+            Largest number to choose.
+
+        Returns
+        -------
+        Indices of the chosen candidates, in rising order.
+        """
+
+    def note(self, chosen: int, called: int) -> str:
+        """Return a remark on the choice for the log, if one is needed."""
+        return ""
+
+
+class ClassOutput(Output):
+    """A class or label: each record belongs to it (1) or not (0)."""
+
+    records = "positive"
+
+    def candidates(self, truth: Array) -> NDArray[np.bool_]:
+        return truth == 1
+
+    def choose(self, scores: Array, called: int, limit: int) -> NDArray[np.int64]:
+        """Choose evenly over the ranks of the called positives.
+
+        The most confident ones are similar and show one motif. If too few are called, as by a
+        control or a weak model, the next best are added.
+        """
+        number = min(max(called, limit), len(scores))
+        return np.linspace(0, number - 1, min(limit, number)).round().astype(int)
+
+    def note(self, chosen: int, called: int) -> str:
+        return f"; the model calls {called} of them positive" if called < chosen else ""
+
+
+class NumberOutput(Output):
+    """A number: motifs can raise or lower it."""
+
+    records = "record"
+
+    def candidates(self, truth: Array) -> NDArray[np.bool_]:
+        return np.isfinite(truth)
+
+    def choose(self, scores: Array, called: int, limit: int) -> NDArray[np.int64]:
+        """Choose the highest and the lowest scores, in equal numbers."""
+        number = min(limit, len(scores))
+        lowest = np.arange(len(scores) - number // 2, len(scores))
+        return np.concatenate([np.arange(number - number // 2), lowest])
+
+
+def find_output(outputs: Sequence[Output], name: str) -> Output:
+    """Return the output with this name; "" is the only one.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none.
+    """
+    if name == "" and len(outputs) == 1:
+        return outputs[0]
+    for output in outputs:
+        if output.name == name:
+            return output
+    names = ", ".join(output.name for output in outputs)
+    raise ArgumentError(f"no output {name!r}; the outputs are {names}")
+
+
+def class_log_odds(outputs: Array, column: int) -> Array:
+    """Return the log-odds of a class against all others, from logits (..., C) of a softmax."""
+    return outputs[..., column] - logsumexp(np.delete(outputs, column, axis=-1), axis=-1)

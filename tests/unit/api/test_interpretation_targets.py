@@ -1,0 +1,160 @@
+"""Test attribution, motifs and evidence of numbers and classes on words with a known effect."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_run import COMMAND, DATA, RUN_FILE
+
+import selfattn_bio as sb
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import ArgumentError, RunFileError
+from selfattn_bio.interpret.callers import Clusters
+from selfattn_bio.interpret.formats import read_table
+
+WORDS = {"raises": "GGTCACACTG", "lowers": "TATCGATAAC", "decoy": "CCATGTTGCA"}
+LENGTH, SLOTS = 80, {"raises": 5, "lowers": 30, "decoy": 55}
+
+
+def write_run(folder, objective, target):
+    """Write run.toml, t.tsv, corpus/, split.tsv and model/ to `folder`, the current folder.
+
+    `target` is a function from the names of the words in a record, and noise, to its target.
+    """
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(900):
+        letters = rng.choice(list("ACGT"), LENGTH)
+        names = [name for name in WORDS if rng.random() < 0.4]
+        for name in names:
+            start = SLOTS[name] + rng.integers(0, 10)
+            letters[start : start + 10] = list(WORDS[name])
+        rows.append(("".join(letters), f"c{i % 3 + 1}", *target(names, rng.normal())))
+    table = pd.DataFrame(rows, columns=["sequence", "chrom", "y", "other"])
+    table.insert(0, "id", [f"r{i}" for i in range(len(table))])
+    table.to_csv(folder / "t.tsv", sep="\t", index=False)
+    data = 'sequences = "t.tsv"\ntargets = "t.tsv"'
+    text = RUN_FILE.replace('positives = "p.fa"\nnegatives = "n.fa"', data)
+    (folder / "run.toml").write_text(text.replace("steps = 60", "steps = 250") + objective)
+    assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
+    assert main(["split", *DATA[:4], "--output", "split.tsv"]) == 0
+    assert main(["train", *DATA, "--threads", "1", "--output", "model"]) == 0
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory):
+    """Return the folder of a task whose number rises with one word and falls with another."""
+    folder = tmp_path_factory.mktemp("numbers")
+
+    def target(names, noise):
+        return 3 * ("raises" in names) - 3 * ("lowers" in names) + 10 + noise / 2, noise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_run(folder, '[objective]\nkind = "regression"\ncolumns = ["y"]\n', target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    """Return the folder of a task with three classes. Two of them have a word."""
+    folder = tmp_path_factory.mktemp("classes")
+
+    def target(names, noise):
+        return ("up" if "raises" in names else "down" if "lowers" in names else "none"), noise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_run(folder, '[objective]\nkind = "multiclass"\ncolumn = "y"\n', target)
+    return folder
+
+
+def opened(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    return sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv", "model"
+
+
+def consensus_with(table, name):
+    """Return the rows of motifs that have the middle of a word, on either strand."""
+    word = WORDS[name][2:-2]
+    other = word[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    return table[table["consensus"].str.contains(f"{word}|{other}")]
+
+
+@pytest.mark.slow
+def test_motifs_of_a_number_have_its_unit(numbers, monkeypatch):
+    task = opened(numbers, monkeypatch)
+    explained = sb.explain_records(*task)
+    scores = explained.records["score"]
+    assert explained.targets == ["y"]
+    assert scores.is_monotonic_decreasing
+    assert (scores.head(60) > 10).all()
+    assert (scores.tail(60) < 10).all()
+    explained.save("attribution")
+    assert main(["motifs", *COMMAND, "--attribution", "attribution", "--output", "motifs"]) == 0
+    table = read_table("motifs/motifs.tsv")
+    assert set(table["target"]) == set(table["unit"]) == {"y"}
+    raising, lowering = (consensus_with(table, name).iloc[0] for name in ("raises", "lowers"))
+    assert (raising["verdict"], lowering["verdict"]) == ("supported", "supported")
+    assert 2 < raising["effect_low"] < raising["effect"] < 4
+    assert -4 < lowering["effect"] < lowering["effect_high"] < -2
+    assert raising["difference"] == pytest.approx(3, abs=0.7)
+    assert raising["matched_difference"] == pytest.approx(3, abs=0.7)
+    assert pd.isna(raising["odds_ratio"])
+    assert not (consensus_with(table, "decoy")["verdict"] == "supported").any()
+
+    # the complete table from Python, with the columns of the table of targets
+    held_out = pd.read_csv("t.tsv", sep="\t", dtype={"y": str})
+    held_out = held_out[held_out["chrom"] == "c3"].reset_index(drop=True)
+    own = explained.find_motifs(None, caller=Clusters())
+    own = own.with_evidence("model", held_out)
+    own.save("python")
+    assert Path("python/motifs.tsv").read_bytes() == Path("motifs/motifs.tsv").read_bytes()
+
+
+@pytest.mark.slow
+def test_motifs_of_each_class(classes, monkeypatch, capsys):
+    run, corpus, split, model = opened(classes, monkeypatch)
+    explain = ["explain", *COMMAND, "--output", "attribution"]
+    assert main([*explain, "--target", "upp"]) == 1
+    assert "no output 'upp'; the outputs are down, none, up" in capsys.readouterr().err
+    assert main([*explain, "--target", "up", "down"]) == 0
+    said = capsys.readouterr().out
+    assert "positives of 'up' of train and valid, with log-odds from" in said
+    explained = sb.Explanation.load("attribution")
+    assert explained.targets == ["up", "down"]
+    kinds = corpus.targets(["y"])["y"]
+    rows = {name: row for row, name in enumerate(corpus.records["id"])}
+    for target in explained.targets:
+        assert {kinds[rows[name]] for name in explained.of(target).ids} == {target}
+    motifs = sb.find_motifs(run, corpus, split, model, explained)
+    assert motifs.table["name"].is_unique
+    used = motifs.table[motifs.table["verdict"] == "supported"]
+    assert consensus_with(used, "raises")["target"].tolist() == ["up"]
+    assert set(consensus_with(used, "lowers")["target"]) == {"down"}
+    assert consensus_with(used, "decoy").empty
+    up = used[used["target"] == "up"].iloc[0]
+    assert up["unit"] == "log-odds"
+    assert up["effect"] > 1
+    assert up["positives"] == (kinds[2::3] == "up").sum()
+    held_out = pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
+    again = motifs.with_evidence(model, held_out["sequence"].tolist(), held_out["y"])
+    pd.testing.assert_frame_equal(again.table, motifs.table)
+    # pairs of motifs of the same class
+    motifs.save("motifs")
+    command = ["interactions", *COMMAND, "--motifs", "motifs", "--output", "pairs.tsv"]
+    assert main(command) == 0
+    assert next(iter(pd.read_csv("pairs.tsv", sep="\t"))) == "target"
+
+
+def test_targets_are_checked(classes, monkeypatch):
+    run, corpus, split, model = opened(classes, monkeypatch)
+    interpret = run.interpret.model_copy(update={"targets": ("sideways",)})
+    with pytest.raises(RunFileError, match=r"run\.toml: no output 'sideways'; the outputs are"):
+        sb.explain_records(run.model_copy(update={"interpret": interpret}), corpus, split, model)
+    motifs = sb.explain(model, ["ACGTACGTAC" * 8], target="up").find_motifs(None)
+    with pytest.raises(ArgumentError, match="the table has no column 'y', the target of the model"):
+        motifs.with_evidence(model, pd.DataFrame({"sequence": ["ACGT" * 20]}))
+    with pytest.raises(ArgumentError, match="pass one target for each of the 1 sequences, not 2"):
+        motifs.with_evidence(model, ["ACGT" * 20], ["up", "down"])

@@ -1,0 +1,91 @@
+"""Test the outputs that attribution and motifs are about."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit, softmax
+
+from selfattn_bio.config import objective as sections
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.objectives import OBJECTIVES, objective_of
+from selfattn_bio.objectives.loss import UNKNOWN
+from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, find_output
+
+REGRESSION = sections.RegressionObjective(columns=("x", "y"), center=(1.0, 2.0), scale=(3.0, 4.0))
+COUNTS = sections.RegressionObjective(columns=("n",), loss="poisson", center=(1.0,), scale=(2.0,))
+MULTICLASS = sections.MulticlassObjective(column="kind", classes=("a", "b", "c"))
+LOGITS = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 3.0]])
+
+
+def test_binary_output_is_the_logit():
+    (output,) = objective_of(sections.BinaryObjective()).outputs
+    assert output.name == "positive"
+    assert output.value(np.array([[0.3], [-1.0]])).tolist() == [0.3, -1.0]
+    np.testing.assert_array_equal(output.truth(np.array([1, 0, UNKNOWN])), [1, 0, np.nan])
+
+
+def test_class_output_is_log_odds_against_all_others():
+    outputs = objective_of(MULTICLASS).outputs
+    assert [output.name for output in outputs] == ["a", "b", "c"]
+    for column, output in enumerate(outputs):
+        expected = logit(softmax(LOGITS, axis=1)[:, column])
+        np.testing.assert_allclose(output.value(LOGITS), expected)
+        np.testing.assert_allclose(output.value(np.stack([LOGITS, LOGITS])), [expected, expected])
+    np.testing.assert_array_equal(outputs[1].truth(np.array([1, 2, UNKNOWN])), [1, 0, np.nan])
+
+
+def test_numbers_have_the_unit_of_their_column():
+    first, second = objective_of(REGRESSION).outputs
+    assert (first.unit, second.unit, second.scale) == ("x", "y", 4.0)
+    assert second.value(np.array([[0.0, 0.5]])).tolist() == [4.0]
+    assert second.truth(np.array([[1.0, 7.0]])).tolist() == [7.0]
+    (count,) = objective_of(COUNTS).outputs
+    assert (count.unit, count.scale) == ("log of n", 1.0)
+    assert count.value(np.array([[0.5]])).tolist() == [0.5]
+    assert count.truth(np.array([[4.0]]))[0] == pytest.approx(np.log(4.5))
+
+
+def test_outputs_of_parts_are_named_after_them():
+    part = {"weight": 1.0}
+    section = sections.SeveralObjective(
+        parts={
+            "level": sections.RegressionPart(**REGRESSION.model_dump() | part),
+            "kind": sections.MulticlassPart(**MULTICLASS.model_dump() | part),
+        }
+    )
+    outputs = objective_of(section).outputs
+    names = ["level.x", "level.y", "kind.a", "kind.b", "kind.c"]
+    assert [output.name for output in outputs] == names
+    assert [output.column for output in outputs] == [0, 1, 2, 3, 4]
+    values = np.concatenate([np.array([[0.0, 0.5]]), LOGITS[:1]], axis=1)
+    assert outputs[1].value(values).tolist() == [4.0]
+    assert expit(outputs[3].value(values))[0] == pytest.approx(softmax(LOGITS[0])[1])
+    targets = np.array([((1.0, 7.0), 2)], dtype=[("level", float, 2), ("kind", int)])
+    assert [output.truth(targets).tolist() for output in outputs] == [[1], [7], [0], [0], [1]]
+
+
+def test_every_objective_has_outputs_or_a_reason():
+    has_reason = {name for name, kind in OBJECTIVES.items() if kind.no_motifs}
+    assert has_reason == {"labels", "bins", "masked", "causal"}
+
+
+def test_unknown_output_names_the_others():
+    outputs = objective_of(MULTICLASS).outputs
+    assert find_output(outputs, "b") is outputs[1]
+    with pytest.raises(ArgumentError, match="no output ''; the outputs are a, b, c"):
+        find_output(outputs, "")
+    binary = objective_of(sections.BinaryObjective()).outputs
+    assert find_output(binary, "") is binary[0]
+
+
+def test_records_to_explain():
+    scores = np.linspace(5, -5, 11)
+    one = ClassOutput("a", 0, truth=np.asarray, value=np.asarray)
+    assert one.choose(scores, called=5, limit=3).tolist() == [0, 2, 4]
+    assert one.choose(scores, called=2, limit=4).tolist() == [0, 1, 2, 3]
+    assert one.note(4, 2) == "; the model calls 2 of them positive"
+    number = NumberOutput("x", 0, truth=np.asarray, value=np.asarray)
+    assert number.choose(scores, called=5, limit=5).tolist() == [0, 1, 2, 9, 10]
+    assert number.choose(scores, called=5, limit=50).tolist() == list(range(11))
+    known = np.array([1, 0, np.nan])
+    assert one.candidates(known).tolist() == [True, False, False]
+    assert number.candidates(known).tolist() == [True, True, False]

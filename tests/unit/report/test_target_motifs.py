@@ -1,0 +1,68 @@
+"""Test that the pages of numbers and classes show motifs per output, with effects in its unit."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from target_results import make_targets
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.report.cards import shortfall
+from selfattn_bio.report.page import render
+from selfattn_bio.report.results import read_results
+from selfattn_bio.report.words import MINUS
+
+Maker = Callable[..., RunFile]
+FILES = ("motifs.tsv", "motifs.meme", "seqlets.bed", "discovery_seqlets.bed")
+NUMBER = {
+    **{"target": "activity.expression", "unit": "expression", "min_effect": 0.2},
+    **{"difference": -1.5, "matched_difference": -1.25, "records_with_hit": 20, "records": 80},
+    **{"effect": -0.9, "effect_low": -1.1, "effect_high": -0.7, "fall": -0.8, "fall_low": -1.0},
+    **{"fall_high": -0.6, "odds_ratio": np.nan, "matched_odds_ratio": np.nan},
+    **dict.fromkeys(("positives_with_hit", "negatives_with_hit", "positives", "negatives")),
+}
+
+
+def page_of(folder: Path, maker: Maker) -> str:
+    """Return the page of a number and three classes, whose first motif lowers the number."""
+    task = make_targets("several", folder / "several", maker).task
+    maker(folder / "binary")
+    for name in FILES:
+        shutil.copy(folder / "binary" / name, folder / "several" / name)
+    table = pd.read_csv(folder / "several" / "motifs.tsv", sep="\t")
+    table["target"] = "class.ebox"
+    for column in ("difference", "matched_difference", "records_with_hit", "records"):
+        table[column] = np.nan
+    table = table.astype(dict.fromkeys(("positives", "negatives"), float))
+    for column, value in NUMBER.items():
+        table.loc[0, column] = value
+    table.to_csv(folder / "several" / "motifs.tsv", sep="\t", index=False)
+    page = render(read_results(task, folder / "several"), folder / "plots", "small")
+    return " ".join(page.split())
+
+
+def test_page_shows_motifs_of_each_output(tmp_path: Path, results_maker: Maker) -> None:
+    page = page_of(tmp_path, results_maker)
+    assert f"mean {MINUS}1.50 expression<br><small>20 of 80 records; q" in page
+    assert f"{MINUS}0.90<br><small>{MINUS}1.10 to {MINUS}0.70 expression; q" in page
+    assert "sites, for activity.expression</small>" in page
+    assert "sites, for class.ebox</small>" in page
+    assert "<b>Numbers</b> (expression) have no positives and negatives." in page
+    assert "found and tested for activity.expression, class.ebox separately" in page
+    assert "Do records with a site have another expression?" in page
+    assert f"the difference of the means is {MINUS}1.50 expression;" in page
+    assert "Also compared with records matched for GC content and length?" in page
+    assert f"Decrease in expression when its sites are shuffled: {MINUS}0.80." in page
+    assert "Is it more frequent in positives than in negatives?" in page  # of the class
+    assert "1 of 3 motifs are supported" in page or "1 of 3 motifs is supported" in page
+
+
+def test_inconclusive_motif_of_a_number() -> None:
+    row = {"verdict": "inconclusive", **dict.fromkeys(("enrichment_q", "matched_q"), 0.01)}
+    row |= {"effect_q": 0.01, "support_q": 0.01, "null_motifs": 20, "null_p": 0.5}
+    row |= {name: value for name, value in NUMBER.items() if isinstance(value, float)}
+    assert shortfall(row, 0.05) == "permuted motifs have such effects"
+    assert shortfall(row | {"fall": -0.1}, 0.05) == "effect smaller than 0.2"
+    assert shortfall(row | {"fall_high": 0.1}, 0.05) == "interval of the effect includes 0"
