@@ -103,6 +103,7 @@ def _comparison(objective: Objective[Any], results: Results, show: Show) -> Draw
     metric, test = objective.main_metric, results.metrics["test"]
     ranking = ranked(test, metric, higher_is_better=objective.higher_is_better)
     rows, title = bars(ranking, metric), title_of(metric)
+    paired = " Paired differences are in the table below." * ("differences" in results.metrics)
     chance = test["positives"] / test["n"] if metric == "auprc" else CHANCE.get(metric)
     return show(
         "comparison",
@@ -110,7 +111,7 @@ def _comparison(objective: Objective[Any], results: Results, show: Show) -> Draw
         f"Dots: {title} on the test set. Lines: {percent(results.metrics['confidence'])} bootstrap "
         f"intervals over {test['unit']}.{'' if chance is None else ' Dotted line: chance level.'}",
         "Classifiers with overlapping intervals may still differ, because all are evaluated on "
-        "the same records. Paired differences are in the table below.",
+        f"the same records.{paired}",
         lambda ax: plots.draw_intervals(rows, ax, f"{title} on the test set", chance),
         size=(SIZE[0], min(SIZE[1], 1.1 + 0.35 * len(rows))),
         finding=difference_sentence(objective, results.metrics) or _values(title, rows),

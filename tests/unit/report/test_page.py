@@ -326,24 +326,6 @@ def test_generated_negatives_have_their_own_description(
     )
 
 
-def test_genome_is_listed_once_with_hash(tmp_path: Path, results_maker: Maker) -> None:
-    run = results_maker(tmp_path)
-    path = tmp_path / "corpus" / "corpus.json"
-    corpus = json.loads(path.read_text())
-    files = [{"path": "genome.fa", "sha256": "cd" * 32}]
-    path.write_text(
-        json.dumps(
-            corpus | {"sources": [source | {"files": files} for source in corpus["sources"]]}
-        )
-    )
-    assert (
-        page_of(tmp_path, run).count(
-            f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
-        )
-        == 1
-    )
-
-
 def test_hits_show_number_of_records(tmp_path: Path, results_maker: Maker) -> None:
     assert "30 of 40 positives, 2 of 40 negatives" in page_of(tmp_path, results_maker(tmp_path))
 
@@ -375,19 +357,6 @@ def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> No
     page = page_of(tmp_path, run)
     assert "Motifs were not searched for" in page
     assert "Leakage was not checked. Run <code>selfattn-bio audit</code>." in page
-
-
-def test_groups_and_slices_of_one_property_share_a_table(
-    tmp_path: Path, results_maker: Maker
-) -> None:
-    run = results_maker(tmp_path)
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert "GC content <" in page_of(tmp_path, run).replace("&lt;", "<")
-    metrics["groups"]["gc"] = metrics["groups"]["tissue"]
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    page = page_of(tmp_path, run).replace("&lt;", "<")
-    assert "GC content <" not in page
-    assert "By GC content" in page
 
 
 def test_every_figure_states_a_finding(page: str) -> None:

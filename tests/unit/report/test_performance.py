@@ -1,5 +1,6 @@
 """Test that each objective's figures show its predictions, and that captions state what follows."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def test_language_models_have_a_report(tmp_path: Path, results_maker: Maker) -> 
     page = render(of, tmp_path / "plots", "causal")
     assert "without an interval" in page
     assert "Difference between this model" not in page
+    assert "Paired differences" not in page
 
 
 def test_scatter_states_the_correlation(results: Callable[[str], Results], tmp_path: Path) -> None:
@@ -185,6 +187,21 @@ def test_one_motif_has_no_pairs(tmp_path: Path, results_maker: Maker) -> None:
     assert "One motif, so no pairs." in render(
         read_results(run, tmp_path), tmp_path / "plots", "small"
     )
+
+
+def test_groups_and_slices_of_one_property_share_a_table(
+    tmp_path: Path, results_maker: Maker
+) -> None:
+    run = results_maker(tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert "GC content <" in render(
+        read_results(run, tmp_path), tmp_path / "plots", "small"
+    ).replace("&lt;", "<")
+    metrics["groups"]["gc"] = metrics["groups"]["tissue"]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    page = render(read_results(run, tmp_path), tmp_path / "plots", "small").replace("&lt;", "<")
+    assert "GC content <" not in page
+    assert "By GC content" in page
 
 
 def test_all_objectives_but_two_classes_are_covered() -> None:

@@ -8,6 +8,7 @@ import pytest
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.formats import BED_COLUMNS
+from selfattn_bio.report.page import render
 from selfattn_bio.report.results import read_results, read_table, site_positions
 
 Maker = Callable[..., RunFile]
@@ -78,3 +79,21 @@ def test_a_broken_file_is_named(tmp_path: Path, results_maker: Maker) -> None:
     (tmp_path / "attribution" / "attribution.npz").write_bytes(b"not an archive")
     with pytest.raises(ResultsError, match=r"attribution.npz: cannot read this file: "):
         read_results(run, tmp_path)
+
+
+def test_genome_is_listed_once_with_hash(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    path = tmp_path / "corpus" / "corpus.json"
+    corpus = json.loads(path.read_text())
+    files = [{"path": "genome.fa", "sha256": "cd" * 32}]
+    path.write_text(
+        json.dumps(
+            corpus | {"sources": [source | {"files": files} for source in corpus["sources"]]}
+        )
+    )
+    assert (
+        render(read_results(run, tmp_path), tmp_path / "plots", "small").count(
+            f"<dt>genome.fa</dt><dd>auxiliary file, sha256 <code>{'cd' * 32}</code></dd>"
+        )
+        == 1
+    )
