@@ -29,6 +29,7 @@ from selfattn_bio.interpret.marginals import (
 )
 from selfattn_bio.interpret.motifs import Motif, MotifSet
 from selfattn_bio.interpret.targets import Target
+from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.loading import Models, load_single
 from selfattn_bio.scoring.paired_scorer import check_one_input
@@ -351,9 +352,20 @@ def _score(
     """Return a function from sequences to one score each, and the unit of the scores."""
     if target is None and scorer.objective.has_log_odds:
         return scorer.log_odds, "log-odds"
-    chosen = target if isinstance(target, Target) else Target(target)
+    chosen = Target.of_name(target)
     chosen.check(scorer, [len(row) for row in letters])
+    if chosen.start is chosen.end is None:
+        column = chosen.column(scorer)
+        for output in scorer.objective.outputs:  # these have one score per record, and a unit
+            if output.column == column:
+                return partial(_scores_of, scorer, output), output.unit
     return partial(chosen.values, scorer), "output"
+
+
+def _scores_of(
+    scorer: Scorer, output: Output, rows: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.float64]:
+    return output.value(scorer.network_outputs(rows)).mean(axis=1)
 
 
 def _backgrounds(

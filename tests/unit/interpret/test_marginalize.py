@@ -77,7 +77,7 @@ def test_ablation_of_an_interval():
 def test_target_chooses_the_output():
     scorer = scorer_of()
     found = sb.marginalize(scorer, TEXTS, WORD, starts=[5], shuffle=False, target=0)
-    assert found.curves["unit"].tolist() == ["output"] * 2
+    assert found.curves["unit"].tolist() == ["log-odds"] * 2
     default = sb.marginalize(scorer, TEXTS, WORD, starts=[5], shuffle=False)
     ratio = default.curves["effect"] / found.curves["effect"]
     np.testing.assert_allclose(ratio, scorer.calibration.slope, rtol=1e-4)
