@@ -73,7 +73,7 @@ def plots() -> Iterator[Example]:
                 for name, rate in (("this model", 0.8), ("neighbours", 0.65))
             },
             "label": "accuracy",
-            "unit": "residues",
+            "unit": "residue",
         },
     )
     yield (

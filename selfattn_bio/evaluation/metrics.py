@@ -54,6 +54,7 @@ TITLES = {  # in the order of tables; other metrics are shown with their names
     "bits_per_letter": "bits per letter",
     "mean": "mean of the parts",
 }
+LOWER_IS_BETTER = frozenset({"brier", "ece", "mse", "perplexity", "bits_per_letter"})
 
 
 def title_of(metric: str) -> str:

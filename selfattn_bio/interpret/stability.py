@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from selfattn_bio.interpret.motifs import Motif, MotifSet
 # similar to one of 25 others with columns in random order, and 95 % are to a copy of themselves
 # from 100 sampled sites that lacks up to two columns at each end.
 SIMILAR = 0.8
-COLUMNS = ["run", "name", "consensus", "match", "runs", "found_in", "supported_in"]
+COLUMNS = ["run", "name", "consensus", "match", "runs", "found_in", "tested", "supported_in"]
 
 
 def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
@@ -38,8 +39,8 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
     Returns
     -------
     One row per distinct motif, those of the first run first: run (from 1) and name of the first
-    motif, its consensus and `match_label`, runs (their number), found_in and supported_in. Motifs
-    without verdicts are not supported.
+    motif, its consensus and `match_label`, runs (their number), found_in, tested (number of runs
+    whose motifs have verdicts) and supported_in, which is at most `tested`.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
     firsts: list[tuple[int, Motif]] = []  # the first motif of each kind, and its run
     found = []
     for number, motifs in enumerate(sets, start=1):
-        verdicts = dict(zip(motifs.table["name"], motifs.table.get("verdict", ()), strict=False))
+        verdicts: Any = motifs.table.set_index("name").get("verdict", {})
         for motif in motifs:
             similar = [
                 alignment(motif.ppm, other.ppm, motif.alphabet.has_complement).similarity
@@ -77,11 +78,16 @@ def motif_stability(runs: Sequence[MotifSet | str | Path]) -> pd.DataFrame:
             "match": _match(sets[number - 1], motif.name),
             "runs": len(sets),
             "found_in": (of_kind := counts[counts["kind"] == kind])["run"].nunique(),
+            "tested": sum(map(_tested, sets)),
             "supported_in": of_kind.loc[of_kind["is_supported"], "run"].nunique(),
         }
         for kind, (number, motif) in enumerate(firsts)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _tested(motifs: MotifSet) -> bool:
+    return "verdict" in motifs.table
 
 
 def _match(motifs: MotifSet, name: str) -> str:

@@ -13,12 +13,11 @@ from sklearn.metrics import average_precision_score
 from selfattn_bio.evaluation.verdict import ClassifierSize, caveat, sizes_of, verdict
 from selfattn_bio.objectives.bins import BinsOfPoints
 from selfattn_bio.report import plots, target_plots, words
-from selfattn_bio.report.class_figures import Show, read_precision
-from selfattn_bio.report.figures import Drawing, ranked
+from selfattn_bio.report.class_figures import read_precision
+from selfattn_bio.report.figures import MAX_CURVES, Drawing, Show, ranked
 from selfattn_bio.report.tested import Tested
 
 WIDE = (7.4, 1.9)  # size of the track in inches
-CURVES = 5
 REACH = 5  # bins; highest distance in the figure of distances
 
 
@@ -74,7 +73,7 @@ def bins_figures(objective: BinsOfPoints, tested: Tested, show: Show) -> list[Dr
     """Draw precision and recall, distances of calls, and the block with median AUPRC."""
     results = tested.results
     test, test_metrics = results.test, results.metrics["test"]
-    shown = [name for _, name, _ in ranked(test_metrics, "auprc")[:CURVES]]
+    shown = [name for _, name, _ in ranked(test_metrics, "auprc")[:MAX_CURVES]]
     curves = {words.classifier_name(name, short=True): test[name] for name in shown}
     block = typical_block(test, results.metrics["block"])
     size = objective.section.bin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,14 +12,12 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.report import plots
-from selfattn_bio.report.figures import MAX_CURVES, Drawing, ranked
+from selfattn_bio.report.figures import MAX_CURVES, Drawing, Show, ranked
 from selfattn_bio.report.results import Results
 from selfattn_bio.report.tested import Tested
-from selfattn_bio.report.words import SLICES, classifier_name, figure, interval, percent
+from selfattn_bio.report.words import SLICES, classifier_name, estimate, figure, percent
 
 FALSE_POSITIVES, RECALL = 0.05, 0.5  # where the curves are read
-
-Show = Callable[..., Drawing]  # `figures.draw_figure` for a folder
 
 
 def binary_figures(objective: Binary, tested: Tested, show: Show) -> list[Drawing]:
@@ -107,27 +105,22 @@ def slice_figures(results: Results, show: Show) -> list[Drawing]:
                 else " Boundaries are quantiles of the training set, so subsets differ in size."
             ),
             partial(plots.draw_slices, entries, names, label=SLICES[name]),
-            finding=_read_slices(entries, SLICES[name]),
+            finding=_read_slices(entries),
         )
         for name, entries in results.metrics["slices"].items()
     ]
 
 
-def _read_slices(entries: list[dict[str, Any]], title: str) -> str:
-    """State whether the model is better than chance in each slice."""
+def _read_slices(entries: list[dict[str, Any]]) -> str:
+    """Count the slices in which the model is better than chance."""
     aurocs = [entry["model"]["auroc"] for entry in entries if entry.get("model")]
     if not aurocs:
         return "No subset has records of both classes."
     worst = min(aurocs, key=lambda auroc: auroc["value"])
     above = sum(auroc["low"] > 0.5 for auroc in aurocs)
-    if above == len(aurocs):
-        return (
-            f"The model does not use {title} alone: its AUROC is above chance in each subset; the "
-            f"lowest is {figure(worst['value'])} ({interval(worst)})."
-        )
     return (
-        f"The AUROC is above chance in {above} of {len(aurocs)} subsets; the lowest is "
-        f"{figure(worst['value'])} ({interval(worst)})."
+        f"AUROC is above chance in {above} of {len(aurocs)} subsets; the lowest is "
+        f"{estimate(worst)}."
     )
 
 

@@ -28,7 +28,7 @@ from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.report.words import classifier_name, percent
 
 SIZE = (3.6, 2.9)  # inches; 346 px, the width of a phone
-MAX_CURVES = 4
+MAX_CURVES = 5  # in one plot; there are six colours
 Bar = tuple[str, dict[str, float], str]  # name, interval and colour
 
 
@@ -55,6 +55,9 @@ class Drawing:
     svg: str
     finding: str = ""
     is_wide: bool = False
+
+
+Show = Callable[..., Drawing]  # `draw_figure` for a folder
 
 
 def draw(
@@ -132,8 +135,10 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                 lambda ax: plots.draw_evidence(motifs, ax),
                 folder,
                 (SIZE[0], 1.0 + 0.16 * len(motifs)),
-                f"The score decreases with {int((motifs['effect_low'] > 0).sum())} of "
-                f"{counted(len(motifs), 'motif')}: these intervals are above 0.",
+                "Shuffling the sites lowers the score for "
+                f"{int((motifs['effect_low'] > 0).sum())} of "
+                f"{counted(int(motifs['effect'].notna().sum()), 'motif')} "
+                "(interval above 0).",
             )
         )
     if (explained := results.explained) is not None:
@@ -166,21 +171,29 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                     explained.attention, attribution, ax, axis_unit
                 ),
                 folder,
-                finding=_peak(attribution, axis_unit),
+                finding=_peak(attribution),
             )
         )
     return drawings
 
 
-def _peak(attribution: NDArray[np.floating[Any]], unit: str) -> str:
-    """State which tenth of the positions has the highest attribution, and its fraction."""
+def _peak(attribution: NDArray[np.floating[Any]]) -> str:
+    """State which tenth of the positions has the highest attribution, and its fraction.
+
+    Positions are 1-based. The result is empty without attribution, as for methods based on
+    attention.
+    """
     mean = np.asarray(attribution, dtype=np.float64).mean(axis=0)
+    if not mean.any():
+        return ""
     parts = np.array_split(np.arange(len(mean)), min(10, len(mean)))
     best = max(parts, key=lambda part: mean[part].sum())
-    fraction = mean[best].sum() / (mean.sum() or 1.0)
+    where = (
+        f"positions {best[0] + 1} to {best[-1] + 1}" if len(best) > 1 else f"position {best[0] + 1}"
+    )
     return (
-        f"Positions {best[0]} to {best[-1]} ({unit}) have the most attribution of any tenth of the "
-        f"record: {percent(fraction)} of the total, where 10 % would be even."
+        f"Attribution is highest at {where}: {percent(mean[best].sum() / mean.sum())} of the total "
+        f"({percent(len(best) / len(mean))} if it were even)."
     )
 
 

@@ -208,7 +208,7 @@ def _summary(task: RunFile, folder: Path) -> Iterator[str]:
     metrics = read_json(folder / "metrics.json", ResultsError, "Run `selfattn-bio evaluate`")
     objective, test = objective_of(task.objective), metrics["test"]
     metric = objective.main_metric
-    value = _value(test["model"], metric)
+    value = words.estimate(test["model"][metric])
     yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
     yield from _comparison(objective, metrics)
     if (folder / "motifs.tsv").exists():
@@ -225,7 +225,7 @@ def _comparison(objective: Objective[Any], metrics: Mapping[str, Any]) -> Iterat
         )
         yield (
             f"best baseline: {words.classifier_name(best)}, {title_of(metric)} "
-            f"{_value(known[best], metric)}{_lead(objective, metrics, best)}"
+            f"{words.estimate(known[best][metric])}{_lead(objective, metrics, best)}"
         )
 
 
@@ -236,10 +236,3 @@ def _(objective: Binary, metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _is_known(entry: Mapping[str, Any], metric: str) -> bool:
     return entry.get(metric, {}).get("value") is not None
-
-
-def _value(entry: Mapping[str, Any], metric: str) -> str:
-    """Format a metric with its interval: `0.871 (0.861 to 0.880)`."""
-    estimate = entry[metric]
-    spread = f" ({words.interval(estimate)})" if estimate.get("low") is not None else ""
-    return f"{words.figure(estimate['value'])}{spread}"

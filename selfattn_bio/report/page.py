@@ -57,6 +57,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         objective=objective,
         main=objective.main_metric,
         METRICS={metric: title_of(metric) for metric in shown},
+        favour=words.favour_sentence(shown, objective),
         best=best_baseline(metrics, objective),
         comparison=words.baseline_sentence(metrics, objective) if has_differences else (),
         sentences=list(_sentences(objective, metrics)),
@@ -273,7 +274,7 @@ def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
             "best": entry.get(best),
         }
         for name, entries in metrics["slices"].items()
-        if name not in metrics["groups"]
+        if name not in metrics.get("groups", {})
         for entry in entries
     ]
 

@@ -25,14 +25,14 @@ from selfattn_bio.objectives.regression import Regression
 from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import plots, target_plots
 from selfattn_bio.report.bins import bins_figures
-from selfattn_bio.report.class_figures import Show, binary_figures
-from selfattn_bio.report.figures import SIZE, Bar, Drawing, bars, draw_figure, ranked
+from selfattn_bio.report.class_figures import binary_figures
+from selfattn_bio.report.figures import SIZE, Bar, Drawing, Show, bars, draw_figure, ranked
+from selfattn_bio.report.regression_figures import regression_figures
 from selfattn_bio.report.results import Results
 from selfattn_bio.report.target_figures import (
     labels_figures,
     multiclass_figures,
     multilabel_figures,
-    regression_figures,
 )
 from selfattn_bio.report.tested import Tested
 from selfattn_bio.report.words import (

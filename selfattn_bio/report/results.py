@@ -111,7 +111,8 @@ def read_results(task: RunFile, folder: Path) -> Results:
         return read_file(folder / name, read_bed, "motifs")
 
     explained = _read_optional(folder / "attribution", Explanation.load, "explain")
-    others = _other_trainings(task, folder)
+    others = [folder / "members" / str(seed) for seed in range(2, task.training.seeds + 1)]
+    searched = [folder, *(each for each in others if (each / "motifs.tsv").exists())]
     explained_by = [
         each
         for each in (
@@ -142,17 +143,11 @@ def read_results(task: RunFile, folder: Path) -> Results:
         ),
         distances=_read_optional(distances_path(pairs), read_table, "interactions"),
         explained=explained,
-        stability=motif_stability([folder, *others]) if others and motifs is not None else None,
+        stability=motif_stability(searched) if len(searched) > 1 and motifs is not None else None,
         seed_correlations=attribution_correlations(explained_by)
         if len(explained_by) > 1
         else np.empty(0),
     )
-
-
-def _other_trainings(task: RunFile, folder: Path) -> list[Path]:
-    """Return the folders of further members of [training] seeds whose motifs were searched."""
-    folders = [folder / "members" / str(number) for number in range(2, task.training.seeds + 1)]
-    return [each for each in folders if (each / "motifs.tsv").exists()]
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

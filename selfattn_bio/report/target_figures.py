@@ -1,4 +1,4 @@
-"""Figures of objectives with numbers, classes or labels, per record or per position.
+"""Figures of objectives with classes or labels, per record or per position.
 
 Each function returns the figures of one objective. `report.performance` registers them.
 """
@@ -24,119 +24,21 @@ from selfattn_bio.objectives.labels import Labels
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.multiclass import Multiclass, confusion
 from selfattn_bio.objectives.multilabel import Multilabel
-from selfattn_bio.objectives.regression import Regression
 from selfattn_bio.report import target_plots as plots
-from selfattn_bio.report.class_figures import Show
-from selfattn_bio.report.figures import SIZE, Drawing
+from selfattn_bio.report.figures import MAX_CURVES, SIZE, Drawing, Show
 from selfattn_bio.report.tested import Tested
-from selfattn_bio.report.words import MISSING, RHO, figure, interval, percent
+from selfattn_bio.report.words import estimate, figure, interval, percent
 
-MAX_COLUMNS = 3  # columns with a scatter plot
-MAX_CURVES = 6  # classes with a curve
 MAX_CLASSES = 20  # classes of a confusion matrix; the others are merged
 MAX_ROWS = 30  # classes or columns of a figure with one row for each
 OTHERS = "other classes"
-TALL = (SIZE[0], 4.6)  # inches; of two plots, one above the other
 
 Interval = dict[str, Any]
 
 
-def regression_figures(objective: Regression, tested: Tested, show: Show) -> list[Drawing]:
-    """Draw observed and predicted values and residuals of the first columns, and all columns."""
-    columns = objective.section.columns
-    drawings = []
-    for number, column in enumerate(columns[:MAX_COLUMNS]):
-        where = f"_{number + 1}" if len(columns) > 1 else ""
-        drawings += [_scatter(tested, column, where, show), _residuals(tested, column, where, show)]
-    if len(columns) > 1:
-        drawings.append(_by_output(tested, "pearson", "column", show))
-    return drawings
-
-
-def _scatter(tested: Tested, column: str, where: str, show: Show) -> Drawing:
-    pairs = _pairs(tested, column)
-
-    def paint(axes: Any) -> None:
-        for ax, (classifier, name) in zip(np.atleast_1d(axes), tested.names.items(), strict=True):
-            plots.draw_scatter(*pairs[classifier], ax, column)
-            found = tested.outputs(classifier)[column]
-            ax.set_title(f"{name}: {_fit(found)}", fontsize=7.5, loc="left")
-            ax.label_outer()
-
-    entry = tested.outputs("model")[column]
-    rho = entry["spearman"]
-    if rho["value"] is None:
-        finding = "The predictions are constant, so they do not follow the observed values."
-    elif rho["low"] <= 0:
-        finding = (
-            f"The predictions do not follow the observed values: the interval of Spearman's {RHO}, "
-            f"{interval(rho, 2)}, includes 0."
-        )
-    else:
-        finding = f"The predictions follow the observed values: Spearman's {RHO} {_estimate(rho)}"
-        finding += _against(tested, column, "spearman")
-    return show(
-        tested.file_name(f"scatter{where}"),
-        tested.title(f"Observed and predicted {column}"),
-        f"{_points(pairs)} Dotted line: perfect prediction.",
-        f"{RHO} measures the order of the values and R² their size: R² can be low, even "
-        f"negative, where {RHO} is high.",
-        paint,
-        size=TALL if tested.baseline else SIZE,
-        finding=finding,
-        panels=len(tested.names),
-    )
-
-
-def _residuals(tested: Tested, column: str, where: str, show: Show) -> Drawing:
-    pairs = _pairs(tested, column)
-
-    def paint(axes: Any) -> None:
-        for ax, (classifier, name) in zip(np.atleast_1d(axes), tested.names.items(), strict=True):
-            plots.draw_residuals(*pairs[classifier], ax, column)
-            ax.set_title(name, fontsize=7.5, loc="left")
-            ax.label_outer()
-
-    observed = float(np.std(pairs["model"][1]))
-    left = {name: float(np.std(y - x)) for name, (x, y) in pairs.items()}
-    finding = (
-        f"The standard deviation is {observed:.3g} before and {left['model']:.3g} after "
-        "subtracting the predictions"
-    )
-    if tested.baseline:
-        finding += f" ({left[tested.baseline]:.3g} with {tested.names[tested.baseline]})"
-    return show(
-        tested.file_name(f"residuals{where}"),
-        tested.title(f"Residuals of {column}"),
-        "Observed minus predicted values. Orange: means of ten groups of records with similar "
-        "predictions, with 95 % intervals. If they are above 0 on the right and below 0 on the "
-        "left, the predictions are too close to the mean.",
-        "A mean near 0 does not make single predictions accurate: the width of the cloud is their "
-        "error.",
-        paint,
-        size=TALL if tested.baseline else SIZE,
-        finding=f"{finding}.",
-        panels=len(tested.names),
-    )
-
-
-def _pairs(tested: Tested, column: str) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Return predicted and observed values of the known records, by classifier."""
-    observed = tested.numbers(column)
-    known, number = np.isfinite(observed), list(tested.outputs("model")).index(column)
-    return {name: (tested.predicted(name)[known, number], observed[known]) for name in tested.names}
-
-
-def _points(pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]]) -> str:
-    """Describe what `draw_scatter` draws."""
-    number = len(pairs["model"][0])
-    if number > plots.MAX_POINTS:
-        return f"{number:,} test records; darker hexagons have more of them (logarithmic)."
-    return f"One dot for each of {number:,} test records."
-
-
-def _fit(entry: dict[str, Interval]) -> str:
-    return f"{RHO} {_estimate(entry['spearman'])}\nR² {_estimate(entry['r2'])}"
+def skipped(tested: Tested, name: str, title: str, why: str) -> Drawing:
+    """Return a sentence in the place of a figure."""
+    return Drawing(tested.file_name(name), tested.title(title), why, not_means="", svg="")
 
 
 def multiclass_figures(objective: Multiclass, tested: Tested, show: Show) -> list[Drawing]:
@@ -147,7 +49,7 @@ def multiclass_figures(objective: Multiclass, tested: Tested, show: Show) -> lis
     predicted = tested.predicted("model")
     return [
         _confusion(tested, confusion(predicted, truth), names, "records", show),
-        _by_output(tested, "f1", "class", show),
+        by_output(tested, "f1", "class", show),
         *_curves(tested, predicted, truth, names, show),
     ]
 
@@ -155,10 +57,13 @@ def multiclass_figures(objective: Multiclass, tested: Tested, show: Show) -> lis
 def _confusion(
     tested: Tested, counts: NDArray[np.int64], names: list[str], unit: str, show: Show
 ) -> Drawing:
+    if not counts.any():
+        why = f"No class of the test {unit} is known."
+        return skipped(tested, "confusion", "Confusion matrix", why)
     merged, shown = _most_frequent(counts, names)
     wrong = merged - np.diag(np.diag(merged))
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
-    right = np.diag(counts).sum() / max(counts.sum(), 1)
+    right = np.diag(counts).sum() / counts.sum()
     finding = f"{percent(right, 1)} of the {counts.sum():,} {unit} have the correct class."
     if wrong.any():
         finding += (
@@ -211,19 +116,19 @@ def _curves(
     known = truth != UNKNOWN
     counts = np.bincount(truth[known], minlength=len(names))
     chosen = [i for i in np.argsort(-counts, kind="stable") if 0 < counts[i] < known.sum()]
-    shown = chosen[:MAX_CURVES]
-    if not shown:
+    if not chosen:
         return []
-    pairs = [(names[i], truth[known] == i, predicted[known, i]) for i in shown]
+    shown = chosen[:MAX_CURVES]
+    pairs = [(names[i], truth[known] == i, predicted[known, i]) for i in chosen]
     aurocs = [float(roc_auc_score(is_class, p)) for _, is_class, p in pairs]
     precisions = [float(average_precision_score(is_class, p)) for _, is_class, p in pairs]
     rocs = {
         f"{name} ({auroc:.3f})": roc_curve(is_class, p)[:2]
-        for (name, is_class, p), auroc in zip(pairs, aurocs, strict=True)
+        for (name, is_class, p), auroc in list(zip(pairs, aurocs, strict=True))[:MAX_CURVES]
     }
     recalls = {
         f"{name} ({auprc:.3f})": precision_recall_curve(is_class, p)[1::-1]
-        for (name, is_class, p), auprc in zip(pairs, precisions, strict=True)
+        for (name, is_class, p), auprc in list(zip(pairs, precisions, strict=True))[:MAX_CURVES]
     }
     rule = (
         f" Shown are the {MAX_CURVES} most frequent classes of the test set."
@@ -274,8 +179,8 @@ def multilabel_figures(objective: Multilabel, tested: Tested, show: Show) -> lis
         for values in [tested.numbers(name)]
     }
     return [
-        _by_output(tested, "auroc", "label", show, dict.fromkeys(fractions, 0.5)),
-        _by_output(tested, "auprc", "label", show, fractions),
+        by_output(tested, "auroc", "label", show, dict.fromkeys(fractions, 0.5)),
+        by_output(tested, "auprc", "label", show, fractions),
     ]
 
 
@@ -285,26 +190,55 @@ def labels_figures(objective: Labels, tested: Tested, show: Show) -> list[Drawin
     truth = tested.true(objective.section.column)
     calls = {name: tested.labels(name) for name in tested.names}
     counts = _position_counts(truth, calls["model"], classes)
-    unit = "position"
-    accuracies = {tested.names[name]: _accuracy_along(truth, of) for name, of in calls.items()}
-    along = [float(part.mean()) for part in accuracies[tested.names["model"]]]
-    middle, ends = float(np.mean(along[2:-2])), float(np.mean([along[0], along[-1]]))
-    verb = "lower" if ends < middle else "not lower"
+    along = {name: _accuracy_along(truth, of) for name, of in calls.items()}
     return [
         _confusion(tested, counts, list(classes), "positions", show),
-        _by_output(tested, "f1", "label", show),
-        show(
-            tested.file_name("along"),
-            tested.title("Accuracy along the record"),
-            f"Mean accuracy in ten parts of each record, from the first to the last {unit}. Lines: "
-            "95 % intervals over records.",
-            "Labels near the ends have context on one side only, so a lower accuracy there is "
-            "expected.",
-            lambda ax: plots.draw_along(accuracies, ax, "accuracy", unit),
-            finding=f"Accuracy at the ends ({figure(ends)}) is {verb} than in the middle "
-            f"({figure(middle)}).",
-        ),
+        by_output(tested, "f1", "label", show),
+        _along(tested, along, show),
     ]
+
+
+def _along(tested: Tested, along: dict[str, NDArray[np.float64]], show: Show) -> Drawing:
+    """Draw accuracies (n, 10) of each classifier in the parts of each record."""
+    of_model = along["model"]
+    complete = of_model[np.isfinite(of_model).all(axis=1)]
+    name, title = "along", "Accuracy along the record"
+    if len(complete) < 2:
+        why = "Fewer than two test records have known labels in each tenth of their positions."
+        return skipped(tested, name, title, why)
+    accuracies = {
+        tested.names[classifier]: [part[np.isfinite(part)] for part in of.T]
+        for classifier, of in along.items()
+    }
+    return show(
+        tested.file_name(name),
+        tested.title(title),
+        "Mean accuracy in ten parts of each record, from the first to the last position. Lines: "
+        f"95 % intervals over records. Records of fewer than {plots.PARTS} positions are left out.",
+        "Labels near the ends have context on one side only, so a lower accuracy there is "
+        "expected.",
+        lambda ax: plots.draw_along(accuracies, ax, "accuracy", "position"),
+        finding=_ends(complete),
+    )
+
+
+def _ends(accuracies: NDArray[np.float64]) -> str:
+    """Compare accuracies (n, 10) in the first and last tenth of records with those in the middle.
+
+    The interval is a normal 95 % interval over the n records.
+    """
+    ends, middle = accuracies[:, [0, -1]].mean(axis=1), accuracies[:, 2:-2].mean(axis=1)
+    (difference,), (half,) = plots.normal_intervals([ends - middle])
+    low, high = difference - half, difference + half
+    if low > 0 or high < 0:
+        verb = "is lower" if high < 0 else "is higher"
+        finding = f"Accuracy {verb} at the ends of the record than in the middle"
+    else:
+        finding = "Accuracy at the ends of the record cannot be distinguished from the middle"
+    return (
+        f"{finding}: {figure(ends.mean())} and {figure(middle.mean())}, difference "
+        f"{figure(difference, sign=True)} ({interval({'low': low, 'high': high}, sign=True)})."
+    )
 
 
 def _position_counts(truth: pd.Series, calls: pd.Series, classes: str) -> NDArray[np.int64]:
@@ -320,22 +254,25 @@ def _position_counts(truth: pd.Series, calls: pd.Series, classes: str) -> NDArra
     return counts
 
 
-def _accuracy_along(truth: pd.Series, calls: pd.Series) -> list[NDArray[np.float64]]:
-    """Return the accuracy of each record in each tenth of it, where it has known labels.
+def _accuracy_along(truth: pd.Series, calls: pd.Series) -> NDArray[np.float64]:
+    """Return the accuracy in each tenth of each record, (n, 10), missing without known labels.
 
-    Ten parts of a record of 25 positions have two or three positions each.
+    Ten parts of a record of 25 positions have two or three positions each. All parts are missing
+    for a record of fewer than ten positions.
     """
-    parts: list[list[float]] = [[] for _ in range(plots.PARTS)]
-    for true, called in zip(truth, calls, strict=True):
-        right = np.array([a == b for a, b in zip(true, called, strict=False)], dtype=float)
+    found = np.full((len(truth), plots.PARTS), np.nan)
+    for row, true, called in zip(found, truth, calls, strict=True):
+        if len(true) < plots.PARTS:
+            continue
+        right = np.array([a == b for a, b in zip(true, called, strict=True)], dtype=float)
         right[[a == "-" for a in true]] = np.nan
-        for part, of_part in zip(parts, np.array_split(right, plots.PARTS), strict=True):
-            if np.isfinite(of_part).any():
-                part.append(float(np.nanmean(of_part)))
-    return [np.array(part) for part in parts]
+        for i, part in enumerate(np.array_split(right, plots.PARTS)):
+            if np.isfinite(part).any():
+                row[i] = np.nanmean(part)
+    return found
 
 
-def _by_output(
+def by_output(
     tested: Tested,
     metric: str,
     what: str,
@@ -346,6 +283,9 @@ def _by_output(
     model, title = tested.outputs("model"), title_of(metric)
     other = tested.outputs(tested.baseline) if tested.baseline else {}
     known = [name for name, of in model.items() if of[metric]["value"] is not None]
+    if not known:
+        why = f"No {what} has a known {title}."
+        return skipped(tested, f"{metric}_by_{what}", f"{title} of each {what}", why)
     known.sort(key=lambda name: -model[name][metric]["value"])
     half = MAX_ROWS // 2
     shown = known if len(known) <= MAX_ROWS else [*known[:half], *known[-half:]]
@@ -368,7 +308,7 @@ def _by_output(
         "nothing if their intervals overlap.",
         lambda ax: plots.draw_pairs(rows, names, ax, title, ticks),
         size=(SIZE[0], 1.3 + 0.24 * max(len(rows), 3)),
-        finding=_spread(model, known, metric, what, chance),
+        finding=_spread(model, known, metric, chance),
     )
 
 
@@ -376,31 +316,17 @@ def _spread(
     model: dict[str, dict[str, Interval]],
     known: Sequence[str],
     metric: str,
-    what: str,
     chance: dict[str, float | None] | None,
 ) -> str:
     """State the best and the worst class, and how many are above chance."""
     title = title_of(metric)
-    if not known:
-        return f"No {what} has a known {title}."
     best, worst = known[0], known[-1]
     text = (
-        f"{title} is highest for {best}, {_estimate(model[best][metric])}, and lowest for {worst}, "
-        f"{_estimate(model[worst][metric])}."
+        f"{title} is highest for {best}, {estimate(model[best][metric], 2)}, and lowest "
+        f"for {worst}, {estimate(model[worst][metric], 2)}."
     )
-    if chance:
-        above = sum(model[name][metric]["low"] > (chance[name] or 0) for name in known)
-        text += f" {above} of {len(known)} intervals are above chance."
+    levels = {name: chance[name] for name in known} if chance else {}
+    above = [model[name][metric]["low"] > of for name, of in levels.items() if of is not None]
+    if above:
+        text += f" {sum(above)} of {len(above)} intervals are above chance."
     return text
-
-
-def _against(tested: Tested, output: str, metric: str) -> str:
-    if not tested.baseline:
-        return "."
-    other = tested.outputs(tested.baseline)[output][metric]
-    return f", against {_estimate(other)} of {tested.names[tested.baseline]}."
-
-
-def _estimate(of: Interval) -> str:
-    """Format a metric as `0.71 (0.65 to 0.77)`; a dash if it is undefined."""
-    return f"{figure(of['value'], 2)} ({interval(of, 2)})" if of["value"] is not None else MISSING

@@ -70,7 +70,7 @@ def draw_residuals(predicted: ArrayLike, observed: ArrayLike, ax: Axes, name: st
     edges = np.unique(np.quantile(x, np.linspace(0, 1, PARTS + 1)))
     part = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(len(edges) - 2, 0))
     groups = [part == i for i in range(max(len(edges) - 1, 1)) if (part == i).sum() > 1]
-    means, halves = _means([residuals[group] for group in groups])
+    means, halves = normal_intervals([residuals[group] for group in groups])
     ax.errorbar(
         [x[group].mean() for group in groups],
         means,
@@ -91,7 +91,7 @@ def _draw_points(x: NDArray[Any], y: NDArray[Any], ax: Axes) -> None:
         ax.plot(x, y, "o", color=MODEL, alpha=0.45, markersize=2.5, markeredgewidth=0)
 
 
-def _means(groups: Sequence[NDArray[Any]]) -> tuple[list[float], list[float]]:
+def normal_intervals(groups: Sequence[NDArray[Any]]) -> tuple[list[float], list[float]]:
     """Return the mean of each group, and half the width of its normal 95 % interval."""
     means = [float(group.mean()) for group in groups]
     halves = [1.96 * float(group.std(ddof=1)) / np.sqrt(len(group)) for group in groups]
@@ -147,7 +147,7 @@ def draw_class_curves(
     Parameters
     ----------
     curves
-        Name of each class in the legend -> coordinates x and y; at most six classes.
+        Name of each class in the legend -> coordinates x and y; at most `figures.MAX_CURVES`.
     x, y
         Labels of the axes.
     """
@@ -197,8 +197,7 @@ def draw_pairs(
                 linewidth=size / 2.5,
                 label=name,
             )
-    if references:
-        at = [(value, y) for y, value in enumerate(references) if value is not None]
+    if at := [(value, y) for y, value in enumerate(references) if value is not None]:
         ax.plot(*np.array(at).T, "|", color=MUTED, markersize=9, label="chance")
     ax.set_yticks(range(len(rows)), [name for name, *_ in rows])
     ax.tick_params(axis="y", length=0, labelcolor=INK)
@@ -222,7 +221,7 @@ def draw_along(
         Label of the vertical axis, and of the positions.
     """
     for i, (name, parts) in enumerate(accuracies.items()):
-        means, halves = _means(parts)
+        means, halves = normal_intervals(parts)
         ax.errorbar(
             (np.arange(len(parts)) + 0.5) / len(parts),
             means,
@@ -258,7 +257,7 @@ def draw_distances(
         colour = MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)]
         ax.plot(kb, of, marker="o", markersize=3.5, color=colour, label=name)
     ax.plot(kb, chance, color=MUTED, label="bins at random", **DOTTED)
-    ax.set(ylim=(0, 1.02), xlabel="distance to the nearest bin with a point, kb, at most")
+    ax.set(ylim=(0, 1.02), xlabel="maximum distance to a point (kb)")
     ax.set_ylabel("fraction of called bins")
     ax.legend(loc="lower right")
 

@@ -50,13 +50,6 @@ class Tested:
         """Return the title of a figure, which names the part."""
         return f"{self.part}: {title}" if self.part else title
 
-    def metric(self, classifier: str, metric: str) -> dict[str, Any]:
-        """Return a test metric as `{value, low, high}`."""
-        test = self.results.metrics["test"]
-        entry = test["model"] if classifier == "model" else test["baselines"][classifier]
-        found: dict[str, Any] = entry[f"{self._prefix}{metric}"]
-        return found
-
     def outputs(self, classifier: str) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the test metrics of each class, label or column: `{metric: {value, low, high}}`.
 

@@ -6,7 +6,7 @@ No sentence claims more than its interval supports.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, RunFile
 from selfattn_bio.config.variants import NETWORK, PARTNER
-from selfattn_bio.evaluation.metrics import title_of
+from selfattn_bio.display import counted
+from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
 from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
 from selfattn_bio.interpret.evidence import num_supported
 from selfattn_bio.interpret.matching import match_label
@@ -75,6 +76,12 @@ def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
 def interval(estimate: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
     """Format an interval as `0.864 to 0.884`."""
     return f"{figure(estimate['low'], digits, sign)} to {figure(estimate['high'], digits, sign)}"
+
+
+def estimate(of: Mapping[str, Any], digits: int = 3) -> str:
+    """Format a metric as `0.871 (0.861 to 0.880)`, or `0.871` without an interval."""
+    spread = f" ({interval(of, digits)})" if of.get("low") is not None else ""
+    return f"{figure(of['value'], digits)}{spread}"
 
 
 def calibration(entry: Mapping[str, Any]) -> str:
@@ -178,12 +185,40 @@ def difference_sentence(
         return ""
     lead = metrics["differences"]["baselines"][best][objective.main_metric]
     if lead["value"] is None:
-        return f"The {title_of(objective.main_metric)} of the model is undefined."
+        title = title_of(objective.main_metric)
+        return f"The difference in {title} to {classifier_name(best, short=True)} is undefined."
     outside = lead["low"] > 0 or lead["high"] < 0
     return (
         f"Model minus {classifier_name(best, short=True)}: {figure(lead['value'], sign=True)} "
         f"({interval(lead, sign=True)}); the interval {'excludes' if outside else 'includes'} 0."
     )
+
+
+def favour_sentence(
+    metrics: Collection[str], objective: Objective[Any] | type[Objective[Any]]
+) -> str:
+    """State which sign of a difference, model minus baseline, favours the model.
+
+    Parameters
+    ----------
+    metrics
+        Names of the metrics, such as "mse", or "activity.mse" for a part of an objective.
+    objective
+        The objective of the model, which knows the direction of its main metric.
+    """
+    lower = [
+        title_of(name)
+        for name in metrics
+        if (
+            not objective.higher_is_better
+            if name == objective.main_metric
+            else name.rpartition(".")[2] in LOWER_IS_BETTER
+        )
+    ]
+    if len(lower) == len(metrics):
+        return "Negative values favour the model."
+    exception = f" (negative values for {', '.join(lower)})" if lower else ""
+    return f"Positive values favour the model{exception}."
 
 
 def supported(motifs: pd.DataFrame) -> list[str]:
@@ -322,19 +357,18 @@ def agreement_sentence(
     seed_correlations
         (n,) correlation for each record that several trainings explained; may be empty.
     """
-    what = "Spearman correlation of the attributions of a record, median over records"
     found = []
     if member_correlation is not None:
         found.append(
-            f"{figure(member_correlation, 2)} between the networks that the model averages, each "
-            "explained alone"
+            f"Attributions of the averaged networks correlate with {RHO} "
+            f"{figure(member_correlation, 2)} (median over records)."
         )
-    if len(seed_correlations):
+    if len(known := seed_correlations[np.isfinite(seed_correlations)]):
         found.append(
-            f"{figure(float(np.nanmedian(seed_correlations)), 2)} between trainings with different "
-            f"seeds ({len(seed_correlations):,} records)"
+            f"Attributions of trainings with different seeds correlate with {RHO} "
+            f"{figure(float(np.median(known)), 2)} (median over {counted(len(known), 'record')})."
         )
-    return f"{what}: {'; '.join(found)}." if found else ""
+    return " ".join(found)
 
 
 def database_name(database: str) -> str:

@@ -96,6 +96,7 @@ def found_words(table):
 def test_planted_motifs_are_counted_over_seeds(runs):
     table = motif_stability(runs)
     assert (table["runs"] == 3).all()
+    assert (table["tested"] == 3).all()
     assert found_words(table) == {"A": (1, 3, 2), "B": (1, 2, 1), "C": (3, 1, 0)}
 
 
@@ -112,6 +113,8 @@ def test_motifs_without_verdicts_are_not_supported(runs):
     ]
     table = motif_stability(bare)
     assert not table["supported_in"].any()
+    assert not table["tested"].any()
+    assert (motif_stability([*bare[:2], runs[2]])["tested"] == 1).all()
     assert table["found_in"].tolist() == motif_stability(runs)["found_in"].tolist()
 
 

@@ -1,5 +1,6 @@
 """Test that each objective's figures show its predictions, and that captions state what follows."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +16,13 @@ from target_results import CLASSES, OBJECTIVES, make_language, make_targets
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.objectives import objective_of
-from selfattn_bio.report import target_plots
+from selfattn_bio.report import target_plots, tested
 from selfattn_bio.report.bins import distances_to_points
 from selfattn_bio.report.figures import Drawing
 from selfattn_bio.report.page import render, write_report
 from selfattn_bio.report.performance import draw_performance
 from selfattn_bio.report.results import Results, entry_of, read_results
-from selfattn_bio.report.target_figures import _most_frequent
+from selfattn_bio.report.target_figures import skipped
 
 Maker = Callable[..., RunFile]
 
@@ -78,6 +79,7 @@ def test_each_objective_has_its_figures(
     assert "<image" not in page  # the policy of the page forbids images
     assert ("Motifs were not" in page) == is_interpreted
     assert page.count("<figure>") == len(files)
+    assert ("(negative values for activity: MSE)" in page) == (kind == "several")
     assert '<a href="#groups">' not in page
     assert "<th>records</th>" in page  # there are no positives to count
 
@@ -112,6 +114,84 @@ def test_scatter_states_the_correlation(results: Callable[[str], Results], tmp_p
     residuals = drawn(of, tmp_path)["residuals"]
     left = np.std(of.test["true.expression"].astype(float) - of.test["expression"])
     assert f"{left:.3g} after subtracting the predictions" in residuals.finding
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "start"),
+    [
+        (0.4, 0.6, "The predictions follow the observed values: Spearman's"),
+        (-0.6, -0.4, "The predictions are inverted, high where the observed values are low: "),
+        (-0.1, 0.4, "The predictions cannot be distinguished from no relation: Spearman's"),
+    ],
+)
+def test_finding_depends_on_the_interval(
+    low: float, high: float, start: str, results: Callable[[str], Results], tmp_path: Path
+) -> None:
+    of = results("regression")
+    rho = {"value": (low + high) / 2, "low": low, "high": high}
+    entry = {**of.metrics["outputs"]["model"]["expression"], "spearman": rho}
+    metrics = {**of.metrics, "outputs": {"model": {"expression": entry}}}
+    finding = drawn(dataclasses.replace(of, metrics=metrics), tmp_path)["scatter"].finding
+    assert finding.startswith(start)
+    assert "includes 0" not in finding
+
+
+@pytest.mark.parametrize(
+    ("column", "which"), [("expression", "predictions"), ("true.expression", "observed values")]
+)
+def test_undefined_correlation_has_its_reason(
+    column: str, which: str, results: Callable[[str], Results], tmp_path: Path
+) -> None:
+    of = results("regression")
+    entry = {**of.metrics["outputs"]["model"]["expression"]}
+    entry["spearman"] = dict.fromkeys(("value", "low", "high"))
+    metrics = {**of.metrics, "outputs": {"model": {"expression": entry}}}
+    value = 1.0 if column == "expression" else "1.0"
+    constant = dataclasses.replace(of, metrics=metrics, test=of.test.assign(**{column: value}))
+    finding = drawn(constant, tmp_path)["scatter"].finding
+    assert finding.endswith(f" is undefined, because the {which} are constant.")
+
+
+@pytest.mark.parametrize("known", [0, 1, 2])
+def test_few_known_values_have_no_scatter(
+    known: int, results: Callable[[str], Results], tmp_path: Path
+) -> None:
+    of = results("regression")
+    values = of.test["true.expression"].where(np.arange(len(of.test)) < known, "")
+    few = dataclasses.replace(of, test=of.test.assign(**{"true.expression": values}))
+    page = render(few, tmp_path, "regression")
+    sentence = "Fewer than two test records have a known value of expression."
+    assert (sentence in page) == (known < 2)
+    assert (tmp_path / "residuals.svg").exists() == (known == 2)
+
+
+def test_outputs_without_values_have_no_figure(
+    results: Callable[[str], Results], tmp_path: Path
+) -> None:
+    of = results("multilabel")
+    unknown = {"auroc": dict.fromkeys(("value", "low", "high"))}
+    outputs = {name: {**entry, **unknown} for name, entry in of.metrics["outputs"]["model"].items()}
+    metrics = {**of.metrics, "outputs": {"model": outputs}}
+    page = render(dataclasses.replace(of, metrics=metrics), tmp_path, "multilabel")
+    assert "No label has a known AUROC." in page
+    assert not (tmp_path / "auroc_by_label.svg").exists()
+
+
+def test_unknown_classes_have_no_confusion_matrix(
+    results: Callable[[str], Results], tmp_path: Path
+) -> None:
+    of = results("multiclass")
+    unknown = dataclasses.replace(of, test=of.test.assign(**{"true.family": ""}))
+    assert "No class of the test records is known." in render(unknown, tmp_path, "multiclass")
+    assert not (tmp_path / "confusion.svg").exists()
+
+
+def test_skipped_figure_names_its_part(results: Callable[[str], Results]) -> None:
+    drawing = skipped(
+        tested.Tested(results("several"), "class"), "roc", "ROC", "No class is known."
+    )
+    assert (drawing.name, drawing.title) == ("class_roc", "class: ROC")
+    assert (drawing.means, drawing.svg) == ("No class is known.", "")
 
 
 def test_scatter_leaves_out_unknown_values(
@@ -175,7 +255,7 @@ def test_page_compares_with_the_best_baseline(
     page = " ".join((tmp_path / "report.html").read_text(encoding="utf-8").split())
     assert "Pearson&#39;s r on 80 test records" in page
     assert "The Pearson&#39;s r of the model is <strong>higher</strong> than that of its" in page
-    assert "(MSE: negative values)" in page
+    assert "Positive values favour the model (negative values for MSE)." in page
 
 
 def test_one_motif_has_no_pairs(tmp_path: Path, results_maker: Maker) -> None:
@@ -252,15 +332,6 @@ def test_confusion_matrix_has_counts_and_row_fractions() -> None:
     assert ax.get_ylim() == (1.5, -0.5)  # the first class is at the top
 
 
-def test_rare_classes_are_merged() -> None:
-    counts = np.diag(np.arange(25, 0, -1))
-    counts[24, 0] = 2
-    merged, names = _most_frequent(counts, [f"c{i}" for i in range(25)])
-    assert names == [*(f"c{i}" for i in range(19)), "other classes"]
-    assert merged.sum() == counts.sum()
-    assert merged[19].tolist() == [2, *[0] * 18, 21]
-
-
 def test_pairs_have_intervals_and_chance() -> None:
     ax = Figure().subplots()
     entry = {"value": 0.8, "low": 0.7, "high": 0.85}
@@ -281,6 +352,17 @@ def test_accuracy_along_the_record_has_intervals() -> None:
     half = 1.96 * np.std(parts[0], ddof=1) / 2
     segments = ax.collections[0].get_segments()
     np.testing.assert_allclose(segments[0][:, 1], [0.5 - half, 0.5 + half])
+
+
+def test_short_records_have_no_accuracy_along(
+    results: Callable[[str], Results], tmp_path: Path
+) -> None:
+    of = results("labels")
+    names = ["true.structure", "predicted", "worse.predicted"]
+    short = of.test.assign(**{name: of.test[name].str[-9:] for name in names})
+    page = render(dataclasses.replace(of, test=short), tmp_path, "labels")
+    assert "Fewer than two test records have known labels in each tenth" in page
+    assert not (tmp_path / "along.svg").exists()
 
 
 def test_distances_of_bins_to_points() -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.report.page import write_report
 from selfattn_bio.report.results import read_results
+from selfattn_bio.report.words import RHO
 
 Maker = Callable[..., RunFile]
 
@@ -36,12 +38,30 @@ def test_page_shows_motifs_found_again(tmp_path: Path, results_maker: Maker) -> 
     (tmp_path / "attribution" / "attribution.json").write_text(json.dumps(about))
     page = page_of(tmp_path, run)
     assert "found in" not in page  # one training
-    rho = "median over records: 0.73 between the networks that the model averages"
-    assert f"{rho}, each explained alone.</p>" in page
+    rho = f"Attributions of the averaged networks correlate with {RHO} 0.73 (median over records)."
+    assert f"{rho}</p>" in page
     twice = run.model_copy(update={"training": run.training.model_copy(update={"seeds": 2})})
     page = page_of(tmp_path, twice)
     # both motifs of the fixture are equal
     assert "<td>Dref</td><td>2 of 2</td><td>1 of 2</td></tr></tbody>" in page
-    assert f"{rho}, each explained alone; 1.00 between trainings with different seeds (20" in page
+    seeds = (
+        f"Attributions of trainings with different seeds correlate with {RHO} 1.00 (median over 20"
+    )
+    assert f"{rho} {seeds} records).</p>" in page
+    assert "The motifs of 2 of 2 trainings were searched, separately, and those of 2 were" in page
+    thrice = run.model_copy(update={"training": run.training.model_copy(update={"seeds": 3})})
+    page = page_of(tmp_path, thrice)
+    assert "The model was trained 3 times with different seeds. The motifs of 2 of 3 train" in page
     shutil.rmtree(other)
     assert "found in" not in page_of(tmp_path, twice)
+
+
+def test_stability_without_verdicts_has_a_dash() -> None:
+    environment = Environment(loader=PackageLoader("selfattn_bio.report"), autoescape=True)
+    row = {"run": 1, "name": "m", "consensus": "TATA", "match": "", "runs": 2, "found_in": 2}
+    task = {"training": {"seeds": 2}}
+    template = environment.get_template("stability.html.j2")
+    page = template.render(stability=[row | {"tested": 0, "supported_in": 0}], task=task)
+    assert "<td>2 of 2</td><td>\N{EN DASH}</td></tr>" in page
+    page = template.render(stability=[row | {"tested": 1, "supported_in": 1}], task=task)
+    assert "<td>2 of 2</td><td>1 of 1</td></tr>" in page

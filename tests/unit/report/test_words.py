@@ -3,7 +3,10 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.config import RunFile
+from selfattn_bio.objectives import Objective
+from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.objectives.regression import Regression
+from selfattn_bio.objectives.several import Several
 from selfattn_bio.report import words
 
 
@@ -248,3 +251,56 @@ def test_calibration_is_shown_with_its_floor() -> None:
         "ECE 0.017 (0.016 if perfectly calibrated), calibration slope 1.01 (0.94 to 1.08), "
         "intercept -0.03 (-0.09 to +0.04)"
     )
+
+
+class _Error(Regression):
+    main_metric, higher_is_better = "mae", False
+
+
+@pytest.mark.parametrize(
+    ("metrics", "objective", "sentence"),
+    [
+        (["auroc", "mcc"], Binary, "Positive values favour the model."),
+        (
+            ["auroc", "brier", "ece"],
+            Binary,
+            "Positive values favour the model (negative values for Brier, ECE).",
+        ),
+        (
+            ["mean", "activity.pearson", "activity.mse"],
+            Several,
+            "Positive values favour the model (negative values for activity: MSE).",
+        ),
+        (["mae", "r2"], _Error, "Positive values favour the model (negative values for mae)."),
+        (["mae", "mse"], _Error, "Negative values favour the model."),
+    ],
+)
+def test_each_metric_has_its_direction(
+    metrics: list[str], objective: type[Objective], sentence: str
+) -> None:
+    assert words.favour_sentence(metrics, objective) == sentence
+
+
+def test_agreement_leaves_out_undefined_correlations() -> None:
+    assert words.agreement_sentence(None, np.array([])) == ""
+    assert words.agreement_sentence(None, np.array([np.nan])) == ""
+    assert words.agreement_sentence(0.731, np.array([0.5, np.nan, 0.7])) == (
+        f"Attributions of the averaged networks correlate with {words.RHO} 0.73 (median over "
+        f"records). Attributions of trainings with different seeds correlate with {words.RHO} 0.60 "
+        "(median over 2 records)."
+    )
+
+
+def test_estimate_has_an_interval_if_known() -> None:
+    entry = {"value": 0.871, "low": 0.861, "high": 0.88}
+    assert words.estimate(entry) == "0.871 (0.861 to 0.880)"
+    assert words.estimate(entry, 2) == "0.87 (0.86 to 0.88)"
+    assert words.estimate({"value": 0.871}) == "0.871"
+    assert words.estimate(dict.fromkeys(entry)) == words.MISSING
+
+
+def test_undefined_difference_does_not_blame_the_model() -> None:
+    unknown = {"auroc": dict.fromkeys(("value", "low", "high"))}
+    differences = {"best_baseline": "gc", "baselines": {"gc": unknown}}
+    sentence = words.difference_sentence(Binary, {"differences": differences})
+    assert sentence == "The difference in AUROC to GC content is undefined."

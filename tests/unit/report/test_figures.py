@@ -1,0 +1,70 @@
+"""Test the findings of the figures on motifs, attribution and subsets of records."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.report.class_figures import _read_slices
+from selfattn_bio.report.figures import _peak, interpretation
+from selfattn_bio.report.page import slice_rows
+from selfattn_bio.report.results import read_results
+
+Maker = Callable[..., RunFile]
+
+
+def test_peak_has_positions_from_1() -> None:
+    attribution = np.ones((2, 300))
+    attribution[:, :30] = 3
+    assert _peak(attribution) == (
+        "Attribution is highest at positions 1 to 30: 25 % of the total (10 % if it were even)."
+    )
+
+
+def test_peak_of_few_positions_has_their_fraction() -> None:
+    assert _peak(np.array([[1, 1, 5, 1]])) == (
+        "Attribution is highest at position 3: 62 % of the total (25 % if it were even)."
+    )
+
+
+@pytest.mark.parametrize("attribution", [np.zeros((2, 30)), np.zeros((2, 0))])
+def test_peak_is_empty_without_attribution(attribution: np.ndarray) -> None:
+    assert _peak(attribution) == ""
+
+
+@pytest.mark.parametrize(("low", "count"), [(0.55, 2), (0.45, 1)])
+def test_slices_above_chance_are_counted(low: float, count: int) -> None:
+    aurocs = [{"value": 0.6, "low": low, "high": 0.7}, {"value": 0.8, "low": 0.7, "high": 0.9}]
+    entries = [{"model": {"auroc": auroc}} for auroc in aurocs] + [{"model": None}]
+    assert _read_slices(entries) == (
+        f"AUROC is above chance in {count} of 2 subsets; the lowest is 0.600 ({low:.3f} to 0.700)."
+    )
+    assert _read_slices([{"model": None}]) == "No subset has records of both classes."
+
+
+def test_findings_are_on_what_was_measured(tmp_path: Path, results_maker: Maker) -> None:
+    run, path = results_maker(tmp_path), tmp_path / "attribution" / "attribution.npz"
+
+    def finding(name: str = "attention") -> str:
+        drawings = interpretation(read_results(run, tmp_path), tmp_path / "plots")
+        return {drawing.name: drawing.finding for drawing in drawings}[name]
+
+    sentence = "Shuffling the sites lowers the score for 1 of 2 motifs (interval above 0)."
+    assert finding("evidence") == sentence
+    assert finding().startswith("Attribution is highest at positions ")
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **arrays | {"hypothetical": arrays["hypothetical"][:, :, :0]})
+    assert finding() == ""
+
+
+def test_slices_of_an_earlier_version_have_a_table(tmp_path: Path, results_maker: Maker) -> None:
+    results_maker(tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    rows = slice_rows(metrics)
+    assert {row["by"] for row in rows} == {"GC content"}
+    del metrics["groups"]
+    assert slice_rows(metrics) == rows
