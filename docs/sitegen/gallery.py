@@ -6,7 +6,7 @@ import io
 import logging
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +107,7 @@ def of_python(folder: Path) -> Iterator[Plot]:
         "Above: mean loss of the substitutions at each position. Below: the effect of each one.",
         shown(substitutions(model, explanation.sequences[0], folder).plot()),
     )
+    yield from alone(model, selfattn_bio.MotifSet.load(RESULTS), explanation.sequences)
     reading = selfattn_bio.read_attention(model, [explanation.sequences[0]])
     figure = Figure(figsize=(4.4, 3.6), layout="constrained")
     plots.draw_attention_map(reading.map(), figure.subplots())
@@ -142,6 +143,35 @@ def substitutions(
     middle = len(sequence) // 2
     region = f"chr1:{middle - 30}-{middle + 30}"
     return selfattn_bio.score_substitutions(model, folder / "synthetic.fa", region)
+
+
+def alone(
+    model: selfattn_bio.Scorer, motifs: selfattn_bio.MotifSet, sequences: Sequence[str]
+) -> Iterator[Plot]:
+    """Draw what motifs do in neutral backgrounds, and without an interval."""
+    first, *_, second = motifs.ppms.values()
+    marginals = selfattn_bio.marginalize(model, sequences, {"motif": first})
+    yield Plot(
+        "A motif alone",
+        "`selfattn_bio.marginalize(model, backgrounds, motifs).plot()`, of class "
+        "`selfattn_bio.Marginals`",
+        "Effect of the motif in shuffled sequences, by position and strand.",
+        shown(marginals.plot()),
+    )
+    yield Plot(
+        "Two motifs at a distance",
+        "`selfattn_bio.marginalize_spacing(model, backgrounds, first, second).plot()`, of class "
+        "`selfattn_bio.MarginalSpacing`",
+        "Epistasis of both motifs in shuffled sequences, by distance, for each orientation.",
+        shown(selfattn_bio.marginalize_spacing(model, sequences, first, second).plot()),
+    )
+    yield Plot(
+        "Without an interval",
+        "`selfattn_bio.ablate(model, sequences, start, end).plot()`, of class "
+        "`selfattn_bio.Ablation`",
+        "Loss of the score of each sequence when the bases of the interval are shuffled.",
+        shown(selfattn_bio.ablate(model, sequences, 60, 100).plot()),
+    )
 
 
 def contacts() -> selfattn_bio.Contacts:
