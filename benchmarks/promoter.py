@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from harness import Row, Table, interval, listed, run
+from numpy.typing import NDArray
 from runs import Study, settings_of, write_run_file
 from sklearn.metrics import roc_auc_score
 
@@ -51,13 +52,16 @@ def predictions(seed: int) -> pd.DataFrame:
 
 
 def lead_of_means(
-    of_model: Sequence[pd.Series], of_baseline: Sequence[pd.Series], labels: pd.Series
+    of_model: Sequence[pd.Series],
+    of_baseline: Sequence[pd.Series],
+    labels: pd.Series,
+    units: NDArray[np.int64],
 ) -> dict[str, float]:
     """Return the mean test AUROC of several models minus that of several baselines.
 
-    The interval is over blocks of the chromosome, with the same bootstrap samples for all.
+    Blocks of the chromosome are resampled (`units`, (n,)), the same for all.
     """
-    bootstrap = Bootstrap(labels.to_numpy(), units=STUDY.units(TASK))
+    bootstrap = Bootstrap(labels.to_numpy(), units=units)
     means = []
     for group in (of_model, of_baseline):
         sampled = [bootstrap.metrics(each, threshold=0.5)["auroc"] for each in group]
@@ -103,7 +107,7 @@ def lead_rows(results: Sequence[dict[str, Any]], tables: Sequence[pd.DataFrame])
     models, labels = [table["model"] for table in tables], tables[0]["label"]
     cnn_pairs = [(one["cnn"] + other["cnn"]) / 2 for one, other in combinations(tables, 2)]
     for name, of in ((best, [table[best] for table in tables]), ("two CNNs averaged", cnn_pairs)):
-        lead = lead_of_means(models, of, labels)
+        lead = lead_of_means(models, of, labels, STUDY.units(TASK))
         yield {"model - baseline": f"means: {name}", "AUROC": interval(lead, 4, "+")}
 
 

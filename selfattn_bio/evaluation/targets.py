@@ -130,8 +130,14 @@ def target_predictions(
         for name, values in as_rows(of, names).items()
     }
     return pd.DataFrame(
-        {"id": ids, **columns, **{f"{TRUE}{name}": truth[name].to_numpy() for name in truth}}
+        {"id": ids, **columns, **{f"{TRUE}{name}": _as_read(truth[name]) for name in truth}}
     )
+
+
+def _as_read(column: pd.Series) -> NDArray[Any]:
+    """Return a column of text as numbers, (n,), if all known values are numbers."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    return (numbers if (numbers.isna() == column.isna()).all() else column).to_numpy()
 
 
 def mean_predictions(objective: Objective[Any], outputs: Sequence[Predictions]) -> Predictions:

@@ -187,7 +187,7 @@ def test_audit_limits_kept_duplicates(table, steps):
         '[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind '
         '= "column"\n[audit]\nmax_duplicates = 0\n'
     )
-    lines, _ = steps(text, audit=1)
+    lines, _ = steps(text, audit=3)
     assert "test records with the same sequence in train or pretraining: 1, such as" in lines[-1]
 
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_missing_extra_names_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "opacus", None)
+    monkeypatch.delitem(sys.modules, "opacus.accountants", raising=False)  # of earlier tests
     with pytest.raises(MissingPackageError) as caught:
         import_extra("opacus.accountants", "privacy", "[privacy]")
     assert str(caught.value).startswith("[privacy] needs the extra privacy (")
