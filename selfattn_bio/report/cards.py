@@ -145,6 +145,10 @@ def findings(
     def q(name: str) -> str:
         return f"q = {words.p_value(row[f'{name}_q'])}"
 
+    def when_shuffled(fall: float) -> str:
+        return f"{'lowers' if fall > 0 else 'raises'} {unit} by {words.figure(abs(fall), 2)}"
+
+    direction = -1 if row["difference"] < 0 else 1  # motifs may lower a number
     # Required column, question, function that returns answer and text
     lines: list[tuple[str, str, Any]] = [
         *(_of_numbers if pd.notna(row["difference"]) else _of_labels)(row, matched, answer, q),
@@ -152,17 +156,16 @@ def findings(
             answer("effect", abs(min(row["effect"], row["fall"], key=abs)), row["min_effect"])
             if pd.notna(row["difference"])
             else answer("effect", min(row["effect"], row["fall"], key=abs), row["min_effect"]),
-            f"Decrease in {unit} when its sites are shuffled: "
-            f"{words.figure(row['fall'], 2, sign=True)}. This minus the decrease when nearby "
-            f"{letters} are shuffled (effect): {words.figure(row['effect'], 2, sign=True)} "
+            f"Shuffling its sites {when_shuffled(row['fall'])}. Effect of the sites, compared with "
+            f"nearby {letters}: {words.figure(row['effect'], 2, sign=True)} "
             f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),
         ("null_p", "Does it use it more than permuted motifs?", lambda: (
             YES if row["null_p"] <= NULL_P else NO,
-            f"Decrease when sites of {row['null_motifs']:.0f} motifs with its columns in random "
-            f"order are shuffled: {words.figure(row['null_fall'], 2, sign=True)} at the 95th "
-            f"percentile; p = {words.p_value(row['null_p'])}.")),
+            f"Shuffling sites of {row['null_motifs']:.0f} motifs with its columns in random order "
+            f"{when_shuffled(row['null_fall'])} at the 95th percentile; "
+            f"p = {words.p_value(row['null_p'])}.")),
         ("sufficiency_q", "Is one site sufficient?", lambda: (
-            answer("sufficiency", row["sufficiency"]),
+            answer("sufficiency", direction * row["sufficiency"]),
             f"Inserting one site into a shuffled record changes its {unit} by "
             f"{words.figure(row['sufficiency'], 2, sign=True)} "
             f"({span('sufficiency')}); {q('sufficiency')}.")),
@@ -220,7 +223,7 @@ def _of_numbers(
         return f"{words.figure(row[name], 2, sign=True)} {unit}"
 
     return [
-        ("enrichment_q", f"Do records with a site have another {unit}?", lambda: (
+        ("enrichment_q", f"Is {unit} different in records with a site?", lambda: (
             answer("enrichment"),
             f"{row['records_with_hit']:.0f} of {row['records']:.0f} records have a site; the "
             f"difference of the means is {shift('difference')}; {q('enrichment')}.")),

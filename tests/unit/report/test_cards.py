@@ -49,13 +49,13 @@ def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None
     ]
     used = found["Does the model use it?"].figures
     assert used == (
-        "Decrease in log-odds when its sites are shuffled: +0.91. This minus the decrease when "
-        "nearby bases are shuffled (effect): +0.81 (+0.62 to +1.01), 32 records; q = 0.002."
+        "Shuffling its sites lowers log-odds by 0.91. Effect of the sites, compared with nearby "
+        "bases: +0.81 (+0.62 to +1.01), 32 records; q = 0.002."
     )
     assert found["Does it use it more than permuted motifs?"] == Finding(
         "Does it use it more than permuted motifs?",
         YES,
-        "Decrease when sites of 20 motifs with its columns in random order are shuffled: +0.12 at "
+        "Shuffling sites of 20 motifs with its columns in random order lowers log-odds by 0.12 at "
         "the 95th percentile; p = 0.048.",
     )
     enough = found["Is one site sufficient?"]
@@ -88,6 +88,27 @@ def test_small_and_negative_effects(results: Results) -> None:
 
     assert [answer(value) for value in (0.3, 0.05, -0.3)] == [YES, NO, REVERSE]
     assert answer(-0.3, 0.01) == NO  # effect relative to nearby sites
+
+
+def test_motif_that_lowers_a_number(results: Results) -> None:
+    row = motif_rows(results)[0] | {"unit": "liver expr", "min_effect": 0.09, "difference": -1.03}
+    row |= {"matched_difference": -1.0, "records_with_hit": 47, "records": 97}
+    row |= {"effect": -0.91, "fall": -0.87, "null_fall": -0.03}
+
+    def found(sufficiency: float) -> dict[str, Finding]:
+        changes = {"sufficiency": sufficiency, "sufficiency_q": 0.001}
+        return {line.question: line for line in findings(row | changes, results.task)[0]}
+
+    enough = "Is one site sufficient?"
+    assert [found(value)[enough].answer for value in (-0.77, 0.77)] == [YES, REVERSE]
+    lines = found(-0.77)
+    assert f"changes its liver expr by {MINUS}0.77" in lines[enough].figures
+    used = lines["Does the model use it?"].figures
+    assert used.startswith("Shuffling its sites raises liver expr by 0.87. Effect of the sites, ")
+    assert f"nearby bases: {MINUS}0.91" in used
+    permuted = lines["Does it use it more than permuted motifs?"].figures
+    assert "raises liver expr by 0.03 at the 95th percentile" in permuted
+    assert "Is liver expr different in records with a site?" in lines
 
 
 def test_undecided_tests_are_named(results: Results) -> None:

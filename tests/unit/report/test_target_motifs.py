@@ -51,10 +51,10 @@ def test_page_shows_motifs_of_each_output(tmp_path: Path, results_maker: Maker) 
     assert "sites, for class.ebox</small>" in page
     assert "<b>Numbers</b> (expression) have no positives and negatives." in page
     assert "found and tested for activity.expression, class.ebox separately" in page
-    assert "Do records with a site have another expression?" in page
+    assert "Is expression different in records with a site?" in page
     assert f"the difference of the means is {MINUS}1.50 expression;" in page
     assert "Also compared with records matched for GC content and length?" in page
-    assert f"Decrease in expression when its sites are shuffled: {MINUS}0.80." in page
+    assert "Shuffling its sites raises expression by 0.80." in page
     assert "Is it more frequent in positives than in negatives?" in page  # of the class
     assert "1 of 3 motifs are supported" in page or "1 of 3 motifs is supported" in page
 
