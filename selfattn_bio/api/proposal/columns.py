@@ -289,11 +289,7 @@ def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]
     """Combine several targets of one kind: numbers, or labels 0 and 1."""
     if len(targets) == 1:
         return tuple(targets)
-    kinds = {
-        "multilabel" if target.kind == "binary" and not target.positive else target.kind
-        for target in targets
-    }
-    if kinds not in ({"multilabel"}, {"regression"}):
+    if not can_be_joined(targets):
         hint = (
             'Name one column; in a run file objective "several" learns columns of different kinds'
         )
@@ -302,8 +298,17 @@ def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]
             f"{', '.join(target.text for target in targets)}"
         )
         raise RunFileError(message, place=place, hint=hint)
-    kind = kinds.pop()
+    kind = _joined_kind(targets[0])
     return tuple(replace(target, kind=kind) for target in targets)
+
+
+def can_be_joined(targets: Iterable[TargetColumn]) -> bool:
+    """Return whether targets can be learned together: all numbers, or all labels 0 and 1."""
+    return {_joined_kind(target) for target in targets} in ({"multilabel"}, {"regression"})
+
+
+def _joined_kind(target: TargetColumn) -> Kind:
+    return "multilabel" if target.kind == "binary" and not target.positive else target.kind
 
 
 def target_of(

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfattn_bio.api.proposal.columns import (
+    SHOWN,
     SPLIT_WORDS,
     SplitColumn,
     TargetColumn,
+    can_be_joined,
     choose_targets,
     find_split,
+    target_of,
 )
 from selfattn_bio.api.proposal.contents import Contents
 from selfattn_bio.api.proposal.recipe import model_lines, recipe_lines, stack_lines, training_lines
@@ -86,6 +89,7 @@ def draft(
         f"split: {split_words}",
         *(note for target in targets for note in target.notes),
     ]
+    messages += _unused(request, contents, table, targets, split)
     if contents.is_numbered:
         messages.append(
             'ids are repeated or missing, so the records are numbered: ids = "numbered"'
@@ -94,7 +98,12 @@ def draft(
     if targets and not request.targets:
         answers = list(zip(*(contents.columns[target.column] for target in targets), strict=True))
     messages += _copies(contents, answers, _given_splits(request, contents, split))
-    return text, [*messages, *_warnings(request, contents, labels, objective)]
+    classes = (
+        [f"of class {text!r}" for text in table.columns[targets[0].column] if text]
+        if objective == "multiclass"
+        else labels
+    )
+    return text, [*messages, *_warnings(request, contents, classes, targets)]
 
 
 @dataclass(frozen=True)
@@ -229,6 +238,33 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[TargetCo
     return f"{records}; {found}"
 
 
+def _unused(
+    request: Request,
+    contents: Contents,
+    table: Table,
+    targets: Sequence[TargetColumn],
+    split: SplitColumn | None,
+) -> Iterator[str]:
+    """Name the columns that are not used, and those that could be learned too."""
+    learned = [target.column for target in targets]
+    used = {*learned, split.column if split else ""}
+    unused = [name for name in table.columns if name not in used] if targets else []
+    more = [
+        name
+        for name in unused
+        if not request.columns
+        and (found := target_of(name, table.columns[name], table.lengths, contents.alphabet))
+        and can_be_joined([*targets, found])
+    ]
+    if unused:
+        names = [name for name in unused if len({None, *table.columns[name]}) > len(table.lengths)]
+        hint = (
+            f"; learn several columns with `columns` {' '.join([*learned, *more])}" if more else ""
+        )
+        hint += "; ids are read only from a column with the name id" if names else ""
+        yield f"not used: {', '.join(unused)}{hint}"
+
+
 def _given_splits(request: Request, contents: Contents, split: SplitColumn | None) -> Sequence[str]:
     """Return the split of each record if the sequence files name it."""
     if "train" in request.files:
@@ -262,25 +298,28 @@ def _num_repeated(keys: Sequence[bytes], values: Sequence[object]) -> int:
 
 
 def _warnings(
-    request: Request, contents: Contents, labels: Sequence[str], objective: str
+    request: Request, contents: Contents, classes: Sequence[str], targets: Sequence[TargetColumn]
 ) -> list[str]:
-    """List warnings that matter before training."""
-    counts = Counter(labels)
+    """List warnings that matter before training; `classes` has the class of each record."""
+    counts = Counter(classes)
     few = [
         f"{count} {label}" for label, count in sorted(counts.items(), reverse=True) if count < FEW
     ]
+    if len(few) > SHOWN:
+        few[SHOWN:] = [f"{len(few) - SHOWN} more classes"]
     warnings = (
         [f"only {' and '.join(few)}: metrics on held-out records will have wide intervals"]
         if few
         else []
     )
     ratio = max(contents.lengths) / min(contents.lengths)
-    if ratio > WIDE and objective == "binary":
+    is_binary = not targets or targets[0].kind == "binary"
+    if ratio > WIDE and is_binary:
         warnings.append(
             f"lengths differ {ratio:.0f}-fold: check that length alone does not separate the "
             "classes"
         )
-    if interpret_lines(request, contents, ()) and objective == "binary" and not request.organism:
+    if interpret_lines(request, contents, targets) and not request.organism:
         warnings.append(
             "motifs will be compared with those of vertebrates; choose others with `organism`"
         )

@@ -191,8 +191,11 @@ def objective_lines(targets: Sequence[TargetColumn]) -> list[str]:
 def interpret_lines(
     request: Request, contents: Contents, targets: Sequence[TargetColumn]
 ) -> list[str]:
-    """Write [interpret] for two classes of DNA, with the database to match motifs with."""
-    if contents.alphabet.name != "dna" or (targets and targets[0].kind != "binary"):
+    """Write [interpret] with the database to match motifs with.
+
+    Proteins have no database, and labels of positions have no motifs.
+    """
+    if contents.alphabet.name != "dna" or (targets and targets[0].kind == "labels"):
         return []
     database = DATABASES[request.organism or "vertebrates"]
     known = (

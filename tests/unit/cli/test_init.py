@@ -317,6 +317,44 @@ def test_organism_chooses_the_database(here, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(lambda i, _: i / 7, "regression"), (lambda i, _: ["a", "b", "c"][i % 3], "multiclass")],
+)
+def test_organism_holds_for_other_objectives(here, capsys, value, kind):
+    table(y=value)
+    run = made("--sequences", "all.csv", "--organism", "plants")
+    assert (run.objective.kind, run.interpret.database) == (kind, "jaspar:plants")
+    assert "vertebrates" not in capsys.readouterr().out
+    (here / "workflows/tasks/my_task.toml").unlink()
+    assert made("--sequences", "all.csv").interpret.database == "jaspar:vertebrates"
+    assert "init: motifs will be compared with those of vertebrates" in capsys.readouterr().out
+
+
+def test_unused_columns_and_small_classes_are_named(here, capsys):
+    table(
+        label=lambda i, _: i / 7,
+        gene=lambda i, _: f"gene{i}",
+        tissue=lambda i, _: ["heart", "liver", "liver"][i % 3],
+    )
+    made("--sequences", "all.csv")
+    out = capsys.readouterr().out
+    assert "init: not used: gene, tissue; ids are read only from a column with the name id" in out
+    (here / "workflows/tasks/my_task.toml").unlink()
+    table(label=lambda i, _: i / 7, x=lambda i, _: -i / 3 // 2 / 5)
+    made("--sequences", "all.csv")
+    assert (
+        "init: not used: x; learn several columns with --column label x\n"
+        in capsys.readouterr().out
+    )
+    (here / "workflows/tasks/my_task.toml").unlink()
+    table(number=240, tissue=lambda i, _: ["heart", "liver", "liver", "brain"][i % 4])
+    made("--sequences", "all.csv")
+    out = capsys.readouterr().out
+    assert "not used" not in out
+    assert "init: only 60 of class 'heart' and 60 of class 'brain': metrics on held-out" in out
+
+
 def test_steps_grow_with_root_of_records(here):
     steps = []
     for number in (30, 400):
