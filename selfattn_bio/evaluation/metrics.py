@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 CHUNK = 2_000_000  # maximum number of weights in memory
 MIN_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
 SIMULATIONS = 200  # for the floor of the calibration error
-RANGES = {  # lowest and highest possible value of each metric
+RANGES = {  # lowest and highest possible value of each metric of two classes
     "auroc": (0, 1),
     "auprc": (0, 1),
     "mcc": (-1, 1),
@@ -54,6 +54,7 @@ TITLES = {  # in the order of tables; other metrics are shown with their names
     "bits_per_letter": "bits per letter",
     "mean": "mean of the parts",
 }
+ANY_VALUE = (-np.inf, np.inf)
 LOWER_IS_BETTER = frozenset({"brier", "ece", "mse", "perplexity", "bits_per_letter"})
 
 
@@ -84,7 +85,7 @@ class ResampledMetric:
 
     value: float
     draws: Array
-    low_high: tuple[float, float] = (-np.inf, np.inf)
+    low_high: tuple[float, float] = ANY_VALUE
     floor: float | None = None
 
     def interval(self, confidence: float = 0.95) -> dict[str, Any]:

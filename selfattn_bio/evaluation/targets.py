@@ -13,12 +13,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import EvaluationSection
-from selfattn_bio.evaluation.metrics import ResampledMetric, Units, intervals, resamples
+from selfattn_bio.evaluation.metrics import (
+    ANY_VALUE,
+    ResampledMetric,
+    Units,
+    intervals,
+    resamples,
+)
+from selfattn_bio.evaluation.metrics import RANGES as OF_TWO_CLASSES
 from selfattn_bio.evaluation.summary import compared, members_entry
 from selfattn_bio.objectives import Objective
 from selfattn_bio.objectives.base import Predictions
 
 NameT = TypeVar("NameT", str, tuple[str, str])
+RANGES = OF_TWO_CLASSES | {
+    "macro_f1": (0, 1),
+    "precision": (0, 1),
+    "recall": (0, 1),
+    "pearson": (-1, 1),
+    "spearman": (-1, 1),
+    "r2": (-np.inf, 1),
+    "mse": (0, np.inf),
+}
 TRUE = "true."  # prefix of the columns with targets in the tables of predictions
 
 
@@ -189,10 +205,12 @@ def resampled_metrics(
         for chunk in resamples(units.numbers, settings.bootstraps, settings.seed)
         for counts in chunk
     ]
-    return {
-        name: ResampledMetric(value, np.array([draw[name] for draw in draws]))
-        for name, value in values.items()
-    }
+    found = {}
+    for name, value in values.items():
+        metric = name if isinstance(name, str) else name[1]
+        low_high = RANGES.get(metric.rpartition(".")[2], ANY_VALUE)
+        found[name] = ResampledMetric(value, np.array([draw[name] for draw in draws]), low_high)
+    return found
 
 
 def as_rows(predictions: Predictions, columns: Sequence[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,16 @@ FittedLinear = Callable[[sparse.csr_matrix], Array]  # counts (n, k-mers) -> pre
 
 
 class KmerBaselines(Objective[SectionT]):
-    """Base class of objectives whose baselines are a constant and a linear model of k-mers."""
+    """Base class of objectives whose baselines are a constant and a linear model of k-mers.
+
+    Attributes
+    ----------
+    penalty_metric
+        The metric on the validation split that chooses the penalty; by default the main metric. A
+        correlation cannot choose it, because it ignores shrinkage.
+    """
+
+    penalty_metric: ClassVar[str] = ""
 
     @abstractmethod
     def constant(self, targets: NDArray) -> Array:
@@ -31,13 +41,14 @@ class KmerBaselines(Objective[SectionT]):
         """Fit a linear model to k-mer counts with this strength of the penalty."""
 
     def fit_baselines(self, alphabet: Alphabet, train: Sample, valid: Sample) -> dict[str, Predict]:
-        """Fit both; the main metric on the validation split chooses the penalty."""
+        """Fit both; `penalty_metric` on the validation split chooses the penalty."""
         k = 6 if alphabet.name == "dna" else 2
         counts, constant = KmerCounts(alphabet, k), self.constant(train.targets)
         of_train, of_valid = counts(train.letters), counts(valid.letters)
 
         def worth(model: FittedLinear) -> float:
-            value = self.measure(model(of_valid), valid.targets)[self.main_metric]
+            metric = self.penalty_metric or self.main_metric
+            value = self.measure(model(of_valid), valid.targets)[metric]
             return value if np.isfinite(value) else -np.inf
 
         models = (self.fit_linear(of_train, train.targets, strength) for strength in STRENGTHS)

@@ -34,7 +34,7 @@ PSEUDO_COUNT = 0.5  # added to counts before taking the logarithm
 class Regression(Columns[config.RegressionObjective], kind="regression"):
     """Numbers in the units of the table, or rates of counts."""
 
-    main_metric = "pearson"
+    main_metric, penalty_metric = "pearson", "r2"
     predicts = "predicts numbers, in the units of its training table"
     has_coverage = True
     column_prefix = ""
