@@ -118,29 +118,9 @@ def draw_figure(
 
 def interpretation(results: Results, folder: Path) -> list[Drawing]:
     """Draw the evidence for the motifs, and raw attention next to attribution."""
-    drawings = []
-    motifs = results.motifs
     is_dna = results.corpus["alphabet"] == "dna"
-    unit, axis_unit = "bases" if is_dna else "residues", "bp" if is_dna else "residues"
-    if motifs is not None and motifs["effect"].notna().any():
-        drawings.append(
-            draw_figure(
-                "evidence",
-                "Effect of each motif",
-                "Decrease in log-odds when the sites of a motif in test records are shuffled, "
-                f"minus the decrease when nearby {unit} are shuffled. Lines: {percent(CONFIDENCE)} "
-                "intervals.",
-                "The effect describes this model, not a cell. An experiment must show whether the "
-                "cell also uses the motif.",
-                lambda ax: plots.draw_evidence(motifs, ax),
-                folder,
-                (SIZE[0], 1.0 + 0.16 * len(motifs)),
-                "Shuffling the sites lowers the score for "
-                f"{int((motifs['effect_low'] > 0).sum())} of "
-                f"{counted(int(motifs['effect'].notna().sum()), 'motif')} "
-                "(interval above 0).",
-            )
-        )
+    letters, axis_unit = ("bases", "bp") if is_dna else ("residues", "residues")
+    drawings = [] if results.motifs is None else _effects(results.motifs, letters, folder)
     if (explained := results.explained) is not None:
         attribution = importance(explained.hypothetical)
         title = "Attribution by position"
@@ -175,6 +155,40 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
             )
         )
     return drawings
+
+
+def _effects(motifs: pd.DataFrame, letters: str, folder: Path) -> list[Drawing]:
+    """Draw the effects of the motifs, one figure per unit; numbers have different units."""
+    measured = motifs[motifs["effect"].notna()]
+    return [
+        draw_figure(
+            f"evidence_{number}" if number else "evidence",
+            f"Effect of each motif on {unit}",
+            f"Decrease in {unit} when the sites of a motif in test records are shuffled, minus the "
+            f"decrease when nearby {letters} are shuffled. Above 0, the sites raise the "
+            f"prediction; below 0, they lower it. Lines: {percent(CONFIDENCE)} intervals.",
+            "The effect describes this model, not a cell. An experiment must show whether the "
+            "cell also uses the motif.",
+            partial(plots.draw_evidence, own),
+            folder,
+            (SIZE[0], 1.0 + 0.16 * len(own)),
+            _changes(own),
+        )
+        for number, (unit, own) in enumerate(measured.groupby("unit", sort=False))
+    ]
+
+
+def _changes(measured: pd.DataFrame) -> str:
+    """State how many motifs raise and lower the prediction, by the intervals of their effects."""
+    raising = int((measured["effect_low"] > 0).sum())
+    lowering = int((measured["effect_high"] < 0).sum())
+    number, is_one = raising + lowering, 1 in (raising + lowering, len(measured))
+    counts = ((raising, "raise"), (lowering, "lower"))
+    each = ", ".join(f"{of} {verb}{'s' * (of == 1)} it" for of, verb in counts if of)
+    return (
+        f"{number} of {counted(len(measured), 'motif')} change{'s' * is_one} the prediction "
+        f"(interval without 0){f': {each}' if each else ''}."
+    )
 
 
 def _peak(attribution: NDArray[np.floating[Any]]) -> str:

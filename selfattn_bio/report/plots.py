@@ -346,8 +346,8 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     motifs
-        Table motifs.tsv: name, match, effect, effect_low, effect_high (decrease in log-odds) and
-        verdict. Motifs without an effect are left out.
+        Rows of motifs.tsv with the same unit: name, match, effect, effect_low, effect_high, unit
+        and verdict. Motifs without an effect are left out.
     """
     measured = motifs[motifs["effect"].notna()]
     rows = [
@@ -359,7 +359,7 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
         )
         for row in measured.to_dict("records")
     ]
-    draw_intervals(rows, ax, "effect (decrease in log-odds)", 0.0)
+    draw_intervals(rows, ax, f"effect on {motifs['unit'].iloc[0]}", 0.0)
     if not rows:
         return
     for verdict in dict.fromkeys(measured["verdict"]):

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.report.class_figures import _read_slices
-from selfattn_bio.report.figures import _peak, interpretation
+from selfattn_bio.report.figures import _effects, _peak, interpretation
 from selfattn_bio.report.page import slice_rows
 from selfattn_bio.report.results import read_results
 
@@ -52,13 +53,39 @@ def test_findings_are_on_what_was_measured(tmp_path: Path, results_maker: Maker)
         drawings = interpretation(read_results(run, tmp_path), tmp_path / "plots")
         return {drawing.name: drawing.finding for drawing in drawings}[name]
 
-    sentence = "Shuffling the sites lowers the score for 1 of 2 motifs (interval above 0)."
+    sentence = "1 of 2 motifs changes the prediction (interval without 0): 1 raises it."
     assert finding("evidence") == sentence
     assert finding().startswith("Attribution is highest at positions ")
     with np.load(path) as stored:
         arrays = dict(stored)
     np.savez(path, **arrays | {"hypothetical": arrays["hypothetical"][:, :, :0]})
     assert finding() == ""
+
+
+def test_effects_of_numbers_have_a_figure_per_unit(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "name": [f"motif_0{number}" for number in range(1, 6)],
+            "unit": ["liver", "liver", "liver", "liver", "heart"],
+            "effect": [-0.9, 1.0, 0.8, 0.0, 0.5],
+            "effect_low": [-1.0, 0.8, 0.6, -0.1, -0.1],
+            "effect_high": [-0.8, 1.2, 0.9, 0.1, 1.1],
+            "verdict": "supported",
+            "match": "",
+            "match_q": np.nan,
+        }
+    )
+    liver, heart = _effects(table, "bases", tmp_path)
+    assert (liver.name, heart.name) == ("evidence", "evidence_1")
+    assert (liver.title, heart.title) == tuple(
+        f"Effect of each motif on {unit}" for unit in ("liver", "heart")
+    )
+    assert "effect on liver" in liver.svg
+    assert "motif_05" not in liver.svg
+    assert liver.finding == (
+        "3 of 4 motifs change the prediction (interval without 0): 2 raise it, 1 lowers it."
+    )
+    assert heart.finding == "0 of 1 motif changes the prediction (interval without 0)."
 
 
 def test_slices_of_an_earlier_version_have_a_table(tmp_path: Path, results_maker: Maker) -> None:

@@ -62,6 +62,7 @@ def test_evidence_with_many_matches_has_wide_axes() -> None:
             "effect": [0.2, 0.3],
             "effect_low": 0.1,
             "effect_high": 0.5,
+            "unit": "liver",
             "verdict": "supported",
         }
     )
@@ -72,3 +73,4 @@ def test_evidence_with_many_matches_has_wide_axes() -> None:
         figure.draw_without_rendering()
     assert ax.get_position().width > 0.35
     assert ax.get_yticklabels()[0].get_text() == "motif_05 hbn or Lim1 or ..."
+    assert ax.get_xlabel() == "effect on liver"
