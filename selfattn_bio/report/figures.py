@@ -182,12 +182,12 @@ def _changes(measured: pd.DataFrame) -> str:
     """State how many motifs raise and lower the prediction, by the intervals of their effects."""
     raising = int((measured["effect_low"] > 0).sum())
     lowering = int((measured["effect_high"] < 0).sum())
-    number, is_one = raising + lowering, 1 in (raising + lowering, len(measured))
+    number = raising + lowering
     counts = ((raising, "raise"), (lowering, "lower"))
     each = ", ".join(f"{of} {verb}{'s' * (of == 1)} it" for of, verb in counts if of)
     return (
-        f"{number} of {counted(len(measured), 'motif')} change{'s' * is_one} the prediction "
-        f"(interval without 0){f': {each}' if each else ''}."
+        f"Of {counted(len(measured), 'motif')}, {number} change{'s' * (number == 1)} the "
+        f"prediction (interval without 0){f': {each}' if each else ''}."
     )
 
 

@@ -20,7 +20,7 @@ from selfattn_bio.evaluation.card import used_files
 from selfattn_bio.evaluation.metrics import TITLES, title_of
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.evidence import num_supported
-from selfattn_bio.interpret.interventions import RESAMPLES
+from selfattn_bio.interpret.interventions import MIN_RECORDS, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q, match_label
 from selfattn_bio.interpret.nulls import NULLS
 from selfattn_bio.interpret.records import MIN_EFFECT
@@ -89,7 +89,7 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
             results.seed_correlations,
         ),
         "stability": [] if results.stability is None else results.stability.to_dict("records"),
-        "supported": [] if motifs is None else words.supported(motifs),
+        "supported": "" if motifs is None else words.supported(motifs),
         "num_supported": 0 if motifs is None else num_supported(motifs),
         "motifs": cards.motif_rows(results),
         "database": words.database_name(task.interpret.database)
@@ -97,6 +97,7 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         else "",
         "min_effect": MIN_EFFECT,
         "nulls": NULLS,
+        "min_records": MIN_RECORDS,
         # smallest two-sided p; the data count as one of the sign flips
         "min_p": 2 / (RESAMPLES + 1),
         "max_q": MATCH_Q,

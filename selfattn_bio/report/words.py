@@ -221,16 +221,25 @@ def favour_sentence(
     return f"Positive values favour the model{exception}."
 
 
-def supported(motifs: pd.DataFrame) -> list[str]:
-    """Return the supported motifs by the name of their match, or by their consensus without one.
+def supported(motifs: pd.DataFrame) -> str:
+    """Name the supported motifs by their match, or by their consensus without one.
 
     The motif with the largest effect comes first. `Dref (2)` stands for two motifs with the same
-    match.
+    match. If motifs of several outputs were found, the outputs are named as well:
+    `liver: Dref, GTGACC; heart: Dref`.
     """
-    rows = motifs[motifs["verdict"] == "supported"].to_dict("records")
-    rows.sort(key=lambda row: -row["effect"])
-    counts = Counter(match_label(row) or str(row["consensus"]) for row in rows)
-    return [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]
+    found = motifs[motifs["verdict"] == "supported"].sort_values(
+        "effect", key=lambda effect: -effect.abs(), kind="stable"
+    )
+    outputs, has_several = [], len(set(motifs["target"])) > 1
+    for target, own in found.groupby("target", sort=False):
+        counts = Counter(
+            match_label(row) or str(row["consensus"]) for row in own.to_dict("records")
+        )
+        names = [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]
+        prefix = f"{target}: " if has_several else ""
+        outputs.append(prefix + ", ".join(names))
+    return "; ".join(outputs)
 
 
 def ensemble_sentence(task: RunFile) -> str:
@@ -307,7 +316,7 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
             "No motif was found: no sequence pattern recurs often enough at positions with high "
             "attribution."
         )
-    count, names = num_supported(motifs), supported(motifs)
+    count = num_supported(motifs)
     if not count:
         none = (
             "The only motif found is not"
@@ -323,7 +332,7 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
     which = "The only motif found" if len(motifs) == 1 else f"{count} of {len(motifs)} motifs"
     return (
         f"{which} {verb} supported by records used neither to train the model nor to find the "
-        f"motifs: {', '.join(names)}."
+        f"motifs: {supported(motifs)}."
     )
 
 

@@ -53,7 +53,7 @@ def test_findings_are_on_what_was_measured(tmp_path: Path, results_maker: Maker)
         drawings = interpretation(read_results(run, tmp_path), tmp_path / "plots")
         return {drawing.name: drawing.finding for drawing in drawings}[name]
 
-    sentence = "1 of 2 motifs changes the prediction (interval without 0): 1 raises it."
+    sentence = "Of 2 motifs, 1 changes the prediction (interval without 0): 1 raises it."
     assert finding("evidence") == sentence
     assert finding().startswith("Attribution is highest at positions ")
     with np.load(path) as stored:
@@ -83,9 +83,9 @@ def test_effects_of_numbers_have_a_figure_per_unit(tmp_path: Path) -> None:
     assert "effect on liver" in liver.svg
     assert "motif_05" not in liver.svg
     assert liver.finding == (
-        "3 of 4 motifs change the prediction (interval without 0): 2 raise it, 1 lowers it."
+        "Of 4 motifs, 3 change the prediction (interval without 0): 2 raise it, 1 lowers it."
     )
-    assert heart.finding == "0 of 1 motif changes the prediction (interval without 0)."
+    assert heart.finding == "Of 1 motif, 0 change the prediction (interval without 0)."
 
 
 def test_slices_of_an_earlier_version_have_a_table(tmp_path: Path, results_maker: Maker) -> None:

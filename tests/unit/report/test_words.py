@@ -138,6 +138,7 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
         {
             "name": ["m1", "m2", "m3", "m4"],
             "consensus": ["ATCGAT", "TCGATA", "GTGACC", "GAGAGA"],
+            "target": "positive",
             "effect": [0.5, 0.2, 0.3, 0.9],
             "match": ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"],
             "match_q": [1e-6, 0.01, float("nan"), 1e-4],
@@ -146,14 +147,17 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
             "verdict": ["supported"] * 3 + ["inconclusive"],
         }
     )
-    assert words.supported(table) == ["Dref (2)", "GTGACC"]
+    assert words.supported(table) == "Dref (2), GTGACC"
     assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
     assert words.motif_sentence(table[:1]).startswith("The only motif found is supported by")
     tied = table.assign(near_ties=[1, 0, 0, 0])
-    assert words.supported(tied) == ["Dref or BEAF-32", "GTGACC", "Dref"]
+    assert words.supported(tied) == "Dref or BEAF-32, GTGACC, Dref"
     # Matches that are not significant are not used as names
     weak = table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])
-    assert words.supported(weak) == ["Dref", "GTGACC", "TCGATA"]
+    assert words.supported(weak) == "Dref, GTGACC, TCGATA"
+    numbers = table.assign(target=["liver", "heart", "liver", "liver"], effect=[-0.5, 0.2, 0.3, 0])
+    assert words.supported(numbers) == "liver: Dref, GTGACC; heart: Dref"
+    assert words.motif_sentence(numbers).endswith(": liver: Dref, GTGACC; heart: Dref.")
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
