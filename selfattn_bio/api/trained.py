@@ -139,7 +139,7 @@ class TrainedModel:
         try:
             return [find_output(known, name) for name in targets] or list(known[:MOST_OUTPUTS])
         except ArgumentError as error:
-            raise RunFileError(str(error), place=place) from None
+            raise RunFileError(error.message, place=place, hint=error.hint) from None
 
     def test_records(self, outputs: Sequence[Output]) -> pd.DataFrame:
         """Return the test records with a known target of one of the outputs.

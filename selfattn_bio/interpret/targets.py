@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfattn_bio.config import did_you_mean
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import num_outputs
 from selfattn_bio.model.pooling import pool_mask
 from selfattn_bio.objectives.outputs import NumberOutput
@@ -45,15 +47,28 @@ class Target:
 
     @classmethod
     def of_name(cls, target: Target | str | int | None) -> Target:
-        """Return a target, or the complete output with this name or index, as a target."""
-        return target if isinstance(target, Target) else cls(target)
+        """Return a target, or the complete output with this name or index, as a target.
+
+        Raises
+        ------
+        ArgumentError
+            If it is something else, such as a list of names.
+        """
+        if isinstance(target, Target):
+            return target
+        if target is not None and not isinstance(target, str | int):
+            raise ArgumentError(
+                f"target is {target!r}; it must be one output, by name or index",
+                hint="Call the function once for each output",
+            )
+        return cls(target)
 
     def label(self, scorer: Scorer) -> str:
         """Return the name of the output, followed by the span if there is one.
 
         Raises
         ------
-        ValueError
+        ArgumentError
             As for `column`.
         """
         return f"{output_names(scorer)[self.column(scorer)]}{self._span}"
@@ -80,27 +95,27 @@ class Target:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If it does not.
         """
         self.column(scorer)
         if self.start is None and self.end is None:
             return
         if scorer.run.objective.outputs_per == "sequence":
-            raise ValueError(
+            raise ArgumentError(
                 f"objective {scorer.run.objective.kind!r} predicts complete sequences, so a target "
                 "cannot have start or end"
             )
         start, end, shortest = self.start or 0, self.end, min(lengths)
         if not 0 <= start < (shortest if end is None else end) <= shortest:
-            raise ValueError(
+            raise ArgumentError(
                 f"target [{start}, {end}) is not within the shortest sequence, which has length "
                 f"{shortest}"
             )
         if (num := scorer.tokenizer.num_tokens(shortest)) <= self._positions(scorer)[0] * _pool(
             scorer
         ):
-            raise ValueError(
+            raise ArgumentError(
                 f"target [{start}, {end}) contains no token of the shortest sequence, which has "
                 f"{num} tokens"
             )
@@ -110,21 +125,28 @@ class Target:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If there is no such output, or the model has several and none is selected.
         """
         if isinstance(self.output, str):
             names = output_names(scorer)
             if self.output not in names:
-                raise ValueError(f"no output {self.output!r}; the outputs are {_listed(names)}")
+                raise ArgumentError(
+                    f"no output {self.output!r}; the outputs are {_listed(names)}",
+                    hint=did_you_mean(self.output, names).replace("did", "Did", 1),
+                )
             return names.index(self.output)
         size = num_outputs(scorer.run)
         if self.output is None and size > 1:
-            raise ValueError(
-                f"the model has {size} outputs; choose one of {_listed(output_names(scorer))}"
+            names = output_names(scorer)
+            raise ArgumentError(
+                f"the model has {size} outputs; choose one of {_listed(names)}",
+                hint=f'For example, add target="{names[-1]}"',
             )
         if not 0 <= (column := self.output or 0) < size:
-            raise ValueError(f"no output {column}; the outputs are numbered from 0 to {size - 1}")
+            raise ArgumentError(
+                f"no output {column}; the outputs are numbered from 0 to {size - 1}"
+            )
         return column
 
     def of(self, scorer: Scorer, outputs: Tensor, tokens: Tensor) -> Tensor:

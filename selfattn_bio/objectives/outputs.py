@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from selfattn_bio.config import did_you_mean
 from selfattn_bio.errors import ArgumentError
 
 Array = NDArray[np.float64]
@@ -125,7 +126,9 @@ def find_output(outputs: Sequence[Output], name: str) -> Output:
         if output.name == name:
             return output
     names = ", ".join(output.name for output in outputs)
-    raise ArgumentError(f"no output {name!r}; the outputs are {names}")
+    near = did_you_mean(name, [output.name for output in outputs])
+    hint = near.replace("did", "Did", 1)
+    raise ArgumentError(f"no output {name!r}; the outputs are {names}", hint=hint)
 
 
 def class_log_odds(outputs: Array, column: int) -> Array:

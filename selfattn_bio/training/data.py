@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import RunFile, place_of
 from selfattn_bio.data.batches import Augmentation, BatchOrder, RecordWindows, View, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.edits import Edits
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.data.poisson import PoissonOrder
-from selfattn_bio.errors import CorpusError
+from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.evaluation.lineage import Lineage, read_lineage
 from selfattn_bio.objectives import Objective, objective_of
+from selfattn_bio.objectives.outputs import find_output
 from selfattn_bio.sequence.split_table import read_split
 from selfattn_bio.split_names import SPLIT_NAMES, SPLITS
 
@@ -62,6 +63,7 @@ def complete_targets(
     place = str(corpus.summary["targets"]["path"] if columns else corpus.path)
     of_train = table.iloc[rows["train"]], corpus.records.iloc[rows["train"]]
     objective = objective_of(objective.complete(*of_train, place))
+    _check_explained(run, objective)
     targets = {
         name: objective.targets(table.iloc[of], corpus.records.iloc[of], place)
         for name, of in rows.items()
@@ -76,6 +78,16 @@ def complete_targets(
             rng = np.random.default_rng((run.training.seed, len(rows[name])))
             targets[name] = rng.permutation(targets[name])
     return objective, targets
+
+
+def _check_explained(run: RunFile, objective: Objective[Any]) -> None:
+    """Check before training that the outputs in [interpret] targets exist."""
+    try:
+        for name in () if objective.no_motifs else run.interpret.targets or ():
+            find_output(objective.outputs, name)
+    except ArgumentError as error:
+        place = place_of(run.path, "interpret", "targets") if run.path else ""
+        raise RunFileError(error.message, place=place, hint=error.hint) from None
 
 
 def _check_lengths(

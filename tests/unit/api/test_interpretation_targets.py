@@ -153,6 +153,15 @@ def test_targets_are_checked(classes, monkeypatch):
     interpret = run.interpret.model_copy(update={"targets": ("sideways",)})
     with pytest.raises(RunFileError, match=r"run\.toml: no output 'sideways'; the outputs are"):
         sb.explain_records(run.model_copy(update={"interpret": interpret}), corpus, split, model)
+    text = Path("run.toml").read_text()
+    Path("wrong.toml").write_text(text.replace("[interpret]", '[interpret]\ntargets = ["upp"]'))
+    line = 1 + text.splitlines().index("[interpret]") + 1
+    wrong = sb.read_run_file("wrong.toml")
+    with pytest.raises(RunFileError) as refused:  # before training
+        sb.train(wrong, corpus, split, "wrong")
+    assert str(refused.value) == (
+        f"wrong.toml:{line}: no output 'upp'; the outputs are down, none, up. Did you mean 'up'?"
+    )
     motifs = sb.explain(model, ["ACGTACGTAC" * 8], target="up").find_motifs(None)
     with pytest.raises(ArgumentError, match="the table has no column 'y', the target of the model"):
         motifs.with_evidence(model, pd.DataFrame({"sequence": ["ACGT" * 20]}))

@@ -11,7 +11,7 @@ from test_explanation import SEQUENCES, scorer_of
 
 from selfattn_bio import config
 from selfattn_bio.attention.attend import weights
-from selfattn_bio.errors import ResultsError
+from selfattn_bio.errors import ArgumentError, ResultsError
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.methods import (
@@ -94,9 +94,12 @@ def test_attention_methods_equal_their_formulas(pattern):
 
 def test_outputs_are_selected_by_name():
     scorer, letters = HEADS["class"][0], ["ACGTACGTAC"]
-    with pytest.raises(ValueError, match="the model has 3 outputs; choose one of a, b, c"):
+    missing = 'the model has 3 outputs; choose one of a, b, c. For example, add target="c"'
+    with pytest.raises(ArgumentError, match=missing):
         explain(scorer, letters)
-    with pytest.raises(ValueError, match="no output 'd'; the outputs are a, b, c"):
+    with pytest.raises(ArgumentError, match=r"target is \['a', 'b'\]; it must be one output"):
+        explain(scorer, letters, target=["a", "b"])
+    with pytest.raises(ArgumentError, match="no output 'd'; the outputs are a, b, c"):
         explain(scorer, letters, target=Target("d"))
     with pytest.raises(ValueError, match="no output 3; the outputs are numbered from 0 to 2"):
         explain(scorer, letters, target=Target(3))
