@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from selfattn_bio.display import TableDisplay, counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.epistasis import ORIENTATIONS
-from selfattn_bio.interpret.hits import one_hot
 from selfattn_bio.interpret.interventions import mean_effect, shuffled_at
 from selfattn_bio.interpret.marginals import (
     DISTANCES,
@@ -29,6 +28,7 @@ from selfattn_bio.interpret.marginals import (
 )
 from selfattn_bio.interpret.motifs import Motif, MotifSet
 from selfattn_bio.interpret.targets import Target
+from selfattn_bio.motifs import of_consensus
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.scoring.inputs import Inputs, read_sequences
 from selfattn_bio.scoring.loading import Models, load_single
@@ -36,7 +36,7 @@ from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import Alphabet
 
-AnyMotif = str | NDArray[np.float64] | Motif  # a sequence, (width, A) probabilities, or a motif
+AnyMotif = str | NDArray[np.float64] | Motif  # a consensus, (width, A) probabilities, or a motif
 FIGURE = (4.5, 3.0)  # inches
 
 
@@ -182,9 +182,9 @@ def marginalize(
         Sequences without the signal, such as held-out negatives: strings, the path of a FASTA file,
         or a table with a column `sequence`.
     motifs
-        A sequence, a `MotifSet`, or names to motifs: sequences, (width, A) probabilities, or
-        `Motif`s. Each background gets a site sampled from the probabilities, the same one at all
-        positions and on both strands.
+        A consensus in IUPAC codes such as "TATAWAAR", a `MotifSet`, or names to motifs:
+        consensuses, (width, A) probabilities, or `Motif`s. Each background gets a site sampled from
+        the probabilities, the same one at all positions and on both strands.
     starts
         First positions of the site, 0-based. By default the backgrounds are divided into 10
         intervals, and each background gets a random start in each.
@@ -249,7 +249,7 @@ def marginalize_spacing(
     model, sequences, shuffle, num_backgrounds, target, seed
         As for `marginalize`.
     first, second
-        Sequences, (width, A) probabilities, or `Motif`s.
+        Consensuses in IUPAC codes, (width, A) probabilities, or `Motif`s.
     distances
         Numbers of positions between the sites.
 
@@ -390,18 +390,12 @@ def _ppm(motif: AnyMotif, alphabet: Alphabet) -> NDArray[np.float64]:
     Raises
     ------
     ArgumentError
-        If a sequence has other letters, or the probabilities another shape.
+        If a consensus has other characters, or the probabilities another shape.
     """
     if isinstance(motif, Motif):
         return motif.ppm
     if isinstance(motif, str):
-        ppm = one_hot(np.frombuffer(motif.upper().encode(), np.uint8), alphabet).astype(float)
-        if not len(ppm) or not ppm.any(axis=1).all():
-            raise ArgumentError(
-                f"motif {motif!r} may only have the letters {alphabet.letters}",
-                hint="Pass probabilities for a motif with variable positions",
-            )
-        return ppm
+        return of_consensus(motif, alphabet)
     if motif.ndim != 2 or motif.shape[1] != len(alphabet.letters):
         raise ArgumentError(
             f"the probabilities of a motif have shape {motif.shape} instead of (width, "

@@ -67,7 +67,7 @@ def hits(
     Raises
     ------
     ArgumentError
-        If `hit_p` is not in (0, 1).
+        If `hit_p` is not in (0, 1), or a consensus has another character.
     ValueError
         If the motifs do not fit the alphabet, or the sequences are neither a list nor a file.
     DatabaseError

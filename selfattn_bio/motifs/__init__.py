@@ -10,7 +10,7 @@ from Bio.Data import IUPACData
 from numpy.typing import NDArray
 
 from selfattn_bio.config import MOTIF_DATABASES
-from selfattn_bio.errors import DatabaseError
+from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.motifs.counts import jaspar_text, read_jaspar, read_transfac, transfac_text
 from selfattn_bio.motifs.meme import meme_alphabet, meme_text, read_meme
 from selfattn_bio.motifs.text import database_lines
@@ -97,8 +97,8 @@ def of_consensus(text: str, alphabet: Alphabet = DNA) -> NDArray[np.float64]:
 
     Raises
     ------
-    DatabaseError
-        If the text is empty or has a character that is no IUPAC code.
+    ArgumentError
+        If the text is empty or has a character that is no IUPAC code. X is none in DNA.
     """
     values = (
         IUPACData.ambiguous_dna_values
@@ -110,9 +110,12 @@ def of_consensus(text: str, alphabet: Alphabet = DNA) -> NDArray[np.float64]:
         for code, of in values.items()
     }
     if not text:
-        raise DatabaseError("a motif is empty text")
+        raise ArgumentError("a motif is empty text")
+    if alphabet.has_complement:
+        del codes["X"]  # Biopython reads it as N
+        codes["U"] = codes["T"]
     if wrong := [code for code in text.upper() if not codes.get(code)]:
-        raise DatabaseError(
+        raise ArgumentError(
             f"invalid character {wrong[0]!r} in motif {text!r} (expected {alphabet.description})"
         )
     matrix = np.zeros((len(text), len(alphabet.letters)))

@@ -9,6 +9,7 @@ from test_explanation import scorer_of
 import selfattn_bio as sb
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.marginals import NUM_BACKGROUNDS, NUM_POSITIONS
+from selfattn_bio.motifs import of_consensus
 
 WORD = "TATCGATA"
 TEXTS = ["".join(np.random.default_rng(seed).choice(list("ACGT"), 60)) for seed in range(5)]
@@ -88,8 +89,8 @@ def test_target_chooses_the_output():
 @pytest.mark.parametrize(
     ("motif", "options", "message"),
     [
-        ("TATN", {}, "motif 'TATN' may only have the letters ACGT"),
-        ("", {}, "motif '' may only have the letters ACGT"),
+        ("TATX", {}, r"invalid character 'X' in motif 'TATX' \(expected IUPAC"),
+        ("", {}, "a motif is empty text"),
         (WORD, {"starts": [53]}, "of width 8 does not fit into backgrounds of 60 at starts"),
         ({"a": np.ones((5, 20))}, {}, r"have shape \(5, 20\) instead of \(width, 4\) for dna"),
     ],
@@ -97,6 +98,12 @@ def test_target_chooses_the_output():
 def test_wrong_motifs_are_refused(motif, options, message):
     with pytest.raises(ArgumentError, match=message):
         sb.marginalize(scorer_of(), TEXTS, motif, **options)
+
+
+def test_consensus_in_iupac_codes():
+    found = sb.marginalize(scorer_of(), TEXTS, {"TATA": "UATAWAAR"}, num_backgrounds=8)
+    own = sb.marginalize(scorer_of(), TEXTS, {"TATA": of_consensus("TATAWAAR")}, num_backgrounds=8)
+    pd.testing.assert_frame_equal(found.table, own.table)
 
 
 def test_no_sequences_are_refused():

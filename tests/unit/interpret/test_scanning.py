@@ -11,7 +11,7 @@ import pytest
 
 import selfattn_bio
 from selfattn_bio.cli.main import main
-from selfattn_bio.errors import DatabaseError
+from selfattn_bio.errors import ArgumentError, DatabaseError
 from selfattn_bio.interpret import scanning
 from selfattn_bio.interpret.formats import read_bed
 from selfattn_bio.motifs import jaspar_text, meme_text
@@ -51,9 +51,13 @@ def test_strings():
 def test_motif_as_consensus():
     table = selfattn_bio.hits({"T": "TATAWAAG"}, ["CCCTATATAAGCC", "CCCTATACAAGCC"], hit_p=5e-5)
     assert table[["chrom", "start", "strand"]].to_numpy().tolist() == [["0", 3, "+"]]
-    with pytest.raises(DatabaseError, match=r"invalid character '!' in motif 'TA!'"):
+    with pytest.raises(ArgumentError, match=r"invalid character '!' in motif 'TA!'"):
         selfattn_bio.hits({"T": "TA!"}, ["ACGT"])
-    with pytest.raises(DatabaseError, match="a motif is empty text"):
+    with pytest.raises(ArgumentError, match=r"invalid character 'X' in motif 'TAX'"):
+        selfattn_bio.hits({"T": "TAX"}, ["ACGT"])
+    as_rna = selfattn_bio.hits({"T": "UAUAWAAG"}, ["CCCTATATAAGCC"], hit_p=5e-5)
+    assert as_rna["start"].tolist() == [3]
+    with pytest.raises(ArgumentError, match="a motif is empty text"):
         selfattn_bio.hits({"T": ""}, ["ACGT"])
 
 
