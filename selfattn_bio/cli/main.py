@@ -104,7 +104,14 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
             )
         return exit_code
 
-    LOG.debug(f"{_versions()}; {arguments}")
+    options = " ".join(
+        f"{name}={value}"
+        for name, value in vars(arguments).items()
+        if value not in (None, "", [])
+        and value is not False
+        and name not in ("command", "run", "verbose")
+    )
+    LOG.debug(f"{_versions()}; {options}")
     try:
         if arguments.device:
             from selfattn_bio.cli.process import use_device

@@ -77,11 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--background",
         type=int,
-        default=0,
         metavar="N",
         help="compare each allele of a VCF with N random substitutions in the same window, and "
-        "write the percentile of its effect; takes about N / 2 times as long (default: no "
-        "comparison)",
+        "write the percentile of the size of its effect; takes about N / 2 times as long "
+        "(default: no comparison)",
     )
     parser.add_argument(
         "--mismatches",
@@ -106,6 +105,8 @@ def run(arguments: argparse.Namespace) -> None:
     model, genome, output = arguments.model, arguments.genome, arguments.output
     windows = VariantWindows(arguments.window, arguments.placements, arguments.rc)
     shared = {"prior": arguments.prior, "motifs": arguments.motifs, "windows": windows}
+    if arguments.background == 0:
+        raise ArgumentError("--background is 0; it must be at least 1")
     if arguments.vcf:
         annotate_variants(
             model,
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.vcf,
             output,
             mismatches=arguments.mismatches,
-            background=arguments.background,
+            background=arguments.background or 0,
             **shared,
         )
     elif arguments.background:

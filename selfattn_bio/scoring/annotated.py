@@ -18,7 +18,7 @@ from selfattn_bio.sequence.vcf import COLUMNS, VcfFile, VcfVariant
 INFO = {  # name in INFO -> (column of the table, description)
     "SAB_LOGIT_REF": ("logit_ref", "logit of the window with the reference allele"),
     "SAB_LOGIT_ALT": ("logit_alt", "logit of the window with the alternative allele"),
-    "SAB_EFFECT": ("effect", "logit with the alternative less logit with the reference allele"),
+    "SAB_EFFECT": ("effect", "logit with the alternative minus logit with the reference allele"),
     "SAB_PROBABILITY_EFFECT": (
         "probability_effect",
         "probability with the alternative less that with the reference allele",

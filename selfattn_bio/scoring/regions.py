@@ -38,7 +38,8 @@ def parse_region(text: str, genome: Genome) -> Region:
     Raises
     ------
     GenomeError
-        If the text has another form, the genome has no such chromosome, or the region exceeds it.
+        If the text has another form, the genome has no such chromosome, the region exceeds it, or
+        its first position is after the last.
     """
     if text in genome.names:
         return Region(text, 0, genome.lengths[text])
@@ -53,6 +54,8 @@ def parse_region(text: str, genome: Genome) -> Region:
     length = genome.lengths[chrom]
     first = int(found[2].replace(",", ""))
     last = int(found[3].replace(",", "")) if found[3] else length
+    if first > last:
+        raise GenomeError(f"region {text}: the first position is after the last")
     if not 1 <= first <= last <= length:
         raise GenomeError(
             f"region {text} is not within {chrom}:1-{length} (1-based, both ends included)",

@@ -135,9 +135,8 @@ class ReaderState:
         # line breaks and tabs would break tables; invisible marks would hide what the id is
         if not record.isprintable():
             found = next(character for character in record if not character.isprintable())
-            raise_sequence_error(
-                f"invalid {printable(ord(found))} in the record id", at(self.name, line)
-            )
+            what = "line break" if found in "\r\n" else f"invalid {printable(ord(found))}"
+            raise_sequence_error(f"{what} in the record id", at(self.name, line))
         self.summary.claim(record, self.name, line)
         return Entry(self, record, values, line)
 

@@ -368,7 +368,7 @@ def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
     ("regions", "message"),
     [
         (["chrX"], "no chromosome 'chrX' in the genome"),
-        (["chrA:5-4"], "region chrA:5-4 is not within chrA:1-1500"),
+        (["chrA:5-4"], "region chrA:5-4: the first position is after the last"),
         (["chrA:0-5"], "region chrA:0-5 is not within chrA:1-1500"),
         (["chrA:5-,"], "cannot read region 'chrA:5-,'"),
         (["chrA:x-y"], "cannot read region 'chrA:x-y'; write CHROM:FIRST-LAST, 1-based inclusive"),

@@ -312,6 +312,8 @@ def test_background_of_a_region_is_refused(genome, model, tmp_path, capsys):
     paths = "--model", model, "--genome", genome.path, "--output", tmp_path / "a"
     assert command(*paths, "--region", "chrA:200-203", "--background", 10) == 1
     assert "--background is for --vcf" in capsys.readouterr().err
+    assert command(*paths, "--region", "chrA:200-203", "--background", 0) == 1
+    assert "--background is 0; it must be at least 1" in capsys.readouterr().err
 
 
 def test_background_adds_percentiles_to_table(genome, model, tmp_path):

@@ -241,7 +241,7 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "a line break in an id": Odd(
         b'id,sequence\n"a\nb",ACGT\n',
-        error(3, "invalid byte 0x0A in the record id"),
+        error(3, "line break in the record id"),
         name="odd.csv",
     ),
     "a mark that turns the direction of text": Odd(
