@@ -104,7 +104,7 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
 
 @dataclass(frozen=True)
 class MapFigure:
-    """One sequence: its id, label and split, score, number of layers, and JSON for the script."""
+    """One sequence: its id, label (if there are labels) and split, score, layers, and JSON."""
 
     id: str
     of: str
@@ -143,7 +143,8 @@ def attention_figures(results: Results) -> list[MapFigure]:
         )
         label = records["label"].iloc[row]
         known = "unlabelled" if pd.isna(label) else "positive" if label == 1 else "negative"
-        of = f"{known}, {records['split'].iloc[row]}"
+        split = str(records["split"].iloc[row])
+        of = f"{known}, {split}" if results.records["label"].notna().any() else split
         figures.append(MapFigure(name, of, mapped.score, len(layers), data))
     return figures
 

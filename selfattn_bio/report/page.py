@@ -27,6 +27,7 @@ from selfattn_bio.interpret.records import MIN_EFFECT
 from selfattn_bio.model.checkpoint import read_stack_weights
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.objectives.bins import BinsOfPoints
+from selfattn_bio.objectives.outputs import LOG_ODDS
 from selfattn_bio.report import cards, figures, words
 from selfattn_bio.report.bins import bin_sentences
 from selfattn_bio.report.class_figures import slice_figures
@@ -80,7 +81,11 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
     """Return what the sections on motifs, interactions and attention show."""
     task, motifs = results.task, results.motifs
     maps = attention_figures(results)
+    units = [] if motifs is None else motifs["unit"].unique().tolist()
     return {
+        "number_units": [unit for unit in units if unit != LOG_ODDS],
+        "has_classes": LOG_ODDS in units,
+        "by_kind": partial(by_kind, units),
         "odds": words.odds,
         "motif_sentence": words.motif_sentence(motifs),
         "null_sentence": words.null_sentence(motifs),
@@ -110,6 +115,13 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         "maps": maps,
         "attention_sentence": words.attention_sentence(task.model, len(maps) > 0),
     }
+
+
+def by_kind(units: Sequence[str], classes: str, numbers: str) -> str:
+    """Return the words about classes, or about numbers, or both if the units include both."""
+    if set(units) <= {LOG_ODDS}:
+        return classes
+    return f"{classes} (numbers: {numbers})" if LOG_ODDS in units else numbers
 
 
 @singledispatch

@@ -127,6 +127,8 @@ def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> No
     (figure,) = attention_figures(some)
     assert (figure.of, json.loads(figure.data)["letters"]) == ("negative, test", "ACGT" * 15)
     unlabelled = replace(some, records=results.records.assign(label=np.nan))
+    assert attention_figures(unlabelled)[0].of == "test"
+    unlabelled.records.loc[unlabelled.records["id"] != name, "label"] = 1
     assert attention_figures(unlabelled)[0].of == "unlabelled, test"
     page = render(some, tmp_path, "small")
     assert "Records listed under <code>maps</code> in [interpret] of the run file" in page

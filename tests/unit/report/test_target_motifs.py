@@ -16,17 +16,18 @@ from selfattn_bio.report.words import MINUS
 
 Maker = Callable[..., RunFile]
 FILES = ("motifs.tsv", "motifs.meme", "seqlets.bed", "discovery_seqlets.bed")
+LABELS = ("positives_with_hit", "negatives_with_hit", "positives", "negatives")
 NUMBER = {
     **{"target": "activity.expression", "unit": "expression", "min_effect": 0.2},
     **{"difference": -1.5, "matched_difference": -1.25, "records_with_hit": 20, "records": 80},
     **{"effect": -0.9, "effect_low": -1.1, "effect_high": -0.7, "fall": -0.8, "fall_low": -1.0},
     **{"fall_high": -0.6, "odds_ratio": np.nan, "matched_odds_ratio": np.nan},
-    **dict.fromkeys(("positives_with_hit", "negatives_with_hit", "positives", "negatives")),
+    **dict.fromkeys(LABELS, np.nan),
 }
 
 
-def page_of(folder: Path, maker: Maker) -> str:
-    """Return the page of a number and three classes, whose first motif lowers the number."""
+def page_of(folder: Path, maker: Maker, numbers: int = 1) -> str:
+    """Return the page of a number and three classes, whose first motifs lower the number."""
     task = make_targets("several", folder / "several", maker).task
     maker(folder / "binary")
     for name in FILES:
@@ -35,10 +36,12 @@ def page_of(folder: Path, maker: Maker) -> str:
     table["target"] = "class.ebox"
     for column in ("difference", "matched_difference", "records_with_hit", "records"):
         table[column] = np.nan
-    table = table.astype(dict.fromkeys(("positives", "negatives"), float))
+    table = table.astype(dict.fromkeys(LABELS, float))
     for column, value in NUMBER.items():
-        table.loc[0, column] = value
+        table.loc[: numbers - 1, column] = value
     table.to_csv(folder / "several" / "motifs.tsv", sep="\t", index=False)
+    curves = folder / "several" / "marginals.tsv"  # of the first motif
+    pd.read_csv(curves, sep="\t").assign(unit="expression").to_csv(curves, sep="\t", index=False)
     page = render(read_results(task, folder / "several"), folder / "plots", "small")
     return " ".join(page.split())
 
@@ -49,7 +52,10 @@ def test_page_shows_motifs_of_each_output(tmp_path: Path, results_maker: Maker) 
     assert f"{MINUS}0.90<br><small>{MINUS}1.10 to {MINUS}0.70 expression; q" in page
     assert "sites, for activity.expression</small>" in page
     assert "sites, for class.ebox</small>" in page
-    assert "<b>Numbers</b> (expression) have no positives and negatives." in page
+    assert "<b>Supported</b> (expression): test records with a site have higher or" in page
+    assert "<b>Positives</b> are the test records of the class or label of the motif" in page
+    assert "<b>Supported</b>: sites are more frequent in positives than in negatives" in page
+    assert "with high attribution in test positives (numbers: test records), by position" in page
     assert "found and tested for activity.expression, class.ebox separately" in page
     assert "Is expression different in records with a site?" in page
     assert f"the difference of the means is {MINUS}1.50 expression;" in page
@@ -57,6 +63,15 @@ def test_page_shows_motifs_of_each_output(tmp_path: Path, results_maker: Maker) 
     assert "Shuffling its sites raises expression by 0.80." in page
     assert "Is it more frequent in positives than in negatives?" in page  # of the class
     assert "1 of 3 motifs are supported" in page or "1 of 3 motifs is supported" in page
+
+
+def test_page_of_numbers_has_no_words_about_classes(tmp_path: Path, results_maker: Maker) -> None:
+    page = page_of(tmp_path, results_maker, numbers=3)
+    shown = page[page.index('<section id="motifs">') : page.index('<section id="performance">')]
+    assert "<b>Supported</b>: test records with a site have higher or lower numbers" in shown
+    assert "effect of at least a tenth of the standard deviation" in shown
+    for word in ("positives", "negatives", "log-odds", "logit", "unlabelled"):
+        assert word not in shown
 
 
 def test_inconclusive_motif_of_a_number() -> None:
