@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile
+from selfattn_bio.config import ColumnSplit, FilesSplit, RunFile, place_of
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.ingest import build_corpus, describe
 from selfattn_bio.data.writer import RecordRules
@@ -44,7 +44,7 @@ def ingest(task: RunFile, output: str | Path) -> Corpus:
     Raises
     ------
     CorpusError, OutputError, SequenceFileError
-        As in `data.ingest.build_corpus`.
+        As in `data.ingest.build_corpus`. Also if the data lack a column of the objective.
     """
     from selfattn_bio.data.partner import Partners
     from selfattn_bio.data.sources import sources_of
@@ -57,7 +57,10 @@ def ingest(task: RunFile, output: str | Path) -> Corpus:
     )
     partners = Partners(task.partner, task.data) if task.partner else None
     sources = sources_of(task.data, task.split)
-    return _build(sources, output, rules, task.data.targets, partners)
+    corpus = _build(sources, output, rules, task.data.targets, partners)
+    if columns := task.objective.target_columns:  # refuse an unknown column before training
+        corpus.targets(columns, place_of(task.path, "objective", "columns") if task.path else "")
+    return corpus
 
 
 def ingest_files(

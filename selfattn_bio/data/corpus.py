@@ -181,10 +181,15 @@ class Corpus:
             masked[run_start:run_end] = True
         return masked
 
-    def targets(self, columns: Sequence[str]) -> pd.DataFrame:
+    def targets(self, columns: Sequence[str], place: str = "") -> pd.DataFrame:
         """Return columns of the targets, one row per record in order.
 
         Values that the table lacks are missing.
+
+        Parameters
+        ----------
+        place
+            Where the columns are requested, for the error; by default the table of the targets.
 
         Raises
         ------
@@ -203,8 +208,10 @@ class Corpus:
                 f"no column {absent[0]!r} in the targets (columns: "
                 f"{', '.join(map(repr, found.columns))})"
             )
-            hint = "Name one of them in the run file, or add the column to the table"
-            raise CorpusError(message, place=self.summary["targets"]["path"], hint=hint)
+            hint = did_you_mean(absent[0], list(map(str, found))).replace("did", "Did", 1) or (
+                "Name one of them in the run file, or add the column to the table"
+            )
+            raise CorpusError(message, place=place or self.summary["targets"]["path"], hint=hint)
         return found[list(columns)]
 
     def column(self, name: str, place: str = "") -> pd.Series:

@@ -256,7 +256,7 @@ def choose_targets(
     }
     if unfit := [name for name in wanted if name not in found]:
         shown = ", ".join(repr(text) for text, _ in Counter(columns[unfit[0]]).most_common(3))
-        hint = "Choose a column of numbers, of a few classes, or of one label per position"
+        hint = _hint_for(columns[unfit[0]])
         raise RunFileError(
             f"column {unfit[0]!r} cannot be learned: its values are {shown}", place=place, hint=hint
         )
@@ -283,6 +283,18 @@ def choose_targets(
     raise RunFileError(
         f"none of the columns can be learned: {', '.join(columns)}", place=place, hint=hint
     )
+
+
+def _hint_for(texts: Texts) -> str:
+    """Return a hint for a column that cannot be learned."""
+    known = {text.strip() for text in texts if text and text.strip()}
+    if len(known) == 1:
+        return "All values are the same"
+    if any(_number(text.replace(",", ".")) is not None for text in known if "," in text):
+        return "Write numbers with a point, such as 0.5"
+    if known & {"inf", "-inf", "Inf", "-Inf"}:
+        return "Leave infinite values empty"
+    return "Choose a column of numbers, of a few classes, or of one label per position"
 
 
 def _joined(targets: list[TargetColumn], place: str) -> tuple[TargetColumn, ...]:

@@ -45,6 +45,19 @@ def test_ingest_and_split_return_what_they_write(task, caplog):
     pd.testing.assert_frame_equal(sb.Split.load(split).table, split.table)
 
 
+def test_unknown_column_of_the_objective_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"r{i},{'ACGT' * 5},{i / 7},{i}" for i in range(9)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,sequence,heart,liver", *rows]))
+    (tmp_path / "run.toml").write_text(
+        '[data]\nsequences = "t.csv"\ntargets = "t.csv"\n'
+        '[objective]\nkind = "regression"\ncolumns = ["hart"]\n'
+    )
+    message = r"run.toml:6: no column 'hart' in the targets .*\. Did you mean 'heart'\?"
+    with pytest.raises(CorpusError, match=message):
+        sb.ingest(sb.read_run_file("run.toml"), "corpus")
+
+
 def test_steps_are_silent_by_default(task, capsys):
     sb.split(task, sb.ingest(task, "corpus"), "split.tsv")
     assert capsys.readouterr().out == ""

@@ -286,3 +286,16 @@ def test_missing_and_whole_numbers_are_noted():
     )
     (note,) = target_of("x", cycle("1", "2", "3"), [LENGTH] * NUMBER, DNA).notes
     assert note.endswith("write kind = 'regression' and columns = ['x'] in [objective]")
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        (["2.5"], "All values are the same"),
+        ([f"{i},5" for i in range(NUMBER)], "Write numbers with a point, such as 0.5"),
+        (["inf", *(f"{i}.5" for i in range(NUMBER - 1))], "Leave infinite values empty"),
+    ],
+)
+def test_cause_of_a_column_that_cannot_be_learned(values, hint):
+    with pytest.raises(RunFileError, match=rf"column 'y' cannot be learned: .*\. {hint}$"):
+        chosen({"y": (values * NUMBER)[:NUMBER]}, "y")
