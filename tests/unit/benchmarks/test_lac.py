@@ -24,7 +24,7 @@ def test_bin_is_the_mean_over_reads(tmp_path: Path) -> None:
         lac.read_variants(tmp_path / "none")
 
 
-def test_arrangements_have_the_widths_of_the_sites_and_no_overlap() -> None:
+def test_arrangements_keep_widths_without_overlap() -> None:
     import lac
 
     rng, starts = np.random.default_rng(0), set()
