@@ -226,7 +226,7 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
                 slurm(
                     "scancel",
                     "--signal=TERM",
-                    running_job("rule_train_wildcards_smoke__variants_cnn"),
+                    running_job("rule_train_variant_wildcards_smoke__variants_cnn"),
                 )
         assert run.process.wait(timeout=2000) == 0, run.said
     seconds = time.monotonic() - started
@@ -236,7 +236,7 @@ def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys)
     assert "2 processes, each with 1 thread;" in log
     step = int(re.search(r"model: resuming from the checkpoint of step (\d+)", log)[1])
     assert 0 < step < STEPS
-    logs = project / ".snakemake/slurm_logs/rule_train"
+    logs = project / ".snakemake/slurm_logs/rule_train_variant"
     # the log of the retry is removed; a wildcard may be empty
     (failed,) = logs.glob("smoke__variants_cnn*/*.log")
     saved = re.search(
