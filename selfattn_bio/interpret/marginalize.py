@@ -183,7 +183,7 @@ def marginalize(
         or a table with a column `sequence`.
     motifs
         A consensus in IUPAC codes such as "TATAWAAR", a `MotifSet`, or names to motifs:
-        consensuses, (width, A) probabilities, or `Motif`s. Each background gets a site sampled from
+        consensuses, (width, A) probabilities, or objects `Motif`. Each background gets a site sampled from
         the probabilities, the same one at all positions and on both strands.
     starts
         First positions of the site, 0-based. By default the backgrounds are divided into 10
@@ -249,7 +249,7 @@ def marginalize_spacing(
     model, sequences, shuffle, num_backgrounds, target, seed
         As for `marginalize`.
     first, second
-        Consensuses in IUPAC codes, (width, A) probabilities, or `Motif`s.
+        Consensuses in IUPAC codes, (width, A) probabilities, or objects `Motif`.
     distances
         Numbers of positions between the sites.
 
