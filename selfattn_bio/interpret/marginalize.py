@@ -183,8 +183,8 @@ def marginalize(
         or a table with a column `sequence`.
     motifs
         A consensus in IUPAC codes such as "TATAWAAR", a `MotifSet`, or names to motifs:
-        consensuses, (width, A) probabilities, or objects `Motif`. Each background gets a site sampled from
-        the probabilities, the same one at all positions and on both strands.
+        consensuses, (width, A) probabilities, or objects `Motif`. Each background gets a site that
+        is sampled from the probabilities, the same one at all positions and on both strands.
     starts
         First positions of the site, 0-based. By default the backgrounds are divided into 10
         intervals, and each background gets a random start in each.
