@@ -109,7 +109,7 @@ def test_planned_peak_memory_matches_training(tmp_path, name):
         f"{plan.probe.kept:.0f} MB"
     )
     # otherwise mostly the size of the program would be compared
-    assert measured > 1.5 * plan.probe.kept
+    assert measured > 1.3 * plan.probe.kept
     assert plan.peak == pytest.approx(measured, rel=0.25)
 
 
