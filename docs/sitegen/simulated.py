@@ -82,7 +82,7 @@ def plots() -> Iterator[Example]:
         "Fraction of called bins whose nearest bin with a point is at most this far away.",
         "draw_distances",
         {
-            "shares": {"this model": np.array([0.5, 0.7, 0.76, 0.8, 0.82, 0.83])},
+            "fractions": {"this model": np.array([0.5, 0.7, 0.76, 0.8, 0.82, 0.83])},
             "chance": np.array([0.03, 0.09, 0.14, 0.2, 0.25, 0.3]),
             "size": 200,
         },

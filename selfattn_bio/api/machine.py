@@ -109,7 +109,7 @@ class Machine(TableDisplay):
 
     @property
     def verdict(self) -> str:
-        """Return in one sentence whether this machine can train, and what is missing."""
+        """Return one sentence: whether this machine can train, with the names of missing parts."""
         missing = self.parts[self.parts["needed"] & (self.parts["found"] == "")]
         if len(missing):
             return f"Something needed is missing: {', '.join(missing['name'])}; see below."

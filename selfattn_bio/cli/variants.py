@@ -105,8 +105,8 @@ def run(arguments: argparse.Namespace) -> None:
     model, genome, output = arguments.model, arguments.genome, arguments.output
     windows = VariantWindows(arguments.window, arguments.placements, arguments.rc)
     shared = {"prior": arguments.prior, "motifs": arguments.motifs, "windows": windows}
-    if arguments.background == 0:
-        raise ArgumentError("--background is 0; it must be at least 1")
+    if arguments.background is not None and arguments.background < 1:
+        raise ArgumentError(f"--background is {arguments.background}; it must be at least 1")
     if arguments.vcf:
         annotate_variants(
             model,

@@ -237,13 +237,13 @@ def draw_along(
 
 
 def draw_distances(
-    shares: Mapping[str, NDArray[np.float64]], chance: NDArray[np.float64], size: int, ax: Axes
+    fractions: Mapping[str, NDArray[np.float64]], chance: NDArray[np.float64], size: int, ax: Axes
 ) -> None:
     """Draw the fraction of called bins with a point within each distance.
 
     Parameters
     ----------
-    shares
+    fractions
         Name of the classifier, the model first -> fraction for distances of 0, 1, 2, ... bins.
     chance
         The same for bins called at random.
@@ -253,7 +253,7 @@ def draw_distances(
         Axes to draw into.
     """
     kb = np.arange(len(chance)) * size / 1000
-    for i, (name, of) in enumerate(shares.items()):
+    for i, (name, of) in enumerate(fractions.items()):
         colour = MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)]
         ax.plot(kb, of, marker="o", markersize=3.5, color=colour, label=name)
     ax.plot(kb, chance, color=MUTED, label="bins at random", **DOTTED)
