@@ -4,7 +4,8 @@ PYTHON ?= python3
 ifeq ($(origin UV),undefined)
 UV := $(shell sh -c 'command -v uv')
 endif
-CORES ?= 8
+# more than the machine has would start all trainings at once, each with too little of it
+CORES ?= $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 # One thread per test file. The workflow tests take longest and start first.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
