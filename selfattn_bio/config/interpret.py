@@ -148,7 +148,7 @@ class Interpret(Section):
     """[interpret]: from attributions to motifs with evidence."""
 
     database: str = Field(
-        "jaspar:insects",
+        NO_DATABASE,
         description=f"{', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or "
         "none",
     )

@@ -165,9 +165,12 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     yield from _uneven(summary)
     if "targets" in summary:
         targets = summary["targets"]
-        if targets["columns"]:
-            names = ", ".join(targets["columns"])
-            yield f"targets: {names}; missing for {counted(targets['missing'], 'record')}"
+        if targets["empty"]:
+            names = (
+                name + f" (empty for {counted(empty, 'record')})" * bool(empty)
+                for name, empty in targets["empty"].items()
+            )
+            yield f"targets: {', '.join(names)}"
         if targets["unmatched"]:
             yield (
                 f"left out the targets of {counted(targets['unmatched'], 'id')} without a kept "

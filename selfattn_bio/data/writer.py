@@ -275,7 +275,7 @@ class Targets:
     def _write(self, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
         table.to_parquet(folder / TARGETS, index=False)
         targets = table.drop(columns=self._split_column, errors="ignore")
-        return {"columns": list(targets.columns), "missing": int(targets.isna().all(axis=1).sum())}
+        return {"columns": list(targets.columns), "empty": targets.isna().sum().to_dict()}
 
 
 def _own(ids: pd.Series, own: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:

@@ -246,5 +246,9 @@ def policy_of(data: config.Data) -> SequencePolicy:
     A soft mask that is kept is stored separately from the sequence.
     """
     return SequencePolicy(
-        get_alphabet(data.alphabet), "hard" if data.soft_mask == "hard" else "ignore", data.gaps
+        get_alphabet(data.alphabet),
+        "hard" if data.soft_mask == "hard" else "ignore",
+        data.gaps,
+        data.columns.get("id", "id"),
+        data.columns.get("sequence", "sequence"),
     )

@@ -148,14 +148,16 @@ def findings(
     def when_shuffled(fall: float) -> str:
         return f"{'lowers' if fall > 0 else 'raises'} {unit} by {words.figure(abs(fall), 2)}"
 
+    effect = min(row["effect"], row["fall"], key=abs)
     direction = -1 if row["difference"] < 0 else 1  # motifs may lower a number
+    if pd.notna(row["difference"]):
+        # the reverse of the records only if these differ clearly
+        effect = direction * effect if row["enrichment_q"] < level else abs(effect)
     # Required column, question, function that returns answer and text
     lines: list[tuple[str, str, Any]] = [
         *(_of_numbers if pd.notna(row["difference"]) else _of_labels)(row, matched, answer, q),
         ("effect_q", "Does the model use it?", lambda: (
-            answer("effect", abs(min(row["effect"], row["fall"], key=abs)), row["min_effect"])
-            if pd.notna(row["difference"])
-            else answer("effect", min(row["effect"], row["fall"], key=abs), row["min_effect"]),
+            answer("effect", effect, row["min_effect"]),
             f"Shuffling its sites {when_shuffled(row['fall'])}. Effect of the sites, compared with "
             f"nearby {letters}: {words.figure(row['effect'], 2, sign=True)} "
             f"({span('effect')}), {row['effect_records']:.0f} records; {q('effect')}.")),

@@ -68,7 +68,9 @@ def _distance_figures(results: Results, folder: Path) -> list[Drawing]:
 
 
 def position_sentence(motifs: pd.DataFrame | None) -> str:
-    """State which motifs change the score alone, in neutral backgrounds; empty if not measured.
+    """State which motifs change the prediction alone, in neutral backgrounds.
+
+    It is empty if that was not measured.
 
     Parameters
     ----------
@@ -95,9 +97,9 @@ def position_sentence(motifs: pd.DataFrame | None) -> str:
         else ""
     )
     return (
-        f"{kind} that raise the score alone, in neutral backgrounds: {raising} of {len(rows)}; "
-        f"that lower it: {lowering}. The effect depends on the position for {by_position} and on "
-        f"the strand for {by_strand}.{rest}"
+        f"{kind} that raise the prediction alone, in neutral backgrounds: {raising} of "
+        f"{len(rows)}; that lower it: {lowering}. The effect depends on the position for "
+        f"{by_position} and on the strand for {by_strand}.{rest}"
     )
 
 

@@ -19,6 +19,7 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.sequence.policy import SequencePolicy
 from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.records import ReadSummary, Record
 from selfattn_bio.sequence.windows import id_of, place
 
@@ -68,7 +69,8 @@ def read_inputs(
         - strings, whose ids are numbers from 0
         - the path of a FASTA file
         - `Record`s
-        - a table with a column `sequence` and optionally `id`
+        - a table with a column `sequence` and optionally `id`, or with the names of `columns` in
+          [data] of the model's run file; the same holds for CSV, TSV and Parquet files
         - with `genome`: a BED or GFF file, or a table with `chrom, start, end` (0-based half-open)
           and optionally `strand` and `name`
     k
@@ -99,7 +101,7 @@ def read_inputs(
     elif isinstance(sequences, str | Path):
         yield from _of_file(policy, Path(sequences), k)
     else:
-        yield from _of_list(policy, _listed(sequences), k)
+        yield from _of_list(policy, _listed(policy, sequences), k)
 
 
 class _AnyIds(ReadSummary):
@@ -113,7 +115,10 @@ class _AnyIds(ReadSummary):
 
 
 def _of_file(policy: SequencePolicy, path: Path, k: int) -> Iterator[Input]:
-    for record in SequenceFile(path).records(policy, _AnyIds()):
+    columns = {"id": policy.id_column, "sequence": policy.sequence_column}
+    renamed = {field: name for field, name in columns.items() if field != name}
+    file = SequenceFile(path, fields=Fields(columns=renamed))
+    for record in file.records(policy, _AnyIds()):
         if len(record.letters) < k:
             message = (
                 f"record {record.id!r} has length {len(record.letters)}, but the model needs at "
@@ -124,19 +129,21 @@ def _of_file(policy: SequencePolicy, path: Path, k: int) -> Iterator[Input]:
 
 
 def _listed(
-    sequences: Sequence[str] | Sequence[Record] | pd.DataFrame,
+    policy: SequencePolicy, sequences: Sequence[str] | Sequence[Record] | pd.DataFrame
 ) -> list[tuple[str | None, str | NDArray[np.uint8]]]:
     """Return the id (or None) and sequence of each input in memory."""
     if isinstance(sequences, pd.DataFrame):
-        if "sequence" not in sequences:
+        column = policy.sequence_column
+        if column not in sequences:
             hint = (
                 "to read its intervals, pass genome="
                 if {"chrom", "start", "end"} <= set(sequences)
-                else f"its columns are: {', '.join(map(str, sequences)) or 'none'}"
+                else f"rename one of its columns: {', '.join(map(str, sequences)) or 'none'}"
             )
-            raise ValueError(f"the table has no column 'sequence'; {hint}")
-        ids = sequences["id"].astype(str) if "id" in sequences else [None] * len(sequences)
-        return list(zip(ids, sequences["sequence"], strict=True))
+            raise ValueError(f"the table has no column {column!r}; {hint}")
+        name = policy.id_column
+        ids = sequences[name].astype(str) if name in sequences else [None] * len(sequences)
+        return list(zip(ids, sequences[column], strict=True))
     if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):
         raise ValueError(f"cannot read sequences from a {type(sequences).__name__}; {HINT}")
     if foreign := [type(each).__name__ for each in sequences if not isinstance(each, str | Record)]:

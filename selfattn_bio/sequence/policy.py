@@ -37,11 +37,15 @@ class SequencePolicy:
         such letters by N (X in protein).
     gaps
         What to do with `-` and `.`: "refuse" or "remove" them.
+    id_column, sequence_column
+        Columns of tables with the ids and sequences.
     """
 
     alphabet: Alphabet
     soft_mask: SoftMask = "ignore"
     gaps: Literal["refuse", "remove"] = "refuse"
+    id_column: str = "id"
+    sequence_column: str = "sequence"
 
     def letters_of(self, text: str, name: str = "sequence") -> NDArray[np.uint8]:
         """Convert a string to ASCII letters, shape (L,); errors call it `name`.

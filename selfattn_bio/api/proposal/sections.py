@@ -10,6 +10,7 @@ from selfattn_bio.api.proposal.columns import SplitColumn, TargetColumn
 from selfattn_bio.api.proposal.contents import Contents
 from selfattn_bio.api.proposal.request import DATABASES, Request
 from selfattn_bio.display import counted
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.split_names import SPLITS
 
 FRACTION = 0.15  # fraction of the records in valid, and in test
@@ -194,7 +195,17 @@ def interpret_lines(
     """Write [interpret] with the database to match motifs with.
 
     Proteins have no database, and labels of positions have no motifs.
+
+    Raises
+    ------
+    ArgumentError
+        If an organism is named for proteins.
     """
+    if request.organism and contents.alphabet.name != "dna":
+        raise ArgumentError(
+            "the organism chooses a database of DNA motifs, but these are proteins",
+            hint="Leave it out",
+        )
     if contents.alphabet.name != "dna" or (targets and targets[0].kind == "labels"):
         return []
     database = DATABASES[request.organism or "vertebrates"]

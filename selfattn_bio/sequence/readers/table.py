@@ -245,16 +245,16 @@ class _Columns:
         known = {"sequence": SEQUENCE_NAMES, self._state.fields.label: LABEL_NAMES}.get(field, ())
         likely = likely_columns(self._names, (wanted, *known))
         key = (
-            'label = "{}" in [data]'
+            'Set label = "{}" in [data]'
             if field == self._state.fields.label
-            else f'columns = {{{{ {field} = "{{}}" }}}} in [data]'
+            else f'Rename the column, or set columns = {{{{ {field} = "{{}}" }}}} in [data]'
         )
         option = {"sequence": " (--sequence-column {})"}.get(
             field, " (--label-column {})" if field == self._state.fields.label else ""
         )
         found = ", ".join(map(repr, self._names[:20])) or "none"
         hint = "Did you mean {}? ".format(" or ".join(map(repr, likely))) if likely else ""
-        hint += f"Set {key}{option}".format(*[likely[0] if likely else "NAME"] * 2)
+        hint += f"{key}{option}".format(*[likely[0] if likely else "NAME"] * 2)
         raise SequenceFileError(
             f"no column {wanted!r} in the table (columns: {found})", place=place, hint=hint
         )

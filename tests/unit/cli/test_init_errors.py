@@ -99,6 +99,10 @@ def test_init_checks_that_it_can_write(here, monkeypatch, capsys):
             "unknown --organism 'yeast'. Choose from vertebrates",
         ),
         (
+            ["mine", "--positives", "p.fa", "--negatives", "q.fa", "--organism", "insects"],
+            "the organism chooses a database of DNA motifs, but these are proteins",
+        ),
+        (
             ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--column", "x"],
             "--column cannot be used with --positives",
         ),
@@ -166,6 +170,7 @@ def test_init_errors_are_one_line(here, capsys, words, message):
     Path("latin.fa").write_bytes(b">caf\xe9\nACGT\n")
     write("p.fa", letters="ACDEFGHIKLMNPQRSTVWY")
     Path("p.fa").write_text(">p\nMKVLAAGIVGLLLAQWERTY\n" + Path("p.fa").read_text())
+    Path("q.fa").write_text(Path("p.fa").read_text().replace(">", ">q"))
     Path("\x7f.fa").write_bytes(Path("b.fa").read_bytes())
     Path("a.bed").write_text("chr1\t0\t30\n")
     Path("workflows/tasks").mkdir(parents=True)

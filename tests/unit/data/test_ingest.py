@@ -228,7 +228,8 @@ def test_targets_follow_record_order(files, tmp_path):
     assert targets.loc["b"].tolist() == ["2.5", "old"]
     assert targets.drop(index=["a", "b"]).isna().all().all()
     lines = list(describe(corpus.summary))
-    assert f"targets: x, kind; missing for {len(ids) - 2} records" in lines
+    empty = len(ids) - 2
+    assert f"targets: x (empty for {empty} records), kind (empty for {empty + 1} records)" in lines
     assert "left out the targets of 1 id without a kept record, such as 'nobody'" in lines
 
 
@@ -269,7 +270,8 @@ def test_sequence_table_columns_join_other_targets(files, tmp_path):
         ["1", "-"],
         ["-", "-"],
     ]
-    assert "targets: x, y; missing for 3 records" in list(describe(own.summary))
+    lines = list(describe(own.summary))
+    assert "targets: x (empty for 3 records), y (empty for 4 records)" in lines
     (tmp_path / "t.tsv").write_text("id\tz\na\t9\n")
     joined = build_corpus(
         [(tmp_path / "a.csv", None)], tmp_path / "joined", RecordRules(DNA), tmp_path / "t.tsv"

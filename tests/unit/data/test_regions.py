@@ -184,7 +184,7 @@ reverse_complement = false
         file.write("chr1\t3\t5\tx\t0\t-\nchr2\t29990\t30000\tx\t0\t+\n")
     corpus, out = ingest(GENOME + f'sequences = "p.bed"\n{windows}' + tracks, capsys)
     assert "windows beyond the end of a chromosome, padded with N (p.bed)" in out
-    assert "targets: signal, bins_0, bins_1, high, parts; " in out
+    assert "bins_0 (empty for 21 records), bins_1 (empty for 21 records), high, parts\n" in out
     signal = np.full((2, SIZE), np.nan, np.float32)
     signal[0, :500], signal[0, 500:29_000] = 1, 3
     parts = np.full((2, SIZE), "n")

@@ -216,6 +216,7 @@ def make_results(
             "title": "A small task",
             "data": {"positives": "p.fa", "negatives": "n.fa"},
             "evaluation": {"bootstraps": 50},
+            "interpret": {"database": "jaspar:insects"},
         }
     )
     n = sum(SPLIT_SIZES.values())

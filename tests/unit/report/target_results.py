@@ -122,6 +122,7 @@ def make_targets(kind: str, folder: Path, maker: Callable[..., RunFile]) -> Resu
             "objective": OBJECTIVES[kind],
             "tokens": {"k": 1},
             "training": {"shift": 0, "reverse_complement": False},
+            "interpret": {"database": "jaspar:insects"},
         }
     )
     rng, objective = np.random.default_rng(0), objective_of(run.objective)

@@ -122,7 +122,8 @@ def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> No
     assert name not in explained.records["id"].tolist()
     layer = AttentionMap(np.array([0, 30, 60]), np.full((2, 2), 0.5, dtype=np.float32))
     mapped = MappedSequence(np.frombuffer(b"ACGT" * 15, dtype=np.uint8), -1.5, [layer])
-    run = RunFile.model_validate(results.task.model_dump() | {"interpret": {"maps": [name]}})
+    interpret = {"database": "jaspar:insects", "maps": [name]}
+    run = RunFile.model_validate(results.task.model_dump() | {"interpret": interpret})
     some = replace(results, task=run, explained=replace(explained, maps={name: mapped}))
     (figure,) = attention_figures(some)
     assert (figure.of, json.loads(figure.data)["letters"]) == ("negative, test", "ACGT" * 15)

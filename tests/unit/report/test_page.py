@@ -400,8 +400,8 @@ def test_effects_of_motifs_alone_are_reported(tmp_path: Path, results_maker: Mak
     shown = page_of(tmp_path, run).partition('<section id="marginals">')[2]
     shown = shown.partition("</section>")[0]
     assert (
-        "Supported motifs that raise the score alone, in neutral backgrounds: 1 of 1; that lower "
-        "it: 0. The effect depends on the position for 1 and on the strand for 0." in shown
+        "Supported motifs that raise the prediction alone, in neutral backgrounds: 1 of 1; that "
+        "lower it: 0. The effect depends on the position for 1 and on the strand for 0." in shown
     )
     assert (
         "<b>Mean effect +0.40 (+0.05 to +0.60).</b> Largest if the site starts at 41 to 45 on the "

@@ -9,7 +9,7 @@ import pandas as pd
 from target_results import make_targets
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.report.cards import shortfall
+from selfattn_bio.report.cards import REVERSE, YES, findings, motif_rows, shortfall
 from selfattn_bio.report.page import render
 from selfattn_bio.report.results import read_results
 from selfattn_bio.report.words import MINUS
@@ -63,6 +63,24 @@ def test_page_shows_motifs_of_each_output(tmp_path: Path, results_maker: Maker) 
     assert "Shuffling its sites raises expression by 0.80." in page
     assert "Is it more frequent in positives than in negatives?" in page  # of the class
     assert "1 of 3 motifs are supported" in page or "1 of 3 motifs is supported" in page
+
+
+def test_model_that_uses_a_motif_against_the_records(tmp_path: Path, results_maker: Maker) -> None:
+    page_of(tmp_path, results_maker)
+    results = read_results(
+        make_targets("several", tmp_path / "again", results_maker).task, tmp_path / "several"
+    )
+    row = motif_rows(results)[0]
+    answers = {}
+    for name, effect, enrichment_q in (
+        ("as the records", -0.9, 0.01),
+        ("against them", 0.9, 0.01),
+        ("no difference between them", 0.9, 0.5),
+    ):
+        changed = row | {"effect": effect, "fall": effect, "enrichment_q": enrichment_q}
+        found, _ = findings(changed, results.task)
+        answers[name] = [each.answer for each in found if each.question == "Does the model use it?"]
+    assert list(answers.values()) == [[YES], [REVERSE], [YES]]
 
 
 def test_page_of_numbers_has_no_words_about_classes(tmp_path: Path, results_maker: Maker) -> None:

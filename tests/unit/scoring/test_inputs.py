@@ -8,8 +8,10 @@ import pytest
 from genome_models import run_file, write_model
 from interval_inputs import BED, CHROMOSOMES, write_intervals, write_small_model
 
+from selfattn_bio.config import Data
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.interpret.explain import explain
+from selfattn_bio.model.build import policy_of
 from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.inputs import read_inputs, read_sequences
@@ -82,6 +84,18 @@ def test_score_records_and_table_of_sequences(genome):
     assert texts(read_inputs(SequencePolicy(DNA), table[["sequence"]], 3))[1] == ("1", "TTT")
 
 
+def test_score_tables_with_the_column_names_of_the_training_data(tmp_path):
+    data = Data(sequences=["x.csv"], columns={"id": "gene", "sequence": "Seq"})
+    table = pd.DataFrame({"gene": ["a", "b"], "Seq": ["acgu", "TTT"], "other": [1, 2]})
+    table.to_csv(tmp_path / "new.csv", index=False)
+    for sequences in (table, tmp_path / "new.csv"):
+        found = texts(read_inputs(policy_of(data), sequences, 3))
+        assert found == [("a", "ACGT"), ("b", "TTT")]
+    renamed = table.rename(columns={"Seq": "sequence"})
+    with pytest.raises(ValueError, match="no column 'Seq'; rename one of its columns: gene, seq"):
+        list(read_inputs(policy_of(data), renamed, 3))
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -122,7 +136,7 @@ def test_invalid_inputs(genome, tmp_path):
             None,
             "no column 'sequence'; to read its intervals, pass genome=",
         ),
-        (pd.DataFrame({"x": [1]}), None, "no column 'sequence'; its columns are: x"),
+        (pd.DataFrame({"x": [1]}), None, "no column 'sequence'; rename one of its columns: x"),
         (
             pd.DataFrame({"chrom": ["chr1"]}),
             genome,

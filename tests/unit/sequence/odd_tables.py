@@ -14,7 +14,9 @@ from odd import EMPTY, NUMBERED, A, Odd, Promised, annotations, error, invalid, 
 from selfattn_bio.sequence.readers.fields import Fields
 
 NO_SEQUENCE = "no column 'sequence' in the table (columns: "
-NAME_IT = ' columns = {{ sequence = "{0}" }} in [data] (--sequence-column {0})'
+NAME_IT = (
+    ' Rename the column, or set columns = {{ sequence = "{0}" }} in [data] (--sequence-column {0})'
+)
 label = Fields("label")
 
 
@@ -112,7 +114,7 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "no column of the sequence": Odd(
         b"id,letters\na,ACGT\n",
-        error(1, NO_SEQUENCE + "'id', 'letters'). Set" + NAME_IT.format("NAME")),
+        error(1, NO_SEQUENCE + "'id', 'letters')." + NAME_IT.format("NAME")),
         name="odd.csv",
     ),
     "a column Sequence": Odd(
@@ -120,7 +122,7 @@ ODD_FILES: dict[str, Odd] = {
         error(
             1,
             NO_SEQUENCE
-            + "'id', 'Sequence'). Did you mean 'Sequence'? Set"
+            + "'id', 'Sequence'). Did you mean 'Sequence'?"
             + NAME_IT.format("Sequence"),
         ),
         name="odd.csv",
@@ -130,7 +132,7 @@ ODD_FILES: dict[str, Odd] = {
         error(
             1,
             NO_SEQUENCE
-            + "'text', 'label', 'Seq'). Did you mean 'Seq' or 'text'? Set"
+            + "'text', 'label', 'Seq'). Did you mean 'Seq' or 'text'?"
             + NAME_IT.format("Seq"),
         ),
         name="odd.txt",
@@ -139,15 +141,15 @@ ODD_FILES: dict[str, Odd] = {
         b"sequence,chr\nACGT,1\n",
         error(
             1,
-            "no column 'chromosome' in the table (columns: 'sequence', 'chr'). Set columns = { "
-            'chrom = "NAME" } in [data]',
+            "no column 'chromosome' in the table (columns: 'sequence', 'chr'). Rename the "
+            'column, or set columns = { chrom = "NAME" } in [data]',
         ),
         partial(read, fields=Fields(columns={"chrom": "chromosome"})),
         name="odd.csv",
     ),
     "a table without names": Odd(
         b"a,ACGT\nb,AC\n",
-        error(1, NO_SEQUENCE + "'a', 'ACGT'). Set" + NAME_IT.format("NAME")),
+        error(1, NO_SEQUENCE + "'a', 'ACGT')." + NAME_IT.format("NAME")),
         name="odd.csv",
     ),
     "names alone": Odd(
@@ -156,7 +158,9 @@ ODD_FILES: dict[str, Odd] = {
         name="odd.csv",
     ),
     "a blank CSV": Odd(
-        b"\n", error(1, NO_SEQUENCE + "none). Set" + NAME_IT.format("NAME")), name="odd.csv"
+        b"\n",
+        error(1, NO_SEQUENCE + "none)." + NAME_IT.format("NAME")),
+        name="odd.csv",
     ),
     "the same column twice": Odd(
         b"id,sequence,id\na,AC,b\n",
@@ -272,7 +276,10 @@ ODD_FILES: dict[str, Odd] = {
     ),
     "Parquet without the column": Odd(
         parquet(id=["a"], seq=["ACGT"]),
-        error(None, NO_SEQUENCE + "'id', 'seq'). Did you mean 'seq'? Set" + NAME_IT.format("seq")),
+        error(
+            None,
+            NO_SEQUENCE + "'id', 'seq'). Did you mean 'seq'?" + NAME_IT.format("seq"),
+        ),
         name="odd.parquet",
     ),
     "Parquet without rows": Odd(
