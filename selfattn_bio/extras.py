@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import Any
 
@@ -30,6 +31,7 @@ def import_extra(module: str, extra: str, use: str) -> Any:
     MissingPackageError
         If it cannot be imported.
     """
+    handlers = logging.root.handlers[:]
     try:
         return import_module(module)
     except ImportError as error:
@@ -37,3 +39,5 @@ def import_extra(module: str, extra: str, use: str) -> Any:
             f"{use} needs the extra {extra} ({error})",
             hint=f"Install it with {install_command(extra)}",
         ) from error
+    finally:
+        logging.root.handlers[:] = handlers  # Opacus adds one, which would print messages twice

@@ -1,5 +1,6 @@
 """Test the message about a missing extra, and that extras named in messages and docs exist."""
 
+import logging
 import re
 import sys
 import tomllib
@@ -20,6 +21,16 @@ def test_missing_extra_names_the_install_command(monkeypatch):
         import_extra("opacus.accountants", "privacy", "[privacy]")
     assert str(caught.value).startswith("[privacy] needs the extra privacy (")
     assert str(caught.value).endswith("). Install it with pip install 'selfattn-bio[privacy]'")
+
+
+def test_imported_library_does_not_print_messages_of_the_package(tmp_path, monkeypatch):
+    (tmp_path / "loud_library.py").write_text(
+        "import logging\nlogging.root.addHandler(logging.NullHandler())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    before = logging.root.handlers[:]
+    assert import_extra("loud_library", "privacy", "[privacy]").logging is logging
+    assert logging.root.handlers == before
 
 
 def test_named_extras_exist():
