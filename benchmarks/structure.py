@@ -26,7 +26,7 @@ IGNORED = {
 }
 # Limits are lowered; CODE_LINES is raised by new features only (docs/decisions.md).
 LONG_FILES, COMMAND_MEDIAN, COMMAND_MOST, MANY_ARGUMENTS = 0, 80, 150, 0
-CODE_LINES = 37_300  # of the package; the goal is 29,000
+CODE_LINES = 37_700  # of the package; the goal is 29,000
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,12 @@ def explain_records(
             mapped = mapped or records.index[of_score].tolist()
             correlation = _member_correlation(scorer, output, letters, records, settings)
     provenance = read_provenance(trained.folder)
+    source = {key: provenance[key] for key in SOURCE}
+    explained = joined(parts)
     return replace(
-        joined(parts),
-        source={key: provenance[key] for key in SOURCE},
+        explained,
+        source=source,
+        partner=explained.partner and replace(explained.partner, source=source),
         maps=_maps(scorer, outputs[0], corpus, mapped),
         member_correlation=correlation,
     )

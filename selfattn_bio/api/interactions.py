@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +13,34 @@ from numpy.typing import NDArray
 from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import Interpret, RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
-from selfattn_bio.errors import CorpusError
+from selfattn_bio.errors import ArgumentError, CorpusError
+from selfattn_bio.interpret.across import evaluate_across
 from selfattn_bio.interpret.epistasis import mean_of_strands
-from selfattn_bio.interpret.held_out import calibrated_scores, importance_of
+from selfattn_bio.interpret.explanation import PARTNER
+from selfattn_bio.interpret.held_out import (
+    calibrated_scores,
+    importance_of,
+    neutral_backgrounds,
+)
+from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interactions import (
+    COLUMNS,
+    MAX_SEARCHED,
     Interactions,
     attention_between,
     evaluate_interactions,
     relevant_sites,
 )
-from selfattn_bio.interpret.marginals import Backgrounds, neutral_letters, pair_curves
+from selfattn_bio.interpret.marginals import PAIR_CURVES, pair_curves
 from selfattn_bio.interpret.motifs import MotifSet
 from selfattn_bio.interpret.records import HeldOut, held_out_records
 from selfattn_bio.log import LOG
 from selfattn_bio.motifs import read_meme
 from selfattn_bio.objectives.outputs import Output
 from selfattn_bio.scoring.loading import Models
-from selfattn_bio.scoring.paired_scorer import check_one_input
+from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
 
 
@@ -39,7 +49,7 @@ def find_interactions(
     corpus: Corpus,
     split: str | os.PathLike[str],
     model: Models,
-    motifs: MotifSet | str | Path,
+    motifs: MotifSet | tuple[MotifSet, MotifSet] | str | Path,
 ) -> Interactions:
     """Test pairs of motifs at their sites in test positives, or in all test records for numbers.
 
@@ -52,11 +62,13 @@ def find_interactions(
     task, corpus, split
         Those of the training; `split` is the split table or its path.
     model
-        The model folder, or the model that `load` returned for it. It has one input.
+        The model folder, or the model that `load` returned for it.
     motifs
         Result of `find_motifs`, the folder it was saved to, or the path of a MEME file. Pairs of
         motifs of the same output are tested; motifs of a MEME file are tested for the outputs of
-        [interpret] `targets`, or the first `MOST_OUTPUTS`. There may be no motifs.
+        [interpret] `targets`, or the first `MOST_OUTPUTS`. There may be no motifs. For a model with
+        two inputs, the motifs of both inputs, or their folder with that of the partner in it; each
+        pair has one motif of each input.
 
     Returns
     -------
@@ -75,11 +87,15 @@ def find_interactions(
     DatabaseError
         If the file is not MEME text.
     ValueError
-        If the model is an ensemble, has two inputs, or was not loaded from a folder.
+        If the model is an ensemble or was not loaded from a folder, or if motifs are not those of
+        its inputs.
     """
     trained = TrainedModel.open(task, corpus, split, model, "interactions")
     scorer, settings, place = trained.scorer, task.interpret, str(task.path or "")
-    check_one_input(scorer, "interactions")
+    if isinstance(scorer, PairedScorer):
+        return _across(trained, settings, motifs)
+    if isinstance(motifs, tuple):
+        raise ArgumentError("this model has one input; pass its motifs only")
     if corpus.alphabet.name != "dna":
         raise CorpusError(
             f"interactions needs DNA records, but the corpus has {corpus.alphabet.name}",
@@ -127,7 +143,7 @@ def _pairs(
     if len(ppms) == 1:
         LOG.info("one motif, so no pairs")
     scores = calibrated_scores(scorer, output, held_out)
-    letters = held_out.described
+    letters = [held_out.sequences[row] for row in held_out.described]
     sites = relevant_sites(
         ppms,
         letters,
@@ -149,11 +165,85 @@ def _pairs(
         significance=settings.significance,
         seed=settings.seed,
     )
-    backgrounds = Backgrounds(
-        neutral_letters(held_out.neutral, np.random.default_rng(settings.seed)),
-        lambda sequences: scores(sequences).mean(axis=1),
-        scorer.alphabet,
-        held_out.unit,
-    )
+    backgrounds = neutral_backgrounds(held_out, scores, settings.seed)
     curves, marginal = pair_curves(table, ppms, backgrounds, seed=settings.seed)
     return table.join(marginal), curves
+
+
+def _across(
+    trained: TrainedModel,
+    settings: Interpret,
+    motifs: MotifSet | tuple[MotifSet, MotifSet] | str | Path,
+) -> Interactions:
+    """Test pairs of motifs of a model with two inputs, one in each."""
+    if isinstance(motifs, str | Path):
+        motifs = MotifSet.load(motifs), MotifSet.load(Path(motifs) / PARTNER)
+    if isinstance(motifs, MotifSet):
+        raise ArgumentError("interactions of two inputs need the motifs of both, as a tuple")
+    scorer, place = trained.scorer, str(trained.corpus.path)
+    no_curves = pd.DataFrame(columns=PAIR_CURVES)  # by distance
+    shared = [
+        target
+        for target in motifs[0].table["target"].unique()
+        if target in set(motifs[1].table["target"])
+    ]
+    if not shared:
+        LOG.info("no pairs: motifs were not found in both inputs for the same output")
+        return Interactions(pd.DataFrame(columns=["target", *COLUMNS]), no_curves)
+    outputs = trained.outputs(shared, place)
+    test, inputs = trained.test_records(outputs), inputs_of(scorer.run, trained.corpus)
+    given = {row: inputs.of(row) for row in test.index}
+    tables = []
+    for output in outputs:
+        truth = trained.truth(output)[test.index].dropna()
+        pairs = [given[row] for row in truth.index]
+        held_out = held_out_records(
+            output, [pair.first for pair in pairs], truth.to_numpy(), scorer.alphabet, pairs
+        )
+        scores = calibrated_scores(scorer, output, held_out)
+        described = [pairs[row] for row in held_out.described]
+        sites = _sites_of_inputs(scorer, output, described, motifs, settings)
+        LOG.info(
+            f"the model relies on {counted(len(sites[0]), 'site')} in first inputs and on "
+            f"{counted(len(sites[1]), 'site')} in their partners, in test {output.records}s"
+        )
+        table = evaluate_across(
+            sites,
+            described,
+            scores,
+            least=held_out.least,
+            significance=settings.significance,
+            seed=settings.seed,
+        )
+        table.insert(0, "target", output.name)
+        tables.append(table)
+    return Interactions(pd.concat(tables, ignore_index=True), no_curves)
+
+
+def _sites_of_inputs(
+    scorer: Scorer,
+    output: Output,
+    pairs: Sequence[RecordPair],
+    motifs: tuple[MotifSet, MotifSet],
+    settings: Interpret,
+) -> list[pd.DataFrame]:
+    """Find the hits that the model uses in records with hits in both inputs.
+
+    Motifs of the partner are named `partner/NAME`.
+    """
+    hits = []
+    for name, found in zip(RecordPair._fields, motifs, strict=True):
+        own = found.table["name"][found.table["target"] == output.name]
+        ppms = {f"{PARTNER}/" * (name == PARTNER) + each: found[each].ppm for each in own}
+        letters = [getattr(pair, name) for pair in pairs]
+        sizes = dict.fromkeys(ppms, NUM_SITES)
+        hits.append(find_hits(ppms, sizes, letters, settings.hit_p or HIT_P, found.alphabet))
+    both = np.intersect1d(hits[0]["record"], hits[1]["record"])
+    chosen = np.sort(np.random.default_rng(settings.seed).permutation(both)[:MAX_SEARCHED])
+    sites = []
+    for name, of_input in zip(RecordPair._fields, hits, strict=True):
+        attribution = importance_of(scorer, output, [pairs[row] for row in chosen], name)
+        searched = of_input[of_input["record"].isin(chosen)].reset_index(drop=True)
+        by_record = dict(zip(chosen.tolist(), attribution, strict=True))
+        sites.append(relevant_hits(searched, by_record))
+    return sites

@@ -13,6 +13,7 @@ import pandas as pd
 from selfattn_bio.api.trained import TrainedModel
 from selfattn_bio.config import NO_DATABASE, Interpret, RunFile
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import RecordPair, inputs_of
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.callers import build_caller
@@ -21,8 +22,8 @@ from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.scoring.loading import Models
-from selfattn_bio.scoring.paired_scorer import check_one_input
 from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.records import Record
 
 
 def find_motifs(
@@ -42,9 +43,11 @@ def find_motifs(
     task, corpus, split
         Those of the training; `split` is the split table or its path.
     model
-        The model folder, or the model that `load` returned for it. It has one input.
+        The model folder, or the model that `load` returned for it.
     explanation
-        Result of `explain_records`, or the folder it was saved to.
+        Result of `explain_records`, or the folder it was saved to. For a model with two inputs, the
+        motifs are those of the first; pass `explanation.partner`, or its folder `partner`, for
+        those of the second.
 
     Returns
     -------
@@ -53,7 +56,7 @@ def find_motifs(
     Raises
     ------
     RunFileError, ModelFolderError, CorpusError, ValueError
-        As for `explain_records`; ArgumentError if the model has two inputs.
+        As for `explain_records`.
     CorpusError
         If no test record has a label.
     ResultsError
@@ -63,7 +66,6 @@ def find_motifs(
     """
     start = time.monotonic()
     trained = TrainedModel.open(task, corpus, split, model, "motifs")
-    check_one_input(trained.scorer, "motifs")
     explained, place = (
         (explanation, "")
         if isinstance(explanation, Explanation)
@@ -72,9 +74,15 @@ def find_motifs(
     outputs = trained.outputs(explained.targets, place)
     test = trained.test_records(outputs)
     _check_attribution(explained, read_provenance(trained.folder), test, place)
-    letters = trained.letters(test)
+    settings, inputs = task.interpret, inputs_of(trained.scorer.run, corpus)
+    given = [inputs.of(row) for row in test.index]
+    letters = [each.first if isinstance(each, RecordPair) else each for each in given]
+    partners = [
+        Record(name, each.partner)
+        for name, each in zip(test["id"], given, strict=True)
+        if isinstance(each, RecordPair)
+    ]
     trained.check_unseen(test, letters)
-    settings = task.interpret
     motifs = _discover(explained, settings)
     LOG.info(
         f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
@@ -84,8 +92,10 @@ def find_motifs(
         trained.scorer,
         test.assign(sequence=pd.Series(letters, index=test.index, dtype=object)),
         trained.targets.loc[test.index],
+        partner=partners or None,
         hit_p=settings.hit_p,
-        window=settings.window,
+        # its positions are those of the first input
+        window=None if explained.input == "partner" else settings.window,
         significance=settings.significance,
         seed=settings.seed,
     )

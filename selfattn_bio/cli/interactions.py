@@ -1,18 +1,19 @@
-"""Find pairs of motifs that a DNA model uses together, by replacing the bases of their sites.
+"""Find pairs of motifs that a model uses together, by replacing the letters of their sites.
 
 Sites are hits of the --motifs in test positives, or in all test records for numbers, that the model
 relies on (docs/interpretation_evidence.md). If there are many pairs of motifs, those with the
 highest attention between their sites are tested. Motifs from a folder of `motifs` are paired with
 motifs of the same output (class, label or column). Those from a MEME file are tested for the
-outputs in [interpret] targets, by default the first four.
+outputs in [interpret] targets, by default the first four. For a model with two inputs, pairs have
+one motif of each input: --motifs is the folder of the first motifs, with those of the second in
+partner/.
 
 Writes one row per tested pair: epistasis in the unit of the output with tests against random
 positions at the same distance and against that expected from the effects of both motifs, preferred
 spacing and orientation, the attention between the sites, and a verdict.
 docs/interpretation_interactions.md explains each column. A second file, OUTPUT with the ending
 .distances.tsv, has the epistasis of each pair alone in shuffled records, by distance. If no pair is
-found, the files have only the
-header.
+found, the files have only the header.
 
 example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model \
 model --motifs results --output pairs.tsv

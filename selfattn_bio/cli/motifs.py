@@ -8,7 +8,8 @@ and more (docs/interpretation_evidence.md).
 Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits in test positives that the model relies
 on), marginals.tsv (effects of the motifs alone in shuffled negatives, by position and strand),
 discovery_seqlets.bed (the seqlets from which motifs were built) and logos/. If no motif is found,
-these files have no rows.
+these files have no rows. For a model with two inputs, the motifs are those of the first input; for
+the second, name the folder partner in the attribution folder.
 
 example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model \
 --attribution attribution --output motifs
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="attribution folder, from `explain`",
+        help="attribution folder, from `explain`; for motifs of a second input, its folder partner",
     )
     parser.add_argument(
         "--output",

@@ -7,7 +7,7 @@ private model lists only the records that it was selected on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,7 @@ def seen_table(
     alphabet: Alphabet,
     assembly: str,
     parents_saw: pd.DataFrame | None,
+    partners: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Tabulate the records that a model was trained or selected on, and those its parents saw.
 
@@ -120,6 +121,8 @@ def seen_table(
         Alphabet of the sequences, and assembly of the coordinates or "".
     parents_saw
         `seen` of the parent's lineage; None without a parent.
+    partners
+        SHA-256 of the second input of each record, if there are two; appended to the key.
 
     Returns
     -------
@@ -128,6 +131,8 @@ def seen_table(
     """
     intervals = records[INTERVAL].reset_index(drop=True)
     keys = record_keys(letters, alphabet)
+    if partners:
+        keys = [key + partner for key, partner in zip(keys, partners, strict=True)]
     own = intervals.assign(key=keys, assembly=assembly, by_parent=False)
     return (
         own

@@ -128,7 +128,7 @@ def epistasis(
     Motifs without a site in the record are preferred to fit it.
     """
     by_record: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
-    before = {record: _covered_before(group, len(sequences[record])) for record, group in by_record}
+    before = {record: covered_before(group, len(sequences[record])) for record, group in by_record}
     names = {record: set(group["name"]) for record, group in by_record}
     letters_of: dict[str, list[Letters]] = {}
     for name, record, start, end in sites[["name", "record", "start", "end"]].itertuples(
@@ -168,10 +168,10 @@ def epistasis(
     found = pd.concat(scored, ignore_index=True)
     means = found.pivot_table("epistasis", "row", "kind")
     means = means.reindex(index=range(len(rows)), columns=COLUMNS[:2]).set_axis(pairs.index)
-    return means.assign(expected=_expected(pairs, found))
+    return means.assign(expected=expected_epistasis(pairs, found))
 
 
-def _expected(pairs: pd.DataFrame, squares: pd.DataFrame) -> NDArray[np.float64]:
+def expected_epistasis(pairs: pd.DataFrame, squares: pd.DataFrame) -> NDArray[np.float64]:
     """Return the epistasis of any two motifs with the mean effects of each pair, (n,).
 
     It is the product of the effects times a factor, fitted by least squares to the squares with a
@@ -247,7 +247,7 @@ def put(letters: Letters, other: Letters, *spans: Span) -> Letters:
     return copy
 
 
-def _covered_before(sites: pd.DataFrame, length: int) -> NDArray[np.int32]:
+def covered_before(sites: pd.DataFrame, length: int) -> NDArray[np.int32]:
     """Count the positions before each position that are in a site, shape (length + 1,)."""
     covered = np.zeros(length, bool)
     for start, end in zip(sites["start"], sites["end"], strict=True):
@@ -261,7 +261,7 @@ def _free_starts(
     """Return the starts of possible random sites in place of `other`.
 
     Such a site has the width of `other`, overlaps no site and is about as far from `fixed` as
-    `other` is. `before` is from `_covered_before`.
+    `other` is. `before` is from `covered_before`.
     """
     width = other[1] - other[0]
     start = np.arange(len(before) - width)

@@ -143,8 +143,8 @@ def weigh_evidence(
     held_out
         The records.
     scores
-        Function from sequences to (n,) calibrated scores, up to a constant, in `HeldOut.unit`, such
-        as `Scorer.log_odds`; or to (n, M) for M members.
+        Function from inputs of the model (`HeldOut.inputs`) to (n,) calibrated scores, up to a
+        constant, in `HeldOut.unit`, such as `Scorer.log_odds`; or to (n, M) for M members.
     window
         Expected positions of hits, as in `position_profile`; the fullest window if not given.
     significance
@@ -163,7 +163,7 @@ def weigh_evidence(
     alphabet = held_out.alphabet
     hits = find_hits(ppms, num_sites, held_out.sequences, hit_p, alphabet)
     strata = strata_of(held_out.sequences, alphabet)
-    scored = Scored(held_out.sequences, scores, held_out.least)
+    scored = Scored(held_out.sequences, scores, held_out.least, held_out.inputs)
     lengths = np.array([len(row) for row in held_out.sequences])
     rows = []
     for number, (name, ppm) in enumerate(ppms.items()):

@@ -197,8 +197,8 @@ def explain_pairs(
     )
     for batch in _with_time_left(batches, len(pairs)):
         views = (
-            (scorer.of_first(partner[batch]), first, records),
-            (scorer.of_partner(first[batch]), partner, partner_records),
+            (scorer.of_input("first", pairs[batch]), first, records),
+            (scorer.of_input("partner", pairs[batch]), partner, partner_records),
         )
         for explanations, (view, letters, table) in zip(parts, views, strict=True):
             explanations.append(
@@ -206,7 +206,8 @@ def explain_pairs(
                     view, letters[batch], table.iloc[batch], method=method, target=target
                 )
             )
-    return replace(joined(parts[0]), partner=joined(parts[1]))
+    partner_explained = replace(joined(parts[1]), input="partner")
+    return replace(joined(parts[0]), input="first", partner=partner_explained)
 
 
 def _with_time_left(batches: Iterable[slice], total: int) -> Iterator[slice]:

@@ -77,6 +77,8 @@ class Explanation:
     partner
         Explanation of the second input of models with two inputs, row by row; None for models with
         one. For tracks the letters are levels (`sequence.alphabet.LEVELS`).
+    input
+        "first" or "partner" for models with two inputs, otherwise empty.
     member_correlation
         Spearman's correlation between the attributions of the networks of `[model] members`, each
         explained alone: median over some of the records. None if unknown, or for one network.
@@ -92,6 +94,7 @@ class Explanation:
     numbers: tuple[str, ...] = ()
     maps: Mapping[str, MappedSequence] = field(default_factory=dict)
     partner: Explanation | None = None
+    input: str = ""
     member_correlation: float | None = None
 
     def __repr__(self) -> str:
@@ -244,7 +247,7 @@ class Explanation:
                 for pattern in found
             ]
             targets += [target] * len(found)
-        return build_motifs(patterns, self.records, known, targets)
+        return build_motifs(patterns, self.records, known, targets, self.input)
 
     def _patterns(self, caller: Caller, signs: tuple[int, ...]) -> list[SeqletPattern]:
         """Find the patterns of one output that raise (1) or lower (-1) it, most sites first."""
@@ -356,6 +359,7 @@ class Explanation:
                 "method": self.method,
                 "member_correlation": self.member_correlation,
                 "numbers": self.numbers,
+                "input": self.input,
                 **self.source,
             }
             (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
@@ -393,6 +397,7 @@ class Explanation:
                     numbers=tuple(about["numbers"]),
                     maps=maps,
                     partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
+                    input=about.get("input", ""),
                     member_correlation=about.get("member_correlation"),
                 )
         except FileNotFoundError as error:

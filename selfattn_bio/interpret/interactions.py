@@ -113,10 +113,7 @@ class Interactions(TableDisplay):
         pairs = [
             f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} "
             f"({row['epistasis_low']:+.2f} to {row['epistasis_high']:+.2f}), "
-            f"q {row['q']:.1g}, {counted(row['records'], 'record')}, preferred distance "
-            f"{row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
-            f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
-            f"(q {row['orientation_q']:.1g})"
+            f"q {row['q']:.1g}, {counted(row['records'], 'record')}{_arrangement(row)}"
             for row in self.supported.to_dict("records")
         ]
         return [*pairs, f"supported: {len(pairs)} of {counted(len(self), 'pair')}"]
@@ -145,6 +142,17 @@ class Interactions(TableDisplay):
         distances_path(path).unlink(missing_ok=True)  # of another table
         if self.curves is not None:
             write_table(distances_path(path), self.curves)
+
+
+def _arrangement(row: Mapping[Any, Any]) -> str:
+    """Describe distance and strands of a pair; empty if its motifs are in different inputs."""
+    if pd.isna(row["spacing_start"]):
+        return ""
+    return (
+        f", preferred distance {row['spacing_start']:.0f} to {row['spacing_end'] - 1:.0f} bp "
+        f"(q {row['spacing_q']:.1g}), orientation {row['orientation']} "
+        f"(q {row['orientation_q']:.1g})"
+    )
 
 
 def distances_path(path: str | Path) -> Path:
@@ -205,7 +213,9 @@ def evaluate_interactions(
         row = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(tested)}
         row |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
         rows.append(
-            row | _tests(tested, rng) | spacing(by_name[name_a], by_name[name_b], lengths, rng)
+            row
+            | epistasis_tests(tested, rng)
+            | spacing(by_name[name_a], by_name[name_b], lengths, rng)
         )
     table = pd.DataFrame(rows, columns=COLUMNS)
     for kind in ("", "spacing_", "orientation_"):
@@ -232,7 +242,7 @@ def _selected(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
     return nearest[nearest.set_index(NAMES).index.isin(ranked.index[:MAX_PAIRS])]
 
 
-def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
+def epistasis_tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     """Test whether the mean epistasis of a pair of motifs differs from both controls.
 
     Returns the columns sites_p, epistasis, epistasis_low and epistasis_high (compared with random

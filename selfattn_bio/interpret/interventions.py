@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ from selfattn_bio.sequence.overlaps import counts_before, merge_intervals
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
-# from sequences to scores (n,), or to (n, M) for M members
-Scores = Callable[[Sequence[Letters]], NDArray[np.float64]]
+# from inputs of the model to scores (n,), or to (n, M) for M members
+Scores = Callable[[Sequence[Any]], NDArray[np.float64]]
+# from sequences, and the record that each was made from, to inputs of the model
+ModelInputs = Callable[[Sequence[Letters], Sequence[int]], Sequence[Any]]
 
 # Minimum number of records with a hit to estimate an effect. With 10, the 95 % interval of a skewed
 # effect holds its mean in 58 to 87 of 100 samples.
@@ -29,6 +32,11 @@ NEARBY = 50  # preferred maximum distance in bp between a hit and its matched co
 RESAMPLES = 2000
 
 
+def alone(sequences: Sequence[Letters], records: Sequence[int]) -> Sequence[Letters]:
+    """Return the sequences, which are the inputs of a model with one input."""
+    return sequences
+
+
 @dataclass(frozen=True)
 class Scored:
     """Records and their scores by a model.
@@ -38,25 +46,28 @@ class Scored:
     sequences
         ASCII letters, one array per record.
     scores
-        Function from sequences to (n,) scores, or to (n, M) for M members.
+        Function from inputs of the model to (n,) scores, or to (n, M) for M members.
     least
         Smallest effect that counts.
+    inputs
+        Function from sequences, and the record that each was made from, to inputs of the model.
     """
 
     sequences: Sequence[Letters]
     scores: Scores
     least: float
+    inputs: ModelInputs = alone
     _intact: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
-    def of(self, sequences: Sequence[Letters]) -> NDArray[np.float64]:
-        """Return the scores of any sequences, (n, M)."""
-        return self.scores(sequences).reshape(len(sequences), -1)
+    def of(self, sequences: Sequence[Letters], records: Sequence[int]) -> NDArray[np.float64]:
+        """Return the scores of sequences made from these records, (n, M)."""
+        return self.scores(self.inputs(sequences, records)).reshape(len(sequences), -1)
 
     def intact(self, records: Sequence[int]) -> NDArray[np.float64]:
         """Return the scores of records, (n, M); each record is scored only once."""
         new = [record for record in records if record not in self._intact]
         if new:
-            found = self.of([self.sequences[record] for record in new])
+            found = self.of([self.sequences[record] for record in new], new)
             self._intact.update(zip(new, found, strict=True))
         return np.stack([self._intact[record] for record in records])
 
@@ -70,7 +81,8 @@ def mean_fall(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> f
     if len(spans) < MIN_RECORDS:
         return float("nan")
     shuffled = [shuffled_at(scored.sequences[record], some, rng) for record, some in spans.items()]
-    return float((scored.intact(list(spans)) - scored.of(shuffled)).mean())
+    records = list(spans)
+    return float((scored.intact(records) - scored.of(shuffled, records)).mean())
 
 
 def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict[str, float]:
@@ -100,8 +112,8 @@ def effect(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) -> dict
             used.append(record)
     if len(used) < MIN_RECORDS:
         return {"effect_records": len(used)}
-    shuffled = scored.of(at_hits)
-    effects, falls = scored.of(at_sites) - shuffled, scored.intact(used) - shuffled  # (n, M)
+    shuffled = scored.of(at_hits, used)  # (n, M)
+    effects, falls = scored.of(at_sites, used) - shuffled, scored.intact(used) - shuffled
     found: dict[str, float] = {
         "effect_records": len(used),
         "stability": _agreeing(effects.mean(axis=0), scored.least),
@@ -120,7 +132,7 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
     sufficiency with the suffixes of `mean_effect`; empty with fewer than `MIN_RECORDS` records.
     """
     best = best_hits(hits, rng)
-    with_site, without = [], []
+    with_site, without, used = [], [], []
     for number in rng.permutation(len(best))[:MAX_INSERTED]:
         record, start, end = (
             int(best[column].iloc[number]) for column in ("record", "start", "end")
@@ -130,9 +142,10 @@ def sufficiency(hits: pd.DataFrame, scored: Scored, rng: np.random.Generator) ->
         background[start:end] = letters[start:end]
         with_site.append(background)
         without.append(shuffled_at(background, [(start, end)], rng))
+        used.append(record)
     if len(with_site) < MIN_RECORDS:
         return {}
-    gains = scored.of(with_site) - scored.of(without)
+    gains = scored.of(with_site, used) - scored.of(without, used)
     return {
         f"sufficiency{name}": value for name, value in mean_effect(gains.mean(axis=1), rng).items()
     }

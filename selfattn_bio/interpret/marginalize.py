@@ -379,7 +379,7 @@ def _backgrounds(
     """Load the model and prepare backgrounds for it."""
     scorer, _, letters = _read(model, sequences)
     rng = np.random.default_rng(seed)
-    chosen = neutral_letters(letters, rng, num_backgrounds, shuffle=shuffle)
+    chosen, _ = neutral_letters(letters, rng, num_backgrounds, shuffle=shuffle)
     score, unit = _score(scorer, target, list(chosen))
     return Backgrounds(chosen, score, scorer.alphabet, unit)
 

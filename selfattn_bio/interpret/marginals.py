@@ -104,21 +104,25 @@ def neutral_letters(
     number: int = NUM_BACKGROUNDS,
     *,
     shuffle: bool = True,
-) -> Letters:
-    """Return dinucleotide shuffles of random sequences, cut to their median length: (number, L).
+) -> tuple[Letters, NDArray[np.int64]]:
+    """Make dinucleotide shuffles of random sequences, cut to their median length.
 
     Shuffles keep the composition but lose the motifs. Only sequences of at least the median length
     are used. If there are fewer than `number`, each has several shuffles; without shuffles, all are
     returned.
+
+    Returns
+    -------
+    (number, L) ASCII, and which sequence each was made from, (number,).
     """
     lengths = np.array([len(row) for row in sequences])
     median = int(np.median(lengths))
     rows = rng.permutation(np.flatnonzero(lengths >= median))
-    if not shuffle:
-        return np.stack([sequences[row][:median] for row in rows[:number]])
-    return np.stack(
-        [shuffle_letters(sequences[row], 2, rng)[:median] for row in np.resize(rows, number)]
-    )
+    rows = np.resize(rows, number) if shuffle else rows[:number]
+    chosen = [
+        shuffle_letters(sequences[row], 2, rng) if shuffle else sequences[row] for row in rows
+    ]
+    return np.stack([letters[:median] for letters in chosen]), rows
 
 
 def put_sites(letters: Letters, sites: Letters, starts: NDArray[np.int64]) -> Letters:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.held_out import Targets
     from selfattn_bio.scoring.inputs import Inputs
     from selfattn_bio.scoring.loading import Models
+    from selfattn_bio.scoring.partners import Partners
 
 
 MARGINALS = "marginals.tsv"
@@ -110,8 +111,9 @@ class MotifSet:
     motifs
         Most sites first, for each explained output.
     table
-        One row per motif: name, target (the explained output), consensus, num_sites, match,
-        match_p, match_q, other_matches, near_ties. More columns after `with_evidence`.
+        One row per motif: name, input (only for models with two inputs), target (the explained
+        output), consensus, num_sites, match, match_p, match_q, other_matches, near_ties. More
+        columns after `with_evidence`.
     records
         id, chrom, start, end, strand of the records; the seqlets refer to its rows. Coordinates
         may be missing.
@@ -165,6 +167,11 @@ class MotifSet:
         )
 
     @property
+    def input(self) -> str:
+        """Return which input of a model with two inputs has the motifs, "first" or "partner"."""
+        return str(self.table["input"].iloc[0]) if "input" in self.table and len(self) else "first"
+
+    @property
     def alphabet(self) -> Alphabet:
         """Return the alphabet of the motifs; DNA if there are none."""
         return self.motifs[0].alphabet if self.motifs else DNA
@@ -185,6 +192,7 @@ class MotifSet:
         sequences: Inputs,
         targets: Targets | None = None,
         *,
+        partner: Partners | None = None,
         hit_p: float | None = None,
         window: tuple[int, int] | None = None,
         significance: float = 0.05,
@@ -201,8 +209,7 @@ class MotifSet:
         Parameters
         ----------
         model
-            A model with one input and a score of each record: a model folder, or a model returned
-            by `load`.
+            A model with a score of each record: a model folder, or a model returned by `load`.
         sequences
             Sequences that were used neither to train the model nor to find the motifs: strings, the
             path of a FASTA file, or a table with a column `sequence` and optionally `id`. With the
@@ -213,6 +220,9 @@ class MotifSet:
             or the values of its only column, (n,). For a binary model, 1 = positive and 0 =
             negative. By default the columns of `sequences`; the label of a binary model is in
             `label`.
+        partner
+            Second input of each sequence for models with two inputs, as in `score_sequences`. The
+            tests change only the input of the motifs (`input`).
         hit_p
             A match of a motif is a hit if its p-value is below this, as in `hits`. By default
             2.5e-4, and less for sequences of more than 300 letters.
@@ -238,53 +248,28 @@ class MotifSet:
             If a target is not valid.
         ValueError
             If there is no sequence, or not one target per sequence; if the model has another
-            alphabet, no score of a record, or two inputs, or is an ensemble; if the model or its
-            parent was trained or selected on one of the sequences (seen.parquet of its folder).
+            alphabet, no score of a record, or is an ensemble; if a partner is missing; if the model
+            or its parent was trained or selected on one of the sequences (seen.parquet of its
+            folder).
         """
         from selfattn_bio.interpret import held_out  # imports torch, which scanning does not need
-        from selfattn_bio.interpret.records import held_out_records
-        from selfattn_bio.objectives.outputs import find_output
 
-        scorer = held_out.scorer_for_motifs(model)
-        if self.motifs and scorer.alphabet != self.alphabet:
-            raise ValueError(
-                f"the motifs are {self.alphabet.name}, but the model reads {scorer.alphabet.name}"
-            )
-        records, letters, values = held_out.read_held_out(scorer, sequences, targets)
-        held_out.check_not_trained_on(scorer, records["id"], letters)
-        outputs, ppms, found = scorer.objective.outputs, self.ppms, []
-        for target in self.table["target"].unique() if len(self) else [outputs[0].name]:
-            output = find_output(outputs, target)
-            truth, of_target = output.truth(values), self.table["target"] == target
-            known = np.flatnonzero(np.isfinite(truth))
-            evidence, sites, curves = held_out.weigh_with_model(
-                {name: ppms[name] for name in self.table["name"][of_target]},
-                self.num_sites,
-                scorer,
-                output,
-                held_out_records(
-                    output, [letters[row] for row in known], truth[known], scorer.alphabet
-                ),
-                hit_p=hit_p,
-                window=window,
-                significance=significance,
-                seed=seed,
-            )
-            sites = sites.assign(record=known[sites["record"].to_numpy(int)])
-            found.append((evidence, sites, curves))
-        evidence, sites, curves = (
-            pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True)
-        )
-        # in the order of the motifs, whose targets may alternate
-        evidence = evidence.set_index("name").loc[self.table["name"]].reset_index(drop=True)
-        table = self.table.drop(columns=evidence.columns, errors="ignore")
-        sites = sites.assign(score=(sites["rank"] * 1000).round())
-        return replace(
+        scorer = held_out.scorer_for_motifs(model, self)
+        records, inputs, values = held_out.read_held_out(scorer, sequences, targets, partner)
+        held_out.check_not_trained_on(scorer, records["id"], inputs)
+        evidence, sites, curves = held_out.weigh_motifs(
             self,
-            table=pd.concat([table, evidence], axis=1),
-            sites=on_chromosome(sites, records),
-            curves=curves,
+            scorer,
+            records,
+            inputs,
+            values,
+            hit_p=hit_p,
+            window=window,
+            significance=significance,
+            seed=seed,
         )
+        table = self.table.drop(columns=evidence.columns, errors="ignore")
+        return replace(self, table=pd.concat([table, evidence], axis=1), sites=sites, curves=curves)
 
     def save(self, folder: str | Path) -> None:
         """Write the files of `selfattn-bio motifs` to a folder; other files in it are kept.
@@ -419,11 +404,12 @@ def build_motifs(
     records: pd.DataFrame,
     database: dict[str, NDArray[np.float64]],
     targets: Sequence[str] = (),
+    input: str = "",
 ) -> MotifSet:
     """Name the patterns motif_01, motif_02, … in order and match them with the database.
 
     `targets` has the explained output of each pattern; "" is the only output of a model. With an
-    empty database no motif has a match.
+    empty database no motif has a match. `input` is that of the explanation.
     """
     motifs = tuple(
         Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}", alphabet=pattern.alphabet)
@@ -437,5 +423,7 @@ def build_motifs(
             "num_sites": [motif.num_sites for motif in motifs],
         }
     )
+    if input:
+        table.insert(1, "input", input)
     matches = match_motifs({motif.name: motif.ppm for motif in motifs}, database)
     return MotifSet(motifs, pd.concat([table, matches.drop(columns="name")], axis=1), records)

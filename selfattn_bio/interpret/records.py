@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.evaluation.calibration import platt_line
 from selfattn_bio.interpret.associations import (
     Letters,
@@ -46,6 +47,10 @@ class HeldOut(ABC):
         Unit of effects.
     scale
         Effects below `MIN_EFFECT` times this are treated as none.
+    pairs
+        Both inputs of each record, for a model with two inputs.
+    input
+        Which of them the sequences are, "first" or "partner". The tests change only this input.
     opposing
         Column of the q-value that shows that the model uses a motif against the records.
     """
@@ -55,6 +60,8 @@ class HeldOut(ABC):
     alphabet: Alphabet = DNA
     unit: str = LOG_ODDS
     scale: float = 1.0
+    pairs: Sequence[RecordPair] = ()
+    input: str = "first"
 
     opposing: ClassVar[str]
 
@@ -62,6 +69,20 @@ class HeldOut(ABC):
     def least(self) -> float:
         """Return the smallest effect that counts, in `unit`."""
         return MIN_EFFECT * self.scale
+
+    def inputs(
+        self, sequences: Sequence[Letters], records: Sequence[int] | NDArray[np.int64]
+    ) -> Sequence[Letters] | list[RecordPair]:
+        """Return the inputs of the model for sequences that were made from these records.
+
+        For a model with two inputs, the other input is the one of the record.
+        """
+        if not self.pairs:
+            return sequences
+        return [
+            self.pairs[record]._replace(**{self.input: letters})
+            for letters, record in zip(sequences, records, strict=True)
+        ]
 
     @abstractmethod
     def enrichment(self, hits: pd.DataFrame) -> dict[str, float]:
@@ -81,13 +102,13 @@ class HeldOut(ABC):
 
     @property
     @abstractmethod
-    def described(self) -> list[Letters]:
-        """Return the sequences of these records."""
+    def described(self) -> NDArray[np.int64]:
+        """Return these records."""
 
     @property
     @abstractmethod
-    def neutral(self) -> Sequence[Letters]:
-        """Return the sequences whose shuffles have the composition of records without signal."""
+    def neutral(self) -> NDArray[np.int64]:
+        """Return the records whose shuffles have the composition of records without signal."""
 
     @abstractmethod
     def slope(self, scores: NDArray[np.float64]) -> float:
@@ -116,14 +137,14 @@ class LabelledRecords(HeldOut):
         return self.truth[hits["record"].to_numpy(dtype=int)] == 1
 
     @property
-    def described(self) -> list[Letters]:
-        return [self.sequences[row] for row in np.flatnonzero(self.truth == 1).tolist()]
+    def described(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self.truth == 1)
 
     @property
-    def neutral(self) -> Sequence[Letters]:
+    def neutral(self) -> NDArray[np.int64]:
         """Return the negatives; all records if there are none."""
-        negatives = [self.sequences[row] for row in np.flatnonzero(self.truth == 0).tolist()]
-        return negatives or self.sequences
+        negatives = np.flatnonzero(self.truth == 0)
+        return negatives if len(negatives) else np.arange(len(self.sequences))
 
     def slope(self, scores: NDArray[np.float64]) -> float:
         return platt_line(scores, self.truth)[0]
@@ -147,12 +168,12 @@ class MeasuredRecords(HeldOut):
         return np.ones(len(hits), dtype=bool)
 
     @property
-    def described(self) -> list[Letters]:
-        return list(self.sequences)
+    def described(self) -> NDArray[np.int64]:
+        return np.arange(len(self.sequences))
 
     @property
-    def neutral(self) -> Sequence[Letters]:
-        return self.sequences
+    def neutral(self) -> NDArray[np.int64]:
+        return np.arange(len(self.sequences))
 
     def slope(self, scores: NDArray[np.float64]) -> float:
         """Return the slope of a linear regression of the numbers on the scores."""
@@ -162,8 +183,13 @@ class MeasuredRecords(HeldOut):
 
 
 def held_out_records(
-    output: Output, sequences: Sequence[Letters], truth: NDArray[np.float64], alphabet: Alphabet
+    output: Output,
+    sequences: Sequence[Letters],
+    truth: NDArray[np.float64],
+    alphabet: Alphabet,
+    pairs: Sequence[RecordPair] = (),
+    input: str = "first",
 ) -> HeldOut:
     """Return held-out records of an output, with their known targets (n,)."""
     kind = MeasuredRecords if isinstance(output, NumberOutput) else LabelledRecords
-    return kind(sequences, truth, alphabet, output.unit, output.scale)
+    return kind(sequences, truth, alphabet, output.unit, output.scale, pairs, input)

@@ -111,6 +111,11 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         if results.interactions is None
         else pair_rows(results.interactions, motifs),
         **marginal_section(results, plots_folder),
+        "partner": results.partner
+        and {
+            "sentence": words.motif_sentence(results.partner.motifs),
+            "motifs": cards.motif_rows(results.partner),
+        },
         "interpretation": figures.interpretation(results, plots_folder),
         "maps": maps,
         "attention_sentence": words.attention_sentence(task.model, len(maps) > 0),

@@ -6,7 +6,7 @@ Interpretation is optional: tasks without it, or without any motif, also get a r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from zipfile import BadZipFile
@@ -19,7 +19,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.targets import TRUE
 from selfattn_bio.files import read_json
-from selfattn_bio.interpret.explanation import Explanation
+from selfattn_bio.interpret.explanation import PARTNER, Explanation
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_table
 from selfattn_bio.interpret.interactions import distances_path
 from selfattn_bio.interpret.motifs import MARGINALS
@@ -63,6 +63,9 @@ class Results:
         motifs of only one.
     seed_correlations
         Correlation of the attributions of each record that several trainings explained.
+    partner
+        The same with the corpus, attribution and motifs of the second input, for models with two;
+        None if its motifs were not searched for.
     """
 
     folder: Path
@@ -84,6 +87,7 @@ class Results:
     explained: Explanation | None
     stability: pd.DataFrame | None
     seed_correlations: NDArray[np.float64]
+    partner: Results | None = None
 
 
 def read_results(task: RunFile, folder: Path) -> Results:
@@ -102,14 +106,6 @@ def read_results(task: RunFile, folder: Path) -> Results:
     corpus = content("corpus/corpus.json", "ingest")
     split = read_file(folder / "split.tsv", read_table, "split")
     records = read_file(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
-    motifs = _read_optional(folder / "motifs.tsv", read_table, "motifs")
-    has_motifs = motifs is not None and len(motifs) > 0
-
-    def sites(name: str) -> pd.DataFrame:
-        if not has_motifs:
-            return pd.DataFrame(columns=BED_COLUMNS)
-        return read_file(folder / name, read_bed, "motifs")
-
     explained = _read_optional(folder / "attribution", Explanation.load, "explain")
     others = [folder / "members" / str(seed) for seed in range(2, task.training.seeds + 1)]
     searched = [folder, *(each for each in others if (each / "motifs.tsv").exists())]
@@ -121,7 +117,8 @@ def read_results(task: RunFile, folder: Path) -> Results:
         )
         if each is not None and not each.is_attention
     ]
-    return Results(
+    motifs = _motif_files(folder, corpus["alphabet"])
+    results = Results(
         folder=folder,
         task=task,
         metrics=metrics,
@@ -131,23 +128,52 @@ def read_results(task: RunFile, folder: Path) -> Results:
         corpus=corpus,
         audit=content("audit.json", "audit") if (folder / "audit.json").exists() else None,
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
-        motifs=motifs,
-        ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"]))
-        if has_motifs
-        else {},
-        sites=sites("seqlets.bed"),
-        discovery=sites("discovery_seqlets.bed"),
-        marginals=_read_optional(folder / MARGINALS, read_table, "motifs"),
         interactions=_read_optional(
             pairs := folder / "interactions.tsv", read_table, "interactions"
         ),
         distances=_read_optional(distances_path(pairs), read_table, "interactions"),
         explained=explained,
-        stability=motif_stability(searched) if len(searched) > 1 and motifs is not None else None,
+        stability=motif_stability(searched)
+        if len(searched) > 1 and motifs["motifs"] is not None
+        else None,
         seed_correlations=attribution_correlations(explained_by)
         if len(explained_by) > 1
         else np.empty(0),
+        **motifs,
     )
+    if not (folder / PARTNER / "motifs.tsv").exists():
+        return results
+    corpus = content("corpus/partner/corpus.json", "ingest")
+    lengths = read_file(folder / "corpus/partner/records.parquet", pd.read_parquet, "ingest")
+    own = results.records[["id", "label", "split"]].merge(lengths[["id", "length"]], on="id")
+    partner = replace(
+        results,
+        folder=folder / PARTNER,
+        corpus=corpus,
+        records=own.reindex(columns=results.records.columns),  # without coordinates
+        explained=explained and explained.partner,
+        **_motif_files(folder / PARTNER, corpus["alphabet"]),
+    )
+    return replace(results, partner=partner)
+
+
+def _motif_files(folder: Path, alphabet: str) -> dict[str, Any]:
+    """Read the files of `motifs`, as attributes of `Results`."""
+    motifs = _read_optional(folder / "motifs.tsv", read_table, "motifs")
+    has_motifs = motifs is not None and len(motifs) > 0
+
+    def sites(name: str) -> pd.DataFrame:
+        if not has_motifs:
+            return pd.DataFrame(columns=BED_COLUMNS)
+        return read_file(folder / name, read_bed, "motifs")
+
+    return {
+        "motifs": motifs,
+        "ppms": read_meme(folder / "motifs.meme", get_alphabet(alphabet)) if has_motifs else {},
+        "sites": sites("seqlets.bed"),
+        "discovery": sites("discovery_seqlets.bed"),
+        "marginals": _read_optional(folder / MARGINALS, read_table, "motifs"),
+    }
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

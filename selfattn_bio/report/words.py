@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.baselines import BASELINES
-from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, RunFile
+from selfattn_bio.config import NO_DATABASE, AnyModel, AttentionModel, PairedModel, RunFile
 from selfattn_bio.config.variants import NETWORK, PARTNER
 from selfattn_bio.display import counted
 from selfattn_bio.evaluation.metrics import LOWER_IS_BETTER, title_of
@@ -293,6 +293,8 @@ def attention_sentence(model: AnyModel, has_attention: bool) -> str:
             "Attention weights do not show which positions the score depends on. No motif or "
             "verdict is based on them."
         )
+    if isinstance(model, PairedModel):
+        return "Maps are drawn only for models with one input."
     kind = (
         f"with the mixer {model.mixer.kind!r}"
         if isinstance(model, AttentionModel)

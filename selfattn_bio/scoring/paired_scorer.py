@@ -23,7 +23,7 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy
 
-TAKE_TWO = "only score, evaluate and explain support that"
+TAKE_TWO = "only score, evaluate, explain, motifs, interactions and report do"
 NO_PAIR = f"this model has two inputs and needs pairs of sequences; {TAKE_TWO}"
 
 
@@ -108,6 +108,11 @@ class PairedScorer(Scorer):
             self.partner_tokenizer,
             OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True),
         )
+
+    def of_input(self, name: str, pairs: Sequence[RecordPair]) -> Scorer:
+        """Return the model as a scorer of one input, "first" or "partner"; see `of_first`."""
+        first, partner = _inputs(pairs)
+        return self.of_first(partner) if name == "first" else self.of_partner(first)
 
     def _of_one(self, tokenizer: KmerTokenizer, network: OneInput) -> Scorer:
         return Scorer(

@@ -259,6 +259,7 @@ def _seen(trainer: Trainer) -> pd.DataFrame:
         data.corpus.alphabet,
         data.corpus.assembly,
         data.lineage.seen if data.lineage else None,
+        np.array(data.corpus.partner_hashes)[rows].tolist() if data.run.partner else (),
     )
 
 

@@ -33,6 +33,8 @@ from selfattn_bio.interpret.methods import (
     Saturation,
 )
 from selfattn_bio.scoring.loading import load
+from selfattn_bio.sequence.levels import Scale
+from selfattn_bio.sequence.records import Record
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 two_inputs = importlib.import_module("two_inputs")
@@ -202,8 +204,6 @@ TAKES_ONE = "does not support models with two inputs"
         ["variants", "--genome", "positives.fa", "--region", "r1:1-10", "--output", "x"],
         ["embed", "--fasta", "positives.fa", "--output", "x.parquet"],
         ["contacts", "--fasta", "positives.fa", "--output", "x"],
-        ["motifs", *SHARED, "--attribution", "attribution", "--output", "x"],
-        ["interactions", *SHARED, "--motifs", "x.meme", "--output", "x.tsv"],
         [
             "score",
             "--fasta",
@@ -347,6 +347,17 @@ def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
         assert "<svg" not in explanation.partner._repr_html_()
         with pytest.raises(ValueError, match="motifs cannot be found in the levels of a track"):
             explanation.partner.find_motifs()
+        rest = [i for i in range(len(names)) if i not in positives]
+        held_out = [first[i] for i in rest], labels[rest]
+        motifs = explanation.find_motifs(None, caller=Clusters())
+        numbers = [partner[i] for i in rest]
+        weighed = motifs.with_evidence("model/", *held_out, partner=numbers)
+        assert (weighed.table["verdict"] == "supported").any()
+        # records already have levels
+        scale = Scale(-0.5, 1.5)
+        levels = [Record(str(i), scale.letters(row)) for i, row in enumerate(numbers)]
+        again = motifs.with_evidence("model/", *held_out, partner=levels)
+        pd.testing.assert_frame_equal(again.table, weighed.table)
     for found, place in ((explanation, 3), (explanation.partner, 4)):
         spans = [records[names[i]][place] for i in positives]
         inside = [

@@ -102,7 +102,7 @@ def heavy_rules() -> set[str]:
         for rule in rules
         if re.search(r"threads: (cores_per_training|half_of_cores)\n", rule)
     }
-    return heavy | {"train_variant"}  # inherits the threads of train
+    return heavy | {"train_variant", "partner_motifs"}  # inherit threads of train and motifs
 
 
 def test_profile_of_one_gpu(project):

@@ -47,6 +47,25 @@ def test_numbers_end_with_a_report(fresh):
     }
 
 
+def test_two_inputs_end_with_a_report(fresh):
+    run_file = """
+[data]
+positives = "data/smoke/positives.fa"
+negatives = "data/smoke/negatives.fa"
+[partner]
+kind = "sequence"
+files = "data/smoke/positives.fa"
+[model]
+kind = "paired"
+"""
+    (fresh / "workflows/tasks/pairs.toml").write_text(run_file)
+    assert planned(fresh, "train_pairs") == {
+        **{"ingest": 1, "split": 1, "audit": 1, "train": 1, "train_variant": 3, "evaluate": 1},
+        **{"explain": 1, "motifs": 1, "partner_motifs": 1, "interactions": 1, "report": 1},
+        "train_pairs": 1,
+    }
+
+
 def test_data_file_named_like_a_target(fresh):
     (fresh / "data/smoke/positives.fa").rename(fresh / "train_pos")
     replace(fresh / "workflows/tasks/smoke.toml", "data/smoke/positives.fa", "train_pos")

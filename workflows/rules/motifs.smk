@@ -47,6 +47,7 @@ rule motifs:
     priority: 1
     threads: half_of_cores
     params:
+        attribution=lambda wildcards, input: input.attribution,
         run_file=run_file,
         sections=sections("interpret"),
         results=results_folder,
@@ -54,7 +55,29 @@ rule motifs:
         "Finding motifs of {wildcards.task}{wildcards.variant}{wildcards.part} and testing them on held-out records"
     shell:
         "selfattn-bio motifs --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
-        "--attribution {input.attribution:q} --output {params.results:q} 2>&1 | tee -i {log:q}"
+        "--attribution {params.attribution:q} --output {params.results:q} 2>&1 | tee -i {log:q}"
+
+
+use rule motifs as partner_motifs with:
+    output:
+        "results/{task}{variant}{part}/partner/motifs.meme",
+        report(
+            "results/{task}{variant}{part}/partner/motifs.tsv",
+            caption="../report/motifs.rst",
+            category="{task}",
+        ),
+        "results/{task}{variant}{part}/partner/marginals.tsv",
+        "results/{task}{variant}{part}/partner/seqlets.bed",
+        "results/{task}{variant}{part}/partner/discovery_seqlets.bed",
+        directory("results/{task}{variant}{part}/partner/logos"),
+    log:
+        "results/{task}{variant}{part}/logs/partner_motifs.log",
+    benchmark:
+        "results/{task}{variant}{part}/benchmarks/partner_motifs.tsv"
+    params:
+        attribution=lambda wildcards, input: f"{input.attribution}/partner",
+    message:
+        "Finding motifs in the second input of {wildcards.task}{wildcards.variant}{wildcards.part} and testing them on held-out records"
 
 
 rule interactions:
@@ -65,6 +88,7 @@ rule interactions:
         motifs=multiext(
             "results/{task}{variant}/", "motifs.meme", "motifs.tsv", "discovery_seqlets.bed"
         ),
+        partner=partner_motifs_files,
     output:
         interactions="results/{task}{variant}/interactions.tsv",
         distances="results/{task}{variant}/interactions.distances.tsv",

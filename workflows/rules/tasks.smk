@@ -50,24 +50,13 @@ def results_folder(wildcards, output) -> str:
 def results_of(task: str, wildcards=None) -> list[str]:
     """Return the final results of a task.
 
-    All end with the report, which needs the audit; two classes also with the notebooks. Two inputs end with metrics,
-    audit and attributions, because their motifs are not tested.
+    All end with the report, which needs the audit; two classes also with the notebooks, which show one input.
     """
-    match "two inputs" if run_of(task).partner else run_of(task).objective.kind:
-        case "binary":
-            return [
-                f"results/{task}/report.html",
-                *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS),
-            ]
-        case "two inputs" if run_of(task).objective.kind == "binary":
-            return [
-                f"results/{task}/{result}"
-                for result in ("metrics.json", "audit.json", "attribution")
-            ]
-        case "two inputs":
-            return [f"results/{task}/metrics.json", f"results/{task}/audit.json"]
-        case _:
-            return [f"results/{task}/report.html"]
+    has_notebooks = run_of(task).objective.kind == "binary" and not run_of(task).partner
+    return [
+        f"results/{task}/report.html",
+        *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS if has_notebooks),
+    ]
 
 
 def shown_by(wildcards) -> list[str]:
@@ -229,16 +218,31 @@ def points_file(wildcards) -> list[str]:
 def interpreted(wildcards) -> list[str]:
     """Return what the report shows besides metrics: motifs and attributions of each member, and pairs of motifs.
 
-    Only scores of complete records have motifs, and only if there is one input.
+    Only scores of complete records have motifs. Pairs of motifs are in DNA, or in both of two inputs.
     """
     run = run_of(wildcards.task)
-    if run.objective.outputs_per != "sequence" or run.partner:
+    if run.objective.outputs_per != "sequence":
         return []
-    pairs = [f"results/{wildcards.task}/interactions.tsv"] if run.data.alphabet == "dna" else []
+    if run.partner:
+        more = ["partner/motifs.tsv", "interactions.tsv"] if has_partner_motifs(wildcards) else []
+    else:
+        more = ["interactions.tsv"] if run.data.alphabet == "dna" else []
     folders = [str(Path(model).parent) for model in own_models(wildcards)]
-    return [
-        f"{folder}/{name}" for folder in folders for name in ("motifs.tsv", "attribution")
-    ] + pairs
+    return [f"{folder}/{name}" for folder in folders for name in ("motifs.tsv", "attribution")] + [
+        f"results/{wildcards.task}/{name}" for name in more
+    ]
+
+
+def has_partner_motifs(wildcards) -> bool:
+    """Return whether the task has a second input that is a sequence."""
+    return getattr(run_of(wildcards.task).partner, "kind", "") == "sequence"
+
+
+def partner_motifs_files(wildcards) -> list[str]:
+    """Return the motifs of the second input, if it has any, for pairs with those of the first."""
+    folder = f"results/{wildcards.task}{wildcards.variant}/partner"
+    names = ("motifs.meme", "motifs.tsv", "discovery_seqlets.bed")
+    return [f"{folder}/{name}" for name in names if has_partner_motifs(wildcards)]
 
 
 def database_name(wildcards) -> str:

@@ -112,3 +112,10 @@ def test_child_without_seen_table_is_refused(child):
         match=r"cannot read seen.parquet, .* \(FileNotFoundError\)",
     ):
         check_unseen(child, records(("t1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3")
+
+
+def test_key_of_a_pair_contains_the_second_input():
+    table = records(("r1", "chr1", 100, 105), ("r2", "chr1", 200, 205))
+    alone = seen_table(table, sequences("AACCG", "CCCCC"), DNA, "dm3", None)
+    pairs = seen_table(table, sequences("AACCG", "CCCCC"), DNA, "dm3", None, ["ab", "cd"])
+    assert pairs["key"].tolist() == [alone["key"][0] + "ab", alone["key"][1] + "cd"]

@@ -7,9 +7,9 @@ from test_explanation import CNN, SMALL, scorer_of
 
 from selfattn_bio.interpret import interactions
 from selfattn_bio.interpret.epistasis import (
-    _expected,
     _free_starts,
     epistasis,
+    expected_epistasis,
     put,
     site_pairs,
     spacing,
@@ -179,9 +179,9 @@ def test_expected_epistasis_is_proportional_to_both_effects():
     columns = ["kind", "name_a", "name_b", "both", "only_b", "only_a", "neither", "epistasis"]
     pairs = pd.DataFrame({"name_a": ["a"], "name_b": ["b"]})
     squares = pd.DataFrame(rows, columns=columns)
-    np.testing.assert_allclose(_expected(pairs, squares), [0.5 * 1 * 2])
-    assert np.isnan(_expected(pairs, squares[squares["kind"] != "third"])).all()
-    assert np.isnan(_expected(pairs, squares.drop([1, 2]))).all()
+    np.testing.assert_allclose(expected_epistasis(pairs, squares), [0.5 * 1 * 2])
+    assert np.isnan(expected_epistasis(pairs, squares[squares["kind"] != "third"])).all()
+    assert np.isnan(expected_epistasis(pairs, squares.drop([1, 2]))).all()
 
 
 def test_sites_are_replaced_by_other_motifs():

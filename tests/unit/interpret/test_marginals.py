@@ -198,8 +198,10 @@ def test_pairs_that_do_not_fit_are_missing():
 def test_backgrounds_are_shuffles_of_the_median_length():
     rng = np.random.default_rng(0)
     sequences = [rng.choice(BASES, length) for length in (30, 50, 80)]
-    found = neutral_letters(sequences, rng, 7)
+    found, of = neutral_letters(sequences, rng, 7)
     assert found.shape == (7, 50)
+    assert set(of.tolist()) == {1, 2}
+    assert sorted(found[of.tolist().index(1)]) == sorted(sequences[1])
     assert len({bytes(row) for row in found}) == 7
     pairs = {bytes(row[:2]) for row in np.lib.stride_tricks.sliding_window_view(sequences[1], 2)}
     own = [row for row in found if sorted(row) == sorted(sequences[1])]
@@ -207,8 +209,9 @@ def test_backgrounds_are_shuffles_of_the_median_length():
     for row in own:
         windows = np.lib.stride_tricks.sliding_window_view(row, 2)
         assert {bytes(each) for each in windows} <= pairs
-    kept = neutral_letters(sequences, rng, 7, shuffle=False)
-    assert {bytes(row) for row in kept} == {bytes(row[:50]) for row in sequences[1:]}
+    kept, of = neutral_letters(sequences, rng, 7, shuffle=False)
+    assert [bytes(row) for row in kept] == [bytes(sequences[i][:50]) for i in of]
+    assert sorted(of.tolist()) == [1, 2]
 
 
 def test_sites_are_put_at_their_starts():

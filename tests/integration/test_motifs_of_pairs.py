@@ -1,0 +1,213 @@
+"""Find the motif that matters in one of two inputs, and test its evidence.
+
+The label depends on a motif in the first input. Half of all first inputs and of all partners have a
+decoy that means nothing.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import selfattn_bio as sb
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.interpret.callers import Clusters
+from selfattn_bio.interpret.formats import read_table
+from selfattn_bio.interpret.motifs import MotifSet
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+two_inputs = importlib.import_module("two_inputs")
+sys.path.pop(0)
+
+MOTIF, DECOY, SLOT, LENGTH = "TGACTCATGC", "CCATGTTGCA", 30, 70
+SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
+STEP = [*SHARED, "--model", "model"]
+INTERPRET = '[interpret]\ndatabase = "none"\ncaller = { kind = "clusters" }\n'
+
+
+def record(rng, label):
+    """Simulate a record: 80 % of first inputs of label 1 have the motif, and 10 % of label 0."""
+    first, partner = (list(two_inputs.planted(rng, LENGTH, None)[0]) for _ in range(2))
+    at = int(rng.integers(SLOT))
+    if has_motif := rng.random() < (0.8 if label else 0.1):
+        first[at : at + len(MOTIF)] = MOTIF
+    for letters in (first, partner):
+        if rng.random() < 0.5:
+            start = SLOT + len(MOTIF) + int(rng.integers(SLOT - len(DECOY)))
+            letters[start : start + len(DECOY)] = DECOY
+    return "".join(first), "".join(partner), (at, len(MOTIF)) if has_motif else None, None
+
+
+def prepare(folder, kind, number, steps, sample):
+    """Train and explain a model in the current folder, and find the motifs of both inputs."""
+    records = two_inputs.write_pairs(folder, kind, number, steps, sample)
+    text = Path("run.toml").read_text().replace("[interpret]\n", INTERPRET)
+    Path("run.toml").write_text(text.replace("max_sequences = 64", "max_sequences = 200"))
+    for step in (
+        ["ingest", "--run-file", "run.toml", "--output", "corpus"],
+        ["split", *SHARED[:4], "--output", "split.tsv"],
+        ["train", *SHARED, "--threads", "1", "--output", "model"],
+        ["evaluate", *STEP, "--output", "."],
+        ["explain", *STEP, "--output", "attribution"],
+        ["motifs", *STEP, "--attribution", "attribution", "--output", "."],
+        ["motifs", *STEP, "--attribution", "attribution/partner", "--output", "partner"],
+        ["interactions", *STEP, "--motifs", ".", "--output", "interactions.tsv"],
+        ["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"],
+    ):
+        assert main(step) == 0
+    return records
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """Return the folder of a task whose label depends on the first input, and its records."""
+    folder = tmp_path_factory.mktemp("pairs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return folder, prepare(folder, two_inputs.two_sequences, 3000, 150, record)
+
+
+@pytest.fixture
+def records(task, monkeypatch):
+    monkeypatch.chdir(task[0])
+    return task[1]
+
+
+def has_word(consensus, word, edge=2):
+    """Return which consensus sequences have the middle of a word, on either strand."""
+    middle = word[edge:-edge]
+    other = middle[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    return consensus.str.contains(f"{middle}|{other}")
+
+
+def test_motif_of_the_first_input_is_supported(records):
+    table = read_table("motifs.tsv")
+    assert set(table["input"]) == {"first"}
+    used = table[table["verdict"] == "supported"]
+    own = used[has_word(used["consensus"], MOTIF)]
+    assert len(own)
+    assert (own["effect_low"] > 0.5).all()
+    assert not has_word(used["consensus"], DECOY).any()
+
+
+def test_no_motif_of_the_partner_is_supported(records):
+    motifs = MotifSet.load("partner")
+    assert set(motifs.table.get("input", [])) <= {"partner"}
+    assert not (motifs.table["verdict"] == "supported").any()
+
+
+def test_decoy_is_not_supported_in_either_input(records):
+    """The decoy has next to no effect, tested as a motif at hits in both inputs."""
+    table, partners, labels = held_out(records)
+    explained = sb.Explanation.load("attribution")
+    for found in (explained, explained.partner):
+        texts = found.sequences
+        sites = [(i, text.find(DECOY)) for i, text in enumerate(texts) if DECOY in text]
+        motifs = decoys(found, sites).with_evidence("model/", table, labels, partner=partners)
+        (row,) = motifs.table.to_dict("records")
+        assert row["input"] == found.input
+        assert row["verdict"] != "supported"
+        assert row["effect_records"] > 100
+        assert abs(row["effect"]) < 0.3, found.input
+
+
+def decoys(explained, sites):
+    """Return a set with the decoy as its only motif, at these sites of an explanation."""
+    from selfattn_bio.interpret.motifs import build_motifs
+    from selfattn_bio.interpret.patterns import SeqletPattern
+
+    rows = [(row, start, start + len(DECOY), "+") for row, start in sites]
+    seqlets = pd.DataFrame(rows, columns=["record", "start", "end", "strand"])
+    counts = len(sites) * (np.array(list(DECOY))[:, None] == np.array(list("ACGT"))).astype(int)
+    pattern = SeqletPattern(counts, seqlets)
+    return build_motifs([pattern], explained.records, {}, explained.targets, explained.input)
+
+
+def held_out(records):
+    """Return the test records: a table of first inputs, their partners, and labels."""
+    split = pd.read_csv("split.tsv", sep="\t")
+    names = split["id"][split["split"] == "test"].tolist()
+    table = pd.DataFrame({"id": names, "sequence": [records[name][1] for name in names]})
+    partners = pd.DataFrame({"id": names, "sequence": [records[name][2] for name in names]})
+    return table, partners, [records[name][0] for name in names]
+
+
+@pytest.mark.parametrize(("name", "folder"), [("first", "."), ("partner", "partner")])
+def test_python_gives_the_table_of_the_command(records, name, folder, tmp_path):
+    table, partners, labels = held_out(records)
+    explained = sb.Explanation.load("attribution")
+    if name == "partner":
+        explained = explained.partner
+    motifs = explained.find_motifs(None, caller=Clusters())
+    motifs = motifs.with_evidence("model/", table, labels, partner=partners)
+    motifs.save(tmp_path)
+    assert (tmp_path / "motifs.tsv").read_bytes() == Path(folder, "motifs.tsv").read_bytes()
+    assert (tmp_path / "seqlets.bed").read_bytes() == Path(folder, "seqlets.bed").read_bytes()
+
+
+def test_report_shows_the_motifs_of_both_inputs(records):
+    page = Path("report.html").read_text()
+    first, partner = (
+        page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
+        for name in ("motifs", "partner")
+    )
+    (own,) = read_table("motifs.tsv").query("verdict == 'supported'")["consensus"]
+    assert own in first
+    assert own not in partner
+    assert "the first input of the record stays as it is" in partner
+    for row in MotifSet.load("partner").table.to_dict("records"):
+        assert row["consensus"] in partner
+    assert "one in each input" in page.partition("Interactions</h2>")[2]
+
+
+def test_errors_about_motifs_of_pairs(records):
+    table, partners, labels = held_out(records)
+    explained = sb.Explanation.load("attribution")
+    motifs = explained.find_motifs(None, caller=Clusters())
+    with pytest.raises(ArgumentError, match="this model has two inputs; pass the second one"):
+        motifs.with_evidence("model/", table, labels)
+    trained = [records[name] for name in explained.ids[:3]]
+    with pytest.raises(ArgumentError, match="trained or selected on 2 of the 3 sequences"):
+        motifs.with_evidence(
+            "model/",
+            [of[1] for of in trained],
+            [1, 1, 1],
+            # another partner makes another record
+            partner=[trained[0][2], trained[1][2], partners["sequence"][0]],
+        )
+    other = decoys(explained.partner, [(0, 0)])
+    with pytest.raises(ArgumentError, match="those of a second input, but the model has only one"):
+        other.with_evidence("promoter", ["ACGT" * 75], [1])
+
+
+def motif_and_domain(rng, label):
+    """Simulate a DNA motif and a protein domain: both for label 1, one of them for label 0."""
+    has_motif = bool(label or rng.integers(2))
+    one, at = two_inputs.planted(rng, 40, two_inputs.DNA_MOTIFS[0] if has_motif else None)
+    domain = two_inputs.DOMAINS[0] if label or not has_motif else None
+    other, there = two_inputs.planted(rng, 30, domain, "ACDEFGHIKLMNPQRSTVWY")
+    return one, other, (at, 8) if has_motif else None, (there, 6) if domain else None
+
+
+def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
+    """Both are supported, and their epistasis is positive."""
+    monkeypatch.chdir(tmp_path)
+    prepare(tmp_path, two_inputs.dna_and_protein, 2000, 100, motif_and_domain)
+    motifs, partner = (MotifSet.load(folder) for folder in (".", "partner"))
+    for found, word in ((motifs, two_inputs.DNA_MOTIFS[0]), (partner, two_inputs.DOMAINS[0])):
+        used = found.table[found.table["verdict"] == "supported"]
+        assert has_word(used["consensus"], word, edge=1).any(), found.table["consensus"].tolist()
+    assert (motifs.alphabet.name, partner.alphabet.name) == ("dna", "protein")
+    pairs = read_table("interactions.tsv")
+    best = pairs.iloc[0]
+    assert best["name_b"].startswith("partner/")
+    assert best["epistasis_low"] > 1
+    assert best["sites_p"] < 0.01
+    assert best["verdict"] in ("supported", "inconclusive")  # a verdict needs a third motif
+    task = sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv", "model"
+    with pytest.raises(ArgumentError, match="need the motifs of both, as a tuple"):
+        sb.find_interactions(*task, motifs)
