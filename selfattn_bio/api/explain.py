@@ -38,6 +38,8 @@ from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
 
 COMPARED = 50  # records that each network of the model explains alone
+# of the records that are explained for an output: 0.7 GB of scores
+MOST_POSITIONS = 1 << 25
 COLUMNS = ["id", "label", "chrom", "start", "end", "strand", "split", "score"]
 
 
@@ -52,9 +54,9 @@ def explain_records(
 
     For a class or label, these are positives, evenly from the most to the least confident. For a
     number, they are the records with the highest and the lowest predictions. [interpret] of the
-    task has the settings; at most `max_sequences` records are explained for each output. Test
-    records are reserved for the evidence. For sequences that are not those of a task, use
-    `explain`.
+    task has the settings; for each output at most `max_sequences` records are explained, and fewer
+    if they are so long that they would exceed `MOST_POSITIONS`. Test records are reserved for the
+    evidence. For sequences that are not those of a task, use `explain`.
 
     Parameters
     ----------
@@ -93,9 +95,10 @@ def explain_records(
     outputs = trained.outputs(targets or settings.targets or (), "" if targets else place)
     parts = []
     for output in outputs:
-        records = choose_recognised(
-            scorer, output, inputs, _candidates(trained, output), settings.max_sequences
-        )
+        candidates = _candidates(trained, output)
+        most = max(1, MOST_POSITIONS // int(candidates["length"].max()))
+        limit = min(settings.max_sequences, most)
+        records = choose_recognised(scorer, output, inputs, candidates, limit)
         letters = [inputs.of(row) for row in records.index]
         parts.append(
             explain(scorer, letters, records[COLUMNS], method=method, target=Target(output.name))

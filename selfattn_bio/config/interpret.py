@@ -156,13 +156,14 @@ class Interpret(Section):
         None,
         min_length=1,
         description="outputs to explain: classes, labels or columns, and part.name for those of a "
-        "part; by default the first four",
+        "part; by default the first four. For bins the strands + and -, whose motifs the workflow "
+        "searches only if they are named",
     )
     max_sequences: Positive = Field(
         3000,
         description="maximum number of records in train and valid to explain for each output: "
         "positives that are predicted as positive; for numbers, those with the highest and the "
-        "lowest predictions",
+        "lowest predictions. At most 33 million positions",
     )
     maps: Different[Listed[tuple[str, ...] | None]] = Field(
         None,

@@ -194,6 +194,16 @@ class RunFile(Section):
         return self.tokens.stride * getattr(getattr(self.model, "stem", None), "pool", 1)
 
     @property
+    def is_interpreted(self) -> bool:
+        """Return whether the workflow searches for motifs, which the report then shows.
+
+        Language models have none. Records with bins are long, so their motifs are searched only for
+        the strands in [interpret] targets.
+        """
+        is_long = self.objective.outputs_per == "position"
+        return self.objective.has_scores and (not is_long or bool(self.interpret.targets))
+
+    @property
     def trained(self) -> dict[str, RunFile]:
         """Return the run of the model, under "model", and of each variant under its name."""
         return {"model": self, **{name: self.variant(name) for name in self.variants}}

@@ -281,9 +281,11 @@ def strands_log_odds(scorer: Scorer) -> LogOdds:
 def mean_of_strands(scorer: Scorer, scores: LogOdds) -> LogOdds:
     """Return a function from sequences to scores (n,) averaged over both strands for DNA.
 
-    `scores` is such a function for the given strand. It is returned if the model reads both.
+    `scores` is such a function for the given strand. It is returned if the model reads both, or
+    has outputs per token or position, which differ between the strands.
     """
-    if scorer.alphabet.name != "dna" or scorer.both_strands:
+    is_stranded = scorer.objective.outputs_per != "sequence"
+    if scorer.alphabet.name != "dna" or scorer.both_strands or is_stranded:
         return scores
 
     def mean(sequences: Sequence[Letters]) -> NDArray[np.float64]:

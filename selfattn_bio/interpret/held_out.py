@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import sha256
@@ -16,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.inputs import RecordPair
+from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.leakage import record_keys
 from selfattn_bio.evaluation.lineage import keys_of_seen
@@ -23,13 +25,14 @@ from selfattn_bio.interpret.associations import Letters
 from selfattn_bio.interpret.attribution import attnlrp_importance, backward_batches
 from selfattn_bio.interpret.evidence import weigh_evidence
 from selfattn_bio.interpret.formats import on_chromosome
-from selfattn_bio.interpret.hits import default_hit_p, find_hits, relevant_hits
+from selfattn_bio.interpret.hits import HIT_P, default_hit_p, find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import Scores
 from selfattn_bio.interpret.marginals import Backgrounds, neutral_letters, position_curves
 from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.interpret.motifs import MotifSet
 from selfattn_bio.interpret.records import HeldOut, held_out_records
 from selfattn_bio.interpret.targets import Target
+from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.objectives.outputs import Output, find_output
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
@@ -107,7 +110,9 @@ def read_held_out(
 def _target_table(scorer: Scorer, targets: Targets, number: int) -> pd.DataFrame:
     """Return the columns of the targets that the objective reads, one row per sequence."""
     objective = scorer.objective
-    columns = list(objective.section.target_columns) or [LABEL]
+    columns = list(objective.section.target_columns) or [LABEL] * objective.is_labelled
+    if not columns:  # targets are at the coordinates of the sequences
+        return pd.DataFrame(index=range(number))
     if isinstance(targets, pd.DataFrame):
         if absent := [column for column in columns if column not in targets]:
             raise ArgumentError(
@@ -302,7 +307,7 @@ def weigh_with_model(
     """
     letters = held_out.sequences
     if hit_p is None:
-        hit_p = default_hit_p([len(row) for row in letters])
+        hit_p = _hit_p_of(ppms, held_out)
     scores = calibrated_scores(scorer, output, held_out)
     evidence = weigh_evidence(
         ppms,
@@ -323,6 +328,21 @@ def weigh_with_model(
     curves, marginals = position_curves(ppms, backgrounds, seed=seed)
     used = relevant_hits(described, dict(zip(rows, found, strict=True)))
     return evidence.merge(marginals, on="name"), used, curves
+
+
+def _hit_p_of(ppms: Mapping[str, NDArray[np.float64]], held_out: HeldOut) -> float:
+    """Return `hits.default_hit_p`; warn if motifs are too narrow to have a hit in long records."""
+    lengths = [len(row) for row in held_out.sequences]
+    hit_p = default_hit_p(lengths)
+    least_width = math.ceil(math.log(1 / hit_p, len(held_out.alphabet.letters)))
+    narrow = [name for name, ppm in ppms.items() if len(ppm) < least_width]
+    if narrow and hit_p < HIT_P:
+        LOG.warning(
+            f"{counted(len(narrow), 'motif')} of fewer than {least_width} positions cannot have a "
+            f"hit in records of {np.median(lengths):,.0f} positions (p < {hit_p:.1e}). Test the "
+            "evidence on shorter windows with MotifSet.with_evidence, or set [interpret] hit_p"
+        )
+    return hit_p
 
 
 def importance_of(

@@ -16,10 +16,8 @@ from torch import Tensor
 from selfattn_bio.config import did_you_mean
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.build import num_outputs
-from selfattn_bio.model.pooling import pool_mask
 from selfattn_bio.objectives.outputs import NumberOutput
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.kmers import PAD
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,9 @@ class Target:
     """Value of a model to explain.
 
     `Target()` is the logit of positives against negatives and `Target("helix")` the logit of a
-    class. For a model with one label per letter, `Target("H", 10, 14)` is the sum of the logits of
-    H over letters 10 to 13.
+    class. For a model with one label per letter, `Target("H")` is the mean log-odds of H over all
+    letters, and `Target("H", 10, 14)` the sum of the logits of H over letters 10 to 13. For bins,
+    `Target("+")` is the log of the expected number of points on the forward strand.
 
     Parameters
     ----------
@@ -37,8 +36,9 @@ class Target:
         part, or a 0-based index. Not needed if there is only one output.
     start, end
         For models with outputs per token or encoder position: the letters whose outputs are
-        summed, 0-based half-open; all if not given. A token extends from its first letter to the
-        first letter of the next token.
+        summed, 0-based half-open. A token extends from its first letter to the first letter of the
+        next token. If neither is given, the objective summarises the complete sequence
+        (`Objective.record_outputs`); language models sum over all tokens.
     """
 
     output: str | int | None = None
@@ -74,9 +74,9 @@ class Target:
         return f"{output_names(scorer)[self.column(scorer)]}{self._span}"
 
     def is_number(self, scorer: Scorer) -> bool:
-        """Return whether the output is a number, and not a class or label."""
+        """Return whether the value is the number of a record, and not that of a class or span."""
         column = self.column(scorer)
-        return any(
+        return not self._span and any(
             isinstance(output, NumberOutput)
             for output in scorer.objective.outputs
             if output.column == column
@@ -112,9 +112,8 @@ class Target:
                 f"target [{start}, {end}) is not within the shortest sequence, which has length "
                 f"{shortest}"
             )
-        if (num := scorer.tokenizer.num_tokens(shortest)) <= self._positions(scorer)[0] * _pool(
-            scorer
-        ):
+        num = scorer.tokenizer.num_tokens(shortest)
+        if num <= self._positions(scorer)[0] * scorer.tokens_per_output:
             raise ArgumentError(
                 f"target [{start}, {end}) contains no token of the shortest sequence, which has "
                 f"{num} tokens"
@@ -166,12 +165,13 @@ class Target:
         (B,): logits of classes, numbers in the units of their column, up to a constant.
         """
         column = self.column(scorer)
-        scales = {each.column: each.scale for each in scorer.objective.outputs}
-        outputs = outputs[..., column] * scales.get(column, 1.0)
-        if outputs.ndim == 1:
-            return outputs
-        there = pool_mask(tokens != PAD, _pool(scorer))  # (B, N)
-        return (outputs * there)[:, slice(*self._positions(scorer))].sum(1)
+        if outputs.ndim == 2:
+            scales = {each.column: each.scale for each in scorer.objective.outputs}
+            return outputs[:, column] * scales.get(column, 1.0)
+        if scorer.objective.outputs and not self._span:
+            return scorer.of_records(outputs, tokens)[:, column]
+        of_real = outputs[..., column] * scorer.is_real(tokens)
+        return of_real[:, slice(*self._positions(scorer))].sum(1)
 
     def values(
         self, scorer: Scorer, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
@@ -194,22 +194,13 @@ class Target:
 
     def _positions(self, scorer: Scorer) -> tuple[int, int | None]:
         """Return the first and last (exclusive) token or encoder position of the span."""
-        pitch = scorer.tokenizer.stride * _pool(scorer)
+        pitch = scorer.tokenizer.stride * scorer.tokens_per_output
         return (self.start or 0) // pitch, None if self.end is None else -(-self.end // pitch)
 
 
 def output_names(scorer: Scorer) -> list[str]:
     """Return the names of the outputs, in order."""
     return scorer.objective.output_names(scorer.tokenizer)
-
-
-def _pool(scorer: Scorer) -> int:
-    """Return the number of tokens per output."""
-    return (
-        scorer.run.pitch // scorer.tokenizer.stride
-        if scorer.run.objective.outputs_per == "position"
-        else 1
-    )
 
 
 def _listed(names: list[str]) -> str:

@@ -263,6 +263,22 @@ class Objective(ABC, Generic[SectionT]):
         """Return the outputs with one score per record, in order; empty while they are unknown."""
         return ()
 
+    def record_outputs(self, outputs: Tensor, is_real: Tensor) -> Tensor:
+        """Summarise the outputs of tokens or positions, for `outputs`.
+
+        Parameters
+        ----------
+        outputs
+            (..., N, C) outputs of the network.
+        is_real
+            (..., N, 1) bool, False for padding; broadcasts to `outputs`.
+
+        Returns
+        -------
+        (..., K), with a gradient.
+        """
+        raise ValueError(f"objective {self.kind!r} has no outputs for complete sequences")
+
     @abstractmethod
     def loss(self, run: RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> Loss:
         """Build the loss; `targets` are those of the training records."""

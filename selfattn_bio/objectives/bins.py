@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.objectives.base import Array, Objective, Reader, object_array
 from selfattn_bio.objectives.loss import Batch, Loss
+from selfattn_bio.objectives.outputs import NumberOutput, Output
 from selfattn_bio.objectives.points import (
     Bins,
     Points,
@@ -27,9 +30,11 @@ from selfattn_bio.objectives.points import (
     measure_bins,
     points_of,
 )
+from selfattn_bio.objectives.regression import PSEUDO_COUNT
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.split_names import SPLIT_NAMES
 
+LEAST_RATE = 1e-9
 UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
 
 
@@ -39,10 +44,6 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
     main_metric = "auprc"
     predicts = "predicts the probability that a bin contains a point, on either strand"
     examples = "bins"
-    no_motifs = (
-        "the attribution of a long record would mix all its bins; explain a bin in Python, with "
-        'explain(model, sequences, target=Target("+", 10_000, 10_200))'
-    )
     no_strand_mean = "rc cannot be used with bins, which are always read in both directions"
 
     def describe(self) -> str:
@@ -88,6 +89,30 @@ class BinsOfPoints(Objective[config.BinsObjective], kind="bins"):
         path = folder / "points.bed"
         path.write_text("train-0\t0\t1\t.\t0\t+\nvalid-0\t0\t1\t.\t0\t-\n", encoding="ascii")
         return self.section.model_copy(update={"points": str(path)})
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Return, for each strand, the logarithm of the number of points in a record.
+
+        Points in the same bin count once.
+        """
+        return tuple(
+            NumberOutput(
+                strand,
+                column,
+                truth=partial(_log_points, size=self.section.bin, column=column),
+                value=itemgetter((..., column)),
+                unit=f"log of points on {strand}",
+            )
+            for column, strand in enumerate(self.section.output_names)
+        )
+
+    def record_outputs(self, outputs: Tensor, is_real: Tensor) -> Tensor:
+        """Return the log of the expected number of points on each strand, (..., 2).
+
+        It is the sum of the rates of all positions, in the given direction only.
+        """
+        return (softplus(outputs) * is_real).sum(-2).clamp(min=LEAST_RATE).log()
 
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> BinsLoss:
         return BinsLoss(self.section.bin, run.pitch)
@@ -208,4 +233,10 @@ def rates_of_bins(outputs: Tensor, positions: int, bins: int) -> Tensor:
     missing = bins * positions - outputs.shape[-2]
     # k-mers give fewer outputs than positions, so missing ones are padded; surplus ones are cut off
     outputs = pad(outputs.float(), (0, 0, 0, missing), value=UNLIKELY)
-    return softplus(outputs).unflatten(-2, (bins, positions)).sum(-2).clamp(min=1e-9)
+    return softplus(outputs).unflatten(-2, (bins, positions)).sum(-2).clamp(min=LEAST_RATE)
+
+
+def _log_points(targets: NDArray, size: int, column: int) -> Array:
+    """Return the log of the number of bins with a point on a strand, from n `Points`, (n,)."""
+    numbers = [points.labels(size)[:, column].sum() for points in targets]
+    return np.log(np.array(numbers) + PSEUDO_COUNT)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -38,11 +40,14 @@ from selfattn_bio.objectives.multiclass import (
     confusion,
     confusion_metrics,
 )
+from selfattn_bio.objectives.outputs import NumberOutput, Output
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 REACH = 7  # positions on each side in the baseline
 MAX_LETTERS = 200_000  # maximum number of positions that the baseline is fitted to
+# % of positions; effects below a tenth of it, one position in 100, are negligible
+PERCENT_SCALE = 10.0
 
 
 class Labels(Objective[config.LabelsObjective], kind="labels"):
@@ -50,10 +55,6 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
 
     main_metric = "accuracy"
     predicts = "predicts a label for each position"
-    no_motifs = (
-        "the attribution of a record would mix the labels of all its positions; explain a span in "
-        'Python, with explain(model, sequences, target=Target("H", 10, 14))'
-    )
     no_strand_mean = (
         "rc cannot be used with one label per position, because labels of the two strands "
         "cannot be averaged"
@@ -86,6 +87,34 @@ class Labels(Objective[config.LabelsObjective], kind="labels"):
     def synthetic(self, lengths: Sequence[int], rng: np.random.Generator) -> dict[str, list]:
         names = list(self.section.classes)
         return {self.section.column: ["".join(rng.choice(names, length)) for length in lengths]}
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Return, for each class, the percentage of the positions of a record that are in it."""
+        classes = self.section.classes
+        return tuple(
+            NumberOutput(
+                name,
+                column,
+                truth=partial(_percentage, column=column),
+                value=itemgetter((..., len(classes) + column)),
+                unit=f"% of positions in {name}",
+                scale=PERCENT_SCALE,
+            )
+            for column, name in enumerate(classes)
+        )
+
+    def record_outputs(self, outputs: Tensor, is_real: Tensor) -> Tensor:
+        """Return two means over the positions for each class, (..., 2 C).
+
+        The first C are log-odds of the class against all others, which attribution explains: they
+        do not saturate where the model is certain. The others are probabilities in percent, that
+        is, the expected percentage of positions in the class.
+        """
+        is_own = torch.eye(outputs.shape[-1], dtype=torch.bool, device=outputs.device)
+        others = outputs[..., None, :].masked_fill(is_own, -torch.inf).logsumexp(-1)
+        each = torch.cat([outputs - others, 100 * outputs.softmax(-1)], -1)
+        return (each * is_real).sum(-2) / is_real.sum(-2)
 
     def loss(self, run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray) -> LabelsLoss:
         return LabelsLoss(self, run.training)
@@ -157,6 +186,12 @@ class LabelsLoss(Loss):
         known = truth != UNKNOWN
         loss = cross_entropy(torch.from_numpy(joined[known]), torch.from_numpy(truth[known])).item()
         return {"loss": loss, **self.objective.measure(self.objective.predictions(joined), truth)}
+
+
+def _percentage(targets: NDArray, column: int) -> Array:
+    """Return the percentage of the known labels (n objects) that are this class; NaN if none is."""
+    known = [labels[labels != UNKNOWN] for labels in targets]
+    return np.array([100 * np.mean(row == column) if len(row) else np.nan for row in known])
 
 
 def _counts(predictions: Predictions, targets: NDArray) -> NDArray[np.int64]:

@@ -27,17 +27,18 @@ class Output(ABC):
     name
         Name of the class, label or column; "part.name" for an output of a part.
     column
-        Index among the outputs of the network.
+        Index among the outputs of the network for a record (`Objective.record_outputs` if they
+        are per token or position).
     truth
         Function from the targets of n records (`Objective.targets`) to one number per record, (n,),
         NaN if unknown: 1 or 0 for a class, a number in `unit` otherwise.
     value
-        Function from outputs of the network (..., C) to the score of a record, in `unit`, (...).
+        Function from these outputs (..., C) to the score of a record, in `unit`, (...).
     unit
         Unit of scores and effects.
     scale
-        Effects below a fraction of this are negligible: 1 for log-odds, the standard deviation of
-        the training records for numbers.
+        Effects below a fraction of this are negligible: 1 for log-odds and logarithms, the standard
+        deviation of the training records for numbers of the table.
     """
 
     name: str

@@ -72,8 +72,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
         used_files=used_files(results.corpus["sources"]),
         split_counts=split_counts(results.records),
-        **(_interpretation(results, plots_folder) if not objective.no_motifs else {}),
-        is_interpreted=not objective.no_motifs,
+        **(_interpretation(results, plots_folder) if task.is_interpreted else {}),
+        is_interpreted=task.is_interpreted,
     )
 
 
@@ -81,9 +81,13 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
     """Return what the sections on motifs, interactions and attention show."""
     task, motifs = results.task, results.motifs
     maps = attention_figures(results)
-    units = [] if motifs is None else motifs["unit"].unique().tolist()
+    least = {} if motifs is None else dict(zip(motifs["unit"], motifs["min_effect"], strict=True))
+    units = list(least)
     return {
         "number_units": [unit for unit in units if unit != LOG_ODDS],
+        "least_numbers": " or ".join(
+            f"{words.figure(least[unit], 2)} {unit}" for unit in units if unit != LOG_ODDS
+        ),
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),
         "odds": words.odds,

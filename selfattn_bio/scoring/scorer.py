@@ -20,11 +20,12 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.model.build import num_outputs, policy_of
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.pooling import pool_mask
 from selfattn_bio.objectives import Objective, objective_of
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.stack import Stack
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy
 
 # About 100 sequences of 300 bp. Batches of 256 sequences took twice as long per sequence.
@@ -189,8 +190,9 @@ class Scorer:
     ) -> NDArray[np.float64]:
         """Return the outputs (n, C) of sequences of any lengths, in the given order.
 
-        Outputs are logits of classes or labels, or regression values on the training scale. They
-        are means over both strands if the run reads both (`RunFile.both_strands`). A stacked model
+        Outputs are logits of classes or labels, or regression values on the training scale; for
+        outputs per token or position they are summarised (`Objective.record_outputs`). They are
+        means over both strands if the run reads both (`RunFile.both_strands`). A stacked model
         returns the logit of the stack.
 
         Parameters
@@ -203,13 +205,8 @@ class Scorer:
         Raises
         ------
         ValueError
-            If a sequence is shorter than the model's k, or the model has one output per token or
-            position.
+            If a sequence is shorter than the model's k, or it is a language model.
         """
-        if self.run.objective.outputs_per != "sequence":
-            raise ValueError(
-                f"objective {self.run.objective.kind!r} has no outputs for complete sequences"
-            )
         outputs = self.network_outputs(letters, batch_size).mean(1)
         if self.stack:
             outputs[:, 0] = self.stacked(outputs[:, 0], letters)
@@ -256,13 +253,36 @@ class Scorer:
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None
     ) -> NDArray[np.float64]:
         """Return the outputs (n, M, C) of the given strand."""
-        outputs = np.empty((len(letters), self.run.model.members, num_outputs(self.run)))
+        found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters, batch_size):
-                outputs[rows] = (
-                    self.network(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
-                )
-        return outputs
+                tokens = self.tokens_of([letters[i] for i in rows])
+                outputs = self.of_records(self.network(tokens).double(), tokens)
+                for row, of_row in zip(rows, outputs.cpu().numpy(), strict=True):
+                    found[row] = of_row
+        size = (len(letters), self.run.model.members, num_outputs(self.run))
+        return np.stack(found) if found else np.empty(size)
+
+    def of_records(self, outputs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Summarise outputs (B, ..., N, C) per token or position of each sequence, (B, ..., K).
+
+        Outputs per sequence, (B, ..., C), are returned unchanged. `tokens` are (B, N), padded.
+        """
+        if self.run.objective.outputs_per == "sequence":
+            return outputs
+        is_real = self.is_real(tokens)
+        shape = (len(is_real), *[1] * (outputs.ndim - 3), is_real.shape[1], 1)
+        return self.objective.record_outputs(outputs, is_real.view(shape))
+
+    @property
+    def tokens_per_output(self) -> int:
+        """Return the number of tokens that share an output, for outputs per token or position."""
+        is_position = self.run.objective.outputs_per == "position"
+        return self.run.pitch // self.tokenizer.stride if is_position else 1
+
+    def is_real(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return which outputs per token or position are not those of padding, (B, N) bool."""
+        return pool_mask(tokens != PAD, self.tokens_per_output)
 
     def token_outputs(
         self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None

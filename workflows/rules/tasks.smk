@@ -218,10 +218,11 @@ def points_file(wildcards) -> list[str]:
 def interpreted(wildcards) -> list[str]:
     """Return what the report shows besides metrics: motifs and attributions of each member, and pairs of motifs.
 
-    Only scores of complete records have motifs. Pairs of motifs are in DNA, or in both of two inputs.
+    Language models have no motifs, and bins only if [interpret] targets names strands. Pairs of motifs are in DNA, or
+    in both of two inputs.
     """
     run = run_of(wildcards.task)
-    if run.objective.outputs_per != "sequence":
+    if not run.is_interpreted:
         return []
     if run.partner:
         more = ["partner/motifs.tsv", "interactions.tsv"] if has_partner_motifs(wildcards) else []

@@ -81,7 +81,7 @@ def draft(
                 stack_lines(contents, objective),
             )
         ),
-        interpret_lines(request, contents, targets),
+        interpret_lines(request, contents),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
     messages = [
@@ -319,7 +319,7 @@ def _warnings(
             f"lengths differ {ratio:.0f}-fold: check that length alone does not separate the "
             "classes"
         )
-    if interpret_lines(request, contents, targets) and not request.organism:
+    if interpret_lines(request, contents) and not request.organism:
         warnings.append(
             "motifs will be compared with those of vertebrates; choose others with `organism`"
         )

@@ -189,24 +189,20 @@ def objective_lines(targets: Sequence[TargetColumn]) -> list[str]:
     return [*lines, f"columns = {listed([target.column for target in targets])}"]
 
 
-def interpret_lines(
-    request: Request, contents: Contents, targets: Sequence[TargetColumn]
-) -> list[str]:
-    """Write [interpret] with the database to match motifs with.
-
-    Proteins have no database, and labels of positions have no motifs.
+def interpret_lines(request: Request, contents: Contents) -> list[str]:
+    """Write [interpret] with the database to match motifs with; proteins have none.
 
     Raises
     ------
     ArgumentError
         If an organism is named for proteins.
     """
-    if request.organism and contents.alphabet.name != "dna":
-        raise ArgumentError(
-            "the organism chooses a database of DNA motifs, but these are proteins",
-            hint="Leave it out",
-        )
-    if contents.alphabet.name != "dna" or (targets and targets[0].kind == "labels"):
+    if contents.alphabet.name != "dna":
+        if request.organism:
+            raise ArgumentError(
+                "the organism chooses a database of DNA motifs, but these are proteins",
+                hint="Leave it out",
+            )
         return []
     database = DATABASES[request.organism or "vertebrates"]
     known = (

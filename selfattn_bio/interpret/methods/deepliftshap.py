@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.extras import import_extra
 from selfattn_bio.interpret.attribution import centred, embedding_table, project_to_letters
 from selfattn_bio.interpret.methods.base import AttributionMethod, Letters, Scores, generator
@@ -67,8 +68,14 @@ class DeepLiftShap(AttributionMethod):
         MissingPackageError
             If tangermeme is not installed.
         ValueError
-            If a sequence has more than LONGEST encoder positions.
+            If a sequence has more than LONGEST encoder positions, or the target summarises the
+            positions of a record.
         """
+        if scorer.objective.outputs_per != "sequence" and target.is_number(scorer):
+            raise ArgumentError(
+                f"method {self.name!r} has no rule for the summary of a record over its positions",
+                hint=f"Choose another method, or a span such as Target({target.output!r}, 0, 10)",
+            )
         tangermeme = import_extra(
             "tangermeme.deep_lift_shap", "interpret", "method 'deep_lift_shap'"
         )

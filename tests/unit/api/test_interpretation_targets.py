@@ -1,5 +1,6 @@
-"""Test attribution, motifs and evidence of numbers and classes on words with a known effect."""
+"""Test attribution, motifs and evidence of all kinds of outputs on words with a known effect."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,34 +10,55 @@ from small_run import COMMAND, DATA, RUN_FILE
 
 import selfattn_bio as sb
 from selfattn_bio.cli.main import main
-from selfattn_bio.errors import ArgumentError, RunFileError
+from selfattn_bio.errors import ArgumentError, CorpusError, RunFileError
 from selfattn_bio.interpret.callers import Clusters
 from selfattn_bio.interpret.formats import read_table
+from selfattn_bio.interpret.held_out import read_held_out, weigh_with_model
+from selfattn_bio.interpret.records import held_out_records
+from selfattn_bio.objectives.outputs import find_output
 
 WORDS = {"raises": "GGTCACACTG", "lowers": "TATCGATAAC", "decoy": "CCATGTTGCA"}
+ONLY_RAISES = {"raises": "supported", "lowers": "inconclusive", "decoy": "inconclusive"}
 LENGTH, SLOTS = 80, {"raises": 5, "lowers": 30, "decoy": 55}
 
 
-def write_run(folder, objective, target):
+# a convolution over a word, without pooling
+PER_BASE = """
+[tokens]
+k = 1
+[model.stem]
+kind = "conv"
+token_dim = 8
+kernel = 11
+pool = {pool}
+second_kernel = 3
+"""
+UNSHIFTED = "max_steps = 250\nshift = 0"
+
+
+def write_run(folder, objective, target, data='targets = "t.tsv"', training="max_steps = 250"):
     """Write run.toml, t.tsv, corpus/, split.tsv and model/ to `folder`, the current folder.
 
-    `target` is a function from the names of the words in a record, and noise, to its target.
+    `target` is a function from the starts of the words in a record, by name, and noise, to its
+    target.
     """
     rng = np.random.default_rng(0)
     rows = []
     for i in range(900):
         letters = rng.choice(list("ACGT"), LENGTH)
         names = [name for name in WORDS if rng.random() < 0.4]
-        for name in names:
-            start = SLOTS[name] + rng.integers(0, 10)
+        starts = {name: SLOTS[name] + int(rng.integers(0, 10)) for name in names}
+        for name, start in starts.items():
             letters[start : start + 10] = list(WORDS[name])
-        rows.append(("".join(letters), f"c{i % 3 + 1}", *target(names, rng.normal())))
-    table = pd.DataFrame(rows, columns=["sequence", "chrom", "y", "other"])
+        place = (f"c{i % 3 + 1}", i * LENGTH, (i + 1) * LENGTH, "+")
+        rows.append(("".join(letters), *place, *target(starts, rng.normal())))
+    columns = ["sequence", "chrom", "start", "end", "strand", "y", "other"]
+    table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "id", [f"r{i}" for i in range(len(table))])
     table.to_csv(folder / "t.tsv", sep="\t", index=False)
-    data = 'sequences = "t.tsv"\ntargets = "t.tsv"'
+    data = f'sequences = "t.tsv"\n{data}'
     text = RUN_FILE.replace('positives = "p.fa"\nnegatives = "n.fa"', data)
-    (folder / "run.toml").write_text(text.replace("steps = 60", "steps = 250") + objective)
+    (folder / "run.toml").write_text(text.replace("max_steps = 60", training) + objective)
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
     assert main(["split", *DATA[:4], "--output", "split.tsv"]) == 0
     assert main(["train", *DATA, "--threads", "1", "--output", "model"]) == 0
@@ -70,6 +92,51 @@ def classes(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory):
+    """Return the folder of a task with a label per base. A word begins a stretch of H."""
+    folder = tmp_path_factory.mktemp("labels")
+
+    def target(starts, noise):
+        text = "C" * LENGTH
+        for name, label in (("raises", "H"), ("lowers", "E")):
+            if name in starts:
+                text = text[: starts[name]] + label * 16 + text[starts[name] + 16 :]
+        return text, noise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        objective = '[objective]\nkind = "labels"\ncolumn = "y"\nclasses = "HEC"\n'
+        write_run(folder, objective + PER_BASE.format(pool=1), target, training=UNSHIFTED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bins(tmp_path_factory):
+    """Return the folder of a task with bins. A word marks points on +, another those on -."""
+    folder = tmp_path_factory.mktemp("bins")
+    points = []
+
+    def target(starts, noise):
+        number = len(points)
+        points.append(
+            [
+                f"c{number % 3 + 1}\t{at}\t{at + 1}\tp\t0\t{strand}\n"
+                for name, strand in (("raises", "+"), ("lowers", "-"))
+                if name in starts
+                for at in [number * LENGTH + starts[name] + 5]
+            ]
+        )
+        (folder / "points.bed").write_text("".join(chain(*points)))
+        return noise, noise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        objective = '[objective]\nkind = "bins"\npoints = "points.bed"\nbin = 20\n'
+        write_run(folder, objective + PER_BASE.format(pool=5), target, "", UNSHIFTED)
+    return folder
+
+
 def opened(folder, monkeypatch):
     monkeypatch.chdir(folder)
     return sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv", "model"
@@ -80,6 +147,20 @@ def consensus_with(table, name):
     word = WORDS[name][2:-2]
     other = word[::-1].translate(str.maketrans("ACGT", "TGCA"))
     return table[table["consensus"].str.contains(f"{word}|{other}")]
+
+
+def verdicts_of_words(target):
+    """Weigh the evidence for each planted word itself on the test records; return its verdict."""
+    scorer = sb.load("model")
+    output = find_output(scorer.objective.outputs, target)
+    table = pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
+    _, letters, values = read_held_out(scorer, table, None)
+    records = held_out_records(output, letters, output.truth(values), scorer.alphabet)
+    ppms = {
+        name: np.eye(4)[["ACGT".index(letter) for letter in word]] for name, word in WORDS.items()
+    }
+    found, _, _ = weigh_with_model(ppms, dict.fromkeys(ppms, 100), scorer, output, records)
+    return dict(zip(found["name"], found["verdict"], strict=True))
 
 
 @pytest.mark.slow
@@ -146,6 +227,60 @@ def test_motifs_of_each_class(classes, monkeypatch, capsys):
     command = ["interactions", *COMMAND, "--motifs", "motifs", "--output", "pairs.tsv"]
     assert main(command) == 0
     assert next(iter(pd.read_csv("pairs.tsv", sep="\t"))) == "target"
+
+
+@pytest.mark.slow
+def test_motifs_of_labels_change_percentages(labels, monkeypatch, capsys):
+    task = opened(labels, monkeypatch)
+    assert main(["explain", *COMMAND, "--target", "H", "--output", "attribution"]) == 0
+    assert "of 'H' of train and valid, with % of positions in H from" in capsys.readouterr().out
+    assert main(["motifs", *COMMAND, "--attribution", "attribution", "--output", "."]) == 0
+    table = read_table("motifs.tsv")
+    assert set(table["unit"]) == {"% of positions in H"}
+    assert set(table["min_effect"]) == {1.0}
+    raising = consensus_with(table, "raises").iloc[0]
+    assert raising["verdict"] == "supported"
+    assert verdicts_of_words("H") == ONLY_RAISES
+    # 16 of 80 positions
+    assert 15 < raising["effect_low"] < raising["effect"] < 25
+    assert raising["difference"] == pytest.approx(20, abs=3)
+    assert not (consensus_with(table, "decoy")["verdict"] == "supported").any()
+
+    held_out = pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
+    own = sb.Explanation.load("attribution").find_motifs(None, caller=Clusters())
+    own.with_evidence(task[-1], held_out).save("python")
+    assert Path("python/motifs.tsv").read_bytes() == Path("motifs.tsv").read_bytes()
+    assert main(["interactions", *COMMAND, "--motifs", ".", "--output", "interactions.tsv"]) == 0
+    assert main(["evaluate", *COMMAND, "--output", "."]) == 0
+    assert main(["audit", *DATA, "--output", "audit.tsv"]) == 0
+    command = ["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"]
+    assert main(command) == 0
+    page = Path("report.html").read_text()
+    assert "effect of at least 1.00 % of positions in H" in page
+    assert "Shuffling its sites lowers % of positions in H by" in page
+
+
+@pytest.mark.slow
+def test_motifs_of_bins_change_the_number_of_points(bins, monkeypatch):
+    task = opened(bins, monkeypatch)
+    explained = sb.explain_records(*task, targets=["+"])
+    motifs = sb.find_motifs(*task, explained)
+    table = motifs.table
+    assert set(table["unit"]) == {"log of points on +"}
+    raising = consensus_with(table, "raises").iloc[0]
+    assert raising["verdict"] == "supported"
+    assert raising["effect_low"] > 0.5
+    assert verdicts_of_words("+") == ONLY_RAISES
+    # log of 1.5 points with the word, of 0.5 without
+    assert raising["difference"] == pytest.approx(np.log(3), abs=0.15)
+    others = [consensus_with(table, name)["verdict"] for name in ("lowers", "decoy")]
+    assert not (pd.concat(others) == "supported").any()
+
+    held_out = pd.read_csv("t.tsv", sep="\t").query("chrom == 'c3'").reset_index(drop=True)
+    again = motifs.with_evidence("model", held_out)  # points are those of the run file
+    pd.testing.assert_frame_equal(again.table, table)
+    with pytest.raises(CorpusError, match="has no coordinates; objective 'bins' needs"):
+        motifs.with_evidence("model", held_out["sequence"].tolist())
 
 
 def test_targets_are_checked(classes, monkeypatch):

@@ -7,8 +7,10 @@ from scipy.special import expit, logit, softmax
 from selfattn_bio.config import objective as sections
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.objectives import OBJECTIVES, objective_of
+from selfattn_bio.objectives.base import object_array
 from selfattn_bio.objectives.loss import UNKNOWN
 from selfattn_bio.objectives.outputs import ClassOutput, NumberOutput, find_output
+from selfattn_bio.objectives.points import Points
 
 REGRESSION = sections.RegressionObjective(columns=("x", "y"), center=(1.0, 2.0), scale=(3.0, 4.0))
 COUNTS = sections.RegressionObjective(columns=("n",), loss="poisson", center=(1.0,), scale=(2.0,))
@@ -63,9 +65,28 @@ def test_outputs_of_parts_are_named_after_them():
     assert [output.truth(targets).tolist() for output in outputs] == [[1], [7], [0], [0], [1]]
 
 
+def test_labels_have_percentages_of_positions():
+    section = sections.LabelsObjective(column="s", classes="HE")
+    helix, strand = objective_of(section).outputs
+    assert (helix.unit, strand.column) == ("% of positions in H", 1)
+    targets = object_array([np.array([0, 0, 0, 1]), np.array([UNKNOWN, 1]), np.array([UNKNOWN])])
+    np.testing.assert_array_equal(helix.truth(targets), [75, 0, np.nan])
+    np.testing.assert_array_equal(strand.truth(targets), [25, 100, np.nan])
+
+
+def test_bins_have_logarithms_of_points():
+    section = sections.BinsObjective(points="p.bed", bin=10)
+    forward, reverse = objective_of(section).outputs
+    assert (forward.unit, reverse.name) == ("log of points on +", "-")
+    at, strand = np.array([1, 2, 15, 29, 31]), np.array([0, 0, 0, 1, 1])
+    targets = object_array([Points("c", 0, 35, at, strand)])  # 31 is in an incomplete bin
+    assert np.exp(forward.truth(targets)) == pytest.approx([2.5])
+    assert np.exp(reverse.truth(targets)) == pytest.approx([1.5])
+
+
 def test_every_objective_has_outputs_or_a_reason():
     has_reason = {name for name, kind in OBJECTIVES.items() if kind.no_motifs}
-    assert has_reason == {"labels", "bins", "masked", "causal"}
+    assert has_reason == {"masked", "causal"}
 
 
 def test_unknown_output_names_the_others():
