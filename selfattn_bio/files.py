@@ -85,15 +85,32 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
                 if file.is_file():
                     with file.open("rb") as handle:
                         os.fsync(handle.fileno())
-            if path.exists():
-                os.replace(path, old)
-            os.replace(temporary, path)
+            _replace_folder(temporary, path, old)
     finally:
-        # Between the two renames `old` is the only version. It is deleted under the temporary name,
-        # so that a folder named `old` is always complete.
-        if old.exists():
-            os.replace(old, temporary if path.exists() else path)
+        if old.exists() and not path.exists():  # an error between the two renames
+            os.replace(old, path)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(temporary: Path, path: Path, old: Path) -> None:
+    """Rename a temporary folder to `path`, even if other processes do the same.
+
+    Between the two renames `old` is the only version. It is deleted under the temporary name, so
+    that a folder named `old` is always complete.
+    """
+    while True:
+        with suppress(FileNotFoundError):  # new, or just moved by another process
+            os.replace(path, old)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(old, ignore_errors=True)  # another process was faster; replace its folder
+        else:
+            break
+    if old.exists():
+        os.replace(old, temporary)
 
 
 def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark: str) -> None:

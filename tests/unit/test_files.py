@@ -119,6 +119,25 @@ def test_error_between_renames_restores_old_folder(folder, monkeypatch):
     assert names(folder.parent) == ["model"]
 
 
+def test_processes_replace_one_folder_at_the_same_time(folder):
+    code = """if True:
+        import sys
+        from selfattn_bio.files import whole_folder
+        for number in range(300):
+            with whole_folder(sys.argv[1]) as folder:
+                for name in "abc":
+                    (folder / name).write_text(sys.argv[2])
+    """
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, folder, writer], stderr=subprocess.PIPE)
+        for writer in ("first", "second", "third")
+    ]
+    assert [writer.communicate()[1] for writer in writers] == [b""] * 3
+    assert names(folder) == ["a", "b", "c"]
+    assert len({path.read_text() for path in folder.iterdir()}) == 1
+    assert names(folder.parent) == ["model"]
+
+
 def test_stale_temporary_file_is_removed(tmp_path):
     (tmp_path / f".a.tsv.{socket.gethostname()}-9999999.tmp").write_text("half")
     with whole_file(tmp_path / "a.tsv") as path:
