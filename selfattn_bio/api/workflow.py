@@ -86,7 +86,12 @@ def run_workflow(
     project = project_folder()
     options = [
         *("--snakefile", str(project / "workflows/Snakefile")),
-        *("--workflow-profile", str(project / "profiles" / profile)),
+        *("--workflow-profile", str(project / "profiles/default")),
+        *(
+            ("--cores", "all")  # unless the targets have another number
+            if profile == "default"
+            else ("--profile", str(project / "profiles" / profile))
+        ),
     ]
     more = ["--quiet", "all"] if quiet else []
     command = [sys.executable, "-m", "snakemake", *options, *targets, *more]

@@ -128,7 +128,7 @@ class Run:
             "-m",
             "snakemake",
             *arguments,
-            "--workflow-profile",
+            "--profile",
             "profiles/slurm",
             *SMALL,
         ]

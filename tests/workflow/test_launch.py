@@ -109,7 +109,7 @@ def test_profile_of_one_gpu(project):
     gpu = profile("gpu")
     assert gpu["resources"] == {"gpu": 1}
     assert gpu["set-resources"] == {rule: {"gpu": 1} for rule in heavy_rules()}
-    assert training(project, "--workflow-profile", "profiles/gpu").startswith("selfattn-bio train ")
+    assert training(project, "--profile", "profiles/gpu").startswith("selfattn-bio train ")
 
 
 def test_slurm_jobs_do_not_request_all_cores():
@@ -117,7 +117,11 @@ def test_slurm_jobs_do_not_request_all_cores():
 
 
 @pytest.mark.parametrize("name", ["gpu", "slurm"])
-def test_profiles_keep_default_settings(name):
-    kept = profile("default")
-    del kept["cores"]
-    assert {key: profile(name)[key] for key in kept} == kept
+def test_profiles_add_to_the_default_one(project, name):
+    """A setting of the default profile would win, because Snakemake reads it last."""
+    assert not profile("default").keys() & profile(name).keys()
+    done = dry_run(project, "--profile", f"profiles/{name}")
+    assert (
+        f"Using profiles profiles/{name} and workflow specific profile profiles/default"
+        in done.stdout
+    )

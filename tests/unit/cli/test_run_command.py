@@ -58,6 +58,8 @@ def test_run_passes_arguments_to_snakemake(here, started):
         str(ROOT / "workflows/Snakefile"),
         "--workflow-profile",
         str(ROOT / "profiles/default"),
+        "--cores",
+        "all",
         "train_mine",
         "--cores",
         "3",
@@ -67,6 +69,8 @@ def test_run_passes_arguments_to_snakemake(here, started):
     assert main(["run", "--quiet", "--profile", "gpu", "sweep_mine", "--end=1"]) == 1
     assert started[1].words[5:] == [
         "--workflow-profile",
+        str(ROOT / "profiles/default"),
+        "--profile",
         str(ROOT / "profiles/gpu"),
         "sweep_mine",
         "--end=1",
