@@ -1,8 +1,9 @@
-"""Kill each step of a task ten times, and let the disk run full in each of them."""
+"""Kill each step of a task ten times, run it twice at the same time, and let its disk run full."""
 
 import hashlib
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,30 @@ def test_killed_step_leaves_nothing_and_ends_with_same_results(step, task, tmp_p
     assert ended < KILLS
     assert run(step, output, task).returncode == 0
     assert contents(output) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_step_that_runs_twice_at_the_same_time(step, task, tmp_path):
+    """Both processes write the same result, except those of a training, where one stops."""
+    output = tmp_path / "both"
+    output.mkdir()
+    processes = [
+        subprocess.Popen(command(step, output), cwd=task, text=True, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    codes = [process.returncode for process in processes]
+    if step == "train":
+        assert sorted(codes) == [0, 1], errors
+        assert re.fullmatch(
+            r"selfattn-bio train: error: .*/model\.checkpoints: another process \(\d+\) trains "
+            r"this run and uses its checkpoint folder\. Wait for it, or stop it: kill \d+\n",
+            errors[codes.index(1)],
+        ), errors
+    else:
+        assert codes == [0, 0], errors
+    assert run(step, tmp_path / "alone", task).returncode == 0
+    assert contents(output) == contents(tmp_path / "alone")
 
 
 @pytest.fixture

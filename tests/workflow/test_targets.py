@@ -207,7 +207,10 @@ def test_kill_9_names_unlock_and_training_resumes(fresh):
 
     locked = snakemake(project, "results/smoke/model")
     assert locked.returncode == 1
-    assert "--unlock" in locked.stdout
+    assert locked.stdout.splitlines()[-1].startswith(
+        "error: another run in this folder makes the same results. "
+    )
+    assert "run `snakemake --unlock`" in locked.stdout
 
     assert snakemake(project, "--unlock").returncode == 0
     again = subprocess.Popen(

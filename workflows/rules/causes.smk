@@ -1,5 +1,14 @@
-# Lines about failed steps, printed after the messages of Snakemake.
+# Lines about failed steps, printed after the messages of Snakemake, and its error about a locked folder.
 import re
+
+from snakemake.exceptions import LockException, WorkflowError
+
+ALREADY_RUNNING = (
+    "error: another run in this folder makes the same results. Wait until it ends; if there is none, because it was "
+    "killed, run `snakemake --unlock` and the command again"
+)
+# the message of Snakemake has five lines
+LockException.__init__ = lambda self: WorkflowError.__init__(self, ALREADY_RUNNING)
 
 
 def print_causes(snakemake_logs: list[str]) -> None:
