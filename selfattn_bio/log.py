@@ -1,16 +1,68 @@
-"""The logger of the package: progress has level INFO.
+"""The logger of the package, and progress of long loops: lines of level INFO, or a bar.
 
-A program that imports the package configures logging to see it, for example with
-`logging.basicConfig(level="INFO", format="%(message)s")`. Commands print it.
+A program that imports the package configures logging to see them, for example with
+`logging.basicConfig(level="INFO", format="%(message)s")`. Commands print them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import math
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 LOG = logging.getLogger("selfattn_bio")
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_BARS = 0.1
+BAR = 20  # characters
+
+
+class Progress:
+    """Report how far a loop is: a bar on a terminal, otherwise a logged line every ten seconds.
+
+    Attributes
+    ----------
+    bars
+        Whether stdout is a terminal, where a line can be written again. Commands set it.
+    """
+
+    bars: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+
+    def update(
+        self, text: Callable[[float], str], fraction: float = math.nan, *, keep: bool = False
+    ) -> None:
+        """Show a text, unless the last one is recent. With `keep`, it is logged in any case.
+
+        `fraction` is the finished part of the loop, if it is known. `text` is called with the
+        seconds that are left if the rest is as fast.
+        """
+        now = time.monotonic()
+        every = SECONDS_BETWEEN_BARS if Progress.bars else SECONDS_BETWEEN_LINES
+        if now - self._last < every and not keep:
+            return
+        self._last = now
+        line = text((now - self._start) * (1 / fraction - 1))
+        if keep or not Progress.bars:
+            LOG.info(line)
+            return
+        if not math.isnan(fraction):
+            line = f"{fraction:4.0%} [{'#' * round(BAR * fraction):{BAR}}] {line}"
+        Progress.clear()
+        print(line[: shutil.get_terminal_size().columns - 1], end="", flush=True)
+
+    @classmethod
+    def clear(cls) -> None:
+        """Remove the bar from the terminal, before another line is printed."""
+        if cls.bars:
+            sys.stdout.write("\r\x1b[K")  # start of the line; erase to its end
+            sys.stdout.flush()
 
 
 @contextmanager

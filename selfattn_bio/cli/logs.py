@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from selfattn_bio.log import LOG, logging_from
+from selfattn_bio.log import LOG, Progress, logging_from
 
 
 class JsonLines(io.TextIOBase):
@@ -71,6 +72,7 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line to the current stdout or stderr."""
+        Progress.clear()
         if record.levelno < logging.WARNING:
             print(f"{self._prefix}{record.getMessage()}", flush=True)
         else:
@@ -91,6 +93,11 @@ class Objects(logging.Handler):
         stream.log(record.levelname.lower(), record.getMessage())
 
 
+def shows_bars(output: io.TextIOBase | TextIO) -> bool:
+    """Return whether a stream is a terminal on which a line can be written again."""
+    return output.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
 @contextmanager
 def printed_messages(handler: logging.Handler, level: int = logging.INFO) -> Iterator[None]:
     """Print what the package logs from a level on with a handler of this module."""
@@ -99,4 +106,5 @@ def printed_messages(handler: logging.Handler, level: int = logging.INFO) -> Ite
         with logging_from(level):
             yield
     finally:
+        Progress.clear()
         LOG.removeHandler(handler)

@@ -26,10 +26,17 @@ from typing import Any, cast
 from selfattn_bio.api.workflow import TARGETS
 from selfattn_bio.cli.common import HelpFormatter
 from selfattn_bio.cli.failures import system_failure
-from selfattn_bio.cli.logs import JsonLines, Lines, Objects, Silence, printed_messages
+from selfattn_bio.cli.logs import (
+    JsonLines,
+    Lines,
+    Objects,
+    Silence,
+    printed_messages,
+    shows_bars,
+)
 from selfattn_bio.cli.process import cap_threads
 from selfattn_bio.errors import SelfAttnBioError
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, Progress
 from selfattn_bio.training.heap import keep_memory
 
 # command modules by the headings of --help
@@ -76,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         errors = JsonLines(sys.stderr, arguments.command, "warning")
         output = JsonLines(sys.stdout, arguments.command)
         messages = Objects(output, errors)
+    Progress.bars = shows_bars(output)
     with (
         redirect_stdout(output),
         redirect_stderr(errors or sys.stderr),
@@ -95,6 +103,7 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
     def fail(message: str, exit_code: int = 1) -> int:
         if arguments.verbose:
             traceback.print_exc()
+        Progress.clear()
         if errors:
             errors.log("error", message, exit_code=exit_code)
         else:

@@ -1,7 +1,8 @@
 """Train the model of a run file, or a variant, a member or a job of its sweep.
 
-Variants are baselines and controls. A line of progress is printed about every ten seconds. If a
-training was interrupted, the same command continues from the last checkpoint in OUTPUT.checkpoints.
+Variants are baselines and controls. On a terminal a bar shows the progress,
+otherwise a line about every ten seconds. If a training was interrupted, the same command continues
+from the last checkpoint in OUTPUT.checkpoints.
 
 example: selfattn-bio train --run-file mine.toml --corpus mine/corpus --split mine/split.tsv \
 --output mine/model

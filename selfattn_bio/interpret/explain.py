@@ -5,9 +5,9 @@ Models with one and two inputs share this code.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from selfattn_bio.interpret.methods import (
 )
 from selfattn_bio.interpret.readout import AttentionMap
 from selfattn_bio.interpret.targets import Target
-from selfattn_bio.log import LOG
+from selfattn_bio.log import Progress
 from selfattn_bio.model.user_module import ModuleNetwork
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.loading import load_single
@@ -41,7 +41,6 @@ from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import Scorer
 
-LINES = 20  # lines of progress
 MAP_BINS = 150  # maximum number of intervals per axis of a map
 
 
@@ -211,14 +210,14 @@ def explain_pairs(
 
 
 def _with_time_left(batches: Iterable[slice], total: int) -> Iterator[slice]:
-    """Yield the batches of `total` sequences, and log the time left about `LINES` times."""
-    start, every = time.monotonic(), max(1, total // BATCH // LINES) * BATCH
+    """Yield the batches of `total` sequences, and report the time left."""
+    progress = Progress()
     for batch in batches:
         yield batch
         done = min(batch.stop, total)
-        if total > BATCH and (done % every == 0 or done == total):
-            left = (time.monotonic() - start) / done * (total - done)
-            LOG.info(f"{done} of {total} sequences, about {left:.0f} s left")
+        if total > BATCH:
+            text = partial("{} of {} sequences, about {:.0f} s left".format, done, total)
+            progress.update(text, done / total)
 
 
 def joined(parts: Sequence[Explanation]) -> Explanation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from selfattn_bio.data.inputs import RecordPair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.conformal import quantiles_of
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, Progress
 from selfattn_bio.objectives import OBJECTIVES
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
@@ -184,16 +184,18 @@ def score_batches(
 
 
 def chunks(inputs: Iterator[Input]) -> Iterator[list[Input]]:
-    """Yield lists of a few thousand sequences, at least one list."""
+    """Yield lists of a few thousand sequences, at least one list, and report their number."""
     part: list[Input] = []
-    total, yielded = 0, False
+    total, number, progress = 0, 0, Progress()
     for each in inputs:
         part.append(each)
         total += len(each.letters)
         if total >= CHUNK_LETTERS or len(part) >= CHUNK_RECORDS:
             yield part
-            part, total, yielded = [], 0, True
-    if part or not yielded:
+            number += len(part)
+            progress.update(partial("{:,} sequences".format, number))
+            part, total = [], 0
+    if part or not number:
         yield part
 
 

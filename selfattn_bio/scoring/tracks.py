@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -27,7 +27,7 @@ from scipy.special import expit, logit
 from selfattn_bio.display import counted
 from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.files import INTERVAL_FILES, whole_file
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, Progress
 from selfattn_bio.scoring.ensemble import Ensemble
 from selfattn_bio.scoring.origin import Model, ModelOrigin, origin_of
 from selfattn_bio.scoring.peaks import PeakFinder
@@ -226,11 +226,8 @@ def score_genome(
             f"no window of {windows.size} bp fits into the chromosomes or regions to scan",
             place=str(genome.path),
         )
-    best, peaks, progress = (
-        -np.inf,
-        [],
-        _Progress(sum(stretch.end - stretch.start for stretch in stretches)),
-    )
+    best, peaks, number_scored, progress = -np.inf, [], 0, Progress()
+    number = sum(stretch.end - stretch.start for stretch in stretches)
     name = f"{output}.{assembly or assembly_of(genome)}"
     with ExitStack() as files:
         tracks = {
@@ -253,7 +250,10 @@ def score_genome(
                             _table(chrom, strand, *finders[strand].add(block.starts, values))
                         )
                     best = np.fmax.reduce(block.log_odds, axis=None, initial=best)
-                    progress.add(chrom, block.starts)
+                    number_scored += len(block.starts)
+                    fraction = number_scored / number
+                    text = "{}:{:,}, {:.0%} done, about {:.0f} s left".format
+                    progress.update(partial(text, chrom, block.starts[-1], fraction), fraction)
             found += [_table(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
             peaks.append(pd.concat(found).sort_values(["start", "strand"], ignore_index=True))
         table = _peaks(pd.concat(peaks, ignore_index=True), scan, windows)
@@ -429,22 +429,3 @@ def _peaks(found: pd.DataFrame, scan: Scan, windows: GenomeWindows) -> pd.DataFr
 
 def _write_bed(path: Path, table: pd.DataFrame) -> None:
     table[PEAKS[:6]].to_csv(path, sep="\t", header=False, index=False, lineterminator="\n")
-
-
-class _Progress:
-    """Report the progress of the scan every 20 seconds."""
-
-    def __init__(self, number: int) -> None:
-        self._number, self._start, self._done = number, time.monotonic(), 0
-        self._last = self._start
-
-    def add(self, chrom: str, starts: NDArray[np.int64]) -> None:
-        """Count these windows as scored."""
-        self._done += len(starts)
-        now, fraction = time.monotonic(), self._done / self._number
-        if now - self._last >= 20:
-            self._last = now
-            LOG.info(
-                f"{chrom}:{starts[-1]:,}, {fraction:.0%} done, about "
-                f"{(now - self._start) * (1 - fraction) / fraction:.0f} s left"
-            )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,12 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.evaluation.metrics import title_of
 from selfattn_bio.files import whole_file
-from selfattn_bio.log import LOG
+from selfattn_bio.log import LOG, Progress
 from selfattn_bio.training.resume import checkpoints_of
 
 if TYPE_CHECKING:
     from selfattn_bio.training.trainer import Trainer
 
-SECONDS_BETWEEN_LINES = 10.0
 MAX_NAMED = 8  # records named in a message; longer lists are written to a file
 
 
@@ -34,7 +32,7 @@ class Messages:
 
     def __init__(self, name: str, *, shown: bool) -> None:
         self._name, self._shown = name, shown
-        self._last = time.monotonic()
+        self._progress = Progress()
 
     def log(self, message: str) -> None:
         """Report one line."""
@@ -55,11 +53,13 @@ class Messages:
             self.warn(lineage.coordinate_warning)
 
     def progress(self, trainer: Trainer) -> None:
-        """Report one line after each evaluation, and otherwise every SECONDS_BETWEEN_LINES."""
-        is_recent = time.monotonic() - self._last < SECONDS_BETWEEN_LINES
-        if trainer.progress.is_evaluated or not is_recent:
-            self._last = time.monotonic()
-            self.log(_progress_line(trainer))
+        """Report one line after each evaluation, and progress between them."""
+        if self._shown:
+            self._progress.update(
+                lambda left: f"{self._name}: {_progress_line(trainer)}",
+                trainer.progress.step / trainer.data.run.training.max_steps,
+                keep=trainer.progress.is_evaluated,
+            )
 
     def end(self, trainer: Trainer, provenance: dict[str, Any]) -> None:
         """Report the best evaluation, why the training ended, and the model folder."""

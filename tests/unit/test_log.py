@@ -1,0 +1,130 @@
+"""Test progress: lines in a log, and one line that is written again on a terminal."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from selfattn_bio import log
+from selfattn_bio.log import LOG, Progress, logging_from
+
+# a command with 30 steps of a twentieth of a second; an evaluation and a warning in between
+COMMAND = """
+import sys, time, types
+from selfattn_bio.cli import main as cli
+from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.log import LOG, Progress
+
+def run(arguments):
+    progress = Progress()
+    for step in range(1, 31):
+        time.sleep(0.05)
+        text = f"step {step} of 30" + " and more" * 30
+        progress.update(lambda left: text, step / 30, keep=step == 10)
+        if step == 20:
+            LOG.warning("a batch was short")
+    raise SelfAttnBioError("the disk is full")
+
+cli.COMMANDS = ("try",)
+cli.importlib.import_module = lambda name: types.SimpleNamespace(
+    __doc__="Try.", add_arguments=lambda parser: None, run=run)
+sys.exit(cli.main(["try", *sys.argv[1:]]))
+"""
+KEPT = [
+    "try: step 10 of 30" + " and more" * 30,
+    "selfattn-bio try: warning: a batch was short",
+    "selfattn-bio try: error: the disk is full",
+]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a list with the time, which a test changes."""
+    now = [0.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_progress_is_a_line_every_ten_seconds(clock, caplog):
+    with logging_from(20):
+        progress = Progress()
+        for clock[0] in range(31):
+            if clock[0]:
+                progress.update("{:.0f} s left".format, clock[0] / 30)
+    assert caplog.messages == ["20 s left", "10 s left", "0 s left"]
+
+
+def test_kept_progress_is_always_logged(clock, caplog):
+    with logging_from(20):
+        progress = Progress()
+        for clock[0] in range(14):
+            progress.update(f"{clock[0]} s".format, keep=clock[0] == 3)  # of an unknown fraction
+    assert caplog.messages == ["3 s", "13 s"]
+
+
+def run_on_terminal(*options: str, **variables: str) -> str:
+    """Run the command with a terminal of 60 columns as stdout and stderr; return its output."""
+    ours, theirs = pty.openpty()
+    env = {name: value for name, value in os.environ.items() if name not in ("TERM", "NO_COLOR")}
+    env |= {"COLUMNS": "60", **variables}
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *options], stdout=theirs, stderr=theirs, env=env
+    )
+    os.close(theirs)
+    found = b""
+    try:
+        while block := os.read(ours, 4096):
+            found += block
+    except OSError:  # Linux: the other end was closed
+        pass
+    os.close(ours)
+    assert process.wait() == 1
+    return found.decode().replace("\r\n", "\n")
+
+
+def screen(output: str) -> list[str]:
+    """Return the lines that remain on a terminal."""
+    return [line.rpartition("\r\x1b[K")[2] for line in output.split("\n")[:-1]]
+
+
+@pytest.mark.parametrize("variables", [{"TERM": "xterm"}, {"TERM": "xterm", "NO_COLOR": "1"}])
+def test_terminal_has_a_bar_which_leaves_nothing(variables):
+    output = run_on_terminal(**variables)
+    assert screen(output) == KEPT
+    bars = re.findall(r"\x1b\[K(( *\d+%) \[(#*) *\] step (\d+) of 30[^\r\n]*)", output)
+    assert len(bars) > 5
+    for bar, percent, done, step in bars:
+        assert len(bar) == 59
+        assert percent == f"{int(step) / 30:4.0%}"
+        assert len(done) == round(20 * int(step) / 30)
+    assert set(re.findall(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", output)) == {"\x1b[K"}  # no colours
+
+
+@pytest.mark.parametrize(
+    ("options", "variables"), [((), {"TERM": "dumb"}), ((), {}), (("--quiet",), {"TERM": "xterm"})]
+)
+def test_other_terminals_have_plain_lines(options, variables):
+    output = run_on_terminal(*options, **variables)
+    assert output.splitlines() == KEPT[1 if options else 0 :]
+
+
+def test_pipe_has_plain_lines():
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"TERM": "xterm"},
+    )
+    assert done.stdout.splitlines() == KEPT[:1]
+    assert done.stderr.splitlines() == KEPT[1:]
+
+
+def test_program_that_imports_the_package_has_no_bar(capsys):
+    assert not Progress.bars
+    Progress.clear()
+    LOG.info("not shown")
+    assert capsys.readouterr().out == ""
