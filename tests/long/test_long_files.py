@@ -1,12 +1,19 @@
 """Score long files in the memory of a few thousand sequences."""
 
+import gzip
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+
+from selfattn_bio.config import read_run_file
+from selfattn_bio.model.build import build_network
+from selfattn_bio.model.checkpoint import save_model
 
 pytestmark = pytest.mark.long
 # ru_maxrss begins with that of the process which started this one, VmHWM does not
@@ -16,21 +23,38 @@ from selfattn_bio.cli.main import main
 assert main(sys.argv[1:]) == 0
 print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
+TINY = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[tokens]
+k = 1
+[model]
+kind = "attention"
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+"""
 
 
-def write(path: Path, number: int) -> Path:
-    """Write records of 40 bases with an id of 200 characters, to show memory per record."""
-    rows = np.random.default_rng(0).choice(np.frombuffer(b"ACGT", np.uint8), (number, 40))
-    head = b">" + b"x" * 200 + b"\n"
-    with path.open("wb") as file:
-        for row in rows:
-            file.write(head + row.tobytes() + b"\n")
+def write(path: Path, number: int, length: int, id_length: int) -> Path:
+    """Write random records as FASTA or CSV, compressed if the name ends with .gz."""
+    rng, bases = np.random.default_rng(0), np.frombuffer(b"ACGT", np.uint8)
+    is_table = ".csv" in path.suffixes
+    name = b"x" * id_length
+    before, after = (name + b",", b"\n") if is_table else (b">" + name + b"\n", b"\n")
+    with gzip.open(path, "wb", 1) if path.suffix == ".gz" else path.open("wb") as file:
+        file.write(b"id,sequence\n" * is_table)
+        for start in range(0, number, 10_000):
+            rows = rng.choice(bases, (min(10_000, number - start), length))
+            file.write(b"".join(before + row.tobytes() + after for row in rows))
     return path
 
 
-def peak_mb(*words: str) -> int:
+def peak_mb(*words: object) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", CODE, *words], capture_output=True, text=True, check=True
+        [sys.executable, "-c", CODE, *map(str, words)], capture_output=True, text=True, check=True
     )
     return int(done.stdout.splitlines()[-1]) // 1024
 
@@ -44,10 +68,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path, command):
     out = tmp_path / ("out.tsv" if command == "score" else "out.parquet")
     peaks = []
     for number in (10_000, 100_000):
-        fasta = write(tmp_path / f"{number}.fa", number)
-        peaks.append(
-            peak_mb(command, "--model", "promoter", "--fasta", str(fasta), "--output", str(out))
-        )
+        fasta = write(tmp_path / f"{number}.fa", number, length=40, id_length=200)
+        peaks.append(peak_mb(command, "--model", "promoter", "--fasta", fasta, "--output", out))
     print(f"{command}: peak {peaks[0]} MB for 10,000 records, {peaks[1]} MB for 100,000")
     assert peaks[1] < peaks[0] + 15
     rows = (
@@ -57,3 +79,33 @@ def test_memory_does_not_grow_with_the_file(tmp_path, command):
     )
     assert len(rows) == 100_000
     assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """Write a tiny model with random weights."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "run.toml").write_text(TINY)
+    run = read_run_file(folder / "run.toml")
+    torch.manual_seed(0)
+    (folder / "model").mkdir()
+    weights = build_network(run).state_dict()
+    save_model(folder / "model", run, weights, {"calibration": {"slope": 1.0, "threshold": 0.5}})
+    return folder / "model"
+
+
+@pytest.mark.parametrize("ending", [".fa", ".fa.gz", ".csv"])
+def test_one_million_records_need_no_more_memory(tmp_path, tiny, ending):
+    """Ten times the records need at most 3 % more: their letters alone are 60 MB."""
+    peaks, out = {}, tmp_path / "out.tsv"
+    for number in (100_000, 1_000_000):
+        file = write(tmp_path / f"{number}{ending}", number, length=60, id_length=10)
+        start = time.monotonic()
+        peaks[number] = peak_mb("score", "--model", tiny, "--fasta", file, "--output", out)
+        print(
+            f"{ending}: {number:,} records, {file.stat().st_size / 1e6:.0f} MB: peak "
+            f"{peaks[number]} MB in {time.monotonic() - start:.0f} s"
+        )
+        file.unlink()
+    assert len(pd.read_csv(out, sep="\t", usecols=["logit"])) == 1_000_000
+    assert peaks[1_000_000] / peaks[100_000] < 1.03
