@@ -227,6 +227,7 @@ def test_progress_is_printed_and_logged(finished, results):
     assert any("auroc" in line.lower() for line in log)
     assert "Training smoke/variants/cnn" in printed
     assert re.search(r"(\d+) of \1 steps \(100%\) done", printed)
+    assert not re.search("^(Select|Execute) ", printed, flags=re.MULTILINE)
     closing = printed.splitlines()[-6:]
     assert "Report: results/smoke/report.html" in closing[-3:]
     assert any(

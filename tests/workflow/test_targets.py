@@ -125,7 +125,7 @@ def test_missing_extra_is_reported_before_training(fresh):
             r"smoke\.toml: \[data\]: no such file: '.*none\.fa'",
         ),
         (
-            "max_motifs = 5",
+            'database = "jaspar:insects"',
             'database = "none.meme"',
             r"smoke\.toml: \[interpret\] database: no such file: 'none\.meme'",
         ),
@@ -182,6 +182,9 @@ def test_bad_sequence_file_error_names_line(fresh):
         "results/smoke/logs/ingest.log"
     )
     assert result.stdout.splitlines()[-2:] == [kept, line]
+    between = result.stdout.partition(line)[2].partition(kept)[0].splitlines()
+    assert len(between) <= 14, result.stdout  # of Snakemake
+    assert "CalledProcessError" not in result.stdout
     assert not (fresh / "results/smoke/corpus").exists()
     replace(fresh / "data/smoke/positives.fa", ">bad\nACGTJ\n", "")
     assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0

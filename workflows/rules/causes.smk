@@ -1,7 +1,19 @@
-# Lines about failed steps, printed after the messages of Snakemake, and its error about a locked folder.
+# Shorter messages of Snakemake, and lines about failed steps, which are printed after them.
 import re
 
 from snakemake.exceptions import LockException, WorkflowError
+from snakemake.logging import logger
+
+# beginnings of messages that repeat others, or that say nothing about a step
+NOISE = (
+    "Select jobs to execute",
+    "Execute ",
+    "RuleException:\nCalledProcessError in file",
+    "Shutting down, this might take some time",
+    "Exiting because a job execution failed",
+    "WorkflowError:\nAt least one job did not complete successfully",
+)
+logger.addFilter(lambda record: not record.getMessage().startswith(NOISE))
 
 ALREADY_RUNNING = (
     "error: another run in this folder makes the same results. Wait until it ends; if there is none, because it was "
