@@ -47,6 +47,17 @@ def test_numbers_end_with_a_report(fresh):
     }
 
 
+def test_motifs_of_bins_need_a_strand(fresh):
+    run_file = '[data]\nsequences = "data/smoke/positives.fa"\n'
+    run_file += '[objective]\nkind = "bins"\npoints = "data/smoke/negatives.fa"\n'
+    (fresh / "workflows/tasks/bins.toml").write_text(run_file)
+    jobs = {"ingest": 1, "split": 1, "audit": 1, "train": 1, "evaluate": 1, "report": 1}
+    assert planned(fresh, "train_bins") == jobs | {"train_bins": 1}
+    (fresh / "workflows/tasks/bins.toml").write_text(run_file + '[interpret]\ntargets = ["+"]\n')
+    motifs = {"explain": 1, "motifs": 1, "interactions": 1}
+    assert planned(fresh, "train_bins") == jobs | motifs | {"train_bins": 1}
+
+
 def test_two_inputs_end_with_a_report(fresh):
     run_file = """
 [data]

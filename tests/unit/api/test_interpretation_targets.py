@@ -281,6 +281,21 @@ def test_motifs_of_bins_change_the_number_of_points(bins, monkeypatch):
     pd.testing.assert_frame_equal(again.table, table)
     with pytest.raises(CorpusError, match="has no coordinates; objective 'bins' needs"):
         motifs.with_evidence("model", held_out["sequence"].tolist())
+    monkeypatch.setattr("selfattn_bio.api.explain.MOST_POSITIONS", 10 * LENGTH)
+    assert len(sb.explain_records(*task, targets=["+"])) == 10
+
+    # the page of a run file that names the strand
+    text = Path("run.toml").read_text().replace("[interpret]", '[interpret]\ntargets = ["+"]')
+    Path("plus.toml").write_text(text + "[evaluation]\nblock = 2000\nbootstraps = 20\n")
+    command = ["--run-file", "plus.toml", *COMMAND[2:]]
+    motifs.save(".")
+    explained.save("attribution")
+    assert main(["interactions", *command, "--motifs", ".", "--output", "interactions.tsv"]) == 0
+    assert main(["evaluate", *command, "--output", "."]) == 0
+    assert main(["audit", *command[:6], "--output", "audit.tsv"]) == 0
+    report = ["report", *command[:2], "--results", ".", "--output", "report.html"]
+    assert main(report) == 0
+    assert "effect of at least 0.10 log of points on +" in Path("report.html").read_text()
 
 
 def test_targets_are_checked(classes, monkeypatch):

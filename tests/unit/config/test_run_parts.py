@@ -25,6 +25,18 @@ def test_run_file_needs_only_data(tmp_path):
     assert not run.is_control()
 
 
+def test_language_models_and_bins_without_strands_have_no_motifs(tmp_path):
+    assert read(tmp_path, DATA).is_interpreted
+    bins = read(tmp_path, BINS)
+    assert not bins.is_interpreted
+    assert read(tmp_path, BINS + '[interpret]\ntargets = ["+"]\n').is_interpreted
+    text = '[data]\nsequences = "s.fa"\n[objective]\nkind = '
+    assert not read(tmp_path, text + '"masked"\n').is_interpreted
+    labels = text.replace("[obj", 'targets = "t.tsv"\n[obj') + '"labels"\ncolumn = "s"\n'
+    labels += 'classes = "HE"\n[tokens]\nk = 1\n[training]\nshift = 0\n'
+    assert read(tmp_path, labels).is_interpreted
+
+
 def test_run_file_remembers_its_path(tmp_path):
     run = read(tmp_path, DATA)
     assert run.path == run.member(1).path == tmp_path / "task.toml"

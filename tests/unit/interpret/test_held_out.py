@@ -91,6 +91,20 @@ def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     assert curves.groupby("strand")["effect"].mean().to_list() == pytest.approx([2, 0], abs=0.2)
 
 
+def test_narrow_motifs_in_long_records_are_counted(caplog):
+    letters = [np.full(32_768, ord("A"), dtype=np.uint8)] * 3
+    records = LabelledRecords(letters, np.array([0, 1, 1]))
+    ppms = {"narrow": np.full((9, 4), 0.25), "wide": np.full((10, 4), 0.25)}
+    assert held_out._hit_p_of(ppms, records) == pytest.approx(2.5e-4 * 300 / 32_768)
+    assert (
+        "1 motif of fewer than 10 positions cannot have a hit in records of 32,768 positions "
+        "(p < 2.3e-06)" in caplog.text
+    )
+    caplog.clear()
+    held_out._hit_p_of(ppms, LabelledRecords([row[:300] for row in letters], records.truth))
+    assert not caplog.text
+
+
 @pytest.fixture
 def sequences():
     letters, labels, _ = planted(30, 30)

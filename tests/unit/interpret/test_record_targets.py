@@ -10,6 +10,7 @@ from scipy.special import logit, softmax
 
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.attribution import PLAIN, centred, gradient_at
+from selfattn_bio.interpret.epistasis import mean_of_strands
 from selfattn_bio.interpret.explain import explain
 from selfattn_bio.interpret.methods import DeepLiftShap, Guided, Saturation
 from selfattn_bio.interpret.targets import Target
@@ -97,6 +98,12 @@ def test_mutagenesis_of_a_record_equals_values_of_mutants(name):
         np.testing.assert_allclose(scores, centred(values), atol=1e-6)
         (guided,) = Guided(1.0).scores(scorer, [ascii_of(text)], Target(target))
         np.testing.assert_allclose(guided, centred(values), atol=1e-6)
+
+
+def test_scores_of_bins_are_those_of_one_strand():
+    scorer = HEADS["place"][0]  # on the reverse complement, + is another strand
+    assert mean_of_strands(scorer, np.ones) is np.ones
+    assert mean_of_strands(HEADS["class"][0], np.ones) is not np.ones
 
 
 def test_records_of_bins_and_labels_are_numbers():
