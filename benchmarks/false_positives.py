@@ -15,6 +15,7 @@ distances      sites of two motifs at random positions without overlap, in recor
                of many
 interactions   a model that sums words of unequal weight, directly or through a curve, and adds a
                term unrelated to the words
+across         the same with two inputs: half of the words are in the first, half in the second
 tomtom         JASPAR motifs with shuffled columns, against the database without the motif
 
     python benchmarks/false_positives.py                 # a few minutes
@@ -31,6 +32,8 @@ from harness import Row, Table, interval, option, run
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from selfattn_bio.data.inputs import RecordPair
+from selfattn_bio.interpret.across import evaluate_across
 from selfattn_bio.interpret.associations import (
     enrichment,
     matched_enrichment,
@@ -51,6 +54,7 @@ from selfattn_bio.sequence.alphabet import DNA
 HIT_P = 2.5e-4
 LIMIT = 0.05
 Letters = NDArray[np.uint8]
+Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 
 
@@ -227,21 +231,23 @@ def _anywhere(rng: np.random.Generator, lengths: NDArray[np.int64], width: int =
     )
 
 
+def curves(weights: NDArray[np.float64]) -> dict[str, Curve]:
+    """Return functions of the sum of the words, by name."""
+    return {
+        "a sum": lambda x: x,
+        "a curve that levels off": lambda x: 4 * np.tanh(x / 4),
+        "a curve that rises": lambda x: np.logaddexp(0, x - weights.sum() / 2),
+    }
+
+
 def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     sequences, some = records(rng, 150), words(rng, 6)
     sites = planted(rng, sequences, some, 0.7)
     weights = rng.uniform(0.5, 3, 6)
     odd = rng.normal(0, 1, (200, 256))
-    curves: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-        "a sum": lambda x: x,
-        "a curve that levels off": lambda x: 4 * np.tanh(x / 4),
-        "a curve that rises": lambda x: np.logaddexp(0, x - weights.sum() / 2),
-    }
-    for name, curve in curves.items():
+    for name, curve in curves(weights).items():
 
-        def log_odds(
-            rows: Sequence[Letters], curve: Callable[..., NDArray[np.float64]] = curve
-        ) -> NDArray[np.float64]:
+        def log_odds(rows: Sequence[Letters], curve: Curve = curve) -> NDArray[np.float64]:
             counts = np.array([[bytes(row).count(bytes(word)) for word in some] for row in rows])
             return curve(counts @ weights) + 0.3 * np.sin(
                 [odd[np.arange(len(row)), row].sum() for row in rows]
@@ -256,6 +262,34 @@ def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
                 yield f"interactions, {name}: pairs", row["pairs_p"]
             for verdict in ("supported", "redundant"):
                 yield f"interactions, {name}: {verdict}", float(row["verdict"] != verdict)
+
+
+def across(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    inputs, some = [records(rng, 150) for _ in range(2)], [words(rng, 3) for _ in range(2)]
+    sites = [planted(rng, *each, 0.7).assign(rank=1.0) for each in zip(inputs, some, strict=True)]
+    sites[1]["name"] = "partner/" + sites[1]["name"]
+    weights = rng.uniform(0.5, 3, 6)
+    odd = rng.normal(0, 1, (200, 256))
+    for name, curve in curves(weights).items():
+
+        def log_odds(pairs: Sequence[RecordPair], curve: Curve = curve) -> NDArray[np.float64]:
+            counts = np.array(
+                [
+                    [
+                        bytes(row).count(bytes(word))
+                        for row, known in zip(pair, some, strict=True)
+                        for word in known
+                    ]
+                    for pair in pairs
+                ]
+            )
+            rest = [sum(odd[np.arange(len(row)), row].sum() for row in pair) for pair in pairs]
+            return curve(counts @ weights) + 0.3 * np.sin(rest)
+
+        pairs = [RecordPair(*pair) for pair in zip(*inputs, strict=True)]
+        for row in evaluate_across(sites, pairs, log_odds).to_dict("records"):
+            for verdict in ("supported", "redundant"):
+                yield f"across, {name}: {verdict}", float(row["verdict"] != verdict)
 
 
 def tomtom(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
@@ -278,6 +312,7 @@ NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float
     "places": (places, 200),
     "distances": (distances, 200),
     "interactions": (interactions, 10),
+    "across": (across, 10),
     "tomtom": (tomtom, 5),
 }
 

@@ -242,7 +242,7 @@ def _maps(
 ) -> dict[str, MappedSequence]:
     """Return attention maps of these corpus rows by falling score; none without attention."""
     if not has_attention(scorer):
-        LOG.info("no attention maps, because this model has no attention weights")
+        LOG.info("no attention maps, because this model has no attention weights, or two inputs")
         return {}
     letters = [corpus.letters(row) for row in rows]
     ids, scores = corpus.records["id"].iloc[list(rows)], output.value(scorer.outputs(letters))
