@@ -115,14 +115,22 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         if results.interactions is None
         else pair_rows(results.interactions, motifs),
         **marginal_section(results, plots_folder),
-        "partner": results.partner
-        and {
-            "sentence": words.motif_sentence(results.partner.motifs),
-            "motifs": cards.motif_rows(results.partner),
-        },
+        "partner": results.partner and _partner(results.partner),
         "interpretation": figures.interpretation(results, plots_folder),
         "maps": maps,
         "attention_sentence": words.attention_sentence(task.model, len(maps) > 0),
+    }
+
+
+def _partner(results: Results) -> dict[str, Any]:
+    """Return what the section on the motifs of the second input shows."""
+    is_dna = results.corpus["alphabet"] == "dna"
+    has_database = words.database_name(results.task.interpret.database)
+    known = "none known" if has_database else "no database"
+    return {
+        "sentence": words.motif_sentence(results.motifs),
+        "motifs": cards.motif_rows(results),
+        "unmatched": known if is_dna else "no database of protein motifs",
     }
 
 

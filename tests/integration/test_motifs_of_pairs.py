@@ -208,6 +208,10 @@ def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
     assert best["epistasis_low"] > 1
     assert best["sites_p"] < 0.01
     assert best["verdict"] in ("supported", "inconclusive")  # a verdict needs a third motif
+    page = Path("report.html").read_text()
+    shown = page.partition('<section id="partner">')[2].partition("</section>")[0]
+    assert "no database of protein motifs" in shown
+    assert "motif_01 and partner/motif_01" in page
     task = sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv", "model"
     with pytest.raises(ArgumentError, match="need the motifs of both, as a tuple"):
         sb.find_interactions(*task, motifs)
