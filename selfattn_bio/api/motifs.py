@@ -18,12 +18,12 @@ from selfattn_bio.display import counted
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.callers import build_caller
 from selfattn_bio.interpret.explanation import AGAIN, SOURCE, Explanation
+from selfattn_bio.interpret.held_out import RECORD_COLUMNS, add_evidence, scorer_for_motifs
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.log import LOG
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.scoring.loading import Models
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.records import Record
 
 
 def find_motifs(
@@ -77,22 +77,18 @@ def find_motifs(
     settings, inputs = task.interpret, inputs_of(trained.scorer.run, corpus)
     given = [inputs.of(row) for row in test.index]
     letters = [each.first if isinstance(each, RecordPair) else each for each in given]
-    partners = [
-        Record(name, each.partner)
-        for name, each in zip(test["id"], given, strict=True)
-        if isinstance(each, RecordPair)
-    ]
     trained.check_unseen(test, letters)
     motifs = _discover(explained, settings)
     LOG.info(
         f"found {counted(len(motifs), 'motif')} in {time.monotonic() - start:.0f} s; testing the "
         f"evidence on {counted(len(test), 'test record')}"
     )
-    return motifs.with_evidence(
-        trained.scorer,
-        test.assign(sequence=pd.Series(letters, index=test.index, dtype=object)),
-        trained.targets.loc[test.index],
-        partner=partners or None,
+    return add_evidence(
+        motifs,
+        scorer_for_motifs(trained.scorer, motifs),
+        test.reset_index(drop=True).reindex(columns=RECORD_COLUMNS),
+        given,
+        trained.values[test.index.to_numpy()],
         hit_p=settings.hit_p,
         # its positions are those of the first input
         window=None if explained.input == "partner" else settings.window,

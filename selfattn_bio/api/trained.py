@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,8 +111,9 @@ class TrainedModel:
         columns = self.scorer.objective.section.target_columns
         return self.corpus.targets(columns) if columns else self.records[["label"]]
 
-    def truth(self, output: Output) -> pd.Series:
-        """Return the target of each record for an output, NaN if unknown.
+    @cached_property
+    def values(self) -> NDArray[Any]:
+        """Return the targets of all records, as from `Objective.targets`.
 
         Raises
         ------
@@ -119,8 +121,11 @@ class TrainedModel:
             If a value is not valid.
         """
         place = str((self.corpus.summary.get("targets") or {}).get("path", self.corpus.path))
-        targets = self.scorer.objective.targets(self.targets, self.records, place)
-        return pd.Series(output.truth(targets), index=self.records.index)
+        return self.scorer.objective.targets(self.targets, self.records, place)
+
+    def truth(self, output: Output) -> pd.Series:
+        """Return the target of each record for an output, NaN if unknown; errors as `values`."""
+        return pd.Series(output.truth(self.values), index=self.records.index)
 
     def outputs(self, targets: Sequence[str], place: str) -> list[Output]:
         """Return the outputs with these names; the first `MOST_OUTPUTS` if none is named.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -205,6 +206,25 @@ def neutral_backgrounds(held_out: HeldOut, scores: Scores, seed: int) -> Backgro
         return scores(held_out.inputs(copies, np.resize(records, len(copies)))).mean(axis=1)
 
     return Backgrounds(letters, score, held_out.alphabet, held_out.unit)
+
+
+def add_evidence(
+    motifs: MotifSet,
+    scorer: Scorer,
+    records: pd.DataFrame,
+    inputs: Sequence[Any],
+    values: NDArray,
+    **options: Any,
+) -> MotifSet:
+    """Return the motifs with the evidence of held-out records, as `MotifSet.with_evidence` does.
+
+    Arguments and errors are those of `weigh_motifs`; ArgumentError and ModelFolderError also as for
+    `check_not_trained_on`.
+    """
+    check_not_trained_on(scorer, records["id"], inputs)
+    evidence, sites, curves = weigh_motifs(motifs, scorer, records, inputs, values, **options)
+    table = motifs.table.drop(columns=evidence.columns, errors="ignore")
+    return replace(motifs, table=pd.concat([table, evidence], axis=1), sites=sites, curves=curves)
 
 
 def weigh_motifs(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -256,8 +256,7 @@ class MotifSet:
 
         scorer = held_out.scorer_for_motifs(model, self)
         records, inputs, values = held_out.read_held_out(scorer, sequences, targets, partner)
-        held_out.check_not_trained_on(scorer, records["id"], inputs)
-        evidence, sites, curves = held_out.weigh_motifs(
+        return held_out.add_evidence(
             self,
             scorer,
             records,
@@ -268,8 +267,6 @@ class MotifSet:
             significance=significance,
             seed=seed,
         )
-        table = self.table.drop(columns=evidence.columns, errors="ignore")
-        return replace(self, table=pd.concat([table, evidence], axis=1), sites=sites, curves=curves)
 
     def save(self, folder: str | Path) -> None:
         """Write the files of `selfattn-bio motifs` to a folder; other files in it are kept.

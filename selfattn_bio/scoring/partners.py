@@ -21,7 +21,6 @@ from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
 from selfattn_bio.scoring.paired_scorer import PairedScorer
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.levels import Scale
-from selfattn_bio.sequence.records import Record
 
 Letters = NDArray[np.uint8]
 Partners = (
@@ -32,8 +31,7 @@ Partners = (
 def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input], Letters] | None:
     """Return a function that gives the partner of a sequence as the ASCII symbols the model reads.
 
-    Returns None for a model with one input. `Record`s are used as they are, also for a track, whose
-    letters are levels.
+    Returns None for a model with one input.
 
     Raises
     ------
@@ -51,8 +49,7 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
     if partner is None:
         raise ArgumentError("this model has two inputs; pass the second one as partner")
     section = scorer.run.partner
-    are_records = isinstance(partner, list) and all(isinstance(each, Record) for each in partner)
-    if isinstance(section, TrackPartner) and not are_records:
+    if isinstance(section, TrackPartner):
         find, scale = _numbers(partner), Scale(section.low, section.high)
 
         def level(each: Input) -> Letters:

@@ -36,11 +36,18 @@ second_kernel = 3
 UNSHIFTED = "max_steps = 250\nshift = 0"
 
 
-def write_run(folder, objective, target, data='targets = "t.tsv"', training="max_steps = 250"):
+def write_run(
+    folder,
+    objective,
+    target,
+    data='targets = "t.tsv"',
+    training="max_steps = 250",
+    sequence="sequence",
+):
     """Write run.toml, t.tsv, corpus/, split.tsv and model/ to `folder`, the current folder.
 
     `target` is a function from the starts of the words in a record, by name, and noise, to its
-    target.
+    target. `sequence` is the name of the column of sequences.
     """
     rng = np.random.default_rng(0)
     rows = []
@@ -52,7 +59,7 @@ def write_run(folder, objective, target, data='targets = "t.tsv"', training="max
             letters[start : start + 10] = list(WORDS[name])
         place = (f"c{i % 3 + 1}", i * LENGTH, (i + 1) * LENGTH, "+")
         rows.append(("".join(letters), *place, *target(starts, rng.normal())))
-    columns = ["sequence", "chrom", "start", "end", "strand", "y", "other"]
+    columns = [sequence, "chrom", "start", "end", "strand", "y", "other"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "id", [f"r{i}" for i in range(len(table))])
     table.to_csv(folder / "t.tsv", sep="\t", index=False)
@@ -74,7 +81,9 @@ def numbers(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        write_run(folder, '[objective]\nkind = "regression"\ncolumns = ["y"]\n', target)
+        data = 'targets = "t.tsv"\ncolumns = { sequence = "Seq" }'
+        objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
+        write_run(folder, objective, target, data, sequence="Seq")
     return folder
 
 
