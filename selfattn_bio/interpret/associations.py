@@ -91,16 +91,22 @@ def rank_shift(hits: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, flo
 
     Returns
     -------
-    enrichment_p; difference, the mean value of records with a hit minus that of the others;
-    records_with_hit; records; num_hits. difference is 0 and enrichment_p 1 if all records, or none,
-    have a hit.
+    enrichment_p; rank_shift, the probability that a record with a hit has a higher value than
+    another, minus 1/2; difference, the mean value of records with a hit minus that of the others;
+    records_with_hit; records; num_hits. rank_shift and difference are 0 and enrichment_p is 1 if
+    all records, or none, have a hit.
     """
     has = np.zeros(len(values), dtype=bool)
     has[hits["record"].to_numpy(dtype=int)] = True
-    both = has.any() and not has.all()
+    p, higher, difference = 1.0, 0.0, 0.0
+    if has.any() and not has.all():
+        test = mannwhitneyu(values[has], values[~has])
+        p, higher = float(test.pvalue), float(test.statistic / has.sum() / (~has).sum() - 0.5)
+        difference = float(values[has].mean() - values[~has].mean())
     return {
-        "enrichment_p": float(mannwhitneyu(values[has], values[~has]).pvalue) if both else 1.0,
-        "difference": float(values[has].mean() - values[~has].mean()) if both else 0.0,
+        "enrichment_p": p,
+        "rank_shift": higher,
+        "difference": difference,
         "records_with_hit": int(has.sum()),
         "records": len(values),
         "num_hits": len(hits),
@@ -121,8 +127,9 @@ def matched_rank_shift(
 
     Returns
     -------
-    matched_p; matched_difference, the difference of the mean values, averaged over the records with
-    a hit.
+    matched_p; matched_rank_shift, the statistic of the test, above 0 if records with a hit have
+    higher values; matched_difference, the difference of the mean values, averaged over the records
+    with a hit.
 
     References
     ----------
@@ -145,6 +152,7 @@ def matched_rank_shift(
         number += with_hit
     return {
         "matched_p": float(2 * norm.sf(abs(excess) / np.sqrt(variance))) if variance > 0 else 1.0,
+        "matched_rank_shift": float(excess),
         "matched_difference": float(shift / number) if number else 0.0,
     }
 

@@ -19,9 +19,10 @@ For a class or label:
 
 For a number, records with a hit have higher or lower values than others (enrichment, also compared
 with records of the same GC content and length), and the prediction falls or rises accordingly when
-hits are shuffled. Effects are in the unit of the number, and at least `MIN_EFFECT` of its standard
-deviation. A motif is contradicted if all three tests are significant, but the prediction changes in
-the other direction.
+hits are shuffled. A motif is inconclusive if ranks and means, in all records and in those matched,
+do not change in the same direction. Effects are in the unit of the number, and at least
+`MIN_EFFECT` of its standard deviation. A motif is contradicted if all three tests are significant,
+but the prediction changes in the other direction.
 
 effect alone is not enough, because control sites near a meaningless motif may overlap meaningful
 ones.
@@ -191,7 +192,10 @@ def weigh_evidence(
     for test in TESTS:
         table[f"{test}_q"] = q_values(table[f"{test}_p"].to_numpy(dtype=float))
     table["support_q"] = q_values(table[list(REQUIRED)].max(axis=1, skipna=False).to_numpy(float))
-    table["verdict"] = [verdict(row, held_out, significance) for row in table.to_dict("records")]
+    table["verdict"] = [
+        verdict({**found, **row}, held_out, significance)
+        for found, row in zip(rows, table.to_dict("records"), strict=True)
+    ]
     return table
 
 

@@ -29,6 +29,8 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 # Smallest effect that counts, in calibrated log-odds, or as a fraction of `Output.scale`
 MIN_EFFECT = 0.1
+# Results of `rank_shift` and `matched_rank_shift` that are above 0 for higher numbers
+SHIFTS = ("rank_shift", "difference", "matched_rank_shift", "matched_difference")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,10 @@ class HeldOut(ABC):
 
     @abstractmethod
     def direction(self, row: Mapping[str, Any]) -> float:
-        """Return 1 if records with a hit should score higher, -1 if lower; from `enrichment`."""
+        """Return 1 if records with a hit should score higher, -1 if lower, 0 if that is unclear.
+
+        `row` has the results of `enrichment` and `matched`.
+        """
 
     @abstractmethod
     def in_question(self, hits: pd.DataFrame) -> NDArray[np.bool_]:
@@ -162,7 +167,9 @@ class MeasuredRecords(HeldOut):
         return matched_rank_shift(hits, self.truth, strata)
 
     def direction(self, row: Mapping[str, Any]) -> float:
-        return float(np.sign(row["difference"]))
+        """Return the common sign of ranks and means, in all records and in those matched."""
+        signs = {np.sign(row[name]) for name in SHIFTS}
+        return float(signs.pop()) if len(signs) == 1 else 0.0
 
     def in_question(self, hits: pd.DataFrame) -> NDArray[np.bool_]:
         return np.ones(len(hits), dtype=bool)

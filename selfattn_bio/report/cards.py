@@ -95,18 +95,20 @@ def shortfall(row: Mapping[Any, Any], significance: float) -> str:
     elif not row["matched_q"] < significance:
         reasons.append("no enrichment over matched records")
     smallest = min(row["effect"], row["fall"], key=abs)
-    sign = 1 if pd.isna(row["difference"]) else np.sign(row["difference"])
+    ends = [row[f"{name}_{end}"] for name in USES for end in ("low", "high")]
     if pd.isna(row["effect_q"]):
         reasons.append("effect not measured")
     elif not row["effect_q"] < significance:
         reasons.append("effect not shown")
     elif abs(smallest) < row["min_effect"]:
         reasons.append(f"effect smaller than {row['min_effect']:.2g}")
-    elif min(sign * row[f"{name}_{end}"] for name in USES for end in ("low", "high")) <= 0:
+    elif min(ends) <= 0 <= max(ends):
         reasons.append("interval of the effect includes 0")
     if not reasons:
         if not row["support_q"] < significance:
             reasons.append("not shown by all tests together")
+        elif pd.isna(row["null_p"]):  # not compared, because the records have no clear direction
+            reasons.append("unclear whether records with a site have higher or lower numbers")
         elif 1 / (1 + row["null_motifs"]) > NULL_P:
             reasons.append("too few sites of permuted motifs to compare with")
         else:
@@ -149,7 +151,7 @@ def findings(
         return f"{'lowers' if fall > 0 else 'raises'} {unit} by {words.figure(abs(fall), 2)}"
 
     effect = min(row["effect"], row["fall"], key=abs)
-    direction = -1 if row["difference"] < 0 else 1  # motifs may lower a number
+    direction = -1 if row["matched_difference"] < 0 else 1  # motifs may lower a number
     if pd.notna(row["difference"]):
         # the reverse of the records only if these differ clearly
         effect = direction * effect if row["enrichment_q"] < level else abs(effect)
@@ -220,6 +222,7 @@ def _of_numbers(
 ) -> list[tuple[str, str, Any]]:
     """Return the lines about enrichment of a motif of a number."""
     unit = row["unit"]
+    agreement = 1 if row["difference"] * row["matched_difference"] > 0 else -1
 
     def shift(name: str) -> str:
         return f"{words.figure(row[name], 2, sign=True)} {unit}"
@@ -230,7 +233,7 @@ def _of_numbers(
             f"{row['records_with_hit']:.0f} of {row['records']:.0f} records have a site; the "
             f"difference of the means is {shift('difference')}; {q('enrichment')}.")),
         ("matched_q", f"Also compared with records matched for {matched}?", lambda: (
-            answer("matched"), f"{shift('matched_difference')}; {q('matched')}.")),
+            answer("matched", agreement), f"{shift('matched_difference')}; {q('matched')}.")),
     ]  # fmt: skip
 
 

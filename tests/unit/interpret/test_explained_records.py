@@ -9,6 +9,7 @@ from scipy.stats import mannwhitneyu
 from selfattn_bio.interpret.associations import matched_rank_shift, rank_shift
 from selfattn_bio.interpret.evidence import verdict, weigh_evidence
 from selfattn_bio.interpret.records import (
+    SHIFTS,
     LabelledRecords,
     MeasuredRecords,
     held_out_records,
@@ -141,7 +142,8 @@ def test_slope_confirms_scores():
 SUPPORTED = {
     **{"effect": -2.0, "effect_low": -3.0, "effect_high": -1.0, "effect_q": 0.01},
     **{"fall": -2.0, "fall_low": -3.0, "fall_high": -1.0},
-    **{"difference": -1.0, "support_q": 0.01, "null_p": 1 / 21},
+    **dict.fromkeys(SHIFTS, -1.0),
+    **{"support_q": 0.01, "null_p": 1 / 21},
 }
 
 
@@ -149,9 +151,10 @@ SUPPORTED = {
     ("change", "expected"),
     [
         ({}, "supported"),
-        ({"difference": 1.0}, "contradicted"),
-        ({"difference": 1.0, "support_q": 0.2}, "inconclusive"),
-        ({"difference": 0.0}, "inconclusive"),
+        (dict.fromkeys(SHIFTS, 1.0), "contradicted"),
+        (dict.fromkeys(SHIFTS, 1.0) | {"support_q": 0.2}, "inconclusive"),
+        *(({name: 1.0}, "inconclusive") for name in SHIFTS),
+        (dict.fromkeys(SHIFTS, 0.0), "inconclusive"),
         ({"support_q": 0.2}, "inconclusive"),
         ({"fall": -0.4}, "inconclusive"),
         ({"effect_high": 0.1}, "inconclusive"),
@@ -161,3 +164,38 @@ SUPPORTED = {
 def test_each_condition_for_a_number(change, expected):
     held_out = MeasuredRecords([], np.zeros(0), scale=5.0)
     assert verdict(SUPPORTED | change, held_out, 0.05) == expected
+
+
+def confounded(num=400, length=80):
+    """Return records whose numbers rise with GC content, and a word of GC-rich ones lowers them."""
+    rng = np.random.default_rng(4)
+    gc = rng.permutation(np.repeat([0.2, 0.8], num // 2))
+    is_gc = rng.random((num, length)) < gc[:, None]
+    letters = np.frombuffer(b"ATGC", np.uint8)[2 * is_gc + rng.integers(0, 2, is_gc.shape)]
+    has = rng.random(num) < np.where(gc > 0.5, 0.7, 0.15)
+    letters[has, 30:38] = np.frombuffer(WORDS["used"], dtype=np.uint8)
+    values = 4 * gc - 0.8 * has + rng.normal(0, 0.3, num)
+    return MeasuredRecords(list(letters), values, scale=float(values.std()))
+
+
+@pytest.mark.parametrize("weight", [-0.8, 0.8])
+def test_opposite_differences_are_inconclusive(weight):
+    used = weigh(confounded(), weight).loc["used"]
+    assert used["difference"] > 0.5
+    assert used["matched_difference"] < -0.5
+    assert max(used["support_q"], used["effect_q"]) < 0.001
+    assert used["verdict"] == "inconclusive"
+
+
+def test_direction_is_that_of_ranks_and_means():
+    rng = np.random.default_rng(5)
+    strata, has = np.repeat([0, 1], 50), np.tile([True, False], 50)
+    values = rng.normal(size=100) + 2 * has
+    for sign, outlier, expected in ((1, 0, 1), (-1, 0, -1), (1, 500, 0)):
+        changed = sign * values
+        changed[1] += outlier  # a record without a hit
+        held_out, hits = MeasuredRecords([], changed), hits_in(np.flatnonzero(has))
+        row = held_out.enrichment(hits) | held_out.matched(hits, strata)
+        assert row["rank_shift"] * sign > 0.3
+        assert row["matched_rank_shift"] * sign > 0
+        assert held_out.direction(row) == expected

@@ -109,6 +109,10 @@ def test_motif_that_lowers_a_number(results: Results) -> None:
     permuted = lines["Does it use it more than permuted motifs?"].figures
     assert "raises liver expr by 0.03 at the 95th percentile" in permuted
     assert "Is liver expr different in records with a site?" in lines
+    matched = "Also compared with records matched for GC content and length?"
+    assert lines[matched].answer == YES
+    row |= {"difference": 1.03}
+    assert found(-0.77)[matched].answer == REVERSE
 
 
 def test_undecided_tests_are_named(results: Results) -> None:

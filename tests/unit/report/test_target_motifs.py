@@ -99,3 +99,7 @@ def test_inconclusive_motif_of_a_number() -> None:
     assert shortfall(row, 0.05) == "permuted motifs have such effects"
     assert shortfall(row | {"fall": -0.1}, 0.05) == "effect smaller than 0.2"
     assert shortfall(row | {"fall_high": 0.1}, 0.05) == "interval of the effect includes 0"
+    opposed = row | {"matched_difference": 1.25, "null_p": np.nan}
+    assert shortfall(opposed, 0.05) == (
+        "unclear whether records with a site have higher or lower numbers"
+    )
