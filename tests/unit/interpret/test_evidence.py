@@ -339,3 +339,20 @@ def test_one_q_value_of_the_largest_p_limits_false_positives():
         together += (q_values(p.max(axis=1)) < 0.05).any()
     assert separate / 400 > 0.4
     assert together / 400 < 0.08
+
+
+class Confounded(LabelledRecords):
+    """Records whose positives with a hit are no more than expected among matched records."""
+
+    def matched(self, hits, strata):
+        return super().matched(hits, strata) | {"matched_p": 0.4}
+
+
+def test_support_needs_all_three_tests():
+    held_out = planted()
+    unmatched = weigh(Confounded(held_out.sequences, held_out.truth), counting(WORDS["used"], 2.0))
+    assert unmatched.loc["used", ["enrichment_p", "effect_p"]].max() < 0.001
+    largest = unmatched[["enrichment_p", "matched_p", "effect_p"]].max(axis=1)
+    assert unmatched["support_q"].to_numpy() == pytest.approx(q_values(largest.to_numpy()))
+    assert unmatched["support_q"].min() >= 0.4
+    assert unmatched.loc["used", "verdict"] == "inconclusive"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from planted_motifs import PPMS, WORDS
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, norm
 
 from selfattn_bio.interpret.associations import matched_rank_shift, rank_shift
 from selfattn_bio.interpret.evidence import verdict, weigh_evidence
@@ -199,3 +199,24 @@ def test_direction_is_that_of_ranks_and_means():
         assert row["rank_shift"] * sign > 0.3
         assert row["matched_rank_shift"] * sign > 0
         assert held_out.direction(row) == expected
+
+
+def test_neutral_records_are_negatives():
+    rows = [np.frombuffer(b"ACGT", dtype=np.uint8)] * 4
+    labelled = LabelledRecords(rows, np.array([1, 0, 1, 0]))
+    assert labelled.neutral.tolist() == [1, 3]
+    assert labelled.described.tolist() == [0, 2]
+    assert LabelledRecords(rows[:2], np.ones(2)).neutral.tolist() == [0, 1]
+    assert MeasuredRecords(rows, np.arange(4.0)).neutral.tolist() == [0, 1, 2, 3]
+
+
+def test_strata_weigh_by_the_reciprocal_of_their_size():
+    values = np.array([1.0, 2, 9, 4, 5, 6, 7, 8, 3])
+    strata, hits = np.repeat([0, 1], [3, 6]), hits_in([0, 5, 7])
+    # 3 records: rank 1, expected 2, variance 2/3 (1 * 2 * 4 / 12). 6 records with the ranks
+    # 2 to 6 and 1: ranks 4 and 6, expected 7, variance 14/3 (2 * 4 * 7 / 12).
+    excess = (1 - 2) / 4 + (10 - 7) / 7
+    variance = (2 / 3) / 4**2 + (14 / 3) / 7**2
+    found = matched_rank_shift(hits, values, strata)
+    assert found["matched_rank_shift"] == pytest.approx(excess)
+    assert found["matched_p"] == pytest.approx(2 * norm.sf(excess / np.sqrt(variance)))

@@ -18,7 +18,7 @@ from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed
 from selfattn_bio.interpret.marginals import COLUMNS as MARGINAL
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
-from selfattn_bio.interpret.records import LabelledRecords
+from selfattn_bio.interpret.records import LabelledRecords, MeasuredRecords
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
@@ -201,3 +201,19 @@ def test_wrong_labels_are_refused(labels, message):
 def test_model_of_other_alphabet_is_refused():
     with pytest.raises(ValueError, match="the motifs are dna, but the model reads protein"):
         motif_set().with_evidence(scorer_of(PROTEIN.name, k=1), ["MKV"], [1])
+
+
+def test_scores_count_as_far_as_records_confirm_them():
+    rng = np.random.default_rng(0)
+    letters = list(rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (200, 30)))
+    raw = np.array([(row == ord("G")).sum() for row in letters], dtype=float)
+    scorer = SimpleNamespace(
+        objective=SimpleNamespace(has_log_odds=False),
+        network_outputs=lambda rows: np.array([[(row == ord("G")).sum()] for row in rows], float),
+    )
+    output = SimpleNamespace(value=lambda outputs: outputs)
+    truth = 0.25 * raw + rng.normal(0, 0.1, 200)
+    scores = held_out.calibrated_scores(scorer, output, MeasuredRecords(letters, truth))
+    assert scores(letters)[:, 0] == pytest.approx(0.25 * raw, rel=0.1)
+    unrelated = MeasuredRecords(letters, rng.permutation(truth))
+    assert np.abs(held_out.calibrated_scores(scorer, output, unrelated)(letters)).max() < 1

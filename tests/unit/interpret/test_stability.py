@@ -14,6 +14,8 @@ from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.hits import one_hot
 from selfattn_bio.interpret.matching import alignment
 from selfattn_bio.interpret.methods import AttnLRP
+from selfattn_bio.interpret.motifs import build_motifs
+from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.interpret.stability import (
     SIMILAR,
     attribution_correlations,
@@ -23,6 +25,7 @@ from selfattn_bio.sequence.alphabet import DNA
 
 WORDS = {"A": "TATCGATAGC", "B": "GGTCACACTG", "C": "CCGTTTGGAA"}
 LENGTH, RECORDS = 60, 120
+COORDINATES = ["chrom", "start", "end", "strand"]
 
 
 def eye(word):
@@ -48,7 +51,7 @@ def explained(words, seed):
     return Explanation(
         pd.DataFrame(
             {"id": [f"r{i}" for i in range(RECORDS)], "target": "positive", "length": LENGTH}
-            | dict.fromkeys(("chrom", "start", "end", "strand"))
+            | dict.fromkeys(COORDINATES)
         ),
         letters,
         scores.astype(np.float32),
@@ -116,6 +119,22 @@ def test_motifs_without_verdicts_are_not_supported(runs):
     assert not table["tested"].any()
     assert (motif_stability([*bare[:2], runs[2]])["tested"] == 1).all()
     assert table["found_in"].tolist() == motif_stability(runs)["found_in"].tolist()
+
+
+def test_similar_motifs_of_a_run_count_once():
+    patterns = [
+        SeqletPattern(
+            np.round(100 * eye(word)).astype(int),
+            pd.DataFrame({"record": [0] * 100, "start": 0, "end": len(word), "strand": "+"}),
+        )
+        for word in (WORDS["A"], WORDS["A"][1:], WORDS["B"])
+    ]
+    records = pd.DataFrame({"id": ["r0"]}).reindex(columns=["id", *COORDINATES])
+    twice, once = (build_motifs(some, records, {}) for some in (patterns, patterns[:1]))
+    twice = with_verdicts(twice, WORDS["A"], "supported")
+    table = motif_stability([twice, once])
+    assert table["found_in"].tolist() == [2, 1]
+    assert table["supported_in"].tolist() == [1, 0]
 
 
 def test_one_run_is_refused(runs):
