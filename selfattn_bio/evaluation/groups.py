@@ -153,9 +153,9 @@ def group_metrics(
 
     Returns
     -------
-    `groups`: one dict per group with `group`, `n`, `positives` and, for each classifier, `{metric:
-    {value, low, high}}`, or None if the group lacks a class. Groups are sorted by name, numbers
-    within names by size.
+    `groups`: one dict per group with `group`, `n`, `positives`, the resampled `unit` and the number
+    of `units`, and, for each classifier, `{metric: {value, low, high}}`, or None (without units) if
+    the group lacks a class. Groups are sorted by name, numbers within names by size.
 
     `worst`, `best`: the groups with the model's lowest and highest AUROC.
 
@@ -315,8 +315,8 @@ def slice_metrics(
 
     Returns
     -------
-    One dict per slice: `from`, `to` (None = open), `n`, `positives`, and for each classifier
-    `{metric: {value, low, high}}`, or None if the slice lacks a class.
+    One dict per slice: `from`, `to` (None = open), `n`, `positives`, `unit`, `units`, and for each
+    classifier `{metric: {value, low, high}}`, or None (without units) if the slice lacks a class.
     """
     which = np.searchsorted(edges, np.asarray(values, dtype=np.float64), side="right") - 1
     slices = []
@@ -333,13 +333,16 @@ def _entry(
     units: Units,
     settings: EvaluationSection,
 ) -> dict[str, Any]:
-    """Return counts and, for each classifier, metrics on some records; None if a class lacks."""
+    """Return counts, resampled units and the metrics of each classifier on some records.
+
+    Metrics are None, and units are left out, if the records lack a class.
+    """
     labels = labels[inside]
     entry = {"n": len(labels), "positives": int(labels.sum()), **dict.fromkeys(predictions)}
     if 0 < labels.sum() < len(labels):
-        numbers = units.within(inside).numbers
-        bootstrap = Bootstrap(labels, settings.bootstraps, settings.seed, units=numbers)
-        entry |= {
+        units = units.within(inside)
+        bootstrap = Bootstrap(labels, settings.bootstraps, settings.seed, units=units.numbers)
+        entry |= units.entry() | {
             name: intervals(bootstrap.metrics(p[inside], threshold), settings.confidence)
             for name, (p, threshold) in predictions.items()
         }

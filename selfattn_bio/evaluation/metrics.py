@@ -22,7 +22,8 @@ from selfattn_bio.evaluation.calibration import log_odds, platt_line
 
 Array = NDArray[np.float64]
 CHUNK = 2_000_000  # maximum number of weights in memory
-MIN_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
+LEAST_UNITS = 3  # with two units of one label each, all resamples would be equal
+FEW_UNITS = 20  # a bootstrap over fewer units gives intervals that are too narrow
 SIMULATIONS = 200  # for the floor of the calibration error
 RANGES = {  # lowest and highest possible value of each metric of two classes
     "auroc": (0, 1),
@@ -141,13 +142,15 @@ class Units:
 
     @classmethod
     def of(cls, keys: ArrayLike, name: str) -> Units:
-        """Form units of records with equal keys (n,); single records if that gives fewer than 20.
+        """Form units of records with equal keys (n,); single records if there are only one or two.
 
         Three records with keys a, b, a have the numbers 0, 1, 0.
         """
-        numbers = np.unique(keys, return_inverse=True)[1]
-        few = len(numbers) and numbers.max() + 1 < MIN_UNITS
-        return cls.single(len(numbers)) if few else cls(name, numbers)
+        found, numbers = np.unique(keys, return_inverse=True)
+        if len(found) < min(LEAST_UNITS, len(numbers)):
+            few = f"records (fewer than {LEAST_UNITS} {name}, so intervals are too narrow)"
+            return cls(few, np.arange(len(numbers)))
+        return cls(name, numbers)
 
     @classmethod
     def single(cls, number: int) -> Units:
@@ -159,8 +162,10 @@ class Units:
         return Units.of(self.numbers[rows], self.name)
 
     def entry(self) -> dict[str, Any]:
-        """Return what the units are and their number, for metrics.json."""
-        return {"unit": self.name, "units": int(self.numbers.max()) + 1}
+        """Return what the units are, with a note if they are few, and their number."""
+        number = int(self.numbers.max()) + 1
+        few = f" (fewer than {FEW_UNITS}, so intervals are too narrow)"
+        return {"unit": f"{self.name}{few * (number < FEW_UNITS)}", "units": number}
 
 
 def resamples(

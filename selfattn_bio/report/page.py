@@ -35,7 +35,7 @@ from selfattn_bio.report.examples import attention_figures
 from selfattn_bio.report.marginals import marginal_section
 from selfattn_bio.report.performance import draw_performance
 from selfattn_bio.report.plots import slice_name
-from selfattn_bio.report.results import Results
+from selfattn_bio.report.results import Results, entry_of
 
 
 def write_report(results: Results, output: Path, name: str) -> None:
@@ -276,7 +276,12 @@ def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "by": words.GROUPS.get(by, by),
             "rows": [
-                {**entry, "best": entry.get(best), "worst": entry["group"] == found["worst"]}
+                {
+                    **entry,
+                    "over": _resampled(entry),
+                    "best": entry.get(best),
+                    "worst": entry["group"] == found["worst"],
+                }
                 for entry in found["groups"]
             ],
             **{name: found[name] for name in ("worst", "gap")},
@@ -300,6 +305,7 @@ def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
             "range": slice_name(entry),
             "n": entry["n"],
             "positives": entry["positives"],
+            "over": _resampled(entry),
             "model": entry["model"],
             "best": entry.get(best),
         }
@@ -307,6 +313,13 @@ def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         if name not in metrics.get("groups", {})
         for entry in entries
     ]
+
+
+def _resampled(entry: dict[str, Any]) -> str:
+    """Return the units of the intervals of a group or slice, such as `25 clusters`."""
+    if not entry["model"]:
+        return words.MISSING
+    return f"{entry_of(entry, 'units'):,} {entry_of(entry, 'unit')}"
 
 
 def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:

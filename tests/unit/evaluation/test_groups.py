@@ -21,7 +21,7 @@ from selfattn_bio.evaluation.groups import (
     slice_metrics,
     worst_auroc,
 )
-from selfattn_bio.evaluation.metrics import Units
+from selfattn_bio.evaluation.metrics import Bootstrap, Units
 from selfattn_bio.sequence.alphabet import DNA
 
 UNITS, SETTINGS = Units.single, EvaluationSection(bootstraps=200)
@@ -242,6 +242,24 @@ def test_each_record_is_evaluated_in_one_slice() -> None:
         (0.5, None, 4, 2),
     ]
     assert [s["model"]["auroc"]["value"] for s in found] == [1.0, 0.0]
+
+
+def test_groups_and_slices_name_their_units() -> None:
+    """Records of the 15 loci of a group stay together, as those of 30 loci do."""
+    loci = np.repeat(np.arange(45), 4)
+    groups = np.where(loci < 15, "a", "b").astype(object)
+    rng = np.random.default_rng(0)
+    labels = loci % 2
+    p = 1 / (1 + np.exp(-(rng.normal(size=45)[loci] + labels + 0.1 * rng.normal(size=180))))
+    units, predictions = Units.of(loci, "loci"), {"model": (p, 0.5)}
+    by_group = group_metrics(groups, labels, predictions, units, SETTINGS)["groups"]
+    edges = np.array([-np.inf, 15, np.inf])
+    by_slice = slice_metrics(loci, edges, labels, predictions, units, SETTINGS)
+    alone = Bootstrap(labels[:60], 200, units=loci[:60]).metrics(p[:60], 0.5)["auroc"].interval()
+    for first, second in (by_group, by_slice):
+        assert first["unit"] == "loci (fewer than 20, so intervals are too narrow)"
+        assert (first["units"], second["unit"], second["units"]) == (15, "loci", 30)
+        assert first["model"]["auroc"] == alone
 
 
 def test_a_slice_of_one_class_has_counts_but_no_metrics() -> None:

@@ -164,22 +164,38 @@ def test_complete_units_are_resampled() -> None:
     assert (weights[:, labels == 0].sum(axis=1) > 0).all()
 
 
-def test_few_units_are_single_records() -> None:
-    assert Units.of(["b", "a", "b"] * 10, "clusters").entry() == {"unit": "records", "units": 30}
+def test_few_units_are_kept_and_named() -> None:
     many = Units.of(np.repeat(np.arange(25), 2), "clusters")
     assert many.entry() == {"unit": "clusters", "units": 25}
     assert many.within(np.arange(44)).entry() == {"unit": "clusters", "units": 22}
-    assert many.within(np.arange(30)).entry() == {"unit": "records", "units": 30}
+    few = many.within(np.arange(30))
+    assert few.numbers.tolist() == np.repeat(np.arange(15), 2).tolist()
+    note = "(fewer than 20, so intervals are too narrow)"
+    assert few.entry() == {"unit": f"clusters {note}", "units": 15}
+    assert few.within(np.arange(6)).entry() == {"unit": f"clusters {note}", "units": 3}
+    assert Units.single(3).entry() == {"unit": f"records {note}", "units": 3}
 
 
-def test_intervals_over_units_cover_more_often() -> None:
-    """Eight records of each of 40 loci have nearly the same score."""
+def test_two_units_are_single_records() -> None:
+    two = Units.of(["b", "a", "b"] * 10, "clusters")
+    note = "(fewer than 3 clusters, so intervals are too narrow)"
+    assert two.entry() == {"unit": f"records {note}", "units": 30}
+    pair = Units.of(["b", "a"], "clusters")
+    assert pair.entry() == {
+        "unit": "clusters (fewer than 20, so intervals are too narrow)",
+        "units": 2,
+    }
+
+
+@pytest.mark.parametrize("loci", [40, 16])
+def test_intervals_over_units_cover_more_often(loci: int) -> None:
+    """Eight records of each of 40 or 16 loci have nearly the same score."""
     held = {"records": 0, "loci": 0}
-    units = np.repeat(np.arange(40), 8)
+    units = Units.of(np.repeat(np.arange(loci), 8), "loci").numbers
     for seed in range(100):
         rng = np.random.default_rng(seed)
-        labels = np.repeat(np.arange(40) % 2, 8)
-        z = np.repeat(rng.normal(labels[::8], 1.0), 8) + rng.normal(0, 0.1, 320)
+        labels = np.repeat(np.arange(loci) % 2, 8)
+        z = np.repeat(rng.normal(labels[::8], 1.0), 8) + rng.normal(0, 0.1, 8 * loci)
         p = 1 / (1 + np.exp(-z))
         for name, of in (("records", None), ("loci", units)):
             found = Bootstrap(labels, 200, seed, units=of).metrics(p, 0.5)["auroc"].interval()

@@ -129,7 +129,7 @@ def test_performance_names_both_thresholds(page: str) -> None:
         "MCC, accuracy and F1 use these thresholds (0.377 for the model); MCC at 0.5 uses a "
         "threshold of 0.5." in section
     )
-    assert "bootstrap intervals over 80 records (50 resamples)" in section
+    assert "bootstrap intervals over 80 records, 50 resamples" in section
     assert "if perfectly calibrated), calibration slope" in section
     assert "after calibration" in section
 
@@ -141,6 +141,8 @@ def test_groups_have_a_table_with_the_worst_and_the_gap(page: str) -> None:
     for name in ("gut", "liver"):
         assert f'<th scope="row">{name}' in section
     assert "one class only" in section
+    assert "<th>intervals over</th>" in section
+    assert " records</td>" in section
     assert '<a href="#groups">Groups</a>' in page
 
 
