@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import gammaln
 from scipy.stats import binomtest, fisher_exact, ks_2samp, mannwhitneyu, norm, rankdata
 
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -21,6 +22,7 @@ Letters = NDArray[np.uint8]
 GROUPS = 10
 LENGTH_GROUPS = 3
 MIN_IN_GROUP = 40
+NEGLIGIBLE = 1e-300  # probability
 MIN_SITES = 10  # minimum number of records with a hit for a profile of positions or strands
 PEAK = 10  # width in bp of the window with most hits
 DRAWS = 1000  # random placements of the hits, for the p-value of the fullest window
@@ -56,8 +58,8 @@ def matched_enrichment(
 ) -> dict[str, float]:
     """Test whether more positives than negatives of the same stratum have a hit.
 
-    The test is the one-sided Cochran-Mantel-Haenszel test. All records of a stratum are compared,
-    so no record is dropped for lack of a matching partner.
+    The test is the exact one-sided Cochran-Mantel-Haenszel test. All records of a stratum are
+    compared, so no record is dropped for lack of a matching partner.
 
     Parameters
     ----------
@@ -66,24 +68,45 @@ def matched_enrichment(
     """
     has = np.zeros(len(labels), dtype=bool)
     has[hits["record"].to_numpy(dtype=int)] = True
-    number = int(strata.max(initial=-1)) + 1
-    total, positives, holding = (
-        np.bincount(strata, weights=kind, minlength=number)
-        for kind in (labels >= 0, labels == 1, has)
+    total, positives, holding, both = (
+        np.bincount(strata, weights=kind).astype(int)
+        for kind in (labels >= 0, labels == 1, has, (labels == 1) & has)
     )
-    both = np.bincount(strata, weights=(labels == 1) & has, minlength=number)
-    use = (total > 1) & (positives > 0) & (positives < total)
-    total, positives, holding, both = (counts[use] for counts in (total, positives, holding, both))
-    variance = (
-        positives * (total - positives) * holding * (total - holding) / (total**2 * (total - 1))
-    ).sum()
-    excess = (both - positives * holding / total).sum()
+    first, probabilities = _sum_of_hypergeometrics(total, positives, holding)
     with_hit = both * (total - positives - holding + both) / total
     without = (positives - both) * (holding - both) / total
     return {
-        "matched_p": float(norm.sf(excess / np.sqrt(variance))) if variance > 0 else 1.0,
+        "matched_p": float(min(1.0, probabilities[max(0, both.sum() - first) :].sum())),
         "matched_odds_ratio": float((with_hit.sum() + 0.5) / (without.sum() + 0.5)),
     }
+
+
+def _sum_of_hypergeometrics(
+    total: NDArray[np.int64], positives: NDArray[np.int64], holding: NDArray[np.int64]
+) -> tuple[int, NDArray[np.float64]]:
+    """Return the distribution of the positives with a hit if hits are random in each stratum.
+
+    Parameters
+    ----------
+    total, positives, holding
+        (S,) numbers of records, of positives, and of records with a hit of each stratum.
+
+    Returns
+    -------
+    The smallest number and the probabilities of it and the following ones. Probabilities below
+    `NEGLIGIBLE` at either end are left out, so that large strata take little time.
+    """
+    first, found = 0, np.ones(1)
+    lowest, highest = np.maximum(0, positives + holding - total), np.minimum(positives, holding)
+    for size, own, hits, low, high in zip(total, positives, holding, lowest, highest, strict=True):
+        both = np.arange(low, high + 1)
+        cells = np.stack([both, own - both, hits - both, size - own - hits + both])
+        logs = -gammaln(cells + 1).sum(axis=0)  # up to a constant
+        weights = np.exp(logs - logs.max())
+        found = np.convolve(found, weights / weights.sum())
+        kept = np.flatnonzero(found > NEGLIGIBLE)
+        first, found = first + int(low + kept[0]), found[kept[0] : kept[-1] + 1]
+    return first, found
 
 
 def rank_shift(hits: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, float]:

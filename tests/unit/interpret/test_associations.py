@@ -1,5 +1,7 @@
 """Test associations of motifs: enrichment, strata, positions and strands."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,15 +71,47 @@ def test_cochran_mantel_haenszel_of_worked_example():
     strata = np.array([0] * 4 + [1] * 6)
     # 2 of 2 versus 0 of 2, and 2 of 3 versus 1 of 3
     hits = pd.DataFrame({"record": [0, 1, 4, 5, 7]})
-    # Expected 1 and 1.5, variances 1/3 and 0.45: z = 1.5 / sqrt(0.7833) = 1.6948.
+    # 0 to 2 of 2 hits with probabilities 1, 4, 1 (of 6), and 0 to 3 of 3 with 1, 9, 9, 1 (of 20)
     found = matched_enrichment(hits, labels, strata)
-    assert found["matched_p"] == pytest.approx(0.04506, abs=1e-4)
+    assert found["matched_p"] == pytest.approx((4 * 1 + 1 * (9 + 1)) / (6 * 20))  # 4 or more
     assert found["matched_odds_ratio"] == pytest.approx(
         (2 * 2 / 4 + 2 * 2 / 6 + 0.5) / (0 + 1 * 1 / 6 + 0.5)
     )
     assert matched_enrichment(hits[:0], labels, strata)["matched_p"] == 1.0
     # no stratum has both labels
     assert matched_enrichment(hits, labels, np.arange(10))["matched_p"] == 1.0
+
+
+def test_matched_enrichment_of_one_stratum_is_fishers_test():
+    rng = np.random.default_rng(0)
+    for number in (20, 600, 5000):
+        labels = (rng.random(number) < 0.1).astype(int)
+        hits = pd.DataFrame({"record": np.flatnonzero(rng.random(number) < 0.05 + 0.2 * labels)})
+        found = matched_enrichment(hits, labels, np.zeros(number, dtype=int))
+        assert found["matched_p"] == pytest.approx(enrichment(hits, labels)["enrichment_p"])
+
+
+def test_matched_enrichment_of_two_strata_is_that_of_all_arrangements():
+    labels = np.array([1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
+    strata = np.repeat([0, 1], [7, 5])
+    arrangements = [  # 2 of 7 records and 2 of 5 have a hit
+        [*first, *second]
+        for first in combinations(range(7), 2)
+        for second in combinations(range(7, 12), 2)
+    ]
+    both = np.array([labels[records].sum() for records in arrangements])
+    for records in ([0, 1, 7, 8], [0, 2, 7, 8], [0, 2, 8, 9], [2, 3, 8, 9]):
+        found = matched_enrichment(pd.DataFrame({"record": records}), labels, strata)
+        assert found["matched_p"] == pytest.approx(np.mean(both >= labels[records].sum()))
+
+
+def test_matched_enrichment_of_many_records():
+    rng = np.random.default_rng(0)
+    labels, strata = rng.integers(0, 2, 200_000), rng.integers(0, 30, 200_000)
+    for difference, expected in ((0.02, 1e-20), (0.06, 1e-200)):
+        has = rng.random(200_000) < 0.15 + difference * labels
+        found = matched_enrichment(pd.DataFrame({"record": np.flatnonzero(has)}), labels, strata)
+        assert 0 < found["matched_p"] < expected
 
 
 def test_strata_use_gc_and_length():
