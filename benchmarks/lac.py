@@ -57,6 +57,7 @@ from selfattn_bio.interpret.explain import explain_letters
 from selfattn_bio.interpret.hits import one_hot
 from selfattn_bio.interpret.interventions import Scored, effect, mean_effect
 from selfattn_bio.interpret.methods import AttnLRP, AttnLRPCopies, Method, Saturation
+from selfattn_bio.interpret.records import MIN_EFFECT
 from selfattn_bio.scoring.loading import load
 from selfattn_bio.scoring.scorer import Scorer
 
@@ -247,7 +248,7 @@ def attribution_rows(lac: Lac, some: Letters) -> Iterator[Row]:
 # ------------ evidence
 def evidence_rows(lac: Lac, some: Letters) -> Iterator[Row]:
     """Return how far the predicted bin falls when each site is shuffled."""
-    scored, intact = Scored(list(some), lac.predicted), lac.predicted(some)
+    scored, intact = Scored(list(some), lac.predicted, MIN_EFFECT), lac.predicted(some)
     outside = np.flatnonzero(~is_site(SITES.values(), some.shape[1]))
     for name, spans in SHUFFLED.items():
         rng = np.random.default_rng(0)
