@@ -15,6 +15,7 @@ from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.metrics import AT_HALF, title_of
 from selfattn_bio.files import read_json
 from selfattn_bio.interpret.evidence import num_supported
+from selfattn_bio.interpret.explanation import PARTNER
 from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.interpret.interventions import MIN_RECORDS
 from selfattn_bio.interpret.matching import match_label
@@ -211,8 +212,10 @@ def _summary(task: RunFile, folder: Path) -> Iterator[str]:
     value = words.estimate(test["model"][metric])
     yield f"test {title_of(metric)} {value} on {test['n']:,} {objective.examples}"
     yield from _comparison(objective, metrics)
-    if (folder / "motifs.tsv").exists():
-        yield words.motif_sentence(read_file(folder / "motifs.tsv", read_table, "motifs"))
+    paths = [folder / "motifs.tsv", folder / PARTNER / "motifs.tsv"]
+    found = [read_file(path, read_table, "motifs") for path in paths if path.exists()]
+    if found:
+        yield words.motif_sentence(words.both_inputs(*found))
 
 
 @singledispatch

@@ -80,6 +80,7 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
 def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
     """Return what the sections on motifs, interactions and attention show."""
     task, motifs = results.task, results.motifs
+    of_inputs = words.both_inputs(motifs, results.partner.motifs if results.partner else None)
     maps = attention_figures(results)
     least = {} if motifs is None else dict(zip(motifs["unit"], motifs["min_effect"], strict=True))
     units = list(least)
@@ -91,15 +92,17 @@ def _interpretation(results: Results, plots_folder: Path) -> dict[str, Any]:
         "has_classes": LOG_ODDS in units,
         "by_kind": partial(by_kind, units),
         "odds": words.odds,
-        "motif_sentence": words.motif_sentence(motifs),
+        "motif_sentence": words.motif_sentence(of_inputs),
+        "sentence_of_first": words.motif_sentence(motifs),
         "null_sentence": words.null_sentence(motifs),
         "agreement_sentence": words.agreement_sentence(
             results.explained.member_correlation if results.explained else None,
             results.seed_correlations,
         ),
         "stability": [] if results.stability is None else results.stability.to_dict("records"),
-        "supported": "" if motifs is None else words.supported(motifs),
-        "num_supported": 0 if motifs is None else num_supported(motifs),
+        "supported": "" if of_inputs is None else words.supported(of_inputs),
+        "num_supported": 0 if of_inputs is None else num_supported(of_inputs),
+        "num_motifs": 0 if of_inputs is None else len(of_inputs),
         "motifs": cards.motif_rows(results),
         "database": words.database_name(task.interpret.database)
         if results.corpus["alphabet"] == "dna"

@@ -226,7 +226,7 @@ def supported(motifs: pd.DataFrame) -> str:
 
     The motif with the largest effect comes first. `Dref (2)` stands for two motifs with the same
     match. If motifs of several outputs were found, the outputs are named as well:
-    `liver: Dref, GTGACC; heart: Dref`.
+    `for liver Dref, GTGACC; for heart Dref`.
     """
     found = motifs[motifs["verdict"] == "supported"].sort_values(
         "effect", key=lambda effect: -effect.abs(), kind="stable"
@@ -237,7 +237,7 @@ def supported(motifs: pd.DataFrame) -> str:
             match_label(row) or str(row["consensus"]) for row in own.to_dict("records")
         )
         names = [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]
-        prefix = f"{target}: " if has_several else ""
+        prefix = f"for {target} " if has_several else ""
         outputs.append(prefix + ", ".join(names))
     return "; ".join(outputs)
 
@@ -301,6 +301,12 @@ def attention_sentence(model: AnyModel, has_attention: bool) -> str:
         else f"of kind {model.kind!r}"
     )
     return f"There are no maps, because models {kind} have no attention weights."
+
+
+def both_inputs(*tables: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Join motifs.tsv of the inputs of a model; None if motifs of none were searched for."""
+    found = [table for table in tables if table is not None]
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:

@@ -18,6 +18,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.callers import Clusters
 from selfattn_bio.interpret.formats import read_table
 from selfattn_bio.interpret.motifs import MotifSet
+from selfattn_bio.report.lines import closing_lines
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 two_inputs = importlib.import_module("two_inputs")
@@ -209,6 +210,12 @@ def test_motif_and_domain_that_are_needed_together(tmp_path, monkeypatch):
     assert best["sites_p"] < 0.01
     assert best["verdict"] in ("supported", "inconclusive")  # a verdict needs a third motif
     page = Path("report.html").read_text()
+    number = len(motifs) + len(partner)
+    assert f'<span class="of"> of {number}</span>' in page
+    assert any(
+        f"of {number} motifs" in line
+        for line in closing_lines(sb.read_run_file("run.toml"), Path())
+    )
     shown = page.partition('<section id="partner">')[2].partition("</section>")[0]
     assert "no database of protein motifs" in shown
     assert "motif_01 and partner/motif_01" in page

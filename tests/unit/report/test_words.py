@@ -156,8 +156,10 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
     weak = table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])
     assert words.supported(weak) == "Dref, GTGACC, TCGATA"
     numbers = table.assign(target=["liver", "heart", "liver", "liver"], effect=[-0.5, 0.2, 0.3, 0])
-    assert words.supported(numbers) == "liver: Dref, GTGACC; heart: Dref"
-    assert words.motif_sentence(numbers).endswith(": liver: Dref, GTGACC; heart: Dref.")
+    assert words.supported(numbers) == "for liver Dref, GTGACC; for heart Dref"
+    assert words.motif_sentence(words.both_inputs(table, table)).startswith("6 of 8 motifs are")
+    assert words.both_inputs(None, None) is None
+    assert words.motif_sentence(numbers).endswith(": for liver Dref, GTGACC; for heart Dref.")
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
