@@ -233,11 +233,22 @@ def _anywhere(rng: np.random.Generator, lengths: NDArray[np.int64], width: int =
 
 def curves(weights: NDArray[np.float64]) -> dict[str, Curve]:
     """Return functions of the sum of the words, by name."""
+    middle = 0.6 * weights.sum()
     return {
         "a sum": lambda x: x,
         "a curve that levels off": lambda x: 4 * np.tanh(x / 4),
         "a curve that rises": lambda x: np.logaddexp(0, x - weights.sum() / 2),
+        "a steep rise": lambda x: np.logaddexp(0, 2 * (x - middle)),
+        "a bend": lambda x: np.maximum(0, x - middle),
+        "an exponential": lambda x: np.exp(0.4 * x) / 8,
+        "a step": lambda x: 6 / (1 + np.exp(-2 * (x - middle))),
     }
+
+
+def any_pair(name: str, table: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    """Yield 0 for each verdict that a pair of a simulation has, and 1 for the others."""
+    for verdict in ("supported", "redundant"):
+        yield f"{name}: a pair {verdict}", float(verdict not in set(table["verdict"]))
 
 
 def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
@@ -256,12 +267,11 @@ def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
         table = evaluate_interactions(
             sites, sequences, log_odds, lambda pairs: np.zeros(len(pairs))
         )
-        for row in table.to_dict("records"):
-            if name == "a sum":
+        if name == "a sum":
+            for row in table.to_dict("records"):
                 yield f"interactions, {name}: sites", row["sites_p"]
                 yield f"interactions, {name}: pairs", row["pairs_p"]
-            for verdict in ("supported", "redundant"):
-                yield f"interactions, {name}: {verdict}", float(row["verdict"] != verdict)
+        yield from any_pair(f"interactions, {name}", table)
 
 
 def across(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
@@ -287,9 +297,7 @@ def across(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
             return curve(counts @ weights) + 0.3 * np.sin(rest)
 
         pairs = [RecordPair(*pair) for pair in zip(*inputs, strict=True)]
-        for row in evaluate_across(sites, pairs, log_odds).to_dict("records"):
-            for verdict in ("supported", "redundant"):
-                yield f"across, {name}: {verdict}", float(row["verdict"] != verdict)
+        yield from any_pair(f"across, {name}", evaluate_across(sites, pairs, log_odds))
 
 
 def tomtom(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
@@ -311,8 +319,8 @@ NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float
     "model": (model, 40),
     "places": (places, 200),
     "distances": (distances, 200),
-    "interactions": (interactions, 10),
-    "across": (across, 10),
+    "interactions": (interactions, 20),
+    "across": (across, 20),
     "tomtom": (tomtom, 5),
 }
 

@@ -87,7 +87,7 @@ def test_page_of_numbers_has_no_words_about_classes(tmp_path: Path, results_make
     page = page_of(tmp_path, results_maker, numbers=3)
     shown = page[page.index('<section id="motifs">') : page.index('<section id="performance">')]
     assert "<b>Supported</b>: test records with a site have higher or lower numbers" in shown
-    assert "effect of at least a tenth of the standard deviation" in shown
+    assert "effect of at least 0.20 expression" in shown
     for word in ("positives", "negatives", "log-odds", "logit", "unlabelled"):
         assert word not in shown
 
