@@ -250,11 +250,20 @@ def _checked(
     return x, y
 
 
-def platt_line(
-    z: NDArray[np.float64], y: NDArray[Any], least: float | None = 0.0
-) -> tuple[float, float]:
-    """Return slope (at least `least`) and intercept of a logistic regression of labels on `z`."""
+def platt_line(z: NDArray[np.float64], y: NDArray[Any]) -> tuple[float, float]:
+    """Return slope (at least 0) and intercept of a regression of smoothed labels on `z`."""
     target = np.where(y == 1, (y.sum() + 1) / (y.sum() + 2), 1 / (len(y) - y.sum() + 2))
+    return logistic_line(z, target, least=0.0)
+
+
+def logistic_line(
+    z: NDArray[np.float64], target: NDArray[Any], least: float | None = None
+) -> tuple[float, float]:
+    """Return slope (at least `least`) and intercept of a logistic regression of `target` on `z`.
+
+    If the targets are labels that `z` separates, the slope has no maximum and the result is
+    arbitrary.
+    """
     spread = z.std() or 1.0  # if all logits are equal, the slope becomes 0
     x = (z - z.mean()) / spread
 

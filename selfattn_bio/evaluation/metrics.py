@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
-from selfattn_bio.evaluation.calibration import log_odds, platt_line
+from selfattn_bio.evaluation.calibration import log_odds, logistic_line
 
 Array = NDArray[np.float64]
 CHUNK = 2_000_000  # maximum number of weights in memory
@@ -304,16 +304,18 @@ def ece_floor(probabilities: Array, bins: int) -> float:
 
 def calibration_line(
     labels: NDArray[np.int64], probabilities: Array, units: Units, confidence: float = 0.95
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """Regress labels on the log-odds of probabilities; slope 1 and intercept 0 are perfect.
 
     A slope below 1 means that probabilities are too extreme, an intercept below 0 that they are too
-    high.
+    high. Labels are not smoothed as in `calibration.fit_platt`: with 40 records, smoothing would
+    lower the slope of a perfect model to 0.7.
 
     Returns
     -------
     `{"calibration_slope": {value, low, high}, "calibration_intercept": ...}`. Intervals are normal,
-    with the variance over units. A constant probability has slope 0.
+    with the variance over units. A constant probability has slope 0. Values are None if the
+    probabilities separate the labels completely, because the slope is then infinite.
 
     References
     ----------
@@ -321,7 +323,13 @@ def calibration_line(
     (variance over units).
     """
     x = np.stack([log_odds(probabilities), np.ones(len(labels))], axis=1)
-    line = platt_line(x[:, 0], labels, least=None)
+    positives, negatives = (x[labels == k, 0] for k in (1, 0))
+    if np.ptp(x[:, 0]) and (
+        negatives.max() <= positives.min() or positives.max() <= negatives.min()
+    ):
+        undefined = dict.fromkeys(("value", "low", "high"))
+        return {"calibration_slope": undefined, "calibration_intercept": undefined}
+    line = logistic_line(x[:, 0], labels)
     fitted = expit(x @ line)
     curvature = (x * (fitted * (1 - fitted))[:, None]).T @ x
     influence = (x * (labels - fitted)[:, None]) @ np.linalg.pinv(curvature)

@@ -89,9 +89,11 @@ def calibration(entry: Mapping[str, Any]) -> str:
     ece, slope, intercept = (
         entry[name] for name in ("ece", "calibration_slope", "calibration_intercept")
     )
+    first = f"ECE {figure(ece['value'])} ({figure(ece['floor'])} if perfectly calibrated)"
+    if slope["value"] is None:
+        return f"{first}, calibration slope undefined, because scores separate the classes"
     return (
-        f"ECE {figure(ece['value'])} ({figure(ece['floor'])} if perfectly calibrated), calibration "
-        f"slope {figure(slope['value'], 2)} ({interval(slope, 2)}), intercept "
+        f"{first}, calibration slope {figure(slope['value'], 2)} ({interval(slope, 2)}), intercept "
         f"{figure(intercept['value'], 2, True)} ({interval(intercept, 2, True)})"
     )
 

@@ -236,6 +236,26 @@ def test_calibration_line_covers_the_truth(slope: float, intercept: float, copie
     assert 0.91 <= np.mean(held) <= 0.99
 
 
+@pytest.mark.parametrize(("n", "highest"), [(40, 1.35), (100, 1.15)])
+def test_few_records_keep_the_calibration_slope(n: int, highest: float) -> None:
+    """Smoothed labels would give medians of 0.7 and 0.85."""
+    slopes = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        p = 1 / (1 + np.exp(-rng.normal(0, 4, n)))
+        labels = (rng.random(n) < p).astype(int)
+        found = calibration_line(labels, p, Units.single(n))["calibration_slope"]["value"]
+        slopes.append(np.inf if found is None else found)
+    assert 0.95 <= np.median(slopes) <= highest
+
+
+@pytest.mark.parametrize("p", [[0.1, 0.2, 0.2, 0.9], [0.9, 0.8, 0.8, 0.1]])
+def test_separated_labels_have_no_calibration_line(p: list[float]) -> None:
+    found = calibration_line(np.array([0, 0, 1, 1]), np.array(p), Units.single(4))
+    undefined = {"value": None, "low": None, "high": None}
+    assert found == {"calibration_slope": undefined, "calibration_intercept": undefined}
+
+
 def test_constant_probabilities_have_no_calibration_slope() -> None:
     labels = (np.arange(30) % 3 == 0).astype(int)
     found = calibration_line(labels, np.full(30, 0.5), Units.single(30))

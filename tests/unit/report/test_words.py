@@ -257,6 +257,11 @@ def test_calibration_is_shown_with_its_floor() -> None:
         "ECE 0.017 (0.016 if perfectly calibrated), calibration slope 1.01 (0.94 to 1.08), "
         "intercept -0.03 (-0.09 to +0.04)"
     )
+    undefined = dict.fromkeys(("value", "low", "high"))
+    assert words.calibration(entry | {"calibration_slope": undefined}) == (
+        "ECE 0.017 (0.016 if perfectly calibrated), calibration slope undefined, because scores "
+        "separate the classes"
+    )
 
 
 class _Error(Regression):
