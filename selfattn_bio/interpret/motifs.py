@@ -247,10 +247,10 @@ class MotifSet:
         CorpusError
             If a target is not valid.
         ValueError
-            If there is no sequence, or not one target per sequence; if the model has another
-            alphabet, no score of a record, or is an ensemble; if a partner is missing; if the model
-            or its parent was trained or selected on one of the sequences (seen.parquet of its
-            folder).
+            If there is no sequence, or not one target per sequence, or no target for the output of
+            a motif; if the model has another alphabet, no score of a record, or is an ensemble; if
+            a partner is missing; if the model or its parent was trained or selected on one of the
+            sequences (seen.parquet of its folder).
         """
         from selfattn_bio.interpret import held_out  # imports torch, which scanning does not need
 

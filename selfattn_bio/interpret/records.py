@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.inputs import RecordPair
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.calibration import platt_line
 from selfattn_bio.interpret.associations import (
     Letters,
@@ -197,6 +198,17 @@ def held_out_records(
     pairs: Sequence[RecordPair] = (),
     input: str = "first",
 ) -> HeldOut:
-    """Return held-out records of an output, with their known targets (n,)."""
+    """Return held-out records of an output, with their known targets (n,).
+
+    Raises
+    ------
+    ArgumentError
+        If there are none.
+    """
+    if not len(truth):
+        raise ArgumentError(
+            f"no held-out record has a known target of output {output.name!r}",
+            hint="Add targets, or leave the output out of [interpret] targets",
+        )
     kind = MeasuredRecords if isinstance(output, NumberOutput) else LabelledRecords
     return kind(sequences, truth, alphabet, output.unit, output.scale, pairs, input)

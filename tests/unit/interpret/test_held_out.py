@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from learners import learner
 from test_explanation import CONV, SEQUENCES, SMALL
 from test_explanation import scorer_of as model_of
 
@@ -217,3 +218,12 @@ def test_scores_count_as_far_as_records_confirm_them():
     assert scores(letters)[:, 0] == pytest.approx(0.25 * raw, rel=0.1)
     unrelated = MeasuredRecords(letters, rng.permutation(truth))
     assert np.abs(held_out.calibrated_scores(scorer, output, unrelated)(letters)).max() < 1
+
+
+def test_output_without_known_targets_is_named():
+    section = {"kind": "regression", "columns": ["a", "b"], "center": [0, 0], "scale": [1, 1]}
+    scorer, motifs = learner(section, sequences="s", targets="t"), motif_set()
+    motifs = replace(motifs, table=motifs.table.assign(target="b"))
+    table = pd.DataFrame({"sequence": SEQUENCES, "a": 1.0, "b": np.nan})
+    with pytest.raises(ArgumentError, match="no held-out record has a known target of output 'b'"):
+        motifs.with_evidence(scorer, table)
