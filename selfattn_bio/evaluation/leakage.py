@@ -33,6 +33,7 @@ EDGES = (0.05, 0.1, 0.15, 0.3, 0.5, 0.8, 1.0)
 FEW = 50
 # maximum number of k-mers compared to find the strand; of a longer sequence, a sample is used
 COMPARED = 4_000_000
+KEY = 32  # characters of the key of a sequence
 PLACE = ["chrom", "start", "end"]
 
 
@@ -59,13 +60,6 @@ class Part:
     letters: Sequence[NDArray[np.uint8]]
     assembly: str = ""
     partners: Sequence[str] = ()
-
-    def pair_keys(self, keys: Sequence[str]) -> list[str]:
-        """Append the hash of the second input to each key."""
-        return [
-            key + partner
-            for key, partner in zip(keys, self.partners or [""] * len(keys), strict=True)
-        ]
 
 
 def find_leaks(
@@ -111,12 +105,12 @@ def find_leaks(
     names = pd.concat(
         [part.records[["id", "label"]].assign(of=part.name) for part in others], ignore_index=True
     )
-    keys = record_keys(test.letters, alphabet)
+    keys = record_keys(test.letters, alphabet, test.partners)
     of_others = [
-        key for part in others for key in part.pair_keys(record_keys(part.letters, alphabet))
+        key for part in others for key in record_keys(part.letters, alphabet, part.partners)
     ]
     first = {key: i for i, key in reversed(list(enumerate(of_others)))}
-    duplicates = np.array([first.get(key, -1) for key in test.pair_keys(keys)], np.int64)
+    duplicates = np.array([first.get(key, -1) for key in keys], np.int64)
 
     nearest, similarity = _nearest(test.letters, letters, alphabet, k)
     nearest = np.where(duplicates >= 0, duplicates, nearest)
@@ -138,9 +132,17 @@ def find_leaks(
     return table.assign(**{name: table[name].fillna("").astype(str) for name in texts})
 
 
-def record_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> list[str]:
-    """Return the key of each sequence as in `lineage.seen_table`, equal for both strands."""
-    return [key.hex()[:32] for key in strand_keys(letters, alphabet)]
+def record_keys(
+    letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, partners: Sequence[str] = ()
+) -> list[str]:
+    """Return the key of each record as in `lineage.seen_table`, equal for both strands.
+
+    `partners` has the hash of each second input, if there are two. The key ends with it.
+    """
+    keys = [key.hex()[:KEY] for key in strand_keys(letters, alphabet)]
+    return (
+        [key + partner for key, partner in zip(keys, partners, strict=True)] if partners else keys
+    )
 
 
 def _nearest(
@@ -236,7 +238,8 @@ def _seen_by(test: Part, keys: Sequence[str], seen: Mapping[str, pd.DataFrame]) 
         comparable = table[table["assembly"].isin([test.assembly, ""])] if test.assembly else table
         _, sizes = _overlaps(test, [Part(model, comparable.assign(id=model), [])])
         for row, key in enumerate(keys):
-            if key in known or sizes[row]:
+            # a model with one input lists the first input alone
+            if key in known or key[:KEY] in known or sizes[row]:
                 names[row].append(model)
     return [";".join(models) for models in names]
 

@@ -130,9 +130,7 @@ def seen_table(
     start, end (0-based half-open; missing if unknown) and by_parent (whether a parent saw it).
     """
     intervals = records[INTERVAL].reset_index(drop=True)
-    keys = record_keys(letters, alphabet)
-    if partners:
-        keys = [key + partner for key, partner in zip(keys, partners, strict=True)]
+    keys = record_keys(letters, alphabet, partners)
     own = intervals.assign(key=keys, assembly=assembly, by_parent=False)
     return (
         own

@@ -160,9 +160,8 @@ def check_not_trained_on(scorer: Scorer, ids: pd.Series, inputs: Sequence[Any]) 
         return
     keys_of_model = keys_of_seen(scorer.folder)
     if isinstance(scorer, PairedScorer):
-        first = record_keys([pair.first for pair in inputs], scorer.alphabet)
         partners = [sha256(pair.partner.tobytes()).hexdigest() for pair in inputs]
-        keys = [key + partner for key, partner in zip(first, partners, strict=True)]
+        keys = record_keys([pair.first for pair in inputs], scorer.alphabet, partners)
     else:
         keys = record_keys(inputs, scorer.alphabet)
     seen = [key in keys_of_model for key in keys]

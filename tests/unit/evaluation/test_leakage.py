@@ -273,3 +273,17 @@ def test_shifts_have_an_effect_and_a_test(rng, train, test):
         "positives",
         "length",
     ]
+
+
+def test_pair_that_a_model_has_seen(rng, test, train):
+    """A model with two inputs saw one pair, and one with one input the same first input."""
+    partners = [f"{row:064x}" for row in range(NUM)]
+    pairs = Part("test", test.records, test.letters, "dm3", partners)
+    unplaced = test.records.iloc[[3, 9]].assign(chrom=None, start=None, end=None)
+    letters = [test.letters[3], test.letters[9]]
+    seen = {
+        "both": seen_table(unplaced, letters, DNA, "dm3", None, [partners[3], "other"]),
+        "first": seen_table(unplaced, letters, DNA, "dm3", None),
+    }
+    found = leaks_of(pairs, train, seen)["seen_by"]
+    assert found[found != ""].to_dict() == {3: "both;first", 9: "first"}
