@@ -98,7 +98,7 @@ def read_held_out(
     )
     records = table.reset_index(drop=True).assign(id=[each.id for each in given])
     records = records.reindex(columns=RECORD_COLUMNS)
-    of_records = _target_table(scorer, table if targets is None else targets, len(given))
+    of_records = _target_table(scorer, table, targets)
     about = records.assign(
         length=[len(each.letters) for each in given], label=of_records.get(LABEL, np.nan)
     )
@@ -108,12 +108,22 @@ def read_held_out(
     return records, [RecordPair(each.letters, partner_of(each)) for each in given], values
 
 
-def _target_table(scorer: Scorer, targets: Targets, number: int) -> pd.DataFrame:
-    """Return the columns of the targets that the objective reads, one row per sequence."""
-    objective = scorer.objective
+def _target_table(scorer: Scorer, given: pd.DataFrame, targets: Targets | None) -> pd.DataFrame:
+    """Return the columns of the targets that the objective reads, one row per sequence.
+
+    They are columns of `given`, the table of the sequences, unless there are `targets`.
+    """
+    objective, number = scorer.objective, len(given)
     columns = list(objective.section.target_columns) or [LABEL] * objective.is_labelled
-    if not columns:  # targets are at the coordinates of the sequences
+    if not columns:
+        if targets is not None:
+            raise ArgumentError(
+                f"targets cannot be passed for objective {objective.kind!r}: they are read at the "
+                "coordinates of the sequences",
+                hint="Pass the sequences as a table with chrom, start, end and strand",
+            )
         return pd.DataFrame(index=range(number))
+    targets = given if targets is None else targets
     if isinstance(targets, pd.DataFrame):
         if absent := [column for column in columns if column not in targets]:
             raise ArgumentError(

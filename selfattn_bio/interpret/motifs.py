@@ -219,7 +219,7 @@ class MotifSet:
             The targets of the sequences, as in training: a table with the columns of the objective,
             or the values of its only column, (n,). For a binary model, 1 = positive and 0 =
             negative. By default the columns of `sequences`; the label of a binary model is in
-            `label`.
+            `label`. A model of bins reads its targets at the coordinates of the sequences.
         partner
             Second input of each sequence for models with two inputs, as in `score_sequences`. The
             tests change only the input of the motifs (`input`).

@@ -10,7 +10,7 @@ from learners import learner
 from test_explanation import CONV, SEQUENCES, SMALL
 from test_explanation import scorer_of as model_of
 
-from selfattn_bio.config import BinaryObjective
+from selfattn_bio.config import BinaryObjective, BinsObjective
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.lineage import seen_table
 from selfattn_bio.interpret import held_out
@@ -21,8 +21,11 @@ from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import SeqletPattern
 from selfattn_bio.interpret.records import LabelledRecords, MeasuredRecords
 from selfattn_bio.model.checkpoint import TRAINING_RECORDS
+from selfattn_bio.objectives import objective_of
 from selfattn_bio.objectives.binary import Binary
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.policy import SequencePolicy
 
 WORD = b"GGTCACAC"
 FILES = ["discovery_seqlets.bed", "logos", "motifs.meme", "motifs.tsv"]
@@ -197,6 +200,15 @@ def test_sequences_of_the_training_are_refused(sequences, tmp_path):
 def test_wrong_labels_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
         motif_set().with_evidence(scorer_of(), SEQUENCES, labels)
+
+
+def test_targets_of_bins_cannot_be_passed():
+    objective = objective_of(BinsObjective(points="p.bed", bin=20))
+    scorer = SimpleNamespace(
+        policy=SequencePolicy(DNA), tokenizer=KmerTokenizer(DNA, 3), objective=objective
+    )
+    with pytest.raises(ArgumentError, match="targets cannot be passed for objective 'bins'"):
+        held_out.read_held_out(scorer, SEQUENCES, [1, 0, 1])
 
 
 def test_model_of_other_alphabet_is_refused():
