@@ -52,6 +52,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
     objective = objective_of(task.objective)
     shown = shown_metrics(metrics["test"]["model"])
     has_differences = "differences" in metrics
+    # motifs that were searched by hand are shown as well
+    is_interpreted = task.is_interpreted or results.motifs is not None
     return _fill(
         results,
         name,
@@ -72,8 +74,8 @@ def render(results: Results, plots_folder: Path, name: str) -> str:
         unit="bp" if results.corpus["alphabet"] == "dna" else "residues",
         used_files=used_files(results.corpus["sources"]),
         split_counts=split_counts(results.records),
-        **(_interpretation(results, plots_folder) if task.is_interpreted else {}),
-        is_interpreted=task.is_interpreted,
+        **(_interpretation(results, plots_folder) if is_interpreted else {}),
+        is_interpreted=is_interpreted,
     )
 
 

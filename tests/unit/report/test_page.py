@@ -361,6 +361,14 @@ def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> No
     assert "Leakage was not checked. Run <code>selfattn-bio audit</code>." in page
 
 
+def test_motifs_of_steps_run_by_hand_are_shown(
+    tmp_path: Path, results_maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = results_maker(tmp_path)
+    monkeypatch.setattr(RunFile, "is_interpreted", False)  # of the workflow
+    assert '<section id="motifs">' in page_of(tmp_path, run)
+
+
 def test_every_figure_states_a_finding(page: str) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
     assert len(captions) == 10
