@@ -23,6 +23,7 @@ from selfattn_bio.interpret.held_out import (
     calibrated_scores,
     importance_of,
     neutral_backgrounds,
+    scorer_for_motifs,
 )
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interactions import (
@@ -80,20 +81,20 @@ def find_interactions(
     RunFileError
         If the objective has no score of a record, or there is no such output.
     CorpusError
-        If the records are not DNA, or no test record has a label.
+        If the records of a model with one input are not DNA, or no test record has a label.
     ModelFolderError
         If the model cannot be loaded, was trained on another corpus or split, or has a parent that
         saw test records.
     DatabaseError
         If the file is not MEME text.
     ValueError
-        If the model is an ensemble or was not loaded from a folder, or if motifs are not those of
-        its inputs.
+        If the model is an ensemble or was not loaded from a folder, if motifs are not those of its
+        inputs, or if no test record has a target of the output of a motif.
     """
     trained = TrainedModel.open(task, corpus, split, model, "interactions")
     scorer, settings, place = trained.scorer, task.interpret, str(task.path or "")
     if isinstance(scorer, PairedScorer):
-        return _across(trained, settings, motifs)
+        return _across(trained, settings, motifs, place)
     if isinstance(motifs, tuple):
         raise ArgumentError("this model has one input; pass its motifs only")
     if corpus.alphabet.name != "dna":
@@ -174,13 +175,28 @@ def _across(
     trained: TrainedModel,
     settings: Interpret,
     motifs: MotifSet | tuple[MotifSet, MotifSet] | str | Path,
+    place: str,
 ) -> Interactions:
-    """Test pairs of motifs of a model with two inputs, one in each."""
+    """Test pairs of motifs of a model with two inputs, one in each; `place` is the run file."""
     if isinstance(motifs, str | Path):
+        if not (Path(motifs) / PARTNER).is_dir():
+            raise ArgumentError(
+                "interactions of two inputs need the motifs of both, but there are none of the "
+                "second",
+                place=str(motifs),
+                hint=f"Pass the folder with motifs.tsv and {PARTNER}/motifs.tsv. A track as second "
+                "input has no motifs",
+            )
         motifs = MotifSet.load(motifs), MotifSet.load(Path(motifs) / PARTNER)
     if isinstance(motifs, MotifSet):
         raise ArgumentError("interactions of two inputs need the motifs of both, as a tuple")
-    scorer, place = trained.scorer, str(trained.corpus.path)
+    scorer = trained.scorer
+    for name, found in zip(RecordPair._fields, motifs, strict=True):
+        if len(found) and found.input != name:
+            raise ArgumentError(
+                "the tuple must have the motifs of the first input, then those of the second"
+            )
+        scorer_for_motifs(scorer, found)
     no_curves = pd.DataFrame(columns=PAIR_CURVES)  # by distance
     shared = [
         target
@@ -193,6 +209,7 @@ def _across(
     outputs = trained.outputs(shared, place)
     test, inputs = trained.test_records(outputs), inputs_of(scorer.run, trained.corpus)
     given = {row: inputs.of(row) for row in test.index}
+    trained.check_unseen(test, [pair.first for pair in given.values()])
     tables = []
     for output in outputs:
         truth = trained.truth(output)[test.index].dropna()

@@ -185,6 +185,15 @@ def test_errors_about_motifs_of_pairs(records):
         other.with_evidence("promoter", ["ACGT" * 75], [1])
 
 
+def test_interactions_need_the_motifs_of_each_input(records):
+    task = sb.read_run_file("run.toml"), sb.Corpus.open("corpus"), "split.tsv", "model"
+    motifs, partner = MotifSet.load("."), MotifSet.load("partner")
+    with pytest.raises(ArgumentError, match="the first input, then those of the second"):
+        sb.find_interactions(*task, (partner, motifs))
+    with pytest.raises(ArgumentError, match=r"motifs\.meme: .* there are none of the second"):
+        sb.find_interactions(*task, "motifs.meme")
+
+
 def motif_and_domain(rng, label):
     """Simulate a DNA motif and a protein domain: both for label 1, one of them for label 0."""
     has_motif = bool(label or rng.integers(2))
