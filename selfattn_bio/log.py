@@ -27,7 +27,8 @@ class Progress:
     Attributes
     ----------
     bars
-        Whether stdout is a terminal, where a line can be written again. Commands set it.
+        Whether stdout is a terminal, where a line can be written again. Commands set it while
+        they run.
     """
 
     bars: ClassVar[bool] = False

@@ -99,12 +99,19 @@ def shows_bars(output: io.TextIOBase | TextIO) -> bool:
 
 
 @contextmanager
-def printed_messages(handler: logging.Handler, level: int = logging.INFO) -> Iterator[None]:
-    """Print what the package logs from a level on with a handler of this module."""
+def printed_messages(
+    handler: logging.Handler, level: int = logging.INFO, *, bars: bool = False
+) -> Iterator[None]:
+    """Print what the package logs from a level on with a handler of this module.
+
+    With `bars`, which needs a terminal, progress is a bar.
+    """
+    before, Progress.bars = Progress.bars, bars
     LOG.addHandler(handler)
     try:
         with logging_from(level):
             yield
     finally:
         Progress.clear()
+        Progress.bars = before
         LOG.removeHandler(handler)

@@ -83,11 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         errors = JsonLines(sys.stderr, arguments.command, "warning")
         output = JsonLines(sys.stdout, arguments.command)
         messages = Objects(output, errors)
-    Progress.bars = shows_bars(output)
     with (
         redirect_stdout(output),
         redirect_stderr(errors or sys.stderr),
-        printed_messages(messages, logging.DEBUG if arguments.verbose else logging.INFO),
+        printed_messages(
+            messages,
+            logging.DEBUG if arguments.verbose else logging.INFO,
+            bars=shows_bars(output),
+        ),
     ):
         return _run(arguments, errors)
 

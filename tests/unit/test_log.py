@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from selfattn_bio import log
+from selfattn_bio.cli import main as cli
 from selfattn_bio.log import LOG, Progress, logging_from
 
 # a command with 30 steps of a twentieth of a second; an evaluation and a warning in between
@@ -121,6 +122,15 @@ def test_pipe_has_plain_lines():
     )
     assert done.stdout.splitlines() == KEPT[:1]
     assert done.stderr.splitlines() == KEPT[1:]
+
+
+def test_bars_end_with_the_command(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(cli, "shows_bars", lambda output: True)
+    monkeypatch.setattr(cli, "_run", lambda *_: shown.append(Progress.bars) or 0)
+    assert cli.main(["schema"]) == 0
+    assert shown == [True]
+    assert not Progress.bars
 
 
 def test_program_that_imports_the_package_has_no_bar(capsys):
