@@ -95,9 +95,10 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
 def _replace_folder(temporary: Path, path: Path, old: Path) -> None:
     """Rename a temporary folder to `path`, even if other processes do the same.
 
-    Between the two renames `old` is the only version. It is deleted under the temporary name, so
-    that a folder named `old` is always complete.
+    Between the two renames `old` is the only version. It is deleted under another name, so that a
+    folder named `old` is always complete.
     """
+    gone = _temporary_path(path, "gone")
     while True:
         with suppress(FileNotFoundError):  # new, or just moved by another process
             os.replace(path, old)
@@ -106,7 +107,9 @@ def _replace_folder(temporary: Path, path: Path, old: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            shutil.rmtree(old, ignore_errors=True)  # another process was faster; replace its folder
+            with suppress(FileNotFoundError):  # another process was faster; replace its folder
+                os.replace(old, gone)
+            shutil.rmtree(gone, ignore_errors=True)
         else:
             break
     if old.exists():
@@ -232,7 +235,7 @@ def clear_stale(path: Path) -> None:
     If a process was killed while it replaced `path`, the old version is restored.
     """
     ours = re.compile(
-        rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d{{1,9}})\.(tmp|old)"
+        rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d{{1,9}})\.(tmp|old|gone)"
     )
     for left in path.parent.iterdir():
         found = ours.fullmatch(left.name)

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -117,6 +118,28 @@ def test_error_between_renames_restores_old_folder(folder, monkeypatch):
     assert error.value.filename == str(folder)
     assert names(folder) == ["old"]
     assert names(folder.parent) == ["model"]
+
+
+def test_folder_named_old_is_never_partly_deleted(folder, monkeypatch):
+    """Another process is faster: it creates the folder between the two renames."""
+    rename, delete, deleted = os.replace, shutil.rmtree, []
+
+    def slower(source, target):
+        rename(source, target)
+        if str(target).endswith(".old") and not deleted:
+            folder.mkdir()
+            (folder / "other").touch()
+
+    def noted(path, **options):
+        deleted.append(str(path).rpartition(".")[2])
+        delete(path, **options)
+
+    monkeypatch.setattr("os.replace", slower)
+    monkeypatch.setattr("shutil.rmtree", noted)
+    replace(folder)
+    assert names(folder) == ["newest"]
+    assert names(folder.parent) == ["model"]
+    assert deleted == ["gone", "tmp"]
 
 
 def test_processes_replace_one_folder_at_the_same_time(folder):
