@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from selfattn_bio.config.interpret import ModiscoCaller
 from selfattn_bio.config.partner import TrackPartner
 from selfattn_bio.config.section import MAX_PROTEIN_K
 
@@ -74,6 +75,15 @@ def require_dna(run: RunFile, setting: str) -> None:
 
 def settings_fit_the_alphabet(run: RunFile) -> None:
     """Refuse settings that proteins cannot have."""
+    for alphabet, inputs in (
+        (run.data.alphabet, "the records"),
+        (getattr(run.partner, "alphabet", ""), "the partners"),
+    ):
+        if alphabet == "protein" and isinstance(run.interpret.caller, ModiscoCaller):
+            raise ValueError(
+                f"interpret.caller 'modisco' finds motifs in DNA, but {inputs} are protein; use "
+                "'clusters'"
+            )
     if run.data.alphabet != "protein":
         return
     if (k := run.tokens.k) > MAX_PROTEIN_K:

@@ -400,3 +400,22 @@ DILATED = "[model]\nkind = 'dilated'\n"
 )
 def test_objective_conflicts(tmp_path, text, message):
     assert message in error_of(tmp_path, text)
+
+
+PROTEIN_PARTNER = '[partner]\nkind = "sequence"\nfiles = "q.fa"\nalphabet = "protein"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs"),
+    [
+        (DATA + 'alphabet = "protein"\n', "the records"),
+        (DATA + '[model]\nkind = "paired"\n' + PROTEIN_PARTNER, "the partners"),
+    ],
+    ids=["records", "partners"],
+)
+def test_modisco_needs_dna(tmp_path, text, inputs):
+    caller = "[interpret]\ncaller = {{ kind = '{}' }}\n"
+    assert error_of(tmp_path, text + caller.format("modisco")).endswith(
+        f"interpret.caller 'modisco' finds motifs in DNA, but {inputs} are protein; use 'clusters'"
+    )
+    read(tmp_path, text + caller.format("clusters"))
