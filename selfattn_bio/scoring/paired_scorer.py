@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import RunFile, SequencePartner
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.collation import Collation, PairCollation
 from selfattn_bio.data.inputs import RecordPair
@@ -44,8 +44,14 @@ class PairedScorer(Scorer):
 
     @property
     def partner_spelling(self) -> SequencePolicy:
-        """Return how sequences of the second input are read."""
-        return SequencePolicy(self.partner_tokenizer.alphabet)
+        """Return how sequences of the second input are read.
+
+        Tables have the column of the training tables, if the partners were in these.
+        """
+        section, policy = self.run.partner, SequencePolicy(self.partner_tokenizer.alphabet)
+        if not isinstance(section, SequencePartner) or not section.column:
+            return policy
+        return replace(policy, id_column=self.policy.id_column, sequence_column=section.column)
 
     @property
     def collate(self) -> PairCollation:

@@ -1,11 +1,16 @@
 """Test tracks of numbers passed from Python."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
+from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.scoring.partners import _numbers
+from selfattn_bio.model.build import build_network, tokenizer_of
+from selfattn_bio.scoring.paired_scorer import PairedScorer
+from selfattn_bio.scoring.partners import _numbers, read_partners
 
 
 def test_track_refuses_strings() -> None:
@@ -16,3 +21,25 @@ def test_track_refuses_strings() -> None:
         match="partner of '0' is a str, but the model reads a track: pass one number per position",
     ):
         find(SimpleNamespace(id="0"))  # type: ignore[arg-type]
+
+
+def test_partners_are_in_the_columns_of_the_training(tmp_path: Path) -> None:
+    run = RunFile.model_validate(
+        {
+            "data": {
+                "sequences": "t.tsv",
+                "label": "label",
+                "columns": {"id": "name", "sequence": "first"},
+            },
+            "partner": {"kind": "sequence", "column": "other"},
+            "model": {"kind": "paired"},
+        }
+    )
+    scorer = PairedScorer(run, tokenizer_of(run), build_network(run))
+    rows = {"name": ["a", "b"], "first": ["ACGTAC", "CCCCCC"], "other": ["GGGGGG", "TTTTTT"]}
+    table = pd.DataFrame(rows)
+    table.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
+    for partner in (table, tmp_path / "t.tsv"):
+        of = read_partners(scorer, partner)
+        assert of is not None
+        assert of(SimpleNamespace(id="b")).tobytes() == b"TTTTTT"  # type: ignore[arg-type]
