@@ -251,9 +251,11 @@ def score_genome(
                         )
                     best = np.fmax.reduce(block.log_odds, axis=None, initial=best)
                     number_scored += len(block.starts)
-                    fraction = number_scored / number
-                    text = "{}:{:,}, {:.0%} done, about {:.0f} s left".format
-                    progress.update(partial(text, chrom, block.starts[-1], fraction), fraction)
+                    text = "{}:{:,}, {:,} of {:,} windows, about {:.0f} s left".format
+                    progress.update(
+                        partial(text, chrom, block.starts[-1], number_scored, number),
+                        number_scored / number,
+                    )
             found += [_table(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
             peaks.append(pd.concat(found).sort_values(["start", "strand"], ignore_index=True))
         table = _peaks(pd.concat(peaks, ignore_index=True), scan, windows)

@@ -12,7 +12,7 @@ import pytest
 from genome_models import random_letters, run_file, scorer_of, write_genome, write_model
 from scipy.special import expit, logit
 
-from selfattn_bio import config
+from selfattn_bio import config, log
 from selfattn_bio.errors import ArgumentError, IntervalError, ModelFolderError, SequenceFileError
 from selfattn_bio.evaluation.calibration import Calibration
 from selfattn_bio.scoring import tracks as module
@@ -254,6 +254,19 @@ def test_prior_shifts_log_odds(genome, tmp_path):
         folder, genome, tmp_path / "few", prior=0.01, scan=Scan(stride=STRIDE)
     ).empty
     assert (tmp_path / "few.toy1.peaks.bed").read_text() == ""
+
+
+def test_progress_counts_windows(genome, tmp_path, monkeypatch, caplog):
+    """A bar adds the percentage."""
+    monkeypatch.setattr(log, "SECONDS_BETWEEN_LINES", 0.0)
+    folder = write_model(tmp_path / "model", RUN, length=WINDOW)
+    with log.logging_from(20):
+        score_genome(folder, genome, tmp_path / "scan", scan=SCAN)
+    lines = [line for line in caplog.messages if line.endswith(" s left")]
+    assert [line.rpartition(", about")[0] for line in lines] == [
+        "chrA:1,440, 181 of 216 windows",
+        "chrB:272, 216 of 216 windows",
+    ]
 
 
 def test_prior_after_balanced_training():
