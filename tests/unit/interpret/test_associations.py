@@ -128,6 +128,20 @@ def test_strata_use_gc_and_length():
     assert strata_of(sequences[:30], DNA).max() == 0  # too few records for several strata
 
 
+def test_strata_of_many_records_have_equal_gc():
+    rng = np.random.default_rng(0)
+    labels = np.arange(4000) % 2
+    gc = np.clip(rng.normal(0.42 + 0.1 * labels, 0.08), 0, 1)
+    is_gc = rng.random((4000, 100)) < gc[:, None]
+    strata = strata_of(list(np.where(is_gc, ord("G"), ord("T")).astype(np.uint8)), DNA)
+    observed, difference = is_gc.mean(axis=1), 0.0
+    for stratum in np.unique(strata):
+        one, other = (observed[(strata == stratum) & (labels == label)] for label in (1, 0))
+        if len(one) and len(other):
+            difference += (one.mean() - other.mean()) * np.mean(strata == stratum)
+    assert difference < 0.001  # .1 between all positives and negatives
+
+
 def places(starts, width=8, strand="+"):
     return pd.DataFrame(
         {
