@@ -33,8 +33,6 @@ from selfattn_bio.interpret.methods import (
     Saturation,
 )
 from selfattn_bio.scoring.loading import load
-from selfattn_bio.sequence.levels import Scale
-from selfattn_bio.sequence.records import Record
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 two_inputs = importlib.import_module("two_inputs")
@@ -353,11 +351,6 @@ def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
         numbers = [partner[i] for i in rest]
         weighed = motifs.with_evidence("model/", *held_out, partner=numbers)
         assert (weighed.table["verdict"] == "supported").any()
-        # records already have levels
-        scale = Scale(-0.5, 1.5)
-        levels = [Record(str(i), scale.letters(row)) for i, row in enumerate(numbers)]
-        again = motifs.with_evidence("model/", *held_out, partner=levels)
-        pd.testing.assert_frame_equal(again.table, weighed.table)
     for found, place in ((explanation, 3), (explanation.partner, 4)):
         spans = [records[names[i]][place] for i in positives]
         inside = [
