@@ -189,6 +189,19 @@ def test_a_worse_group_has_a_gap() -> None:
         assert 0.85 * raw < shrunk < raw
 
 
+def test_groups_of_unequal_positives_rarely_have_a_gap() -> None:
+    """Positives are called correctly more often than negatives, in both groups."""
+    p = []
+    groups = np.repeat(["a", "b"], 200).astype(object)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        labels = (rng.random(400) < np.where(groups == "a", 0.2, 0.8)).astype(int)
+        logits = rng.normal(2 * labels - 1, 1.3) + 0.8
+        found = group_gaps(groups, labels, 1 / (1 + np.exp(-logits)), 0.5, SETTINGS)
+        p.append(found["accuracy"]["p"])
+    assert np.mean(np.array(p) < 0.05) <= 0.1
+
+
 def gaps_of(number: int, size: int, seed: int, worse: float) -> dict:
     """Simulate groups of equal size; the signal of the first is weaker by the factor `worse`."""
     rng = np.random.default_rng(seed)

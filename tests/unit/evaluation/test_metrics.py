@@ -122,6 +122,17 @@ def test_a_paired_difference_is_narrower_than_an_unpaired_one() -> None:
     )
 
 
+def test_difference_of_skewed_resamples() -> None:
+    """The interval is centred on the difference; p is the same in both directions."""
+    draws = np.linspace(0, 1, 101) ** 2
+    first, second = ResampledMetric(0.5, draws), ResampledMetric(0.2, np.full(101, 0.3))
+    low, high = np.quantile(draws, [0.025, 0.975]) - draws.mean()
+    expected = {"value": 0.3, "low": 0.3 + low, "high": 0.3 + high, "p": 2 * 47 / 102}
+    assert first.minus(second) == pytest.approx(expected)
+    mirrored = {"value": -0.3, "low": -0.3 - high, "high": -0.3 - low, "p": 2 * 47 / 102}
+    assert second.minus(first) == pytest.approx(mirrored)
+
+
 def test_clear_difference_has_smallest_possible_p() -> None:
     labels, p = example(n=600, separation=2.0)
     noise = np.random.default_rng(0).uniform(size=len(p))
