@@ -23,8 +23,8 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.policy import SequencePolicy
 
-TAKE_TWO = "only score, evaluate, explain, motifs, interactions and report do"
-NO_PAIR = f"this model has two inputs and needs pairs of sequences; {TAKE_TWO}"
+TAKE_TWO = "score, evaluate, explain, motifs, interactions and report"
+NO_PAIR = f"this model has two inputs and needs pairs of sequences, which only {TAKE_TWO} accept"
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,4 +164,4 @@ def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
         If a model has two inputs.
     """
     if any(isinstance(member, PairedScorer) for member in scorer.members):
-        raise ArgumentError(f"{what} does not support models with two inputs; {TAKE_TWO}")
+        raise ArgumentError(f"{what} does not support models with two inputs; only {TAKE_TWO} do")
