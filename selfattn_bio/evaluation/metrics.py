@@ -117,8 +117,10 @@ class ResampledMetric:
         """Return `{value, low, high, p}` of this metric minus `other`.
 
         Both must come from the same `Bootstrap`. p is two-sided and at least 2 / (draws + 1).
+        Resamples in which one of them is undefined are left out.
         """
         draws = self.draws - other.draws
+        draws = draws[np.isfinite(draws)]
         beyond = 1 + min(int((draws <= 0).sum()), int((draws >= 0).sum()))
         difference = ResampledMetric(self.value - other.value, draws).interval(confidence)
         p = None if difference["value"] is None else min(1.0, 2 * beyond / (len(draws) + 1))

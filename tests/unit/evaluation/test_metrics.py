@@ -274,6 +274,12 @@ def test_constant_probabilities_have_no_calibration_slope() -> None:
     assert found["calibration_intercept"]["value"] == pytest.approx(np.log(0.5), abs=0.1)
 
 
+def test_undefined_resamples_do_not_lower_p() -> None:
+    draws = np.r_[np.linspace(0.1, 0.3, 19), np.full(80, np.nan)]
+    found = ResampledMetric(0.2, draws).minus(ResampledMetric(0.0, np.zeros(99)))
+    assert found["p"] == pytest.approx(2 / 20)
+
+
 def test_undefined_metrics_have_no_interval() -> None:
     undefined = ResampledMetric(float("nan"), np.full(5, np.nan))
     assert undefined.interval() == {"value": None, "low": None, "high": None}
