@@ -207,7 +207,8 @@ def group_gaps(
     Returns
     -------
     `{metric: {value, shrunk, p}}`: the highest minus the lowest group, the same after shrinkage,
-    and p of the test. Without a true gap, p < 0.05 in 5 % of cases.
+    and p of the test. Without a true gap, p < 0.05 in 5 % of cases if records are independent, and
+    in more if they are not (docs/fairness.md).
 
     References
     ----------
