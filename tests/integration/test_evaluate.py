@@ -19,6 +19,7 @@ RUN = """
 data = { positives = "p.fa", negatives = "n.fa" }
 split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
 evaluation = { bootstraps = 20 }
+interpret = { database = "jaspar:insects" }
 """
 
 
