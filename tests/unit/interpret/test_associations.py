@@ -91,7 +91,7 @@ def test_matched_enrichment_of_one_stratum_is_fishers_test():
         assert found["matched_p"] == pytest.approx(enrichment(hits, labels)["enrichment_p"])
 
 
-def test_matched_enrichment_of_two_strata_is_that_of_all_arrangements():
+def test_matched_enrichment_equals_enumeration():
     labels = np.array([1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
     strata = np.repeat([0, 1], [7, 5])
     arrangements = [  # 2 of 7 records and 2 of 5 have a hit
