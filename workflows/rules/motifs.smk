@@ -101,7 +101,7 @@ rule interactions:
     params:
         run_file=run_file,
         sections=sections("interpret"),
-        results="results/{task}{variant}",
+        results=results_folder,
     message:
         "Testing interactions between motifs of {wildcards.task}{wildcards.variant}"
     shell:
