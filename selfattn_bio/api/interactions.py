@@ -178,25 +178,8 @@ def _across(
     place: str,
 ) -> Interactions:
     """Test pairs of motifs of a model with two inputs, one in each; `place` is the run file."""
-    if isinstance(motifs, str | Path):
-        if not (Path(motifs) / PARTNER).is_dir():
-            raise ArgumentError(
-                "interactions of two inputs need the motifs of both, but there are none of the "
-                "second",
-                place=str(motifs),
-                hint=f"Pass the folder with motifs.tsv and {PARTNER}/motifs.tsv. A track as second "
-                "input has no motifs",
-            )
-        motifs = MotifSet.load(motifs), MotifSet.load(Path(motifs) / PARTNER)
-    if isinstance(motifs, MotifSet):
-        raise ArgumentError("interactions of two inputs need the motifs of both, as a tuple")
     scorer = trained.scorer
-    for name, found in zip(RecordPair._fields, motifs, strict=True):
-        if len(found) and found.input != name:
-            raise ArgumentError(
-                "the tuple must have the motifs of the first input, then those of the second"
-            )
-        scorer_for_motifs(scorer, found)
+    motifs = _motifs_of_inputs(scorer, motifs)
     no_curves = pd.DataFrame(columns=PAIR_CURVES)  # by distance
     shared = [
         target
@@ -235,6 +218,39 @@ def _across(
         table.insert(0, "target", output.name)
         tables.append(table)
     return Interactions(pd.concat(tables, ignore_index=True), no_curves)
+
+
+def _motifs_of_inputs(
+    scorer: Scorer, motifs: MotifSet | tuple[MotifSet, MotifSet] | str | Path
+) -> tuple[MotifSet, MotifSet]:
+    """Return the motifs of both inputs, given as such or as the folder of those of the first.
+
+    Raises
+    ------
+    ValueError
+        If motifs of an input are missing, both are exchanged, or the model has another alphabet.
+    ResultsError
+        If the files of a folder are missing or damaged.
+    """
+    if isinstance(motifs, str | Path):
+        if not (Path(motifs) / PARTNER).is_dir():
+            raise ArgumentError(
+                "interactions of two inputs need the motifs of both, but there are none of the "
+                "second",
+                place=str(motifs),
+                hint=f"Pass the folder with motifs.tsv and {PARTNER}/motifs.tsv. A track as second "
+                "input has no motifs",
+            )
+        motifs = MotifSet.load(motifs), MotifSet.load(Path(motifs) / PARTNER)
+    if isinstance(motifs, MotifSet):
+        raise ArgumentError("interactions of two inputs need the motifs of both, as a tuple")
+    for name, found in zip(RecordPair._fields, motifs, strict=True):
+        if len(found) and found.input != name:
+            raise ArgumentError(
+                "the tuple must have the motifs of the first input, then those of the second"
+            )
+        scorer_for_motifs(scorer, found)
+    return motifs
 
 
 def _sites_of_inputs(
